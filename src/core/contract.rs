@@ -1,0 +1,329 @@
+//! What the plan and the vendors agree on: capabilities as data, calls, replies and classified errors.
+
+use std::collections::BTreeMap;
+
+use super::http::{Endpoint, Request, Response};
+use super::secret::Secret;
+use super::target::{Scope, Target};
+use super::time::Timestamp;
+
+/// What a provider kind can do and what its vendor allows. Constant data; figures come from the vendors' documentation.
+#[derive(Debug)]
+pub struct Capabilities {
+    /// The word used in manifests.
+    pub kind: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// A warning that is shown whenever the kind is configured.
+    pub notice: Option<&'static str>,
+    /// Where calls go by default; `{option}` is replaced by that option's value. `None`: `endpoints` must be given.
+    pub default_endpoint: Option<&'static str>,
+    /// How calls are authenticated.
+    pub credentials: CredentialScheme,
+    /// Options of the kind that stand beside the common keys.
+    pub options: &'static [OptionSpec],
+    /// Purge operations, at most one a scope.
+    pub operations: &'static [Operation],
+    /// Longest URL in bytes, where a figure is known.
+    pub max_url_bytes: Option<usize>,
+    /// Offset of the quota day from UTC, in minutes.
+    pub quota_day_offset_minutes: i32,
+}
+
+impl Capabilities {
+    /// The operation that purges targets of `scope`.
+    pub fn operation(&self, scope: Scope) -> Option<&'static Operation> {
+        self.operations.iter().find(|operation| operation.scope == scope)
+    }
+}
+
+/// One purge operation and its documented limits.
+#[derive(Debug)]
+pub struct Operation {
+    /// The vendor's name for it.
+    pub name: &'static str,
+    /// What it purges.
+    pub scope: Scope,
+    /// Most targets in one call.
+    pub targets_per_call: usize,
+    /// Most calls in any second.
+    pub calls_per_second: u32,
+    /// Most targets a quota day; `None` where the vendor sets no limit.
+    pub targets_per_day: Option<u64>,
+    /// How many calls may be under way at once.
+    pub calls_in_flight: usize,
+}
+
+/// An option of a kind: its key, shape and meaning.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// Key in the manifest.
+    pub key: &'static str,
+    /// What the value looks like.
+    pub shape: OptionShape,
+    /// Whether the kind cannot do without.
+    pub required: bool,
+    /// Meaning, with the default.
+    pub doc: &'static str,
+}
+
+/// Shapes of option values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionShape {
+    /// Any text without control characters.
+    Text,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number from 0.
+    Integer,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A list of these words.
+    ListOf(&'static [&'static str]),
+    /// A list of whole numbers from 0.
+    IntegerList,
+    /// Header names and values; `${NAME}` in a value stands for an environment variable.
+    Headers,
+}
+
+/// Values of options, by key, as checked against their [`OptionSpec`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options(pub BTreeMap<String, OptionValue>);
+
+/// One option's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptionValue {
+    /// Of `Text` and `OneOf`.
+    Text(String),
+    /// Of `Bool`.
+    Bool(bool),
+    /// Of `Integer`.
+    Integer(u64),
+    /// Of `ListOf`.
+    TextList(Vec<String>),
+    /// Of `IntegerList`.
+    IntegerList(Vec<u64>),
+    /// Of `Headers`: names with values as written, references not yet replaced.
+    Headers(Vec<(String, String)>),
+}
+
+impl Options {
+    /// Text of a `Text` or `OneOf` option.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        match self.0.get(key) {
+            Some(OptionValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Value of a `Bool` option.
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        match self.0.get(key) {
+            Some(OptionValue::Bool(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Value of an `Integer` option.
+    pub fn integer(&self, key: &str) -> Option<u64> {
+        match self.0.get(key) {
+            Some(OptionValue::Integer(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Words of a `ListOf` option; empty if absent.
+    pub fn texts(&self, key: &str) -> &[String] {
+        match self.0.get(key) {
+            Some(OptionValue::TextList(list)) => list,
+            _ => &[],
+        }
+    }
+
+    /// Numbers of an `IntegerList` option; empty if absent.
+    pub fn integers(&self, key: &str) -> &[u64] {
+        match self.0.get(key) {
+            Some(OptionValue::IntegerList(list)) => list,
+            _ => &[],
+        }
+    }
+
+    /// Pairs of a `Headers` option; empty if absent.
+    pub fn headers(&self, key: &str) -> &[(String, String)] {
+        match self.0.get(key) {
+            Some(OptionValue::Headers(list)) => list,
+            _ => &[],
+        }
+    }
+}
+
+/// How a kind's calls are authenticated, and the vendor's usual environment variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialScheme {
+    /// No account; configured headers may hold secrets.
+    Headers,
+    /// A key id, its secret and an optional session token; `bearer_env` names a token that replaces all three.
+    Keys {
+        /// Variable of the key id.
+        id_env: &'static str,
+        /// Variable of the key's secret.
+        secret_env: &'static str,
+        /// Variable of the session token.
+        token_env: &'static str,
+        /// Variable of a token that is sent instead of a signature.
+        bearer_env: Option<&'static str>,
+    },
+}
+
+/// Credentials as a call needs them.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// Extra headers, their references replaced.
+    Headers(Vec<(String, Secret)>),
+    /// A key pair, with a session token if it is temporary.
+    Keys {
+        /// Key id, sent in the open.
+        id: Secret,
+        /// Key secret, only ever signed with.
+        secret: Secret,
+        /// Session token, sent with each call.
+        token: Option<Secret>,
+    },
+    /// A token that is sent instead of a signature.
+    Bearer(Secret),
+}
+
+/// What a call needs to know about its account besides credentials.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Name of the provider in the manifest.
+    pub provider: String,
+    /// Checked options of the kind.
+    pub options: Options,
+}
+
+/// One purge call: one operation at one endpoint for a batch of targets of one scope.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What is called.
+    pub operation: &'static Operation,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// What is purged; at most `operation.targets_per_call`.
+    pub targets: Vec<Target>,
+}
+
+/// What makes each request unique.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Wall time of signing.
+    pub wall: Timestamp,
+    /// Never used twice; random enough for the vendors' replay checks.
+    pub nonce: u128,
+}
+
+/// Acceptance of a whole call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// Vendor task ids: none, one or several.
+    pub task_ids: Vec<String>,
+    /// Vendor request id.
+    pub request_id: Option<String>,
+}
+
+/// A refusal, an unreadable answer or a failure, sorted by what happens next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// What happens next.
+    pub class: ErrorClass,
+    /// The vendor's code, or `HTTP 503` and the like.
+    pub code: String,
+    /// The vendor's message, raw; output cleans and cuts it.
+    pub message: String,
+    /// Vendor request id.
+    pub request_id: Option<String>,
+    /// Wait asked for by the answer, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// The server's clock, from the `Date` header.
+    pub server_time: Option<Timestamp>,
+}
+
+/// The retry classes (`providers.md` §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Not done; repeat the batch after a backoff.
+    Transient,
+    /// Perhaps done; never recorded, repeat after a backoff.
+    Unknown,
+    /// Too fast; repeat after a longer wait and slow the provider down.
+    Throttled,
+    /// Repeat once at once, with a new nonce and time.
+    SignAgain,
+    /// The local clock is off; not repeated.
+    Clock,
+    /// Halve the batch; a batch of one is refused for good.
+    BatchTooLarge,
+    /// The quota of the day is spent; defer the rest.
+    QuotaSpent,
+    /// At least one target is refused and the batch did nothing; isolate the culprit.
+    TargetRefused(Culprit),
+    /// Credentials are refused; stop this provider.
+    Auth,
+    /// The configuration is wrong; stop this provider.
+    Config,
+    /// The service refuses for good; stop this provider.
+    Fatal,
+    /// The request is malformed: a defect here or in the configuration; stop this provider.
+    Request,
+}
+
+/// What a per-target refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// A host: all targets of that host share the fate, so split by host first.
+    Host,
+    /// A single target: split by halves.
+    Target,
+}
+
+/// A vendor adapter: a value without state. No clock, no network, no retry, no logging.
+pub trait Provider: Sync {
+    /// Constant data about the kind.
+    fn capabilities(&self) -> &'static Capabilities;
+
+    /// Problems of the options that their shapes cannot express: (key, what is wrong and what to do).
+    fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
+        let _ = options;
+        Vec::new()
+    }
+
+    /// Why the vendor would refuse this target whatever the account; checked before anything is sent.
+    fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
+        let _ = (target, options);
+        Ok(())
+    }
+
+    /// Which share of the account's quota calls with these options draw on, for example an area; empty for the only one.
+    fn quota_area(&self, options: &Options) -> String {
+        let _ = options;
+        String::new()
+    }
+
+    /// Builds and signs the request. Everything the signature depends on is an argument.
+    ///
+    /// # Errors
+    /// A text for people if credentials of the wrong sort were given.
+    fn encode(
+        &self,
+        call: &Call,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String>;
+
+    /// Reads the answer to `call`. Only the vendor's documented acceptance is a [`Reply`].
+    ///
+    /// # Errors
+    /// Everything else, by class.
+    fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError>;
+}

@@ -1,0 +1,245 @@
+//! What manifests say, checked: providers, entries and the places they come from.
+//!
+//! Does not know YAML, files or vendors; the manifest layer builds it, plan and state read it.
+
+use super::contract::{CredentialScheme, Options, Provider};
+use super::http::Endpoint;
+use super::target::{ContentHash, Scope, Target};
+
+/// Everything the manifests of one run ask for.
+#[derive(Default)]
+pub struct Model {
+    /// Configured providers, in order of name.
+    pub providers: Vec<ProviderConfig>,
+    /// The manifests, in the order they were read.
+    pub manifests: Vec<Manifest>,
+    /// Desired entries, unique and in order of (provider, target).
+    pub entries: Vec<Entry>,
+}
+
+impl Model {
+    /// Index of the provider called `name`.
+    pub fn provider_index(&self, name: &str) -> Option<usize> {
+        self.providers.iter().position(|provider| provider.name == name)
+    }
+}
+
+/// One configured account at a CDN or cache.
+pub struct ProviderConfig {
+    /// Name, unique in a run.
+    pub name: String,
+    /// The adapter.
+    pub kind: &'static dyn Provider,
+    /// Which URLs this provider carries.
+    pub hosts: Vec<HostPattern>,
+    /// Where calls go; several only for self-hosted caches.
+    pub endpoints: Vec<Endpoint>,
+    /// How many endpoints must accept a target before it is recorded; 1 to `endpoints.len()`.
+    pub require: usize,
+    /// Checked options of the kind.
+    pub options: Options,
+    /// Limits in force: the documented ones, replaced where the manifest says so.
+    pub limits: Limits,
+    /// URLs that differ only in their query are one target.
+    pub ignore_query: bool,
+    /// Where credentials come from.
+    pub credentials: CredentialSource,
+    /// Where it is configured.
+    pub place: Place,
+}
+
+impl ProviderConfig {
+    /// How this provider's calls are authenticated.
+    pub fn scheme(&self) -> CredentialScheme {
+        self.kind.capabilities().credentials
+    }
+
+    /// Limits of the operation for `scope`, with the manifest's replacements; `None` if the kind has none.
+    pub fn limits_of(&self, scope: Scope) -> Option<OperationLimits> {
+        let operation = self.kind.capabilities().operation(scope)?;
+        Some(OperationLimits {
+            targets_per_call: self
+                .limits
+                .urls_per_call
+                .map_or(operation.targets_per_call, |most| most.min(operation.targets_per_call)),
+            calls_per_second: self.limits.calls_per_second.unwrap_or(operation.calls_per_second),
+            targets_per_day: self.limits.urls_per_day.or(operation.targets_per_day),
+            calls_in_flight: operation.calls_in_flight,
+        })
+    }
+}
+
+/// Limits of one operation of one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationLimits {
+    /// Most targets in one call, at least 1.
+    pub targets_per_call: usize,
+    /// Most calls in any second, at least 1.
+    pub calls_per_second: u32,
+    /// Most targets a quota day; `None`: no limit.
+    pub targets_per_day: Option<u64>,
+    /// Most calls under way at once.
+    pub calls_in_flight: usize,
+}
+
+/// `limits:` of a provider; absent values stay as documented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Replaces the documented targets a day.
+    pub urls_per_day: Option<u64>,
+    /// Replaces the documented calls a second; at least 1.
+    pub calls_per_second: Option<u32>,
+    /// Lowers the documented targets a call; at least 1.
+    pub urls_per_call: Option<usize>,
+}
+
+/// Where a provider's credentials come from. Never the manifest itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// The vendor's usual variables, each name with this prefix (empty for none).
+    Environment {
+        /// Put before each variable's name.
+        prefix: String,
+    },
+    /// A JSON file that only its owner can read.
+    File(String),
+    /// A program that prints JSON; asked again when what it gave has expired.
+    Command(Vec<String>),
+}
+
+/// A host name, or `*.` and a suffix that stands for every name below it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPattern(String);
+
+impl HostPattern {
+    /// Takes a pattern that the manifest check found valid, in lower case.
+    pub fn from_checked(pattern: String) -> Self {
+        Self(pattern)
+    }
+
+    /// The pattern as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `host` is covered, without regard to case. `*.a.cn` covers `x.a.cn` and `y.x.a.cn`, not `a.cn`.
+    pub fn covers(&self, host: &str) -> bool {
+        match self.0.strip_prefix('*') {
+            Some(suffix) => {
+                host.len() > suffix.len()
+                    && host.as_bytes()[host.len() - suffix.len()..].eq_ignore_ascii_case(suffix.as_bytes())
+            }
+            None => self.0.eq_ignore_ascii_case(host),
+        }
+    }
+}
+
+/// One manifest file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its `name:`, else its normalised path.
+    pub name: String,
+    /// Path relative to the working directory, normalised, for messages and for noticing that it vanished.
+    pub path: String,
+    /// What to do about targets that were never recorded.
+    pub on_new: OnNew,
+    /// What to do about recorded targets that the manifest no longer lists.
+    pub on_removed: OnRemoved,
+}
+
+/// `on_new:`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNew {
+    /// Purge them.
+    #[default]
+    Purge,
+    /// Record them without purging.
+    Adopt,
+}
+
+/// `on_removed:`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRemoved {
+    /// Purge them, then drop them from the state.
+    #[default]
+    Purge,
+    /// Drop them from the state.
+    Forget,
+}
+
+/// Order of a plan that quota or rate cuts short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// First.
+    High,
+    /// After `high`.
+    #[default]
+    Normal,
+    /// Last.
+    Low,
+}
+
+impl Priority {
+    /// The manifest's word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
+/// Provider, target and desired hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Index into [`Model::providers`].
+    pub provider: usize,
+    /// What is purged when the hash changes.
+    pub target: Target,
+    /// The content that was published.
+    pub hash: ContentHash,
+    /// Its place in the order of purges.
+    pub priority: Priority,
+    /// Indexes into [`Model::manifests`] of all that list it, ascending, at least one.
+    pub manifests: Vec<usize>,
+    /// Where it is listed first.
+    pub place: Place,
+    /// Why this provider carries it.
+    pub matched: Matched,
+}
+
+/// Why an entry belongs to its provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matched {
+    /// `provider:` of the asset.
+    AssetProvider,
+    /// `provider:` of the manifest.
+    ManifestProvider,
+    /// The provider's `hosts`.
+    Host,
+}
+
+/// A place in a manifest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Index into [`Model::manifests`].
+    pub manifest: usize,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_cover_names_below_only() {
+        let pattern = HostPattern::from_checked("*.img.example.cn".into());
+        assert!(pattern.covers("a.img.example.cn") && pattern.covers("b.a.IMG.example.cn"));
+        assert!(!pattern.covers("img.example.cn") && !pattern.covers("ximg.example.cn"));
+        assert!(HostPattern::from_checked("a.cn".into()).covers("A.cn"));
+    }
+}

@@ -1,0 +1,142 @@
+//! Wall time, monotonic time and the civil dates that vendors sign with.
+//!
+//! Does not know where time comes from: every value arrives as an argument.
+
+use jiff::tz::{Offset, TimeZone};
+
+/// A moment on the wall clock, in milliseconds since 1970 UTC. Wall clocks jump; use [`Tick`] for delays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since 1970 UTC.
+    pub const fn from_unix_ms(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since 1970 UTC.
+    pub const fn unix_ms(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970 UTC, rounded down.
+    pub const fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This moment moved by `ms` milliseconds.
+    #[must_use]
+    pub const fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// `2023-11-14`, the UTC date.
+    pub fn utc_date(self) -> String {
+        self.format("%Y-%m-%d", 0)
+    }
+
+    /// `2023-11-14T22:13:20Z`.
+    pub fn utc_extended(self) -> String {
+        self.format("%Y-%m-%dT%H:%M:%SZ", 0)
+    }
+
+    /// `20231114T221320Z`.
+    pub fn utc_basic(self) -> String {
+        self.format("%Y%m%dT%H%M%SZ", 0)
+    }
+
+    /// The civil date at a fixed offset from UTC, in minutes; names a quota day.
+    pub fn date_at_offset(self, offset_minutes: i32) -> String {
+        self.format("%Y-%m-%d", offset_minutes)
+    }
+
+    /// The first moment of the next civil day at a fixed offset from UTC, in minutes.
+    #[must_use]
+    pub const fn next_midnight(self, offset_minutes: i32) -> Self {
+        const DAY_MS: i64 = 86_400_000;
+        let shift = offset_minutes as i64 * 60_000;
+        let local = self.0.saturating_add(shift);
+        let day = local.div_euclid(DAY_MS).saturating_add(1);
+        Self(day.saturating_mul(DAY_MS).saturating_sub(shift))
+    }
+
+    /// Moments that the calendar cannot hold are shown as its nearest end.
+    fn format(self, pattern: &str, offset_minutes: i32) -> String {
+        let clamped = self.0.clamp(
+            jiff::Timestamp::MIN.as_millisecond() + 86_400_000,
+            jiff::Timestamp::MAX.as_millisecond() - 86_400_000,
+        );
+        let moment = jiff::Timestamp::from_millisecond(clamped).unwrap_or_default();
+        let offset = Offset::from_seconds(offset_minutes * 60).unwrap_or(Offset::UTC);
+        moment.to_zoned(TimeZone::fixed(offset)).strftime(pattern).to_string()
+    }
+}
+
+/// A moment on the monotonic clock, in milliseconds since an arbitrary start. Backoff and rates use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// From milliseconds since the clock's start.
+    pub const fn from_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since the clock's start.
+    pub const fn ms(self) -> u64 {
+        self.0
+    }
+
+    /// This moment moved forward by `ms` milliseconds.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this moment; 0 if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Both clocks, read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Now {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// The monotonic clock.
+    pub tick: Tick,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_vectors() {
+        let stamp = Timestamp::from_unix_ms(1_700_000_000_999);
+        assert_eq!(stamp.utc_date(), "2023-11-14");
+        assert_eq!(stamp.utc_extended(), "2023-11-14T22:13:20Z");
+        assert_eq!(stamp.utc_basic(), "20231114T221320Z");
+        assert_eq!(stamp.date_at_offset(480), "2023-11-15");
+        assert_eq!(stamp.unix_seconds(), 1_700_000_000);
+    }
+
+    #[test]
+    fn quota_day_ends_at_local_midnight() {
+        let stamp = Timestamp::from_unix_ms(1_700_000_000_000);
+        let midnight = stamp.next_midnight(480);
+        assert_eq!(midnight.utc_extended(), "2023-11-15T16:00:00Z");
+        assert_eq!(midnight.plus_ms(-1).date_at_offset(480), "2023-11-15");
+        assert_eq!(midnight.next_midnight(480).utc_extended(), "2023-11-16T16:00:00Z");
+    }
+
+    #[test]
+    fn moments_outside_the_calendar_do_not_panic() {
+        for ms in [i64::MIN, i64::MAX, 0] {
+            let stamp = Timestamp::from_unix_ms(ms);
+            assert!(!stamp.utc_extended().is_empty());
+            let _ = stamp.next_midnight(480);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! freshen keeps CDN caches true to what was published.
+
+pub mod core;
+pub mod provider;

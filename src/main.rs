@@ -1,0 +1,3 @@
+//! Command line of freshen.
+
+fn main() {}
