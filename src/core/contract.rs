@@ -248,6 +248,23 @@ pub struct CallError {
     pub server_time: Option<Timestamp>,
 }
 
+impl CallError {
+    /// Code, message and request id in one line for people: control characters escaped, cut to a readable length.
+    pub fn summary(&self) -> String {
+        let mut text = self.code.clone();
+        if !self.message.is_empty() {
+            text.push_str(": ");
+            text.push_str(&self.message);
+        }
+        if let Some(id) = &self.request_id {
+            text.push_str(" (request ");
+            text.push_str(id);
+            text.push(')');
+        }
+        super::text::one_line(&text, 400)
+    }
+}
+
 /// The retry classes (`providers.md` §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {

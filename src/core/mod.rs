@@ -1,8 +1,17 @@
 //! The pure core: values in, decisions out. No clock, environment, files, network, randomness or async.
 
+pub mod apply;
+pub mod budget;
 pub mod contract;
+pub mod diff;
+pub mod guard;
 pub mod http;
+pub mod lane;
 pub mod model;
+pub mod plan;
+pub mod recorded;
+pub mod retry;
 pub mod secret;
 pub mod target;
+pub mod text;
 pub mod time;

@@ -1,0 +1,639 @@
+//! The apply machine: events in, actions out. It decides what is sent when, and what is recorded of it.
+//!
+//! No I/O, no clock: each event carries the time. A call is sent only after its intent came back as persisted,
+//! so a crash leaves an intent without an outcome, never a purge that was forgotten.
+
+use std::collections::BTreeMap;
+
+use super::budget::Pace;
+use super::contract::{CallError, Culprit, ErrorClass, Reply};
+use super::diff::Change;
+use super::http::{TransportFailure, TransportFailureKind};
+use super::lane::{Batch, Lane, split};
+use super::model::Model;
+use super::plan::{Plan, QuotaKey};
+use super::recorded::Standing;
+use super::retry::{self, Verdict};
+use super::time::{Now, Tick, Timestamp};
+
+/// Number of a call, unique in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The run starts, or a time that was asked for has come.
+    Woke,
+    /// The intent of this call is on disk.
+    Persisted(CallId),
+    /// The call ended.
+    Ended(CallId, Ending),
+    /// Nothing more is to be started, for this reason.
+    Cancelled(String),
+}
+
+/// How a call ended.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// The provider accepted it.
+    Accepted(Reply),
+    /// The provider answered something else.
+    Refused(CallError),
+    /// No answer came.
+    Failed(TransportFailure),
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Write this down; an intent is answered by [`Event::Persisted`].
+    Persist(Record),
+    /// Send this call.
+    Send(CallId),
+    /// Nothing to do until a call ends or this time comes.
+    WakeAt(Option<Tick>),
+    /// Nothing is left to do.
+    Done,
+}
+
+/// What the state has to keep. Items are indexes into the changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A call is about to be sent; its quota is debited.
+    Intent {
+        /// The call.
+        call: CallId,
+        /// What it will purge.
+        items: Vec<usize>,
+        /// Debit: quota and targets.
+        debit: Option<(QuotaKey, u64)>,
+    },
+    /// A call ended.
+    Outcome {
+        /// The call.
+        call: CallId,
+        /// When.
+        at: Timestamp,
+        /// What became of each target.
+        items: Vec<(usize, ItemOutcome)>,
+        /// Credit for a call that the vendor did not carry out.
+        credit: Option<(QuotaKey, u64)>,
+    },
+    /// The vendor says that the day's quota is spent: at least so many targets are used.
+    QuotaSpent {
+        /// Whose quota.
+        key: QuotaKey,
+        /// Targets to count as used.
+        used: u64,
+    },
+    /// These targets will not be sent in this run.
+    Left {
+        /// The targets.
+        items: Vec<usize>,
+        /// What holds them up.
+        standing: Standing,
+    },
+}
+
+/// What became of a target in a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemOutcome {
+    /// Accepted by as many endpoints as are required: the desired hash is recorded.
+    Recorded {
+        /// The vendor's tasks, comma-separated.
+        task_id: Option<String>,
+    },
+    /// Accepted at this endpoint; others are still to accept.
+    AcceptedAt(String),
+    /// Refused for good.
+    Rejected(String),
+    /// Not done, or not known to be done; to be sent again.
+    Later(String),
+}
+
+/// Where a target stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemState {
+    /// Still to do, with the last failure.
+    Pending(Option<String>),
+    /// Recorded.
+    Recorded,
+    /// Not before this time.
+    Deferred(Timestamp, String),
+    /// Refused for good.
+    Rejected(String),
+}
+
+/// What a provider has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProviderStop {
+    /// Credentials were refused.
+    pub credentials: bool,
+    /// Why its calls stopped, the first reason.
+    pub reason: Option<String>,
+}
+
+struct Item {
+    accepted: usize,
+    refused: usize,
+    state: ItemState,
+}
+
+struct QuotaLeft {
+    key: QuotaKey,
+    limit: u64,
+    left: u64,
+    resets_at: Timestamp,
+    offset_minutes: i32,
+}
+
+struct Flight {
+    lane: usize,
+    batch: Batch,
+    debit: Option<(QuotaKey, u64)>,
+}
+
+/// A view of a call for whoever sends it.
+#[derive(Clone, Copy, Debug)]
+pub struct CallView<'a> {
+    /// Index into the model's providers.
+    pub provider: usize,
+    /// Index into the provider's endpoints.
+    pub endpoint: usize,
+    /// What is called.
+    pub operation: &'static super::contract::Operation,
+    /// Indexes into the changes.
+    pub items: &'a [usize],
+}
+
+/// The machine.
+pub struct Apply<'a> {
+    model: &'a Model,
+    changes: &'a [Change],
+    items: Vec<Item>,
+    lanes: Vec<Lane>,
+    paces: Vec<Pace>,
+    quotas: Vec<QuotaLeft>,
+    flights: BTreeMap<u64, Flight>,
+    outbox: std::collections::VecDeque<Record>,
+    stops: Vec<ProviderStop>,
+    next_call: u64,
+    random: u64,
+    cancelled: Option<String>,
+}
+
+impl<'a> Apply<'a> {
+    /// A machine for `plan`; `seed` feeds the jitter of its waits.
+    pub fn new(model: &'a Model, changes: &'a [Change], plan: &Plan, seed: u64) -> Self {
+        let mut machine = Self {
+            model,
+            changes,
+            items: changes.iter().map(|change| initial(model, change)).collect(),
+            lanes: Vec::new(),
+            paces: Vec::new(),
+            quotas: Vec::new(),
+            flights: BTreeMap::new(),
+            outbox: std::collections::VecDeque::new(),
+            stops: vec![ProviderStop::default(); model.providers.len()],
+            next_call: 1,
+            random: seed,
+            cancelled: None,
+        };
+        let mut pace_of: BTreeMap<&(String, &str), usize> = BTreeMap::new();
+        for job in &plan.jobs {
+            let pace = *pace_of.entry(&job.pace_key).or_insert(machine.paces.len());
+            if pace == machine.paces.len() {
+                machine.paces.push(Pace::new(job.limits.calls_per_second));
+            }
+            machine.add_job(job, pace);
+        }
+        machine
+    }
+
+    fn add_job(&mut self, job: &super::plan::Job, first_pace: usize) {
+        let quota = job.quota.as_ref().map(|quota| self.quota_index(job.provider, quota));
+        let config = &self.model.providers[job.provider];
+        let first_lane = self.lanes.len();
+        for endpoint in 0..config.endpoints.len() {
+            // Each cache of a self-hosted cluster has a pace of its own; clouds have one endpoint.
+            let pace = if endpoint == 0 { first_pace } else { self.paces.len() };
+            if pace == self.paces.len() {
+                self.paces.push(Pace::new(job.limits.calls_per_second));
+            }
+            self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
+        }
+        for batch in &job.batches {
+            for &index in &batch.changes {
+                if matches!(self.items[index].state, ItemState::Deferred(..)) {
+                    self.items[index].state = ItemState::Pending(None);
+                }
+            }
+            self.lanes[first_lane + batch.endpoint].push(Batch::new(batch.changes.clone()));
+        }
+        if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
+            let reason = format!("quota of {} targets a day is spent", quota.limit);
+            self.leave(job.over_quota.clone(), Some(quota.resets_at), reason);
+        }
+    }
+
+    fn quota_index(&mut self, provider: usize, quota: &super::plan::Quota) -> usize {
+        if let Some(known) = self.quotas.iter().position(|known| known.key == quota.key) {
+            return known;
+        }
+        self.quotas.push(QuotaLeft {
+            key: quota.key.clone(),
+            limit: quota.limit,
+            left: quota.left(),
+            resets_at: quota.resets_at,
+            offset_minutes: self.model.providers[provider].kind.capabilities().quota_day_offset_minutes,
+        });
+        self.quotas.len() - 1
+    }
+
+    /// Takes an event in. Ask [`Apply::poll`] afterwards until it answers `WakeAt` or `Done`.
+    pub fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Woke => {}
+            Event::Persisted(call) => {
+                if let Some(flight) = self.flights.get(&call.0) {
+                    let lane = &mut self.lanes[flight.lane];
+                    lane.unsent -= 1;
+                    lane.ready.push_back(call.0);
+                }
+            }
+            Event::Ended(call, ending) => self.ended(call, ending, now),
+            Event::Cancelled(reason) => {
+                self.cancelled.get_or_insert(reason);
+            }
+        }
+        self.unsend_if_stopped(now);
+    }
+
+    /// Calls that were prepared but are not wanted any more leave no doubt behind.
+    fn unsend_if_stopped(&mut self, now: Now) {
+        for index in 0..self.lanes.len() {
+            if self.lanes[index].stopped.is_none() && self.cancelled.is_none() {
+                continue;
+            }
+            let reason = self.lanes[index].stopped.clone().or_else(|| self.cancelled.clone()).unwrap_or_default();
+            for call in std::mem::take(&mut self.lanes[index].ready) {
+                let Some(flight) = self.flights.remove(&call) else { continue };
+                let items = self.later(&flight.batch.items, &reason);
+                self.outbox.push_back(Record::Outcome {
+                    call: CallId(call),
+                    at: now.wall,
+                    items,
+                    credit: flight.debit,
+                });
+            }
+        }
+    }
+
+    /// The next thing to do at `now`.
+    pub fn poll(&mut self, now: Now) -> Action {
+        if let Some(record) = self.outbox.pop_front() {
+            return Action::Persist(record);
+        }
+        if let Some(call) = self.send_ready(now.tick) {
+            return Action::Send(call);
+        }
+        if let Some(record) = self.prepare(now) {
+            return Action::Persist(record);
+        }
+        if let Some(record) = self.outbox.pop_front() {
+            return Action::Persist(record);
+        }
+        let idle = self.cancelled.is_some() || self.lanes.iter().all(|lane| lane.stopped.is_some() || lane.is_empty());
+        if self.flights.is_empty() && idle {
+            return Action::Done;
+        }
+        Action::WakeAt(self.wake_at())
+    }
+
+    fn send_ready(&mut self, now: Tick) -> Option<CallId> {
+        for lane in &mut self.lanes {
+            if lane.ready.is_empty() || self.paces[lane.pace].ready_at() > now {
+                continue;
+            }
+            let call = lane.ready.pop_front()?;
+            self.paces[lane.pace].take(now);
+            lane.in_flight += 1;
+            return Some(CallId(call));
+        }
+        None
+    }
+
+    /// Prepares the next call whose time has come and returns its intent.
+    fn prepare(&mut self, now: Now) -> Option<Record> {
+        if self.cancelled.is_some() {
+            return None;
+        }
+        for index in 0..self.lanes.len() {
+            let lane = &self.lanes[index];
+            if !lane.has_room() || self.paces[lane.pace].ready_at() > now.tick {
+                continue;
+            }
+            let Some(batch) = self.lanes[index].take_due(now.tick) else { continue };
+            let Some((batch, debit)) = self.debit(index, batch, now) else { continue };
+            let call = CallId(self.next_call);
+            self.next_call += 1;
+            self.lanes[index].unsent += 1;
+            let items = batch.items.clone();
+            self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone() });
+            return Some(Record::Intent { call, items, debit });
+        }
+        None
+    }
+
+    /// Takes the batch's quota; cuts the batch to what is left, defers the lane when nothing is.
+    fn debit(&mut self, index: usize, mut batch: Batch, now: Now) -> Option<(Batch, Option<(QuotaKey, u64)>)> {
+        let Some(quota) = self.lanes[index].quota else { return Some((batch, None)) };
+        let quota = &mut self.quotas[quota];
+        if now.wall >= quota.resets_at {
+            quota.key.day = now.wall.date_at_offset(quota.offset_minutes);
+            quota.resets_at = now.wall.next_midnight(quota.offset_minutes);
+            quota.left = quota.limit;
+        }
+        let room = usize::try_from(quota.left).unwrap_or(usize::MAX);
+        if room == 0 {
+            let (until, limit) = (quota.resets_at, quota.limit);
+            self.lanes[index].push_front(vec![batch]);
+            self.stop_for_quota(index, until, &format!("quota of {limit} targets a day is spent"));
+            return None;
+        }
+        if batch.items.len() > room {
+            let rest = batch.items.split_off(room);
+            self.lanes[index].push_front(vec![Batch::new(rest)]);
+        }
+        let cost = batch.items.len() as u64;
+        quota.left -= cost;
+        let debit = (quota.key.clone(), cost);
+        Some((batch, Some(debit)))
+    }
+
+    fn wake_at(&self) -> Option<Tick> {
+        self.lanes
+            .iter()
+            .filter_map(|lane| {
+                let pace = self.paces[lane.pace].ready_at();
+                if !lane.ready.is_empty() {
+                    return Some(pace);
+                }
+                if self.cancelled.is_some() || !lane.has_room() {
+                    return None;
+                }
+                lane.due_at().map(|due| due.max(pace))
+            })
+            .min()
+    }
+
+    fn ended(&mut self, call: CallId, ending: Ending, now: Now) {
+        let Some(flight) = self.flights.remove(&call.0) else { return };
+        let lane = &mut self.lanes[flight.lane];
+        lane.in_flight -= 1;
+        lane.answered = true;
+        match ending {
+            Ending::Accepted(reply) => self.accepted(call, &flight, &reply, now),
+            Ending::Refused(error) => self.refused(call, flight, &error, now),
+            Ending::Failed(failure) => self.failed(call, flight, &failure, now),
+        }
+    }
+
+    fn accepted(&mut self, call: CallId, flight: &Flight, reply: &Reply, now: Now) {
+        self.lanes[flight.lane].earn_retry();
+        let lane = &self.lanes[flight.lane];
+        let config = &self.model.providers[lane.provider];
+        let endpoint = config.endpoints[lane.endpoint].to_string();
+        let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
+        let mut items = Vec::with_capacity(flight.batch.items.len());
+        for &index in &flight.batch.items {
+            let item = &mut self.items[index];
+            item.accepted += 1;
+            if item.accepted >= config.require {
+                item.state = ItemState::Recorded;
+                items.push((index, ItemOutcome::Recorded { task_id: task_id.clone() }));
+            } else {
+                items.push((index, ItemOutcome::AcceptedAt(endpoint.clone())));
+            }
+        }
+        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit: None });
+    }
+
+    fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
+        let (class, code) = match failure.kind {
+            TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection"),
+            TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer"),
+            TransportFailureKind::Tls => (ErrorClass::Config, "TLS refused"),
+        };
+        let error = CallError {
+            class,
+            code: code.to_owned(),
+            message: failure.message.clone(),
+            request_id: None,
+            retry_after_ms: None,
+            server_time: None,
+        };
+        let sent = failure.kind == TransportFailureKind::Unknown;
+        self.not_done(call, flight, &error, !sent, now);
+    }
+
+    fn refused(&mut self, call: CallId, flight: Flight, error: &CallError, now: Now) {
+        // Only an answer that may stand for a purge keeps its quota.
+        let not_done = !matches!(error.class, ErrorClass::Unknown | ErrorClass::Transient);
+        self.not_done(call, flight, error, not_done, now);
+    }
+
+    fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
+        let reason = error.summary();
+        let credit = flight.debit.take().filter(|_| surely);
+        if let (Some((key, cost)), Some(quota)) = (&credit, self.lanes[flight.lane].quota)
+            && self.quotas[quota].key == *key
+        {
+            self.quotas[quota].left += cost;
+        }
+        let parts = match error.class {
+            ErrorClass::TargetRefused(culprit) => Some(split(&flight.batch, culprit, self.changes)),
+            ErrorClass::BatchTooLarge => Some(split(&flight.batch, Culprit::Target, self.changes)),
+            _ => None,
+        };
+        let items = match &parts {
+            Some(None) => self.reject(flight.lane, &flight.batch.items, &reason),
+            _ => self.later(&flight.batch.items, &reason),
+        };
+        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
+        match parts {
+            Some(Some(parts)) => self.lanes[flight.lane].push_front(parts.into()),
+            Some(None) => {}
+            None => self.repeat_or_stop(flight, error, &reason, now),
+        }
+    }
+
+    fn repeat_or_stop(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
+        let Flight { lane, mut batch, .. } = flight;
+        batch.attempts += 1;
+        match error.class {
+            ErrorClass::SignAgain if !batch.signed_again => {
+                batch.signed_again = true;
+                self.lanes[lane].push_front(vec![batch]);
+            }
+            ErrorClass::QuotaSpent => {
+                self.lanes[lane].push_front(vec![batch]);
+                self.quota_spent(lane, reason, now);
+            }
+            ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled => {
+                self.back_off(lane, batch, error, reason, now);
+            }
+            class => {
+                self.lanes[lane].push_front(vec![batch]);
+                self.stop(lane, class, reason);
+            }
+        }
+    }
+
+    fn back_off(&mut self, lane: usize, mut batch: Batch, error: &CallError, reason: &str, now: Now) {
+        let random = self.next_random();
+        let throttled = error.class == ErrorClass::Throttled;
+        match retry::decide(error.class, batch.attempts, error.retry_after_ms, random) {
+            Verdict::After(ms) if self.lanes[lane].spend_retry() => {
+                batch.not_before = now.tick.plus_ms(ms);
+                if throttled {
+                    let pace = self.lanes[lane].pace;
+                    self.paces[pace].slow_down(batch.not_before);
+                }
+                self.lanes[lane].push_again(batch);
+            }
+            // This batch has had its attempts; others may fare better.
+            Verdict::GiveUp if !throttled => self.leave(batch.items, None, reason.to_owned()),
+            // The endpoint is in trouble, not the batch: more calls would only burn time and quota.
+            _ => {
+                self.lanes[lane].push_again(batch);
+                self.stop(lane, error.class, reason);
+            }
+        }
+    }
+
+    fn quota_spent(&mut self, lane: usize, reason: &str, now: Now) {
+        let offset = self.model.providers[self.lanes[lane].provider].kind.capabilities().quota_day_offset_minutes;
+        let until = now.wall.next_midnight(offset);
+        if let Some(index) = self.lanes[lane].quota {
+            let quota = &mut self.quotas[index];
+            quota.left = 0;
+            self.outbox.push_back(Record::QuotaSpent { key: quota.key.clone(), used: quota.limit });
+        }
+        self.stop_for_quota(lane, until, reason);
+    }
+
+    fn stop_for_quota(&mut self, lane: usize, until: Timestamp, reason: &str) {
+        let quota = self.lanes[lane].quota;
+        for index in 0..self.lanes.len() {
+            if index == lane || (quota.is_some() && self.lanes[index].quota == quota) {
+                self.lanes[index].stopped.get_or_insert_with(|| reason.to_owned());
+                let items = self.lanes[index].drain();
+                self.leave(items, Some(until), reason.to_owned());
+            }
+        }
+    }
+
+    /// Stops what shares the cause: all lanes to this endpoint of this provider.
+    fn stop(&mut self, lane: usize, class: ErrorClass, reason: &str) {
+        let (provider, endpoint) = (self.lanes[lane].provider, self.lanes[lane].endpoint);
+        let stop = &mut self.stops[provider];
+        stop.credentials |= class == ErrorClass::Auth;
+        stop.reason.get_or_insert_with(|| reason.to_owned());
+        for index in 0..self.lanes.len() {
+            if self.lanes[index].provider == provider && self.lanes[index].endpoint == endpoint {
+                self.lanes[index].stopped.get_or_insert_with(|| reason.to_owned());
+                let items = self.lanes[index].drain();
+                self.leave(items, None, reason.to_owned());
+            }
+        }
+    }
+
+    /// Notes that items will not be sent by this lane in this run.
+    fn leave(&mut self, mut items: Vec<usize>, until: Option<Timestamp>, reason: String) {
+        items.retain(|&index| !matches!(self.items[index].state, ItemState::Recorded | ItemState::Rejected(_)));
+        if items.is_empty() {
+            return;
+        }
+        for &index in &items {
+            self.items[index].state = match until {
+                Some(until) => ItemState::Deferred(until, reason.clone()),
+                None => ItemState::Pending(Some(reason.clone())),
+            };
+        }
+        let standing = match until {
+            Some(until) => Standing::Deferred { until, reason },
+            None => Standing::Pending { reason: Some(reason) },
+        };
+        self.outbox.push_back(Record::Left { items, standing });
+    }
+
+    fn later(&mut self, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
+        for &index in items {
+            if let ItemState::Pending(last) = &mut self.items[index].state {
+                *last = Some(reason.to_owned());
+            }
+        }
+        items.iter().map(|&index| (index, ItemOutcome::Later(reason.to_owned()))).collect()
+    }
+
+    fn reject(&mut self, lane: usize, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
+        let config = &self.model.providers[self.lanes[lane].provider];
+        let outcome = |index: &usize| {
+            let item = &mut self.items[*index];
+            item.refused += 1;
+            let lost = config.endpoints.len() - item.refused < config.require && item.state != ItemState::Recorded;
+            if lost {
+                item.state = ItemState::Rejected(reason.to_owned());
+                return (*index, ItemOutcome::Rejected(reason.to_owned()));
+            }
+            (*index, ItemOutcome::Later(reason.to_owned()))
+        };
+        items.iter().map(outcome).collect()
+    }
+
+    /// `SplitMix64`: small, seeded and good enough to spread retries.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// The call `id`, while it is prepared or under way.
+    pub fn call(&self, id: CallId) -> Option<CallView<'_>> {
+        let flight = self.flights.get(&id.0)?;
+        let lane = &self.lanes[flight.lane];
+        let (provider, endpoint, operation) = (lane.provider, lane.endpoint, lane.operation);
+        Some(CallView { provider, endpoint, operation, items: &flight.batch.items })
+    }
+
+    /// Calls under way or prepared.
+    pub fn calls_open(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Where each change stands, by index.
+    pub fn states(&self) -> impl Iterator<Item = &ItemState> {
+        self.items.iter().map(|item| &item.state)
+    }
+
+    /// Why providers stopped, by index.
+    pub fn stops(&self) -> &[ProviderStop] {
+        &self.stops
+    }
+}
+
+fn initial(model: &Model, change: &Change) -> Item {
+    let config = &model.providers[change.provider];
+    let accepted =
+        config.endpoints.iter().filter(|endpoint| change.accepted_at.contains(&endpoint.to_string())).count();
+    let state = match &change.standing {
+        Standing::Pending { reason } => ItemState::Pending(reason.clone()),
+        Standing::Deferred { until, reason } => ItemState::Deferred(*until, reason.clone()),
+        Standing::Rejected { reason, .. } => ItemState::Rejected(reason.clone()),
+    };
+    Item { accepted: if accepted >= config.require { 0 } else { accepted }, refused: 0, state }
+}

@@ -1,0 +1,100 @@
+//! The pace of calls: never more than the documented number in any second, not even at the start.
+
+use super::time::Tick;
+
+/// Calls are spread evenly with this much room, in percent, for the jitter of the network.
+const ROOM_PERCENT: u64 = 2;
+/// A throttled provider is slowed at most this many times over.
+const SLOWEST: u64 = 8;
+
+/// When the next call may leave. Shared by all lanes that draw on one account and operation.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    interval_us: u64,
+    slow: u64,
+    next_us: u64,
+}
+
+impl Pace {
+    /// At most `calls_per_second` (at least 1) in any second.
+    pub fn new(calls_per_second: u32) -> Self {
+        let interval_us = 1_000_000 * (100 + ROOM_PERCENT) / 100 / u64::from(calls_per_second.max(1));
+        Self { interval_us, slow: 1, next_us: 0 }
+    }
+
+    /// The first moment at which a call may leave.
+    pub const fn ready_at(&self) -> Tick {
+        Tick::from_ms(self.next_us.div_ceil(1000))
+    }
+
+    /// Takes the slot of a call that leaves at `now`, which is not before [`Pace::ready_at`].
+    pub fn take(&mut self, now: Tick) {
+        // Ticks are whole milliseconds: what rounding lost is given back, never more than one tick.
+        let base_us = self.next_us.max((now.ms() * 1000).saturating_sub(1000));
+        self.next_us = base_us + self.interval_us * self.slow;
+    }
+
+    /// Holds all calls until `tick` and halves the pace for the rest of the run.
+    pub fn slow_down(&mut self, until: Tick) {
+        self.slow = (self.slow * 2).min(SLOWEST);
+        self.next_us = self.next_us.max(until.ms() * 1000);
+    }
+
+    /// How long `calls` calls take from the first to the last, in milliseconds.
+    pub const fn duration_ms(&self, calls: u64) -> u64 {
+        self.interval_us * calls.saturating_sub(1) / 1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn departures(calls_per_second: u32, count: usize, start: u64) -> Vec<u64> {
+        let mut pace = Pace::new(calls_per_second);
+        let mut now = Tick::from_ms(start);
+        (0..count)
+            .map(|_| {
+                now = now.max(pace.ready_at());
+                pace.take(now);
+                now.ms()
+            })
+            .collect()
+    }
+
+    /// S5: no window of a second holds more calls than documented, and at least 97 % of them are used.
+    #[test]
+    fn no_second_holds_too_many_calls_and_the_rate_is_used() {
+        for rate in [1, 5, 10, 20, 100, 1000] {
+            let times = departures(rate, rate as usize * 20 + 1, 12_345);
+            for (at, window) in times.windows(rate as usize + 1).enumerate() {
+                assert!(window[rate as usize] - window[0] >= 1000, "rate {rate}, call {at}: {window:?}");
+            }
+            let total = times[times.len() - 1] - times[0];
+            assert!(total <= 20_620, "rate {rate}: {total} ms for 20 seconds' worth of calls");
+        }
+    }
+
+    #[test]
+    fn vod_example_of_the_promise_takes_about_twenty_seconds() {
+        let times = departures(5, 100, 0);
+        assert!((19_800..=20_600).contains(&(times[99] - times[0])), "{}", times[99]);
+    }
+
+    #[test]
+    fn a_pause_is_not_saved_up_for_a_burst() {
+        let mut pace = Pace::new(5);
+        pace.take(Tick::from_ms(0));
+        pace.take(Tick::from_ms(60_000));
+        assert!(pace.ready_at() >= Tick::from_ms(60_203));
+    }
+
+    #[test]
+    fn throttling_halves_the_pace() {
+        let mut pace = Pace::new(10);
+        pace.slow_down(Tick::from_ms(500));
+        assert_eq!(pace.ready_at(), Tick::from_ms(500));
+        pace.take(Tick::from_ms(500));
+        assert!(pace.ready_at() >= Tick::from_ms(700));
+    }
+}

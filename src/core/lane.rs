@@ -1,0 +1,181 @@
+//! One line of calls to one endpoint: what waits, what was put back, how a refused batch is split.
+
+use std::collections::VecDeque;
+
+use super::contract::{Culprit, Operation};
+use super::diff::Change;
+use super::model::OperationLimits;
+use super::time::Tick;
+
+/// Retries that the batches of a lane share; an accepted call earns one back.
+const RETRY_BUDGET: u32 = 12;
+
+/// A batch on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Indexes into the changes, at least one.
+    pub items: Vec<usize>,
+    /// Calls made for it so far.
+    pub attempts: u32,
+    /// Not to be sent before.
+    pub not_before: Tick,
+    /// The one immediate repetition with a new signature is used up.
+    pub signed_again: bool,
+}
+
+impl Batch {
+    /// A batch that was never sent.
+    pub const fn new(items: Vec<usize>) -> Self {
+        Self { items, attempts: 0, not_before: Tick::from_ms(0), signed_again: false }
+    }
+}
+
+/// Calls to one endpoint of one provider for one operation.
+#[derive(Debug)]
+pub struct Lane {
+    /// Index into the model's providers.
+    pub provider: usize,
+    /// Index into the provider's endpoints.
+    pub endpoint: usize,
+    /// What is called.
+    pub operation: &'static Operation,
+    /// The limits in force.
+    pub limits: OperationLimits,
+    /// Index of the shared pace.
+    pub pace: usize,
+    /// Index of the shared quota, where there is one.
+    pub quota: Option<usize>,
+    /// Why nothing more is sent, once that is so.
+    pub stopped: Option<String>,
+    /// Calls whose intent is on disk, waiting for their turn.
+    pub ready: VecDeque<u64>,
+    /// Calls whose intent is being written.
+    pub unsent: usize,
+    /// Calls under way.
+    pub in_flight: usize,
+    /// An answer has come: calls may overlap from now on.
+    pub answered: bool,
+    retries_left: u32,
+    fresh: VecDeque<Batch>,
+    again: Vec<Batch>,
+}
+
+impl Lane {
+    /// A lane with its batches, in order.
+    pub fn new(
+        (provider, endpoint): (usize, usize),
+        operation: &'static Operation,
+        limits: OperationLimits,
+        pace: usize,
+        quota: Option<usize>,
+    ) -> Self {
+        Self {
+            provider,
+            endpoint,
+            operation,
+            limits,
+            pace,
+            quota,
+            stopped: None,
+            ready: VecDeque::new(),
+            unsent: 0,
+            in_flight: 0,
+            answered: false,
+            retries_left: RETRY_BUDGET,
+            fresh: VecDeque::new(),
+            again: Vec::new(),
+        }
+    }
+
+    /// Adds a batch at the end.
+    pub fn push(&mut self, batch: Batch) {
+        self.fresh.push_back(batch);
+    }
+
+    /// Puts parts of a batch back to the front, in order.
+    pub fn push_front(&mut self, parts: Vec<Batch>) {
+        for part in parts.into_iter().rev() {
+            self.fresh.push_front(part);
+        }
+    }
+
+    /// Puts a batch back that waits for its time.
+    pub fn push_again(&mut self, batch: Batch) {
+        self.again.push(batch);
+    }
+
+    /// Whether no batch waits.
+    pub fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.again.is_empty()
+    }
+
+    /// Whether one more call may be prepared: the first call goes alone, later ones overlap.
+    pub fn has_room(&self) -> bool {
+        let most = if self.answered { self.limits.calls_in_flight } else { 1 };
+        // Intents run a few milliseconds ahead of their calls, never more: a crash leaves them in doubt.
+        let ahead = usize::try_from(self.limits.calls_per_second / 50).unwrap_or(1).max(1);
+        let waiting = self.unsent + self.ready.len();
+        self.stopped.is_none() && waiting < ahead && waiting + self.in_flight < most
+    }
+
+    /// The next batch whose time has come; batches put back come first.
+    pub fn take_due(&mut self, now: Tick) -> Option<Batch> {
+        let due = self.again.iter().enumerate().filter(|(_, batch)| batch.not_before <= now);
+        if let Some((index, _)) = due.min_by_key(|(_, batch)| batch.not_before) {
+            return Some(self.again.remove(index));
+        }
+        self.fresh.pop_front()
+    }
+
+    /// When the next batch is due, without regard to the pace.
+    pub fn due_at(&self) -> Option<Tick> {
+        if self.fresh.is_empty() {
+            return self.again.iter().map(|batch| batch.not_before).min();
+        }
+        Some(Tick::from_ms(0))
+    }
+
+    /// Takes one retry from the shared budget; `false`: it is spent.
+    pub fn spend_retry(&mut self) -> bool {
+        let some_left = self.retries_left > 0;
+        self.retries_left = self.retries_left.saturating_sub(1);
+        some_left
+    }
+
+    /// An accepted call earns a retry back.
+    pub fn earn_retry(&mut self) {
+        self.retries_left = (self.retries_left + 1).min(RETRY_BUDGET);
+    }
+
+    /// Empties the lane; returns the items that wait.
+    pub fn drain(&mut self) -> Vec<usize> {
+        self.fresh.drain(..).chain(self.again.drain(..)).flat_map(|batch| batch.items).collect()
+    }
+}
+
+/// Parts of a refused batch, smaller than the batch; `None` if the culprit stands alone.
+///
+/// A refusal that speaks of a host is the same for all targets of that host, so such a batch is cut between hosts.
+pub fn split(batch: &Batch, culprit: Culprit, changes: &[Change]) -> Option<[Batch; 2]> {
+    if batch.items.len() < 2 {
+        return None;
+    }
+    let mut items = batch.items.clone();
+    let at = match culprit {
+        Culprit::Target => items.len() / 2,
+        Culprit::Host => {
+            items.sort_by(|&a, &b| host(changes, a).cmp(&host(changes, b)).then(a.cmp(&b)));
+            let hosts: Vec<&[usize]> = items.chunk_by(|&a, &b| host(changes, a) == host(changes, b)).collect();
+            if hosts.len() < 2 {
+                return None;
+            }
+            hosts[..hosts.len() / 2].iter().map(|group| group.len()).sum()
+        }
+    };
+    let rest = items.split_off(at);
+    Some([Batch::new(items), Batch::new(rest)])
+}
+
+fn host(changes: &[Change], index: usize) -> Option<String> {
+    changes[index].target.host().map(str::to_ascii_lowercase)
+}

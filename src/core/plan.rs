@@ -1,0 +1,223 @@
+//! Changes into batches: ordered, cut at what the quota leaves, with the calls and the time they take.
+//!
+//! Does not know how a vendor is called, nor what it will answer.
+
+use std::collections::HashMap;
+
+use super::budget::Pace;
+use super::contract::Operation;
+use super::diff::Change;
+use super::model::{Model, OperationLimits};
+use super::recorded::Standing;
+use super::target::Scope;
+use super::time::Timestamp;
+
+/// Whose quota a call draws on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuotaKey {
+    /// Fingerprint of the account.
+    pub account: String,
+    /// The vendor's name of the operation.
+    pub operation: &'static str,
+    /// Share of the quota, for example an area.
+    pub area: String,
+    /// Civil date of the quota day.
+    pub day: String,
+}
+
+/// A daily quota as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Whose it is.
+    pub key: QuotaKey,
+    /// Targets a day.
+    pub limit: u64,
+    /// Targets of this day already spent, before this plan's job.
+    pub used: u64,
+    /// When the next day begins.
+    pub resets_at: Timestamp,
+}
+
+impl Quota {
+    /// Targets that may still be purged today.
+    pub const fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+}
+
+/// A batch: what one call will purge, as indexes into the changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Index into the provider's endpoints.
+    pub endpoint: usize,
+    /// Changes, in order.
+    pub changes: Vec<usize>,
+}
+
+/// All work of one provider for one operation.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Index into the model's providers.
+    pub provider: usize,
+    /// What is called.
+    pub operation: &'static Operation,
+    /// The limits in force.
+    pub limits: OperationLimits,
+    /// Name of the rate budget this job shares with others of its account and operation.
+    pub pace_key: (String, &'static str),
+    /// Calls, in order.
+    pub batches: Vec<Batch>,
+    /// The quota, where there is one.
+    pub quota: Option<Quota>,
+    /// Targets the batches purge, each counted once.
+    pub targets: usize,
+    /// Changes that the quota leaves no room for today, in order.
+    pub over_quota: Vec<usize>,
+    /// Time from the first call to the last at the allowed rate, in milliseconds.
+    pub duration_ms: u64,
+    /// Quota days until all is done, 1 for today.
+    pub days: u64,
+}
+
+/// What a run will do.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Jobs, in order of provider and scope.
+    pub jobs: Vec<Job>,
+    /// Changes whose time has not come yet.
+    pub waiting: Vec<usize>,
+    /// Changes that were refused for good.
+    pub rejected: Vec<usize>,
+    /// Changes that the user left out with `--only` or `--provider`.
+    pub unselected: Vec<usize>,
+}
+
+impl Plan {
+    /// Calls of all jobs.
+    pub fn calls(&self) -> usize {
+        self.jobs.iter().map(|job| job.batches.len()).sum()
+    }
+
+    /// Targets of all jobs.
+    pub fn targets(&self) -> usize {
+        self.jobs.iter().map(|job| job.targets).sum()
+    }
+}
+
+/// What the plan depends on besides model and changes.
+pub struct Circumstances<'a> {
+    /// Fingerprint of each provider's account, by index.
+    pub accounts: &'a [String],
+    /// Targets already spent of a quota.
+    pub used: &'a dyn Fn(&QuotaKey) -> u64,
+    /// Whether the user selected this change.
+    pub selected: &'a dyn Fn(&Change) -> bool,
+    /// Wall time of the run's start.
+    pub now: Timestamp,
+}
+
+/// Puts the changes into batches.
+pub fn plan(model: &Model, changes: &[Change], circumstances: &Circumstances<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let mut due: HashMap<(usize, Scope), Vec<usize>> = HashMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        match &change.standing {
+            _ if !(circumstances.selected)(change) => plan.unselected.push(index),
+            Standing::Rejected { .. } => plan.rejected.push(index),
+            // Where a ledger is kept it decides, so that a raised quota takes effect at once.
+            Standing::Deferred { until, .. } if *until > circumstances.now && !has_ledger(model, change) => {
+                plan.waiting.push(index);
+            }
+            _ => due.entry((change.provider, change.target.scope)).or_default().push(index),
+        }
+    }
+    let mut keys: Vec<_> = due.keys().copied().collect();
+    keys.sort_unstable();
+    let mut spent: HashMap<QuotaKey, u64> = HashMap::new();
+    for key in keys {
+        let mut indexes = due.remove(&key).unwrap_or_default();
+        indexes.sort_by(|&a, &b| order(&changes[a]).cmp(&order(&changes[b])));
+        if let Some(job) = job(model, changes, circumstances, key, indexes, &mut spent) {
+            plan.jobs.push(job);
+        }
+    }
+    plan
+}
+
+fn has_ledger(model: &Model, change: &Change) -> bool {
+    model.providers[change.provider]
+        .limits_of(change.target.scope)
+        .is_some_and(|limits| limits.targets_per_day.is_some())
+}
+
+/// High priority first, within one priority the oldest change, then by target.
+fn order(change: &Change) -> (super::model::Priority, Timestamp, &super::target::Target) {
+    (change.priority, change.since, &change.target)
+}
+
+fn job(
+    model: &Model,
+    changes: &[Change],
+    circumstances: &Circumstances<'_>,
+    (provider, scope): (usize, Scope),
+    mut indexes: Vec<usize>,
+    spent: &mut HashMap<QuotaKey, u64>,
+) -> Option<Job> {
+    let config = &model.providers[provider];
+    let operation = config.kind.capabilities().operation(scope)?;
+    let limits = config.limits_of(scope)?;
+    let account = &circumstances.accounts[provider];
+    let quota = quota_of(model, circumstances, provider, operation, limits, spent);
+    let room = quota.as_ref().map_or(usize::MAX, |quota| usize::try_from(quota.left()).unwrap_or(usize::MAX));
+    let over_quota = if indexes.len() > room { indexes.split_off(room) } else { Vec::new() };
+    let addresses: Vec<String> = config.endpoints.iter().map(ToString::to_string).collect();
+    let mut batches = Vec::new();
+    for (endpoint, address) in addresses.iter().enumerate() {
+        let still_open = |index: &usize| {
+            let accepted_at = &changes[*index].accepted_at;
+            // With enough acceptances it would be recorded; that it is not means that the endpoints were changed: start anew.
+            let enough = addresses.iter().filter(|address| accepted_at.contains(address)).count() >= config.require;
+            enough || !accepted_at.contains(address)
+        };
+        let open: Vec<usize> = indexes.iter().copied().filter(still_open).collect();
+        batches.extend(open.chunks(limits.targets_per_call).map(|chunk| Batch { endpoint, changes: chunk.to_vec() }));
+    }
+    if let Some(quota) = &quota {
+        *spent.entry(quota.key.clone()).or_default() += indexes.len() as u64;
+    }
+    let days = quota.as_ref().map_or(1, |quota| 1 + (over_quota.len() as u64).div_ceil(quota.limit.max(1)));
+    let per_endpoint = batches.len().div_ceil(config.endpoints.len().max(1));
+    Some(Job {
+        provider,
+        operation,
+        limits,
+        pace_key: (account.clone(), operation.name),
+        targets: indexes.len(),
+        duration_ms: Pace::new(limits.calls_per_second).duration_ms(per_endpoint as u64),
+        batches,
+        quota,
+        over_quota,
+        days,
+    })
+}
+
+fn quota_of(
+    model: &Model,
+    circumstances: &Circumstances<'_>,
+    provider: usize,
+    operation: &'static Operation,
+    limits: OperationLimits,
+    spent: &HashMap<QuotaKey, u64>,
+) -> Option<Quota> {
+    let config = &model.providers[provider];
+    let limit = limits.targets_per_day?;
+    let offset = config.kind.capabilities().quota_day_offset_minutes;
+    let key = QuotaKey {
+        account: circumstances.accounts[provider].clone(),
+        operation: operation.name,
+        area: config.kind.quota_area(&config.options),
+        day: circumstances.now.date_at_offset(offset),
+    };
+    let used = (circumstances.used)(&key) + spent.get(&key).copied().unwrap_or(0);
+    Some(Quota { used, limit, resets_at: circumstances.now.next_midnight(offset), key })
+}

@@ -1,0 +1,122 @@
+//! What the state knows of a target: the recorded hash and the work that is left.
+
+use super::model::{OnRemoved, Priority};
+use super::target::{ContentHash, Target};
+use super::time::Timestamp;
+
+/// Everything recorded about one target of one provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Name of the provider.
+    pub provider: String,
+    /// The target.
+    pub target: Target,
+    /// Names of the manifests that list it, in order, at least one.
+    pub owners: Vec<String>,
+    /// The hash for which the provider accepted a purge, or that was adopted.
+    pub hash: Option<ContentHash>,
+    /// When that was.
+    pub recorded_at: Option<Timestamp>,
+    /// The vendor's task for it.
+    pub task_id: Option<String>,
+    /// A change that was seen and is not yet recorded.
+    pub work: Option<Work>,
+}
+
+/// A change that was seen: it stays until a purge is accepted, whatever hash comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The hash to record; `None` for a removal.
+    pub desired: Option<ContentHash>,
+    /// Why it is there.
+    pub kind: ChangeKind,
+    /// Its place in the order.
+    pub priority: Priority,
+    /// When the change was first seen.
+    pub since: Timestamp,
+    /// What holds it up.
+    pub standing: Standing,
+    /// A purge of it was about to be sent and no outcome is known: it may have been purged before.
+    pub in_doubt: bool,
+    /// Endpoints that accepted a purge for `desired`, where a provider has several.
+    pub accepted_at: Vec<String>,
+}
+
+/// Why a target is to be purged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// Never recorded.
+    New,
+    /// The desired hash differs from the recorded one, or did since the last accepted purge.
+    Changed,
+    /// Recorded, and no longer listed.
+    Removed,
+    /// The user asked for it.
+    Forced,
+}
+
+impl ChangeKind {
+    /// All kinds, in order.
+    pub const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Removed, Self::Forced];
+
+    /// The word for it in output and state.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+            Self::Forced => "forced",
+        }
+    }
+}
+
+/// What holds a change up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing but the last failure, if there was one.
+    Pending {
+        /// What went wrong last, for people.
+        reason: Option<String>,
+    },
+    /// Not before a known time.
+    Deferred {
+        /// When it may be sent.
+        until: Timestamp,
+        /// Why it waits.
+        reason: String,
+    },
+    /// Refused for good until the entry or the provider's configuration changes.
+    Rejected {
+        /// The vendor's code and message.
+        reason: String,
+        /// Digest of the provider's configuration that was refused.
+        config: String,
+    },
+}
+
+impl Standing {
+    /// Pending, with nothing gone wrong yet.
+    pub const fn fresh() -> Self {
+        Self::Pending { reason: None }
+    }
+
+    /// The word for it in output and state.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pending { .. } => "pending",
+            Self::Deferred { .. } => "deferred",
+            Self::Rejected { .. } => "rejected",
+        }
+    }
+}
+
+/// A manifest that an earlier run read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownManifest {
+    /// Its name.
+    pub name: String,
+    /// Its normalised path then.
+    pub path: String,
+    /// What to do with its targets once it no longer lists them.
+    pub on_removed: OnRemoved,
+}

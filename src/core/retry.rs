@@ -1,0 +1,74 @@
+//! Whether and when a failed call is repeated. A value comes out; nobody sleeps here.
+
+use super::contract::ErrorClass;
+
+/// Most attempts of one batch, the first included.
+pub const ATTEMPTS: u32 = 5;
+/// Longest wait that an answer may ask for and still be waited for, in milliseconds.
+pub const LONGEST_WAIT_MS: u64 = 120_000;
+
+const TRANSIENT_BASE_MS: u64 = 500;
+const THROTTLED_BASE_MS: u64 = 2_000;
+const CAP_MS: u64 = 60_000;
+
+/// What to do with a batch whose call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Repeat after this many milliseconds.
+    After(u64),
+    /// Leave it for the next run.
+    GiveUp,
+}
+
+/// Exponential backoff with full jitter, capped; a wait that the answer asks for is a lower bound.
+///
+/// `attempt` counts from 1; `random` is uniform over all values.
+pub fn decide(class: ErrorClass, attempt: u32, retry_after_ms: Option<u64>, random: u64) -> Verdict {
+    let base = match class {
+        ErrorClass::Transient | ErrorClass::Unknown => TRANSIENT_BASE_MS,
+        ErrorClass::Throttled => THROTTLED_BASE_MS,
+        _ => return Verdict::GiveUp,
+    };
+    let asked = retry_after_ms.unwrap_or(0);
+    if attempt >= ATTEMPTS || asked > LONGEST_WAIT_MS {
+        return Verdict::GiveUp;
+    }
+    let ceiling = (base << (attempt - 1).min(16)).min(CAP_MS);
+    // Throttling waits at least half the ceiling: an early repeat only prolongs it.
+    let floor = if class == ErrorClass::Throttled { ceiling / 2 } else { 1 };
+    let jittered = floor + random % (ceiling - floor + 1);
+    Verdict::After(jittered.max(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_below_the_cap() {
+        for attempt in 1..ATTEMPTS {
+            for random in [0, 1, 77, u64::MAX, 1 << 40] {
+                let Verdict::After(ms) = decide(ErrorClass::Transient, attempt, None, random) else {
+                    panic!("gave up")
+                };
+                assert!((1..=TRANSIENT_BASE_MS << (attempt - 1)).contains(&ms), "attempt {attempt}: {ms}");
+            }
+        }
+        assert_eq!(decide(ErrorClass::Transient, ATTEMPTS, None, 3), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn an_answer_may_ask_for_a_longer_wait_up_to_a_cap() {
+        assert_eq!(decide(ErrorClass::Throttled, 1, Some(90_000), 0), Verdict::After(90_000));
+        assert_eq!(decide(ErrorClass::Throttled, 1, Some(31_536_000_000), 0), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn refusals_are_never_repeated() {
+        for class in
+            [ErrorClass::Auth, ErrorClass::Fatal, ErrorClass::Request, ErrorClass::QuotaSpent, ErrorClass::Clock]
+        {
+            assert_eq!(decide(class, 1, None, 0), Verdict::GiveUp);
+        }
+    }
+}

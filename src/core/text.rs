@@ -1,0 +1,41 @@
+//! Text from outside made safe to show: one record stays one line, terminals and CI logs get no commands.
+
+/// At most `most` characters of `text`, control and invisible direction characters escaped.
+pub fn one_line(text: &str, most: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(most));
+    for (count, character) in text.chars().enumerate() {
+        if count == most {
+            shown.push('…');
+            break;
+        }
+        if is_unsafe(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    // A line that starts like this is a command to some CI systems.
+    if shown.starts_with("::") || shown.starts_with("##[") {
+        shown.insert(0, ' ');
+    }
+    shown
+}
+
+/// Control characters, line separators and characters that reorder text.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    /// X5
+    #[test]
+    fn nothing_can_break_out_of_its_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m\u{202e}c", 99), "a\\u{a}b\\u{1b}[31m\\u{202e}c");
+        assert_eq!(one_line("::set-output name=x::y", 99), " ::set-output name=x::y");
+        assert_eq!(one_line("äöüß", 2), "äö…");
+    }
+}

@@ -1,0 +1,103 @@
+//! The run lock: a file of its own beside the state, locked by the operating system, never renamed or deleted.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::{RunStart, StateError};
+
+/// Who holds a lock, as it wrote into the lock file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// Name of the machine.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+    /// When it began, as text.
+    pub started: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pid == 0 {
+            return f.write_str("its holder did not leave a name");
+        }
+        write!(f, "freshen with pid {} on host {}, started {}", self.pid, self.host, self.started)
+    }
+}
+
+/// A held lock; the system releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// The lock file that belongs to a state file.
+    pub fn path_for(state: &Path) -> PathBuf {
+        let mut name = state.as_os_str().to_owned();
+        name.push(".lock");
+        PathBuf::from(name)
+    }
+
+    /// Takes the lock, or returns `None` and its holder if another run has it.
+    ///
+    /// # Errors
+    /// [`StateError::Io`] if the lock file cannot be opened or the system has no locks for it.
+    pub fn try_take(state: &Path, start: &RunStart) -> Result<Result<Self, Holder>, StateError> {
+        let path = Self::path_for(state);
+        let failed =
+            |cause: std::io::Error| StateError::Io { path: path.clone(), action: "locked", cause: cause.to_string() };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Err(read_holder(&mut file))),
+            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
+        let text = format!("{}\n{}\n{}\n", start.host.replace('\n', " "), start.pid, start.at.utc_extended());
+        // A lock file without a name still locks; a full disk shows when the state is written.
+        let _ =
+            file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
+        Ok(Ok(Self { _file: file }))
+    }
+}
+
+fn read_holder(file: &mut File) -> Holder {
+    let mut text = String::new();
+    if file.take(4096).read_to_string(&mut text).is_err() {
+        return Holder::default();
+    }
+    let mut lines = text.lines();
+    let host = lines.next().unwrap_or_default().to_owned();
+    let pid = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+    let started = lines.next().unwrap_or_default().to_owned();
+    Holder { host, pid, started }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::time::Timestamp;
+
+    fn start(pid: u32) -> RunStart {
+        RunStart { at: Timestamp::from_unix_ms(1_700_000_000_000), host: "builder".into(), pid }
+    }
+
+    /// R1, R2: the second taker learns who holds it; once the holder is gone the same file serves again.
+    #[test]
+    fn a_held_lock_names_its_holder_and_is_free_once_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state.db");
+        let held = RunLock::try_take(&state, &start(41)).unwrap().unwrap();
+        let holder = RunLock::try_take(&state, &start(42)).unwrap().unwrap_err();
+        assert_eq!(holder, Holder { host: "builder".into(), pid: 41, started: "2023-11-14T22:13:20Z".into() });
+        drop(held);
+        assert!(RunLock::try_take(&state, &start(43)).unwrap().is_ok());
+        assert!(RunLock::path_for(&state).exists());
+    }
+}

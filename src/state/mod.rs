@@ -1,0 +1,205 @@
+//! What a run asks of a store, in its own words. Nothing of SQL leaks out of this folder.
+
+mod file;
+mod lock;
+mod rows;
+mod schema;
+mod sqlite;
+mod write;
+
+pub use lock::{Holder, RunLock};
+pub use sqlite::SqliteStore;
+
+use std::path::PathBuf;
+
+use crate::core::apply::Record;
+use crate::core::diff::{Change, Difference};
+use crate::core::model::Model;
+use crate::core::plan::QuotaKey;
+use crate::core::recorded::{KnownManifest, Recorded};
+use crate::core::time::Timestamp;
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file is there and is not a whole state of ours.
+    #[error(
+        "state `{}` is damaged: {cause}; nothing was changed. Move the file away and run `freshen adopt` if the caches \
+         are fresh, or `freshen apply --purge-all` to purge everything anew", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        cause: String,
+    },
+    /// The file was written by a newer program.
+    #[error(
+        "state `{}` has format {found}, this program knows up to {known}: use the newer freshen, nothing was changed", path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format of this program.
+        known: i64,
+    },
+    /// Another run holds the lock.
+    #[error("state `{}` is locked by another run: {holder}; wait for it or raise `--lock-timeout`", path.display())]
+    Locked {
+        /// The state file.
+        path: PathBuf,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// Another copy of this state went on meanwhile.
+    #[error("state `{}` was changed by another run meanwhile (serial {found}, expected {expected}); nothing was overwritten", path.display())]
+    Overtaken {
+        /// The file.
+        path: PathBuf,
+        /// Serial found.
+        found: i64,
+        /// Serial this run read.
+        expected: i64,
+    },
+    /// Reading or writing failed.
+    #[error("state `{}` cannot be {action}: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read`, `written`, `created`, ...
+        action: &'static str,
+        /// What the system or the storage engine said.
+        cause: String,
+    },
+}
+
+/// A call whose outcome never came to the state: the run was stopped in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoubtfulCall {
+    /// Name of the provider.
+    pub provider: String,
+    /// When its intent was written.
+    pub at: Timestamp,
+    /// How many targets.
+    pub targets: u64,
+}
+
+/// One finished or unfinished run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRow {
+    /// Number of the run.
+    pub id: i64,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; `None`: it was stopped, or goes on.
+    pub finished_at: Option<Timestamp>,
+    /// Exit status.
+    pub exit: Option<i64>,
+    /// Calls made.
+    pub calls: u64,
+    /// Targets recorded, pending, deferred and rejected at its end.
+    pub counts: Counts,
+}
+
+/// Numbers of targets by where they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Recorded by the run.
+    pub recorded: u64,
+    /// Left pending.
+    pub pending: u64,
+    /// Left deferred.
+    pub deferred: u64,
+    /// Rejected.
+    pub rejected: u64,
+}
+
+/// Who runs, for the state's own records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunStart {
+    /// When.
+    pub at: Timestamp,
+    /// Name of the machine.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// Spent quota of one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// Account fingerprint, operation, area, day.
+    pub account: String,
+    /// The vendor's name of the operation.
+    pub operation: String,
+    /// Share of the quota.
+    pub area: String,
+    /// Civil date of the quota day.
+    pub day: String,
+    /// Targets counted as used.
+    pub used: u64,
+}
+
+/// What marks a state apart from copies of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Given once, when the state is created.
+    pub lineage: String,
+    /// Goes up with each run that writes.
+    pub serial: i64,
+}
+
+/// The store of recorded hashes, pending work, quota ledger and runs.
+pub trait Store: Send {
+    /// Whether nothing was ever recorded.
+    fn is_first_run(&self) -> Result<bool, StateError>;
+    /// Everything recorded, in order of (provider, target).
+    fn recorded(&self) -> Result<Vec<Recorded>, StateError>;
+    /// Manifests of earlier runs, in order of name.
+    fn manifests(&self) -> Result<Vec<KnownManifest>, StateError>;
+    /// Targets already counted as used of a quota.
+    fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError>;
+    /// The whole quota ledger, newest day first.
+    fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError>;
+    /// The account fingerprint that a provider used last.
+    fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
+    /// Calls whose outcome is unknown because a run was stopped.
+    fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError>;
+    /// The last `most` runs, newest first.
+    fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError>;
+    /// Lineage and serial.
+    fn identity(&self) -> Result<Identity, StateError>;
+
+    /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
+    fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
+    /// Marks only changes that are no removals, as a refused run leaves them behind.
+    fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError>;
+    /// Records entries as fresh without a purge and drops their pending work.
+    fn adopt(&mut self, model: &Model, entries: &[usize], at: Timestamp) -> Result<(), StateError>;
+    /// Begins a run; also proves that the state can be written before anything is sent.
+    fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError>;
+    /// Commits intents and outcomes of a run, durably, in one transaction.
+    fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError>;
+    /// Ends a run.
+    fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError>;
+    /// Drops everything known of the targets (provider, target); returns how many there were.
+    fn forget(&mut self, keys: &[(String, crate::core::target::Target)]) -> Result<usize, StateError>;
+    /// Puts rows in place of what is known of their targets.
+    fn import(&mut self, rows: &[Recorded]) -> Result<(), StateError>;
+}
+
+/// Records to commit, with what their indexes mean.
+pub struct Commit<'a> {
+    /// The records, in order.
+    pub records: &'a [Record],
+    /// The changes that items point into.
+    pub changes: &'a [Change],
+    /// The model that providers point into.
+    pub model: &'a Model,
+    /// Digest of each provider's configuration, by index.
+    pub config_digests: &'a [String],
+    /// Wall time of the commit.
+    pub at: Timestamp,
+}

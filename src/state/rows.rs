@@ -1,0 +1,151 @@
+//! Rows of the `target` table to and from [`Recorded`]; a value that breaks the schema is damage.
+
+use rusqlite::{Row, Transaction, params};
+
+use crate::core::model::Priority;
+use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
+use crate::core::target::{ContentHash, Scope, Target};
+use crate::core::time::Timestamp;
+
+/// Columns that [`read`] expects, in its order.
+pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, recorded_at, task_id, \
+     work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call";
+
+/// What is wrong with a stored value.
+#[derive(Debug, thiserror::Error)]
+#[error("column `{column}` of target `{target}` holds a value that this program never writes")]
+pub(super) struct BadValue {
+    column: &'static str,
+    target: String,
+}
+
+pub(super) enum ReadError {
+    Sql(rusqlite::Error),
+    Value(BadValue),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// Number of a scope in the table.
+pub(super) fn scope_number(scope: Scope) -> i64 {
+    match scope {
+        Scope::Url => 0,
+        Scope::Directory => 1,
+        Scope::AssetId => 2,
+    }
+}
+
+fn scope_of(number: i64) -> Option<Scope> {
+    Scope::ALL.into_iter().find(|&scope| scope_number(scope) == number)
+}
+
+/// Reads one row.
+pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
+    let text: String = row.get(2)?;
+    let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.clone() });
+    let target = Target { scope: scope_of(row.get(1)?).ok_or_else(|| bad("scope"))?, text: text.clone() };
+    let owners = list(&row.get::<_, String>(3)?).ok_or_else(|| bad("owners"))?;
+    let work = match row.get::<_, Option<String>>(7)? {
+        None => None,
+        Some(kind) => {
+            let kind =
+                ChangeKind::ALL.into_iter().find(|known| known.word() == kind).ok_or_else(|| bad("work_kind"))?;
+            Some(read_work(row, kind, &bad)?)
+        }
+    };
+    let hash: Option<String> = row.get(4)?;
+    if hash.as_deref().is_some_and(|hash| !hash.contains(':')) {
+        return Err(bad("hash"));
+    }
+    Ok(Recorded {
+        provider: row.get(0)?,
+        target,
+        owners,
+        hash: hash.map(ContentHash::from_canonical),
+        recorded_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_ms),
+        task_id: row.get(6)?,
+        work,
+    })
+}
+
+fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> ReadError) -> Result<Work, ReadError> {
+    let priority: String = row.get(9)?;
+    let priority = [Priority::High, Priority::Normal, Priority::Low].into_iter().find(|known| known.word() == priority);
+    let reason: Option<String> = row.get(12)?;
+    let until = row.get::<_, Option<i64>>(13)?.map(Timestamp::from_unix_ms);
+    let standing = match (row.get::<_, String>(11)?.as_str(), until) {
+        ("pending", _) => Standing::Pending { reason },
+        ("deferred", Some(until)) => Standing::Deferred { until, reason: reason.unwrap_or_default() },
+        ("rejected", _) => {
+            let config = row.get::<_, Option<String>>(14)?.unwrap_or_default();
+            Standing::Rejected { reason: reason.unwrap_or_default(), config }
+        }
+        _ => return Err(bad("standing")),
+    };
+    let accepted_at = row.get::<_, Option<String>>(15)?;
+    Ok(Work {
+        desired: row.get::<_, Option<String>>(8)?.map(ContentHash::from_canonical),
+        kind,
+        priority: priority.ok_or_else(|| bad("priority"))?,
+        since: Timestamp::from_unix_ms(row.get(10)?),
+        standing,
+        in_doubt: row.get::<_, Option<i64>>(16)?.is_some(),
+        accepted_at: accepted_at.map_or(Some(Vec::new()), |text| list(&text)).ok_or_else(|| bad("accepted_at"))?,
+    })
+}
+
+/// Writes a row; keeps the mark of an intent without an outcome that is there.
+pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO target (provider, scope, target, owners, hash, recorded_at, task_id,
+             work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT (provider, scope, target) DO UPDATE SET
+             owners = ?4, hash = ?5, recorded_at = ?6, task_id = ?7,
+             work_kind = ?8, desired = ?9, priority = ?10, since = ?11, standing = ?12,
+             reason = ?13, until = ?14, refused_config = ?15, accepted_at = ?16",
+    )?;
+    let work = row.work.as_ref();
+    let (reason, until, config) = work.map_or((None, None, None), |work| standing_columns(&work.standing));
+    statement.execute(params![
+        row.provider,
+        scope_number(row.target.scope),
+        row.target.text,
+        json_list(&row.owners),
+        row.hash.as_ref().map(ContentHash::as_str),
+        row.recorded_at.map(Timestamp::unix_ms),
+        row.task_id,
+        work.map(|work| work.kind.word()),
+        work.and_then(|work| work.desired.as_ref()).map(ContentHash::as_str),
+        work.map(|work| work.priority.word()),
+        work.map(|work| work.since.unix_ms()),
+        work.map(|work| work.standing.word()),
+        reason,
+        until,
+        config,
+        work.map(|work| json_list(&work.accepted_at)),
+    ])?;
+    Ok(())
+}
+
+/// `reason`, `until` and `refused_config` of a standing.
+pub(super) fn standing_columns(standing: &Standing) -> (Option<&str>, Option<i64>, Option<&str>) {
+    match standing {
+        Standing::Pending { reason } => (reason.as_deref(), None, None),
+        Standing::Deferred { until, reason } => (Some(reason), Some(until.unix_ms()), None),
+        Standing::Rejected { reason, config } => (Some(reason), None, Some(config)),
+    }
+}
+
+/// A list of texts as the tables keep it.
+pub(super) fn json_list(list: &[String]) -> String {
+    serde_json::Value::from(list.to_vec()).to_string()
+}
+
+fn list(text: &str) -> Option<Vec<String>> {
+    serde_json::from_str(text).ok()
+}

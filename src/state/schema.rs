@@ -1,0 +1,88 @@
+//! The tables, their version and its history.
+//!
+//! | format | since | what changed |
+//! |---|---|---|
+//! | 1 | 0.1.0 | first |
+
+/// Newest format that this program reads and writes.
+pub(super) const FORMAT: i64 = 1;
+
+/// Marks a `SQLite` file as a state of ours: the bytes `frsh`.
+pub(super) const APPLICATION_ID: i64 = 0x6672_7368;
+
+/// Statements that make an empty database a state of format 1.
+pub(super) const CREATE: &str = "
+CREATE TABLE meta (
+    lineage TEXT NOT NULL,
+    serial INTEGER NOT NULL,
+    baseline INTEGER NOT NULL,      -- 1 once anything was recorded
+    tool TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE manifest (
+    name TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    on_removed TEXT NOT NULL
+) STRICT;
+
+-- One row a target of a provider: what is recorded, and the work that is left (work_kind not null).
+CREATE TABLE target (
+    provider TEXT NOT NULL,
+    scope INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    owners TEXT NOT NULL,           -- JSON list of manifest names
+    hash TEXT,
+    recorded_at INTEGER,
+    task_id TEXT,
+    work_kind TEXT,
+    desired TEXT,                   -- null: a removal
+    priority TEXT,
+    since INTEGER,
+    standing TEXT,                  -- pending, deferred, rejected
+    reason TEXT,
+    until INTEGER,
+    refused_config TEXT,
+    accepted_at TEXT,               -- JSON list of endpoints
+    call INTEGER,                   -- intent without an outcome
+    PRIMARY KEY (provider, scope, target)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE call (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    number INTEGER NOT NULL,        -- of the call in its run
+    provider TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    targets INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    UNIQUE (run, number)
+) STRICT;
+
+CREATE TABLE quota (
+    account TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    area TEXT NOT NULL,
+    day TEXT NOT NULL,
+    used INTEGER NOT NULL,
+    PRIMARY KEY (account, operation, area, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE account (
+    provider TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
+    started_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    exit INTEGER,
+    calls INTEGER NOT NULL DEFAULT 0,
+    recorded INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER NOT NULL DEFAULT 0,
+    deferred INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0
+) STRICT;
+";

@@ -1,0 +1,375 @@
+//! The embedded store: one `SQLite` file, fully synchronised, its format checked before anything is read.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
+
+use super::file::{is_there, make_folder, private_file, sync_folder};
+use super::rows::{self, ReadError, scope_number};
+use super::schema::{APPLICATION_ID, CREATE, FORMAT};
+use super::write::{adopt_entries, commit_record, delete, mark_changes, mark_manifests};
+use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
+use crate::core::diff::{Change, Difference};
+use crate::core::model::{Model, OnRemoved};
+use crate::core::plan::QuotaKey;
+use crate::core::recorded::{ChangeKind, KnownManifest, Recorded};
+use crate::core::target::Target;
+use crate::core::time::Timestamp;
+
+/// How long a statement waits for another process that reads or writes the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A state in a `SQLite` file, or in memory for rehearsals.
+pub struct SqliteStore {
+    connection: Connection,
+    path: PathBuf,
+    serial: i64,
+}
+
+impl SqliteStore {
+    /// Opens the state at `path`; `None` if there is none, which is a first run.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`] or [`StateError::Newer`] for a file that is not a whole state of ours, [`StateError::Io`] else.
+    pub fn open(path: &Path) -> Result<Option<Self>, StateError> {
+        if !is_there(path)? {
+            return Ok(None);
+        }
+        let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match Connection::open_with_flags(path, writable) {
+            Ok(connection) => connection,
+            Err(error) => return Err(failed(path, "opened", &error)),
+        };
+        Self::prepare(connection, path).map(Some)
+    }
+
+    /// Makes an empty state at `path` in one step: it is there whole or not at all.
+    ///
+    /// # Errors
+    /// [`StateError::Io`] if the folder or the file cannot be made.
+    pub fn create(path: &Path, lineage: &str) -> Result<Self, StateError> {
+        let io =
+            |cause: std::io::Error| StateError::Io { path: path.into(), action: "created", cause: cause.to_string() };
+        make_folder(path).map_err(io)?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".new-{}", std::process::id()));
+        let fresh = PathBuf::from(name);
+        private_file(&fresh).map_err(io)?;
+        let made = Connection::open(&fresh)
+            .and_then(|connection| create_tables(&connection, lineage).map(|()| connection))
+            .and_then(|connection| connection.close().map_err(|(_, error)| error))
+            .map_err(|error| failed(path, "created", &error));
+        let renamed = made.and_then(|()| std::fs::rename(&fresh, path).and_then(|()| sync_folder(path)).map_err(io));
+        if renamed.is_err() {
+            let _ = std::fs::remove_file(&fresh);
+        }
+        renamed?;
+        Self::open(path)?.ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
+    }
+
+    /// A scratch state in memory: a copy of the one at `path`, or an empty one.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn scratch(path: &Path, lineage: &str) -> Result<Self, StateError> {
+        let source = Self::open(path)?;
+        let memory = PathBuf::from(":memory:");
+        let mut connection = Connection::open_in_memory().map_err(|error| failed(&memory, "created", &error))?;
+        match source {
+            None => create_tables(&connection, lineage).map_err(|error| failed(&memory, "created", &error))?,
+            Some(source) => {
+                let copied = rusqlite::backup::Backup::new(&source.connection, &mut connection)
+                    .and_then(|backup| backup.run_to_completion(10_000, Duration::ZERO, None));
+                copied.map_err(|error| failed(path, "read", &error))?;
+            }
+        }
+        Self::prepare(connection, &memory)
+    }
+
+    fn prepare(connection: Connection, path: &Path) -> Result<Self, StateError> {
+        let read = |error: rusqlite::Error| failed(path, "read", &error);
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(read)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(read)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(read);
+        let (application, format) = (pragma("application_id")?, pragma("user_version")?);
+        if application != APPLICATION_ID || format < 1 {
+            let cause = "it is a SQLite file, but not a state of freshen".to_owned();
+            return Err(StateError::Damaged { path: path.into(), cause });
+        }
+        if format > FORMAT {
+            return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });
+        }
+        let serial = connection.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(read)?;
+        Ok(Self { connection, path: path.into(), serial })
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        query(&self.connection).map_err(|error| failed(&self.path, "read", &error))
+    }
+
+    /// One transaction that also raises the serial, and fails if another copy went on meanwhile.
+    fn write<T>(&mut self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        let (path, expected) = (self.path.clone(), self.serial);
+        let written = |error: rusqlite::Error| failed(&path, "written", &error);
+        let transaction = self.connection.transaction().map_err(written)?;
+        let raised = transaction
+            .execute("UPDATE meta SET serial = serial + 1 WHERE serial = ?1", [expected])
+            .map_err(written)?;
+        if raised != 1 {
+            let found = transaction.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(written)?;
+            return Err(StateError::Overtaken { path, found, expected });
+        }
+        let value = body(&transaction).map_err(written)?;
+        transaction.commit().map_err(written)?;
+        self.serial += 1;
+        Ok(value)
+    }
+}
+
+impl Store for SqliteStore {
+    fn is_first_run(&self) -> Result<bool, StateError> {
+        self.read(|db| db.query_row("SELECT baseline = 0 FROM meta", [], |row| row.get(0)))
+    }
+
+    fn recorded(&self) -> Result<Vec<Recorded>, StateError> {
+        let sql = format!("SELECT {} FROM target ORDER BY provider, scope, target", rows::COLUMNS);
+        let read = || -> Result<Vec<Recorded>, ReadError> {
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut found = statement.query([])?;
+            let mut list = Vec::new();
+            while let Some(row) = found.next()? {
+                list.push(rows::read(row)?);
+            }
+            Ok(list)
+        };
+        read().map_err(|error| match error {
+            ReadError::Sql(error) => failed(&self.path, "read", &error),
+            ReadError::Value(value) => StateError::Damaged { path: self.path.clone(), cause: value.to_string() },
+        })
+    }
+
+    fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
+        self.read(|db| {
+            let mut statement = db.prepare("SELECT name, path, on_removed FROM manifest ORDER BY name")?;
+            let list = statement.query_map([], |row| {
+                let forget = row.get::<_, String>(2)? == "forget";
+                let on_removed = if forget { OnRemoved::Forget } else { OnRemoved::Purge };
+                Ok(KnownManifest { name: row.get(0)?, path: row.get(1)?, on_removed })
+            })?;
+            list.collect()
+        })
+    }
+
+    fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError> {
+        self.read(|db| {
+            db.query_row(
+                "SELECT used FROM quota WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
+                params![key.account, key.operation, key.area, key.day],
+                |row| row.get::<_, i64>(0),
+            )
+            .optional()
+        })
+        .map(|used| used.map_or(0, i64::cast_unsigned))
+    }
+
+    fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
+        self.read(|db| {
+            let mut statement = db.prepare(
+                "SELECT account, operation, area, day, used FROM quota ORDER BY day DESC, account, operation, area",
+            )?;
+            let list = statement.query_map([], |row| {
+                Ok(QuotaUse {
+                    account: row.get(0)?,
+                    operation: row.get(1)?,
+                    area: row.get(2)?,
+                    day: row.get(3)?,
+                    used: row.get::<_, i64>(4)?.cast_unsigned(),
+                })
+            })?;
+            list.collect()
+        })
+    }
+
+    fn account_of(&self, provider: &str) -> Result<Option<String>, StateError> {
+        self.read(|db| {
+            db.query_row("SELECT fingerprint FROM account WHERE provider = ?1", [provider], |row| row.get(0)).optional()
+        })
+    }
+
+    fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {
+        self.read(|db| {
+            let mut statement = db.prepare("SELECT provider, at, targets FROM call ORDER BY id")?;
+            let list = statement.query_map([], |row| {
+                Ok(DoubtfulCall {
+                    provider: row.get(0)?,
+                    at: Timestamp::from_unix_ms(row.get(1)?),
+                    targets: row.get::<_, i64>(2)?.cast_unsigned(),
+                })
+            })?;
+            list.collect()
+        })
+    }
+
+    fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError> {
+        self.read(|db| {
+            let mut statement = db.prepare(
+                "SELECT id, started_at, finished_at, exit, calls, recorded, pending, deferred, rejected
+                 FROM run ORDER BY id DESC LIMIT ?1",
+            )?;
+            let list = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+                let number = |index: usize| row.get::<_, i64>(index).map(i64::cast_unsigned);
+                Ok(RunRow {
+                    id: row.get(0)?,
+                    started_at: Timestamp::from_unix_ms(row.get(1)?),
+                    finished_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_unix_ms),
+                    exit: row.get(3)?,
+                    calls: number(4)?,
+                    counts: Counts {
+                        recorded: number(5)?,
+                        pending: number(6)?,
+                        deferred: number(7)?,
+                        rejected: number(8)?,
+                    },
+                })
+            })?;
+            list.collect()
+        })
+    }
+
+    fn identity(&self) -> Result<Identity, StateError> {
+        self.read(|db| {
+            db.query_row("SELECT lineage, serial FROM meta", [], |row| {
+                Ok(Identity { lineage: row.get(0)?, serial: row.get(1)? })
+            })
+        })
+    }
+
+    fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
+        self.write(|transaction| {
+            mark_changes(transaction, model, &difference.changes)?;
+            adopt_entries(transaction, model, &difference.adopt, at)?;
+            for (provider, target, owners) in &difference.owners {
+                transaction
+                    .prepare_cached("UPDATE target SET owners = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
+                    .execute(params![provider, scope_number(target.scope), target.text, rows::json_list(owners)])?;
+            }
+            for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
+                delete(transaction, provider, target)?;
+            }
+            mark_manifests(transaction, model)
+        })
+    }
+
+    fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError> {
+        let seen: Vec<Change> = changes.iter().filter(|change| change.kind != ChangeKind::Removed).cloned().collect();
+        self.write(|transaction| mark_changes(transaction, model, &seen))
+    }
+
+    fn adopt(&mut self, model: &Model, entries: &[usize], at: Timestamp) -> Result<(), StateError> {
+        self.write(|transaction| {
+            adopt_entries(transaction, model, entries, at)?;
+            mark_manifests(transaction, model)?;
+            transaction.execute("UPDATE meta SET baseline = 1", [])?;
+            Ok(())
+        })
+    }
+
+    fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {
+        self.write(|transaction| {
+            for (provider, fingerprint) in accounts {
+                transaction.execute(
+                    "INSERT INTO account VALUES (?1, ?2) ON CONFLICT (provider) DO UPDATE SET fingerprint = ?2",
+                    params![provider, fingerprint],
+                )?;
+            }
+            transaction.execute(
+                "INSERT INTO run (started_at, host, pid) VALUES (?1, ?2, ?3)",
+                params![start.at.unix_ms(), start.host, start.pid],
+            )?;
+            Ok(transaction.last_insert_rowid())
+        })
+    }
+
+    fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError> {
+        self.write(|transaction| {
+            for record in batch.records {
+                commit_record(transaction, run, batch, record)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError> {
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE run SET finished_at = ?2, exit = ?3, calls = ?4, recorded = ?5, pending = ?6, deferred = ?7,
+                     rejected = ?8 WHERE id = ?1",
+                params![
+                    run,
+                    at.unix_ms(),
+                    exit,
+                    calls.cast_signed(),
+                    counts.recorded.cast_signed(),
+                    counts.pending.cast_signed(),
+                    counts.deferred.cast_signed(),
+                    counts.rejected.cast_signed()
+                ],
+            )?;
+            // Calls of stopped runs are of interest only while a target remembers them.
+            if transaction.query_row("SELECT EXISTS (SELECT 1 FROM call)", [], |row| row.get(0))? {
+                let settled = "DELETE FROM call WHERE id NOT IN (SELECT call FROM target WHERE call IS NOT NULL)";
+                transaction.execute(settled, [])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget(&mut self, keys: &[(String, Target)]) -> Result<usize, StateError> {
+        self.write(|transaction| {
+            let mut gone = 0;
+            for (provider, target) in keys {
+                gone += delete(transaction, provider, target)?;
+            }
+            Ok(gone)
+        })
+    }
+
+    fn import(&mut self, imported: &[Recorded]) -> Result<(), StateError> {
+        self.write(|transaction| {
+            for row in imported {
+                rows::write(transaction, row)?;
+            }
+            transaction.execute("UPDATE meta SET baseline = 1", [])?;
+            Ok(())
+        })
+    }
+}
+
+fn create_tables(connection: &Connection, lineage: &str) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {FORMAT};COMMIT;"))?;
+    let tool = concat!("freshen ", env!("CARGO_PKG_VERSION"));
+    connection.execute("INSERT INTO meta VALUES (?1, 0, 0, ?2)", [lineage, tool])?;
+    Ok(())
+}
+
+fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {
+    let damage = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        || matches!(
+            error,
+            rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::QueryReturnedNoRows
+        )
+        || (action == "read" && error.sqlite_error_code() == Some(ErrorCode::Unknown));
+    let cause = error.to_string();
+    if damage {
+        StateError::Damaged { path: path.into(), cause }
+    } else {
+        StateError::Io { path: path.into(), action, cause }
+    }
+}

@@ -1,0 +1,237 @@
+//! The statements of a writing transaction.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::Commit;
+use super::rows::{self, scope_number};
+use crate::core::apply::{CallId, ItemOutcome, Record};
+use crate::core::diff::Change;
+use crate::core::model::{Model, OnRemoved};
+use crate::core::plan::QuotaKey;
+use crate::core::recorded::{Recorded, Standing, Work};
+use crate::core::target::Target;
+use crate::core::time::Timestamp;
+
+pub(super) fn mark_changes(transaction: &Transaction<'_>, model: &Model, changes: &[Change]) -> rusqlite::Result<()> {
+    let mut kept = transaction
+        .prepare_cached("SELECT recorded_at, task_id FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?;
+    for change in changes {
+        let provider = &model.providers[change.provider].name;
+        let key = params![provider, scope_number(change.target.scope), change.target.text];
+        let (recorded_at, task_id): (Option<i64>, Option<String>) =
+            kept.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?.unwrap_or_default();
+        let row = Recorded {
+            provider: provider.clone(),
+            target: change.target.clone(),
+            owners: change.owners.clone(),
+            hash: change.recorded.clone(),
+            recorded_at: recorded_at.map(Timestamp::from_unix_ms),
+            task_id,
+            work: Some(Work {
+                desired: change.desired.clone(),
+                kind: change.kind,
+                priority: change.priority,
+                since: change.since,
+                standing: change.standing.clone(),
+                in_doubt: change.in_doubt,
+                accepted_at: change.accepted_at.clone(),
+            }),
+        };
+        rows::write(transaction, &row)?;
+    }
+    Ok(())
+}
+
+pub(super) fn adopt_entries(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    entries: &[usize],
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    for &index in entries {
+        let entry = &model.entries[index];
+        let mut owners: Vec<String> =
+            entry.manifests.iter().map(|&owner| model.manifests[owner].name.clone()).collect();
+        owners.sort();
+        let provider = model.providers[entry.provider].name.clone();
+        transaction
+            .prepare_cached("UPDATE target SET call = NULL WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
+            .execute(params![provider, scope_number(entry.target.scope), entry.target.text])?;
+        let row = Recorded {
+            provider,
+            target: entry.target.clone(),
+            owners,
+            hash: Some(entry.hash.clone()),
+            recorded_at: Some(at),
+            task_id: None,
+            work: None,
+        };
+        rows::write(transaction, &row)?;
+    }
+    if !entries.is_empty() {
+        transaction.execute("UPDATE meta SET baseline = 1", [])?;
+    }
+    Ok(())
+}
+
+pub(super) fn mark_manifests(transaction: &Transaction<'_>, model: &Model) -> rusqlite::Result<()> {
+    for manifest in &model.manifests {
+        let on_removed = if manifest.on_removed == OnRemoved::Forget { "forget" } else { "purge" };
+        transaction.execute(
+            "INSERT INTO manifest VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET path = ?2, on_removed = ?3",
+            params![manifest.name, manifest.path, on_removed],
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached("DELETE FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
+        .execute(params![provider, scope_number(target.scope), target.text])
+}
+
+pub(super) fn commit_record(
+    transaction: &Transaction<'_>,
+    run: i64,
+    batch: &Commit<'_>,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    match record {
+        Record::Intent { call, items, debit } => {
+            commit_intent(transaction, run, batch, (*call, items))?;
+            debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
+        }
+        Record::Outcome { call, at, items, credit } => {
+            for (index, outcome) in items {
+                commit_outcome(transaction, batch, *index, outcome, *at)?;
+            }
+            transaction
+                .prepare_cached("DELETE FROM call WHERE run = ?1 AND number = ?2")?
+                .execute(params![run, call.0.cast_signed()])?;
+            credit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, -cost.cast_signed()))
+        }
+        Record::QuotaSpent { key, used } => {
+            debit_quota(transaction, key, 0)?;
+            transaction.execute(
+                "UPDATE quota SET used = max(used, ?5) WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
+                params![key.account, key.operation, key.area, key.day, used.cast_signed()],
+            )?;
+            Ok(())
+        }
+        Record::Left { items, standing } => {
+            items.iter().try_for_each(|&index| commit_standing(transaction, batch, index, standing))
+        }
+    }
+}
+
+pub(super) fn commit_intent(
+    transaction: &Transaction<'_>,
+    run: i64,
+    batch: &Commit<'_>,
+    (call, items): (CallId, &[usize]),
+) -> rusqlite::Result<()> {
+    let Some(first) = items.first().map(|&index| &batch.changes[index]) else { return Ok(()) };
+    let config = &batch.model.providers[first.provider];
+    let operation = config.kind.capabilities().operation(first.target.scope).map_or("", |operation| operation.name);
+    transaction
+        .prepare_cached(
+            "INSERT INTO call (run, number, provider, operation, targets, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            run,
+            call.0.cast_signed(),
+            config.name,
+            operation,
+            (items.len() as u64).cast_signed(),
+            batch.at.unix_ms()
+        ])?;
+    let id = transaction.last_insert_rowid();
+    let mut statement =
+        transaction.prepare_cached("UPDATE target SET call = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?;
+    for &index in items {
+        let target = &batch.changes[index].target;
+        statement.execute(params![config.name, scope_number(target.scope), target.text, id])?;
+    }
+    Ok(())
+}
+
+pub(super) fn commit_outcome(
+    transaction: &Transaction<'_>,
+    batch: &Commit<'_>,
+    index: usize,
+    outcome: &ItemOutcome,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let change = &batch.changes[index];
+    let provider = &batch.model.providers[change.provider].name;
+    let (scope, target) = (scope_number(change.target.scope), &change.target.text);
+    match outcome {
+        ItemOutcome::Recorded { task_id } => {
+            let Some(desired) = &change.desired else {
+                return delete(transaction, provider, &change.target).map(drop);
+            };
+            transaction
+                .prepare_cached(
+                    "UPDATE target SET hash = ?4, recorded_at = ?5, task_id = ?6, work_kind = NULL, desired = NULL,
+                         priority = NULL, since = NULL, standing = NULL, reason = NULL, until = NULL,
+                         refused_config = NULL, accepted_at = NULL, call = NULL
+                     WHERE provider = ?1 AND scope = ?2 AND target = ?3",
+                )?
+                .execute(params![provider, scope, target, desired.as_str(), at.unix_ms(), task_id])?;
+            transaction.prepare_cached("UPDATE meta SET baseline = 1 WHERE baseline = 0")?.execute([])?;
+            Ok(())
+        }
+        ItemOutcome::AcceptedAt(endpoint) => {
+            transaction
+                .prepare_cached(
+                    "UPDATE target SET call = NULL, accepted_at = json_insert(accepted_at, '$[#]', ?4)
+                     WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
+                )?
+                .execute(params![provider, scope, target, endpoint])?;
+            Ok(())
+        }
+        ItemOutcome::Rejected(reason) => {
+            let config = batch.config_digests[change.provider].clone();
+            commit_standing(transaction, batch, index, &Standing::Rejected { reason: reason.clone(), config })
+        }
+        ItemOutcome::Later(reason) => {
+            commit_standing(transaction, batch, index, &Standing::Pending { reason: Some(reason.clone()) })
+        }
+    }
+}
+
+pub(super) fn commit_standing(
+    transaction: &Transaction<'_>,
+    batch: &Commit<'_>,
+    index: usize,
+    standing: &Standing,
+) -> rusqlite::Result<()> {
+    let change = &batch.changes[index];
+    let (reason, until, config) = rows::standing_columns(standing);
+    transaction
+        .prepare_cached(
+            "UPDATE target SET standing = ?4, reason = ?5, until = ?6, refused_config = ?7, call = NULL
+             WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
+        )?
+        .execute(params![
+            batch.model.providers[change.provider].name,
+            scope_number(change.target.scope),
+            change.target.text,
+            standing.word(),
+            reason,
+            until,
+            config
+        ])?;
+    Ok(())
+}
+
+pub(super) fn debit_quota(transaction: &Transaction<'_>, key: &QuotaKey, cost: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO quota VALUES (?1, ?2, ?3, ?4, max(?5, 0))
+             ON CONFLICT (account, operation, area, day) DO UPDATE SET used = max(used + ?5, 0)",
+        )?
+        .execute(params![key.account, key.operation, key.area, key.day, cost])?;
+    Ok(())
+}
