@@ -70,10 +70,10 @@ mod tests {
         let order = Mutex::new(Vec::new());
         let sleeper = async {
             clock.sleep_until(Tick::from_ms(1)).await;
-            order.lock().unwrap().push("sleeper");
+            order.lock().expect("no panic").push("sleeper");
         };
-        let other = async { order.lock().unwrap().push("other") };
+        let other = async { order.lock().expect("no panic").push("other") };
         tokio::join!(sleeper, other);
-        assert_eq!(*order.lock().unwrap(), ["other", "sleeper"]);
+        assert_eq!(*order.lock().expect("no panic"), ["other", "sleeper"]);
     }
 }

@@ -192,11 +192,11 @@ async fn kinds_without_an_account_take_no_file_or_command() {
 #[cfg(unix)]
 fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, CredentialSource) {
     use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("scratch");
     let path = folder.path().join("credentials.json");
-    std::fs::write(&path, content).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-    let source = CredentialSource::File(path.to_str().unwrap().to_owned());
+    std::fs::write(&path, content).expect("scratch");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("scratch");
+    let source = CredentialSource::File(path.to_str().expect("scratch").to_owned());
     (folder, source)
 }
 
@@ -221,11 +221,12 @@ async fn file_that_others_can_open_is_refused() {
 #[tokio::test]
 async fn only_small_regular_files_are_read() {
     let (folder, _) = file(b"", 0o600);
-    let path = |name: &str| CredentialSource::File(folder.path().join(name).to_str().unwrap().to_owned());
+    let path = |name: &str| CredentialSource::File(folder.path().join(name).to_str().expect("scratch").to_owned());
     let read = |source| async move { refusal(ScriptedEnv::with(&[]), &provider(&KEYS, source)).await };
     assert!(read(path("absent")).await.contains("cannot be read"));
     assert!(read(path("")).await.contains("is not a regular file"));
-    let made = std::process::Command::new("mkfifo").arg("-m600").arg(folder.path().join("pipe")).status().unwrap();
+    let made =
+        std::process::Command::new("mkfifo").arg("-m600").arg(folder.path().join("pipe")).status().expect("scratch");
     assert!(made.success());
     assert!(read(path("pipe")).await.contains("is not a regular file"));
     let (_large, source) = file(&vec![b' '; MOST_BYTES + 1], 0o600);
