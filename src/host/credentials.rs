@@ -1,0 +1,370 @@
+//! Turns a provider's configured source into credentials, and keeps them until they expire or are refused.
+//!
+//! Does not know vendors beyond their variables' names, and never shows a value: not in errors, not in `Debug`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{CommandError, CommandLimits, Env, PrivateFileError, templates};
+use crate::core::contract::{CredentialScheme, Credentials};
+use crate::core::http::Endpoint;
+use crate::core::model::{CredentialSource, ProviderConfig};
+use crate::core::secret::Secret;
+use crate::core::time::Timestamp;
+
+mod json;
+
+/// Key of the option that holds header templates.
+const HEADERS_OPTION: &str = "headers";
+/// Largest file or output of credentials.
+const MOST_BYTES: usize = 64 * 1024;
+/// How long a program may take.
+const COMMAND_TIMEOUT_MS: u64 = 30_000;
+/// Credentials that expire within this time are asked for again.
+const RENEW_BEFORE_MS: i64 = 60_000;
+
+/// Why there are no credentials. Names variables, files and keys, never a value; the caller names the provider.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// Variables that must be set are not.
+    #[error("no credentials in the environment: set {}", wanted(.variables, .instead.as_ref()))]
+    NotSet {
+        /// The missing ones, prefix included.
+        variables: Vec<String>,
+        /// A single variable that would do as well, prefix included.
+        instead: Option<String>,
+    },
+    /// A variable's value cannot be a credential.
+    #[error("variable {variable} {problem}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What is wrong.
+        problem: ValueProblem,
+    },
+    /// A header's value refers to a variable that is not set.
+    #[error("header `{header}` refers to variable {variable}, which is not set")]
+    UnknownReference {
+        /// Name of the header.
+        header: String,
+        /// Name of the variable.
+        variable: String,
+    },
+    /// A header's value cannot be read as a template.
+    #[error("header `{header}` holds a broken reference: write it like ${{NAME}}")]
+    BrokenReference {
+        /// Name of the header.
+        header: String,
+    },
+    /// A header's value, with its references replaced, cannot be sent.
+    #[error("header `{header}` {problem}")]
+    Header {
+        /// Name of the header.
+        header: String,
+        /// What is wrong.
+        problem: ValueProblem,
+    },
+    /// The file was not read.
+    #[error("credentials file `{path}` {problem}")]
+    File {
+        /// As configured.
+        path: String,
+        /// What is wrong.
+        problem: PrivateFileError,
+    },
+    /// The program gave nothing.
+    #[error("credentials command `{program}` {problem}")]
+    Command {
+        /// The program without its arguments.
+        program: String,
+        /// What is wrong.
+        problem: CommandError,
+    },
+    /// What the file or program gave cannot be used.
+    #[error("{origin} {problem}")]
+    Content {
+        /// The file or program.
+        origin: Origin,
+        /// What is wrong.
+        problem: ContentProblem,
+    },
+    /// What the file or program gave has expired.
+    #[error("{origin} gave credentials that expired at {}", .expired_at.utc_extended())]
+    Expired {
+        /// The file or program.
+        origin: Origin,
+        /// When.
+        expired_at: Timestamp,
+    },
+    /// Kinds without an account read nothing but variables.
+    #[error("this kind sends only configured headers: put ${{NAME}} into their values instead of a file or command")]
+    NoAccount,
+}
+
+/// Where a JSON object of credentials came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file, by its path.
+    File(String),
+    /// A program, without its arguments.
+    Command(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "credentials file `{path}`"),
+            Self::Command(program) => write!(f, "credentials command `{program}`"),
+        }
+    }
+}
+
+/// What is wrong with a value that is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueProblem {
+    /// Empty or blank.
+    #[error("is blank: give it a value or remove it")]
+    Blank,
+    /// Often a newline that came along from a file.
+    #[error("begins or ends with a blank or a line break: remove that")]
+    OuterBlank,
+    /// Control characters.
+    #[error("holds a control character")]
+    Control,
+    /// Bytes that are not UTF-8.
+    #[error("is not valid UTF-8")]
+    NotText,
+}
+
+/// What is wrong with a JSON object of credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentProblem {
+    /// Something else, or broken JSON.
+    #[error("is not one JSON object (line {line}, column {column})")]
+    NotAnObject {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
+    /// A key that nobody reads.
+    #[error("has the unknown key `{0}`; known are key_id, key_secret, token, bearer_token and expires_at")]
+    UnknownKey(String),
+    /// A key given twice.
+    #[error("gives `{0}` twice")]
+    Twice(&'static str),
+    /// A value that is not a text.
+    #[error("gives `{0}` as something else than a text")]
+    NotAText(&'static str),
+    /// A value that cannot be a credential.
+    #[error("gives a `{key}` that {problem}")]
+    Value {
+        /// Its key.
+        key: &'static str,
+        /// What is wrong.
+        problem: ValueProblem,
+    },
+    /// A key that must be there is not.
+    #[error("lacks `{0}`")]
+    Lacks(&'static str),
+    /// The vendor takes no such token.
+    #[error("gives `bearer_token`, which this kind does not take")]
+    NoBearer,
+    /// A time that cannot be read.
+    #[error("gives an `expires_at` that is not a time like 2030-01-31T08:00:00Z")]
+    BadTime,
+}
+
+fn wanted(variables: &[String], instead: Option<&String>) -> String {
+    let all = variables.join(" and ");
+    instead.map_or_else(|| all.clone(), |other| format!("{all}, or {other}"))
+}
+
+/// Credentials with the time at which they end, if they do.
+#[derive(Clone, Debug)]
+struct Held {
+    credentials: Credentials,
+    expires_at: Option<Timestamp>,
+}
+
+impl Held {
+    fn lasts(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now.plus_ms(RENEW_BEFORE_MS) < end)
+    }
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
+
+/// Credentials of all providers of a run, by their names.
+pub struct CredentialStore {
+    env: Arc<dyn Env>,
+    slots: Mutex<HashMap<String, Slot>>,
+}
+
+impl CredentialStore {
+    /// An empty store that reads through `env`.
+    pub fn new(env: Arc<dyn Env>) -> Self {
+        Self { env, slots: Mutex::default() }
+    }
+
+    /// The provider's credentials. The source is asked on first use, after [`Self::invalidate`], and when they expire
+    /// within a minute; calls that come meanwhile wait for that one answer.
+    pub async fn get(&self, provider: &ProviderConfig, now: Timestamp) -> Result<Credentials, CredentialError> {
+        let slot = Arc::clone(self.slots().entry(provider.name.clone()).or_default());
+        let mut held = slot.lock().await;
+        if let Some(current) = held.as_ref().filter(|current| current.lasts(now)) {
+            return Ok(current.credentials.clone());
+        }
+        let fresh = read(self.env.as_ref(), provider, now).await?;
+        Ok(held.insert(fresh).credentials.clone())
+    }
+
+    /// Forgets what is held, because the vendor refused it.
+    pub fn invalidate(&self, provider: &ProviderConfig) {
+        self.slots().remove(&provider.name);
+    }
+
+    /// Whether asking the source again can give other credentials within a run: variables stay as they are.
+    pub fn can_refresh(provider: &ProviderConfig) -> bool {
+        match (provider.scheme(), &provider.credentials) {
+            (CredentialScheme::Headers, _) | (_, CredentialSource::Environment { .. }) => false,
+            (_, CredentialSource::File(_) | CredentialSource::Command(_)) => true,
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        // Each entry is whole at every moment, so a panic elsewhere does not spoil the map.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names an account in the quota ledger: 16 hexadecimal digits of a hash over the key id, or over the endpoint where
+/// calls carry no key id. Neither can be read back from it.
+pub fn account_id(credentials: &Credentials, endpoint: &Endpoint) -> String {
+    let (sort, name) = match credentials {
+        Credentials::Keys { id, .. } => ("key", id.expose().to_owned()),
+        // Bearer tokens change every day, their quota does not.
+        Credentials::Headers(_) | Credentials::Bearer(_) => ("endpoint", endpoint.to_string()),
+    };
+    let mut hash = blake3::Hasher::new();
+    hash.update(sort.as_bytes()).update(&[0]).update(name.as_bytes());
+    hash.finalize().to_hex()[..16].to_owned()
+}
+
+async fn read(env: &dyn Env, provider: &ProviderConfig, now: Timestamp) -> Result<Held, CredentialError> {
+    let scheme = provider.scheme();
+    let forever = |credentials| Held { credentials, expires_at: None };
+    match (&provider.credentials, scheme) {
+        (CredentialSource::Environment { .. }, CredentialScheme::Headers) => {
+            from_templates(env, provider.options.headers(HEADERS_OPTION)).map(forever)
+        }
+        (_, CredentialScheme::Headers) => Err(CredentialError::NoAccount),
+        (CredentialSource::Environment { prefix }, CredentialScheme::Keys { .. }) => {
+            from_variables(env, prefix, scheme).map(forever)
+        }
+        (CredentialSource::File(path), CredentialScheme::Keys { bearer_env, .. }) => {
+            let content = env
+                .read_private(path, MOST_BYTES)
+                .map_err(|problem| CredentialError::File { path: path.clone(), problem })?;
+            from_json(Origin::File(path.clone()), &content, bearer_env.is_some(), now)
+        }
+        (CredentialSource::Command(command), CredentialScheme::Keys { bearer_env, .. }) => {
+            let program = command.first().cloned().unwrap_or_default();
+            let limits = CommandLimits { timeout_ms: COMMAND_TIMEOUT_MS, most_bytes: MOST_BYTES };
+            let output = env
+                .run(command, limits)
+                .await
+                .map_err(|problem| CredentialError::Command { program: program.clone(), problem })?;
+            from_json(Origin::Command(program), &output, bearer_env.is_some(), now)
+        }
+    }
+}
+
+fn from_variables(env: &dyn Env, prefix: &str, scheme: CredentialScheme) -> Result<Credentials, CredentialError> {
+    let CredentialScheme::Keys { id_env, secret_env, token_env, bearer_env } = scheme else {
+        return Err(CredentialError::NoAccount);
+    };
+    let named = |name: &str| format!("{prefix}{name}");
+    if let Some(bearer) = bearer_env.map(|name| variable(env, &named(name))).transpose()?.flatten() {
+        return Ok(Credentials::Bearer(bearer));
+    }
+    match (variable(env, &named(id_env))?, variable(env, &named(secret_env))?) {
+        (Some(id), Some(secret)) => Ok(Credentials::Keys { id, secret, token: variable(env, &named(token_env))? }),
+        (id, secret) => Err(CredentialError::NotSet {
+            variables: [(id, id_env), (secret, secret_env)]
+                .into_iter()
+                .filter_map(|(value, name)| value.is_none().then(|| named(name)))
+                .collect(),
+            instead: bearer_env.map(named),
+        }),
+    }
+}
+
+/// A variable that holds a credential.
+fn variable(env: &dyn Env, name: &str) -> Result<Option<Secret>, CredentialError> {
+    let Some(value) = env.var(name).map(Secret::new) else { return Ok(None) };
+    match problem_of(value.expose()) {
+        None => Ok(Some(value)),
+        Some(problem) => Err(CredentialError::Variable { variable: name.to_owned(), problem }),
+    }
+}
+
+fn problem_of(value: &str) -> Option<ValueProblem> {
+    if value.trim().is_empty() {
+        Some(ValueProblem::Blank)
+    } else if value.trim() != value {
+        Some(ValueProblem::OuterBlank)
+    } else if value.contains(char::is_control) {
+        Some(ValueProblem::Control)
+    } else if value.contains(char::REPLACEMENT_CHARACTER) {
+        Some(ValueProblem::NotText)
+    } else {
+        None
+    }
+}
+
+fn from_templates(env: &dyn Env, headers: &[(String, String)]) -> Result<Credentials, CredentialError> {
+    let mut filled = Vec::with_capacity(headers.len());
+    for (name, template) in headers {
+        let pieces =
+            templates::pieces(template).ok_or_else(|| CredentialError::BrokenReference { header: name.clone() })?;
+        let value = Secret::new(templates::join(&pieces, |reference| match variable(env, reference)? {
+            Some(value) => Ok(value.expose().to_owned()),
+            None => Err(CredentialError::UnknownReference { header: name.clone(), variable: reference.to_owned() }),
+        })?);
+        if value.expose().contains(char::is_control) {
+            return Err(CredentialError::Header { header: name.clone(), problem: ValueProblem::Control });
+        }
+        filled.push((name.clone(), value));
+    }
+    Ok(Credentials::Headers(filled))
+}
+
+fn from_json(origin: Origin, content: &[u8], takes_bearer: bool, now: Timestamp) -> Result<Held, CredentialError> {
+    let held = match json::parse(content).and_then(|fields| chosen(fields, takes_bearer)) {
+        Ok(held) => held,
+        Err(problem) => return Err(CredentialError::Content { origin, problem }),
+    };
+    match held.expires_at {
+        Some(expired_at) if expired_at <= now => Err(CredentialError::Expired { origin, expired_at }),
+        _ => Ok(held),
+    }
+}
+
+/// A bearer token wins over a key, as in the environment.
+fn chosen(fields: json::Fields, takes_bearer: bool) -> Result<Held, ContentProblem> {
+    let credentials = match (fields.bearer_token, fields.key_id, fields.key_secret) {
+        (Some(_), _, _) if !takes_bearer => return Err(ContentProblem::NoBearer),
+        (Some(bearer), _, _) => Credentials::Bearer(bearer),
+        (None, Some(id), Some(secret)) => Credentials::Keys { id, secret, token: fields.token },
+        (None, None, _) => return Err(ContentProblem::Lacks("key_id")),
+        (None, Some(_), None) => return Err(ContentProblem::Lacks("key_secret")),
+    };
+    Ok(Held { credentials, expires_at: fields.expires_at })
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,368 @@
+use super::testing::ScriptedEnv;
+use super::*;
+use crate::core::contract::{Account, Call, CallError, Capabilities, OptionValue, Options, Provider, Reply, Stamp};
+use crate::core::http::{Request, Response};
+use crate::core::model::{Limits, Place};
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+const GOOD: &str = r#"{"key_id":"id-1","key_secret":"canary-secret","token":"canary-token"}"#;
+
+/// A kind of which nothing but its scheme is asked.
+struct Kind(Capabilities);
+
+impl Provider for Kind {
+    fn capabilities(&self) -> &'static Capabilities {
+        // The statics below are the only values.
+        match self.0.kind {
+            "keys" => &KEYS.0,
+            "bearer" => &BEARER.0,
+            _ => &HEADERS.0,
+        }
+    }
+
+    fn encode(&self, _: &Call, _: &Account, _: &Credentials, _: &Stamp) -> Result<Request, String> {
+        unreachable!("nothing is sent")
+    }
+
+    fn decode(&self, _: &Call, _: &Account, _: &Response) -> Result<Reply, CallError> {
+        unreachable!("nothing is sent")
+    }
+}
+
+const fn kind(name: &'static str, credentials: CredentialScheme) -> Kind {
+    Kind(Capabilities {
+        kind: name,
+        summary: "",
+        notice: None,
+        default_endpoint: None,
+        credentials,
+        options: &[],
+        operations: &[],
+        max_url_bytes: None,
+        quota_day_offset_minutes: 0,
+    })
+}
+
+const fn keys(bearer_env: Option<&'static str>) -> CredentialScheme {
+    CredentialScheme::Keys { id_env: "ID", secret_env: "SECRET", token_env: "TOKEN", bearer_env }
+}
+
+static KEYS: Kind = kind("keys", keys(None));
+static BEARER: Kind = kind("bearer", keys(Some("BEARER")));
+static HEADERS: Kind = kind("headers", CredentialScheme::Headers);
+
+fn provider(kind: &'static Kind, credentials: CredentialSource) -> ProviderConfig {
+    ProviderConfig {
+        name: "mainland".into(),
+        kind,
+        hosts: Vec::new(),
+        endpoints: Vec::new(),
+        require: 1,
+        options: Options::default(),
+        limits: Limits::default(),
+        ignore_query: false,
+        credentials,
+        place: Place::default(),
+    }
+}
+
+fn environment(prefix: &str) -> CredentialSource {
+    CredentialSource::Environment { prefix: prefix.into() }
+}
+
+fn shell(script: &str) -> CredentialSource {
+    CredentialSource::Command(["sh", "-c", script].map(String::from).to_vec())
+}
+
+async fn get(env: ScriptedEnv, provider: &ProviderConfig) -> Result<Credentials, CredentialError> {
+    CredentialStore::new(Arc::new(env)).get(provider, NOW).await
+}
+
+/// The error's text, after a look for secrets in it and in its `Debug` form (X1).
+async fn refusal(env: ScriptedEnv, provider: &ProviderConfig) -> String {
+    let error = get(env, provider).await.expect_err("refused");
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("canary"), "{shown}");
+    error.to_string()
+}
+
+fn spelled(credentials: &Credentials) -> Vec<&str> {
+    match credentials {
+        Credentials::Keys { id, secret, token } => {
+            let mut all = vec!["keys", id.expose(), secret.expose()];
+            all.extend(token.as_ref().map(Secret::expose));
+            all
+        }
+        Credentials::Bearer(token) => vec!["bearer", token.expose()],
+        Credentials::Headers(pairs) => pairs.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]).collect(),
+    }
+}
+
+#[tokio::test]
+async fn keys_come_from_prefixed_variables() {
+    let pairs = [("ID", "other"), ("SECRET", "other"), ("PROD_ID", "id"), ("PROD_SECRET", "s"), ("PROD_TOKEN", "t")];
+    let got = get(ScriptedEnv::with(&pairs), &provider(&KEYS, environment("PROD_"))).await.expect("set");
+    assert_eq!(spelled(&got), ["keys", "id", "s", "t"]);
+    let got = get(ScriptedEnv::with(&pairs), &provider(&KEYS, environment(""))).await.expect("set");
+    assert_eq!(spelled(&got), ["keys", "other", "other"]);
+}
+
+#[tokio::test]
+async fn bearer_variable_wins_over_keys() {
+    let pairs = [("ID", "id"), ("SECRET", "s"), ("BEARER", "b")];
+    let got = get(ScriptedEnv::with(&pairs), &provider(&BEARER, environment(""))).await.expect("set");
+    assert_eq!(spelled(&got), ["bearer", "b"]);
+    let got = get(ScriptedEnv::with(&pairs), &provider(&KEYS, environment(""))).await.expect("set");
+    assert_eq!(spelled(&got), ["keys", "id", "s"]);
+}
+
+#[tokio::test]
+async fn missing_variables_are_named_all_at_once() {
+    let none = || ScriptedEnv::with(&[]);
+    let text = refusal(none(), &provider(&KEYS, environment("P_"))).await;
+    assert_eq!(text, "no credentials in the environment: set P_ID and P_SECRET");
+    let text = refusal(none(), &provider(&BEARER, environment("P_"))).await;
+    assert_eq!(text, "no credentials in the environment: set P_ID and P_SECRET, or P_BEARER");
+    let text = refusal(ScriptedEnv::with(&[("ID", "canary")]), &provider(&KEYS, environment(""))).await;
+    assert_eq!(text, "no credentials in the environment: set SECRET");
+}
+
+#[tokio::test]
+async fn unfit_values_are_refused_without_being_shown() {
+    let fits = [("ID", "canary"), ("SECRET", "canary"), ("TOKEN", "canary")];
+    let unfit = [
+        ("", "is blank"),
+        ("  ", "is blank"),
+        ("canary\n", "begins or ends"),
+        (" canary", "begins or ends"),
+        ("can\u{7}canary", "control character"),
+        ("canary\u{fffd}", "not valid UTF-8"),
+    ];
+    for at in 0..fits.len() {
+        for (value, part) in unfit {
+            let mut pairs = fits;
+            pairs[at].1 = value;
+            let text = refusal(ScriptedEnv::with(&pairs), &provider(&KEYS, environment(""))).await;
+            assert!(text.starts_with(&format!("variable {} ", fits[at].0)) && text.contains(part), "{text}");
+        }
+    }
+}
+
+fn with_headers(pairs: &[(&str, &str)]) -> ProviderConfig {
+    let mut config = provider(&HEADERS, environment("UNUSED_"));
+    let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    config.options.0.insert("headers".into(), OptionValue::Headers(pairs));
+    config
+}
+
+// Y6
+#[tokio::test]
+async fn header_references_are_replaced_once() {
+    let env = ScriptedEnv::with(&[("A", "${B}"), ("B", "no")]);
+    let config = with_headers(&[("X-Token", "Bearer ${A}-${B}"), ("X-Plain", "$5")]);
+    let got = get(env, &config).await.expect("set");
+    assert_eq!(spelled(&got), ["X-Token", "Bearer ${B}-no", "X-Plain", "$5"]);
+    assert!(!format!("{got:?}").contains("no"));
+}
+
+// Y6, U8
+#[tokio::test]
+async fn unfit_header_values_are_refused_by_name() {
+    let env = || ScriptedEnv::with(&[("A", "canary\r\nX-Evil: 1"), ("B", "canary")]);
+    let text = refusal(env(), &with_headers(&[("X-T", "${B}${NOPE}")])).await;
+    assert_eq!(text, "header `X-T` refers to variable NOPE, which is not set");
+    let text = refusal(env(), &with_headers(&[("X-T", "${A}")])).await;
+    assert_eq!(text, "variable A holds a control character");
+    for bad in ["${B}\n", "\r${B}", "${B}\0"] {
+        assert_eq!(refusal(env(), &with_headers(&[("X-T", bad)])).await, "header `X-T` holds a control character");
+    }
+    let text = refusal(env(), &with_headers(&[("X-T", "${B")])).await;
+    assert!(text.contains("header `X-T` holds a broken reference: write it like ${NAME}"), "{text}");
+}
+
+#[tokio::test]
+async fn kinds_without_an_account_take_no_file_or_command() {
+    for source in [CredentialSource::File("x".into()), shell("exit 0")] {
+        let text = refusal(ScriptedEnv::with(&[]), &provider(&HEADERS, source)).await;
+        assert!(text.contains("only configured headers"), "{text}");
+    }
+}
+
+/// A file with `mode` in a scratch folder that lives as long as the first value.
+#[cfg(unix)]
+fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, CredentialSource) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("scratch");
+    let path = folder.path().join("credentials.json");
+    std::fs::write(&path, content).expect("scratch");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("scratch");
+    let source = CredentialSource::File(path.to_str().expect("scratch").to_owned());
+    (folder, source)
+}
+
+// X3
+#[cfg(unix)]
+#[tokio::test]
+async fn file_that_others_can_open_is_refused() {
+    for mode in [0o600, 0o400] {
+        let (_folder, source) = file(GOOD.as_bytes(), mode);
+        let got = get(ScriptedEnv::with(&[]), &provider(&KEYS, source)).await.expect("private");
+        assert_eq!(spelled(&got), ["keys", "id-1", "canary-secret", "canary-token"]);
+    }
+    for mode in [0o640, 0o604, 0o620, 0o601] {
+        let (_folder, source) = file(GOOD.as_bytes(), mode);
+        let text = refusal(ScriptedEnv::with(&[]), &provider(&KEYS, source)).await;
+        assert!(text.contains(&format!("mode {mode:04o}")) && text.contains("chmod 600"), "{text}");
+    }
+}
+
+// Y5
+#[cfg(unix)]
+#[tokio::test]
+async fn only_small_regular_files_are_read() {
+    let (folder, _) = file(b"", 0o600);
+    let path = |name: &str| CredentialSource::File(folder.path().join(name).to_str().expect("scratch").to_owned());
+    let read = |source| async move { refusal(ScriptedEnv::with(&[]), &provider(&KEYS, source)).await };
+    assert!(read(path("absent")).await.contains("cannot be read"));
+    assert!(read(path("")).await.contains("is not a regular file"));
+    let made =
+        std::process::Command::new("mkfifo").arg("-m600").arg(folder.path().join("pipe")).status().expect("scratch");
+    assert!(made.success());
+    assert!(read(path("pipe")).await.contains("is not a regular file"));
+    let (_large, source) = file(&vec![b' '; MOST_BYTES + 1], 0o600);
+    assert!(read(source).await.contains("larger than 65536 bytes"));
+}
+
+#[tokio::test]
+async fn faults_in_the_object_are_named_by_key_without_values() {
+    let cases = [
+        ("canary", "not one JSON object (line 1, column 1)"),
+        (r#"["canary"]"#, "not one JSON object"),
+        (r#"{"key_id":"canary"} {}"#, "not one JSON object"),
+        (r#"{"key_id":"canary","key_secrets":"canary"}"#, "unknown key `key_secrets`"),
+        (r#"{"key_id":"canary","key_id":"canary"}"#, "gives `key_id` twice"),
+        (r#"{"key_id":31337}"#, "gives `key_id` as something else than a text"),
+        (r#"{"key_id":"canary","key_secret":"canary\n"}"#, "gives a `key_secret` that begins or ends"),
+        (r#"{"key_id":"canary","key_secret":""}"#, "gives a `key_secret` that is blank"),
+        (r#"{"key_id":"canary","key_secret":null}"#, "lacks `key_secret`"),
+        (r#"{"key_secret":"canary"}"#, "lacks `key_id`"),
+        (r#"{"bearer_token":"canary"}"#, "does not take"),
+        (r#"{"key_id":"canary","key_secret":"canary","expires_at":"canary"}"#, "not a time like"),
+    ];
+    for (output, part) in cases {
+        let text = refusal(ScriptedEnv::printing(&[output]), &provider(&KEYS, shell("canary"))).await;
+        assert!(text.contains(part), "{output}: {text}");
+        assert!(text.starts_with("credentials command `sh`") && !text.contains("31337"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn bearer_token_of_a_file_or_command_wins_where_it_is_taken() {
+    let both = r#"{"key_id":"a","key_secret":"b","bearer_token":"c"}"#;
+    let got = get(ScriptedEnv::printing(&[both]), &provider(&BEARER, shell(""))).await.expect("given");
+    assert_eq!(spelled(&got), ["bearer", "c"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn command_runs_without_a_shell_and_its_output_is_read() {
+    let source = CredentialSource::Command(["printf", "%s", GOOD].map(String::from).to_vec());
+    let got = get(ScriptedEnv::with(&[]), &provider(&KEYS, source)).await.expect("printed");
+    assert_eq!(spelled(&got)[1], "id-1");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn failed_command_shows_its_status_and_no_output() {
+    let run = |source| async move { refusal(ScriptedEnv::with(&[]), &provider(&KEYS, source)).await };
+    let text = run(shell("echo canary; echo canary >&2; exit 3")).await;
+    assert!(text.starts_with("credentials command `sh` ended with exit status 3; its output is not shown"), "{text}");
+    assert!(run(shell("kill -9 $$")).await.contains("ended with signal 9"));
+    assert!(run(shell("exec head -c 70000 /dev/zero")).await.contains("printed more than 65536 bytes"));
+    let absent = CredentialSource::Command(vec!["/nonexistent/program".into(), "canary".into()]);
+    assert!(run(absent).await.contains("could not be run"));
+    assert!(run(CredentialSource::Command(Vec::new())).await.contains("names no program"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn command_that_does_not_end_is_stopped() {
+    let command = ["sleep", "3600"].map(String::from);
+    let limits = CommandLimits { timeout_ms: 30, most_bytes: 10 };
+    let error = crate::host::env::SystemEnv.run(&command, limits).await.expect_err("stopped");
+    assert_eq!(error, CommandError::TimedOut { timeout_ms: 30 });
+}
+
+fn expiring(id: &str, at: Timestamp) -> String {
+    format!(r#"{{"key_id":"{id}","key_secret":"s","expires_at":"{}"}}"#, at.utc_extended())
+}
+
+#[tokio::test]
+async fn source_is_asked_again_a_minute_before_expiry_and_not_earlier() {
+    let hour = 3_600_000;
+    let outputs = [expiring("first", NOW.plus_ms(hour)), expiring("second", NOW.plus_ms(2 * hour))];
+    let env = Arc::new(ScriptedEnv::printing(&outputs.each_ref().map(String::as_str)));
+    let store = CredentialStore::new(env.clone());
+    let config = provider(&KEYS, shell(""));
+    for (after_ms, id, left) in [(0, "first", 1), (hour - 60_001, "first", 1), (hour - 60_000, "second", 0)] {
+        let got = store.get(&config, NOW.plus_ms(after_ms)).await.expect("printed");
+        assert_eq!((spelled(&got)[1], env.outputs_left()), (id, left));
+    }
+}
+
+#[tokio::test]
+async fn expired_answer_is_an_error_and_a_short_lived_one_is_used() {
+    let config = provider(&KEYS, shell(""));
+    let text = refusal(ScriptedEnv::printing(&[&expiring("a", NOW)]), &config).await;
+    assert_eq!(text, "credentials command `sh` gave credentials that expired at 2023-11-14T22:13:20Z");
+    let soon = expiring("a", NOW.plus_ms(1000)).replace("22:13:21Z", "23:13:21+01:00");
+    assert!(soon.contains("+01:00"));
+    assert!(get(ScriptedEnv::printing(&[&soon]), &config).await.is_ok());
+}
+
+#[tokio::test]
+async fn refused_credentials_are_asked_for_again() {
+    let env = Arc::new(ScriptedEnv::printing(&[GOOD, GOOD]));
+    let store = CredentialStore::new(env.clone());
+    let config = provider(&KEYS, shell(""));
+    for _ in 0..3 {
+        store.get(&config, NOW).await.expect("printed");
+    }
+    assert_eq!(env.outputs_left(), 1);
+    store.invalidate(&config);
+    store.get(&config, NOW).await.expect("printed");
+    assert_eq!(env.outputs_left(), 0);
+}
+
+#[tokio::test]
+async fn calls_at_once_share_one_answer() {
+    let env = Arc::new(ScriptedEnv::printing(&[GOOD]));
+    let store = CredentialStore::new(env);
+    let config = provider(&KEYS, shell(""));
+    let (a, b) = tokio::join!(store.get(&config, NOW), store.get(&config, NOW));
+    assert!(a.is_ok() && b.is_ok());
+}
+
+#[test]
+fn only_files_and_commands_can_give_others() {
+    let can = |kind, source| CredentialStore::can_refresh(&provider(kind, source));
+    assert!(can(&KEYS, shell("")) && can(&KEYS, CredentialSource::File("x".into())));
+    assert!(!can(&KEYS, environment("")) && !can(&HEADERS, environment("")));
+}
+
+#[test]
+fn account_is_known_by_key_id_or_endpoint() {
+    let keys = |id: &str, secret: &str| Credentials::Keys {
+        id: Secret::new(id.into()),
+        secret: Secret::new(secret.into()),
+        token: None,
+    };
+    let at = |host: &str| Endpoint { tls: true, host: host.into(), port: None, path_prefix: String::new() };
+    let id = account_id(&keys("id", "a"), &at("a"));
+    assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    assert_eq!(id, account_id(&keys("id", "b"), &at("b")));
+    assert_ne!(id, account_id(&keys("other", "a"), &at("a")));
+    let bearer = |token: &str| Credentials::Bearer(Secret::new(token.into()));
+    assert_eq!(account_id(&bearer("x"), &at("a")), account_id(&bearer("y"), &at("a")));
+    assert_ne!(account_id(&bearer("x"), &at("a")), account_id(&Credentials::Headers(Vec::new()), &at("b")));
+}

@@ -1,0 +1,167 @@
+//! The effects, one seam a file: time, requests, environment, and credentials read through it.
+//!
+//! Does not know plans, manifests or vendors. Everything that decides gets values from here, so a run can be rehearsed
+//! by handing out other implementations of the same traits.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use secrecy::zeroize::Zeroizing;
+
+use crate::core::http::{Request, Response, TransportFailure};
+use crate::core::time::{Now, Tick};
+
+pub mod clock;
+pub mod credentials;
+pub mod env;
+pub mod http;
+mod templates;
+pub mod virtual_clock;
+
+/// What the methods of the seams return, so that they can be used as trait objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Reads both clocks and waits.
+pub trait Clock: Send + Sync {
+    /// Both clocks, read together.
+    fn now(&self) -> Now;
+
+    /// Returns when the monotonic clock has reached `tick`; at once if it already has.
+    fn sleep_until(&self, tick: Tick) -> BoxFuture<'_, ()>;
+}
+
+/// Sends one request, once: no redirects, no retries, no cookies.
+pub trait Http: Send + Sync {
+    /// Sends `request` byte for byte and returns the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`TransportFailure`] if no whole answer arrived; its text holds no URL, header or body.
+    fn send(&self, request: Request, timeouts: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>>;
+}
+
+/// Environment variables, files that hold secrets, and programs that print them.
+pub trait Env: Send + Sync {
+    /// A variable; `None` if it is not set. Bytes that are not UTF-8 come as U+FFFD.
+    fn var(&self, name: &str) -> Option<String>;
+
+    /// A whole regular file that only its owner can read, of at most `most_bytes`.
+    ///
+    /// # Errors
+    /// [`PrivateFileError`], which never holds content.
+    fn read_private(&self, path: &str, most_bytes: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError>;
+
+    /// Runs `command` (program, then arguments) without a shell and returns what it printed on standard output.
+    ///
+    /// # Errors
+    /// [`CommandError`], which never holds output or arguments.
+    fn run<'a>(
+        &'a self,
+        command: &'a [String],
+        limits: CommandLimits,
+    ) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>>;
+}
+
+/// How long one request may take, in milliseconds, from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection stands, the TLS handshake included.
+    pub connect_ms: u64,
+    /// Until the head of the answer is read, connecting included.
+    pub first_byte_ms: u64,
+    /// Until the last byte of the body.
+    pub total_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect_ms: 10_000, first_byte_ms: 30_000, total_ms: 60_000 }
+    }
+}
+
+/// What a program that prints credentials may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandLimits {
+    /// Time until it has ended, in milliseconds.
+    pub timeout_ms: u64,
+    /// Most bytes on standard output.
+    pub most_bytes: usize,
+}
+
+/// Why a file with secrets was not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrivateFileError {
+    /// The system refused; its words.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// A directory, pipe, socket or device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// Others than its owner can open it.
+    #[error("has mode {mode:04o}, so others than its owner may read or change it; run `chmod 600` on it")]
+    Exposed {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// It is larger than a file of credentials can be.
+    #[error("is larger than {most_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        most_bytes: usize,
+    },
+}
+
+/// Why a program gave no credentials. Its output and standard error are never shown: they may hold secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No program was named.
+    #[error("names no program")]
+    Empty,
+    /// It could not be started, or its output not be read; the system's words.
+    #[error("could not be run: {0}")]
+    NotRun(String),
+    /// It failed.
+    #[error("ended with {status}; its output is not shown, since it may hold secrets, so run it by hand to see why")]
+    Failed {
+        /// `exit status 3`, `signal 9` and the like.
+        status: String,
+    },
+    /// It did not end in time and was stopped.
+    #[error("did not end within {timeout_ms} ms and was stopped")]
+    TimedOut {
+        /// The limit.
+        timeout_ms: u64,
+    },
+    /// It printed too much and was stopped.
+    #[error("printed more than {most_bytes} bytes and was stopped")]
+    TooLarge {
+        /// The limit.
+        most_bytes: usize,
+    },
+}
+
+/// The bundle of effects that a run is handed.
+#[derive(Clone)]
+pub struct Host {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Requests.
+    pub http: Arc<dyn Http>,
+    /// Environment, private files and programs.
+    pub env: Arc<dyn Env>,
+    /// The one random number of a run; nonces and jitter derive from it.
+    pub seed: u64,
+}
+
+impl Host {
+    /// This machine: its clocks, network and environment, and a seed that differs from run to run.
+    pub fn system() -> Self {
+        let env = Arc::new(env::SystemEnv);
+        Self {
+            clock: Arc::new(clock::SystemClock::start()),
+            http: Arc::new(http::HttpClient::new(env.as_ref())),
+            env,
+            seed: fastrand::u64(..),
+        }
+    }
+}
