@@ -7,7 +7,7 @@
 /// Newest format that this program reads and writes.
 pub(super) const FORMAT: i64 = 1;
 
-/// Marks a `SQLite` file as a state of ours: the bytes `frsh`.
+/// Marks a SQLite file as a state of ours: the bytes `frsh`.
 pub(super) const APPLICATION_ID: i64 = 0x6672_7368;
 
 /// Statements that make an empty database a state of format 1.

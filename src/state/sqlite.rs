@@ -1,4 +1,4 @@
-//! The embedded store: one `SQLite` file, fully synchronised, its format checked before anything is read.
+//! The embedded store: one SQLite file, fully synchronised, its format checked before anything is read.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::core::time::Timestamp;
 /// How long a statement waits for another process that reads or writes the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A state in a `SQLite` file, or in memory for rehearsals.
+/// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,

@@ -1,0 +1,318 @@
+//! Runs the apply machine: asks for actions, performs them on the host and the store, feeds events back.
+//!
+//! Knows no vendor and decides nothing; it is the only place that waits.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::future::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
+
+use crate::core::apply::{Action, Apply, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use crate::core::contract::{Account, Call, CallError, ErrorClass, Stamp};
+use crate::core::diff::Change;
+use crate::core::model::Model;
+use crate::core::plan::Plan;
+use crate::core::time::{Now, Tick};
+use crate::host::credentials::CredentialStore;
+use crate::host::{Host, Timeouts};
+use crate::mask;
+use crate::state::{Commit, StateError, Store};
+
+/// After an interrupt, calls under way get this long to end, in milliseconds.
+const GRACE_MS: u64 = 10_000;
+
+/// What a run works on.
+pub struct Job<'a> {
+    /// Providers and entries.
+    pub model: &'a Model,
+    /// What is due.
+    pub changes: &'a [Change],
+    /// In which batches.
+    pub plan: &'a Plan,
+    /// Digest of each provider's configuration, by index.
+    pub config_digests: &'a [String],
+    /// Credentials of all providers.
+    pub credentials: &'a CredentialStore,
+    /// Number of the run in the state.
+    pub run: i64,
+    /// Nothing is started after this moment.
+    pub deadline: Option<Tick>,
+    /// Turns true when the user wants the run to end.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+/// A call as it went, for progress and for the record.
+#[derive(Clone, Debug)]
+pub struct CallReport {
+    /// Index into the model's providers.
+    pub provider: usize,
+    /// Where it went.
+    pub endpoint: String,
+    /// The vendor's name of the operation.
+    pub operation: &'static str,
+    /// How many targets it was to purge.
+    pub targets: usize,
+    /// When it left.
+    pub sent: Now,
+    /// `accepted`, or what went wrong.
+    pub result: Result<Vec<String>, String>,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Where each change stands, by index.
+    pub states: Vec<ItemState>,
+    /// Why providers stopped, by index.
+    pub stops: Vec<ProviderStop>,
+    /// Calls made.
+    pub calls: u64,
+    /// Why the run ended early.
+    pub cut_short: Option<String>,
+    /// A call was given up because of a defect here.
+    pub panicked: bool,
+    /// The state could not be written any more; accepted purges that are not recorded follow.
+    pub state_error: Option<StateError>,
+    /// Changes that were accepted and could not be recorded.
+    pub unrecorded: Vec<usize>,
+}
+
+/// Runs the plan to its end. `observe` sees each call as it ends.
+pub async fn apply(host: &Host, store: &mut dyn Store, job: Job<'_>, observe: &mut dyn FnMut(&CallReport)) -> Outcome {
+    let mut run = Run {
+        machine: Apply::new(job.model, job.changes, job.plan, host.seed),
+        outcome: Outcome::default(),
+        cut_at: None,
+    };
+    let mut nonces = fastrand::Rng::with_seed(host.seed);
+    let mut interrupted = job.interrupted.clone();
+    let mut interrupts_open = true;
+    let mut refreshed = HashSet::new();
+    let mut flights = FuturesUnordered::new();
+    run.machine.handle(Event::Woke, host.clock.now());
+    loop {
+        let due = run.drain(&job, host.clock.now());
+        for (id, prepared) in due.sends {
+            run.outcome.calls += 1;
+            flights.push(fly(host, &job, id, prepared, nonces.u128(..)));
+        }
+        if !due.records.is_empty() {
+            run.persist(store, &job, &due.records, host.clock.now());
+            continue;
+        }
+        let Some(wake) = due.wake else { break };
+        let until = [wake, run.cut_at.or(job.deadline)].into_iter().flatten().min();
+        tokio::select! {
+            biased;
+            Some(landed) = flights.next(), if !flights.is_empty() => {
+                let Landed { id, ending, report, panicked } = landed;
+                observe(&report);
+                run.outcome.panicked |= panicked;
+                let ending = ask_again_once(&job, ending, report.provider, &mut refreshed);
+                run.machine.handle(Event::Ended(id, ending), host.clock.now());
+            }
+            changed = interrupted.changed(), if interrupts_open => {
+                interrupts_open = changed.is_ok();
+                if *interrupted.borrow() {
+                    run.cut("interrupted", host.clock.now());
+                }
+            }
+            () = sleep(host, until), if until.is_some() => {
+                if run.woke(job.deadline, host.clock.now()) {
+                    break;
+                }
+            }
+            else => break,
+        }
+    }
+    run.outcome.states = run.machine.states().cloned().collect();
+    run.outcome.stops = run.machine.stops().to_vec();
+    run.outcome
+}
+
+/// The machine with what the run has come to so far.
+struct Run<'a> {
+    machine: Apply<'a>,
+    outcome: Outcome,
+    /// Once the run is cut short: when calls under way are given up.
+    cut_at: Option<Tick>,
+}
+
+/// What the machine wants done now; no wake: nothing is left.
+#[derive(Default)]
+struct Due {
+    records: Vec<Record>,
+    sends: Vec<(CallId, Prepared)>,
+    wake: Option<Option<Tick>>,
+}
+
+impl Run<'_> {
+    fn drain(&mut self, job: &Job<'_>, now: Now) -> Due {
+        let mut due = Due::default();
+        loop {
+            match self.machine.poll(now) {
+                Action::Persist(record) => due.records.push(record),
+                Action::Send(id) => due.sends.extend(prepare(&self.machine, job, id).map(|prepared| (id, prepared))),
+                Action::WakeAt(tick) => {
+                    due.wake = Some(tick);
+                    return due;
+                }
+                Action::Done => return due,
+            }
+        }
+    }
+
+    /// Writes the records; if that fails nothing more is sent, and what was accepted is told.
+    fn persist(&mut self, store: &mut dyn Store, job: &Job<'_>, records: &[Record], now: Now) {
+        let (changes, model, config_digests) = (job.changes, job.model, job.config_digests);
+        if self.outcome.state_error.is_none() {
+            let commit = Commit { records, changes, model, config_digests, at: now.wall };
+            self.outcome.state_error = store.commit(job.run, &commit).err();
+        }
+        if self.outcome.state_error.is_some() {
+            self.outcome.unrecorded.extend(accepted_in(records));
+            self.cut("the state cannot be written", now);
+        }
+        for record in records {
+            if let Record::Intent { call, .. } = record {
+                self.machine.handle(Event::Persisted(*call), now);
+            }
+        }
+    }
+
+    fn cut(&mut self, reason: &str, now: Now) {
+        if self.cut_at.is_none() {
+            self.cut_at = Some(now.tick.plus_ms(GRACE_MS));
+            self.outcome.cut_short = Some(reason.to_owned());
+            self.machine.handle(Event::Cancelled(reason.to_owned()), now);
+        }
+    }
+
+    /// A time has come; `true`: calls under way are given up.
+    fn woke(&mut self, deadline: Option<Tick>, now: Now) -> bool {
+        match (self.cut_at, deadline) {
+            (Some(end), _) if now.tick >= end => return true,
+            (None, Some(deadline)) if now.tick >= deadline => self.cut("the deadline has passed", now),
+            _ => self.machine.handle(Event::Woke, now),
+        }
+        false
+    }
+}
+
+async fn sleep(host: &Host, until: Option<Tick>) {
+    if let Some(tick) = until {
+        host.clock.sleep_until(tick).await;
+    }
+}
+
+fn accepted_in(records: &[Record]) -> impl Iterator<Item = usize> {
+    records
+        .iter()
+        .flat_map(|record| match record {
+            Record::Outcome { items, .. } => items.as_slice(),
+            _ => &[],
+        })
+        .filter(|(_, outcome)| matches!(outcome, ItemOutcome::Recorded { .. }))
+        .map(|(index, _)| *index)
+}
+
+/// Credentials from a file or a program may have been renewed meanwhile: they are asked for once more.
+fn ask_again_once(job: &Job<'_>, ending: Ending, provider: usize, refreshed: &mut HashSet<usize>) -> Ending {
+    let config = &job.model.providers[provider];
+    match ending {
+        Ending::Refused(error)
+            if error.class == ErrorClass::Auth
+                && CredentialStore::can_refresh(config)
+                && refreshed.insert(provider) =>
+        {
+            job.credentials.invalidate(config);
+            Ending::Refused(CallError { class: ErrorClass::SignAgain, ..error })
+        }
+        other => other,
+    }
+}
+
+struct Landed {
+    id: CallId,
+    ending: Ending,
+    report: CallReport,
+    panicked: bool,
+}
+
+struct Prepared {
+    provider: usize,
+    call: Call,
+}
+
+fn prepare(machine: &Apply<'_>, job: &Job<'_>, id: CallId) -> Option<Prepared> {
+    let view = machine.call(id)?;
+    let endpoint = job.model.providers[view.provider].endpoints[view.endpoint].clone();
+    let targets = view.items.iter().map(|&index| job.changes[index].target.clone()).collect();
+    Some(Prepared { provider: view.provider, call: Call { operation: view.operation, endpoint, targets } })
+}
+
+/// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
+async fn fly(host: &Host, job: &Job<'_>, id: CallId, prepared: Prepared, nonce: u128) -> Landed {
+    let Prepared { provider, call } = prepared;
+    let sent = host.clock.now();
+    let flown = AssertUnwindSafe(exchange(host, job, provider, &call, nonce)).catch_unwind().await;
+    let panicked = flown.is_err();
+    let ending = flown.unwrap_or_else(|_| {
+        Ending::Refused(refusal(ErrorClass::Request, "internal error", "a defect of freshen; please report it".into()))
+    });
+    let result = match &ending {
+        Ending::Accepted(reply) => Ok(reply.task_ids.clone()),
+        Ending::Refused(error) => Err(error.summary()),
+        Ending::Failed(failure) => Err(failure.message.clone()),
+    };
+    let report = CallReport {
+        provider,
+        endpoint: call.endpoint.to_string(),
+        operation: call.operation.name,
+        targets: call.targets.len(),
+        sent,
+        result,
+    };
+    Landed { id, ending, report, panicked }
+}
+
+async fn exchange(host: &Host, job: &Job<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
+    let config = &job.model.providers[provider];
+    let credentials = match job.credentials.get(config, host.clock.now().wall).await {
+        Ok(credentials) => credentials,
+        Err(error) => return Ending::Refused(refusal(ErrorClass::Auth, "no credentials", error.to_string())),
+    };
+    let account = Account { provider: config.name.clone(), options: config.options.clone() };
+    let stamp = Stamp { wall: host.clock.now().wall, nonce };
+    let request = match config.kind.encode(call, &account, &credentials, &stamp) {
+        Ok(request) => request,
+        Err(message) => return Ending::Refused(refusal(ErrorClass::Config, "not sent", message)),
+    };
+    let sensitive = mask::sensitive(&credentials, &request);
+    let response = match host.http.send(request, Timeouts::default()).await {
+        Ok(response) => response,
+        Err(failure) => return Ending::Failed(failure),
+    };
+    match config.kind.decode(call, &account, &response) {
+        Ok(reply) => Ending::Accepted(reply),
+        Err(mut error) => {
+            error.message = mask::hide(&error.message, &sensitive);
+            error.code = mask::hide(&error.code, &sensitive);
+            if let (ErrorClass::Clock, Some(server)) = (error.class, error.server_time) {
+                let ahead_s = host.clock.now().wall.unix_seconds() - server.unix_seconds();
+                error.message.push_str(&format!(
+                    "; the local clock is {} s {} the server's: set it right and run again",
+                    ahead_s.abs(),
+                    if ahead_s < 0 { "behind" } else { "ahead of" }
+                ));
+            }
+            Ending::Refused(error)
+        }
+    }
+}
+
+fn refusal(class: ErrorClass, code: &str, message: String) -> CallError {
+    CallError { class, code: code.to_owned(), message, request_id: None, retry_after_ms: None, server_time: None }
+}
