@@ -133,7 +133,7 @@ async fn unknown_name_is_not_connected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_body_is_cut_off_at_the_cap() {
     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
     let server = RawServer::start(vec![Answer::Endless(head, chunk)]);
     let failure = failure(server.address, Timeouts::default()).await;
     assert_eq!((failure.kind, failure.message.as_str()), (TransportFailureKind::Unknown, "answer larger than 4 MiB"));
