@@ -142,7 +142,8 @@ impl Drop for Cache {
         if self.ended.try_recv() != Err(TryRecvError::Empty) {
             return;
         }
-        let asked = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
+        // `kill` of the shell itself: the program of that name is not everywhere.
+        let asked = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.pid.to_string()]).status();
         let ended = self.ended.recv_timeout(BOUND);
         if !asked.is_ok_and(|status| status.success()) || ended == Err(RecvTimeoutError::Timeout) {
             eprintln!("{} (process {}) could not be stopped", self.name, self.pid);
