@@ -67,7 +67,8 @@ fn check_regular(metadata: &Metadata) -> Result<(), PrivateFileError> {
 fn check_mode(metadata: &Metadata) -> Result<(), PrivateFileError> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(PrivateFileError::Exposed { mode }) }
+    let others = mode & 0o077;
+    if others == 0 { Ok(()) } else { Err(PrivateFileError::Exposed { mode }) }
 }
 
 /// Other systems keep access in lists that the standard library cannot read.

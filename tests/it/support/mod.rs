@@ -1,0 +1,5 @@
+//! What tests share: servers on loopback, caches and clocks.
+
+pub(crate) mod cache;
+pub(crate) mod origin;
+pub(crate) mod raw_server;
