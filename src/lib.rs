@@ -2,3 +2,4 @@
 
 pub mod core;
 pub mod provider;
+pub mod rehearse;
