@@ -17,9 +17,9 @@ const CLOCK_TOLERANCE_S: i64 = 2 * 60 * 60;
 const MOST_QUERY_BYTES: usize = 32 * 1024;
 const MOST_BODY_BYTES: usize = 1024 * 1024;
 
-/// Parameters that every operation shares.
-const COMMON: [&str; 8] =
-    ["Action", "SecretId", "Timestamp", "Nonce", "Signature", "SignatureMethod", "Token", "Region"];
+/// Parameters that every operation shares; the vendor's own clients name themselves in the last one.
+const COMMON: [&str; 9] =
+    ["Action", "SecretId", "Timestamp", "Nonce", "Signature", "SignatureMethod", "Token", "Region", "RequestClient"];
 
 type Parameters = BTreeMap<String, String>;
 
