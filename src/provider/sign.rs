@@ -207,7 +207,7 @@ fn header_names(signed_headers: &[&str]) -> Vec<String> {
 }
 
 fn header_block(parts: &Parts, names: &[String]) -> String {
-    names.iter().map(|name| format!("{name}:{}\n", parts.header(name))).collect()
+    names.iter().flat_map(|name| [name.as_str(), ":", parts.header(name), "\n"]).collect()
 }
 
 /// A query in its signed spelling; one that cannot be read stays as it is, and no signature will fit it.
