@@ -1,239 +1,19 @@
 //! The emulators accept what the vendors' SDKs send and refuse the rest with the vendors' codes.
 
-use std::collections::BTreeMap;
+mod draft;
 
+use draft::{Draft, cloud, running, setup, url_limits, urls};
 use freshen::core::contract::{Credentials, OptionValue, Options};
-use freshen::core::http::{Endpoint, Request, Response};
-use freshen::core::model::{HostPattern, OperationLimits};
+use freshen::core::http::{Request, Response};
 use freshen::core::secret::Secret;
-use freshen::core::target::{Scope, Target};
+use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
-use freshen::provider::sign::{self, Parts, QcloudMethod};
-use freshen::rehearse::{Emulator, Setup, emulator};
+use freshen::rehearse::{Emulator, emulator};
 use serde_json::{Value, json};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 const CLOUDS: [&str; 5] = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn"];
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
-
-/// Documented limits for URLs: a call, a second, a day.
-fn url_limits(kind: &str) -> (usize, u32, u64) {
-    match kind {
-        "tencent-cdn" => (1000, 20, 10_000),
-        "tencent-vod" => (20, 5, 100_000),
-        "alibaba-vod" => (1000, 10, 2000),
-        "huawei-vod" => (10, 10, 1000),
-        _ => (1000, 20, 10_000),
-    }
-}
-
-fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
-    let (host, port) = match authority.split_once(':') {
-        Some((host, port)) => (host, Some(port.parse().unwrap())),
-        None => (authority, None),
-    };
-    let (targets_per_call, calls_per_second, targets_per_day) = url_limits(kind);
-    let limits = OperationLimits {
-        targets_per_call,
-        calls_per_second,
-        targets_per_day: Some(targets_per_day),
-        calls_in_flight: 1,
-    };
-    let wrap = |text: &str| Secret::new(text.to_owned());
-    Setup {
-        kind: kind.to_owned(),
-        endpoint: Endpoint { tls: port.is_none(), host: host.to_owned(), port, path_prefix: String::new() },
-        credentials: Credentials::Keys { id: wrap(key_id(kind)), secret: wrap(secret(kind)), token: token.map(wrap) },
-        options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
-        hosts: ["cdn.example.com", "*.example.net"].map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
-        limits: Scope::ALL.map(|scope| (scope, limits)).into(),
-    }
-}
-
-fn key_id(kind: &str) -> &'static str {
-    match kind {
-        "alibaba-vod" => "LTAIEXAMPLE",
-        "huawei-vod" => "HWAKEXAMPLE",
-        _ => "AKIDEXAMPLE",
-    }
-}
-
-fn secret(kind: &str) -> &'static str {
-    match kind {
-        "alibaba-vod" => "ALISECRETEXAMPLE",
-        "huawei-vod" => "HWSKEXAMPLE",
-        _ => "SECRETKEYEXAMPLE",
-    }
-}
-
-fn cloud(kind: &str) -> Box<dyn Emulator> {
-    emulator(setup(kind, "api.example.org", None)).unwrap()
-}
-
-/// A request in the making; every test changes one thing.
-#[derive(Clone)]
-struct Draft {
-    kind: &'static str,
-    targets: Vec<String>,
-    extra: Vec<(&'static str, Value)>,
-    at: Timestamp,
-    nonce: u64,
-    id: &'static str,
-    secret: String,
-    token: Option<&'static str>,
-    prefix: &'static str,
-}
-
-impl Draft {
-    fn new(kind: &'static str) -> Self {
-        Self {
-            kind,
-            targets: urls(1),
-            extra: Vec::new(),
-            at: NOW,
-            nonce: 1,
-            id: key_id(kind),
-            secret: secret(kind).to_owned(),
-            token: None,
-            prefix: "",
-        }
-    }
-
-    fn build(&self) -> Request {
-        match self.kind {
-            "alibaba-vod" => self.alibaba(),
-            "huawei-vod" => self.huawei(),
-            "qcloud-cdn" => self.qcloud(),
-            _ => self.tencent(),
-        }
-    }
-
-    fn json_body(&self, list: &str) -> Vec<u8> {
-        let mut body = json!({ list: self.targets });
-        for (name, value) in &self.extra {
-            body[*name] = value.clone();
-        }
-        body.to_string().into_bytes()
-    }
-
-    fn request(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Request {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let headers = std::iter::once(("Host".to_owned(), "api.example.org".to_owned())).chain(headers).collect();
-        let mut request = Request {
-            method: "POST".into(),
-            endpoint: setup(self.kind, "api.example.org", None).endpoint,
-            path_and_query: format!("{}{path}", self.prefix),
-            headers,
-            body,
-        };
-        let token_header = match self.kind {
-            "alibaba-vod" => "x-acs-security-token",
-            "huawei-vod" => "X-Security-Token",
-            _ => "X-TC-Token",
-        };
-        if let Some(token) = self.token.filter(|_| self.kind != "qcloud-cdn") {
-            request.headers.push((token_header.into(), token.into()));
-        }
-        request
-    }
-
-    fn tencent(&self) -> Request {
-        let (service, action, version) = match self.kind {
-            "tencent-cdn" => ("cdn", "PurgeUrlsCache", "2018-06-06"),
-            _ => ("vod", "RefreshUrlCache", "2018-07-17"),
-        };
-        let seconds = self.at.unix_seconds();
-        let timestamp = seconds.to_string();
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("X-TC-Action", action),
-            ("X-TC-Version", version),
-            ("X-TC-Timestamp", &timestamp),
-        ];
-        let mut request = self.request("/", &headers, self.json_body("Urls"));
-        let secret = Secret::new(self.secret.clone());
-        let signature = sign::tc3(&parts(&request), &["content-type", "host"], service, seconds, &secret).signature;
-        let scope = format!("{}/{}/{service}/tc3_request", self.id, self.at.utc_date());
-        let value =
-            format!("TC3-HMAC-SHA256 Credential={scope}, SignedHeaders=content-type;host, Signature={signature}");
-        request.headers.push(("Authorization".into(), value));
-        request
-    }
-
-    fn alibaba(&self) -> Request {
-        let mut form = vec![("ObjectPath".to_owned(), self.targets.join("\n"))];
-        form.extend(self.extra.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().unwrap().to_owned())));
-        let body = sign::form_encode(&form).into_bytes();
-        let (date, nonce, hash) = (self.at.utc_extended(), self.nonce.to_string(), sign::sha256_hex(&body));
-        let headers = [
-            ("Content-Type", "application/x-www-form-urlencoded"),
-            ("x-acs-action", "RefreshVodObjectCaches"),
-            ("x-acs-version", "2017-03-21"),
-            ("x-acs-date", &date),
-            ("x-acs-signature-nonce", &nonce),
-            ("x-acs-content-sha256", &hash),
-        ];
-        let request = self.request("/", &headers, body);
-        self.authorize(request, "ACS3-HMAC-SHA256 Credential", ",", |parts, names, secret| {
-            sign::acs3(parts, names, secret).signature
-        })
-    }
-
-    fn huawei(&self) -> Request {
-        let date = self.at.utc_basic();
-        let headers = [("Content-Type", "application/json"), ("X-Sdk-Date", &date)];
-        let request = self.request(&format!("/v1/{PROJECT}/asset/refresh"), &headers, self.json_body("urls"));
-        self.authorize(request, "SDK-HMAC-SHA256 Access", ", ", |parts, names, secret| {
-            sign::sdk_hmac(parts, names, &date, secret).signature
-        })
-    }
-
-    /// Signs all headers.
-    fn authorize(
-        &self,
-        mut request: Request,
-        start: &str,
-        separator: &str,
-        sign: impl Fn(&Parts, &[&str], &Secret) -> String,
-    ) -> Request {
-        let mut names: Vec<String> = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-        names.sort();
-        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-        let signature = sign(&parts(&request), &borrowed, &Secret::new(self.secret.clone()));
-        let names = names.join(";");
-        let value = format!("{start}={}{separator}SignedHeaders={names}{separator}Signature={signature}", self.id);
-        request.headers.push(("Authorization".into(), value));
-        request
-    }
-
-    fn qcloud(&self) -> Request {
-        let mut form = vec![
-            ("Action".to_owned(), "RefreshCdnUrl".to_owned()),
-            ("SecretId".to_owned(), self.id.to_owned()),
-            ("Timestamp".to_owned(), self.at.unix_seconds().to_string()),
-            ("Nonce".to_owned(), self.nonce.to_string()),
-            ("SignatureMethod".to_owned(), "HmacSHA256".to_owned()),
-        ];
-        form.extend(self.token.map(|token| ("Token".to_owned(), token.to_owned())));
-        form.extend(self.targets.iter().enumerate().map(|(index, url)| (format!("urls.{index}"), url.clone())));
-        form.extend(self.extra.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().unwrap().to_owned())));
-        let path = format!("{}/v2/index.php", self.prefix);
-        let secret = Secret::new(self.secret.clone());
-        let signed = sign::qcloud("POST", "api.example.org", &path, &form, QcloudMethod::HmacSha256, &secret);
-        form.push(("Signature".to_owned(), signed.signature));
-        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
-        self.request("/v2/index.php", &headers, sign::form_encode(&form).into_bytes())
-    }
-}
-
-fn parts(request: &Request) -> Parts<'_> {
-    let (path, query) = request.path_and_query.split_once('?').unwrap_or((&request.path_and_query, ""));
-    Parts { method: &request.method, path, query, headers: &request.headers, body: &request.body }
-}
-
-fn urls(count: usize) -> Vec<String> {
-    (0..count).map(|index| format!("https://cdn.example.com/{index}.js")).collect()
-}
 
 /// The vendor's code with the HTTP status, or `accepted`.
 fn outcome(response: &Response) -> String {
@@ -275,7 +55,7 @@ fn set_header(request: &mut Request, name: &str, value: &str) {
 
 fn purge_vectors(kind: &str) -> Vec<Value> {
     let path = format!("{}/tests/it/golden/vectors/{kind}.json", env!("CARGO_MANIFEST_DIR"));
-    let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let file: Value = serde_json::from_slice(&std::fs::read(path).expect("the vectors")).expect("JSON");
     let purges = [
         "PurgeUrlsCache",
         "PurgePathCache",
@@ -285,9 +65,9 @@ fn purge_vectors(kind: &str) -> Vec<Value> {
         "RefreshCdnUrl",
         "RefreshCdnDir",
     ];
-    let vectors = file["vectors"].as_array().unwrap().iter();
+    let vectors = file["vectors"].as_array().expect("a list").iter();
     let wanted = vectors.filter(|vector| {
-        vector["kind"] == "request" && purges.contains(&vector["input"]["operation"].as_str().unwrap())
+        vector["kind"] == "request" && purges.contains(&vector["input"]["operation"].as_str().expect("text"))
     });
     wanted.cloned().collect()
 }
@@ -298,9 +78,9 @@ fn requests_of_the_vendors_own_clients_are_accepted() {
     for kind in CLOUDS {
         for vector in purge_vectors(kind) {
             let (input, expected) = (&vector["input"], &vector["expected"]);
-            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
             let setup = setup(kind, &text(&input["host"]), None);
-            let headers = expected["headers"].as_object().unwrap().iter();
+            let headers = expected["headers"].as_object().expect("an object").iter();
             let query = text(&expected["query"]);
             let separator = if query.is_empty() { "" } else { "?" };
             let request = Request {
@@ -310,8 +90,8 @@ fn requests_of_the_vendors_own_clients_are_accepted() {
                 headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
                 body: text(&expected["body"]).into_bytes(),
             };
-            let now = Timestamp::from_unix_ms(input["timestamp"].as_i64().unwrap() * 1000);
-            let mut emulator = emulator(setup).unwrap();
+            let now = Timestamp::from_unix_ms(input["timestamp"].as_i64().expect("a number") * 1000);
+            let mut emulator = running(setup);
             assert_eq!(outcome(&emulator.answer(&request, now)), "accepted", "{}", vector["id"]);
             assert!(!emulator.log().is_empty(), "{}", vector["id"]);
             count += 1;
@@ -327,14 +107,14 @@ fn accepted_calls_log_each_target_and_answer_in_the_vendors_envelope() {
         let mut draft = Draft::new(kind);
         draft.targets = vec!["https://cdn.example.com/a?x=1".into(), "https://m.example.net/b".into()];
         let response = emulator.answer(&draft.build(), NOW);
-        let body: Value = serde_json::from_slice(&response.body).unwrap();
+        let body: Value = serde_json::from_slice(&response.body).expect("present");
         let logged: Vec<&Target> = emulator.log().iter().map(|purged| &purged.target).collect();
         assert_eq!(logged, [&Target::url(&*draft.targets[0]), &Target::url(&*draft.targets[1])], "{kind}");
         let task_ids: Vec<Option<&str>> = emulator.log().iter().map(|purged| purged.task_id.as_deref()).collect();
         let expected = match kind {
             "tencent-vod" => [None, None],
             "alibaba-vod" => {
-                let (first, second) = body["RefreshTaskId"].as_str().unwrap().split_once(',').unwrap();
+                let (first, second) = body["RefreshTaskId"].as_str().expect("text").split_once(',').expect("present");
                 [Some(first), Some(second)]
             }
             "tencent-cdn" => [body["Response"]["TaskId"].as_str(); 2],
@@ -361,7 +141,7 @@ fn one_changed_bit_in_the_body_breaks_the_signature() {
         expected,
         |_| (),
         |request| {
-            let at = request.body.windows(2).position(|pair| pair == b"js").unwrap();
+            let at = request.body.windows(2).position(|pair| pair == b"js").expect("present");
             request.body[at] ^= 1;
         },
     );
@@ -394,7 +174,7 @@ fn unknown_keys_and_wrong_tokens_are_refused() {
 #[test]
 fn session_tokens_are_required_and_accepted() {
     for kind in CLOUDS {
-        let mut emulator = emulator(setup(kind, "api.example.org", Some("session"))).unwrap();
+        let mut emulator = running(setup(kind, "api.example.org", Some("session")));
         let mut draft = Draft::new(kind);
         assert_ne!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
         draft.token = Some("session");
@@ -486,7 +266,7 @@ fn spent_quota_refuses_whole_batches_until_beijing_midnight() {
     for (kind, code) in CLOUDS.into_iter().zip(codes) {
         let mut setup = setup(kind, "api.example.org", None);
         setup.limits.values_mut().for_each(|limits| limits.targets_per_day = Some(5));
-        let mut emulator = emulator(setup).unwrap();
+        let mut emulator = running(setup);
         let mut draft = Draft::new(kind);
         let mut send = |count: usize, at: Timestamp| {
             draft.nonce += 1;
@@ -506,7 +286,7 @@ fn spent_quota_refuses_whole_batches_until_beijing_midnight() {
 fn tencent_cdn_counts_each_area_for_itself() {
     let mut setup = setup("tencent-cdn", "api.example.org", None);
     setup.limits.values_mut().for_each(|limits| limits.targets_per_day = Some(2));
-    let mut emulator = emulator(setup).unwrap();
+    let mut emulator = running(setup);
     let mut send = |area: Option<&str>| {
         let mut draft = Draft::new("tencent-cdn");
         draft.extra.extend(area.map(|area| ("Area", json!(area))));
@@ -614,12 +394,12 @@ fn requests_to_the_wrong_place_are_refused() {
     let mut draft = Draft::new("huawei-vod");
     let mut other_project = setup("huawei-vod", "api.example.org", None);
     other_project.options = Options::default();
-    assert_eq!(answered(&mut *emulator(other_project).unwrap(), &draft, NOW), "403 VOD.10057");
+    assert_eq!(answered(&mut *running(other_project), &draft, NOW), "403 VOD.10057");
     for kind in CLOUDS {
         let mut prefixed = setup(kind, "api.example.org", None);
         prefixed.endpoint.path_prefix = "/prefix".into();
         draft = Draft { prefix: "/prefix", ..Draft::new(kind) };
-        assert_eq!(answered(&mut *emulator(prefixed).unwrap(), &draft, NOW), "accepted", "{kind}");
+        assert_eq!(answered(&mut *running(prefixed), &draft, NOW), "accepted", "{kind}");
     }
 }
 
@@ -660,7 +440,7 @@ fn unknown_actions_versions_and_content_types_are_refused() {
 fn huawei_takes_the_iam_token_instead_of_a_signature() {
     let mut setup = setup("huawei-vod", "api.example.org", None);
     setup.credentials = Credentials::Bearer(Secret::new("iam".into()));
-    let mut emulator = emulator(setup).unwrap();
+    let mut emulator = running(setup);
     let mut request = Draft::new("huawei-vod").build();
     assert_eq!(outcome(&emulator.answer(&request, NOW)), "401 APIGW.0301");
     request.headers.retain(|(name, _)| name != "Authorization");
@@ -674,7 +454,7 @@ fn huawei_takes_the_iam_token_instead_of_a_signature() {
 fn huawei_urls_and_asset_ids_share_one_quota() {
     let mut setup = setup("huawei-vod", "api.example.org", None);
     setup.limits.values_mut().for_each(|limits| limits.targets_per_day = Some(2));
-    let mut emulator = emulator(setup).unwrap();
+    let mut emulator = running(setup);
     let mut draft = Draft::new("huawei-vod");
     draft.extra.push(("asset_id_list", json!([PROJECT])));
     assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted");
@@ -696,7 +476,7 @@ fn purge_request(host: &str, path: &str) -> Request {
 fn cache_purges_once_by_host_and_path_and_knows_one_method() {
     let mut setup = setup("http-purge", "127.0.0.1:6081", None);
     setup.credentials = Credentials::Headers(vec![("X-Key".into(), Secret::new("canary".into()))]);
-    let mut cache = emulator(setup.clone()).unwrap();
+    let mut cache = running(setup.clone());
     let mut status = |request: &Request| cache.answer(request, NOW).status;
     assert_eq!(status(&purge_request("a.example", "/x?y=%2F")), 200);
     assert_eq!(status(&purge_request("a.example", "/x?y=%2F")), 404);
@@ -714,7 +494,7 @@ fn cache_purges_once_by_host_and_path_and_knows_one_method() {
     );
 
     setup.options.0.insert("method".into(), OptionValue::Text("BAN".into()));
-    let mut banning = emulator(setup).unwrap();
+    let mut banning = running(setup);
     assert_eq!(banning.answer(&purge_request("a.example", "/"), NOW).status, 405);
     request = purge_request("a.example", "/");
     request.method = "BAN".into();
