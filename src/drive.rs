@@ -14,7 +14,7 @@ use crate::core::contract::{Account, Call, CallError, ErrorClass, Stamp};
 use crate::core::diff::Change;
 use crate::core::model::Model;
 use crate::core::plan::Plan;
-use crate::core::time::{Now, Tick};
+use crate::core::time::{Now, Tick, Timestamp};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::mask;
@@ -102,8 +102,10 @@ pub async fn apply(host: &Host, store: &mut dyn Store, job: Job<'_>, observe: &m
             run.persist(store, &job, &due.records, host.clock.now());
             continue;
         }
-        let Some(wake) = due.wake else { break };
-        let until = [wake, run.cut_at.or(job.deadline)].into_iter().flatten().min();
+        if due.done {
+            break;
+        }
+        let until = [due.wake, run.cut_at.or(job.deadline)].into_iter().flatten().min();
         tokio::select! {
             biased;
             Some(landed) = flights.next(), if !flights.is_empty() => {
@@ -140,12 +142,15 @@ struct Run<'a> {
     cut_at: Option<Tick>,
 }
 
-/// What the machine wants done now; no wake: nothing is left.
+/// What the machine wants done now.
 #[derive(Default)]
 struct Due {
     records: Vec<Record>,
     sends: Vec<(CallId, Prepared)>,
-    wake: Option<Option<Tick>>,
+    /// When to ask it again, if no call ends before.
+    wake: Option<Tick>,
+    /// Nothing is left to do.
+    done: bool,
 }
 
 impl Run<'_> {
@@ -156,10 +161,13 @@ impl Run<'_> {
                 Action::Persist(record) => due.records.push(record),
                 Action::Send(id) => due.sends.extend(prepare(&self.machine, job, id).map(|prepared| (id, prepared))),
                 Action::WakeAt(tick) => {
-                    due.wake = Some(tick);
+                    due.wake = tick;
                     return due;
                 }
-                Action::Done => return due,
+                Action::Done => {
+                    due.done = true;
+                    return due;
+                }
             }
         }
     }
@@ -301,16 +309,17 @@ async fn exchange(host: &Host, job: &Job<'_>, provider: usize, call: &Call, nonc
             error.message = mask::hide(&error.message, &sensitive);
             error.code = mask::hide(&error.code, &sensitive);
             if let (ErrorClass::Clock, Some(server)) = (error.class, error.server_time) {
-                let ahead_s = host.clock.now().wall.unix_seconds() - server.unix_seconds();
-                error.message.push_str(&format!(
-                    "; the local clock is {} s {} the server's: set it right and run again",
-                    ahead_s.abs(),
-                    if ahead_s < 0 { "behind" } else { "ahead of" }
-                ));
+                error.message += &clock_hint(host.clock.now().wall, server);
             }
             Ending::Refused(error)
         }
     }
+}
+
+fn clock_hint(local: Timestamp, server: Timestamp) -> String {
+    let ahead_s = local.unix_seconds() - server.unix_seconds();
+    let side = if ahead_s < 0 { "behind" } else { "ahead of" };
+    format!("; the local clock is {} s {side} the server's: set it right and run again", ahead_s.abs())
 }
 
 fn refusal(class: ErrorClass, code: &str, message: String) -> CallError {

@@ -5,4 +5,5 @@ pub mod drive;
 pub mod host;
 mod mask;
 pub mod provider;
+pub mod rehearse;
 pub mod state;

@@ -18,6 +18,7 @@ use super::{BoxFuture, CommandError, CommandLimits, Env, PrivateFileError};
 pub struct SystemEnv;
 
 impl Env for SystemEnv {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     fn var(&self, name: &str) -> Option<String> {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }

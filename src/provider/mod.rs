@@ -1,5 +1,7 @@
 //! The vendors: one file each, listed in one table.
 
+pub mod sign;
+
 use crate::core::contract::Provider;
 
 /// Lists the adapters: each name is a module beside this file with a `pub(crate) static ADAPTER`.

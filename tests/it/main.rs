@@ -1,5 +1,7 @@
 //! Everything that needs more than one layer, in one binary so that it links once.
 
+mod emulators;
 mod host_http;
 mod real_caches;
+mod signing;
 mod support;

@@ -1,0 +1,109 @@
+//! The account behind an emulated API: what it owns, what it may still do, what it has done.
+//!
+//! Knows no vendor's wire format or codes.
+
+use std::collections::BTreeMap;
+
+use super::limits::{DailyQuota, RateWindow};
+use super::{Purged, Setup};
+use crate::core::contract::Credentials;
+use crate::core::model::OperationLimits;
+use crate::core::secret::Secret;
+use crate::core::target::{Scope, Target};
+use crate::core::time::Timestamp;
+
+/// All five vendors count their quota days in Beijing time.
+const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
+
+/// A key pair as signatures are checked with.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    pub(super) id: &'a str,
+    pub(super) secret: &'a Secret,
+    pub(super) token: Option<&'a str>,
+}
+
+/// Settings and counters of one account.
+pub(super) struct Account {
+    pub(super) setup: Setup,
+    rates: BTreeMap<&'static str, RateWindow>,
+    quota: DailyQuota,
+    log: Vec<Purged>,
+    requests: u64,
+    tasks: u64,
+}
+
+/// What one accepted call purges.
+pub(super) struct Purge<'a> {
+    /// Area as named in the call; empty if none was.
+    pub(super) area: &'a str,
+    /// Shares of the quota that the call draws on.
+    pub(super) shares: &'a [&'a str],
+    /// Targets with the task that each belongs to.
+    pub(super) targets: Vec<(Target, Option<String>)>,
+}
+
+impl Account {
+    pub(super) fn new(setup: Setup) -> Self {
+        let quota = DailyQuota::new(QUOTA_DAY_OFFSET_MINUTES);
+        Self { setup, rates: BTreeMap::new(), quota, log: Vec::new(), requests: 0, tasks: 0 }
+    }
+
+    /// The key pair; `None` if the account was set up with other credentials.
+    pub(super) fn keys(&self) -> Option<Keys<'_>> {
+        match &self.setup.credentials {
+            Credentials::Keys { id, secret, token } => {
+                Some(Keys { id: id.expose(), secret, token: token.as_ref().map(Secret::expose) })
+            }
+            Credentials::Headers(_) | Credentials::Bearer(_) => None,
+        }
+    }
+
+    /// Limits for `scope`; `None` if the account cannot purge such targets.
+    pub(super) fn limits(&self, scope: Scope) -> Option<OperationLimits> {
+        self.setup.limits.get(&scope).copied()
+    }
+
+    /// Whether the account owns the target's host. Asset ids all exist.
+    pub(super) fn owns(&self, target: &Target) -> bool {
+        match target.host() {
+            Some(host) => self.setup.hosts.iter().any(|pattern| pattern.covers(host)),
+            None => target.scope == Scope::AssetId,
+        }
+    }
+
+    /// Counts a call of `operation`, or says how many milliseconds until the next one fits.
+    pub(super) fn admit(&mut self, operation: &'static str, calls_per_second: u32, now: Timestamp) -> Result<(), i64> {
+        self.rates.entry(operation).or_default().admit(calls_per_second, now)
+    }
+
+    /// Whether each of `shares` has room for `count` more targets today.
+    pub(super) fn has_quota(&self, most: Option<u64>, shares: &[&str], count: usize, now: Timestamp) -> bool {
+        most.is_none_or(|most| shares.iter().all(|share| self.quota.used(share, now) + count as u64 <= most))
+    }
+
+    /// Spends quota and logs the purge.
+    pub(super) fn purge(&mut self, purge: Purge<'_>, now: Timestamp) {
+        for share in purge.shares {
+            self.quota.take(share, purge.targets.len() as u64, now);
+        }
+        let entry = |(target, task_id)| Purged { at: now, area: purge.area.to_owned(), target, task_id };
+        self.log.extend(purge.targets.into_iter().map(entry));
+    }
+
+    pub(super) fn log(&self) -> &[Purged] {
+        &self.log
+    }
+
+    /// Number of the next answer, from 1.
+    pub(super) fn next_request(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    /// Number of the next task, from 1.
+    pub(super) fn next_task(&mut self) -> u64 {
+        self.tasks += 1;
+        self.tasks
+    }
+}

@@ -1,0 +1,70 @@
+//! A purging HTTP cache: one purge method, success whether or not the object was cached.
+//!
+//! It cannot know a URL's scheme: purges are logged with that of `X-Forwarded-Proto`, else as `http`.
+
+use std::collections::BTreeSet;
+
+use super::account::{Account, Purge};
+use super::wire;
+use super::{Emulator, Purged, Setup};
+use crate::core::contract::Credentials;
+use crate::core::http::{Request, Response};
+use crate::core::target::{Scope, Target};
+use crate::core::time::Timestamp;
+
+const DEFAULT_METHOD: &str = "PURGE";
+
+pub(super) struct HttpPurge {
+    account: Account,
+    gone: BTreeSet<String>,
+}
+
+impl HttpPurge {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self { account: Account::new(setup), gone: BTreeSet::new() }
+    }
+
+    /// Status and text of the answer; what was purged is remembered by host and path.
+    fn purge(&mut self, request: &Request, now: Timestamp) -> (u16, &'static str) {
+        let setup = &self.account.setup;
+        if request.method != setup.options.text("method").unwrap_or(DEFAULT_METHOD) {
+            return (405, "method not allowed");
+        }
+        if let Credentials::Headers(expected) = &setup.credentials
+            && !expected.iter().all(|(name, value)| request.header(name) == Some(value.expose()))
+        {
+            return (403, "forbidden");
+        }
+        let Some(path) = request.path_and_query.strip_prefix(setup.endpoint.path_prefix.as_str()) else {
+            return (403, "forbidden");
+        };
+        let key = format!("{}{path}", request.header("Host").unwrap_or_default());
+        let calls_per_second = self.account.limits(Scope::Url).map_or(0, |limits| limits.calls_per_second);
+        if self.account.admit("purge", calls_per_second, now).is_err() {
+            return (429, "too many requests");
+        }
+        let was_cached = self.gone.insert(key.clone());
+        let scheme = request.header("X-Forwarded-Proto").unwrap_or("http");
+        let target = Target::url(format!("{scheme}://{key}"));
+        self.account.purge(Purge { area: "", shares: &[], targets: vec![(target, None)] }, now);
+        if was_cached { (200, "purged") } else { (404, "not in cache") }
+    }
+}
+
+impl Emulator for HttpPurge {
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
+        if let Some(defect) = wire::http_defect(request) {
+            return wire::plain(400, defect, now);
+        }
+        let (status, text) = self.purge(request, now);
+        let mut response = wire::plain(status, text, now);
+        if status == 429 {
+            response.headers.push(("Retry-After".to_owned(), "1".to_owned()));
+        }
+        response
+    }
+
+    fn log(&self) -> &[Purged] {
+        self.account.log()
+    }
+}

@@ -1,0 +1,92 @@
+//! Strict emulators of the vendors' purge APIs and of a purging HTTP cache: request in, response out.
+//!
+//! They take nothing on trust: signatures are computed again over the received bytes, and limits, quotas and hosts
+//! are enforced with the vendors' own codes and envelopes. Batches are all or nothing. They know purge operations
+//! only: queries of tasks and quotas are answered like unknown operations. They do no I/O and read no clock; ids come
+//! from counters, so equal inputs give equal answers.
+
+use std::collections::BTreeMap;
+
+use crate::core::contract::{Credentials, Options};
+use crate::core::http::{Endpoint, Request, Response};
+use crate::core::model::{HostPattern, OperationLimits, ProviderConfig};
+use crate::core::target::{Scope, Target};
+use crate::core::time::Timestamp;
+
+mod account;
+mod alibaba_vod;
+mod http_purge;
+mod huawei_vod;
+mod limits;
+mod qcloud_cdn;
+mod tencent_api;
+mod tencent_cdn;
+mod tencent_vod;
+mod wire;
+
+/// The account or cache that an emulator plays.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Kind of provider, as in manifests.
+    pub kind: String,
+    /// Where requests must be addressed to; its path prefix is part of the paths that are answered.
+    pub endpoint: Endpoint,
+    /// The only credentials that are accepted.
+    pub credentials: Credentials,
+    /// Options of the kind. Read here: `project_id` of `huawei-vod` and `method` of `http-purge`.
+    pub options: Options,
+    /// Hosts that the account owns.
+    pub hosts: Vec<HostPattern>,
+    /// Limits by scope; a scope that is missing here cannot be purged.
+    pub limits: BTreeMap<Scope, OperationLimits>,
+}
+
+impl Setup {
+    /// The account that a configured provider describes, at one of its endpoints.
+    pub fn of(config: &ProviderConfig, endpoint: &Endpoint, credentials: Credentials) -> Self {
+        let limits = Scope::ALL.into_iter().filter_map(|scope| Some((scope, config.limits_of(scope)?)));
+        Self {
+            kind: config.kind.capabilities().kind.to_owned(),
+            endpoint: endpoint.clone(),
+            credentials,
+            options: config.options.clone(),
+            hosts: config.hosts.clone(),
+            limits: limits.collect(),
+        }
+    }
+}
+
+/// One target that was purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// When the call was answered.
+    pub at: Timestamp,
+    /// Area named in the call; empty if none was.
+    pub area: String,
+    /// What was purged, as it was sent.
+    pub target: Target,
+    /// Vendor task id, where the vendor has them.
+    pub task_id: Option<String>,
+}
+
+/// An emulated API or cache.
+pub trait Emulator: Send {
+    /// Answers `request` as the vendor would at the moment `now` of the vendor's clock.
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Response;
+
+    /// Everything that was purged, in order.
+    fn log(&self) -> &[Purged];
+}
+
+/// The emulator of the setup's kind; `None` if there is none.
+pub fn emulator(setup: Setup) -> Option<Box<dyn Emulator>> {
+    Some(match setup.kind.as_str() {
+        "tencent-cdn" => Box::new(tencent_cdn::TencentCdn::new(setup)),
+        "tencent-vod" => Box::new(tencent_vod::TencentVod::new(setup)),
+        "alibaba-vod" => Box::new(alibaba_vod::AlibabaVod::new(setup)),
+        "huawei-vod" => Box::new(huawei_vod::HuaweiVod::new(setup)),
+        "qcloud-cdn" => Box::new(qcloud_cdn::QcloudCdn::new(setup)),
+        "http-purge" => Box::new(http_purge::HttpPurge::new(setup)),
+        _ => return None,
+    })
+}

@@ -1,0 +1,96 @@
+//! Tencent CDN: `PurgeUrlsCache` and `PurgePathCache`.
+
+use super::account::{Account, Purge};
+use super::tencent_api::{self, Parameters, Service, missing, refusal};
+use super::wire::{self, Refusal};
+use super::{Emulator, Purged, Setup};
+use crate::core::http::{Request, Response};
+use crate::core::target::{Scope, Target};
+use crate::core::time::Timestamp;
+
+static SERVICE: Service = Service {
+    name: "cdn",
+    version: "2018-06-06",
+    operations: &[("PurgeUrlsCache", Scope::Url), ("PurgePathCache", Scope::Directory)],
+};
+
+pub(super) struct TencentCdn {
+    account: Account,
+}
+
+impl TencentCdn {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self { account: Account::new(setup) }
+    }
+}
+
+impl Emulator for TencentCdn {
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
+        tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, scope, parameters| {
+            let call = PurgeCall::read(scope, parameters)?;
+            execute(account, scope, call, now).map(Some)
+        })
+    }
+
+    fn log(&self) -> &[Purged] {
+        self.account.log()
+    }
+}
+
+struct PurgeCall {
+    targets: Vec<Target>,
+    area: Option<&'static str>,
+}
+
+impl PurgeCall {
+    fn read(scope: Scope, mut parameters: Parameters) -> Result<Self, Refusal> {
+        let texts = parameters.strings(if scope == Scope::Directory { "Paths" } else { "Urls" })?;
+        let area = parameters.word("Area", &["mainland", "overseas"])?;
+        parameters.check_bool("UrlEncode")?;
+        if scope == Scope::Directory {
+            parameters.word("FlushType", &["flush", "delete"])?.ok_or_else(|| missing("FlushType"))?;
+        }
+        parameters.end()?;
+        Ok(Self { targets: texts.into_iter().map(|text| Target { scope, text }).collect(), area })
+    }
+}
+
+fn execute(account: &mut Account, scope: Scope, call: PurgeCall, now: Timestamp) -> Result<String, Refusal> {
+    let limits = account.limits(scope).ok_or_else(|| refusal("InvalidAction", "not for this account"))?;
+    let (too_many, spent) = match scope {
+        Scope::Directory => ("LimitExceeded.CdnPurgePathExceedBatchLimit", "LimitExceeded.CdnPurgePathExceedDayLimit"),
+        _ => ("LimitExceeded.CdnPurgeUrlExceedBatchLimit", "LimitExceeded.CdnPurgeUrlExceedDayLimit"),
+    };
+    if call.targets.len() > limits.targets_per_call {
+        return Err(refusal(too_many, "too many targets in one call"));
+    }
+    for target in &call.targets {
+        check_target(account, target)?;
+    }
+    // Where a call names no area the vendor purges wherever the domain is accelerated; here that is everywhere.
+    let named = call.area.map(|area| [area]);
+    let areas: &[&str] = named.as_ref().map_or(&["mainland", "overseas"], <[&str; 1]>::as_slice);
+    let shares: Vec<String> = areas.iter().map(|area| format!("{area} {}", scope.word())).collect();
+    let shares: Vec<&str> = shares.iter().map(String::as_str).collect();
+    if !account.has_quota(limits.targets_per_day, &shares, call.targets.len(), now) {
+        return Err(refusal(spent, "the quota of the day is spent"));
+    }
+    let task_id = format!("{}-{:08x}", now.unix_seconds(), account.next_task());
+    let targets = call.targets.into_iter().map(|target| (target, Some(task_id.clone()))).collect();
+    account.purge(Purge { area: call.area.unwrap_or_default(), shares: &shares, targets }, now);
+    Ok(task_id)
+}
+
+fn check_target(account: &Account, target: &Target) -> Result<(), Refusal> {
+    let url = &target.text;
+    if !wire::is_web_url(url) || (target.scope == Scope::Directory && !url.ends_with('/')) {
+        return Err(refusal("InvalidParameter.CdnParamError", "a URL is malformed"));
+    }
+    if url.ends_with("/*") || target.host().is_some_and(|host| host.contains('*')) {
+        return Err(refusal("InvalidParameter.CdnPurgeWildcardNotAllowed", "wildcards are not purged"));
+    }
+    if !account.owns(target) {
+        return Err(refusal("ResourceNotFound.CdnHostNotExists", "a domain does not belong to the account"));
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Tencent VOD: `RefreshUrlCache`.
+
+use super::account::{Account, Purge};
+use super::tencent_api::{self, Parameters, Service, refusal};
+use super::wire::{self, Refusal};
+use super::{Emulator, Purged, Setup};
+use crate::core::http::{Request, Response};
+use crate::core::model::OperationLimits;
+use crate::core::target::{Scope, Target};
+use crate::core::time::Timestamp;
+
+static SERVICE: Service =
+    Service { name: "vod", version: "2018-07-17", operations: &[("RefreshUrlCache", Scope::Url)] };
+
+pub(super) struct TencentVod {
+    account: Account,
+}
+
+impl TencentVod {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self { account: Account::new(setup) }
+    }
+}
+
+impl Emulator for TencentVod {
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
+        tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, scope, parameters| {
+            let limits = account.limits(scope).ok_or_else(|| refusal("InvalidAction", "not for this account"))?;
+            refresh(account, &limits, parameters, now)
+        })
+    }
+
+    fn log(&self) -> &[Purged] {
+        self.account.log()
+    }
+}
+
+/// The service answers without a task id.
+fn refresh(
+    account: &mut Account,
+    limits: &OperationLimits,
+    mut parameters: Parameters,
+    now: Timestamp,
+) -> Result<Option<String>, Refusal> {
+    let urls = parameters.strings("Urls")?;
+    parameters.check_integer("SubAppId")?;
+    parameters.end()?;
+    if urls.len() > limits.targets_per_call {
+        return Err(refusal("InvalidParameter", "too many Urls"));
+    }
+    if !urls.iter().all(|url| wire::is_web_url(url)) {
+        return Err(refusal("InvalidParameterValue.Url", "a URL is malformed"));
+    }
+    let targets: Vec<Target> = urls.into_iter().map(Target::url).collect();
+    // The vendor does not say which code a foreign domain yields; of those it defines this one fits best.
+    if !targets.iter().all(|target| account.owns(target)) {
+        return Err(refusal("InvalidParameterValue.DomainName", "a domain is not registered"));
+    }
+    if !account.has_quota(limits.targets_per_day, &[""], targets.len(), now) {
+        return Err(refusal("LimitExceeded", "the quota of the day is spent"));
+    }
+    let targets = targets.into_iter().map(|target| (target, None)).collect();
+    account.purge(Purge { area: "", shares: &[""], targets }, now);
+    Ok(None)
+}

@@ -1,0 +1,509 @@
+//! The emulators accept what the vendors' SDKs send and refuse the rest with the vendors' codes.
+
+mod draft;
+
+use draft::{Draft, cloud, running, setup, url_limits, urls};
+use freshen::core::contract::{Credentials, OptionValue, Options};
+use freshen::core::http::{Request, Response};
+use freshen::core::secret::Secret;
+use freshen::core::target::Target;
+use freshen::core::time::Timestamp;
+use freshen::rehearse::{Emulator, emulator};
+use serde_json::{Value, json};
+
+const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+const CLOUDS: [&str; 5] = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn"];
+const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+
+/// The vendor's code with the HTTP status, or `accepted`.
+fn outcome(response: &Response) -> String {
+    assert!(response.header("Date").is_some_and(|date| date.ends_with(" GMT")));
+    let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
+        return response.status.to_string();
+    };
+    let code = [&body["Response"]["Error"]["Code"], &body["Code"], &body["error_code"]];
+    if let Some(code) = code.into_iter().find_map(Value::as_str) {
+        return format!("{} {code}", response.status);
+    }
+    match (response.status, body["code"].as_i64()) {
+        (200 | 202, None | Some(0)) => "accepted".to_owned(),
+        (status, code) => format!("{status} {}", code.unwrap_or_default()),
+    }
+}
+
+fn answered(emulator: &mut dyn Emulator, draft: &Draft, now: Timestamp) -> String {
+    outcome(&emulator.answer(&draft.build(), now))
+}
+
+/// Changes a sound draft or request of each kind and compares the refusal with the kind's own, in the order of `CLOUDS`.
+fn refused_alike(expected: [&str; 5], change: impl Fn(&mut Draft), spoil: impl Fn(&mut Request)) {
+    for (kind, expected) in CLOUDS.into_iter().zip(expected) {
+        let mut emulator = cloud(kind);
+        let mut draft = Draft::new(kind);
+        change(&mut draft);
+        let mut request = draft.build();
+        spoil(&mut request);
+        assert_eq!(outcome(&emulator.answer(&request, NOW)), expected, "{kind}");
+        assert!(emulator.log().is_empty(), "{kind}: a refused call purges nothing");
+    }
+}
+
+fn set_header(request: &mut Request, name: &str, value: &str) {
+    request.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+    request.headers.push((name.to_owned(), value.to_owned()));
+}
+
+fn purge_vectors(kind: &str) -> Vec<Value> {
+    let path = format!("{}/tests/it/golden/vectors/{kind}.json", env!("CARGO_MANIFEST_DIR"));
+    let file: Value = serde_json::from_slice(&std::fs::read(path).expect("the vectors")).expect("JSON");
+    let purges = [
+        "PurgeUrlsCache",
+        "PurgePathCache",
+        "RefreshUrlCache",
+        "RefreshVodObjectCaches",
+        "RefreshAsset",
+        "RefreshCdnUrl",
+        "RefreshCdnDir",
+    ];
+    let vectors = file["vectors"].as_array().expect("a list").iter();
+    let wanted = vectors.filter(|vector| {
+        vector["kind"] == "request" && purges.contains(&vector["input"]["operation"].as_str().expect("text"))
+    });
+    wanted.cloned().collect()
+}
+
+#[test]
+fn requests_of_the_vendors_own_clients_are_accepted() {
+    let mut count = 0;
+    for kind in CLOUDS {
+        for vector in purge_vectors(kind) {
+            let (input, expected) = (&vector["input"], &vector["expected"]);
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
+            let setup = setup(kind, &text(&input["host"]), None);
+            let headers = expected["headers"].as_object().expect("an object").iter();
+            let query = text(&expected["query"]);
+            let separator = if query.is_empty() { "" } else { "?" };
+            let request = Request {
+                method: text(&expected["method"]),
+                endpoint: setup.endpoint.clone(),
+                path_and_query: format!("{}{separator}{query}", text(&expected["path"])),
+                headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
+                body: text(&expected["body"]).into_bytes(),
+            };
+            let now = Timestamp::from_unix_ms(input["timestamp"].as_i64().expect("a number") * 1000);
+            let mut emulator = running(setup);
+            assert_eq!(outcome(&emulator.answer(&request, now)), "accepted", "{}", vector["id"]);
+            assert!(!emulator.log().is_empty(), "{}", vector["id"]);
+            count += 1;
+        }
+    }
+    assert!(count >= 35, "only {count} vectors were found");
+}
+
+#[test]
+fn accepted_calls_log_each_target_and_answer_in_the_vendors_envelope() {
+    for kind in CLOUDS {
+        let mut emulator = cloud(kind);
+        let mut draft = Draft::new(kind);
+        draft.targets = vec!["https://cdn.example.com/a?x=1".into(), "https://m.example.net/b".into()];
+        let response = emulator.answer(&draft.build(), NOW);
+        let body: Value = serde_json::from_slice(&response.body).expect("present");
+        let logged: Vec<&Target> = emulator.log().iter().map(|purged| &purged.target).collect();
+        assert_eq!(logged, [&Target::url(&*draft.targets[0]), &Target::url(&*draft.targets[1])], "{kind}");
+        let task_ids: Vec<Option<&str>> = emulator.log().iter().map(|purged| purged.task_id.as_deref()).collect();
+        let expected = match kind {
+            "tencent-vod" => [None, None],
+            "alibaba-vod" => {
+                let (first, second) = body["RefreshTaskId"].as_str().expect("text").split_once(',').expect("present");
+                [Some(first), Some(second)]
+            }
+            "tencent-cdn" => [body["Response"]["TaskId"].as_str(); 2],
+            "huawei-vod" => [body["task_id"].as_str(); 2],
+            _ => [body["data"]["task_id"].as_str(); 2],
+        };
+        assert_eq!(task_ids, expected, "{kind}");
+        assert!(kind == "tencent-vod" || expected[0].is_some(), "{kind}");
+        assert_eq!(response.status, if kind == "huawei-vod" { 202 } else { 200 });
+        assert_eq!(response.header("Date"), Some("Tue, 14 Nov 2023 22:13:20 GMT"));
+    }
+}
+
+#[test]
+fn one_changed_bit_in_the_body_breaks_the_signature() {
+    let expected = [
+        "200 AuthFailure.SignatureFailure",
+        "200 AuthFailure.SignatureFailure",
+        "400 SignatureDoesNotMatch",
+        "401 APIGW.0301",
+        "200 4100",
+    ];
+    refused_alike(
+        expected,
+        |_| (),
+        |request| {
+            let at = request.body.windows(2).position(|pair| pair == b"js").expect("present");
+            request.body[at] ^= 1;
+        },
+    );
+    refused_alike(expected, |draft| draft.secret.push('x'), |_| ());
+}
+
+#[test]
+fn unknown_keys_and_wrong_tokens_are_refused() {
+    refused_alike(
+        [
+            "200 AuthFailure.SecretIdNotFound",
+            "200 AuthFailure.SecretIdNotFound",
+            "404 InvalidAccessKeyId.NotFound",
+            "401 APIGW.0301",
+            "200 4100",
+        ],
+        |draft| draft.id = "NOBODY",
+        |_| (),
+    );
+    let token_codes = [
+        "200 AuthFailure.TokenFailure",
+        "200 AuthFailure.TokenFailure",
+        "400 InvalidSecurityToken.Malformed",
+        "401 APIGW.0301",
+        "200 4100",
+    ];
+    refused_alike(token_codes, |draft| draft.token = Some("stray"), |_| ());
+}
+
+#[test]
+fn session_tokens_are_required_and_accepted() {
+    for kind in CLOUDS {
+        let mut emulator = running(setup(kind, "api.example.org", Some("session")));
+        let mut draft = Draft::new(kind);
+        assert_ne!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
+        draft.token = Some("session");
+        assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
+    }
+}
+
+// T1
+#[test]
+fn signatures_outside_the_clock_tolerance_are_refused() {
+    let codes = [
+        (300, "200 AuthFailure.SignatureExpire"),
+        (300, "200 AuthFailure.SignatureExpire"),
+        (900, "400 InvalidTimeStamp.Expired"),
+        (900, "401 APIGW.0301"),
+        (7200, "200 4500"),
+    ];
+    for (kind, (tolerance_s, code)) in CLOUDS.into_iter().zip(codes) {
+        for sign in [1000, -1000] {
+            let mut draft = Draft::new(kind);
+            draft.at = NOW.plus_ms(sign * tolerance_s);
+            assert_eq!(answered(&mut *cloud(kind), &draft, NOW), "accepted", "{kind}");
+            draft.at = NOW.plus_ms(sign * (tolerance_s + 1));
+            assert_eq!(answered(&mut *cloud(kind), &draft, NOW), code, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn replayed_nonces_are_refused_where_the_vendor_checks_them() {
+    let expected = ["accepted", "accepted", "400 SignatureNonceUsed", "accepted", "200 4500"];
+    for (kind, expected) in CLOUDS.into_iter().zip(expected) {
+        let mut emulator = cloud(kind);
+        let mut draft = Draft::new(kind);
+        assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
+        assert_eq!(answered(&mut *emulator, &draft, NOW.plus_ms(5000)), expected, "{kind}");
+        draft.nonce = 2;
+        assert_eq!(answered(&mut *emulator, &draft, NOW.plus_ms(5000)), "accepted", "{kind}");
+    }
+}
+
+#[test]
+fn one_target_too_many_refuses_the_batch() {
+    let codes = [
+        "200 LimitExceeded.CdnPurgeUrlExceedBatchLimit",
+        "200 InvalidParameter",
+        "400 InvalidObjectPath.Size.Malformed",
+        "400 VOD.10053",
+        "200 4000",
+    ];
+    refused_alike(codes, |draft| draft.targets = urls(url_limits(draft.kind).0 + 1), |_| ());
+    for kind in CLOUDS {
+        let mut draft = Draft::new(kind);
+        draft.targets = urls(url_limits(kind).0);
+        assert_eq!(answered(&mut *cloud(kind), &draft, NOW), "accepted", "{kind}");
+    }
+}
+
+#[test]
+fn calls_beyond_the_rate_are_throttled_until_a_second_has_passed() {
+    let codes =
+        ["200 RequestLimitExceeded", "200 RequestLimitExceeded", "400 Throttling.User", "429 APIGW.0308", "200 4400"];
+    for (kind, code) in CLOUDS.into_iter().zip(codes) {
+        let mut emulator = cloud(kind);
+        let mut draft = Draft::new(kind);
+        let mut send = |now: Timestamp| {
+            draft.nonce += 1;
+            answered(&mut *emulator, &draft, now)
+        };
+        for _ in 0..url_limits(kind).1 {
+            assert_eq!(send(NOW), "accepted", "{kind}");
+        }
+        assert_eq!(send(NOW), code, "{kind}");
+        assert_eq!(send(NOW.plus_ms(999)), code, "{kind}");
+        assert_eq!(send(NOW.plus_ms(1000)), "accepted", "{kind}");
+    }
+}
+
+// T3
+#[test]
+fn spent_quota_refuses_whole_batches_until_beijing_midnight() {
+    let codes = [
+        "200 LimitExceeded.CdnPurgeUrlExceedDayLimit",
+        "200 LimitExceeded",
+        "400 QuotaExceeded.Refresh",
+        "403 VOD.19999",
+        "200 4400",
+    ];
+    for (kind, code) in CLOUDS.into_iter().zip(codes) {
+        let mut setup = setup(kind, "api.example.org", None);
+        setup.limits.values_mut().for_each(|limits| limits.targets_per_day = Some(5));
+        let mut emulator = running(setup);
+        let mut draft = Draft::new(kind);
+        let mut send = |count: usize, at: Timestamp| {
+            draft.nonce += 1;
+            (draft.targets, draft.at) = (urls(count), at);
+            answered(&mut *emulator, &draft, at)
+        };
+        let midnight = NOW.next_midnight(480);
+        assert_eq!(send(4, midnight.plus_ms(-4000)), "accepted", "{kind}");
+        assert_eq!(send(2, midnight.plus_ms(-3000)), code, "{kind}: refused whole");
+        assert_eq!(send(1, midnight.plus_ms(-2000)), "accepted", "{kind}: the refused batch cost nothing");
+        assert_eq!(send(1, midnight.plus_ms(-1)), code, "{kind}");
+        assert_eq!(send(5, midnight), "accepted", "{kind}");
+    }
+}
+
+#[test]
+fn tencent_cdn_counts_each_area_for_itself() {
+    let mut setup = setup("tencent-cdn", "api.example.org", None);
+    setup.limits.values_mut().for_each(|limits| limits.targets_per_day = Some(2));
+    let mut emulator = running(setup);
+    let mut send = |area: Option<&str>| {
+        let mut draft = Draft::new("tencent-cdn");
+        draft.extra.extend(area.map(|area| ("Area", json!(area))));
+        answered(&mut *emulator, &draft, NOW)
+    };
+    let spent = "200 LimitExceeded.CdnPurgeUrlExceedDayLimit";
+    assert_eq!(
+        [send(Some("mainland")), send(Some("mainland")), send(Some("mainland"))],
+        ["accepted", "accepted", spent]
+    );
+    assert_eq!(send(None), spent, "a call without area draws on both");
+    assert_eq!(
+        [send(Some("overseas")), send(Some("overseas")), send(Some("overseas"))],
+        ["accepted", "accepted", spent]
+    );
+    assert_eq!(send(Some("moon")), "200 InvalidParameterValue");
+    let areas: Vec<&str> = emulator.log().iter().map(|purged| purged.area.as_str()).collect();
+    assert_eq!(areas, ["mainland", "mainland", "overseas", "overseas"]);
+}
+
+// R11
+#[test]
+fn one_foreign_host_refuses_the_whole_batch() {
+    let codes = [
+        "200 ResourceNotFound.CdnHostNotExists",
+        "200 InvalidParameterValue.DomainName",
+        "404 InvalidDomain.NotFound",
+        "400 VOD.10062",
+        "200 4000",
+    ];
+    refused_alike(codes, |draft| draft.targets = vec![urls(1)[0].clone(), "https://foreign.example/".into()], |_| ());
+}
+
+#[test]
+fn malformed_targets_are_refused() {
+    let codes = [
+        "200 InvalidParameter.CdnParamError",
+        "200 InvalidParameterValue.Url",
+        "400 InvalidObjectPath.Malformed",
+        "400 VOD.10053",
+        "200 4000",
+    ];
+    for url in ["ftp://cdn.example.com/", "https://cdn.example.com/a b", "https://user@cdn.example.com/"] {
+        refused_alike(codes, |draft| draft.targets = vec![url.to_owned()], |_| ());
+    }
+    for (kind, longest) in [("alibaba-vod", 1024), ("huawei-vod", 10_240)] {
+        let mut draft = Draft::new(kind);
+        let start = "https://cdn.example.com/";
+        draft.targets = vec![format!("{start}{}", "x".repeat(longest - start.len()))];
+        assert_eq!(answered(&mut *cloud(kind), &draft, NOW), "accepted");
+        draft.targets[0].push('x');
+        assert_ne!(answered(&mut *cloud(kind), &draft, NOW), "accepted");
+    }
+}
+
+// U2
+#[test]
+fn alibaba_paths_must_not_end_in_a_line_break() {
+    let mut draft = Draft::new("alibaba-vod");
+    draft.targets = vec![urls(1)[0].clone(), String::new()];
+    assert_eq!(answered(&mut *cloud("alibaba-vod"), &draft, NOW), "400 InvalidObjectPath.Malformed");
+}
+
+#[test]
+fn unknown_parameters_and_wrong_types_are_refused() {
+    let codes = ["200 UnknownParameter", "200 UnknownParameter", "400 InvalidParameter", "400 VOD.10053", "200 4000"];
+    refused_alike(codes, |draft| draft.extra.push(("Surplus", json!("x"))), |_| ());
+    let typed = [
+        ("tencent-vod", "SubAppId", json!("1500012345"), "200 InvalidParameter"),
+        ("tencent-vod", "SubAppId", json!(1_500_012_345), "accepted"),
+        ("tencent-cdn", "UrlEncode", json!("true"), "200 InvalidParameter"),
+        ("tencent-cdn", "UrlEncode", json!(true), "accepted"),
+        ("alibaba-vod", "Force", json!("yes"), "400 InvalidParameter"),
+        ("alibaba-vod", "Force", json!("true"), "accepted"),
+        ("alibaba-vod", "ObjectType", json!("file"), "400 InvalidObjectType.ValueNotSupported"),
+        ("huawei-vod", "urls", json!("https://cdn.example.com/"), "400 VOD.10053"),
+        ("huawei-vod", "asset_id_list", json!([PROJECT]), "accepted"),
+        ("huawei-vod", "asset_id_list", json!(["short"]), "400 VOD.10053"),
+    ];
+    for (kind, name, value, expected) in typed {
+        let mut draft = Draft::new(kind);
+        draft.extra.push((name, value));
+        assert_eq!(answered(&mut *cloud(kind), &draft, NOW), expected, "{kind} {name}");
+    }
+}
+
+#[test]
+fn requests_to_the_wrong_place_are_refused() {
+    refused_alike(
+        ["200 NoSuchProduct", "200 NoSuchProduct", "404 InvalidAction.NotFound", "404 APIGW.0101", "200 6100"],
+        |_| (),
+        |request| set_header(request, "Host", "other.example.org"),
+    );
+    refused_alike(
+        ["404", "404", "404 InvalidAction.NotFound", "404 APIGW.0101", "404"],
+        |draft| draft.prefix = "/prefix",
+        |_| (),
+    );
+    refused_alike(
+        ["200 InvalidRequest", "200 InvalidRequest", "405 UnsupportedHTTPMethod", "404 APIGW.0103", "405"],
+        |_| (),
+        |request| request.method = "PUT".into(),
+    );
+    refused_alike(["400"; 5], |_| (), |request| request.headers.push(("host".into(), "api.example.org".into())));
+    let mut draft = Draft::new("huawei-vod");
+    let mut other_project = setup("huawei-vod", "api.example.org", None);
+    other_project.options = Options::default();
+    assert_eq!(answered(&mut *running(other_project), &draft, NOW), "403 VOD.10057");
+    for kind in CLOUDS {
+        let mut prefixed = setup(kind, "api.example.org", None);
+        prefixed.endpoint.path_prefix = "/prefix".into();
+        draft = Draft { prefix: "/prefix", ..Draft::new(kind) };
+        assert_eq!(answered(&mut *running(prefixed), &draft, NOW), "accepted", "{kind}");
+    }
+}
+
+#[test]
+fn unknown_actions_versions_and_content_types_are_refused() {
+    for kind in ["tencent-cdn", "tencent-vod"] {
+        let changes = [
+            ("X-TC-Action", "DescribePurgeTasks", "200 InvalidAction"),
+            ("X-TC-Version", "2017-01-01", "200 NoSuchVersion"),
+            ("Content-Type", "text/plain", "200 InvalidRequest"),
+            ("X-TC-Timestamp", "now", "200 AuthFailure.InvalidAuthorization"),
+            ("Authorization", "TC3-HMAC-SHA256", "200 AuthFailure.InvalidAuthorization"),
+        ];
+        for (name, value, code) in changes {
+            let mut request = Draft::new(kind).build();
+            set_header(&mut request, name, value);
+            assert_eq!(outcome(&cloud(kind).answer(&request, NOW)), code, "{kind} {name}");
+        }
+    }
+    let changes = [
+        ("alibaba-vod", "x-acs-action", "RefreshObjectCaches", "404 InvalidAction.NotFound"),
+        ("alibaba-vod", "x-acs-version", "2018-05-10", "400 InvalidVersion"),
+        ("alibaba-vod", "x-acs-date", "20231114T221320Z", "400 InvalidTimeStamp.Format"),
+        ("alibaba-vod", "x-acs-unsigned", "1", "400 IncompleteSignature"),
+        ("alibaba-vod", "x-acs-content-sha256", "00", "400 SignatureDoesNotMatch"),
+        ("alibaba-vod", "Content-Type", "text/plain", "400 InvalidParameter"),
+        ("huawei-vod", "X-Sdk-Date", "2023", "401 APIGW.0301"),
+        ("qcloud-cdn", "Content-Type", "text/plain", "200 4000"),
+    ];
+    for (kind, name, value, code) in changes {
+        let mut request = Draft::new(kind).build();
+        set_header(&mut request, name, value);
+        assert_eq!(outcome(&cloud(kind).answer(&request, NOW)), code, "{kind} {name}");
+    }
+}
+
+#[test]
+fn huawei_takes_the_iam_token_instead_of_a_signature() {
+    let mut setup = setup("huawei-vod", "api.example.org", None);
+    setup.credentials = Credentials::Bearer(Secret::new("iam".into()));
+    let mut emulator = running(setup);
+    let mut request = Draft::new("huawei-vod").build();
+    assert_eq!(outcome(&emulator.answer(&request, NOW)), "401 APIGW.0301");
+    request.headers.retain(|(name, _)| name != "Authorization");
+    request.headers.push(("X-Auth-Token".into(), "iam".into()));
+    assert_eq!(outcome(&emulator.answer(&request, NOW)), "accepted");
+    set_header(&mut request, "Content-Type", "text/plain");
+    assert_eq!(outcome(&emulator.answer(&request, NOW)), "403 VOD.10059");
+}
+
+#[test]
+fn huawei_urls_and_asset_ids_share_one_quota() {
+    let mut setup = setup("huawei-vod", "api.example.org", None);
+    setup.limits.values_mut().for_each(|limits| limits.targets_per_day = Some(2));
+    let mut emulator = running(setup);
+    let mut draft = Draft::new("huawei-vod");
+    draft.extra.push(("asset_id_list", json!([PROJECT])));
+    assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted");
+    draft.extra.clear();
+    assert_eq!(answered(&mut *emulator, &draft, NOW), "403 VOD.19999");
+}
+
+fn purge_request(host: &str, path: &str) -> Request {
+    Request {
+        method: "PURGE".into(),
+        endpoint: setup("http-purge", "127.0.0.1:6081", None).endpoint,
+        path_and_query: path.into(),
+        headers: vec![("Host".into(), host.into()), ("X-Key".into(), "canary".into())],
+        body: Vec::new(),
+    }
+}
+
+#[test]
+fn cache_purges_once_by_host_and_path_and_knows_one_method() {
+    let mut setup = setup("http-purge", "127.0.0.1:6081", None);
+    setup.credentials = Credentials::Headers(vec![("X-Key".into(), Secret::new("canary".into()))]);
+    let mut cache = running(setup.clone());
+    let mut status = |request: &Request| cache.answer(request, NOW).status;
+    assert_eq!(status(&purge_request("a.example", "/x?y=%2F")), 200);
+    assert_eq!(status(&purge_request("a.example", "/x?y=%2F")), 404);
+    assert_eq!(status(&purge_request("b.example", "/x?y=%2F")), 200);
+    let mut request = purge_request("a.example", "/z");
+    request.method = "GET".into();
+    assert_eq!(status(&request), 405);
+    request = purge_request("a.example", "/z");
+    set_header(&mut request, "X-Key", "wrong");
+    assert_eq!(status(&request), 403);
+    let logged: Vec<&str> = cache.log().iter().map(|purged| purged.target.text.as_str()).collect();
+    assert_eq!(
+        logged,
+        ["http://a.example/x?y=%2F"; 2].into_iter().chain(["http://b.example/x?y=%2F"]).collect::<Vec<_>>()
+    );
+
+    setup.options.0.insert("method".into(), OptionValue::Text("BAN".into()));
+    let mut banning = running(setup);
+    assert_eq!(banning.answer(&purge_request("a.example", "/"), NOW).status, 405);
+    request = purge_request("a.example", "/");
+    request.method = "BAN".into();
+    assert_eq!(banning.answer(&request, NOW).status, 200);
+}
+
+#[test]
+fn kinds_without_emulator_are_none() {
+    let mut setup = setup("tencent-cdn", "api.example.org", None);
+    setup.kind = "other".into();
+    assert!(emulator(setup).is_none());
+}

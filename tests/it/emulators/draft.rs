@@ -1,0 +1,242 @@
+//! Accounts and signed calls for the emulators' tests, written without the adapters so that both check each other.
+
+use std::collections::BTreeMap;
+
+use freshen::core::contract::{Credentials, OptionValue, Options};
+use freshen::core::http::{Endpoint, Request};
+use freshen::core::model::{HostPattern, OperationLimits};
+use freshen::core::secret::Secret;
+use freshen::core::target::Scope;
+use freshen::core::time::Timestamp;
+use freshen::provider::sign::{self, Parts, QcloudMethod};
+use freshen::rehearse::{Emulator, Setup, emulator};
+use serde_json::{Value, json};
+
+use super::{NOW, PROJECT};
+
+/// Documented limits for URLs: a call, a second, a day.
+pub(crate) fn url_limits(kind: &str) -> (usize, u32, u64) {
+    match kind {
+        "tencent-vod" => (20, 5, 100_000),
+        "alibaba-vod" => (1000, 10, 2000),
+        "huawei-vod" => (10, 10, 1000),
+        _ => (1000, 20, 10_000),
+    }
+}
+
+pub(crate) fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().expect("a port"))),
+        None => (authority, None),
+    };
+    let (targets_per_call, calls_per_second, targets_per_day) = url_limits(kind);
+    let limits = OperationLimits {
+        targets_per_call,
+        calls_per_second,
+        targets_per_day: Some(targets_per_day),
+        calls_in_flight: 1,
+    };
+    let wrap = |text: &str| Secret::new(text.to_owned());
+    Setup {
+        kind: kind.to_owned(),
+        endpoint: Endpoint { tls: port.is_none(), host: host.to_owned(), port, path_prefix: String::new() },
+        credentials: Credentials::Keys { id: wrap(key_id(kind)), secret: wrap(secret(kind)), token: token.map(wrap) },
+        options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
+        hosts: ["cdn.example.com", "*.example.net"].map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
+        limits: Scope::ALL.map(|scope| (scope, limits)).into(),
+    }
+}
+
+pub(crate) fn key_id(kind: &str) -> &'static str {
+    match kind {
+        "alibaba-vod" => "LTAIEXAMPLE",
+        "huawei-vod" => "HWAKEXAMPLE",
+        _ => "AKIDEXAMPLE",
+    }
+}
+
+pub(crate) fn secret(kind: &str) -> &'static str {
+    match kind {
+        "alibaba-vod" => "ALISECRETEXAMPLE",
+        "huawei-vod" => "HWSKEXAMPLE",
+        _ => "SECRETKEYEXAMPLE",
+    }
+}
+
+/// The emulator of a setup.
+pub(crate) fn running(setup: Setup) -> Box<dyn Emulator> {
+    emulator(setup).expect("an emulator of the kind")
+}
+
+pub(crate) fn cloud(kind: &str) -> Box<dyn Emulator> {
+    running(setup(kind, "api.example.org", None))
+}
+
+/// A request in the making; every test changes one thing.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub(crate) kind: &'static str,
+    pub(crate) targets: Vec<String>,
+    pub(crate) extra: Vec<(&'static str, Value)>,
+    pub(crate) at: Timestamp,
+    pub(crate) nonce: u64,
+    pub(crate) id: &'static str,
+    pub(crate) secret: String,
+    pub(crate) token: Option<&'static str>,
+    pub(crate) prefix: &'static str,
+}
+
+impl Draft {
+    pub(crate) fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            targets: urls(1),
+            extra: Vec::new(),
+            at: NOW,
+            nonce: 1,
+            id: key_id(kind),
+            secret: secret(kind).to_owned(),
+            token: None,
+            prefix: "",
+        }
+    }
+
+    pub(crate) fn build(&self) -> Request {
+        match self.kind {
+            "alibaba-vod" => self.alibaba(),
+            "huawei-vod" => self.huawei(),
+            "qcloud-cdn" => self.qcloud(),
+            _ => self.tencent(),
+        }
+    }
+
+    fn json_body(&self, list: &str) -> Vec<u8> {
+        let mut body = json!({ list: self.targets });
+        for (name, value) in &self.extra {
+            body[*name] = value.clone();
+        }
+        body.to_string().into_bytes()
+    }
+
+    fn request(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Request {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let headers = std::iter::once(("Host".to_owned(), "api.example.org".to_owned())).chain(headers).collect();
+        let mut request = Request {
+            method: "POST".into(),
+            endpoint: setup(self.kind, "api.example.org", None).endpoint,
+            path_and_query: format!("{}{path}", self.prefix),
+            headers,
+            body,
+        };
+        let token_header = match self.kind {
+            "alibaba-vod" => "x-acs-security-token",
+            "huawei-vod" => "X-Security-Token",
+            _ => "X-TC-Token",
+        };
+        if let Some(token) = self.token.filter(|_| self.kind != "qcloud-cdn") {
+            request.headers.push((token_header.into(), token.into()));
+        }
+        request
+    }
+
+    fn tencent(&self) -> Request {
+        let (service, action, version) = match self.kind {
+            "tencent-cdn" => ("cdn", "PurgeUrlsCache", "2018-06-06"),
+            _ => ("vod", "RefreshUrlCache", "2018-07-17"),
+        };
+        let seconds = self.at.unix_seconds();
+        let timestamp = seconds.to_string();
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("X-TC-Action", action),
+            ("X-TC-Version", version),
+            ("X-TC-Timestamp", &timestamp),
+        ];
+        let mut request = self.request("/", &headers, self.json_body("Urls"));
+        let secret = Secret::new(self.secret.clone());
+        let signature = sign::tc3(&parts(&request), &["content-type", "host"], service, seconds, &secret).signature;
+        let scope = format!("{}/{}/{service}/tc3_request", self.id, self.at.utc_date());
+        let value =
+            format!("TC3-HMAC-SHA256 Credential={scope}, SignedHeaders=content-type;host, Signature={signature}");
+        request.headers.push(("Authorization".into(), value));
+        request
+    }
+
+    fn alibaba(&self) -> Request {
+        let mut form = vec![("ObjectPath".to_owned(), self.targets.join("\n"))];
+        form.extend(
+            self.extra.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().expect("text").to_owned())),
+        );
+        let body = sign::form_encode(&form).into_bytes();
+        let (date, nonce, hash) = (self.at.utc_extended(), self.nonce.to_string(), sign::sha256_hex(&body));
+        let headers = [
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("x-acs-action", "RefreshVodObjectCaches"),
+            ("x-acs-version", "2017-03-21"),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", &nonce),
+            ("x-acs-content-sha256", &hash),
+        ];
+        let request = self.request("/", &headers, body);
+        self.authorize(request, "ACS3-HMAC-SHA256 Credential", ",", |parts, names, secret| {
+            sign::acs3(parts, names, secret).signature
+        })
+    }
+
+    fn huawei(&self) -> Request {
+        let date = self.at.utc_basic();
+        let headers = [("Content-Type", "application/json"), ("X-Sdk-Date", &date)];
+        let request = self.request(&format!("/v1/{PROJECT}/asset/refresh"), &headers, self.json_body("urls"));
+        self.authorize(request, "SDK-HMAC-SHA256 Access", ", ", |parts, names, secret| {
+            sign::sdk_hmac(parts, names, &date, secret).signature
+        })
+    }
+
+    /// Signs all headers.
+    fn authorize(
+        &self,
+        mut request: Request,
+        start: &str,
+        separator: &str,
+        sign: impl Fn(&Parts, &[&str], &Secret) -> String,
+    ) -> Request {
+        let mut names: Vec<String> = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        names.sort();
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        let signature = sign(&parts(&request), &borrowed, &Secret::new(self.secret.clone()));
+        let names = names.join(";");
+        let value = format!("{start}={}{separator}SignedHeaders={names}{separator}Signature={signature}", self.id);
+        request.headers.push(("Authorization".into(), value));
+        request
+    }
+
+    fn qcloud(&self) -> Request {
+        let mut form = vec![
+            ("Action".to_owned(), "RefreshCdnUrl".to_owned()),
+            ("SecretId".to_owned(), self.id.to_owned()),
+            ("Timestamp".to_owned(), self.at.unix_seconds().to_string()),
+            ("Nonce".to_owned(), self.nonce.to_string()),
+            ("SignatureMethod".to_owned(), "HmacSHA256".to_owned()),
+        ];
+        form.extend(self.token.map(|token| ("Token".to_owned(), token.to_owned())));
+        form.extend(self.targets.iter().enumerate().map(|(index, url)| (format!("urls.{index}"), url.clone())));
+        form.extend(
+            self.extra.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().expect("text").to_owned())),
+        );
+        let path = format!("{}/v2/index.php", self.prefix);
+        let secret = Secret::new(self.secret.clone());
+        let signed = sign::qcloud("POST", "api.example.org", &path, &form, QcloudMethod::HmacSha256, &secret);
+        form.push(("Signature".to_owned(), signed.signature));
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        self.request("/v2/index.php", &headers, sign::form_encode(&form).into_bytes())
+    }
+}
+
+pub(crate) fn parts(request: &Request) -> Parts<'_> {
+    let (path, query) = request.path_and_query.split_once('?').unwrap_or((&request.path_and_query, ""));
+    Parts { method: &request.method, path, query, headers: &request.headers, body: &request.body }
+}
+
+pub(crate) fn urls(count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("https://cdn.example.com/{index}.js")).collect()
+}
