@@ -286,6 +286,7 @@ mod tests {
             |id, region| ADAPTER.check_options(&options(&[("project_id", word(id)), ("region", word(region))]));
         assert!(problems(PROJECT, "cn-north-4").is_empty());
         assert_eq!(problems("../other", "a.evil.example/").len(), 2);
+        assert_eq!(problems(&PROJECT[1..], "cn-north-4").len(), 1);
         let bad = account(&[("project_id", OptionValue::Text("../other".into()))]);
         let call = call(&ADAPTER, HOST, &["http://a.example/"]);
         assert!(ADAPTER.encode(&call, &bad, &keys("id", "s", None), &stamp(0)).is_err());
