@@ -1,6 +1,11 @@
 //! The vendors: one file each, listed in one table.
 
+mod answer;
+mod request;
 pub mod sign;
+mod tencent_api;
+#[cfg(test)]
+mod testing;
 
 use crate::core::contract::Provider;
 
@@ -12,7 +17,10 @@ macro_rules! providers {
     };
 }
 
-providers! {}
+providers! {
+    tencent_cdn,
+    tencent_vod,
+}
 
 /// All kinds, in the order in which they are shown.
 pub fn all() -> &'static [&'static dyn Provider] {
