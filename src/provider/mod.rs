@@ -20,6 +20,10 @@ macro_rules! providers {
 providers! {
     tencent_cdn,
     tencent_vod,
+    alibaba_vod,
+    huawei_vod,
+    qcloud_cdn,
+    http_purge,
 }
 
 /// All kinds, in the order in which they are shown.
