@@ -585,6 +585,20 @@ fn cache_purges_once_by_host_and_path_and_knows_one_method() {
 }
 
 #[test]
+fn cache_answers_with_the_statuses_that_its_configuration_expects() {
+    let statuses = |expected: &[u64]| {
+        let mut setup = setup("http-purge", "127.0.0.1:6081", None);
+        setup.credentials = Credentials::Headers(Vec::new());
+        setup.options.0.insert("expect_status".into(), OptionValue::IntegerList(expected.to_vec()));
+        let mut cache = running(setup);
+        [0, 1].map(|_| cache.answer(&purge_request("a.example", "/"), NOW).status)
+    };
+    assert_eq!(statuses(&[]), [200, 404]);
+    assert_eq!(statuses(&[204]), [204, 204]);
+    assert_eq!(statuses(&[404, 200]), [200, 404]);
+}
+
+#[test]
 fn kinds_without_emulator_are_none() {
     let mut setup = setup("tencent-cdn", "api.example.org", None);
     setup.kind = "other".into();
