@@ -33,7 +33,7 @@ pub struct Setup {
     pub endpoint: Endpoint,
     /// The only credentials that are accepted.
     pub credentials: Credentials,
-    /// Options of the kind. Read here: `project_id` of `huawei-vod` and `method` of `http-purge`.
+    /// Options of the kind. Read here: `project_id` of `huawei-vod`; `method` and `expect_status` of `http-purge`.
     pub options: Options,
     /// Hosts that the account owns.
     pub hosts: Vec<HostPattern>,

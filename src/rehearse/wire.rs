@@ -39,7 +39,7 @@ pub(super) fn http_defect(request: &Request) -> Option<&'static str> {
     }
     let mut names = std::collections::BTreeSet::new();
     for (name, value) in &request.headers {
-        if !visible(name) || name.contains(':') || value.chars().any(char::is_control) {
+        if !visible(name) || name.contains(':') || value.chars().any(|c| c.is_control() && c != '\t') {
             return Some("malformed header");
         }
         if !names.insert(name.to_ascii_lowercase()) {

@@ -8,7 +8,7 @@ use freshen::core::http::{Request, Response};
 use freshen::core::secret::Secret;
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
-use freshen::rehearse::{Emulator, emulator};
+use freshen::rehearse::{Emulator, Setup, emulator};
 use serde_json::{Value, json};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -72,25 +72,31 @@ fn purge_vectors(kind: &str) -> Vec<Value> {
     wanted.cloned().collect()
 }
 
+/// The account that a vector was made for, the request, and the moment it was signed.
+fn recorded(kind: &str, vector: &Value) -> (Setup, Request, Timestamp) {
+    let (input, expected) = (&vector["input"], &vector["expected"]);
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let setup = setup(kind, &text(&input["host"]), None);
+    let headers = expected["headers"].as_object().expect("an object").iter();
+    let query = text(&expected["query"]);
+    let separator = if query.is_empty() { "" } else { "?" };
+    let request = Request {
+        method: text(&expected["method"]),
+        endpoint: setup.endpoint.clone(),
+        path_and_query: format!("{}{separator}{query}", text(&expected["path"])),
+        headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
+        body: text(&expected["body"]).into_bytes(),
+    };
+    let seconds = input["timestamp"].as_i64().expect("a number");
+    (setup, request, Timestamp::from_unix_ms(seconds * 1000))
+}
+
 #[test]
 fn requests_of_the_vendors_own_clients_are_accepted() {
     let mut count = 0;
     for kind in CLOUDS {
         for vector in purge_vectors(kind) {
-            let (input, expected) = (&vector["input"], &vector["expected"]);
-            let text = |value: &Value| value.as_str().expect("text").to_owned();
-            let setup = setup(kind, &text(&input["host"]), None);
-            let headers = expected["headers"].as_object().expect("an object").iter();
-            let query = text(&expected["query"]);
-            let separator = if query.is_empty() { "" } else { "?" };
-            let request = Request {
-                method: text(&expected["method"]),
-                endpoint: setup.endpoint.clone(),
-                path_and_query: format!("{}{separator}{query}", text(&expected["path"])),
-                headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
-                body: text(&expected["body"]).into_bytes(),
-            };
-            let now = Timestamp::from_unix_ms(input["timestamp"].as_i64().expect("a number") * 1000);
+            let (setup, request, now) = recorded(kind, &vector);
             let mut emulator = running(setup);
             assert_eq!(outcome(&emulator.answer(&request, now)), "accepted", "{}", vector["id"]);
             assert!(!emulator.log().is_empty(), "{}", vector["id"]);
@@ -98,6 +104,26 @@ fn requests_of_the_vendors_own_clients_are_accepted() {
         }
     }
     assert!(count >= 35, "only {count} vectors were found");
+}
+
+#[test]
+fn vendors_requests_are_refused_when_one_byte_of_the_parameters_differs() {
+    for kind in CLOUDS {
+        for vector in purge_vectors(kind) {
+            let (setup, mut request, now) = recorded(kind, &vector);
+            if request.body.is_empty() {
+                request.path_and_query = request.path_and_query.replace("cdn.example", "cdn.examplf");
+            } else {
+                *request.body.iter_mut().rfind(|byte| byte.is_ascii_lowercase()).expect("a letter") ^= 1;
+            }
+            assert_ne!(outcome(&running(setup).answer(&request, now)), "accepted", "{}", vector["id"]);
+        }
+    }
+    let rpc = |vector: &Value| vector["id"] == "alibaba-vod/rpc-one-url";
+    let vector = purge_vectors("alibaba-vod").into_iter().find(rpc).expect("the RPC vector");
+    let (setup, mut request, now) = recorded("alibaba-vod", &vector);
+    request.path_and_query = request.path_and_query.replace("app.js", "apq.js");
+    assert_eq!(outcome(&running(setup).answer(&request, now)), "400 SignatureDoesNotMatch");
 }
 
 #[test]
@@ -342,6 +368,32 @@ fn malformed_targets_are_refused() {
     }
 }
 
+#[test]
+fn alibaba_purges_of_one_host_within_a_second_share_a_task() {
+    let mut emulator = cloud("alibaba-vod");
+    let mut draft = Draft::new("alibaba-vod");
+    for ms in [0, 500, 1000] {
+        draft.nonce += 1;
+        assert_eq!(answered(&mut *emulator, &draft, NOW.plus_ms(ms)), "accepted");
+    }
+    let log = emulator.log();
+    assert!(log[0].task_id.is_some() && log[0].task_id == log[1].task_id);
+    assert_ne!(log[1].task_id, log[2].task_id);
+}
+
+#[test]
+fn throttled_alibaba_calls_are_told_how_long_to_wait() {
+    let mut emulator = cloud("alibaba-vod");
+    let mut draft = Draft::new("alibaba-vod");
+    let mut waits = Vec::new();
+    for _ in 0..11 {
+        draft.nonce += 1;
+        let response = emulator.answer(&draft.build(), NOW.plus_ms(i64::try_from(draft.nonce).expect("small")));
+        waits.extend(response.header("x-acs-retry-after").map(str::to_owned));
+    }
+    assert_eq!(waits, ["990"], "the first call was at 2 ms, the refused one at 12 ms");
+}
+
 // U2
 #[test]
 fn alibaba_paths_must_not_end_in_a_line_break() {
@@ -437,6 +489,37 @@ fn unknown_actions_versions_and_content_types_are_refused() {
 }
 
 #[test]
+fn signed_claims_about_body_and_project_must_be_true() {
+    let changes = [
+        ("alibaba-vod", "x-acs-content-sha256", "400 SignatureDoesNotMatch"),
+        ("huawei-vod", "X-Sdk-Content-Sha256", "401 APIGW.0301"),
+        ("huawei-vod", "X-Project-Id", "403 VOD.10057"),
+        ("huawei-vod", "Content-Type", "403 VOD.10059"),
+    ];
+    for (kind, name, code) in changes {
+        let draft = Draft::new(kind);
+        let mut request = draft.build();
+        set_header(&mut request, name, "00");
+        let request = draft.sign_all(request);
+        assert_eq!(outcome(&cloud(kind).answer(&request, NOW)), code, "{name}");
+    }
+}
+
+#[test]
+fn oversized_and_miscounted_bodies_are_refused() {
+    let codes = |kind: &'static str, bytes: usize| {
+        let mut request = Draft::new(kind).build();
+        request.body.resize(bytes, b' ');
+        outcome(&cloud(kind).answer(&request, NOW))
+    };
+    assert_eq!(codes("qcloud-cdn", 1024 * 1024 + 1), "501");
+    assert_eq!(codes("qcloud-cdn", 1024 * 1024), "200 4100");
+    assert_eq!(codes("tencent-cdn", 10 * 1024 * 1024 + 1), "200 RequestSizeLimitExceeded");
+    assert_eq!(codes("huawei-vod", 12 * 1024 * 1024 + 1), "413 APIGW.0201");
+    refused_alike(["400"; 5], |_| (), |request| set_header(request, "Content-Length", "1"));
+}
+
+#[test]
 fn huawei_takes_the_iam_token_instead_of_a_signature() {
     let mut setup = setup("huawei-vod", "api.example.org", None);
     setup.credentials = Credentials::Bearer(Secret::new("iam".into()));
@@ -499,6 +582,20 @@ fn cache_purges_once_by_host_and_path_and_knows_one_method() {
     request = purge_request("a.example", "/");
     request.method = "BAN".into();
     assert_eq!(banning.answer(&request, NOW).status, 200);
+}
+
+#[test]
+fn cache_answers_with_the_statuses_that_its_configuration_expects() {
+    let statuses = |expected: &[u64]| {
+        let mut setup = setup("http-purge", "127.0.0.1:6081", None);
+        setup.credentials = Credentials::Headers(Vec::new());
+        setup.options.0.insert("expect_status".into(), OptionValue::IntegerList(expected.to_vec()));
+        let mut cache = running(setup);
+        [0, 1].map(|_| cache.answer(&purge_request("a.example", "/"), NOW).status)
+    };
+    assert_eq!(statuses(&[]), [200, 404]);
+    assert_eq!(statuses(&[204]), [204, 204]);
+    assert_eq!(statuses(&[404, 200]), [200, 404]);
 }
 
 #[test]

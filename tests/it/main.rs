@@ -1,5 +1,6 @@
 //! Everything that needs more than one layer, in one binary so that it links once.
 
+mod conformance;
 mod emulators;
 mod host_http;
 mod real_caches;

@@ -177,22 +177,29 @@ impl Draft {
             ("x-acs-signature-nonce", &nonce),
             ("x-acs-content-sha256", &hash),
         ];
-        let request = self.request("/", &headers, body);
-        self.authorize(request, "ACS3-HMAC-SHA256 Credential", ",", |parts, names, secret| {
-            sign::acs3(parts, names, secret).signature
-        })
+        self.sign_all(self.request("/", &headers, body))
     }
 
     fn huawei(&self) -> Request {
         let date = self.at.utc_basic();
         let headers = [("Content-Type", "application/json"), ("X-Sdk-Date", &date)];
-        let request = self.request(&format!("/v1/{PROJECT}/asset/refresh"), &headers, self.json_body("urls"));
+        self.sign_all(self.request(&format!("/v1/{PROJECT}/asset/refresh"), &headers, self.json_body("urls")))
+    }
+
+    /// Signs a request of `alibaba-vod` or `huawei-vod` with all its headers, anew if it was signed.
+    pub(crate) fn sign_all(&self, mut request: Request) -> Request {
+        request.headers.retain(|(name, _)| name != "Authorization");
+        if self.kind == "alibaba-vod" {
+            return self.authorize(request, "ACS3-HMAC-SHA256 Credential", ",", |parts, names, secret| {
+                sign::acs3(parts, names, secret).signature
+            });
+        }
+        let date = self.at.utc_basic();
         self.authorize(request, "SDK-HMAC-SHA256 Access", ", ", |parts, names, secret| {
             sign::sdk_hmac(parts, names, &date, secret).signature
         })
     }
 
-    /// Signs all headers.
     fn authorize(
         &self,
         mut request: Request,
