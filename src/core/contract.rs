@@ -16,7 +16,8 @@ pub struct Capabilities {
     pub summary: &'static str,
     /// A warning that is shown whenever the kind is configured.
     pub notice: Option<&'static str>,
-    /// Where calls go by default; `{option}` is replaced by that option's value. `None`: `endpoints` must be given.
+    /// Where calls go by default, see [`Capabilities::endpoint_for`]. `{option}` is replaced by that option's value,
+    /// `{option|text}` by `text` if the option is absent. `None`: `endpoints` must be given.
     pub default_endpoint: Option<&'static str>,
     /// How calls are authenticated.
     pub credentials: CredentialScheme,
@@ -34,6 +35,19 @@ impl Capabilities {
     /// The operation that purges targets of `scope`.
     pub fn operation(&self, scope: Scope) -> Option<&'static Operation> {
         self.operations.iter().find(|operation| operation.scope == scope)
+    }
+
+    /// The default endpoint with the options' values put in; `None` if the kind has no default.
+    ///
+    /// # Errors
+    /// The key of the option that is needed and absent.
+    pub fn endpoint_for(&self, options: &Options) -> Option<Result<String, &'static str>> {
+        let template = self.default_endpoint?;
+        let Some((before, rest)) = template.split_once('{') else { return Some(Ok(template.to_owned())) };
+        let (name, after) = rest.split_once('}')?;
+        let (key, otherwise) = name.split_once('|').map_or((name, None), |(key, text)| (key, Some(text)));
+        let value = options.text(key).or(otherwise);
+        Some(value.map(|value| format!("{before}{value}{after}")).ok_or(key))
     }
 }
 
@@ -326,4 +340,31 @@ pub trait Provider: Sync {
     /// # Errors
     /// Everything else, by class.
     fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_endpoints_take_options_and_name_missing_ones() {
+        let with = |template| Capabilities {
+            kind: "k",
+            summary: "",
+            notice: None,
+            default_endpoint: template,
+            credentials: CredentialScheme::Headers,
+            options: &[],
+            operations: &[],
+            max_url_bytes: None,
+            quota_day_offset_minutes: 0,
+        };
+        let none = Options::default();
+        let some = Options([("region".to_owned(), OptionValue::Text("x".into()))].into());
+        assert_eq!(with(None).endpoint_for(&none), None);
+        assert_eq!(with(Some("https://a")).endpoint_for(&none), Some(Ok("https://a".into())));
+        assert_eq!(with(Some("https://a.{region}.b")).endpoint_for(&none), Some(Err("region")));
+        assert_eq!(with(Some("https://a.{region}.b")).endpoint_for(&some), Some(Ok("https://a.x.b".into())));
+        assert_eq!(with(Some("https://{region|y}.b")).endpoint_for(&none), Some(Ok("https://y.b".into())));
+    }
 }

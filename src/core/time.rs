@@ -30,6 +30,13 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
+    /// From the date of an HTTP header, like `Tue, 14 Nov 2023 22:13:20 GMT`; `None` for anything else.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let moment =
+            jiff::fmt::rfc2822::parse(text.trim().strip_suffix("GMT").map(|date| format!("{date}+0000"))?.as_str());
+        Some(Self(moment.ok()?.timestamp().as_millisecond()))
+    }
+
     /// `2023-11-14`, the UTC date.
     pub fn utc_date(self) -> String {
         self.format("%Y-%m-%d", 0)
@@ -120,6 +127,17 @@ mod tests {
         assert_eq!(stamp.utc_basic(), "20231114T221320Z");
         assert_eq!(stamp.date_at_offset(480), "2023-11-15");
         assert_eq!(stamp.unix_seconds(), 1_700_000_000);
+    }
+
+    #[test]
+    fn dates_of_headers_are_read_or_refused() {
+        let read = |text| Timestamp::from_http_date(text).map(Timestamp::unix_seconds);
+        assert_eq!(read("Tue, 14 Nov 2023 22:13:20 GMT"), Some(1_700_000_000));
+        for text in
+            ["", "GMT", "14", "tomorrow GMT", "Tue, 14 Nov 2023 22:13:20 +0800", "Tue, 99 Nov 2023 22:13:20 GMT"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

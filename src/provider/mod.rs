@@ -1,5 +1,12 @@
 //! The vendors: one file each, listed in one table.
 
+mod answer;
+mod request;
+pub mod sign;
+mod tencent_api;
+#[cfg(test)]
+mod testing;
+
 use crate::core::contract::Provider;
 
 /// Lists the adapters: each name is a module beside this file with a `pub(crate) static ADAPTER`.
@@ -10,7 +17,10 @@ macro_rules! providers {
     };
 }
 
-providers! {}
+providers! {
+    tencent_cdn,
+    tencent_vod,
+}
 
 /// All kinds, in the order in which they are shown.
 pub fn all() -> &'static [&'static dyn Provider] {

@@ -1,0 +1,129 @@
+//! What all vendors' requests have in common: credentials of the right sort, paths below a prefix, target checks.
+
+use crate::core::contract::{Account, Call, Capabilities, CredentialScheme, Credentials, OptionSpec};
+use crate::core::http::{Endpoint, Request};
+use crate::core::secret::Secret;
+use crate::core::target::{Scope, Target};
+
+/// A key pair, with a session token if it is temporary.
+pub(super) struct Keys<'a> {
+    /// Sent in the open.
+    pub(super) id: &'a Secret,
+    /// Only signed with.
+    pub(super) secret: &'a Secret,
+    /// Sent with each call.
+    pub(super) token: Option<&'a Secret>,
+}
+
+/// The key pair among `credentials`.
+///
+/// # Errors
+/// Says what to set if there is none, or which part cannot be sent; shows none of it.
+pub(super) fn keys<'a>(
+    credentials: &'a Credentials,
+    account: &Account,
+    capabilities: &Capabilities,
+) -> Result<Keys<'a>, String> {
+    let Credentials::Keys { id, secret, token } = credentials else {
+        return Err(wrong_sort(account, capabilities));
+    };
+    check_sendable(id, "key id")?;
+    if let Some(token) = token {
+        check_sendable(token, "session token")?;
+    }
+    Ok(Keys { id, secret, token: token.as_ref() })
+}
+
+/// What to set when credentials of another sort were given.
+pub(super) fn wrong_sort(account: &Account, capabilities: &Capabilities) -> String {
+    let kind = capabilities.kind;
+    let provider = &account.provider;
+    match capabilities.credentials {
+        CredentialScheme::Headers => {
+            format!("provider {provider}: {kind} has no account; put what the cache asks for into `headers`")
+        }
+        CredentialScheme::Keys { id_env, secret_env, bearer_env, .. } => {
+            let or = bearer_env.map_or_else(String::new, |name| format!(", or {name}"));
+            format!("provider {provider}: {kind} signs with a key pair; set {id_env} and {secret_env}{or}")
+        }
+    }
+}
+
+/// Whether a credential fits into a header or parameter.
+///
+/// # Errors
+/// Names the credential by `what`, without its text.
+pub(super) fn check_sendable(secret: &Secret, what: &str) -> Result<(), String> {
+    let text = secret.expose();
+    if text.is_empty() {
+        return Err(format!("the {what} is empty"));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(format!("the {what} holds a blank, a line break or another character that cannot be sent; copy it again"))
+}
+
+/// `path` below the endpoint's prefix, as in the request line and as signed.
+pub(super) fn path(endpoint: &Endpoint, path: &str) -> String {
+    format!("{}{path}", endpoint.path_prefix)
+}
+
+/// The texts of a call's targets, as written.
+pub(super) fn texts(call: &Call) -> Vec<&str> {
+    call.targets.iter().map(|target| target.text.as_str()).collect()
+}
+
+/// A POST to `path`, which holds the endpoint's prefix already.
+pub(super) fn post(call: &Call, path: String, headers: Vec<(String, String)>, body: Vec<u8>) -> Request {
+    Request { method: "POST".into(), endpoint: call.endpoint.clone(), path_and_query: path, headers, body }
+}
+
+/// A header as the contract has it.
+pub(super) fn header(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}
+
+/// What every vendor refuses: a scope without operation, control characters and blanks, a URL that is too long.
+///
+/// # Errors
+/// A text for people.
+pub(super) fn check_target(target: &Target, capabilities: &Capabilities) -> Result<(), String> {
+    let kind = capabilities.kind;
+    if capabilities.operation(target.scope).is_none() {
+        return Err(format!("{kind} cannot purge targets of the sort {}", target.scope.word()));
+    }
+    // A second line of defence behind the manifest's own check: a line break would split one target into two.
+    if target.text.is_empty() || target.text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("a target is never empty and holds no blanks, line breaks or control characters".into());
+    }
+    match capabilities.max_url_bytes {
+        Some(most) if target.scope == Scope::Url && target.text.len() > most => {
+            Err(format!("{kind} takes URLs of at most {most} bytes; this one has {}", target.text.len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a region can stand in a host name.
+pub(super) fn check_region(region: Option<&str>) -> Option<(&'static str, String)> {
+    let is_plain = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    match region {
+        Some(region) if !is_plain(region) => {
+            Some(("region", "a region holds lower-case letters, digits and `-` only, like `cn-north-4`".into()))
+        }
+        _ => None,
+    }
+}
+
+/// Puts one option into a table of options.
+pub(super) const fn option(
+    key: &'static str,
+    shape: crate::core::contract::OptionShape,
+    required: bool,
+    doc: &'static str,
+) -> OptionSpec {
+    OptionSpec { key, shape, required, doc }
+}

@@ -1,0 +1,120 @@
+//! Tencent's API 3.0: one way to call and one envelope for all of its services.
+//!
+//! Does not know operations or their parameters. Failures come with HTTP 200 and an `Error` in the body.
+
+use serde_json::Value;
+
+use super::answer::{self, Codes, Refusal};
+use super::request::{self, Keys};
+use super::sign::{self, Parts};
+use crate::core::contract::ErrorClass::{Auth, BatchTooLarge, Clock, Fatal, QuotaSpent, Request as Malformed};
+use crate::core::contract::ErrorClass::{Throttled, Transient};
+use crate::core::contract::{Call, CallError, CredentialScheme, Stamp};
+use crate::core::http::{Request, Response};
+
+/// Tencent's usual environment variables.
+pub(super) const CREDENTIALS: CredentialScheme = CredentialScheme::Keys {
+    id_env: "TENCENTCLOUD_SECRET_ID",
+    secret_env: "TENCENTCLOUD_SECRET_KEY",
+    token_env: "TENCENTCLOUD_TOKEN",
+    bearer_env: None,
+};
+
+/// Codes that any service may answer with.
+pub(super) const COMMON_CODES: &Codes = &[
+    ("RequestLimitExceeded", Throttled),
+    ("RequestLimitExceeded.UinLimitExceeded", Throttled),
+    ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", Throttled),
+    ("RequestLimitExceeded.IPLimitExceeded", Throttled),
+    ("InternalError", Transient),
+    ("InternalError.*", Transient),
+    ("ServiceUnavailable", Transient),
+    ("FailedOperation", Transient),
+    ("AuthFailure.SignatureExpire", Clock),
+    ("AuthFailure.SignatureFailure", Auth),
+    ("AuthFailure.InvalidAuthorization", Auth),
+    ("AuthFailure.SecretIdNotFound", Auth),
+    ("AuthFailure.InvalidSecretId", Auth),
+    ("AuthFailure.TokenFailure", Auth),
+    ("AuthFailure.MFAFailure", Auth),
+    ("AuthFailure.UnauthorizedOperation", Auth),
+    ("UnauthorizedOperation", Auth),
+    ("MissingParameter", Malformed),
+    ("InvalidParameter", Malformed),
+    ("InvalidParameterValue", Malformed),
+    ("UnknownParameter", Malformed),
+    ("InvalidAction", Malformed),
+    ("NoSuchVersion", Malformed),
+    ("NoSuchProduct", Malformed),
+    ("UnsupportedOperation", Malformed),
+    ("InvalidRequest", Malformed),
+    ("RequestSizeLimitExceeded", BatchTooLarge),
+    ("LimitExceeded", QuotaSpent),
+    ("ActionOffline", Fatal),
+    ("IpInBlacklist", Fatal),
+    ("IpNotInWhitelist", Fatal),
+];
+
+/// A service and one of its operations.
+pub(super) struct Action {
+    /// Name in the scope of the signature, whatever the host.
+    pub(super) service: &'static str,
+    /// Value of `X-TC-Action`.
+    pub(super) name: &'static str,
+    /// Value of `X-TC-Version`.
+    pub(super) version: &'static str,
+}
+
+/// The signed request that posts `body` as the parameters of `action`.
+pub(super) fn encode(call: &Call, action: &Action, keys: &Keys<'_>, stamp: &Stamp, body: Vec<u8>) -> Request {
+    let seconds = stamp.wall.unix_seconds();
+    let path = request::path(&call.endpoint, "/");
+    let mut headers = vec![
+        request::header("Host", call.endpoint.authority()),
+        request::header("Content-Type", "application/json"),
+        request::header("X-TC-Action", action.name),
+        request::header("X-TC-Version", action.version),
+        request::header("X-TC-Timestamp", seconds.to_string()),
+    ];
+    if let Some(token) = keys.token {
+        headers.push(request::header("X-TC-Token", token.expose()));
+    }
+    let parts = Parts { method: "POST", path: &path, query: "", headers: &headers, body: &body };
+    let signed = sign::tc3(&parts, &["content-type", "host"], action.service, seconds, keys.secret);
+    let (id, date, service) = (keys.id.expose(), stamp.wall.utc_date(), action.service);
+    let authorization = format!(
+        "TC3-HMAC-SHA256 Credential={id}/{date}/{service}/tc3_request, SignedHeaders=content-type;host, Signature={}",
+        signed.signature
+    );
+    headers.push(request::header("Authorization", authorization));
+    request::post(call, path, headers, body)
+}
+
+/// The content of `Response` if the service accepted the call.
+///
+/// # Errors
+/// A refusal by the codes of `own` and the common ones, and every answer that is not the service's.
+pub(super) fn accepted(response: &Response, own: &Codes) -> Result<Value, CallError> {
+    answer::refuse_redirect(response)?;
+    let content = answer::json_object(response).and_then(|mut body| Some(body.get_mut("Response")?.take()));
+    let Some(content) = content.filter(Value::is_object) else {
+        return Err(answer::without_code(response));
+    };
+    if let Some(error) = content.get("Error").filter(|error| !error.is_null()) {
+        let code = answer::text_of(error, &["Code"]).unwrap_or_else(|| answer::status_code(response));
+        let class = answer::classify(&code, &[own, COMMON_CODES]);
+        let message = answer::text_of(error, &["Message"]).unwrap_or_default();
+        let refusal = Refusal { code, message, request_id: request_id(&content) };
+        return Err(refusal.error(class, response));
+    }
+    // Success is HTTP 200 and nothing else; the request id shows that the service itself answered.
+    if response.status != 200 || request_id(&content).is_none() {
+        return Err(answer::without_code(response));
+    }
+    Ok(content)
+}
+
+/// `RequestId` of an answer's content.
+pub(super) fn request_id(content: &Value) -> Option<String> {
+    answer::text_of(content, &["RequestId"])
+}

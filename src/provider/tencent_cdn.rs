@@ -1,0 +1,313 @@
+//! Tencent Cloud CDN, API 3.0: `PurgeUrlsCache`.
+
+use serde::Serialize;
+
+use super::answer::{self, Codes};
+use super::request;
+use super::tencent_api::{self, Action};
+use crate::core::contract::ErrorClass::{
+    Auth, BatchTooLarge, Fatal, QuotaSpent, Request as Malformed, TargetRefused, Throttled, Transient,
+};
+use crate::core::contract::{
+    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Options, Provider, Reply,
+    Stamp,
+};
+use crate::core::http::{Request, Response};
+use crate::core::target::{Scope, Target};
+
+pub(crate) static ADAPTER: TencentCdn = TencentCdn;
+
+/// The adapter.
+pub(crate) struct TencentCdn;
+
+static CAPABILITIES: Capabilities = Capabilities {
+    kind: "tencent-cdn",
+    summary: "Tencent Cloud CDN (API 3.0)",
+    notice: None,
+    default_endpoint: Some("https://cdn.tencentcloudapi.com"),
+    credentials: tencent_api::CREDENTIALS,
+    options: &[
+        request::option(
+            "area",
+            OptionShape::OneOf(&["mainland", "overseas"]),
+            false,
+            "area in which to purge; must fit the domain. Default: where the domain is accelerated, at the cost of \
+             quota in each of its areas",
+        ),
+        request::option(
+            "url_encode",
+            OptionShape::Bool,
+            false,
+            "let the service percent-encode Chinese characters before it purges; leave off for URLs that are encoded \
+             already. Default: false",
+        ),
+    ],
+    operations: &[Operation {
+        name: "PurgeUrlsCache",
+        scope: Scope::Url,
+        targets_per_call: 1000,
+        calls_per_second: 20,
+        targets_per_day: Some(10_000),
+        calls_in_flight: 4,
+    }],
+    max_url_bytes: None,
+    quota_day_offset_minutes: 480,
+};
+
+const ACTION: Action = Action { service: "cdn", name: "PurgeUrlsCache", version: "2018-06-06" };
+
+/// `InternalError.*` is among the common codes.
+const CODES: &Codes = &[
+    // An internal error in spite of its name.
+    ("InvalidParameter.CdnInterfaceError", Transient),
+    ("UnauthorizedOperation.OperationTooOften", Throttled),
+    ("LimitExceeded.CdnPurgeExceedBatchLimit", BatchTooLarge),
+    ("LimitExceeded.CdnPurgeUrlExceedBatchLimit", BatchTooLarge),
+    ("LimitExceeded.CdnPurgePathExceedBatchLimit", BatchTooLarge),
+    ("LimitExceeded.CdnPushExceedBatchLimit", BatchTooLarge),
+    ("LimitExceeded.CdnPurgeExceedDayLimit", QuotaSpent),
+    ("LimitExceeded.CdnPurgeUrlExceedDayLimit", QuotaSpent),
+    ("LimitExceeded.CdnPurgePathExceedDayLimit", QuotaSpent),
+    ("LimitExceeded.CdnPushExceedDayLimit", QuotaSpent),
+    ("ResourceNotFound.CdnHostNotExists", TargetRefused(Culprit::Host)),
+    ("ResourceUnavailable.CdnHostIsNotOnline", TargetRefused(Culprit::Host)),
+    ("InvalidParameter.CdnHostInvalidStatus", TargetRefused(Culprit::Host)),
+    ("UnauthorizedOperation.CdnHostUnauthorized", TargetRefused(Culprit::Host)),
+    ("InvalidParameter.CdnUrlExceedLength", TargetRefused(Culprit::Target)),
+    ("InvalidParameter.CdnPurgeWildcardNotAllowed", TargetRefused(Culprit::Target)),
+    // What is sent is well formed, so a bad parameter is a URL that the service dislikes.
+    ("InvalidParameter.CdnParamError", TargetRefused(Culprit::Target)),
+    ("InvalidParameter.CdnStatInvalidDate", Malformed),
+    ("ResourceNotFound.CdnUserNotExists", Auth),
+    ("UnauthorizedOperation.CdnCamUnauthorized", Auth),
+    ("UnauthorizedOperation.CdnUserAuthFail", Auth),
+    ("UnauthorizedOperation.CdnUserAuthWait", Auth),
+    ("UnauthorizedOperation.CdnUserIsSuspended", Auth),
+    ("UnauthorizedOperation.CdnUserIsIsolated", Auth),
+    ("UnauthorizedOperation.OpNoAuth", Auth),
+    ("UnauthorizedOperation.EcdnMigratedCdn", Auth),
+    ("OperationDenied.ProductUpgraded", Fatal),
+    ("OperationDenied.ProductUpdating", Fatal),
+    ("OperationDenied.UserMigrating", Fatal),
+];
+
+/// Parameters, in the order in which they are sent.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Parameters<'a> {
+    urls: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url_encode: Option<bool>,
+}
+
+impl Provider for TencentCdn {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
+        request::check_target(target, &CAPABILITIES)?;
+        if target.text.contains('*') {
+            return Err("tencent-cdn takes no `*` in a URL; write `%2A` if the URL is meant literally".into());
+        }
+        Ok(())
+    }
+
+    fn quota_area(&self, options: &Options) -> String {
+        options.text("area").unwrap_or_default().to_owned()
+    }
+
+    fn encode(
+        &self,
+        call: &Call,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let keys = request::keys(credentials, account, &CAPABILITIES)?;
+        let options = &account.options;
+        let parameters = Parameters {
+            urls: request::texts(call),
+            area: options.text("area"),
+            url_encode: options.bool("url_encode"),
+        };
+        let body = serde_json::to_vec(&parameters).map_err(|error| error.to_string())?;
+        Ok(tencent_api::encode(call, &ACTION, &keys, stamp, body))
+    }
+
+    fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        let content = tencent_api::accepted(response, CODES)?;
+        let request_id = tencent_api::request_id(&content);
+        match answer::text_of(&content, &["TaskId"]) {
+            Some(task_id) => Ok(Reply { task_ids: vec![task_id], request_id }),
+            None => Err(CallError { request_id, ..answer::without_code(response) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::contract::ErrorClass::{self, Clock};
+    use crate::core::contract::OptionValue;
+    use crate::provider::testing::{
+        Vector, account, assert_garbage_is_unknown, call, decoded, keys, options, stamp, word,
+    };
+
+    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/tencent-cdn.json");
+
+    fn encoded(id: &str, options: &[(&str, OptionValue)]) -> (Vector, Request) {
+        let vector = Vector::find(VECTORS, id);
+        let call = call(&ADAPTER, vector.input("host"), &vector.list("Urls"));
+        let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
+        let request = ADAPTER.encode(&call, &account(options), &keys, &stamp(0)).unwrap();
+        (vector, request)
+    }
+
+    #[test]
+    fn requests_are_those_of_the_vectors() {
+        let with_area = [("area", word("mainland")), ("url_encode", OptionValue::Bool(true))];
+        let cases: [(&str, &[(&str, OptionValue)]); 6] = [
+            ("tencent-cdn/one-url", &[]),
+            ("tencent-cdn/area-and-urlencode", &with_area),
+            ("tencent-cdn/three-urls-overseas", &[("area", word("overseas"))]),
+            ("tencent-cdn/query-strings", &[]),
+            ("tencent-cdn/punctuation", &[]),
+            ("tencent-cdn/localhost-host-with-port", &[]),
+        ];
+        for (id, options) in cases {
+            let (vector, request) = encoded(id, options);
+            vector.assert_sent(&request);
+        }
+    }
+
+    #[test]
+    fn session_token_is_sent_and_leaves_the_signature_as_it_is() {
+        let call = call(&ADAPTER, "cdn.tencentcloudapi.com", &["https://a.example/"]);
+        let encode = |token| ADAPTER.encode(&call, &account(&[]), &keys("id", "secret", token), &stamp(0)).unwrap();
+        let (with, without) = (encode(Some("session")), encode(None));
+        assert_eq!(with.header("x-tc-token"), Some("session"));
+        assert_eq!(without.header("x-tc-token"), None);
+        assert_eq!(with.header("authorization"), without.header("authorization"));
+    }
+
+    #[test]
+    fn path_prefix_is_sent_and_signed() {
+        let mut call = call(&ADAPTER, "127.0.0.1:1", &["https://a.example/"]);
+        let encode = |call: &Call| ADAPTER.encode(call, &account(&[]), &keys("id", "s", None), &stamp(0)).unwrap();
+        let plain = encode(&call);
+        call.endpoint.path_prefix = "/gateway".into();
+        let below = encode(&call);
+        assert_eq!(below.path_and_query, "/gateway/");
+        assert_ne!(plain.header("authorization"), below.header("authorization"));
+    }
+
+    // X1
+    #[test]
+    fn wrong_credentials_are_named_and_not_shown() {
+        let call = call(&ADAPTER, "cdn.tencentcloudapi.com", &["https://a.example/"]);
+        let bearer = Credentials::Bearer(crate::core::secret::Secret::new("canary".into()));
+        for credentials in [bearer, keys("canary\n", "canary", None), keys("id", "s", Some("canary x"))] {
+            let error = ADAPTER.encode(&call, &account(&[]), &credentials, &stamp(0)).unwrap_err();
+            assert!(!error.contains("canary"), "{error}");
+        }
+        let none = Credentials::Headers(Vec::new());
+        let error = ADAPTER.encode(&call, &account(&[]), &none, &stamp(0)).unwrap_err();
+        assert!(error.contains("TENCENTCLOUD_SECRET_ID"), "{error}");
+    }
+
+    #[test]
+    fn wildcards_and_blanks_are_refused() {
+        let check = |text: &str| ADAPTER.check_target(&Target::url(text), &Options::default());
+        assert!(check("https://a.example/x?q=1").is_ok());
+        // U9, U1
+        for text in ["https://a.example/*.js", "https://a.example/a b", "https://a.example/a\nb", ""] {
+            assert!(check(text).is_err(), "{text}");
+        }
+        assert!(ADAPTER.check_target(&Target::asset_id("f4"), &Options::default()).is_err());
+    }
+
+    #[test]
+    fn quota_is_kept_by_area() {
+        assert_eq!(ADAPTER.quota_area(&options(&[("area", word("overseas"))])), "overseas");
+        assert_eq!(ADAPTER.quota_area(&Options::default()), "");
+    }
+
+    #[test]
+    fn acceptance_needs_task_and_request_id() {
+        let reply = decoded(&ADAPTER, 200, r#"{"Response":{"TaskId":"t1","RequestId":"r1"}}"#).unwrap();
+        assert_eq!(reply, Reply { task_ids: vec!["t1".into()], request_id: Some("r1".into()) });
+        assert_garbage_is_unknown(&ADAPTER, 200);
+        for body in [
+            r#"{"Response":{"RequestId":"r1"}}"#,
+            r#"{"Response":{"TaskId":"","RequestId":"r1"}}"#,
+            r#"{"Response":{"TaskId":"t1"}}"#,
+            r#"{"TaskId":"t1","RequestId":"r1"}"#,
+        ] {
+            assert_eq!(decoded(&ADAPTER, 200, body).unwrap_err().class, ErrorClass::Unknown, "{body}");
+        }
+        let error = decoded(&ADAPTER, 503, r#"{"Response":{"TaskId":"t1","RequestId":"r1"}}"#).unwrap_err();
+        assert_eq!(error.class, Transient);
+    }
+
+    #[test]
+    fn every_listed_code_has_its_class() {
+        let internal = ["CamSystemError", "CdnConfigError", "CdnDbError", "CdnQueryParamError", "CdnQuerySystemError"]
+            .into_iter()
+            .chain(["CdnSystemError", "Error", "ProxyServer", "RouteError", "UnknownError", "Anything"]);
+        let expected: &[(ErrorClass, &[&str])] = &[
+            (Throttled, &["RequestLimitExceeded", "RequestLimitExceeded.UinLimitExceeded"]),
+            (Throttled, &["RequestLimitExceeded.GlobalRegionUinLimitExceeded", "RequestLimitExceeded.IPLimitExceeded"]),
+            (Throttled, &["UnauthorizedOperation.OperationTooOften"]),
+            (Transient, &["InternalError", "ServiceUnavailable", "FailedOperation"]),
+            (Transient, &["InvalidParameter.CdnInterfaceError"]),
+            (Clock, &["AuthFailure.SignatureExpire"]),
+            (Auth, &["AuthFailure.SignatureFailure", "AuthFailure.InvalidAuthorization"]),
+            (Auth, &["AuthFailure.SecretIdNotFound", "AuthFailure.InvalidSecretId", "AuthFailure.TokenFailure"]),
+            (Auth, &["AuthFailure.MFAFailure", "AuthFailure.UnauthorizedOperation", "UnauthorizedOperation"]),
+            (Auth, &["ResourceNotFound.CdnUserNotExists", "UnauthorizedOperation.CdnCamUnauthorized"]),
+            (Auth, &["UnauthorizedOperation.CdnUserAuthFail", "UnauthorizedOperation.CdnUserAuthWait"]),
+            (Auth, &["UnauthorizedOperation.CdnUserIsSuspended", "UnauthorizedOperation.CdnUserIsIsolated"]),
+            (Auth, &["UnauthorizedOperation.OpNoAuth", "UnauthorizedOperation.EcdnMigratedCdn"]),
+            (Malformed, &["MissingParameter", "InvalidParameter", "InvalidParameterValue", "UnknownParameter"]),
+            (Malformed, &["InvalidAction", "NoSuchVersion", "NoSuchProduct", "UnsupportedOperation"]),
+            (Malformed, &["InvalidRequest", "InvalidParameter.CdnStatInvalidDate"]),
+            (BatchTooLarge, &["RequestSizeLimitExceeded", "LimitExceeded.CdnPurgeExceedBatchLimit"]),
+            (BatchTooLarge, &["LimitExceeded.CdnPurgeUrlExceedBatchLimit", "LimitExceeded.CdnPushExceedBatchLimit"]),
+            (BatchTooLarge, &["LimitExceeded.CdnPurgePathExceedBatchLimit"]),
+            (QuotaSpent, &["LimitExceeded", "LimitExceeded.CdnPurgeExceedDayLimit"]),
+            (QuotaSpent, &["LimitExceeded.CdnPurgeUrlExceedDayLimit", "LimitExceeded.CdnPurgePathExceedDayLimit"]),
+            (QuotaSpent, &["LimitExceeded.CdnPushExceedDayLimit"]),
+            (Fatal, &["ActionOffline", "IpInBlacklist", "IpNotInWhitelist", "OperationDenied.ProductUpgraded"]),
+            (Fatal, &["OperationDenied.ProductUpdating", "OperationDenied.UserMigrating", "Never.Heard"]),
+            (
+                TargetRefused(Culprit::Host),
+                &["ResourceNotFound.CdnHostNotExists", "InvalidParameter.CdnHostInvalidStatus"],
+            ),
+            (TargetRefused(Culprit::Host), &["ResourceUnavailable.CdnHostIsNotOnline"]),
+            (TargetRefused(Culprit::Host), &["UnauthorizedOperation.CdnHostUnauthorized"]),
+            (
+                TargetRefused(Culprit::Target),
+                &["InvalidParameter.CdnUrlExceedLength", "InvalidParameter.CdnParamError"],
+            ),
+            (TargetRefused(Culprit::Target), &["InvalidParameter.CdnPurgeWildcardNotAllowed"]),
+        ];
+        let listed = expected.iter().flat_map(|(class, codes)| codes.iter().map(|code| (*class, (*code).to_owned())));
+        for (class, code) in listed.chain(internal.map(|detail| (Transient, format!("InternalError.{detail}")))) {
+            // HTTP 200 with an error in the body, as the service does it.
+            let body =
+                format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}},"TaskId":"t","RequestId":"r"}}}}"#);
+            let error = decoded(&ADAPTER, 200, &body).unwrap_err();
+            assert_eq!((error.class, error.code.as_str()), (class, code.as_str()));
+            assert_eq!((error.message.as_str(), error.request_id.as_deref()), ("m", Some("r")));
+        }
+    }
+
+    #[test]
+    fn unknown_code_of_a_failing_server_is_transient() {
+        let body = r#"{"Response":{"Error":{"Code":"Never.Heard","Message":"m"},"RequestId":"r"}}"#;
+        assert_eq!(decoded(&ADAPTER, 500, body).unwrap_err().class, Transient);
+    }
+}

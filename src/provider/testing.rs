@@ -1,0 +1,157 @@
+//! Values for the adapters' tests: calls, accounts, credentials and answers, and the vectors they are checked against.
+
+use serde_json::Value;
+
+use crate::core::contract::{
+    Account, Call, CallError, Credentials, ErrorClass, OptionValue, Options, Provider, Reply, Stamp,
+};
+use crate::core::http::{Endpoint, Request, Response};
+use crate::core::secret::Secret;
+use crate::core::target::{Scope, Target};
+use crate::core::time::Timestamp;
+
+/// An answer with these headers and this body.
+pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Response { status, headers, body: body.as_bytes().to_vec() }
+}
+
+/// An account called `p` with these options.
+pub(super) fn account(options: &[(&str, OptionValue)]) -> Account {
+    Account { provider: "p".into(), options: self::options(options) }
+}
+
+/// Options by key.
+pub(super) fn options(options: &[(&str, OptionValue)]) -> Options {
+    Options(options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+}
+
+/// Text of a `Text` or `OneOf` option.
+pub(super) fn word(text: &str) -> OptionValue {
+    OptionValue::Text(text.into())
+}
+
+/// `host`, or `host:port` by plain http.
+pub(super) fn endpoint(authority: &str) -> Endpoint {
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().unwrap())),
+        None => (authority, None),
+    };
+    Endpoint { tls: port.is_none(), host: host.into(), port, path_prefix: String::new() }
+}
+
+/// A call that purges these URLs.
+pub(super) fn call(provider: &dyn Provider, authority: &str, urls: &[&str]) -> Call {
+    let targets = urls.iter().copied().map(Target::url).collect();
+    scoped_call(provider, authority, Scope::Url, targets)
+}
+
+/// A call that purges these targets.
+pub(super) fn scoped_call(provider: &dyn Provider, authority: &str, scope: Scope, targets: Vec<Target>) -> Call {
+    let operation = provider.capabilities().operation(scope).unwrap();
+    Call { operation, endpoint: endpoint(authority), targets }
+}
+
+/// The moment of most vectors, with this nonce.
+pub(super) fn stamp(nonce: u128) -> Stamp {
+    Stamp { wall: Timestamp::from_unix_ms(1_700_000_000_000), nonce }
+}
+
+/// A key pair, its parts named so that tests can look for them where they must not be.
+pub(super) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
+    Credentials::Keys {
+        id: Secret::new(id.into()),
+        secret: Secret::new(secret.into()),
+        token: token.map(|text| Secret::new(text.into())),
+    }
+}
+
+/// What a provider makes of an answer, with plain options and one target.
+pub(super) fn decoded(provider: &dyn Provider, status: u16, body: &str) -> Result<Reply, CallError> {
+    decoded_with(provider, &[], status, &[], body)
+}
+
+/// The same, with options and headers.
+pub(super) fn decoded_with(
+    provider: &dyn Provider,
+    options: &[(&str, OptionValue)],
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Reply, CallError> {
+    let call = call(provider, "cdn.example.com", &["https://a.example/x"]);
+    provider.decode(&call, &account(options), &answer(status, headers, body))
+}
+
+/// Answers that are no vendor's acceptance: whatever the provider, they are never a reply.
+pub(super) fn assert_garbage_is_unknown(provider: &dyn Provider, status: u16) {
+    let bodies = [
+        "",
+        "<html>ok</html>",
+        "null",
+        "[]",
+        "{}",
+        "\"ok\"",
+        "{\"a\":",
+        "\u{feff}",
+        "{\"Response\":3}",
+        "{\"data\":{}}",
+    ];
+    for body in bodies {
+        let error = decoded(provider, status, body).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Unknown, "{body}");
+    }
+    let redirect = decoded(provider, 302, "{}").unwrap_err();
+    assert_eq!(redirect.class, ErrorClass::Fatal);
+    let broken = decoded(provider, 500, "<html>").unwrap_err();
+    assert_eq!(broken.class, ErrorClass::Unknown);
+    let away = decoded_with(provider, &[], 503, &[("Retry-After", "3")], "<html>").unwrap_err();
+    assert_eq!((away.class, away.retry_after_ms), (ErrorClass::Transient, Some(3000)));
+    let limited = decoded_with(provider, &[], 429, &[("Retry-After", "3")], "").unwrap_err();
+    assert_eq!((limited.class, limited.retry_after_ms), (ErrorClass::Throttled, Some(3000)));
+}
+
+/// One vector of a file.
+pub(super) struct Vector(Value);
+
+impl Vector {
+    /// The vector called `id` of a file's text.
+    pub(super) fn find(file: &str, id: &str) -> Self {
+        let parsed: Value = serde_json::from_str(file).unwrap();
+        let found = parsed["vectors"].as_array().unwrap().iter().find(|vector| vector["id"] == id);
+        Self(found.unwrap_or_else(|| panic!("no vector {id}")).clone())
+    }
+
+    /// A text of what is expected.
+    pub(super) fn expected(&self, key: &str) -> &str {
+        self.0["expected"][key].as_str().unwrap()
+    }
+
+    /// A text of the input.
+    pub(super) fn input(&self, key: &str) -> &str {
+        self.0["input"][key].as_str().unwrap()
+    }
+
+    /// The URLs of a JSON operation, from the parameter called `key`.
+    pub(super) fn list(&self, key: &str) -> Vec<&str> {
+        self.0["input"]["params"][key].as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect()
+    }
+
+    /// The nonce of a query or form vector, as hex digits or as a number.
+    pub(super) fn nonce(&self) -> u128 {
+        match &self.0["input"]["nonce"] {
+            Value::String(text) => u128::from_str_radix(&text.replace('-', ""), 16).unwrap(),
+            number => u128::from(number.as_u64().unwrap()),
+        }
+    }
+
+    /// Asserts that a request has the vector's line, body and headers, byte for byte.
+    pub(super) fn assert_sent(&self, request: &Request) {
+        assert_eq!(request.method, self.expected("method"));
+        assert_eq!(request.path_and_query, self.expected("path"));
+        assert_eq!(String::from_utf8(request.body.clone()).unwrap(), self.expected("body"));
+        for (name, value) in self.0["expected"]["headers"].as_object().unwrap() {
+            assert_eq!(request.header(name), value.as_str(), "{name}");
+        }
+    }
+}
