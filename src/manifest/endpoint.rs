@@ -36,27 +36,6 @@ pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, Refusa
     Ok(endpoint)
 }
 
-/// Fills the `{option}` places of a default endpoint.
-///
-/// # Errors
-/// The name of the option that is missing, or whose value cannot be part of a host.
-pub(crate) fn fill<'t>(template: &'t str, value_of: impl Fn(&str) -> Option<String>) -> Result<String, (&'t str, bool)> {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (name, tail) = after.split_once('}').unwrap_or((after, ""));
-        let value = value_of(name).ok_or((name, false))?;
-        if !value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-            return Err((name, true));
-        }
-        out.push_str(before);
-        out.push_str(&value);
-        rest = tail;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,13 +64,5 @@ mod tests {
             assert!(parse(bad, false).is_err(), "{bad}");
         }
         assert!(parse("http://10.0.0.1:6081", true).is_ok() && parse("http://169.254.1.1", true).is_err());
-    }
-
-    #[test]
-    fn options_fill_the_default_endpoint() {
-        let filled = |value: Option<&str>| fill("https://vod.{region}.x.cn", |_| value.map(str::to_owned));
-        assert_eq!(filled(Some("cn-north-4")).unwrap(), "https://vod.cn-north-4.x.cn");
-        assert_eq!(filled(None), Err(("region", false)));
-        assert_eq!(filled(Some("evil.cn/")), Err(("region", true)));
     }
 }

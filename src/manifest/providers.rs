@@ -277,20 +277,23 @@ impl Reader<'_, '_, '_> {
             self.fail(None, message, "list the URLs of the caches, for example `endpoints: [http://127.0.0.1:6081]`");
             return None;
         };
-        match endpoint::fill(template, |name| options.text(name).map(str::to_owned)) {
-            Ok(text) => self.endpoint(&text, self.place),
-            Err((name, true)) => {
-                let span = self.fields.node(name).map(|node| node.span);
-                let message = format!("`{name}` cannot be part of the host `{template}`");
-                self.fail(span, message, "use a-z, 0-9 and `-`, or give `endpoint`");
-                None
-            }
+        match kind.capabilities().endpoint_for(options)? {
+            Ok(text) => match endpoint::parse(&text, false) {
+                Ok(endpoint) if endpoint.path_prefix.is_empty() => Some(endpoint),
+                // An option with characters that a host cannot hold; its own check may have said so already.
+                _ if !self.sound => None,
+                _ => {
+                    let message = format!("the options make no valid host of the endpoint `{template}`");
+                    self.fail(None, message, "correct them, or give `endpoint`");
+                    None
+                }
+            },
             // A required option that is missing was reported as such.
-            Err((name, false)) if self.fields.is_broken(name) || is_required(kind, name) => {
+            Err(name) if self.fields.is_broken(name) || is_required(kind, name) => {
                 self.sound = false;
                 None
             }
-            Err((name, false)) => {
+            Err(name) => {
                 let message = format!("the endpoint `{template}` needs `{name}`");
                 self.fail(None, message, format!("give `{name}`, or `endpoint`"));
                 None
