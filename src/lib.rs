@@ -1,9 +1,9 @@
 //! freshen keeps CDN caches true to what was published.
 
+pub mod cli;
 pub mod core;
-pub mod drive;
 pub mod host;
-mod mask;
+pub mod manifest;
 pub mod provider;
 pub mod rehearse;
 pub mod state;

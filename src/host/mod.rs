@@ -16,6 +16,7 @@ pub mod clock;
 pub mod credentials;
 pub mod env;
 pub mod http;
+pub mod manifest_files;
 mod templates;
 pub mod virtual_clock;
 

@@ -1,0 +1,194 @@
+//! Problems of manifests as people and programs read them.
+//!
+//! Pure: files, diagnostics and what must be hidden in, text out. What is shown of a file is cut and cleaned, so that
+//! neither a line of megabytes nor a terminal escape reaches the terminal.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use crate::manifest::{Diagnostic, Hidden, Severity, SourceFile, Span};
+
+/// Most characters that are shown of a line.
+const MAX_LINE_CHARS: usize = 140;
+/// Characters kept before the marked place when a line is cut.
+const CONTEXT_CHARS: usize = 40;
+
+/// Renders all problems, each with its place and a caret, and a last line that counts them; empty if there are none.
+pub fn render(files: &[SourceFile], diagnostics: &[Diagnostic], hidden: &[Hidden], colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        out.push_str(&renderer.render(&groups(files, diagnostic, hidden)));
+        out.push_str("\n\n");
+    }
+    if let Some(count) = count(diagnostics) {
+        out.push_str(&count);
+        out.push('\n');
+    }
+    out
+}
+
+fn count(diagnostics: &[Diagnostic]) -> Option<String> {
+    let of = |severity: Severity| {
+        let count = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+        let plural = if count == 1 { "" } else { "s" };
+        (count > 0).then(|| format!("{count} {}{plural}", severity.word()))
+    };
+    let parts: Vec<String> = [of(Severity::Error), of(Severity::Warning)].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn groups<'a>(files: &[SourceFile], diagnostic: &Diagnostic, hidden: &[Hidden]) -> Vec<Group<'a>> {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let mut group = Group::with_title(level.primary_title(clean(&diagnostic.message)));
+    match diagnostic.span {
+        Some(span) => {
+            for (place, kind) in places(diagnostic, span) {
+                group = add_place(group, files, hidden, place, kind);
+            }
+        }
+        None => group = group.element(Origin::path(path_of(files, diagnostic.file))),
+    }
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(clean(help)));
+    }
+    vec![group]
+}
+
+type LabelledPlace<'d> = (usize, Span, &'d str);
+
+/// The place itself first, then the related ones.
+fn places<'d>(diagnostic: &'d Diagnostic, span: Span) -> Vec<(LabelledPlace<'d>, AnnotationKind)> {
+    let related = diagnostic.related.iter().map(|(file, span, label)| (*file, *span, label.as_str()));
+    std::iter::once(((diagnostic.file, span, diagnostic.label.as_str()), AnnotationKind::Primary))
+        .chain(related.map(|place| (place, AnnotationKind::Context)))
+        .collect()
+}
+
+fn add_place<'a>(
+    group: Group<'a>,
+    files: &[SourceFile],
+    hidden: &[Hidden],
+    (file, span, label): LabelledPlace<'_>,
+    kind: AnnotationKind,
+) -> Group<'a> {
+    // The origin is told apart from the snippet: columns of a cut line would be wrong.
+    let origin = Origin::path(path_of(files, file)).line(span.line as usize).char_column(span.column as usize);
+    let excerpt = excerpt(files, hidden, file, span);
+    let annotation = kind.span(excerpt.marked).label((!label.is_empty()).then(|| clean(label)));
+    group.element(origin).element(Snippet::source(excerpt.text).line_start(span.line as usize).annotation(annotation))
+}
+
+fn path_of(files: &[SourceFile], file: usize) -> String {
+    files.get(file).map(|file| clean(&file.path)).unwrap_or_default()
+}
+
+/// One line as it is shown.
+struct Excerpt {
+    text: String,
+    marked: Range<usize>,
+}
+
+fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> Excerpt {
+    let bytes = files.get(file).map(|file| file.bytes.as_slice()).unwrap_or_default();
+    let start = (span.start as usize).min(bytes.len());
+    let line_start = bytes[..start].iter().rposition(|b| matches!(b, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    let line_end = bytes[start..].iter().position(|b| matches!(b, b'\n' | b'\r')).map_or(bytes.len(), |at| start + at);
+    let end = (span.end as usize).clamp(start, line_end);
+    let hidden: Vec<&Hidden> = hidden
+        .iter()
+        .filter(|piece| piece.file == file && (piece.start as usize) < line_end && piece.end as usize > line_start)
+        .collect();
+    let is_hidden = |at: usize| hidden.iter().any(|piece| (piece.start as usize..piece.end as usize).contains(&at));
+    let mut shown: Vec<(usize, char)> = Vec::new();
+    let mut at = line_start;
+    for chunk in bytes[line_start..line_end].utf8_chunks() {
+        for c in chunk.valid().chars() {
+            shown.push((at, if is_hidden(at) { '*' } else { cleaned(c) }));
+            at += c.len_utf8();
+        }
+        if !chunk.invalid().is_empty() {
+            shown.push((at, char::REPLACEMENT_CHARACTER));
+            at += chunk.invalid().len();
+        }
+    }
+    cut(&shown, start, end)
+}
+
+/// Cuts a line around the marked bytes.
+fn cut(line: &[(usize, char)], start: usize, end: usize) -> Excerpt {
+    let marked = line.partition_point(|(at, _)| *at < start)..line.partition_point(|(at, _)| *at < end);
+    let from = if line.len() > MAX_LINE_CHARS { marked.start.saturating_sub(CONTEXT_CHARS) } else { 0 };
+    let to = line.len().min(from + MAX_LINE_CHARS);
+    let mut text = String::new();
+    if from > 0 {
+        text.push('…');
+    }
+    let mut range = None;
+    let mut range_end = None;
+    for (index, (_, c)) in line.iter().enumerate().take(to).skip(from) {
+        if index == marked.start {
+            range = Some(text.len());
+        }
+        if index == marked.end {
+            range_end = Some(text.len());
+        }
+        text.push(*c);
+    }
+    let start = range.unwrap_or(text.len());
+    let end = range_end.unwrap_or(text.len()).max(start);
+    if to < line.len() {
+        text.push('…');
+    }
+    Excerpt { text, marked: start..end }
+}
+
+/// A text on one line, without anything that a terminal would obey.
+fn clean(text: &str) -> String {
+    text.chars().map(cleaned).collect()
+}
+
+fn cleaned(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    }
+}
+
+/// All problems as JSON: a list of objects with `severity`, `file`, `line`, `column` (from 1, `null` where a problem
+/// has no place), `message`, `help` and `related` places.
+pub fn to_json(files: &[SourceFile], diagnostics: &[Diagnostic]) -> Value {
+    let place = |file: usize, span: Option<Span>| (path_of(files, file), span.map(|span| span.line), span.map(|span| span.column));
+    diagnostics
+        .iter()
+        .map(|diagnostic| {
+            let (file, line, column) = place(diagnostic.file, diagnostic.span);
+            let related: Vec<Value> = diagnostic
+                .related
+                .iter()
+                .map(|(file, span, label)| {
+                    let (file, line, column) = place(*file, Some(*span));
+                    json!({"file": file, "line": line, "column": column, "message": clean(label)})
+                })
+                .collect();
+            json!({
+                "severity": diagnostic.severity.word(),
+                "file": file,
+                "line": line,
+                "column": column,
+                "message": clean(&diagnostic.message),
+                "help": diagnostic.help.as_deref().map(clean),
+                "related": related,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,3 @@
+//! The command line: arguments in, text and exit status out.
+
+pub mod diagnostics;

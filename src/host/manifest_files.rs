@@ -1,0 +1,299 @@
+//! Reads manifest files from the disk: each once, regular files only, in a fixed order.
+//!
+//! Does not look into them.
+
+use std::collections::HashSet;
+use std::fs::{self, File, FileType, Metadata};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::manifest::{MAX_FILE_BYTES, SourceFile};
+
+/// Deepest folder below a PATH that is looked into.
+const MAX_FOLDER_DEPTH: usize = 64;
+
+/// A file or folder that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadProblem {
+    /// The path, as it would be shown for a manifest.
+    pub path: String,
+    /// What is wrong and, where that helps, what to do.
+    pub message: String,
+}
+
+/// Reads all manifests of `paths`: files, and below folders all `*.yaml`, `*.yml` and `*.json` in byte order of their
+/// paths. Hidden names and linked folders below them are left out, linked files are read. Paths in the result are relative to the
+/// working directory where they can be; a file that is found twice is read once.
+///
+/// # Errors
+/// All that could not be read. A folder without manifests is an error, never "no assets".
+pub fn read_manifests(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Vec<ReadProblem>> {
+    let working_directory = std::env::current_dir().unwrap_or_default();
+    let mut reader = Reader { working_directory, seen: HashSet::new(), files: Vec::new(), problems: Vec::new() };
+    for path in paths {
+        reader.path(path);
+    }
+    if reader.problems.is_empty() { Ok(reader.files) } else { Err(reader.problems) }
+}
+
+struct Reader {
+    working_directory: PathBuf,
+    seen: HashSet<String>,
+    files: Vec<SourceFile>,
+    problems: Vec<ReadProblem>,
+}
+
+impl Reader {
+    fn path(&mut self, path: &Path) {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => self.folder(path),
+            Ok(_) => self.file(path),
+            Err(error) => self.fail(path, format!("cannot be read: {error}")),
+        }
+    }
+
+    fn fail(&mut self, path: &Path, message: impl Into<String>) {
+        let path = normalised(&self.working_directory, path).unwrap_or_else(|| path.to_string_lossy().into_owned());
+        self.problems.push(ReadProblem { path, message: message.into() });
+    }
+
+    fn folder(&mut self, folder: &Path) {
+        let mut found = Vec::new();
+        self.walk(folder, 0, &mut found);
+        if found.is_empty() && !self.problems.iter().any(|problem| Path::new(&problem.path).starts_with(folder)) {
+            self.fail(folder, "no manifest found below this folder; manifests are called *.yaml, *.yml or *.json");
+        }
+        found.sort_by(|a: &PathBuf, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+        for path in found {
+            self.file(&path);
+        }
+    }
+
+    fn walk(&mut self, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+        if depth > MAX_FOLDER_DEPTH {
+            return self.fail(folder, format!("more than {MAX_FOLDER_DEPTH} folders deep"));
+        }
+        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.fail(folder, format!("cannot be read: {error}")),
+        };
+        for entry in entries {
+            let path = entry.path();
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => self.walk(&path, depth + 1, found),
+                // A link to a folder is not followed: it may lead out of this one, or around in a circle.
+                Ok(kind) if kind.is_symlink() && path.is_dir() => {}
+                Ok(_) if is_manifest_name(&path) => found.push(path),
+                Ok(_) => {}
+                Err(error) => self.fail(&path, format!("cannot be read: {error}")),
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        let Some(shown) = normalised(&self.working_directory, path) else {
+            return self.fail(path, "its path is not UTF-8; rename it");
+        };
+        if !self.seen.insert(shown.clone()) {
+            return;
+        }
+        match read_file(path) {
+            Ok(bytes) => self.files.push(SourceFile { path: shown, bytes }),
+            Err(message) => self.problems.push(ReadProblem { path: shown, message }),
+        }
+    }
+}
+
+fn is_manifest_name(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
+
+/// Reads a regular file. Its kind is asked for first: to open a FIFO would wait for ever.
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
+    let kind = fs::metadata(path).map_err(cannot)?;
+    if !kind.is_file() {
+        return Err(format!("is {}, not a regular file", called(kind.file_type())));
+    }
+    let mut file = File::open(path).map_err(cannot)?;
+    let before = Look::at(&file.metadata().map_err(cannot)?);
+    if before.bytes > MAX_FILE_BYTES as u64 {
+        return Err(format!("has {} bytes, more than {MAX_FILE_BYTES}; split it", before.bytes));
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    let after = Look::at(&file.metadata().map_err(cannot)?);
+    if before != after || after.bytes != bytes.len() as u64 {
+        return Err("changed while it was read; run again when it is written".into());
+    }
+    Ok(bytes)
+}
+
+/// What shows that a file was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Look {
+    fn at(metadata: &Metadata) -> Self {
+        Self { bytes: metadata.len(), modified: metadata.modified().ok() }
+    }
+}
+
+#[cfg(unix)]
+fn called(kind: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_dir() {
+        "a folder"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn called(kind: FileType) -> &'static str {
+    if kind.is_dir() { "a folder" } else { "a device" }
+}
+
+/// The path relative to the working directory if it lies below it, else as given; `.` and `..` resolved by name,
+/// parts joined with `/`. `None` if it is not UTF-8.
+fn normalised(working_directory: &Path, path: &Path) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    let mut root = "";
+    let absolute = working_directory.join(path);
+    let relative = without_dots(&absolute).strip_prefix(without_dots(working_directory)).map(Path::to_path_buf);
+    let kept = match (&relative, path.is_absolute()) {
+        (Ok(relative), _) => relative.clone(),
+        (Err(_), _) => without_dots(path),
+    };
+    for part in kept.components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_str()?),
+            Component::ParentDir => parts.push(".."),
+            Component::RootDir => root = "/",
+            Component::Prefix(prefix) => parts.push(prefix.as_os_str().to_str()?),
+            Component::CurDir => {}
+        }
+    }
+    let joined = format!("{root}{}", parts.join("/"));
+    Some(if joined.is_empty() { ".".to_owned() } else { joined })
+}
+
+/// Resolves `.` and `..` by name; `..` at the beginning stays.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::RootDir)) => {}
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        folder
+    }
+
+    fn names(folder: &Path, files: &[SourceFile]) -> Vec<String> {
+        let stem = format!("{}/", folder.display());
+        files.iter().map(|file| file.path.strip_prefix(&stem).unwrap_or(&file.path).to_owned()).collect()
+    }
+
+    #[test]
+    fn folders_are_read_in_order_and_each_file_once() {
+        let folder = folder_with(&["b.yaml", "a/z.yml", "a.json", "note.txt", ".git/x.yaml", ".h.yaml", "a/.y.yaml"]);
+        let again = folder.path().join("a/../b.yaml");
+        let files = read_manifests(&[folder.path().to_owned(), again]).unwrap();
+        assert_eq!(names(folder.path(), &files), ["a.json", "a/z.yml", "b.yaml"]);
+        assert_eq!(files[1].bytes, b"a/z.yml");
+    }
+
+    // Y5
+    #[test]
+    fn missing_and_empty_paths_are_errors_together() {
+        let folder = folder_with(&["note.txt"]);
+        let missing = folder.path().join("missing.yaml");
+        let problems = read_manifests(&[folder.path().to_owned(), missing]).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].message.starts_with("no manifest found below"), "{problems:?}");
+        assert!(problems[1].message.starts_with("cannot be read"), "{problems:?}");
+    }
+
+    // Y5: a reader that opens the FIFO would hang here.
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_is_refused_without_waiting() {
+        let folder = folder_with(&["a.yaml"]);
+        let fifo = folder.path().join("pipe.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for path in [folder.path(), &fifo, Path::new("/dev/null")] {
+            let problems = read_manifests(&[path.to_owned()]).unwrap_err();
+            assert!(problems[0].message.contains("not a regular file"), "{problems:?}");
+        }
+    }
+
+    // As ConfigMaps are mounted: files are links into a hidden folder. A circle of folders ends.
+    #[cfg(unix)]
+    #[test]
+    fn linked_files_are_read_and_linked_folders_are_not() {
+        use std::os::unix::fs::symlink;
+        let folder = folder_with(&["..data/site.yaml"]);
+        symlink("..data/site.yaml", folder.path().join("site.yaml")).unwrap();
+        symlink(".", folder.path().join("circle")).unwrap();
+        let files = read_manifests(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(names(folder.path(), &files), ["site.yaml"]);
+        symlink("gone", folder.path().join("dangling.yaml")).unwrap();
+        assert_eq!(read_manifests(&[folder.path().to_owned()]).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn paths_are_told_from_the_working_directory() {
+        let at = Path::new("/work/site");
+        for (given, told) in [
+            ("manifests/a.yaml", "manifests/a.yaml"),
+            ("./manifests//x/../a.yaml", "manifests/a.yaml"),
+            ("/work/site/m/a.yaml", "m/a.yaml"),
+            ("../other/a.yaml", "../other/a.yaml"),
+            ("../site/a.yaml", "a.yaml"),
+            ("/etc/a.yaml", "/etc/a.yaml"),
+            (".", "."),
+        ] {
+            assert_eq!(normalised(at, Path::new(given)).as_deref(), Some(told), "{given}");
+        }
+    }
+
+    // Y5
+    #[test]
+    fn a_file_that_grows_shows() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let before = Look::at(&file.as_file().metadata().unwrap());
+        fs::write(file.path(), "more").unwrap();
+        assert_ne!(before, Look::at(&file.as_file().metadata().unwrap()));
+    }
+}

@@ -1,0 +1,489 @@
+//! Assets: from paths, URLs and ids with hashes to the entries of the model.
+//!
+//! Joins paths to `base_url`, matches URLs to providers, merges what is listed twice.
+
+use std::collections::HashSet;
+
+use super::check::Head;
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::fields::{self, Fields};
+use super::hash;
+use super::hosts::Refusal;
+use super::load::{Key, Node, Value, described, is_invisible, shown};
+use super::providers::Providers;
+use super::shape::{self, ASSET, SHORT_ASSET};
+use super::spelling;
+use super::url::{self, BaseUrl};
+use crate::core::model::{Entry, Matched, Place, Priority, ProviderConfig};
+use crate::core::target::{ContentHash, Scope, Target};
+
+/// Longest asset id, in bytes.
+const MAX_ASSET_ID_BYTES: usize = 256;
+
+/// Reads the assets of all manifests. The entries are unique and in order of provider and target.
+pub(crate) fn collect(heads: &[Head<'_, '_>], providers: &Providers, report: &mut Report) -> Vec<Entry> {
+    let mut listed = Vec::new();
+    for head in heads {
+        Lister::new(head, providers, report, &mut listed).run(head);
+    }
+    merge(listed, providers, report)
+}
+
+/// An entry as one place lists it.
+struct Listed {
+    entry: Entry,
+    span: Span,
+}
+
+/// Which providers are asked for by name.
+enum Chosen {
+    /// No name is given: matching by host.
+    Open,
+    /// Some name is wrong, which is reported already.
+    Broken,
+    /// These.
+    Named(Vec<usize>),
+}
+
+/// What an asset is called.
+enum Name<'n> {
+    Path(&'n str),
+    Url(&'n str),
+    Id(&'n str),
+}
+
+/// One asset of a manifest.
+struct Asset<'n> {
+    name: Name<'n>,
+    span: Span,
+    /// `None` if it is wrong, which is reported already.
+    hash: Option<ContentHash>,
+    priority: Priority,
+    chosen: Chosen,
+    extra_urls: Vec<(&'n str, Span)>,
+}
+
+/// `base_url` of a manifest.
+enum Bases {
+    Missing,
+    Broken,
+    Given(Vec<BaseUrl>),
+}
+
+/// Lists the entries of one manifest.
+struct Lister<'r> {
+    file: usize,
+    providers: &'r Providers,
+    report: &'r mut Report,
+    listed: &'r mut Vec<Listed>,
+    bases: Bases,
+    chosen: Chosen,
+    /// Hosts whose lack of a provider is reported already, by the provider that was named.
+    hosts_reported: HashSet<(Option<usize>, String)>,
+    base_reported: bool,
+}
+
+impl<'r> Lister<'r> {
+    fn new(head: &Head<'_, '_>, providers: &'r Providers, report: &'r mut Report, listed: &'r mut Vec<Listed>) -> Self {
+        let mut lister = Self {
+            file: head.file,
+            providers,
+            report,
+            listed,
+            bases: Bases::Missing,
+            chosen: Chosen::Open,
+            hosts_reported: HashSet::new(),
+            base_reported: false,
+        };
+        lister.bases = lister.bases(&head.fields);
+        lister.chosen = lister.chosen(&head.fields);
+        lister
+    }
+
+    fn run(&mut self, head: &Head<'_, '_>) {
+        match head.fields.node("assets").map(|node| &node.value) {
+            Some(Value::Map(entries)) => entries.iter().for_each(|(key, node)| self.short(key, node)),
+            Some(Value::List(list)) => list.iter().for_each(|node| self.long(node)),
+            _ => {}
+        }
+    }
+
+    fn refuse(&mut self, span: Span, refusal: Refusal) {
+        let diagnostic = Diagnostic::error(self.file, span, refusal.message);
+        self.report.push(match refusal.help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        });
+    }
+
+    /// Refuses a URL; one with a password is not shown.
+    fn refuse_url(&mut self, text: &str, span: Span, refusal: Refusal) {
+        if text.contains('@') {
+            self.report.hide(self.file, span);
+        }
+        self.refuse(span, refusal);
+    }
+
+    fn bases(&mut self, fields: &Fields<'_, '_>) -> Bases {
+        let Some(texts) = fields.texts("base_url") else {
+            return if fields.is_broken("base_url") { Bases::Broken } else { Bases::Missing };
+        };
+        let mut sound = !texts.is_empty();
+        let mut bases = Vec::new();
+        if texts.is_empty() {
+            let span = fields.node("base_url").map_or_else(Span::default, |node| node.span);
+            self.refuse(span, Refusal::new("`base_url` is an empty list").help("give a URL, or leave it out"));
+        }
+        for (text, span) in texts {
+            match BaseUrl::check(text) {
+                Ok(base) => {
+                    self.warn_spelling(span, &base.join(""));
+                    bases.push(base);
+                }
+                Err(refusal) => {
+                    sound = false;
+                    self.refuse_url(text, span, refusal);
+                }
+            }
+        }
+        if sound { Bases::Given(bases) } else { Bases::Broken }
+    }
+
+    fn chosen(&mut self, fields: &Fields<'_, '_>) -> Chosen {
+        let Some(names) = fields.texts("provider") else {
+            return if fields.is_broken("provider") { Chosen::Broken } else { Chosen::Open };
+        };
+        if names.is_empty() {
+            let span = fields.node("provider").map_or_else(Span::default, |node| node.span);
+            let help = "name a provider, or leave `provider` out to match by host";
+            self.report.push(Diagnostic::error(self.file, span, "`provider` is an empty list").help(help));
+            return Chosen::Broken;
+        }
+        let count = names.len();
+        let mut found: Vec<usize> =
+            names.into_iter().filter_map(|name| self.providers.named(self.file, name, self.report)).collect();
+        if found.len() < count {
+            return Chosen::Broken;
+        }
+        found.sort_unstable();
+        found.dedup();
+        Chosen::Named(found)
+    }
+
+    /// An asset of the short form: a key and a hash, or a key and a map.
+    fn short(&mut self, key: &Key<'_>, node: &Node<'_>) {
+        let text = key.text.as_ref();
+        let name = if url::looks_like_url(text) { Name::Url(text) } else { Name::Path(text) };
+        if text.is_empty() {
+            self.refuse(key.span, Refusal::new("a path that is empty").help("write the whole URL if you mean `base_url` itself"));
+            return;
+        }
+        let mut asset = Asset {
+            name,
+            span: key.span,
+            hash: None,
+            priority: Priority::Normal,
+            chosen: Chosen::Open,
+            extra_urls: Vec::new(),
+        };
+        match &node.value {
+            Value::Map(entries) => {
+                let fields = fields::read(self.file, &SHORT_ASSET, Some(&[]), key.span, entries, self.report);
+                self.common(&fields, &mut asset);
+                self.list(&asset);
+            }
+            Value::Scalar { text, .. } => {
+                asset.hash = self.hash(text, node.span);
+                self.list(&asset);
+            }
+            Value::Null | Value::List(_) => {
+                let message = format!("`{}` needs a hash, found {}", shown(text), described(node));
+                self.refuse(node.span, Refusal::new(message).help("write for example `sha256:` and 64 hex digits"));
+                self.list(&asset);
+            }
+        }
+    }
+
+    /// An asset of the list form.
+    fn long(&mut self, node: &Node<'_>) {
+        let Some(entries) = fields::entries(self.file, "an asset", node, self.report) else { return };
+        let fields = fields::read(self.file, &ASSET, Some(&[]), node.span, entries, self.report);
+        let named: Vec<&str> = ["path", "url", "asset_id"].into_iter().filter(|key| fields.has(key)).collect();
+        if named.len() != 1 {
+            let message = match named.as_slice() {
+                [] => "this asset has no name".to_owned(),
+                several => format!("this asset has several names: {}", shape::quoted(several)),
+            };
+            let help = "give exactly one of `path`, `url` and `asset_id`; further URLs go into `extra_urls`";
+            self.refuse(node.span, Refusal::new(message).help(help));
+        }
+        let name = fields
+            .text("path")
+            .map(|(text, span)| (Name::Path(text), span))
+            .or_else(|| fields.text("url").map(|(text, span)| (Name::Url(text), span)))
+            .or_else(|| fields.text("asset_id").map(|(text, span)| (Name::Id(text), span)));
+        let sound = named.len() == 1 && name.is_some();
+        let (name, span) = name.unwrap_or((Name::Path("-"), node.span));
+        let mut asset =
+            Asset { name, span, hash: None, priority: Priority::Normal, chosen: Chosen::Open, extra_urls: Vec::new() };
+        self.common(&fields, &mut asset);
+        if sound {
+            self.list(&asset);
+        }
+    }
+
+    /// The keys that both forms share.
+    fn common<'n>(&mut self, fields: &Fields<'n, '_>, asset: &mut Asset<'n>) {
+        asset.hash = fields.text("hash").and_then(|(text, span)| self.hash(text, span));
+        asset.priority = match fields.text("priority") {
+            Some(("high", _)) => Priority::High,
+            Some(("low", _)) => Priority::Low,
+            _ => Priority::Normal,
+        };
+        asset.chosen = self.chosen(fields);
+        asset.extra_urls = fields.texts("extra_urls").unwrap_or_default();
+    }
+
+    fn hash(&mut self, text: &str, span: Span) -> Option<ContentHash> {
+        match hash::parse(text) {
+            Ok(hash) => Some(hash),
+            Err(problem) => {
+                self.refuse(span, Refusal::new(problem.message).help(problem.help));
+                None
+            }
+        }
+    }
+
+    /// Lists all targets of an asset.
+    fn list(&mut self, asset: &Asset<'_>) {
+        match asset.name {
+            Name::Id(id) => self.list_id(asset, id),
+            Name::Url(text) => self.list_url(asset, text, asset.span),
+            Name::Path(path) => self.list_path(asset, path),
+        }
+        for (text, span) in &asset.extra_urls {
+            self.list_url(asset, text, *span);
+        }
+    }
+
+    fn list_path(&mut self, asset: &Asset<'_>, path: &str) {
+        if let Err(refusal) = url::check_path(path) {
+            self.refuse_url(path, asset.span, refusal);
+            return;
+        }
+        let bases = match &self.bases {
+            Bases::Given(bases) => bases.clone(),
+            Bases::Broken => return,
+            Bases::Missing => {
+                if !std::mem::replace(&mut self.base_reported, true) {
+                    let message = format!("path `{}`, but the manifest has no `base_url`", shown(path));
+                    self.refuse(asset.span, Refusal::new(message).help("give `base_url`, or write the whole URL"));
+                }
+                return;
+            }
+        };
+        self.warn_path_spelling(asset.span, path);
+        for base in bases {
+            let text = base.join(path);
+            match url::check(&text) {
+                Ok(parts) => self.list_target(asset, asset.span, Target::url(text.as_str()), Some(parts.host)),
+                Err(refusal) => return self.refuse(asset.span, refusal),
+            }
+        }
+    }
+
+    fn list_url(&mut self, asset: &Asset<'_>, text: &str, span: Span) {
+        match url::check(text) {
+            Ok(parts) => {
+                self.warn_spelling(span, text);
+                self.list_target(asset, span, Target::url(text), Some(parts.host));
+            }
+            Err(refusal) => self.refuse_url(text, span, refusal),
+        }
+    }
+
+    fn list_id(&mut self, asset: &Asset<'_>, id: &str) {
+        if id.len() > MAX_ASSET_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\')) {
+            let help = format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
+            self.refuse(asset.span, Refusal::new("not an asset id").help(help));
+            return;
+        }
+        self.list_target(asset, asset.span, Target::asset_id(id), None);
+    }
+
+    /// Lists one target at all providers that carry it.
+    fn list_target(&mut self, asset: &Asset<'_>, span: Span, target: Target, host: Option<&str>) {
+        let (chosen, matched) = match (&asset.chosen, &self.chosen) {
+            (Chosen::Broken, _) | (Chosen::Open, Chosen::Broken) => return,
+            (Chosen::Named(named), _) => (named.clone(), Matched::AssetProvider),
+            (Chosen::Open, Chosen::Named(named)) => (named.clone(), Matched::ManifestProvider),
+            (Chosen::Open, Chosen::Open) => match host {
+                Some(host) => (self.by_host(host, span), Matched::Host),
+                None => {
+                    let refusal = Refusal::new("an asset id without `provider`");
+                    return self.refuse(span, refusal.help("name the provider that knows the id"));
+                }
+            },
+        };
+        for index in chosen {
+            if matched != Matched::Host && !self.covers(index, host, span) {
+                continue;
+            }
+            let Some(config) = self.providers.drafts[index].config.as_ref() else { continue };
+            let target = at_provider(config, &target);
+            if let Some(refusal) = refused_by(config, &target) {
+                self.refuse(span, refusal);
+                continue;
+            }
+            let Some(hash) = asset.hash.clone() else { continue };
+            let place = Place { manifest: self.file, line: span.line, column: span.column };
+            let manifests = vec![self.file];
+            let entry = Entry { provider: index, target, hash, priority: asset.priority, manifests, place, matched };
+            self.listed.push(Listed { entry, span });
+        }
+    }
+
+    /// The providers whose hosts cover `host`; reports if there are none (U7).
+    fn by_host(&mut self, host: &str, span: Span) -> Vec<usize> {
+        let drafts = &self.providers.drafts;
+        let found: Vec<usize> = (0..drafts.len())
+            .filter(|index| drafts[*index].hosts.iter().any(|pattern| pattern.covers(host)))
+            .collect();
+        let certain = !self.providers.incomplete && drafts.iter().all(|draft| draft.hosts_known);
+        if found.is_empty() && certain && self.hosts_reported.insert((None, host.to_owned())) {
+            let hosts: Vec<String> = drafts
+                .iter()
+                .filter(|draft| !draft.hosts.is_empty())
+                .map(|draft| format!("`{}` carries {}", draft.name, hosts_of(draft)))
+                .collect();
+            let help = if hosts.is_empty() {
+                "add the host to the `hosts` of a provider, or name one with `provider`".to_owned()
+            } else {
+                format!("add it to the `hosts` of a provider, or name one with `provider`; {}", hosts.join("; "))
+            };
+            self.refuse(span, Refusal::new(format!("no provider carries host `{}`", shown(host))).help(help));
+        }
+        found
+    }
+
+    /// Whether a provider that was named carries the host; reports if not (U7). Without `hosts` it carries any.
+    fn covers(&mut self, index: usize, host: Option<&str>, span: Span) -> bool {
+        let draft = &self.providers.drafts[index];
+        let Some(host) = host else { return true };
+        if draft.hosts.is_empty() || draft.hosts.iter().any(|pattern| pattern.covers(host)) {
+            return true;
+        }
+        if draft.hosts_known && self.hosts_reported.insert((Some(index), host.to_owned())) {
+            let message = format!("provider `{}` does not carry host `{}`", draft.name, shown(host));
+            let help = format!("it carries {}; add the host there, or name another provider", hosts_of(draft));
+            self.refuse(span, Refusal::new(message).help(help));
+        }
+        false
+    }
+
+    fn warn_spelling(&mut self, span: Span, text: &str) {
+        if let Some((spelled, reason)) = url::check(text).ok().and_then(|parts| url::respelled(&parts)) {
+            self.warn(span, &spelled, reason);
+        }
+    }
+
+    fn warn_path_spelling(&mut self, span: Span, path: &str) {
+        if let Some((spelled, reason)) = spelling::respelled(&format!("/{path}")) {
+            self.warn(span, &spelled[1..], reason);
+        }
+    }
+
+    fn warn(&mut self, span: Span, spelled: &str, reason: &str) {
+        if !self.report.has_room_for_warning(self.file) {
+            return self.report.count_warning(self.file);
+        }
+        self.report.push(
+            Diagnostic::warning(self.file, span, format!("an unusual spelling: {reason}"))
+                .label("sent as written")
+                .help(format!("caches compare bytes; if yours knows the usual spelling, write `{}`", shown_whole(spelled))),
+        );
+    }
+}
+
+/// A spelling to copy: whole, control characters escaped.
+fn shown_whole(text: &str) -> String {
+    text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn hosts_of(draft: &super::providers::Draft) -> String {
+    const MOST: usize = 5;
+    let names: Vec<&str> = draft.hosts.iter().take(MOST).map(|pattern| pattern.as_str()).collect();
+    let more = draft.hosts.len().saturating_sub(MOST);
+    let names = shape::quoted(&names);
+    if more > 0 { format!("{names} and {more} more") } else { names }
+}
+
+/// The target as the provider knows it: without its query where that plays no part.
+fn at_provider(config: &ProviderConfig, target: &Target) -> Target {
+    match target.text.split_once('?') {
+        Some((bare, _)) if config.ignore_query && target.scope == Scope::Url => Target::url(bare),
+        _ => target.clone(),
+    }
+}
+
+/// Why the provider would not take the target, whatever the account.
+fn refused_by(config: &ProviderConfig, target: &Target) -> Option<Refusal> {
+    let capabilities = config.kind.capabilities();
+    if capabilities.operation(target.scope).is_none() {
+        let message = format!("`{}` ({}) cannot purge by {}", config.name, capabilities.kind, target.scope.word());
+        let scopes: Vec<&str> = capabilities.operations.iter().map(|operation| operation.scope.word()).collect();
+        return Some(Refusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))));
+    }
+    if let Some(most) = capabilities.max_url_bytes.filter(|most| target.text.len() > *most) {
+        let message = format!("{} bytes, more than the {most} that `{}` takes", target.text.len(), config.name);
+        return Some(Refusal::new(message));
+    }
+    let problem = config.kind.check_target(target, &config.options).err()?;
+    Some(Refusal::new(format!("`{}` ({}) refuses it: {problem}", config.name, capabilities.kind)))
+}
+
+/// Makes one entry of all that list the same target at the same provider (R5).
+fn merge(mut listed: Vec<Listed>, providers: &Providers, report: &mut Report) -> Vec<Entry> {
+    // Stable: among equals the reading order stays.
+    listed.sort_by(|a, b| (a.entry.provider, &a.entry.target).cmp(&(b.entry.provider, &b.entry.target)));
+    let mut entries: Vec<Entry> = Vec::with_capacity(listed.len());
+    let mut first_span = Span::default();
+    for Listed { entry, span } in listed {
+        match entries.last_mut() {
+            Some(first) if (first.provider, &first.target) == (entry.provider, &entry.target) => {
+                if first.hash == entry.hash {
+                    first.priority = first.priority.min(entry.priority);
+                    if first.manifests.last() != entry.manifests.last() {
+                        first.manifests.extend(entry.manifests);
+                    }
+                } else {
+                    report.push(conflict(first, first_span, &entry, span, providers));
+                }
+            }
+            _ => {
+                first_span = span;
+                entries.push(entry);
+            }
+        }
+    }
+    entries
+}
+
+fn conflict(first: &Entry, first_span: Span, again: &Entry, span: Span, providers: &Providers) -> Diagnostic {
+    let draft = &providers.drafts[again.provider];
+    let ignores_query = draft.config.as_ref().is_some_and(|config| config.ignore_query);
+    let message = format!(
+        "`{}` is listed twice for provider `{}`, with different hashes",
+        shown(&again.target.text),
+        draft.name
+    );
+    let help = if ignores_query && again.target.scope == Scope::Url {
+        "the provider ignores queries, so these are one target; list the URL once, without its query"
+    } else {
+        "delete the one that is out of date"
+    };
+    Diagnostic::error(again.place.manifest, span, message)
+        .label("another hash")
+        .help(help)
+        .related(first.place.manifest, first_span, "first listed here")
+}

@@ -1,0 +1,121 @@
+//! All manifests of a run to one model, or to everything that is wrong with them.
+//!
+//! Reads each file's own keys; providers and assets have modules of their own.
+
+use super::assets;
+use super::diagnostic::{Diagnostic, Hidden, Report, Span};
+use super::fields::{self, Fields};
+use super::load::{self, Node};
+use super::providers::Providers;
+use super::shape::MANIFEST;
+use crate::core::model::{Manifest, Model, OnNew, OnRemoved};
+
+/// The version of the format that is read.
+const VERSION: u64 = 1;
+/// Longest name of a manifest, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+
+/// A manifest file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Path relative to the working directory, normalised, with `/`.
+    pub path: String,
+    /// What the file held when it was read, once.
+    pub bytes: Vec<u8>,
+}
+
+/// What came of some manifests.
+#[derive(Default)]
+pub struct Built {
+    /// The model; `None` if and only if some diagnostic is an error.
+    pub model: Option<Model>,
+    /// All problems, in order of file and place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Texts that look like secrets and must not be shown with the diagnostics.
+    pub hidden: Vec<Hidden>,
+}
+
+/// The keys of one manifest.
+pub(crate) struct Head<'n, 'a> {
+    /// Index of the file, and of the manifest if there is a model.
+    pub(crate) file: usize,
+    pub(crate) fields: Fields<'n, 'a>,
+    manifest: Manifest,
+    /// Where its name stands.
+    name_span: Span,
+}
+
+/// Checks all manifests together. Their order is kept; entries and providers are sorted.
+pub fn build(files: &[SourceFile]) -> Built {
+    let mut report = Report::default();
+    let trees: Vec<Option<Node<'_>>> =
+        files.iter().enumerate().map(|(file, source)| load::load(file, &source.bytes, &mut report)).collect();
+    let read = files.iter().zip(&trees).enumerate();
+    let heads: Vec<Head<'_, '_>> = read
+        .filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report))
+        .collect();
+    check_names(&heads, &mut report);
+    let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
+    let entries = assets::collect(&heads, &providers, &mut report);
+    let model = (!report.has_errors()).then(|| Model {
+        manifests: heads.into_iter().map(|head| head.manifest).collect(),
+        providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),
+        entries,
+    });
+    let (diagnostics, hidden) = report.finish();
+    Built { model, diagnostics, hidden }
+}
+
+fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &mut Report) -> Option<Head<'n, 'a>> {
+    let entries = fields::entries(file, "a manifest", tree, report)?;
+    let fields = fields::read(file, &MANIFEST, Some(&[]), tree.span, entries, report);
+    // A file that says nothing must not pass for one that lists nothing (Y5); `assets: {}` says so.
+    if !entries.iter().any(|(key, _)| ["assets", "providers", "sources"].contains(&key.text.as_ref())) {
+        report.push(
+            Diagnostic::error(file, tree.span, "neither `assets` nor `providers` in this manifest")
+                .help("list `assets`, or delete the file; to say that there are none write `assets: {}`"),
+        );
+    }
+    if let Some(version) = fields.integer("version").filter(|version| *version != VERSION) {
+        let span = fields.node("version").map_or(tree.span, |node| node.span);
+        report.push(
+            Diagnostic::error(file, span, format!("version {version} of the format is not known"))
+                .help(format!("this freshen reads version {VERSION}; use a newer one")),
+        );
+    }
+    let (name, name_span) = match fields.text("name") {
+        Some((name, span)) => (name, span),
+        None => (source.path.as_str(), tree.span),
+    };
+    if name.len() > MAX_NAME_BYTES && fields.has("name") {
+        let message = format!("a name of {} bytes, more than {MAX_NAME_BYTES}", name.len());
+        report.push(Diagnostic::error(file, name_span, message).help("shorten it"));
+    }
+    let manifest = Manifest {
+        name: name.to_owned(),
+        path: source.path.clone(),
+        on_new: if fields.text("on_new").is_some_and(|(word, _)| word == "adopt") { OnNew::Adopt } else { OnNew::Purge },
+        on_removed: if fields.text("on_removed").is_some_and(|(word, _)| word == "forget") {
+            OnRemoved::Forget
+        } else {
+            OnRemoved::Purge
+        },
+    };
+    Some(Head { file, fields, manifest, name_span })
+}
+
+/// The state knows manifests by name, so no two may share one.
+fn check_names(heads: &[Head<'_, '_>], report: &mut Report) {
+    let mut first = std::collections::HashMap::new();
+    for head in heads {
+        if let Some(earlier) = first.insert(head.manifest.name.as_str(), head) {
+            let name = load::shown(&head.manifest.name);
+            report.push(
+                Diagnostic::error(head.file, head.name_span, format!("two manifests are called `{name}`"))
+                    .label("called so again")
+                    .help("give each a `name` of its own")
+                    .related(earlier.file, earlier.name_span, "first called so here"),
+            );
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Problems found in manifests, each with its place, what was found and what to do.
+//!
+//! Does not know how they are shown.
+
+use std::collections::BTreeMap;
+
+/// Most errors that are kept a file; the rest is counted.
+const MAX_ERRORS: usize = 100;
+/// Most warnings that are kept a file; the rest is counted.
+const MAX_WARNINGS: usize = 20;
+
+/// A piece of a manifest's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// First byte, from 0.
+    pub start: u32,
+    /// Byte after the last one; equal to `start` for a point.
+    pub end: u32,
+    /// Line of `start`, from 1.
+    pub line: u32,
+    /// Column of `start` in characters, from 1.
+    pub column: u32,
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is planned or sent.
+    Error,
+    /// Worth a look; the run goes on.
+    Warning,
+}
+
+impl Severity {
+    /// The word for it in output.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One problem of one manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Index of the file.
+    pub file: usize,
+    /// Where in the file; `None` if the problem has no place.
+    pub span: Option<Span>,
+    /// What was found, one line.
+    pub message: String,
+    /// A few words beside the caret; may be empty.
+    pub label: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// Other places that matter: file, place and what is there.
+    pub related: Vec<(usize, Span, String)>,
+}
+
+impl Diagnostic {
+    /// An error at `span`.
+    pub(crate) fn error(file: usize, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file,
+            span: Some(span),
+            message: message.into(),
+            label: String::new(),
+            help: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// A warning at `span`.
+    pub(crate) fn warning(file: usize, span: Span, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(file, span, message) }
+    }
+
+    /// Adds the words beside the caret.
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Adds what to do.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds another place.
+    pub(crate) fn related(mut self, file: usize, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((file, span, label.into()));
+        self
+    }
+}
+
+/// A piece of a manifest's text that must not be shown: it looks like a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Index of the file.
+    pub file: usize,
+    /// First byte.
+    pub start: u32,
+    /// Byte after the last one.
+    pub end: u32,
+}
+
+/// Collects problems; keeps a bounded number a file so that a broken list of a million assets stays readable.
+#[derive(Default)]
+pub(crate) struct Report {
+    kept: Vec<Diagnostic>,
+    hidden: Vec<Hidden>,
+    counts: BTreeMap<(usize, Severity), usize>,
+}
+
+impl Report {
+    /// Takes one problem.
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        let count = self.counts.entry((diagnostic.file, diagnostic.severity)).or_default();
+        *count += 1;
+        if *count <= most(diagnostic.severity) {
+            self.kept.push(diagnostic);
+        }
+    }
+
+    /// Whether a warning about `file` would still be kept; spares the work of wording it.
+    pub(crate) fn has_room_for_warning(&self, file: usize) -> bool {
+        self.counts.get(&(file, Severity::Warning)).is_none_or(|count| *count < MAX_WARNINGS)
+    }
+
+    /// Counts a warning that is not worded because there is no room for it.
+    pub(crate) fn count_warning(&mut self, file: usize) {
+        *self.counts.entry((file, Severity::Warning)).or_default() += 1;
+    }
+
+    /// Marks text that must never be shown.
+    pub(crate) fn hide(&mut self, file: usize, span: Span) {
+        self.hidden.push(Hidden { file, start: span.start, end: span.end });
+    }
+
+    /// Whether some problem is an error.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.counts.keys().any(|(_, severity)| *severity == Severity::Error)
+    }
+
+    /// All problems in order of file and place, with a summary where some were left out.
+    pub(crate) fn finish(mut self) -> (Vec<Diagnostic>, Vec<Hidden>) {
+        self.kept.sort_by_key(|diagnostic| (diagnostic.file, diagnostic.span, diagnostic.severity));
+        for ((file, severity), count) in self.counts {
+            let left_out = count.saturating_sub(most(severity));
+            if left_out > 0 {
+                let at = self.kept.partition_point(|diagnostic| diagnostic.file <= file);
+                self.kept.insert(at, summary(file, severity, left_out));
+            }
+        }
+        (self.kept, self.hidden)
+    }
+}
+
+const fn most(severity: Severity) -> usize {
+    match severity {
+        Severity::Error => MAX_ERRORS,
+        Severity::Warning => MAX_WARNINGS,
+    }
+}
+
+fn summary(file: usize, severity: Severity, left_out: usize) -> Diagnostic {
+    let plural = if left_out == 1 { "" } else { "s" };
+    Diagnostic {
+        span: None,
+        severity,
+        ..Diagnostic::error(
+            file,
+            Span::default(),
+            format!("{left_out} more {}{plural} in this file not shown", severity.word()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_problems_end_in_a_count() {
+        let mut report = Report::default();
+        for line in 1..=150 {
+            report.push(Diagnostic::error(0, Span { line, start: line, ..Span::default() }, "bad"));
+            report.push(Diagnostic::warning(1, Span { line, start: line, ..Span::default() }, "odd"));
+        }
+        assert!(report.has_errors() && !report.has_room_for_warning(1) && report.has_room_for_warning(0));
+        let (list, _) = report.finish();
+        assert_eq!(list.len(), 100 + 1 + 20 + 1);
+        assert_eq!(list[100].message, "50 more errors in this file not shown");
+        assert_eq!(list[121].message, "130 more warnings in this file not shown");
+    }
+}

@@ -1,0 +1,68 @@
+//! Endpoints: where calls go. They come from configuration only, never from the URLs of assets.
+
+use super::hosts::{Refusal, refused_endpoint_host};
+use super::load::shown;
+use super::{secrets, spelling, url};
+use crate::core::http::Endpoint;
+
+/// Reads an endpoint. Plain http goes to this machine only, unless `allow_insecure`.
+pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, Refusal> {
+    if secrets::has_reference(text) {
+        return Err(Refusal::new("`${…}` is replaced in header values only").help("write the endpoint out"));
+    }
+    let parts = url::check(text)?;
+    let path_prefix = parts.path_and_query.strip_suffix('/').unwrap_or(parts.path_and_query);
+    if path_prefix.contains('?') {
+        return Err(Refusal::new("an endpoint with a query").help("write scheme, host, port and, if needed, a path"));
+    }
+    if let Some((spelled, reason)) = spelling::respelled(path_prefix).filter(|_| !path_prefix.is_empty()) {
+        return Err(Refusal::new(format!("an endpoint's path in an odd spelling: {reason}"))
+            .help(format!("write `{}`", shown(&spelled))));
+    }
+    if let Some(reason) = refused_endpoint_host(parts.host) {
+        return Err(Refusal::new(format!("`{}` {reason}", parts.host)).help("write the endpoint of the provider"));
+    }
+    let default = if parts.tls { 443 } else { 80 };
+    let endpoint = Endpoint {
+        tls: parts.tls,
+        host: parts.host.to_owned(),
+        port: parts.port.filter(|port| *port != default),
+        path_prefix: path_prefix.to_owned(),
+    };
+    if !endpoint.tls && !endpoint.is_loopback() && !allow_insecure {
+        return Err(Refusal::new(format!("plain http to `{}`, another machine", endpoint.host))
+            .help("write https, or add `allow_insecure_endpoint: true` if everyone on the way may read and change the calls"));
+    }
+    Ok(endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_cut_into_scheme_host_port_and_prefix() {
+        for (text, shown, prefix) in [
+            ("https://cdn.tencentcloudapi.com", "https://cdn.tencentcloudapi.com", ""),
+            ("https://a.cn:443/", "https://a.cn", ""),
+            ("http://127.0.0.1:6081", "http://127.0.0.1:6081", ""),
+            ("http://[::1]:8080/p/q/", "http://[::1]:8080/p/q", "/p/q"),
+        ] {
+            let endpoint = parse(text, false).unwrap();
+            assert_eq!((endpoint.to_string().as_str(), endpoint.path_prefix.as_str()), (shown, prefix));
+        }
+    }
+
+    // U6, R22, Y6
+    #[test]
+    fn endpoints_that_leak_or_mislead_are_refused() {
+        for bad in [
+            "http://10.0.0.1:6081", "http://cache.example.cn", "https://169.254.169.254/", "http://127.1:6081", "http://0x7f000001/",
+            "https://u:p@a.cn/", "https://a.cn/?x", "https://a.cn/#x", "https://a.cn/a b", "https://a.cn/../b", "https://${HOST}/",
+            "ftp://a.cn", "a.cn", "https://2852039166/",
+        ] {
+            assert!(parse(bad, false).is_err(), "{bad}");
+        }
+        assert!(parse("http://10.0.0.1:6081", true).is_ok() && parse("http://169.254.1.1", true).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! The keys of one map, checked against their table: unknown, unsupported, missing and misshapen ones are reported.
+
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::load::{Key, Node, Value, described, is_invisible, shown};
+use super::nearest::nearest;
+use super::secrets;
+use super::shape::{self, KeySpec, Section, Shape};
+use crate::core::contract::OptionSpec;
+
+/// The keys of a map whose values have the shape that its table asks for.
+pub(crate) struct Fields<'n, 'a> {
+    known: Vec<(&'static str, &'n Key<'a>, &'n Node<'a>)>,
+    /// Keys that are there but misshapen; already reported.
+    broken: Vec<&'static str>,
+}
+
+impl<'n, 'a> Fields<'n, 'a> {
+    /// The value of `key`, if it is there and well shaped.
+    pub(crate) fn node(&self, key: &str) -> Option<&'n Node<'a>> {
+        self.known.iter().find(|(known, ..)| *known == key).map(|(_, _, node)| *node)
+    }
+
+    /// The place of the key itself.
+    pub(crate) fn key_span(&self, key: &str) -> Option<Span> {
+        self.known.iter().find(|(known, ..)| *known == key).map(|(_, found, _)| found.span)
+    }
+
+    /// Whether `key` is there but was refused.
+    pub(crate) fn is_broken(&self, key: &str) -> bool {
+        self.broken.contains(&key)
+    }
+
+    /// Whether some key was refused.
+    pub(crate) fn any_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
+    /// Whether `key` is there, well shaped or not.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.node(key).is_some() || self.is_broken(key)
+    }
+
+    /// Text of `key` and its place.
+    pub(crate) fn text(&self, key: &str) -> Option<(&'n str, Span)> {
+        let node = self.node(key)?;
+        Some((shape::text(node)?, node.span))
+    }
+
+    /// Texts of `key` with their places; one text counts as a list of one.
+    pub(crate) fn texts(&self, key: &str) -> Option<Vec<(&'n str, Span)>> {
+        let node = self.node(key)?;
+        Some(match &node.value {
+            Value::List(list) => list.iter().filter_map(|item| Some((shape::text(item)?, item.span))).collect(),
+            _ => vec![(shape::text(node)?, node.span)],
+        })
+    }
+
+    /// Value of a number.
+    pub(crate) fn integer(&self, key: &str) -> Option<u64> {
+        shape::integer(self.node(key)?)
+    }
+
+    /// Value of a switch, `false` if it is left out.
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.node(key).and_then(shape::boolean).unwrap_or(false)
+    }
+}
+
+/// Reads a map by its table and, for providers, the options of the kind. Misfits are reported. Without `options` it is
+/// not known what else may stand here, so unknown keys are let through unless they look like secrets.
+pub(crate) fn read<'n, 'a>(
+    file: usize,
+    section: &'static Section,
+    options: Option<&'static [OptionSpec]>,
+    place: Span,
+    entries: &'n [(Key<'a>, Node<'a>)],
+    report: &mut Report,
+) -> Fields<'n, 'a> {
+    let mut fields = Fields { known: Vec::with_capacity(entries.len()), broken: Vec::new() };
+    for (key, node) in entries {
+        let Some((known, shape, doc)) = look_up(file, section, options, key, node, report) else {
+            continue;
+        };
+        match shape.misfit(node) {
+            None => fields.known.push((known, key, node)),
+            Some(misfit) => {
+                fields.broken.push(known);
+                report.push(misshapen(file, known, shape, doc, misfit, report_secret(known)));
+                if report_secret(known) {
+                    secrets::hide_node(file, node, report);
+                }
+            }
+        }
+    }
+    for spec in section.keys.iter().filter(|spec| spec.required) {
+        if fields.has(spec.key) {
+            continue;
+        }
+        report.push(
+            Diagnostic::error(file, place, format!("{} needs `{}`", section.name, spec.key)).help(spec.doc.to_owned()),
+        );
+        fields.broken.push(spec.key);
+    }
+    fields
+}
+
+type Known = (&'static str, Shape, &'static str);
+
+fn look_up(
+    file: usize,
+    section: &'static Section,
+    options: Option<&'static [OptionSpec]>,
+    key: &Key<'_>,
+    node: &Node<'_>,
+    report: &mut Report,
+) -> Option<Known> {
+    if let Some(option) = options.unwrap_or_default().iter().find(|option| option.key == key.text) {
+        return Some((option.key, shape::of_option(option.shape), option.doc));
+    }
+    match section.keys.iter().find(|spec| spec.key == key.text) {
+        Some(KeySpec { key: word, later: Some(instead), .. }) => {
+            report.push(
+                Diagnostic::error(file, key.span, format!("`{word}` is not supported yet; {instead}"))
+                    .label("not supported yet"),
+            );
+            None
+        }
+        Some(spec) => Some((spec.key, spec.shape, spec.doc)),
+        None => {
+            if let Some(diagnostic) = unknown_key(file, section, options, key) {
+                report.push(diagnostic);
+            }
+            if secrets::is_secret_key(&key.text) {
+                secrets::hide_node(file, node, report);
+            }
+            None
+        }
+    }
+}
+
+fn unknown_key(
+    file: usize,
+    section: &Section,
+    options: Option<&'static [OptionSpec]>,
+    key: &Key<'_>,
+) -> Option<Diagnostic> {
+    let found = shown(&key.text);
+    if secrets::is_secret_key(&key.text) {
+        let help = "delete it, change the secret if the file was shared, and use `credentials` or the vendor's environment variables";
+        return Some(
+            Diagnostic::error(file, key.span, format!("`{found}`: secrets must not stand in a manifest"))
+                .label("looks like a secret")
+                .help(help),
+        );
+    }
+    let options = options?;
+    let supported = section.keys.iter().filter(|spec| spec.later.is_none()).map(|spec| spec.key);
+    let supported: Vec<&str> = supported.chain(options.iter().map(|option| option.key)).collect();
+    let help = match nearest(&key.text, section.keys.iter().map(|spec| spec.key).chain(supported.iter().copied())) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => format!("known keys: {}", shape::quoted(&supported)),
+    };
+    let message = format!("{} has no key `{found}`", section.name);
+    Some(Diagnostic::error(file, key.span, message).label("unknown key").help(help))
+}
+
+fn report_secret(key: &str) -> bool {
+    key == "headers" || key == "credentials" || secrets::is_secret_key(key)
+}
+
+fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>, secret: bool) -> Diagnostic {
+    if let Value::Scalar { text, .. } = &misfit.value
+        && let Some(bad) = text.chars().find(|c| is_invisible(*c))
+    {
+        let message = format!("control character U+{:04X} in `{key}`", u32::from(bad));
+        return Diagnostic::error(file, misfit.span, message).help("delete it");
+    }
+    let found = if secret { "something else".to_owned() } else { described(misfit) };
+    let diagnostic = Diagnostic::error(file, misfit.span, format!("`{key}` must be {}, found {found}", shape.expected()));
+    let diagnostic = diagnostic.label(format!("not {}", shape.expected()));
+    let words = match shape {
+        Shape::OneOf(words) | Shape::ListOf(words) => words,
+        _ => &[],
+    };
+    let meant = match &misfit.value {
+        Value::Scalar { text, plain } => match shape {
+            Shape::Bool | Shape::Integer(_) if !plain => Some("write it without quotes".to_owned()),
+            Shape::Bool => match text.to_ascii_lowercase().as_str() {
+                "yes" | "on" | "true" => Some("write `true`".to_owned()),
+                "no" | "off" | "false" => Some("write `false`".to_owned()),
+                _ => None,
+            },
+            _ => nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?")),
+        },
+        _ => None,
+    };
+    diagnostic.help(meant.unwrap_or_else(|| doc.to_owned()))
+}
+
+/// The entries of a node that must be a map.
+pub(crate) fn entries<'n, 'a>(
+    file: usize,
+    what: &str,
+    node: &'n Node<'a>,
+    report: &mut Report,
+) -> Option<&'n [(Key<'a>, Node<'a>)]> {
+    if let Value::Map(entries) = &node.value {
+        return Some(entries);
+    }
+    report.push(Diagnostic::error(file, node.span, format!("{what} must be a map, found {}", described(node))));
+    None
+}

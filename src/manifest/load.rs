@@ -1,0 +1,456 @@
+//! Bytes to a tree of nodes with their places. The only file that names the YAML crate.
+//!
+//! Works on the parser's events, not on typed values: scalars stay as written, so nothing can turn `0123`, `1e5` or
+//! `no` into another value, and a duplicate key does not end the reading. Does not know what keys mean.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_yaml::granit_parser::{
+    Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, Tag, options as parser_options,
+};
+
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::secrets;
+
+/// Largest manifest, in bytes.
+pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
+/// Deepest nesting; the format itself needs five levels.
+const MAX_DEPTH: usize = 32;
+/// Most values in a file, enough for a million assets in the list form.
+const MAX_NODES: usize = 10_000_000;
+/// Longest single text, in bytes.
+const MAX_SCALAR_BYTES: usize = 64 * 1024;
+/// Most anchors in a file.
+const MAX_ANCHORS: usize = 100;
+/// Most values that anchors hold and that aliases repeat, in a file.
+const MAX_ALIASED_NODES: usize = 10_000;
+/// Longest key on one line, in characters: YAML's own 1024 is too short for long URLs.
+const MAX_KEY_CHARS: usize = 16 * 1024;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node<'a> {
+    /// The value.
+    pub(crate) value: Value<'a>,
+    /// Its place; an alias's own place where one is used.
+    pub(crate) span: Span,
+}
+
+/// What a node holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    /// `null`, `~` or nothing at all.
+    Null,
+    /// A text; as written if it is plain.
+    Scalar {
+        /// The text, escapes of quoted forms resolved.
+        text: Cow<'a, str>,
+        /// Whether it stands without quotes.
+        plain: bool,
+    },
+    /// A list.
+    List(Vec<Node<'a>>),
+    /// Keys and values in order, each key once.
+    Map(Vec<(Key<'a>, Node<'a>)>),
+}
+
+/// A key of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key<'a> {
+    /// The key's text.
+    pub(crate) text: Cow<'a, str>,
+    /// Its place.
+    pub(crate) span: Span,
+}
+
+/// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
+pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<Node<'a>> {
+    let source = text_of(file, bytes, report)?;
+    let mut builder = Builder { file, source, report, stack: Vec::new(), root: None, documents: 0, nodes: 0, anchors: HashMap::new(), aliased: 0 };
+    let parser = Parser::<StrInput>::new_from_str_with_options(
+        source,
+        parser_options! { simple_key_max_lookahead: MAX_KEY_CHARS },
+    );
+    for event in parser {
+        let step = match event {
+            Ok((event, span)) => builder.take(event, &span),
+            Err(error) => Err(Box::new(syntax_error(file, source, &error, builder.report))),
+        };
+        if let Err(stop) = step {
+            builder.report.push(*stop);
+            return None;
+        }
+    }
+    if builder.root.is_none() {
+        let at = Span { line: 1, column: 1, ..Span::default() };
+        builder.report.push(empty_file(file, at));
+    }
+    builder.root
+}
+
+fn empty_file(file: usize, at: Span) -> Diagnostic {
+    Diagnostic::error(file, at, "the manifest is empty")
+        .help("list `assets`, or delete the file; to say that there are none write `assets: {}`")
+}
+
+/// The bytes as text, if they are UTF-8 without control characters and of bearable size.
+fn text_of<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+    if bytes.len() > MAX_FILE_BYTES {
+        let at = Span { line: 1, column: 1, ..Span::default() };
+        report.push(
+            Diagnostic::error(file, at, format!("the file has {} bytes, more than {MAX_FILE_BYTES}", bytes.len()))
+                .help("split the manifest into several files"),
+        );
+        return None;
+    }
+    let source = match std::str::from_utf8(bytes) {
+        Ok(source) => source,
+        Err(error) => {
+            let good = error.valid_up_to();
+            let before = std::str::from_utf8(&bytes[..good]).unwrap_or_default();
+            report.push(
+                Diagnostic::error(file, place_of(before, good, 0), format!("byte 0x{:02x} is not UTF-8", bytes[good]))
+                    .help("save the file as UTF-8"),
+            );
+            return None;
+        }
+    };
+    if let Some((at, bad)) = source.char_indices().find(|(_, c)| is_forbidden(*c)) {
+        report.push(
+            Diagnostic::error(
+                file,
+                place_of(source, at, bad.len_utf8()),
+                format!("control character U+{:04X} in the file", u32::from(bad)),
+            )
+            .help("delete it"),
+        );
+        return None;
+    }
+    Some(source)
+}
+
+fn is_forbidden(c: char) -> bool {
+    c.is_control() && !matches!(c, '\t' | '\n' | '\r')
+}
+
+/// Line and column of byte `at`.
+fn place_of(source: &str, at: usize, bytes: usize) -> Span {
+    let before = &source[..at];
+    let line_start = before.rfind(['\n', '\r']).map_or(0, |newline| newline + 1);
+    let lines = before.matches('\n').count() + before.replace("\r\n", "\n").matches('\r').count();
+    span(at, at + bytes, lines + 1, before[line_start..].trim_start_matches('\u{feff}').chars().count() + 1)
+}
+
+fn span(start: usize, end: usize, line: usize, column: usize) -> Span {
+    let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    Span { start: small(start), end: small(end.max(start)), line: small(line), column: small(column) }
+}
+
+/// The place of an event. Collections begin where they begin; only their first character is marked.
+fn place(source: &str, of: &ParserSpan) -> Span {
+    let start = of.start.byte_offset().unwrap_or(0);
+    let end = of.end.byte_offset().unwrap_or(start);
+    let marked = source.get(start..end).unwrap_or_default().trim_end();
+    span(start, start + marked.len(), of.start.line(), of.start.col() + 1)
+}
+
+fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Report) -> Diagnostic {
+    let marker = error.marker();
+    let start = marker.byte_offset().unwrap_or_else(|| byte_of(source, marker.line(), marker.col()));
+    let found = source.get(start..).and_then(|rest| rest.chars().next()).unwrap_or('\n');
+    let width = if found.is_control() { 0 } else { found.len_utf8() };
+    secrets::hide_line(file, source, start, report);
+    let cause = error.info();
+    let message = format!("not valid YAML: {cause}");
+    let diagnostic = Diagnostic::error(file, span(start, start + width, marker.line(), marker.col() + 1), message);
+    let line = source[..start.min(source.len())].rsplit(['\n', '\r']).next().unwrap_or_default();
+    match found {
+        '\t' => diagnostic.help("indent with blanks, not tabs"),
+        _ if line.trim_matches([' ', '-']).is_empty() && line.contains('\t') => {
+            diagnostic.help("indent with blanks, not tabs")
+        }
+        '*' | '&' | '@' | '`' | '%' | '!' => diagnostic.help(format!("put a text that begins with `{found}` in quotes")),
+        _ => diagnostic,
+    }
+}
+
+/// The byte at a line (from 1) and column (from 0), as the parser counts them.
+fn byte_of(source: &str, line: usize, column: usize) -> usize {
+    let mut start = 0;
+    for _ in 1..line {
+        match source[start..].find('\n') {
+            Some(newline) => start += newline + 1,
+            None => break,
+        }
+    }
+    let rest = &source[start..];
+    let rest_start = if start == 0 && rest.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    start + rest_start + rest[rest_start..].char_indices().nth(column).map_or(rest.len() - rest_start, |(at, _)| at)
+}
+
+/// A collection that is not closed yet.
+struct Frame<'a> {
+    span: Span,
+    anchor: usize,
+    items: Items<'a>,
+}
+
+enum Items<'a> {
+    List(Vec<Node<'a>>),
+    Map { entries: Vec<(Key<'a>, Node<'a>)>, key: NextKey<'a> },
+}
+
+/// Whether a map waits for a key or for the value of one.
+enum NextKey<'a> {
+    Awaited,
+    Read(Key<'a>),
+    /// The key was refused; its value is skipped.
+    Refused,
+}
+
+struct Builder<'a, 'r> {
+    file: usize,
+    source: &'a str,
+    report: &'r mut Report,
+    stack: Vec<Frame<'a>>,
+    root: Option<Node<'a>>,
+    documents: usize,
+    nodes: usize,
+    anchors: HashMap<usize, (usize, Node<'a>)>,
+    aliased: usize,
+}
+
+type Step = Result<(), Box<Diagnostic>>;
+
+impl<'a> Builder<'a, '_> {
+    /// Takes one event. An error ends the reading of this file.
+    fn take(&mut self, event: Event<'a>, at: &ParserSpan) -> Step {
+        let place = place(self.source, at);
+        match event {
+            Event::DocumentStart(..) => return self.document(place),
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain && !self.tagged(tag.as_deref(), at, place);
+                self.limits(place, text.len())?;
+                return self.finish_node(Node { value: Value::Scalar { text, plain }, span: place }, anchor);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.tagged(tag.as_deref(), at, place);
+                return self.open(place, anchor, Items::List(Vec::new()));
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.tagged(tag.as_deref(), at, place);
+                return self.open(place, anchor, Items::Map { entries: Vec::new(), key: NextKey::Awaited });
+            }
+            Event::SequenceEnd | Event::MappingEnd => return self.close(),
+            Event::Alias(anchor) => return self.alias(anchor, place),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, place: Span) -> Step {
+        self.documents += 1;
+        if self.documents == 1 {
+            return Ok(());
+        }
+        Err(Box::new(
+            Diagnostic::error(self.file, place, "a second YAML document begins here")
+                .help("write one document a file: put the rest into a file of its own"),
+        ))
+    }
+
+    /// Refuses tags, apart from `!!str`, which forces a text. Says whether a text was forced.
+    fn tagged(&mut self, tag: Option<&Tag>, at: &ParserSpan, place: Span) -> bool {
+        let Some(tag) = tag else { return false };
+        if tag.core_suffix() == Some("str") {
+            return true;
+        }
+        let marked = at.tag_span().map_or(place, |span| self::place(self.source, &span));
+        self.report.push(
+            Diagnostic::error(self.file, marked, format!("tag `{}` is not supported", tag.original()))
+                .help("write the value without it; texts can be quoted"),
+        );
+        false
+    }
+
+    fn limits(&mut self, place: Span, scalar_bytes: usize) -> Step {
+        self.nodes += 1;
+        let message = if self.nodes > MAX_NODES {
+            format!("more than {MAX_NODES} values in one file")
+        } else if self.stack.len() > MAX_DEPTH {
+            format!("nested deeper than {MAX_DEPTH} levels")
+        } else if scalar_bytes > MAX_SCALAR_BYTES {
+            format!("a text of {scalar_bytes} bytes, more than {MAX_SCALAR_BYTES}")
+        } else {
+            return Ok(());
+        };
+        // Marking a text of megabytes helps nobody.
+        let short = Span { end: place.start, ..place };
+        Err(Box::new(Diagnostic::error(self.file, short, message).help("nothing of the format needs this; split or correct the file")))
+    }
+
+    fn open(&mut self, place: Span, anchor: usize, items: Items<'a>) -> Step {
+        let bracket = self.source.as_bytes().get(place.start as usize);
+        let end = place.start + u32::from(matches!(bracket, Some(b'[' | b'{')));
+        self.stack.push(Frame { span: Span { end, ..place }, anchor, items });
+        self.limits(place, 0)
+    }
+
+    fn close(&mut self) -> Step {
+        let Some(frame) = self.stack.pop() else { return Ok(()) };
+        let value = match frame.items {
+            Items::List(list) => Value::List(list),
+            Items::Map { entries, .. } => Value::Map(self.without_duplicates(entries)),
+        };
+        self.finish_node(Node { value, span: frame.span }, frame.anchor)
+    }
+
+    fn finish_node(&mut self, node: Node<'a>, anchor: usize) -> Step {
+        if anchor != 0 {
+            let size = size_of_tree(&node);
+            self.count_aliased(size, node.span)?;
+            if self.anchors.len() >= MAX_ANCHORS {
+                return Err(Box::new(Diagnostic::error(self.file, node.span, format!("more than {MAX_ANCHORS} anchors"))));
+            }
+            self.anchors.insert(anchor, (size, node.clone()));
+        }
+        self.deliver(node);
+        Ok(())
+    }
+
+    fn count_aliased(&mut self, size: usize, place: Span) -> Step {
+        self.aliased += size;
+        if self.aliased <= MAX_ALIASED_NODES {
+            return Ok(());
+        }
+        let message = format!("anchors and aliases stand for more than {MAX_ALIASED_NODES} values");
+        Err(Box::new(Diagnostic::error(self.file, place, message).help("write the values out")))
+    }
+
+    fn alias(&mut self, anchor: usize, place: Span) -> Step {
+        let Some((size, node)) = self.anchors.get(&anchor) else {
+            return Err(Box::new(Diagnostic::error(self.file, place, "this alias stands inside its own anchor")));
+        };
+        let (size, value) = (*size, node.value.clone());
+        self.count_aliased(size, place)?;
+        self.nodes += size;
+        self.deliver(Node { value, span: place });
+        Ok(())
+    }
+
+    /// Hands a finished node to the collection it stands in.
+    fn deliver(&mut self, node: Node<'a>) {
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = Some(as_value(node));
+            return;
+        };
+        match &mut frame.items {
+            Items::List(list) => list.push(as_value(node)),
+            Items::Map { entries, key } => {
+                *key = match std::mem::replace(key, NextKey::Awaited) {
+                    NextKey::Read(read) => {
+                        entries.push((read, as_value(node)));
+                        NextKey::Awaited
+                    }
+                    NextKey::Refused => NextKey::Awaited,
+                    NextKey::Awaited => as_key(self.file, node, self.report),
+                };
+            }
+        }
+    }
+
+    /// Drops what repeats a key, and says so with both places.
+    fn without_duplicates(&mut self, entries: Vec<(Key<'a>, Node<'a>)>) -> Vec<(Key<'a>, Node<'a>)> {
+        let mut first: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
+        let mut repeated = Vec::new();
+        for (index, (key, _)) in entries.iter().enumerate() {
+            match first.entry(&key.text) {
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert(index);
+                }
+                std::collections::hash_map::Entry::Occupied(taken) => {
+                    let first_span = entries[*taken.get()].0.span;
+                    self.report.push(
+                        Diagnostic::error(self.file, key.span, format!("key `{}` is given twice", shown(&key.text)))
+                            .label("given again")
+                            .help("keep one of the two")
+                            .related(self.file, first_span, "first given here"),
+                    );
+                    repeated.push(index);
+                }
+            }
+        }
+        if repeated.is_empty() {
+            return entries;
+        }
+        let mut repeated = repeated.into_iter().peekable();
+        let keep = |(index, entry)| if repeated.next_if_eq(&index).is_some() { None } else { Some(entry) };
+        entries.into_iter().enumerate().filter_map(keep).collect()
+    }
+}
+
+/// A plain `null`, `~` or nothing is no text.
+fn as_value(node: Node<'_>) -> Node<'_> {
+    match &node.value {
+        Value::Scalar { text, plain: true } if matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL") => {
+            Node { value: Value::Null, span: node.span }
+        }
+        _ => node,
+    }
+}
+
+fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Report) -> NextKey<'a> {
+    let Value::Scalar { text, plain } = node.value else {
+        report.push(
+            Diagnostic::error(file, node.span, "a key must be a text")
+                .label("a list or map as key")
+                .help("put a text that begins with `[`, `{` or `*` in quotes"),
+        );
+        return NextKey::Refused;
+    };
+    if plain && text == "<<" {
+        report.push(
+            Diagnostic::error(file, node.span, "merge keys are not supported").help("write the keys out where they belong"),
+        );
+        return NextKey::Refused;
+    }
+    NextKey::Read(Key { text, span: node.span })
+}
+
+fn size_of_tree(node: &Node<'_>) -> usize {
+    match &node.value {
+        Value::Null | Value::Scalar { .. } => 1,
+        Value::List(list) => 1 + list.iter().map(size_of_tree).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|(_, value)| 1 + size_of_tree(value)).sum::<usize>(),
+    }
+}
+
+/// A found text as messages repeat it: cut, control characters escaped.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 80;
+    let cut: String = text.chars().take(MOST).flat_map(escaped).collect();
+    if text.chars().nth(MOST).is_some() { format!("{cut}…") } else { cut }
+}
+
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let keep = (!is_invisible(c)).then_some(c);
+    keep.into_iter().chain(keep.is_none().then(|| c.escape_default()).into_iter().flatten())
+}
+
+/// Characters that would change how a terminal shows the text around them.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// How a value is called in messages.
+pub(crate) fn described(node: &Node<'_>) -> String {
+    match &node.value {
+        Value::Null => "nothing".into(),
+        Value::Scalar { text, plain: false } => format!("the text \"{}\"", shown(text)),
+        Value::Scalar { text, plain: true } => format!("`{}`", shown(text)),
+        Value::List(_) => "a list".into(),
+        Value::Map(_) => "a map".into(),
+    }
+}

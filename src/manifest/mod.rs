@@ -1,0 +1,26 @@
+//! Manifests: bytes in, a checked model and all problems of all files out.
+//!
+//! Does not read files, print or send anything. The YAML crate is named in `load` only; what keys there are is
+//! told by the tables of `shape`, which serve the check and the JSON Schema alike.
+
+mod assets;
+mod check;
+mod diagnostic;
+mod endpoint;
+mod fields;
+mod hash;
+mod hosts;
+mod load;
+mod nearest;
+mod options;
+mod providers;
+mod schema;
+mod secrets;
+mod shape;
+mod spelling;
+mod url;
+
+pub use check::{Built, SourceFile, build};
+pub use diagnostic::{Diagnostic, Hidden, Severity, Span};
+pub use load::MAX_FILE_BYTES;
+pub use schema::schema;

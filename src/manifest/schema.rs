@@ -1,0 +1,164 @@
+//! The JSON Schema of manifests, made from the tables that the check reads. For editors; the check is stricter.
+
+use serde_json::{Map, Value, json};
+
+use super::shape::{ASSET, CREDENTIALS, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, Section, Shape, of_option};
+use crate::core::contract::Capabilities;
+use crate::provider;
+
+/// JSON Schema (draft 2020-12) of one manifest file.
+pub fn schema() -> Value {
+    let mut root = section(&MANIFEST);
+    if let Some(object) = root.as_object_mut() {
+        object.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
+        object.insert("title".into(), json!("freshen manifest"));
+        object.insert("anyOf".into(), json!([{"required": ["assets"]}, {"required": ["providers"]}]));
+        object.insert(
+            "$defs".into(),
+            json!({
+                "asset": asset(),
+                "short_asset": section(&SHORT_ASSET),
+                "hash": hash(),
+                "provider": provider_schema(),
+                "limits": section(&LIMITS),
+                "credentials": credentials(),
+            }),
+        );
+    }
+    root
+}
+
+fn section(section: &Section) -> Value {
+    let known = section.keys.iter().filter(|spec| spec.later.is_none());
+    let properties: Map<String, Value> = known.map(|spec| (spec.key.to_owned(), property(spec))).collect();
+    let required: Vec<&str> = section.keys.iter().filter(|spec| spec.required).map(|spec| spec.key).collect();
+    let mut object = json!({
+        "type": "object",
+        "description": section.doc,
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        object["required"] = json!(required);
+    }
+    object
+}
+
+fn property(spec: &KeySpec) -> Value {
+    let mut value = match spec.key {
+        "version" => json!({"const": 1}),
+        "hash" => json!({"$ref": "#/$defs/hash"}),
+        _ => shape(spec.shape),
+    };
+    value["description"] = json!(spec.doc);
+    value
+}
+
+fn shape(shape: Shape) -> Value {
+    let text = || json!({"type": "string", "minLength": 1});
+    match shape {
+        Shape::Text => text(),
+        Shape::Texts => json!({"anyOf": [text(), {"type": "array", "items": text(), "minItems": 1}]}),
+        Shape::TextList => json!({"type": "array", "items": text()}),
+        Shape::Bool => json!({"type": "boolean"}),
+        Shape::Integer(least) => json!({"type": "integer", "minimum": least}),
+        Shape::IntegerList => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
+        Shape::OneOf(words) => json!({"enum": words}),
+        Shape::ListOf(words) => json!({"type": "array", "items": {"enum": words}}),
+        Shape::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Shape::Section(section) => json!({"$ref": reference(section)}),
+        Shape::Named(section) => json!({
+            "type": "object",
+            "propertyNames": {"pattern": "^[a-z0-9][a-z0-9._-]*$", "maxLength": 64},
+            "additionalProperties": {"$ref": reference(section)},
+        }),
+        Shape::Assets => json!({"anyOf": [
+            {
+                "type": "object",
+                "propertyNames": {"minLength": 1},
+                "additionalProperties": {"anyOf": [{"$ref": "#/$defs/hash"}, {"$ref": "#/$defs/short_asset"}]},
+            },
+            {"type": "array", "items": {"$ref": "#/$defs/asset"}},
+        ]}),
+    }
+}
+
+fn reference(section: &Section) -> &'static str {
+    if *section == LIMITS {
+        "#/$defs/limits"
+    } else if *section == CREDENTIALS {
+        "#/$defs/credentials"
+    } else {
+        "#/$defs/provider"
+    }
+}
+
+fn asset() -> Value {
+    let mut object = section(&ASSET);
+    object["oneOf"] = json!([{"required": ["path"]}, {"required": ["url"]}, {"required": ["asset_id"]}]);
+    object
+}
+
+fn credentials() -> Value {
+    let mut object = section(&CREDENTIALS);
+    object["minProperties"] = json!(1);
+    object["maxProperties"] = json!(1);
+    object
+}
+
+fn hash() -> Value {
+    json!({
+        "type": "string",
+        "anyOf": [
+            {"pattern": "^(blake3|sha256):[0-9a-fA-F]{64}$"},
+            {"pattern": "^sha1:[0-9a-fA-F]{40}$"},
+            {"pattern": "^sha384:[0-9a-fA-F]{96}$"},
+            {"pattern": "^sha512:[0-9a-fA-F]{128}$"},
+            {"pattern": "^md5:[0-9a-fA-F]{32}$"},
+            {"pattern": "^sha256-[0-9A-Za-z+/]{43}=$"},
+            {"pattern": "^sha384-[0-9A-Za-z+/]{64}$"},
+            {"pattern": "^sha512-[0-9A-Za-z+/]{86}==$"},
+            {"pattern": "^(etag|rev):.*\\S"},
+        ],
+    })
+}
+
+/// The common keys, and the options of the kind that is named.
+fn provider_schema() -> Value {
+    let mut object = section(&PROVIDER);
+    let kinds: Vec<&'static Capabilities> = provider::all().iter().map(|kind| kind.capabilities()).collect();
+    let listed: Vec<Value> = kinds.iter().map(|kind| json!({"const": kind.kind, "description": kind.summary})).collect();
+    let doc = object["properties"]["kind"]["description"].take();
+    object["properties"]["kind"] = json!({"description": doc, "type": "string", "oneOf": listed});
+    // Options stand beside the common keys, so what is allowed is only known when both are.
+    if let Some(object) = object.as_object_mut() {
+        object.remove("additionalProperties");
+    }
+    object["unevaluatedProperties"] = json!(false);
+    object["allOf"] = kinds.iter().map(|kind| of_kind(kind)).collect();
+    object
+}
+
+fn of_kind(kind: &Capabilities) -> Value {
+    let mut properties = Map::new();
+    let mut required: Vec<&str> = kind.options.iter().filter(|option| option.required).map(|option| option.key).collect();
+    for option in kind.options {
+        let mut value = shape(of_option(option.shape));
+        value["description"] = json!(option.doc);
+        properties.insert(option.key.to_owned(), value);
+    }
+    let mut then = json!({"properties": properties});
+    if kind.default_endpoint.is_some() {
+        then["properties"]["endpoints"] = json!(false);
+    } else {
+        required.retain(|key| *key != "endpoints");
+        then["anyOf"] = json!([{"required": ["endpoint"]}, {"required": ["endpoints"]}]);
+    }
+    if !required.is_empty() {
+        then["required"] = json!(required);
+    }
+    json!({
+        "if": {"required": ["kind"], "properties": {"kind": {"const": kind.kind}}},
+        "then": then,
+    })
+}

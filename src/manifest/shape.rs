@@ -1,0 +1,261 @@
+//! Which keys manifests have: one table a map. The check, the building of the model and the JSON Schema read it.
+//!
+//! Does not know the meaning of values beyond their shape.
+
+use super::load::{Node, Value, is_invisible};
+use crate::core::contract::OptionShape;
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A text that is not empty and has no control characters.
+    Text,
+    /// One such text or a list of them.
+    Texts,
+    /// A list of such texts.
+    TextList,
+    /// `true` or `false`, without quotes.
+    Bool,
+    /// A whole number, at least this, without quotes.
+    Integer(u64),
+    /// A list of whole numbers from 0.
+    IntegerList,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A list of these words.
+    ListOf(&'static [&'static str]),
+    /// Names and texts.
+    Headers,
+    /// A map with the keys of a table.
+    Section(&'static Section),
+    /// Names and maps with the keys of a table.
+    Named(&'static Section),
+    /// `assets`: paths or URLs with hashes, or a list of maps.
+    Assets,
+}
+
+/// A key and what it may hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KeySpec {
+    /// The key.
+    pub(crate) key: &'static str,
+    /// What its value looks like.
+    pub(crate) shape: Shape,
+    /// What it means, one line.
+    pub(crate) doc: &'static str,
+    /// Whether the map is incomplete without it.
+    pub(crate) required: bool,
+    /// Set for keys of the format that this version does not support: what to do instead.
+    pub(crate) later: Option<&'static str>,
+}
+
+/// A map with known keys.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Section {
+    /// How messages call it.
+    pub(crate) name: &'static str,
+    /// What it is, one line.
+    pub(crate) doc: &'static str,
+    /// Its keys.
+    pub(crate) keys: &'static [KeySpec],
+}
+
+const fn key(key: &'static str, shape: Shape, doc: &'static str) -> KeySpec {
+    KeySpec { key, shape, doc, required: false, later: None }
+}
+
+const fn required(key: &'static str, shape: Shape, doc: &'static str) -> KeySpec {
+    KeySpec { key, shape, doc, required: true, later: None }
+}
+
+const fn later(key: &'static str, instead: &'static str) -> KeySpec {
+    KeySpec { key, shape: Shape::Text, doc: "Not supported yet.", required: false, later: Some(instead) }
+}
+
+/// Words of `priority`.
+pub(crate) const PRIORITIES: &[&str] = &["high", "normal", "low"];
+
+/// A manifest file.
+pub(crate) static MANIFEST: Section = Section {
+    name: "a manifest",
+    doc: "Which assets are published, and which providers carry them.",
+    keys: &[
+        key("version", Shape::Integer(1), "Version of the format: 1, also when left out."),
+        key("name", Shape::Text, "Name of this manifest, unique; its path relative to the working directory when left out."),
+        key("providers", Shape::Named(&PROVIDER), "Configured accounts at CDNs or caches, by name; names are unique over all files."),
+        key("base_url", Shape::Texts, "What the paths of assets are put below: one URL or several that serve the same content."),
+        key("provider", Shape::Texts, "Name of the provider, or names of the providers, of all assets here; wins over matching by host."),
+        key("assets", Shape::Assets, "What is published: paths or URLs with their hashes, or a list of maps."),
+        key("on_new", Shape::OneOf(&["purge", "adopt"]), "What to do about assets that were never recorded: purge (default) or only record them."),
+        key("on_removed", Shape::OneOf(&["purge", "forget"]), "What to do about recorded assets that are no longer listed: purge (default) or forget them."),
+        later("sources", "list `assets` instead"),
+        later("index", "list both URLs under `assets`"),
+        later("slashless", "list both URLs under `assets`"),
+        later("guard", "give `--max-purges` on the command line"),
+        later("origin", "run freshen after the origin serves the new content"),
+        later("wait_for_origin", "run freshen after the origin serves the new content"),
+        later("verify", "leave it out"),
+        later("settle", "leave it out"),
+    ],
+};
+
+/// An asset in the list form.
+pub(crate) static ASSET: Section = Section {
+    name: "an asset",
+    doc: "A thing that is published, with the hash of its content. Exactly one of path, url and asset_id names it.",
+    keys: &[
+        key("path", Shape::Text, "Path below base_url, as it stands in the URL."),
+        key("url", Shape::Text, "The whole URL, byte for byte as caches know it."),
+        key("asset_id", Shape::Text, "The vendor's own id of the asset."),
+        required("hash", Shape::Text, HASH_DOC),
+        key("priority", Shape::OneOf(PRIORITIES), "Order of a plan that quota or rate cuts short; normal when left out."),
+        key("provider", Shape::Texts, "Name of the provider, or names of the providers, of this asset."),
+        key("size", Shape::Integer(0), "Size in bytes."),
+        key("extra_urls", Shape::Texts, "Further URLs of the same content."),
+    ],
+};
+
+/// A value of the short form of `assets` that is a map.
+pub(crate) static SHORT_ASSET: Section = Section {
+    name: "an asset",
+    doc: "The hash of the asset's content, and what else is to be said about it.",
+    keys: &[
+        required("hash", Shape::Text, HASH_DOC),
+        key("priority", Shape::OneOf(PRIORITIES), "Order of a plan that quota or rate cuts short; normal when left out."),
+        key("provider", Shape::Texts, "Name of the provider, or names of the providers, of this asset."),
+        key("size", Shape::Integer(0), "Size in bytes."),
+        key("extra_urls", Shape::Texts, "Further URLs of the same content."),
+    ],
+};
+
+const HASH_DOC: &str = "Hash of the content: `sha256:` (or blake3, sha1, sha384, sha512, md5) and hex digits, \
+    the subresource-integrity form `sha256-…`, or `etag:` or `rev:` and any text.";
+
+/// A configured provider, without the options of its kind.
+pub(crate) static PROVIDER: Section = Section {
+    name: "a provider",
+    doc: "A configured account at a CDN or cache.",
+    keys: &[
+        required("kind", Shape::Text, "The kind of provider; `freshen providers` lists them."),
+        key("hosts", Shape::Texts, "Hosts of the URLs that this provider carries; `*.example.cn` stands for every name below example.cn."),
+        key("limits", Shape::Section(&LIMITS), "Limits of the account where they differ from the documented ones."),
+        key("ignore_query", Shape::Bool, "Whether the CDN ignores parameters: URLs that differ only there are one target."),
+        key("credentials", Shape::Section(&CREDENTIALS), "Where credentials come from; the vendor's usual environment variables when left out."),
+        key("endpoint", Shape::Text, "Replaces the vendor's URL: scheme, host, port and a path prefix."),
+        key("endpoints", Shape::TextList, "URLs of self-hosted caches; each gets every purge."),
+        key("require", Shape::Integer(1), "How many endpoints must accept a purge before it is recorded; all when left out."),
+        key("allow_insecure_endpoint", Shape::Bool, "Allows plain http to other machines."),
+    ],
+};
+
+/// `limits` of a provider.
+pub(crate) static LIMITS: Section = Section {
+    name: "`limits`",
+    doc: "Limits of the account where they differ from the documented ones.",
+    keys: &[
+        key("urls_per_day", Shape::Integer(1), "Most targets a quota day."),
+        key("calls_per_second", Shape::Integer(1), "Most calls in any second."),
+        key("urls_per_call", Shape::Integer(1), "Most targets in one call; can only be lowered."),
+    ],
+};
+
+/// `credentials` of a provider.
+pub(crate) static CREDENTIALS: Section = Section {
+    name: "`credentials`",
+    doc: "Where credentials come from: exactly one of these. They never stand in a manifest.",
+    keys: &[
+        key("env_prefix", Shape::Text, "Put before the names of the vendor's usual environment variables."),
+        key("file", Shape::Text, "Path of a JSON file that only its owner can read."),
+        key("command", Shape::TextList, "Program and arguments; prints JSON, is asked again when the credentials expire."),
+    ],
+};
+
+/// The shape of an option of a kind.
+pub(crate) const fn of_option(shape: OptionShape) -> Shape {
+    match shape {
+        OptionShape::Text => Shape::Text,
+        OptionShape::Bool => Shape::Bool,
+        OptionShape::Integer => Shape::Integer(0),
+        OptionShape::OneOf(words) => Shape::OneOf(words),
+        OptionShape::ListOf(words) => Shape::ListOf(words),
+        OptionShape::IntegerList => Shape::IntegerList,
+        OptionShape::Headers => Shape::Headers,
+    }
+}
+
+impl Shape {
+    /// What messages say is expected.
+    pub(crate) fn expected(self) -> String {
+        match self {
+            Self::Text => "a text".into(),
+            Self::Texts => "a text or a list of texts".into(),
+            Self::TextList => "a list of texts".into(),
+            Self::Bool => "`true` or `false`".into(),
+            Self::Integer(0) => "a whole number".into(),
+            Self::Integer(least) => format!("a whole number, at least {least}"),
+            Self::IntegerList => "a list of whole numbers".into(),
+            Self::OneOf(words) => format!("one of {}", quoted(words)),
+            Self::ListOf(words) => format!("a list of words out of {}", quoted(words)),
+            Self::Headers => "a map of header names and values".into(),
+            Self::Section(_) => "a map".into(),
+            Self::Named(_) => "a map of names".into(),
+            Self::Assets => "a map of paths or URLs with their hashes, or a list of maps".into(),
+        }
+    }
+
+    /// The part of `node` that does not fit; `None` if all does. Maps with keys of their own are looked at elsewhere.
+    pub(crate) fn misfit<'n, 'a>(self, node: &'n Node<'a>) -> Option<&'n Node<'a>> {
+        let item = |shape: Self| match &node.value {
+            Value::List(list) => list.iter().find_map(|item| shape.misfit(item)),
+            _ => Some(node),
+        };
+        let fits = match self {
+            Self::Text => text(node).is_some(),
+            Self::Texts if matches!(node.value, Value::List(_)) => return item(Self::Text),
+            Self::Texts => text(node).is_some(),
+            Self::TextList => return item(Self::Text),
+            Self::Bool => boolean(node).is_some(),
+            Self::Integer(least) => integer(node).is_some_and(|value| value >= least),
+            Self::IntegerList => return item(Self::Integer(0)),
+            Self::OneOf(words) => text(node).is_some_and(|found| words.contains(&found)),
+            Self::ListOf(words) => return item(Self::OneOf(words)),
+            Self::Headers | Self::Section(_) | Self::Named(_) => matches!(node.value, Value::Map(_)),
+            Self::Assets => matches!(node.value, Value::Map(_) | Value::List(_)),
+        };
+        (!fits).then_some(node)
+    }
+}
+
+/// Words in backquotes with commas.
+pub(crate) fn quoted<T: AsRef<str>>(words: &[T]) -> String {
+    words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// The text of a scalar that is neither empty nor null and has no control characters.
+pub(crate) fn text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    match &node.value {
+        Value::Scalar { text, .. } if !text.is_empty() && !text.chars().any(is_invisible) => Some(text),
+        _ => None,
+    }
+}
+
+/// The value of a plain `true` or `false`.
+pub(crate) fn boolean(node: &Node<'_>) -> Option<bool> {
+    match &node.value {
+        Value::Scalar { text, plain: true } if text == "true" => Some(true),
+        Value::Scalar { text, plain: true } if text == "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// The value of plain decimal digits without leading zeros.
+pub(crate) fn integer(node: &Node<'_>) -> Option<u64> {
+    match &node.value {
+        Value::Scalar { text, plain: true }
+            if text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0')) =>
+        {
+            text.parse().ok()
+        }
+        _ => None,
+    }
+}
