@@ -35,6 +35,8 @@ pub struct Job<'a> {
     pub config_digests: &'a [String],
     /// Credentials of all providers.
     pub credentials: &'a CredentialStore,
+    /// Providers without credentials, by index, with the reason: nothing is sent to them.
+    pub unavailable: &'a [(usize, String)],
     /// Number of the run in the state.
     pub run: i64,
     /// Nothing is started after this moment.
@@ -91,6 +93,9 @@ pub async fn apply(host: &Host, store: &mut dyn Store, job: Job<'_>, observe: &m
     let mut interrupts_open = true;
     let mut refreshed = HashSet::new();
     let mut flights = FuturesUnordered::new();
+    for (provider, reason) in job.unavailable {
+        run.machine.exclude(*provider, reason);
+    }
     run.machine.handle(Event::Woke, host.clock.now());
     loop {
         let due = run.drain(&job, host.clock.now());

@@ -2,8 +2,10 @@
 
 pub mod cli;
 pub mod core;
+pub mod drive;
 pub mod host;
 pub mod manifest;
+mod mask;
 pub mod provider;
 pub mod rehearse;
 pub mod state;

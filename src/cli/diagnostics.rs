@@ -167,7 +167,9 @@ fn cleaned(c: char) -> char {
 /// All problems as JSON: a list of objects with `severity`, `file`, `line`, `column` (from 1, `null` where a problem
 /// has no place), `message`, `help` and `related` places.
 pub fn to_json(files: &[SourceFile], diagnostics: &[Diagnostic]) -> Value {
-    let place = |file: usize, span: Option<Span>| (path_of(files, file), span.map(|span| span.line), span.map(|span| span.column));
+    let place = |file: usize, span: Option<Span>| {
+        (path_of(files, file), span.map(|span| span.line), span.map(|span| span.column))
+    };
     diagnostics
         .iter()
         .map(|diagnostic| {

@@ -1,3 +1,66 @@
-//! The command line: arguments in, text and exit status out.
+//! The command line: one file a verb. Effects and decisions meet here; exit codes are in `exit.rs`.
 
+mod adopt;
+mod apply;
+pub mod args;
+mod check;
 pub mod diagnostics;
+mod duration;
+mod exit;
+mod explain;
+mod interrupt;
+mod plan;
+mod progress;
+mod reference;
+mod rehearsal;
+mod render;
+mod select;
+mod session;
+mod state;
+mod status;
+
+use clap::Parser;
+
+use crate::host::Host;
+use args::{Cli, Verb};
+use exit::{Exit, Stop};
+
+/// Reads the command line, runs the verb and returns the exit code. Results go to standard output, all else to
+/// standard error.
+pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::BadInput.code() } else { Exit::Done.code() };
+        }
+    };
+    let exit = match dispatch(&Host::system(), &cli).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            let silent = error.downcast_ref::<Stop>().is_some_and(|stop| stop.message.is_empty());
+            if !silent {
+                anstream::eprintln!("error: {error:#}");
+            }
+            Exit::of(&error)
+        }
+    };
+    exit.code()
+}
+
+async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {
+    let global = &cli.global;
+    match &cli.verb {
+        Verb::Plan(args) => plan::run(host, global, args).await,
+        Verb::Apply(args) => apply::run(host, global, args).await,
+        Verb::Adopt(args) => adopt::run(host, global, args).await,
+        Verb::Check(args) => check::run(global, args),
+        Verb::Status(args) => status::run(global, args),
+        Verb::Explain(args) => explain::run(host, global, args).await,
+        Verb::State(verb) => state::run(host, global, verb).await,
+        Verb::Providers(args) => reference::providers(global, args),
+        Verb::Schema => Ok(reference::schema()),
+        Verb::Completions { shell } => Ok(reference::completions(*shell)),
+        Verb::Man => reference::man(),
+    }
+}

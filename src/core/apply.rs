@@ -251,6 +251,15 @@ impl<'a> Apply<'a> {
         self.quotas.len() - 1
     }
 
+    /// Sends nothing to this provider; its targets are left for the next run.
+    pub fn exclude(&mut self, provider: usize, reason: &str) {
+        for lane in 0..self.lanes.len() {
+            if self.lanes[lane].provider == provider {
+                self.stop(lane, ErrorClass::Config, reason);
+            }
+        }
+    }
+
     /// Takes an event in. Ask [`Apply::poll`] afterwards until it answers `WakeAt` or `Done`.
     pub fn handle(&mut self, event: Event, now: Now) {
         match event {

@@ -303,7 +303,8 @@ fn from_variables(env: &dyn Env, prefix: &str, scheme: CredentialScheme) -> Resu
 
 /// A variable that holds a credential.
 fn variable(env: &dyn Env, name: &str) -> Result<Option<Secret>, CredentialError> {
-    let Some(value) = env.var(name).map(Secret::new) else { return Ok(None) };
+    // CI systems hand secrets that do not exist over as empty variables.
+    let Some(value) = env.var(name).filter(|value| !value.is_empty()).map(Secret::new) else { return Ok(None) };
     match problem_of(value.expose()) {
         None => Ok(Some(value)),
         Some(problem) => Err(CredentialError::Variable { variable: name.to_owned(), problem }),

@@ -37,6 +37,18 @@ pub fn read_manifests(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Vec<ReadProb
     if reader.problems.is_empty() { Ok(reader.files) } else { Err(reader.problems) }
 }
 
+/// A path as manifests are known by: relative to the working directory where it can be; `.` for that directory itself.
+pub fn normalise(path: &Path) -> String {
+    let working_directory = std::env::current_dir().unwrap_or_default();
+    normalised(&working_directory, path).unwrap_or_else(|| path.to_string_lossy().into_owned())
+}
+
+impl std::fmt::Display for ReadProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", crate::core::text::one_line(&self.path, 1000), self.message)
+    }
+}
+
 struct Reader {
     working_directory: PathBuf,
     seen: HashSet<String>,

@@ -175,7 +175,10 @@ impl<'r> Lister<'r> {
         let text = key.text.as_ref();
         let name = if url::looks_like_url(text) { Name::Url(text) } else { Name::Path(text) };
         if text.is_empty() {
-            self.refuse(key.span, Refusal::new("a path that is empty").help("write the whole URL if you mean `base_url` itself"));
+            self.refuse(
+                key.span,
+                Refusal::new("a path that is empty").help("write the whole URL if you mean `base_url` itself"),
+            );
             return;
         }
         let mut asset = Asset {
@@ -304,7 +307,9 @@ impl<'r> Lister<'r> {
 
     fn list_id(&mut self, asset: &Asset<'_>, id: &str) {
         if id.len() > MAX_ASSET_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\')) {
-            let help = format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
+            let help = format!(
+                "copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most"
+            );
             self.refuse(asset.span, Refusal::new("not an asset id").help(help));
             return;
         }
@@ -346,9 +351,8 @@ impl<'r> Lister<'r> {
     /// The providers whose hosts cover `host`; reports if there are none (U7).
     fn by_host(&mut self, host: &str, span: Span) -> Vec<usize> {
         let drafts = &self.providers.drafts;
-        let found: Vec<usize> = (0..drafts.len())
-            .filter(|index| drafts[*index].hosts.iter().any(|pattern| pattern.covers(host)))
-            .collect();
+        let found: Vec<usize> =
+            (0..drafts.len()).filter(|index| drafts[*index].hosts.iter().any(|pattern| pattern.covers(host))).collect();
         let certain = !self.providers.incomplete && drafts.iter().all(|draft| draft.hosts_known);
         if found.is_empty() && certain && self.hosts_reported.insert((None, host.to_owned())) {
             let hosts: Vec<String> = drafts
@@ -400,7 +404,10 @@ impl<'r> Lister<'r> {
         self.report.push(
             Diagnostic::warning(self.file, span, format!("an unusual spelling: {reason}"))
                 .label("sent as written")
-                .help(format!("caches compare bytes; if yours knows the usual spelling, write `{}`", shown_whole(spelled))),
+                .help(format!(
+                    "caches compare bytes; if yours knows the usual spelling, write `{}`",
+                    shown_whole(spelled)
+                )),
         );
     }
 }
@@ -432,7 +439,9 @@ fn refused_by(config: &ProviderConfig, target: &Target) -> Option<Refusal> {
     if capabilities.operation(target.scope).is_none() {
         let message = format!("`{}` ({}) cannot purge by {}", config.name, capabilities.kind, target.scope.word());
         let scopes: Vec<&str> = capabilities.operations.iter().map(|operation| operation.scope.word()).collect();
-        return Some(Refusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))));
+        return Some(
+            Refusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))),
+        );
     }
     if let Some(most) = capabilities.max_url_bytes.filter(|most| target.text.len() > *most) {
         let message = format!("{} bytes, more than the {most} that `{}` takes", target.text.len(), config.name);
@@ -472,18 +481,16 @@ fn merge(mut listed: Vec<Listed>, providers: &Providers, report: &mut Report) ->
 fn conflict(first: &Entry, first_span: Span, again: &Entry, span: Span, providers: &Providers) -> Diagnostic {
     let draft = &providers.drafts[again.provider];
     let ignores_query = draft.config.as_ref().is_some_and(|config| config.ignore_query);
-    let message = format!(
-        "`{}` is listed twice for provider `{}`, with different hashes",
-        shown(&again.target.text),
-        draft.name
-    );
+    let message =
+        format!("`{}` is listed twice for provider `{}`, with different hashes", shown(&again.target.text), draft.name);
     let help = if ignores_query && again.target.scope == Scope::Url {
         "the provider ignores queries, so these are one target; list the URL once, without its query"
     } else {
         "delete the one that is out of date"
     };
-    Diagnostic::error(again.place.manifest, span, message)
-        .label("another hash")
-        .help(help)
-        .related(first.place.manifest, first_span, "first listed here")
+    Diagnostic::error(again.place.manifest, span, message).label("another hash").help(help).related(
+        first.place.manifest,
+        first_span,
+        "first listed here",
+    )
 }

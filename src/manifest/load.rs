@@ -67,7 +67,17 @@ pub(crate) struct Key<'a> {
 /// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
 pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<Node<'a>> {
     let source = text_of(file, bytes, report)?;
-    let mut builder = Builder { file, source, report, stack: Vec::new(), root: None, documents: 0, nodes: 0, anchors: HashMap::new(), aliased: 0 };
+    let mut builder = Builder {
+        file,
+        source,
+        report,
+        stack: Vec::new(),
+        root: None,
+        documents: 0,
+        nodes: 0,
+        anchors: HashMap::new(),
+        aliased: 0,
+    };
     let parser = Parser::<StrInput>::new_from_str_with_options(
         source,
         parser_options! { simple_key_max_lookahead: MAX_KEY_CHARS },
@@ -170,7 +180,9 @@ fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Repor
         _ if line.trim_matches([' ', '-']).is_empty() && line.contains('\t') => {
             diagnostic.help("indent with blanks, not tabs")
         }
-        '*' | '&' | '@' | '`' | '%' | '!' => diagnostic.help(format!("put a text that begins with `{found}` in quotes")),
+        '*' | '&' | '@' | '`' | '%' | '!' => {
+            diagnostic.help(format!("put a text that begins with `{found}` in quotes"))
+        }
         _ => diagnostic,
     }
 }
@@ -287,7 +299,10 @@ impl<'a> Builder<'a, '_> {
         };
         // Marking a text of megabytes helps nobody.
         let short = Span { end: place.start, ..place };
-        Err(Box::new(Diagnostic::error(self.file, short, message).help("nothing of the format needs this; split or correct the file")))
+        Err(Box::new(
+            Diagnostic::error(self.file, short, message)
+                .help("nothing of the format needs this; split or correct the file"),
+        ))
     }
 
     fn open(&mut self, place: Span, anchor: usize, items: Items<'a>) -> Step {
@@ -311,7 +326,11 @@ impl<'a> Builder<'a, '_> {
             let size = size_of_tree(&node);
             self.count_aliased(size, node.span)?;
             if self.anchors.len() >= MAX_ANCHORS {
-                return Err(Box::new(Diagnostic::error(self.file, node.span, format!("more than {MAX_ANCHORS} anchors"))));
+                return Err(Box::new(Diagnostic::error(
+                    self.file,
+                    node.span,
+                    format!("more than {MAX_ANCHORS} anchors"),
+                )));
             }
             self.anchors.insert(anchor, (size, node.clone()));
         }
@@ -411,7 +430,8 @@ fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Report) -> NextKey<'a> {
     };
     if plain && text == "<<" {
         report.push(
-            Diagnostic::error(file, node.span, "merge keys are not supported").help("write the keys out where they belong"),
+            Diagnostic::error(file, node.span, "merge keys are not supported")
+                .help("write the keys out where they belong"),
         );
         return NextKey::Refused;
     }

@@ -20,7 +20,8 @@ pub(crate) fn collect(
         let Some(node) = fields.node(spec.key) else {
             if spec.required && !fields.is_broken(spec.key) {
                 report.push(
-                    Diagnostic::error(file, place, format!("this kind of provider needs `{}`", spec.key)).help(spec.doc),
+                    Diagnostic::error(file, place, format!("this kind of provider needs `{}`", spec.key))
+                        .help(spec.doc),
                 );
             }
             sound &= !spec.required && !fields.is_broken(spec.key);
@@ -102,8 +103,8 @@ fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
 
 /// U8: what is no token would split or forge headers.
 fn name_problem(name: &str) -> Option<&'static str> {
-    let is_token = !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let is_token =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     (!is_token).then_some("not a header name")
 }
 

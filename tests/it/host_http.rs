@@ -166,6 +166,16 @@ async fn slow_server_is_unknown() {
     assert_eq!((failed.kind, failed.message.as_str()), (TransportFailureKind::Unknown, "no whole answer within 50 ms"));
 }
 
+// R20: nothing that grows when it is unpacked is asked for, or unpacked.
+#[tokio::test]
+async fn compressed_body_is_neither_asked_for_nor_unpacked() {
+    let bytes = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00".to_vec();
+    let server = RawServer::start(vec![Answer::Keep(bytes)]);
+    let response = send(server.address, Timeouts::default()).await.expect("answered");
+    assert_eq!(response.body, b"\x1f\x8b\x08\x00");
+    assert!(!text(&server.seen().requests[0]).to_ascii_lowercase().contains("accept-encoding"));
+}
+
 // U4: caches compare bytes.
 #[tokio::test]
 async fn request_line_and_host_arrive_as_written() {
@@ -335,6 +345,17 @@ async fn plain_server_on_a_tls_endpoint_is_refused_as_tls() {
     });
     let failure = client().send(over_tls(address), Timeouts::default()).await.expect_err("not TLS");
     assert_eq!(failure.kind, TransportFailureKind::Tls);
+}
+
+// R20: a request whose connection never stood did not leave.
+#[tokio::test]
+async fn handshake_that_never_ends_is_not_connected() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let request = over_tls(listener.local_addr().expect("bound"));
+    let timeouts = Timeouts { connect_ms: 50, ..Timeouts::default() };
+    let failure = client().send(request, timeouts).await.expect_err("no handshake");
+    let expected = (TransportFailureKind::NotConnected, "no connection in time");
+    assert_eq!((failure.kind, failure.message.as_str()), expected);
 }
 
 /// Names the server to the child process of the next test.

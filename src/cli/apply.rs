@@ -1,0 +1,250 @@
+//! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use super::args::{ApplyArgs, Format, Global};
+use super::exit::Exit;
+use super::progress::Progress;
+use super::render::outcome as render;
+use super::session::{self, Desired, Prepared};
+use super::{interrupt, plan as plan_command};
+use crate::core::guard::{self, Allowed};
+use crate::core::plan::Plan;
+use crate::drive::{self, CallReport, Job, Outcome};
+use crate::host::Host;
+use crate::host::credentials::{CredentialStore, account_id};
+use crate::state::{RunStart, SqliteStore, Store};
+
+/// Runs the command.
+pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
+    let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
+    if args.dry_run {
+        plan_command::show(host, global, &args.manifests.paths, &args.selection, allowed).await?;
+        return Ok(Exit::Done);
+    }
+    if args.rehearse {
+        return super::rehearsal::run(host, global, args).await;
+    }
+    let desired = session::load(&args.manifests.paths)?;
+    let start = session::run_start(host);
+    let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
+    let mut store = session::open(&global.state)?;
+    let accounts = session::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
+    let view = store.as_ref().map(|store| store as &dyn Store);
+    let prepared = session::prepare(&desired, view, &args.selection, &accounts, host.clock.now().wall)?;
+    admit(&desired, &prepared, store.as_mut(), args)?;
+    if is_nothing(&prepared) {
+        report(global, &Finished::nothing(&desired, &prepared, false));
+        return Ok(Exit::Done);
+    }
+    let mut store = match store {
+        Some(store) => store,
+        None => SqliteStore::create(&global.state, &session::lineage(host))?,
+    };
+    let interrupted = interrupt::listen();
+    let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
+    let run = Run { host, desired: &desired, prepared: &prepared, start, args, interrupted };
+    let finished = run.execute(&mut store, &mut |call| progress.step(call.targets, host.clock.now().tick)).await?;
+    progress.finish();
+    report(global, &finished);
+    Ok(finished.exit)
+}
+
+/// Whether nothing is to be written or sent.
+pub(super) fn is_nothing(prepared: &Prepared) -> bool {
+    let difference = &prepared.difference;
+    difference.changes.is_empty()
+        && difference.adopt.is_empty()
+        && difference.forget.is_empty()
+        && difference.dropped.is_empty()
+        && difference.owners.is_empty()
+}
+
+/// Lets guards and the reviewed digest speak. A refused run still marks what it saw, except removals.
+///
+/// # Errors
+/// Exit 5 with the reasons.
+pub(super) fn admit(
+    desired: &Desired,
+    prepared: &Prepared,
+    store: Option<&mut SqliteStore>,
+    args: &ApplyArgs,
+) -> Result<()> {
+    let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
+    let mut reasons: Vec<String> =
+        guard::check(&prepared.difference, prepared.first_run, allowed).iter().map(ToString::to_string).collect();
+    if let Some(expected) = args.expect.as_ref().filter(|expected| **expected != prepared.digest) {
+        reasons.push(format!(
+            "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",
+            prepared.digest
+        ));
+    }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    if let Some(store) = store {
+        store.mark_seen(&desired.model, &prepared.difference.changes)?;
+    }
+    Err(session::refused(reasons.join("\nerror: ")).into())
+}
+
+/// One run on a store, real or scratch.
+pub(super) struct Run<'a> {
+    /// Effects.
+    pub host: &'a Host,
+    /// The manifests.
+    pub desired: &'a Desired,
+    /// The plan.
+    pub prepared: &'a Prepared,
+    /// Who runs.
+    pub start: RunStart,
+    /// The command line.
+    pub args: &'a ApplyArgs,
+    /// Turns true when the user wants the run to end.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+/// A run that came to its end.
+pub(super) struct Finished<'a> {
+    /// The manifests.
+    pub desired: &'a Desired,
+    /// The plan.
+    pub prepared: &'a Prepared,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Providers without credentials, by index, with the reason.
+    pub unavailable: Vec<(usize, String)>,
+    /// Whether it was a rehearsal.
+    pub rehearsal: bool,
+    /// How it ends.
+    pub exit: Exit,
+}
+
+impl<'a> Finished<'a> {
+    /// A run that had nothing to do.
+    pub(super) fn nothing(desired: &'a Desired, prepared: &'a Prepared, rehearsal: bool) -> Self {
+        let outcome = Outcome::default();
+        Self { desired, prepared, outcome, unavailable: Vec::new(), rehearsal, exit: Exit::Done }
+    }
+
+    /// What the renderer needs.
+    pub(super) fn view(&self) -> render::View<'_> {
+        render::View {
+            desired: self.desired,
+            prepared: self.prepared,
+            outcome: &self.outcome,
+            unavailable: &self.unavailable,
+            rehearsal: self.rehearsal,
+            exit: self.exit,
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Marks what is due, purges it, records what was accepted.
+    pub(super) async fn execute(
+        &self,
+        store: &mut dyn Store,
+        observe: &mut dyn FnMut(&CallReport),
+    ) -> Result<Finished<'a>> {
+        let Self { desired, prepared, .. } = *self;
+        let model = &desired.model;
+        store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
+        let credentials = CredentialStore::new(self.host.env.clone());
+        let (plan, accounts, unavailable) = self.available(&credentials).await;
+        let run = store.begin_run(&self.start, &accounts)?;
+        let job = Job {
+            model,
+            changes: &prepared.difference.changes,
+            plan: &plan,
+            config_digests: &desired.config_digests,
+            credentials: &credentials,
+            unavailable: &unavailable,
+            run,
+            deadline: self.args.deadline.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
+            interrupted: self.interrupted.clone(),
+        };
+        let outcome = drive::apply(self.host, store, job, observe).await;
+        let mut finished =
+            Finished { desired, prepared, outcome, unavailable, rehearsal: self.args.rehearse, exit: Exit::Done };
+        finished.exit = exit_of(&finished);
+        if finished.outcome.state_error.is_none() {
+            let counts = render::counts(&finished.view(), None);
+            let exit = i64::from(finished.exit.code());
+            store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts)?;
+        }
+        Ok(finished)
+    }
+
+    /// Credentials of all providers that have work: the plan with their accounts, and those that have none.
+    async fn available(&self, credentials: &CredentialStore) -> (Plan, Vec<(String, String)>, Vec<(usize, String)>) {
+        let mut plan = self.prepared.plan.clone();
+        let (mut accounts, mut unavailable) = (Vec::new(), Vec::new());
+        let mut seen: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
+        seen.dedup();
+        for index in seen {
+            let config = &self.desired.model.providers[index];
+            let found = credentials.get(config, self.host.clock.now().wall).await;
+            match (found, config.endpoints.first()) {
+                (Ok(found), Some(endpoint)) => {
+                    let account = account_id(&found, endpoint);
+                    for job in plan.jobs.iter_mut().filter(|job| job.provider == index) {
+                        job.pace_key.0.clone_from(&account);
+                    }
+                    accounts.push((config.name.clone(), account));
+                }
+                (Err(error), _) => unavailable.push((index, error.to_string())),
+                (Ok(_), None) => {}
+            }
+        }
+        (plan, accounts, unavailable)
+    }
+}
+
+fn exit_of(finished: &Finished<'_>) -> Exit {
+    let outcome = &finished.outcome;
+    let counts = render::counts(&finished.view(), None);
+    let mut all = Vec::new();
+    if !finished.unavailable.is_empty() {
+        all.push(Exit::BadInput);
+    }
+    if outcome.stops.iter().any(|stop| stop.credentials) {
+        all.push(Exit::Credentials);
+    }
+    if outcome.panicked || outcome.state_error.is_some() {
+        all.push(Exit::Failed);
+    }
+    if counts.pending + counts.deferred + counts.rejected > 0 {
+        all.push(Exit::NotAllDone);
+    }
+    Exit::worst(all)
+}
+
+/// Shows what a run did.
+pub(super) fn report(global: &Global, finished: &Finished<'_>) {
+    let view = finished.view();
+    match global.format {
+        Format::Json => session::print_json(&render::json(&view)),
+        Format::Human if is_nothing(finished.prepared) => {
+            let known = finished.prepared.difference.unchanged;
+            session::print(&format!(
+                "Nothing to do: {} recorded, none changed.\n",
+                super::render::count(known, "target")
+            ));
+        }
+        Format::Human => session::print(&render::human(&view)),
+    }
+    for (provider, reason) in &finished.unavailable {
+        let name = &finished.desired.model.providers[*provider].name;
+        anstream::eprintln!("error: provider `{name}`: {}", super::render::shown(reason));
+    }
+    if let Some(error) = &finished.outcome.state_error {
+        anstream::eprintln!("error: {error}");
+        for &index in &finished.outcome.unrecorded {
+            let change = &finished.prepared.difference.changes[index];
+            let name = &finished.desired.model.providers[change.provider].name;
+            anstream::eprintln!("accepted but not recorded: {name} {}", super::render::shown(&change.target.text));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The command line: verbs, arguments and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps CDN caches true to what was published.
+///
+/// Manifests list assets and the hash of their content. freshen compares them with what it recorded after the last
+/// run and purges, through the matching provider, only the URLs whose hash changed; only then does it record the hash.
+#[derive(Debug, Parser)]
+#[command(name = "freshen", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of all commands.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// State file: recorded hashes, pending work, quota ledger and runs
+    #[arg(long, global = true, env = "FRESHEN_STATE", default_value = ".freshen/state.db", value_name = "FILE")]
+    pub state: PathBuf,
+    /// How results are printed on standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// For programs: versioned, stable in order.
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show what would be purged: changes with reasons, calls, quota and time; reads only
+    Plan(PlanArgs),
+    /// Purge what changed, then record it
+    Apply(ApplyArgs),
+    /// Record the manifests' hashes as fresh without purging (first run, lost state)
+    Adopt(AdoptArgs),
+    /// Validate manifests
+    Check(Manifests),
+    /// Show what is recorded, pending, deferred and rejected, the last runs and the quota, from the state alone
+    Status(StatusArgs),
+    /// Tell all about one URL or asset id: manifest and line, provider and why, hashes, last purge, what would happen now
+    Explain(ExplainArgs),
+    /// List, export, import or forget what the state holds
+    #[command(subcommand)]
+    State(StateVerb),
+    /// List the kinds of providers with their limits and options
+    Providers(ProvidersArgs),
+    /// Print the JSON Schema of manifests
+    Schema,
+    /// Print shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page (roff)
+    Man,
+}
+
+/// Which manifests.
+#[derive(Args, Debug)]
+pub struct Manifests {
+    /// Manifests: files, or folders with all *.yaml, *.yml and *.json below them
+    #[arg(default_value = "manifests", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Which changes.
+#[derive(Args, Debug)]
+pub struct Selection {
+    /// Only targets that match this pattern; `*` stands for any text, may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+    /// Only this provider; may be repeated
+    #[arg(long = "provider", value_name = "NAME")]
+    pub providers: Vec<String>,
+    /// Purge targets that match this pattern even if their hash is recorded; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub force: Vec<String>,
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// Which manifests.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// Which changes.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Exit with 3 if there are changes
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// Arguments of `apply`.
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    /// Which manifests.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// Which changes.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Show the plan and stop, as `freshen plan` does
+    #[arg(long, conflicts_with_all = ["rehearse", "expect"])]
+    pub dry_run: bool,
+    /// Rehearse: the real run against strict emulators inside the program, on a scratch copy of the state; nothing
+    /// leaves the machine and no account is needed
+    #[arg(long)]
+    pub rehearse: bool,
+    /// Apply only if the plan still has this digest, as `freshen plan` printed it
+    #[arg(long, value_name = "DIGEST")]
+    pub expect: Option<String>,
+    /// Start nothing new after this time, for example 90s, 10m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
+    pub deadline: Option<u64>,
+    /// Allow a first run to purge more than 100 targets
+    #[arg(long)]
+    pub purge_all: bool,
+    /// Allow more than 30 % of a manifest's recorded targets to be removed
+    #[arg(long)]
+    pub allow_removals: bool,
+    /// How to lock the state.
+    #[command(flatten)]
+    pub lock: LockArgs,
+}
+
+/// How to lock the state.
+#[derive(Args, Debug)]
+pub struct LockArgs {
+    /// How long to wait for another run to end, for example 0s, 30s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::duration::parse)]
+    pub lock_timeout: u64,
+}
+
+/// Arguments of `adopt`.
+#[derive(Args, Debug)]
+pub struct AdoptArgs {
+    /// Which manifests.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// Only targets that match this pattern; `*` stands for any text, may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+    /// Only this provider; may be repeated
+    #[arg(long = "provider", value_name = "NAME")]
+    pub providers: Vec<String>,
+    /// How to lock the state.
+    #[command(flatten)]
+    pub lock: LockArgs,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// How many of the last runs to show
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub runs: usize,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The URL or asset id, exactly as it is purged
+    pub target: String,
+    /// Which manifests.
+    #[command(flatten)]
+    pub manifests: Manifests,
+}
+
+/// Verbs of `state`.
+#[derive(Debug, Subcommand)]
+pub enum StateVerb {
+    /// List the targets that the state knows
+    List {
+        /// Only targets that match this pattern
+        #[arg(value_name = "GLOB")]
+        pattern: Option<String>,
+    },
+    /// Print everything that is recorded as JSON lines
+    Export,
+    /// Read JSON lines as `state export` prints them and put them in place of what is known of their targets
+    Import {
+        /// The file; `-` for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// How to lock the state.
+        #[command(flatten)]
+        lock: LockArgs,
+    },
+    /// Drop everything known of the targets that match, without purging: they are new to the next run
+    Forget {
+        /// Which targets; `*` stands for any text
+        #[arg(value_name = "GLOB")]
+        pattern: String,
+        /// Only of this provider
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+        /// How to lock the state.
+        #[command(flatten)]
+        lock: LockArgs,
+    },
+}
+
+/// Arguments of `providers`.
+#[derive(Args, Debug)]
+pub struct ProvidersArgs {
+    /// Tell all about this kind
+    pub kind: Option<String>,
+}

@@ -1,0 +1,49 @@
+//! Durations: as people write them, and as they like to read them.
+
+/// Reads `500ms`, `90s`, `10m` or `2h` into milliseconds.
+///
+/// # Errors
+/// A text that says what is wrong and what the form is.
+pub(super) fn parse(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a whole number and a unit, for example 500ms, 90s, 10m or 2h".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "the number is missing or too large".to_owned())?;
+    number.checked_mul(unit_ms).ok_or_else(|| "too long".to_owned())
+}
+
+/// Milliseconds for people: `under 1 s`, `12 s`, `3 min`, `2 h 5 min`.
+pub(super) fn show(ms: u64) -> String {
+    let seconds = ms.div_ceil(1000);
+    match seconds {
+        _ if ms < 1000 => "under 1 s".into(),
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse("10m"), Ok(600_000));
+        assert_eq!(parse("0s"), Ok(0));
+        for bad in ["", "10", "m", "-1s", "1.5s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!([show(0), show(1500), show(300_000), show(7_500_000)], ["under 1 s", "2 s", "5 min", "2 h 5 min"]);
+    }
+}

@@ -1,0 +1,152 @@
+//! `freshen explain`: everything about one target.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args::{ExplainArgs, Format, Global, Selection};
+use super::exit::{Exit, Stop};
+use super::render::{JSON_VERSION, moment, shown, status, strong};
+use super::session::{self, Desired, Prepared};
+use crate::core::model::Matched;
+use crate::core::recorded::Recorded;
+use crate::host::Host;
+use crate::state::Store;
+
+/// Runs the command.
+pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Result<Exit> {
+    let desired = session::load(&args.manifests.paths)?;
+    let store = session::open(&global.state)?;
+    let store = store.as_ref().map(|store| store as &dyn Store);
+    let accounts = session::accounts(host, &desired.model, store).await?;
+    let all = Selection { only: Vec::new(), providers: Vec::new(), force: Vec::new() };
+    let prepared = session::prepare(&desired, store, &all, &accounts, host.clock.now().wall)?;
+    let found = find(&desired, &prepared, &args.target);
+    if found.is_empty() {
+        let message = format!(
+            "`{}` is neither in these manifests nor in the state; targets are compared byte for byte, `freshen plan --format json` \
+             and `freshen state list` show them",
+            shown(&args.target)
+        );
+        return Err(Stop::bad_input(message).into());
+    }
+    match global.format {
+        Format::Human => found.iter().for_each(|one| session::print(&human(one))),
+        Format::Json => {
+            let targets: Value = found.iter().map(to_json).collect();
+            session::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// All that is known of the target at one provider.
+struct Found<'a> {
+    provider: &'a str,
+    kind: Option<&'static str>,
+    target: &'a str,
+    /// Manifest path, line, why the provider carries it, desired hash.
+    listed: Option<(&'a str, u32, &'static str, &'a str)>,
+    recorded: Option<&'a Recorded>,
+    next: String,
+}
+
+fn find<'a>(desired: &'a Desired, prepared: &'a Prepared, target: &'a str) -> Vec<Found<'a>> {
+    let model = &desired.model;
+    let mut found: Vec<Found<'a>> = Vec::new();
+    for entry in model.entries.iter().filter(|entry| entry.target.text == target) {
+        let config = &model.providers[entry.provider];
+        let why = match entry.matched {
+            Matched::AssetProvider => "`provider` of the asset names it",
+            Matched::ManifestProvider => "`provider` of the manifest names it",
+            Matched::Host => "its `hosts` cover the URL's host",
+        };
+        let manifest = &model.manifests[entry.place.manifest];
+        found.push(Found {
+            provider: &config.name,
+            kind: Some(config.kind.capabilities().kind),
+            target,
+            listed: Some((&manifest.path, entry.place.line, why, entry.hash.as_str())),
+            recorded: None,
+            next: next(desired, prepared, &config.name, target),
+        });
+    }
+    for row in prepared.recorded.iter().filter(|row| row.target.text == target) {
+        if let Some(known) = found.iter_mut().find(|known| known.provider == row.provider) {
+            known.recorded = Some(row);
+            continue;
+        }
+        let next = next(desired, prepared, &row.provider, target);
+        found.push(Found { provider: &row.provider, kind: None, target, listed: None, recorded: Some(row), next });
+    }
+    found
+}
+
+/// What an apply would do now.
+fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> String {
+    let model = &desired.model;
+    let difference = &prepared.difference;
+    let position = difference
+        .changes
+        .iter()
+        .position(|change| change.target.text == target && model.providers[change.provider].name == provider);
+    let Some(index) = position else {
+        let adopted = difference.adopt.iter().map(|&entry| &model.entries[entry]);
+        let is_adopted = adopted.into_iter().any(|entry| entry.target.text == target);
+        let is_dropped = difference.forget.iter().chain(&difference.dropped).any(|(_, gone)| gone.text == target);
+        return match (is_adopted, is_dropped) {
+            (true, _) => "record it without a purge (on_new: adopt)".into(),
+            (_, true) => "drop it from the state without a purge".into(),
+            _ => "nothing: the recorded hash is the desired one, or no manifest here speaks for it".into(),
+        };
+    };
+    let kind = difference.changes[index].kind.word();
+    let plan = &prepared.plan;
+    if plan.rejected.contains(&index) {
+        return "nothing: it was refused for good; change the entry or the provider, or use `--force`".into();
+    }
+    if plan.waiting.contains(&index) || plan.jobs.iter().any(|job| job.over_quota.contains(&index)) {
+        return "wait: it is deferred until the quota returns".into();
+    }
+    format!("purge it ({kind})")
+}
+
+fn human(found: &Found<'_>) -> String {
+    let mut text = String::new();
+    let kind = found.kind.map_or_else(String::new, |kind| format!(" ({kind})"));
+    let _ = writeln!(text, "{} at provider {}{kind}", strong(&shown(found.target)), found.provider);
+    if let Some((path, line, why, hash)) = found.listed {
+        let _ = writeln!(text, "  listed in   {}:{line}", shown(path));
+        let _ = writeln!(text, "  carried by  {}, because {why}", found.provider);
+        let _ = writeln!(text, "  desired     {}", shown(hash));
+    } else {
+        let _ = writeln!(text, "  listed in   no manifest that was read");
+    }
+    let recorded = found.recorded.and_then(|row| row.hash.as_ref()).map_or("nothing", |hash| hash.as_str());
+    let _ = writeln!(text, "  recorded    {}", shown(recorded));
+    if let Some(at) = found.recorded.and_then(|row| row.recorded_at) {
+        let task = found.recorded.and_then(|row| row.task_id.as_deref());
+        let task = task.map_or_else(String::new, |task| format!(", task {}", shown(task)));
+        let _ = writeln!(text, "  last        {}{task}", moment(at));
+    }
+    if let Some(row) = found.recorded.filter(|row| row.work.is_some()) {
+        let _ = writeln!(text, "  to do       {}", status::line(row));
+    }
+    let _ = writeln!(text, "  apply would {}", found.next);
+    text
+}
+
+fn to_json(found: &Found<'_>) -> Value {
+    json!({
+        "provider": found.provider,
+        "kind": found.kind,
+        "target": found.target,
+        "manifest": found.listed.map(|listed| listed.0),
+        "line": found.listed.map(|listed| listed.1),
+        "why": found.listed.map(|listed| listed.2),
+        "desired": found.listed.map(|listed| listed.3),
+        "state": found.recorded.map(status::target_json),
+        "next": found.next,
+    })
+}

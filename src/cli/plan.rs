@@ -1,0 +1,40 @@
+//! `freshen plan`: the plan that `apply` would run, and nothing else.
+
+use anyhow::Result;
+
+use super::args::{Format, Global, PlanArgs, Selection};
+use super::exit::Exit;
+use super::render::plan as render;
+use super::session;
+use crate::core::guard::{self, Allowed};
+use crate::host::Host;
+use crate::state::Store;
+
+/// Runs the command.
+pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result<Exit> {
+    let changes = show(host, global, &args.manifests.paths, &args.selection, Allowed::default()).await?;
+    Ok(if changes && args.exit_code { Exit::Changes } else { Exit::Done })
+}
+
+/// Shows the plan; tells whether there is anything to do.
+pub(super) async fn show(
+    host: &Host,
+    global: &Global,
+    paths: &[std::path::PathBuf],
+    selection: &Selection,
+    allowed: Allowed,
+) -> Result<bool> {
+    let desired = session::load(paths)?;
+    let store = session::open(&global.state)?;
+    let store = store.as_ref().map(|store| store as &dyn Store);
+    let accounts = session::accounts(host, &desired.model, store).await?;
+    let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
+    let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
+    let view = render::View { desired: &desired, prepared: &prepared, refusals: &refusals };
+    match global.format {
+        Format::Human => session::print(&render::human(&view)),
+        Format::Json => session::print_json(&render::json(&view)),
+    }
+    let difference = &prepared.difference;
+    Ok(!(difference.changes.is_empty() && difference.adopt.is_empty() && difference.forget.is_empty()))
+}

@@ -1,0 +1,54 @@
+//! Commands that print what the program knows about itself: kinds, schema, completions, man page.
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use super::args::{Cli, Format, Global, ProvidersArgs};
+use super::exit::{Exit, Stop};
+use super::render::providers as render;
+use super::session;
+use crate::{manifest, provider};
+
+/// `freshen providers [KIND]`.
+pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
+    let kinds = match &args.kind {
+        None => provider::all().to_vec(),
+        Some(kind) => {
+            let known: Vec<&str> = provider::all().iter().map(|known| known.capabilities().kind).collect();
+            let unknown = || Stop::bad_input(format!("there is no kind `{kind}`; kinds are: {}", known.join(", ")));
+            vec![provider::find(kind).ok_or_else(unknown)?]
+        }
+    };
+    match (global.format, &args.kind) {
+        (Format::Json, _) => session::print_json(&render::json(&kinds)),
+        (Format::Human, None) => session::print(&render::list(&kinds)),
+        (Format::Human, Some(_)) => kinds.iter().for_each(|kind| session::print(&render::one(kind.capabilities()))),
+    }
+    Ok(Exit::Done)
+}
+
+/// `freshen schema`.
+pub(super) fn schema() -> Exit {
+    session::print_json(&manifest::schema());
+    Exit::Done
+}
+
+/// `freshen completions SHELL`.
+pub(super) fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "freshen", &mut script);
+    session::print(&String::from_utf8_lossy(&script));
+    Exit::Done
+}
+
+/// `freshen man`.
+pub(super) fn man() -> Result<Exit> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    for verb in Cli::command().get_subcommands().filter(|verb| verb.get_name() != "help") {
+        let title = format!("freshen-{}", verb.get_name());
+        clap_mangen::Man::new(verb.clone().display_name(&title)).title(title).render(&mut page)?;
+    }
+    session::print(&String::from_utf8_lossy(&page));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,204 @@
+//! `freshen apply --rehearse`: the real run against emulators, on a scratch copy of the state, in virtual time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use secrecy::zeroize::Zeroizing;
+
+use super::apply::{self, Run};
+use super::args::{ApplyArgs, Format, Global, Selection};
+use super::exit::Exit;
+use super::interrupt;
+use super::render::{outcome as render, plan as plan_render, strong};
+use super::session::{self, Desired};
+use crate::core::contract::{CredentialScheme, Credentials};
+use crate::core::guard::{self, Allowed};
+use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
+use crate::core::model::{CredentialSource, HostPattern, Model};
+use crate::core::secret::Secret;
+use crate::host::virtual_clock::VirtualClock;
+use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
+use crate::rehearse::{Emulator, Setup, emulator};
+use crate::state::{SqliteStore, Store};
+
+/// Runs the command.
+pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
+    let mut desired = session::load(&args.manifests.paths)?;
+    let stage = Stage::new(host, &mut desired.model);
+    let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
+    let start = session::run_start(&stage.host);
+    let accounts = session::accounts(&stage.host, &desired.model, Some(&store)).await?;
+    let begun = stage.host.clock.now();
+    let prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
+    let human = global.format == Format::Human;
+    if human {
+        let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
+        let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
+        session::print(&format!("{}\n\n", strong("Rehearsal: nothing leaves this machine, the state stays as it is.")));
+        session::print(&plan_render::human(&plan_render::View {
+            desired: &desired,
+            prepared: &prepared,
+            refusals: &refusals,
+        }));
+    }
+    apply::admit(&desired, &prepared, Some(&mut store), args)?;
+    let mut reports = Vec::new();
+    let interrupted = interrupt::listen();
+    let run = Run { host: &stage.host, desired: &desired, prepared: &prepared, start, args, interrupted };
+    let finished = run.execute(&mut store, &mut |call| reports.push(call.clone())).await?;
+    if human {
+        session::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
+        session::print(&render::calls(&finished.view(), &reports, begun));
+        session::print("\n");
+        session::print(&render::human(&finished.view()));
+        session::print(&second_run(&stage, &desired, &store, &accounts)?);
+    } else {
+        let mut json = render::json(&finished.view());
+        json["second_run_changes"] = second_run_changes(&stage, &desired, &store, &accounts)?.into();
+        session::print_json(&json);
+    }
+    Ok(finished.exit)
+}
+
+fn second_run_changes(stage: &Stage, desired: &Desired, store: &dyn Store, accounts: &[String]) -> Result<usize> {
+    let nothing = Selection { only: Vec::new(), providers: Vec::new(), force: Vec::new() };
+    let again = session::prepare(desired, Some(store), &nothing, accounts, stage.host.clock.now().wall)?;
+    Ok(again.difference.changes.len())
+}
+
+fn second_run(stage: &Stage, desired: &Desired, store: &dyn Store, accounts: &[String]) -> Result<String> {
+    let left = second_run_changes(stage, desired, store, accounts)?;
+    let verdict = if left == 0 { "nothing to do".to_owned() } else { format!("{left} still to do") };
+    Ok(format!("{} {verdict}.\n", strong("A second run would find:")))
+}
+
+/// The machine's stand-in: emulators for the network, invented credentials, time that moves only by waiting.
+struct Stage {
+    host: Host,
+}
+
+impl Stage {
+    fn new(real: &Host, model: &mut Model) -> Self {
+        let clock = Arc::new(VirtualClock::starting_at(real.clock.now()));
+        let mut variables = HashMap::new();
+        let mut actors = Vec::new();
+        for index in 0..model.providers.len() {
+            let prefix = format!("REHEARSAL_{index}_");
+            let credentials = invent(index, &prefix, model.providers[index].scheme(), &mut variables);
+            let hosts = hosts_of(model, index);
+            let config = &mut model.providers[index];
+            config.credentials = match config.scheme() {
+                CredentialScheme::Headers => CredentialSource::Environment { prefix: String::new() },
+                CredentialScheme::Keys { .. } => CredentialSource::Environment { prefix },
+            };
+            for endpoint in &config.endpoints {
+                let mut setup = Setup::of(config, endpoint, credentials.clone());
+                setup.hosts.clone_from(&hosts);
+                actors.extend(emulator(setup).map(|emulator| Actor {
+                    authority: endpoint.authority(),
+                    key_id: key_id(index, config.scheme()),
+                    emulator: Mutex::new(emulator),
+                }));
+            }
+        }
+        let http = Arc::new(Emulators { clock: clock.clone(), actors });
+        let env = Arc::new(Invented { variables });
+        Self { host: Host { clock, http, env, seed: real.seed } }
+    }
+}
+
+/// Hosts that the emulated account owns: the configured ones, else those of the provider's URLs.
+fn hosts_of(model: &Model, provider: usize) -> Vec<HostPattern> {
+    let configured = &model.providers[provider].hosts;
+    if !configured.is_empty() {
+        return configured.clone();
+    }
+    let entries = model.entries.iter().filter(|entry| entry.provider == provider);
+    let mut hosts: Vec<String> = entries.filter_map(|entry| Some(entry.target.host()?.to_ascii_lowercase())).collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts.into_iter().map(HostPattern::from_checked).collect()
+}
+
+/// Tells the accounts of a rehearsal apart at an endpoint that several providers share.
+fn key_id(index: usize, scheme: CredentialScheme) -> Option<String> {
+    matches!(scheme, CredentialScheme::Keys { .. }).then(|| format!("REHEARSAL-KEY-{index}-END"))
+}
+
+fn invent(
+    index: usize,
+    prefix: &str,
+    scheme: CredentialScheme,
+    variables: &mut HashMap<String, String>,
+) -> Credentials {
+    let CredentialScheme::Keys { id_env, secret_env, token_env, .. } = scheme else {
+        return Credentials::Headers(Vec::new());
+    };
+    let id = key_id(index, scheme).unwrap_or_default();
+    let (secret, token) = (format!("rehearsal-secret-{index}"), format!("rehearsal-token-{index}"));
+    for (name, value) in [(id_env, &id), (secret_env, &secret), (token_env, &token)] {
+        variables.insert(format!("{prefix}{name}"), value.clone());
+    }
+    Credentials::Keys { id: Secret::new(id), secret: Secret::new(secret), token: Some(Secret::new(token)) }
+}
+
+struct Actor {
+    authority: String,
+    key_id: Option<String>,
+    emulator: Mutex<Box<dyn Emulator>>,
+}
+
+impl Actor {
+    fn is_meant(&self, request: &Request) -> bool {
+        let Some(key_id) = &self.key_id else { return true };
+        let named = |text: &str| text.contains(key_id.as_str());
+        request.endpoint.authority() == self.authority
+            && (named(&request.path_and_query)
+                || request.headers.iter().any(|(_, value)| named(value))
+                || named(&String::from_utf8_lossy(&request.body)))
+    }
+}
+
+struct Emulators {
+    clock: Arc<VirtualClock>,
+    actors: Vec<Actor>,
+}
+
+impl Http for Emulators {
+    fn send(&self, request: Request, _: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>> {
+        Box::pin(async move {
+            let authority = request.endpoint.authority();
+            let here = self.actors.iter().filter(|actor| actor.authority == authority);
+            let Some(actor) = here.into_iter().find(|actor| actor.is_meant(&request)) else {
+                let message = format!("no emulator plays {authority}");
+                return Err(TransportFailure { kind: TransportFailureKind::NotConnected, message });
+            };
+            let mut emulator = actor.emulator.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(emulator.answer(&request, self.clock.now().wall))
+        })
+    }
+}
+
+struct Invented {
+    variables: HashMap<String, String>,
+}
+
+impl Env for Invented {
+    fn var(&self, name: &str) -> Option<String> {
+        match self.variables.get(name) {
+            Some(value) => Some(value.clone()),
+            // Optional variables of the schemes stay unset; header references get a stand-in.
+            None if name.starts_with("REHEARSAL_") => None,
+            None => Some("rehearsal".to_owned()),
+        }
+    }
+
+    fn read_private(&self, _: &str, _: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+        Err(PrivateFileError::Unreadable("a rehearsal reads no credentials".into()))
+    }
+
+    fn run<'a>(&'a self, _: &'a [String], _: CommandLimits) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>> {
+        Box::pin(async { Err(CommandError::NotRun("a rehearsal runs no programs".into())) })
+    }
+}

@@ -1,0 +1,74 @@
+//! Results as text or JSON. Pure: values in, text out.
+
+pub(super) mod outcome;
+pub(super) mod plan;
+pub(super) mod providers;
+pub(super) mod status;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::core::recorded::ChangeKind;
+use crate::core::text::one_line;
+use crate::core::time::Timestamp;
+
+/// Version of all JSON output; goes up when a field changes its meaning or goes away.
+pub(super) const JSON_VERSION: u64 = 1;
+
+/// Longest target or reason that is shown to people, in characters.
+const LONGEST: usize = 300;
+
+/// Text from outside, safe to show on one line.
+pub(super) fn shown(text: &str) -> String {
+    one_line(text, LONGEST)
+}
+
+/// A table without lines, its numbers to the right, indented by two blanks.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head.to_vec());
+    for row in rows {
+        table.add_row(row.clone());
+    }
+    for &index in right {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = String::new();
+    for line in table.lines() {
+        text.push_str("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The word for a change, coloured.
+pub(super) fn kind_word(kind: ChangeKind) -> String {
+    let colour = match kind {
+        ChangeKind::New => AnsiColor::Green,
+        ChangeKind::Changed => AnsiColor::Yellow,
+        ChangeKind::Removed => AnsiColor::Red,
+        ChangeKind::Forced => AnsiColor::Magenta,
+    };
+    let style = Style::new().fg_color(Some(colour.into()));
+    format!("{style}{:<8}{style:#}", kind.word())
+}
+
+/// Emphasised text.
+pub(super) fn strong(text: &str) -> String {
+    let style = Style::new().bold();
+    format!("{style}{text}{style:#}")
+}
+
+/// A moment in UTC for people: `2026-11-20 16:00 UTC`.
+pub(super) fn moment(at: Timestamp) -> String {
+    let text = at.utc_extended();
+    format!("{} {} UTC", &text[..10], &text[11..16])
+}
+
+/// `1 target`, `2 targets`.
+pub(super) fn count(number: usize, word: &str) -> String {
+    format!("{number} {}", super::session::plural(number, word))
+}

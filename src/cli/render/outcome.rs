@@ -1,0 +1,228 @@
+//! What a run did, as text and as JSON.
+
+use serde_json::{Value, json};
+
+use super::{JSON_VERSION, count, moment, shown, strong, table};
+use crate::cli::exit::Exit;
+use crate::cli::session::{Desired, Prepared};
+use crate::core::apply::ItemState;
+use crate::core::recorded::ChangeKind;
+use crate::core::time::{Now, Timestamp};
+use crate::drive::{CallReport, Outcome};
+use crate::state::Counts;
+
+/// Targets that are listed one by one for people in each group.
+const LISTED: usize = 20;
+
+/// What an outcome is shown with.
+pub(crate) struct View<'a> {
+    /// The manifests.
+    pub desired: &'a Desired,
+    /// The plan.
+    pub prepared: &'a Prepared,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// Providers without credentials, by index, with the reason.
+    pub unavailable: &'a [(usize, String)],
+    /// Whether it was a rehearsal.
+    pub rehearsal: bool,
+    /// How it ends.
+    pub exit: Exit,
+}
+
+/// Numbers of targets by where they stand; `provider` narrows it down.
+pub(crate) fn counts(view: &View<'_>, provider: Option<usize>) -> Counts {
+    let mut counts = Counts::default();
+    let changes = view.prepared.difference.changes.iter();
+    for (change, state) in changes.zip(&view.outcome.states) {
+        if provider.is_some_and(|provider| provider != change.provider) {
+            continue;
+        }
+        *match state {
+            ItemState::Recorded => &mut counts.recorded,
+            ItemState::Pending(_) => &mut counts.pending,
+            ItemState::Deferred(..) => &mut counts.deferred,
+            ItemState::Rejected(_) => &mut counts.rejected,
+        } += 1;
+    }
+    counts
+}
+
+/// The summary for people.
+pub(crate) fn human(view: &View<'_>) -> String {
+    let mut text = String::new();
+    let model = &view.desired.model;
+    let mut rows = Vec::new();
+    for (index, config) in model.providers.iter().enumerate() {
+        let Counts { recorded, pending, deferred, rejected } = counts(view, Some(index));
+        if recorded + pending + deferred + rejected > 0 {
+            let kind = config.kind.capabilities().kind.to_owned();
+            let numbers = [recorded, pending, deferred, rejected].map(|number| number.to_string());
+            rows.push([vec![config.name.clone(), kind], numbers.to_vec()].concat());
+        }
+    }
+    if !rows.is_empty() {
+        let head = ["PROVIDER", "KIND", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
+        text.push_str(&table(&head, &rows, &[2, 3, 4, 5]));
+        text.push('\n');
+    }
+    text.push_str(&left_over(view));
+    for (index, reason) in stops(view) {
+        text.push_str(&format!("provider `{}` stopped: {}\n", model.providers[index].name, shown(&reason)));
+    }
+    if let Some(reason) = &view.outcome.cut_short {
+        text.push_str(&format!("the run ended early: {reason}\n"));
+    }
+    text.push_str(&conclusion(view));
+    text
+}
+
+fn stops(view: &View<'_>) -> Vec<(usize, String)> {
+    let stopped = view.outcome.stops.iter().enumerate();
+    stopped.filter_map(|(index, stop)| Some((index, stop.reason.clone()?))).collect()
+}
+
+fn conclusion(view: &View<'_>) -> String {
+    let Counts { recorded, pending, deferred, rejected } = counts(view, None);
+    let calls = count(usize::try_from(view.outcome.calls).unwrap_or(usize::MAX), "call");
+    let accepted = count(usize::try_from(recorded).unwrap_or(usize::MAX), "purge");
+    let headline = format!("{accepted} accepted in {calls}");
+    match view.exit {
+        Exit::Done => format!("{}, everything is recorded.\n", strong(&headline)),
+        _ => {
+            let left = pending + deferred + rejected;
+            let hint = if pending + deferred > 0 { "; run again to go on" } else { "" };
+            format!(
+                "{}, {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}.\n",
+                strong(&headline)
+            )
+        }
+    }
+}
+
+/// Targets that are left, with reasons; the same reason is said once.
+fn left_over(view: &View<'_>) -> String {
+    let model = &view.desired.model;
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for (change, state) in view.prepared.difference.changes.iter().zip(&view.outcome.states) {
+        let provider = &model.providers[change.provider].name;
+        let reason = match state {
+            ItemState::Recorded => continue,
+            ItemState::Pending(None) => format!("{provider}: pending"),
+            ItemState::Pending(Some(reason)) => format!("{provider}: pending: {}", shown(reason)),
+            ItemState::Deferred(until, reason) => {
+                format!("{provider}: deferred until {}: {}", moment(*until), shown(reason))
+            }
+            ItemState::Rejected(reason) => format!("{provider}: rejected: {}", shown(reason)),
+        };
+        match groups.last_mut().filter(|(last, _)| *last == reason) {
+            Some((_, targets)) => targets.push(&change.target.text),
+            None => groups.push((reason, vec![&change.target.text])),
+        }
+    }
+    let mut text = String::new();
+    for (reason, targets) in groups {
+        text.push_str(&reason);
+        text.push('\n');
+        for target in targets.iter().take(LISTED) {
+            text.push_str(&format!("    {}\n", shown(target)));
+        }
+        if targets.len() > LISTED {
+            text.push_str(&format!("    … and {} more\n", targets.len() - LISTED));
+        }
+    }
+    text
+}
+
+/// The calls of a rehearsal for people; times count from `start`.
+pub(crate) fn calls(view: &View<'_>, reports: &[CallReport], start: Now) -> String {
+    let row = |report: &CallReport| {
+        let at_ms = report.sent.tick.since(start.tick);
+        let result = match &report.result {
+            Ok(tasks) if tasks.is_empty() => "accepted".to_owned(),
+            Ok(tasks) => format!("accepted, task {}", shown(&tasks.join(","))),
+            Err(reason) => shown(reason),
+        };
+        vec![
+            format!("{}.{:03} s", at_ms / 1000, at_ms % 1000),
+            view.desired.model.providers[report.provider].name.clone(),
+            report.operation.to_owned(),
+            report.targets.to_string(),
+            result,
+        ]
+    };
+    let mut rows: Vec<Vec<String>> = reports.iter().take(LISTED).map(row).collect();
+    if reports.len() > LISTED {
+        rows.push(vec![format!("… and {} more", reports.len() - LISTED)]);
+    }
+    table(&["AT", "PROVIDER", "OPERATION", "TARGETS", "ANSWER"], &rows, &[0, 3])
+}
+
+/// The outcome for programs.
+pub(crate) fn json(view: &View<'_>) -> Value {
+    let model = &view.desired.model;
+    let providers: Vec<Value> = model
+        .providers
+        .iter()
+        .enumerate()
+        .map(|(index, config)| {
+            let Counts { recorded, pending, deferred, rejected } = counts(view, Some(index));
+            let stop = view.outcome.stops.get(index);
+            json!({
+                "provider": config.name,
+                "kind": config.kind.capabilities().kind,
+                "accepted": recorded,
+                "pending": pending,
+                "deferred": deferred,
+                "rejected": rejected,
+                "stopped": stop.and_then(|stop| stop.reason.clone()),
+                "credentials_refused": stop.is_some_and(|stop| stop.credentials),
+                "without_credentials": view.unavailable.iter().any(|(provider, _)| *provider == index),
+            })
+        })
+        .collect();
+    let changes = view.prepared.difference.changes.iter();
+    let targets: Vec<Value> = changes
+        .zip(&view.outcome.states)
+        .map(|(change, state)| target_json(&model.providers[change.provider].name, change, state))
+        .collect();
+    let unrecorded: Vec<Value> = view
+        .outcome
+        .unrecorded
+        .iter()
+        .map(|&index| &view.prepared.difference.changes[index])
+        .map(|change| json!({"provider": model.providers[change.provider].name, "target": change.target.text}))
+        .collect();
+    json!({
+        "version": JSON_VERSION,
+        "command": "apply",
+        "rehearsal": view.rehearsal,
+        "digest": view.prepared.digest,
+        "exit": view.exit.code(),
+        "calls": view.outcome.calls,
+        "unchanged": view.prepared.difference.unchanged,
+        "providers": providers,
+        "targets": targets,
+        "cut_short": view.outcome.cut_short,
+        "accepted_but_not_recorded": unrecorded,
+    })
+}
+
+fn target_json(provider: &str, change: &crate::core::diff::Change, state: &ItemState) -> Value {
+    let (word, reason, until): (&str, Option<&str>, Option<Timestamp>) = match state {
+        ItemState::Recorded if change.kind == ChangeKind::Removed => ("removed", None, None),
+        ItemState::Recorded => ("recorded", None, None),
+        ItemState::Pending(reason) => ("pending", reason.as_deref(), None),
+        ItemState::Deferred(until, reason) => ("deferred", Some(reason), Some(*until)),
+        ItemState::Rejected(reason) => ("rejected", Some(reason), None),
+    };
+    json!({
+        "provider": provider,
+        "scope": change.target.scope.word(),
+        "target": change.target.text,
+        "kind": change.kind.word(),
+        "state": word,
+        "reason": reason,
+        "until": until.map(Timestamp::utc_extended),
+    })
+}

@@ -1,0 +1,221 @@
+//! A plan as text and as JSON.
+
+use serde_json::{Value, json};
+
+use super::{JSON_VERSION, count, kind_word, moment, shown, strong, table};
+use crate::cli::duration;
+use crate::cli::session::{Desired, Prepared};
+use crate::core::diff::Change;
+use crate::core::guard::Refusal;
+use crate::core::plan::Job;
+use crate::core::recorded::Standing;
+
+/// Changes that are listed one by one for people; JSON lists all.
+const LISTED: usize = 100;
+
+/// What a plan is shown with.
+pub(crate) struct View<'a> {
+    /// The manifests.
+    pub desired: &'a Desired,
+    /// The plan.
+    pub prepared: &'a Prepared,
+    /// Guards that would refuse it.
+    pub refusals: &'a [Refusal],
+}
+
+/// The plan for people.
+pub(crate) fn human(view: &View<'_>) -> String {
+    let Prepared { difference, plan, .. } = view.prepared;
+    let model = &view.desired.model;
+    let mut text = String::new();
+    let due = difference.changes.len();
+    if due == 0 {
+        let known = count(model.entries.len(), "target");
+        text.push_str(&format!("Nothing to purge: {known} desired, {} already recorded.\n", difference.unchanged));
+    } else {
+        let targets = count(plan.targets(), "target");
+        let headline = format!("Plan: purge {targets} in {}", count(plan.calls(), "call"));
+        text.push_str(&format!("{}  ({} unchanged)\n\n", strong(&headline), difference.unchanged));
+        text.push_str(&jobs_table(view));
+        text.push('\n');
+        text.push_str(&changes_list(view));
+    }
+    for (number, what) in [
+        (difference.adopt.len(), "will be recorded without a purge (on_new: adopt)"),
+        (difference.forget.len(), "will be forgotten without a purge (on_removed: forget)"),
+        (difference.dropped.len(), "went away before the first purge and will be dropped"),
+        (plan.unselected.len(), "left out by --only or --provider, still pending"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("{} {what}\n", count(number, "target")));
+        }
+    }
+    for (provider, number) in &difference.orphans {
+        let targets = count(*number, "recorded target");
+        text.push_str(&format!("{targets} of provider `{provider}`, which no manifest configures, left alone\n"));
+    }
+    let doubtful = difference.changes.iter().filter(|change| change.in_doubt).count();
+    if doubtful > 0 {
+        let targets = count(doubtful, "target");
+        text.push_str(&format!("{targets} may have been purged before: an earlier run stopped before it knew\n"));
+    }
+    if due > 0 {
+        text.push_str(&format!("\nPlan digest: {}\n", view.prepared.digest));
+    }
+    for refusal in view.refusals {
+        text.push_str(&format!("{} {refusal}\n", strong("apply would refuse:")));
+    }
+    text
+}
+
+fn jobs_table(view: &View<'_>) -> String {
+    let model = &view.desired.model;
+    let row = |job: &Job| {
+        let config = &model.providers[job.provider];
+        let quota = job.quota.as_ref().map_or_else(
+            || "no limit".to_owned(),
+            |quota| {
+                format!(
+                    "{} of {} left, {} after",
+                    quota.left(),
+                    quota.limit,
+                    quota.left().saturating_sub(job.targets as u64)
+                )
+            },
+        );
+        vec![
+            config.name.clone(),
+            config.kind.capabilities().kind.to_owned(),
+            job.targets.to_string(),
+            job.batches.len().to_string(),
+            quota,
+            duration::show(job.duration_ms),
+            if job.over_quota.is_empty() { "today".into() } else { format!("{} days", job.days) },
+        ]
+    };
+    let rows: Vec<Vec<String>> = view.prepared.plan.jobs.iter().map(row).collect();
+    table(&["PROVIDER", "KIND", "TARGETS", "CALLS", "QUOTA TODAY", "TIME", "DONE"], &rows, &[2, 3])
+}
+
+fn changes_list(view: &View<'_>) -> String {
+    let changes = &view.prepared.difference.changes;
+    let width = view.desired.model.providers.iter().map(|provider| provider.name.len()).max().unwrap_or(0);
+    let over: std::collections::HashSet<usize> =
+        view.prepared.plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    let mut text = String::new();
+    for (index, change) in changes.iter().enumerate().take(LISTED) {
+        let provider = &view.desired.model.providers[change.provider].name;
+        let hint = hint(change, over.contains(&index));
+        let target = shown(&change.target.text);
+        text.push_str(&format!("  {} {provider:width$}  {target}{hint}\n", kind_word(change.kind)));
+    }
+    if changes.len() > LISTED {
+        text.push_str(&format!("  … and {} more; `--format json` lists all\n", changes.len() - LISTED));
+    }
+    text
+}
+
+fn hint(change: &Change, over_quota: bool) -> String {
+    match &change.standing {
+        _ if over_quota => "  (deferred: over today's quota)".into(),
+        Standing::Deferred { until, .. } => format!("  (deferred until {})", moment(*until)),
+        Standing::Rejected { reason, .. } => format!("  (rejected: {})", shown(reason)),
+        Standing::Pending { reason: Some(reason) } => format!("  (pending: {})", shown(reason)),
+        Standing::Pending { reason: None } => String::new(),
+    }
+}
+
+/// The plan for programs.
+pub(crate) fn json(view: &View<'_>) -> Value {
+    let Prepared { difference, plan, first_run, digest, .. } = view.prepared;
+    let model = &view.desired.model;
+    let entry = |index: &usize| {
+        let entry = &model.entries[*index];
+        json!({"provider": model.providers[entry.provider].name, "target": entry.target.text, "hash": entry.hash.as_str()})
+    };
+    let dropped = |list: &[(String, crate::core::target::Target)]| -> Value {
+        list.iter().map(|(provider, target)| json!({"provider": provider, "target": target.text})).collect()
+    };
+    json!({
+        "version": JSON_VERSION,
+        "command": "plan",
+        "digest": digest,
+        "first_run": first_run,
+        "manifests": model.manifests.len(),
+        "entries": model.entries.len(),
+        "unchanged": difference.unchanged,
+        "calls": plan.calls(),
+        "jobs": plan.jobs.iter().map(|job| job_json(view, job)).collect::<Value>(),
+        "changes": changes_json(view),
+        "adopt": difference.adopt.iter().map(entry).collect::<Value>(),
+        "forget": dropped(&difference.forget),
+        "dropped": dropped(&difference.dropped),
+        "orphans": difference.orphans.iter().map(|(provider, targets)| json!({"provider": provider, "targets": targets})).collect::<Value>(),
+        "refused": view.refusals.iter().map(ToString::to_string).collect::<Value>(),
+    })
+}
+
+fn job_json(view: &View<'_>, job: &Job) -> Value {
+    let config = &view.desired.model.providers[job.provider];
+    let quota = job.quota.as_ref().map(|quota| {
+        json!({
+            "limit": quota.limit,
+            "used": quota.used,
+            "left": quota.left(),
+            "left_after": quota.left().saturating_sub(job.targets as u64),
+            "area": quota.key.area,
+            "day": quota.key.day,
+            "resets_at": quota.resets_at.utc_extended(),
+        })
+    });
+    json!({
+        "provider": config.name,
+        "kind": config.kind.capabilities().kind,
+        "operation": job.operation.name,
+        "endpoints": config.endpoints.iter().map(ToString::to_string).collect::<Value>(),
+        "targets": job.targets,
+        "calls": job.batches.len(),
+        "calls_per_second": job.limits.calls_per_second,
+        "targets_per_call": job.limits.targets_per_call,
+        "quota": quota,
+        "over_quota": job.over_quota.len(),
+        "duration_ms": job.duration_ms,
+        "days": job.days,
+    })
+}
+
+fn changes_json(view: &View<'_>) -> Value {
+    let model = &view.desired.model;
+    let plan = &view.prepared.plan;
+    let unselected: std::collections::HashSet<usize> = plan.unselected.iter().copied().collect();
+    let over: std::collections::HashSet<usize> =
+        plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    let changes = view.prepared.difference.changes.iter().enumerate();
+    changes
+        .map(|(index, change)| {
+            let (reason, until) = match &change.standing {
+                Standing::Pending { reason } => (reason.clone(), None),
+                Standing::Deferred { until, reason } => (Some(reason.clone()), Some(until.utc_extended())),
+                Standing::Rejected { reason, .. } => (Some(reason.clone()), None),
+            };
+            json!({
+                "provider": model.providers[change.provider].name,
+                "scope": change.target.scope.word(),
+                "target": change.target.text,
+                "kind": change.kind.word(),
+                "desired": change.desired.as_ref().map(|hash| hash.as_str()),
+                "recorded": change.recorded.as_ref().map(|hash| hash.as_str()),
+                "priority": change.priority.word(),
+                "since": change.since.utc_extended(),
+                "standing": change.standing.word(),
+                "reason": reason,
+                "until": until,
+                "in_doubt": change.in_doubt,
+                "manifest": change.place.map(|place| model.manifests[place.manifest].path.clone()),
+                "line": change.place.map(|place| place.line),
+                "selected": !unselected.contains(&index),
+                "over_quota": over.contains(&index),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,97 @@
+//! The kinds of providers as text and as JSON.
+
+use serde_json::{Value, json};
+
+use super::{JSON_VERSION, strong, table};
+use crate::core::contract::{Capabilities, CredentialScheme, OptionShape, Provider};
+
+/// All kinds in one table.
+pub(crate) fn list(kinds: &[&dyn Provider]) -> String {
+    let mut rows = Vec::new();
+    for kind in kinds {
+        let capabilities = kind.capabilities();
+        for (position, operation) in capabilities.operations.iter().enumerate() {
+            rows.push(vec![
+                if position == 0 { capabilities.kind.to_owned() } else { String::new() },
+                operation.name.to_owned(),
+                operation.scope.word().to_owned(),
+                operation.targets_per_call.to_string(),
+                operation.calls_per_second.to_string(),
+                operation.targets_per_day.map_or_else(|| "no limit".to_owned(), |most| most.to_string()),
+            ]);
+        }
+    }
+    let head = ["KIND", "OPERATION", "PURGES", "A CALL", "CALLS/S", "A DAY"];
+    format!("{}\n`freshen providers KIND` tells all about one.\n", table(&head, &rows, &[3, 4, 5]))
+}
+
+/// One kind in full.
+pub(crate) fn one(capabilities: &Capabilities) -> String {
+    let mut text = format!("{}: {}\n", strong(capabilities.kind), capabilities.summary);
+    if let Some(notice) = capabilities.notice {
+        text.push_str(&format!("Note: {notice}\n"));
+    }
+    text.push_str(&format!("\nEndpoint: {}\n", capabilities.default_endpoint.unwrap_or("must be given (`endpoints`)")));
+    match capabilities.credentials {
+        CredentialScheme::Headers => text.push_str("Credentials: none; configured headers may hold secrets\n"),
+        CredentialScheme::Keys { id_env, secret_env, token_env, bearer_env } => {
+            text.push_str(&format!("Credentials: {id_env}, {secret_env}, {token_env} (temporary keys)"));
+            text.push_str(&bearer_env.map_or_else(String::new, |bearer| format!(", or {bearer}")));
+            text.push('\n');
+        }
+    }
+    if !capabilities.options.is_empty() {
+        text.push_str("\nOptions:\n");
+    }
+    for option in capabilities.options {
+        let required = if option.required { ", required" } else { "" };
+        text.push_str(&format!("  {} ({}{required})\n      {}\n", option.key, shape(option.shape), option.doc));
+    }
+    text
+}
+
+fn shape(shape: OptionShape) -> String {
+    match shape {
+        OptionShape::Text => "text".into(),
+        OptionShape::Bool => "true or false".into(),
+        OptionShape::Integer => "whole number".into(),
+        OptionShape::OneOf(words) => words.join(" | "),
+        OptionShape::ListOf(words) => format!("list of {}", words.join(" | ")),
+        OptionShape::IntegerList => "list of whole numbers".into(),
+        OptionShape::Headers => "header names and values".into(),
+    }
+}
+
+/// The kinds for programs.
+pub(crate) fn json(kinds: &[&dyn Provider]) -> Value {
+    let kind = |provider: &&dyn Provider| {
+        let capabilities = provider.capabilities();
+        let operations: Value = capabilities
+            .operations
+            .iter()
+            .map(|operation| {
+                json!({
+                    "operation": operation.name,
+                    "scope": operation.scope.word(),
+                    "targets_per_call": operation.targets_per_call,
+                    "calls_per_second": operation.calls_per_second,
+                    "targets_per_day": operation.targets_per_day,
+                })
+            })
+            .collect();
+        let options: Value = capabilities
+            .options
+            .iter()
+            .map(|option| json!({"key": option.key, "shape": shape(option.shape), "required": option.required, "doc": option.doc}))
+            .collect();
+        json!({
+            "kind": capabilities.kind,
+            "summary": capabilities.summary,
+            "notice": capabilities.notice,
+            "endpoint": capabilities.default_endpoint,
+            "operations": operations,
+            "options": options,
+        })
+    };
+    json!({"version": JSON_VERSION, "command": "providers", "kinds": kinds.iter().map(kind).collect::<Value>()})
+}

@@ -1,0 +1,209 @@
+//! The state as text and as JSON: for `status`, `state list` and `state export`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{JSON_VERSION, count, moment, shown, strong, table};
+use crate::core::recorded::{Recorded, Standing};
+use crate::core::time::Timestamp;
+use crate::state::{DoubtfulCall, Identity, QuotaUse, RunRow};
+
+/// Unfinished targets that are listed one by one for people.
+const LISTED: usize = 50;
+
+/// What the state holds.
+pub(crate) struct View {
+    /// The file.
+    pub path: String,
+    /// Lineage and serial.
+    pub identity: Identity,
+    /// All targets.
+    pub recorded: Vec<Recorded>,
+    /// Calls without an outcome.
+    pub doubtful: Vec<DoubtfulCall>,
+    /// The last runs, newest first.
+    pub runs: Vec<RunRow>,
+    /// The quota ledger.
+    pub quota: Vec<QuotaUse>,
+}
+
+/// Numbers of a provider's targets.
+#[derive(Default)]
+struct Numbers {
+    recorded: usize,
+    pending: usize,
+    deferred: usize,
+    rejected: usize,
+}
+
+fn by_provider(rows: &[Recorded]) -> BTreeMap<&str, Numbers> {
+    let mut providers: BTreeMap<&str, Numbers> = BTreeMap::new();
+    for row in rows {
+        let numbers = providers.entry(&row.provider).or_default();
+        *match row.work.as_ref().map(|work| &work.standing) {
+            None => &mut numbers.recorded,
+            Some(Standing::Pending { .. }) => &mut numbers.pending,
+            Some(Standing::Deferred { .. }) => &mut numbers.deferred,
+            Some(Standing::Rejected { .. }) => &mut numbers.rejected,
+        } += 1;
+    }
+    providers
+}
+
+/// The state for people.
+pub(crate) fn human(view: &View) -> String {
+    let mut text = format!("{} {} (serial {})\n\n", strong("State"), view.path, view.identity.serial);
+    let rows: Vec<Vec<String>> = by_provider(&view.recorded)
+        .into_iter()
+        .map(|(name, Numbers { recorded, pending, deferred, rejected })| {
+            [vec![name.to_owned()], [recorded, pending, deferred, rejected].map(|number| number.to_string()).to_vec()]
+                .concat()
+        })
+        .collect();
+    text.push_str(&table(&["PROVIDER", "RECORDED", "PENDING", "DEFERRED", "REJECTED"], &rows, &[1, 2, 3, 4]));
+    let open: Vec<&Recorded> = view.recorded.iter().filter(|row| row.work.is_some()).collect();
+    if !open.is_empty() {
+        text.push_str(&format!("\n{}\n", strong("To do")));
+        for row in open.iter().take(LISTED) {
+            text.push_str(&format!("  {}\n", line(row)));
+        }
+        if open.len() > LISTED {
+            text.push_str(&format!("  … and {} more; `freshen state list` lists all\n", open.len() - LISTED));
+        }
+    }
+    for call in &view.doubtful {
+        let targets = count(usize::try_from(call.targets).unwrap_or(usize::MAX), "target");
+        let at = moment(call.at);
+        text.push_str(&format!(
+            "In doubt: a call for {targets} to `{}` at {at} ended without an answer\n",
+            call.provider
+        ));
+    }
+    text.push_str(&runs_and_quota(view));
+    text
+}
+
+fn runs_and_quota(view: &View) -> String {
+    let mut text = String::new();
+    if !view.runs.is_empty() {
+        let row = |run: &RunRow| {
+            let exit = run.exit.map_or_else(|| "did not end".to_owned(), |exit| exit.to_string());
+            let counts = [run.calls, run.counts.recorded, run.counts.pending, run.counts.deferred, run.counts.rejected];
+            [vec![run.id.to_string(), moment(run.started_at), exit], counts.map(|number| number.to_string()).to_vec()]
+                .concat()
+        };
+        let rows: Vec<Vec<String>> = view.runs.iter().map(row).collect();
+        let head = ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
+        text.push_str(&format!("\n{}\n{}", strong("Last runs"), table(&head, &rows, &[0, 3, 4, 5, 6, 7])));
+    }
+    if let Some(day) = view.quota.first().map(|quota| quota.day.clone()) {
+        let today = view.quota.iter().filter(|quota| quota.day == day);
+        let row = |quota: &QuotaUse| {
+            let area = if quota.area.is_empty() { "all" } else { &quota.area };
+            vec![quota.account.clone(), quota.operation.clone(), area.to_owned(), quota.used.to_string()]
+        };
+        let rows: Vec<Vec<String>> = today.map(row).collect();
+        let head = format!("Quota used on {day}");
+        text.push_str(&format!(
+            "\n{}\n{}",
+            strong(&head),
+            table(&["ACCOUNT", "OPERATION", "AREA", "TARGETS"], &rows, &[3])
+        ));
+    }
+    text
+}
+
+/// One target on one line.
+pub(crate) fn line(row: &Recorded) -> String {
+    let target = shown(&row.target.text);
+    let Some(work) = &row.work else {
+        let hash = row.hash.as_ref().map_or("-", |hash| hash.as_str());
+        return format!("recorded  {}  {target}  {}", row.provider, shown(hash));
+    };
+    let why = match &work.standing {
+        Standing::Pending { reason: None } => "pending".to_owned(),
+        Standing::Pending { reason: Some(reason) } => format!("pending: {}", shown(reason)),
+        Standing::Deferred { until, reason } => format!("deferred until {}: {}", moment(*until), shown(reason)),
+        Standing::Rejected { reason, .. } => format!("rejected: {}", shown(reason)),
+    };
+    let doubt = if work.in_doubt { ", may have been purged before" } else { "" };
+    format!("{:<8}  {}  {target}  {why}{doubt}", work.kind.word(), row.provider)
+}
+
+/// One target as a JSON object; `state import` reads the same.
+pub(crate) fn target_json(row: &Recorded) -> Value {
+    let work = row.work.as_ref().map(|work| {
+        let (reason, until, config) = match &work.standing {
+            Standing::Pending { reason } => (reason.clone(), None, None),
+            Standing::Deferred { until, reason } => (Some(reason.clone()), Some(until.unix_ms()), None),
+            Standing::Rejected { reason, config } => (Some(reason.clone()), None, Some(config.clone())),
+        };
+        json!({
+            "kind": work.kind.word(),
+            "desired": work.desired.as_ref().map(|hash| hash.as_str()),
+            "priority": work.priority.word(),
+            "since_ms": work.since.unix_ms(),
+            "standing": work.standing.word(),
+            "reason": reason,
+            "until_ms": until,
+            "refused_config": config,
+            "in_doubt": work.in_doubt,
+            "accepted_at": work.accepted_at,
+        })
+    });
+    json!({
+        "provider": row.provider,
+        "scope": row.target.scope.word(),
+        "target": row.target.text,
+        "owners": row.owners,
+        "hash": row.hash.as_ref().map(|hash| hash.as_str()),
+        "recorded_at_ms": row.recorded_at.map(Timestamp::unix_ms),
+        "task_id": row.task_id,
+        "work": work,
+    })
+}
+
+/// The state for programs.
+pub(crate) fn json(view: &View) -> Value {
+    let providers: Value = by_provider(&view.recorded)
+        .into_iter()
+        .map(|(name, Numbers { recorded, pending, deferred, rejected })| {
+            json!({"provider": name, "recorded": recorded, "pending": pending, "deferred": deferred, "rejected": rejected})
+        })
+        .collect();
+    let runs: Value = view
+        .runs
+        .iter()
+        .map(|run| {
+            json!({
+                "run": run.id,
+                "started_at": run.started_at.utc_extended(),
+                "finished_at": run.finished_at.map(Timestamp::utc_extended),
+                "exit": run.exit,
+                "calls": run.calls,
+                "accepted": run.counts.recorded,
+                "pending": run.counts.pending,
+                "deferred": run.counts.deferred,
+                "rejected": run.counts.rejected,
+            })
+        })
+        .collect();
+    let quota: Value = view
+        .quota
+        .iter()
+        .map(|quota| {
+            json!({"account": quota.account, "operation": quota.operation, "area": quota.area, "day": quota.day, "used": quota.used})
+        })
+        .collect();
+    json!({
+        "version": JSON_VERSION,
+        "command": "status",
+        "state": {"path": view.path, "lineage": view.identity.lineage, "serial": view.identity.serial},
+        "providers": providers,
+        "to_do": view.recorded.iter().filter(|row| row.work.is_some()).map(target_json).collect::<Value>(),
+        "in_doubt": view.doubtful.iter().map(|call| json!({"provider": call.provider, "at": call.at.utc_extended(), "targets": call.targets})).collect::<Value>(),
+        "runs": runs,
+        "quota": quota,
+    })
+}

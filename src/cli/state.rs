@@ -1,0 +1,198 @@
+//! `freshen state`: list, export, import and forget what the state holds.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::args::{Format, Global, StateVerb};
+use super::exit::{Exit, Stop};
+use super::render::{JSON_VERSION, count, status};
+use super::{select, session};
+use crate::core::model::Priority;
+use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
+use crate::core::target::{ContentHash, Scope, Target};
+use crate::core::time::Timestamp;
+use crate::host::Host;
+use crate::state::{SqliteStore, Store};
+
+/// Runs the command.
+pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Result<Exit> {
+    match verb {
+        StateVerb::List { pattern } => list(global, pattern.as_deref()),
+        StateVerb::Export => export(global),
+        StateVerb::Import { file, lock } => import(host, global, file, lock.lock_timeout).await,
+        StateVerb::Forget { pattern, provider, lock } => {
+            forget(host, global, pattern, provider.as_deref(), lock.lock_timeout).await
+        }
+    }
+}
+
+fn existing(global: &Global) -> Result<SqliteStore> {
+    let missing = || Stop { exit: Exit::Failed, message: format!("there is no state at `{}`", global.state.display()) };
+    Ok(session::open(&global.state)?.ok_or_else(missing)?)
+}
+
+fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
+    let wanted = select::patterns(&pattern.map(str::to_owned).into_iter().collect::<Vec<_>>())?;
+    let mut rows = existing(global)?.recorded()?;
+    rows.retain(|row| pattern.is_none() || wanted.is_match(&row.target.text));
+    match global.format {
+        Format::Human => session::print(&rows.iter().map(|row| status::line(row) + "\n").collect::<String>()),
+        Format::Json => session::print_json(&serde_json::json!({
+            "version": JSON_VERSION, "command": "state list",
+            "targets": rows.iter().map(status::target_json).collect::<serde_json::Value>(),
+        })),
+    }
+    Ok(Exit::Done)
+}
+
+fn export(global: &Global) -> Result<Exit> {
+    let rows = existing(global)?.recorded()?;
+    session::print(&rows.iter().map(|row| format!("{}\n", status::target_json(row))).collect::<String>());
+    Ok(Exit::Done)
+}
+
+async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
+    }
+    let mut rows = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let parsed = serde_json::from_str::<Line>(line).map_err(|error| error.to_string()).and_then(Line::into_row);
+        let row = parsed.map_err(|cause| {
+            Stop::bad_input(format!(
+                "{}:{}: {cause}; write lines as `freshen state export` does",
+                file.display(),
+                index + 1
+            ))
+        })?;
+        rows.push(row);
+    }
+    let start = session::run_start(host);
+    let _lock = session::lock(host, &global.state, &start, lock_timeout).await?;
+    session::open_or_create(host, &global.state)?.import(&rows)?;
+    done(global, "imported", rows.len());
+    Ok(Exit::Done)
+}
+
+async fn forget(
+    host: &Host,
+    global: &Global,
+    pattern: &str,
+    provider: Option<&str>,
+    lock_timeout: u64,
+) -> Result<Exit> {
+    let wanted = select::patterns(&[pattern.to_owned()])?;
+    let start = session::run_start(host);
+    existing(global)?;
+    let _lock = session::lock(host, &global.state, &start, lock_timeout).await?;
+    let mut store = existing(global)?;
+    let keys: Vec<(String, Target)> = store
+        .recorded()?
+        .into_iter()
+        .filter(|row| wanted.is_match(&row.target.text) && provider.is_none_or(|name| name == row.provider))
+        .map(|row| (row.provider, row.target))
+        .collect();
+    let gone = if keys.is_empty() { 0 } else { store.forget(&keys)? };
+    done(global, "forgotten", gone);
+    Ok(Exit::Done)
+}
+
+fn done(global: &Global, what: &str, number: usize) {
+    match global.format {
+        Format::Human => session::print(&format!("{} {what}.\n", count(number, "target"))),
+        Format::Json => {
+            session::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "state", what: number}))
+        }
+    }
+}
+
+/// Mirror of an exported line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    provider: String,
+    scope: String,
+    target: String,
+    owners: Vec<String>,
+    hash: Option<String>,
+    recorded_at_ms: Option<i64>,
+    task_id: Option<String>,
+    work: Option<WorkLine>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkLine {
+    kind: String,
+    desired: Option<String>,
+    priority: String,
+    since_ms: i64,
+    standing: String,
+    reason: Option<String>,
+    until_ms: Option<i64>,
+    refused_config: Option<String>,
+    in_doubt: bool,
+    accepted_at: Vec<String>,
+}
+
+fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str, what: &str) -> Result<T, String> {
+    all.iter().copied().find(|&known| word(known) == text).ok_or_else(|| format!("`{text}` is no {what}"))
+}
+
+fn hash(text: String) -> Result<ContentHash, String> {
+    if text.contains(':') { Ok(ContentHash::from_canonical(text)) } else { Err(format!("`{text}` is no hash")) }
+}
+
+impl Line {
+    fn into_row(self) -> Result<Recorded, String> {
+        let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
+        if self.provider.is_empty() || self.target.is_empty() || self.owners.is_empty() {
+            return Err("`provider`, `target` and `owners` must not be empty".into());
+        }
+        if self.target.chars().any(char::is_control) {
+            return Err("`target` holds a control character".into());
+        }
+        Ok(Recorded {
+            provider: self.provider,
+            target: Target { scope, text: self.target },
+            owners: self.owners,
+            hash: self.hash.map(hash).transpose()?,
+            recorded_at: self.recorded_at_ms.map(Timestamp::from_unix_ms),
+            task_id: self.task_id,
+            work: self.work.map(WorkLine::into_work).transpose()?,
+        })
+    }
+}
+
+impl WorkLine {
+    fn into_work(self) -> Result<Work, String> {
+        let reason = self.reason;
+        let standing = match (self.standing.as_str(), self.until_ms) {
+            ("pending", _) => Standing::Pending { reason },
+            ("deferred", Some(until)) => {
+                Standing::Deferred { until: Timestamp::from_unix_ms(until), reason: reason.unwrap_or_default() }
+            }
+            ("rejected", _) => {
+                let config = self.refused_config.unwrap_or_default();
+                Standing::Rejected { reason: reason.unwrap_or_default(), config }
+            }
+            (other, _) => return Err(format!("`{other}` is no standing, or its time is missing")),
+        };
+        let priorities = [Priority::High, Priority::Normal, Priority::Low];
+        Ok(Work {
+            desired: self.desired.map(hash).transpose()?,
+            kind: one_of(&ChangeKind::ALL, ChangeKind::word, &self.kind, "kind of change")?,
+            priority: one_of(&priorities, Priority::word, &self.priority, "priority")?,
+            since: Timestamp::from_unix_ms(self.since_ms),
+            standing,
+            in_doubt: self.in_doubt,
+            accepted_at: self.accepted_at,
+        })
+    }
+}
