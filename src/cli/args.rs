@@ -108,6 +108,7 @@ pub struct PlanArgs {
 
 /// Arguments of `apply`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct ApplyArgs {
     /// Which manifests.
     #[command(flatten)]

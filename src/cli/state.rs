@@ -50,7 +50,7 @@ fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
 
 fn export(global: &Global) -> Result<Exit> {
     let rows = existing(global)?.recorded()?;
-    session::print(&rows.iter().map(|row| format!("{}\n", status::target_json(row))).collect::<String>());
+    session::print(&rows.iter().map(|row| status::target_json(row).to_string() + "\n").collect::<String>());
     Ok(Exit::Done)
 }
 
@@ -107,7 +107,7 @@ fn done(global: &Global, what: &str, number: usize) {
     match global.format {
         Format::Human => session::print(&format!("{} {what}.\n", count(number, "target"))),
         Format::Json => {
-            session::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "state", what: number}))
+            session::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "state", what: number}));
         }
     }
 }

@@ -6,10 +6,10 @@ use url::{Position, Url};
 
 use super::answer::{self, error, status_code};
 use super::request;
-use crate::core::contract::ErrorClass::{Config, Fatal};
+use crate::core::contract::ErrorClass::{Auth, Config, Fatal, TargetRefused};
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Operation, OptionShape, Options, Provider,
-    Reply, Stamp,
+    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
+    Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
 use crate::core::target::{Scope, Target};
@@ -145,6 +145,9 @@ impl Provider for HttpPurge {
                 "the endpoint refuses to purge: it is not a purging cache, or does not allow this address or method",
             ),
             429 | 500.. => return Err(answer::without_code(response)),
+            401 => (Auth, "the endpoint wants other credentials; set them in `headers`"),
+            // What is wrong is the request line or a header, so other targets may fare better.
+            400 | 414 | 431 => (TargetRefused(Culprit::Target), "the endpoint does not take this URL"),
             _ => (Fatal, "the endpoint refuses the purge"),
         };
         Err(error(response, class, status_code(response), message.into()))

@@ -144,6 +144,8 @@ impl Provider for HuaweiVod {
             let keys = request::keys(credentials, account, &CAPABILITIES)?;
             let date = stamp.wall.utc_basic();
             headers.push(request::header("X-Sdk-Date", date.as_str()));
+            // The SDK sends it, and projects below a region's project need it.
+            headers.push(request::header("X-Project-Id", project_id));
             headers.extend(keys.token.map(|token| request::header("X-Security-Token", token.expose())));
             let authorization = authorization(&path, &headers, &body, &date, &keys);
             headers.push(request::header("Authorization", authorization));

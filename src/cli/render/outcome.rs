@@ -87,17 +87,14 @@ fn conclusion(view: &View<'_>) -> String {
     let calls = count(usize::try_from(view.outcome.calls).unwrap_or(usize::MAX), "call");
     let accepted = count(usize::try_from(recorded).unwrap_or(usize::MAX), "purge");
     let headline = format!("{accepted} accepted in {calls}");
-    match view.exit {
-        Exit::Done => format!("{}, everything is recorded.\n", strong(&headline)),
-        _ => {
-            let left = pending + deferred + rejected;
-            let hint = if pending + deferred > 0 { "; run again to go on" } else { "" };
-            format!(
-                "{}, {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}.\n",
-                strong(&headline)
-            )
-        }
+    let headline = strong(&headline);
+    let left = pending + deferred + rejected;
+    if left == 0 {
+        let what = if view.exit == Exit::Done { "everything is recorded" } else { "but not all could be recorded" };
+        return format!("{headline}, {what}.\n");
     }
+    let hint = if pending + deferred > 0 { "; run again to go on" } else { "" };
+    format!("{headline}, {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}.\n")
 }
 
 /// Targets that are left, with reasons; the same reason is said once.

@@ -9,6 +9,7 @@ use crate::core::diff::Change;
 use crate::core::guard::Refusal;
 use crate::core::plan::Job;
 use crate::core::recorded::Standing;
+use crate::core::target::ContentHash;
 
 /// Changes that are listed one by one for people; JSON lists all.
 const LISTED: usize = 100;
@@ -203,8 +204,8 @@ fn changes_json(view: &View<'_>) -> Value {
                 "scope": change.target.scope.word(),
                 "target": change.target.text,
                 "kind": change.kind.word(),
-                "desired": change.desired.as_ref().map(|hash| hash.as_str()),
-                "recorded": change.recorded.as_ref().map(|hash| hash.as_str()),
+                "desired": change.desired.as_ref().map(ContentHash::as_str),
+                "recorded": change.recorded.as_ref().map(ContentHash::as_str),
                 "priority": change.priority.word(),
                 "since": change.since.utc_extended(),
                 "standing": change.standing.word(),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, shown, strong, table};
 use crate::core::recorded::{Recorded, Standing};
+use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
 use crate::state::{DoubtfulCall, Identity, QuotaUse, RunRow};
 
@@ -141,7 +142,7 @@ pub(crate) fn target_json(row: &Recorded) -> Value {
         };
         json!({
             "kind": work.kind.word(),
-            "desired": work.desired.as_ref().map(|hash| hash.as_str()),
+            "desired": work.desired.as_ref().map(ContentHash::as_str),
             "priority": work.priority.word(),
             "since_ms": work.since.unix_ms(),
             "standing": work.standing.word(),
@@ -157,7 +158,7 @@ pub(crate) fn target_json(row: &Recorded) -> Value {
         "scope": row.target.scope.word(),
         "target": row.target.text,
         "owners": row.owners,
-        "hash": row.hash.as_ref().map(|hash| hash.as_str()),
+        "hash": row.hash.as_ref().map(ContentHash::as_str),
         "recorded_at_ms": row.recorded_at.map(Timestamp::unix_ms),
         "task_id": row.task_id,
         "work": work,
