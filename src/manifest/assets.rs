@@ -14,7 +14,7 @@ use super::providers::Providers;
 use super::shape::{self, ASSET, SHORT_ASSET};
 use super::spelling;
 use super::url::{self, BaseUrl};
-use crate::core::model::{Entry, Matched, Place, Priority, ProviderConfig};
+use crate::core::model::{Entry, HostPattern, Matched, Place, Priority, ProviderConfig};
 use crate::core::target::{ContentHash, Scope, Target};
 
 /// Longest asset id, in bytes.
@@ -85,7 +85,7 @@ struct Lister<'r> {
 
 impl<'r> Lister<'r> {
     fn new(head: &Head<'_, '_>, providers: &'r Providers, report: &'r mut Report, listed: &'r mut Vec<Listed>) -> Self {
-        let mut lister = Self {
+        let mut new = Self {
             file: head.file,
             providers,
             report,
@@ -95,9 +95,9 @@ impl<'r> Lister<'r> {
             hosts_reported: HashSet::new(),
             base_reported: false,
         };
-        lister.bases = lister.bases(&head.fields);
-        lister.chosen = lister.chosen(&head.fields);
-        lister
+        new.bases = new.bases(&head.fields);
+        new.chosen = new.chosen(&head.fields);
+        new
     }
 
     fn run(&mut self, head: &Head<'_, '_>) {
@@ -175,7 +175,10 @@ impl<'r> Lister<'r> {
         let text = key.text.as_ref();
         let name = if url::looks_like_url(text) { Name::Url(text) } else { Name::Path(text) };
         if text.is_empty() {
-            self.refuse(key.span, Refusal::new("a path that is empty").help("write the whole URL if you mean `base_url` itself"));
+            self.refuse(
+                key.span,
+                Refusal::new("a path that is empty").help("write the whole URL if you mean `base_url` itself"),
+            );
             return;
         }
         let mut asset = Asset {
@@ -286,7 +289,7 @@ impl<'r> Lister<'r> {
         for base in bases {
             let text = base.join(path);
             match url::check(&text) {
-                Ok(parts) => self.list_target(asset, asset.span, Target::url(text.as_str()), Some(parts.host)),
+                Ok(parts) => self.list_target(asset, asset.span, &Target::url(text.as_str()), Some(parts.host)),
                 Err(refusal) => return self.refuse(asset.span, refusal),
             }
         }
@@ -296,7 +299,7 @@ impl<'r> Lister<'r> {
         match url::check(text) {
             Ok(parts) => {
                 self.warn_spelling(span, text);
-                self.list_target(asset, span, Target::url(text), Some(parts.host));
+                self.list_target(asset, span, &Target::url(text), Some(parts.host));
             }
             Err(refusal) => self.refuse_url(text, span, refusal),
         }
@@ -304,33 +307,35 @@ impl<'r> Lister<'r> {
 
     fn list_id(&mut self, asset: &Asset<'_>, id: &str) {
         if id.len() > MAX_ASSET_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\')) {
-            let help = format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
+            let help = format!(
+                "copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most"
+            );
             self.refuse(asset.span, Refusal::new("not an asset id").help(help));
             return;
         }
-        self.list_target(asset, asset.span, Target::asset_id(id), None);
+        self.list_target(asset, asset.span, &Target::asset_id(id), None);
     }
 
     /// Lists one target at all providers that carry it.
-    fn list_target(&mut self, asset: &Asset<'_>, span: Span, target: Target, host: Option<&str>) {
+    fn list_target(&mut self, asset: &Asset<'_>, span: Span, target: &Target, host: Option<&str>) {
         let (chosen, matched) = match (&asset.chosen, &self.chosen) {
             (Chosen::Broken, _) | (Chosen::Open, Chosen::Broken) => return,
             (Chosen::Named(named), _) => (named.clone(), Matched::AssetProvider),
             (Chosen::Open, Chosen::Named(named)) => (named.clone(), Matched::ManifestProvider),
-            (Chosen::Open, Chosen::Open) => match host {
-                Some(host) => (self.by_host(host, span), Matched::Host),
-                None => {
+            (Chosen::Open, Chosen::Open) => {
+                let Some(host) = host else {
                     let refusal = Refusal::new("an asset id without `provider`");
                     return self.refuse(span, refusal.help("name the provider that knows the id"));
-                }
-            },
+                };
+                (self.by_host(host, span), Matched::Host)
+            }
         };
         for index in chosen {
             if matched != Matched::Host && !self.covers(index, host, span) {
                 continue;
             }
             let Some(config) = self.providers.drafts[index].config.as_ref() else { continue };
-            let target = at_provider(config, &target);
+            let target = at_provider(config, target);
             if let Some(refusal) = refused_by(config, &target) {
                 self.refuse(span, refusal);
                 continue;
@@ -346,9 +351,8 @@ impl<'r> Lister<'r> {
     /// The providers whose hosts cover `host`; reports if there are none (U7).
     fn by_host(&mut self, host: &str, span: Span) -> Vec<usize> {
         let drafts = &self.providers.drafts;
-        let found: Vec<usize> = (0..drafts.len())
-            .filter(|index| drafts[*index].hosts.iter().any(|pattern| pattern.covers(host)))
-            .collect();
+        let found: Vec<usize> =
+            (0..drafts.len()).filter(|index| drafts[*index].hosts.iter().any(|pattern| pattern.covers(host))).collect();
         let certain = !self.providers.incomplete && drafts.iter().all(|draft| draft.hosts_known);
         if found.is_empty() && certain && self.hosts_reported.insert((None, host.to_owned())) {
             let hosts: Vec<String> = drafts
@@ -400,7 +404,10 @@ impl<'r> Lister<'r> {
         self.report.push(
             Diagnostic::warning(self.file, span, format!("an unusual spelling: {reason}"))
                 .label("sent as written")
-                .help(format!("caches compare bytes; if yours knows the usual spelling, write `{}`", shown_whole(spelled))),
+                .help(format!(
+                    "caches compare bytes; if yours knows the usual spelling, write `{}`",
+                    shown_whole(spelled)
+                )),
         );
     }
 }
@@ -412,7 +419,7 @@ fn shown_whole(text: &str) -> String {
 
 fn hosts_of(draft: &super::providers::Draft) -> String {
     const MOST: usize = 5;
-    let names: Vec<&str> = draft.hosts.iter().take(MOST).map(|pattern| pattern.as_str()).collect();
+    let names: Vec<&str> = draft.hosts.iter().take(MOST).map(HostPattern::as_str).collect();
     let more = draft.hosts.len().saturating_sub(MOST);
     let names = shape::quoted(&names);
     if more > 0 { format!("{names} and {more} more") } else { names }
@@ -432,7 +439,9 @@ fn refused_by(config: &ProviderConfig, target: &Target) -> Option<Refusal> {
     if capabilities.operation(target.scope).is_none() {
         let message = format!("`{}` ({}) cannot purge by {}", config.name, capabilities.kind, target.scope.word());
         let scopes: Vec<&str> = capabilities.operations.iter().map(|operation| operation.scope.word()).collect();
-        return Some(Refusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))));
+        return Some(
+            Refusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))),
+        );
     }
     if let Some(most) = capabilities.max_url_bytes.filter(|most| target.text.len() > *most) {
         let message = format!("{} bytes, more than the {most} that `{}` takes", target.text.len(), config.name);
@@ -472,18 +481,16 @@ fn merge(mut listed: Vec<Listed>, providers: &Providers, report: &mut Report) ->
 fn conflict(first: &Entry, first_span: Span, again: &Entry, span: Span, providers: &Providers) -> Diagnostic {
     let draft = &providers.drafts[again.provider];
     let ignores_query = draft.config.as_ref().is_some_and(|config| config.ignore_query);
-    let message = format!(
-        "`{}` is listed twice for provider `{}`, with different hashes",
-        shown(&again.target.text),
-        draft.name
-    );
+    let message =
+        format!("`{}` is listed twice for provider `{}`, with different hashes", shown(&again.target.text), draft.name);
     let help = if ignores_query && again.target.scope == Scope::Url {
         "the provider ignores queries, so these are one target; list the URL once, without its query"
     } else {
         "delete the one that is out of date"
     };
-    Diagnostic::error(again.place.manifest, span, message)
-        .label("another hash")
-        .help(help)
-        .related(first.place.manifest, first_span, "first listed here")
+    Diagnostic::error(again.place.manifest, span, message).label("another hash").help(help).related(
+        first.place.manifest,
+        first_span,
+        "first listed here",
+    )
 }

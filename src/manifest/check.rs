@@ -51,9 +51,8 @@ pub fn build(files: &[SourceFile]) -> Built {
     let trees: Vec<Option<Node<'_>>> =
         files.iter().enumerate().map(|(file, source)| load::load(file, &source.bytes, &mut report)).collect();
     let read = files.iter().zip(&trees).enumerate();
-    let heads: Vec<Head<'_, '_>> = read
-        .filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report))
-        .collect();
+    let heads: Vec<Head<'_, '_>> =
+        read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
     let entries = assets::collect(&heads, &providers, &mut report);
@@ -94,7 +93,11 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
     let manifest = Manifest {
         name: name.to_owned(),
         path: source.path.clone(),
-        on_new: if fields.text("on_new").is_some_and(|(word, _)| word == "adopt") { OnNew::Adopt } else { OnNew::Purge },
+        on_new: if fields.text("on_new").is_some_and(|(word, _)| word == "adopt") {
+            OnNew::Adopt
+        } else {
+            OnNew::Purge
+        },
         on_removed: if fields.text("on_removed").is_some_and(|(word, _)| word == "forget") {
             OnRemoved::Forget
         } else {

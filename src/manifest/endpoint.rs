@@ -30,8 +30,9 @@ pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, Refusa
         path_prefix: path_prefix.to_owned(),
     };
     if !endpoint.tls && !endpoint.is_loopback() && !allow_insecure {
-        return Err(Refusal::new(format!("plain http to `{}`, another machine", endpoint.host))
-            .help("write https, or add `allow_insecure_endpoint: true` if everyone on the way may read and change the calls"));
+        return Err(Refusal::new(format!("plain http to `{}`, another machine", endpoint.host)).help(
+            "write https, or add `allow_insecure_endpoint: true` if everyone on the way may read and change the calls",
+        ));
     }
     Ok(endpoint)
 }
@@ -57,9 +58,20 @@ mod tests {
     #[test]
     fn endpoints_that_leak_or_mislead_are_refused() {
         for bad in [
-            "http://10.0.0.1:6081", "http://cache.example.cn", "https://169.254.169.254/", "http://127.1:6081", "http://0x7f000001/",
-            "https://u:p@a.cn/", "https://a.cn/?x", "https://a.cn/#x", "https://a.cn/a b", "https://a.cn/../b", "https://${HOST}/",
-            "ftp://a.cn", "a.cn", "https://2852039166/",
+            "http://10.0.0.1:6081",
+            "http://cache.example.cn",
+            "https://169.254.169.254/",
+            "http://127.1:6081",
+            "http://0x7f000001/",
+            "https://u:p@a.cn/",
+            "https://a.cn/?x",
+            "https://a.cn/#x",
+            "https://a.cn/a b",
+            "https://a.cn/../b",
+            "https://${HOST}/",
+            "ftp://a.cn",
+            "a.cn",
+            "https://2852039166/",
         ] {
             assert!(parse(bad, false).is_err(), "{bad}");
         }

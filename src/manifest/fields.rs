@@ -176,7 +176,8 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>,
         return Diagnostic::error(file, misfit.span, message).help("delete it");
     }
     let found = if secret { "something else".to_owned() } else { described(misfit) };
-    let diagnostic = Diagnostic::error(file, misfit.span, format!("`{key}` must be {}, found {found}", shape.expected()));
+    let diagnostic =
+        Diagnostic::error(file, misfit.span, format!("`{key}` must be {}, found {found}", shape.expected()));
     let diagnostic = diagnostic.label(format!("not {}", shape.expected()));
     let words = match shape {
         Shape::OneOf(words) | Shape::ListOf(words) => words,

@@ -83,9 +83,9 @@ fn integrity(text: &str, algorithm: &str, rest: &str) -> Result<ContentHash, Has
     if rest.contains(char::is_whitespace) {
         return Err(problem("several hashes in one text", "write one of them"));
     }
-    let decoded = STANDARD
-        .decode(rest)
-        .map_err(|_| problem(format!("what follows `{algorithm}-` is not base64"), "write it with its `=` at the end"))?;
+    let decoded = STANDARD.decode(rest).map_err(|_| {
+        problem(format!("what follows `{algorithm}-` is not base64"), "write it with its `=` at the end")
+    })?;
     if decoded.len() != bytes {
         return Err(problem(
             format!("{algorithm} has {bytes} bytes, the base64 text holds {}", decoded.len()),

@@ -44,8 +44,9 @@ pub(crate) fn check_host(host: &str) -> Result<(), Refusal> {
         return Err(Refusal::new(format!("`{}` cannot stand in a host", shown(&bad.to_string()))));
     }
     if let Some(bare) = host.strip_suffix('.') {
-        return Err(Refusal::new(format!("host `{}` ends in a dot", shown(host)))
-            .help(format!("write `{}`", shown(bare))));
+        return Err(
+            Refusal::new(format!("host `{}` ends in a dot", shown(host))).help(format!("write `{}`", shown(bare)))
+        );
     }
     if is_numeric(host) {
         return check_ipv4(host);
@@ -78,7 +79,8 @@ fn check_ipv6(host: &str, inner: &str) -> Result<(), Refusal> {
     if format!("[{address}]") == host {
         return Ok(());
     }
-    Err(Refusal::new(format!("`{}` is an odd spelling of an address", shown(host))).help(format!("write `[{address}]`")))
+    Err(Refusal::new(format!("`{}` is an odd spelling of an address", shown(host)))
+        .help(format!("write `[{address}]`")))
 }
 
 fn check_labels(host: &str) -> Result<(), Refusal> {
@@ -99,7 +101,8 @@ fn check_labels(host: &str) -> Result<(), Refusal> {
     }
     // Only names in punycode need the tables of a parser.
     if host.split('.').any(|label| label.starts_with("xn--")) && url::Host::parse(host).is_err() {
-        return Err(Refusal::new(format!("host `{name}` is not valid punycode")).help("copy the `xn--` form from the registrar"));
+        return Err(Refusal::new(format!("host `{name}` is not valid punycode"))
+            .help("copy the `xn--` form from the registrar"));
     }
     Ok(())
 }
@@ -115,7 +118,9 @@ fn non_ascii(host: &str) -> Refusal {
 /// Checks a pattern of `hosts`: a host, or `*.` and the suffix of one.
 pub(crate) fn check_pattern(pattern: &str) -> Result<(), Refusal> {
     if pattern.contains("://") {
-        return Err(Refusal::new("a host, not a URL, is wanted here").help("write only the host, without scheme and path"));
+        return Err(
+            Refusal::new("a host, not a URL, is wanted here").help("write only the host, without scheme and path")
+        );
     }
     let host = pattern.strip_prefix("*.").unwrap_or(pattern);
     if host.contains('*') {
@@ -131,8 +136,13 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), Refusal> {
 
 /// Why calls must not go to this host: link-local, metadata and other addresses that are no purge endpoint.
 pub(crate) fn refused_endpoint_host(host: &str) -> Option<&'static str> {
-    const METADATA_NAMES: &[&str] =
-        &["metadata", "metadata.google.internal", "metadata.tencentyun.com", "instance-data", "instance-data.ec2.internal"];
+    const METADATA_NAMES: &[&str] = &[
+        "metadata",
+        "metadata.google.internal",
+        "metadata.tencentyun.com",
+        "instance-data",
+        "instance-data.ec2.internal",
+    ];
     if METADATA_NAMES.contains(&host) {
         return Some("is a metadata service");
     }
@@ -175,7 +185,9 @@ mod tests {
     // U4, U5, U6
     #[test]
     fn hosts_have_one_spelling() {
-        for good in ["a", "static.example.cn", "xn--fsqu00a.xn--0zwm56d", "127.0.0.1", "[::1]", "a_b.cn", "1a.cn", "localhost"] {
+        for good in
+            ["a", "static.example.cn", "xn--fsqu00a.xn--0zwm56d", "127.0.0.1", "[::1]", "a_b.cn", "1a.cn", "localhost"]
+        {
             assert_eq!(check_host(good), Ok(()), "{good}");
         }
         for (bad, message, help) in [
@@ -216,8 +228,17 @@ mod tests {
     #[test]
     fn metadata_and_link_local_addresses_are_no_endpoints() {
         for bad in [
-            "169.254.169.254", "169.254.0.23", "100.100.100.200", "[fe80::1]", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]",
-            "[fd00:ec2::254]", "0.0.0.0", "[::]", "metadata.google.internal", "metadata.tencentyun.com",
+            "169.254.169.254",
+            "169.254.0.23",
+            "100.100.100.200",
+            "[fe80::1]",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[fd00:ec2::254]",
+            "0.0.0.0",
+            "[::]",
+            "metadata.google.internal",
+            "metadata.tencentyun.com",
         ] {
             assert!(refused_endpoint_host(bad).is_some(), "{bad}");
         }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_yaml::granit_parser::{
-    Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, Tag, options as parser_options,
+    ErrorKind, Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, Tag, options as parser_options,
 };
 
 use super::diagnostic::{Diagnostic, Report, Span};
@@ -67,10 +67,24 @@ pub(crate) struct Key<'a> {
 /// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
 pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<Node<'a>> {
     let source = text_of(file, bytes, report)?;
-    let mut builder = Builder { file, source, report, stack: Vec::new(), root: None, documents: 0, nodes: 0, anchors: HashMap::new(), aliased: 0 };
+    let mut builder = Builder {
+        file,
+        source,
+        report,
+        stack: Vec::new(),
+        root: None,
+        documents: 0,
+        nodes: 0,
+        anchors: HashMap::new(),
+        aliased: 0,
+    };
     let parser = Parser::<StrInput>::new_from_str_with_options(
         source,
-        parser_options! { simple_key_max_lookahead: MAX_KEY_CHARS },
+        parser_options! {
+            simple_key_max_lookahead: MAX_KEY_CHARS,
+            flow_nesting_limit: MAX_DEPTH,
+            block_nesting_limit: MAX_DEPTH,
+        },
     );
     for event in parser {
         let step = match event {
@@ -161,8 +175,10 @@ fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Repor
     let found = source.get(start..).and_then(|rest| rest.chars().next()).unwrap_or('\n');
     let width = if found.is_control() { 0 } else { found.len_utf8() };
     secrets::hide_line(file, source, start, report);
-    let cause = error.info();
-    let message = format!("not valid YAML: {cause}");
+    let message = match error.kind() {
+        ErrorKind::RecursionLimitExceeded => format!("nested deeper than {MAX_DEPTH} levels"),
+        _ => format!("not valid YAML: {}", error.info()),
+    };
     let diagnostic = Diagnostic::error(file, span(start, start + width, marker.line(), marker.col() + 1), message);
     let line = source[..start.min(source.len())].rsplit(['\n', '\r']).next().unwrap_or_default();
     match found {
@@ -170,7 +186,9 @@ fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Repor
         _ if line.trim_matches([' ', '-']).is_empty() && line.contains('\t') => {
             diagnostic.help("indent with blanks, not tabs")
         }
-        '*' | '&' | '@' | '`' | '%' | '!' => diagnostic.help(format!("put a text that begins with `{found}` in quotes")),
+        '*' | '&' | '@' | '`' | '%' | '!' => {
+            diagnostic.help(format!("put a text that begins with `{found}` in quotes"))
+        }
         _ => diagnostic,
     }
 }
@@ -287,7 +305,10 @@ impl<'a> Builder<'a, '_> {
         };
         // Marking a text of megabytes helps nobody.
         let short = Span { end: place.start, ..place };
-        Err(Box::new(Diagnostic::error(self.file, short, message).help("nothing of the format needs this; split or correct the file")))
+        Err(Box::new(
+            Diagnostic::error(self.file, short, message)
+                .help("nothing of the format needs this; split or correct the file"),
+        ))
     }
 
     fn open(&mut self, place: Span, anchor: usize, items: Items<'a>) -> Step {
@@ -311,7 +332,11 @@ impl<'a> Builder<'a, '_> {
             let size = size_of_tree(&node);
             self.count_aliased(size, node.span)?;
             if self.anchors.len() >= MAX_ANCHORS {
-                return Err(Box::new(Diagnostic::error(self.file, node.span, format!("more than {MAX_ANCHORS} anchors"))));
+                return Err(Box::new(Diagnostic::error(
+                    self.file,
+                    node.span,
+                    format!("more than {MAX_ANCHORS} anchors"),
+                )));
             }
             self.anchors.insert(anchor, (size, node.clone()));
         }
@@ -411,7 +436,8 @@ fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Report) -> NextKey<'a> {
     };
     if plain && text == "<<" {
         report.push(
-            Diagnostic::error(file, node.span, "merge keys are not supported").help("write the keys out where they belong"),
+            Diagnostic::error(file, node.span, "merge keys are not supported")
+                .help("write the keys out where they belong"),
         );
         return NextKey::Refused;
     }

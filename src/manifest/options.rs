@@ -20,7 +20,8 @@ pub(crate) fn collect(
         let Some(node) = fields.node(spec.key) else {
             if spec.required && !fields.is_broken(spec.key) {
                 report.push(
-                    Diagnostic::error(file, place, format!("this kind of provider needs `{}`", spec.key)).help(spec.doc),
+                    Diagnostic::error(file, place, format!("this kind of provider needs `{}`", spec.key))
+                        .help(spec.doc),
                 );
             }
             sound &= !spec.required && !fields.is_broken(spec.key);
@@ -86,7 +87,9 @@ fn headers(file: usize, node: &Node<'_>, report: &mut Report) -> Option<Vec<(Str
                 sound = false;
                 // Whatever is wrong with a header, its value may be the secret that it was meant to carry.
                 secrets::hide_node(file, value, report);
-                problem.into_iter().for_each(|problem| report.push(problem));
+                if let Some(problem) = problem {
+                    report.push(problem);
+                }
             }
         }
     }
@@ -102,8 +105,8 @@ fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
 
 /// U8: what is no token would split or forge headers.
 fn name_problem(name: &str) -> Option<&'static str> {
-    let is_token = !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let is_token =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     (!is_token).then_some("not a header name")
 }
 

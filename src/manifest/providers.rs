@@ -60,10 +60,14 @@ impl Providers {
         drafts.sort_by(|a, b| a.name.cmp(&b.name));
         for pair in drafts.windows(2).filter(|pair| pair[0].name == pair[1].name) {
             report.push(
-                Diagnostic::error(pair[1].file, pair[1].span, format!("provider `{}` is configured twice", pair[1].name))
-                    .label("configured again")
-                    .help("give it another name; names are unique over all manifests")
-                    .related(pair[0].file, pair[0].span, "first configured here"),
+                Diagnostic::error(
+                    pair[1].file,
+                    pair[1].span,
+                    format!("provider `{}` is configured twice", pair[1].name),
+                )
+                .label("configured again")
+                .help("give it another name; names are unique over all manifests")
+                .related(pair[0].file, pair[0].span, "first configured here"),
             );
         }
         drafts.dedup_by(|later, first| later.name == first.name);
@@ -102,13 +106,13 @@ fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Report) -> Op
         fields.text("kind").into_iter().for_each(|found| unknown_kind(file, found, report));
     }
     let (hosts, hosts_known) = host_patterns(file, &fields, report);
-    let mut reader = Reader { file, place: key.span, fields: &fields, report, sound: hosts_known && named && !fields.any_broken() };
-    let config = match kind {
-        Some(kind) => reader.config(kind, &key.text, hosts.clone()),
-        None => {
-            reader.parts_of_any_kind();
-            None
-        }
+    let mut reader =
+        Reader { file, place: key.span, fields: &fields, report, sound: hosts_known && named && !fields.any_broken() };
+    let config = if let Some(kind) = kind {
+        reader.config(kind, &key.text, hosts.clone())
+    } else {
+        reader.parts_of_any_kind();
+        None
     };
     Some(Draft { name: key.text.to_string(), hosts, hosts_known, config, file, span: key.span })
 }
@@ -121,9 +125,9 @@ fn check_name(file: usize, key: &Key<'_>, report: &mut Report) -> bool {
         && name.bytes().all(|b| is_word(b) || matches!(b, b'.' | b'_' | b'-'));
     if !valid {
         report.push(
-            Diagnostic::error(file, key.span, format!("`{}` cannot be the name of a provider", shown(name))).help(format!(
-                "use a-z, 0-9, `.`, `_` and `-`, beginning with a letter or digit, {MAX_NAME_BYTES} at most"
-            )),
+            Diagnostic::error(file, key.span, format!("`{}` cannot be the name of a provider", shown(name))).help(
+                format!("use a-z, 0-9, `.`, `_` and `-`, beginning with a letter or digit, {MAX_NAME_BYTES} at most"),
+            ),
         );
     }
     valid
@@ -251,7 +255,11 @@ impl Reader<'_, '_, '_> {
             let message = format!("`{}` has one endpoint", capabilities.kind);
             self.fail(self.fields.key_span("endpoints"), message, "write `endpoint` with one URL, or leave it out");
         } else if several.is_some() && one.is_some() {
-            self.fail(self.fields.key_span("endpoint"), "`endpoint` beside `endpoints`".to_owned(), "keep one of the two");
+            self.fail(
+                self.fields.key_span("endpoint"),
+                "`endpoint` beside `endpoints`".to_owned(),
+                "keep one of the two",
+            );
         }
         let written: Vec<_> = one.into_iter().chain(several.into_iter().flatten()).collect();
         if written.is_empty() {
@@ -313,7 +321,9 @@ impl Reader<'_, '_, '_> {
     }
 
     fn limits(&mut self, kind: &'static dyn Provider) -> Limits {
-        let Some(Node { value: Value::Map(entries), span }) = self.fields.node("limits") else { return Limits::default() };
+        let Some(Node { value: Value::Map(entries), span }) = self.fields.node("limits") else {
+            return Limits::default();
+        };
         let fields = fields::read(self.file, &LIMITS, Some(&[]), *span, entries, self.report);
         self.sound &= !fields.any_broken();
         let most = kind.capabilities().operations.iter().map(|operation| operation.targets_per_call).max();
@@ -340,7 +350,7 @@ impl Reader<'_, '_, '_> {
         let fields = fields::read(self.file, &CREDENTIALS, Some(&[]), *span, entries, self.report);
         self.sound &= !fields.any_broken();
         let given = CREDENTIALS.keys.iter().filter(|spec| fields.has(spec.key)).count();
-        if given != 1 {
+        if given > 1 || entries.is_empty() {
             let message = format!("`credentials` needs exactly one source, found {given}");
             self.fail(Some(*span), message, "give one of `env_prefix`, `file` and `command`");
         }
@@ -358,7 +368,11 @@ impl Reader<'_, '_, '_> {
         }
         let command = fields.texts("command").unwrap_or_default();
         if command.is_empty() && fields.node("command").is_some() {
-            self.fail(fields.key_span("command"), "`command` names no program".to_owned(), "write `[program, argument]`");
+            self.fail(
+                fields.key_span("command"),
+                "`command` names no program".to_owned(),
+                "write `[program, argument]`",
+            );
         }
         CredentialSource::Command(command.into_iter().map(|(word, _)| word.to_owned()).collect())
     }

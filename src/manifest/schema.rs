@@ -127,7 +127,8 @@ fn hash() -> Value {
 fn provider_schema() -> Value {
     let mut object = section(&PROVIDER);
     let kinds: Vec<&'static Capabilities> = provider::all().iter().map(|kind| kind.capabilities()).collect();
-    let listed: Vec<Value> = kinds.iter().map(|kind| json!({"const": kind.kind, "description": kind.summary})).collect();
+    let listed: Vec<Value> =
+        kinds.iter().map(|kind| json!({"const": kind.kind, "description": kind.summary})).collect();
     let doc = object["properties"]["kind"]["description"].take();
     object["properties"]["kind"] = json!({"description": doc, "type": "string", "oneOf": listed});
     // Options stand beside the common keys, so what is allowed is only known when both are.
@@ -141,7 +142,8 @@ fn provider_schema() -> Value {
 
 fn of_kind(kind: &Capabilities) -> Value {
     let mut properties = Map::new();
-    let mut required: Vec<&str> = kind.options.iter().filter(|option| option.required).map(|option| option.key).collect();
+    let mut required: Vec<&str> =
+        kind.options.iter().filter(|option| option.required).map(|option| option.key).collect();
     for option in kind.options {
         let mut value = shape(of_option(option.shape));
         value["description"] = json!(option.doc);

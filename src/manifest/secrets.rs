@@ -5,11 +5,30 @@ use super::load::{Node, Value};
 
 /// Parts of key names that stand for secrets, without `-` and `_`.
 const KEY_PARTS: &[&str] = &[
-    "secret", "password", "passwd", "passphrase", "token", "accesskey", "apikey", "privatekey", "credential", "signature",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "token",
+    "accesskey",
+    "apikey",
+    "privatekey",
+    "credential",
+    "signature",
 ];
 /// Parts of header names that stand for secrets, without `-` and `_`.
-const HEADER_PARTS: &[&str] =
-    &["authorization", "authentication", "cookie", "secret", "password", "passwd", "token", "apikey", "accesskey", "credential"];
+const HEADER_PARTS: &[&str] = &[
+    "authorization",
+    "authentication",
+    "cookie",
+    "secret",
+    "password",
+    "passwd",
+    "token",
+    "apikey",
+    "accesskey",
+    "credential",
+];
 
 /// Whether a key names a secret: `secret_id`, `AccessKeySecret`, `password`, `x-token`.
 pub(crate) fn is_secret_key(key: &str) -> bool {

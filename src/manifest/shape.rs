@@ -81,13 +81,37 @@ pub(crate) static MANIFEST: Section = Section {
     doc: "Which assets are published, and which providers carry them.",
     keys: &[
         key("version", Shape::Integer(1), "Version of the format: 1, also when left out."),
-        key("name", Shape::Text, "Name of this manifest, unique; its path relative to the working directory when left out."),
-        key("providers", Shape::Named(&PROVIDER), "Configured accounts at CDNs or caches, by name; names are unique over all files."),
-        key("base_url", Shape::Texts, "What the paths of assets are put below: one URL or several that serve the same content."),
-        key("provider", Shape::Texts, "Name of the provider, or names of the providers, of all assets here; wins over matching by host."),
+        key(
+            "name",
+            Shape::Text,
+            "Name of this manifest, unique; its path relative to the working directory when left out.",
+        ),
+        key(
+            "providers",
+            Shape::Named(&PROVIDER),
+            "Configured accounts at CDNs or caches, by name; names are unique over all files.",
+        ),
+        key(
+            "base_url",
+            Shape::Texts,
+            "What the paths of assets are put below: one URL or several that serve the same content.",
+        ),
+        key(
+            "provider",
+            Shape::Texts,
+            "Name of the provider, or names of the providers, of all assets here; wins over matching by host.",
+        ),
         key("assets", Shape::Assets, "What is published: paths or URLs with their hashes, or a list of maps."),
-        key("on_new", Shape::OneOf(&["purge", "adopt"]), "What to do about assets that were never recorded: purge (default) or only record them."),
-        key("on_removed", Shape::OneOf(&["purge", "forget"]), "What to do about recorded assets that are no longer listed: purge (default) or forget them."),
+        key(
+            "on_new",
+            Shape::OneOf(&["purge", "adopt"]),
+            "What to do about assets that were never recorded: purge (default) or only record them.",
+        ),
+        key(
+            "on_removed",
+            Shape::OneOf(&["purge", "forget"]),
+            "What to do about recorded assets that are no longer listed: purge (default) or forget them.",
+        ),
         later("sources", "list `assets` instead"),
         later("index", "list both URLs under `assets`"),
         later("slashless", "list both URLs under `assets`"),
@@ -108,7 +132,11 @@ pub(crate) static ASSET: Section = Section {
         key("url", Shape::Text, "The whole URL, byte for byte as caches know it."),
         key("asset_id", Shape::Text, "The vendor's own id of the asset."),
         required("hash", Shape::Text, HASH_DOC),
-        key("priority", Shape::OneOf(PRIORITIES), "Order of a plan that quota or rate cuts short; normal when left out."),
+        key(
+            "priority",
+            Shape::OneOf(PRIORITIES),
+            "Order of a plan that quota or rate cuts short; normal when left out.",
+        ),
         key("provider", Shape::Texts, "Name of the provider, or names of the providers, of this asset."),
         key("size", Shape::Integer(0), "Size in bytes."),
         key("extra_urls", Shape::Texts, "Further URLs of the same content."),
@@ -121,7 +149,11 @@ pub(crate) static SHORT_ASSET: Section = Section {
     doc: "The hash of the asset's content, and what else is to be said about it.",
     keys: &[
         required("hash", Shape::Text, HASH_DOC),
-        key("priority", Shape::OneOf(PRIORITIES), "Order of a plan that quota or rate cuts short; normal when left out."),
+        key(
+            "priority",
+            Shape::OneOf(PRIORITIES),
+            "Order of a plan that quota or rate cuts short; normal when left out.",
+        ),
         key("provider", Shape::Texts, "Name of the provider, or names of the providers, of this asset."),
         key("size", Shape::Integer(0), "Size in bytes."),
         key("extra_urls", Shape::Texts, "Further URLs of the same content."),
@@ -137,13 +169,29 @@ pub(crate) static PROVIDER: Section = Section {
     doc: "A configured account at a CDN or cache.",
     keys: &[
         required("kind", Shape::Text, "The kind of provider; `freshen providers` lists them."),
-        key("hosts", Shape::Texts, "Hosts of the URLs that this provider carries; `*.example.cn` stands for every name below example.cn."),
+        key(
+            "hosts",
+            Shape::Texts,
+            "Hosts of the URLs that this provider carries; `*.example.cn` stands for every name below example.cn.",
+        ),
         key("limits", Shape::Section(&LIMITS), "Limits of the account where they differ from the documented ones."),
-        key("ignore_query", Shape::Bool, "Whether the CDN ignores parameters: URLs that differ only there are one target."),
-        key("credentials", Shape::Section(&CREDENTIALS), "Where credentials come from; the vendor's usual environment variables when left out."),
+        key(
+            "ignore_query",
+            Shape::Bool,
+            "Whether the CDN ignores parameters: URLs that differ only there are one target.",
+        ),
+        key(
+            "credentials",
+            Shape::Section(&CREDENTIALS),
+            "Where credentials come from; the vendor's usual environment variables when left out.",
+        ),
         key("endpoint", Shape::Text, "Replaces the vendor's URL: scheme, host, port and a path prefix."),
         key("endpoints", Shape::TextList, "URLs of self-hosted caches; each gets every purge."),
-        key("require", Shape::Integer(1), "How many endpoints must accept a purge before it is recorded; all when left out."),
+        key(
+            "require",
+            Shape::Integer(1),
+            "How many endpoints must accept a purge before it is recorded; all when left out.",
+        ),
         key("allow_insecure_endpoint", Shape::Bool, "Allows plain http to other machines."),
     ],
 };
@@ -166,7 +214,11 @@ pub(crate) static CREDENTIALS: Section = Section {
     keys: &[
         key("env_prefix", Shape::Text, "Put before the names of the vendor's usual environment variables."),
         key("file", Shape::Text, "Path of a JSON file that only its owner can read."),
-        key("command", Shape::TextList, "Program and arguments; prints JSON, is asked again when the credentials expire."),
+        key(
+            "command",
+            Shape::TextList,
+            "Program and arguments; prints JSON, is asked again when the credentials expire.",
+        ),
     ],
 };
 
@@ -210,9 +262,8 @@ impl Shape {
             _ => Some(node),
         };
         let fits = match self {
-            Self::Text => text(node).is_some(),
             Self::Texts if matches!(node.value, Value::List(_)) => return item(Self::Text),
-            Self::Texts => text(node).is_some(),
+            Self::Text | Self::Texts => text(node).is_some(),
             Self::TextList => return item(Self::Text),
             Self::Bool => boolean(node).is_some(),
             Self::Integer(least) => integer(node).is_some_and(|value| value >= least),

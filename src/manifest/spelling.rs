@@ -46,7 +46,11 @@ fn encoded(text: &str, reason: &mut Option<&'static str>) -> String {
             }
             _ if may_stand(byte) => out.push(char::from(byte)),
             _ => {
-                let why = if byte.is_ascii() { "a character should be escaped" } else { "a character outside ASCII is not escaped" };
+                let why = if byte.is_ascii() {
+                    "a character should be escaped"
+                } else {
+                    "a character outside ASCII is not escaped"
+                };
                 reason.get_or_insert(why);
                 escape(&mut out, byte);
             }

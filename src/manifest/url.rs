@@ -53,7 +53,9 @@ fn check_characters(text: &str) -> Result<(), Refusal> {
         return Err(Refusal::new("a URL with blanks at its beginning or end").help("delete the blanks"));
     }
     if text.contains('\\') {
-        return Err(Refusal::new("a URL with a backslash").help("write `/`, or `%5C` if the backslash belongs to a file name"));
+        return Err(
+            Refusal::new("a URL with a backslash").help("write `/`, or `%5C` if the backslash belongs to a file name")
+        );
     }
     Ok(())
 }
