@@ -150,7 +150,9 @@ mod tests {
         assert_eq!(wait("99999999999999999999999999"), Some(MAX_WAIT_MS));
         assert_eq!(wait("Tue, 14 Nov 2023 22:13:50 GMT"), Some(30_000));
         assert_eq!(wait("Thu, 14 Nov 2024 22:13:50 GMT"), Some(MAX_WAIT_MS));
-        for text in ["Tue, 14 Nov 2023 22:13:19 GMT", "", "soon", "-1", "1.5", "1e3", "+5"] {
+        for text in
+            ["Tue, 14 Nov 2023 22:13:19 GMT", "Tue, 14 Nov 2023 22:13:20 GMT", "", "soon", "-1", "1.5", "1e3", "+5"]
+        {
             assert_eq!(wait(text), None, "{text}");
         }
         let no_date = answer(503, &[("Retry-After", "Tue, 14 Nov 2023 22:13:50 GMT")], "");

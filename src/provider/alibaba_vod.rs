@@ -1,0 +1,420 @@
+//! Alibaba Cloud VOD: `RefreshVodObjectCaches`, signed as V3 or in the older RPC style.
+
+use super::answer::{self, Codes, Refusal};
+use super::request::{self, Keys};
+use super::sign::{self, Parts};
+use crate::core::contract::ErrorClass::{
+    Auth, BatchTooLarge, Clock, QuotaSpent, Request as Malformed, SignAgain, TargetRefused, Throttled, Transient,
+};
+use crate::core::contract::{
+    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
+    Provider, Reply, Stamp,
+};
+use crate::core::http::{Request, Response};
+use crate::core::target::{Scope, Target};
+
+pub(crate) static ADAPTER: AlibabaVod = AlibabaVod;
+
+/// The adapter.
+pub(crate) struct AlibabaVod;
+
+const ACTION: &str = "RefreshVodObjectCaches";
+const VERSION: &str = "2017-03-21";
+const FORM: &str = "application/x-www-form-urlencoded";
+const RPC: &str = "HMAC-SHA1";
+
+static CAPABILITIES: Capabilities = Capabilities {
+    kind: "alibaba-vod",
+    summary: "Alibaba Cloud ApsaraVideo VOD",
+    notice: None,
+    default_endpoint: Some("https://vod.{region|cn-shanghai}.aliyuncs.com"),
+    credentials: CredentialScheme::Keys {
+        id_env: "ALIBABA_CLOUD_ACCESS_KEY_ID",
+        secret_env: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        token_env: "ALIBABA_CLOUD_SECURITY_TOKEN",
+        bearer_env: None,
+    },
+    options: &[
+        request::option(
+            "object_type",
+            OptionShape::OneOf(&["File", "Directory", "Regex", "IgnoreParams"]),
+            false,
+            "how the service reads each URL; anything but `File` purges more than the one URL that is listed. The \
+             vendor allows 100 directories a day, so lower `limits` with `Directory`. Default: File",
+        ),
+        request::option(
+            "force",
+            OptionShape::Bool,
+            false,
+            "with `Directory` and the like: refetch everything in range, not only what changed. Default: false",
+        ),
+        request::option(
+            "signature_method",
+            OptionShape::OneOf(&["ACS3-HMAC-SHA256", RPC]),
+            false,
+            "how calls are signed; HMAC-SHA1 is the older RPC signature. Default: ACS3-HMAC-SHA256",
+        ),
+        request::option(
+            "region",
+            OptionShape::Text,
+            false,
+            "region in the default endpoint; the vendor documents this operation for cn-shanghai only. Default: \
+             cn-shanghai",
+        ),
+    ],
+    operations: &[Operation {
+        name: ACTION,
+        scope: Scope::Url,
+        targets_per_call: 1000,
+        calls_per_second: 10,
+        targets_per_day: Some(2000),
+        calls_in_flight: 4,
+    }],
+    max_url_bytes: Some(1024),
+    quota_day_offset_minutes: 480,
+};
+
+const CODES: &Codes = &[
+    ("Throttling", Throttled),
+    ("Throttling.*", Throttled),
+    (PER_MINUTE, Throttled),
+    (BUSY, Transient),
+    // Retrying a few times is a matter of the isolated host: the others of the batch must not wait for it.
+    ("InvalidDomain.Configure_failed", TargetRefused(Culprit::Host)),
+    ("InternalError", Transient),
+    ("ServiceUnavailable", Transient),
+    ("ServiceUnAvailable", Transient),
+    ("UnknownError", Transient),
+    ("PreloadQueueFull", Transient),
+    ("QuotaExceeded.Refresh", QuotaSpent),
+    ("InvalidDomain.NotFound", TargetRefused(Culprit::Host)),
+    ("InvalidDomain.Offline", TargetRefused(Culprit::Host)),
+    ("IllegalOperation", TargetRefused(Culprit::Host)),
+    ("InvalidObjectPath.Malformed", TargetRefused(Culprit::Target)),
+    ("InvalidExtensiveDomain.ValueNotSupported", TargetRefused(Culprit::Target)),
+    ("InvalidObjectPath.Size.Malformed", BatchTooLarge),
+    ("MissingParameter", Malformed),
+    ("InvalidParameter", Malformed),
+    ("InvalidObjectType.ValueNotSupported", Malformed),
+    ("InvalidTaskId.Malformed", Malformed),
+    ("InvalidAction.NotFound", Malformed),
+    ("InvalidVersion", Malformed),
+    ("OperationDenied", Auth),
+    ("OperationDenied.Suspended", Auth),
+    ("Forbidden", Auth),
+    ("Forbidden.*", Auth),
+    ("NoPermission", Auth),
+    ("InvalidAccessKeyId.NotFound", Auth),
+    ("InvalidAccessKeyId.Inactive", Auth),
+    ("SignatureDoesNotMatch", Auth),
+    ("IncompleteSignature", Auth),
+    ("InvalidSecurityToken.*", Auth),
+    ("MissingSecurityToken", Auth),
+    ("InvalidTimeStamp.Expired", Clock),
+    ("InvalidTimeStamp.Format", Clock),
+    ("SignatureNonceUsed", SignAgain),
+];
+/// The URLs of this minute are spent.
+const PER_MINUTE: &str = "QuotaPerMinuteExceeded.Refresh";
+/// The domain is being configured, which takes the vendor a while.
+const BUSY: &str = "ServiceBusy";
+/// Wait for what lifts after a minute, where the answer names no time.
+const MINUTE_MS: u64 = 60_000;
+
+impl Provider for AlibabaVod {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
+        request::check_region(options.text("region")).into_iter().collect()
+    }
+
+    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
+        request::check_target(target, &CAPABILITIES)
+    }
+
+    fn encode(
+        &self,
+        call: &Call,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let keys = request::keys(credentials, account, &CAPABILITIES)?;
+        let params = parameters(call, &account.options)?;
+        let nonce = format!("{:032x}", stamp.nonce);
+        Ok(match account.options.text("signature_method") {
+            Some(RPC) => rpc(call, &keys, stamp, nonce, params),
+            _ => acs3(call, &keys, stamp, nonce, &params),
+        })
+    }
+
+    fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        read(response).map_err(|mut error| {
+            let asked = response.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
+            match asked {
+                Some(ms) if ms > 0 => error.retry_after_ms = Some(answer::capped_wait(ms)),
+                _ if error.code == PER_MINUTE || error.code == BUSY => {
+                    error.retry_after_ms = error.retry_after_ms.or(Some(MINUTE_MS));
+                }
+                _ => {}
+            }
+            error
+        })
+    }
+}
+
+/// The operation's own parameters.
+///
+/// # Errors
+/// U2: if the list would not come apart into the targets it was made of.
+fn parameters(call: &Call, options: &Options) -> Result<Vec<(String, String)>, String> {
+    let list = request::texts(call).join("\n");
+    if list.split(['\n', '\r']).count() != call.targets.len() || list.split('\n').any(str::is_empty) {
+        return Err("a target holds a line break, which would turn it into two".into());
+    }
+    let mut params = vec![request::header("ObjectPath", list)];
+    params.extend(options.text("object_type").map(|word| request::header("ObjectType", word)));
+    params.extend(options.bool("force").map(|force| request::header("Force", force.to_string())));
+    Ok(params)
+}
+
+fn acs3(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, params: &[(String, String)]) -> Request {
+    let body = sign::form_encode(params).into_bytes();
+    let path = request::path(&call.endpoint, "/");
+    let mut headers = vec![
+        request::header("host", call.endpoint.authority()),
+        request::header("content-type", FORM),
+        request::header("x-acs-action", ACTION),
+        request::header("x-acs-version", VERSION),
+        request::header("x-acs-date", stamp.wall.utc_extended()),
+        request::header("x-acs-signature-nonce", nonce),
+        request::header("x-acs-content-sha256", sign::sha256_hex(&body)),
+    ];
+    if let Some(token) = keys.token {
+        headers.push(request::header("x-acs-security-token", token.expose()));
+    }
+    let mut names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let parts = Parts { method: "POST", path: &path, query: "", headers: &headers, body: &body };
+    let signature = sign::acs3(&parts, &names, keys.secret).signature;
+    let authorization = format!(
+        "ACS3-HMAC-SHA256 Credential={},SignedHeaders={},Signature={signature}",
+        keys.id.expose(),
+        names.join(";")
+    );
+    headers.push(request::header("Authorization", authorization));
+    request::post(call, path, headers, body)
+}
+
+fn rpc(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, mut params: Vec<(String, String)>) -> Request {
+    params.extend([
+        request::header("Action", ACTION),
+        request::header("Version", VERSION),
+        request::header("Format", "JSON"),
+        request::header("AccessKeyId", keys.id.expose()),
+        request::header("SignatureMethod", RPC),
+        request::header("SignatureVersion", "1.0"),
+        request::header("SignatureNonce", nonce),
+        request::header("Timestamp", stamp.wall.utc_extended()),
+    ]);
+    if let Some(token) = keys.token {
+        params.push(request::header("SecurityToken", token.expose()));
+    }
+    let signature = sign::acs_rpc("POST", &params, keys.secret).signature;
+    params.push(request::header("Signature", signature));
+    let headers = vec![request::header("Host", call.endpoint.authority()), request::header("Content-Type", FORM)];
+    let body = sign::form_encode(&params).into_bytes();
+    request::post(call, request::path(&call.endpoint, "/"), headers, body)
+}
+
+fn read(response: &Response) -> Result<Reply, CallError> {
+    answer::refuse_redirect(response)?;
+    let Some(body) = answer::json_object(response) else { return Err(answer::without_code(response)) };
+    let request_id = answer::text_of(&body, &["RequestId"]);
+    if let Some(code) = answer::text_of(&body, &["Code"]) {
+        let class = answer::classify(&code, &[CODES]);
+        let message = answer::text_of(&body, &["Message"]).unwrap_or_default();
+        return Err(Refusal { code, message, request_id }.error(class, response));
+    }
+    let task_ids: Vec<String> = answer::text_of(&body, &["RefreshTaskId"])
+        .iter()
+        .flat_map(|list| list.split(','))
+        .map(|id| id.trim().to_owned())
+        .filter(|id| !id.is_empty())
+        .collect();
+    if response.status != 200 || task_ids.is_empty() {
+        return Err(CallError { request_id, ..answer::without_code(response) });
+    }
+    Ok(Reply { task_ids, request_id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::contract::ErrorClass::{self, Fatal, Unknown};
+    use crate::core::contract::OptionValue;
+    use crate::provider::testing::{
+        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, stamp, word,
+    };
+
+    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/alibaba-vod.json");
+    const HOST: &str = "vod.cn-shanghai.aliyuncs.com";
+    const ACCEPTED: &str = r#"{"RefreshTaskId":"1, 2,3","RequestId":"r"}"#;
+
+    #[test]
+    fn v3_requests_are_those_of_the_vectors() {
+        let cases: [(&str, &[(&str, OptionValue)]); 2] =
+            [("alibaba-vod/one-url-form", &[]), ("alibaba-vod/three-urls-form", &[("object_type", word("File"))])];
+        for (id, options) in cases {
+            let vector = Vector::find(VECTORS, id);
+            let form = sign::form_decode(vector.expected("body")).unwrap();
+            let call = call(&ADAPTER, vector.input("host"), &form[0].1.split('\n').collect::<Vec<_>>());
+            let keys = keys("LTAIEXAMPLE", "ALISECRETEXAMPLE", None);
+            let request = ADAPTER.encode(&call, &account(options), &keys, &stamp(vector.nonce())).unwrap();
+            vector.assert_sent(&request);
+        }
+    }
+
+    /// The vector's parameters are in its query and its nonce has hyphens, so its signature is recomputed from both.
+    #[test]
+    fn rpc_requests_carry_the_parameters_of_the_vector() {
+        let vector = Vector::find(VECTORS, "alibaba-vod/rpc-one-url");
+        let call = call(&ADAPTER, HOST, &["http://cdn.example.com/static/app.js"]);
+        let account = account(&[("signature_method", word(RPC))]);
+        let keys = keys("LTAIEXAMPLE", "ALISECRETEXAMPLE", None);
+        let request = ADAPTER.encode(&call, &account, &keys, &stamp(vector.nonce())).unwrap();
+        assert_eq!(request.header("content-type"), Some(FORM));
+        let mut sent = sign::form_decode(std::str::from_utf8(&request.body).unwrap()).unwrap();
+        let signature = sent.pop().unwrap();
+        let secret = crate::core::secret::Secret::new("ALISECRETEXAMPLE".into());
+        assert_eq!(signature, ("Signature".into(), sign::acs_rpc("POST", &sent, &secret).signature));
+
+        for (name, value) in &mut sent {
+            if name == "SignatureNonce" {
+                *value = vector.input("nonce").to_owned();
+            }
+        }
+        assert_eq!(sign::acs_rpc("POST", &sent, &secret).signature, vector.expected("signature"));
+    }
+
+    #[test]
+    fn session_tokens_are_sent_and_signed_in_both_styles() {
+        let call = call(&ADAPTER, HOST, &["http://a.example/"]);
+        let encode = |method: &str, token| {
+            let account = account(&[("signature_method", word(method))]);
+            ADAPTER.encode(&call, &account, &keys("id", "secret", token), &stamp(1)).unwrap()
+        };
+        let v3 = encode("ACS3-HMAC-SHA256", Some("session"));
+        assert_eq!(v3.header("x-acs-security-token"), Some("session"));
+        assert!(v3.header("authorization").unwrap().contains(";x-acs-security-token;"));
+        let body = |token| String::from_utf8(encode(RPC, token).body).unwrap();
+        assert!(body(Some("session")).contains("&SecurityToken=session&Signature="));
+        assert_ne!(body(Some("session")).rsplit_once('=').unwrap().1, body(None).rsplit_once('=').unwrap().1);
+    }
+
+    #[test]
+    fn options_become_parameters() {
+        let call = call(&ADAPTER, HOST, &["http://a.example/d/"]);
+        let account = account(&[("object_type", word("Directory")), ("force", OptionValue::Bool(true))]);
+        let request = ADAPTER.encode(&call, &account, &keys("id", "secret", None), &stamp(1)).unwrap();
+        let body = "ObjectPath=http%3A%2F%2Fa.example%2Fd%2F&ObjectType=Directory&Force=true";
+        assert_eq!(request.body, body.as_bytes());
+    }
+
+    // U2
+    #[test]
+    fn list_that_would_come_apart_differently_is_not_sent() {
+        for text in ["http://a.example/\nhttp://b.example/", "http://a.example/\r", "http://a.example/\n", ""] {
+            let call = call(&ADAPTER, HOST, &["http://a.example/1", text]);
+            assert!(ADAPTER.encode(&call, &account(&[]), &keys("id", "s", None), &stamp(1)).is_err(), "{text:?}");
+            assert!(ADAPTER.check_target(&Target::url(text), &Options::default()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_urls_and_odd_regions_are_refused() {
+        let check = |length: usize| {
+            let url = format!("http://a.example/{}", "x".repeat(length - 17));
+            ADAPTER.check_target(&Target::url(url), &Options::default())
+        };
+        assert!(check(1024).is_ok() && check(1025).is_err());
+        let region = |text| ADAPTER.check_options(&options(&[("region", word(text))]));
+        assert!(region("cn-shanghai").is_empty());
+        assert_eq!(region("evil.example/").len(), 1);
+        assert!(ADAPTER.check_options(&Options::default()).is_empty());
+        let default = CAPABILITIES.endpoint_for(&Options::default());
+        assert_eq!(default, Some(Ok(format!("https://{HOST}"))));
+    }
+
+    #[test]
+    fn acceptance_lists_all_tasks() {
+        let reply = decoded(&ADAPTER, 200, ACCEPTED).unwrap();
+        assert_eq!(reply, Reply { task_ids: vec!["1".into(), "2".into(), "3".into()], request_id: Some("r".into()) });
+        let number = decoded(&ADAPTER, 200, r#"{"RefreshTaskId":704222904,"RequestId":"r"}"#).unwrap();
+        assert_eq!(number.task_ids, ["704222904"]);
+        assert_garbage_is_unknown(&ADAPTER, 200);
+        for body in [r#"{"RequestId":"r"}"#, r#"{"RefreshTaskId":" , ","RequestId":"r"}"#] {
+            assert_eq!(decoded(&ADAPTER, 200, body).unwrap_err().class, Unknown);
+        }
+        assert_eq!(decoded(&ADAPTER, 202, ACCEPTED).unwrap_err().class, Unknown);
+        assert_eq!(decoded(&ADAPTER, 500, ACCEPTED).unwrap_err().class, Unknown);
+    }
+
+    #[test]
+    fn every_listed_code_has_its_class() {
+        let expected: &[(u16, ErrorClass, &[&str])] = &[
+            (503, Throttled, &["Throttling", "Throttling.User", "Throttling.Api"]),
+            (400, Throttled, &["Throttling.User", "QuotaPerMinuteExceeded.Refresh"]),
+            (403, Transient, &["ServiceBusy", "PreloadQueueFull"]),
+            (500, TargetRefused(Culprit::Host), &["InvalidDomain.Configure_failed"]),
+            (500, Transient, &["InternalError", "UnknownError", "Never.Heard"]),
+            (503, Transient, &["ServiceUnavailable", "ServiceUnAvailable"]),
+            (400, QuotaSpent, &["QuotaExceeded.Refresh"]),
+            (404, TargetRefused(Culprit::Host), &["InvalidDomain.NotFound", "InvalidDomain.Offline"]),
+            (403, TargetRefused(Culprit::Host), &["IllegalOperation"]),
+            (400, TargetRefused(Culprit::Target), &["InvalidObjectPath.Malformed"]),
+            (400, TargetRefused(Culprit::Target), &["InvalidExtensiveDomain.ValueNotSupported"]),
+            (400, BatchTooLarge, &["InvalidObjectPath.Size.Malformed"]),
+            (400, Malformed, &["MissingParameter", "InvalidParameter", "InvalidObjectType.ValueNotSupported"]),
+            (404, Malformed, &["InvalidTaskId.Malformed", "InvalidAction.NotFound", "InvalidVersion"]),
+            (
+                403,
+                Auth,
+                &["OperationDenied", "OperationDenied.Suspended", "Forbidden", "Forbidden.RAM", "NoPermission"],
+            ),
+            (404, Auth, &["InvalidAccessKeyId.NotFound", "InvalidAccessKeyId.Inactive"]),
+            (400, Auth, &["SignatureDoesNotMatch", "IncompleteSignature", "MissingSecurityToken"]),
+            (400, Auth, &["InvalidSecurityToken.Expired", "InvalidSecurityToken.Malformed"]),
+            (400, Clock, &["InvalidTimeStamp.Expired", "InvalidTimeStamp.Format"]),
+            (400, SignAgain, &["SignatureNonceUsed"]),
+            (400, Fatal, &["Never.Heard"]),
+            (200, Fatal, &["Never.Heard"]),
+        ];
+        for (status, class, codes) in expected {
+            for code in *codes {
+                let body = format!(r#"{{"Code":"{code}","Message":"m","RequestId":"r","RefreshTaskId":"1"}}"#);
+                let error = decoded(&ADAPTER, *status, &body).unwrap_err();
+                assert_eq!((error.class, error.code.as_str()), (*class, *code));
+                assert_eq!((error.message.as_str(), error.request_id.as_deref()), ("m", Some("r")));
+            }
+        }
+    }
+
+    // T5
+    #[test]
+    fn waits_come_from_the_vendors_header_in_milliseconds() {
+        let wait = |code: &str, headers: &[(&str, &str)]| {
+            let body = format!(r#"{{"Code":"{code}","RequestId":"r"}}"#);
+            decoded_with(&ADAPTER, &[], 400, headers, &body).unwrap_err().retry_after_ms
+        };
+        assert_eq!(wait("Throttling", &[("x-acs-retry-after", "1500"), ("Retry-After", "9")]), Some(1500));
+        assert_eq!(wait("Throttling", &[("x-acs-retry-after", "0"), ("Retry-After", "9")]), Some(9000));
+        assert_eq!(wait("Throttling", &[("x-acs-retry-after", "999999999999")]), Some(3_600_000));
+        assert_eq!(wait("Throttling", &[("x-acs-retry-after", "soon")]), None);
+        assert_eq!(wait("QuotaPerMinuteExceeded.Refresh", &[]), Some(60_000));
+        assert_eq!(wait("ServiceBusy", &[]), Some(60_000));
+        assert_eq!(wait("ServiceBusy", &[("x-acs-retry-after", "1500")]), Some(1500));
+    }
+}

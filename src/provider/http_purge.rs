@@ -1,0 +1,334 @@
+//! Self-hosted caches that take an HTTP method of their own, usually `PURGE`, for the path to be dropped.
+//!
+//! Does not know which cache it is: acceptance is a status, and there are no tasks.
+
+use url::{Position, Url};
+
+use super::answer::{self, error, status_code};
+use super::request;
+use crate::core::contract::ErrorClass::{Config, Fatal};
+use crate::core::contract::{
+    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Operation, OptionShape, Options, Provider,
+    Reply, Stamp,
+};
+use crate::core::http::{Request, Response};
+use crate::core::target::{Scope, Target};
+
+pub(crate) static ADAPTER: HttpPurge = HttpPurge;
+
+/// The adapter.
+pub(crate) struct HttpPurge;
+
+static CAPABILITIES: Capabilities = Capabilities {
+    kind: "http-purge",
+    summary: "self-hosted cache that takes PURGE requests",
+    notice: None,
+    default_endpoint: None,
+    credentials: CredentialScheme::Headers,
+    options: &[
+        request::option("method", OptionShape::Text, false, "HTTP method that purges. Default: PURGE"),
+        request::option(
+            "headers",
+            OptionShape::Headers,
+            false,
+            "headers to send with each purge; `${NAME}` stands for an environment variable",
+        ),
+        request::option(
+            "expect_status",
+            OptionShape::IntegerList,
+            false,
+            "statuses that mean done, in place of 2xx, 404 and 412 (was not cached)",
+        ),
+    ],
+    operations: &[Operation {
+        name: "PURGE",
+        scope: Scope::Url,
+        targets_per_call: 1,
+        calls_per_second: 100,
+        targets_per_day: None,
+        calls_in_flight: 16,
+    }],
+    max_url_bytes: None,
+    quota_day_offset_minutes: 480,
+};
+
+/// Headers that the sender writes, or that would change where a request ends.
+const RESERVED_HEADERS: [&str; 4] = ["Host", "Content-Length", "Transfer-Encoding", "Connection"];
+/// Methods that a cache answers, or passes on to the origin, without purging: the answer would look like acceptance.
+const OTHER_METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "TRACE", "CONNECT", "POST", "PUT", "PATCH"];
+
+impl Provider for HttpPurge {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if let Some(problem) = options.text("method").and_then(|method| check_method(method).err()) {
+            problems.push(("method", problem));
+        }
+        let headers = options.headers("headers").iter();
+        problems.extend(headers.filter_map(|(name, value)| Some(("headers", check_header(name, value).err()?))));
+        if options.integers("expect_status").iter().any(|status| !(200..600).contains(status)) {
+            problems.push(("expect_status", "a final HTTP status is a number from 200 to 599".into()));
+        }
+        problems
+    }
+
+    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
+        request::check_target(target, &CAPABILITIES)?;
+        if !target.text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(match Url::parse(&target.text) {
+                Ok(url) => format!("a request line holds visible ASCII only; write it as {url}"),
+                Err(_) => "a request line holds visible ASCII only".into(),
+            });
+        }
+        let (scheme, authority, path) = parts(target)?;
+        if authority.is_empty() || authority.contains(['@', '\\', '#']) {
+            return Err("the URL needs a plain host, without user or password".into());
+        }
+        let spelt = canonical(&path)?;
+        if spelt == path {
+            return Ok(());
+        }
+        Err(format!("this spelling cannot be sent unchanged; write it as {scheme}://{authority}{spelt}"))
+    }
+
+    fn encode(
+        &self,
+        call: &Call,
+        account: &Account,
+        credentials: &Credentials,
+        _stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let Credentials::Headers(extra) = credentials else {
+            return Err(request::wrong_sort(account, &CAPABILITIES));
+        };
+        let [target] = call.targets.as_slice() else {
+            return Err("http-purge sends one target in each call".into());
+        };
+        let (scheme, authority, path) = parts(target)?;
+        let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        let mut headers = vec![request::header("Host", authority.strip_suffix(default_port).unwrap_or(authority))];
+        for (name, value) in extra {
+            // Again, since the values of variables were not known when the options were checked.
+            check_header(name, value.expose())?;
+            headers.push(request::header(name, value.expose()));
+        }
+        Ok(Request {
+            method: account.options.text("method").unwrap_or("PURGE").to_owned(),
+            endpoint: call.endpoint.clone(),
+            path_and_query: request::path(&call.endpoint, &path),
+            headers,
+            body: Vec::new(),
+        })
+    }
+
+    fn decode(&self, _call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError> {
+        let expected = account.options.integers("expect_status");
+        let status = response.status;
+        let is_done = if expected.is_empty() {
+            matches!(status, 200..300 | 404 | 412)
+        } else {
+            expected.contains(&u64::from(status))
+        };
+        if is_done {
+            return Ok(Reply::default());
+        }
+        answer::refuse_redirect(response)?;
+        let (class, message) = match status {
+            200..300 => {
+                (Config, "this status is not in `expect_status`; the endpoint does not purge, or the list is wrong")
+            }
+            403 | 405 | 501 => (
+                Config,
+                "the endpoint refuses to purge: it is not a purging cache, or does not allow this address or method",
+            ),
+            429 | 500.. => return Err(answer::without_code(response)),
+            _ => (Fatal, "the endpoint refuses the purge"),
+        };
+        Err(error(response, class, status_code(response), message.into()))
+    }
+}
+
+/// Scheme, authority and path with query of a URL, as written.
+fn parts(target: &Target) -> Result<(&str, &str, String), String> {
+    let scheme = target.text.split_once("://").map(|(scheme, _)| scheme);
+    match (scheme, target.authority(), target.path_and_query()) {
+        (Some(scheme), Some(authority), Some(path)) => Ok((scheme, authority, path)),
+        _ => Err("a URL with scheme and host is needed".into()),
+    }
+}
+
+/// How the sender's URL parser spells a path with query; what it would change cannot be sent as written (U4).
+fn canonical(path: &str) -> Result<String, String> {
+    let url = Url::parse(&format!("http://host.invalid{path}")).map_err(|error| error.to_string())?;
+    Ok(url[Position::BeforePath..Position::AfterQuery].to_owned())
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn check_method(method: &str) -> Result<(), String> {
+    if !is_token(method) || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err("a method is one word in upper case, like PURGE or BAN".into());
+    }
+    if OTHER_METHODS.contains(&method) {
+        return Err(format!("{method} does not purge, and its answer would look as if it did; use PURGE or BAN"));
+    }
+    Ok(())
+}
+
+/// Shows names, never values: they may hold secrets.
+fn check_header(name: &str, value: &str) -> Result<(), String> {
+    if !is_token(name) {
+        return Err(format!("`{}` is no header name", name.escape_debug()));
+    }
+    if RESERVED_HEADERS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        return Err(format!("{name} is set by freshen itself"));
+    }
+    if value.chars().any(|c| c.is_control() && c != '\t') {
+        return Err(format!("the value of {name} holds a line break or control character"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::contract::ErrorClass::{self, Throttled, Transient, Unknown};
+    use crate::core::contract::OptionValue;
+    use crate::core::secret::Secret;
+    use crate::provider::testing::{account, call, decoded, decoded_with, keys, options, stamp, word};
+
+    fn sent(url: &str, options: &[(&str, OptionValue)], headers: &[(&str, &str)]) -> Result<Request, String> {
+        let mut call = call(&ADAPTER, "127.0.0.1:6081", &[url]);
+        call.endpoint.path_prefix = "/purge".into();
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), Secret::new((*value).into()))).collect();
+        ADAPTER.encode(&call, &account(options), &Credentials::Headers(headers), &stamp(0))
+    }
+
+    #[test]
+    fn request_line_carries_path_and_query_byte_for_byte() {
+        let request = sent("https://www.example.cn:8443/a%2Fb?x=1&y=%20", &[], &[("X-Key", "k")]).unwrap();
+        assert_eq!((request.method.as_str(), request.path_and_query.as_str()), ("PURGE", "/purge/a%2Fb?x=1&y=%20"));
+        assert_eq!(
+            request.headers,
+            [("Host".to_owned(), "www.example.cn:8443".to_owned()), ("X-Key".to_owned(), "k".to_owned()),]
+        );
+        assert!(request.body.is_empty());
+        let other = sent("http://www.example.cn", &[("method", word("BAN"))], &[]).unwrap();
+        assert_eq!((other.method.as_str(), other.path_and_query.as_str()), ("BAN", "/purge/"));
+    }
+
+    #[test]
+    fn default_port_is_left_out_of_host() {
+        let host = |url| sent(url, &[], &[]).unwrap().header("host").map(str::to_owned);
+        assert_eq!(host("https://a.example:443/").as_deref(), Some("a.example"));
+        assert_eq!(host("http://a.example:80/").as_deref(), Some("a.example"));
+        assert_eq!(host("http://a.example:443/").as_deref(), Some("a.example:443"));
+    }
+
+    // U8, X1
+    #[test]
+    fn variables_cannot_smuggle_headers() {
+        let error = sent("http://a.example/", &[], &[("X-Key", "canary\r\nX: y")]).unwrap_err();
+        assert!(error.contains("X-Key") && !error.contains("canary"), "{error}");
+        let call = call(&ADAPTER, "127.0.0.1:1", &["http://a.example/"]);
+        assert!(ADAPTER.encode(&call, &account(&[]), &keys("id", "canary", None), &stamp(0)).is_err());
+    }
+
+    #[test]
+    fn more_than_one_target_is_not_sent() {
+        let call = call(&ADAPTER, "127.0.0.1:1", &["http://a.example/1", "http://a.example/2"]);
+        assert!(ADAPTER.encode(&call, &account(&[]), &Credentials::Headers(Vec::new()), &stamp(0)).is_err());
+    }
+
+    // U4
+    #[test]
+    fn spelling_that_would_be_changed_is_refused_with_the_canonical_one() {
+        let check = |text: &str| ADAPTER.check_target(&Target::url(text), &Options::default());
+        for text in [
+            "http://a.example",
+            "http://a.example/?",
+            "http://a.example/a%2Fb;c=1?q=a|b&r=[1]",
+            "http://A.example/%7Ex",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+        for (text, canonical) in [
+            ("http://a.example/a/../b", "http://a.example/b"),
+            ("http://a.example/./a", "http://a.example/a"),
+            ("http://a.example/x/%2e%2E/a", "http://a.example/a"),
+            ("http://a.example/?q='x'", "http://a.example/?q=%27x%27"),
+            ("http://a.example/ä", "http://a.example/%C3%A4"),
+            ("http://a.example/a\\b", "http://a.example/a/b"),
+            ("http://a.example/a\"b", "http://a.example/a%22b"),
+            ("http://a.example/a#b", "http://a.example/a"),
+        ] {
+            let problem = check(text).unwrap_err();
+            assert!(problem.ends_with(&format!(" {canonical}")), "{text}: {problem}");
+        }
+        for text in ["http://a.example/a b", "http://a.example/a\tb", "http://u:p@a.example/", "a.example", "http:///x"]
+        {
+            assert!(check(text).is_err(), "{text}");
+        }
+    }
+
+    // U8
+    #[test]
+    fn options_are_checked() {
+        let method = |text| ADAPTER.check_options(&options(&[("method", word(text))])).len();
+        assert_eq!((method("PURGE"), method("BAN"), method("X-PURGE"), method("DELETE")), (0, 0, 0, 0));
+        for text in ["GET", "POST", "HEAD", "purge", "PUR GE", "", "PURGE\r\n"] {
+            assert_eq!(method(text), 1, "{text:?}");
+        }
+        let header = |name: &str, value: &str| {
+            let headers = OptionValue::Headers(vec![(name.into(), value.into())]);
+            ADAPTER.check_options(&options(&[("headers", headers)])).len()
+        };
+        assert_eq!((header("X-Key", "${KEY}"), header("Authorization", "Basic x")), (0, 0));
+        for (name, value) in [("host", "x"), ("Content-Length", "0"), ("transfer-encoding", "x"), ("CONNECTION", "x")] {
+            assert_eq!(header(name, value), 1, "{name}");
+        }
+        for (name, value) in [("X Key", "x"), ("", "x"), ("X:", "x"), ("X", "a\rb"), ("X", "a\nb"), ("X", "a\0b")] {
+            assert_eq!(header(name, value), 1, "{name:?} {value:?}");
+        }
+        let statuses = |list: &[u64]| {
+            ADAPTER.check_options(&options(&[("expect_status", OptionValue::IntegerList(list.to_vec()))])).len()
+        };
+        assert_eq!((statuses(&[200, 204]), statuses(&[99]), statuses(&[200, 600])), (0, 1, 1));
+    }
+
+    #[test]
+    fn statuses_have_their_classes() {
+        for status in [200, 201, 202, 204, 404, 412] {
+            assert_eq!(decoded(&ADAPTER, status, "<html>"), Ok(Reply::default()), "{status}");
+        }
+        let expected: &[(ErrorClass, &[u16])] = &[
+            (Config, &[403, 405, 501]),
+            (Fatal, &[301, 302, 304, 307, 308, 400, 401, 410, 414, 431]),
+            (Throttled, &[429]),
+            (Transient, &[502, 503, 504]),
+            (Unknown, &[500, 505, 520]),
+        ];
+        for (class, statuses) in expected {
+            for status in *statuses {
+                let error = decoded_with(&ADAPTER, &[], *status, &[("Retry-After", "2")], "").unwrap_err();
+                assert_eq!((error.class, error.retry_after_ms), (*class, Some(2000)), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn expected_statuses_replace_the_usual_ones() {
+        let decode = |status| {
+            let list = OptionValue::IntegerList(vec![204, 301]);
+            decoded_with(&ADAPTER, &[("expect_status", list)], status, &[], "").map_err(|error| error.class)
+        };
+        assert_eq!((decode(204), decode(301)), (Ok(Reply::default()), Ok(Reply::default())));
+        assert_eq!((decode(200), decode(404), decode(412)), (Err(Config), Err(Fatal), Err(Fatal)));
+        assert_eq!((decode(405), decode(503), decode(302)), (Err(Config), Err(Transient), Err(Fatal)));
+    }
+}

@@ -1,0 +1,331 @@
+//! Tencent's legacy CDN, API v2: `RefreshCdnUrl`. Failures come with HTTP 200 and a `code` other than 0.
+
+use serde_json::Value;
+
+use super::answer::{self, Refusal};
+use super::request;
+use super::sign::{self, QcloudMethod};
+use crate::core::contract::ErrorClass::{
+    Auth, BatchTooLarge, Clock, Config, Fatal, Request as Malformed, SignAgain, TargetRefused, Throttled, Transient,
+    Unknown,
+};
+use crate::core::contract::{
+    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, ErrorClass, Operation, OptionShape,
+    Options, Provider, Reply, Stamp,
+};
+use crate::core::http::{Request, Response};
+use crate::core::target::{Scope, Target};
+
+pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
+
+/// The adapter.
+pub(crate) struct QcloudCdn;
+
+const SHA1: &str = "HmacSHA1";
+const SHA256: &str = "HmacSHA256";
+
+static CAPABILITIES: Capabilities = Capabilities {
+    kind: "qcloud-cdn",
+    summary: "Tencent Cloud CDN, legacy API v2",
+    notice: Some(
+        "the vendor announced the end of this API for 2022-11-30; use tencent-cdn unless a gateway of your own still \
+         speaks it",
+    ),
+    default_endpoint: Some("https://cdn.api.qcloud.com"),
+    credentials: CredentialScheme::Keys {
+        id_env: "TENCENTCLOUD_SECRET_ID",
+        secret_env: "TENCENTCLOUD_SECRET_KEY",
+        token_env: "TENCENTCLOUD_TOKEN",
+        bearer_env: None,
+    },
+    options: &[request::option(
+        "signature_method",
+        OptionShape::OneOf(&[SHA256, SHA1]),
+        false,
+        "digest of the signature. Default: HmacSHA256",
+    )],
+    operations: &[Operation {
+        name: "RefreshCdnUrl",
+        scope: Scope::Url,
+        targets_per_call: 1000,
+        // 1200 a minute.
+        calls_per_second: 20,
+        targets_per_day: Some(10_000),
+        calls_in_flight: 4,
+    }],
+    max_url_bytes: None,
+    quota_day_offset_minutes: 480,
+};
+
+/// Classes of the general codes; 4000 is decided by the module code.
+const CODES: &[(i64, ErrorClass)] = &[
+    (4100, Auth),
+    (4200, Clock),
+    (4300, Auth),
+    (4400, Throttled),
+    (4500, SignAgain),
+    (4600, Config),
+    (5000, TargetRefused(Culprit::Target)),
+    (5100, Transient),
+    (5300, Auth),
+    // Partly done: which part is not told, so all of it is sent again.
+    (5400, Unknown),
+    (5500, Auth),
+    (6000, Transient),
+    (6100, Fatal),
+    (6200, Transient),
+];
+
+/// Classes of the module codes behind 4000.
+const MODULE_CODES: &[(i64, ErrorClass)] = &[
+    (9105, TargetRefused(Culprit::Host)),
+    (9110, TargetRefused(Culprit::Host)),
+    (1012, TargetRefused(Culprit::Target)),
+    (9003, TargetRefused(Culprit::Target)),
+    (9000, Transient),
+    (-9011, Transient),
+    (-9014, Transient),
+    (-9015, Transient),
+    (-9021, Transient),
+    (1001, Auth),
+    (1002, Auth),
+];
+
+/// Bad parameter.
+const BAD_PARAMETER: i64 = 4000;
+/// Longest nonce that every implementation of the service reads.
+const NONCE_RANGE: u128 = 0x7fff_ffff;
+
+impl Provider for QcloudCdn {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
+        request::check_target(target, &CAPABILITIES)
+    }
+
+    fn encode(
+        &self,
+        call: &Call,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let keys = request::keys(credentials, account, &CAPABILITIES)?;
+        let (method, algorithm) = match account.options.text("signature_method") {
+            Some(SHA1) => (SHA1, QcloudMethod::HmacSha1),
+            _ => (SHA256, QcloudMethod::HmacSha256),
+        };
+        let mut params = vec![
+            request::header("Action", call.operation.name),
+            request::header("SecretId", keys.id.expose()),
+            request::header("Timestamp", stamp.wall.unix_seconds().to_string()),
+            request::header("Nonce", (stamp.nonce % NONCE_RANGE + 1).to_string()),
+            request::header("SignatureMethod", method),
+        ];
+        params.extend(keys.token.map(|token| request::header("Token", token.expose())));
+        let urls = request::texts(call).into_iter().enumerate();
+        params.extend(urls.map(|(index, url)| (format!("urls.{index}"), url.to_owned())));
+
+        let (host, path) = (call.endpoint.authority(), request::path(&call.endpoint, "/v2/index.php"));
+        let signature = sign::qcloud("POST", &host, &path, &params, algorithm, keys.secret).signature;
+        params.push(request::header("Signature", signature));
+        let headers =
+            vec![request::header("Host", host), request::header("Content-Type", "application/x-www-form-urlencoded")];
+        Ok(request::post(call, path, headers, sign::form_encode(&params).into_bytes()))
+    }
+
+    fn decode(&self, call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        answer::refuse_redirect(response)?;
+        let body = answer::json_object(response);
+        let code = body.as_ref().and_then(|body| integer(body.get("code")?));
+        let (Some(body), Some(code)) = (body, code) else {
+            return Err(without_code(response));
+        };
+        let request_id = answer::text_of(&body, &["requestId"]);
+        if code != 0 {
+            return Err(refusal(&body, code, request_id, response));
+        }
+        let data = body.get("data").unwrap_or(&Value::Null);
+        let all_counted =
+            data.get("count").and_then(integer).is_none_or(|count| usize::try_from(count) == Ok(call.targets.len()));
+        match answer::text_of(data, &["task_id"]) {
+            Some(task_id) if response.status == 200 && all_counted => Ok(Reply { task_ids: vec![task_id], request_id }),
+            _ => Err(CallError { request_id, ..without_code(response) }),
+        }
+    }
+}
+
+/// HTTP 501 is how the service says that a request is too large.
+fn without_code(response: &Response) -> CallError {
+    let error = answer::without_code(response);
+    if response.status == 501 { CallError { class: BatchTooLarge, ..error } } else { error }
+}
+
+fn refusal(body: &Value, code: i64, request_id: Option<String>, response: &Response) -> CallError {
+    let message = answer::text_of(body, &["message"]).unwrap_or_default();
+    let symbol = answer::text_of(body, &["codeDesc"]);
+    let module = module_in(&message).or_else(|| symbol.as_ref()?.trim().parse().ok());
+    let class = match (code, module) {
+        (BAD_PARAMETER, module) => Some(module.and_then(|module| find(MODULE_CODES, module)).unwrap_or(Malformed)),
+        (code, _) => find(CODES, code),
+    };
+    let code = match (module.map(|module| module.to_string()), symbol) {
+        (Some(detail), _) | (None, Some(detail)) => format!("{code} ({detail})"),
+        (None, None) => code.to_string(),
+    };
+    Refusal { code, message, request_id }.error(class, response)
+}
+
+/// The module code that a message begins with, as in `(9110)...`.
+fn module_in(message: &str) -> Option<i64> {
+    message.trim_start().strip_prefix('(')?.split_once(')')?.0.trim().parse().ok()
+}
+
+fn find(table: &[(i64, ErrorClass)], code: i64) -> Option<ErrorClass> {
+    table.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
+}
+
+/// A number, or a number in quotes.
+fn integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::testing::{Vector, account, assert_garbage_is_unknown, call, decoded, keys, stamp, word};
+
+    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/qcloud-cdn.json");
+    const HOST: &str = "cdn.api.qcloud.com";
+
+    #[test]
+    fn requests_are_those_of_the_vectors() {
+        let cases = [
+            ("one-url", SHA1),
+            ("three-urls-sha256", SHA256),
+            ("query-strings", SHA256),
+            ("localhost-host-with-port", SHA1),
+        ];
+        for (id, method) in cases {
+            let vector = Vector::find(VECTORS, &format!("qcloud-cdn/{id}"));
+            let call = call(&ADAPTER, vector.input("host"), &vector.list("urls"));
+            let account = account(&[("signature_method", word(method))]);
+            let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
+            vector.assert_sent(&ADAPTER.encode(&call, &account, &keys, &stamp(vector.nonce() - 1)).unwrap());
+        }
+    }
+
+    #[test]
+    fn session_token_is_sent_and_signed() {
+        let call = call(&ADAPTER, HOST, &["http://a.example/"]);
+        let body = |token| {
+            let request = ADAPTER.encode(&call, &account(&[]), &keys("id", "secret", token), &stamp(1)).unwrap();
+            String::from_utf8(request.body).unwrap()
+        };
+        assert!(body(Some("session")).contains("&Token=session&"));
+        assert!(body(None).contains("&SignatureMethod=HmacSHA256&"));
+        assert_ne!(body(Some("session")).rsplit_once('=').unwrap().1, body(None).rsplit_once('=').unwrap().1);
+    }
+
+    #[test]
+    fn nonces_are_positive_integers() {
+        let call = call(&ADAPTER, HOST, &["http://a.example/"]);
+        for nonce in [0, NONCE_RANGE - 1, NONCE_RANGE, u128::MAX] {
+            let request = ADAPTER.encode(&call, &account(&[]), &keys("id", "s", None), &stamp(nonce)).unwrap();
+            let form = sign::form_decode(std::str::from_utf8(&request.body).unwrap()).unwrap();
+            let sent: u32 = form.iter().find(|(name, _)| name == "Nonce").unwrap().1.parse().unwrap();
+            assert!((1..=0x7fff_ffff).contains(&sent), "{nonce}");
+        }
+    }
+
+    #[test]
+    fn acceptance_needs_code_0_and_a_task_for_all_targets() {
+        let reply =
+            decoded(&ADAPTER, 200, r#"{"code":0,"message":"","codeDesc":"Success","data":{"count":1,"task_id":"t"}}"#);
+        assert_eq!(reply.unwrap(), Reply { task_ids: vec!["t".into()], request_id: None });
+        let lenient = decoded(&ADAPTER, 200, r#"{"code":"0","data":{"count":"1","task_id":17}}"#).unwrap();
+        assert_eq!(lenient.task_ids, ["17"]);
+        assert_garbage_is_unknown(&ADAPTER, 200);
+        for body in [
+            r#"{"code":0}"#,
+            r#"{"code":0,"data":[]}"#,
+            r#"{"code":0,"data":{"count":1}}"#,
+            r#"{"code":0,"data":{"count":0,"task_id":"t"}}"#,
+            r#"{"data":{"count":1,"task_id":"t"}}"#,
+        ] {
+            assert_eq!(decoded(&ADAPTER, 200, body).unwrap_err().class, Unknown, "{body}");
+        }
+    }
+
+    #[test]
+    fn every_general_code_has_its_class() {
+        let expected = [
+            (4000, Malformed),
+            (4100, Auth),
+            (4200, Clock),
+            (4300, Auth),
+            (4400, Throttled),
+            (4500, SignAgain),
+            (4600, Config),
+            (5000, TargetRefused(Culprit::Target)),
+            (5100, Transient),
+            (5300, Auth),
+            (5400, Unknown),
+            (5500, Auth),
+            (6000, Transient),
+            (6100, Fatal),
+            (6200, Transient),
+            (7777, Fatal),
+        ];
+        for (code, class) in expected {
+            for written in [code.to_string(), format!("\"{code}\"")] {
+                let body = format!(r#"{{"code":{written},"message":"m","codeDesc":"InvalidParameter"}}"#);
+                let error = decoded(&ADAPTER, 200, &body).unwrap_err();
+                assert_eq!((error.class, error.message.as_str()), (class, "m"), "{code}");
+                assert_eq!(error.code, format!("{code} (InvalidParameter)"));
+            }
+        }
+    }
+
+    #[test]
+    fn module_codes_come_from_message_then_from_code_desc() {
+        let (host, target) = (TargetRefused(Culprit::Host), TargetRefused(Culprit::Target));
+        let expected = [
+            (9105, host),
+            (9110, host),
+            (1012, target),
+            (9003, target),
+            (9000, Transient),
+            (-9011, Transient),
+            (-9014, Transient),
+            (-9015, Transient),
+            (-9021, Transient),
+            (1001, Auth),
+            (1002, Auth),
+            (8888, Malformed),
+        ];
+        for (module, class) in expected {
+            let bodies = [
+                format!(r#"{{"code":4000,"message":"({module})no such thing","codeDesc":"1001"}}"#),
+                format!(r#"{{"code":4000,"message":"no such thing","codeDesc":"{module}"}}"#),
+                format!(r#"{{"code":4000,"message":"","codeDesc":{module}}}"#),
+            ];
+            for body in bodies {
+                let error = decoded(&ADAPTER, 200, &body).unwrap_err();
+                assert_eq!((error.class, error.code), (class, format!("4000 ({module})")), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn http_501_splits_the_batch() {
+        assert_eq!(decoded(&ADAPTER, 501, "<html>").unwrap_err().class, BatchTooLarge);
+    }
+
+    #[test]
+    fn configuring_it_warns() {
+        assert!(CAPABILITIES.notice.unwrap().contains("2022-11-30"));
+    }
+}
