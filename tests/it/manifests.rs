@@ -1,8 +1,10 @@
 //! Manifests as files on a disk would hold them: what is accepted, and what every fault is answered with.
 
 use freshen::cli::diagnostics::{render, to_json};
-use freshen::core::model::{Matched, Model, OnNew, OnRemoved, Priority};
+use freshen::core::model::{CredentialSource, Matched, Model, OnNew, OnRemoved, Priority};
+use freshen::core::target::Scope;
 use freshen::manifest::{Built, Severity, SourceFile, build, schema};
+use serde_json::json;
 
 const PROVIDERS: &str = "providers:
   cdn: {kind: tencent-cdn, hosts: [a.cn, '*.b.cn']}
@@ -431,6 +433,129 @@ fn ten_thousand_assets_are_listed_in_order() {
     let entries = model(&[&list, PROVIDERS]).entries;
     assert_eq!(entries.len(), 20_000);
     assert!(entries.windows(2).all(|pair| (pair[0].provider, &pair[0].target) < (pair[1].provider, &pair[1].target)));
+}
+
+// U6, U8, Y6, X3
+#[test]
+fn options_of_every_kind_are_checked() {
+    for (marked, message) in [
+        ("{kind: http-purge}", "`http-purge` needs `endpoints`"),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1:1, §http://10.0.0.1:2]}",
+            "`endpoint`: plain http to `10.0.0.1`, another machine",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1, §http://127.0.0.1:80/]}",
+            "endpoint `http://127.0.0.1` is given twice",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: {X-Token: §canary}}",
+            "header `X-Token`: secrets must not stand in a manifest",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: {X-A: §'${B-canary}'}}",
+            "header `X-A`: `${…}` holds something else than the name of a variable",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: {X-A: §\"b\\r\\nc\"}}",
+            "header `X-A`: control character in its value",
+        ),
+        ("{kind: http-purge, endpoints: [http://127.0.0.1], headers: {§'a b': c}}", "not a header name: `a b`"),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: §[canary]}",
+            "`headers` must be a map of header names and values, found something else",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], §credentials: {env_prefix: A_}}",
+            "`http-purge` has no account and takes no `credentials`",
+        ),
+        ("{kind: huawei-vod, region: cn-north-4}", "this kind of provider needs `project_id`"),
+    ] {
+        let marked = if marked.contains('§') { format!("p: {marked}") } else { format!("§p: {marked}") };
+        assert_problem_alone(&format!("providers:\n  {marked}\n"), message);
+        let text = format!("providers:\n  {}\n", marked.replace('§', ""));
+        let all = built(&[&text]);
+        assert!(!render(&files(&[&text]), &all.diagnostics, &all.hidden, false).contains("canary"));
+    }
+}
+
+#[test]
+fn providers_are_configured_as_written() {
+    let text = "providers:
+  own:
+    kind: http-purge
+    hosts: [www.a.cn]
+    endpoints: [http://127.0.0.1:6081, http://127.0.0.1:6082/p/]
+    require: 1
+    headers: {Authorization: 'Bearer ${TOKEN}'}
+  media:
+    kind: huawei-vod
+    region: cn-north-4
+    project_id: 0123456789abcdef0123456789abcdef
+    limits: {calls_per_second: 2, urls_per_day: 50, urls_per_call: 3}
+    credentials: {command: [get-keys, prod]}
+assets:
+- {asset_id: f488337c31c8e4622f1590735b134c65, hash: md5:0cc175b9c0f1b6a831c399e269772661, provider: media}
+";
+    let model = model(&[text]);
+    let [media, own] = model.providers.as_slice() else { panic!("two providers") };
+    assert_eq!(media.endpoints[0].to_string(), "https://vod.cn-north-4.myhuaweicloud.com");
+    assert_eq!(media.credentials, CredentialSource::Command(vec!["get-keys".into(), "prod".into()]));
+    let limits = media.limits_of(Scope::AssetId).expect("has the operation");
+    assert_eq!((limits.targets_per_call, limits.calls_per_second, limits.targets_per_day), (3, 2, Some(50)));
+    let endpoints: Vec<String> = own.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["http://127.0.0.1:6081", "http://127.0.0.1:6082/p"]);
+    assert_eq!((own.require, own.options.headers("headers")[0].1.as_str()), (1, "Bearer ${TOKEN}"));
+    assert_eq!(model.entries[0].target.scope, Scope::AssetId);
+    assert_eq!(model.entries[0].hash.as_str(), "md5:0cc175b9c0f1b6a831c399e269772661");
+}
+
+#[test]
+fn schema_and_check_agree() {
+    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let hash = sha('1');
+    let good = [
+        json!({"assets": {}}),
+        json!({"version": 1, "name": "n", "base_url": ["https://a.cn/"], "assets": {"x": hash, "y": {"hash": "etag:1", "priority": "low"}}}),
+        json!({"provider": ["cdn"], "assets": [{"url": "https://a.cn/x", "hash": hash, "size": 1, "extra_urls": "https://a.cn/y"}]}),
+        json!({"providers": {"own": {"kind": "http-purge", "endpoints": ["http://127.0.0.1"], "headers": {"X-A": "b"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "area": "mainland", "limits": {"urls_per_day": 1}, "credentials": {"file": "x"}}}}),
+    ];
+    let bad = [
+        json!({}),
+        json!([]),
+        json!({"name": "n"}),
+        json!({"assets": null}),
+        json!({"assets": {}, "version": 2}),
+        json!({"assets": {}, "nmae": "x"}),
+        json!({"assets": {}, "on_new": "x"}),
+        json!({"assets": {}, "guard": {}}),
+        json!({"assets": {"https://a.cn/x": "123"}}),
+        json!({"assets": {"https://a.cn/x": 123}}),
+        json!({"assets": {"https://a.cn/x": {"priority": "high"}}}),
+        json!({"assets": [{"url": "https://a.cn/x"}]}),
+        json!({"assets": [{"url": "https://a.cn/x", "path": "x", "hash": hash}]}),
+        json!({"assets": [{"hash": hash}]}),
+        json!({"providers": {"P": {"kind": "tencent-cdn"}}}),
+        json!({"providers": {"p": {"hosts": ["a.cn"]}}}),
+        json!({"providers": {"p": {"kind": "x"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "area": "moon"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "aera": "mainland"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "url_encode": "true"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "project_id": "x"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"urls_per_day": 0}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "credentials": {}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "endpoints": ["https://x.cn"]}}}),
+        json!({"providers": {"p": {"kind": "http-purge"}}}),
+        json!({"providers": {"p": {"kind": "huawei-vod"}}}),
+    ];
+    for (examples, expected) in [(&good[..], true), (&bad[..], false)] {
+        for example in examples {
+            let text = example.to_string();
+            assert_eq!(built(&[&text, PROVIDERS]).model.is_some(), expected, "check: {text}");
+            assert_eq!(validator.is_valid(example), expected, "schema: {text}");
+        }
+    }
 }
 
 #[test]
