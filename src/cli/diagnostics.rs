@@ -63,7 +63,7 @@ fn groups<'a>(files: &[SourceFile], diagnostic: &Diagnostic, hidden: &[Hidden]) 
 type LabelledPlace<'d> = (usize, Span, &'d str);
 
 /// The place itself first, then the related ones.
-fn places<'d>(diagnostic: &'d Diagnostic, span: Span) -> Vec<(LabelledPlace<'d>, AnnotationKind)> {
+fn places(diagnostic: &Diagnostic, span: Span) -> Vec<(LabelledPlace<'_>, AnnotationKind)> {
     let related = diagnostic.related.iter().map(|(file, span, label)| (*file, *span, label.as_str()));
     std::iter::once(((diagnostic.file, span, diagnostic.label.as_str()), AnnotationKind::Primary))
         .chain(related.map(|place| (place, AnnotationKind::Context)))
@@ -77,11 +77,17 @@ fn add_place<'a>(
     (file, span, label): LabelledPlace<'_>,
     kind: AnnotationKind,
 ) -> Group<'a> {
-    // The origin is told apart from the snippet: columns of a cut line would be wrong.
-    let origin = Origin::path(path_of(files, file)).line(span.line as usize).char_column(span.column as usize);
     let excerpt = excerpt(files, hidden, file, span);
     let annotation = kind.span(excerpt.marked).label((!label.is_empty()).then(|| clean(label)));
-    group.element(origin).element(Snippet::source(excerpt.text).line_start(span.line as usize).annotation(annotation))
+    let snippet = Snippet::source(excerpt.text).line_start(span.line as usize).annotation(annotation);
+    let path = path_of(files, file);
+    if excerpt.is_cut {
+        // The columns of a cut line would be wrong, so the place is told apart from it.
+        let origin = Origin::path(path).line(span.line as usize).char_column(span.column as usize);
+        group.element(origin).element(snippet)
+    } else {
+        group.element(snippet.path(path))
+    }
 }
 
 fn path_of(files: &[SourceFile], file: usize) -> String {
@@ -92,6 +98,8 @@ fn path_of(files: &[SourceFile], file: usize) -> String {
 struct Excerpt {
     text: String,
     marked: Range<usize>,
+    /// Whether the line does not begin where the text does.
+    is_cut: bool,
 }
 
 fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> Excerpt {
@@ -109,6 +117,10 @@ fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> 
     let mut at = line_start;
     for chunk in bytes[line_start..line_end].utf8_chunks() {
         for c in chunk.valid().chars() {
+            if at == 0 && c == '\u{feff}' {
+                at += c.len_utf8();
+                continue;
+            }
             shown.push((at, if is_hidden(at) { '*' } else { cleaned(c) }));
             at += c.len_utf8();
         }
@@ -145,7 +157,7 @@ fn cut(line: &[(usize, char)], start: usize, end: usize) -> Excerpt {
     if to < line.len() {
         text.push('…');
     }
-    Excerpt { text, marked: start..end }
+    Excerpt { text, marked: start..end, is_cut: from > 0 }
 }
 
 /// A text on one line, without anything that a terminal would obey.

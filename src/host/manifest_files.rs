@@ -260,6 +260,7 @@ mod tests {
     // Y5: a reader that opens the FIFO would hang here.
     #[cfg(unix)]
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "only a program can make a FIFO without unsafe code")]
     fn a_fifo_is_refused_without_waiting() {
         let folder = folder_with(&["a.yaml"]);
         let fifo = folder.path().join("pipe.yaml");

@@ -14,7 +14,7 @@ use super::providers::Providers;
 use super::shape::{self, ASSET, SHORT_ASSET};
 use super::spelling;
 use super::url::{self, BaseUrl};
-use crate::core::model::{Entry, Matched, Place, Priority, ProviderConfig};
+use crate::core::model::{Entry, HostPattern, Matched, Place, Priority, ProviderConfig};
 use crate::core::target::{ContentHash, Scope, Target};
 
 /// Longest asset id, in bytes.
@@ -85,7 +85,7 @@ struct Lister<'r> {
 
 impl<'r> Lister<'r> {
     fn new(head: &Head<'_, '_>, providers: &'r Providers, report: &'r mut Report, listed: &'r mut Vec<Listed>) -> Self {
-        let mut lister = Self {
+        let mut new = Self {
             file: head.file,
             providers,
             report,
@@ -95,9 +95,9 @@ impl<'r> Lister<'r> {
             hosts_reported: HashSet::new(),
             base_reported: false,
         };
-        lister.bases = lister.bases(&head.fields);
-        lister.chosen = lister.chosen(&head.fields);
-        lister
+        new.bases = new.bases(&head.fields);
+        new.chosen = new.chosen(&head.fields);
+        new
     }
 
     fn run(&mut self, head: &Head<'_, '_>) {
@@ -289,7 +289,7 @@ impl<'r> Lister<'r> {
         for base in bases {
             let text = base.join(path);
             match url::check(&text) {
-                Ok(parts) => self.list_target(asset, asset.span, Target::url(text.as_str()), Some(parts.host)),
+                Ok(parts) => self.list_target(asset, asset.span, &Target::url(text.as_str()), Some(parts.host)),
                 Err(refusal) => return self.refuse(asset.span, refusal),
             }
         }
@@ -299,7 +299,7 @@ impl<'r> Lister<'r> {
         match url::check(text) {
             Ok(parts) => {
                 self.warn_spelling(span, text);
-                self.list_target(asset, span, Target::url(text), Some(parts.host));
+                self.list_target(asset, span, &Target::url(text), Some(parts.host));
             }
             Err(refusal) => self.refuse_url(text, span, refusal),
         }
@@ -313,29 +313,29 @@ impl<'r> Lister<'r> {
             self.refuse(asset.span, Refusal::new("not an asset id").help(help));
             return;
         }
-        self.list_target(asset, asset.span, Target::asset_id(id), None);
+        self.list_target(asset, asset.span, &Target::asset_id(id), None);
     }
 
     /// Lists one target at all providers that carry it.
-    fn list_target(&mut self, asset: &Asset<'_>, span: Span, target: Target, host: Option<&str>) {
+    fn list_target(&mut self, asset: &Asset<'_>, span: Span, target: &Target, host: Option<&str>) {
         let (chosen, matched) = match (&asset.chosen, &self.chosen) {
             (Chosen::Broken, _) | (Chosen::Open, Chosen::Broken) => return,
             (Chosen::Named(named), _) => (named.clone(), Matched::AssetProvider),
             (Chosen::Open, Chosen::Named(named)) => (named.clone(), Matched::ManifestProvider),
-            (Chosen::Open, Chosen::Open) => match host {
-                Some(host) => (self.by_host(host, span), Matched::Host),
-                None => {
+            (Chosen::Open, Chosen::Open) => {
+                let Some(host) = host else {
                     let refusal = Refusal::new("an asset id without `provider`");
                     return self.refuse(span, refusal.help("name the provider that knows the id"));
-                }
-            },
+                };
+                (self.by_host(host, span), Matched::Host)
+            }
         };
         for index in chosen {
             if matched != Matched::Host && !self.covers(index, host, span) {
                 continue;
             }
             let Some(config) = self.providers.drafts[index].config.as_ref() else { continue };
-            let target = at_provider(config, &target);
+            let target = at_provider(config, target);
             if let Some(refusal) = refused_by(config, &target) {
                 self.refuse(span, refusal);
                 continue;
@@ -419,7 +419,7 @@ fn shown_whole(text: &str) -> String {
 
 fn hosts_of(draft: &super::providers::Draft) -> String {
     const MOST: usize = 5;
-    let names: Vec<&str> = draft.hosts.iter().take(MOST).map(|pattern| pattern.as_str()).collect();
+    let names: Vec<&str> = draft.hosts.iter().take(MOST).map(HostPattern::as_str).collect();
     let more = draft.hosts.len().saturating_sub(MOST);
     let names = shape::quoted(&names);
     if more > 0 { format!("{names} and {more} more") } else { names }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_yaml::granit_parser::{
-    Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, Tag, options as parser_options,
+    ErrorKind, Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, Tag, options as parser_options,
 };
 
 use super::diagnostic::{Diagnostic, Report, Span};
@@ -80,7 +80,11 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Opt
     };
     let parser = Parser::<StrInput>::new_from_str_with_options(
         source,
-        parser_options! { simple_key_max_lookahead: MAX_KEY_CHARS },
+        parser_options! {
+            simple_key_max_lookahead: MAX_KEY_CHARS,
+            flow_nesting_limit: MAX_DEPTH,
+            block_nesting_limit: MAX_DEPTH,
+        },
     );
     for event in parser {
         let step = match event {
@@ -171,8 +175,10 @@ fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Repor
     let found = source.get(start..).and_then(|rest| rest.chars().next()).unwrap_or('\n');
     let width = if found.is_control() { 0 } else { found.len_utf8() };
     secrets::hide_line(file, source, start, report);
-    let cause = error.info();
-    let message = format!("not valid YAML: {cause}");
+    let message = match error.kind() {
+        ErrorKind::RecursionLimitExceeded => format!("nested deeper than {MAX_DEPTH} levels"),
+        _ => format!("not valid YAML: {}", error.info()),
+    };
     let diagnostic = Diagnostic::error(file, span(start, start + width, marker.line(), marker.col() + 1), message);
     let line = source[..start.min(source.len())].rsplit(['\n', '\r']).next().unwrap_or_default();
     match found {

@@ -87,7 +87,9 @@ fn headers(file: usize, node: &Node<'_>, report: &mut Report) -> Option<Vec<(Str
                 sound = false;
                 // Whatever is wrong with a header, its value may be the secret that it was meant to carry.
                 secrets::hide_node(file, value, report);
-                problem.into_iter().for_each(|problem| report.push(problem));
+                if let Some(problem) = problem {
+                    report.push(problem);
+                }
             }
         }
     }

@@ -108,12 +108,11 @@ fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Report) -> Op
     let (hosts, hosts_known) = host_patterns(file, &fields, report);
     let mut reader =
         Reader { file, place: key.span, fields: &fields, report, sound: hosts_known && named && !fields.any_broken() };
-    let config = match kind {
-        Some(kind) => reader.config(kind, &key.text, hosts.clone()),
-        None => {
-            reader.parts_of_any_kind();
-            None
-        }
+    let config = if let Some(kind) = kind {
+        reader.config(kind, &key.text, hosts.clone())
+    } else {
+        reader.parts_of_any_kind();
+        None
     };
     Some(Draft { name: key.text.to_string(), hosts, hosts_known, config, file, span: key.span })
 }
@@ -351,7 +350,7 @@ impl Reader<'_, '_, '_> {
         let fields = fields::read(self.file, &CREDENTIALS, Some(&[]), *span, entries, self.report);
         self.sound &= !fields.any_broken();
         let given = CREDENTIALS.keys.iter().filter(|spec| fields.has(spec.key)).count();
-        if given != 1 {
+        if given > 1 || entries.is_empty() {
             let message = format!("`credentials` needs exactly one source, found {given}");
             self.fail(Some(*span), message, "give one of `env_prefix`, `file` and `command`");
         }

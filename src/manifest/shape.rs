@@ -262,9 +262,8 @@ impl Shape {
             _ => Some(node),
         };
         let fits = match self {
-            Self::Text => text(node).is_some(),
             Self::Texts if matches!(node.value, Value::List(_)) => return item(Self::Text),
-            Self::Texts => text(node).is_some(),
+            Self::Text | Self::Texts => text(node).is_some(),
             Self::TextList => return item(Self::Text),
             Self::Bool => boolean(node).is_some(),
             Self::Integer(least) => integer(node).is_some_and(|value| value >= least),

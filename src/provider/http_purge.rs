@@ -311,7 +311,9 @@ mod tests {
         }
         let expected: &[(ErrorClass, &[u16])] = &[
             (Config, &[403, 405, 501]),
-            (Fatal, &[301, 302, 304, 307, 308, 400, 401, 410, 414, 431]),
+            (Fatal, &[301, 302, 304, 307, 308, 410]),
+            (Auth, &[401]),
+            (TargetRefused(Culprit::Target), &[400, 414, 431]),
             (Throttled, &[429]),
             (Transient, &[502, 503, 504]),
             (Unknown, &[500, 505, 520]),

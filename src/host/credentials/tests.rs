@@ -128,10 +128,19 @@ async fn missing_variables_are_named_all_at_once() {
 }
 
 #[tokio::test]
+async fn an_empty_variable_counts_as_not_set() {
+    let pairs = [("ID", "a"), ("SECRET", "b"), ("TOKEN", "")];
+    let credentials = CredentialStore::new(std::sync::Arc::new(ScriptedEnv::with(&pairs)));
+    let found = credentials.get(&provider(&KEYS, environment("")), NOW).await;
+    assert!(matches!(found, Ok(Credentials::Keys { token: None, .. })));
+    let text = refusal(ScriptedEnv::with(&[("ID", ""), ("SECRET", "b")]), &provider(&KEYS, environment(""))).await;
+    assert!(text.contains("set ID"), "{text}");
+}
+
+#[tokio::test]
 async fn unfit_values_are_refused_without_being_shown() {
     let fits = [("ID", "canary"), ("SECRET", "canary"), ("TOKEN", "canary")];
     let unfit = [
-        ("", "is blank"),
         ("  ", "is blank"),
         ("canary\n", "begins or ends"),
         (" canary", "begins or ends"),

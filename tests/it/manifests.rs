@@ -1,0 +1,573 @@
+//! Manifests as files on a disk would hold them: what is accepted, and what every fault is answered with.
+
+use freshen::cli::diagnostics::{render, to_json};
+use freshen::core::model::{CredentialSource, Matched, Model, OnNew, OnRemoved, Priority};
+use freshen::core::target::Scope;
+use freshen::manifest::{Built, Severity, SourceFile, build, schema};
+use serde_json::json;
+
+const PROVIDERS: &str = "providers:
+  cdn: {kind: tencent-cdn, hosts: [a.cn, '*.b.cn']}
+  vod: {kind: tencent-vod, hosts: [vod.cn]}
+";
+
+fn sha(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+fn files(texts: &[&str]) -> Vec<SourceFile> {
+    let path = |index: usize| format!("m/{}.yaml", char::from(b'a' + u8::try_from(index).expect("few files")));
+    let file = |(index, text): (usize, &&str)| SourceFile { path: path(index), bytes: text.as_bytes().to_vec() };
+    texts.iter().enumerate().map(file).collect()
+}
+
+fn built(texts: &[&str]) -> Built {
+    build(&files(texts))
+}
+
+fn model(texts: &[&str]) -> Model {
+    let built = built(texts);
+    let shown = render(&files(texts), &built.diagnostics, &built.hidden, false);
+    built.model.unwrap_or_else(|| panic!("{shown}"))
+}
+
+/// Errors and warnings as `file:line:column message`, without their kind.
+fn problems(texts: &[&str]) -> Vec<String> {
+    let built = built(texts);
+    assert_eq!(built.model.is_none(), built.diagnostics.iter().any(|found| found.severity == Severity::Error));
+    let place = |span: freshen::manifest::Span| format!("{}:{}", span.line, span.column);
+    let told = |found: &freshen::manifest::Diagnostic| {
+        format!(
+            "{}:{} {}",
+            char::from(b'a' + u8::try_from(found.file).expect("few files")),
+            found.span.map_or("-".into(), place),
+            found.message
+        )
+    };
+    built.diagnostics.iter().map(told).collect()
+}
+
+/// Checks that a manifest beside another one has one problem, at the place that `§` marks.
+fn assert_problem_beside(others: &str, marked: &str, message: &str) {
+    let (before, after) = marked.split_once('§').expect("a marked place");
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let text = format!("{before}{after}");
+    let expected = format!("a:{}:{column} {message}", before.matches('\n').count() + 1);
+    let found = problems(&[&text, others]);
+    assert_eq!(found, [expected], "{text:?}");
+}
+
+fn assert_problem(marked: &str, message: &str) {
+    assert_problem_beside(PROVIDERS, marked, message);
+}
+
+fn assert_problem_alone(marked: &str, message: &str) {
+    assert_problem_beside("assets: {}", marked, message);
+}
+
+#[test]
+fn the_short_form_is_all_a_small_site_needs() {
+    let site = format!(
+        "base_url: https://a.cn/\nassets:\n  index.html: {}\n  js/app.js: sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=\n  logo.png: {{hash: \"{}\", priority: high}}\n  https://x.b.cn/y: etag:\"5d\"\n",
+        sha('1'),
+        sha('A'),
+    );
+    let model = model(&[&site, PROVIDERS]);
+    let listed: Vec<(&str, &str, Priority)> =
+        model.entries.iter().map(|entry| (entry.target.text.as_str(), entry.hash.as_str(), entry.priority)).collect();
+    let (one, upper) = (sha('1'), sha('a'));
+    assert_eq!(
+        listed,
+        [
+            ("https://a.cn/index.html", one.as_str(), Priority::Normal),
+            (
+                "https://a.cn/js/app.js",
+                "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                Priority::Normal
+            ),
+            ("https://a.cn/logo.png", upper.as_str(), Priority::High),
+            ("https://x.b.cn/y", "etag:\"5d\"", Priority::Normal),
+        ]
+    );
+    assert_eq!((model.entries[0].place.line, model.entries[0].place.column), (3, 3));
+    assert!(model.entries.iter().all(|entry| entry.matched == Matched::Host && entry.manifests == [0]));
+    assert_eq!(model.providers[0].name, "cdn");
+    assert_eq!(model.providers[0].endpoints[0].to_string(), "https://cdn.tencentcloudapi.com");
+}
+
+#[test]
+fn the_list_form_names_providers_and_further_urls() {
+    let site = format!(
+        "name: media\non_new: adopt\non_removed: forget\nprovider: [vod]\nassets:\n- {{url: https://vod.cn/a, hash: {one}, extra_urls: [https://vod.cn/b]}}\n- {{url: https://a.cn/c, hash: {one}, provider: cdn, size: 12}}\n",
+        one = sha('1')
+    );
+    let model = model(&[&site, PROVIDERS]);
+    let listed: Vec<(&str, Matched)> =
+        model.entries.iter().map(|entry| (entry.target.text.as_str(), entry.matched)).collect();
+    assert_eq!(
+        listed,
+        [
+            ("https://a.cn/c", Matched::AssetProvider),
+            ("https://vod.cn/a", Matched::ManifestProvider),
+            ("https://vod.cn/b", Matched::ManifestProvider)
+        ]
+    );
+    let manifest = &model.manifests[0];
+    assert_eq!(
+        (manifest.name.as_str(), manifest.on_new, manifest.on_removed),
+        ("media", OnNew::Adopt, OnRemoved::Forget)
+    );
+    assert_eq!(model.manifests[1].name, "m/b.yaml");
+}
+
+// R5
+#[test]
+fn the_same_target_twice_is_one_entry_or_an_error_with_both_places() {
+    let one = format!("assets:\n  https://a.cn/x: {{hash: {}, priority: low}}\n", sha('1'));
+    let same = format!("assets:\n  https://a.cn/x: {}\n", sha('1'));
+    let merged = model(&[&one, &same, PROVIDERS]);
+    assert_eq!(merged.entries.len(), 1);
+    assert_eq!(
+        (merged.entries[0].priority, merged.entries[0].manifests.as_slice()),
+        (Priority::Normal, [0, 1].as_slice())
+    );
+    let other = format!("assets:\n  https://a.cn/x: {}\n", sha('2'));
+    let found = built(&[&one, &other, PROVIDERS]);
+    assert_eq!(found.diagnostics.len(), 1);
+    assert_eq!(
+        found.diagnostics[0].message,
+        "`https://a.cn/x` is listed twice for provider `cdn`, with different hashes"
+    );
+    assert_eq!((found.diagnostics[0].file, found.diagnostics[0].related[0].0), (1, 0));
+}
+
+#[test]
+fn queries_play_no_part_where_the_provider_says_so() {
+    let providers = "providers:\n  cdn: {kind: tencent-cdn, hosts: [a.cn], ignore_query: true}\n";
+    let with =
+        |second: char| format!("assets:\n  https://a.cn/x?1: {}\n  https://a.cn/x?2: {}\n", sha('1'), sha(second));
+    let merged = model(&[&with('1'), providers]);
+    assert_eq!(merged.entries.len(), 1);
+    assert_eq!(merged.entries[0].target.text, "https://a.cn/x");
+    let found = built(&[&with('2'), providers]);
+    assert!(found.diagnostics[0].help.as_deref().is_some_and(|help| help.contains("without its query")));
+}
+
+// Y2
+#[test]
+fn yaml_that_could_be_misread_is_an_error_with_its_place() {
+    for (marked, message) in [
+        ("§", "the manifest is empty"),
+        ("§# nothing\n", "the manifest is empty"),
+        ("§{}", "neither `assets` nor `providers` in this manifest"),
+        ("§base_url: https://a.cn/\n", "neither `assets` nor `providers` in this manifest"),
+        ("§- a\n", "a manifest must be a map, found a list"),
+        ("assets: {}\n§assets: {}\n", "key `assets` is given twice"),
+        ("assets: {}\n§---\nassets: {}\n", "a second YAML document begins here"),
+        ("assets: §!foo {}\n", "tag `!foo` is not supported"),
+        ("assets: {}\nversion: §!!int 1\n", "tag `!!int` is not supported"),
+        ("assets: {§<<: {}}\n", "merge keys are not supported"),
+        ("assets: {? §[a] : b}\n", "a key must be a text"),
+        ("assets:\n\t§https://a.cn/: x\n", "not valid YAML: tabs disallowed within this context (block indentation)"),
+        ("assets: {}§\u{0}\n", "control character U+0000 in the file"),
+        ("assets: {} # §\u{1b}[31m\n", "control character U+001B in the file"),
+        ("assets: §[\n", "not valid YAML: unclosed bracket '['"),
+        ("assets§:\n", "`assets` must be a map of paths or URLs with their hashes, or a list of maps, found nothing"),
+        ("assets: §x\n", "`assets` must be a map of paths or URLs with their hashes, or a list of maps, found `x`"),
+        ("§asets: {}\nassets: {}\n", "a manifest has no key `asets`"),
+        ("assets: {}\nversion: §2\n", "version 2 of the format is not known"),
+        ("assets: {}\nversion: §\"1\"\n", "`version` must be a whole number, at least 1, found the text \"1\""),
+        ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
+        ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
+        (
+            "assets: {}\n§guard: {max_purges: 1}\n",
+            "`guard` is not supported yet; give `--max-purges` on the command line",
+        ),
+        ("assets: {}\nname: §\"a\\nb\"\n", "control character U+000A in `name`"),
+        ("assets: {}\nname: §*x\n", "not valid YAML: while parsing node, found unknown anchor"),
+    ] {
+        assert_problem(marked, message);
+    }
+    let invalid = build(&[SourceFile { path: "x".into(), bytes: b"assets:\n  a\xff: b".to_vec() }]);
+    let span = invalid.diagnostics[0].span.expect("has a place");
+    assert_eq!((span.line, span.column, invalid.diagnostics[0].message.as_str()), (2, 4, "byte 0xff is not UTF-8"));
+}
+
+// Y2, Y5
+#[test]
+fn a_byte_order_mark_and_carriage_returns_are_fine_and_an_empty_list_is_one() {
+    let site = format!("\u{feff}assets:\r\n  https://a.cn/x: {}\r\n", sha('1'));
+    assert_eq!(model(&[&site, PROVIDERS]).entries[0].place.line, 2);
+    assert!(model(&["assets: {}", PROVIDERS]).entries.is_empty() && model(&["assets: []"]).entries.is_empty());
+    assert_eq!(
+        model(&["{\"assets\": {\"https://a.cn/\\u0078\": \"etag:1\"}}", PROVIDERS]).entries[0].target.text,
+        "https://a.cn/x"
+    );
+}
+
+// Y1
+#[test]
+fn hostile_yaml_is_refused() {
+    let bomb: String = std::iter::once("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned())
+        .chain((1..10).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "))))
+        .collect();
+    let deep = format!("assets: {}", "[".repeat(100_000));
+    let block = (0..100).fold(String::new(), |text, depth| format!("{text}{}a:\n", " ".repeat(depth)));
+    let scalar = format!("assets: {{x: {}}}", "x".repeat(64 << 20));
+    for (text, expected) in [
+        (bomb.as_str(), "anchors and aliases stand for more than 10000 values"),
+        (&deep, "nested deeper than 32 levels"),
+        (&block, "nested deeper than 32 levels"),
+        (&scalar, "a text of 67108864 bytes, more than 65536"),
+        ("assets: &a [*a]", "this alias stands inside its own anchor"),
+    ] {
+        let found = problems(&[text]);
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+    }
+    let keys = (0..1_000_000).fold(String::from("assets:\n"), |text, n| text + "  k" + &n.to_string() + ": v\n");
+    let found = problems(&[&keys]);
+    assert_eq!(found.len(), 101);
+    assert_eq!(found[..2], ["a:2:3 path `k0`, but the manifest has no `base_url`", "a:2:7 `v` is not a hash"]);
+    assert_eq!(found[100], "a:- 999901 more errors in this file not shown");
+}
+
+// Y3, Y4
+#[test]
+fn hashes_are_taken_as_written_or_refused() {
+    for bare in ["123", "1e5", "0123", "0x1F", "no", ".inf", "true", "1_000", "2024-01-01"] {
+        assert_problem(&format!("assets: {{https://a.cn/x: §{bare}}}"), &format!("`{bare}` is not a hash"));
+        assert_eq!(
+            model(&[&format!("assets: [{{url: https://a.cn/x, hash: rev:{bare}}}]"), PROVIDERS]).entries[0]
+                .hash
+                .as_str(),
+            format!("rev:{bare}")
+        );
+    }
+    assert_problem("assets: {§https://a.cn/x: {priority: high}}", "an asset needs `hash`");
+    assert_problem("assets: {https://a.cn/x§: }", "`https://a.cn/x` needs a hash, found nothing");
+    for (value, message) in [
+        ("§null", "`https://a.cn/x` needs a hash, found nothing"),
+        ("§~", "`https://a.cn/x` needs a hash, found nothing"),
+        ("§\"\"", "`` is not a hash"),
+        ("§[a]", "`https://a.cn/x` needs a hash, found a list"),
+        ("{hash: §null}", "`hash` must be a text, found nothing"),
+        ("§\"sha256:ab\\ncd\"", "control character U+000A in the hash"),
+    ] {
+        assert_problem(&format!("assets: {{https://a.cn/x: {value}}}"), message);
+    }
+}
+
+// U1, U3, U5, U7
+#[test]
+fn bad_urls_paths_and_ids_are_errors_with_their_place() {
+    let one = sha('1');
+    for (asset, message) in [
+        ("{url: §\"https://a.cn/x\\ny\", hash: H}", "control character U+000A in `url`"),
+        ("{url: §\"https://a.cn/x \", hash: H}", "a URL with blanks at its beginning or end"),
+        ("{url: §https://u:canary@a.cn/x, hash: H}", "user name or password in a URL"),
+        ("{url: §https://a.cn/x#y, hash: H}", "a URL with a fragment: caches never see what follows `#`"),
+        ("{url: §https://A.cn/x, hash: H}", "host `A.cn` has upper-case letters"),
+        ("{url: §https://例子.cn/x, hash: H}", "host `例子.cn` is not written in ASCII"),
+        ("{url: §https://c.cn/x, hash: H}", "no provider carries host `c.cn`"),
+        ("{url: §https://vod.cn/x, hash: H, provider: cdn}", "provider `cdn` does not carry host `vod.cn`"),
+        ("{url: https://a.cn/x, hash: H, provider: §cnd}", "provider `cnd` is not configured"),
+        ("{url: https://a.cn/x, hash: H, extra_urls: [§/y]}", "not a whole URL"),
+        ("{path: §x, hash: H}", "path `x`, but the manifest has no `base_url`"),
+        ("{path: §../x, hash: H}", "a path with `..`"),
+        ("{path: §/x, hash: H}", "a path that begins with `/`"),
+        ("§{hash: H}", "this asset has no name"),
+        ("§{url: https://a.cn/x, path: x, hash: H}", "this asset has several names: `path`, `url`"),
+        ("{asset_id: §f488, hash: H}", "an asset id without `provider`"),
+        ("{asset_id: §f488, hash: H, provider: cdn}", "`cdn` (tencent-cdn) cannot purge by asset id"),
+        ("{asset_id: §f4/88, hash: H, provider: cdn}", "not an asset id"),
+        ("{url: https://a.cn/x, hash: H, §sice: 1}", "an asset has no key `sice`"),
+        ("{url: https://a.cn/x, hash: H, size: §-1}", "`size` must be a whole number, found `-1`"),
+        ("§x", "an asset must be a map, found `x`"),
+    ] {
+        assert_problem(&format!("assets:\n- {}\n", asset.replace('H', &one)), message);
+    }
+    assert_problem("base_url: §https://u@a.cn/\nassets: {x: etag:1}\n", "user name or password in a URL");
+    assert_problem("base_url: §[]\nassets: {x: etag:1}\n", "`base_url` is an empty list");
+}
+
+// U4
+#[test]
+fn unusual_spellings_warn_and_are_sent_as_written() {
+    let site =
+        "base_url: https://a.cn:443\nassets: {a%62.js: etag:1, https://a.cn/%e4: etag:2, https://a.cn/x: etag:3}\n";
+    let found = built(&[site, PROVIDERS]);
+    let told: Vec<(u32, &str)> = found
+        .diagnostics
+        .iter()
+        .map(|found| {
+            (
+                found.span.expect("a place").column,
+                found.help.as_deref().and_then(|help| help.rsplit(' ').next()).expect("help"),
+            )
+        })
+        .collect();
+    assert_eq!(told, [(11, "`https://a.cn/`"), (10, "`ab.js`"), (27, "`https://a.cn/%E4`")]);
+    let texts: Vec<String> =
+        found.model.expect("only warnings").entries.into_iter().map(|entry| entry.target.text).collect();
+    assert_eq!(texts, ["https://a.cn/%e4", "https://a.cn/x", "https://a.cn:443/a%62.js"]);
+}
+
+// U9
+#[test]
+fn a_star_is_literal_or_refused_by_the_provider() {
+    let found = problems(&["assets: {https://a.cn/*: etag:1}", PROVIDERS]);
+    assert!(found.len() == 1 && found[0].starts_with("a:1:10 `cdn` (tencent-cdn) refuses it: "), "{found:?}");
+}
+
+// X3, U6, U8, Y6, R22
+#[test]
+fn faulty_providers_are_errors_with_their_place() {
+    for (marked, message) in [
+        ("{kind: §tencent-cnd}", "`tencent-cnd` is not a kind of provider"),
+        ("{kind: tencent-cdn, §hots: [a.cn]}", "a provider has no key `hots`"),
+        ("{kind: tencent-cdn, hosts: [§A.cn]}", "`hosts`: host `A.cn` has upper-case letters"),
+        ("{kind: tencent-cdn, hosts: [§'*']}", "`hosts`: `*`: `*` stands only at the beginning, as `*.`"),
+        ("{kind: tencent-cdn, area: §moon}", "`area` must be one of `mainland`, `overseas`, found `moon`"),
+        ("{kind: tencent-cdn, url_encode: §yes}", "`url_encode` must be `true` or `false`, found `yes`"),
+        (
+            "{kind: tencent-cdn, limits: {urls_per_day: §0}}",
+            "`urls_per_day` must be a whole number, at least 1, found `0`",
+        ),
+        ("{kind: tencent-cdn, limits: {§url_per_day: 1}}", "`limits` has no key `url_per_day`"),
+        ("{kind: tencent-cdn, endpoint: §http://x.cn}", "`endpoint`: plain http to `x.cn`, another machine"),
+        (
+            "{kind: tencent-cdn, endpoint: §https://169.254.169.254}",
+            "`endpoint`: `169.254.169.254` is a link-local address, where metadata services live",
+        ),
+        ("{kind: tencent-cdn, endpoint: §http://127.1}", "`endpoint`: `127.1` is an odd spelling of an address"),
+        ("{kind: tencent-cdn, endpoint: §'https://${H}'}", "`endpoint`: `${…}` is replaced in header values only"),
+        ("{kind: tencent-cdn, §endpoints: [https://x.cn]}", "`tencent-cdn` has one endpoint"),
+        ("{kind: tencent-cdn, require: §2}", "`require: 2`, but there are 1 endpoints"),
+        ("{kind: tencent-cdn, §secret_key: canary}", "`secret_key`: secrets must not stand in a manifest"),
+        ("{§SecretId: canary, kind: tencent-vod}", "`SecretId`: secrets must not stand in a manifest"),
+        ("{kind: tencent-cdn, credentials: {§password: canary}}", "`password`: secrets must not stand in a manifest"),
+        ("{kind: tencent-cdn, credentials: §canary}", "`credentials` must be a map, found something else"),
+        ("{kind: tencent-cdn, credentials: §{}}", "`credentials` needs exactly one source, found 0"),
+        (
+            "{kind: tencent-cdn, credentials: §{file: a, env_prefix: B_}}",
+            "`credentials` needs exactly one source, found 2",
+        ),
+        ("{kind: tencent-cdn, credentials: {env_prefix: §A-}}", "`env_prefix` cannot begin the name of a variable"),
+        ("{kind: tencent-cdn, credentials: {§command: []}}", "`command` names no program"),
+        ("§tencent-cdn", "provider `p` must be a map, found `tencent-cdn`"),
+    ] {
+        let marked = format!("providers:\n  p: {marked}\n");
+        let text = marked.replace('§', "");
+        assert_problem_alone(&marked, message);
+        let all = built(&[&text]);
+        let shown = render(&files(&[&text]), &all.diagnostics, &all.hidden, false);
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    assert_problem_alone("providers: {§p: {hosts: [a.cn]}}", "a provider needs `kind`");
+    let twice = "providers: {cdn: {kind: tencent-cdn}}\n";
+    assert_eq!(problems(&[twice, twice]), ["b:1:13 provider `cdn` is configured twice"]);
+    assert_eq!(problems(&["providers: {C: {kind: tencent-cdn}}\n"]), ["a:1:13 `C` cannot be the name of a provider"]);
+    assert_eq!(problems(&["name: x\nassets: {}", "name: x\nassets: {}"]), ["b:1:7 two manifests are called `x`"]);
+}
+
+// A missing provider may stand in the file that does not parse; to blame the others would mislead.
+#[test]
+fn one_broken_file_hides_no_problem_and_invents_none() {
+    let site = "assets: {https://a.cn/x: 123, https://a.cn/y: etag:1}\n";
+    assert_eq!(
+        problems(&[site, "providers: [\n", "asset: {}\n"]),
+        [
+            "a:1:26 `123` is not a hash",
+            "b:1:12 not valid YAML: unclosed bracket '['",
+            "c:1:1 neither `assets` nor `providers` in this manifest",
+            "c:1:1 a manifest has no key `asset`",
+        ]
+    );
+}
+
+// X3
+#[test]
+fn a_secret_in_a_file_that_does_not_parse_is_not_shown() {
+    for text in [
+        "providers:\n  p: {secret_key: \"canary\n",
+        "secret_key: canary: x\n",
+        "a: [https://u:canary@a.cn\n",
+        "secret_key: @canary\n",
+    ] {
+        let found = built(&[text]);
+        let shown = render(&files(&[text]), &found.diagnostics, &found.hidden, false);
+        assert!(!shown.contains("canary") && shown.contains("not valid YAML"), "{shown}");
+    }
+}
+
+#[test]
+fn problems_are_shown_with_their_line_and_a_caret() {
+    let site = format!(
+        "base_url: https://a.cn/\nasets: {{}}\nassets:\n  index.html: 123\n  b%61.html: etag:1\n  logo.png: {}\n  https://u:canary@a.cn/: etag:1\n  logo.png: etag:1\n",
+        sha('1')
+    );
+    let texts = [site.as_str(), PROVIDERS];
+    let found = built(&texts);
+    let shown = render(&files(&texts), &found.diagnostics, &found.hidden, false);
+    assert_eq!(shown, include_str!("manifests_shown.txt"), "\n{shown}");
+    let json = to_json(&files(&texts), &found.diagnostics);
+    assert_eq!(json[0]["message"], "a manifest has no key `asets`");
+    assert_eq!((&json[0]["file"], &json[0]["line"], &json[0]["column"]), (&"m/a.yaml".into(), &2.into(), &1.into()));
+}
+
+// X5
+#[test]
+fn what_is_shown_of_a_file_is_cut_and_cleaned() {
+    let long = format!("assets: {{https://a.cn/x: etag:1, {}: \u{202e}123}}\n", "x".repeat(5000));
+    let found = built(&[&long, PROVIDERS]);
+    let shown = render(&files(&[&long, PROVIDERS]), &found.diagnostics, &found.hidden, false);
+    assert!(shown.lines().all(|line| line.chars().count() < 200), "{shown}");
+    assert!(!shown.contains('\u{202e}'), "{shown}");
+}
+
+#[test]
+fn ten_thousand_assets_are_listed_in_order() {
+    let list = (0..10_000).fold(String::from("base_url: [https://a.cn, https://x.b.cn]\nassets:\n"), |text, n| {
+        text + &format!("  p/{}.html: etag:{n}\n", 10_000 - n)
+    });
+    let entries = model(&[&list, PROVIDERS]).entries;
+    assert_eq!(entries.len(), 20_000);
+    assert!(entries.windows(2).all(|pair| (pair[0].provider, &pair[0].target) < (pair[1].provider, &pair[1].target)));
+}
+
+// U6, U8, Y6, X3
+#[test]
+fn options_of_every_kind_are_checked() {
+    for (marked, message) in [
+        ("{kind: http-purge}", "`http-purge` needs `endpoints`"),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1:1, §http://10.0.0.1:2]}",
+            "`endpoint`: plain http to `10.0.0.1`, another machine",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1, §http://127.0.0.1:80/]}",
+            "endpoint `http://127.0.0.1` is given twice",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: {X-Token: §canary}}",
+            "header `X-Token`: secrets must not stand in a manifest",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: {X-A: §'${B-canary}'}}",
+            "header `X-A`: `${…}` holds something else than the name of a variable",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: {X-A: §\"b\\r\\nc\"}}",
+            "header `X-A`: control character in its value",
+        ),
+        ("{kind: http-purge, endpoints: [http://127.0.0.1], headers: {§'a b': c}}", "not a header name: `a b`"),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], headers: §[canary]}",
+            "`headers` must be a map of header names and values, found something else",
+        ),
+        (
+            "{kind: http-purge, endpoints: [http://127.0.0.1], §credentials: {env_prefix: A_}}",
+            "`http-purge` has no account and takes no `credentials`",
+        ),
+        ("{kind: huawei-vod, region: cn-north-4}", "this kind of provider needs `project_id`"),
+    ] {
+        let marked = if marked.contains('§') { format!("p: {marked}") } else { format!("§p: {marked}") };
+        assert_problem_alone(&format!("providers:\n  {marked}\n"), message);
+        let text = format!("providers:\n  {}\n", marked.replace('§', ""));
+        let all = built(&[&text]);
+        assert!(!render(&files(&[&text]), &all.diagnostics, &all.hidden, false).contains("canary"));
+    }
+}
+
+#[test]
+fn providers_are_configured_as_written() {
+    let text = "providers:
+  own:
+    kind: http-purge
+    hosts: [www.a.cn]
+    endpoints: [http://127.0.0.1:6081, http://127.0.0.1:6082/p/]
+    require: 1
+    headers: {Authorization: 'Bearer ${TOKEN}'}
+  media:
+    kind: huawei-vod
+    region: cn-north-4
+    project_id: 0123456789abcdef0123456789abcdef
+    limits: {calls_per_second: 2, urls_per_day: 50, urls_per_call: 3}
+    credentials: {command: [get-keys, prod]}
+assets:
+- {asset_id: f488337c31c8e4622f1590735b134c65, hash: md5:0cc175b9c0f1b6a831c399e269772661, provider: media}
+";
+    let model = model(&[text]);
+    let [media, own] = model.providers.as_slice() else { panic!("two providers") };
+    assert_eq!(media.endpoints[0].to_string(), "https://vod.cn-north-4.myhuaweicloud.com");
+    assert_eq!(media.credentials, CredentialSource::Command(vec!["get-keys".into(), "prod".into()]));
+    let limits = media.limits_of(Scope::AssetId).expect("has the operation");
+    assert_eq!((limits.targets_per_call, limits.calls_per_second, limits.targets_per_day), (3, 2, Some(50)));
+    let endpoints: Vec<String> = own.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["http://127.0.0.1:6081", "http://127.0.0.1:6082/p"]);
+    assert_eq!((own.require, own.options.headers("headers")[0].1.as_str()), (1, "Bearer ${TOKEN}"));
+    assert_eq!(model.entries[0].target.scope, Scope::AssetId);
+    assert_eq!(model.entries[0].hash.as_str(), "md5:0cc175b9c0f1b6a831c399e269772661");
+}
+
+#[test]
+fn schema_and_check_agree() {
+    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let hash = sha('1');
+    let good = [
+        json!({"assets": {}}),
+        json!({"version": 1, "name": "n", "base_url": ["https://a.cn/"], "assets": {"x": hash, "y": {"hash": "etag:1", "priority": "low"}}}),
+        json!({"provider": ["cdn"], "assets": [{"url": "https://a.cn/x", "hash": hash, "size": 1, "extra_urls": "https://a.cn/y"}]}),
+        json!({"providers": {"own": {"kind": "http-purge", "endpoints": ["http://127.0.0.1"], "headers": {"X-A": "b"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "area": "mainland", "limits": {"urls_per_day": 1}, "credentials": {"file": "x"}}}}),
+    ];
+    let bad = [
+        json!({}),
+        json!([]),
+        json!({"name": "n"}),
+        json!({"assets": null}),
+        json!({"assets": {}, "version": 2}),
+        json!({"assets": {}, "nmae": "x"}),
+        json!({"assets": {}, "on_new": "x"}),
+        json!({"assets": {}, "guard": {}}),
+        json!({"assets": {"https://a.cn/x": "123"}}),
+        json!({"assets": {"https://a.cn/x": 123}}),
+        json!({"assets": {"https://a.cn/x": {"priority": "high"}}}),
+        json!({"assets": [{"url": "https://a.cn/x"}]}),
+        json!({"assets": [{"url": "https://a.cn/x", "path": "x", "hash": hash}]}),
+        json!({"assets": [{"hash": hash}]}),
+        json!({"providers": {"P": {"kind": "tencent-cdn"}}}),
+        json!({"providers": {"p": {"hosts": ["a.cn"]}}}),
+        json!({"providers": {"p": {"kind": "x"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "area": "moon"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "aera": "mainland"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "url_encode": "true"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "project_id": "x"}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"urls_per_day": 0}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "credentials": {}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "endpoints": ["https://x.cn"]}}}),
+        json!({"providers": {"p": {"kind": "http-purge"}}}),
+        json!({"providers": {"p": {"kind": "huawei-vod"}}}),
+    ];
+    for (examples, expected) in [(&good[..], true), (&bad[..], false)] {
+        for example in examples {
+            let text = example.to_string();
+            assert_eq!(built(&[&text, PROVIDERS]).model.is_some(), expected, "check: {text}");
+            assert_eq!(validator.is_valid(example), expected, "schema: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_describes_every_kind() {
+    let schema = schema();
+    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["sources"].is_null());
+    for kind in freshen::provider::all() {
+        let name = kind.capabilities().kind;
+        let branches = schema["$defs"]["provider"]["allOf"].as_array().expect("branches");
+        let branch = branches.iter().find(|branch| branch["if"]["properties"]["kind"]["const"] == name).expect(name);
+        for option in kind.capabilities().options {
+            assert!(branch["then"]["properties"][option.key]["description"].is_string(), "{name} {}", option.key);
+        }
+    }
+}
