@@ -212,13 +212,13 @@ fn speaks_of_time(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::Target;
     use crate::core::contract::ErrorClass::{Fatal, Unknown};
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
+    use crate::core::target::Target;
     use crate::provider::testing::{
-        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call,
-        stamp, word,
+        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call, stamp,
+        word,
     };
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/huawei-vod.json");
