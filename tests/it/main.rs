@@ -4,6 +4,8 @@ mod conformance;
 mod emulators;
 mod host_http;
 mod manifests;
+mod readme;
 mod real_caches;
 mod signing;
 mod support;
+mod tidy;
