@@ -220,8 +220,8 @@ mod tests {
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
     use crate::provider::testing::{
-        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call,
-        stamp, word,
+        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call, stamp,
+        word,
     };
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/huawei-vod.json");
