@@ -1,5 +1,10 @@
 //! Everything that needs more than one layer, in one binary so that it links once.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs, read their own environment and look at real clocks"
+)]
+
 mod conformance;
 mod emulators;
 mod host_http;

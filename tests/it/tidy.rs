@@ -351,7 +351,7 @@ fn credentials(kind: &dyn Provider) -> Credentials {
     let secret = |text: &str| Secret::new(text.to_owned());
     match kind.capabilities().credentials {
         CredentialScheme::Headers => Credentials::Headers(Vec::new()),
-        _ => Credentials::Keys { id: secret("id"), secret: secret("secret"), token: None },
+        CredentialScheme::Keys { .. } => Credentials::Keys { id: secret("id"), secret: secret("secret"), token: None },
     }
 }
 

@@ -91,16 +91,13 @@ pub(super) fn code_only(text: &str) -> String {
     let mut at = 0;
     while at < chars.len() {
         let length = token(&chars[at..], at.checked_sub(1).map(|before| chars[before]));
-        match length {
-            0 => {
-                code.push(chars[at]);
-                at += 1;
-            }
-            _ => {
-                let end = (at + length).min(chars.len());
-                code.extend(chars[at..end].iter().map(|&char| if char == '\n' { '\n' } else { ' ' }));
-                at = end;
-            }
+        if length == 0 {
+            code.push(chars[at]);
+            at += 1;
+        } else {
+            let end = (at + length).min(chars.len());
+            code.extend(chars[at..end].iter().map(|&char| if char == '\n' { '\n' } else { ' ' }));
+            at = end;
         }
     }
     code
