@@ -13,7 +13,7 @@ use crate::core::contract::{
     Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
-use crate::core::target::{Scope, Target};
+use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: HuaweiVod = HuaweiVod;
 
@@ -114,10 +114,6 @@ impl Provider for HuaweiVod {
         problems
     }
 
-    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
-        request::check_target(target, &CAPABILITIES)
-    }
-
     fn encode(
         &self,
         call: &Call,
@@ -216,6 +212,7 @@ fn speaks_of_time(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::target::Target;
     use crate::core::contract::ErrorClass::{Fatal, Unknown};
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
