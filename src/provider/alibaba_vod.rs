@@ -249,9 +249,9 @@ fn read(response: &Response) -> Result<Reply, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::Target;
     use crate::core::contract::ErrorClass::{self, Fatal, Unknown};
     use crate::core::contract::OptionValue;
+    use crate::core::target::Target;
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, stamp, word,
     };

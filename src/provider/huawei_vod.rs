@@ -212,10 +212,10 @@ fn speaks_of_time(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::Target;
     use crate::core::contract::ErrorClass::{Fatal, Unknown};
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
+    use crate::core::target::Target;
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call, stamp,
         word,

@@ -142,9 +142,9 @@ impl Provider for TencentCdn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::Target;
     use crate::core::contract::ErrorClass::{self, Clock};
     use crate::core::contract::OptionValue;
+    use crate::core::target::Target;
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, keys, options, stamp, word,
     };

@@ -7,8 +7,7 @@ use super::request;
 use super::tencent_api::{self, Action};
 use crate::core::contract::ErrorClass::{Auth, Config, TargetRefused};
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Reply,
-    Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
 use crate::core::target::Scope;
