@@ -1,9 +1,16 @@
 //! Everything that needs more than one layer, in one binary so that it links once.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs, read their own environment and look at real clocks"
+)]
+
 mod conformance;
 mod emulators;
 mod host_http;
 mod manifests;
+mod readme;
 mod real_caches;
 mod signing;
 mod support;
+mod tidy;
