@@ -579,25 +579,30 @@ impl<'a> Apply<'a> {
     }
 
     fn later(&mut self, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
-        for &index in items {
-            if let ItemState::Pending(last) = &mut self.items[index].state {
-                *last = Some(reason.to_owned());
-            }
+        items.iter().map(|&index| (index, self.later_one(index, reason))).collect()
+    }
+
+    /// What one endpoint has yet to do does not take back what another one settled.
+    fn later_one(&mut self, index: usize, reason: &str) -> ItemOutcome {
+        match &mut self.items[index].state {
+            ItemState::Rejected(refusal) => return ItemOutcome::Rejected(refusal.clone()),
+            ItemState::Recorded => {}
+            open => *open = ItemState::Pending(Some(reason.to_owned())),
         }
-        items.iter().map(|&index| (index, ItemOutcome::Later(reason.to_owned()))).collect()
+        ItemOutcome::Later(reason.to_owned())
     }
 
     fn reject(&mut self, lane: usize, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
         let config = &self.model.providers[self.lanes[lane].provider];
-        let outcome = |index: &usize| {
-            let item = &mut self.items[*index];
+        let outcome = |&index: &usize| {
+            let item = &mut self.items[index];
             item.refused += 1;
             let lost = config.endpoints.len() - item.refused < config.require && item.state != ItemState::Recorded;
             if lost {
                 item.state = ItemState::Rejected(reason.to_owned());
-                return (*index, ItemOutcome::Rejected(reason.to_owned()));
+                return (index, ItemOutcome::Rejected(reason.to_owned()));
             }
-            (*index, ItemOutcome::Later(reason.to_owned()))
+            (index, self.later_one(index, reason))
         };
         items.iter().map(outcome).collect()
     }
