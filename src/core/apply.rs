@@ -199,6 +199,7 @@ impl<'a> Apply<'a> {
             if pace == machine.paces.len() {
                 machine.paces.push(Pace::new(job.limits.calls_per_second));
             }
+            machine.paces[pace].at_most(job.limits.calls_per_second);
             machine.add_job(job, pace);
         }
         machine
