@@ -215,6 +215,8 @@ impl<'a> Apply<'a> {
             if pace == self.paces.len() {
                 self.paces.push(Pace::new(job.limits.calls_per_second));
             }
+            // A target counts once, as in the plan: at the first cache of a cluster.
+            let quota = quota.filter(|_| endpoint == 0);
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
         }
         for batch in &job.batches {
