@@ -3,6 +3,7 @@
 mod conformance;
 mod emulators;
 mod host_http;
+mod machine;
 mod real_caches;
 mod signing;
 mod support;
