@@ -10,6 +10,7 @@ mod emulators;
 mod host_http;
 mod manifests;
 mod readme;
+mod machine;
 mod real_caches;
 mod signing;
 mod support;

@@ -1,5 +1,6 @@
-//! What tests share: servers on loopback, caches and clocks.
+//! What tests share: servers on loopback, caches, and worlds in virtual time.
 
 pub(crate) mod cache;
 pub(crate) mod origin;
 pub(crate) mod raw_server;
+pub(crate) mod world;
