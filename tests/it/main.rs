@@ -3,6 +3,7 @@
 mod conformance;
 mod emulators;
 mod host_http;
+mod lost_purge;
 mod manifests;
 mod real_caches;
 mod signing;
