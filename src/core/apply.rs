@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::budget::Pace;
 use super::contract::{CallError, Culprit, ErrorClass, Reply};
 use super::diff::Change;
-use super::http::{TransportFailure, TransportFailureKind};
+use super::http::{Endpoint, TransportFailure, TransportFailureKind};
 use super::lane::{Batch, Lane, Stopped, split};
 use super::model::Model;
 use super::plan::{Plan, QuotaKey};
@@ -410,7 +410,7 @@ impl<'a> Apply<'a> {
         self.lanes[flight.lane].earn_retry();
         let lane = &self.lanes[flight.lane];
         let config = &self.model.providers[lane.provider];
-        let endpoint = config.endpoints[lane.endpoint].to_string();
+        let endpoint = self.endpoint(flight.lane).to_string();
         let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
         let mut items = Vec::with_capacity(flight.batch.items.len());
         for &index in &flight.batch.items {
@@ -428,13 +428,13 @@ impl<'a> Apply<'a> {
 
     fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
         let (class, code) = match failure.kind {
-            TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection"),
-            TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer"),
-            TransportFailureKind::Tls => (ErrorClass::Config, "TLS refused"),
+            TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection to"),
+            TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer from"),
+            TransportFailureKind::Tls => (ErrorClass::Config, "no trusted connection to"),
         };
         let error = CallError {
             class,
-            code: code.to_owned(),
+            code: format!("{code} {}", self.endpoint(flight.lane)),
             message: failure.message.clone(),
             request_id: None,
             retry_after_ms: None,
@@ -447,7 +447,18 @@ impl<'a> Apply<'a> {
     fn refused(&mut self, call: CallId, flight: Flight, error: &CallError, now: Now) {
         // Only an answer that may stand for a purge keeps its quota.
         let not_done = !matches!(error.class, ErrorClass::Unknown | ErrorClass::Transient);
-        self.not_done(call, flight, error, not_done, now);
+        let kind = self.model.providers[self.lanes[flight.lane].provider].kind.capabilities();
+        if kind.default_endpoint.is_some() {
+            return self.not_done(call, flight, error, not_done, now);
+        }
+        // The user runs these endpoints, perhaps several: tell which one it was.
+        let code = format!("{}: {}", self.endpoint(flight.lane), error.code);
+        self.not_done(call, flight, &CallError { code, ..error.clone() }, not_done, now);
+    }
+
+    fn endpoint(&self, lane: usize) -> &Endpoint {
+        let lane = &self.lanes[lane];
+        &self.model.providers[lane.provider].endpoints[lane.endpoint]
     }
 
     fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {

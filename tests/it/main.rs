@@ -8,9 +8,10 @@
 mod conformance;
 mod emulators;
 mod host_http;
+mod lost_purge;
+mod machine;
 mod manifests;
 mod readme;
-mod machine;
 mod real_caches;
 mod signing;
 mod support;

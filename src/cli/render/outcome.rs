@@ -66,10 +66,15 @@ pub(crate) fn human(view: &View<'_>) -> String {
         text.push_str(&table(&head, &rows, &[2, 3, 4, 5]));
         text.push('\n');
     }
-    text.push_str(&left_over(view));
+    let left = left_over(view);
+    text.push_str(&left);
     text.push_str(&super::asides(&view.prepared.difference));
     for (index, reason) in stops(view) {
-        text.push_str(&format!("provider `{}` stopped: {}\n", model.providers[index].name, shown(&reason)));
+        // Mostly it is the very reason why targets are left: said once is enough.
+        let name = &model.providers[index].name;
+        if !left.contains(&format!("{name}: pending: {}\n", shown(&reason))) {
+            text.push_str(&format!("provider `{name}` stopped: {}\n", shown(&reason)));
+        }
     }
     if let Some(reason) = &view.outcome.cut_short {
         text.push_str(&format!("the run ended early: {reason}\n"));

@@ -2,5 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod origin;
+pub(crate) mod program;
 pub(crate) mod raw_server;
+pub(crate) mod relay;
 pub(crate) mod world;
