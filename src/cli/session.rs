@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::args::Selection;
 use super::diagnostics;
@@ -239,9 +239,6 @@ pub(super) fn open(path: &Path) -> Result<Option<SqliteStore>> {
 /// Locked, with the holder's name; or a folder that cannot be written.
 pub(super) async fn lock(host: &Host, path: &Path, start: &RunStart, timeout_ms: u64) -> Result<RunLock> {
     const LOOK_AGAIN_MS: u64 = 100;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("folder `{}` cannot be made", folder.display()))?;
-    }
     let end = host.clock.now().tick.plus_ms(timeout_ms);
     loop {
         let holder = match RunLock::try_take(path, start)? {
@@ -258,9 +255,7 @@ pub(super) async fn lock(host: &Host, path: &Path, start: &RunStart, timeout_ms:
 
 /// Who runs.
 pub(super) fn run_start(host: &Host) -> RunStart {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| host.env.var("HOSTNAME"));
-    let name = name.map_or_else(|| "unknown".into(), |name| name.trim().to_owned());
-    RunStart { at: host.clock.now().wall, host: name, pid: std::process::id() }
+    RunStart { at: host.clock.now().wall, host: host.env.machine_name(), pid: std::process::id() }
 }
 
 /// A name for a new state, never given twice.
