@@ -315,11 +315,15 @@ async fn exchange(host: &Host, job: &Job<'_>, provider: usize, call: &Call, nonc
         Ok(response) => response,
         Err(failure) => return Ending::Failed(failure),
     };
+    let hide = |text: &mut String| *text = mask::hide(text, &sensitive);
     match config.kind.decode(call, &account, &response) {
-        Ok(reply) => Ending::Accepted(reply),
+        Ok(mut reply) => {
+            // Task ids are stored and shown.
+            reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
+            Ending::Accepted(reply)
+        }
         Err(mut error) => {
-            error.message = mask::hide(&error.message, &sensitive);
-            error.code = mask::hide(&error.code, &sensitive);
+            [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id).for_each(hide);
             if let (ErrorClass::Clock, Some(server)) = (error.class, error.server_time) {
                 error.message += &clock_hint(host.clock.now().wall, server);
             }
