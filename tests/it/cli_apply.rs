@@ -4,6 +4,7 @@
 
 mod faults;
 mod guards;
+mod runs;
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -112,7 +113,9 @@ fn huawei_takes_asset_ids_and_an_iam_token() {
 /// Full batches, and one target more.
 #[test]
 fn a_batch_is_filled_to_the_vendors_limit_and_one_more_makes_two_calls() {
-    for (kind, most) in [("tencent-vod", 20), ("tencent-cdn", 1000), ("alibaba-vod", 1000), ("huawei-vod", 10)] {
+    for (kind, most) in
+        [("tencent-vod", 20), ("tencent-cdn", 1000), ("alibaba-vod", 1000), ("qcloud-cdn", 1000), ("huawei-vod", 10)]
+    {
         let cloud = Cloud::of(kind);
         let bench = Bench::at(kind, &cloud);
         bench.assets(&urls(most), "1");

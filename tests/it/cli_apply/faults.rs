@@ -13,6 +13,14 @@ fn quota_used(bench: &Bench) -> i64 {
     used.first().copied().unwrap_or_default()
 }
 
+/// C12: what is exported is imported as it was, whatever holds targets up.
+fn round_trips(bench: &Bench) {
+    let exported = bench.run(&["state", "export"]).exits(0).stdout;
+    bench.write("lines", &exported);
+    bench.run(&["--state", "other.db", "state", "import", "lines"]).exits(0);
+    assert_eq!(bench.run(&["--state", "other.db", "state", "export"]).exits(0).stdout, exported);
+}
+
 /// C2, S5, R2: killed between the vendor's acceptance and its record.
 #[test]
 fn c2_a_killed_run_is_sent_again_with_a_word_and_its_quota_counts() {
@@ -177,28 +185,8 @@ fn r11_a_foreign_host_is_rejected_by_name_and_the_others_are_recorded() {
         assert_eq!(cloud.count(), 0, "{kind}: a rejected target is not sent again");
         bench.run(&["apply", "--force", "*gone*"]).exits(4);
         assert!(cloud.count() >= 1, "{kind}: a forced one is");
+        round_trips(&bench);
     }
-}
-
-/// R1: the second run learns who holds the lock.
-#[test]
-fn r1_a_second_run_names_the_holder_of_the_lock() {
-    let cloud = Cloud::of("tencent-cdn");
-    let bench = Bench::at("tencent-cdn", &cloud);
-    bench.assets(&urls(2), "1");
-    cloud.script([Step::Hold]);
-    let mut child = bench.start(&["apply"]);
-    cloud.wait_for_hold();
-    let ran = bench.run(&["apply", "--lock-timeout", "0s"]).exits(6);
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
-    assert!(ran.stderr.contains(&format!("pid {} on host {}", child.id(), host.trim())), "{ran:?}");
-    bench.run(&["adopt", "--lock-timeout", "0s"]).exits(6);
-    bench.run(&["state", "forget", "*", "--lock-timeout", "0s"]).exits(6);
-    bench.run(&["plan"]).exits(0);
-    bench.run(&["status"]).exits(0);
-    child.kill().expect("killed");
-    child.wait().expect("ended");
-    bench.run(&["apply", "--lock-timeout", "0s"]).exits(0);
 }
 
 /// C6, C9, C10: what is no whole state of ours is reported and kept as it is.
@@ -251,24 +239,6 @@ fn c10_a_newer_state_is_refused_with_both_versions() {
     }
 }
 
-/// C14: a signal lets the call under way end and be recorded.
-#[test]
-fn c14_an_interrupted_run_records_what_was_under_way() {
-    let cloud = Cloud::of("tencent-cdn");
-    let bench = Bench::at("tencent-cdn", &cloud);
-    bench.assets(&urls(2), "1");
-    cloud.script([Step::Hold]);
-    let child = bench.start(&["apply"]);
-    cloud.wait_for_hold();
-    crate::support::cli::interrupt(&child);
-    crate::support::cli::interrupt(&child);
-    let output = child.wait_with_output().expect("ended");
-    let ran = crate::support::cli::Ran::of(&output);
-    assert!(ran.status == 1 || ran.status == 4, "{ran:?}");
-    assert!(bench.recorded().is_empty());
-    bench.run(&["apply"]).exits(0);
-}
-
 /// R17: a cluster is done when all its caches are; the one that failed is asked alone.
 #[test]
 fn r17_only_the_cache_that_failed_is_asked_again() {
@@ -303,4 +273,61 @@ fn t3_a_spent_quota_defers_the_rest_and_the_next_run_sends_nothing() {
     cloud.count();
     bench.run(&["apply"]).exits(4);
     assert_eq!(cloud.count(), 0);
+    round_trips(&bench);
+}
+
+/// T1: a clock that is off is told with the difference and not tried again.
+#[test]
+fn t1_an_expired_signature_tells_how_far_the_clock_is_off() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    let body = r#"{"Response": {"Error": {"Code": "AuthFailure.SignatureExpire", "Message": "m"}, "RequestId": "r"}}"#;
+    let date = "Mon, 02 Jan 2023 03:04:05 GMT".to_owned();
+    cloud.always(Some(Step::Say(200, vec![("Date", date)], body.into())));
+    let ran = bench.run(&["apply"]);
+    assert!(ran.status == 4 || ran.status == 7, "{ran:?}");
+    ran.says("s ahead of the server's").says("AuthFailure.SignatureExpire");
+    assert_eq!((cloud.count(), bench.recorded().len()), (1, 0));
+}
+
+/// X5: what a vendor says cannot drive a terminal, forge lines or command a CI system.
+#[test]
+fn x5_messages_of_vendors_stay_on_one_line_without_escapes() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    let body = r#"{"Response": {"Error": {"Code": "X\u001b[2J\r\n::set-output::", "Message": "\u001b]0;title\u0007\n::error::forged\u2028\u202e"}, "RequestId": "\n::error::r"}}"#;
+    cloud.always(Some(Step::say(200, body)));
+    for arguments in [&["apply"][..], &["status"], &["plan"], &["state", "list"], &["explain", &urls(1)[0]]] {
+        let ran = bench.run(arguments);
+        let odd = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{202e}');
+        assert!(!ran.stdout.contains(odd), "{arguments:?}: {:?}", ran.stdout);
+        assert!(!ran.stdout.lines().any(|line| line.trim_start().starts_with("::")), "{}", ran.stdout);
+    }
+}
+
+/// R21: proxies serve the vendors, never this machine.
+#[test]
+fn r21_loopback_endpoints_are_never_reached_through_a_proxy() {
+    let (cloud, proxy) = (Cloud::of("tencent-cdn"), Cloud::of("tencent-cdn"));
+    let mut bench = Bench::at("tencent-cdn", &cloud);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        bench = bench.var(name, &proxy.url());
+    }
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), proxy.requests().len()), (1, 0));
+}
+
+/// S5: the documented rate is kept, so that nothing is ever throttled.
+#[test]
+fn s5_calls_keep_the_documented_rate() {
+    let cloud = Cloud::with("tencent-vod", |setup| {
+        setup.limits.values_mut().for_each(|limits| limits.calls_per_second = 5);
+    });
+    let bench = Bench::at("tencent-vod", &cloud);
+    bench.assets(&urls(140), "1");
+    bench.run(&["apply", "--purge-all"]).exits(0);
+    assert_eq!((cloud.count(), cloud.log().len()), (7, 140), "no call was refused and repeated");
 }

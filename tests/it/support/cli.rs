@@ -135,6 +135,8 @@ impl Ran {
         let status = output.status.code().unwrap_or(-1);
         let ran = Self { status, stdout: text(&output.stdout), stderr: text(&output.stderr) };
         assert!(status >= 0, "ended by a signal: {ran:?}");
+        // X5: nothing that comes from outside drives the terminal, and nobody looks at one here.
+        assert!(!ran.stdout.contains('\x1b') && !ran.stderr.contains('\x1b'), "{ran:?}");
         assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("internal error"), "{ran:?}");
         ran
     }

@@ -40,7 +40,7 @@ pub(crate) enum Step {
     Lose,
     /// The emulator carries the request out, and half of its answer arrives.
     Cut,
-    /// The emulator carries the request out; its answer waits until the client is gone.
+    /// The emulator carries the request out; its answer waits for [`Cloud::release`].
     Hold,
 }
 
@@ -69,6 +69,7 @@ struct Shared {
     always: Mutex<Option<Step>>,
     requests: Mutex<Vec<Vec<u8>>>,
     held: Mutex<Sender<()>>,
+    released: Mutex<Receiver<()>>,
 }
 
 /// A running server; it ends with the test process.
@@ -77,6 +78,7 @@ pub(crate) struct Cloud {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     held: Mutex<Receiver<()>>,
+    release: Sender<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,6 +100,7 @@ impl Cloud {
         let mut setup = setup(kind, endpoint.clone());
         arrange(&mut setup);
         let (sender, held) = channel();
+        let (release, released) = channel();
         let shared = Arc::new(Shared {
             emulator: Mutex::new(emulator(setup)),
             endpoint,
@@ -105,6 +108,7 @@ impl Cloud {
             always: Mutex::default(),
             requests: Mutex::default(),
             held: Mutex::new(sender),
+            released: Mutex::new(released),
         });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -113,7 +117,7 @@ impl Cloud {
                 std::thread::spawn(move || serve(stream, &shared));
             }
         });
-        Self { address, shared, held: Mutex::new(held) }
+        Self { address, shared, held: Mutex::new(held), release }
     }
 
     /// `http://127.0.0.1:PORT`
@@ -156,6 +160,11 @@ impl Cloud {
     /// Waits until an answer is held back.
     pub(crate) fn wait_for_hold(&self) {
         lock(&self.held).recv_timeout(BOUND).expect("a request to hold");
+    }
+
+    /// Lets one answer go that is held back.
+    pub(crate) fn release(&self) {
+        self.release.send(()).expect("a server");
     }
 }
 
@@ -225,10 +234,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
                 return;
             }
             Some(Step::Hold) => {
-                emulate(shared, &raw);
+                let answer = emulate(shared, &raw);
                 let _ = lock(&shared.held).send(());
-                let _ = stream.read(&mut [0; 1]);
-                return;
+                let _ = lock(&shared.released).recv_timeout(BOUND);
+                rendered(&answer)
             }
         };
         if stream.write_all(&answer).is_err() {
