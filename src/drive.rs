@@ -98,6 +98,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, job: Job<'_>, observe: &m
     }
     run.machine.handle(Event::Woke, host.clock.now());
     loop {
+        run.keep_deadline(job.deadline, host.clock.now());
         let due = run.drain(&job, host.clock.now());
         for (id, prepared) in due.sends {
             run.outcome.calls += 1;
@@ -127,7 +128,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, job: Job<'_>, observe: &m
                 }
             }
             () = sleep(host, until), if until.is_some() => {
-                if run.woke(job.deadline, host.clock.now()) {
+                if run.woke(host.clock.now()) {
                     break;
                 }
             }
@@ -203,13 +204,19 @@ impl Run<'_> {
         }
     }
 
-    /// A time has come; `true`: calls under way are given up.
-    fn woke(&mut self, deadline: Option<Tick>, now: Now) -> bool {
-        match (self.cut_at, deadline) {
-            (Some(end), _) if now.tick >= end => return true,
-            (None, Some(deadline)) if now.tick >= deadline => self.cut("the deadline has passed", now),
-            _ => self.machine.handle(Event::Woke, now),
+    /// Looked at before anything is started: an answer may have come at the very moment at which time ran out.
+    fn keep_deadline(&mut self, deadline: Option<Tick>, now: Now) {
+        if deadline.is_some_and(|deadline| now.tick >= deadline) {
+            self.cut("the deadline has passed", now);
         }
+    }
+
+    /// A time has come; `true`: calls under way are given up.
+    fn woke(&mut self, now: Now) -> bool {
+        if self.cut_at.is_some_and(|end| now.tick >= end) {
+            return true;
+        }
+        self.machine.handle(Event::Woke, now);
         false
     }
 }
@@ -308,11 +315,15 @@ async fn exchange(host: &Host, job: &Job<'_>, provider: usize, call: &Call, nonc
         Ok(response) => response,
         Err(failure) => return Ending::Failed(failure),
     };
+    let hide = |text: &mut String| *text = mask::hide(text, &sensitive);
     match config.kind.decode(call, &account, &response) {
-        Ok(reply) => Ending::Accepted(reply),
+        Ok(mut reply) => {
+            // Task ids are stored and shown.
+            reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
+            Ending::Accepted(reply)
+        }
         Err(mut error) => {
-            error.message = mask::hide(&error.message, &sensitive);
-            error.code = mask::hide(&error.code, &sensitive);
+            [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id).for_each(hide);
             if let (ErrorClass::Clock, Some(server)) = (error.class, error.server_time) {
                 error.message += &clock_hint(host.clock.now().wall, server);
             }

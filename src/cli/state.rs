@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::args::{Format, Global, StateVerb};
@@ -58,13 +58,20 @@ fn export(global: &Global) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
-    let mut text = String::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
-    } else {
-        text = std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
+fn read_lines(file: &Path) -> std::io::Result<String> {
+    if file.as_os_str() != "-" {
+        return std::fs::read_to_string(file);
     }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
+    let text = read_lines(file).map_err(|cause| {
+        let name = if file.as_os_str() == "-" { "standard input".into() } else { format!("`{}`", file.display()) };
+        Stop::bad_input(format!("{name} cannot be read: {cause}"))
+    })?;
     let mut rows = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let parsed = serde_json::from_str::<Line>(line).map_err(|error| error.to_string()).and_then(Line::into_row);

@@ -5,6 +5,9 @@
     reason = "tests start programs, read their own environment and look at real clocks"
 )]
 
+mod cli_apply;
+mod cli_bad_input;
+mod cli_commands;
 mod conformance;
 mod emulators;
 mod host_http;
@@ -13,6 +16,7 @@ mod machine;
 mod manifests;
 mod readme;
 mod real_caches;
+mod secrets;
 mod signing;
 mod support;
 mod tidy;

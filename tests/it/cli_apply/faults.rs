@@ -1,0 +1,333 @@
+//! What goes wrong between the binary and the vendor: nothing is recorded that was not accepted, nothing is lost.
+
+use serde_json::Value;
+
+use super::{Bench, Cloud, STATE, urls};
+use crate::support::cloud::Step;
+
+fn quota_used(bench: &Bench) -> i64 {
+    let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+    let used: Vec<i64> =
+        status["quota"].as_array().expect("a list").iter().filter_map(|row| row["used"].as_i64()).collect();
+    assert!(used.len() <= 1, "{used:?}");
+    used.first().copied().unwrap_or_default()
+}
+
+/// C12: what is exported is imported as it was, whatever holds targets up.
+fn round_trips(bench: &Bench) {
+    let exported = bench.run(&["state", "export"]).exits(0).stdout;
+    bench.write("lines", &exported);
+    bench.run(&["--state", "other.db", "state", "import", "lines"]).exits(0);
+    assert_eq!(bench.run(&["--state", "other.db", "state", "export"]).exits(0).stdout, exported);
+}
+
+/// C2, S5, R2: killed between the vendor's acceptance and its record.
+#[test]
+fn c2_a_killed_run_is_sent_again_with_a_word_and_its_quota_counts() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(7), "1");
+    cloud.script([Step::Hold]);
+    let mut child = bench.start(&["apply"]);
+    cloud.wait_for_hold();
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert_eq!(cloud.purged(), urls(7), "the vendor accepted");
+    assert_eq!((bench.recorded().len(), quota_used(&bench)), (0, 7));
+    bench.run(&["plan"]).exits(0).says("7 targets may have been purged before");
+    let plan = bench.run(&["plan", "--format", "json"]).exits(0).json();
+    assert!(plan["changes"].as_array().expect("a list").iter().all(|change| change["in_doubt"] == true));
+    bench.run(&["status"]).exits(0).says("In doubt: a call for 7 targets");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), bench.recorded().len(), quota_used(&bench)), (2, 7, 14));
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    assert_eq!(cloud.count(), 0);
+}
+
+/// R6: once B was seen, A coming back is no reason to do nothing.
+#[test]
+fn r6_a_hash_that_comes_back_is_purged_if_the_one_between_was_seen() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(1), "A");
+    bench.run(&["apply"]).exits(0);
+    cloud.always(Some(Step::Close));
+    bench.assets(&urls(1), "B");
+    bench.run(&["apply"]).exits(4);
+    cloud.always(None);
+    cloud.count();
+    bench.assets(&urls(1), "A");
+    bench.run(&["plan", "--exit-code"]).exits(3);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), cloud.log().len()), (1, 2));
+    assert!(bench.recorded()[0].ends_with("rev:A"));
+}
+
+/// A lost or cut answer is unknown: asked again, then recorded.
+#[test]
+fn s1_a_lost_or_cut_answer_is_asked_for_again() {
+    for (kind, step) in [("tencent-cdn", Step::Lose), ("alibaba-vod", Step::Cut), ("huawei-vod", Step::Lose)] {
+        let cloud = Cloud::of(kind);
+        let bench = Bench::at(kind, &cloud);
+        bench.assets(&urls(4), "1");
+        cloud.script([step]);
+        bench.run(&["apply"]).exits(0);
+        assert_eq!((cloud.count(), cloud.log().len(), bench.recorded().len()), (2, 8, 4), "{kind}");
+        assert_eq!(quota_used(&bench), 8, "{kind}: both may have counted");
+    }
+}
+
+/// U6: a redirect is a refusal; neither the request nor its credentials go anywhere else.
+#[test]
+fn u6_redirects_are_not_followed() {
+    for status in [301, 302, 307, 308] {
+        let (cloud, other) = (Cloud::of("tencent-cdn"), Cloud::of("tencent-cdn"));
+        let bench = Bench::at("tencent-cdn", &cloud);
+        bench.assets(&urls(2), "1");
+        cloud.script([Step::Say(status, vec![("Location", other.url())], Vec::new())]);
+        bench.run(&["apply"]).exits(4).says(&format!("HTTP {status}"));
+        assert_eq!((cloud.count(), other.requests().len(), bench.recorded().len()), (1, 0, 0));
+    }
+}
+
+/// Answers that are no acceptance, per kind, with what the message must hold.
+fn refusals(kind: &str) -> Vec<(u16, String, &'static str)> {
+    let (body, code) = match kind {
+        "tencent-cdn" | "tencent-vod" => {
+            (r#"{"Response": {"Error": {"Code": "InternalError", "Message": "m"}, "RequestId": "r"}}"#, "InternalError")
+        }
+        "alibaba-vod" => (r#"{"RequestId": "r", "Code": "InternalError", "Message": "m"}"#, "InternalError"),
+        "huawei-vod" => (r#"{"error_code": "VOD.10051", "error_msg": "m"}"#, "VOD.10051"),
+        _ => (r#"{"code": 4000, "message": "m", "codeDesc": "InvalidParameter"}"#, "4000"),
+    };
+    let odd = "the answer is not the documented one";
+    vec![
+        (200, body.to_owned(), code),
+        (200, "no JSON at all".to_owned(), odd),
+        (200, "<html><body>It works!</body></html>".to_owned(), odd),
+        (200, String::new(), odd),
+        (200, "{}".to_owned(), odd),
+        (200, "[1, 2]".to_owned(), odd),
+        (200, r#"{"Response": {}, "data": [], "task_id": null}"#.to_owned(), odd),
+        (200, r#"{"Response": {"RequestId": ["#.to_owned(), odd),
+        (204, String::new(), odd),
+        (500, "oops".to_owned(), "HTTP 500"),
+        (404, "nothing here".to_owned(), "HTTP 404"),
+    ]
+}
+
+/// S1: an answer that is not the documented acceptance is never recorded, whatever its status.
+#[test]
+fn s1_no_unreadable_answer_is_ever_recorded() {
+    std::thread::scope(|scope| {
+        for kind in super::CLOUDS {
+            for (status, body, expected) in refusals(kind) {
+                scope.spawn(move || {
+                    let cloud = Cloud::of(kind);
+                    let bench = Bench::at(kind, &cloud);
+                    bench.assets(&urls(2), "1");
+                    cloud.always(Some(Step::say(status, &body)));
+                    let ran = bench.run(&["apply"]).exits(4);
+                    assert!(ran.stdout.contains(expected), "{kind} {status} {body}: {}", ran.stdout);
+                    assert!(bench.recorded().is_empty(), "{kind} {status} {body}");
+                    assert_eq!(bench.exported().len(), 2, "{kind} {status} {body}: pending and shown");
+                });
+            }
+            scope.spawn(move || {
+                let cloud = Cloud::of(kind);
+                let bench = Bench::at(kind, &cloud);
+                bench.assets(&urls(2), "1");
+                cloud.always(Some(Step::Cut));
+                bench.run(&["apply"]).exits(4).says("no answer");
+                assert!(bench.recorded().is_empty() && cloud.count() <= 5, "{kind}");
+            });
+        }
+    });
+}
+
+/// T5: the wait that an answer asks for is kept.
+#[test]
+fn t5_a_throttled_call_is_repeated_after_the_wait_and_done() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&["http://cdn.example.com/a.js"], "1");
+    cloud.script([Step::Say(429, vec![("Retry-After", "1".into())], b"slow".to_vec())]);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), cloud.log().len()), (2, 1));
+}
+
+/// R11, S2: the culprit stands alone and is named, the others are done; it is not asked about again until forced.
+#[test]
+fn r11_a_foreign_host_is_rejected_by_name_and_the_others_are_recorded() {
+    for kind in super::CLOUDS {
+        let cloud = Cloud::of(kind);
+        let bench = Bench::at(kind, &cloud).provider("own", kind, &cloud.url(), "").file(
+            "manifests/provider-own.yaml",
+            crate::support::cli::provider("own", kind, &cloud.url(), "")
+                .replace("*.example.net", "*.example.net\", \"gone.example.org"),
+        );
+        let foreign = "https://gone.example.org/x.js".to_owned();
+        let mut all = urls(8);
+        all.push(foreign.clone());
+        bench.assets(&all, "1");
+        let ran = bench.run(&["apply", "--format", "json"]).exits(4);
+        let rejected: Vec<Value> = ran.json()["targets"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|target| target["state"] == "rejected")
+            .map(|target| target["target"].clone())
+            .collect();
+        assert_eq!(rejected, [Value::from(foreign.clone())], "{kind}");
+        assert_eq!((cloud.purged(), bench.recorded().len()), (urls(8), 8), "{kind}");
+        cloud.count();
+        bench.run(&["apply"]).exits(4).says("rejected").says(&foreign);
+        assert_eq!(cloud.count(), 0, "{kind}: a rejected target is not sent again");
+        bench.run(&["apply", "--force", "*gone*"]).exits(4);
+        assert!(cloud.count() >= 1, "{kind}: a forced one is");
+        round_trips(&bench);
+    }
+}
+
+/// C6, C9, C10: what is no whole state of ours is reported and kept as it is.
+#[test]
+fn c9_a_damaged_or_foreign_state_is_reported_and_left_alone() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(20), "1");
+    bench.run(&["apply"]).exits(0);
+    let whole = bench.read(STATE).expect("a state");
+    cloud.count();
+    bench.assets(&urls(20), "2");
+    let mut garbled = whole.clone();
+    garbled[4096..].fill(0x5a);
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("empty", Vec::new()),
+        ("garbage", b"this is not a database, it never was one".to_vec()),
+        ("zeros", vec![0; 8192]),
+        ("head only", whole[..100].to_vec()),
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        ("garbled", garbled),
+    ];
+    for (name, bytes) in cases {
+        bench.write(STATE, &bytes);
+        for arguments in
+            [&["apply"][..], &["plan"], &["adopt"], &["status"], &["state", "list"], &["explain", &urls(1)[0]]]
+        {
+            bench.run(arguments).exits(6).says("state.db");
+            assert!(bench.read(STATE).as_ref() == Some(&bytes), "{name}: {arguments:?} changed the file");
+        }
+    }
+    assert_eq!(cloud.count(), 0);
+}
+
+/// C10: a state of a newer program is never written.
+#[test]
+fn c10_a_newer_state_is_refused_with_both_versions() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    // The format is SQLite's user version: four bytes at 60.
+    let mut newer = bench.read(STATE).expect("a state");
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    bench.write(STATE, &newer);
+    bench.assets(&urls(2), "2");
+    for verb in ["apply", "plan", "adopt", "status"] {
+        bench.run(&[verb]).exits(6).says("format 99").says("up to 1");
+        assert!(bench.read(STATE).as_ref() == Some(&newer), "{verb}");
+    }
+}
+
+/// R17: a cluster is done when all its caches are; the one that failed is asked alone.
+#[test]
+fn r17_only_the_cache_that_failed_is_asked_again() {
+    let (first, second) = (Cloud::of("http-purge"), Cloud::of("http-purge"));
+    let text = format!(
+        "providers:\n  own:\n    kind: http-purge\n    hosts: [cdn.example.com]\n    endpoints: [\"{}\", \"{}\"]\n",
+        first.url(),
+        second.url()
+    );
+    let bench = Bench::new().file("manifests/provider-own.yaml", text);
+    bench.assets(&["http://cdn.example.com/a.js"], "1");
+    second.always(Some(Step::say(403, "forbidden")));
+    bench.run(&["apply"]).exits(4).says("HTTP 403");
+    assert!(bench.recorded().is_empty());
+    assert_eq!((first.count(), second.count()), (1, 1));
+    second.always(None);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((first.count(), second.count(), bench.recorded().len()), (0, 1, 1));
+}
+
+/// T3: the vendor's word that the quota is spent ends the day; nothing more is sent until it returns.
+#[test]
+fn t3_a_spent_quota_defers_the_rest_and_the_next_run_sends_nothing() {
+    let cloud = Cloud::with("tencent-vod", |setup| {
+        setup.limits.values_mut().for_each(|limits| limits.targets_per_day = Some(20));
+    });
+    let bench = Bench::at("tencent-vod", &cloud);
+    bench.assets(&urls(60), "1");
+    let ran = bench.run(&["apply"]).exits(4);
+    assert!(ran.stdout.contains("deferred until"), "{}", ran.stdout);
+    assert_eq!((cloud.purged().len(), bench.recorded().len()), (20, 20));
+    cloud.count();
+    bench.run(&["apply"]).exits(4);
+    assert_eq!(cloud.count(), 0);
+    round_trips(&bench);
+}
+
+/// T1: a clock that is off is told with the difference and not tried again.
+#[test]
+fn t1_an_expired_signature_tells_how_far_the_clock_is_off() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    let body = r#"{"Response": {"Error": {"Code": "AuthFailure.SignatureExpire", "Message": "m"}, "RequestId": "r"}}"#;
+    let date = "Mon, 02 Jan 2023 03:04:05 GMT".to_owned();
+    cloud.always(Some(Step::Say(200, vec![("Date", date)], body.into())));
+    let ran = bench.run(&["apply"]);
+    assert!(ran.status == 4 || ran.status == 7, "{ran:?}");
+    ran.says("s ahead of the server's").says("AuthFailure.SignatureExpire");
+    assert_eq!((cloud.count(), bench.recorded().len()), (1, 0));
+}
+
+/// X5: what a vendor says cannot drive a terminal, forge lines or command a CI system.
+#[test]
+fn x5_messages_of_vendors_stay_on_one_line_without_escapes() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    let body = r#"{"Response": {"Error": {"Code": "X\u001b[2J\r\n::set-output::", "Message": "\u001b]0;title\u0007\n::error::forged\u2028\u202e"}, "RequestId": "\n::error::r"}}"#;
+    cloud.always(Some(Step::say(200, body)));
+    for arguments in [&["apply"][..], &["status"], &["plan"], &["state", "list"], &["explain", &urls(1)[0]]] {
+        let ran = bench.run(arguments);
+        let odd = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{202e}');
+        assert!(!ran.stdout.contains(odd), "{arguments:?}: {:?}", ran.stdout);
+        assert!(!ran.stdout.lines().any(|line| line.trim_start().starts_with("::")), "{}", ran.stdout);
+    }
+}
+
+/// R21: proxies serve the vendors, never this machine.
+#[test]
+fn r21_loopback_endpoints_are_never_reached_through_a_proxy() {
+    let (cloud, proxy) = (Cloud::of("tencent-cdn"), Cloud::of("tencent-cdn"));
+    let mut bench = Bench::at("tencent-cdn", &cloud);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        bench = bench.var(name, &proxy.url());
+    }
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), proxy.requests().len()), (1, 0));
+}
+
+/// S5: the documented rate is kept, so that nothing is ever throttled.
+#[test]
+fn s5_calls_keep_the_documented_rate() {
+    let cloud = Cloud::with("tencent-vod", |setup| {
+        setup.limits.values_mut().for_each(|limits| limits.calls_per_second = 5);
+    });
+    let bench = Bench::at("tencent-vod", &cloud);
+    bench.assets(&urls(140), "1");
+    bench.run(&["apply", "--purge-all"]).exits(0);
+    assert_eq!((cloud.count(), cloud.log().len()), (7, 140), "no call was refused and repeated");
+}

@@ -1,0 +1,128 @@
+//! Guards, removals, selection and review: what `apply` refuses, leaves out or forces.
+
+use super::{Bench, Cloud, STATE, urls};
+use crate::support::cli::manifest;
+
+fn bench(cloud: &Cloud) -> Bench {
+    Bench::at("tencent-cdn", cloud)
+}
+
+/// C11: the first run is never a silent mass purge.
+#[test]
+fn c11_a_large_first_run_is_refused_until_allowed_or_adopted() {
+    let cloud = Cloud::of("tencent-cdn");
+    let first = bench(&cloud);
+    first.assets(&urls(101), "1");
+    first.run(&["apply"]).exits(5).says("--purge-all").says("freshen adopt");
+    assert!(cloud.requests().is_empty() && first.read(STATE).is_none());
+    first.run(&["apply", "--purge-all"]).exits(0);
+    assert_eq!((cloud.count(), cloud.purged().len()), (1, 101));
+
+    let second = bench(&cloud);
+    second.assets(&urls(101), "1");
+    second.run(&["adopt"]).exits(0);
+    second.run(&["apply"]).exits(0).says("Nothing to do");
+    assert_eq!((cloud.count(), second.recorded().len()), (0, 101));
+}
+
+/// C11, D4: a manifest that lost most of its targets is probably broken.
+#[test]
+fn mass_removal_is_refused_until_allowed_and_then_purged() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.assets(&urls(40), "1");
+    bench.run(&["apply"]).exits(0);
+    cloud.count();
+    bench.assets(&urls(20), "1");
+    bench.run(&["apply"]).exits(5).says("20 of its 40").says("--allow-removals");
+    assert_eq!((cloud.count(), bench.recorded().len()), (0, 40));
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    let purged: Vec<String> = cloud.log()[40..].iter().map(|purged| purged.target.text.clone()).collect();
+    assert_eq!((cloud.count(), purged), (1, urls(40)[20..].to_vec()));
+    assert_eq!(bench.exported().len(), 20);
+}
+
+#[test]
+fn removed_assets_are_purged_or_forgotten_as_the_manifest_says() {
+    for (policy, calls) in [("purge", 1), ("forget", 0)] {
+        let cloud = Cloud::of("tencent-cdn");
+        let bench = bench(&cloud);
+        let text = |count: usize| format!("on_removed: {policy}\n{}", manifest(&urls(count), "1"));
+        bench.write("manifests/site.yaml", text(5));
+        bench.run(&["apply"]).exits(0);
+        cloud.count();
+        bench.write("manifests/site.yaml", text(4));
+        bench.run(&["apply"]).exits(0);
+        assert_eq!((cloud.count(), bench.exported().len()), (calls, 4), "{policy}");
+    }
+}
+
+#[test]
+fn new_assets_are_recorded_without_a_purge_where_the_manifest_adopts() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.write("manifests/site.yaml", format!("on_new: adopt\n{}", manifest(&urls(200), "1")));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), bench.recorded().len()), (0, 200));
+    bench.write("manifests/site.yaml", format!("on_new: adopt\n{}", manifest(&urls(200), "2")));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.purged().len(), 200, "changes are purged all the same");
+}
+
+/// The digest stands for the plan that was reviewed.
+#[test]
+fn only_the_expected_plan_is_applied() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.assets(&urls(3), "1");
+    let digest = bench.run(&["plan", "--format", "json"]).exits(0).json()["digest"].as_str().expect("text").to_owned();
+    bench.assets(&urls(4), "1");
+    bench.run(&["apply", "--expect", &digest]).exits(5).says(&digest);
+    assert_eq!((cloud.count(), bench.read(STATE).is_none()), (0, true));
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply", "--expect", &digest]).exits(0);
+    assert_eq!(cloud.purged(), urls(3));
+}
+
+#[test]
+fn only_selected_targets_and_providers_are_sent_and_the_rest_stays_pending() {
+    let (first, second) = (Cloud::of("tencent-cdn"), Cloud::of("huawei-vod"));
+    let bench = bench(&first).provider("media", "huawei-vod", &second.url(), "").keys(
+        "huawei-vod",
+        super::KEY_ID,
+        super::KEY_SECRET,
+        None,
+    );
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply", "--only", "*00001.js", "--provider", "own"]).exits(4);
+    assert_eq!((first.purged(), second.count()), (urls(3)[1..2].to_vec(), 0));
+    assert_eq!(bench.recorded().len(), 1);
+    bench.run(&["apply", "--provider", "media"]).exits(4);
+    assert_eq!((first.count(), second.purged()), (1, urls(3)));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((first.purged(), second.count()), (urls(3), 1), "nothing twice");
+    bench.run(&["apply", "--provider", "nobody"]).exits(2).says("media, own");
+    bench.run(&["apply", "--only", "[z"]).exits(2);
+}
+
+#[test]
+fn forced_targets_are_purged_though_they_are_recorded() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply"]).exits(0);
+    bench.run(&["apply", "--force", "*00002.js"]).exits(0);
+    assert_eq!(cloud.log().len(), 4);
+    assert_eq!(cloud.log()[3].target.text, urls(3)[2]);
+}
+
+#[test]
+fn nothing_is_started_after_the_deadline() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.assets(&urls(3), "1");
+    let ran = bench.run(&["apply", "--deadline", "0s", "--format", "json"]).exits(4);
+    assert_eq!((&ran.json()["cut_short"], cloud.count()), (&"the deadline has passed".into(), 0));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.purged(), cloud.count()), (urls(3), 1));
+}

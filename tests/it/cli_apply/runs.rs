@@ -1,0 +1,138 @@
+//! Runs that meet other runs, edited manifests and signals.
+
+use super::{Bench, Cloud, urls};
+use crate::support::cli::{Ran, interrupt};
+use crate::support::cloud::Step;
+
+/// A run that has sent its call and waits for the answer.
+fn held(count: usize) -> (Cloud, Bench, std::process::Child) {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(count), "1");
+    cloud.script([Step::Hold]);
+    let child = bench.start(&["apply"]);
+    cloud.wait_for_hold();
+    (cloud, bench, child)
+}
+
+fn ended(child: std::process::Child) -> Ran {
+    Ran::of(&child.wait_with_output().expect("ended"))
+}
+
+/// R1: the second run learns who holds the lock; reading needs none.
+#[test]
+fn r1_a_second_run_names_the_holder_of_the_lock() {
+    let (cloud, bench, child) = held(2);
+    let ran = bench.run(&["apply", "--lock-timeout", "0s"]).exits(6);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    assert!(ran.stderr.contains(&format!("pid {} on host {}", child.id(), host.trim())), "{ran:?}");
+    bench.run(&["adopt", "--lock-timeout", "0s"]).exits(6);
+    bench.run(&["state", "forget", "*", "--lock-timeout", "0s"]).exits(6);
+    bench.run(&["plan"]).exits(0);
+    bench.run(&["status"]).exits(0);
+    cloud.release();
+    ended(child).exits(0);
+    bench.run(&["apply", "--lock-timeout", "0s"]).exits(0).says("Nothing to do");
+    assert_eq!(cloud.count(), 1);
+}
+
+/// R1, R2: a run waits for the other one, and a dead holder's lock is free.
+#[test]
+fn r2_a_waiting_run_goes_on_when_the_holder_ends_or_dies() {
+    let (cloud, bench, child) = held(2);
+    let second = bench.start(&["apply", "--lock-timeout", "30s"]);
+    cloud.release();
+    ended(child).exits(0);
+    ended(second).exits(0).says("Nothing to do");
+    assert_eq!(cloud.count(), 1);
+
+    let (cloud, bench, mut child) = held(2);
+    let second = bench.start(&["apply", "--lock-timeout", "30s"]);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    ended(second).exits(0);
+    assert_eq!((cloud.count(), bench.recorded().len()), (2, 2));
+}
+
+/// R4: a run purges and records what it read at its start; newer content is the next run's.
+#[test]
+fn r4_a_manifest_edited_during_a_run_is_the_next_runs() {
+    let (cloud, bench, child) = held(1);
+    bench.assets(&urls(1), "2");
+    cloud.release();
+    ended(child).exits(0);
+    assert!(bench.recorded()[0].ends_with("rev:1"));
+    bench.run(&["apply"]).exits(0);
+    assert!(bench.recorded()[0].ends_with("rev:2"));
+    assert_eq!(cloud.log().len(), 2);
+}
+
+/// C14: the first signal lets the call under way end and be recorded, and nothing new is sent.
+#[test]
+fn c14_an_interrupted_run_records_what_was_under_way() {
+    let cloud = Cloud::of("tencent-vod");
+    let bench = Bench::at("tencent-vod", &cloud);
+    bench.assets(&urls(60), "1");
+    cloud.script([Step::Hold]);
+    let mut child = bench.start(&["apply", "--format", "json"]);
+    cloud.wait_for_hold();
+    interrupt(&child);
+    wait_for_stopping(&mut child);
+    cloud.release();
+    let ran = ended(child).exits(4);
+    assert_eq!(ran.json()["cut_short"], "interrupted");
+    assert_eq!((cloud.count(), bench.recorded().len()), (1, 20));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), cloud.log().len()), (2, 60), "nothing twice");
+}
+
+/// Waits until the run says that it heard the signal.
+fn wait_for_stopping(child: &mut std::process::Child) {
+    let mut word = [0; 9];
+    let stderr = child.stderr.as_mut().expect("a pipe");
+    std::io::Read::read_exact(stderr, &mut word).expect("a word");
+    assert_eq!(&word, b"stopping:");
+}
+
+/// C14: the second signal ends the run at once; the call stays in doubt.
+#[test]
+fn c14_a_second_signal_ends_the_run_at_once() {
+    let (_cloud, bench, mut child) = held(2);
+    interrupt(&child);
+    wait_for_stopping(&mut child);
+    interrupt(&child);
+    assert_eq!(child.wait().expect("ended").code(), Some(1));
+    bench.run(&["plan"]).exits(0).says("2 targets may have been purged before");
+    bench.run(&["apply"]).exits(0);
+}
+
+/// The state may stand anywhere, and the variable names it as well as the option.
+#[test]
+fn the_state_is_where_the_option_or_the_variable_says() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud).var("FRESHEN_STATE", "deep/er/a.db");
+    bench.assets(&urls(1), "1");
+    bench.run(&["apply"]).exits(0);
+    assert!(bench.read("deep/er/a.db").is_some() && bench.read(super::STATE).is_none());
+    bench.run(&["apply", "--state", "b.db"]).exits(0);
+    assert!(bench.read("b.db").is_some() && cloud.count() == 2);
+    std::fs::create_dir(bench.path("folder.db")).expect("made");
+    bench.run(&["apply", "--state", "folder.db"]).exits(6).says("not a regular file");
+}
+
+/// D4, C11: a manifest that vanished from a folder removes its assets; one that was never read is left alone.
+#[test]
+fn a_vanished_manifest_removes_its_assets_only_where_the_run_looks() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.write("manifests/more.yaml", "assets: {\"https://cdn.example.com/more.js\": rev:1}\n");
+    bench.run(&["apply"]).exits(0);
+    std::fs::remove_file(bench.path("manifests/more.yaml")).expect("removed");
+    cloud.count();
+    bench.run(&["apply", "manifests/provider-own.yaml", "manifests/site.yaml"]).exits(0).says("Nothing to do");
+    assert_eq!((cloud.count(), bench.exported().len()), (0, 3));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), bench.exported().len()), (1, 2));
+    assert_eq!(cloud.log().last().expect("a purge").target.text, "https://cdn.example.com/more.js");
+}

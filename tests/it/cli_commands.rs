@@ -1,0 +1,263 @@
+//! Every command but `apply` itself: what it prints, what it leaves alone, how it ends. JSON is parsed, not matched.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::support::cli::{Bench, Ran, STATE};
+use crate::support::cloud::{Cloud, Step};
+
+fn urls(count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("https://cdn.example.com/{index}.js")).collect()
+}
+
+/// The example manifests of the repository.
+fn examples() -> String {
+    format!("{}/manifests", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn texts(list: &Value, key: &str) -> Vec<String> {
+    list.as_array().expect("a list").iter().map(|one| one[key].as_str().expect("text").to_owned()).collect()
+}
+
+#[test]
+fn plan_tells_changes_and_calls_and_writes_nothing() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(3), "1");
+    bench.run(&["plan"]).exits(0).says("purge 3 targets in 1 call").says("new").says(&urls(3)[2]);
+    bench.run(&["plan", "--exit-code"]).exits(3);
+    assert!(bench.read(STATE).is_none() && cloud.requests().is_empty());
+    bench.run(&["apply"]).exits(0);
+    bench.assets(&urls(4)[1..], "1");
+    bench.write("manifests/more.yaml", "assets: {\"https://cdn.example.com/q?a=1&b=2\": rev:1}\n");
+    let before = bench.read(STATE);
+    let plan = bench.run(&["plan", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        (plan["version"].as_u64(), plan["calls"].as_u64(), plan["unchanged"].as_u64()),
+        (Some(1), Some(1), Some(2))
+    );
+    assert_eq!(texts(&plan["changes"], "kind"), ["removed", "new", "new"]);
+    assert_eq!(plan["changes"][1]["manifest"], "manifests/site.yaml");
+    assert_eq!(plan["changes"][1]["line"], 4);
+    assert_eq!(plan["changes"][2]["target"], "https://cdn.example.com/q?a=1&b=2");
+    assert!(bench.read(STATE) == before, "a plan reads only");
+    let shown = bench.run(&["apply", "--dry-run", "--format", "json"]).exits(0).json();
+    assert_eq!(timeless(shown), timeless(plan));
+    assert_eq!(cloud.count(), 1);
+}
+
+/// A plan without the moment at which its changes were first seen, which is that of the run.
+fn timeless(mut plan: Value) -> Value {
+    for change in plan["changes"].as_array_mut().expect("a list") {
+        change["since"] = Value::Null;
+    }
+    plan
+}
+
+#[test]
+fn rehearsing_the_examples_needs_no_environment_and_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let ran = bench.run(&["apply", "--rehearse", &examples()]).exits(0);
+    assert!(ran.stdout.contains("A second run would find: nothing to do."), "{}", ran.stdout);
+    let json = bench.run(&["apply", "--rehearse", "--format", "json", &examples()]).exits(0).json();
+    assert_eq!((&json["rehearsal"], &json["second_run_changes"], &json["exit"]), (&true.into(), &0.into(), &0.into()));
+    assert_eq!(std::fs::read_dir(bench.path(".")).expect("a folder").count(), 0, "no state, no lock");
+}
+
+#[test]
+fn rehearsing_with_a_state_works_on_a_copy() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply"]).exits(0);
+    cloud.count();
+    bench.assets(&urls(3), "2");
+    let before = bench.read(STATE);
+    bench.run(&["apply", "--rehearse"]).exits(0).says("3 purges accepted in 1 call");
+    assert!(bench.read(STATE) == before && cloud.count() == 0);
+}
+
+#[test]
+fn check_reports_problems_as_json_with_their_places() {
+    let bench = Bench::new().file("manifests/a.yaml", "assets:\n  https://a.cn/x: sha256:12\n  b: rev:1\nunkown: 1\n");
+    let ran = bench.run(&["check", "--format", "json"]).exits(2);
+    let json = ran.json();
+    let problems = json["problems"].as_array().expect("a list");
+    assert!(problems.len() >= 3 && json["valid"] == false, "{json}");
+    for problem in problems {
+        assert!(problem["line"].is_u64() && problem["column"].is_u64() && problem["file"].is_string(), "{problem}");
+    }
+    let valid = bench.run(&["check", "--format", "json", &examples()]).exits(0).json();
+    assert_eq!((&valid["valid"], &valid["providers"]), (&true.into(), &6.into()));
+    bench.run(&["check", &examples()]).exits(0).says("Valid: 4 manifests, 6 providers");
+}
+
+#[test]
+fn status_and_explain_tell_where_a_target_stands() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.run(&["status"]).exits(0).says("No state at");
+    assert_eq!(bench.run(&["status", "--format", "json"]).exits(0).json()["state"], Value::Null);
+    assert!(bench.read(STATE).is_none(), "reading makes no state");
+    bench.assets(&urls(2), "1");
+    bench.run(&["explain", &urls(2)[1]]).exits(0).says("purge it (new)").says("manifests/site.yaml:3");
+    bench.run(&["apply"]).exits(0);
+    bench.run(&["explain", &urls(2)[1]]).exits(0).says("recorded    rev:1").says("nothing");
+    let explained = bench.run(&["explain", "--format", "json", &urls(2)[0]]).exits(0).json();
+    let target = &explained["targets"][0];
+    assert_eq!(
+        (&target["provider"], &target["desired"], &target["state"]["hash"]),
+        (&"own".into(), &"rev:1".into(), &"rev:1".into())
+    );
+    assert!(target["state"]["task_id"].is_string(), "{target}");
+    bench.run(&["explain", "https://cdn.example.com/nowhere"]).exits(2);
+    cloud.always(Some(Step::say(
+        403,
+        r#"{"Response": {"Error": {"Code": "AuthFailure.SignatureFailure", "Message": "m"}, "RequestId": "r"}}"#,
+    )));
+    bench.assets(&urls(2), "2");
+    bench.run(&["apply"]).exits(7);
+    let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        (&status["providers"][0]["pending"], &status["runs"][0]["exit"], &status["runs"][1]["exit"]),
+        (&2.into(), &7.into(), &0.into())
+    );
+    bench.run(&["status"]).exits(0).says("AuthFailure.SignatureFailure");
+}
+
+/// C12
+#[test]
+fn state_is_listed_exported_imported_and_forgotten() {
+    let cloud = Cloud::of("alibaba-vod");
+    let bench = Bench::at("alibaba-vod", &cloud);
+    bench.run(&["state", "list"]).exits(1).says("there is no state");
+    bench.assets(&urls(4), "1");
+    bench.run(&["apply", "--only", "*/[012].js"]).exits(4);
+    let listed = bench.run(&["state", "list", "--format", "json"]).exits(0).json();
+    assert_eq!(texts(&listed["targets"], "target"), urls(4));
+    let exported = bench.run(&["state", "export"]).exits(0).stdout;
+    assert_eq!(
+        exported.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect::<Vec<_>>(),
+        *listed["targets"].as_array().expect("a list")
+    );
+    bench.write("lines.jsonl", &exported);
+    bench.run(&["--state", "other.db", "state", "import", "lines.jsonl"]).exits(0).says("4 targets imported");
+    assert_eq!(bench.run(&["--state", "other.db", "state", "export"]).exits(0).stdout, exported);
+    bench.run(&["state", "forget", "*/0.js"]).exits(0).says("1 target forgotten");
+    bench.run(&["state", "forget", "*/0.js"]).exits(0).says("0 targets forgotten");
+    bench.run(&["state", "forget", "*", "--provider", "nobody"]).exits(0).says("0 targets forgotten");
+    assert_eq!(
+        texts(&bench.run(&["plan", "--format", "json"]).exits(0).json()["changes"], "target"),
+        [urls(4)[0].clone(), urls(4)[3].clone()]
+    );
+    bench.run(&["state", "list", "*/3.js"]).exits(0).says("pending");
+}
+
+#[test]
+fn broken_lines_are_refused_with_their_place_and_import_nothing() {
+    let bench = Bench::new();
+    let good = r#"{"provider":"p","scope":"url","target":"https://a.cn/","owners":["m"],"hash":"rev:1","recorded_at_ms":1,"task_id":null,"work":null}"#;
+    for bad in [
+        "{}",
+        "nonsense",
+        "[]",
+        &good.replace("rev:1", "rev"),
+        &good.replace("\"url\"", "\"star\""),
+        &good.replace("a.cn/", "a.cn/\\n"),
+        &good.replace("\"p\"", "\"\""),
+    ] {
+        let bench = Bench::new().file("lines", format!("{good}\n\n{bad}\n"));
+        bench.run(&["state", "import", "lines"]).exits(2).says("lines:3");
+        assert!(bench.read(STATE).is_none(), "{bad}");
+    }
+    bench.run(&["state", "import", "nowhere"]).exits(2).says("nowhere");
+    let bench = bench.file("binary", [0xff, 0xfe, 0x00]);
+    bench.run(&["state", "import", "binary"]).exits(2).says("binary");
+}
+
+#[test]
+fn providers_schema_completions_and_manual_are_printed() {
+    let bench = Bench::new();
+    let kinds = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn", "http-purge"];
+    let all = bench.run(&["providers"]).exits(0);
+    let json = bench.run(&["providers", "--format", "json"]).exits(0).json();
+    for kind in kinds {
+        assert!(all.stdout.contains(kind) && json.to_string().contains(kind), "{kind}");
+        bench.run(&["providers", kind]).exits(0).says(kind);
+        bench.run(&["providers", kind, "--format", "json"]).exits(0).json();
+    }
+    bench.run(&["providers", "akamai"]).exits(2).says("http-purge");
+    assert_eq!(bench.run(&["schema"]).exits(0).json()["type"], "object");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        bench.run(&["completions", shell]).exits(0).says("freshen").says("rehearse");
+    }
+    bench.run(&["man"]).exits(0).says(".TH").says("freshen-apply");
+}
+
+#[test]
+fn bad_usage_is_told_on_standard_error_with_2() {
+    let bench = Bench::new();
+    for arguments in [
+        &["aply"][..],
+        &[],
+        &["apply", "--nope"],
+        &["apply", "--deadline", "5"],
+        &["apply", "--dry-run", "--rehearse"],
+        &["--format", "xml", "plan"],
+        &["completions", "tcsh"],
+    ] {
+        let ran = bench.run(arguments).exits(2);
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{arguments:?}");
+    }
+    bench.run(&["--help"]).exits(0).says("Usage");
+    bench.run(&["--version"]).exits(0).says("freshen 0");
+}
+
+/// C14: whoever reads the output may go away at any moment.
+#[test]
+fn c14_closed_pipes_never_panic() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(100), "1");
+    bench.run(&["adopt"]).exits(0);
+    bench.assets(&urls(100), "2");
+    let examples = examples();
+    for arguments in [
+        &["plan"][..],
+        &["plan", "--format", "json"],
+        &["schema"],
+        &["man"],
+        &["completions", "bash"],
+        &["--help"],
+        &["state", "export"],
+        &["status"],
+        &["apply", "--rehearse", &examples],
+        &["providers"],
+        &["check"],
+        &["apply"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = bench.command(arguments);
+        let output = command.stdout(writer).output().expect("started");
+        let ran = Ran::of(&output);
+        assert_eq!(ran.status, 0, "{arguments:?}: {ran:?}");
+    }
+    assert_eq!(cloud.purged().len(), 100, "a run without a reader purges all the same");
+}
+
+/// C14: messages that nobody can read are no reason to end otherwise.
+#[test]
+fn c14_a_closed_error_stream_changes_no_exit_code() {
+    let bench = Bench::new().file("manifests/a.yaml", "nonsense: 1\n");
+    for (arguments, status) in
+        [(&["check"][..], 2), (&["apply"], 2), (&["apply", "nowhere"], 2), (&["nope"], 2), (&["state", "list"], 1)]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = bench.command(arguments);
+        let output = command.stdout(Stdio::null()).stderr(writer).output().expect("started");
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}");
+    }
+}

@@ -1,0 +1,231 @@
+//! X1, X2: marked credentials never show, in no output, file or error, in no common encoding.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use freshen::core::contract::Credentials;
+use freshen::core::secret::Secret;
+use serde_json::json;
+
+use crate::support::cli::Bench;
+use crate::support::cloud::{Cloud, Step, keys, variables};
+
+const CLOUDS: [&str; 5] = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn"];
+const ID: &str = "KEYIDCANARYx7f3a";
+const SECRET: &str = "SECRETCANARY/+9c==";
+const TOKEN: &str = "TOKENCANARYx/+b2==";
+const HEADER: &str = "HEADERCANARY/+d4==";
+const URL: &str = "https://cdn.example.com/a.js";
+
+/// The first twelve bytes of each canary in the encodings that leaks come in; twelve bytes are whole base64 groups.
+fn needles() -> Vec<String> {
+    let mut needles = Vec::new();
+    for canary in [ID, SECRET, TOKEN, HEADER] {
+        let stem = &canary[..12];
+        let hex = stem.bytes().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        let base64 = base64::engine::general_purpose::STANDARD.encode(stem);
+        needles.extend([stem.to_owned(), hex.to_uppercase(), hex, base64]);
+    }
+    needles
+}
+
+fn search(what: &str, text: &[u8]) {
+    for needle in needles() {
+        let found = text.windows(needle.len()).position(|window| window.eq_ignore_ascii_case(needle.as_bytes()));
+        if let Some(at) = found {
+            let around = &text[at.saturating_sub(80)..(at + 80).min(text.len())];
+            panic!("{what} shows {needle}: {}", String::from_utf8_lossy(around));
+        }
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        if entry.path().is_dir() {
+            files(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// Runs every command that reads manifests or the state and searches all that comes out of them, and all files.
+fn nothing_shows(bench: &Bench, first: &[&str], context: &str) {
+    let commands: [&[&str]; 12] = [
+        first,
+        &["check"],
+        &["plan"],
+        &["plan", "--format", "json"],
+        &["apply", "--rehearse"],
+        &["status"],
+        &["status", "--format", "json"],
+        &["explain", URL],
+        &["state", "list"],
+        &["state", "export"],
+        &["apply", "--dry-run"],
+        &["apply", "--format", "json"],
+    ];
+    for arguments in commands {
+        let ran = bench.run(arguments);
+        search(&format!("{context}: stdout of {arguments:?}"), ran.stdout.as_bytes());
+        search(&format!("{context}: stderr of {arguments:?}"), ran.stderr.as_bytes());
+    }
+    let mut all = Vec::new();
+    files(&bench.path("."), &mut all);
+    assert!(
+        all.iter().any(|path| path.ends_with("state.db")) && all.iter().any(|path| path.ends_with("state.db.lock"))
+    );
+    for path in all.iter().filter(|path| !path.ends_with("keys.json")) {
+        search(&format!("{context}: {}", path.display()), &std::fs::read(path).expect("read"));
+    }
+}
+
+fn canaries(kind: &str) -> (Cloud, Bench) {
+    let cloud = Cloud::with(kind, |setup| setup.credentials = keys(ID, SECRET, Some(TOKEN)));
+    let bench = Bench::new()
+        .provider("own", kind, &cloud.url(), "")
+        .keys(kind, ID, SECRET, Some(TOKEN))
+        .var("RUST_BACKTRACE", "1");
+    bench.assets(&[URL], "1");
+    (cloud, bench)
+}
+
+/// X1
+#[test]
+fn x1_no_command_shows_credentials_of_an_account() {
+    for kind in CLOUDS {
+        let (cloud, bench) = canaries(kind);
+        nothing_shows(&bench, &["apply"], kind);
+        assert_eq!((cloud.count(), bench.recorded().len()), (1, 1), "{kind}: the canaries were used");
+    }
+}
+
+/// All envelopes at once: each adapter finds its own.
+fn envelope(text: &str) -> String {
+    json!({
+        "Response": {"Error": {"Code": text, "Message": text}, "RequestId": text},
+        "RequestId": text, "Code": text, "Message": text,
+        "error_code": text, "error_msg": text, "request_id": text,
+        "code": 4000, "message": text, "codeDesc": text,
+    })
+    .to_string()
+}
+
+/// X2: a server that repeats the whole request in its refusal.
+#[test]
+fn x2_an_echo_of_the_request_is_masked_before_it_is_shown_or_stored() {
+    for kind in CLOUDS {
+        for status in [200, 400, 403] {
+            let (cloud, bench) = canaries(kind);
+            cloud.always(Some(Step::Echo(status, Arc::new(envelope))));
+            nothing_shows(&bench, &["apply"], &format!("{kind} {status}"));
+            assert!(cloud.count() >= 1 && bench.recorded().is_empty(), "{kind} {status}");
+        }
+    }
+}
+
+/// X2: wherever a long message is cut, no part of a credential stays.
+#[test]
+fn x2_a_message_that_is_cut_inside_a_credential_shows_no_part_of_it() {
+    for canary in [ID, SECRET, TOKEN] {
+        let (cloud, bench) = canaries("tencent-cdn");
+        let refusal = move |_: &str| {
+            let error = json!({"Code": "AuthFailure", "Message": canary.repeat(300)});
+            json!({"Response": {"Error": error, "RequestId": "r"}}).to_string()
+        };
+        cloud.always(Some(Step::Echo(403, Arc::new(refusal))));
+        nothing_shows(&bench, &["apply"], canary);
+    }
+}
+
+/// X1: what a vendor calls a task is stored, so it is masked as well.
+#[test]
+fn x1_an_echo_in_an_accepted_answer_is_masked() {
+    for (kind, status) in [("tencent-cdn", 200), ("alibaba-vod", 200), ("huawei-vod", 202), ("qcloud-cdn", 200)] {
+        let (cloud, bench) = canaries(kind);
+        let accepted = move |_: &str| match kind {
+            "tencent-cdn" => json!({"Response": {"TaskId": TOKEN, "RequestId": TOKEN}}).to_string(),
+            "alibaba-vod" => json!({"RefreshTaskId": TOKEN, "RequestId": TOKEN}).to_string(),
+            "huawei-vod" => json!({"task_id": TOKEN}).to_string(),
+            _ => json!({"code": 0, "codeDesc": "Success", "data": {"task_id": TOKEN, "count": 1}}).to_string(),
+        };
+        cloud.always(Some(Step::Echo(status, Arc::new(accepted))));
+        nothing_shows(&bench, &["apply"], kind);
+        assert_eq!(bench.recorded().len(), 1, "{kind}: {:?}", bench.exported());
+    }
+}
+
+#[test]
+fn x1_no_command_shows_headers_of_a_cache() {
+    for status in [None, Some(200), Some(403), Some(500)] {
+        let value = || Secret::new(format!("Bearer {HEADER}"));
+        let cloud = Cloud::with("http-purge", |setup| {
+            setup.credentials = Credentials::Headers(vec![("Authorization".into(), value())]);
+        });
+        let extra = "headers: {Authorization: \"Bearer ${PURGE_TOKEN}\", X-Purge-Key: \"${PURGE_TOKEN}\"}\n";
+        let bench = Bench::new()
+            .provider("own", "http-purge", &cloud.url(), extra)
+            .var("PURGE_TOKEN", HEADER)
+            .var("RUST_BACKTRACE", "1");
+        bench.assets(&[URL], "1");
+        cloud.always(status.map(|status| Step::Echo(status, Arc::new(str::to_owned))));
+        nothing_shows(&bench, &["apply", "--deadline", "2s"], "http-purge");
+        assert!(cloud.count() >= 1);
+    }
+}
+
+/// X1: keys in files and from programs, sound and broken.
+#[test]
+fn x1_files_and_programs_with_credentials_are_never_repeated() {
+    use std::os::unix::fs::PermissionsExt;
+    let sound = format!("{{\"key_id\": \"{ID}\", \"key_secret\": \"{SECRET}\", \"token\": \"{TOKEN}\"}}");
+    let broken = [
+        sound.clone(),
+        format!("{{\"key_id\": \"{ID}\", \"key_secret\": \"{SECRET}\n\"}}"),
+        format!("{{\"key_id\": \"{ID}\", \"key_secret\": [\"{SECRET}\"]}}"),
+        format!("{{\"{SECRET}\": 1}}").replace(SECRET, "some_other_key"),
+        format!("{ID} {SECRET}"),
+        format!("{{\"key_id\": \"{ID}\", \"key_secret\": \"{SECRET}\", \"expires_at\": \"{TOKEN}\"}}"),
+    ];
+    for content in broken {
+        for source in ["file: keys.json", "command: [/bin/cat, keys.json]"] {
+            let cloud = Cloud::with("tencent-cdn", |setup| setup.credentials = keys(ID, SECRET, Some(TOKEN)));
+            let bench = Bench::new()
+                .provider("own", "tencent-cdn", &cloud.url(), &format!("credentials: {{{source}}}\n"))
+                .file("keys.json", &content);
+            std::fs::set_permissions(bench.path("keys.json"), PermissionsExt::from_mode(0o600)).expect("set");
+            bench.assets(&[URL], "1");
+            nothing_shows(&bench, &["apply"], &content);
+            assert_eq!(bench.recorded().len(), usize::from(content == sound), "{content}");
+        }
+    }
+}
+
+/// X1: values that cannot be credentials are named by their variable only.
+#[test]
+fn x1_unusable_values_of_variables_are_not_repeated() {
+    let (_, bench) = canaries("tencent-cdn");
+    let [_, secret, _] = variables("tencent-cdn");
+    let bench = bench.var(secret, &format!("{SECRET}\n"));
+    let ran = bench.run(&["apply"]).exits(2).says(secret);
+    search("stderr", ran.stderr.as_bytes());
+}
+
+/// X6: state and lock are the owner's alone, whatever the umask.
+#[test]
+fn x6_state_and_lock_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_cloud, bench) = canaries("tencent-cdn");
+    bench.run(&["apply"]).exits(0);
+    let mut all = Vec::new();
+    files(&bench.path(".freshen"), &mut all);
+    for path in all {
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", path.display());
+    }
+}

@@ -1,0 +1,193 @@
+//! The real binary in a folder of its own with an empty environment: arrange files and variables, run, compare.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::cloud::{Cloud, HOSTS, KEY_ID, KEY_SECRET, PROJECT, variables};
+
+/// A folder with files, and the variables that runs see.
+pub(crate) struct Bench {
+    folder: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Where the state is unless a run says otherwise.
+pub(crate) const STATE: &str = ".freshen/state.db";
+
+impl Bench {
+    /// An empty folder, no variables.
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), variables: Vec::new() }
+    }
+
+    /// A provider `own` of `kind` at `cloud`, with the usual credentials in the environment.
+    pub(crate) fn at(kind: &str, cloud: &Cloud) -> Self {
+        let bench = Self::new().provider("own", kind, &cloud.url(), "");
+        if kind == "http-purge" { bench } else { bench.keys(kind, KEY_ID, KEY_SECRET, None) }
+    }
+
+    /// Writes a file, its folders included.
+    pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.write(name, content);
+        self
+    }
+
+    /// Writes a file between runs.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, content).expect("written");
+    }
+
+    /// Configures a provider in a manifest of its own; `extra` are further lines, ended by line feeds.
+    pub(crate) fn provider(self, name: &str, kind: &str, url: &str, extra: &str) -> Self {
+        let text = provider(name, kind, url, extra);
+        self.file(&format!("manifests/provider-{name}.yaml"), text)
+    }
+
+    /// Sets a variable for all runs.
+    pub(crate) fn var(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the vendor's usual variables of `kind`.
+    pub(crate) fn keys(self, kind: &str, id: &str, secret: &str, token: Option<&str>) -> Self {
+        let [id_name, secret_name, token_name] = variables(kind);
+        let bench = self.var(id_name, id).var(secret_name, secret);
+        match token {
+            Some(token) => bench.var(token_name, token),
+            None => bench,
+        }
+    }
+
+    /// Writes `manifests/site.yaml` with these URLs, all with the same hash.
+    pub(crate) fn assets<T: AsRef<str>>(&self, urls: &[T], revision: &str) {
+        self.write("manifests/site.yaml", manifest(urls, revision));
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The bytes of a file; `None` if it is not there.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(name)).ok()
+    }
+
+    /// The command line, not yet started.
+    #[expect(clippy::disallowed_methods, reason = "the binary is what is tested")]
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freshen"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a run and leaves it running.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("started")
+    }
+
+    /// Runs to the end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&self.command(arguments).output().expect("started"))
+    }
+
+    /// What the state holds, one value a target, in order.
+    pub(crate) fn exported(&self) -> Vec<Value> {
+        let ran = self.run(&["state", "export"]).exits(0);
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+    }
+
+    /// Targets for which a hash is recorded, as `provider target hash`.
+    pub(crate) fn recorded(&self) -> Vec<String> {
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let rows = self.exported();
+        let recorded = rows.iter().filter(|row| row["work"].is_null() && row["hash"].is_string());
+        recorded.map(|row| format!("{} {} {}", text(row, "provider"), text(row, "target"), text(row, "hash"))).collect()
+    }
+}
+
+impl Ran {
+    /// What a process left behind. No run may ever panic or die of a signal.
+    pub(crate) fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        let status = output.status.code().unwrap_or(-1);
+        let ran = Self { status, stdout: text(&output.stdout), stderr: text(&output.stderr) };
+        assert!(status >= 0, "ended by a signal: {ran:?}");
+        // X5: nothing that comes from outside drives the terminal, and nobody looks at one here.
+        assert!(!ran.stdout.contains('\x1b') && !ran.stderr.contains('\x1b'), "{ran:?}");
+        assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("internal error"), "{ran:?}");
+        ran
+    }
+
+    /// Checks the status.
+    pub(crate) fn exits(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Checks that standard output or standard error holds `text`.
+    pub(crate) fn says(self, text: &str) -> Self {
+        let both = format!("{}\n{}", self.stdout, self.stderr);
+        assert!(both.contains(text), "`{text}` is not in\n{both}");
+        self
+    }
+
+    /// Standard output as one JSON value.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// A manifest that configures one provider and nothing else.
+pub(crate) fn provider(name: &str, kind: &str, url: &str, extra: &str) -> String {
+    let place = match kind {
+        "http-purge" => format!("endpoints: [\"{url}\"]\n    limits: {{calls_per_second: 1000}}"),
+        "huawei-vod" => format!("endpoint: {url}\n    region: cn-north-4\n    project_id: {PROJECT}"),
+        _ => format!("endpoint: {url}"),
+    };
+    let hosts = HOSTS.map(|host| format!("\"{host}\"")).join(", ");
+    let mut text = format!("providers:\n  {name}:\n    kind: {kind}\n    hosts: [{hosts}]\n    {place}\n");
+    for line in extra.lines() {
+        text.push_str(&format!("    {line}\n"));
+    }
+    text
+}
+
+/// A manifest with URLs that all have the hash `rev:REVISION`.
+pub(crate) fn manifest<T: AsRef<str>>(urls: &[T], revision: &str) -> String {
+    let mut text = "assets:\n".to_owned();
+    for url in urls {
+        text.push_str(&format!("  {}: rev:{revision}\n", serde_json::to_string(url.as_ref()).expect("JSON")));
+    }
+    text
+}
+
+/// Sends SIGINT, as a terminal does.
+#[expect(clippy::disallowed_methods, reason = "the standard library cannot send signals")]
+pub(crate) fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    let sent = Command::new("/bin/sh").args(["-c", "kill -INT \"$0\"", &pid]).status().expect("a shell");
+    assert!(sent.success());
+}

@@ -1,0 +1,311 @@
+//! A vendor on loopback: an HTTP/1.1 server that hands each request, as it was received, to a strict emulator, and
+//! that can be told beforehand to answer something else, to lose or hold answers, or to close connections.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use freshen::core::contract::{CredentialScheme, Credentials, OptionValue, Options};
+use freshen::core::http::{Endpoint, Request, Response};
+use freshen::core::model::{HostPattern, OperationLimits};
+use freshen::core::secret::Secret;
+use freshen::core::target::Scope;
+use freshen::core::time::Timestamp;
+use freshen::provider;
+use freshen::rehearse::{Emulator, Purged, Setup, emulator};
+
+/// How long a test waits for what must happen, so that a broken test ends.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// Hosts that emulated accounts own.
+pub(crate) const HOSTS: [&str; 2] = ["cdn.example.com", "*.example.net"];
+/// The project of emulated Huawei accounts.
+pub(crate) const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+/// The credentials that emulated accounts take unless told otherwise.
+pub(crate) const KEY_ID: &str = "AKIDloopback";
+pub(crate) const KEY_SECRET: &str = "SECRETloopback";
+
+/// What the server does with one request.
+pub(crate) enum Step {
+    /// Answers this; the emulator never sees the request.
+    Say(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// Answers with this status and the whole request, as received, wrapped by the function.
+    Echo(u16, Arc<dyn Fn(&str) -> String + Send + Sync>),
+    /// Closes the connection; the emulator never sees the request.
+    Close,
+    /// The emulator carries the request out, but the connection closes without an answer.
+    Lose,
+    /// The emulator carries the request out, and half of its answer arrives.
+    Cut,
+    /// The emulator carries the request out; its answer waits for [`Cloud::release`].
+    Hold,
+}
+
+impl Step {
+    /// An answer with a body and nothing else.
+    pub(crate) fn say(status: u16, body: &str) -> Self {
+        Self::Say(status, Vec::new(), body.as_bytes().to_vec())
+    }
+
+    fn again(&self) -> Self {
+        match self {
+            Self::Say(status, headers, body) => Self::Say(*status, headers.clone(), body.clone()),
+            Self::Echo(status, wrap) => Self::Echo(*status, Arc::clone(wrap)),
+            Self::Close => Self::Close,
+            Self::Lose => Self::Lose,
+            Self::Cut => Self::Cut,
+            Self::Hold => Self::Hold,
+        }
+    }
+}
+
+struct Shared {
+    emulator: Mutex<Option<Box<dyn Emulator>>>,
+    endpoint: Endpoint,
+    script: Mutex<VecDeque<Step>>,
+    always: Mutex<Option<Step>>,
+    requests: Mutex<Vec<Vec<u8>>>,
+    held: Mutex<Sender<()>>,
+    released: Mutex<Receiver<()>>,
+}
+
+/// A running server; it ends with the test process.
+pub(crate) struct Cloud {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+    held: Mutex<Receiver<()>>,
+    release: Sender<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cloud {
+    /// A server with an account of `kind` behind it that takes the usual test credentials.
+    pub(crate) fn of(kind: &str) -> Self {
+        Self::with(kind, |_| {})
+    }
+
+    /// As [`Cloud::of`], with the account changed by `arrange`.
+    pub(crate) fn with(kind: &str, arrange: impl FnOnce(&mut Setup)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let address = listener.local_addr().expect("bound");
+        let endpoint =
+            Endpoint { tls: false, host: "127.0.0.1".into(), port: Some(address.port()), path_prefix: String::new() };
+        let mut setup = setup(kind, endpoint.clone());
+        arrange(&mut setup);
+        let (sender, held) = channel();
+        let (release, released) = channel();
+        let shared = Arc::new(Shared {
+            emulator: Mutex::new(emulator(setup)),
+            endpoint,
+            script: Mutex::default(),
+            always: Mutex::default(),
+            requests: Mutex::default(),
+            held: Mutex::new(sender),
+            released: Mutex::new(released),
+        });
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&serving);
+                std::thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        Self { address, shared, held: Mutex::new(held), release }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next requests meet these steps, in order, before the emulator.
+    pub(crate) fn script(&self, steps: impl IntoIterator<Item = Step>) {
+        lock(&self.shared.script).extend(steps);
+    }
+
+    /// Every request meets this step from now on; `None`: the emulator answers again.
+    pub(crate) fn always(&self, step: Option<Step>) {
+        *lock(&self.shared.always) = step;
+    }
+
+    /// Requests as they arrived, heads with bodies.
+    pub(crate) fn requests(&self) -> Vec<Vec<u8>> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// How many requests arrived since this was asked last.
+    pub(crate) fn count(&self) -> usize {
+        std::mem::take(&mut *lock(&self.shared.requests)).len()
+    }
+
+    /// Everything the emulator purged, in order.
+    pub(crate) fn log(&self) -> Vec<Purged> {
+        lock(&self.shared.emulator).as_ref().expect("an emulator").log().to_vec()
+    }
+
+    /// Texts of what was purged, sorted.
+    pub(crate) fn purged(&self) -> Vec<String> {
+        let mut texts: Vec<String> = self.log().into_iter().map(|purged| purged.target.text).collect();
+        texts.sort();
+        texts
+    }
+
+    /// Waits until an answer is held back.
+    pub(crate) fn wait_for_hold(&self) {
+        lock(&self.held).recv_timeout(BOUND).expect("a request to hold");
+    }
+
+    /// Lets one answer go that is held back.
+    pub(crate) fn release(&self) {
+        self.release.send(()).expect("a server");
+    }
+}
+
+/// The account: documented limits, but a rate that the tests' own timing cannot exceed.
+fn setup(kind: &str, endpoint: Endpoint) -> Setup {
+    let capabilities = provider::find(kind).expect("a kind").capabilities();
+    let limits = capabilities.operations.iter().map(|operation| {
+        let limits = OperationLimits {
+            targets_per_call: operation.targets_per_call,
+            calls_per_second: 100_000,
+            targets_per_day: operation.targets_per_day,
+            calls_in_flight: operation.calls_in_flight,
+        };
+        (operation.scope, limits)
+    });
+    let credentials = match capabilities.credentials {
+        CredentialScheme::Headers => Credentials::Headers(Vec::new()),
+        CredentialScheme::Keys { .. } => keys(KEY_ID, KEY_SECRET, None),
+    };
+    Setup {
+        kind: kind.to_owned(),
+        endpoint,
+        credentials,
+        options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
+        hosts: HOSTS.map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
+        limits: limits.collect::<BTreeMap<Scope, _>>(),
+    }
+}
+
+/// A key pair for an account.
+pub(crate) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
+    let wrap = |text: &str| Secret::new(text.to_owned());
+    Credentials::Keys { id: wrap(id), secret: wrap(secret), token: token.map(wrap) }
+}
+
+/// The variables that `kind` reads: key id, secret, token.
+pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
+    match provider::find(kind).expect("a kind").capabilities().credentials {
+        CredentialScheme::Keys { id_env, secret_env, token_env, .. } => [id_env, secret_env, token_env],
+        CredentialScheme::Headers => panic!("{kind} has no account"),
+    }
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) {
+    while let Some(raw) = read_request(&mut stream) {
+        lock(&shared.requests).push(raw.clone());
+        let scripted = lock(&shared.script).pop_front();
+        let step = scripted.or_else(|| lock(&shared.always).as_ref().map(Step::again));
+        let answer = match step {
+            None => rendered(&emulate(shared, &raw)),
+            Some(Step::Say(status, headers, body)) => {
+                let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                rendered(&Response { status, headers, body })
+            }
+            Some(Step::Echo(status, wrap)) => {
+                let body = wrap(&String::from_utf8_lossy(&raw)).into_bytes();
+                rendered(&Response { status, headers: Vec::new(), body })
+            }
+            Some(Step::Close) => return,
+            Some(Step::Lose) => {
+                emulate(shared, &raw);
+                return;
+            }
+            Some(Step::Cut) => {
+                let whole = rendered(&emulate(shared, &raw));
+                let _ = stream.write_all(&whole[..whole.len() - 10]);
+                return;
+            }
+            Some(Step::Hold) => {
+                let answer = emulate(shared, &raw);
+                let _ = lock(&shared.held).send(());
+                let _ = lock(&shared.released).recv_timeout(BOUND);
+                rendered(&answer)
+            }
+        };
+        if stream.write_all(&answer).is_err() {
+            return;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the binary signs with the real time, so its judge reads it too")]
+fn now() -> Timestamp {
+    let now = std::time::SystemTime::now();
+    let elapsed = now.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("after 1970");
+    Timestamp::from_unix_ms(i64::try_from(elapsed.as_millis()).expect("before the end of time"))
+}
+
+fn emulate(shared: &Shared, raw: &[u8]) -> Response {
+    let request = parse(raw, shared.endpoint.clone());
+    lock(&shared.emulator).as_mut().expect("an emulator").answer(&request, now())
+}
+
+fn rendered(response: &Response) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {} Answer\r\n", response.status).into_bytes();
+    for (name, value) in &response.headers {
+        bytes.extend(format!("{name}: {value}\r\n").bytes());
+    }
+    let is_sized = response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if !is_sized {
+        bytes.extend(format!("Content-Length: {}\r\n", response.body.len()).bytes());
+    }
+    bytes.extend(b"\r\n");
+    bytes.extend(&response.body);
+    bytes
+}
+
+fn parse(raw: &[u8], endpoint: Endpoint) -> Request {
+    let end = raw.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    let head = std::str::from_utf8(&raw[..end]).expect("an ASCII head");
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next().expect("a request line").split(' ');
+    let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").expect("a header");
+        (name.to_owned(), value.to_owned())
+    };
+    Request {
+        method: method.to_owned(),
+        endpoint,
+        path_and_query: path.to_owned(),
+        headers: lines.map(header).collect(),
+        body: raw[end + 4..].to_vec(),
+    }
+}
+
+/// One request: its head, and as much body as `content-length` says. `None` at the end of the connection.
+fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut request = Vec::new();
+    let mut byte = [0; 1];
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => request.push(byte[0]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            _ => return None,
+        }
+    }
+    let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap_or("0");
+    let mut body = vec![0; length.trim().parse().ok()?];
+    stream.read_exact(&mut body).ok()?;
+    request.extend(body);
+    Some(request)
+}
