@@ -4,6 +4,7 @@ mod conformance;
 mod emulators;
 mod host_http;
 mod machine;
+mod planning;
 mod real_caches;
 mod signing;
 mod support;
