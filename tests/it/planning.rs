@@ -16,7 +16,7 @@ use freshen::core::time::Timestamp;
 use freshen::state::{Commit, SqliteStore, Store};
 use proptest::prelude::*;
 
-use crate::support::world::{START, cluster, config, endpoint};
+use crate::support::world::{START, change, cluster, config, endpoint, url};
 
 /// Manifests as a user writes and changes them, with the state of earlier runs.
 struct Site {
@@ -518,6 +518,21 @@ fn the_plan_keeps_to_the_ledger_and_to_what_was_selected() {
     assert_eq!((plan.targets(), plan.jobs[0].over_quota.len(), plan.unselected.len()), (5, 15, 10));
     let plan = plan_with(&model, &difference.changes, site.now, &|_| u64::MAX, &|_| true);
     assert_eq!((plan.targets(), plan.jobs[0].over_quota.len()), (0, 30), "a ledger beyond the limit leaves nothing");
+}
+
+/// S5: URLs and asset ids of one account draw on one quota, also when the ledger is beyond any limit.
+#[test]
+fn scopes_of_one_operation_share_the_quota() {
+    let model = Model { providers: vec![config("media", "huawei-vod")], ..Model::default() };
+    let mut changes: Vec<Change> = (0..700).map(|number| change(0, &url(number))).collect();
+    changes
+        .extend((0..700).map(|number| Change { target: Target::asset_id(format!("{number:032}")), ..change(0, "") }));
+    let targets = |used: u64| plan_with(&model, &changes, START, &|_| used, &|_| true).targets();
+    assert_eq!((targets(0), targets(900), targets(1000), targets(u64::MAX)), (1000, 100, 0, 0));
+    // A ledger that cannot be read counts as spent, also if that shows only at the second question.
+    let asked = std::cell::Cell::new(0);
+    let failing = |_: &QuotaKey| if asked.replace(u64::MAX) == 0 { 0 } else { u64::MAX };
+    assert_eq!(plan_with(&model, &changes, START, &failing, &|_| true).targets(), 700);
 }
 
 /// T3: a deferral without a ledger is waited for; with one the ledger decides.
