@@ -218,6 +218,6 @@ fn quota_of(
         area: config.kind.quota_area(&config.options),
         day: circumstances.now.date_at_offset(offset),
     };
-    let used = (circumstances.used)(&key) + spent.get(&key).copied().unwrap_or(0);
+    let used = (circumstances.used)(&key).saturating_add(spent.get(&key).copied().unwrap_or(0));
     Some(Quota { used, limit, resets_at: circumstances.now.next_midnight(offset), key })
 }

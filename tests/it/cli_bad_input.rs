@@ -91,7 +91,6 @@ fn url_cases() -> Vec<Case> {
         ("U6 address", "https://127.1/a"),
         ("U6 address", "https://0x7f000001/a"),
         ("U7 host", "https://elsewhere.example.org/a"),
-        ("U9 star", "https://cdn.example.com/*"),
     ] {
         list.push(case(id, asset(url), (2, 3)));
     }
