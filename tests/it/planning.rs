@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use freshen::core::apply::{CallId, ItemOutcome, Record};
 use freshen::core::diff::{Change, Difference, Scope, diff};
+use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::guard::{Allowed, Refusal, check};
 use freshen::core::model::{
     Entry, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority, ProviderConfig,
