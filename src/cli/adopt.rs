@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::args::{AdoptArgs, Format, Global};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
-use super::{select, session};
+use super::{select, session, terminal};
 use crate::host::Host;
 use crate::state::Store;
 
@@ -36,11 +36,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     store.adopt(model, &selected, host.clock.now().wall)?;
     let (adopted, known) = (selected.len(), model.entries.len() - selected.len());
     match global.format {
-        Format::Human => session::print(&format!(
+        Format::Human => terminal::print(&format!(
             "Recorded {} as fresh without purging; {known} were recorded already or left out.\n",
             count(adopted, "target")
         )),
-        Format::Json => session::print_json(&serde_json::json!({
+        Format::Json => terminal::print_json(&serde_json::json!({
             "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": known,
         })),
     }

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::render::outcome as render;
 use super::session::{self, Desired, Prepared};
-use super::{interrupt, plan as plan_command};
+use super::{interrupt, plan as plan_command, terminal};
 use crate::core::guard::{self, Allowed};
 use crate::core::plan::Plan;
 use crate::drive::{self, CallReport, Job, Outcome};
@@ -30,6 +30,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open(&global.state)?;
+    tell_unfinished(store.as_ref())?;
     let accounts = session::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);
     let prepared = session::prepare(&desired, view, &args.selection, &accounts, host.clock.now().wall)?;
@@ -51,14 +52,30 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     Ok(finished.exit)
 }
 
+/// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.
+fn tell_unfinished(store: Option<&SqliteStore>) -> Result<()> {
+    let last = store.map_or(Ok(Vec::new()), |store| store.runs(1))?;
+    if let Some(run) = last.first().filter(|run| run.finished_at.is_none()) {
+        let began = super::render::moment(run.started_at);
+        terminal::tell(&format!(
+            "note: the run that began {began} was stopped before its end; this one goes on from there\n"
+        ));
+    }
+    Ok(())
+}
+
 /// Whether nothing is to be written or sent.
-pub(super) fn is_nothing(prepared: &Prepared) -> bool {
+fn is_nothing(prepared: &Prepared) -> bool {
+    is_quiet(prepared) && prepared.difference.owners.is_empty() && !prepared.manifests_changed
+}
+
+/// Whether there is nothing that a user has to know of.
+fn is_quiet(prepared: &Prepared) -> bool {
     let difference = &prepared.difference;
     difference.changes.is_empty()
         && difference.adopt.is_empty()
         && difference.forget.is_empty()
         && difference.dropped.is_empty()
-        && difference.owners.is_empty()
 }
 
 /// Lets guards and the reviewed digest speak. A refused run still marks what it saw, except removals.
@@ -226,26 +243,27 @@ fn exit_of(finished: &Finished<'_>) -> Exit {
 pub(super) fn report(global: &Global, finished: &Finished<'_>) {
     let view = finished.view();
     match global.format {
-        Format::Json => session::print_json(&render::json(&view)),
-        Format::Human if is_nothing(finished.prepared) => {
+        Format::Json => terminal::print_json(&render::json(&view)),
+        Format::Human if finished.outcome.states.is_empty() && is_quiet(finished.prepared) => {
             let known = finished.prepared.difference.unchanged;
-            session::print(&format!(
+            terminal::print(&format!(
                 "Nothing to do: {} recorded, none changed.\n",
                 super::render::count(known, "target")
             ));
         }
-        Format::Human => session::print(&render::human(&view)),
+        Format::Human => terminal::print(&render::human(&view)),
     }
     for (provider, reason) in &finished.unavailable {
         let name = &finished.desired.model.providers[*provider].name;
-        anstream::eprintln!("error: provider `{name}`: {}", super::render::shown(reason));
+        terminal::tell(&format!("error: provider `{name}`: {}\n", super::render::shown(reason)));
     }
     if let Some(error) = &finished.outcome.state_error {
-        anstream::eprintln!("error: {error}");
+        terminal::tell(&format!("error: {error}\n"));
         for &index in &finished.outcome.unrecorded {
             let change = &finished.prepared.difference.changes[index];
             let name = &finished.desired.model.providers[change.provider].name;
-            anstream::eprintln!("accepted but not recorded: {name} {}", super::render::shown(&change.target.text));
+            let target = super::render::shown(&change.target.text);
+            terminal::tell(&format!("accepted but not recorded: {name} {target}\n"));
         }
     }
 }

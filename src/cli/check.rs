@@ -5,14 +5,14 @@ use anyhow::Result;
 use super::args::{Format, Global, Manifests};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
-use super::{diagnostics, session};
+use super::{diagnostics, session, terminal};
 
 /// Runs the command.
 pub(super) fn run(global: &Global, args: &Manifests) -> Result<Exit> {
     let (files, built) = session::examine(&args.paths)?;
     let model = built.model.as_ref();
     match (global.format, model) {
-        (Format::Json, _) => session::print_json(&serde_json::json!({
+        (Format::Json, _) => terminal::print_json(&serde_json::json!({
             "version": JSON_VERSION,
             "command": "check",
             "valid": model.is_some(),
@@ -25,7 +25,7 @@ pub(super) fn run(global: &Global, args: &Manifests) -> Result<Exit> {
     }
     let Some(model) = model else { return Ok(Exit::BadInput) };
     if global.format == Format::Human {
-        session::print(&format!(
+        terminal::print(&format!(
             "Valid: {}, {}, {}.\n",
             count(model.manifests.len(), "manifest"),
             count(model.providers.len(), "provider"),

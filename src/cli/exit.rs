@@ -76,14 +76,16 @@ impl Exit {
 pub(super) struct Stop {
     /// The exit code.
     pub exit: Exit,
-    /// What happened and what to do; empty if it was shown already.
+    /// What happened and what to do.
     pub message: String,
+    /// Problems of manifests as `check` lists them, for JSON output.
+    pub problems: Option<serde_json::Value>,
 }
 
 impl Stop {
     /// Bad usage or bad input.
     pub(super) fn bad_input(message: impl Into<String>) -> Self {
-        Self { exit: Exit::BadInput, message: message.into() }
+        Self { exit: Exit::BadInput, message: message.into(), problems: None }
     }
 }
 

@@ -9,6 +9,7 @@ use super::args::{ExplainArgs, Format, Global, Selection};
 use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, moment, shown, status, strong};
 use super::session::{self, Desired, Prepared};
+use super::terminal;
 use crate::core::model::Matched;
 use crate::core::recorded::Recorded;
 use crate::host::Host;
@@ -32,10 +33,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
         return Err(Stop::bad_input(message).into());
     }
     match global.format {
-        Format::Human => found.iter().for_each(|one| session::print(&human(one))),
+        Format::Human => found.iter().for_each(|one| terminal::print(&human(one))),
         Format::Json => {
             let targets: Value = found.iter().map(to_json).collect();
-            session::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
+            terminal::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
         }
     }
     Ok(Exit::Done)

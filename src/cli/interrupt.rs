@@ -11,7 +11,9 @@ pub(super) fn listen() -> watch::Receiver<bool> {
         if next().await.is_err() {
             return;
         }
-        anstream::eprintln!("stopping: calls under way may end, nothing new is sent; interrupt again to stop at once");
+        super::terminal::tell(
+            "stopping: calls under way may end, nothing new is sent; interrupt again to stop at once\n",
+        );
         let _ = sender.send(true);
         if next().await.is_ok() {
             std::process::exit(i32::from(Exit::Failed.code()));

@@ -18,11 +18,12 @@ mod select;
 mod session;
 mod state;
 mod status;
+mod terminal;
 
 use clap::Parser;
 
 use crate::host::Host;
-use args::{Cli, Verb};
+use args::{Cli, Format, Verb};
 use exit::{Exit, Stop};
 
 /// Reads the command line, runs the verb and returns the exit code. Results go to standard output, all else to
@@ -38,11 +39,16 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
     let exit = match dispatch(&Host::system(), &cli).await {
         Ok(exit) => exit,
         Err(error) => {
-            let silent = error.downcast_ref::<Stop>().is_some_and(|stop| stop.message.is_empty());
-            if !silent {
-                anstream::eprintln!("error: {error:#}");
+            let exit = Exit::of(&error);
+            let message = format!("{error:#}");
+            if cli.global.format == Format::Json {
+                let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.clone());
+                terminal::print_json(&serde_json::json!({
+                    "version": render::JSON_VERSION, "exit": exit.code(), "error": message, "problems": problems,
+                }));
             }
-            Exit::of(&error)
+            terminal::tell(&format!("error: {message}\n"));
+            exit
         }
     };
     exit.code()

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
 use super::render::plan as render;
-use super::session;
+use super::{session, terminal};
 use crate::core::guard::{self, Allowed};
 use crate::host::Host;
 use crate::state::Store;
@@ -32,8 +32,8 @@ pub(super) async fn show(
     let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
     let view = render::View { desired: &desired, prepared: &prepared, refusals: &refusals };
     match global.format {
-        Format::Human => session::print(&render::human(&view)),
-        Format::Json => session::print_json(&render::json(&view)),
+        Format::Human => terminal::print(&render::human(&view)),
+        Format::Json => terminal::print_json(&render::json(&view)),
     }
     let difference = &prepared.difference;
     Ok(!(difference.changes.is_empty() && difference.adopt.is_empty() && difference.forget.is_empty()))

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use super::args::{Cli, Format, Global, ProvidersArgs};
 use super::exit::{Exit, Stop};
 use super::render::providers as render;
-use super::session;
+use super::terminal;
 use crate::{manifest, provider};
 
 /// `freshen providers [KIND]`.
@@ -20,16 +20,16 @@ pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
         }
     };
     match (global.format, &args.kind) {
-        (Format::Json, _) => session::print_json(&render::json(&kinds)),
-        (Format::Human, None) => session::print(&render::list(&kinds)),
-        (Format::Human, Some(_)) => kinds.iter().for_each(|kind| session::print(&render::one(kind.capabilities()))),
+        (Format::Json, _) => terminal::print_json(&render::json(&kinds)),
+        (Format::Human, None) => terminal::print(&render::list(&kinds)),
+        (Format::Human, Some(_)) => kinds.iter().for_each(|kind| terminal::print(&render::one(kind.capabilities()))),
     }
     Ok(Exit::Done)
 }
 
 /// `freshen schema`.
 pub(super) fn schema() -> Exit {
-    session::print_json(&manifest::schema());
+    terminal::print_json(&manifest::schema());
     Exit::Done
 }
 
@@ -37,7 +37,7 @@ pub(super) fn schema() -> Exit {
 pub(super) fn completions(shell: clap_complete::Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "freshen", &mut script);
-    session::print(&String::from_utf8_lossy(&script));
+    terminal::print(&String::from_utf8_lossy(&script));
     Exit::Done
 }
 
@@ -49,6 +49,6 @@ pub(super) fn man() -> Result<Exit> {
         let title = format!("freshen-{}", verb.get_name());
         clap_mangen::Man::new(verb.clone().display_name(&title)).title(title).render(&mut page)?;
     }
-    session::print(&String::from_utf8_lossy(&page));
+    terminal::print(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }

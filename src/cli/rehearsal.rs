@@ -9,9 +9,9 @@ use secrecy::zeroize::Zeroizing;
 use super::apply::{self, Run};
 use super::args::{ApplyArgs, Format, Global, Selection};
 use super::exit::Exit;
-use super::interrupt;
 use super::render::{outcome as render, plan as plan_render, strong};
 use super::session::{self, Desired};
+use super::{interrupt, terminal};
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::guard::{self, Allowed};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
@@ -35,8 +35,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if human {
         let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
         let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
-        session::print(&format!("{}\n\n", strong("Rehearsal: nothing leaves this machine, the state stays as it is.")));
-        session::print(&plan_render::human(&plan_render::View {
+        terminal::print(&format!(
+            "{}\n\n",
+            strong("Rehearsal: nothing leaves this machine, the state stays as it is.")
+        ));
+        terminal::print(&plan_render::human(&plan_render::View {
             desired: &desired,
             prepared: &prepared,
             refusals: &refusals,
@@ -48,15 +51,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let run = Run { host: &stage.host, desired: &desired, prepared: &prepared, start, args, interrupted };
     let finished = run.execute(&mut store, &mut |call| reports.push(call.clone())).await?;
     if human {
-        session::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
-        session::print(&render::calls(&finished.view(), &reports, begun));
-        session::print("\n");
-        session::print(&render::human(&finished.view()));
-        session::print(&second_run(&stage, &desired, &store, &accounts)?);
+        terminal::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
+        terminal::print(&render::calls(&finished.view(), &reports, begun));
+        terminal::print("\n");
+        terminal::print(&render::human(&finished.view()));
+        terminal::print(&second_run(&stage, &desired, &store, &accounts)?);
     } else {
         let mut json = render::json(&finished.view());
         json["second_run_changes"] = second_run_changes(&stage, &desired, &store, &accounts)?.into();
-        session::print_json(&json);
+        terminal::print_json(&json);
     }
     Ok(finished.exit)
 }

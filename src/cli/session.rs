@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::args::Selection;
 use super::diagnostics;
 use super::exit::{Exit, Stop};
-use super::select;
+use super::{select, terminal};
 use crate::core::diff::{self, Change, Difference};
-use crate::core::model::{CredentialSource, Model, ProviderConfig};
+use crate::core::model::{CredentialSource, Manifest, Model, ProviderConfig};
 use crate::core::plan::{self, Plan, QuotaKey};
 use crate::core::recorded::{KnownManifest, Recorded};
 use crate::core::time::Timestamp;
@@ -45,7 +45,7 @@ pub(super) fn examine(paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
 /// Shows every problem on standard error.
 pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
     let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    anstream::eprint!("{}", diagnostics::render(files, &built.diagnostics, &built.hidden, coloured));
+    terminal::tell(&diagnostics::render(files, &built.diagnostics, &built.hidden, coloured));
 }
 
 /// Reads and checks manifests; shows every problem on standard error.
@@ -56,7 +56,9 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
     let (files, built) = examine(paths)?;
     show_problems(&files, &built);
     let Some(model) = built.model else {
-        return Err(Stop::bad_input("the manifests are not valid; nothing was sent").into());
+        let problems = diagnostics::to_json(&files, &built.diagnostics);
+        let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
+        return Err(Stop { problems: Some(problems), ..stop }.into());
     };
     let config_digests = model.providers.iter().map(config_digest).collect();
     let folders = paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect();
@@ -99,6 +101,8 @@ impl Desired {
 pub(super) struct Prepared {
     /// What the state holds.
     pub recorded: Vec<Recorded>,
+    /// Manifests are new, have moved or have another policy since the last run.
+    pub manifests_changed: bool,
     /// Nothing was ever recorded.
     pub first_run: bool,
     /// The changes.
@@ -127,6 +131,7 @@ pub(super) fn prepare(
         Some(store) => (store.recorded()?, store.manifests()?, store.is_first_run()?),
         None => (Vec::new(), Vec::new(), true),
     };
+    let manifests_changed = store.is_some() && model.manifests.iter().any(|manifest| !is_known(&known, manifest));
     let difference = diff::diff(
         model,
         &recorded,
@@ -159,7 +164,14 @@ pub(super) fn prepare(
         return Err(error.into());
     }
     let digest = digest(model, &difference, &plan);
-    Ok(Prepared { recorded, first_run, difference, plan, digest })
+    Ok(Prepared { recorded, manifests_changed, first_run, difference, plan, digest })
+}
+
+fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {
+    let same = |known: &KnownManifest| {
+        (&known.name, &known.path, known.on_removed) == (&manifest.name, &manifest.path, manifest.on_removed)
+    };
+    known.iter().any(same)
 }
 
 /// Identifies what a plan does, whatever the hour and the quota.
@@ -227,9 +239,6 @@ pub(super) fn open(path: &Path) -> Result<Option<SqliteStore>> {
 /// Locked, with the holder's name; or a folder that cannot be written.
 pub(super) async fn lock(host: &Host, path: &Path, start: &RunStart, timeout_ms: u64) -> Result<RunLock> {
     const LOOK_AGAIN_MS: u64 = 100;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("folder `{}` cannot be made", folder.display()))?;
-    }
     let end = host.clock.now().tick.plus_ms(timeout_ms);
     loop {
         let holder = match RunLock::try_take(path, start)? {
@@ -246,9 +255,7 @@ pub(super) async fn lock(host: &Host, path: &Path, start: &RunStart, timeout_ms:
 
 /// Who runs.
 pub(super) fn run_start(host: &Host) -> RunStart {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| host.env.var("HOSTNAME"));
-    let name = name.map_or_else(|| "unknown".into(), |name| name.trim().to_owned());
-    RunStart { at: host.clock.now().wall, host: name, pid: std::process::id() }
+    RunStart { at: host.clock.now().wall, host: host.env.machine_name(), pid: std::process::id() }
 }
 
 /// A name for a new state, never given twice.
@@ -267,19 +274,7 @@ pub(super) fn open_or_create(host: &Host, path: &Path) -> Result<SqliteStore> {
     }
 }
 
-/// Writes to standard output. A reader that went away is not an error of ours.
-pub(super) fn print(text: &str) {
-    use std::io::Write;
-    let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Prints a JSON value on standard output, ended by a line feed.
-pub(super) fn print_json(value: &serde_json::Value) {
-    print(&format!("{value:#}\n"));
-}
-
 /// A refusal by a guard.
 pub(super) fn refused(message: impl Into<String>) -> Stop {
-    Stop { exit: Exit::Refused, message: message.into() }
+    Stop { exit: Exit::Refused, message: message.into(), problems: None }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::args::{Format, Global, StateVerb};
 use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, count, status};
-use super::{select, session};
+use super::{select, session, terminal};
 use crate::core::model::Priority;
 use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
 use crate::core::target::{ContentHash, Scope, Target};
@@ -30,7 +30,11 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
 }
 
 fn existing(global: &Global) -> Result<SqliteStore> {
-    let missing = || Stop { exit: Exit::Failed, message: format!("there is no state at `{}`", global.state.display()) };
+    let missing = || Stop {
+        exit: Exit::Failed,
+        message: format!("there is no state at `{}`", global.state.display()),
+        problems: None,
+    };
     Ok(session::open(&global.state)?.ok_or_else(missing)?)
 }
 
@@ -39,8 +43,8 @@ fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
     let mut rows = existing(global)?.recorded()?;
     rows.retain(|row| pattern.is_none() || wanted.is_match(&row.target.text));
     match global.format {
-        Format::Human => session::print(&rows.iter().map(|row| status::line(row) + "\n").collect::<String>()),
-        Format::Json => session::print_json(&serde_json::json!({
+        Format::Human => terminal::print(&rows.iter().map(|row| status::line(row) + "\n").collect::<String>()),
+        Format::Json => terminal::print_json(&serde_json::json!({
             "version": JSON_VERSION, "command": "state list",
             "targets": rows.iter().map(status::target_json).collect::<serde_json::Value>(),
         })),
@@ -50,7 +54,7 @@ fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
 
 fn export(global: &Global) -> Result<Exit> {
     let rows = existing(global)?.recorded()?;
-    session::print(&rows.iter().map(|row| status::target_json(row).to_string() + "\n").collect::<String>());
+    terminal::print(&rows.iter().map(|row| status::target_json(row).to_string() + "\n").collect::<String>());
     Ok(Exit::Done)
 }
 
@@ -112,9 +116,9 @@ async fn forget(
 
 fn done(global: &Global, what: &str, number: usize) {
     match global.format {
-        Format::Human => session::print(&format!("{} {what}.\n", count(number, "target"))),
+        Format::Human => terminal::print(&format!("{} {what}.\n", count(number, "target"))),
         Format::Json => {
-            session::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "state", what: number}));
+            terminal::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "state", what: number}));
         }
     }
 }

@@ -5,19 +5,19 @@ use anyhow::Result;
 use super::args::{Format, Global, StatusArgs};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, status as render};
-use super::session;
+use super::{session, terminal};
 use crate::state::Store;
 
 /// Runs the command.
 pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Exit> {
     let Some(store) = session::open(&global.state)? else {
         match global.format {
-            Format::Human => session::print(&format!(
+            Format::Human => terminal::print(&format!(
                 "No state at `{}`: nothing was ever recorded. `freshen plan` shows what a first run would do.\n",
                 global.state.display()
             )),
             Format::Json => {
-                session::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null}));
+                terminal::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null}));
             }
         }
         return Ok(Exit::Done);
@@ -31,8 +31,8 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Exit> {
         quota: store.quota_uses()?,
     };
     match global.format {
-        Format::Human => session::print(&render::human(&view)),
-        Format::Json => session::print_json(&render::json(&view)),
+        Format::Human => terminal::print(&render::human(&view)),
+        Format::Json => terminal::print_json(&render::json(&view)),
     }
     Ok(Exit::Done)
 }

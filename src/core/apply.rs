@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use super::budget::Pace;
 use super::contract::{CallError, Culprit, ErrorClass, Reply};
 use super::diff::Change;
-use super::http::{TransportFailure, TransportFailureKind};
-use super::lane::{Batch, Lane, split};
+use super::http::{Endpoint, TransportFailure, TransportFailureKind};
+use super::lane::{Batch, Lane, Stopped, split};
 use super::model::Model;
 use super::plan::{Plan, QuotaKey};
+use super::quota::QuotaLeft;
 use super::recorded::Standing;
 use super::retry::{self, Verdict};
 use super::time::{Now, Tick, Timestamp};
@@ -140,14 +141,6 @@ struct Item {
     state: ItemState,
 }
 
-struct QuotaLeft {
-    key: QuotaKey,
-    limit: u64,
-    left: u64,
-    resets_at: Timestamp,
-    offset_minutes: i32,
-}
-
 struct Flight {
     lane: usize,
     batch: Batch,
@@ -204,8 +197,12 @@ impl<'a> Apply<'a> {
         for job in &plan.jobs {
             let pace = *pace_of.entry(&job.pace_key).or_insert(machine.paces.len());
             if pace == machine.paces.len() {
-                machine.paces.push(Pace::new(job.limits.calls_per_second));
+                // Providers that share an account share its pace, and the strictest limit of them holds.
+                let sharing = plan.jobs.iter().filter(|other| other.pace_key == job.pace_key);
+                let rate = sharing.map(|other| other.limits.calls_per_second).min().unwrap_or(1);
+                machine.paces.push(Pace::new(rate));
             }
+            machine.paces[pace].at_most(job.limits.calls_per_second);
             machine.add_job(job, pace);
         }
         machine
@@ -221,6 +218,8 @@ impl<'a> Apply<'a> {
             if pace == self.paces.len() {
                 self.paces.push(Pace::new(job.limits.calls_per_second));
             }
+            // A target counts once, as in the plan: at the first cache of a cluster.
+            let quota = quota.filter(|_| endpoint == 0);
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
         }
         for batch in &job.batches {
@@ -238,16 +237,11 @@ impl<'a> Apply<'a> {
     }
 
     fn quota_index(&mut self, provider: usize, quota: &super::plan::Quota) -> usize {
-        if let Some(known) = self.quotas.iter().position(|known| known.key == quota.key) {
+        if let Some(known) = self.quotas.iter().position(|known| *known.key() == quota.key) {
             return known;
         }
-        self.quotas.push(QuotaLeft {
-            key: quota.key.clone(),
-            limit: quota.limit,
-            left: quota.left(),
-            resets_at: quota.resets_at,
-            offset_minutes: self.model.providers[provider].kind.capabilities().quota_day_offset_minutes,
-        });
+        let offset_minutes = self.model.providers[provider].kind.capabilities().quota_day_offset_minutes;
+        self.quotas.push(QuotaLeft::new(quota, offset_minutes));
         self.quotas.len() - 1
     }
 
@@ -276,27 +270,37 @@ impl<'a> Apply<'a> {
                 self.cancelled.get_or_insert(reason);
             }
         }
-        self.unsend_if_stopped(now);
+        self.clear_stopped(now);
     }
 
-    /// Calls that were prepared but are not wanted any more leave no doubt behind.
-    fn unsend_if_stopped(&mut self, now: Now) {
+    /// Calls that were prepared but are not wanted any more leave no doubt behind, and what came back to a stopped
+    /// lane waits as the rest of it does.
+    fn clear_stopped(&mut self, now: Now) {
         for index in 0..self.lanes.len() {
-            if self.lanes[index].stopped.is_none() && self.cancelled.is_none() {
+            let stopped = self.lanes[index].stopped.clone();
+            let Some(reason) = stopped.as_ref().map(|stop| &stop.reason).or(self.cancelled.as_ref()).cloned() else {
                 continue;
-            }
-            let reason = self.lanes[index].stopped.clone().or_else(|| self.cancelled.clone()).unwrap_or_default();
+            };
+            let mut left = Vec::new();
             for call in std::mem::take(&mut self.lanes[index].ready) {
                 let Some(flight) = self.flights.remove(&call) else { continue };
                 let items = self.later(&flight.batch.items, &reason);
-                self.outbox.push_back(Record::Outcome {
-                    call: CallId(call),
-                    at: now.wall,
-                    items,
-                    credit: flight.debit,
-                });
+                let credit = self.give_back(index, flight.debit);
+                self.outbox.push_back(Record::Outcome { call: CallId(call), at: now.wall, items, credit });
+                left.extend(flight.batch.items);
+            }
+            if let Some(stop) = stopped {
+                left.extend(self.lanes[index].drain());
+                self.leave(left, stop.until, stop.reason);
             }
         }
+    }
+
+    /// The credit for a call that was not carried out.
+    fn give_back(&mut self, lane: usize, debit: Option<(QuotaKey, u64)>) -> Option<(QuotaKey, u64)> {
+        let (key, cost) = debit?;
+        let known = self.lanes[lane].quota.is_none_or(|quota| self.quotas[quota].give_back(&key, cost));
+        known.then_some((key, cost))
     }
 
     /// The next thing to do at `now`.
@@ -359,25 +363,18 @@ impl<'a> Apply<'a> {
     fn debit(&mut self, index: usize, mut batch: Batch, now: Now) -> Option<(Batch, Option<(QuotaKey, u64)>)> {
         let Some(quota) = self.lanes[index].quota else { return Some((batch, None)) };
         let quota = &mut self.quotas[quota];
-        if now.wall >= quota.resets_at {
-            quota.key.day = now.wall.date_at_offset(quota.offset_minutes);
-            quota.resets_at = now.wall.next_midnight(quota.offset_minutes);
-            quota.left = quota.limit;
-        }
-        let room = usize::try_from(quota.left).unwrap_or(usize::MAX);
+        let room = quota.take(batch.items.len(), now.wall);
         if room == 0 {
-            let (until, limit) = (quota.resets_at, quota.limit);
+            let (until, limit) = (quota.resets_at(), quota.limit());
             self.lanes[index].push_front(vec![batch]);
             self.stop_for_quota(index, until, &format!("quota of {limit} targets a day is spent"));
             return None;
         }
+        let debit = (quota.key().clone(), room as u64);
         if batch.items.len() > room {
             let rest = batch.items.split_off(room);
             self.lanes[index].push_front(vec![Batch::new(rest)]);
         }
-        let cost = batch.items.len() as u64;
-        quota.left -= cost;
-        let debit = (quota.key.clone(), cost);
         Some((batch, Some(debit)))
     }
 
@@ -413,7 +410,7 @@ impl<'a> Apply<'a> {
         self.lanes[flight.lane].earn_retry();
         let lane = &self.lanes[flight.lane];
         let config = &self.model.providers[lane.provider];
-        let endpoint = config.endpoints[lane.endpoint].to_string();
+        let endpoint = self.endpoint(flight.lane).to_string();
         let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
         let mut items = Vec::with_capacity(flight.batch.items.len());
         for &index in &flight.batch.items {
@@ -431,13 +428,13 @@ impl<'a> Apply<'a> {
 
     fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
         let (class, code) = match failure.kind {
-            TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection"),
-            TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer"),
-            TransportFailureKind::Tls => (ErrorClass::Config, "TLS refused"),
+            TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection to"),
+            TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer from"),
+            TransportFailureKind::Tls => (ErrorClass::Config, "no trusted connection to"),
         };
         let error = CallError {
             class,
-            code: code.to_owned(),
+            code: format!("{code} {}", self.endpoint(flight.lane)),
             message: failure.message.clone(),
             request_id: None,
             retry_after_ms: None,
@@ -450,17 +447,24 @@ impl<'a> Apply<'a> {
     fn refused(&mut self, call: CallId, flight: Flight, error: &CallError, now: Now) {
         // Only an answer that may stand for a purge keeps its quota.
         let not_done = !matches!(error.class, ErrorClass::Unknown | ErrorClass::Transient);
-        self.not_done(call, flight, error, not_done, now);
+        let kind = self.model.providers[self.lanes[flight.lane].provider].kind.capabilities();
+        if kind.default_endpoint.is_some() {
+            return self.not_done(call, flight, error, not_done, now);
+        }
+        // The user runs these endpoints, perhaps several: tell which one it was.
+        let code = format!("{}: {}", self.endpoint(flight.lane), error.code);
+        self.not_done(call, flight, &CallError { code, ..error.clone() }, not_done, now);
+    }
+
+    fn endpoint(&self, lane: usize) -> &Endpoint {
+        let lane = &self.lanes[lane];
+        &self.model.providers[lane.provider].endpoints[lane.endpoint]
     }
 
     fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
         let reason = error.summary();
-        let credit = flight.debit.take().filter(|_| surely);
-        if let (Some((key, cost)), Some(quota)) = (&credit, self.lanes[flight.lane].quota)
-            && self.quotas[quota].key == *key
-        {
-            self.quotas[quota].left += cost;
-        }
+        let debit = flight.debit.take().filter(|_| surely);
+        let credit = self.give_back(flight.lane, debit);
         let parts = match error.class {
             ErrorClass::TargetRefused(culprit) => Some(split(&flight.batch, culprit, self.changes)),
             ErrorClass::BatchTooLarge => Some(split(&flight.batch, Culprit::Target, self.changes)),
@@ -527,8 +531,8 @@ impl<'a> Apply<'a> {
         let until = now.wall.next_midnight(offset);
         if let Some(index) = self.lanes[lane].quota {
             let quota = &mut self.quotas[index];
-            quota.left = 0;
-            self.outbox.push_back(Record::QuotaSpent { key: quota.key.clone(), used: quota.limit });
+            quota.spend_all();
+            self.outbox.push_back(Record::QuotaSpent { key: quota.key().clone(), used: quota.limit() });
         }
         self.stop_for_quota(lane, until, reason);
     }
@@ -537,9 +541,7 @@ impl<'a> Apply<'a> {
         let quota = self.lanes[lane].quota;
         for index in 0..self.lanes.len() {
             if index == lane || (quota.is_some() && self.lanes[index].quota == quota) {
-                self.lanes[index].stopped.get_or_insert_with(|| reason.to_owned());
-                let items = self.lanes[index].drain();
-                self.leave(items, Some(until), reason.to_owned());
+                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: Some(until) });
             }
         }
     }
@@ -552,11 +554,16 @@ impl<'a> Apply<'a> {
         stop.reason.get_or_insert_with(|| reason.to_owned());
         for index in 0..self.lanes.len() {
             if self.lanes[index].provider == provider && self.lanes[index].endpoint == endpoint {
-                self.lanes[index].stopped.get_or_insert_with(|| reason.to_owned());
-                let items = self.lanes[index].drain();
-                self.leave(items, None, reason.to_owned());
+                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None });
             }
         }
+    }
+
+    /// The first stop counts: what it left is not left again.
+    fn stop_lane(&mut self, index: usize, stop: Stopped) {
+        let Stopped { reason, until } = self.lanes[index].stopped.get_or_insert(stop).clone();
+        let items = self.lanes[index].drain();
+        self.leave(items, until, reason);
     }
 
     /// Notes that items will not be sent by this lane in this run.
@@ -579,25 +586,30 @@ impl<'a> Apply<'a> {
     }
 
     fn later(&mut self, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
-        for &index in items {
-            if let ItemState::Pending(last) = &mut self.items[index].state {
-                *last = Some(reason.to_owned());
-            }
+        items.iter().map(|&index| (index, self.later_one(index, reason))).collect()
+    }
+
+    /// What one endpoint has yet to do does not take back what another one settled.
+    fn later_one(&mut self, index: usize, reason: &str) -> ItemOutcome {
+        match &mut self.items[index].state {
+            ItemState::Rejected(refusal) => return ItemOutcome::Rejected(refusal.clone()),
+            ItemState::Recorded => {}
+            open => *open = ItemState::Pending(Some(reason.to_owned())),
         }
-        items.iter().map(|&index| (index, ItemOutcome::Later(reason.to_owned()))).collect()
+        ItemOutcome::Later(reason.to_owned())
     }
 
     fn reject(&mut self, lane: usize, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
         let config = &self.model.providers[self.lanes[lane].provider];
-        let outcome = |index: &usize| {
-            let item = &mut self.items[*index];
+        let outcome = |&index: &usize| {
+            let item = &mut self.items[index];
             item.refused += 1;
             let lost = config.endpoints.len() - item.refused < config.require && item.state != ItemState::Recorded;
             if lost {
                 item.state = ItemState::Rejected(reason.to_owned());
-                return (*index, ItemOutcome::Rejected(reason.to_owned()));
+                return (index, ItemOutcome::Rejected(reason.to_owned()));
             }
-            (*index, ItemOutcome::Later(reason.to_owned()))
+            (index, self.later_one(index, reason))
         };
         items.iter().map(outcome).collect()
     }

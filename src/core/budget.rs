@@ -18,8 +18,12 @@ pub struct Pace {
 impl Pace {
     /// At most `calls_per_second` (at least 1) in any second.
     pub fn new(calls_per_second: u32) -> Self {
-        let interval_us = 1_000_000 * (100 + ROOM_PERCENT) / 100 / u64::from(calls_per_second.max(1));
-        Self { interval_us, slow: 1, next_us: 0 }
+        Self { interval_us: interval_us(calls_per_second), slow: 1, next_us: 0 }
+    }
+
+    /// Keeps to this limit too: of several limits on one account the lowest holds.
+    pub fn at_most(&mut self, calls_per_second: u32) {
+        self.interval_us = self.interval_us.max(interval_us(calls_per_second));
     }
 
     /// The first moment at which a call may leave.
@@ -44,6 +48,10 @@ impl Pace {
     pub const fn duration_ms(&self, calls: u64) -> u64 {
         self.interval_us * calls.saturating_sub(1) / 1000
     }
+}
+
+fn interval_us(calls_per_second: u32) -> u64 {
+    1_000_000 * (100 + ROOM_PERCENT) / 100 / u64::from(calls_per_second.max(1))
 }
 
 #[cfg(test)]

@@ -51,6 +51,29 @@ impl Capabilities {
     }
 }
 
+impl Capabilities {
+    /// Why no vendor, or not this one, takes such a target: its scope, its length, or what could split it into two.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn check_target(&self, target: &Target) -> Result<(), String> {
+        if self.operation(target.scope).is_none() {
+            return Err(format!("{} cannot purge targets of the sort {}", self.kind, target.scope.word()));
+        }
+        // A second line of defence behind the manifest's own check: a line break would split one target into two.
+        let splits = |c: char| c.is_control() || (c.is_whitespace() && (c != ' ' || target.scope == Scope::AssetId));
+        if target.text.is_empty() || target.text.contains(splits) {
+            return Err("a target is never empty and holds no line breaks or control characters".into());
+        }
+        match self.max_url_bytes {
+            Some(most) if target.scope == Scope::Url && target.text.len() > most => {
+                Err(format!("{} takes URLs of at most {most} bytes; this one has {}", self.kind, target.text.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// One purge operation and its documented limits.
 #[derive(Debug)]
 pub struct Operation {
@@ -330,8 +353,8 @@ pub trait Provider: Sync {
 
     /// Why the vendor would refuse this target whatever the account; checked before anything is sent.
     fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
-        let _ = (target, options);
-        Ok(())
+        let _ = options;
+        self.capabilities().check_target(target)
     }
 
     /// Which share of the account's quota calls with these options draw on, for example an area; empty for the only one.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::contract::{Culprit, Operation};
 use super::diff::Change;
 use super::model::OperationLimits;
-use super::time::Tick;
+use super::time::{Tick, Timestamp};
 
 /// Retries that the batches of a lane share; an accepted call earns one back.
 const RETRY_BUDGET: u32 = 12;
@@ -30,6 +30,15 @@ impl Batch {
     }
 }
 
+/// Why and for how long a lane is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// For people.
+    pub reason: String,
+    /// When its targets may be sent again, where that is known.
+    pub until: Option<Timestamp>,
+}
+
 /// Calls to one endpoint of one provider for one operation.
 #[derive(Debug)]
 pub struct Lane {
@@ -46,7 +55,7 @@ pub struct Lane {
     /// Index of the shared quota, where there is one.
     pub quota: Option<usize>,
     /// Why nothing more is sent, once that is so.
-    pub stopped: Option<String>,
+    pub stopped: Option<Stopped>,
     /// Calls whose intent is on disk, waiting for their turn.
     pub ready: VecDeque<u64>,
     /// Calls whose intent is being written.

@@ -9,6 +9,7 @@ pub mod http;
 pub mod lane;
 pub mod model;
 pub mod plan;
+pub mod quota;
 pub mod recorded;
 pub mod retry;
 pub mod secret;

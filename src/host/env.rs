@@ -23,6 +23,11 @@ impl Env for SystemEnv {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }
 
+    fn machine_name(&self) -> String {
+        let told = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| self.var("HOSTNAME"));
+        told.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+    }
+
     fn read_private(&self, path: &str, most_bytes: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
         let unreadable = |error: io::Error| PrivateFileError::Unreadable(error.kind().to_string());
         // Opening a pipe would block, so its kind is looked at first.

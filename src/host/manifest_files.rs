@@ -287,11 +287,11 @@ mod tests {
 
     #[test]
     fn paths_are_told_from_the_working_directory() {
-        let at = Path::new("/work/site");
+        let at = Path::new("/srv/site");
         for (given, told) in [
             ("manifests/a.yaml", "manifests/a.yaml"),
             ("./manifests//x/../a.yaml", "manifests/a.yaml"),
-            ("/work/site/m/a.yaml", "m/a.yaml"),
+            ("/srv/site/m/a.yaml", "m/a.yaml"),
             ("../other/a.yaml", "../other/a.yaml"),
             ("../site/a.yaml", "a.yaml"),
             ("/etc/a.yaml", "/etc/a.yaml"),

@@ -115,7 +115,7 @@ pub(crate) static MANIFEST: Section = Section {
         later("sources", "list `assets` instead"),
         later("index", "list both URLs under `assets`"),
         later("slashless", "list both URLs under `assets`"),
-        later("guard", "give `--max-purges` on the command line"),
+        later("guard", "leave it out: first runs and mass removals are always guarded"),
         later("origin", "run freshen after the origin serves the new content"),
         later("wait_for_origin", "run freshen after the origin serves the new content"),
         later("verify", "leave it out"),
@@ -193,6 +193,7 @@ pub(crate) static PROVIDER: Section = Section {
             "How many endpoints must accept a purge before it is recorded; all when left out.",
         ),
         key("allow_insecure_endpoint", Shape::Bool, "Allows plain http to other machines."),
+        later("schemes", "give one endpoint for each scheme that the cache keeps apart"),
     ],
 };
 

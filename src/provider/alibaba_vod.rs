@@ -11,7 +11,7 @@ use crate::core::contract::{
     Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
-use crate::core::target::{Scope, Target};
+use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: AlibabaVod = AlibabaVod;
 
@@ -128,10 +128,6 @@ impl Provider for AlibabaVod {
 
     fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
         request::check_region(options.text("region")).into_iter().collect()
-    }
-
-    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
-        request::check_target(target, &CAPABILITIES)
     }
 
     fn encode(
@@ -255,6 +251,7 @@ mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, Fatal, Unknown};
     use crate::core::contract::OptionValue;
+    use crate::core::target::Target;
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, stamp, word,
     };

@@ -76,7 +76,7 @@ impl Provider for HttpPurge {
     }
 
     fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
-        request::check_target(target, &CAPABILITIES)?;
+        CAPABILITIES.check_target(target)?;
         if !target.text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(match Url::parse(&target.text) {
                 Ok(url) => format!("a request line holds visible ASCII only; write it as {url}"),

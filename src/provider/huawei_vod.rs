@@ -13,7 +13,7 @@ use crate::core::contract::{
     Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
-use crate::core::target::{Scope, Target};
+use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: HuaweiVod = HuaweiVod;
 
@@ -112,10 +112,6 @@ impl Provider for HuaweiVod {
             problems.push(("project_id", "a project id has 32 hex digits; copy it from My Credentials".into()));
         }
         problems
-    }
-
-    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
-        request::check_target(target, &CAPABILITIES)
     }
 
     fn encode(
@@ -219,9 +215,10 @@ mod tests {
     use crate::core::contract::ErrorClass::{Fatal, Unknown};
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
+    use crate::core::target::Target;
     use crate::provider::testing::{
-        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call,
-        stamp, word,
+        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call, stamp,
+        word,
     };
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/huawei-vod.json");

@@ -11,10 +11,10 @@ use crate::core::contract::ErrorClass::{
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, ErrorClass, Operation, OptionShape,
-    Options, Provider, Reply, Stamp,
+    Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
-use crate::core::target::{Scope, Target};
+use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
 
@@ -99,10 +99,6 @@ const NONCE_RANGE: u128 = 0x7fff_ffff;
 impl Provider for QcloudCdn {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
-    }
-
-    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
-        request::check_target(target, &CAPABILITIES)
     }
 
     fn encode(

@@ -3,7 +3,6 @@
 use crate::core::contract::{Account, Call, Capabilities, CredentialScheme, Credentials, OptionSpec};
 use crate::core::http::{Endpoint, Request};
 use crate::core::secret::Secret;
-use crate::core::target::{Scope, Target};
 
 /// A key pair, with a session token if it is temporary.
 pub(super) struct Keys<'a> {
@@ -82,27 +81,6 @@ pub(super) fn post(call: &Call, path: String, headers: Vec<(String, String)>, bo
 /// A header as the contract has it.
 pub(super) fn header(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), value.into())
-}
-
-/// What every vendor refuses: a scope without operation, control characters and blanks, a URL that is too long.
-///
-/// # Errors
-/// A text for people.
-pub(super) fn check_target(target: &Target, capabilities: &Capabilities) -> Result<(), String> {
-    let kind = capabilities.kind;
-    if capabilities.operation(target.scope).is_none() {
-        return Err(format!("{kind} cannot purge targets of the sort {}", target.scope.word()));
-    }
-    // A second line of defence behind the manifest's own check: a line break would split one target into two.
-    if target.text.is_empty() || target.text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err("a target is never empty and holds no blanks, line breaks or control characters".into());
-    }
-    match capabilities.max_url_bytes {
-        Some(most) if target.scope == Scope::Url && target.text.len() > most => {
-            Err(format!("{kind} takes URLs of at most {most} bytes; this one has {}", target.text.len()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether a region can stand in a host name.

@@ -7,11 +7,10 @@ use super::request;
 use super::tencent_api::{self, Action};
 use crate::core::contract::ErrorClass::{Auth, Config, TargetRefused};
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Options, Provider, Reply,
-    Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
-use crate::core::target::{Scope, Target};
+use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: TencentVod = TencentVod;
 
@@ -66,10 +65,6 @@ struct Parameters<'a> {
 impl Provider for TencentVod {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
-    }
-
-    fn check_target(&self, target: &Target, _options: &Options) -> Result<(), String> {
-        request::check_target(target, &CAPABILITIES)
     }
 
     fn encode(

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::file::make_folder;
 use super::{RunStart, StateError};
 
 /// Who holds a lock, as it wrote into the lock file.
@@ -44,11 +45,12 @@ impl RunLock {
     /// Takes the lock, or returns `None` and its holder if another run has it.
     ///
     /// # Errors
-    /// [`StateError::Io`] if the lock file cannot be opened or the system has no locks for it.
+    /// [`StateError::Io`] if the folder or the lock file cannot be made, or the system has no locks for it.
     pub fn try_take(state: &Path, start: &RunStart) -> Result<Result<Self, Holder>, StateError> {
         let path = Self::path_for(state);
         let failed =
             |cause: std::io::Error| StateError::Io { path: path.clone(), action: "locked", cause: cause.to_string() };
+        make_folder(state).map_err(failed)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
@@ -86,6 +88,18 @@ mod tests {
 
     fn start(pid: u32) -> RunStart {
         RunStart { at: Timestamp::from_unix_ms(1_700_000_000_000), host: "builder".into(), pid }
+    }
+
+    /// X6: folder and lock file are for their owner only, whatever the umask says.
+    #[cfg(unix)]
+    #[test]
+    fn folder_and_lock_file_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("made/state.db");
+        let _held = RunLock::try_take(&state, &start(1)).unwrap().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder.path().join("made")), mode(&RunLock::path_for(&state))), (0o700, 0o600));
     }
 
     /// R1, R2: the second taker learns who holds it; once the holder is gone the same file serves again.

@@ -355,7 +355,7 @@ fn malformed_targets_are_refused() {
         "400 VOD.10053",
         "200 4000",
     ];
-    for url in ["ftp://cdn.example.com/", "https://cdn.example.com/a b", "https://user@cdn.example.com/"] {
+    for url in ["ftp://cdn.example.com/", "https://cdn.example.com/a\u{85}b", "https://user@cdn.example.com/"] {
         refused_alike(codes, |draft| draft.targets = vec![url.to_owned()], |_| ());
     }
     for (kind, longest) in [("alibaba-vod", 1024), ("huawei-vod", 10_240)] {

@@ -1,4 +1,8 @@
 //! Everything that needs more than one layer, in one binary so that it links once.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs, read their own environment and look at real clocks"
+)]
 
 mod cli_apply;
 mod cli_bad_input;
@@ -6,8 +10,12 @@ mod cli_commands;
 mod conformance;
 mod emulators;
 mod host_http;
+mod lost_purge;
+mod machine;
 mod manifests;
+mod readme;
 mod real_caches;
 mod secrets;
 mod signing;
 mod support;
+mod tidy;

@@ -181,7 +181,7 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
         (
             "assets: {}\n§guard: {max_purges: 1}\n",
-            "`guard` is not supported yet; give `--max-purges` on the command line",
+            "`guard` is not supported yet; leave it out: first runs and mass removals are always guarded",
         ),
         ("assets: {}\nname: §\"a\\nb\"\n", "control character U+000A in `name`"),
         ("assets: {}\nname: §*x\n", "not valid YAML: while parsing node, found unknown anchor"),
@@ -213,22 +213,22 @@ fn hostile_yaml_is_refused() {
         .collect();
     let deep = format!("assets: {}", "[".repeat(100_000));
     let block = (0..100).fold(String::new(), |text, depth| format!("{text}{}a:\n", " ".repeat(depth)));
-    let scalar = format!("assets: {{x: {}}}", "x".repeat(64 << 20));
+    let scalar = format!("assets: {{x: {}}}", "x".repeat(8 << 20));
     for (text, expected) in [
         (bomb.as_str(), "anchors and aliases stand for more than 10000 values"),
         (&deep, "nested deeper than 32 levels"),
         (&block, "nested deeper than 32 levels"),
-        (&scalar, "a text of 67108864 bytes, more than 65536"),
+        (&scalar, "a text of 8388608 bytes, more than 65536"),
         ("assets: &a [*a]", "this alias stands inside its own anchor"),
     ] {
         let found = problems(&[text]);
         assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
     }
-    let keys = (0..1_000_000).fold(String::from("assets:\n"), |text, n| text + "  k" + &n.to_string() + ": v\n");
+    let keys = (0..200_000).fold(String::from("assets:\n"), |text, n| text + "  k" + &n.to_string() + ": v\n");
     let found = problems(&[&keys]);
     assert_eq!(found.len(), 101);
     assert_eq!(found[..2], ["a:2:3 path `k0`, but the manifest has no `base_url`", "a:2:7 `v` is not a hash"]);
-    assert_eq!(found[100], "a:- 999901 more errors in this file not shown");
+    assert_eq!(found[100], "a:- 199901 more errors in this file not shown");
 }
 
 // Y3, Y4
@@ -314,9 +314,10 @@ fn unusual_spellings_warn_and_are_sent_as_written() {
 
 // U9
 #[test]
-fn a_star_is_literal_or_refused_by_the_provider() {
-    let found = problems(&["assets: {https://a.cn/*: etag:1}", PROVIDERS]);
-    assert!(found.len() == 1 && found[0].starts_with("a:1:10 `cdn` (tencent-cdn) refuses it: "), "{found:?}");
+fn a_star_is_a_plain_character() {
+    let found = built(&["assets: {https://a.cn/*: etag:1}", PROVIDERS]);
+    let texts: Vec<String> = found.model.expect("valid").entries.into_iter().map(|entry| entry.target.text).collect();
+    assert_eq!(texts, ["https://a.cn/*"]);
 }
 
 // X3, U6, U8, Y6, R22

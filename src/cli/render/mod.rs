@@ -8,6 +8,7 @@ pub(super) mod status;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::core::diff::Difference;
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
@@ -66,6 +67,32 @@ pub(super) fn strong(text: &str) -> String {
 pub(super) fn moment(at: Timestamp) -> String {
     let text = at.utc_extended();
     format!("{} {} UTC", &text[..10], &text[11..16])
+}
+
+/// What a difference brings along besides purges, a line each.
+fn asides(difference: &Difference) -> String {
+    let mut text = String::new();
+    for (number, what) in [
+        (difference.adopt.len(), "recorded without a purge (on_new: adopt)"),
+        (difference.forget.len(), "forgotten without a purge (on_removed: forget)"),
+        (difference.dropped.len(), "dropped: the entry went away before its first purge"),
+        (
+            difference.changes.iter().filter(|change| change.in_doubt).count(),
+            "may have been purged before: an earlier run stopped before it knew, so the purge is sent again",
+        ),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("{}: {what}\n", count(number, "target")));
+        }
+    }
+    for (provider, number) in &difference.orphans {
+        let targets = count(*number, "recorded target");
+        text.push_str(&format!(
+            "{targets} of provider `{provider}`, which no manifest configures: left alone; to drop them, \
+             `freshen state forget '*' --provider {provider}`\n"
+        ));
+    }
+    text
 }
 
 /// `1 target`, `2 targets`.

@@ -66,9 +66,15 @@ pub(crate) fn human(view: &View<'_>) -> String {
         text.push_str(&table(&head, &rows, &[2, 3, 4, 5]));
         text.push('\n');
     }
-    text.push_str(&left_over(view));
+    let left = left_over(view);
+    text.push_str(&left);
+    text.push_str(&super::asides(&view.prepared.difference));
     for (index, reason) in stops(view) {
-        text.push_str(&format!("provider `{}` stopped: {}\n", model.providers[index].name, shown(&reason)));
+        // Mostly it is the very reason why targets are left: said once is enough.
+        let name = &model.providers[index].name;
+        if !left.contains(&format!("{name}: pending: {}\n", shown(&reason))) {
+            text.push_str(&format!("provider `{name}` stopped: {}\n", shown(&reason)));
+        }
     }
     if let Some(reason) = &view.outcome.cut_short {
         text.push_str(&format!("the run ended early: {reason}\n"));
@@ -200,6 +206,10 @@ pub(crate) fn json(view: &View<'_>) -> Value {
         "unchanged": view.prepared.difference.unchanged,
         "providers": providers,
         "targets": targets,
+        "adopted": view.prepared.difference.adopt.len(),
+        "forgotten": super::plan::dropped_json(&view.prepared.difference.forget),
+        "dropped": super::plan::dropped_json(&view.prepared.difference.dropped),
+        "orphans": super::plan::orphans_json(&view.prepared.difference),
         "cut_short": view.outcome.cut_short,
         "accepted_but_not_recorded": unrecorded,
     })
@@ -221,5 +231,6 @@ fn target_json(provider: &str, change: &crate::core::diff::Change, state: &ItemS
         "state": word,
         "reason": reason,
         "until": until.map(Timestamp::utc_extended),
+        "in_doubt": change.in_doubt,
     })
 }

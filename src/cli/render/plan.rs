@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::{JSON_VERSION, count, kind_word, moment, shown, strong, table};
 use crate::cli::duration;
 use crate::cli::session::{Desired, Prepared};
-use crate::core::diff::Change;
+use crate::core::diff::{Change, Difference};
 use crate::core::guard::Refusal;
 use crate::core::plan::Job;
 use crate::core::recorded::Standing;
-use crate::core::target::ContentHash;
+use crate::core::target::{ContentHash, Target};
 
 /// Changes that are listed one by one for people; JSON lists all.
 const LISTED: usize = 100;
@@ -41,25 +41,11 @@ pub(crate) fn human(view: &View<'_>) -> String {
         text.push('\n');
         text.push_str(&changes_list(view));
     }
-    for (number, what) in [
-        (difference.adopt.len(), "will be recorded without a purge (on_new: adopt)"),
-        (difference.forget.len(), "will be forgotten without a purge (on_removed: forget)"),
-        (difference.dropped.len(), "went away before the first purge and will be dropped"),
-        (plan.unselected.len(), "left out by --only or --provider, still pending"),
-    ] {
-        if number > 0 {
-            text.push_str(&format!("{} {what}\n", count(number, "target")));
-        }
+    if !plan.unselected.is_empty() {
+        let targets = count(plan.unselected.len(), "target");
+        text.push_str(&format!("{targets} left out by --only or --provider, still pending\n"));
     }
-    for (provider, number) in &difference.orphans {
-        let targets = count(*number, "recorded target");
-        text.push_str(&format!("{targets} of provider `{provider}`, which no manifest configures, left alone\n"));
-    }
-    let doubtful = difference.changes.iter().filter(|change| change.in_doubt).count();
-    if doubtful > 0 {
-        let targets = count(doubtful, "target");
-        text.push_str(&format!("{targets} may have been purged before: an earlier run stopped before it knew\n"));
-    }
+    text.push_str(&super::asides(difference));
     if due > 0 {
         text.push_str(&format!("\nPlan digest: {}\n", view.prepared.digest));
     }
@@ -134,9 +120,6 @@ pub(crate) fn json(view: &View<'_>) -> Value {
         let entry = &model.entries[*index];
         json!({"provider": model.providers[entry.provider].name, "target": entry.target.text, "hash": entry.hash.as_str()})
     };
-    let dropped = |list: &[(String, crate::core::target::Target)]| -> Value {
-        list.iter().map(|(provider, target)| json!({"provider": provider, "target": target.text})).collect()
-    };
     json!({
         "version": JSON_VERSION,
         "command": "plan",
@@ -149,11 +132,21 @@ pub(crate) fn json(view: &View<'_>) -> Value {
         "jobs": plan.jobs.iter().map(|job| job_json(view, job)).collect::<Value>(),
         "changes": changes_json(view),
         "adopt": difference.adopt.iter().map(entry).collect::<Value>(),
-        "forget": dropped(&difference.forget),
-        "dropped": dropped(&difference.dropped),
-        "orphans": difference.orphans.iter().map(|(provider, targets)| json!({"provider": provider, "targets": targets})).collect::<Value>(),
+        "forget": dropped_json(&difference.forget),
+        "dropped": dropped_json(&difference.dropped),
+        "orphans": orphans_json(difference),
         "refused": view.refusals.iter().map(ToString::to_string).collect::<Value>(),
     })
+}
+
+/// Targets that are dropped from the state without a purge.
+pub(super) fn dropped_json(list: &[(String, Target)]) -> Value {
+    list.iter().map(|(provider, target)| json!({"provider": provider, "target": target.text})).collect()
+}
+
+/// Recorded targets of providers that no manifest configures.
+pub(super) fn orphans_json(difference: &Difference) -> Value {
+    difference.orphans.iter().map(|(provider, targets)| json!({"provider": provider, "targets": targets})).collect()
 }
 
 fn job_json(view: &View<'_>, job: &Job) -> Value {

@@ -228,6 +228,7 @@ async fn file_that_others_can_open_is_refused() {
 // Y5
 #[cfg(unix)]
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "no other way to a pipe with a name")]
 async fn only_small_regular_files_are_read() {
     let (folder, _) = file(b"", 0o600);
     let path = |name: &str| CredentialSource::File(folder.path().join(name).to_str().expect("scratch").to_owned());

@@ -1,0 +1,114 @@
+//! Help in the documents is what the program prints. `UPDATE_DOCS=1 cargo test --test it readme` writes it anew.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::CommandFactory;
+use freshen::cli::args::Cli;
+
+/// Every command has its block here; other documents may show some of them.
+const REFERENCE: &str = "docs/commands.md";
+/// How wide help is shown, in columns.
+const COLUMNS: &str = "100";
+const FENCE: &str = "```";
+const PROMPT: &str = "$ freshen";
+
+/// The program's help for `freshen` and these verbs, without blanks at the ends of lines.
+fn help(verbs: &str) -> String {
+    // No terminal on any stream and no variables: width and defaults come from here alone.
+    let output = Command::new(env!("CARGO_BIN_EXE_freshen"))
+        .args(verbs.split_whitespace())
+        .arg("--help")
+        .env_clear()
+        .env("COLUMNS", COLUMNS)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "`freshen {verbs} --help` ends with {}", output.status);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Verbs of all commands, the empty one first: `""`, `plan`, …, `state list`.
+fn all_verbs(command: &clap::Command, above: &str) -> Vec<String> {
+    let mut all = vec![above.to_owned()];
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+        all.extend(all_verbs(verb, format!("{above} {}", verb.get_name()).trim_start()));
+    }
+    all
+}
+
+/// Verbs of a line such as `$ freshen state list --help`.
+fn shown_help(line: &str) -> Option<&str> {
+    Some(line.strip_prefix(PROMPT)?.strip_suffix("--help")?.trim())
+}
+
+/// The document with the help of today in its blocks, and whose help it shows.
+fn renewed(text: &str) -> (String, Vec<String>) {
+    let (mut new, mut shown) = (String::new(), Vec::new());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        new += line;
+        new.push('\n');
+        if let Some(verbs) = shown_help(line) {
+            new += &help(verbs);
+            new += FENCE;
+            new.push('\n');
+            shown.push(verbs.to_owned());
+            lines.by_ref().find(|line| *line == FENCE);
+        }
+    }
+    (new, shown)
+}
+
+/// Sections for commands that the reference does not have yet.
+fn missing_sections(shown: &[String]) -> String {
+    let missing = all_verbs(&Cli::command(), "").into_iter().filter(|verbs| !shown.contains(verbs));
+    let section = |verbs: String| {
+        let command = format!("freshen {verbs}");
+        let command = command.trim_end();
+        format!("\n## {command}\n\n{FENCE}text\n$ {command} --help\n{}{FENCE}\n", help(&verbs))
+    };
+    missing.map(section).collect()
+}
+
+fn document(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn renew(name: &str) {
+    let old = std::fs::read_to_string(document(name)).expect("a document");
+    let (mut new, shown) = renewed(&old);
+    if name == REFERENCE {
+        new += &missing_sections(&shown);
+        let gone: Vec<&String> = shown.iter().filter(|verbs| !all_verbs(&Cli::command(), "").contains(verbs)).collect();
+        assert!(gone.is_empty(), "{name} shows commands that do not exist: {gone:?}");
+    }
+    if old == new {
+        return;
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(document(name), new).expect("a writable document");
+        return;
+    }
+    let at = old.lines().zip(new.lines()).position(|(old, new)| old != new).unwrap_or(old.lines().count());
+    let line = |text: &str| text.lines().nth(at).unwrap_or("(the end)").to_owned();
+    panic!(
+        "{name}:{} says\n  {}\nand the program\n  {}\nwrite it anew: UPDATE_DOCS=1 cargo test --test it readme",
+        at + 1,
+        line(&old),
+        line(&new)
+    );
+}
+
+#[test]
+fn reference_shows_the_help_of_every_command_as_it_is() {
+    renew(REFERENCE);
+}
+
+#[test]
+fn readme_shows_help_as_it_is() {
+    if document("README.md").is_file() {
+        renew("README.md");
+    }
+}

@@ -1,0 +1,418 @@
+//! The tree checked as a whole: who may use whom, sizes, words that have no place here, tables without gaps. Reads
+//! files and nothing else.
+
+mod source;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use freshen::core::contract::{CredentialScheme, Credentials, Options, Provider};
+use freshen::core::http::Endpoint;
+use freshen::core::secret::Secret;
+use freshen::host::manifest_files::read_manifests;
+use freshen::manifest::{self, Severity};
+use freshen::provider;
+use freshen::rehearse::{Setup, emulator};
+
+use source::{Name, Source, functions, used};
+
+/// A part of `src` with everything that it may use besides the standard library, each with the reason.
+struct Layer {
+    /// Path from the root of the package: a folder or a file.
+    at: &'static str,
+    /// Values in, values out: no effects, no clock, no waiting.
+    pure: bool,
+    /// Modules of ours.
+    ours: &'static [(&'static str, &'static str)],
+    /// Crates of others.
+    crates: &'static [(&'static str, &'static str)],
+}
+
+const LAYERS: &[Layer] = &[
+    Layer {
+        at: "src/core/",
+        pure: true,
+        ours: &[],
+        crates: &[
+            ("jiff", "civil dates of quota days and signatures"),
+            ("secrecy", "the value that cannot be printed"),
+            ("thiserror", "texts of typed errors"),
+        ],
+    },
+    Layer {
+        at: "src/manifest/",
+        pure: true,
+        ours: &[("core", "the model it builds"), ("provider", "which options each kind takes")],
+        crates: &[
+            ("serde", "what the YAML crate hands over"),
+            ("serde_yaml", "the one reader of YAML"),
+            ("serde_json", "the JSON Schema"),
+            ("url", "what a strict parser makes of a URL, for warnings"),
+            ("base64", "hashes in the integrity form"),
+            ("memchr", "fast reading of simple lists"),
+        ],
+    },
+    Layer {
+        at: "src/provider/",
+        pure: true,
+        ours: &[("core", "the contract it fulfils")],
+        crates: &[
+            ("serde", "bodies of requests"),
+            ("serde_json", "bodies of requests and answers"),
+            ("hmac", "signatures"),
+            ("sha1", "signatures"),
+            ("sha2", "signatures"),
+            ("base64", "signatures"),
+            ("percent_encoding", "canonical queries"),
+            ("url", "the parts of a target"),
+            ("jiff", "dates in signatures and answers"),
+            ("secrecy", "signing keys are wiped after use"),
+            ("zeroize", "signing keys are wiped after use"),
+        ],
+    },
+    Layer {
+        at: "src/rehearse/",
+        pure: true,
+        ours: &[
+            ("core", "requests, answers and limits"),
+            ("provider", "the signing schemes, proven by the vendors' vectors"),
+        ],
+        crates: &[("serde_json", "bodies of requests and answers"), ("jiff", "dates in requests")],
+    },
+    Layer {
+        at: "src/state/",
+        pure: false,
+        ours: &[("core", "what is stored")],
+        crates: &[
+            ("rusqlite", "the embedded store"),
+            ("serde_json", "lists in a column"),
+            ("thiserror", "texts of typed errors"),
+        ],
+    },
+    Layer {
+        at: "src/host/",
+        pure: false,
+        ours: &[
+            ("core", "requests, times and credentials"),
+            ("manifest", "the file that is handed over to be checked"),
+        ],
+        crates: &[
+            ("blake3", "fingerprints of accounts, hashes of files"),
+            ("fastrand", "the seed of a run"),
+            ("futures_util", "several things awaited at once"),
+            ("globset", "patterns of files"),
+            ("ignore", "walking folders"),
+            ("jiff", "expiry of credentials"),
+            ("notify", "changed files"),
+            ("reqwest", "HTTP"),
+            ("rustls", "TLS"),
+            ("secrecy", "credentials in memory"),
+            ("serde", "credential files"),
+            ("serde_json", "credential files"),
+            ("thiserror", "texts of typed errors"),
+            ("tokio", "waiting"),
+            ("url", "what the HTTP crate takes"),
+        ],
+    },
+    Layer {
+        at: "src/mask.rs",
+        pure: true,
+        ours: &[("core", "credentials and requests")],
+        crates: &[("percent_encoding", "credentials as they look in a query")],
+    },
+    Layer {
+        at: "src/drive.rs",
+        pure: false,
+        ours: &[
+            ("core", "the machine it runs"),
+            ("host", "the effects it performs"),
+            ("mask", "answers are masked before anybody sees them"),
+            ("state", "the records it commits"),
+        ],
+        crates: &[
+            ("anyhow", "context of errors"),
+            ("fastrand", "nonces from the seed of the run"),
+            ("futures_util", "calls under way at once"),
+            ("tokio", "waiting"),
+        ],
+    },
+    Layer { at: "src/cli/", pure: false, ours: ANY, crates: ANY },
+    Layer {
+        at: "src/main.rs",
+        pure: false,
+        ours: &[("cli", "what it runs")],
+        crates: &[("anstream", "the last words of a panic"), ("tokio", "the runtime")],
+    },
+    Layer { at: "src/lib.rs", pure: true, ours: &[], crates: &[] },
+];
+
+/// At the edge everything meets.
+const ANY: &[(&str, &str)] = &[("*", "the edge of the program")];
+
+/// Crates that only one place names, with the reason; stronger than any layer.
+const ONLY_IN: &[(&str, &str, &str)] = &[
+    ("rusqlite", "src/state/", "nothing of SQL leaks out of the store"),
+    ("serde_yaml", "src/manifest/load.rs", "the YAML crate can be replaced in one file"),
+    ("reqwest", "src/host/http", "one client sends"),
+    ("rustls", "src/host/http", "one client sends"),
+    ("clap", "src/cli/", "arguments are the edge's"),
+    ("notify", "src/host/", "events of files are an effect"),
+];
+
+/// What pure layers do not do, as it looks in code.
+const EFFECTS: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "Timestamp::now",
+    "Zoned::now",
+    "async fn",
+    "async move",
+    ".await",
+];
+
+const FUNCTION_LINES: usize = 70;
+const FILE_LINES: usize = 600;
+
+/// Files above the limit that are to be split, with the size they must not outgrow until then.
+const TOO_LONG: &[(&str, usize, &str)] =
+    &[("src/core/apply.rs", 660, "the machine with its vocabulary of events, actions and records")];
+
+/// Kinds that sign nothing, so that no vendor's vector can exist.
+const WITHOUT_VECTORS: &[&str] = &["http-purge"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn assert_none(problems: &[String], advice: &str) {
+    assert!(problems.is_empty(), "{advice}\n  {}", problems.join("\n  "));
+}
+
+fn layer_of(path: &str) -> Option<&'static Layer> {
+    LAYERS.iter().find(|layer| if layer.at.ends_with('/') { path.starts_with(layer.at) } else { path == layer.at })
+}
+
+/// Names of the packages' dependencies as code spells them.
+fn dependencies() -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    let mut section = "";
+    let mut names = Vec::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            section = line.trim();
+        } else if let ("[dependencies]", Some((name, _))) = (section, line.split_once('=')) {
+            names.push(name.trim().replace('-', "_"));
+        }
+    }
+    assert!(names.len() > 5, "dependencies are read");
+    names
+}
+
+#[test]
+fn layers_use_only_what_their_table_allows() {
+    let dependencies = dependencies();
+    let allowed = |list: &[(&str, &str)], name: &str| list.iter().any(|(known, _)| *known == name || *known == "*");
+    let mut problems = Vec::new();
+    for Source { path, code, .. } in source::production(root()) {
+        let Some(layer) = layer_of(&path) else {
+            problems.push(format!("{path}: belongs to no layer"));
+            continue;
+        };
+        let own = layer.at.trim_start_matches("src/").trim_end_matches(['/']).trim_end_matches(".rs");
+        for used in used(&path, &code) {
+            let at = format!("{path}:{}", used.line);
+            match used.name {
+                Name::Ours(name) if name == own || allowed(layer.ours, &name) => {}
+                Name::Ours(name) => problems.push(format!("{at}: {} does not use our `{name}`", layer.at)),
+                Name::Other(name) if !dependencies.contains(&name) => {}
+                Name::Other(name) => {
+                    if !allowed(layer.crates, &name) {
+                        problems.push(format!("{at}: {} does not use the crate `{name}`", layer.at));
+                    }
+                    let only = ONLY_IN.iter().find(|(known, ..)| *known == name);
+                    if let Some((_, place, reason)) = only.filter(|(_, place, _)| !path.starts_with(place)) {
+                        problems.push(format!("{at}: only {place} names `{name}`: {reason}"));
+                    }
+                }
+            }
+        }
+        let impure = EFFECTS.iter().filter(|effect| layer.pure && code.contains(**effect));
+        problems.extend(impure.map(|effect| format!("{path}: {} is pure, so no `{effect}`", layer.at)));
+    }
+    assert_none(
+        &problems,
+        "take the value as an argument, or give a reason in the table at the top of tests/it/tidy.rs:",
+    );
+}
+
+#[test]
+fn functions_and_files_stay_small() {
+    let mut problems = Vec::new();
+    for Source { path, code, lines, .. } in source::production(root()) {
+        let long = functions(&code).into_iter().filter(|function| function.lines > FUNCTION_LINES);
+        problems.extend(long.map(|long| {
+            format!("{path}:{}: `{}` has {} lines, the limit is {FUNCTION_LINES}", long.line, long.name, long.lines)
+        }));
+        let exception = TOO_LONG.iter().find(|(known, ..)| *known == path);
+        let limit = exception.map_or(FILE_LINES, |(_, limit, _)| *limit);
+        if lines > limit {
+            problems.push(format!("{path}: {lines} lines without tests, the limit is {limit}"));
+        }
+        if exception.is_some() && lines <= FILE_LINES {
+            problems.push(format!("{path}: {lines} lines are within the limit: take it off the list of exceptions"));
+        }
+    }
+    assert_none(&problems, "split by idea:");
+}
+
+#[test]
+fn modules_open_with_what_they_are_for() {
+    let headless = |(path, text): (String, String)| (!text.starts_with("//! ")).then_some(path);
+    let production = source::production(root()).into_iter().map(|source| (source.path, source.text));
+    let tests = source::files_below(&root().join("tests"), "rs").into_iter().map(|path| {
+        let text = std::fs::read_to_string(&path).expect("UTF-8");
+        (source::shown(root(), &path), text)
+    });
+    let problems: Vec<String> = production.chain(tests).filter_map(headless).collect();
+    assert_none(&problems, "begin with `//!`, the module's job and what it does not know:");
+}
+
+/// Everything that is written by hand.
+fn texts() -> Vec<(String, String)> {
+    let folders = ["src", "tests", "docs", "manifests", "examples", ".github", ".ci"];
+    let files =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "deny.toml", "clippy.toml", "rustfmt.toml"];
+    let mut paths: Vec<PathBuf> = files.iter().map(|file| root().join(file)).filter(|path| path.is_file()).collect();
+    paths.extend(folders.iter().flat_map(|folder| source::files_below(&root().join(folder), "")));
+    let text =
+        |path: PathBuf| Some((source::shown(root(), &path), String::from_utf8(std::fs::read(&path).ok()?).ok()?));
+    paths.into_iter().filter_map(text).collect()
+}
+
+#[test]
+fn leftovers_and_machine_paths_are_gone() {
+    // In pieces, so that this file does not find itself.
+    let words = [
+        (concat!("dbg", "!("), "print nothing while debugging"),
+        (concat!("to", "do!("), "finish it"),
+        (concat!("unimplemented", "!("), "finish it"),
+        (concat!("FIX", "ME"), "fix it, or open an issue and name it"),
+        (concat!("#[", "allow("), "use #[expect(.., reason = \"..\")]"),
+        (concat!("#![", "allow("), "use #[expect(.., reason = \"..\")]"),
+        (concat!("/ro", "ot/"), "a path of one machine"),
+        (concat!("/wo", "rk/"), "a path of one machine"),
+        (concat!("/ho", "me/"), "a path of one machine"),
+        (concat!("/Us", "ers/"), "a path of one machine"),
+    ];
+    let issue = |line: &str| line.split('#').skip(1).any(|rest| rest.starts_with(|char: char| char.is_ascii_digit()));
+    let mut problems = Vec::new();
+    for (path, text) in texts() {
+        for (number, line) in text.lines().enumerate() {
+            let at = format!("{path}:{}", number + 1);
+            let found = words.iter().filter(|(word, _)| line.contains(word));
+            problems.extend(found.map(|(word, advice)| format!("{at}: `{word}`: {advice}")));
+            if line.contains(concat!("TO", "DO")) && !issue(line) {
+                problems.push(format!("{at}: something to do without an issue"));
+            }
+        }
+    }
+    assert_none(&problems, "these have no place here:");
+}
+
+#[test]
+fn production_prints_through_one_crate() {
+    let mut problems = Vec::new();
+    for Source { path, code, .. } in source::production(root()) {
+        for macro_name in ["println!", "eprintln!", "print!", "eprint!"] {
+            for (at, _) in code.match_indices(macro_name) {
+                let before = &code[..at];
+                let of_std = !before.ends_with("anstream::") && !before.ends_with(|char: char| char.is_alphanumeric());
+                if of_std {
+                    problems.push(format!("{path}:{}: `{macro_name}`", 1 + before.matches('\n').count()));
+                }
+            }
+        }
+    }
+    assert_none(
+        &problems,
+        "print through anstream, which knows where colour is allowed and does not panic on closed pipes:",
+    );
+}
+
+fn credentials(kind: &dyn Provider) -> Credentials {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    match kind.capabilities().credentials {
+        CredentialScheme::Headers => Credentials::Headers(Vec::new()),
+        CredentialScheme::Keys { .. } => Credentials::Keys { id: secret("id"), secret: secret("secret"), token: None },
+    }
+}
+
+#[test]
+fn every_kind_has_vectors_and_an_emulator() {
+    let folder = root().join("tests/it/golden/vectors");
+    let signing = std::fs::read_to_string(root().join("tests/it/signing.rs")).expect("the test of the schemes");
+    let mut problems = Vec::new();
+    let mut kinds = Vec::new();
+    for provider in provider::all() {
+        let kind = provider.capabilities().kind;
+        kinds.push(kind.to_owned());
+        let file = format!("{kind}.json");
+        let unsigned = WITHOUT_VECTORS.contains(&kind);
+        if !unsigned && !folder.join(&file).is_file() {
+            problems.push(format!("{kind}: no vectors in tests/it/golden/vectors/{file}"));
+        }
+        if !unsigned && !signing.contains(&format!("golden/vectors/{file}")) {
+            problems.push(format!("{kind}: tests/it/signing.rs does not read its vectors"));
+        }
+        let setup = Setup {
+            kind: kind.to_owned(),
+            endpoint: Endpoint {
+                tls: true,
+                host: "api.example.com".to_owned(),
+                port: None,
+                path_prefix: String::new(),
+            },
+            credentials: credentials(*provider),
+            options: Options::default(),
+            hosts: Vec::new(),
+            limits: BTreeMap::new(),
+        };
+        if emulator(setup).is_none() {
+            problems.push(format!("{kind}: no emulator in src/rehearse/mod.rs"));
+        }
+    }
+    for path in source::files_below(&folder, "json") {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !kinds.contains(&stem) {
+            problems.push(format!("{}: vectors of no kind", source::shown(root(), &path)));
+        }
+    }
+    let vectorless = WITHOUT_VECTORS.iter().filter(|kind| !kinds.contains(&(**kind).to_owned()));
+    problems.extend(vectorless.map(|kind| format!("{kind}: excused and not a kind")));
+    assert_none(&problems, "a kind is not complete:");
+}
+
+#[test]
+fn every_example_manifest_is_valid() {
+    let examples = root().join("manifests");
+    let paths = source::files_below(&examples, "");
+    assert!(!paths.is_empty(), "there are examples");
+    let files = match read_manifests(&[examples]) {
+        Ok(files) => files,
+        Err(problems) => panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+    };
+    assert_eq!(files.len(), paths.len(), "every file in manifests/ is read as a manifest");
+    let built = manifest::build(&files);
+    let errors = built.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    let problems: Vec<String> = errors.map(|error| format!("{error:?}")).collect();
+    assert_none(&problems, "an example is not valid:");
+    assert!(built.model.is_some_and(|model| model.manifests.len() == paths.len() && !model.entries.is_empty()));
+}
