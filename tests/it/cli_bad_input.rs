@@ -75,7 +75,6 @@ fn url_cases() -> Vec<Case> {
         ("U1 bidi", r#""https://cdn.example.com/a\u202eb""#),
         ("U1 blank", r#"" https://cdn.example.com/a""#),
         ("U1 blank", r#""https://cdn.example.com/a ""#),
-        ("U1 blank", r#""https://cdn.example.com/a b""#),
         ("U3 user", "https://user:canary@cdn.example.com/"),
         ("U3 fragment", r#""https://cdn.example.com/a#b""#),
         ("U3 host", r#""https:///a""#),
@@ -92,7 +91,6 @@ fn url_cases() -> Vec<Case> {
         ("U6 address", "https://127.1/a"),
         ("U6 address", "https://0x7f000001/a"),
         ("U7 host", "https://elsewhere.example.org/a"),
-        ("U9 star", "https://cdn.example.com/*"),
     ] {
         list.push(case(id, asset(url), (2, 3)));
     }

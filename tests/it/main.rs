@@ -1,4 +1,5 @@
 //! Everything that needs more than one layer, in one binary so that it links once.
+
 #![expect(
     clippy::disallowed_methods,
     reason = "tests start programs, read their own environment and look at real clocks"

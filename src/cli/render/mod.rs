@@ -75,14 +75,14 @@ fn asides(difference: &Difference) -> String {
     for (number, what) in [
         (difference.adopt.len(), "recorded without a purge (on_new: adopt)"),
         (difference.forget.len(), "forgotten without a purge (on_removed: forget)"),
-        (difference.dropped.len(), "dropped: the entry went away before its first purge"),
+        (difference.dropped.len(), "dropped, since the entry went away before its first purge"),
         (
             difference.changes.iter().filter(|change| change.in_doubt).count(),
             "may have been purged before: an earlier run stopped before it knew, so the purge is sent again",
         ),
     ] {
         if number > 0 {
-            text.push_str(&format!("{}: {what}\n", count(number, "target")));
+            text.push_str(&format!("{} {what}\n", count(number, "target")));
         }
     }
     for (provider, number) in &difference.orphans {

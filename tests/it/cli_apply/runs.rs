@@ -182,7 +182,7 @@ fn r7_an_entry_removed_while_it_waits_is_dropped_or_purged() {
     bench.run(&["apply"]).exits(7);
     cloud.always(None);
     bench.assets(&urls(3)[2..], "2");
-    bench.run(&["plan"]).exits(0).says("1 target went away before the first purge");
+    bench.run(&["plan"]).exits(0).says("1 target dropped, since the entry went away");
     bench.run(&["apply"]).exits(0);
     let purged: Vec<String> = cloud.log()[1..].iter().map(|purged| purged.target.text.clone()).collect();
     assert_eq!(purged, [urls(3)[0].clone(), urls(3)[2].clone()]);

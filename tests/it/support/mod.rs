@@ -1,4 +1,4 @@
-//! What tests share: servers on loopback, caches, the real binary, and worlds in virtual time.
+//! What tests share: servers on loopback, caches and clocks, the real binary, and worlds in virtual time.
 
 pub(crate) mod cache;
 pub(crate) mod cli;
