@@ -229,9 +229,10 @@ fn exit_of(finished: &Finished<'_>) -> Exit {
     if outcome.stops.iter().any(|stop| stop.credentials) {
         all.push(Exit::Credentials);
     }
-    if outcome.panicked || outcome.state_error.is_some() {
+    if outcome.panicked {
         all.push(Exit::Failed);
     }
+    all.extend(outcome.state_error.as_ref().map(Exit::of_state));
     if counts.pending + counts.deferred + counts.rejected > 0 {
         all.push(Exit::NotAllDone);
     }

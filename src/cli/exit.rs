@@ -46,14 +46,24 @@ impl Exit {
         all.into_iter().min_by_key(rank).unwrap_or(Exit::Done)
     }
 
+    /// The code of a state that cannot be used, from the start or in the middle of a run.
+    pub(super) const fn of_state(error: &StateError) -> Self {
+        match error {
+            StateError::Io { .. } => Self::Failed,
+            StateError::Damaged { .. }
+            | StateError::Newer { .. }
+            | StateError::Locked { .. }
+            | StateError::Overtaken { .. } => Self::State,
+        }
+    }
+
     /// The code of an error that ended a command.
     pub(super) fn of(error: &anyhow::Error) -> Self {
         if let Some(stop) = error.downcast_ref::<Stop>() {
             return stop.exit;
         }
         match error.downcast_ref::<StateError>() {
-            Some(StateError::Io { .. }) => Self::Failed,
-            Some(_) => Self::State,
+            Some(error) => Self::of_state(error),
             None if error.downcast_ref::<CredentialError>().is_some() => Self::BadInput,
             None => Self::Failed,
         }

@@ -180,6 +180,7 @@ fn r11_a_foreign_host_is_rejected_by_name_and_the_others_are_recorded() {
             .collect();
         assert_eq!(rejected, [Value::from(foreign.clone())], "{kind}");
         assert_eq!((cloud.purged(), bench.recorded().len()), (urls(8), 8), "{kind}");
+        assert_eq!(quota_used(&bench), 8, "{kind}: refused calls cost nothing");
         cloud.count();
         bench.run(&["apply"]).exits(4).says("rejected").says(&foreign);
         assert_eq!(cloud.count(), 0, "{kind}: a rejected target is not sent again");

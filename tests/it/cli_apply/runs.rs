@@ -136,3 +136,92 @@ fn a_vanished_manifest_removes_its_assets_only_where_the_run_looks() {
     assert_eq!((cloud.count(), bench.exported().len()), (1, 2));
     assert_eq!(cloud.log().last().expect("a purge").target.text, "https://cdn.example.com/more.js");
 }
+
+/// R3: a state that went on without this run is not overwritten, and what was accepted meanwhile is told.
+#[test]
+fn r3_a_state_that_went_on_meanwhile_is_not_overwritten() {
+    for format in ["human", "json"] {
+        let cloud = Cloud::of("tencent-cdn");
+        let bench = Bench::at("tencent-cdn", &cloud);
+        bench.assets(&urls(2), "1");
+        cloud.script([Step::Hold]);
+        let child = bench.start(&["apply", "--format", format]);
+        cloud.wait_for_hold();
+        let other = rusqlite::Connection::open(bench.path(super::STATE)).expect("opened");
+        other.execute("UPDATE meta SET serial = serial + 5", []).expect("written");
+        cloud.release();
+        let ran = ended(child).exits(6).says("changed by another run meanwhile");
+        for url in urls(2) {
+            assert!(ran.stderr.contains(&format!("accepted but not recorded: own {url}")), "{ran:?}");
+        }
+        if format == "json" {
+            let json = ran.json();
+            assert_eq!(
+                (json["accepted_but_not_recorded"].as_array().map(Vec::len), &json["exit"]),
+                (Some(2), &6.into())
+            );
+        }
+        assert!(bench.recorded().is_empty());
+        bench.run(&["plan"]).exits(0).says("2 targets may have been purged before");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!((cloud.count(), bench.recorded().len()), (2, 2));
+    }
+}
+
+/// R7: what was never recorded is dropped and shown; what was recorded is purged as removed.
+#[test]
+fn r7_an_entry_removed_while_it_waits_is_dropped_or_purged() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(1), "1");
+    bench.run(&["apply"]).exits(0);
+    let refusal =
+        r#"{"Response": {"Error": {"Code": "AuthFailure.SecretIdNotFound", "Message": "m"}, "RequestId": "r"}}"#;
+    cloud.always(Some(Step::say(200, refusal)));
+    bench.assets(&urls(3), "2");
+    bench.run(&["apply"]).exits(7);
+    cloud.always(None);
+    bench.assets(&urls(3)[2..], "2");
+    bench.run(&["plan"]).exits(0).says("1 target dropped, since the entry went away");
+    bench.run(&["apply"]).exits(0);
+    let purged: Vec<String> = cloud.log()[1..].iter().map(|purged| purged.target.text.clone()).collect();
+    assert_eq!(purged, [urls(3)[0].clone(), urls(3)[2].clone()]);
+    assert_eq!(bench.exported().len(), 1);
+}
+
+/// A program that hands out credentials is asked once more when they are refused, and no more than that.
+#[test]
+fn refused_credentials_of_a_program_are_asked_for_again_once() {
+    let script = "n=$(cat n 2>/dev/null); echo x$n > n; cat keys$(cat n).json";
+    let keys = |secret: &str| format!("{{\"key_id\": \"{}\", \"key_secret\": \"{secret}\"}}", super::KEY_ID);
+    for (second, status, calls) in [(super::KEY_SECRET, 0, 2), ("wrong too", 7, 2)] {
+        let cloud = Cloud::of("tencent-cdn");
+        let extra = "credentials: {command: [/bin/sh, next.sh]}\n";
+        let bench = Bench::new()
+            .provider("own", "tencent-cdn", &cloud.url(), extra)
+            .var("PATH", "/usr/bin:/bin")
+            .file("next.sh", script)
+            .file("keysx.json", keys("wrong"))
+            .file("keysxx.json", keys(second))
+            .file("keysxxx.json", keys(super::KEY_SECRET));
+        bench.assets(&urls(2), "1");
+        bench.run(&["apply"]).exits(status);
+        assert_eq!((cloud.count(), bench.read("n")), (calls, Some(b"xx\n".to_vec())));
+    }
+}
+
+#[test]
+fn a_refused_target_is_tried_again_once_its_provider_is_configured_otherwise() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(1), "1");
+    let error = r#"{"Code": "InvalidParameter.CdnUrlExceedLength", "Message": "m"}"#;
+    cloud.script([Step::say(200, &format!("{{\"Response\": {{\"Error\": {error}, \"RequestId\": \"r\"}}}}"))]);
+    bench.run(&["apply"]).exits(4).says("rejected: InvalidParameter.CdnUrlExceedLength");
+    cloud.count();
+    bench.run(&["apply"]).exits(4);
+    assert_eq!(cloud.count(), 0);
+    let bench = bench.provider("own", "tencent-cdn", &cloud.url(), "area: mainland\n");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.count(), 1);
+}
