@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::file::{is_there, make_folder, private_file, sync_folder};
+use super::file::{beside, is_there, make_folder, private_file, set_old_log_aside, sync_folder};
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
 use super::write::{adopt_entries, commit_record, delete, mark_changes, mark_manifests};
@@ -52,9 +52,8 @@ impl SqliteStore {
         let io =
             |cause: std::io::Error| StateError::Io { path: path.into(), action: "created", cause: cause.to_string() };
         make_folder(path).map_err(io)?;
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".new-{}", std::process::id()));
-        let fresh = PathBuf::from(name);
+        set_old_log_aside(path).map_err(io)?;
+        let fresh = beside(path, &format!(".new-{}", std::process::id()));
         private_file(&fresh).map_err(io)?;
         let made = Connection::open(&fresh)
             .and_then(|connection| create_tables(&connection, lineage).map(|()| connection))
