@@ -15,6 +15,7 @@ use crate::core::model::{Model, OnRemoved};
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{ChangeKind, KnownManifest, Recorded};
 use crate::core::target::Target;
+use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 
 /// How long a statement waits for another process that reads or writes the file.
@@ -41,7 +42,19 @@ impl SqliteStore {
             Ok(connection) => connection,
             Err(error) => return Err(failed(path, "opened", &error)),
         };
-        Self::prepare(connection, path).map(Some)
+        let store = Self::prepare(connection, path)?;
+        store.check_pages()?;
+        Ok(Some(store))
+    }
+
+    /// Pages that do not fit together would let targets vanish without a word. Costs about half a second a million rows.
+    fn check_pages(&self) -> Result<(), StateError> {
+        let found: String = self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        let cause = format!("its pages do not fit together: {}", one_line(&found, 200));
+        Err(StateError::Damaged { path: self.path.clone(), cause })
     }
 
     /// Makes an empty state at `path` in one step: it is there whole or not at all.
