@@ -11,7 +11,7 @@ use super::schema::{APPLICATION_ID, CREATE, FORMAT};
 use super::write::{adopt_entries, commit_record, delete, mark_changes, mark_manifests};
 use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
 use crate::core::diff::{Change, Difference};
-use crate::core::model::{Model, OnRemoved};
+use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{ChangeKind, KnownManifest, Recorded};
 use crate::core::target::Target;
@@ -166,8 +166,7 @@ impl Store for SqliteStore {
         self.read(|db| {
             let mut statement = db.prepare("SELECT name, path, on_removed FROM manifest ORDER BY name")?;
             let list = statement.query_map([], |row| {
-                let forget = row.get::<_, String>(2)? == "forget";
-                let on_removed = if forget { OnRemoved::Forget } else { OnRemoved::Purge };
+                let on_removed = rows::read_on_removed(&row.get::<_, String>(2)?)?;
                 Ok(KnownManifest { name: row.get(0)?, path: row.get(1)?, on_removed })
             })?;
             list.collect()
@@ -179,11 +178,11 @@ impl Store for SqliteStore {
             db.query_row(
                 "SELECT used FROM quota WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
                 params![key.account, key.operation, key.area, key.day],
-                |row| row.get::<_, i64>(0),
+                |row| rows::read_count(row.get(0)?),
             )
             .optional()
         })
-        .map(|used| used.map_or(0, i64::cast_unsigned))
+        .map(|used| used.unwrap_or(0))
     }
 
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
@@ -197,7 +196,7 @@ impl Store for SqliteStore {
                     operation: row.get(1)?,
                     area: row.get(2)?,
                     day: row.get(3)?,
-                    used: row.get::<_, i64>(4)?.cast_unsigned(),
+                    used: rows::read_count(row.get(4)?)?,
                 })
             })?;
             list.collect()
@@ -217,7 +216,7 @@ impl Store for SqliteStore {
                 Ok(DoubtfulCall {
                     provider: row.get(0)?,
                     at: Timestamp::from_unix_ms(row.get(1)?),
-                    targets: row.get::<_, i64>(2)?.cast_unsigned(),
+                    targets: rows::read_count(row.get(2)?)?,
                 })
             })?;
             list.collect()
@@ -231,7 +230,7 @@ impl Store for SqliteStore {
                  FROM run ORDER BY id DESC LIMIT ?1",
             )?;
             let list = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-                let number = |index: usize| row.get::<_, i64>(index).map(i64::cast_unsigned);
+                let number = |index: usize| row.get(index).and_then(rows::read_count);
                 Ok(RunRow {
                     id: row.get(0)?,
                     started_at: Timestamp::from_unix_ms(row.get(1)?),
