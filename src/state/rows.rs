@@ -161,6 +161,18 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::
     Ok(())
 }
 
+/// Makes a row in doubt as it says itself; a doubt whose call is not known any more refers to call 0.
+pub(super) fn write_doubt(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::Result<()> {
+    let in_doubt = row.work.as_ref().is_some_and(|work| work.in_doubt);
+    transaction
+        .prepare_cached(
+            "UPDATE target SET call = CASE WHEN ?4 THEN coalesce(call, 0) END
+             WHERE provider = ?1 AND scope = ?2 AND target = ?3",
+        )?
+        .execute(params![row.provider, scope_number(row.target.scope), row.target.text, in_doubt])?;
+    Ok(())
+}
+
 /// `reason`, `until` and `refused_config` of a standing.
 pub(super) fn standing_columns(standing: &Standing) -> (Option<&str>, Option<i64>, Option<&str>) {
     match standing {

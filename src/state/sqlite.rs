@@ -351,6 +351,7 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             for row in imported {
                 rows::write(transaction, row)?;
+                rows::write_doubt(transaction, row)?;
             }
             transaction.execute("UPDATE meta SET baseline = 1", [])?;
             Ok(())
