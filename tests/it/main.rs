@@ -7,4 +7,5 @@ mod machine;
 mod planning;
 mod real_caches;
 mod signing;
+mod store;
 mod support;
