@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::StateError;
 
@@ -18,14 +18,45 @@ pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
     if !metadata.is_file() {
         return Err(damaged("it is not a regular file"));
     }
-    let mut head = [0; 16];
+    let mut head = [0; 18];
     let mut file = File::open(path).map_err(io)?;
     match file.read_exact(&mut head) {
-        Ok(()) if &head == b"SQLite format 3\0" => Ok(true),
-        Ok(()) => Err(damaged("it is not a SQLite file")),
+        Ok(()) if !head.starts_with(b"SQLite format 3\0") => Err(damaged("it is not a SQLite file")),
+        // With a log beside it the last page may be half-written: the log holds it whole.
+        Ok(()) if metadata.len() % page_bytes(head) != 0 && !beside(path, "-wal").exists() => {
+            Err(damaged("it is cut short"))
+        }
+        Ok(()) => Ok(true),
         Err(_) if metadata.len() == 0 => Err(damaged("it is empty")),
         Err(_) => Err(damaged("it is cut short")),
     }
+}
+
+/// Size of a page as the head of a SQLite file gives it; 1 stands for 64 KiB.
+fn page_bytes(head: [u8; 18]) -> u64 {
+    match u16::from_be_bytes([head[16], head[17]]) {
+        0 | 1 => 65_536,
+        bytes => u64::from(bytes),
+    }
+}
+
+/// The file whose name is that of the state with `suffix` added.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Puts the log of a state that is gone out of the way: SQLite would play it into whatever takes the state's name.
+pub(super) fn set_old_log_aside(path: &Path) -> std::io::Result<()> {
+    let ignore_missing = |result: std::io::Result<()>| match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    for suffix in ["-wal", "-journal"] {
+        ignore_missing(std::fs::rename(beside(path, suffix), beside(path, &format!(".old{suffix}"))))?;
+    }
+    ignore_missing(std::fs::remove_file(beside(path, "-shm")))
 }
 
 pub(super) fn make_folder(path: &Path) -> std::io::Result<()> {

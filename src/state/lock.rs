@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::make_folder;
+use super::file::{beside, make_folder};
 use super::{RunStart, StateError};
 
 /// Who holds a lock, as it wrote into the lock file.
@@ -37,9 +37,7 @@ pub struct RunLock {
 impl RunLock {
     /// The lock file that belongs to a state file.
     pub fn path_for(state: &Path) -> PathBuf {
-        let mut name = state.as_os_str().to_owned();
-        name.push(".lock");
-        PathBuf::from(name)
+        beside(state, ".lock")
     }
 
     /// Takes the lock, or returns `None` and its holder if another run has it.

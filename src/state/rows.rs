@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, Transaction, params};
 
-use crate::core::model::Priority;
+use crate::core::model::{OnRemoved, Priority};
 use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
 use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::time::Timestamp;
@@ -48,7 +48,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
     let text: String = row.get(2)?;
     let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.clone() });
     let target = Target { scope: scope_of(row.get(1)?).ok_or_else(|| bad("scope"))?, text: text.clone() };
-    let owners = list(&row.get::<_, String>(3)?).ok_or_else(|| bad("owners"))?;
+    let owners = list(&row.get::<_, String>(3)?).filter(|owners| !owners.is_empty()).ok_or_else(|| bad("owners"))?;
     let work = match row.get::<_, Option<String>>(7)? {
         None => None,
         Some(kind) => {
@@ -57,15 +57,11 @@ pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
             Some(read_work(row, kind, &bad)?)
         }
     };
-    let hash: Option<String> = row.get(4)?;
-    if hash.as_deref().is_some_and(|hash| !hash.contains(':')) {
-        return Err(bad("hash"));
-    }
     Ok(Recorded {
         provider: row.get(0)?,
         target,
         owners,
-        hash: hash.map(ContentHash::from_canonical),
+        hash: read_hash(row.get(4)?).map_err(|()| bad("hash"))?,
         recorded_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_ms),
         task_id: row.get(6)?,
         work,
@@ -88,7 +84,7 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
     };
     let accepted_at = row.get::<_, Option<String>>(15)?;
     Ok(Work {
-        desired: row.get::<_, Option<String>>(8)?.map(ContentHash::from_canonical),
+        desired: read_hash(row.get(8)?).map_err(|()| bad("desired"))?,
         kind,
         priority: priority.ok_or_else(|| bad("priority"))?,
         since: Timestamp::from_unix_ms(row.get(10)?),
@@ -96,6 +92,39 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
         in_doubt: row.get::<_, Option<i64>>(16)?.is_some(),
         accepted_at: accepted_at.map_or(Some(Vec::new()), |text| list(&text)).ok_or_else(|| bad("accepted_at"))?,
     })
+}
+
+fn read_hash(text: Option<String>) -> Result<Option<ContentHash>, ()> {
+    match text {
+        Some(text) if !text.contains(':') => Err(()),
+        text => Ok(text.map(ContentHash::from_canonical)),
+    }
+}
+
+/// A word of `on_removed`; any other one is damage.
+pub(super) fn read_on_removed(word: &str) -> rusqlite::Result<OnRemoved> {
+    [OnRemoved::Purge, OnRemoved::Forget]
+        .into_iter()
+        .find(|&known| on_removed_word(known) == word)
+        .ok_or_else(|| never_written(word))
+}
+
+/// `on_removed` as the tables keep it.
+pub(super) fn on_removed_word(on_removed: OnRemoved) -> &'static str {
+    match on_removed {
+        OnRemoved::Purge => "purge",
+        OnRemoved::Forget => "forget",
+    }
+}
+
+/// A number of targets; a negative one is damage.
+pub(super) fn read_count(stored: i64) -> rusqlite::Result<u64> {
+    u64::try_from(stored).map_err(|_| never_written(&stored.to_string()))
+}
+
+fn never_written(value: &str) -> rusqlite::Error {
+    let cause = format!("`{value}` is a value that this program never writes");
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, cause.into())
 }
 
 /// Writes a row; keeps the mark of an intent without an outcome that is there.
@@ -129,6 +158,18 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::
         config,
         work.map(|work| json_list(&work.accepted_at)),
     ])?;
+    Ok(())
+}
+
+/// Makes a row in doubt as it says itself; a doubt whose call is not known any more refers to call 0.
+pub(super) fn write_doubt(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::Result<()> {
+    let in_doubt = row.work.as_ref().is_some_and(|work| work.in_doubt);
+    transaction
+        .prepare_cached(
+            "UPDATE target SET call = CASE WHEN ?4 THEN coalesce(call, 0) END
+             WHERE provider = ?1 AND scope = ?2 AND target = ?3",
+        )?
+        .execute(params![row.provider, scope_number(row.target.scope), row.target.text, in_doubt])?;
     Ok(())
 }
 

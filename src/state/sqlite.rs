@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::file::{is_there, make_folder, private_file, sync_folder};
+use super::file::{beside, is_there, make_folder, private_file, set_old_log_aside, sync_folder};
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
 use super::write::{adopt_entries, commit_record, delete, mark_changes, mark_manifests};
 use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
 use crate::core::diff::{Change, Difference};
-use crate::core::model::{Model, OnRemoved};
+use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{ChangeKind, KnownManifest, Recorded};
 use crate::core::target::Target;
+use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 
 /// How long a statement waits for another process that reads or writes the file.
@@ -41,7 +42,19 @@ impl SqliteStore {
             Ok(connection) => connection,
             Err(error) => return Err(failed(path, "opened", &error)),
         };
-        Self::prepare(connection, path).map(Some)
+        let store = Self::prepare(connection, path)?;
+        store.check_pages()?;
+        Ok(Some(store))
+    }
+
+    /// Pages that do not fit together would let targets vanish without a word. Costs about half a second a million rows.
+    fn check_pages(&self) -> Result<(), StateError> {
+        let found: String = self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        let cause = format!("its pages do not fit together: {}", one_line(&found, 200));
+        Err(StateError::Damaged { path: self.path.clone(), cause })
     }
 
     /// Makes an empty state at `path` in one step: it is there whole or not at all.
@@ -52,9 +65,8 @@ impl SqliteStore {
         let io =
             |cause: std::io::Error| StateError::Io { path: path.into(), action: "created", cause: cause.to_string() };
         make_folder(path).map_err(io)?;
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".new-{}", std::process::id()));
-        let fresh = PathBuf::from(name);
+        set_old_log_aside(path).map_err(io)?;
+        let fresh = beside(path, &format!(".new-{}", std::process::id()));
         private_file(&fresh).map_err(io)?;
         let made = Connection::open(&fresh)
             .and_then(|connection| create_tables(&connection, lineage).map(|()| connection))
@@ -154,8 +166,7 @@ impl Store for SqliteStore {
         self.read(|db| {
             let mut statement = db.prepare("SELECT name, path, on_removed FROM manifest ORDER BY name")?;
             let list = statement.query_map([], |row| {
-                let forget = row.get::<_, String>(2)? == "forget";
-                let on_removed = if forget { OnRemoved::Forget } else { OnRemoved::Purge };
+                let on_removed = rows::read_on_removed(&row.get::<_, String>(2)?)?;
                 Ok(KnownManifest { name: row.get(0)?, path: row.get(1)?, on_removed })
             })?;
             list.collect()
@@ -167,11 +178,11 @@ impl Store for SqliteStore {
             db.query_row(
                 "SELECT used FROM quota WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
                 params![key.account, key.operation, key.area, key.day],
-                |row| row.get::<_, i64>(0),
+                |row| rows::read_count(row.get(0)?),
             )
             .optional()
         })
-        .map(|used| used.map_or(0, i64::cast_unsigned))
+        .map(|used| used.unwrap_or(0))
     }
 
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
@@ -185,7 +196,7 @@ impl Store for SqliteStore {
                     operation: row.get(1)?,
                     area: row.get(2)?,
                     day: row.get(3)?,
-                    used: row.get::<_, i64>(4)?.cast_unsigned(),
+                    used: rows::read_count(row.get(4)?)?,
                 })
             })?;
             list.collect()
@@ -205,7 +216,7 @@ impl Store for SqliteStore {
                 Ok(DoubtfulCall {
                     provider: row.get(0)?,
                     at: Timestamp::from_unix_ms(row.get(1)?),
-                    targets: row.get::<_, i64>(2)?.cast_unsigned(),
+                    targets: rows::read_count(row.get(2)?)?,
                 })
             })?;
             list.collect()
@@ -219,7 +230,7 @@ impl Store for SqliteStore {
                  FROM run ORDER BY id DESC LIMIT ?1",
             )?;
             let list = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-                let number = |index: usize| row.get::<_, i64>(index).map(i64::cast_unsigned);
+                let number = |index: usize| row.get(index).and_then(rows::read_count);
                 Ok(RunRow {
                     id: row.get(0)?,
                     started_at: Timestamp::from_unix_ms(row.get(1)?),
@@ -340,6 +351,7 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             for row in imported {
                 rows::write(transaction, row)?;
+                rows::write_doubt(transaction, row)?;
             }
             transaction.execute("UPDATE meta SET baseline = 1", [])?;
             Ok(())

@@ -6,7 +6,7 @@ use super::Commit;
 use super::rows::{self, scope_number};
 use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
-use crate::core::model::{Model, OnRemoved};
+use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{Recorded, Standing, Work};
 use crate::core::target::Target;
@@ -76,7 +76,7 @@ pub(super) fn adopt_entries(
 
 pub(super) fn mark_manifests(transaction: &Transaction<'_>, model: &Model) -> rusqlite::Result<()> {
     for manifest in &model.manifests {
-        let on_removed = if manifest.on_removed == OnRemoved::Forget { "forget" } else { "purge" };
+        let on_removed = rows::on_removed_word(manifest.on_removed);
         transaction.execute(
             "INSERT INTO manifest VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET path = ?2, on_removed = ?3",
             params![manifest.name, manifest.path, on_removed],

@@ -1,5 +1,7 @@
 //! Scenarios on the apply machine: virtual time, scripted vendors, no I/O. Each run is also checked by `Report::check`.
 
+mod any;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use freshen::core::apply::Apply;
@@ -8,10 +10,9 @@ use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState
 use freshen::core::http::TransportFailureKind;
 use freshen::core::model::{Limits, ProviderConfig};
 use freshen::core::time::{Now, Tick};
-use proptest::prelude::*;
 
 use crate::support::world::{
-    Report, START, Sent, Step, World, accept, change, cluster, config, endpoint, fail, refuse, refuse_until, url,
+    START, Sent, Step, World, accept, change, cluster, config, endpoint, fail, refuse, refuse_until, url,
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -37,7 +38,7 @@ fn word(state: &ItemState) -> &'static str {
 }
 
 /// Answers `ending` whenever the call holds one of these URLs, else acceptance.
-fn refusing<'a>(bad: &'a [String], class: ErrorClass) -> impl FnMut(&Sent) -> Ending + 'a {
+fn refusing(bad: &[String], class: ErrorClass) -> impl FnMut(&Sent) -> Ending {
     move |sent| if bad.iter().any(|url| sent.has(url)) { refuse(class) } else { accept() }
 }
 
@@ -600,125 +601,4 @@ fn an_answer_to_no_call_is_ignored() {
     machine.handle(Event::Ended(CallId(99), accept()), now);
     machine.handle(Event::Persisted(CallId(99)), now);
     assert_eq!(machine.states().cloned().collect::<Vec<_>>(), [ItemState::Pending(None)]);
-}
-
-// --- Any run --------------------------------------------------------------------------------------------------------
-
-/// Answers that a vendor may give, in any order.
-fn endings() -> Vec<Ending> {
-    use ErrorClass::{
-        Auth, BatchTooLarge, Clock, Config, Fatal, QuotaSpent, Request, SignAgain, TargetRefused, Throttled, Transient,
-        Unknown,
-    };
-    let mut list = vec![accept(), accept(), accept()];
-    list.extend([Transient, Unknown, Throttled, SignAgain, Clock, BatchTooLarge, QuotaSpent].map(refuse));
-    list.extend([TargetRefused(Culprit::Host), TargetRefused(Culprit::Target)].map(refuse));
-    list.extend([Auth, Config, Fatal, Request].map(refuse));
-    list.push(refuse_until(Throttled, Some(31_536_000_000)));
-    use TransportFailureKind as Kind;
-    list.extend([Kind::NotConnected, Kind::Unknown, Kind::Tls].map(fail));
-    list
-}
-
-#[derive(Clone, Debug)]
-struct Any {
-    /// Kind, endpoints, required, URLs a call, URLs a day, account, number of URLs.
-    providers: Vec<(bool, u16, usize, usize, Option<u64>, bool, usize)>,
-    script: Vec<usize>,
-    latency: u64,
-    cancel_at: Option<u64>,
-    before_midnight_ms: i64,
-}
-
-fn any_run() -> impl Strategy<Value = Any> {
-    let quota = prop::option::of(1u64..60);
-    let provider = (any::<bool>(), 1u16..4, 1usize..4, 1usize..25, quota, any::<bool>(), 0usize..50);
-    let script = prop::collection::vec(0..endings().len(), 1..40);
-    let providers = prop::collection::vec(provider, 1..4);
-    (providers, script, 1u64..2000, prop::option::of(0u64..5000), 0i64..20_000).prop_map(
-        |(providers, script, latency, cancel_at, before_midnight_ms)| Any {
-            providers,
-            script,
-            latency,
-            cancel_at,
-            before_midnight_ms,
-        },
-    )
-}
-
-fn world_of(any: &Any) -> World {
-    let provider = |(index, spec): (usize, &(bool, u16, usize, usize, Option<u64>, bool, usize))| {
-        let &(cloud, endpoints, required, urls_per_call, urls_per_day, ..) = spec;
-        let name = format!("p{index}");
-        let base = if cloud { vod(&name) } else { cluster(&name, endpoints, required.min(usize::from(endpoints))) };
-        let limits = Limits { urls_per_call: Some(urls_per_call), urls_per_day, calls_per_second: None };
-        ProviderConfig { limits, ..base }
-    };
-    let mut world = World::new(any.providers.iter().enumerate().map(provider).collect());
-    for (index, spec) in any.providers.iter().enumerate() {
-        world = world.urls(index, spec.6);
-        if spec.5 && spec.0 {
-            world.accounts[index] = "shared".to_owned();
-        }
-    }
-    world.latency = any.latency;
-    world.cancel_at = any.cancel_at;
-    world.wall = START.next_midnight(480).plus_ms(-any.before_midnight_ms);
-    world
-}
-
-/// Endpoints of each change at which a call that held it was accepted.
-fn acceptances(report: &Report, answers: &[Ending]) -> BTreeMap<usize, BTreeSet<usize>> {
-    let mut found: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (sent, ending) in report.sent.iter().zip(answers) {
-        for &item in sent.items.iter().filter(|_| matches!(ending, Ending::Accepted(_))) {
-            found.entry(item).or_default().insert(sent.endpoint);
-        }
-    }
-    found
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
-    // S1, S2, S4, S5, S6, L3: whatever vendors answer, the run ends; what it says is what was accepted and what is on
-    // the disk; `Report::check` adds batch sizes, rates, intents and flights.
-    #[test]
-    fn every_run_ends_and_says_what_was_done(any in any_run()) {
-        let mut world = world_of(&any);
-        let (list, mut answers, mut step) = (endings(), Vec::new(), 0);
-        let report = world.run(|_| {
-            let ending = list[any.script[step % any.script.len()]].clone();
-            step += 1;
-            answers.push(ending.clone());
-            ending
-        });
-        prop_assert_eq!(report.states.len(), world.changes.len());
-        let accepted = acceptances(&report, &answers);
-        for (index, state) in report.states.iter().enumerate() {
-            let required = world.model.providers[world.changes[index].provider].require;
-            let by = accepted.get(&index).map_or(0, BTreeSet::len);
-            prop_assert_eq!(*state == ItemState::Recorded, by >= required, "change {}: {:?}", index, state);
-        }
-        let bound = world.changes.len() * 3 * 2 * 5 + 100;
-        prop_assert!(report.sent.len() <= bound, "{} calls", report.sent.len());
-    }
-
-    // L1: a vendor that recovers gets everything done in a run or two, and nothing is sent again after that.
-    #[test]
-    fn once_faults_stop_everything_is_recorded(any in any_run()) {
-        let mut world = world_of(&any);
-        world.model.providers.iter_mut().for_each(|config| config.limits.urls_per_day = None);
-        let (list, mut step) = (endings(), 0);
-        let report = world.run(|_| {
-            step += 1;
-            list[any.script[step % any.script.len()]].clone()
-        });
-        let rejected = report.counts().3;
-        world.cancel_at = None;
-        // The run may have gone on past midnight.
-        world.next(&report, 2 * DAY_MS);
-        let report = world.run(|_| accept());
-        prop_assert_eq!(report.counts(), (world.changes.len() - rejected, 0, 0, rejected));
-    }
 }

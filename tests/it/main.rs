@@ -19,5 +19,6 @@ mod readme;
 mod real_caches;
 mod secrets;
 mod signing;
+mod store;
 mod support;
 mod tidy;

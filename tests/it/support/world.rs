@@ -215,7 +215,7 @@ impl World {
         }
         let disk = Disk { states: BTreeMap::new(), accepted_at: BTreeMap::new(), ..self.disk.clone() };
         let mut run = Run { world: self, machine, vendor, now: 0, log: Vec::new(), sent: Vec::new(), disk };
-        run.to_the_end();
+        run.finish();
         let Run { machine, log, sent, disk, now, .. } = run;
         let (states, stops) = (machine.states().cloned().collect(), machine.stops().to_vec());
         assert_eq!(machine.calls_open(), 0);
@@ -267,7 +267,7 @@ impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
         Now { wall, tick: Tick::from_ms(self.now) }
     }
 
-    fn to_the_end(&mut self) {
+    fn finish(&mut self) {
         let mut flights: BTreeMap<(u64, u64), Ending> = BTreeMap::new();
         let (mut cancelled, mut wakes) = (false, 0);
         self.machine.handle(Event::Woke, self.now());

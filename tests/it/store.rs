@@ -1,0 +1,573 @@
+//! What a run relies on in a store: one suite for every store behind the trait.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use freshen::core::event::{CallId, ItemOutcome, Record};
+use freshen::core::diff::{Change, Difference};
+use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
+use freshen::core::plan::QuotaKey;
+use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Work};
+use freshen::core::target::{ContentHash, Scope, Target};
+use freshen::core::time::Timestamp;
+use freshen::state::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunStart, SqliteStore, StateError, Store};
+use proptest::prelude::*;
+
+use crate::support::world::{START, change, cluster, config, endpoint, url};
+
+type Boxed = Box<dyn Store>;
+
+/// A store that the suite runs against: how it is made and opened again.
+struct Kind {
+    name: &'static str,
+    create: fn(&Path) -> Result<Boxed, StateError>,
+    open: fn(&Path) -> Result<Option<Boxed>, StateError>,
+}
+
+/// Every store. A new one joins here.
+const KINDS: [Kind; 1] = [Kind {
+    name: "sqlite",
+    create: |path| Ok(Box::new(SqliteStore::create(path, "lineage")?)),
+    open: |path| Ok(SqliteStore::open(path)?.map(|store| Box::new(store) as Boxed)),
+}];
+
+/// A store in a folder of its own, and what a run over one provider needs.
+struct Bench {
+    kind: &'static Kind,
+    folder: tempfile::TempDir,
+    store: Boxed,
+    model: Model,
+    digests: Vec<String>,
+}
+
+/// Runs a claim against every store.
+fn each_store(claim: impl Fn(&mut Bench)) {
+    for kind in &KINDS {
+        claim(&mut Bench::new(kind));
+    }
+}
+
+impl Bench {
+    fn new(kind: &'static Kind) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = (kind.create)(&folder.path().join("state.db")).expect(kind.name);
+        let manifest = Manifest {
+            name: "site".into(),
+            path: "manifests/site.yaml".into(),
+            on_new: OnNew::Purge,
+            on_removed: OnRemoved::Forget,
+        };
+        let providers = vec![config("a", "tencent-cdn"), cluster("b", 2, 2)];
+        let model = Model { providers, manifests: vec![manifest], entries: Vec::new() };
+        Self { kind, folder, store, model, digests: vec!["digest a".into(), "digest b".into()] }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("state.db")
+    }
+
+    /// Ends the process and starts it again.
+    fn reopen(&mut self) {
+        let path = self.path();
+        // The old connection has to be gone before the new one comes.
+        self.store = (self.kind.create)(&self.folder.path().join("other.db")).expect("another state");
+        self.store = (self.kind.open)(&path).expect("readable").expect("there");
+    }
+
+    fn mark(&mut self, changes: &[Change]) {
+        let difference = Difference { changes: changes.to_vec(), ..Difference::default() };
+        self.store.mark(&self.model, &difference, START).expect("marked");
+    }
+
+    fn commit(&mut self, run: i64, changes: &[Change], records: &[Record]) {
+        let commit =
+            Commit { records, changes, model: &self.model, config_digests: &self.digests, at: START.plus_ms(5) };
+        self.store.commit(run, &commit).expect("committed");
+    }
+
+    fn begin(&mut self) -> i64 {
+        let start = RunStart { at: START, host: "builder".into(), pid: 7 };
+        self.store.begin_run(&start, &[("a".into(), "account of a".into())]).expect("begun")
+    }
+
+    fn rows(&self) -> Vec<Recorded> {
+        self.store.recorded().expect("readable")
+    }
+
+    fn row(&self, text: &str) -> Recorded {
+        self.rows().into_iter().find(|row| row.target.text == text).expect(text)
+    }
+
+    fn work(&self, text: &str) -> Work {
+        self.row(text).work.expect("work is left")
+    }
+
+    fn serial(&self) -> i64 {
+        self.store.identity().expect("readable").serial
+    }
+}
+
+fn urls(count: usize) -> Vec<Change> {
+    (0..count).map(|number| change(0, &url(number))).collect()
+}
+
+fn intent(call: u64, items: &[usize]) -> Record {
+    Record::Intent { call: CallId(call), items: items.to_vec(), debit: None }
+}
+
+fn outcome(call: u64, items: &[usize], outcome: &ItemOutcome) -> Record {
+    let items = items.iter().map(|&index| (index, outcome.clone())).collect();
+    Record::Outcome { call: CallId(call), at: START.plus_ms(9), items, credit: None }
+}
+
+fn accepted() -> ItemOutcome {
+    ItemOutcome::Recorded { task_id: Some("task 1".into()) }
+}
+
+fn key(day: &str) -> QuotaKey {
+    QuotaKey { account: "account of a".into(), operation: "PurgeUrlsCache", area: "mainland".into(), day: day.into() }
+}
+
+// --- The suite ------------------------------------------------------------------------------------------------------
+
+/// C11: a store that was just made knows nothing, and says so.
+#[test]
+fn a_new_store_is_a_first_run() {
+    each_store(|bench| {
+        assert!(bench.store.is_first_run().unwrap());
+        assert_eq!(bench.store.identity().unwrap(), Identity { lineage: "lineage".into(), serial: 0 });
+        assert!(bench.rows().is_empty() && bench.store.manifests().unwrap().is_empty());
+        assert!(bench.store.runs(10).unwrap().is_empty() && bench.store.quota_uses().unwrap().is_empty());
+        assert_eq!(bench.store.account_of("a").unwrap(), None);
+        assert!(bench.store.doubtful_calls().unwrap().is_empty());
+    });
+}
+
+/// S2: a change that was marked comes back as it was, whatever its kind and standing, after a restart too.
+#[test]
+fn what_was_marked_comes_back_as_it_was() {
+    each_store(|bench| {
+        let standings = [
+            Standing::fresh(),
+            Standing::Pending { reason: Some("HTTP 503".into()) },
+            Standing::Deferred { until: START.plus_ms(1), reason: "quota".into() },
+            Standing::Rejected { reason: "not yours".into(), config: "digest a".into() },
+        ];
+        let mut changes = Vec::new();
+        for (number, standing) in standings.iter().cycle().take(24).enumerate() {
+            let kind = ChangeKind::ALL[number / 4 % 4];
+            let scope = Scope::ALL[number % 3];
+            let removed = kind == ChangeKind::Removed;
+            changes.push(Change {
+                target: Target { scope, text: url(number) },
+                desired: (!removed).then(|| ContentHash::from_canonical("rev:2")),
+                recorded: (kind != ChangeKind::New).then(|| ContentHash::from_canonical("rev:1")),
+                kind,
+                priority: [Priority::High, Priority::Normal, Priority::Low][number % 3],
+                standing: standing.clone(),
+                accepted_at: (0..number % 3).map(|at| format!("http://127.0.0.1:{at}")).collect(),
+                owners: vec!["a \"quoted\" name".into(), "site".into()],
+                ..change(number % 2, "")
+            });
+        }
+        bench.mark(&changes);
+        bench.reopen();
+        let rows = bench.rows();
+        assert_eq!(rows.len(), changes.len());
+        for change in &changes {
+            let row = rows.iter().find(|row| row.target == change.target).expect("kept");
+            assert_eq!((&row.hash, &row.owners), (&change.recorded, &change.owners));
+            let work = Work {
+                desired: change.desired.clone(),
+                kind: change.kind,
+                priority: change.priority,
+                since: change.since,
+                standing: change.standing.clone(),
+                in_doubt: false,
+                accepted_at: change.accepted_at.clone(),
+            };
+            assert_eq!(row.work, Some(work));
+        }
+        let order: Vec<_> = rows.iter().map(|row| (row.provider.clone(), row.target.clone())).collect();
+        assert!(order.is_sorted(), "in order of (provider, target)");
+        let known =
+            KnownManifest { name: "site".into(), path: "manifests/site.yaml".into(), on_removed: OnRemoved::Forget };
+        assert_eq!(bench.store.manifests().unwrap(), [known]);
+    });
+}
+
+/// C2: an intent without an outcome stays in doubt over a restart and over a new mark, and the call is told.
+#[test]
+fn an_intent_without_an_outcome_stays_in_doubt() {
+    each_store(|bench| {
+        let changes = urls(3);
+        bench.mark(&changes);
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0, 1])]);
+        bench.reopen();
+        assert_eq!([0, 1, 2].map(|number| bench.work(&url(number)).in_doubt), [true, true, false]);
+        let call = DoubtfulCall { provider: "a".into(), at: START.plus_ms(5), targets: 2 };
+        assert_eq!(bench.store.doubtful_calls().unwrap(), [call]);
+        bench.mark(&changes);
+        assert!(bench.work(&url(0)).in_doubt, "a mark does not clear a doubt");
+        // Purged after all: the doubt is over, and the run's end clears the call away.
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0, 1]), outcome(1, &[0, 1], &accepted())]);
+        bench.store.finish_run(run, START, 0, 1, Counts::default()).unwrap();
+        assert!(bench.store.doubtful_calls().unwrap().is_empty());
+    });
+}
+
+/// C3: a committed outcome survives a restart: hash, time and task are there, no work is left, the first run is over.
+#[test]
+fn what_was_accepted_is_recorded_for_good() {
+    each_store(|bench| {
+        let changes = urls(2);
+        bench.mark(&changes);
+        assert!(bench.store.is_first_run().unwrap(), "seen is not recorded");
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0, 1])]);
+        bench.commit(run, &changes, &[outcome(1, &[0], &accepted())]);
+        bench.reopen();
+        let row = bench.row(&url(0));
+        assert_eq!(row.hash, Some(ContentHash::from_canonical("rev:2")));
+        assert_eq!((row.recorded_at, row.task_id.as_deref(), row.work), (Some(START.plus_ms(9)), Some("task 1"), None));
+        assert!(!bench.store.is_first_run().unwrap());
+        assert_eq!(bench.work(&url(1)).kind, ChangeKind::Changed);
+        // A new change keeps what is known of the last purge.
+        bench.mark(&changes);
+        assert_eq!(bench.row(&url(0)).task_id.as_deref(), Some("task 1"));
+    });
+}
+
+/// S1, S2: each outcome leaves its target where it belongs.
+#[test]
+fn each_outcome_has_its_place() {
+    each_store(|bench| {
+        let mut changes = urls(5);
+        changes[4] = Change { desired: None, kind: ChangeKind::Removed, ..changes[4].clone() };
+        bench.mark(&changes);
+        let run = bench.begin();
+        let records = [
+            intent(1, &[0, 1, 2, 3, 4]),
+            Record::Outcome {
+                call: CallId(1),
+                at: START,
+                items: vec![
+                    (0, ItemOutcome::Rejected("not yours".into())),
+                    (1, ItemOutcome::Later("HTTP 503".into())),
+                    (2, ItemOutcome::AcceptedAt(endpoint(0).to_string())),
+                    (3, ItemOutcome::Recorded { task_id: None }),
+                    (4, ItemOutcome::Recorded { task_id: None }),
+                ],
+                credit: None,
+            },
+        ];
+        bench.commit(run, &changes, &records);
+        bench.reopen();
+        let refused = Standing::Rejected { reason: "not yours".into(), config: "digest a".into() };
+        assert_eq!(bench.work(&url(0)).standing, refused);
+        assert_eq!(bench.work(&url(1)).standing, Standing::Pending { reason: Some("HTTP 503".into()) });
+        assert_eq!(bench.work(&url(2)).accepted_at, [endpoint(0).to_string()]);
+        assert_eq!(bench.row(&url(3)).work, None);
+        assert_eq!(bench.rows().len(), 4, "a purged removal is gone");
+        assert!(bench.rows().iter().all(|row| row.work.as_ref().is_none_or(|work| !work.in_doubt)));
+        assert!(bench.rows().iter().all(|row| row.hash.is_some()), "what was recorded before is kept");
+        // A second endpoint adds to the first, and what another one says later does not take back a record.
+        let records = [
+            outcome(2, &[2], &ItemOutcome::AcceptedAt(endpoint(1).to_string())),
+            outcome(3, &[3], &ItemOutcome::Later("too late".into())),
+            outcome(4, &[3], &ItemOutcome::AcceptedAt(endpoint(1).to_string())),
+        ];
+        bench.commit(run, &changes, &records);
+        assert_eq!(bench.work(&url(2)).accepted_at, [endpoint(0).to_string(), endpoint(1).to_string()]);
+        assert_eq!(bench.row(&url(3)).work, None);
+    });
+}
+
+/// T3: what a run leaves behind keeps its reason and its time.
+#[test]
+fn what_is_left_keeps_its_reason_and_time() {
+    each_store(|bench| {
+        let changes = urls(2);
+        bench.mark(&changes);
+        let run = bench.begin();
+        let until = START.plus_ms(60_000);
+        let deferred = Standing::Deferred { until, reason: "quota".into() };
+        let pending = Standing::Pending { reason: Some("stopped".into()) };
+        let left = |index: usize, standing: &Standing| Record::Left { items: vec![index], standing: standing.clone() };
+        bench.commit(run, &changes, &[left(0, &deferred), left(1, &pending)]);
+        bench.reopen();
+        assert_eq!((bench.work(&url(0)).standing, bench.work(&url(1)).standing), (deferred, pending));
+    });
+}
+
+/// S5, T4: the ledger counts debits and credits a day, survives a restart, never goes below nothing, and learns.
+#[test]
+fn the_quota_ledger_survives_a_restart() {
+    each_store(|bench| {
+        let changes = urls(3);
+        bench.mark(&changes);
+        let run = bench.begin();
+        let debit = |call, day: &str, cost| Record::Intent {
+            call: CallId(call),
+            items: vec![0],
+            debit: Some((key(day), cost)),
+        };
+        let credit = |call, day: &str, cost| Record::Outcome {
+            call: CallId(call),
+            at: START,
+            items: Vec::new(),
+            credit: Some((key(day), cost)),
+        };
+        bench.commit(
+            run,
+            &changes,
+            &[debit(1, "2023-11-15", 20), debit(2, "2023-11-15", 5), debit(3, "2023-11-16", 7)],
+        );
+        bench.commit(run, &changes, &[credit(2, "2023-11-15", 5)]);
+        bench.reopen();
+        let used = |bench: &Bench, day: &str| bench.store.quota_used(&key(day)).unwrap();
+        assert_eq!(["2023-11-14", "2023-11-15", "2023-11-16"].map(|day| used(bench, day)), [0, 20, 7]);
+        let days: Vec<(String, u64)> =
+            bench.store.quota_uses().unwrap().into_iter().map(|QuotaUse { day, used, .. }| (day, used)).collect();
+        assert_eq!(days, [("2023-11-16".to_owned(), 7), ("2023-11-15".to_owned(), 20)]);
+        let spent = |day: &str, used| Record::QuotaSpent { key: key(day), used };
+        bench.commit(run, &changes, &[spent("2023-11-15", 100), spent("2023-11-16", 3), spent("2023-11-17", 9)]);
+        assert_eq!(["2023-11-15", "2023-11-16", "2023-11-17"].map(|day| used(bench, day)), [100, 7, 9]);
+        bench.commit(run, &changes, &[credit(1, "2023-11-16", 500), credit(3, "2023-11-18", 5)]);
+        assert_eq!(["2023-11-16", "2023-11-18"].map(|day| used(bench, day)), [0, 0]);
+        let elsewhere = QuotaKey { area: "overseas".into(), ..key("2023-11-15") };
+        assert_eq!(bench.store.quota_used(&elsewhere).unwrap(), 0, "areas are counted apart");
+    });
+}
+
+/// C11: adopting records a baseline, ends pending work and doubts, and leaves the rest alone.
+#[test]
+fn adopting_records_without_a_purge() {
+    each_store(|bench| {
+        let changes = urls(2);
+        bench.mark(&changes);
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0, 1])]);
+        bench.model.entries = vec![Entry {
+            provider: 0,
+            target: Target::url(url(0)),
+            hash: ContentHash::from_canonical("rev:7"),
+            priority: Priority::Normal,
+            manifests: vec![0],
+            place: Place::default(),
+            matched: Matched::Host,
+        }];
+        bench.store.adopt(&bench.model, &[0], START.plus_ms(99)).unwrap();
+        bench.reopen();
+        assert!(!bench.store.is_first_run().unwrap());
+        let row = bench.row(&url(0));
+        assert_eq!((row.hash, row.work), (Some(ContentHash::from_canonical("rev:7")), None));
+        assert_eq!((row.recorded_at, row.task_id, row.owners), (Some(START.plus_ms(99)), None, vec!["site".into()]));
+        assert!(bench.work(&url(1)).in_doubt);
+        bench.mark(&changes);
+        assert!(!bench.work(&url(0)).in_doubt, "adopting ends the doubt for good");
+    });
+}
+
+/// R7: what is forgotten or dropped is gone, owners change without touching anything else.
+#[test]
+fn forgotten_targets_are_gone_and_owners_change_alone() {
+    each_store(|bench| {
+        let changes = urls(4);
+        bench.mark(&changes);
+        let mut expected = bench.row(&url(3));
+        expected.owners = vec!["m1".into(), "m2".into()];
+        let at = |number| ("a".to_owned(), Target::url(url(number)));
+        let difference = Difference {
+            forget: vec![at(0)],
+            dropped: vec![at(1)],
+            owners: vec![("a".into(), Target::url(url(3)), expected.owners.clone())],
+            ..Difference::default()
+        };
+        bench.store.mark(&bench.model, &difference, START).unwrap();
+        assert_eq!(bench.store.forget(&[at(2), at(2), ("b".into(), Target::url(url(3)))]).unwrap(), 1);
+        bench.reopen();
+        assert_eq!(bench.rows(), [expected]);
+    });
+}
+
+/// C11: a refused run marks what it saw, except removals.
+#[test]
+fn a_refused_run_leaves_no_removal_behind() {
+    each_store(|bench| {
+        let mut changes = urls(2);
+        changes[1] = Change { desired: None, kind: ChangeKind::Removed, ..changes[1].clone() };
+        bench.store.mark_seen(&bench.model, &changes).unwrap();
+        bench.reopen();
+        assert_eq!(bench.rows().iter().map(|row| row.target.text.clone()).collect::<Vec<_>>(), [url(0)]);
+    });
+}
+
+#[test]
+fn runs_are_kept_with_their_ends() {
+    each_store(|bench| {
+        let first = bench.begin();
+        let counts = Counts { recorded: 1, pending: 2, deferred: 3, rejected: 4 };
+        bench.store.finish_run(first, START.plus_ms(70), 4, 12, counts).unwrap();
+        let second = bench.begin();
+        bench.reopen();
+        let runs = bench.store.runs(10).unwrap();
+        assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [second, first]);
+        assert_eq!((runs[0].finished_at, runs[0].exit), (None, None), "the last one was stopped");
+        assert_eq!((runs[1].started_at, runs[1].finished_at, runs[1].exit), (START, Some(START.plus_ms(70)), Some(4)));
+        assert_eq!((runs[1].calls, runs[1].counts), (12, counts));
+        assert_eq!(bench.store.runs(1).unwrap().len(), 1);
+        assert_eq!(bench.store.account_of("a").unwrap().as_deref(), Some("account of a"));
+    });
+}
+
+/// S10: each write raises the serial by one, reading does not.
+#[test]
+fn each_write_raises_the_serial() {
+    each_store(|bench| {
+        let changes = urls(1);
+        bench.mark(&changes);
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0]), outcome(1, &[0], &accepted())]);
+        bench.store.finish_run(run, START, 0, 1, Counts::default()).unwrap();
+        assert_eq!(bench.serial(), 4);
+        let model = std::mem::take(&mut bench.model);
+        bench.store.adopt(&model, &[], START).unwrap();
+        bench.store.mark_seen(&model, &[]).unwrap();
+        bench.store.forget(&[]).unwrap();
+        bench.store.import(&[]).unwrap();
+        assert_eq!(bench.serial(), 8);
+        let _ = (bench.rows(), bench.store.manifests().unwrap(), bench.store.quota_uses().unwrap());
+        bench.reopen();
+        let identity = bench.store.identity().unwrap();
+        assert_eq!((identity.serial, identity.lineage.as_str()), (8, "lineage"));
+    });
+}
+
+/// R3, S10: a writer that another one overtook writes nothing at all, and says so.
+#[test]
+fn a_writer_that_was_overtaken_writes_nothing() {
+    each_store(|bench| {
+        let changes = urls(2);
+        bench.mark(&changes);
+        let run = bench.begin();
+        let mut other = (bench.kind.open)(&bench.path()).unwrap().expect("there");
+        other.forget(&[("a".into(), Target::url(url(1)))]).unwrap();
+        let before = other.recorded().unwrap();
+        let records = [intent(1, &[0]), outcome(1, &[0], &accepted())];
+        let commit = Commit {
+            records: &records,
+            changes: &changes,
+            model: &bench.model,
+            config_digests: &bench.digests,
+            at: START,
+        };
+        let refused = bench.store.commit(run, &commit);
+        assert!(matches!(refused, Err(StateError::Overtaken { found: 3, expected: 2, .. })), "{refused:?}");
+        assert!(matches!(bench.store.forget(&[]), Err(StateError::Overtaken { .. })), "and stays overtaken");
+        assert_eq!(other.recorded().unwrap(), before);
+        assert_eq!(other.identity().unwrap().serial, 3);
+    });
+}
+
+/// S2: a commit is whole or not at all: a record that cannot be written takes the others along.
+#[test]
+fn a_commit_is_whole_or_not_at_all() {
+    each_store(|bench| {
+        let changes = urls(2);
+        bench.mark(&changes);
+        let run = bench.begin();
+        let (before, serial) = (bench.rows(), bench.serial());
+        // The same call number twice.
+        let records = [intent(1, &[0]), outcome(9, &[1], &accepted()), intent(1, &[1])];
+        let commit = Commit {
+            records: &records,
+            changes: &changes,
+            model: &bench.model,
+            config_digests: &bench.digests,
+            at: START,
+        };
+        assert!(bench.store.commit(run, &commit).is_err());
+        assert_eq!((bench.rows(), bench.serial()), (before, serial));
+        bench.commit(run, &changes, &[intent(1, &[0])]);
+    });
+}
+
+fn any_row() -> impl Strategy<Value = Recorded> {
+    let text = "\\PC{1,12}";
+    let moment = || any::<i64>().prop_map(Timestamp::from_unix_ms);
+    let hash = || "[a-z0-9]{1,8}:\\PC{0,9}".prop_map(ContentHash::from_canonical);
+    let standing = prop_oneof![
+        prop::option::of(text).prop_map(|reason| Standing::Pending { reason }),
+        (moment(), text).prop_map(|(until, reason)| Standing::Deferred { until, reason }),
+        (text, text).prop_map(|(reason, config)| Standing::Rejected { reason, config }),
+    ];
+    let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
+    let kind = prop::sample::select(ChangeKind::ALL.to_vec());
+    let list = || prop::collection::vec(text, 0..3);
+    let work = (prop::option::of(hash()), kind, priority, moment(), standing, list(), any::<bool>()).prop_map(
+        |(desired, kind, priority, since, standing, accepted_at, in_doubt)| Work {
+            desired,
+            kind,
+            priority,
+            since,
+            standing,
+            in_doubt,
+            accepted_at,
+        },
+    );
+    let target = (prop::sample::select(Scope::ALL.to_vec()), text).prop_map(|(scope, text)| Target { scope, text });
+    let purge = (prop::option::of(hash()), prop::option::of(moment()), prop::option::of(text));
+    let owners = prop::collection::vec(text, 1..3);
+    (text, target, owners, purge, prop::option::of(work)).prop_map(
+        |(provider, target, owners, (hash, recorded_at, task_id), work)| Recorded {
+            provider,
+            target,
+            owners,
+            hash,
+            recorded_at,
+            task_id,
+            work,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    // C12: what is imported is what is exported, whatever the texts hold; the last of two rows of a target counts.
+    #[test]
+    fn what_is_imported_is_what_is_read(rows in prop::collection::vec(any_row(), 0..20)) {
+        for kind in &KINDS {
+            let mut bench = Bench::new(kind);
+            bench.store.import(&rows).expect("imported");
+            bench.reopen();
+            let by_key = |row: &Recorded| ((row.provider.clone(), row.target.clone()), row.clone());
+            let expected: BTreeMap<_, _> = rows.iter().map(by_key).collect();
+            prop_assert_eq!(bench.rows(), expected.into_values().collect::<Vec<_>>());
+            prop_assert!(!bench.store.is_first_run().expect("readable"));
+        }
+    }
+}
+
+/// C2, C12: an import says itself whether a target is in doubt; what was known of it before does not shine through.
+#[test]
+fn an_import_replaces_a_doubt_too() {
+    each_store(|bench| {
+        let changes = urls(2);
+        bench.mark(&changes);
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0])]);
+        let mut rows = bench.rows();
+        for row in &mut rows {
+            let work = row.work.as_mut().expect("work");
+            work.in_doubt = !work.in_doubt;
+        }
+        bench.store.import(&rows).unwrap();
+        assert_eq!(bench.rows(), rows);
+    });
+}

@@ -1,0 +1,307 @@
+//! What the file of an embedded state may suffer: umasks, kills, leftovers and damage of every sort.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use freshen::core::event::{CallId, Record};
+use freshen::core::target::Target;
+use freshen::state::{Counts, SqliteStore, StateError, Store};
+use proptest::prelude::*;
+
+use super::{Bench, KINDS, accepted, intent, key, outcome, urls};
+use crate::support::world::{START, url};
+
+// --- SQLite: the file -----------------------------------------------------------------------------------------------
+
+/// A folder with a state of `count` targets, as a finished run leaves it.
+fn written_state(count: usize) -> (tempfile::TempDir, PathBuf) {
+    let mut bench = Bench::new(&KINDS[0]);
+    let changes = urls(count);
+    bench.mark(&changes);
+    let run = bench.begin();
+    let all: Vec<usize> = (0..count).collect();
+    let debit = Some((key("2023-11-15"), 5));
+    bench.commit(run, &changes, &[Record::Intent { call: CallId(1), items: all.clone(), debit }]);
+    bench.commit(run, &changes, &[outcome(1, &all, &accepted())]);
+    bench.store.finish_run(run, START, 0, 1, Counts::default()).expect("finished");
+    let path = bench.path();
+    let Bench { folder, store, .. } = bench;
+    drop(store);
+    (folder, path)
+}
+
+/// Names and contents of all files of a folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.map(|path| (path.clone(), std::fs::read(&path).unwrap_or_default())).collect()
+}
+
+/// Everything that a store tells, or the first error.
+fn everything(path: &Path) -> Result<String, StateError> {
+    let store = SqliteStore::open(path)?.expect("there");
+    let (rows, manifests, runs) = (store.recorded()?, store.manifests()?, store.runs(99)?);
+    let quota = (store.quota_uses()?, store.quota_used(&key("2023-11-15"))?);
+    let (account, calls) = (store.account_of("a")?, store.doubtful_calls()?);
+    Ok(format!("{rows:?} {manifests:?} {runs:?} {quota:?} {account:?} {calls:?} {}", store.is_first_run()?))
+}
+
+/// X6: readable by nobody else, also while it is in use and whatever the umask says.
+#[cfg(unix)]
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a umask belongs to a process, so the test runs itself in another one")]
+fn state_files_are_private_under_any_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    const INNER: &str = "FRESHEN_TEST_WITHOUT_UMASK";
+    if std::env::var_os(INNER).is_none() {
+        let program = std::env::current_exe().expect("this test");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "umask 000; exec \"$0\" --exact store::file::state_files_are_private_under_any_umask"]);
+        let output = shell.arg(program).env(INNER, "1").output().expect("a shell");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("new/below/state.db");
+    let mut store = SqliteStore::create(&path, "lineage").expect("created");
+    store.import(&[]).expect("written");
+    let found = files(path.parent().expect("a folder"));
+    assert!(found.len() > 1, "the write-ahead log is in use: {found:?}");
+    for file in found.keys() {
+        let mode = std::fs::metadata(file).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+    let mode = std::fs::metadata(folder.path().join("new")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+/// C4: a state is there whole or not at all; what a stopped creation left behind is no obstacle and never shows.
+#[test]
+fn a_state_is_made_in_one_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.db");
+    let (_keep, old) = written_state(30);
+    let with = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let unfinished = format!(".new-{}", std::process::id());
+    std::fs::write(with(&unfinished), &std::fs::read(&old).expect("readable")[..5000]).expect("written");
+    std::fs::write(with(&format!("{unfinished}-journal")), [7; 4096]).expect("written");
+    assert!(SqliteStore::open(&path).expect("readable").is_none(), "a first run");
+    let store = SqliteStore::create(&path, "fresh").expect("created");
+    assert_eq!(store.identity().expect("readable").lineage, "fresh");
+    assert!(store.recorded().expect("readable").is_empty());
+    drop(store);
+    assert_eq!(files(folder.path()).into_keys().collect::<Vec<_>>(), [path]);
+}
+
+/// C6, S10: whoever moves a damaged state away, as we advise, may leave its log behind: it is not played into the new one.
+#[test]
+fn the_log_of_a_state_that_is_gone_is_not_played_into_a_new_one() {
+    let mut bench = Bench::new(&KINDS[0]);
+    bench.mark(&urls(200));
+    let killed = tempfile::tempdir().expect("a folder");
+    let path = killed.path().join("state.db");
+    let log = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
+    std::fs::copy(log(&bench.path()), log(&path)).expect("a log is there while the state is in use");
+    let mut store = SqliteStore::create(&path, "fresh").expect("created");
+    assert_eq!(store.identity().expect("readable").lineage, "fresh");
+    assert!(store.recorded().expect("readable").is_empty());
+    store.import(&[]).expect("written");
+}
+
+/// C2, S7: a process that is killed leaves its log; the next start sees all that was committed, intents included.
+#[test]
+fn a_killed_process_leaves_all_it_committed() {
+    let mut bench = Bench::new(&KINDS[0]);
+    let changes = urls(300);
+    bench.mark(&changes);
+    let run = bench.begin();
+    bench.commit(run, &changes, &[intent(1, &[0, 1])]);
+    let killed = tempfile::tempdir().expect("a folder");
+    for (from, content) in files(bench.folder.path()) {
+        std::fs::write(killed.path().join(from.file_name().expect("a name")), content).expect("copied");
+    }
+    let store = SqliteStore::open(&killed.path().join("state.db")).expect("readable").expect("there");
+    assert_eq!(store.recorded().expect("readable"), bench.rows());
+    assert_eq!(store.doubtful_calls().expect("readable").len(), 1);
+    assert_eq!(store.identity().expect("readable").serial, 3);
+}
+
+/// S9: a run that has nothing to do leaves every byte of the state and its folder as they were.
+#[test]
+fn reading_changes_no_byte() {
+    let (folder, path) = written_state(300);
+    let before = files(folder.path());
+    let told = everything(&path).expect("whole");
+    assert_eq!(everything(&path).expect("whole"), told);
+    assert_eq!(files(folder.path()), before);
+}
+
+/// A rehearsal works on a copy and never touches the state itself.
+#[test]
+fn a_scratch_copy_leaves_the_original_alone() {
+    let (folder, path) = written_state(300);
+    let (before, told) = (files(folder.path()), everything(&path).expect("whole"));
+    let original = SqliteStore::open(&path).expect("readable").expect("there");
+    let mut scratch = SqliteStore::scratch(&path, "other").expect("copied");
+    assert_eq!(scratch.recorded().expect("readable"), original.recorded().expect("readable"));
+    assert_eq!(scratch.identity().expect("readable"), original.identity().expect("readable"));
+    scratch.forget(&[("a".into(), Target::url(url(7)))]).expect("written");
+    assert_eq!(scratch.recorded().expect("readable").len(), 299);
+    drop((original, scratch));
+    assert_eq!((files(folder.path()), everything(&path).expect("whole")), (before, told));
+    // Without a state the copy is a first run, and still nothing is made.
+    let nowhere = folder.path().join("none.db");
+    assert!(SqliteStore::scratch(&nowhere, "x").expect("made").is_first_run().expect("readable"));
+    assert!(!nowhere.exists());
+}
+
+// --- SQLite: damage -------------------------------------------------------------------------------------------------
+
+/// Opens a file with this content; its folder must stay as it was.
+fn opened(content: &[u8]) -> Result<String, StateError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.db");
+    std::fs::write(&path, content).expect("written");
+    let before = files(folder.path());
+    let told = everything(&path);
+    assert!(told.is_ok() || SqliteStore::scratch(&path, "x").is_err() || SqliteStore::open(&path).is_ok());
+    assert_eq!(files(folder.path()), before, "the file was touched");
+    told
+}
+
+fn is_damage(told: &Result<String, StateError>) -> bool {
+    matches!(told, Err(StateError::Damaged { .. }))
+}
+
+/// C9: what is there and is not a whole state of ours is damage, never a first run, and stays as it is.
+#[test]
+fn a_file_that_is_no_state_is_damage_and_is_left_alone() {
+    let (_folder, path) = written_state(300);
+    let whole = std::fs::read(&path).expect("readable");
+    assert!(opened(&whole).is_ok());
+    assert!(is_damage(&opened(b"")), "empty");
+    assert!(is_damage(&opened(&vec![0; whole.len()])), "zero-filled");
+    assert!(is_damage(&opened(b"# a manifest, not a state\nassets: {}\n")), "foreign");
+    for length in [1, 15, 16, 99, 100, 4095, 4096, 4097, 8192, whole.len() / 2, whole.len() - 4096, whole.len() - 1] {
+        assert!(is_damage(&opened(&whole[..length])), "cut to {length} of {}", whole.len());
+    }
+    let zeroed_head = [vec![0; 4096], whole[4096..].to_vec()].concat();
+    assert!(is_damage(&opened(&zeroed_head)), "first page lost");
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(matches!(SqliteStore::open(folder.path()), Err(StateError::Damaged { .. })), "a directory");
+}
+
+/// C9: another program's database is not ours.
+#[test]
+fn a_foreign_database_is_not_taken_for_a_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("foreign.db");
+    let foreign = rusqlite::Connection::open(&path).expect("made");
+    foreign.execute_batch("CREATE TABLE meta (serial INTEGER); INSERT INTO meta VALUES (1)").expect("written");
+    drop(foreign);
+    assert!(is_damage(&opened(&std::fs::read(&path).expect("readable"))));
+}
+
+/// C10, S10: a newer format is told with both versions and left alone.
+#[test]
+fn a_newer_format_is_refused_with_both_versions() {
+    let (_folder, path) = written_state(3);
+    let raw = rusqlite::Connection::open(&path).expect("opened");
+    raw.pragma_update(None, "user_version", 2).expect("written");
+    raw.close().expect("closed");
+    let told = opened(&std::fs::read(&path).expect("readable"));
+    assert!(matches!(told, Err(StateError::Newer { found: 2, known: 1, .. })), "{told:?}");
+    assert!(told.expect_err("newer").to_string().contains("format 2, this program knows up to 1"));
+}
+
+/// C6: a page that is lost, whichever it is, never passes for less than was there.
+#[test]
+fn a_lost_page_is_noticed() {
+    let (_folder, path) = written_state(400);
+    let whole = std::fs::read(&path).expect("readable");
+    let told = opened(&whole).expect("whole");
+    let size = usize::from(u16::from_be_bytes([whole[16], whole[17]]));
+    let mut noticed = 0;
+    for page in 0..whole.len() / size {
+        let fills = [vec![0; size], vec![0xff; size], whole[size..2 * size].to_vec(), b"junk".repeat(size / 4)];
+        for (which, fill) in fills.iter().enumerate() {
+            let mut content = whole.clone();
+            content[page * size..(page + 1) * size].copy_from_slice(fill);
+            match opened(&content) {
+                Ok(after) => assert_eq!(after, told, "page {page} with fill {which} passed for something else"),
+                Err(_) => noticed += 1,
+            }
+        }
+    }
+    assert!(noticed > whole.len() / size, "only {noticed} losses were noticed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    // C6: bytes that are garbled anywhere never make rows vanish and never panic.
+    #[test]
+    fn garbled_bytes_never_make_targets_vanish(
+        per_mille in 0usize..1000,
+        junk in prop::collection::vec(any::<u8>(), 1..200),
+    ) {
+        static WHOLE: OnceLock<Vec<u8>> = OnceLock::new();
+        let whole = WHOLE.get_or_init(|| std::fs::read(written_state(150).1).expect("readable"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, mut content) = (folder.path().join("state.db"), whole.clone());
+        let at = (content.len() - junk.len()) * per_mille / 1000;
+        content[at..at + junk.len()].copy_from_slice(&junk);
+        std::fs::write(&path, &content).expect("written");
+        if let Ok(Some(store)) = SqliteStore::open(&path)
+            && let Ok(rows) = store.recorded()
+        {
+            prop_assert_eq!(rows.len(), 150, "{} bytes at {}", junk.len(), at);
+        }
+    }
+}
+
+/// C12: a value that this program never writes is damage, named by column and target; it is not read as something else.
+#[test]
+fn a_value_that_was_never_written_is_damage() {
+    let edits = [
+        "UPDATE target SET scope = 9",
+        "UPDATE target SET owners = 'site'",
+        "UPDATE target SET owners = '[]'",
+        "UPDATE target SET hash = 'abc'",
+        "UPDATE target SET hash = ''",
+        "UPDATE target SET desired = 'abc'",
+        "UPDATE target SET work_kind = 'odd'",
+        "UPDATE target SET priority = 'urgent'",
+        "UPDATE target SET priority = NULL",
+        "UPDATE target SET since = NULL",
+        "UPDATE target SET standing = 'done'",
+        "UPDATE target SET standing = NULL",
+        "UPDATE target SET standing = 'deferred', until = NULL",
+        "UPDATE target SET accepted_at = '{}'",
+        "UPDATE quota SET used = -5",
+        "UPDATE manifest SET on_removed = 'burn'",
+        "DELETE FROM meta",
+        "DROP TABLE quota",
+        "DROP TABLE target",
+    ];
+    for edit in edits {
+        let mut bench = Bench::new(&KINDS[0]);
+        let changes = urls(2);
+        bench.mark(&changes);
+        let run = bench.begin();
+        let debit = Some((key("2023-11-15"), 5));
+        bench.commit(run, &changes, &[Record::Intent { call: CallId(1), items: vec![0], debit }]);
+        let path = bench.path();
+        let Bench { folder: _keep, store, .. } = bench;
+        drop(store);
+        assert!(everything(&path).is_ok());
+        let raw = rusqlite::Connection::open(&path).expect("opened");
+        raw.execute_batch(edit).expect(edit);
+        raw.close().expect("closed");
+        let before = std::fs::read(&path).expect("readable");
+        let told = everything(&path);
+        assert!(is_damage(&told), "{edit}: {told:?}");
+        assert_eq!(std::fs::read(&path).expect("readable"), before, "{edit}");
+    }
+}
