@@ -257,3 +257,30 @@ fn c3_a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_only_what_w
     assert!(used >= sent as u64, "{used} counted, {sent} sent");
     bench.run(&["apply"]).exits(0).says("Nothing to do");
 }
+
+/// C7: a state that cannot grow is an error with words; what was accepted and not recorded is told, and nothing is lost.
+#[test]
+fn c7_a_limit_on_the_size_of_files_is_told_and_loses_nothing() {
+    let mut cut_in_the_middle = 0;
+    for blocks in (8..=400).step_by(40) {
+        let cloud = Cloud::of("huawei-vod");
+        let bench = Bench::at("huawei-vod", &cloud);
+        bench.assets(&urls(40), "1");
+        let ran = bench.limited(blocks, &["apply"]);
+        let purged = cloud.purged();
+        if ran.status != 0 {
+            assert_eq!(ran.status, 1, "{blocks}: {ran:?}");
+            assert!(ran.stderr.contains("state.db` cannot be"), "{blocks}: {ran:?}");
+        }
+        let known = if bench.read(super::STATE).is_some() { bench.recorded() } else { Vec::new() };
+        for url in &purged {
+            let is_told = ran.stderr.contains(&format!("accepted but not recorded: own {url}"));
+            let is_recorded = known.iter().any(|row| row.starts_with(&format!("own {url} ")));
+            assert!(is_told != is_recorded, "{blocks}: {url} {is_told} {is_recorded} {ran:?}");
+        }
+        cut_in_the_middle += usize::from(ran.status == 1 && !purged.is_empty());
+        bench.run(&["apply"]).exits(0);
+        assert_eq!(bench.recorded().len(), 40, "{blocks}");
+    }
+    assert!(cut_in_the_middle > 0, "some limit meets a run in its middle");
+}
