@@ -9,9 +9,10 @@ use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 
-use crate::core::apply::{Action, Apply, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use crate::core::apply::Apply;
 use crate::core::contract::{Account, Call, CallError, ErrorClass, Stamp};
 use crate::core::diff::Change;
+use crate::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
 use crate::core::model::Model;
 use crate::core::plan::Plan;
 use crate::core::time::{Now, Tick, Timestamp};
@@ -24,7 +25,7 @@ use crate::state::{Commit, StateError, Store};
 const GRACE_MS: u64 = 10_000;
 
 /// What a run works on.
-pub struct Job<'a> {
+pub struct Inputs<'a> {
     /// Providers and entries.
     pub model: &'a Model,
     /// What is due.
@@ -82,43 +83,48 @@ pub struct Outcome {
 }
 
 /// Runs the plan to its end. `observe` sees each call as it ends.
-pub async fn apply(host: &Host, store: &mut dyn Store, job: Job<'_>, observe: &mut dyn FnMut(&CallReport)) -> Outcome {
+pub async fn apply(
+    host: &Host,
+    store: &mut dyn Store,
+    inputs: Inputs<'_>,
+    observe: &mut dyn FnMut(&CallReport),
+) -> Outcome {
     let mut run = Run {
-        machine: Apply::new(job.model, job.changes, job.plan, host.seed),
+        machine: Apply::new(inputs.model, inputs.changes, inputs.plan, host.seed),
         outcome: Outcome::default(),
         cut_at: None,
     };
     let mut nonces = fastrand::Rng::with_seed(host.seed);
-    let mut interrupted = job.interrupted.clone();
+    let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
     let mut refreshed = HashSet::new();
     let mut flights = FuturesUnordered::new();
-    for (provider, reason) in job.unavailable {
+    for (provider, reason) in inputs.unavailable {
         run.machine.exclude(*provider, reason);
     }
     run.machine.handle(Event::Woke, host.clock.now());
     loop {
-        run.keep_deadline(job.deadline, host.clock.now());
-        let due = run.drain(&job, host.clock.now());
+        run.keep_deadline(inputs.deadline, host.clock.now());
+        let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
             run.outcome.calls += 1;
-            flights.push(fly(host, &job, id, prepared, nonces.u128(..)));
+            flights.push(fly(host, &inputs, id, prepared, nonces.u128(..)));
         }
         if !due.records.is_empty() {
-            run.persist(store, &job, &due.records, host.clock.now());
+            run.persist(store, &inputs, &due.records, host.clock.now());
             continue;
         }
         if due.done {
             break;
         }
-        let until = [due.wake, run.cut_at.or(job.deadline)].into_iter().flatten().min();
+        let until = [due.wake, run.cut_at.or(inputs.deadline)].into_iter().flatten().min();
         tokio::select! {
             biased;
             Some(landed) = flights.next(), if !flights.is_empty() => {
                 let Landed { id, ending, report, panicked } = landed;
                 observe(&report);
                 run.outcome.panicked |= panicked;
-                let ending = ask_again_once(&job, ending, report.provider, &mut refreshed);
+                let ending = ask_again_once(&inputs, ending, report.provider, &mut refreshed);
                 run.machine.handle(Event::Ended(id, ending), host.clock.now());
             }
             changed = interrupted.changed(), if interrupts_open => {
@@ -160,12 +166,12 @@ struct Due {
 }
 
 impl Run<'_> {
-    fn drain(&mut self, job: &Job<'_>, now: Now) -> Due {
+    fn drain(&mut self, inputs: &Inputs<'_>, now: Now) -> Due {
         let mut due = Due::default();
         loop {
             match self.machine.poll(now) {
                 Action::Persist(record) => due.records.push(record),
-                Action::Send(id) => due.sends.extend(prepare(&self.machine, job, id).map(|prepared| (id, prepared))),
+                Action::Send(id) => due.sends.extend(prepare(&self.machine, inputs, id).map(|prepared| (id, prepared))),
                 Action::WakeAt(tick) => {
                     due.wake = tick;
                     return due;
@@ -179,11 +185,11 @@ impl Run<'_> {
     }
 
     /// Writes the records; if that fails nothing more is sent, and what was accepted is told.
-    fn persist(&mut self, store: &mut dyn Store, job: &Job<'_>, records: &[Record], now: Now) {
-        let (changes, model, config_digests) = (job.changes, job.model, job.config_digests);
+    fn persist(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, records: &[Record], now: Now) {
+        let (changes, model, config_digests) = (inputs.changes, inputs.model, inputs.config_digests);
         if self.outcome.state_error.is_none() {
             let commit = Commit { records, changes, model, config_digests, at: now.wall };
-            self.outcome.state_error = store.commit(job.run, &commit).err();
+            self.outcome.state_error = store.commit(inputs.run, &commit).err();
         }
         if self.outcome.state_error.is_some() {
             self.outcome.unrecorded.extend(accepted_in(records));
@@ -239,15 +245,15 @@ fn accepted_in(records: &[Record]) -> impl Iterator<Item = usize> {
 }
 
 /// Credentials from a file or a program may have been renewed meanwhile: they are asked for once more.
-fn ask_again_once(job: &Job<'_>, ending: Ending, provider: usize, refreshed: &mut HashSet<usize>) -> Ending {
-    let config = &job.model.providers[provider];
+fn ask_again_once(inputs: &Inputs<'_>, ending: Ending, provider: usize, refreshed: &mut HashSet<usize>) -> Ending {
+    let config = &inputs.model.providers[provider];
     match ending {
         Ending::Refused(error)
             if error.class == ErrorClass::Auth
                 && CredentialStore::can_refresh(config)
                 && refreshed.insert(provider) =>
         {
-            job.credentials.invalidate(config);
+            inputs.credentials.invalidate(config);
             Ending::Refused(CallError { class: ErrorClass::SignAgain, ..error })
         }
         other => other,
@@ -266,18 +272,18 @@ struct Prepared {
     call: Call,
 }
 
-fn prepare(machine: &Apply<'_>, job: &Job<'_>, id: CallId) -> Option<Prepared> {
+fn prepare(machine: &Apply<'_>, inputs: &Inputs<'_>, id: CallId) -> Option<Prepared> {
     let view = machine.call(id)?;
-    let endpoint = job.model.providers[view.provider].endpoints[view.endpoint].clone();
-    let targets = view.items.iter().map(|&index| job.changes[index].target.clone()).collect();
+    let endpoint = inputs.model.providers[view.provider].endpoints[view.endpoint].clone();
+    let targets = view.items.iter().map(|&index| inputs.changes[index].target.clone()).collect();
     Some(Prepared { provider: view.provider, call: Call { operation: view.operation, endpoint, targets } })
 }
 
 /// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
-async fn fly(host: &Host, job: &Job<'_>, id: CallId, prepared: Prepared, nonce: u128) -> Landed {
+async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, prepared: Prepared, nonce: u128) -> Landed {
     let Prepared { provider, call } = prepared;
     let sent = host.clock.now();
-    let flown = AssertUnwindSafe(exchange(host, job, provider, &call, nonce)).catch_unwind().await;
+    let flown = AssertUnwindSafe(exchange(host, inputs, provider, &call, nonce)).catch_unwind().await;
     let panicked = flown.is_err();
     let ending = flown.unwrap_or_else(|_| {
         Ending::Refused(refusal(ErrorClass::Request, "internal error", "a defect of freshen; please report it".into()))
@@ -298,9 +304,9 @@ async fn fly(host: &Host, job: &Job<'_>, id: CallId, prepared: Prepared, nonce: 
     Landed { id, ending, report, panicked }
 }
 
-async fn exchange(host: &Host, job: &Job<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
-    let config = &job.model.providers[provider];
-    let credentials = match job.credentials.get(config, host.clock.now().wall).await {
+async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
+    let config = &inputs.model.providers[provider];
+    let credentials = match inputs.credentials.get(config, host.clock.now().wall).await {
         Ok(credentials) => credentials,
         Err(error) => return Ending::Refused(refusal(ErrorClass::Auth, "no credentials", error.to_string())),
     };

@@ -11,7 +11,7 @@ use super::session::{self, Desired, Prepared};
 use super::{interrupt, plan as plan_command, terminal};
 use crate::core::guard::{self, Allowed};
 use crate::core::plan::Plan;
-use crate::drive::{self, CallReport, Job, Outcome};
+use crate::drive::{self, CallReport, Inputs, Outcome};
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::state::{RunStart, SqliteStore, Store};
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         let credentials = CredentialStore::new(self.host.env.clone());
         let (plan, accounts, unavailable) = self.available(&credentials).await;
         let run = store.begin_run(&self.start, &accounts)?;
-        let job = Job {
+        let inputs = Inputs {
             model,
             changes: &prepared.difference.changes,
             plan: &plan,
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
             deadline: self.args.deadline.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
             interrupted: self.interrupted.clone(),
         };
-        let outcome = drive::apply(self.host, store, job, observe).await;
+        let outcome = drive::apply(self.host, store, inputs, observe).await;
         let mut finished =
             Finished { desired, prepared, outcome, unavailable, rehearsal: self.args.rehearse, exit: Exit::Done };
         finished.exit = exit_of(&finished);

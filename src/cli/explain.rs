@@ -129,10 +129,10 @@ fn human(found: &Found<'_>) -> String {
     if let Some(at) = found.recorded.and_then(|row| row.recorded_at) {
         let task = found.recorded.and_then(|row| row.task_id.as_deref());
         let task = task.map_or_else(String::new, |task| format!(", task {}", shown(task)));
-        let _ = writeln!(text, "  last        {}{task}", moment(at));
+        let _ = writeln!(text, "  since       {}{task}", moment(at));
     }
     if let Some(row) = found.recorded.filter(|row| row.work.is_some()) {
-        let _ = writeln!(text, "  to do       {}", status::line(row));
+        let _ = writeln!(text, "  to do       {}", status::to_do(row));
     }
     let _ = writeln!(text, "  apply would {}", found.next);
     text

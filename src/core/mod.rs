@@ -4,6 +4,7 @@ pub mod apply;
 pub mod budget;
 pub mod contract;
 pub mod diff;
+pub mod event;
 pub mod guard;
 pub mod http;
 pub mod lane;

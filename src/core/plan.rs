@@ -47,7 +47,7 @@ impl Quota {
 
 /// A batch: what one call will purge, as indexes into the changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct PlannedBatch {
     /// Index into the provider's endpoints.
     pub endpoint: usize,
     /// Changes, in order.
@@ -66,7 +66,7 @@ pub struct Job {
     /// Name of the rate budget this job shares with others of its account and operation.
     pub pace_key: (String, &'static str),
     /// Calls, in order.
-    pub batches: Vec<Batch>,
+    pub batches: Vec<PlannedBatch>,
     /// The quota, where there is one.
     pub quota: Option<Quota>,
     /// Targets the batches purge, each counted once.
@@ -180,7 +180,9 @@ fn job(
             enough || !accepted_at.contains(address)
         };
         let open: Vec<usize> = indexes.iter().copied().filter(still_open).collect();
-        batches.extend(open.chunks(limits.targets_per_call).map(|chunk| Batch { endpoint, changes: chunk.to_vec() }));
+        batches.extend(
+            open.chunks(limits.targets_per_call).map(|chunk| PlannedBatch { endpoint, changes: chunk.to_vec() }),
+        );
     }
     if let Some(quota) = &quota {
         *spent.entry(quota.key.clone()).or_default() += indexes.len() as u64;
@@ -218,6 +220,6 @@ fn quota_of(
         area: config.kind.quota_area(&config.options),
         day: circumstances.now.date_at_offset(offset),
     };
-    let used = (circumstances.used)(&key) + spent.get(&key).copied().unwrap_or(0);
+    let used = (circumstances.used)(&key).saturating_add(spent.get(&key).copied().unwrap_or(0));
     Some(Quota { used, limit, resets_at: circumstances.now.next_midnight(offset), key })
 }

@@ -12,8 +12,8 @@ pub use sqlite::SqliteStore;
 
 use std::path::PathBuf;
 
-use crate::core::apply::Record;
 use crate::core::diff::{Change, Difference};
+use crate::core::event::Record;
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{KnownManifest, Recorded};

@@ -4,8 +4,8 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Commit;
 use super::rows::{self, scope_number};
-use crate::core::apply::{CallId, ItemOutcome, Record};
 use crate::core::diff::Change;
+use crate::core::event::{CallId, ItemOutcome, Record};
 use crate::core::model::{Model, OnRemoved};
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{Recorded, Standing, Work};

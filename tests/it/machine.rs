@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use freshen::core::apply::{Action, Apply, CallId, Ending, Event, ItemOutcome, ItemState, Record};
+use freshen::core::apply::Apply;
 use freshen::core::contract::{Culprit, ErrorClass};
+use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, Record};
 use freshen::core::http::TransportFailureKind;
 use freshen::core::model::{Limits, ProviderConfig};
 use freshen::core::time::{Now, Tick};

@@ -14,6 +14,7 @@ mod host_http;
 mod lost_purge;
 mod machine;
 mod manifests;
+mod planning;
 mod readme;
 mod real_caches;
 mod secrets;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{JSON_VERSION, count, moment, shown, strong, table};
 use crate::cli::exit::Exit;
 use crate::cli::session::{Desired, Prepared};
-use crate::core::apply::ItemState;
+use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
 use crate::drive::{CallReport, Outcome};
@@ -99,7 +99,7 @@ fn conclusion(view: &View<'_>) -> String {
         let what = if view.exit == Exit::Done { "everything is recorded" } else { "but not all could be recorded" };
         return format!("{headline}, {what}.\n");
     }
-    let hint = if pending + deferred > 0 { "; run again to go on" } else { "" };
+    let hint = if pending + deferred > 0 { "; the next run sends what is due" } else { "" };
     format!("{headline}, {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}.\n")
 }
 

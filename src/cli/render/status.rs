@@ -118,10 +118,18 @@ fn runs_and_quota(view: &View) -> String {
 /// One target on one line.
 pub(crate) fn line(row: &Recorded) -> String {
     let target = shown(&row.target.text);
-    let Some(work) = &row.work else {
-        let hash = row.hash.as_ref().map_or("-", |hash| hash.as_str());
-        return format!("recorded  {}  {target}  {}", row.provider, shown(hash));
-    };
+    match &row.work {
+        Some(work) => format!("{:<8}  {}  {target}  {}", work.kind.word(), row.provider, to_do(row)),
+        None => {
+            let hash = row.hash.as_ref().map_or("-", ContentHash::as_str);
+            format!("recorded  {}  {target}  {}", row.provider, shown(hash))
+        }
+    }
+}
+
+/// What holds a target up; empty if nothing is to do.
+pub(crate) fn to_do(row: &Recorded) -> String {
+    let Some(work) = &row.work else { return String::new() };
     let why = match &work.standing {
         Standing::Pending { reason: None } => "pending".to_owned(),
         Standing::Pending { reason: Some(reason) } => format!("pending: {}", shown(reason)),
@@ -129,7 +137,7 @@ pub(crate) fn line(row: &Recorded) -> String {
         Standing::Rejected { reason, .. } => format!("rejected: {}", shown(reason)),
     };
     let doubt = if work.in_doubt { ", may have been purged before" } else { "" };
-    format!("{:<8}  {}  {target}  {why}{doubt}", work.kind.word(), row.provider)
+    format!("{why}{doubt}")
 }
 
 /// One target as a JSON object; `state import` reads the same.

@@ -34,7 +34,6 @@ impl Program {
     }
 
     /// Runs the binary with these arguments and an empty environment.
-    #[expect(clippy::disallowed_methods, reason = "only a process of its own shows streams and exit code")]
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_freshen"))
             .args(arguments)

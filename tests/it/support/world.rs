@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use freshen::core::apply::{Action, Apply, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use freshen::core::apply::Apply;
 use freshen::core::contract::{CallError, ErrorClass, Options, Reply};
 use freshen::core::diff::Change;
+use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
 use freshen::core::http::{Endpoint, TransportFailure, TransportFailureKind};
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Model, Place, Priority, ProviderConfig};
 use freshen::core::plan::{Circumstances, Plan, QuotaKey, plan};

@@ -1,0 +1,125 @@
+//! The words between the apply machine and whoever drives it: events in, actions out, records for the state.
+
+use super::contract::{CallError, Reply};
+use super::http::TransportFailure;
+use super::plan::QuotaKey;
+use super::recorded::Standing;
+use super::time::{Tick, Timestamp};
+
+/// Number of a call, unique in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The run starts, or a time that was asked for has come.
+    Woke,
+    /// The intent of this call is on disk.
+    Persisted(CallId),
+    /// The call ended.
+    Ended(CallId, Ending),
+    /// Nothing more is to be started, for this reason.
+    Cancelled(String),
+}
+
+/// How a call ended.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// The provider accepted it.
+    Accepted(Reply),
+    /// The provider answered something else.
+    Refused(CallError),
+    /// No answer came.
+    Failed(TransportFailure),
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Write this down; an intent is answered by [`Event::Persisted`].
+    Persist(Record),
+    /// Send this call.
+    Send(CallId),
+    /// Nothing to do until a call ends or this time comes.
+    WakeAt(Option<Tick>),
+    /// Nothing is left to do.
+    Done,
+}
+
+/// What the state has to keep. Items are indexes into the changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A call is about to be sent; its quota is debited.
+    Intent {
+        /// The call.
+        call: CallId,
+        /// What it will purge.
+        items: Vec<usize>,
+        /// Debit: quota and targets.
+        debit: Option<(QuotaKey, u64)>,
+    },
+    /// A call ended.
+    Outcome {
+        /// The call.
+        call: CallId,
+        /// When.
+        at: Timestamp,
+        /// What became of each target.
+        items: Vec<(usize, ItemOutcome)>,
+        /// Credit for a call that the vendor did not carry out.
+        credit: Option<(QuotaKey, u64)>,
+    },
+    /// The vendor says that the day's quota is spent: at least so many targets are used.
+    QuotaSpent {
+        /// Whose quota.
+        key: QuotaKey,
+        /// Targets to count as used.
+        used: u64,
+    },
+    /// These targets will not be sent in this run.
+    Left {
+        /// The targets.
+        items: Vec<usize>,
+        /// What holds them up.
+        standing: Standing,
+    },
+}
+
+/// What became of a target in a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemOutcome {
+    /// Accepted by as many endpoints as are required: the desired hash is recorded.
+    Recorded {
+        /// The vendor's tasks, comma-separated.
+        task_id: Option<String>,
+    },
+    /// Accepted at this endpoint; others are still to accept.
+    AcceptedAt(String),
+    /// Refused for good.
+    Rejected(String),
+    /// Not done, or not known to be done; to be sent again.
+    Later(String),
+}
+
+/// Where a target stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemState {
+    /// Still to do, with the last failure.
+    Pending(Option<String>),
+    /// Recorded.
+    Recorded,
+    /// Not before this time.
+    Deferred(Timestamp, String),
+    /// Refused for good.
+    Rejected(String),
+}
+
+/// What a provider has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProviderStop {
+    /// Credentials were refused.
+    pub credentials: bool,
+    /// Why its calls stopped, the first reason.
+    pub reason: Option<String>,
+}
