@@ -36,6 +36,7 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
             return if error.use_stderr() { Exit::BadInput.code() } else { Exit::Done.code() };
         }
     };
+    interrupt::outlive_size_limit();
     let exit = match dispatch(&Host::system(), &cli).await {
         Ok(exit) => exit,
         Err(error) => {

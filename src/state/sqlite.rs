@@ -74,7 +74,12 @@ impl SqliteStore {
             .map_err(|error| failed(path, "created", &error));
         let renamed = made.and_then(|()| std::fs::rename(&fresh, path).and_then(|()| sync_folder(path)).map_err(io));
         if renamed.is_err() {
-            let _ = std::fs::remove_file(&fresh);
+            // The engine leaves its own files behind where it could not write.
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = fresh.as_os_str().to_owned();
+                name.push(suffix);
+                let _ = std::fs::remove_file(name);
+            }
         }
         renamed?;
         Self::open(path)?.ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))

@@ -261,3 +261,50 @@ fn c14_a_closed_error_stream_changes_no_exit_code() {
         assert_eq!(output.status.code(), Some(status), "{arguments:?}");
     }
 }
+
+/// C12: whatever times a hand-edited line holds, nothing panics over them.
+#[test]
+fn c12_times_outside_the_calendar_are_shown_somehow() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    let line = |url: &str, least: i64, most: i64| {
+        serde_json::json!({
+            "provider": "own", "scope": "url", "target": url, "owners": ["manifests/site.yaml"], "hash": "rev:0",
+            "recorded_at_ms": most, "task_id": "\u{1b}[2J", "work": {
+                "kind": "changed", "desired": "rev:1", "priority": "low", "since_ms": least, "standing": "deferred",
+                "reason": "\u{1b}[2J", "until_ms": most, "refused_config": null, "in_doubt": true, "accepted_at": ["x"],
+            },
+        })
+    };
+    let (first, second) = (line(&urls(2)[0], i64::MIN, i64::MAX), line(&urls(2)[1], i64::MAX, i64::MIN));
+    bench.write("lines", format!("{first}\n{second}\n"));
+    bench.run(&["state", "import", "lines"]).exits(0);
+    for verb in [&["status"][..], &["plan"], &["state", "list"], &["explain", &urls(2)[0]], &["apply", "--rehearse"]] {
+        let ran = bench.run(verb).exits(0);
+        assert!(!ran.stdout.contains("01-0 "), "a date is whole: {}", ran.stdout);
+    }
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.purged(), urls(2));
+}
+
+/// L3: a program that reads the output learns of refusals in the same form.
+#[test]
+fn refusals_are_json_where_json_was_asked_for() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(101), "1");
+    for (arguments, status) in [
+        (&["apply"][..], 5),
+        (&["apply", "--expect", "zz"], 5),
+        (&["check", "nowhere"], 2),
+        (&["apply", "--provider", "nobody"], 2),
+        (&["state", "list"], 1),
+        (&["explain", "https://cdn.example.com/nowhere"], 2),
+    ] {
+        let all = [arguments, &["--format", "json"]].concat();
+        let json = bench.run(&all).exits(status).json();
+        assert_eq!(json["exit"], status, "{arguments:?}");
+        assert!(json["error"].as_str().is_some_and(|error| !error.is_empty()), "{arguments:?}");
+    }
+}

@@ -66,7 +66,9 @@ pub(super) fn strong(text: &str) -> String {
 /// A moment in UTC for people: `2026-11-20 16:00 UTC`.
 pub(super) fn moment(at: Timestamp) -> String {
     let text = at.utc_extended();
-    format!("{} {} UTC", &text[..10], &text[11..16])
+    // Not by position: a state edited by hand may hold years with a sign.
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{date} {} UTC", time.get(..5).unwrap_or(time))
 }
 
 /// What a difference brings along besides purges, a line each.

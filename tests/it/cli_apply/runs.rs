@@ -225,3 +225,65 @@ fn a_refused_target_is_tried_again_once_its_provider_is_configured_otherwise() {
     bench.run(&["apply"]).exits(0);
     assert_eq!(cloud.count(), 1);
 }
+
+/// C1, C2, C3, S1, S2, S3, S5: killed again and again, a plan comes to its end; nothing is recorded that was not
+/// accepted, and only what was in doubt is sent twice.
+#[test]
+fn c3_a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_only_what_was_in_doubt() {
+    let cloud = Cloud::of("huawei-vod");
+    let bench = Bench::at("huawei-vod", &cloud);
+    bench.assets(&urls(90), "1");
+    let mut doubts = 0;
+    for kills in 1..=4 {
+        cloud.script([Step::Pass, Step::Hold]);
+        let mut child = bench.start(&["apply"]);
+        cloud.wait_for_hold();
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        cloud.release();
+        let (rows, purged) = (bench.exported(), cloud.purged());
+        assert_eq!(rows.len(), 90, "everything is known from the first moment on");
+        doubts += rows.iter().filter(|row| row["work"]["in_doubt"] == true).count();
+        let recorded = rows.iter().filter(|row| row["work"].is_null());
+        let recorded: Vec<&str> = recorded.map(|row| row["target"].as_str().expect("text")).collect();
+        assert!(recorded.len() >= 10 * kills && recorded.iter().all(|url| purged.iter().any(|known| known == url)));
+    }
+    assert!(doubts >= 40, "each kill left a call without an answer");
+    bench.run(&["apply"]).exits(0);
+    let sent = cloud.log().len();
+    assert!(bench.recorded().len() == 90 && (90..=90 + doubts).contains(&sent), "{sent} sent, {doubts} in doubt");
+    let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+    let used: u64 = status["quota"].as_array().expect("a list").iter().filter_map(|row| row["used"].as_u64()).sum();
+    assert!(used >= sent as u64, "{used} counted, {sent} sent");
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+}
+
+/// C7: a state that cannot grow is an error with words; what was accepted and not recorded is told, and nothing is lost.
+#[test]
+fn c7_a_limit_on_the_size_of_files_is_told_and_loses_nothing() {
+    let mut cut_in_the_middle = 0;
+    for blocks in (8..=400).step_by(40) {
+        let cloud = Cloud::of("huawei-vod");
+        let bench = Bench::at("huawei-vod", &cloud);
+        bench.assets(&urls(40), "1");
+        let ran = bench.limited(blocks, &["apply"]);
+        let purged = cloud.purged();
+        let names = std::fs::read_dir(bench.path(".freshen")).expect("a folder").flatten();
+        let left: Vec<_> = names.map(|entry| entry.file_name().into_string().expect("a name")).collect();
+        assert!(!left.iter().any(|name| name.contains(".new-")), "{blocks}: {left:?}");
+        if ran.status != 0 {
+            assert_eq!(ran.status, 1, "{blocks}: {ran:?}");
+            assert!(ran.stderr.contains("state.db` cannot be"), "{blocks}: {ran:?}");
+        }
+        let known = if bench.read(super::STATE).is_some() { bench.recorded() } else { Vec::new() };
+        for url in &purged {
+            let is_told = ran.stderr.contains(&format!("accepted but not recorded: own {url}"));
+            let is_recorded = known.iter().any(|row| row.starts_with(&format!("own {url} ")));
+            assert!(is_told != is_recorded, "{blocks}: {url} {is_told} {is_recorded} {ran:?}");
+        }
+        cut_in_the_middle += usize::from(ran.status == 1 && !purged.is_empty());
+        bench.run(&["apply"]).exits(0);
+        assert_eq!(bench.recorded().len(), 40, "{blocks}");
+    }
+    assert!(cut_in_the_middle > 0, "some limit meets a run in its middle");
+}

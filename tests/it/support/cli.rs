@@ -113,6 +113,19 @@ impl Bench {
         Ran::of(&self.command(arguments).output().expect("started"))
     }
 
+    /// Runs to the end with a limit on the size of files, in blocks of 512 bytes.
+    pub(crate) fn limited(&self, blocks: usize, arguments: &[&str]) -> Ran {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "ulimit -f \"$1\"; shift; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_freshen")])
+            .arg(blocks.to_string())
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Ran::of(&command.output().expect("started"))
+    }
+
     /// What the state holds, one value a target, in order.
     pub(crate) fn exported(&self) -> Vec<Value> {
         let ran = self.run(&["state", "export"]).exits(0);

@@ -36,6 +36,8 @@ pub(crate) enum Step {
     Echo(u16, Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// Closes the connection; the emulator never sees the request.
     Close,
+    /// The emulator answers, as it does without a script.
+    Pass,
     /// The emulator carries the request out, but the connection closes without an answer.
     Lose,
     /// The emulator carries the request out, and half of its answer arrives.
@@ -54,6 +56,7 @@ impl Step {
         match self {
             Self::Say(status, headers, body) => Self::Say(*status, headers.clone(), body.clone()),
             Self::Echo(status, wrap) => Self::Echo(*status, Arc::clone(wrap)),
+            Self::Pass => Self::Pass,
             Self::Close => Self::Close,
             Self::Lose => Self::Lose,
             Self::Cut => Self::Cut,
@@ -214,7 +217,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         let scripted = lock(&shared.script).pop_front();
         let step = scripted.or_else(|| lock(&shared.always).as_ref().map(Step::again));
         let answer = match step {
-            None => rendered(&emulate(shared, &raw)),
+            None | Some(Step::Pass) => rendered(&emulate(shared, &raw)),
             Some(Step::Say(status, headers, body)) => {
                 let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 rendered(&Response { status, headers, body })
