@@ -217,7 +217,9 @@ fn remove(difference: &mut Difference, model: &Model, scope: &Scope<'_>, covered
         return;
     };
     let forgets = row.owners.iter().all(|owner| covered.on_removed.get(owner.as_str()) == Some(&OnRemoved::Forget));
-    let Some(provider) = model.provider_index(&row.provider) else {
+    // A provider that is gone, or that has become of a kind that cannot purge this, is not asked.
+    let able = |index: &usize| model.providers[*index].limits_of(row.target.scope).is_some();
+    let Some(provider) = model.provider_index(&row.provider).filter(able) else {
         match difference.orphans.iter_mut().find(|(name, _)| *name == row.provider) {
             _ if forgets => difference.forget.push(key),
             Some((_, count)) => *count += 1,

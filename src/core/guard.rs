@@ -1,7 +1,5 @@
 //! Refuses a plan that is probably a mistake, with the numbers and the way on.
 
-use super::recorded::ChangeKind;
-
 use super::diff::Difference;
 
 /// A first run above this many purges needs a word from the user.
@@ -50,7 +48,7 @@ pub enum Refusal {
 /// All reasons to refuse; empty: go on. `first_run` says that nothing was ever recorded.
 pub fn check(difference: &Difference, first_run: bool, allowed: Allowed) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let purges = difference.changes.iter().filter(|change| change.kind != ChangeKind::Forced).count();
+    let purges = difference.changes.len();
     if first_run && purges > FIRST_RUN_PURGES && !allowed.purge_all {
         refusals.push(Refusal::FirstRun { purges });
     }

@@ -170,7 +170,7 @@ fn failed_purge_is_made_up_for(cache: &'static str, first_run: &[&str]) {
 // S1, S2, S3, S4, S9, L1
 #[test]
 fn purge_that_varnish_missed_is_made_up_for() {
-    failed_purge_is_made_up_for("varnish", &["apply", "--deadline", "1s"]);
+    failed_purge_is_made_up_for("varnish", &["apply", "--deadline", "5s"]);
 }
 
 // S1, S2, S3, S4, S9, L1, and R10: without a deadline the attempts end the run.
@@ -182,13 +182,13 @@ fn purge_that_nginx_missed_is_made_up_for() {
 // S1, S2, S3, S4, S9, L1
 #[test]
 fn purge_that_squid_missed_is_made_up_for() {
-    failed_purge_is_made_up_for("squid", &["apply", "--deadline", "1s"]);
+    failed_purge_is_made_up_for("squid", &["apply", "--deadline", "5s"]);
 }
 
 // S1, S2, S3, S4, S9, L1
 #[test]
 fn purge_that_trafficserver_missed_is_made_up_for() {
-    failed_purge_is_made_up_for("trafficserver", &["apply", "--deadline", "1s"]);
+    failed_purge_is_made_up_for("trafficserver", &["apply", "--deadline", "5s"]);
 }
 
 // S2: the way to the cache is a matter of configuration, not of what is recorded.
@@ -197,7 +197,7 @@ fn purge_that_was_sent_to_a_wrong_port_is_made_up_for_at_the_right_one() {
     let wrong = Relay::down();
     let Some(site) = Site::start(&["varnish"], &[wrong.port], "") else { return };
     site.publish_v2();
-    site.program.run(&["apply", "--deadline", "1s"]).ended_with(4);
+    site.program.run(&["apply", "--deadline", "5s"]).ended_with(4);
     site.assert_pending(&[]);
 
     let relay = Relay::to(site.caches[0].port);
@@ -218,7 +218,7 @@ fn only_the_missing_endpoint_is_asked_again(down: usize) {
     relays[up].forward_to(site.caches[up].port);
     site.publish_v2();
 
-    let failed = site.program.run(&["apply", "--deadline", "1s"]).ended_with(4);
+    let failed = site.program.run(&["apply", "--deadline", "5s"]).ended_with(4);
     failed.says(&format!("http://127.0.0.1:{}", ports[down]));
     assert!(!failed.stdout.contains(&format!("http://127.0.0.1:{}", ports[up])), "{failed:?}");
     assert_eq!(relays[up].passed().requests, purges_of_the_changed_page(1));

@@ -485,6 +485,20 @@ fn targets_of_an_unknown_provider_are_left_alone() {
     assert_eq!((difference.orphans, difference.changes.len()), (vec![("b".to_owned(), 1)], 0));
 }
 
+/// L3: a target that its provider can no longer purge, having become of another kind, is counted, not kept pending.
+#[test]
+fn targets_that_a_provider_can_no_longer_purge_are_left_alone() {
+    let mut site = Site::new();
+    site.list("site", "x", "rev:1");
+    site.purge(&["site"]);
+    let mut row = site.row("x").expect("recorded");
+    row.target = Target::asset_id("f488337c31c8e4622f1590735b134c65");
+    let provider = row.provider.clone();
+    site.store.import(&[row]).expect("imported");
+    let difference = site.look(&["site"]);
+    assert_eq!((difference.orphans, difference.changes.len()), (vec![(provider, 1)], 0));
+}
+
 // --- Order and batches ----------------------------------------------------------------------------------------------
 
 /// Quota that is short goes to high priority first, within one priority to the oldest change.

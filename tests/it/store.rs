@@ -5,8 +5,8 @@ mod file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::diff::{Change, Difference};
+use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
 use freshen::core::plan::QuotaKey;
 use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Work};

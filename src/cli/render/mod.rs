@@ -90,7 +90,7 @@ fn asides(difference: &Difference) -> String {
     for (provider, number) in &difference.orphans {
         let targets = count(*number, "recorded target");
         text.push_str(&format!(
-            "{targets} of provider `{provider}`, which no manifest configures: left alone; to drop them, \
+            "{targets} of provider `{provider}`, which no manifest configures for them: left alone; to drop them, \
              `freshen state forget '*' --provider {provider}`\n"
         ));
     }

@@ -118,13 +118,11 @@ fn runs_and_quota(view: &View) -> String {
 /// One target on one line.
 pub(crate) fn line(row: &Recorded) -> String {
     let target = shown(&row.target.text);
-    match &row.work {
-        Some(work) => format!("{:<8}  {}  {target}  {}", work.kind.word(), row.provider, to_do(row)),
-        None => {
-            let hash = row.hash.as_ref().map_or("-", ContentHash::as_str);
-            format!("recorded  {}  {target}  {}", row.provider, shown(hash))
-        }
+    if let Some(work) = &row.work {
+        return format!("{:<8}  {}  {target}  {}", work.kind.word(), row.provider, to_do(row));
     }
+    let hash = row.hash.as_ref().map_or("-", ContentHash::as_str);
+    format!("recorded  {}  {target}  {}", row.provider, shown(hash))
 }
 
 /// What holds a target up; empty if nothing is to do.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use freshen::core::event::{Ending, ItemState};
 use freshen::core::contract::{Culprit, ErrorClass};
+use freshen::core::event::{Ending, ItemState};
 use freshen::core::http::TransportFailureKind;
 use freshen::core::model::{Limits, ProviderConfig};
 use proptest::prelude::*;
