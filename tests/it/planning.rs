@@ -429,6 +429,7 @@ fn a_target_stays_while_one_manifest_lists_it() {
     site.list("m1", "x", "rev:1").list("m2", "x", "rev:1").list("m2", "y", "rev:1");
     assert_eq!(site.purge(&["m1", "m2"]).changes.len(), 2);
     assert_eq!(site.row("x").expect("recorded").owners, ["m1", "m2"]);
+    assert!(site.look(&["m1"]).owners.is_empty(), "a run over one of them forgets the other");
     site.unlist("m2", "x");
     // A run over the one that dropped it must not speak for the other.
     let alone = site.look(&["m2"]);

@@ -334,6 +334,7 @@ impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
         let lands = sent.lands;
         self.log.push((self.now, Step::Send(call)));
         self.sent.push(sent);
+        assert!(self.sent.len() < 20_000, "the machine never stops calling");
         (lands, ending)
     }
 }
