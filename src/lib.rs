@@ -8,4 +8,5 @@ pub mod manifest;
 mod mask;
 pub mod provider;
 pub mod rehearse;
+pub mod run;
 pub mod state;

@@ -1,20 +1,16 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
 use anyhow::Result;
-use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
 use super::exit::Exit;
 use super::progress::Progress;
 use super::render::outcome as render;
-use super::session::{self, Desired, Prepared};
-use super::{interrupt, plan as plan_command, terminal};
-use crate::core::guard::{self, Allowed};
-use crate::core::plan::Plan;
-use crate::drive::{self, CallReport, Inputs, Outcome};
+use super::{interrupt, plan as plan_command, session, terminal};
+use crate::core::guard::Allowed;
 use crate::host::Host;
-use crate::host::credentials::{CredentialStore, account_id};
-use crate::state::{RunStart, SqliteStore, Store};
+use crate::run::{self, Desired, Finished, Prepared, Run};
+use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -31,12 +27,12 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open(&global.state)?;
     tell_unfinished(store.as_ref())?;
-    let accounts = session::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
+    let accounts = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);
     let prepared = session::prepare(&desired, view, &args.selection, &accounts, host.clock.now().wall)?;
     admit(&desired, &prepared, store.as_mut(), args)?;
-    if is_nothing(&prepared) {
-        report(global, &Finished::nothing(&desired, &prepared, false));
+    if prepared.is_nothing() {
+        report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
     let mut store = match store {
@@ -45,7 +41,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     };
     let interrupted = interrupt::listen();
     let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
-    let run = Run { host, desired: &desired, prepared: &prepared, start, args, interrupted };
+    let deadline_ms = args.deadline;
+    let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, interrupted };
     let finished = run.execute(&mut store, &mut |call| progress.step(call.targets, host.clock.now().tick)).await?;
     progress.finish();
     report(global, &finished);
@@ -64,20 +61,6 @@ fn tell_unfinished(store: Option<&SqliteStore>) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing is to be written or sent.
-fn is_nothing(prepared: &Prepared) -> bool {
-    is_quiet(prepared) && prepared.difference.owners.is_empty() && !prepared.manifests_changed
-}
-
-/// Whether there is nothing that a user has to know of.
-fn is_quiet(prepared: &Prepared) -> bool {
-    let difference = &prepared.difference;
-    difference.changes.is_empty()
-        && difference.adopt.is_empty()
-        && difference.forget.is_empty()
-        && difference.dropped.is_empty()
-}
-
 /// Lets guards and the reviewed digest speak. A refused run still marks what it saw, except removals.
 ///
 /// # Errors
@@ -89,162 +72,23 @@ pub(super) fn admit(
     args: &ApplyArgs,
 ) -> Result<()> {
     let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
-    let mut reasons: Vec<String> =
-        guard::check(&prepared.difference, prepared.first_run, allowed).iter().map(ToString::to_string).collect();
-    if let Some(expected) = args.expect.as_ref().filter(|expected| **expected != prepared.digest) {
-        reasons.push(format!(
-            "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",
-            prepared.digest
-        ));
-    }
-    if reasons.is_empty() {
-        return Ok(());
-    }
-    if let Some(store) = store {
-        store.mark_seen(&desired.model, &prepared.difference.changes)?;
-    }
-    Err(session::refused(reasons.join("\nerror: ")).into())
+    let store = store.map(|store| store as &mut dyn Store);
+    let reasons = run::admit(desired, prepared, store, allowed, args.expect.as_deref())?;
+    if reasons.is_empty() { Ok(()) } else { Err(session::refused(reasons.join("\nerror: ")).into()) }
 }
 
-/// One run on a store, real or scratch.
-pub(super) struct Run<'a> {
-    /// Effects.
-    pub host: &'a Host,
-    /// The manifests.
-    pub desired: &'a Desired,
-    /// The plan.
-    pub prepared: &'a Prepared,
-    /// Who runs.
-    pub start: RunStart,
-    /// The command line.
-    pub args: &'a ApplyArgs,
-    /// Turns true when the user wants the run to end.
-    pub interrupted: watch::Receiver<bool>,
-}
-
-/// A run that came to its end.
-pub(super) struct Finished<'a> {
-    /// The manifests.
-    pub desired: &'a Desired,
-    /// The plan.
-    pub prepared: &'a Prepared,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// Providers without credentials, by index, with the reason.
-    pub unavailable: Vec<(usize, String)>,
-    /// Whether it was a rehearsal.
-    pub rehearsal: bool,
-    /// How it ends.
-    pub exit: Exit,
-}
-
-impl<'a> Finished<'a> {
-    /// A run that had nothing to do.
-    pub(super) fn nothing(desired: &'a Desired, prepared: &'a Prepared, rehearsal: bool) -> Self {
-        let outcome = Outcome::default();
-        Self { desired, prepared, outcome, unavailable: Vec::new(), rehearsal, exit: Exit::Done }
-    }
-
-    /// What the renderer needs.
-    pub(super) fn view(&self) -> render::View<'_> {
-        render::View {
-            desired: self.desired,
-            prepared: self.prepared,
-            outcome: &self.outcome,
-            unavailable: &self.unavailable,
-            rehearsal: self.rehearsal,
-            exit: self.exit,
-        }
-    }
-}
-
-impl<'a> Run<'a> {
-    /// Marks what is due, purges it, records what was accepted.
-    pub(super) async fn execute(
-        &self,
-        store: &mut dyn Store,
-        observe: &mut dyn FnMut(&CallReport),
-    ) -> Result<Finished<'a>> {
-        let Self { desired, prepared, .. } = *self;
-        let model = &desired.model;
-        store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
-        let credentials = CredentialStore::new(self.host.env.clone());
-        let (plan, accounts, unavailable) = self.available(&credentials).await;
-        let run = store.begin_run(&self.start, &accounts)?;
-        let inputs = Inputs {
-            model,
-            changes: &prepared.difference.changes,
-            plan: &plan,
-            config_digests: &desired.config_digests,
-            credentials: &credentials,
-            unavailable: &unavailable,
-            run,
-            deadline: self.args.deadline.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
-            interrupted: self.interrupted.clone(),
-        };
-        let outcome = drive::apply(self.host, store, inputs, observe).await;
-        let mut finished =
-            Finished { desired, prepared, outcome, unavailable, rehearsal: self.args.rehearse, exit: Exit::Done };
-        finished.exit = exit_of(&finished);
-        if finished.outcome.state_error.is_none() {
-            let counts = render::counts(&finished.view(), None);
-            let exit = i64::from(finished.exit.code());
-            store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts)?;
-        }
-        Ok(finished)
-    }
-
-    /// Credentials of all providers that have work: the plan with their accounts, and those that have none.
-    async fn available(&self, credentials: &CredentialStore) -> (Plan, Vec<(String, String)>, Vec<(usize, String)>) {
-        let mut plan = self.prepared.plan.clone();
-        let (mut accounts, mut unavailable) = (Vec::new(), Vec::new());
-        let mut seen: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
-        seen.dedup();
-        for index in seen {
-            let config = &self.desired.model.providers[index];
-            let found = credentials.get(config, self.host.clock.now().wall).await;
-            match (found, config.endpoints.first()) {
-                (Ok(found), Some(endpoint)) => {
-                    let account = account_id(&found, endpoint);
-                    for job in plan.jobs.iter_mut().filter(|job| job.provider == index) {
-                        job.pace_key.0.clone_from(&account);
-                    }
-                    accounts.push((config.name.clone(), account));
-                }
-                (Err(error), _) => unavailable.push((index, error.to_string())),
-                (Ok(_), None) => {}
-            }
-        }
-        (plan, accounts, unavailable)
-    }
-}
-
-fn exit_of(finished: &Finished<'_>) -> Exit {
-    let outcome = &finished.outcome;
-    let counts = render::counts(&finished.view(), None);
-    let mut all = Vec::new();
-    if !finished.unavailable.is_empty() {
-        all.push(Exit::BadInput);
-    }
-    if outcome.stops.iter().any(|stop| stop.credentials) {
-        all.push(Exit::Credentials);
-    }
-    if outcome.panicked {
-        all.push(Exit::Failed);
-    }
-    all.extend(outcome.state_error.as_ref().map(Exit::of_state));
-    if counts.pending + counts.deferred + counts.rejected > 0 {
-        all.push(Exit::NotAllDone);
-    }
-    Exit::worst(all)
+/// What the renderer needs.
+pub(super) fn view<'a>(finished: &'a Finished<'a>, rehearsal: bool) -> render::View<'a> {
+    let Finished { desired, prepared, outcome, unavailable, exit } = finished;
+    render::View { desired, prepared, outcome, unavailable, rehearsal, exit: *exit }
 }
 
 /// Shows what a run did.
 pub(super) fn report(global: &Global, finished: &Finished<'_>) {
-    let view = finished.view();
+    let view = view(finished, false);
     match global.format {
         Format::Json => terminal::print_json(&render::json(&view)),
-        Format::Human if finished.outcome.states.is_empty() && is_quiet(finished.prepared) => {
+        Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {
             let known = finished.prepared.difference.unchanged;
             terminal::print(&format!(
                 "Nothing to do: {} recorded, none changed.\n",

@@ -1,72 +1,19 @@
-//! Exit codes, and which one wins when several apply.
+//! Failures of commands, and the exit codes they lead to.
 
 use crate::host::credentials::CredentialError;
 use crate::state::StateError;
 
-/// The documented exit codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exit {
-    /// Everything is recorded, or there was nothing to do.
-    Done = 0,
-    /// Failed for a reason without its own number.
-    Failed = 1,
-    /// Bad usage or bad input.
-    BadInput = 2,
-    /// `plan --exit-code`: there are changes.
-    Changes = 3,
-    /// Some targets are pending, deferred or rejected.
-    NotAllDone = 4,
-    /// Refused by a guard.
-    Refused = 5,
-    /// State locked, damaged or newer than this program.
-    State = 6,
-    /// Credentials refused by a provider.
-    Credentials = 7,
-}
+pub(super) use crate::run::Exit;
 
-impl Exit {
-    /// The number for the shell.
-    pub(super) const fn code(self) -> u8 {
-        self as u8
+/// The code of an error that ended a command.
+pub(super) fn of(error: &anyhow::Error) -> Exit {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return stop.exit;
     }
-
-    /// The one that wins: the first of 2, 6, 5, 7, 1, 4; 0 if none applies.
-    pub(super) fn worst(all: impl IntoIterator<Item = Self>) -> Self {
-        const ORDER: [Exit; 8] = [
-            Exit::BadInput,
-            Exit::State,
-            Exit::Refused,
-            Exit::Credentials,
-            Exit::Failed,
-            Exit::NotAllDone,
-            Exit::Changes,
-            Exit::Done,
-        ];
-        let rank = |exit: &Exit| ORDER.iter().position(|known| known == exit).unwrap_or(ORDER.len());
-        all.into_iter().min_by_key(rank).unwrap_or(Exit::Done)
-    }
-
-    /// The code of a state that cannot be used, from the start or in the middle of a run.
-    pub(super) const fn of_state(error: &StateError) -> Self {
-        match error {
-            StateError::Io { .. } => Self::Failed,
-            StateError::Damaged { .. }
-            | StateError::Newer { .. }
-            | StateError::Locked { .. }
-            | StateError::Overtaken { .. } => Self::State,
-        }
-    }
-
-    /// The code of an error that ended a command.
-    pub(super) fn of(error: &anyhow::Error) -> Self {
-        if let Some(stop) = error.downcast_ref::<Stop>() {
-            return stop.exit;
-        }
-        match error.downcast_ref::<StateError>() {
-            Some(error) => Self::of_state(error),
-            None if error.downcast_ref::<CredentialError>().is_some() => Self::BadInput,
-            None => Self::Failed,
-        }
+    match error.downcast_ref::<StateError>() {
+        Some(error) => Exit::of_state(error),
+        None if error.downcast_ref::<CredentialError>().is_some() => Exit::BadInput,
+        None => Exit::Failed,
     }
 }
 
@@ -86,18 +33,5 @@ impl Stop {
     /// Bad usage or bad input.
     pub(super) fn bad_input(message: impl Into<String>) -> Self {
         Self { exit: Exit::BadInput, message: message.into(), problems: None }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Exit;
-
-    #[test]
-    fn the_documented_order_decides() {
-        assert_eq!(Exit::worst([Exit::NotAllDone, Exit::Failed, Exit::Credentials]), Exit::Credentials);
-        assert_eq!(Exit::worst([Exit::NotAllDone, Exit::Failed]), Exit::Failed);
-        assert_eq!(Exit::worst([Exit::State, Exit::Refused, Exit::BadInput]), Exit::BadInput);
-        assert_eq!(Exit::worst([]), Exit::Done);
     }
 }

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::args::{ExplainArgs, Format, Global, Selection};
 use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, moment, shown, status, strong};
-use super::session::{self, Desired, Prepared};
+use super::session;
 use super::terminal;
 use crate::core::model::Matched;
 use crate::core::recorded::Recorded;
 use crate::host::Host;
+use crate::run::{self, Desired, Prepared};
 use crate::state::Store;
 
 /// Runs the command.
@@ -20,7 +21,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
     let desired = session::load(&args.manifests.paths)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
-    let accounts = session::accounts(host, &desired.model, store).await?;
+    let accounts = run::accounts(host, &desired.model, store).await?;
     let all = Selection { only: Vec::new(), providers: Vec::new(), force: Vec::new() };
     let prepared = session::prepare(&desired, store, &all, &accounts, host.clock.now().wall)?;
     let found = find(&desired, &prepared, &args.target);

@@ -40,7 +40,7 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
     let exit = match dispatch(&Host::system(), &cli).await {
         Ok(exit) => exit,
         Err(error) => {
-            let exit = Exit::of(&error);
+            let exit = exit::of(&error);
             let message = format!("{error:#}");
             if cli.global.format == Format::Json {
                 let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.clone());

@@ -8,6 +8,7 @@ use super::render::plan as render;
 use super::{session, terminal};
 use crate::core::guard::{self, Allowed};
 use crate::host::Host;
+use crate::run;
 use crate::state::Store;
 
 /// Runs the command.
@@ -27,7 +28,7 @@ pub(super) async fn show(
     let desired = session::load(paths)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
-    let accounts = session::accounts(host, &desired.model, store).await?;
+    let accounts = run::accounts(host, &desired.model, store).await?;
     let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
     let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
     let view = render::View { desired: &desired, prepared: &prepared, refusals: &refusals };

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use secrecy::zeroize::Zeroizing;
 
-use super::apply::{self, Run};
+use super::apply;
 use super::args::{ApplyArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{outcome as render, plan as plan_render, strong};
-use super::session::{self, Desired};
+use super::session;
 use super::{interrupt, terminal};
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::guard::{self, Allowed};
@@ -20,6 +20,7 @@ use crate::core::secret::Secret;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use crate::rehearse::{Emulator, Setup, emulator};
+use crate::run::{self, Desired, Run};
 use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
@@ -28,7 +29,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let stage = Stage::new(host, &mut desired.model);
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     let start = session::run_start(&stage.host);
-    let accounts = session::accounts(&stage.host, &desired.model, Some(&store)).await?;
+    let accounts = run::accounts(&stage.host, &desired.model, Some(&store)).await?;
     let begun = stage.host.clock.now();
     let prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     let human = global.format == Format::Human;
@@ -48,16 +49,18 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     apply::admit(&desired, &prepared, Some(&mut store), args)?;
     let mut reports = Vec::new();
     let interrupted = interrupt::listen();
-    let run = Run { host: &stage.host, desired: &desired, prepared: &prepared, start, args, interrupted };
+    let (host, deadline_ms) = (&stage.host, args.deadline);
+    let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, interrupted };
     let finished = run.execute(&mut store, &mut |call| reports.push(call.clone())).await?;
+    let view = apply::view(&finished, true);
     if human {
         terminal::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
-        terminal::print(&render::calls(&finished.view(), &reports, begun));
+        terminal::print(&render::calls(&view, &reports, begun));
         terminal::print("\n");
-        terminal::print(&render::human(&finished.view()));
+        terminal::print(&render::human(&view));
         terminal::print(&second_run(&stage, &desired, &store, &accounts)?);
     } else {
-        let mut json = render::json(&finished.view());
+        let mut json = render::json(&view);
         json["second_run_changes"] = second_run_changes(&stage, &desired, &store, &accounts)?.into();
         terminal::print_json(&json);
     }

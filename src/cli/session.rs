@@ -1,4 +1,4 @@
-//! What several commands share: manifests read and checked, the state opened, the plan computed.
+//! What several commands share: manifests read and checked, the state opened, the plan of what the user selected.
 
 use std::path::{Path, PathBuf};
 
@@ -8,26 +8,13 @@ use super::args::Selection;
 use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::{select, terminal};
-use crate::core::diff::{self, Change, Difference};
-use crate::core::model::{CredentialSource, Manifest, Model, ProviderConfig};
-use crate::core::plan::{self, Plan, QuotaKey};
-use crate::core::recorded::{KnownManifest, Recorded};
+use crate::core::diff::Change;
 use crate::core::time::Timestamp;
 use crate::host::Host;
-use crate::host::credentials::{CredentialStore, account_id};
 use crate::host::manifest_files;
 use crate::manifest::{self, Built, SourceFile};
+use crate::run::{self, Choice, Desired, Prepared};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
-
-/// The manifests of a command, checked.
-pub(super) struct Desired {
-    /// What they ask for.
-    pub model: Model,
-    /// Digest of each provider's configuration, by index.
-    pub config_digests: Vec<String>,
-    /// Folders given as PATH, normalised as manifest paths are.
-    folders: Vec<String>,
-}
 
 /// Reads and checks manifests.
 ///
@@ -60,9 +47,8 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
         let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
         return Err(Stop { problems: Some(problems), ..stop }.into());
     };
-    let config_digests = model.providers.iter().map(config_digest).collect();
     let folders = paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect();
-    Ok(Desired { model, config_digests, folders })
+    Ok(Desired::new(model, folders))
 }
 
 /// `word`, or its plural.
@@ -70,50 +56,7 @@ pub(super) fn plural(count: usize, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
-/// Identifies what a refusal depended on: the adapter, where calls go, as whom and with which options.
-fn config_digest(config: &ProviderConfig) -> String {
-    let mut hash = blake3::Hasher::new();
-    hash.update(config.kind.capabilities().kind.as_bytes());
-    for endpoint in &config.endpoints {
-        hash.update(&[0]).update(endpoint.to_string().as_bytes());
-    }
-    hash.update(format!("{:?} {:?}", config.options, config.credentials).as_bytes());
-    hash.finalize().to_hex()[..32].to_owned()
-}
-
-impl Desired {
-    /// Manifests of earlier runs that a run over these paths speaks for, and that are gone or have another name now.
-    fn vanished(&self, known: Vec<KnownManifest>) -> Vec<KnownManifest> {
-        let gone = |manifest: &KnownManifest| {
-            let here = |folder: &String| {
-                let below = manifest.path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
-                below || (folder == "." && !manifest.path.starts_with("../") && !manifest.path.starts_with('/'))
-            };
-            let renamed = self.model.manifests.iter().any(|read| read.path == manifest.path);
-            let named = self.model.manifests.iter().any(|read| read.name == manifest.name);
-            !named && (renamed || self.folders.iter().any(here))
-        };
-        known.into_iter().filter(gone).collect()
-    }
-}
-
-/// Desired against recorded, and what to do about it.
-pub(super) struct Prepared {
-    /// What the state holds.
-    pub recorded: Vec<Recorded>,
-    /// Manifests are new, have moved or have another policy since the last run.
-    pub manifests_changed: bool,
-    /// Nothing was ever recorded.
-    pub first_run: bool,
-    /// The changes.
-    pub difference: Difference,
-    /// The batches.
-    pub plan: Plan,
-    /// Identifies the plan for review.
-    pub digest: String,
-}
-
-/// Computes the plan. `store` is `None` before the first run.
+/// Computes the plan of what the user selected. `store` is `None` before the first run.
 ///
 /// # Errors
 /// Bad input for patterns or names, or a state that cannot be read.
@@ -127,102 +70,13 @@ pub(super) fn prepare(
     let model = &desired.model;
     select::known_providers(model, &selection.providers)?;
     let (only, force) = (select::patterns(&selection.only)?, select::patterns(&selection.force)?);
-    let (recorded, known, first_run) = match store {
-        Some(store) => (store.recorded()?, store.manifests()?, store.is_first_run()?),
-        None => (Vec::new(), Vec::new(), true),
-    };
-    let manifests_changed = store.is_some() && model.manifests.iter().any(|manifest| !is_known(&known, manifest));
-    let difference = diff::diff(
-        model,
-        &recorded,
-        &diff::Scope {
-            vanished: &desired.vanished(known),
-            config_digests: &desired.config_digests,
-            forced: &|target| force.is_match(&target.text),
-            now,
-        },
-    );
     let selected = |change: &Change| {
         let name = &model.providers[change.provider].name;
         (selection.only.is_empty() || only.is_match(&change.target.text))
             && (selection.providers.is_empty() || selection.providers.contains(name))
     };
-    let quota_error = std::cell::RefCell::new(None);
-    let used = |key: &QuotaKey| {
-        let used = store.map_or(Ok(0), |store| store.quota_used(key));
-        used.unwrap_or_else(|error| {
-            quota_error.borrow_mut().get_or_insert(error);
-            u64::MAX
-        })
-    };
-    let plan = plan::plan(
-        model,
-        &difference.changes,
-        &plan::Circumstances { accounts, used: &used, selected: &selected, now },
-    );
-    if let Some(error) = quota_error.into_inner() {
-        return Err(error.into());
-    }
-    let digest = digest(model, &difference, &plan);
-    Ok(Prepared { recorded, manifests_changed, first_run, difference, plan, digest })
-}
-
-fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {
-    let same = |known: &KnownManifest| {
-        (&known.name, &known.path, known.on_removed) == (&manifest.name, &manifest.path, manifest.on_removed)
-    };
-    known.iter().any(same)
-}
-
-/// Identifies what a plan does, whatever the hour and the quota.
-fn digest(model: &Model, difference: &Difference, plan: &Plan) -> String {
-    let mut hash = blake3::Hasher::new();
-    let mut line = |parts: &[&str]| {
-        for part in parts {
-            hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-        }
-    };
-    let mut planned: Vec<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
-    planned.extend(plan.jobs.iter().flat_map(|job| job.batches.iter().flat_map(|batch| batch.changes.iter().copied())));
-    planned.extend(&plan.waiting);
-    planned.sort_unstable();
-    planned.dedup();
-    for index in planned {
-        let change = &difference.changes[index];
-        let desired = change.desired.as_ref().map_or("", |hash| hash.as_str());
-        let provider = &model.providers[change.provider].name;
-        line(&["purge", provider, change.target.scope.word(), &change.target.text, desired, change.kind.word()]);
-    }
-    for &index in &difference.adopt {
-        let entry = &model.entries[index];
-        line(&["adopt", &model.providers[entry.provider].name, &entry.target.text, entry.hash.as_str()]);
-    }
-    for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
-        line(&["drop", provider, &target.text]);
-    }
-    hash.finalize().to_hex()[..32].to_owned()
-}
-
-/// The account of each provider as far as it is known without asking anybody: from variables, else from the last run.
-///
-/// # Errors
-/// A state that cannot be read.
-pub(super) async fn accounts(host: &Host, model: &Model, store: Option<&dyn Store>) -> Result<Vec<String>> {
-    let credentials = CredentialStore::new(host.env.clone());
-    let mut accounts = Vec::with_capacity(model.providers.len());
-    for provider in &model.providers {
-        let from_variables = match provider.credentials {
-            CredentialSource::Environment { .. } => credentials.get(provider, host.clock.now().wall).await.ok(),
-            CredentialSource::File(_) | CredentialSource::Command(_) => None,
-        };
-        let endpoint = provider.endpoints.first();
-        let account = match (from_variables, endpoint) {
-            (Some(found), Some(endpoint)) => Some(account_id(&found, endpoint)),
-            _ => store.map_or(Ok(None), |store| store.account_of(&provider.name))?,
-        };
-        accounts.push(account.unwrap_or_else(|| format!("provider {}", provider.name)));
-    }
-    Ok(accounts)
+    let choice = Choice { selected: &selected, forced: &|target| force.is_match(&target.text) };
+    Ok(run::prepare(desired, store, &choice, accounts, now)?)
 }
 
 /// Opens the state for reading.

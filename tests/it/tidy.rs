@@ -136,6 +136,17 @@ const LAYERS: &[Layer] = &[
             ("tokio", "waiting"),
         ],
     },
+    Layer {
+        at: "src/run/",
+        pure: false,
+        ours: &[
+            ("core", "difference, plan and guards"),
+            ("drive", "what executes a plan"),
+            ("host", "credentials and clocks"),
+            ("state", "what is recorded"),
+        ],
+        crates: &[("blake3", "digests of plans and configurations"), ("tokio", "the user's wish to stop")],
+    },
     Layer { at: "src/cli/", pure: false, ours: ANY, crates: ANY },
     Layer {
         at: "src/main.rs",

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, shown, strong, table};
 use crate::cli::exit::Exit;
-use crate::cli::session::{Desired, Prepared};
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
 use crate::drive::{CallReport, Outcome};
+use crate::run::{self, Desired, Prepared};
 use crate::state::Counts;
 
 /// Targets that are listed one by one for people in each group.
@@ -31,21 +31,8 @@ pub(crate) struct View<'a> {
 }
 
 /// Numbers of targets by where they stand; `provider` narrows it down.
-pub(crate) fn counts(view: &View<'_>, provider: Option<usize>) -> Counts {
-    let mut counts = Counts::default();
-    let changes = view.prepared.difference.changes.iter();
-    for (change, state) in changes.zip(&view.outcome.states) {
-        if provider.is_some_and(|provider| provider != change.provider) {
-            continue;
-        }
-        *match state {
-            ItemState::Recorded => &mut counts.recorded,
-            ItemState::Pending(_) => &mut counts.pending,
-            ItemState::Deferred(..) => &mut counts.deferred,
-            ItemState::Rejected(_) => &mut counts.rejected,
-        } += 1;
-    }
-    counts
+fn counts(view: &View<'_>, provider: Option<usize>) -> Counts {
+    run::counts(&view.prepared.difference.changes, &view.outcome.states, provider)
 }
 
 /// The summary for people.

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, kind_word, moment, shown, strong, table};
 use crate::cli::duration;
-use crate::cli::session::{Desired, Prepared};
 use crate::core::diff::{Change, Difference};
 use crate::core::guard::Refusal;
 use crate::core::plan::Job;
 use crate::core::recorded::Standing;
 use crate::core::target::{ContentHash, Target};
+use crate::run::{Desired, Prepared};
 
 /// Changes that are listed one by one for people; JSON lists all.
 const LISTED: usize = 100;

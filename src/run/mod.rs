@@ -1,0 +1,189 @@
+//! One run on a store, from checked manifests to recorded purges: prepare, admit, execute.
+//!
+//! Knows no files, arguments or output; the caller holds the lock and shows what came of it.
+
+mod exit;
+mod prepare;
+
+pub use exit::Exit;
+pub use prepare::{Choice, Desired, Prepared, accounts, prepare};
+
+use tokio::sync::watch;
+
+use crate::core::diff::Change;
+use crate::core::event::ItemState;
+use crate::core::guard::{self, Allowed};
+use crate::core::plan::Plan;
+use crate::drive::{self, CallReport, Inputs, Outcome};
+use crate::host::Host;
+use crate::host::credentials::{CredentialStore, account_id};
+use crate::state::{Counts, RunStart, StateError, Store};
+
+/// Lets guards and the reviewed digest speak: the reasons to refuse the plan, none to go on. A refused run still marks
+/// what it saw, except removals.
+///
+/// # Errors
+/// A state that cannot be written.
+pub fn admit(
+    desired: &Desired,
+    prepared: &Prepared,
+    store: Option<&mut dyn Store>,
+    allowed: Allowed,
+    expected: Option<&str>,
+) -> Result<Vec<String>, StateError> {
+    let mut reasons: Vec<String> =
+        guard::check(&prepared.difference, prepared.first_run, allowed).iter().map(ToString::to_string).collect();
+    if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {
+        reasons.push(format!(
+            "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",
+            prepared.digest
+        ));
+    }
+    if let (false, Some(store)) = (reasons.is_empty(), store) {
+        store.mark_seen(&desired.model, &prepared.difference.changes)?;
+    }
+    Ok(reasons)
+}
+
+/// One run on a store, real or scratch.
+pub struct Run<'a> {
+    /// Effects.
+    pub host: &'a Host,
+    /// The manifests.
+    pub desired: &'a Desired,
+    /// The plan.
+    pub prepared: &'a Prepared,
+    /// Who runs.
+    pub start: RunStart,
+    /// Nothing is started after so many milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// Turns true when the user wants the run to end.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+/// A run that came to its end.
+pub struct Finished<'a> {
+    /// The manifests.
+    pub desired: &'a Desired,
+    /// The plan.
+    pub prepared: &'a Prepared,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Providers without credentials, by index, with the reason.
+    pub unavailable: Vec<(usize, String)>,
+    /// How it ends.
+    pub exit: Exit,
+}
+
+impl<'a> Finished<'a> {
+    /// A run that had nothing to do.
+    pub fn nothing(desired: &'a Desired, prepared: &'a Prepared) -> Self {
+        let outcome = Outcome::default();
+        Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done }
+    }
+
+    /// Numbers of changes by where they stand; `provider` narrows it down.
+    pub fn counts(&self, provider: Option<usize>) -> Counts {
+        counts(&self.prepared.difference.changes, &self.outcome.states, provider)
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Marks what is due, purges it, records what was accepted. `observe` sees each call as it ends.
+    ///
+    /// # Errors
+    /// A state that cannot be written before anything was sent, or once all is done; in between the outcome tells.
+    pub async fn execute(
+        &self,
+        store: &mut dyn Store,
+        observe: &mut dyn FnMut(&CallReport),
+    ) -> Result<Finished<'a>, StateError> {
+        let Self { desired, prepared, .. } = *self;
+        let model = &desired.model;
+        store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
+        let credentials = CredentialStore::new(self.host.env.clone());
+        let (plan, accounts, unavailable) = self.available(&credentials).await;
+        let run = store.begin_run(&self.start, &accounts)?;
+        let inputs = Inputs {
+            model,
+            changes: &prepared.difference.changes,
+            plan: &plan,
+            config_digests: &desired.config_digests,
+            credentials: &credentials,
+            unavailable: &unavailable,
+            run,
+            deadline: self.deadline_ms.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
+            interrupted: self.interrupted.clone(),
+        };
+        let outcome = drive::apply(self.host, store, inputs, observe).await;
+        let mut finished = Finished { desired, prepared, outcome, unavailable, exit: Exit::Done };
+        finished.exit = exit_of(&finished);
+        if finished.outcome.state_error.is_none() {
+            let counts = finished.counts(None);
+            let exit = i64::from(finished.exit.code());
+            store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts)?;
+        }
+        Ok(finished)
+    }
+
+    /// Credentials of all providers that have work: the plan with their accounts, and those that have none.
+    async fn available(&self, credentials: &CredentialStore) -> (Plan, Vec<(String, String)>, Vec<(usize, String)>) {
+        let mut plan = self.prepared.plan.clone();
+        let (mut accounts, mut unavailable) = (Vec::new(), Vec::new());
+        let mut seen: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
+        seen.dedup();
+        for index in seen {
+            let config = &self.desired.model.providers[index];
+            let found = credentials.get(config, self.host.clock.now().wall).await;
+            match (found, config.endpoints.first()) {
+                (Ok(found), Some(endpoint)) => {
+                    let account = account_id(&found, endpoint);
+                    for job in plan.jobs.iter_mut().filter(|job| job.provider == index) {
+                        job.pace_key.0.clone_from(&account);
+                    }
+                    accounts.push((config.name.clone(), account));
+                }
+                (Err(error), _) => unavailable.push((index, error.to_string())),
+                (Ok(_), None) => {}
+            }
+        }
+        (plan, accounts, unavailable)
+    }
+}
+
+fn exit_of(finished: &Finished<'_>) -> Exit {
+    let outcome = &finished.outcome;
+    let counts = finished.counts(None);
+    let mut all = Vec::new();
+    if !finished.unavailable.is_empty() {
+        all.push(Exit::BadInput);
+    }
+    if outcome.stops.iter().any(|stop| stop.credentials) {
+        all.push(Exit::Credentials);
+    }
+    if outcome.panicked {
+        all.push(Exit::Failed);
+    }
+    all.extend(outcome.state_error.as_ref().map(Exit::of_state));
+    if counts.pending + counts.deferred + counts.rejected > 0 {
+        all.push(Exit::NotAllDone);
+    }
+    Exit::worst(all)
+}
+
+/// Numbers of changes by where they stand; `provider` narrows it down.
+pub fn counts(changes: &[Change], states: &[ItemState], provider: Option<usize>) -> Counts {
+    let mut counts = Counts::default();
+    for (change, state) in changes.iter().zip(states) {
+        if provider.is_some_and(|provider| provider != change.provider) {
+            continue;
+        }
+        *match state {
+            ItemState::Recorded => &mut counts.recorded,
+            ItemState::Pending(_) => &mut counts.pending,
+            ItemState::Deferred(..) => &mut counts.deferred,
+            ItemState::Rejected(_) => &mut counts.rejected,
+        } += 1;
+    }
+    counts
+}
