@@ -4,6 +4,7 @@ use anyhow::Result;
 use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
+use super::audit::Audit;
 use super::exit::Exit;
 use super::progress::Progress;
 use super::render::outcome as render;
@@ -11,7 +12,8 @@ use super::session::{self, Desired, Prepared};
 use super::{interrupt, plan as plan_command, terminal};
 use crate::core::guard::{self, Allowed};
 use crate::core::plan::Plan;
-use crate::drive::{self, CallReport, Inputs, Outcome};
+use crate::core::target::Target;
+use crate::drive::{self, CallReport, Inputs, Observe, Outcome};
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::state::{RunStart, SqliteStore, Store};
@@ -39,6 +41,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         report(global, &Finished::nothing(&desired, &prepared, false));
         return Ok(Exit::Done);
     }
+    let mut audit = Audit::open(args.audit.as_deref())?;
     let mut store = match store {
         Some(store) => store,
         None => SqliteStore::create(&global.state, &session::lineage(host))?,
@@ -46,10 +49,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let interrupted = interrupt::listen();
     let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
     let run = Run { host, desired: &desired, prepared: &prepared, start, args, interrupted };
-    let finished = run.execute(&mut store, &mut |call| progress.step(call.targets, host.clock.now().tick)).await?;
+    let mut observe = |call: &CallReport, targets: &[Target]| {
+        progress.step(call.targets, host.clock.now().tick);
+        audit.record(&desired.model, call, targets)
+    };
+    let finished = run.execute(&mut store, &mut observe).await?;
     progress.finish();
     report(global, &finished);
-    Ok(finished.exit)
+    let unwritten = audit.finish(finished.outcome.observer_error.as_deref());
+    Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
 }
 
 /// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.
@@ -160,11 +168,7 @@ impl<'a> Finished<'a> {
 
 impl<'a> Run<'a> {
     /// Marks what is due, purges it, records what was accepted.
-    pub(super) async fn execute(
-        &self,
-        store: &mut dyn Store,
-        observe: &mut dyn FnMut(&CallReport),
-    ) -> Result<Finished<'a>> {
+    pub(super) async fn execute(&self, store: &mut dyn Store, observe: &mut Observe<'_>) -> Result<Finished<'a>> {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
         store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
@@ -229,7 +233,7 @@ fn exit_of(finished: &Finished<'_>) -> Exit {
     if outcome.stops.iter().any(|stop| stop.credentials) {
         all.push(Exit::Credentials);
     }
-    if outcome.panicked {
+    if outcome.panicked || outcome.observer_error.is_some() {
         all.push(Exit::Failed);
     }
     all.extend(outcome.state_error.as_ref().map(Exit::of_state));
