@@ -2,8 +2,9 @@
 //!
 //! Knows no vendor and decides nothing; it is the only place that waits.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -13,8 +14,10 @@ use crate::core::apply::Apply;
 use crate::core::contract::{Account, Call, CallError, ErrorClass, Stamp};
 use crate::core::diff::Change;
 use crate::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
 use crate::core::plan::Plan;
+use crate::core::target::Target;
 use crate::core::time::{Now, Tick, Timestamp};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
@@ -46,9 +49,11 @@ pub struct Inputs<'a> {
     pub interrupted: watch::Receiver<bool>,
 }
 
-/// A call as it went, for progress and for the record.
+/// A call as it went, for progress and for the record. Credentials that its answer repeats are masked.
 #[derive(Clone, Debug)]
 pub struct CallReport {
+    /// Number of the run in the state.
+    pub run: i64,
     /// Index into the model's providers.
     pub provider: usize,
     /// Where it went.
@@ -59,9 +64,20 @@ pub struct CallReport {
     pub targets: usize,
     /// When it left.
     pub sent: Now,
-    /// `accepted`, or what went wrong.
+    /// When its answer was read, or it was given up.
+    pub ended: Now,
+    /// `accepted`, or the word of what went wrong.
+    pub outcome: &'static str,
+    /// The vendor's code or `HTTP 503` and the like, if there was an answer that is no acceptance.
+    pub code: Option<String>,
+    /// The vendor's id of the request.
+    pub request_id: Option<String>,
+    /// The vendor's tasks, or what went wrong in one line.
     pub result: Result<Vec<String>, String>,
 }
+
+/// Sees each call as it ends, with its targets. An error ends the run: nothing more is sent.
+pub type Observe<'a> = dyn FnMut(&CallReport, &[Target]) -> std::io::Result<()> + 'a;
 
 /// What a run came to.
 #[derive(Debug, Default)]
@@ -80,19 +96,17 @@ pub struct Outcome {
     pub state_error: Option<StateError>,
     /// Changes that were accepted and could not be recorded.
     pub unrecorded: Vec<usize>,
+    /// Calls could not be written down as they ended; why.
+    pub observer_error: Option<String>,
 }
 
 /// Runs the plan to its end. `observe` sees each call as it ends.
-pub async fn apply(
-    host: &Host,
-    store: &mut dyn Store,
-    inputs: Inputs<'_>,
-    observe: &mut dyn FnMut(&CallReport),
-) -> Outcome {
+pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, observe: &mut Observe<'_>) -> Outcome {
     let mut run = Run {
         machine: Apply::new(inputs.model, inputs.changes, inputs.plan, host.seed),
         outcome: Outcome::default(),
         cut_at: None,
+        under_way: BTreeMap::new(),
     };
     let mut nonces = fastrand::Rng::with_seed(host.seed);
     let mut interrupted = inputs.interrupted.clone();
@@ -108,7 +122,9 @@ pub async fn apply(
         let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
             run.outcome.calls += 1;
-            flights.push(fly(host, &inputs, id, prepared, nonces.u128(..)));
+            let leaving = Leaving { prepared: Arc::new(prepared), sent: host.clock.now() };
+            run.under_way.insert(id, leaving.clone());
+            flights.push(fly(host, &inputs, id, leaving, nonces.u128(..)));
         }
         if !due.records.is_empty() {
             run.persist(store, &inputs, &due.records, host.clock.now());
@@ -121,10 +137,10 @@ pub async fn apply(
         tokio::select! {
             biased;
             Some(landed) = flights.next(), if !flights.is_empty() => {
-                let Landed { id, ending, report, panicked } = landed;
-                observe(&report);
+                let Landed { id, ending, panicked } = landed;
                 run.outcome.panicked |= panicked;
-                let ending = ask_again_once(&inputs, ending, report.provider, &mut refreshed);
+                let provider = run.ended(&inputs, id, &ending, observe, host.clock.now());
+                let ending = ask_again_once(&inputs, ending, provider, &mut refreshed);
                 run.machine.handle(Event::Ended(id, ending), host.clock.now());
             }
             changed = interrupted.changed(), if interrupts_open => {
@@ -141,6 +157,8 @@ pub async fn apply(
             else => break,
         }
     }
+    drop(flights);
+    run.give_up(&inputs, observe, host.clock.now());
     run.outcome.states = run.machine.states().cloned().collect();
     run.outcome.stops = run.machine.stops().to_vec();
     run.outcome
@@ -152,6 +170,8 @@ struct Run<'a> {
     outcome: Outcome,
     /// Once the run is cut short: when calls under way are given up.
     cut_at: Option<Tick>,
+    /// Calls that have not ended.
+    under_way: BTreeMap<CallId, Leaving>,
 }
 
 /// What the machine wants done now.
@@ -199,6 +219,34 @@ impl Run<'_> {
             if let Record::Intent { call, .. } = record {
                 self.machine.handle(Event::Persisted(*call), now);
             }
+        }
+    }
+
+    /// Lets `observe` see a call that ended; returns its provider.
+    fn ended(
+        &mut self,
+        inputs: &Inputs<'_>,
+        id: CallId,
+        ending: &Ending,
+        observe: &mut Observe<'_>,
+        now: Now,
+    ) -> usize {
+        let Some(Leaving { prepared, sent }) = self.under_way.remove(&id) else { return 0 };
+        let report = report(inputs.run, &prepared, ending, (sent, now));
+        if let Err(error) = observe(&report, &prepared.call.targets) {
+            self.outcome.observer_error.get_or_insert_with(|| error.to_string());
+            self.cut("a call could not be written down", now);
+        }
+        prepared.provider
+    }
+
+    /// Calls that were not waited for: perhaps carried out.
+    fn give_up(&mut self, inputs: &Inputs<'_>, observe: &mut Observe<'_>, now: Now) {
+        let left: Vec<CallId> = self.under_way.keys().copied().collect();
+        for id in left {
+            let message = "given up when the run ended".to_owned();
+            let ending = Ending::Failed(TransportFailure { kind: TransportFailureKind::Unknown, message });
+            self.ended(inputs, id, &ending, observe, now);
         }
     }
 
@@ -263,8 +311,13 @@ fn ask_again_once(inputs: &Inputs<'_>, ending: Ending, provider: usize, refreshe
 struct Landed {
     id: CallId,
     ending: Ending,
-    report: CallReport,
     panicked: bool,
+}
+
+#[derive(Clone)]
+struct Leaving {
+    prepared: Arc<Prepared>,
+    sent: Now,
 }
 
 struct Prepared {
@@ -280,28 +333,38 @@ fn prepare(machine: &Apply<'_>, inputs: &Inputs<'_>, id: CallId) -> Option<Prepa
 }
 
 /// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
-async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, prepared: Prepared, nonce: u128) -> Landed {
-    let Prepared { provider, call } = prepared;
-    let sent = host.clock.now();
-    let flown = AssertUnwindSafe(exchange(host, inputs, provider, &call, nonce)).catch_unwind().await;
+async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, nonce: u128) -> Landed {
+    let Prepared { provider, call } = &*leaving.prepared;
+    let flown = AssertUnwindSafe(exchange(host, inputs, *provider, call, nonce)).catch_unwind().await;
     let panicked = flown.is_err();
     let ending = flown.unwrap_or_else(|_| {
         Ending::Refused(refusal(ErrorClass::Request, "internal error", "a defect of freshen; please report it".into()))
     });
-    let result = match &ending {
-        Ending::Accepted(reply) => Ok(reply.task_ids.clone()),
-        Ending::Refused(error) => Err(error.summary()),
-        Ending::Failed(failure) => Err(failure.message.clone()),
+    Landed { id, ending, panicked }
+}
+
+fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
+    let Prepared { provider, call } = prepared;
+    let (outcome, code, request_id, result) = match ending {
+        Ending::Accepted(reply) => ("accepted", None, reply.request_id.clone(), Ok(reply.task_ids.clone())),
+        Ending::Refused(error) => {
+            (error.class.word(), Some(error.code.clone()), error.request_id.clone(), Err(error.summary()))
+        }
+        Ending::Failed(failure) => (failure.kind.word(), None, None, Err(failure.message.clone())),
     };
-    let report = CallReport {
-        provider,
+    CallReport {
+        run,
+        provider: *provider,
         endpoint: call.endpoint.to_string(),
         operation: call.operation.name,
         targets: call.targets.len(),
         sent,
+        ended,
+        outcome,
+        code,
+        request_id,
         result,
-    };
-    Landed { id, ending, report, panicked }
+    }
 }
 
 async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {

@@ -3,11 +3,14 @@
 use anyhow::Result;
 
 use super::args::{ApplyArgs, Format, Global};
+use super::audit::Audit;
 use super::exit::Exit;
 use super::progress::Progress;
 use super::render::outcome as render;
 use super::{interrupt, plan as plan_command, session, terminal};
 use crate::core::guard::Allowed;
+use crate::core::target::Target;
+use crate::drive::CallReport;
 use crate::host::Host;
 use crate::run::{self, Desired, Finished, Prepared, Run};
 use crate::state::{SqliteStore, Store};
@@ -35,6 +38,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
+    let mut audit = Audit::open(args.audit.as_deref())?;
     let mut store = match store {
         Some(store) => store,
         None => SqliteStore::create(&global.state, &session::lineage(host))?,
@@ -43,10 +47,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
     let deadline_ms = args.deadline;
     let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, interrupted };
-    let finished = run.execute(&mut store, &mut |call| progress.step(call.targets, host.clock.now().tick)).await?;
+    let mut observe = |call: &CallReport, targets: &[Target]| {
+        progress.step(call.targets, host.clock.now().tick);
+        audit.record(&desired.model, call, targets)
+    };
+    let finished = run.execute(&mut store, &mut observe).await?;
     progress.finish();
     report(global, &finished);
-    Ok(finished.exit)
+    let unwritten = audit.finish(finished.outcome.observer_error.as_deref());
+    Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
 }
 
 /// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.

@@ -3,6 +3,7 @@
 mod adopt;
 mod apply;
 pub mod args;
+mod audit;
 mod check;
 pub mod diagnostics;
 mod duration;

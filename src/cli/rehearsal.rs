@@ -17,6 +17,8 @@ use crate::core::guard::{self, Allowed};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
+use crate::core::target::Target;
+use crate::drive::CallReport;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use crate::rehearse::{Emulator, Setup, emulator};
@@ -51,7 +53,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
     let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, interrupted };
-    let finished = run.execute(&mut store, &mut |call| reports.push(call.clone())).await?;
+    let mut keep = |call: &CallReport, _: &[Target]| {
+        reports.push(call.clone());
+        Ok(())
+    };
+    let finished = run.execute(&mut store, &mut keep).await?;
     let view = apply::view(&finished, true);
     if human {
         terminal::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));

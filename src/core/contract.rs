@@ -331,6 +331,26 @@ pub enum ErrorClass {
     Request,
 }
 
+impl ErrorClass {
+    /// One word for records that programs read.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Unknown => "unknown",
+            Self::Throttled => "throttled",
+            Self::SignAgain => "sign_again",
+            Self::Clock => "clock",
+            Self::BatchTooLarge => "batch_too_large",
+            Self::QuotaSpent => "quota_spent",
+            Self::TargetRefused(_) => "target_refused",
+            Self::Auth => "credentials",
+            Self::Config => "configuration",
+            Self::Fatal => "fatal",
+            Self::Request => "request",
+        }
+    }
+}
+
 /// What a per-target refusal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {

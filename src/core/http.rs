@@ -116,6 +116,17 @@ pub enum TransportFailureKind {
     Unknown,
 }
 
+impl TransportFailureKind {
+    /// One word for records that programs read.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Tls => "tls",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,8 +21,8 @@ pub fn one_line(text: &str, most: usize) -> String {
     shown
 }
 
-/// Control characters, line separators and characters that reorder text.
-fn is_unsafe(character: char) -> bool {
+/// Whether a character can break out of its line: control characters, line separators and characters that reorder text.
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

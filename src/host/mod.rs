@@ -12,6 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use crate::core::http::{Request, Response, TransportFailure};
 use crate::core::time::{Now, Tick};
 
+pub mod audit;
 pub mod clock;
 pub mod credentials;
 pub mod env;

@@ -14,7 +14,7 @@ use crate::core::diff::Change;
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed};
 use crate::core::plan::Plan;
-use crate::drive::{self, CallReport, Inputs, Outcome};
+use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::state::{Counts, RunStart, StateError, Store};
@@ -93,11 +93,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// A state that cannot be written before anything was sent, or once all is done; in between the outcome tells.
-    pub async fn execute(
-        &self,
-        store: &mut dyn Store,
-        observe: &mut dyn FnMut(&CallReport),
-    ) -> Result<Finished<'a>, StateError> {
+    pub async fn execute(&self, store: &mut dyn Store, observe: &mut Observe<'_>) -> Result<Finished<'a>, StateError> {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
         store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
@@ -161,7 +157,7 @@ fn exit_of(finished: &Finished<'_>) -> Exit {
     if outcome.stops.iter().any(|stop| stop.credentials) {
         all.push(Exit::Credentials);
     }
-    if outcome.panicked {
+    if outcome.panicked || outcome.observer_error.is_some() {
         all.push(Exit::Failed);
     }
     all.extend(outcome.state_error.as_ref().map(Exit::of_state));

@@ -100,7 +100,7 @@ fn canaries(kind: &str) -> (Cloud, Bench) {
 fn x1_no_command_shows_credentials_of_an_account() {
     for kind in CLOUDS {
         let (cloud, bench) = canaries(kind);
-        nothing_shows(&bench, &["apply"], kind);
+        nothing_shows(&bench, &["apply", "--audit", "audit.jsonl"], kind);
         assert_eq!((cloud.count(), bench.recorded().len()), (1, 1), "{kind}: the canaries were used");
     }
 }
@@ -123,7 +123,7 @@ fn x2_an_echo_of_the_request_is_masked_before_it_is_shown_or_stored() {
         for status in [200, 400, 403] {
             let (cloud, bench) = canaries(kind);
             cloud.always(Some(Step::Echo(status, Arc::new(envelope))));
-            nothing_shows(&bench, &["apply"], &format!("{kind} {status}"));
+            nothing_shows(&bench, &["apply", "--audit", "audit.jsonl"], &format!("{kind} {status}"));
             assert!(cloud.count() >= 1 && bench.recorded().is_empty(), "{kind} {status}");
         }
     }
@@ -139,7 +139,7 @@ fn x2_a_message_that_is_cut_inside_a_credential_shows_no_part_of_it() {
             json!({"Response": {"Error": error, "RequestId": "r"}}).to_string()
         };
         cloud.always(Some(Step::Echo(403, Arc::new(refusal))));
-        nothing_shows(&bench, &["apply"], canary);
+        nothing_shows(&bench, &["apply", "--audit", "audit.jsonl"], canary);
     }
 }
 
@@ -155,7 +155,7 @@ fn x1_an_echo_in_an_accepted_answer_is_masked() {
             _ => json!({"code": 0, "codeDesc": "Success", "data": {"task_id": TOKEN, "count": 1}}).to_string(),
         };
         cloud.always(Some(Step::Echo(status, Arc::new(accepted))));
-        nothing_shows(&bench, &["apply"], kind);
+        nothing_shows(&bench, &["apply", "--audit", "audit.jsonl"], kind);
         assert_eq!(bench.recorded().len(), 1, "{kind}: {:?}", bench.exported());
     }
 }
@@ -174,7 +174,7 @@ fn x1_no_command_shows_headers_of_a_cache() {
             .var("RUST_BACKTRACE", "1");
         bench.assets(&[URL], "1");
         cloud.always(status.map(|status| Step::Echo(status, Arc::new(str::to_owned))));
-        nothing_shows(&bench, &["apply", "--deadline", "2s"], "http-purge");
+        nothing_shows(&bench, &["apply", "--deadline", "2s", "--audit", "audit.jsonl"], "http-purge");
         assert!(cloud.count() >= 1);
     }
 }
@@ -200,7 +200,7 @@ fn x1_files_and_programs_with_credentials_are_never_repeated() {
                 .file("keys.json", &content);
             std::fs::set_permissions(bench.path("keys.json"), PermissionsExt::from_mode(0o600)).expect("set");
             bench.assets(&[URL], "1");
-            nothing_shows(&bench, &["apply"], &content);
+            nothing_shows(&bench, &["apply", "--audit", "audit.jsonl"], &content);
             assert_eq!(bench.recorded().len(), usize::from(content == sound), "{content}");
         }
     }

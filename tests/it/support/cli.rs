@@ -91,7 +91,18 @@ impl Bench {
     /// The command line, not yet started.
     #[expect(clippy::disallowed_methods, reason = "the binary is what is tested")]
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_freshen"));
+        self.arranged(Command::new(env!("CARGO_BIN_EXE_freshen")), arguments)
+    }
+
+    /// The command line as another program runs it that is given its own arguments first.
+    #[expect(clippy::disallowed_methods, reason = "the binary is what is tested")]
+    pub(crate) fn wrapped(&self, program: &str, before: &[&str], arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(before).arg(env!("CARGO_BIN_EXE_freshen"));
+        self.arranged(command, arguments)
+    }
+
+    fn arranged(&self, mut command: Command, arguments: &[&str]) -> Command {
         command
             .args(arguments)
             .current_dir(self.folder.path())

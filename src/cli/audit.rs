@@ -1,0 +1,117 @@
+//! `apply --audit`: one line of JSON a call, for whoever has to account for what was purged.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::exit::Exit;
+use super::terminal;
+use crate::core::model::Model;
+use crate::core::target::Target;
+use crate::core::text::is_unsafe;
+use crate::drive::CallReport;
+use crate::host::audit::AuditLog;
+
+/// Version of the lines; the same rules as for `--format json`.
+const VERSION: u32 = 1;
+
+/// The audit log of a run; without a file it takes everything and keeps nothing.
+pub(super) struct Audit {
+    log: Option<AuditLog>,
+    /// Lines that could not be written.
+    lost: Vec<String>,
+}
+
+impl Audit {
+    /// Opens the log and proves that it can be written.
+    ///
+    /// # Errors
+    /// Names file and cause; nothing was sent.
+    pub(super) fn open(path: Option<&Path>) -> Result<Self> {
+        let open = |path: &Path| {
+            let failed = || format!("audit log `{}` cannot be written; nothing was sent", path.display());
+            AuditLog::open(path).with_context(failed)
+        };
+        Ok(Self { log: path.map(open).transpose()?, lost: Vec::new() })
+    }
+
+    /// Writes a call down.
+    ///
+    /// # Errors
+    /// What the system said; the line is kept for [`Audit::finish`].
+    pub(super) fn record(&mut self, model: &Model, call: &CallReport, targets: &[Target]) -> std::io::Result<()> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let line = line(&model.providers[call.provider].name, call, targets);
+        log.append(&line).inspect_err(|_| self.lost.push(line))
+    }
+
+    /// Makes the log durable and tells what is missing in it; the exit code, if anything is.
+    pub(super) fn finish(&self, failure: Option<&str>) -> Option<Exit> {
+        let log = self.log.as_ref()?;
+        let path = log.path().display();
+        let problem = match (failure, log.sync()) {
+            (Some(cause), _) => format!("cannot be written: {cause}; sending was stopped"),
+            (None, Err(cause)) => format!("may lose its last lines: {cause}"),
+            (None, Ok(())) => return None,
+        };
+        terminal::tell(&format!("error: audit log `{path}` {problem}\n"));
+        for line in &self.lost {
+            terminal::tell(&format!("not in the audit log: {line}\n"));
+        }
+        Some(Exit::Failed)
+    }
+}
+
+fn line(provider: &str, call: &CallReport, targets: &[Target]) -> String {
+    let (tasks, message) = match &call.result {
+        Ok(tasks) => (tasks.as_slice(), None),
+        Err(message) => (&[][..], Some(message)),
+    };
+    let texts: Vec<&str> = targets.iter().map(|target| target.text.as_str()).collect();
+    let value = json!({
+        "version": VERSION,
+        "time": call.sent.wall.utc_extended(),
+        "duration_ms": call.ended.tick.since(call.sent.tick),
+        "run": call.run,
+        "provider": provider,
+        "operation": call.operation,
+        "endpoint": call.endpoint,
+        "count": call.targets,
+        "targets": texts,
+        "outcome": call.outcome,
+        "code": call.code,
+        "message": message,
+        "request_id": call.request_id,
+        "task_ids": tasks,
+    });
+    escaped(&value.to_string())
+}
+
+/// JSON leaves some characters as they are that end a line, or drive a terminal, elsewhere.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_unsafe(character) {
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    /// X5
+    #[test]
+    fn nothing_in_a_line_ends_it_and_nothing_is_lost() {
+        let value = serde_json::json!({"a": "x\ny\u{85}\u{2028}\u{202e}\u{7f}ä"});
+        let line = escaped(&value.to_string());
+        assert!(line.chars().all(|character| !crate::core::text::is_unsafe(character)), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
+    }
+}

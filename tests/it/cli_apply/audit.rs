@@ -1,0 +1,97 @@
+//! `apply --audit`: each call leaves one line, and without its line nothing more is sent.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{Bench, Cloud, urls};
+use crate::support::cli::Ran;
+use crate::support::cloud::Step;
+
+fn lines(bench: &Bench, name: &str) -> Vec<Value> {
+    let text = String::from_utf8(bench.read(name).expect("an audit log")).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+/// X5, X6: accepted, refused and lost calls are told apart, with the vendor's own words, in a private file.
+#[test]
+fn each_call_is_one_line_with_targets_outcome_and_request_id() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud).var("FRESHEN_AUDIT", "logs/audit.jsonl");
+    bench.assets(&urls(3), "1");
+    let busy = r#"{"Response": {"Error": {"Code": "InternalError", "Message": "a\nb\u2028c"}, "RequestId": "r-1"}}"#;
+    cloud.script([Step::say(200, busy), Step::Lose]);
+    bench.run(&["apply"]).exits(0);
+    let lines = lines(&bench, "logs/audit.jsonl");
+    let outcomes: Vec<&Value> = lines.iter().map(|line| &line["outcome"]).collect();
+    assert_eq!(outcomes, ["transient", "unknown", "accepted"]);
+    for line in &lines {
+        assert_eq!((&line["version"], &line["run"], &line["provider"]), (&1.into(), &1.into(), &"own".into()));
+        assert_eq!((&line["count"], &line["targets"]), (&3.into(), &json!(urls(3))));
+        assert_eq!((&line["operation"], &line["endpoint"]), (&"PurgeUrlsCache".into(), &cloud.url().into()));
+        assert!(line["time"].as_str().is_some_and(|time| time.ends_with('Z')) && line["duration_ms"].is_u64());
+    }
+    assert_eq!((&lines[0]["code"], &lines[0]["request_id"]), (&"InternalError".into(), &"r-1".into()));
+    assert_eq!((&lines[1]["code"], &lines[1]["request_id"]), (&Value::Null, &Value::Null));
+    assert_eq!(lines[2]["task_ids"].as_array().map(Vec::len), Some(1));
+    let mode = std::fs::metadata(bench.path("logs/audit.jsonl")).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn rehearsals_and_quiet_runs_write_no_line() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply", "--rehearse", "--audit", "audit.jsonl"]).exits(0);
+    assert!(bench.read("audit.jsonl").is_none());
+    bench.run(&["apply", "--audit", "audit.jsonl"]).exits(0);
+    bench.run(&["apply", "--audit", "audit.jsonl"]).exits(0).says("Nothing to do");
+    assert_eq!(lines(&bench, "audit.jsonl").len(), 1);
+}
+
+#[test]
+fn an_audit_log_that_cannot_be_written_stops_the_run_before_anything_is_sent() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud).file("notes.txt", "not ours\n").file("folder/x", "");
+    bench.assets(&urls(3), "1");
+    for (name, cause) in [("folder", "not a regular file"), ("notes.txt", "something else"), ("notes.txt/a", "Not a")] {
+        bench.run(&["apply", "--audit", name]).exits(1).says("nothing was sent").says(cause);
+    }
+    assert_eq!((cloud.count(), bench.read("notes.txt")), (0, Some(b"not ours\n".to_vec())));
+}
+
+/// As C7 for the audit log: what was accepted is recorded and its line is shown, and nothing more is sent.
+#[test]
+fn a_disk_that_fills_up_in_mid_run_stops_sending_and_shows_the_line() {
+    if !strace_is_there() {
+        return;
+    }
+    let cloud = Cloud::of("tencent-vod");
+    let bench = Bench::at("tencent-vod", &cloud);
+    bench.assets(&urls(60), "1");
+    let bench = bench.provider("own", "tencent-vod", &cloud.url(), "limits: {calls_per_second: 1}\n");
+    let log = bench.path("audit.jsonl");
+    let log = log.to_str().expect("UTF-8");
+    // The first write proves the file, the second is the first call's line.
+    let traced = ["-f", "-o", "/dev/null", "-P", log, "-e", "inject=write:error=ENOSPC:when=3+", "--"];
+    let ran = Ran::of(&bench.wrapped("strace", &traced, &["apply", "--audit", log]).output().expect("started"));
+    let ran = ran.exits(1).says("No space left on device").says("sending was stopped");
+    let told = ran.stderr.lines().filter_map(|line| line.strip_prefix("not in the audit log: "));
+    let told: Vec<Value> = told.map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    assert_eq!((told.len(), &told[0]["outcome"]), (1, &"accepted".into()));
+    assert_eq!((lines(&bench, "audit.jsonl").len(), cloud.count(), bench.recorded().len()), (1, 2, 40));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.count(), 1, "what was accepted is not sent again");
+}
+
+/// Tests that make system calls fail are skipped where the tool is missing, but not in continuous integration.
+pub(crate) fn strace_is_there() -> bool {
+    let there = Command::new("strace").arg("-V").output().is_ok();
+    assert!(there || std::env::var_os("CI").is_none(), "strace is missing");
+    if !there {
+        eprintln!("SKIPPED: strace is not installed");
+    }
+    there
+}
