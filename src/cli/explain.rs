@@ -10,7 +10,7 @@ use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, moment, shown, status, strong};
 use super::session;
 use super::terminal;
-use crate::core::model::Matched;
+use crate::core::model::{Entry, Matched};
 use crate::core::recorded::Recorded;
 use crate::host::Host;
 use crate::run::{self, Desired, Prepared};
@@ -95,8 +95,10 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
         .position(|change| change.target.text == target && model.providers[change.provider].name == provider);
     let Some(index) = position else {
         let adopted = difference.adopt.iter().map(|&entry| &model.entries[entry]);
-        let is_adopted = adopted.into_iter().any(|entry| entry.target.text == target);
-        let is_dropped = difference.forget.iter().chain(&difference.dropped).any(|(_, gone)| gone.text == target);
+        let is_here = |entry: &Entry| entry.target.text == target && model.providers[entry.provider].name == provider;
+        let is_adopted = adopted.into_iter().any(is_here);
+        let mut gone = difference.forget.iter().chain(&difference.dropped);
+        let is_dropped = gone.any(|(name, gone)| name == provider && gone.text == target);
         return match (is_adopted, is_dropped) {
             (true, _) => "record it without a purge (on_new: adopt)".into(),
             (_, true) => "drop it from the state without a purge".into(),
@@ -109,7 +111,7 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
         return "nothing: it was refused for good; change the entry or the provider, or use `--force`".into();
     }
     if plan.waiting.contains(&index) || plan.jobs.iter().any(|job| job.over_quota.contains(&index)) {
-        return "wait: it is deferred until the quota returns".into();
+        return "wait: it is deferred".into();
     }
     format!("purge it ({kind})")
 }

@@ -9,6 +9,7 @@ use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::{select, terminal};
 use crate::core::diff::Change;
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files;
@@ -70,12 +71,15 @@ pub(super) fn prepare(
     let model = &desired.model;
     select::known_providers(model, &selection.providers)?;
     let (only, force) = (select::patterns(&selection.only)?, select::patterns(&selection.force)?);
-    let selected = |change: &Change| {
-        let name = &model.providers[change.provider].name;
-        (selection.only.is_empty() || only.is_match(&change.target.text))
+    let chosen = |provider: usize, target: &Target| {
+        let name = &model.providers[provider].name;
+        (selection.only.is_empty() || only.is_match(&target.text))
             && (selection.providers.is_empty() || selection.providers.contains(name))
     };
-    let choice = Choice { selected: &selected, forced: &|target| force.is_match(&target.text) };
+    let choice = Choice {
+        selected: &|change: &Change| chosen(change.provider, &change.target),
+        forced: &|provider, target| force.is_match(&target.text) && chosen(provider, target),
+    };
     Ok(run::prepare(desired, store, &choice, accounts, now)?)
 }
 

@@ -65,8 +65,8 @@ pub struct Scope<'a> {
     pub vanished: &'a [KnownManifest],
     /// Digest of each provider's configuration, by index.
     pub config_digests: &'a [String],
-    /// Whether the user forces this target.
-    pub forced: &'a dyn Fn(&Target) -> bool,
+    /// Whether the user forces this target of this provider, by its index.
+    pub forced: &'a dyn Fn(usize, &Target) -> bool,
     /// Wall time of the run's start.
     pub now: Timestamp,
 }
@@ -129,7 +129,7 @@ fn compare(
     owners.extend(row.into_iter().flat_map(|row| covered.others(&row.owners)).cloned());
     owners.sort();
     owners.dedup();
-    let forced = (scope.forced)(&entry.target);
+    let forced = (scope.forced)(entry.provider, &entry.target);
     let Some(row) = row else {
         let adopts = entry.manifests.iter().all(|&manifest| model.manifests[manifest].on_new == OnNew::Adopt);
         if adopts && !forced {
@@ -246,7 +246,7 @@ fn remove(difference: &mut Difference, model: &Model, scope: &Scope<'_>, covered
         owners: row.owners.clone(),
         place: None,
     };
-    if (scope.forced)(&row.target) {
+    if (scope.forced)(provider, &row.target) {
         change.standing = Standing::fresh();
     }
     reconsider(&mut change, &scope.config_digests[provider]);

@@ -89,8 +89,8 @@ impl Prepared {
 pub struct Choice<'a> {
     /// Whether a change is to be done in this run.
     pub selected: &'a dyn Fn(&Change) -> bool,
-    /// Whether a target is to be purged although nothing changed.
-    pub forced: &'a dyn Fn(&Target) -> bool,
+    /// Whether a target of a provider, by its index, is to be purged although nothing changed.
+    pub forced: &'a dyn Fn(usize, &Target) -> bool,
 }
 
 /// Computes the plan. `store` is `None` before the first run.
@@ -136,7 +136,7 @@ pub fn prepare(
     if let Some(error) = quota_error.into_inner() {
         return Err(error);
     }
-    let digest = digest(model, &difference, &plan);
+    let digest = digest(desired, &difference, &plan);
     Ok(Prepared { recorded, manifests_changed, first_run, difference, plan, digest })
 }
 
@@ -148,7 +148,8 @@ fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {
 }
 
 /// Identifies what a plan does, whatever the hour and the quota.
-fn digest(model: &Model, difference: &Difference, plan: &Plan) -> String {
+fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
+    let Desired { model, config_digests, .. } = desired;
     let mut hash = blake3::Hasher::new();
     let mut line = |parts: &[&str]| {
         for part in parts {
@@ -162,9 +163,10 @@ fn digest(model: &Model, difference: &Difference, plan: &Plan) -> String {
     planned.dedup();
     for index in planned {
         let change = &difference.changes[index];
-        let desired = change.desired.as_ref().map_or("", |hash| hash.as_str());
-        let provider = &model.providers[change.provider].name;
-        line(&["purge", provider, change.target.scope.word(), &change.target.text, desired, change.kind.word()]);
+        let hash = change.desired.as_ref().map_or("", |hash| hash.as_str());
+        let (provider, config) = (&model.providers[change.provider].name, &config_digests[change.provider]);
+        let (scope, kind) = (change.target.scope.word(), change.kind.word());
+        line(&["purge", provider, config, scope, &change.target.text, hash, kind]);
     }
     for &index in &difference.adopt {
         let entry = &model.entries[index];

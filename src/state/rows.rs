@@ -187,6 +187,6 @@ pub(super) fn json_list(list: &[String]) -> String {
     serde_json::Value::from(list.to_vec()).to_string()
 }
 
-fn list(text: &str) -> Option<Vec<String>> {
+pub(super) fn list(text: &str) -> Option<Vec<String>> {
     serde_json::from_str(text).ok()
 }

@@ -15,7 +15,6 @@ pub(super) const CREATE: &str = "
 CREATE TABLE meta (
     lineage TEXT NOT NULL,
     serial INTEGER NOT NULL,
-    baseline INTEGER NOT NULL,      -- 1 once anything was recorded
     tool TEXT NOT NULL
 ) STRICT;
 

@@ -147,7 +147,9 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn is_first_run(&self) -> Result<bool, StateError> {
-        self.read(|db| db.query_row("SELECT baseline = 0 FROM meta", [], |row| row.get(0)))
+        self.read(|db| {
+            db.query_row("SELECT NOT EXISTS (SELECT 1 FROM target WHERE hash IS NOT NULL)", [], |row| row.get(0))
+        })
     }
 
     fn recorded(&self) -> Result<Vec<Recorded>, StateError> {
@@ -279,7 +281,13 @@ impl Store for SqliteStore {
     }
 
     fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError> {
-        let seen: Vec<Change> = changes.iter().filter(|change| change.kind != ChangeKind::Removed).cloned().collect();
+        // A removal may be an accident, and a purge that only this run's user asked for ends with it.
+        let is_seen = |change: &&Change| match change.kind {
+            ChangeKind::Removed => false,
+            ChangeKind::Forced => change.desired != change.recorded,
+            ChangeKind::New | ChangeKind::Changed => true,
+        };
+        let seen: Vec<Change> = changes.iter().filter(is_seen).cloned().collect();
         self.write(|transaction| mark_changes(transaction, model, &seen))
     }
 
@@ -287,7 +295,6 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             adopt_entries(transaction, model, entries, at)?;
             mark_manifests(transaction, model)?;
-            transaction.execute("UPDATE meta SET baseline = 1", [])?;
             Ok(())
         })
     }
@@ -358,7 +365,6 @@ impl Store for SqliteStore {
                 rows::write(transaction, row)?;
                 rows::write_doubt(transaction, row)?;
             }
-            transaction.execute("UPDATE meta SET baseline = 1", [])?;
             Ok(())
         })
     }
@@ -370,7 +376,7 @@ fn create_tables(connection: &Connection, lineage: &str) -> rusqlite::Result<()>
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {FORMAT};COMMIT;"))?;
     let tool = concat!("freshen ", env!("CARGO_PKG_VERSION"));
-    connection.execute("INSERT INTO meta VALUES (?1, 0, 0, ?2)", [lineage, tool])?;
+    connection.execute("INSERT INTO meta VALUES (?1, 0, ?2)", [lineage, tool])?;
     Ok(())
 }
 

@@ -42,6 +42,21 @@ pub(super) fn mark_changes(transaction: &Transaction<'_>, model: &Model, changes
     Ok(())
 }
 
+/// Manifests that list a target according to the state and that this run did not read.
+fn other_owners(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    provider: &str,
+    target: &Target,
+) -> rusqlite::Result<Vec<String>> {
+    let known: Option<String> = transaction
+        .prepare_cached("SELECT owners FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
+        .query_row(params![provider, scope_number(target.scope), target.text], |row| row.get(0))
+        .optional()?;
+    let owners = known.and_then(|text| rows::list(&text)).unwrap_or_default();
+    Ok(owners.into_iter().filter(|owner| model.manifests.iter().all(|read| read.name != *owner)).collect())
+}
+
 pub(super) fn adopt_entries(
     transaction: &Transaction<'_>,
     model: &Model,
@@ -50,10 +65,12 @@ pub(super) fn adopt_entries(
 ) -> rusqlite::Result<()> {
     for &index in entries {
         let entry = &model.entries[index];
+        let provider = model.providers[entry.provider].name.clone();
         let mut owners: Vec<String> =
             entry.manifests.iter().map(|&owner| model.manifests[owner].name.clone()).collect();
+        owners.extend(other_owners(transaction, model, &provider, &entry.target)?);
         owners.sort();
-        let provider = model.providers[entry.provider].name.clone();
+        owners.dedup();
         transaction
             .prepare_cached("UPDATE target SET call = NULL WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
             .execute(params![provider, scope_number(entry.target.scope), entry.target.text])?;
@@ -67,9 +84,6 @@ pub(super) fn adopt_entries(
             work: None,
         };
         rows::write(transaction, &row)?;
-    }
-    if !entries.is_empty() {
-        transaction.execute("UPDATE meta SET baseline = 1", [])?;
     }
     Ok(())
 }
@@ -179,7 +193,6 @@ pub(super) fn commit_outcome(
                      WHERE provider = ?1 AND scope = ?2 AND target = ?3",
                 )?
                 .execute(params![provider, scope, target, desired.as_str(), at.unix_ms(), task_id])?;
-            transaction.prepare_cached("UPDATE meta SET baseline = 1 WHERE baseline = 0")?.execute([])?;
             Ok(())
         }
         ItemOutcome::AcceptedAt(endpoint) => {

@@ -123,7 +123,7 @@ impl Site {
         let model = self.model(names);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
         let recorded = self.store.recorded().expect("a whole state");
-        let forced = |candidate: &Target| force.is_some_and(|path| *candidate == target(path));
+        let forced = |_, candidate: &Target| force.is_some_and(|path| *candidate == target(path));
         let scope = Scope { vanished, config_digests: &digests, forced: &forced, now: self.now };
         let difference = diff(&model, &recorded, &scope);
         (model, difference)

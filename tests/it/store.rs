@@ -226,7 +226,6 @@ fn what_was_accepted_is_recorded_for_good() {
     each_store(|bench| {
         let changes = urls(2);
         bench.mark(&changes);
-        assert!(bench.store.is_first_run().unwrap(), "seen is not recorded");
         let run = bench.begin();
         bench.commit(run, &changes, &[intent(1, &[0, 1])]);
         bench.commit(run, &changes, &[outcome(1, &[0], &accepted())]);
@@ -344,6 +343,34 @@ fn the_quota_ledger_survives_a_restart() {
     });
 }
 
+/// C11: only a recorded hash ends the first run: not what was seen, not an adoption of nothing, not an empty import.
+#[test]
+fn the_first_run_lasts_until_something_is_recorded() {
+    each_store(|bench| {
+        let mut changes = urls(1);
+        (changes[0].recorded, changes[0].kind) = (None, ChangeKind::New);
+        bench.mark(&changes);
+        bench.store.adopt(&bench.model, &[], START).unwrap();
+        bench.store.import(&[]).unwrap();
+        bench.reopen();
+        assert!(bench.store.is_first_run().unwrap());
+    });
+}
+
+/// S3: a refused run leaves no forced purge behind that nobody asks for any more, and no removal (D4).
+#[test]
+fn a_refused_run_marks_only_what_differs() {
+    each_store(|bench| {
+        let mut changes = urls(4);
+        changes[1] = Change { kind: ChangeKind::Forced, desired: changes[1].recorded.clone(), ..changes[1].clone() };
+        changes[2] = Change { kind: ChangeKind::Removed, desired: None, ..changes[2].clone() };
+        changes[3].kind = ChangeKind::Forced;
+        bench.store.mark_seen(&bench.model, &changes).unwrap();
+        let marked: Vec<String> = bench.rows().into_iter().map(|row| row.target.text).collect();
+        assert_eq!(marked, [url(0), url(3)]);
+    });
+}
+
 /// C11: adopting records a baseline, ends pending work and doubts, and leaves the rest alone.
 #[test]
 fn adopting_records_without_a_purge() {
@@ -361,12 +388,18 @@ fn adopting_records_without_a_purge() {
             place: Place::default(),
             matched: Matched::Host,
         }];
+        let mut shared = bench.row(&url(0));
+        shared.owners = vec!["elsewhere".into(), "site".into()];
+        bench.store.import(&[shared]).unwrap();
         bench.store.adopt(&bench.model, &[0], START.plus_ms(99)).unwrap();
         bench.reopen();
         assert!(!bench.store.is_first_run().unwrap());
         let row = bench.row(&url(0));
         assert_eq!((row.hash, row.work), (Some(ContentHash::from_canonical("rev:7")), None));
-        assert_eq!((row.recorded_at, row.task_id, row.owners), (Some(START.plus_ms(99)), None, vec!["site".into()]));
+        assert_eq!(
+            (row.recorded_at, row.task_id, row.owners),
+            (Some(START.plus_ms(99)), None, vec!["elsewhere".into(), "site".into()])
+        );
         assert!(bench.work(&url(1)).in_doubt);
         bench.mark(&changes);
         assert!(!bench.work(&url(0)).in_doubt, "adopting ends the doubt for good");
@@ -548,8 +581,9 @@ proptest! {
             bench.reopen();
             let by_key = |row: &Recorded| ((row.provider.clone(), row.target.clone()), row.clone());
             let expected: BTreeMap<_, _> = rows.iter().map(by_key).collect();
+            let nothing_recorded = expected.values().all(|row| row.hash.is_none());
             prop_assert_eq!(bench.rows(), expected.into_values().collect::<Vec<_>>());
-            prop_assert!(!bench.store.is_first_run().expect("readable"));
+            prop_assert_eq!(bench.store.is_first_run().expect("readable"), nothing_recorded);
         }
     }
 }

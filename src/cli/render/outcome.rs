@@ -197,6 +197,7 @@ pub(crate) fn json(view: &View<'_>) -> Value {
         "forgotten": super::plan::dropped_json(&view.prepared.difference.forget),
         "dropped": super::plan::dropped_json(&view.prepared.difference.dropped),
         "orphans": super::plan::orphans_json(&view.prepared.difference),
+        "state_error": view.outcome.state_error.as_ref().map(ToString::to_string),
         "cut_short": view.outcome.cut_short,
         "accepted_but_not_recorded": unrecorded,
     })

@@ -89,10 +89,12 @@ fn changes_list(view: &View<'_>) -> String {
     let width = view.desired.model.providers.iter().map(|provider| provider.name.len()).max().unwrap_or(0);
     let over: std::collections::HashSet<usize> =
         view.prepared.plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    let unselected: std::collections::HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
     let mut text = String::new();
     for (index, change) in changes.iter().enumerate().take(LISTED) {
         let provider = &view.desired.model.providers[change.provider].name;
-        let hint = hint(change, over.contains(&index));
+        let hint =
+            if unselected.contains(&index) { "  (left out)".into() } else { hint(change, over.contains(&index)) };
         let target = shown(&change.target.text);
         text.push_str(&format!("  {} {provider:width$}  {target}{hint}\n", kind_word(change.kind)));
     }
