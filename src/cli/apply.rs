@@ -12,6 +12,7 @@ use crate::core::guard::Allowed;
 use crate::core::target::Target;
 use crate::drive::CallReport;
 use crate::host::Host;
+use crate::host::credentials::CredentialStore;
 use crate::run::{self, Desired, Finished, Prepared, Run};
 use crate::state::{SqliteStore, Store};
 
@@ -30,13 +31,20 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open(&global.state)?;
     tell_unfinished(store.as_ref())?;
-    let accounts = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
+    let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);
-    let prepared = session::prepare(&desired, view, &args.selection, &accounts, host.clock.now().wall)?;
+    let mut prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
     admit(&desired, &prepared, store.as_mut(), args)?;
     if prepared.is_nothing() {
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
+    }
+    let credentials = CredentialStore::new(host.env.clone());
+    let accounts = run::real_accounts(host, &desired, &prepared.plan, &credentials, &guessed).await;
+    if accounts != guessed {
+        // Quota and pace are the account's, whatever its provider is called here.
+        let view = store.as_ref().map(|store| store as &dyn Store);
+        prepared = session::prepare(&desired, view, &args.selection, &accounts, host.clock.now().wall)?;
     }
     let mut audit = Audit::open(args.audit.as_deref())?;
     let mut store = match store {
@@ -46,7 +54,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let interrupted = interrupt::listen();
     let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
     let deadline_ms = args.deadline;
-    let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, interrupted };
+    let (desired, prepared, credentials) = (&desired, &prepared, &credentials);
+    let run = Run { host, desired, prepared, start, deadline_ms, credentials, interrupted };
     let mut observe = |call: &CallReport, targets: &[Target]| {
         progress.step(call.targets, host.clock.now().tick);
         audit.record(&desired.model, call, targets)

@@ -19,6 +19,7 @@ use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
 use crate::core::target::Target;
 use crate::drive::CallReport;
+use crate::host::credentials::CredentialStore;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use crate::rehearse::{Emulator, Setup, emulator};
@@ -28,10 +29,11 @@ use crate::state::{SqliteStore, Store};
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
     let mut desired = session::load(&args.manifests.paths)?;
-    let stage = Stage::new(host, &mut desired.model);
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
+    // The real accounts, so that the quota that they have spent today counts.
+    let accounts = run::accounts(host, &desired.model, Some(&store)).await?;
+    let stage = Stage::new(host, &mut desired.model);
     let start = session::run_start(&stage.host);
-    let accounts = run::accounts(&stage.host, &desired.model, Some(&store)).await?;
     let begun = stage.host.clock.now();
     let prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     let human = global.format == Format::Human;
@@ -52,7 +54,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut reports = Vec::new();
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
-    let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, interrupted };
+    let credentials = &CredentialStore::new(host.env.clone());
+    let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, credentials, interrupted };
     let mut keep = |call: &CallReport, _: &[Target]| {
         reports.push(call.clone());
         Ok(())

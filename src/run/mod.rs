@@ -6,14 +6,13 @@ mod exit;
 mod prepare;
 
 pub use exit::Exit;
-pub use prepare::{Choice, Desired, Prepared, accounts, prepare};
+pub use prepare::{Choice, Desired, Prepared, accounts, prepare, real_accounts};
 
 use tokio::sync::watch;
 
 use crate::core::diff::Change;
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed};
-use crate::core::plan::Plan;
 use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
@@ -57,6 +56,8 @@ pub struct Run<'a> {
     pub start: RunStart,
     /// Nothing is started after so many milliseconds.
     pub deadline_ms: Option<u64>,
+    /// Credentials of all providers.
+    pub credentials: &'a CredentialStore,
     /// Turns true when the user wants the run to end.
     pub interrupted: watch::Receiver<bool>,
 }
@@ -97,15 +98,14 @@ impl<'a> Run<'a> {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
         store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
-        let credentials = CredentialStore::new(self.host.env.clone());
-        let (plan, accounts, unavailable) = self.available(&credentials).await;
+        let (accounts, unavailable) = self.available().await;
         let run = store.begin_run(&self.start, &accounts)?;
         let inputs = Inputs {
             model,
             changes: &prepared.difference.changes,
-            plan: &plan,
+            plan: &prepared.plan,
             config_digests: &desired.config_digests,
-            credentials: &credentials,
+            credentials: self.credentials,
             unavailable: &unavailable,
             run,
             deadline: self.deadline_ms.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
@@ -122,28 +122,21 @@ impl<'a> Run<'a> {
         Ok(finished)
     }
 
-    /// Credentials of all providers that have work: the plan with their accounts, and those that have none.
-    async fn available(&self, credentials: &CredentialStore) -> (Plan, Vec<(String, String)>, Vec<(usize, String)>) {
-        let mut plan = self.prepared.plan.clone();
+    /// Accounts of all providers that have work and credentials, by name; and those that have none, with the reason.
+    async fn available(&self) -> (Vec<(String, String)>, Vec<(usize, String)>) {
         let (mut accounts, mut unavailable) = (Vec::new(), Vec::new());
-        let mut seen: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
+        let mut seen: Vec<usize> = self.prepared.plan.jobs.iter().map(|job| job.provider).collect();
         seen.dedup();
         for index in seen {
             let config = &self.desired.model.providers[index];
-            let found = credentials.get(config, self.host.clock.now().wall).await;
+            let found = self.credentials.get(config, self.host.clock.now().wall).await;
             match (found, config.endpoints.first()) {
-                (Ok(found), Some(endpoint)) => {
-                    let account = account_id(&found, endpoint);
-                    for job in plan.jobs.iter_mut().filter(|job| job.provider == index) {
-                        job.pace_key.0.clone_from(&account);
-                    }
-                    accounts.push((config.name.clone(), account));
-                }
+                (Ok(found), Some(endpoint)) => accounts.push((config.name.clone(), account_id(&found, endpoint))),
                 (Err(error), _) => unavailable.push((index, error.to_string())),
                 (Ok(_), None) => {}
             }
         }
-        (plan, accounts, unavailable)
+        (accounts, unavailable)
     }
 }
 

@@ -178,6 +178,26 @@ fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
     hash.finalize().to_hex()[..32].to_owned()
 }
 
+/// The accounts with those of all providers that have work looked up: files are read and programs run, so this is not
+/// for plans that are only shown. Where that fails `guessed` stays; the run says why nothing is sent.
+pub async fn real_accounts(
+    host: &Host,
+    desired: &Desired,
+    plan: &Plan,
+    credentials: &CredentialStore,
+    guessed: &[String],
+) -> Vec<String> {
+    let mut accounts = guessed.to_vec();
+    for job in &plan.jobs {
+        let config = &desired.model.providers[job.provider];
+        let found = credentials.get(config, host.clock.now().wall).await;
+        if let (Ok(found), Some(endpoint)) = (found, config.endpoints.first()) {
+            accounts[job.provider] = account_id(&found, endpoint);
+        }
+    }
+    accounts
+}
+
 /// The account of each provider as far as it is known without asking anybody: from variables, else from the last run.
 ///
 /// # Errors

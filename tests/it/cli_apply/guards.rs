@@ -2,6 +2,7 @@
 
 use super::{Bench, Cloud, STATE, urls};
 use crate::support::cli::manifest;
+use crate::support::cloud::{KEY_ID, KEY_SECRET};
 
 fn bench(cloud: &Cloud) -> Bench {
     Bench::at("tencent-cdn", cloud)
@@ -125,4 +126,43 @@ fn nothing_is_started_after_the_deadline() {
     assert_eq!((&ran.json()["cut_short"], cloud.count()), (&"the deadline has passed".into(), 0));
     bench.run(&["apply"]).exits(0);
     assert_eq!((cloud.purged(), cloud.count()), (urls(3), 1));
+}
+
+/// S3: what is forced is forced within the selection only, and a refused run arms nothing.
+#[test]
+fn force_stays_within_the_selection_and_within_its_run() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.assets(&urls(5), "1");
+    bench.run(&["apply"]).exits(0);
+    cloud.count();
+    bench.run(&["apply", "--force", "*", "--expect", "0123"]).exits(5);
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    let one = urls(5).remove(2);
+    bench.run(&["apply", "--force", "*", "--only", &one]).exits(0);
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    let forced: Vec<String> = cloud.log()[5..].iter().map(|purged| purged.target.text.clone()).collect();
+    assert_eq!(forced, [one]);
+}
+
+/// S5: quota counts by account, not by name, also where a file gives the credentials: over runs and between providers.
+#[test]
+fn quota_is_one_for_all_who_use_an_account() {
+    let cloud = Cloud::of("tencent-cdn");
+    let keys = format!(r#"{{"key_id": "{KEY_ID}", "key_secret": "{KEY_SECRET}"}}"#);
+    let limited = "credentials: {file: keys.json}\nlimits: {urls_per_day: 5}\n";
+    let bench = Bench::new().file("keys.json", keys).provider("one", "tencent-cdn", &cloud.url(), limited).provider(
+        "two",
+        "tencent-cdn",
+        &cloud.url(),
+        limited,
+    );
+    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(bench.path("keys.json"), mode).expect("ours");
+    bench.assets(&urls(4), "1");
+    bench.run(&["apply", "manifests"]).exits(4).says("deferred");
+    bench.assets(&urls(4), "2");
+    bench.run(&["apply", "manifests"]).exits(4).says("deferred");
+    let sent: usize = bench.exported().iter().filter(|row| row["hash"] == "rev:1").count();
+    assert_eq!(sent, 5, "four at one provider, one at the other, and none in the second run");
 }
