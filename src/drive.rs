@@ -2,7 +2,7 @@
 //!
 //! Knows no vendor and decides nothing; it is the only place that waits.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -26,6 +26,9 @@ use crate::state::{Commit, StateError, Store};
 
 /// After an interrupt, calls under way get this long to end, in milliseconds.
 const GRACE_MS: u64 = 10_000;
+
+/// Clocks further apart than this explain a refused nonce, in seconds.
+const NONCE_CLOCK_S: u64 = 60;
 
 /// What a run works on.
 pub struct Inputs<'a> {
@@ -111,7 +114,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
     let mut nonces = fastrand::Rng::with_seed(host.seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
-    let mut refreshed = HashSet::new();
+    let mut boarding = FuturesUnordered::new();
     let mut flights = FuturesUnordered::new();
     for (provider, reason) in inputs.unavailable {
         run.machine.exclude(*provider, reason);
@@ -126,8 +129,17 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
             run.under_way.insert(id, leaving.clone());
             flights.push(fly(host, &inputs, id, leaving, nonces.u128(..)));
         }
+        // What was let go leaves now: a slow disk must not bunch calls together.
+        let mut look_again = !due.records.is_empty();
+        while let Some(Some(landed)) = flights.next().now_or_never() {
+            run.landed(&inputs, landed, observe, host.clock.now());
+            look_again = true;
+        }
         if !due.records.is_empty() {
-            run.persist(store, &inputs, &due.records, host.clock.now());
+            let written = run.persist(store, &inputs, &due.records, host.clock.now());
+            boarding.extend(written.into_iter().map(|id| board(host, &inputs, id, run.provider_of(id))));
+        }
+        if look_again {
             continue;
         }
         if due.done {
@@ -136,12 +148,11 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
         let until = [due.wake, run.cut_at.or(inputs.deadline)].into_iter().flatten().min();
         tokio::select! {
             biased;
+            Some(id) = boarding.next(), if !boarding.is_empty() => {
+                run.machine.handle(Event::Persisted(id), host.clock.now());
+            }
             Some(landed) = flights.next(), if !flights.is_empty() => {
-                let Landed { id, ending, panicked } = landed;
-                run.outcome.panicked |= panicked;
-                let provider = run.ended(&inputs, id, &ending, observe, host.clock.now());
-                let ending = ask_again_once(&inputs, ending, provider, &mut refreshed);
-                run.machine.handle(Event::Ended(id, ending), host.clock.now());
+                run.landed(&inputs, landed, observe, host.clock.now());
             }
             changed = interrupted.changed(), if interrupts_open => {
                 interrupts_open = changed.is_ok();
@@ -204,8 +215,9 @@ impl Run<'_> {
         }
     }
 
-    /// Writes the records; if that fails nothing more is sent, and what was accepted is told.
-    fn persist(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, records: &[Record], now: Now) {
+    /// Writes the records; if that fails nothing more is sent, and what was accepted is told. Returns the calls whose
+    /// intents were among them.
+    fn persist(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, records: &[Record], now: Now) -> Vec<CallId> {
         let (changes, model, config_digests) = (inputs.changes, inputs.model, inputs.config_digests);
         if self.outcome.state_error.is_none() {
             let commit = Commit { records, changes, model, config_digests, at: now.wall };
@@ -215,29 +227,32 @@ impl Run<'_> {
             self.outcome.unrecorded.extend(accepted_in(records));
             self.cut("the state cannot be written", now);
         }
-        for record in records {
-            if let Record::Intent { call, .. } = record {
-                self.machine.handle(Event::Persisted(*call), now);
-            }
-        }
+        let intents = records.iter().filter_map(|record| match record {
+            Record::Intent { call, .. } => Some(*call),
+            _ => None,
+        });
+        intents.collect()
     }
 
-    /// Lets `observe` see a call that ended; returns its provider.
-    fn ended(
-        &mut self,
-        inputs: &Inputs<'_>,
-        id: CallId,
-        ending: &Ending,
-        observe: &mut Observe<'_>,
-        now: Now,
-    ) -> usize {
-        let Some(Leaving { prepared, sent }) = self.under_way.remove(&id) else { return 0 };
+    fn provider_of(&self, id: CallId) -> Option<usize> {
+        self.machine.call(id).map(|call| call.provider)
+    }
+
+    fn landed(&mut self, inputs: &Inputs<'_>, landed: Landed, observe: &mut Observe<'_>, now: Now) {
+        let Landed { id, ending, panicked } = landed;
+        self.outcome.panicked |= panicked;
+        self.ended(inputs, id, &ending, observe, now);
+        self.machine.handle(Event::Ended(id, ending), now);
+    }
+
+    /// Lets `observe` see a call that ended.
+    fn ended(&mut self, inputs: &Inputs<'_>, id: CallId, ending: &Ending, observe: &mut Observe<'_>, now: Now) {
+        let Some(Leaving { prepared, sent }) = self.under_way.remove(&id) else { return };
         let report = report(inputs.run, &prepared, ending, (sent, now));
         if let Err(error) = observe(&report, &prepared.call.targets) {
             self.outcome.observer_error.get_or_insert_with(|| error.to_string());
             self.cut("a call could not be written down", now);
         }
-        prepared.provider
     }
 
     /// Calls that were not waited for: perhaps carried out.
@@ -292,20 +307,13 @@ fn accepted_in(records: &[Record]) -> impl Iterator<Item = usize> {
         .map(|(index, _)| *index)
 }
 
-/// Credentials from a file or a program may have been renewed meanwhile: they are asked for once more.
-fn ask_again_once(inputs: &Inputs<'_>, ending: Ending, provider: usize, refreshed: &mut HashSet<usize>) -> Ending {
-    let config = &inputs.model.providers[provider];
-    match ending {
-        Ending::Refused(error)
-            if error.class == ErrorClass::Auth
-                && CredentialStore::can_refresh(config)
-                && refreshed.insert(provider) =>
-        {
-            inputs.credentials.invalidate(config);
-            Ending::Refused(CallError { class: ErrorClass::SignAgain, ..error })
-        }
-        other => other,
+/// Makes sure of the credentials before a call takes its turn, so that waiting for them does not bunch calls together.
+/// Where that fails the call itself tells.
+async fn board(host: &Host, inputs: &Inputs<'_>, id: CallId, provider: Option<usize>) -> CallId {
+    if let Some(provider) = provider {
+        let _ = inputs.credentials.get(&inputs.model.providers[provider], host.clock.now().wall).await;
     }
+    id
 }
 
 struct Landed {
@@ -337,8 +345,10 @@ async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, non
     let Prepared { provider, call } = &*leaving.prepared;
     let flown = AssertUnwindSafe(exchange(host, inputs, *provider, call, nonce)).catch_unwind().await;
     let panicked = flown.is_err();
+    // It may have been sent before: perhaps done, like every call without an answer.
     let ending = flown.unwrap_or_else(|_| {
-        Ending::Refused(refusal(ErrorClass::Request, "internal error", "a defect of freshen; please report it".into()))
+        let message = "a defect of freshen; please report it".to_owned();
+        Ending::Failed(TransportFailure { kind: TransportFailureKind::Unknown, message })
     });
     Landed { id, ending, panicked }
 }
@@ -347,7 +357,7 @@ fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, N
     let Prepared { provider, call } = prepared;
     let (outcome, code, request_id, result) = match ending {
         Ending::Accepted(reply) => ("accepted", None, reply.request_id.clone(), Ok(reply.task_ids.clone())),
-        Ending::Refused(error) => {
+        Ending::Refused(error) | Ending::Renewed(error) => {
             (error.class.word(), Some(error.code.clone()), error.request_id.clone(), Err(error.summary()))
         }
         Ending::Failed(failure) => (failure.kind.word(), None, None, Err(failure.message.clone())),
@@ -393,8 +403,19 @@ async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call
         }
         Err(mut error) => {
             [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id).for_each(hide);
-            if let (ErrorClass::Clock, Some(server)) = (error.class, error.server_time) {
-                error.message += &clock_hint(host.clock.now().wall, server);
+            let now = host.clock.now().wall;
+            match (error.class, error.server_time) {
+                (ErrorClass::Clock, Some(server)) => error.message += &clock_hint(now, server),
+                // A nonce that counts as used may be a clock that is off.
+                (ErrorClass::SignAgain, Some(server))
+                    if now.unix_seconds().abs_diff(server.unix_seconds()) > NONCE_CLOCK_S =>
+                {
+                    error.message += &clock_hint(now, server);
+                }
+                _ => {}
+            }
+            if error.class == ErrorClass::Auth && inputs.credentials.renewed(config, &credentials, now).await {
+                return Ending::Renewed(error);
             }
             Ending::Refused(error)
         }

@@ -15,7 +15,7 @@ use super::model::Model;
 use super::plan::{Plan, QuotaKey};
 use super::quota::QuotaLeft;
 use super::recorded::Standing;
-use super::retry::{self, Verdict};
+use super::retry::{self, Jitter, Verdict};
 use super::time::{Now, Tick, Timestamp};
 
 struct Item {
@@ -28,6 +28,7 @@ struct Flight {
     lane: usize,
     batch: Batch,
     debit: Option<(QuotaKey, u64)>,
+    sent: Tick,
 }
 
 /// A view of a call for whoever sends it.
@@ -55,7 +56,7 @@ pub struct Apply<'a> {
     outbox: std::collections::VecDeque<Record>,
     stops: Vec<ProviderStop>,
     next_call: u64,
-    random: u64,
+    jitter: Jitter,
     cancelled: Option<String>,
 }
 
@@ -73,7 +74,7 @@ impl<'a> Apply<'a> {
             outbox: std::collections::VecDeque::new(),
             stops: vec![ProviderStop::default(); model.providers.len()],
             next_call: 1,
-            random: seed,
+            jitter: Jitter::seeded(seed),
             cancelled: None,
         };
         let mut pace_of: BTreeMap<&(String, &str), usize> = BTreeMap::new();
@@ -209,12 +210,15 @@ impl<'a> Apply<'a> {
 
     fn send_ready(&mut self, now: Tick) -> Option<CallId> {
         for lane in &mut self.lanes {
-            if lane.ready.is_empty() || self.paces[lane.pace].ready_at() > now {
+            if lane.ready.is_empty() || self.paces[lane.pace].ready_at().max(lane.hold_until) > now {
                 continue;
             }
             let call = lane.ready.pop_front()?;
             self.paces[lane.pace].take(now);
             lane.in_flight += 1;
+            if let Some(flight) = self.flights.get_mut(&call) {
+                flight.sent = now;
+            }
             return Some(CallId(call));
         }
         None
@@ -227,7 +231,7 @@ impl<'a> Apply<'a> {
         }
         for index in 0..self.lanes.len() {
             let lane = &self.lanes[index];
-            if !lane.has_room() || self.paces[lane.pace].ready_at() > now.tick {
+            if !lane.has_room() || self.paces[lane.pace].ready_at().max(lane.hold_until) > now.tick {
                 continue;
             }
             let Some(batch) = self.lanes[index].take_due(now.tick) else { continue };
@@ -236,7 +240,7 @@ impl<'a> Apply<'a> {
             self.next_call += 1;
             self.lanes[index].unsent += 1;
             let items = batch.items.clone();
-            self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone() });
+            self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone(), sent: now.tick });
             return Some(Record::Intent { call, items, debit });
         }
         None
@@ -265,7 +269,7 @@ impl<'a> Apply<'a> {
         self.lanes
             .iter()
             .filter_map(|lane| {
-                let pace = self.paces[lane.pace].ready_at();
+                let pace = self.paces[lane.pace].ready_at().max(lane.hold_until);
                 if !lane.ready.is_empty() {
                     return Some(pace);
                 }
@@ -281,16 +285,19 @@ impl<'a> Apply<'a> {
         let Some(flight) = self.flights.remove(&call.0) else { return };
         let lane = &mut self.lanes[flight.lane];
         lane.in_flight -= 1;
-        lane.answered = true;
         match ending {
             Ending::Accepted(reply) => self.accepted(call, &flight, &reply, now),
-            Ending::Refused(error) => self.refused(call, flight, &error, now),
+            Ending::Renewed(error) if flight.batch.attempts + 1 < retry::ATTEMPTS => {
+                self.renewed(call, flight, &error, now);
+            }
+            Ending::Renewed(error) | Ending::Refused(error) => self.refused(call, flight, &error, now),
             Ending::Failed(failure) => self.failed(call, flight, &failure, now),
         }
     }
 
     fn accepted(&mut self, call: CallId, flight: &Flight, reply: &Reply, now: Now) {
-        self.lanes[flight.lane].earn_retry();
+        self.lanes[flight.lane].reached();
+        self.lanes[flight.lane].accepted();
         let lane = &self.lanes[flight.lane];
         let config = &self.model.providers[lane.provider];
         let endpoint = self.endpoint(flight.lane).to_string();
@@ -344,6 +351,16 @@ impl<'a> Apply<'a> {
         &self.model.providers[lane.provider].endpoints[lane.endpoint]
     }
 
+    /// The same batch goes again at once, as whoever is valid now.
+    fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
+        let debit = flight.debit.take();
+        let credit = self.give_back(flight.lane, debit);
+        let items = self.later(&flight.batch.items, &error.summary());
+        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
+        flight.batch.attempts += 1;
+        self.lanes[flight.lane].push_front(vec![flight.batch]);
+    }
+
     fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
         let reason = error.summary();
         let debit = flight.debit.take().filter(|_| surely);
@@ -353,21 +370,54 @@ impl<'a> Apply<'a> {
             ErrorClass::BatchTooLarge => Some(split(&flight.batch, Culprit::Target, self.changes)),
             _ => None,
         };
+        if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
+            self.lanes[flight.lane].reached();
+        }
+        let busy = error.class == ErrorClass::TargetRefused(Culprit::BusyHost);
         let items = match &parts {
-            Some(None) => self.reject(flight.lane, &flight.batch.items, &reason),
+            Some(None) if !busy => self.reject(flight.lane, &flight.batch.items, &reason),
             _ => self.later(&flight.batch.items, &reason),
         };
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
         match parts {
             Some(Some(parts)) => self.lanes[flight.lane].push_front(parts.into()),
-            Some(None) => {}
+            Some(None) if busy => self.wait_or_leave(flight, error, &reason, now),
+            Some(None) if error.class == ErrorClass::BatchTooLarge => {}
+            Some(None) => self.refused_alone(flight.lane, &reason),
             None => self.repeat_or_stop(flight, error, &reason, now),
         }
     }
 
-    fn repeat_or_stop(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
+    /// A host that is not ready holds up its own targets only.
+    fn wait_or_leave(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
         let Flight { lane, mut batch, .. } = flight;
         batch.attempts += 1;
+        let random = self.jitter.next();
+        match retry::decide(ErrorClass::Transient, batch.attempts, error.retry_after_ms, random) {
+            Verdict::After(ms) => {
+                batch.not_before = now.tick.plus_ms(ms);
+                self.lanes[lane].push_again(batch);
+            }
+            Verdict::GiveUp => self.leave(batch.items, None, reason.to_owned()),
+        }
+    }
+
+    /// Splitting has found the culprit. Where everything is one, it is the provider's configuration.
+    fn refused_alone(&mut self, lane: usize, reason: &str) {
+        if self.lanes[lane].refuses_all() {
+            let reason = &format!(
+                "every target was refused so far, so the rest is not sent; look at the provider's options: {reason}"
+            );
+            self.stop(lane, ErrorClass::Request, reason);
+        }
+    }
+
+    fn repeat_or_stop(&mut self, mut flight: Flight, error: &CallError, reason: &str, now: Now) {
+        flight.batch.attempts += 1;
+        if matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
+            return self.back_off(flight, error, reason, now);
+        }
+        let Flight { lane, mut batch, .. } = flight;
         match error.class {
             ErrorClass::SignAgain if !batch.signed_again => {
                 batch.signed_again = true;
@@ -377,9 +427,6 @@ impl<'a> Apply<'a> {
                 self.lanes[lane].push_front(vec![batch]);
                 self.quota_spent(lane, reason, now);
             }
-            ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled => {
-                self.back_off(lane, batch, error, reason, now);
-            }
             class => {
                 self.lanes[lane].push_front(vec![batch]);
                 self.stop(lane, class, reason);
@@ -387,24 +434,35 @@ impl<'a> Apply<'a> {
         }
     }
 
-    fn back_off(&mut self, lane: usize, mut batch: Batch, error: &CallError, reason: &str, now: Now) {
-        let random = self.next_random();
+    /// Waits and repeats. One batch that fails waits alone; an endpoint that fails again is left in peace meanwhile.
+    fn back_off(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
+        let Flight { lane, mut batch, sent, .. } = flight;
+        let random = self.jitter.next();
+        let failures = self.lanes[lane].failed(sent, now.tick);
         let throttled = error.class == ErrorClass::Throttled;
-        match retry::decide(error.class, batch.attempts, error.retry_after_ms, random) {
+        let asks_s = error.retry_after_ms.filter(|&ms| ms > retry::LONGEST_WAIT_MS).map(|ms| ms / 1000);
+        match retry::decide(error.class, batch.attempts.max(failures), error.retry_after_ms, random) {
             Verdict::After(ms) if self.lanes[lane].spend_retry() => {
                 batch.not_before = now.tick.plus_ms(ms);
                 if throttled {
                     let pace = self.lanes[lane].pace;
                     self.paces[pace].slow_down(batch.not_before);
                 }
+                if failures > 1 || error.retry_after_ms.is_some() {
+                    let held = &mut self.lanes[lane].hold_until;
+                    *held = batch.not_before.max(*held);
+                }
                 self.lanes[lane].push_again(batch);
             }
-            // This batch has had its attempts; others may fare better.
-            Verdict::GiveUp if !throttled => self.leave(batch.items, None, reason.to_owned()),
+            // This batch has had its attempts; others fared better.
+            Verdict::GiveUp if !throttled && failures < retry::ATTEMPTS && asks_s.is_none() => {
+                self.leave(batch.items, None, reason.to_owned());
+            }
             // The endpoint is in trouble, not the batch: more calls would only burn time and quota.
             _ => {
                 self.lanes[lane].push_again(batch);
-                self.stop(lane, error.class, reason);
+                let asks = asks_s.map_or(String::new(), |seconds| format!("; it asks to wait {seconds} s"));
+                self.stop(lane, error.class, &format!("{reason}{asks}"));
             }
         }
     }
@@ -495,15 +553,6 @@ impl<'a> Apply<'a> {
             (index, self.later_one(index, reason))
         };
         items.iter().map(outcome).collect()
-    }
-
-    /// `SplitMix64`: small, seeded and good enough to spread retries.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
     }
 
     /// The call `id`, while it is prepared or under way.

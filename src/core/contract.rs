@@ -356,6 +356,8 @@ impl ErrorClass {
 pub enum Culprit {
     /// A host: all targets of that host share the fate, so split by host first.
     Host,
+    /// A host that may be taken later: split by host, then repeat; never refused for good.
+    BusyHost,
     /// A single target: split by halves.
     Target,
 }

@@ -30,6 +30,8 @@ pub enum Ending {
     Accepted(Reply),
     /// The provider answered something else.
     Refused(CallError),
+    /// The provider refused credentials that have been renewed meanwhile.
+    Renewed(CallError),
     /// No answer came.
     Failed(TransportFailure),
 }

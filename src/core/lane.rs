@@ -10,6 +10,9 @@ use super::time::{Tick, Timestamp};
 /// Retries that the batches of a lane share; an accepted call earns one back.
 const RETRY_BUDGET: u32 = 12;
 
+/// Refusals, with nothing accepted, after which the configuration is to blame and no longer the targets.
+const REFUSALS: u32 = 16;
+
 /// A batch on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -62,9 +65,17 @@ pub struct Lane {
     pub unsent: usize,
     /// Calls under way.
     pub in_flight: usize,
-    /// An answer has come: calls may overlap from now on.
+    /// An answer has come and the endpoint is not in trouble: calls may overlap.
     pub answered: bool,
     retries_left: u32,
+    /// Nothing is sent before: the endpoint is in trouble, or asked for it.
+    pub hold_until: Tick,
+    /// Calls that failed one after another, each sent after the one before had failed.
+    pub failures: u32,
+    /// When the last of them was noticed.
+    failed_at: Tick,
+    /// Targets or hosts refused while nothing was accepted; `None` once something was.
+    refusals: Option<u32>,
     fresh: VecDeque<Batch>,
     again: Vec<Batch>,
 }
@@ -91,6 +102,10 @@ impl Lane {
             in_flight: 0,
             answered: false,
             retries_left: RETRY_BUDGET,
+            hold_until: Tick::from_ms(0),
+            failures: 0,
+            failed_at: Tick::from_ms(0),
+            refusals: Some(0),
             fresh: VecDeque::new(),
             again: Vec::new(),
         }
@@ -151,9 +166,35 @@ impl Lane {
         some_left
     }
 
-    /// An accepted call earns a retry back.
-    pub fn earn_retry(&mut self) {
+    /// A call was accepted: it earns a retry back.
+    pub fn accepted(&mut self) {
         self.retries_left = (self.retries_left + 1).min(RETRY_BUDGET);
+        self.refusals = None;
+    }
+
+    /// A call was answered, whatever the answer: the endpoint is not in trouble, and calls may overlap.
+    pub fn reached(&mut self) {
+        self.answered = true;
+        self.failures = 0;
+    }
+
+    /// A call that left at `sent` failed; calls that were under way together fail as one. Returns how many have failed in
+    /// a row. From the second on calls go one at a time again.
+    pub fn failed(&mut self, sent: Tick, now: Tick) -> u32 {
+        if self.failures == 0 || sent >= self.failed_at {
+            self.failures += 1;
+            self.failed_at = now;
+        }
+        if self.failures > 1 {
+            self.answered = false;
+        }
+        self.failures
+    }
+
+    /// A target or host is refused for good; `true`: so many were, and nothing accepted, that the cause is another.
+    pub fn refuses_all(&mut self) -> bool {
+        self.refusals = self.refusals.map(|count| count + 1);
+        self.refusals.is_some_and(|count| count >= REFUSALS)
     }
 
     /// Empties the lane; returns the items that wait.
@@ -172,7 +213,7 @@ pub fn split(batch: &Batch, culprit: Culprit, changes: &[Change]) -> Option<[Bat
     let mut items = batch.items.clone();
     let at = match culprit {
         Culprit::Target => items.len() / 2,
-        Culprit::Host => {
+        Culprit::Host | Culprit::BusyHost => {
             items.sort_by(|&a, &b| host(changes, a).cmp(&host(changes, b)).then(a.cmp(&b)));
             let hosts: Vec<&[usize]> = items.chunk_by(|&a, &b| host(changes, a) == host(changes, b)).collect();
             if hosts.len() < 2 {

@@ -20,6 +20,26 @@ pub enum Verdict {
     GiveUp,
 }
 
+/// Seeded random numbers, good enough to spread retries (`SplitMix64`).
+#[derive(Clone, Debug)]
+pub struct Jitter(u64);
+
+impl Jitter {
+    /// The sequence that `seed` begins.
+    pub const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number, uniform over all values.
+    pub const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
 /// Exponential backoff with full jitter, capped; a wait that the answer asks for is a lower bound.
 ///
 /// `attempt` counts from 1; `random` is uniform over all values.

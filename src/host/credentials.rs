@@ -2,7 +2,7 @@
 //!
 //! Does not know vendors beyond their variables' names, and never shows a value: not in errors, not in `Debug`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -200,12 +200,14 @@ type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
 pub struct CredentialStore {
     env: Arc<dyn Env>,
     slots: Mutex<HashMap<String, Slot>>,
+    /// Providers whose source was asked again because a vendor refused what it gave.
+    asked_again: Mutex<HashSet<String>>,
 }
 
 impl CredentialStore {
     /// An empty store that reads through `env`.
     pub fn new(env: Arc<dyn Env>) -> Self {
-        Self { env, slots: Mutex::default() }
+        Self { env, slots: Mutex::default(), asked_again: Mutex::default() }
     }
 
     /// The provider's credentials. The source is asked on first use, after [`Self::invalidate`], and when they expire
@@ -220,8 +222,24 @@ impl CredentialStore {
         Ok(held.insert(fresh).credentials.clone())
     }
 
+    /// Whether the source has other credentials than the ones that were `used` and refused. It is asked once more in
+    /// a run, unless the held ones are others already.
+    pub async fn renewed(&self, provider: &ProviderConfig, used: &Credentials, now: Timestamp) -> bool {
+        if !Self::can_refresh(provider) {
+            return false;
+        }
+        if self.get(provider, now).await.is_ok_and(|held| !same(&held, used)) {
+            return true;
+        }
+        if !self.asked_again().insert(provider.name.clone()) {
+            return false;
+        }
+        self.invalidate(provider);
+        self.get(provider, now).await.is_ok_and(|fresh| !same(&fresh, used))
+    }
+
     /// Forgets what is held, because the vendor refused it.
-    pub fn invalidate(&self, provider: &ProviderConfig) {
+    fn invalidate(&self, provider: &ProviderConfig) {
         self.slots().remove(&provider.name);
     }
 
@@ -233,10 +251,27 @@ impl CredentialStore {
         }
     }
 
+    fn asked_again(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.asked_again.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         // Each entry is whole at every moment, so a panic elsewhere does not spoil the map.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn same(one: &Credentials, other: &Credentials) -> bool {
+    let texts = |credentials: &Credentials| -> Vec<Option<Secret>> {
+        match credentials {
+            Credentials::Headers(headers) => headers.iter().map(|(_, value)| Some(value.clone())).collect(),
+            Credentials::Keys { id, secret, token } => vec![Some(id.clone()), Some(secret.clone()), token.clone()],
+            Credentials::Bearer(token) => vec![Some(token.clone())],
+        }
+    };
+    let (one, other) = (texts(one), texts(other));
+    one.len() == other.len()
+        && one.iter().zip(&other).all(|(a, b)| a.as_ref().map(Secret::expose) == b.as_ref().map(Secret::expose))
 }
 
 /// Names an account in the quota ledger: 16 hexadecimal digits of a hash over the key id, or over the endpoint where

@@ -79,8 +79,8 @@ const CODES: &Codes = &[
     ("Throttling.*", Throttled),
     (PER_MINUTE, Throttled),
     (BUSY, Transient),
-    // Retrying a few times is a matter of the isolated host: the others of the batch must not wait for it.
-    ("InvalidDomain.Configure_failed", TargetRefused(Culprit::Host)),
+    // The others of the batch must not wait for the host; it is asked again itself, and never refused for good.
+    ("InvalidDomain.Configure_failed", TargetRefused(Culprit::BusyHost)),
     ("InternalError", Transient),
     ("ServiceUnavailable", Transient),
     ("ServiceUnAvailable", Transient),
@@ -365,7 +365,7 @@ mod tests {
             (503, Throttled, &["Throttling", "Throttling.User", "Throttling.Api"]),
             (400, Throttled, &["Throttling.User", "QuotaPerMinuteExceeded.Refresh"]),
             (403, Transient, &["ServiceBusy", "PreloadQueueFull"]),
-            (500, TargetRefused(Culprit::Host), &["InvalidDomain.Configure_failed"]),
+            (500, TargetRefused(Culprit::BusyHost), &["InvalidDomain.Configure_failed"]),
             (500, Transient, &["InternalError", "UnknownError", "Never.Heard"]),
             (503, Transient, &["ServiceUnavailable", "ServiceUnAvailable"]),
             (400, QuotaSpent, &["QuotaExceeded.Refresh"]),

@@ -51,14 +51,13 @@ fn every_class_of_refusal_has_its_place() {
     // A batch of 20 that is halved down to each single URL costs 2 · 20 - 1 calls.
     let halved = 2 * (2 * 20 - 1);
     let table = [
-        (ErrorClass::Transient, "pending", 10..=10, false),
-        (ErrorClass::Unknown, "pending", 10..=10, false),
-        (ErrorClass::Throttled, "pending", 5..=10, true),
+        (ErrorClass::Transient, "pending", 5..=5, true),
+        (ErrorClass::Unknown, "pending", 5..=5, true),
+        (ErrorClass::Throttled, "pending", 5..=5, true),
         (ErrorClass::SignAgain, "pending", 2..=2, true),
         (ErrorClass::Clock, "pending", 1..=1, true),
         (ErrorClass::BatchTooLarge, "rejected", halved..=halved, false),
         (ErrorClass::QuotaSpent, "deferred", 1..=1, false),
-        (ErrorClass::TargetRefused(Culprit::Target), "rejected", halved..=halved, false),
         (ErrorClass::TargetRefused(Culprit::Host), "rejected", 2..=2, false),
         (ErrorClass::Auth, "pending", 1..=1, true),
         (ErrorClass::Config, "pending", 1..=1, true),
@@ -78,12 +77,33 @@ fn every_class_of_refusal_has_its_place() {
     }
 }
 
+/// R11, S6: where every target is refused one after another, it is not the targets: the rest is left alone.
+#[test]
+fn splitting_stops_where_everything_is_refused() {
+    let mut world = World::new(vec![vod("sick"), vod("well")]).urls(0, 400).urls(1, 20);
+    let refused = ErrorClass::TargetRefused(Culprit::Target);
+    let report = world.run(|sent| if sent.provider == 0 { refuse(refused) } else { accept() });
+    assert_eq!(report.counts(), (20, 384, 0, 16));
+    assert!(report.calls_to(0) <= 40, "{} calls", report.calls_to(0));
+    assert!(report.stops[0].reason.as_deref().is_some_and(|reason| reason.contains("options")));
+}
+
+/// L2: a host that is not ready yet is asked a few times and then left pending, never refused; others do not wait.
+#[test]
+fn a_busy_host_holds_up_its_own_targets_only() {
+    let mut world = World::new(vec![vod("a")]).urls(0, 40);
+    let bad = url(45 - 40);
+    let report = world.run(refusing(&[bad], ErrorClass::TargetRefused(Culprit::BusyHost)));
+    assert_eq!(report.counts(), (20, 20, 0, 0));
+    assert_eq!(report.sent.len(), 1 + 5);
+}
+
 /// L2: no connection and no answer are tried again, a certificate that is not accepted stops its provider.
 #[test]
 fn every_failure_of_the_network_has_its_place() {
     let table = [
-        (TransportFailureKind::NotConnected, 5, false),
-        (TransportFailureKind::Unknown, 5, false),
+        (TransportFailureKind::NotConnected, 5, true),
+        (TransportFailureKind::Unknown, 5, true),
         (TransportFailureKind::Tls, 1, true),
     ];
     for (kind, calls, stops) in table {
