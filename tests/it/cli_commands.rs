@@ -308,3 +308,22 @@ fn refusals_are_json_where_json_was_asked_for() {
         assert!(json["error"].as_str().is_some_and(|error| !error.is_empty()), "{arguments:?}");
     }
 }
+
+/// L3: a result that did not arrive is no success, whichever command prints it; a reader that left is none of ours.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
+    let bench = Bench::new().file("manifests/a.yaml", "assets: {}\n");
+    for arguments in [&["--help"][..], &["--version"], &["schema"], &["completions", "bash"], &["man"], &["check"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("opened");
+        let output = bench.command(arguments).stdout(full).output().expect("started");
+        Ran::of(&output).exits(1).says("could not be written to standard output");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = bench.command(arguments).stdout(writer).output().expect("started");
+        assert_eq!(Ran::of(&output).exits(0).stderr, "", "{arguments:?}");
+    }
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("opened");
+    let output = bench.command(&["check", "--format", "json", "nowhere"]).stdout(full).output().expect("started");
+    Ran::of(&output).exits(2).says("could not be written to standard output");
+}
