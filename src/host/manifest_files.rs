@@ -114,7 +114,7 @@ impl Reader {
         if !self.seen.insert(shown.clone()) {
             return;
         }
-        match read_file(path) {
+        match read_regular(path, MAX_FILE_BYTES as u64) {
             Ok(bytes) => self.files.push(SourceFile { path: shown, bytes }),
             Err(message) => self.problems.push(ReadProblem { path: shown, message }),
         }
@@ -125,8 +125,11 @@ fn is_manifest_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
-/// Reads a regular file. Its kind is asked for first: to open a FIFO would wait for ever.
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a regular file of `most` bytes at most. Its kind is asked for first: to open a FIFO would wait for ever.
+///
+/// # Errors
+/// What is wrong, as it follows the file's name.
+pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     let kind = fs::metadata(path).map_err(cannot)?;
     if !kind.is_file() {
@@ -134,11 +137,11 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut file = File::open(path).map_err(cannot)?;
     let before = Look::at(&file.metadata().map_err(cannot)?);
-    if before.bytes > MAX_FILE_BYTES as u64 {
-        return Err(format!("has {} bytes, more than {MAX_FILE_BYTES}; split it", before.bytes));
+    if before.bytes > most {
+        return Err(format!("has {} bytes, more than {most}; split it", before.bytes));
     }
     let mut bytes = Vec::new();
-    file.by_ref().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    file.by_ref().take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
     let after = Look::at(&file.metadata().map_err(cannot)?);
     if before != after || after.bytes != bytes.len() as u64 {
         return Err("changed while it was read; run again when it is written".into());

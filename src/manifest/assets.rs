@@ -306,12 +306,8 @@ impl<'r> Lister<'r> {
     }
 
     fn list_id(&mut self, asset: &Asset<'_>, id: &str) {
-        if id.len() > MAX_ASSET_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\')) {
-            let help = format!(
-                "copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most"
-            );
-            self.refuse(asset.span, Refusal::new("not an asset id").help(help));
-            return;
+        if let Err(refusal) = check_id(id) {
+            return self.refuse(asset.span, refusal);
         }
         self.list_target(asset, asset.span, &Target::asset_id(id), None);
     }
@@ -410,6 +406,17 @@ impl<'r> Lister<'r> {
                 )),
         );
     }
+}
+
+/// Checks a vendor's asset id.
+pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
+    let is_sound = !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\'));
+    if is_sound && id.len() <= MAX_ASSET_ID_BYTES {
+        return Ok(());
+    }
+    let help =
+        format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
+    Err(Refusal::new("not an asset id").help(help))
 }
 
 /// A spelling to copy: whole, control characters escaped.
