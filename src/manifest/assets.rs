@@ -181,6 +181,11 @@ impl<'r> Lister<'r> {
             );
             return;
         }
+        if matches!(name, Name::Path(_)) && url::is_nearly_url(text) {
+            let refusal = Refusal::new("a path that begins like a URL: a URL with a slash missing?")
+                .help("write the whole URL, with `https://` or `http://`; a path like this is given with `path`");
+            return self.refuse_url(text, key.span, refusal);
+        }
         let mut asset = Asset {
             name,
             span: key.span,

@@ -286,6 +286,10 @@ fn bad_urls_paths_and_ids_are_errors_with_their_place() {
     ] {
         assert_problem(&format!("assets:\n- {}\n", asset.replace('H', &one)), message);
     }
+    for nearly in ["http:/a.cn/x", "https:a.cn/x", "HTTPS:/a.cn/x", "https:"] {
+        let text = format!("base_url: https://a.cn/\nassets: {{\"x\": etag:1, §\"{nearly}\": etag:1}}\n");
+        assert_problem(&text, "a path that begins like a URL: a URL with a slash missing?");
+    }
     assert_problem("base_url: §https://u@a.cn/\nassets: {x: etag:1}\n", "user name or password in a URL");
     assert_problem("base_url: §[]\nassets: {x: etag:1}\n", "`base_url` is an empty list");
 }
