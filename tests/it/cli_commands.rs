@@ -351,3 +351,38 @@ fn a_result_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
     let output = bench.command(&["check", "--format", "json", "nowhere"]).stdout(full).output().expect("started");
     Ran::of(&output).exits(2).says("could not be written to standard output");
 }
+
+/// X6: who may only read the state can still look at it, and leaves nothing beside it.
+#[cfg(unix)]
+#[test]
+fn a_state_without_write_access_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    let allow = |name: &str, mode: u32| {
+        std::fs::set_permissions(bench.path(name), std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    let names = [(".", 0o755), (STATE, 0o444), (".freshen", 0o555)];
+    names.iter().for_each(|(name, mode)| allow(name, *mode));
+    // Rights do not bind root, so root runs it as somebody else.
+    let is_root = std::fs::write(bench.path(".freshen/probe"), "").is_ok();
+    let _ = std::fs::remove_file(bench.path(".freshen/probe"));
+    let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let run = |arguments: &[&str]| {
+        let mut command = if is_root { bench.wrapped("setpriv", &other, arguments) } else { bench.command(arguments) };
+        command.output()
+    };
+    if run(&["--version"]).is_ok_and(|output| output.status.success()) {
+        for arguments in
+            [&["plan"][..], &["status"], &["explain", &urls(2)[0]], &["state", "export"], &["apply", "--rehearse"]]
+        {
+            Ran::of(&run(arguments).expect("started")).exits(0);
+        }
+        Ran::of(&run(&["state", "list"]).expect("started")).exits(0).says("recorded  own");
+        Ran::of(&run(&["apply"]).expect("started")).exits(1);
+    }
+    allow(".freshen", 0o755);
+    assert_eq!(std::fs::read_dir(bench.path(".freshen")).expect("a folder").count(), 2, "state and lock only");
+}
