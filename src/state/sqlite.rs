@@ -422,6 +422,8 @@ fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateEr
             error,
             rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..)
                 | rusqlite::Error::QueryReturnedNoRows
         )
         || (action == "read" && error.sqlite_error_code() == Some(ErrorCode::Unknown));
