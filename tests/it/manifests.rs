@@ -214,11 +214,13 @@ fn hostile_yaml_is_refused() {
     let deep = format!("assets: {}", "[".repeat(100_000));
     let block = (0..100).fold(String::new(), |text, depth| format!("{text}{}a:\n", " ".repeat(depth)));
     let scalar = format!("assets: {{x: {}}}", "x".repeat(8 << 20));
+    let dense = format!("assets: [{}]", "a,".repeat(400_000));
     for (text, expected) in [
         (bomb.as_str(), "anchors and aliases stand for more than 10000 values"),
         (&deep, "nested deeper than 32 levels"),
         (&block, "nested deeper than 32 levels"),
         (&scalar, "a text of 8388608 bytes, more than 65536"),
+        (&dense, "too many values for a file of its size"),
         ("assets: &a [*a]", "this alias stands inside its own anchor"),
     ] {
         let found = problems(&[text]);
