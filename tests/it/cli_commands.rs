@@ -103,7 +103,15 @@ fn status_and_explain_tell_where_a_target_stands() {
     bench.assets(&urls(2), "1");
     bench.run(&["explain", &urls(2)[1]]).exits(0).says("purge it (new)").says("manifests/site.yaml:3");
     bench.run(&["apply"]).exits(0);
-    bench.run(&["explain", &urls(2)[1]]).exits(0).says("recorded    rev:1").says("nothing");
+    bench
+        .run(&["explain", &urls(2)[1]])
+        .exits(0)
+        .says("recorded    rev:1")
+        .says("apply would do nothing: the recorded hash is the desired one");
+    bench
+        .run(&["explain", &urls(2)[1], "manifests/provider-own.yaml"])
+        .exits(0)
+        .says("apply would do nothing: no manifest here");
     let explained = bench.run(&["explain", "--format", "json", &urls(2)[0]]).exits(0).json();
     let target = &explained["targets"][0];
     assert_eq!(
