@@ -394,3 +394,15 @@ fn a_state_without_write_access_can_be_read() {
     allow(".freshen", 0o755);
     assert_eq!(std::fs::read_dir(bench.path(".freshen")).expect("a folder").count(), 2, "state and lock only");
 }
+
+/// L3: what no manifest speaks for any more is told also when nothing else is.
+#[test]
+fn nothing_to_do_mentions_targets_of_providers_that_are_gone() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    std::fs::remove_file(bench.path("manifests/provider-own.yaml")).expect("removed");
+    bench.write("manifests/site.yaml", "assets: {}\n");
+    bench.run(&["apply"]).exits(0).says("Nothing to do").says("2 recorded targets of provider `own`");
+}

@@ -72,7 +72,7 @@ pub(super) fn moment(at: Timestamp) -> String {
 }
 
 /// What a difference brings along besides purges, a line each. `is_running`: another run is under way.
-fn asides(difference: &Difference, is_running: bool) -> String {
+pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
     let in_doubt = if is_running {
         "may be on the way: the run under way, or one before it, sent them and has recorded no answer"
     } else {
