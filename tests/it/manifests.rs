@@ -177,6 +177,8 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("§asets: {}\nassets: {}\n", "a manifest has no key `asets`"),
         ("assets: {}\nversion: §2\n", "version 2 of the format is not known"),
         ("assets: {}\nversion: §\"1\"\n", "`version` must be a whole number, at least 1, found the text \"1\""),
+        ("assets: {}\nname: §\"\"\n", "`name` is empty"),
+        ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
         ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
         (
@@ -349,7 +351,7 @@ fn faulty_providers_are_errors_with_their_place() {
         ("{kind: tencent-cdn, endpoint: §http://127.1}", "`endpoint`: `127.1` is an odd spelling of an address"),
         ("{kind: tencent-cdn, endpoint: §'https://${H}'}", "`endpoint`: `${…}` is replaced in header values only"),
         ("{kind: tencent-cdn, §endpoints: [https://x.cn]}", "`tencent-cdn` has one endpoint"),
-        ("{kind: tencent-cdn, require: §2}", "`require: 2`, but there are 1 endpoints"),
+        ("{kind: tencent-cdn, require: §2}", "`require: 2`, but there is 1 endpoint"),
         ("{kind: tencent-cdn, §secret_key: canary}", "`secret_key`: secrets must not stand in a manifest"),
         ("{§SecretId: canary, kind: tencent-vod}", "`SecretId`: secrets must not stand in a manifest"),
         ("{kind: tencent-cdn, credentials: {§password: canary}}", "`password`: secrets must not stand in a manifest"),
