@@ -373,7 +373,9 @@ fn a_state_without_write_access_can_be_read() {
         std::fs::set_permissions(bench.path(name), std::fs::Permissions::from_mode(mode)).expect("set");
     };
     let names = [(".", 0o755), (STATE, 0o444), (".freshen", 0o555)];
-    names.iter().for_each(|(name, mode)| allow(name, *mode));
+    for (name, mode) in names {
+        allow(name, mode);
+    }
     // Rights do not bind root, so root runs it as somebody else.
     let is_root = std::fs::write(bench.path(".freshen/probe"), "").is_ok();
     let _ = std::fs::remove_file(bench.path(".freshen/probe"));
