@@ -113,11 +113,11 @@ impl Provider for HttpPurge {
             return Err("http-purge sends one target in each call".into());
         };
         let (scheme, authority, path) = parts(target)?;
-        let mut headers = vec![request::header("Host", host_header(scheme, authority))];
+        let mut headers = vec![request::pair("Host", host_header(scheme, authority))];
         for (name, value) in extra {
             // Again, since the values of variables were not known when the options were checked.
             check_header(name, value.expose())?;
-            headers.push(request::header(name, value.expose()));
+            headers.push(request::pair(name, value.expose()));
         }
         Ok(Request {
             method: account.options.text("method").unwrap_or("PURGE").to_owned(),
