@@ -187,7 +187,7 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>,
         Diagnostic::error(file, misfit.span, format!("`{key}` must be {}, found {found}", shape.expected()));
     let diagnostic = diagnostic.label(format!("not {}", shape.expected()));
     let words = match shape {
-        Shape::OneOf(words) | Shape::ListOf(words) => words,
+        Shape::OneOf(words) => words,
         _ => &[],
     };
     let meant = match &misfit.value {
