@@ -109,8 +109,9 @@ pub(super) fn report(global: &Global, finished: &Finished<'_>) {
         Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {
             let known = finished.prepared.difference.unchanged;
             terminal::print(&format!(
-                "Nothing to do: {} recorded, none changed.\n",
-                super::render::count(known, "target")
+                "Nothing to do: {} recorded, none changed.\n{}",
+                super::render::count(known, "target"),
+                super::render::asides(&finished.prepared.difference, false),
             ));
         }
         Format::Human => terminal::print(&render::human(&view)),

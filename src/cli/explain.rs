@@ -102,13 +102,14 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
         return match (is_adopted, is_dropped) {
             (true, _) => "record it without a purge (on_new: adopt)".into(),
             (_, true) => "drop it from the state without a purge".into(),
-            _ => "nothing: the recorded hash is the desired one, or no manifest here speaks for it".into(),
+            _ if model.entries.iter().any(is_here) => "do nothing: the recorded hash is the desired one".into(),
+            _ => "do nothing: no manifest here speaks for it".into(),
         };
     };
     let kind = difference.changes[index].kind.word();
     let plan = &prepared.plan;
     if plan.rejected.contains(&index) {
-        return "nothing: it was refused for good; change the entry or the provider, or use `--force`".into();
+        return "do nothing: it was refused for good; change the entry or the provider, or use `--force`".into();
     }
     if plan.waiting.contains(&index) || plan.jobs.iter().any(|job| job.over_quota.contains(&index)) {
         return "wait: it is deferred".into();

@@ -30,15 +30,28 @@ use exit::{Exit, Stop};
 /// Reads the command line, runs the verb and returns the exit code. Results go to standard output, all else to
 /// standard error.
 pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::BadInput.code() } else { Exit::Done.code() };
+    interrupt::outlive_size_limit();
+    let exit = match Cli::try_parse_from(arguments) {
+        Ok(cli) => run_verb(&cli).await,
+        Err(error) if error.use_stderr() => {
+            terminal::tell(&error.render().ansi().to_string());
+            Exit::BadInput
+        }
+        // `--help` and `--version` come as errors.
+        Err(help) => {
+            terminal::print(&help.render().ansi().to_string());
+            Exit::Done
         }
     };
-    interrupt::outlive_size_limit();
-    let exit = match dispatch(&Host::system(), &cli).await {
+    let unwritten = terminal::failure().map(|cause| {
+        terminal::tell(&format!("error: the result could not be written to standard output: {cause}\n"));
+        Exit::Failed
+    });
+    Exit::worst(unwritten.into_iter().chain([exit])).code()
+}
+
+async fn run_verb(cli: &Cli) -> Exit {
+    match dispatch(&Host::system(), cli).await {
         Ok(exit) => exit,
         Err(error) => {
             let exit = exit::of(&error);
@@ -52,8 +65,7 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
             terminal::tell(&format!("error: {message}\n"));
             exit
         }
-    };
-    exit.code()
+    }
 }
 
 async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {

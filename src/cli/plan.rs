@@ -4,12 +4,12 @@ use anyhow::Result;
 
 use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
-use super::render::plan as render;
+use super::render::{plan as render, shown};
 use super::{session, terminal};
 use crate::core::guard::{self, Allowed};
 use crate::host::Host;
 use crate::run;
-use crate::state::Store;
+use crate::state::{RunLock, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result<Exit> {
@@ -31,7 +31,13 @@ pub(super) async fn show(
     let accounts = run::accounts(host, &desired.model, store).await?;
     let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
     let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
-    let view = render::View { desired: &desired, prepared: &prepared, refusals: &refusals };
+    let running = RunLock::holder(&global.state);
+    if let Some(holder) = &running {
+        let holder = shown(&holder.to_string());
+        terminal::tell(&format!("note: a run is under way: {holder}; it may be doing already what this plan tells\n"));
+    }
+    let view =
+        render::View { desired: &desired, prepared: &prepared, refusals: &refusals, is_running: running.is_some() };
     match global.format {
         Format::Human => terminal::print(&render::human(&view)),
         Format::Json => terminal::print_json(&render::json(&view)),

@@ -48,6 +48,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
             desired: &desired,
             prepared: &prepared,
             refusals: &refusals,
+            is_running: false,
         }));
     }
     apply::admit(&desired, &prepared, Some(&mut store), args)?;

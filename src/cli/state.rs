@@ -13,9 +13,17 @@ use super::{select, session, terminal};
 use crate::core::model::Priority;
 use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
 use crate::core::target::{ContentHash, Scope, Target};
+use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::host::Host;
+use crate::host::manifest_files::read_regular;
+use crate::manifest::check_recorded;
 use crate::state::{SqliteStore, Store};
+
+/// Most bytes of an import.
+const MAX_IMPORT_BYTES: u64 = 1 << 30;
+/// The beginning of the year 10000, in milliseconds since 1970 UTC.
+const YEAR_10000_MS: i64 = 253_402_300_800_000;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Result<Exit> {
@@ -58,29 +66,44 @@ fn export(global: &Global) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn read_lines(file: &Path) -> std::io::Result<String> {
-    if file.as_os_str() != "-" {
-        return std::fs::read_to_string(file);
+/// All of a file, or of standard input for `-`.
+fn read_lines(file: &Path) -> Result<String, Stop> {
+    let is_input = file.as_os_str() == "-";
+    let name = if is_input { "standard input".to_owned() } else { format!("`{}`", file.display()) };
+    let bytes = if is_input { read_input() } else { read_regular(file, MAX_IMPORT_BYTES) };
+    let bytes = bytes.map_err(|cause| Stop::bad_input(format!("{name} {cause}")))?;
+    String::from_utf8(bytes).map_err(|error| Stop::bad_input(format!("{name} is not UTF-8: {}", error.utf8_error())))
+}
+
+fn read_input() -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(MAX_IMPORT_BYTES + 1).read_to_end(&mut bytes);
+    match read {
+        Err(cause) => Err(format!("cannot be read: {cause}")),
+        Ok(number) if number as u64 > MAX_IMPORT_BYTES => {
+            Err(format!("has more than {MAX_IMPORT_BYTES} bytes; split it"))
+        }
+        Ok(_) => Ok(bytes),
     }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
+}
+
+/// Reads one exported line; what is wrong with it is told without repeating a password.
+fn parse(line: &str) -> Result<Recorded, String> {
+    let parsed = serde_json::from_str::<Line>(line).map_err(|error| match error.to_string() {
+        // The reader repeats the value that it dislikes.
+        text if text.contains('@') => format!("not the values of a target at column {}", error.column()),
+        text => one_line(&text, 300),
+    });
+    parsed.and_then(Line::into_row)
 }
 
 async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
-    let text = read_lines(file).map_err(|cause| {
-        let name = if file.as_os_str() == "-" { "standard input".into() } else { format!("`{}`", file.display()) };
-        Stop::bad_input(format!("{name} cannot be read: {cause}"))
-    })?;
+    let text = read_lines(file)?;
     let mut rows = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let parsed = serde_json::from_str::<Line>(line).map_err(|error| error.to_string()).and_then(Line::into_row);
-        let row = parsed.map_err(|cause| {
-            Stop::bad_input(format!(
-                "{}:{}: {cause}; write lines as `freshen state export` does",
-                file.display(),
-                index + 1
-            ))
+        let row = parse(line).map_err(|cause| {
+            let place = format!("{}:{}", file.display(), index + 1);
+            Stop::bad_input(format!("{place}: {cause}; write lines as `freshen state export` does"))
         })?;
         rows.push(row);
     }
@@ -156,8 +179,12 @@ fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str, what
     all.iter().copied().find(|&known| word(known) == text).ok_or_else(|| format!("`{text}` is no {what}"))
 }
 
-fn hash(text: String) -> Result<ContentHash, String> {
-    if text.contains(':') { Ok(ContentHash::from_canonical(text)) } else { Err(format!("`{text}` is no hash")) }
+/// A moment that every calendar can show.
+fn time(ms: i64) -> Result<Timestamp, String> {
+    if (0..YEAR_10000_MS).contains(&ms) {
+        return Ok(Timestamp::from_unix_ms(ms));
+    }
+    Err(format!("{ms} is no time in milliseconds from 1970 to 9999"))
 }
 
 impl Line {
@@ -166,15 +193,15 @@ impl Line {
         if self.provider.is_empty() || self.target.is_empty() || self.owners.is_empty() {
             return Err("`provider`, `target` and `owners` must not be empty".into());
         }
-        if self.target.chars().any(char::is_control) {
-            return Err("`target` holds a control character".into());
-        }
+        let target = Target { scope, text: self.target };
+        let desired = self.work.as_ref().and_then(|work| work.desired.as_deref());
+        check_recorded(&target, self.hash.as_deref().into_iter().chain(desired))?;
         Ok(Recorded {
             provider: self.provider,
-            target: Target { scope, text: self.target },
+            target,
             owners: self.owners,
-            hash: self.hash.map(hash).transpose()?,
-            recorded_at: self.recorded_at_ms.map(Timestamp::from_unix_ms),
+            hash: self.hash.map(ContentHash::from_canonical),
+            recorded_at: self.recorded_at_ms.map(time).transpose()?,
             task_id: self.task_id,
             work: self.work.map(WorkLine::into_work).transpose()?,
         })
@@ -186,9 +213,7 @@ impl WorkLine {
         let reason = self.reason;
         let standing = match (self.standing.as_str(), self.until_ms) {
             ("pending", _) => Standing::Pending { reason },
-            ("deferred", Some(until)) => {
-                Standing::Deferred { until: Timestamp::from_unix_ms(until), reason: reason.unwrap_or_default() }
-            }
+            ("deferred", Some(until)) => Standing::Deferred { until: time(until)?, reason: reason.unwrap_or_default() },
             ("rejected", _) => {
                 let config = self.refused_config.unwrap_or_default();
                 Standing::Rejected { reason: reason.unwrap_or_default(), config }
@@ -197,10 +222,10 @@ impl WorkLine {
         };
         let priorities = [Priority::High, Priority::Normal, Priority::Low];
         Ok(Work {
-            desired: self.desired.map(hash).transpose()?,
+            desired: self.desired.map(ContentHash::from_canonical),
             kind: one_of(&ChangeKind::ALL, ChangeKind::word, &self.kind, "kind of change")?,
             priority: one_of(&priorities, Priority::word, &self.priority, "priority")?,
-            since: Timestamp::from_unix_ms(self.since_ms),
+            since: time(self.since_ms)?,
             standing,
             in_doubt: self.in_doubt,
             accepted_at: self.accepted_at,

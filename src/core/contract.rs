@@ -115,8 +115,6 @@ pub enum OptionShape {
     Integer,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A list of these words.
-    ListOf(&'static [&'static str]),
     /// A list of whole numbers from 0.
     IntegerList,
     /// Header names and values; `${NAME}` in a value stands for an environment variable.
@@ -136,8 +134,6 @@ pub enum OptionValue {
     Bool(bool),
     /// Of `Integer`.
     Integer(u64),
-    /// Of `ListOf`.
-    TextList(Vec<String>),
     /// Of `IntegerList`.
     IntegerList(Vec<u64>),
     /// Of `Headers`: names with values as written, references not yet replaced.
@@ -166,14 +162,6 @@ impl Options {
         match self.0.get(key) {
             Some(OptionValue::Integer(value)) => Some(*value),
             _ => None,
-        }
-    }
-
-    /// Words of a `ListOf` option; empty if absent.
-    pub fn texts(&self, key: &str) -> &[String] {
-        match self.0.get(key) {
-            Some(OptionValue::TextList(list)) => list,
-            _ => &[],
         }
     }
 

@@ -82,7 +82,7 @@ pub enum CredentialError {
         problem: CommandError,
     },
     /// What the file or program gave cannot be used.
-    #[error("{origin} {problem}")]
+    #[error("{origin} {}", problem.told_of(origin))]
     Content {
         /// The file or program.
         origin: Origin,
@@ -174,6 +174,19 @@ pub enum ContentProblem {
     /// A time that cannot be read.
     #[error("gives an `expires_at` that is not a time like 2030-01-31T08:00:00Z")]
     BadTime,
+}
+
+impl ContentProblem {
+    /// The problem in words that fit a file or a program.
+    fn told_of(&self, origin: &Origin) -> String {
+        match (self, origin) {
+            (Self::NotAnObject { line, column }, Origin::Command(_)) => {
+                format!("printed no JSON object (line {line}, column {column})")
+            }
+            (Self::Lacks(key), Origin::Command(_)) => format!("printed no `{key}`"),
+            _ => self.to_string(),
+        }
+    }
 }
 
 fn wanted(variables: &[String], instead: Option<&String>) -> String {

@@ -23,11 +23,12 @@ pub struct ReadProblem {
 }
 
 /// Reads all manifests of `paths`: files, and below folders all `*.yaml`, `*.yml` and `*.json` in byte order of their
-/// paths. Hidden names and linked folders below them are left out, linked files are read. Paths in the result are relative to the
-/// working directory where they can be; a file that is found twice is read once.
+/// paths; the case of the extension is of no account. Hidden names below folders are left out, linked files are read.
+/// Paths in the result are relative to the working directory where they can be; a file that is found twice is read once.
 ///
 /// # Errors
-/// All that could not be read. A folder without manifests is an error, never "no assets".
+/// All that could not be read. A folder without manifests is an error, never "no assets"; a linked folder is one as
+/// well, since what it lists would seem to be removed.
 pub fn read_manifests(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Vec<ReadProblem>> {
     let working_directory = std::env::current_dir().unwrap_or_default();
     let mut reader = Reader { working_directory, seen: HashSet::new(), files: Vec::new(), problems: Vec::new() };
@@ -98,8 +99,10 @@ impl Reader {
             }
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => self.walk(&path, depth + 1, found),
-                // A link to a folder is not followed: it may lead out of this one, or around in a circle.
-                Ok(kind) if kind.is_symlink() && path.is_dir() => {}
+                // Not followed, since it may lead around in a circle, and not skipped: its assets would seem removed.
+                Ok(kind) if kind.is_symlink() && path.is_dir() => {
+                    self.fail(&path, "is a link to a folder; give that folder as PATH; nothing was sent");
+                }
                 Ok(_) if is_manifest_name(&path) => found.push(path),
                 Ok(_) => {}
                 Err(error) => self.fail(&path, format!("cannot be read: {error}")),
@@ -114,7 +117,7 @@ impl Reader {
         if !self.seen.insert(shown.clone()) {
             return;
         }
-        match read_file(path) {
+        match read_regular(path, MAX_FILE_BYTES as u64) {
             Ok(bytes) => self.files.push(SourceFile { path: shown, bytes }),
             Err(message) => self.problems.push(ReadProblem { path: shown, message }),
         }
@@ -122,11 +125,15 @@ impl Reader {
 }
 
 fn is_manifest_name(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    path.extension()
+        .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
-/// Reads a regular file. Its kind is asked for first: to open a FIFO would wait for ever.
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a regular file of `most` bytes at most. Its kind is asked for first: to open a FIFO would wait for ever.
+///
+/// # Errors
+/// What is wrong, as it follows the file's name.
+pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     let kind = fs::metadata(path).map_err(cannot)?;
     if !kind.is_file() {
@@ -134,11 +141,11 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut file = File::open(path).map_err(cannot)?;
     let before = Look::at(&file.metadata().map_err(cannot)?);
-    if before.bytes > MAX_FILE_BYTES as u64 {
-        return Err(format!("has {} bytes, more than {MAX_FILE_BYTES}; split it", before.bytes));
+    if before.bytes > most {
+        return Err(format!("has {} bytes, more than {most}; split it", before.bytes));
     }
     let mut bytes = Vec::new();
-    file.by_ref().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    file.by_ref().take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
     let after = Look::at(&file.metadata().map_err(cannot)?);
     if before != after || after.bytes != bytes.len() as u64 {
         return Err("changed while it was read; run again when it is written".into());
@@ -239,11 +246,11 @@ mod tests {
 
     #[test]
     fn folders_are_read_in_order_and_each_file_once() {
-        let folder = folder_with(&["b.yaml", "a/z.yml", "a.json", "note.txt", ".git/x.yaml", ".h.yaml", "a/.y.yaml"]);
-        let again = folder.path().join("a/../b.yaml");
+        let folder = folder_with(&["b.YAML", "a/z.Yml", "a.JSON", "note.txt", ".git/x.yaml", ".h.yaml", "a/.y.yaml"]);
+        let again = folder.path().join("a/../b.YAML");
         let files = read_manifests(&[folder.path().to_owned(), again]).unwrap();
-        assert_eq!(names(folder.path(), &files), ["a.json", "a/z.yml", "b.yaml"]);
-        assert_eq!(files[1].bytes, b"a/z.yml");
+        assert_eq!(names(folder.path(), &files), ["a.JSON", "a/z.Yml", "b.YAML"]);
+        assert_eq!(files[1].bytes, b"a/z.Yml");
     }
 
     // Y5
@@ -271,18 +278,23 @@ mod tests {
         }
     }
 
-    // As ConfigMaps are mounted: files are links into a hidden folder. A circle of folders ends.
+    // As ConfigMaps are mounted: files are links into a hidden folder, itself a link.
     #[cfg(unix)]
     #[test]
-    fn linked_files_are_read_and_linked_folders_are_not() {
+    fn linked_files_are_read_and_linked_folders_are_an_error() {
         use std::os::unix::fs::symlink;
-        let folder = folder_with(&["..data/site.yaml"]);
+        let folder = folder_with(&["..2026/site.yaml"]);
+        symlink("..2026", folder.path().join("..data")).unwrap();
         symlink("..data/site.yaml", folder.path().join("site.yaml")).unwrap();
-        symlink(".", folder.path().join("circle")).unwrap();
         let files = read_manifests(&[folder.path().to_owned()]).unwrap();
         assert_eq!(names(folder.path(), &files), ["site.yaml"]);
         symlink("gone", folder.path().join("dangling.yaml")).unwrap();
         assert_eq!(read_manifests(&[folder.path().to_owned()]).unwrap_err().len(), 1);
+        symlink(".", folder.path().join("circle")).unwrap();
+        let problems = read_manifests(&[folder.path().to_owned()]).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.path.ends_with("circle")
+            && problem.message.starts_with("is a link to a folder; give that folder as PATH")));
     }
 
     #[test]

@@ -181,6 +181,11 @@ impl<'r> Lister<'r> {
             );
             return;
         }
+        if matches!(name, Name::Path(_)) && url::is_nearly_url(text) {
+            let refusal = Refusal::new("a path that begins like a URL: a URL with a slash missing?")
+                .help("write the whole URL, with `https://` or `http://`; a path like this is given with `path`");
+            return self.refuse_url(text, key.span, refusal);
+        }
         let mut asset = Asset {
             name,
             span: key.span,
@@ -306,12 +311,8 @@ impl<'r> Lister<'r> {
     }
 
     fn list_id(&mut self, asset: &Asset<'_>, id: &str) {
-        if id.len() > MAX_ASSET_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\')) {
-            let help = format!(
-                "copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most"
-            );
-            self.refuse(asset.span, Refusal::new("not an asset id").help(help));
-            return;
+        if let Err(refusal) = check_id(id) {
+            return self.refuse(asset.span, refusal);
         }
         self.list_target(asset, asset.span, &Target::asset_id(id), None);
     }
@@ -410,6 +411,17 @@ impl<'r> Lister<'r> {
                 )),
         );
     }
+}
+
+/// Checks a vendor's asset id.
+pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
+    let is_sound = !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\'));
+    if is_sound && id.len() <= MAX_ASSET_ID_BYTES {
+        return Ok(());
+    }
+    let help =
+        format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
+    Err(Refusal::new("not an asset id").help(help))
 }
 
 /// A spelling to copy: whole, control characters escaped.

@@ -175,12 +175,19 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>,
         let message = format!("control character U+{:04X} in `{key}`", u32::from(bad));
         return Diagnostic::error(file, misfit.span, message).help("delete it");
     }
+    if let (Value::Scalar { text, .. }, Shape::Text | Shape::Texts | Shape::TextList) = (&misfit.value, shape)
+        && text.is_empty()
+    {
+        let message =
+            if shape == Shape::Text { format!("`{key}` is empty") } else { format!("an empty text in `{key}`") };
+        return Diagnostic::error(file, misfit.span, message).help(doc.to_owned());
+    }
     let found = if secret { "something else".to_owned() } else { described(misfit) };
     let diagnostic =
         Diagnostic::error(file, misfit.span, format!("`{key}` must be {}, found {found}", shape.expected()));
     let diagnostic = diagnostic.label(format!("not {}", shape.expected()));
     let words = match shape {
-        Shape::OneOf(words) | Shape::ListOf(words) => words,
+        Shape::OneOf(words) => words,
         _ => &[],
     };
     let meant = match &misfit.value {

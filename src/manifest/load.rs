@@ -17,8 +17,11 @@ use super::secrets;
 pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 /// Deepest nesting; the format itself needs five levels.
 const MAX_DEPTH: usize = 32;
-/// Most values in a file, enough for a million assets in the list form.
-const MAX_NODES: usize = 10_000_000;
+/// Most values in a file of no size.
+const MIN_NODES: usize = 262_144;
+/// Bytes of a file that allow for one value more. A list of assets with digests has over twenty for each; what a
+/// hostile file takes in memory is bounded by it.
+const BYTES_PER_NODE: usize = 8;
 /// Longest single text, in bytes.
 const MAX_SCALAR_BYTES: usize = 64 * 1024;
 /// Most anchors in a file.
@@ -294,8 +297,8 @@ impl<'a> Builder<'a, '_> {
 
     fn limits(&mut self, place: Span, scalar_bytes: usize) -> Step {
         self.nodes += 1;
-        let message = if self.nodes > MAX_NODES {
-            format!("more than {MAX_NODES} values in one file")
+        let message = if self.nodes > MIN_NODES + self.source.len() / BYTES_PER_NODE {
+            "too many values for a file of its size".to_owned()
         } else if self.stack.len() > MAX_DEPTH {
             format!("nested deeper than {MAX_DEPTH} levels")
         } else if scalar_bytes > MAX_SCALAR_BYTES {

@@ -46,9 +46,6 @@ fn value(file: usize, spec: &OptionSpec, node: &Node<'_>, report: &mut Report) -
         OptionShape::Text | OptionShape::OneOf(_) => OptionValue::Text(plain_text(file, spec.key, node, report)?),
         OptionShape::Bool => OptionValue::Bool(shape::boolean(node)?),
         OptionShape::Integer => OptionValue::Integer(shape::integer(node)?),
-        OptionShape::ListOf(_) => {
-            OptionValue::TextList(list().iter().filter_map(shape::text).map(str::to_owned).collect())
-        }
         OptionShape::IntegerList => OptionValue::IntegerList(list().iter().filter_map(shape::integer).collect()),
         OptionShape::Headers => OptionValue::Headers(headers(file, node, report)?),
     })

@@ -314,8 +314,11 @@ impl Reader<'_, '_, '_> {
         let require = usize::try_from(asked).unwrap_or(usize::MAX);
         if self.sound && require > endpoints {
             let span = self.fields.node("require").map(|node| node.span);
-            let message = format!("`require: {asked}`, but there are {endpoints} endpoints");
-            self.fail(span, message, format!("write a number from 1 to {endpoints}"));
+            let (there, help) = match endpoints {
+                1 => ("there is 1 endpoint".to_owned(), "write 1, or leave it out".to_owned()),
+                _ => (format!("there are {endpoints} endpoints"), format!("write a number from 1 to {endpoints}")),
+            };
+            self.fail(span, format!("`require: {asked}`, but {there}"), help);
         }
         require
     }

@@ -64,7 +64,6 @@ fn shape(shape: Shape) -> Value {
         Shape::Integer(least) => json!({"type": "integer", "minimum": least}),
         Shape::IntegerList => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
         Shape::OneOf(words) => json!({"enum": words}),
-        Shape::ListOf(words) => json!({"type": "array", "items": {"enum": words}}),
         Shape::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::Section(section) => json!({"$ref": reference(section)}),
         Shape::Named(section) => json!({

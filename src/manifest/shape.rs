@@ -22,8 +22,6 @@ pub(crate) enum Shape {
     IntegerList,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A list of these words.
-    ListOf(&'static [&'static str]),
     /// Names and texts.
     Headers,
     /// A map with the keys of a table.
@@ -230,7 +228,6 @@ pub(crate) const fn of_option(shape: OptionShape) -> Shape {
         OptionShape::Bool => Shape::Bool,
         OptionShape::Integer => Shape::Integer(0),
         OptionShape::OneOf(words) => Shape::OneOf(words),
-        OptionShape::ListOf(words) => Shape::ListOf(words),
         OptionShape::IntegerList => Shape::IntegerList,
         OptionShape::Headers => Shape::Headers,
     }
@@ -248,7 +245,6 @@ impl Shape {
             Self::Integer(least) => format!("a whole number, at least {least}"),
             Self::IntegerList => "a list of whole numbers".into(),
             Self::OneOf(words) => format!("one of {}", quoted(words)),
-            Self::ListOf(words) => format!("a list of words out of {}", quoted(words)),
             Self::Headers => "a map of header names and values".into(),
             Self::Section(_) => "a map".into(),
             Self::Named(_) => "a map of names".into(),
@@ -270,7 +266,6 @@ impl Shape {
             Self::Integer(least) => integer(node).is_some_and(|value| value >= least),
             Self::IntegerList => return item(Self::Integer(0)),
             Self::OneOf(words) => text(node).is_some_and(|found| words.contains(&found)),
-            Self::ListOf(words) => return item(Self::OneOf(words)),
             Self::Headers | Self::Section(_) | Self::Named(_) => matches!(node.value, Value::Map(_)),
             Self::Assets => matches!(node.value, Value::Map(_) | Value::List(_)),
         };

@@ -89,6 +89,12 @@ pub(crate) fn looks_like_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme.trim_start()))
 }
 
+/// Whether a path begins as only URLs do.
+pub(crate) fn is_nearly_url(path: &str) -> bool {
+    let scheme = path.split_once(':').map_or("", |(scheme, _)| scheme.trim_start());
+    ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+}
+
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), Refusal> {
     let inside = authority.rfind(']').unwrap_or(0);
     let Some(colon) = authority[inside..].find(':').map(|at| at + inside) else { return Ok((authority, None)) };

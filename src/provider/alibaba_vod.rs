@@ -170,9 +170,9 @@ fn parameters(call: &Call, options: &Options) -> Result<Vec<(String, String)>, S
     if list.split(['\n', '\r']).count() != call.targets.len() || list.split('\n').any(str::is_empty) {
         return Err("a target holds a line break, which would turn it into two".into());
     }
-    let mut params = vec![request::header("ObjectPath", list)];
-    params.extend(options.text("object_type").map(|word| request::header("ObjectType", word)));
-    params.extend(options.bool("force").map(|force| request::header("Force", force.to_string())));
+    let mut params = vec![request::pair("ObjectPath", list)];
+    params.extend(options.text("object_type").map(|word| request::pair("ObjectType", word)));
+    params.extend(options.bool("force").map(|force| request::pair("Force", force.to_string())));
     Ok(params)
 }
 
@@ -180,16 +180,16 @@ fn acs3(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, params: &[(S
     let body = sign::form_encode(params).into_bytes();
     let path = request::path(&call.endpoint, "/");
     let mut headers = vec![
-        request::header("host", call.endpoint.authority()),
-        request::header("content-type", FORM),
-        request::header("x-acs-action", ACTION),
-        request::header("x-acs-version", VERSION),
-        request::header("x-acs-date", stamp.wall.utc_extended()),
-        request::header("x-acs-signature-nonce", nonce),
-        request::header("x-acs-content-sha256", sign::sha256_hex(&body)),
+        request::pair("host", call.endpoint.authority()),
+        request::pair("content-type", FORM),
+        request::pair("x-acs-action", ACTION),
+        request::pair("x-acs-version", VERSION),
+        request::pair("x-acs-date", stamp.wall.utc_extended()),
+        request::pair("x-acs-signature-nonce", nonce),
+        request::pair("x-acs-content-sha256", sign::sha256_hex(&body)),
     ];
     if let Some(token) = keys.token {
-        headers.push(request::header("x-acs-security-token", token.expose()));
+        headers.push(request::pair("x-acs-security-token", token.expose()));
     }
     let mut names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -200,27 +200,27 @@ fn acs3(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, params: &[(S
         keys.id.expose(),
         names.join(";")
     );
-    headers.push(request::header("Authorization", authorization));
+    headers.push(request::pair("Authorization", authorization));
     request::post(call, path, headers, body)
 }
 
 fn rpc(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, mut params: Vec<(String, String)>) -> Request {
     params.extend([
-        request::header("Action", ACTION),
-        request::header("Version", VERSION),
-        request::header("Format", "JSON"),
-        request::header("AccessKeyId", keys.id.expose()),
-        request::header("SignatureMethod", RPC),
-        request::header("SignatureVersion", "1.0"),
-        request::header("SignatureNonce", nonce),
-        request::header("Timestamp", stamp.wall.utc_extended()),
+        request::pair("Action", ACTION),
+        request::pair("Version", VERSION),
+        request::pair("Format", "JSON"),
+        request::pair("AccessKeyId", keys.id.expose()),
+        request::pair("SignatureMethod", RPC),
+        request::pair("SignatureVersion", "1.0"),
+        request::pair("SignatureNonce", nonce),
+        request::pair("Timestamp", stamp.wall.utc_extended()),
     ]);
     if let Some(token) = keys.token {
-        params.push(request::header("SecurityToken", token.expose()));
+        params.push(request::pair("SecurityToken", token.expose()));
     }
     let signature = sign::acs_rpc("POST", &params, keys.secret).signature;
-    params.push(request::header("Signature", signature));
-    let headers = vec![request::header("Host", call.endpoint.authority()), request::header("Content-Type", FORM)];
+    params.push(request::pair("Signature", signature));
+    let headers = vec![request::pair("Host", call.endpoint.authority()), request::pair("Content-Type", FORM)];
     let body = sign::form_encode(&params).into_bytes();
     request::post(call, request::path(&call.endpoint, "/"), headers, body)
 }

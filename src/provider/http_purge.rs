@@ -8,8 +8,8 @@ use super::answer::{self, error, status_code};
 use super::request;
 use crate::core::contract::ErrorClass::{Auth, Config, Fatal, TargetRefused};
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
-    Provider, Reply, Stamp,
+    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape,
+    OptionValue, Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
 use crate::core::target::{Scope, Target};
@@ -69,6 +69,9 @@ impl Provider for HttpPurge {
         }
         let headers = options.headers("headers").iter();
         problems.extend(headers.filter_map(|(name, value)| Some(("headers", check_header(name, value).err()?))));
+        if options.0.get("expect_status") == Some(&OptionValue::IntegerList(Vec::new())) {
+            problems.push(("expect_status", "no status at all; list those that mean done, or leave it out".into()));
+        }
         if options.integers("expect_status").iter().any(|status| !(200..600).contains(status)) {
             problems.push(("expect_status", "a final HTTP status is a number from 200 to 599".into()));
         }
@@ -87,11 +90,13 @@ impl Provider for HttpPurge {
         if authority.is_empty() || authority.contains(['@', '\\', '#']) {
             return Err("the URL needs a plain host, without user or password".into());
         }
-        let spelt = canonical(&path)?;
-        if spelt == path {
+        let (spelt, host) = (canonical(&path)?, host_header(scheme, authority));
+        // A request line has a path, and `Host` no port that is the scheme's own.
+        let is_whole = target.text[scheme.len() + "://".len() + authority.len()..].starts_with('/');
+        if is_whole && spelt == path && host == authority {
             return Ok(());
         }
-        Err(format!("this spelling cannot be sent unchanged; write it as {scheme}://{authority}{spelt}"))
+        Err(format!("this spelling cannot be sent unchanged; write it as {scheme}://{host}{spelt}"))
     }
 
     fn encode(
@@ -108,12 +113,11 @@ impl Provider for HttpPurge {
             return Err("http-purge sends one target in each call".into());
         };
         let (scheme, authority, path) = parts(target)?;
-        let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-        let mut headers = vec![request::header("Host", authority.strip_suffix(default_port).unwrap_or(authority))];
+        let mut headers = vec![request::pair("Host", host_header(scheme, authority))];
         for (name, value) in extra {
             // Again, since the values of variables were not known when the options were checked.
             check_header(name, value.expose())?;
-            headers.push(request::header(name, value.expose()));
+            headers.push(request::pair(name, value.expose()));
         }
         Ok(Request {
             method: account.options.text("method").unwrap_or("PURGE").to_owned(),
@@ -163,6 +167,12 @@ fn parts(target: &Target) -> Result<(&str, &str, String), String> {
     }
 }
 
+/// The authority without the port that is the scheme's own.
+fn host_header<'a>(scheme: &str, authority: &'a str) -> &'a str {
+    let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    authority.strip_suffix(default_port).unwrap_or(authority)
+}
+
 /// How the sender's URL parser spells a path with query; what it would change cannot be sent as written (U4).
 fn canonical(path: &str) -> Result<String, String> {
     let url = Url::parse(&format!("http://host.invalid{path}")).map_err(|error| error.to_string())?;
@@ -174,7 +184,8 @@ fn is_token(text: &str) -> bool {
 }
 
 fn check_method(method: &str) -> Result<(), String> {
-    if !is_token(method) || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+    let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if !method.starts_with(|first: char| first.is_ascii_uppercase()) || !method.bytes().all(is_plain) {
         return Err("a method is one word in upper case, like PURGE or BAN".into());
     }
     if OTHER_METHODS.contains(&method) {
@@ -201,7 +212,6 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, Throttled, Transient, Unknown};
-    use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
     use crate::provider::testing::{account, call, decoded, decoded_with, keys, options, stamp, word};
 
@@ -253,7 +263,9 @@ mod tests {
     fn spelling_that_would_be_changed_is_refused_with_the_canonical_one() {
         let check = |text: &str| ADAPTER.check_target(&Target::url(text), &Options::default());
         for text in [
-            "http://a.example",
+            "http://a.example/",
+            "http://a.example:443/",
+            "https://a.example:8443/",
             "http://a.example/?",
             "http://a.example/a%2Fb;c=1?q=a|b&r=[1]",
             "http://A.example/%7Ex",
@@ -261,6 +273,10 @@ mod tests {
             assert_eq!(check(text), Ok(()), "{text}");
         }
         for (text, canonical) in [
+            ("http://a.example", "http://a.example/"),
+            ("http://a.example?x", "http://a.example/?x"),
+            ("http://a.example:80/a", "http://a.example/a"),
+            ("https://a.example:443?x", "https://a.example/?x"),
             ("http://a.example/a/../b", "http://a.example/b"),
             ("http://a.example/./a", "http://a.example/a"),
             ("http://a.example/x/%2e%2E/a", "http://a.example/a"),
@@ -284,7 +300,9 @@ mod tests {
     fn options_are_checked() {
         let method = |text| ADAPTER.check_options(&options(&[("method", word(text))])).len();
         assert_eq!((method("PURGE"), method("BAN"), method("X-PURGE"), method("DELETE")), (0, 0, 0, 0));
-        for text in ["GET", "POST", "HEAD", "purge", "PUR GE", "", "PURGE\r\n"] {
+        for text in
+            ["GET", "POST", "HEAD", "purge", "PUR GE", "", "PURGE\r\n", "-PURGE", "_", "1BAN", "BAN!", "PURGE*", "B.AN"]
+        {
             assert_eq!(method(text), 1, "{text:?}");
         }
         let header = |name: &str, value: &str| {
@@ -301,7 +319,8 @@ mod tests {
         let statuses = |list: &[u64]| {
             ADAPTER.check_options(&options(&[("expect_status", OptionValue::IntegerList(list.to_vec()))])).len()
         };
-        assert_eq!((statuses(&[200, 204]), statuses(&[99]), statuses(&[200, 600])), (0, 1, 1));
+        assert_eq!((statuses(&[200, 204]), statuses(&[99]), statuses(&[200, 600]), statuses(&[])), (0, 1, 1, 1));
+        assert!(ADAPTER.check_options(&options(&[])).is_empty());
     }
 
     #[test]

@@ -129,22 +129,20 @@ impl Provider for HuaweiVod {
             Scope::Url | Scope::Directory => (Some(request::texts(call)), None),
         };
         let body = serde_json::to_vec(&Parameters { urls, asset_id_list }).map_err(|error| error.to_string())?;
-        let mut headers = vec![
-            request::header("Host", call.endpoint.authority()),
-            request::header("Content-Type", "application/json"),
-        ];
+        let mut headers =
+            vec![request::pair("Host", call.endpoint.authority()), request::pair("Content-Type", "application/json")];
         if let Credentials::Bearer(token) = credentials {
             request::check_sendable(token, "IAM token")?;
-            headers.push(request::header("X-Auth-Token", token.expose()));
+            headers.push(request::pair("X-Auth-Token", token.expose()));
         } else {
             let keys = request::keys(credentials, account, &CAPABILITIES)?;
             let date = stamp.wall.utc_basic();
-            headers.push(request::header("X-Sdk-Date", date.as_str()));
+            headers.push(request::pair("X-Sdk-Date", date.as_str()));
             // The SDK sends it, and projects below a region's project need it.
-            headers.push(request::header("X-Project-Id", project_id));
-            headers.extend(keys.token.map(|token| request::header("X-Security-Token", token.expose())));
+            headers.push(request::pair("X-Project-Id", project_id));
+            headers.extend(keys.token.map(|token| request::pair("X-Security-Token", token.expose())));
             let authorization = authorization(&path, &headers, &body, &date, &keys);
-            headers.push(request::header("Authorization", authorization));
+            headers.push(request::pair("Authorization", authorization));
         }
         Ok(request::post(call, path, headers, body))
     }

@@ -114,21 +114,21 @@ impl Provider for QcloudCdn {
             _ => (SHA256, QcloudMethod::HmacSha256),
         };
         let mut params = vec![
-            request::header("Action", call.operation.name),
-            request::header("SecretId", keys.id.expose()),
-            request::header("Timestamp", stamp.wall.unix_seconds().to_string()),
-            request::header("Nonce", (stamp.nonce % NONCE_RANGE + 1).to_string()),
-            request::header("SignatureMethod", method),
+            request::pair("Action", call.operation.name),
+            request::pair("SecretId", keys.id.expose()),
+            request::pair("Timestamp", stamp.wall.unix_seconds().to_string()),
+            request::pair("Nonce", (stamp.nonce % NONCE_RANGE + 1).to_string()),
+            request::pair("SignatureMethod", method),
         ];
-        params.extend(keys.token.map(|token| request::header("Token", token.expose())));
+        params.extend(keys.token.map(|token| request::pair("Token", token.expose())));
         let urls = request::texts(call).into_iter().enumerate();
         params.extend(urls.map(|(index, url)| (format!("urls.{index}"), url.to_owned())));
 
         let (host, path) = (call.endpoint.authority(), request::path(&call.endpoint, "/v2/index.php"));
         let signature = sign::qcloud("POST", &host, &path, &params, algorithm, keys.secret).signature;
-        params.push(request::header("Signature", signature));
+        params.push(request::pair("Signature", signature));
         let headers =
-            vec![request::header("Host", host), request::header("Content-Type", "application/x-www-form-urlencoded")];
+            vec![request::pair("Host", host), request::pair("Content-Type", "application/x-www-form-urlencoded")];
         Ok(request::post(call, path, headers, sign::form_encode(&params).into_bytes()))
     }
 

@@ -78,8 +78,8 @@ pub(super) fn post(call: &Call, path: String, headers: Vec<(String, String)>, bo
     Request { method: "POST".into(), endpoint: call.endpoint.clone(), path_and_query: path, headers, body }
 }
 
-/// A header as the contract has it.
-pub(super) fn header(name: &str, value: impl Into<String>) -> (String, String) {
+/// A header or a parameter of a form, name and value.
+pub(super) fn pair(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), value.into())
 }
 

@@ -70,14 +70,14 @@ pub(super) fn encode(call: &Call, action: &Action, keys: &Keys<'_>, stamp: &Stam
     let seconds = stamp.wall.unix_seconds();
     let path = request::path(&call.endpoint, "/");
     let mut headers = vec![
-        request::header("Host", call.endpoint.authority()),
-        request::header("Content-Type", "application/json"),
-        request::header("X-TC-Action", action.name),
-        request::header("X-TC-Version", action.version),
-        request::header("X-TC-Timestamp", seconds.to_string()),
+        request::pair("Host", call.endpoint.authority()),
+        request::pair("Content-Type", "application/json"),
+        request::pair("X-TC-Action", action.name),
+        request::pair("X-TC-Version", action.version),
+        request::pair("X-TC-Timestamp", seconds.to_string()),
     ];
     if let Some(token) = keys.token {
-        headers.push(request::header("X-TC-Token", token.expose()));
+        headers.push(request::pair("X-TC-Token", token.expose()));
     }
     let parts = Parts { method: "POST", path: &path, query: "", headers: &headers, body: &body };
     let signed = sign::tc3(&parts, &["content-type", "host"], action.service, seconds, keys.secret);
@@ -86,7 +86,7 @@ pub(super) fn encode(call: &Call, action: &Action, keys: &Keys<'_>, stamp: &Stam
         "TC3-HMAC-SHA256 Credential={id}/{date}/{service}/tc3_request, SignedHeaders=content-type;host, Signature={}",
         signed.signature
     );
-    headers.push(request::header("Authorization", authorization));
+    headers.push(request::pair("Authorization", authorization));
     request::post(call, path, headers, body)
 }
 

@@ -54,7 +54,7 @@ impl RunLock {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&path).map_err(failed)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Err(read_holder(&mut file))),
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
@@ -65,6 +65,30 @@ impl RunLock {
             file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
         Ok(Ok(Self { _file: file }))
     }
+
+    /// Who holds the lock of a state now; `None` if nobody does or the lock file cannot be looked at. Writes nothing.
+    pub fn holder(state: &Path) -> Option<Holder> {
+        let mut file = File::open(Self::path_for(state)).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
+            _ => None,
+        }
+    }
+}
+
+/// Locks for itself alone. One who only looks, which takes an instant, is waited for.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    const LOOKS: usize = 1000;
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            // A shared lock beside it shows that no run holds it.
+            Err(TryLockError::WouldBlock) => file.try_lock_shared()?,
+            other => return other,
+        }
+        file.unlock().map_err(TryLockError::Error)?;
+        std::thread::yield_now();
+    }
+    file.try_lock()
 }
 
 fn read_holder(file: &mut File) -> Holder {
@@ -100,6 +124,22 @@ mod tests {
         assert_eq!((mode(&folder.path().join("made")), mode(&RunLock::path_for(&state))), (0o700, 0o600));
     }
 
+    /// R1: to look at a lock does not take it, and keeps no run from its start.
+    #[test]
+    fn looking_at_a_lock_keeps_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state.db");
+        assert_eq!(RunLock::holder(&state), None);
+        assert!(!RunLock::path_for(&state).exists());
+        drop(RunLock::try_take(&state, &start(1)).unwrap());
+        std::thread::scope(|scope| {
+            let looker = scope.spawn(|| (0..2000).for_each(|_| drop(RunLock::holder(&state))));
+            while !looker.is_finished() {
+                assert!(RunLock::try_take(&state, &start(2)).unwrap().is_ok());
+            }
+        });
+    }
+
     /// R1, R2: the second taker learns who holds it; once the holder is gone the same file serves again.
     #[test]
     fn a_held_lock_names_its_holder_and_is_free_once_dropped() {
@@ -108,7 +148,9 @@ mod tests {
         let held = RunLock::try_take(&state, &start(41)).unwrap().unwrap();
         let holder = RunLock::try_take(&state, &start(42)).unwrap().unwrap_err();
         assert_eq!(holder, Holder { host: "builder".into(), pid: 41, started: "2023-11-14T22:13:20Z".into() });
+        assert_eq!(RunLock::holder(&state), Some(holder));
         drop(held);
+        assert_eq!(RunLock::holder(&state), None);
         assert!(RunLock::try_take(&state, &start(43)).unwrap().is_ok());
         assert!(RunLock::path_for(&state).exists());
     }

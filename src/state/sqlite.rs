@@ -29,7 +29,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the state at `path`; `None` if there is none, which is a first run.
+    /// Opens the state at `path`; `None` if there is none, which is a first run. Where neither file nor folder can be
+    /// written it is opened for reading only.
     ///
     /// # Errors
     /// [`StateError::Damaged`] or [`StateError::Newer`] for a file that is not a whole state of ours, [`StateError::Io`] else.
@@ -37,12 +38,11 @@ impl SqliteStore {
         if !is_there(path)? {
             return Ok(None);
         }
-        let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = match Connection::open_with_flags(path, writable) {
-            Ok(connection) => connection,
-            Err(error) => return Err(failed(path, "opened", &error)),
+        let connection = match connect(path) {
+            Err(error) if is_unwritable(&error) && !has_log(path) => connect_unwritable(path),
+            connected => connected,
         };
-        let store = Self::prepare(connection, path)?;
+        let store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
         store.check_pages()?;
         Ok(Some(store))
     }
@@ -370,6 +370,42 @@ impl Store for SqliteStore {
     }
 }
 
+/// Connects for reading and writing, and reads: what a file lacks in rights shows with the first statement only.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, writable)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Connects where no file can be made beside the state, as reading a state of ours else asks for. Only for a state
+/// without a log: what stands in one would be missed.
+fn connect_unwritable(path: &Path) -> rusqlite::Result<Connection> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut address = "file://".to_owned();
+    for &byte in absolute.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
+            address.push(char::from(byte));
+        } else {
+            address.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    address.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(address, flags)
+}
+
+/// Whether the rights of file or folder are in the way.
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+}
+
+fn has_log(path: &Path) -> bool {
+    std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
 fn create_tables(connection: &Connection, lineage: &str) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -386,6 +422,8 @@ fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateEr
             error,
             rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..)
                 | rusqlite::Error::QueryReturnedNoRows
         )
         || (action == "read" && error.sqlite_error_code() == Some(ErrorCode::Unknown));
@@ -394,5 +432,24 @@ fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateEr
         StateError::Damaged { path: path.into(), cause }
     } else {
         StateError::Io { path: path.into(), action, cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_where_nothing_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b?c#d%.db");
+        drop(SqliteStore::create(&path, "lineage").unwrap());
+        let connection = connect_unwritable(&path).unwrap();
+        let mut store = SqliteStore::prepare(connection, &path).unwrap();
+        assert_eq!((store.identity().unwrap().lineage.as_str(), store.recorded().unwrap().len()), ("lineage", 0));
+        assert!(store.import(&[]).is_err());
+        assert!(!has_log(&path) && !beside(&path, "-shm").exists());
+        std::fs::write(beside(&path, "-wal"), "log").unwrap();
+        assert!(has_log(&path));
     }
 }

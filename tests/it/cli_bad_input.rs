@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::support::cli::{Bench, STATE};
+use crate::support::cli::{Bench, STATE, make_pipe};
 use crate::support::cloud::Cloud;
 
 /// One kind of bad manifest: fault id, text, and the line and column that must be named.
@@ -201,11 +201,6 @@ fn y5_missing_empty_and_special_files_are_errors() {
     make_pipe(&pipe);
     bench.run(&["check", "pipe.yaml"]).exits(2).says("pipe.yaml");
     assert!(bench.read(STATE).is_none());
-}
-
-#[expect(clippy::disallowed_methods, reason = "the standard library makes no pipes with names")]
-fn make_pipe(path: &std::path::Path) {
-    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("started").success());
 }
 
 /// Y2: what editors and other systems do to a text file changes nothing.

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::cli::{Bench, Ran, STATE};
+use crate::support::cli::{Bench, Ran, STATE, make_pipe};
 use crate::support::cloud::{Cloud, Step};
 
 fn urls(count: usize) -> Vec<String> {
@@ -103,7 +103,15 @@ fn status_and_explain_tell_where_a_target_stands() {
     bench.assets(&urls(2), "1");
     bench.run(&["explain", &urls(2)[1]]).exits(0).says("purge it (new)").says("manifests/site.yaml:3");
     bench.run(&["apply"]).exits(0);
-    bench.run(&["explain", &urls(2)[1]]).exits(0).says("recorded    rev:1").says("nothing");
+    bench
+        .run(&["explain", &urls(2)[1]])
+        .exits(0)
+        .says("recorded    rev:1")
+        .says("apply would do nothing: the recorded hash is the desired one");
+    bench
+        .run(&["explain", &urls(2)[1], "manifests/provider-own.yaml"])
+        .exits(0)
+        .says("apply would do nothing: no manifest here");
     let explained = bench.run(&["explain", "--format", "json", &urls(2)[0]]).exits(0).json();
     let target = &explained["targets"][0];
     assert_eq!(
@@ -166,14 +174,32 @@ fn broken_lines_are_refused_with_their_place_and_import_nothing() {
         &good.replace("\"url\"", "\"star\""),
         &good.replace("a.cn/", "a.cn/\\n"),
         &good.replace("\"p\"", "\"\""),
+        &good.replace("https://a.cn/", "a.cn"),
+        &good.replace("https://a.cn/", "ftp://a.cn/"),
+        &good.replace("https://a.cn/", "https://A.cn/"),
+        &good.replace("https://a.cn/", "https://a.cn/#x"),
+        &good.replace("https://a.cn/", "https://user:canary@a.cn/"),
+        &good.replace("https://a.cn/", "https://user:canary/1@a.cn/"),
+        &good.replace("[\"m\"]", "\"https://user:canary@a.cn/\""),
+        &good.replace("\"url\"", "\"directory\"").replace("a.cn/", "a.cn/x"),
+        &good.replace("\"url\"", "\"asset id\""),
+        &good.replace("rev:1", "sha256:12"),
+        &good.replace("rev:1", "md5:0CC175B9C0F1B6A831C399E269772661"),
+        &good.replace("_ms\":1", "_ms\":-1"),
+        &good.replace("_ms\":1", "_ms\":253402300800000"),
     ] {
         let bench = Bench::new().file("lines", format!("{good}\n\n{bad}\n"));
-        bench.run(&["state", "import", "lines"]).exits(2).says("lines:3");
+        let ran = bench.run(&["state", "import", "lines"]).exits(2).says("lines:3");
+        assert!(!ran.stderr.contains("canary"), "{ran:?}");
         assert!(bench.read(STATE).is_none(), "{bad}");
     }
     bench.run(&["state", "import", "nowhere"]).exits(2).says("nowhere");
     let bench = bench.file("binary", [0xff, 0xfe, 0x00]);
     bench.run(&["state", "import", "binary"]).exits(2).says("binary");
+    make_pipe(&bench.path("pipe"));
+    for special in ["pipe", "/dev/zero", "."] {
+        bench.run(&["state", "import", special]).exits(2).says("not a regular file");
+    }
 }
 
 #[test]
@@ -268,18 +294,24 @@ fn c12_times_outside_the_calendar_are_shown_somehow() {
     let cloud = Cloud::of("tencent-cdn");
     let bench = Bench::at("tencent-cdn", &cloud);
     bench.assets(&urls(2), "1");
-    let line = |url: &str, least: i64, most: i64| {
+    let line = |url: &str| {
         serde_json::json!({
             "provider": "own", "scope": "url", "target": url, "owners": ["manifests/site.yaml"], "hash": "rev:0",
-            "recorded_at_ms": most, "task_id": "\u{1b}[2J", "work": {
-                "kind": "changed", "desired": "rev:1", "priority": "low", "since_ms": least, "standing": "deferred",
-                "reason": "\u{1b}[2J", "until_ms": most, "refused_config": null, "in_doubt": true, "accepted_at": ["x"],
+            "recorded_at_ms": 1, "task_id": "\u{1b}[2J", "work": {
+                "kind": "changed", "desired": "rev:1", "priority": "low", "since_ms": 1, "standing": "deferred",
+                "reason": "\u{1b}[2J", "until_ms": 1, "refused_config": null, "in_doubt": true, "accepted_at": ["x"],
             },
         })
     };
-    let (first, second) = (line(&urls(2)[0], i64::MIN, i64::MAX), line(&urls(2)[1], i64::MAX, i64::MIN));
-    bench.write("lines", format!("{first}\n{second}\n"));
+    bench.write("lines", format!("{}\n{}\n", line(&urls(2)[0]), line(&urls(2)[1])));
     bench.run(&["state", "import", "lines"]).exits(0);
+    // An import takes no such times; another program that writes to the file may.
+    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+    for (url, least, most) in [(&urls(2)[0], i64::MIN, i64::MAX), (&urls(2)[1], i64::MAX, i64::MIN)] {
+        let sql = "UPDATE target SET since = ?2, recorded_at = ?3, until = ?3 WHERE target = ?1";
+        assert_eq!(state.execute(sql, rusqlite::params![url, least, most]).expect("written"), 1);
+    }
+    drop(state);
     for verb in [&["status"][..], &["plan"], &["state", "list"], &["explain", &urls(2)[0]], &["apply", "--rehearse"]] {
         let ran = bench.run(verb).exits(0);
         assert!(!ran.stdout.contains("01-0 "), "a date is whole: {}", ran.stdout);
@@ -307,4 +339,72 @@ fn refusals_are_json_where_json_was_asked_for() {
         assert_eq!(json["exit"], status, "{arguments:?}");
         assert!(json["error"].as_str().is_some_and(|error| !error.is_empty()), "{arguments:?}");
     }
+}
+
+/// L3: a result that did not arrive is no success, whichever command prints it; a reader that left is none of ours.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
+    let bench = Bench::new().file("manifests/a.yaml", "assets: {}\n");
+    for arguments in [&["--help"][..], &["--version"], &["schema"], &["completions", "bash"], &["man"], &["check"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("opened");
+        let output = bench.command(arguments).stdout(full).output().expect("started");
+        Ran::of(&output).exits(1).says("could not be written to standard output");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = bench.command(arguments).stdout(writer).output().expect("started");
+        assert_eq!(Ran::of(&output).exits(0).stderr, "", "{arguments:?}");
+    }
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("opened");
+    let output = bench.command(&["check", "--format", "json", "nowhere"]).stdout(full).output().expect("started");
+    Ran::of(&output).exits(2).says("could not be written to standard output");
+}
+
+/// X6: who may only read the state can still look at it, and leaves nothing beside it.
+#[cfg(unix)]
+#[test]
+fn a_state_without_write_access_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    let allow = |name: &str, mode: u32| {
+        std::fs::set_permissions(bench.path(name), std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    let names = [(".", 0o755), (STATE, 0o444), (".freshen", 0o555)];
+    for (name, mode) in names {
+        allow(name, mode);
+    }
+    // Rights do not bind root, so root runs it as somebody else.
+    let is_root = std::fs::write(bench.path(".freshen/probe"), "").is_ok();
+    let _ = std::fs::remove_file(bench.path(".freshen/probe"));
+    let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let run = |arguments: &[&str]| {
+        let mut command = if is_root { bench.wrapped("setpriv", &other, arguments) } else { bench.command(arguments) };
+        command.output()
+    };
+    if run(&["--version"]).is_ok_and(|output| output.status.success()) {
+        for arguments in
+            [&["plan"][..], &["status"], &["explain", &urls(2)[0]], &["state", "export"], &["apply", "--rehearse"]]
+        {
+            Ran::of(&run(arguments).expect("started")).exits(0);
+        }
+        Ran::of(&run(&["state", "list"]).expect("started")).exits(0).says("recorded  own");
+        Ran::of(&run(&["apply"]).expect("started")).exits(1);
+    }
+    allow(".freshen", 0o755);
+    assert_eq!(std::fs::read_dir(bench.path(".freshen")).expect("a folder").count(), 2, "state and lock only");
+}
+
+/// L3: what no manifest speaks for any more is told also when nothing else is.
+#[test]
+fn nothing_to_do_mentions_targets_of_providers_that_are_gone() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    std::fs::remove_file(bench.path("manifests/provider-own.yaml")).expect("removed");
+    bench.write("manifests/site.yaml", "assets: {}\n");
+    bench.run(&["apply"]).exits(0).says("Nothing to do").says("2 recorded targets of provider `own`");
 }

@@ -177,6 +177,8 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("§asets: {}\nassets: {}\n", "a manifest has no key `asets`"),
         ("assets: {}\nversion: §2\n", "version 2 of the format is not known"),
         ("assets: {}\nversion: §\"1\"\n", "`version` must be a whole number, at least 1, found the text \"1\""),
+        ("assets: {}\nname: §\"\"\n", "`name` is empty"),
+        ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
         ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
         (
@@ -214,11 +216,13 @@ fn hostile_yaml_is_refused() {
     let deep = format!("assets: {}", "[".repeat(100_000));
     let block = (0..100).fold(String::new(), |text, depth| format!("{text}{}a:\n", " ".repeat(depth)));
     let scalar = format!("assets: {{x: {}}}", "x".repeat(8 << 20));
+    let dense = format!("assets: [{}]", "a,".repeat(400_000));
     for (text, expected) in [
         (bomb.as_str(), "anchors and aliases stand for more than 10000 values"),
         (&deep, "nested deeper than 32 levels"),
         (&block, "nested deeper than 32 levels"),
         (&scalar, "a text of 8388608 bytes, more than 65536"),
+        (&dense, "too many values for a file of its size"),
         ("assets: &a [*a]", "this alias stands inside its own anchor"),
     ] {
         let found = problems(&[text]);
@@ -286,6 +290,10 @@ fn bad_urls_paths_and_ids_are_errors_with_their_place() {
     ] {
         assert_problem(&format!("assets:\n- {}\n", asset.replace('H', &one)), message);
     }
+    for nearly in ["http:/a.cn/x", "https:a.cn/x", "HTTPS:/a.cn/x", "https:"] {
+        let text = format!("base_url: https://a.cn/\nassets: {{\"x\": etag:1, §\"{nearly}\": etag:1}}\n");
+        assert_problem(&text, "a path that begins like a URL: a URL with a slash missing?");
+    }
     assert_problem("base_url: §https://u@a.cn/\nassets: {x: etag:1}\n", "user name or password in a URL");
     assert_problem("base_url: §[]\nassets: {x: etag:1}\n", "`base_url` is an empty list");
 }
@@ -343,7 +351,7 @@ fn faulty_providers_are_errors_with_their_place() {
         ("{kind: tencent-cdn, endpoint: §http://127.1}", "`endpoint`: `127.1` is an odd spelling of an address"),
         ("{kind: tencent-cdn, endpoint: §'https://${H}'}", "`endpoint`: `${…}` is replaced in header values only"),
         ("{kind: tencent-cdn, §endpoints: [https://x.cn]}", "`tencent-cdn` has one endpoint"),
-        ("{kind: tencent-cdn, require: §2}", "`require: 2`, but there are 1 endpoints"),
+        ("{kind: tencent-cdn, require: §2}", "`require: 2`, but there is 1 endpoint"),
         ("{kind: tencent-cdn, §secret_key: canary}", "`secret_key`: secrets must not stand in a manifest"),
         ("{§SecretId: canary, kind: tencent-vod}", "`SecretId`: secrets must not stand in a manifest"),
         ("{kind: tencent-cdn, credentials: {§password: canary}}", "`password`: secrets must not stand in a manifest"),

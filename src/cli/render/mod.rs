@@ -71,17 +71,19 @@ pub(super) fn moment(at: Timestamp) -> String {
     format!("{date} {} UTC", time.get(..5).unwrap_or(time))
 }
 
-/// What a difference brings along besides purges, a line each.
-fn asides(difference: &Difference) -> String {
+/// What a difference brings along besides purges, a line each. `is_running`: another run is under way.
+pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
+    let in_doubt = if is_running {
+        "may be on the way: the run under way, or one before it, sent them and has recorded no answer"
+    } else {
+        "may have been purged before: an earlier run stopped before it knew, so the purge is sent again"
+    };
     let mut text = String::new();
     for (number, what) in [
         (difference.adopt.len(), "recorded without a purge (on_new: adopt)"),
         (difference.forget.len(), "forgotten without a purge (on_removed: forget)"),
         (difference.dropped.len(), "dropped, since the entry went away before its first purge"),
-        (
-            difference.changes.iter().filter(|change| change.in_doubt).count(),
-            "may have been purged before: an earlier run stopped before it knew, so the purge is sent again",
-        ),
+        (difference.changes.iter().filter(|change| change.in_doubt).count(), in_doubt),
     ] {
         if number > 0 {
             text.push_str(&format!("{} {what}\n", count(number, "target")));

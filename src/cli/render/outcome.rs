@@ -55,7 +55,7 @@ pub(crate) fn human(view: &View<'_>) -> String {
     }
     let left = left_over(view);
     text.push_str(&left);
-    text.push_str(&super::asides(&view.prepared.difference));
+    text.push_str(&super::asides(&view.prepared.difference, false));
     for (index, reason) in stops(view) {
         // Mostly it is the very reason why targets are left: said once is enough.
         let name = &model.providers[index].name;

@@ -22,6 +22,8 @@ pub(crate) struct View<'a> {
     pub prepared: &'a Prepared,
     /// Guards that would refuse it.
     pub refusals: &'a [Refusal],
+    /// Whether a run is under way.
+    pub is_running: bool,
 }
 
 /// The plan for people.
@@ -45,7 +47,7 @@ pub(crate) fn human(view: &View<'_>) -> String {
         let targets = count(plan.unselected.len(), "target");
         text.push_str(&format!("{targets} left out by --only or --provider, still pending\n"));
     }
-    text.push_str(&super::asides(difference));
+    text.push_str(&super::asides(difference, view.is_running));
     if due > 0 {
         text.push_str(&format!("\nPlan digest: {}\n", view.prepared.digest));
     }

@@ -56,7 +56,6 @@ fn shape(shape: OptionShape) -> String {
         OptionShape::Bool => "true or false".into(),
         OptionShape::Integer => "whole number".into(),
         OptionShape::OneOf(words) => words.join(" | "),
-        OptionShape::ListOf(words) => format!("list of {}", words.join(" | ")),
         OptionShape::IntegerList => "list of whole numbers".into(),
         OptionShape::Headers => "header names and values".into(),
     }

@@ -8,7 +8,7 @@ use super::{JSON_VERSION, count, moment, shown, strong, table};
 use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
-use crate::state::{DoubtfulCall, Identity, QuotaUse, RunRow};
+use crate::state::{DoubtfulCall, Holder, Identity, QuotaUse, RunRow};
 
 /// Unfinished targets that are listed one by one for people.
 const LISTED: usize = 50;
@@ -21,8 +21,12 @@ pub(crate) struct View {
     pub identity: Identity,
     /// All targets.
     pub recorded: Vec<Recorded>,
-    /// Calls without an outcome.
+    /// Calls of stopped runs without an outcome.
     pub doubtful: Vec<DoubtfulCall>,
+    /// Who holds the lock.
+    pub running: Option<Holder>,
+    /// Calls of the run under way without an answer yet.
+    pub unanswered: usize,
     /// The last runs, newest first.
     pub runs: Vec<RunRow>,
     /// The quota ledger.
@@ -54,7 +58,12 @@ fn by_provider(rows: &[Recorded]) -> BTreeMap<&str, Numbers> {
 
 /// The state for people.
 pub(crate) fn human(view: &View) -> String {
-    let mut text = format!("{} {} (serial {})\n\n", strong("State"), view.path, view.identity.serial);
+    let mut text = format!("{} {} (serial {})\n", strong("State"), view.path, view.identity.serial);
+    if let Some(holder) = &view.running {
+        let unanswered = count(view.unanswered, "call");
+        text.push_str(&format!("a run is under way: {}; {unanswered} not answered yet\n", shown(&holder.to_string())));
+    }
+    text.push('\n');
     let rows: Vec<Vec<String>> = by_provider(&view.recorded)
         .into_iter()
         .map(|(name, Numbers { recorded, pending, deferred, rejected })| {
@@ -88,8 +97,10 @@ pub(crate) fn human(view: &View) -> String {
 fn runs_and_quota(view: &View) -> String {
     let mut text = String::new();
     if !view.runs.is_empty() {
+        let newest = view.runs.first().map(|run| run.id);
         let row = |run: &RunRow| {
-            let exit = run.exit.map_or_else(|| "did not end".to_owned(), |exit| exit.to_string());
+            let unended = if view.running.is_some() && Some(run.id) == newest { "under way" } else { "did not end" };
+            let exit = run.exit.map_or_else(|| unended.to_owned(), |exit| exit.to_string());
             let counts = [run.calls, run.counts.recorded, run.counts.pending, run.counts.deferred, run.counts.rejected];
             [vec![run.id.to_string(), moment(run.started_at), exit], counts.map(|number| number.to_string()).to_vec()]
                 .concat()
@@ -171,6 +182,11 @@ pub(crate) fn target_json(row: &Recorded) -> Value {
     })
 }
 
+/// Who holds the lock, for programs.
+pub(crate) fn running_json(holder: &Holder) -> Value {
+    json!({"pid": holder.pid, "host": holder.host, "started": holder.started})
+}
+
 /// The state for programs.
 pub(crate) fn json(view: &View) -> Value {
     let providers: Value = by_provider(&view.recorded)
@@ -207,6 +223,7 @@ pub(crate) fn json(view: &View) -> Value {
         "version": JSON_VERSION,
         "command": "status",
         "state": {"path": view.path, "lineage": view.identity.lineage, "serial": view.identity.serial},
+        "running": view.running.as_ref().map(running_json),
         "providers": providers,
         "to_do": view.recorded.iter().filter(|row| row.work.is_some()).map(target_json).collect::<Value>(),
         "in_doubt": view.doubtful.iter().map(|call| json!({"provider": call.provider, "at": call.at.utc_extended(), "targets": call.targets})).collect::<Value>(),

@@ -246,16 +246,16 @@ async fn only_small_regular_files_are_read() {
 #[tokio::test]
 async fn faults_in_the_object_are_named_by_key_without_values() {
     let cases = [
-        ("canary", "not one JSON object (line 1, column 1)"),
-        (r#"["canary"]"#, "not one JSON object"),
-        (r#"{"key_id":"canary"} {}"#, "not one JSON object"),
+        ("canary", "printed no JSON object (line 1, column 1)"),
+        (r#"["canary"]"#, "printed no JSON object"),
+        (r#"{"key_id":"canary"} {}"#, "printed no JSON object"),
         (r#"{"key_id":"canary","key_secrets":"canary"}"#, "unknown key `key_secrets`"),
         (r#"{"key_id":"canary","key_id":"canary"}"#, "gives `key_id` twice"),
         (r#"{"key_id":31337}"#, "gives `key_id` as something else than a text"),
         (r#"{"key_id":"canary","key_secret":"canary\n"}"#, "gives a `key_secret` that begins or ends"),
         (r#"{"key_id":"canary","key_secret":""}"#, "gives a `key_secret` that is blank"),
-        (r#"{"key_id":"canary","key_secret":null}"#, "lacks `key_secret`"),
-        (r#"{"key_secret":"canary"}"#, "lacks `key_id`"),
+        (r#"{"key_id":"canary","key_secret":null}"#, "printed no `key_secret`"),
+        (r#"{"key_secret":"canary"}"#, "printed no `key_id`"),
         (r#"{"bearer_token":"canary"}"#, "does not take"),
         (r#"{"key_id":"canary","key_secret":"canary","expires_at":"canary"}"#, "not a time like"),
     ];

@@ -28,10 +28,16 @@ fn r1_a_second_run_names_the_holder_of_the_lock() {
     assert!(ran.stderr.contains(&format!("pid {} on host {}", child.id(), host.trim())), "{ran:?}");
     bench.run(&["adopt", "--lock-timeout", "0s"]).exits(6);
     bench.run(&["state", "forget", "*", "--lock-timeout", "0s"]).exits(6);
-    bench.run(&["plan"]).exits(0);
-    bench.run(&["status"]).exits(0);
+    let under_way = format!("a run is under way: freshen with pid {} on host {}", child.id(), host.trim());
+    bench.run(&["plan"]).exits(0).says(&under_way).says("may be on the way");
+    let status = bench.run(&["status"]).exits(0).says(&under_way).says("1 call not answered yet").stdout;
+    assert!(!status.contains("did not end") && !status.contains("ended without an answer"), "{status}");
+    let json = bench.run(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!((&json["running"]["pid"], &json["running"]["host"]), (&child.id().into(), &host.trim().into()));
+    assert!(json["running"]["started"].is_string() && json["in_doubt"] == serde_json::json!([]), "{json}");
     cloud.release();
     ended(child).exits(0);
+    assert!(bench.run(&["status", "--format", "json"]).exits(0).json()["running"].is_null());
     bench.run(&["apply", "--lock-timeout", "0s"]).exits(0).says("Nothing to do");
     assert_eq!(cloud.count(), 1);
 }

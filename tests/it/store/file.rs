@@ -203,6 +203,34 @@ fn a_foreign_database_is_not_taken_for_a_state() {
     assert!(is_damage(&opened(&std::fs::read(&path).expect("readable"))));
 }
 
+/// C6: a byte that makes a text none, or a number that is none of ours, is damage wherever it stands.
+#[test]
+fn a_text_that_is_not_utf8_is_damage() {
+    for change in [
+        "target SET target = CAST(x'68ff' AS TEXT)",
+        "target SET hash = CAST(x'ff' AS TEXT)",
+        "target SET owners = CAST(x'5b22ff225d' AS TEXT)",
+        "run SET calls = -1",
+        "quota SET account = CAST(x'ff' AS TEXT)",
+        "meta SET lineage = CAST(x'ff' AS TEXT)",
+    ] {
+        let (_folder, path) = written_state(1);
+        let raw = rusqlite::Connection::open(&path).expect("opened");
+        assert_eq!(raw.execute(&format!("UPDATE {change}"), []).expect("written"), 1, "{change}");
+        raw.close().expect("closed");
+        let found = SqliteStore::open(&path).expect("opened").expect("there").identity().err();
+        let found = found.or_else(|| everything(&path).err());
+        assert!(matches!(found, Some(StateError::Damaged { .. })), "{change}: {found:?}");
+    }
+    // In the file itself, as a disk does it.
+    let (_folder, path) = written_state(1);
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let text = url(0).into_bytes();
+    let at = bytes.windows(text.len()).position(|window| window == text).expect("the target");
+    bytes[at + 3] = 0xff;
+    assert!(is_damage(&opened(&bytes)));
+}
+
 /// C10, S10: a newer format is told with both versions and left alone.
 #[test]
 fn a_newer_format_is_refused_with_both_versions() {

@@ -215,3 +215,9 @@ pub(crate) fn interrupt(child: &Child) {
     let sent = Command::new("/bin/sh").args(["-c", "kill -INT \"$0\"", &pid]).status().expect("a shell");
     assert!(sent.success());
 }
+
+/// Makes a pipe with a name.
+#[expect(clippy::disallowed_methods, reason = "the standard library makes no pipes with names")]
+pub(crate) fn make_pipe(path: &std::path::Path) {
+    assert!(Command::new("mkfifo").arg(path).status().expect("started").success());
+}
