@@ -12,6 +12,7 @@
 mod faults;
 mod planted;
 mod seams;
+mod spec;
 mod store;
 mod truth;
 mod vendors;
