@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use super::file::{beside, is_there, make_folder, private_file, set_old_log_aside, sync_folder};
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
-use super::write::{adopt_entries, commit_record, delete, mark_changes, mark_manifests};
+use super::write::{OpenCall, adopt_entries, commit_record, delete, mark_changes, mark_manifests};
 use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
 use crate::core::diff::{Change, Difference};
 use crate::core::model::Model;
@@ -26,6 +26,8 @@ pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
     serial: i64,
+    /// Calls of this run without an outcome.
+    open: Vec<OpenCall>,
 }
 
 impl SqliteStore {
@@ -119,7 +121,7 @@ impl SqliteStore {
             return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });
         }
         let serial = connection.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(read)?;
-        Ok(Self { connection, path: path.into(), serial })
+        Ok(Self { connection, path: path.into(), serial, open: Vec::new() })
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -300,6 +302,7 @@ impl Store for SqliteStore {
     }
 
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {
+        self.open.clear();
         self.write(|transaction| {
             for (provider, fingerprint) in accounts {
                 transaction.execute(
@@ -316,12 +319,15 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError> {
-        self.write(|transaction| {
+        let mut open = std::mem::take(&mut self.open);
+        let written = self.write(|transaction| {
             for record in batch.records {
-                commit_record(transaction, run, batch, record)?;
+                commit_record(transaction, run, batch, record, &mut open)?;
             }
             Ok(())
-        })
+        });
+        self.open = open;
+        written
     }
 
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError> {

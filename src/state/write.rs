@@ -105,20 +105,36 @@ pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Tar
         .execute(params![provider, scope_number(target.scope), target.text])
 }
 
+/// A call whose intent is written and whose outcome is not. Several endpoints may be asked for a target at once.
+pub(super) struct OpenCall {
+    number: CallId,
+    id: i64,
+    items: Vec<usize>,
+}
+
+/// The mark of a target for which a call is under way.
+fn mark_of(open: &[OpenCall], index: usize) -> Option<i64> {
+    open.iter().find(|call| call.items.contains(&index)).map(|call| call.id)
+}
+
 pub(super) fn commit_record(
     transaction: &Transaction<'_>,
     run: i64,
     batch: &Commit<'_>,
     record: &Record,
+    open: &mut Vec<OpenCall>,
 ) -> rusqlite::Result<()> {
     match record {
         Record::Intent { call, items, debit } => {
-            commit_intent(transaction, run, batch, (*call, items))?;
+            if let Some(id) = commit_intent(transaction, run, batch, (*call, items))? {
+                open.push(OpenCall { number: *call, id, items: items.clone() });
+            }
             debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
         }
         Record::Outcome { call, at, items, credit } => {
+            open.retain(|other| other.number != *call);
             for (index, outcome) in items {
-                commit_outcome(transaction, batch, *index, outcome, *at)?;
+                commit_outcome(transaction, batch, (*index, mark_of(open, *index)), outcome, *at)?;
             }
             transaction
                 .prepare_cached("DELETE FROM call WHERE run = ?1 AND number = ?2")?
@@ -134,6 +150,7 @@ pub(super) fn commit_record(
             Ok(())
         }
         Record::Left { items, standing } => {
+            // What an earlier run left in doubt stays so: nothing was sent since.
             items.iter().try_for_each(|&index| commit_standing(transaction, batch, index, standing))
         }
     }
@@ -144,8 +161,8 @@ pub(super) fn commit_intent(
     run: i64,
     batch: &Commit<'_>,
     (call, items): (CallId, &[usize]),
-) -> rusqlite::Result<()> {
-    let Some(first) = items.first().map(|&index| &batch.changes[index]) else { return Ok(()) };
+) -> rusqlite::Result<Option<i64>> {
+    let Some(first) = items.first().map(|&index| &batch.changes[index]) else { return Ok(None) };
     let config = &batch.model.providers[first.provider];
     let operation = config.kind.capabilities().operation(first.target.scope).map_or("", |operation| operation.name);
     transaction
@@ -167,19 +184,22 @@ pub(super) fn commit_intent(
         let target = &batch.changes[index].target;
         statement.execute(params![config.name, scope_number(target.scope), target.text, id])?;
     }
-    Ok(())
+    Ok(Some(id))
 }
 
 pub(super) fn commit_outcome(
     transaction: &Transaction<'_>,
     batch: &Commit<'_>,
-    index: usize,
+    (index, still_open): (usize, Option<i64>),
     outcome: &ItemOutcome,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     let change = &batch.changes[index];
     let provider = &batch.model.providers[change.provider].name;
     let (scope, target) = (scope_number(change.target.scope), &change.target.text);
+    transaction
+        .prepare_cached("UPDATE target SET call = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
+        .execute(params![provider, scope, target, still_open])?;
     match outcome {
         ItemOutcome::Recorded { task_id } => {
             let Some(desired) = &change.desired else {
@@ -198,7 +218,7 @@ pub(super) fn commit_outcome(
         ItemOutcome::AcceptedAt(endpoint) => {
             transaction
                 .prepare_cached(
-                    "UPDATE target SET call = NULL, accepted_at = json_insert(accepted_at, '$[#]', ?4)
+                    "UPDATE target SET accepted_at = json_insert(accepted_at, '$[#]', ?4)
                      WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
                 )?
                 .execute(params![provider, scope, target, endpoint])?;
@@ -224,7 +244,7 @@ pub(super) fn commit_standing(
     let (reason, until, config) = rows::standing_columns(standing);
     transaction
         .prepare_cached(
-            "UPDATE target SET standing = ?4, reason = ?5, until = ?6, refused_config = ?7, call = NULL
+            "UPDATE target SET standing = ?4, reason = ?5, until = ?6, refused_config = ?7
              WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
         )?
         .execute(params![

@@ -1,0 +1,110 @@
+//! The real engine in simulated worlds: thousands of seeds, each with its own providers, manifests and faults.
+//!
+//! What is real: difference, guards, plan, apply machine, drive, adapters, emulators, the SQLite store. What is simulated:
+//! time, the network's and the disk's faults, who edits the manifest, when a process dies. Not simulated: a restart within
+//! the very second of a kill (the pace of calls is not kept on disk), and endpoints that change.
+//!
+//! `FRESHEN_SIM_SEEDS=1000000` plays more seeds, `FRESHEN_SIM_FIRST` begins with another one, `FRESHEN_SIM_SEED=42` plays
+//! one and shows what happens.
+
+#![expect(clippy::disallowed_methods, reason = "tests read their own environment and the time that they take")]
+
+mod faults;
+mod planted;
+mod seams;
+mod spec;
+mod store;
+mod truth;
+mod vendors;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use planted::Bug;
+use world::{Played, play};
+
+/// Seeds of every test run.
+const SEEDS: u64 = 20_000;
+/// Seeds within which each planted defect is found.
+const PLANTED_SEEDS: u64 = 1_000;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Plays seeds on two threads until one fails; the lowest that did.
+fn first_failure(seeds: std::ops::Range<u64>, bug: Option<Bug>, seen: &(dyn Fn(&Played) + Sync)) -> Option<u64> {
+    let (next, lowest) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
+    let worker = || loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= seeds.end || number > lowest.load(Ordering::Relaxed) {
+            return;
+        }
+        let played = play(number, bug, false);
+        seen(&played);
+        if played.violation.is_some() {
+            lowest.fetch_min(number, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(worker);
+        scope.spawn(worker);
+    });
+    Some(lowest.into_inner()).filter(|seed| *seed < u64::MAX)
+}
+
+#[test]
+fn every_seed_keeps_the_invariants() {
+    if let Some(seed) = variable("FRESHEN_SIM_SEED") {
+        let bug = variable("FRESHEN_SIM_BUG").map(|number| Bug::ALL[usize::try_from(number).expect("a defect")]);
+        let played = play(seed, bug, true);
+        println!("{}", played.trace.join("\n"));
+        assert_eq!(played.violation, None, "seed {seed}");
+        return;
+    }
+    let first = variable("FRESHEN_SIM_FIRST").unwrap_or(0);
+    let seeds = variable("FRESHEN_SIM_SEEDS").unwrap_or(SEEDS);
+    let totals = Mutex::new((0, 0, 0));
+    let failed = first_failure(first..first + seeds, None, &|played| {
+        let mut totals = totals.lock().expect("no panic");
+        *totals = (totals.0 + played.runs, totals.1 + played.kills, totals.2 + played.requests);
+    });
+    let (runs, kills, requests) = *totals.lock().expect("no panic");
+    println!("{seeds} seeds: {runs} runs, {kills} of them killed, {requests} requests");
+    if let Some(seed) = failed {
+        let violation = play(seed, None, false).violation;
+        panic!(
+            "seed {seed}: {violation:?}\nsee it with: FRESHEN_SIM_SEED={seed} cargo test --profile sim --test sim every_seed -- --nocapture"
+        );
+    }
+}
+
+#[test]
+fn every_planted_defect_is_found() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let Some(seed) = first_failure(0..PLANTED_SEEDS, Some(bug), &|_| {}) else {
+            missed.push((bug, "nothing"));
+            continue;
+        };
+        let violation = play(seed, Some(bug), false).violation.expect("it failed before");
+        println!("{bug:?}: seed {seed}, {}: {}", violation.id, violation.what);
+        if !bug.breaks().contains(&violation.id) {
+            missed.push((bug, violation.id));
+        }
+        // What was found is the defect's doing.
+        assert_eq!(play(seed, None, false).violation, None, "{bug:?}: seed {seed} without it");
+    }
+    assert!(missed.is_empty(), "not found within {PLANTED_SEEDS} seeds, or by another invariant: {missed:?}");
+}
+
+/// The same seed is the same world: without that, a failing seed would say nothing.
+#[test]
+fn a_seed_replays_byte_for_byte() {
+    for seed in 0..20 {
+        let (one, two) = (play(seed, None, true), play(seed, None, true));
+        let differs = one.trace.iter().zip(&two.trace).find(|(one, two)| one != two);
+        assert_eq!((differs, one.trace.len()), (None, two.trace.len()), "seed {seed}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Defects that are planted between the engine and its seams, to prove that the invariants find them.
+
+use std::collections::BTreeMap;
+
+use freshen::core::contract::{
+    Account, Call, CallError, Capabilities, Credentials, ErrorClass, Options, Provider, Reply, Stamp,
+};
+use freshen::core::event::{ItemOutcome, Record};
+use freshen::core::http::{Request, Response};
+use freshen::core::plan::QuotaKey;
+use freshen::core::target::Target;
+
+/// One defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bug {
+    /// The desired hash is recorded with the intent, before anything is sent.
+    RecordedBeforeSending,
+    /// Calls are sent without an intent on disk.
+    NoIntent,
+    /// Acceptances are not written down.
+    OutcomeDropped,
+    /// The ledger forgets what was sent.
+    QuotaNotDebited,
+    /// A lost answer gives its quota back.
+    QuotaRefundedOnUnknown,
+    /// One of several endpoints counts as all.
+    PartIsWhole,
+    /// No answer counts as acceptance.
+    LostAnswerIsDone,
+    /// Anything with a status of success counts as acceptance.
+    GarbageIsAccepted,
+    /// Two runs share a state, and none notices.
+    NoLock,
+    /// A hash that comes back makes the change in between forgotten.
+    ReturnForgotten,
+    /// Targets that are listed no more are dropped without a purge.
+    RemovalForgotten,
+    /// Refusals for good are not remembered.
+    RejectedAgain,
+    /// The limit of calls a second is not kept.
+    PaceIgnored,
+    /// The limit of targets a call is not kept.
+    BatchIgnored,
+    /// The second half of a batch that failed counts as done.
+    HalfIsLost,
+    /// A batch is sent without its last target.
+    TargetLost,
+    /// A batch is sent with a target that nobody asked for.
+    TargetInvented,
+    /// Each request has the same nonce.
+    NonceReused,
+    /// The exit code is that of success.
+    SaysDone,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Self; 19] = [
+        Self::RecordedBeforeSending,
+        Self::NoIntent,
+        Self::OutcomeDropped,
+        Self::QuotaNotDebited,
+        Self::QuotaRefundedOnUnknown,
+        Self::PartIsWhole,
+        Self::LostAnswerIsDone,
+        Self::GarbageIsAccepted,
+        Self::NoLock,
+        Self::ReturnForgotten,
+        Self::RemovalForgotten,
+        Self::RejectedAgain,
+        Self::PaceIgnored,
+        Self::BatchIgnored,
+        Self::HalfIsLost,
+        Self::TargetLost,
+        Self::TargetInvented,
+        Self::NonceReused,
+        Self::SaysDone,
+    ];
+
+    /// The invariants that may find it.
+    pub(crate) fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::RecordedBeforeSending | Self::PartIsWhole | Self::LostAnswerIsDone | Self::GarbageIsAccepted => {
+                &["S1", "S2", "L3"]
+            }
+            Self::NoIntent => &["C2"],
+            Self::OutcomeDropped | Self::NoLock | Self::RejectedAgain => &["S3"],
+            Self::QuotaNotDebited | Self::QuotaRefundedOnUnknown | Self::PaceIgnored | Self::BatchIgnored => &["S5"],
+            Self::ReturnForgotten | Self::RemovalForgotten => &["S2", "L3"],
+            Self::HalfIsLost => &["S1", "S2"],
+            // A cloud accepts fewer targets than it was asked for, or refuses an empty call.
+            Self::TargetLost => &["S1", "S2", "L2", "L3"],
+            Self::TargetInvented => &["S4"],
+            Self::NonceReused => &["R10"],
+            Self::SaysDone => &["L3"],
+        }
+    }
+
+    fn is_in_adapter(self) -> bool {
+        matches!(self, Self::GarbageIsAccepted | Self::TargetLost | Self::TargetInvented | Self::NonceReused)
+    }
+}
+
+/// Records as the defect would write them. `debits` remembers what open calls have cost.
+pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (QuotaKey, u64)>) -> Vec<Record> {
+    let mut altered = Vec::with_capacity(records.len());
+    for record in records {
+        match record.clone() {
+            Record::Intent { call, items, mut debit } => {
+                debits.extend(debit.clone().map(|debit| (call.0, debit)));
+                if bug == Bug::QuotaNotDebited {
+                    debit = None;
+                }
+                let sent = if bug == Bug::NoIntent { Vec::new() } else { items.clone() };
+                altered.push(Record::Intent { call, items: sent, debit });
+                if bug == Bug::RecordedBeforeSending {
+                    let done = items.iter().map(|&item| (item, ItemOutcome::Recorded { task_id: None })).collect();
+                    let at = freshen::core::time::Timestamp::from_unix_ms(0);
+                    altered.push(Record::Outcome { call, at, items: done, credit: None });
+                }
+            }
+            Record::Outcome { call, at, mut items, mut credit } => {
+                let accepted = items
+                    .iter()
+                    .any(|(_, outcome)| matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_)));
+                if bug == Bug::OutcomeDropped && accepted {
+                    continue;
+                }
+                if bug == Bug::QuotaRefundedOnUnknown && !accepted && credit.is_none() {
+                    credit = debits.get(&call.0).cloned();
+                }
+                let half = items.len().div_ceil(2);
+                for (place, (_, outcome)) in items.iter_mut().enumerate() {
+                    let takes = match outcome {
+                        ItemOutcome::AcceptedAt(_) => bug == Bug::PartIsWhole,
+                        ItemOutcome::Later(reason) => {
+                            (bug == Bug::LostAnswerIsDone && reason.starts_with("no answer"))
+                                || (bug == Bug::HalfIsLost && place >= half)
+                        }
+                        _ => false,
+                    };
+                    if takes {
+                        *outcome = ItemOutcome::Recorded { task_id: None };
+                    }
+                }
+                altered.push(Record::Outcome { call, at, items, credit });
+            }
+            other => altered.push(other),
+        }
+    }
+    altered
+}
+
+/// The adapter with its defect, if it is one of adapters.
+pub(crate) fn adapter(inner: &'static dyn Provider, bug: Option<Bug>) -> &'static dyn Provider {
+    match bug.filter(|bug| bug.is_in_adapter()) {
+        Some(bug) => Box::leak(Box::new(Defective { inner, bug })),
+        None => inner,
+    }
+}
+
+struct Defective {
+    inner: &'static dyn Provider,
+    bug: Bug,
+}
+
+impl Provider for Defective {
+    fn capabilities(&self) -> &'static Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn quota_area(&self, options: &Options) -> String {
+        self.inner.quota_area(options)
+    }
+
+    fn encode(
+        &self,
+        call: &Call,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let (mut call, mut stamp) = (call.clone(), *stamp);
+        let many = self.capabilities().default_endpoint.is_some();
+        match self.bug {
+            Bug::TargetLost if call.targets.len() > 1 => drop(call.targets.pop()),
+            Bug::TargetInvented if many => {
+                let other = format!("{}/nobody-asked", call.targets[0].text);
+                call.targets[0] = Target { text: other, ..call.targets[0].clone() };
+            }
+            Bug::NonceReused => stamp.nonce = 7,
+            _ => {}
+        }
+        self.inner.encode(&call, account, credentials, &stamp)
+    }
+
+    fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError> {
+        match self.inner.decode(call, account, response) {
+            Err(error)
+                if self.bug == Bug::GarbageIsAccepted
+                    && error.class == ErrorClass::Unknown
+                    && (200..300).contains(&response.status) =>
+            {
+                Ok(Reply::default())
+            }
+            decoded => decoded,
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The seams of a run as the simulation owns them: time, network, environment, store. Each is a place to be killed at.
+//!
+//! Knows nothing of what must hold; `truth.rs` is told what vendors and disk saw, and judges.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use freshen::core::http::{Request, Response, TransportFailure, TransportFailureKind};
+use freshen::core::time::{Now, Tick, Timestamp};
+use freshen::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Http, PrivateFileError, Timeouts};
+use secrecy::zeroize::Zeroizing;
+
+use crate::faults::{Fate, Faults};
+use crate::truth::Truth;
+use crate::vendors::{Actor, Key};
+
+/// Wall time at which each world begins, with a right clock: 2023-11-14 22:13:20 UTC, early morning in Beijing.
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
+/// A run that takes longer than this, in virtual milliseconds, waits for something that never comes.
+const LONGEST_RUN_MS: u64 = 6 * 3_600_000;
+
+/// Everything that outlives a process.
+pub(crate) struct Core {
+    /// Milliseconds since the world began, by the only clock that is right.
+    pub(crate) now: u64,
+    /// What the machine's wall clock is off by.
+    pub(crate) skew_ms: i64,
+    /// That clock jumps in this world.
+    pub(crate) jumps: bool,
+    timers: BTreeMap<(u64, u64), Waker>,
+    next_timer: u64,
+    /// Goes up with each thing that happens; orders sends, acceptances and commits.
+    pub(crate) steps: u64,
+    /// The runner that is dead.
+    pub(crate) killed: bool,
+    pub(crate) faults: Faults,
+    pub(crate) actors: Vec<Actor>,
+    /// Requests that left and that the vendor reads later, whatever becomes of the sender.
+    late: BTreeMap<(u64, u64), (usize, Request, u64)>,
+    /// Day of the sender's clock on which a request left, and whether that was close to midnight.
+    days: BTreeMap<u64, (String, bool)>,
+    pub(crate) truth: Truth,
+    pub(crate) trace: Option<Vec<String>>,
+    told_violation: bool,
+    pub(crate) interrupt: Option<tokio::sync::watch::Sender<bool>>,
+}
+
+/// What a process dies of.
+struct Killed;
+
+/// Handle on the world.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<Core>>);
+
+impl Shared {
+    pub(crate) fn new(actors: Vec<Actor>, truth: Truth, jumps: bool, trace: bool) -> Self {
+        Self(Arc::new(Mutex::new(Core {
+            now: 0,
+            skew_ms: 0,
+            jumps,
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            steps: 0,
+            killed: false,
+            faults: Faults::none(),
+            actors,
+            late: BTreeMap::new(),
+            days: BTreeMap::new(),
+            truth,
+            trace: trace.then(Vec::new),
+            told_violation: false,
+            interrupt: None,
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more thing happens; faults that were set for this step take effect. Does not return if the process dies.
+    pub(crate) fn step(&self, what: impl FnOnce() -> String) {
+        if self.lock().step(what) {
+            resume_unwind(Box::new(Killed));
+        }
+    }
+
+    /// Polls the runs until each has ended or died; `None` for a dead one.
+    pub(crate) fn execute<T>(&self, mut runs: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<Option<T>> {
+        let mut ends: Vec<Option<Option<T>>> = runs.iter().map(|_| None).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        let started = self.lock().now;
+        loop {
+            for (run, end) in runs.iter_mut().zip(&mut ends).filter(|(_, end)| end.is_none()) {
+                match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut context))) {
+                    Ok(Poll::Ready(value)) => *end = Some(Some(value)),
+                    Ok(Poll::Pending) => {}
+                    Err(cause) if cause.is::<Killed>() => *end = Some(None),
+                    Err(cause) => {
+                        let text = cause.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned());
+                        self.lock().violated("C13", || text);
+                        *end = Some(None);
+                    }
+                }
+                if end.is_none() && self.lock().killed {
+                    *end = Some(None);
+                }
+            }
+            if ends.iter().all(Option::is_some) {
+                break;
+            }
+            let mut core = self.lock();
+            let stuck = if core.advance() { "endless" } else { "stuck" };
+            if stuck == "stuck" || core.now - started > LONGEST_RUN_MS {
+                core.violated("T2", || format!("the run is {stuck}"));
+                break;
+            }
+        }
+        drop(runs);
+        self.lock().timers.clear();
+        ends.into_iter().map(Option::flatten).collect()
+    }
+
+    /// Time passes between runs; what is on its way to a vendor arrives.
+    pub(crate) fn pass(&self, ms: u64) {
+        let mut core = self.lock();
+        let end = core.now + ms;
+        while core.late.keys().next().is_some_and(|&(at, _)| at <= end) {
+            core.advance();
+        }
+        core.now = end;
+    }
+}
+
+impl Core {
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.true_time().plus_ms(self.skew_ms)
+    }
+
+    pub(crate) fn true_time(&self) -> Timestamp {
+        Timestamp::from_unix_ms(START_MS).plus_ms(i64::try_from(self.now).expect("a short world"))
+    }
+
+    pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>6} {:>12} ms  {}", self.steps, self.now, what()));
+        }
+    }
+
+    /// The first thing that must not be counts.
+    pub(crate) fn violated(&mut self, id: &'static str, what: impl FnOnce() -> String) {
+        self.truth.violate(id, what);
+        self.tell_violation();
+    }
+
+    /// Shows the first violation where it was found.
+    pub(crate) fn tell_violation(&mut self) {
+        if let (Some(violation), false) = (self.truth.violation.clone(), self.told_violation) {
+            self.told_violation = true;
+            self.tell(|| format!("VIOLATION {violation:?}"));
+        }
+    }
+
+    /// `true`: the process is dead.
+    fn step(&mut self, what: impl FnOnce() -> String) -> bool {
+        if self.killed {
+            return true;
+        }
+        self.steps += 1;
+        self.faults.step += 1;
+        self.tell_violation();
+        self.tell(what);
+        if let Some(ms) = self.faults.jump_now() {
+            self.skew_ms += ms;
+            self.tell(|| format!("the wall clock jumps by {ms} ms"));
+        }
+        if let (true, Some(interrupt)) = (self.faults.interrupt_now(), &self.interrupt) {
+            let _ = interrupt.send(true);
+            self.tell(|| "interrupted".to_owned());
+        }
+        if self.faults.kill_now() {
+            self.killed = true;
+            self.tell(|| "KILLED".to_owned());
+        }
+        self.killed
+    }
+
+    /// Goes to the next thing that happens by itself; `false` if there is none.
+    fn advance(&mut self) -> bool {
+        let (timer, late) = (self.timers.keys().next().copied(), self.late.keys().next().copied());
+        match (timer, late) {
+            (None, None) => return false,
+            (Some(timer), late) if late.is_none_or(|late| timer.0 <= late.0) => {
+                self.now = self.now.max(timer.0);
+                if let Some(waker) = self.timers.remove(&timer) {
+                    waker.wake();
+                }
+            }
+            _ => {
+                if let Some(((at, _), (actor, request, sent))) = self.late.pop_first() {
+                    self.now = self.now.max(at);
+                    self.steps += 1;
+                    self.deliver(actor, &request, sent);
+                }
+            }
+        }
+        true
+    }
+
+    /// The vendor reads a request: the answer, and what it purged (provider, number of the target).
+    fn deliver(&mut self, actor: usize, request: &Request, sent: u64) -> (Response, Vec<Key>) {
+        let now = self.true_time();
+        let actor = &mut self.actors[actor];
+        let (response, purged) = actor.answer(request, now);
+        let endpoint = actor.endpoint;
+        let overspent = self.days.get(&sent).and_then(|day| actor.spends(day, purged.len()));
+        if let Some(text) = overspent {
+            self.truth.violate("S5", || text);
+        }
+        let said = String::from_utf8_lossy(&response.body);
+        // One vendor has one code for a nonce that was used and for a clock that is far off.
+        let replay = said.contains("ReplayAttack") && !self.jumps;
+        if said.contains("NonceUsed") || replay {
+            self.truth.violate("R10", || "a nonce was used twice".to_owned());
+        }
+        let mut keys = Vec::new();
+        for text in purged {
+            keys.extend(self.truth.purged(&text, endpoint, sent));
+        }
+        let body = self.trace.is_some().then(|| String::from_utf8_lossy(&response.body).into_owned());
+        self.tell(|| format!("  vendor: {} {} purged {keys:?}", response.status, body.unwrap_or_default()));
+        self.tell_violation();
+        (response, keys)
+    }
+}
+
+/// The clock of one process: ticks count from its start.
+pub(crate) struct SimClock {
+    pub(crate) shared: Shared,
+    pub(crate) born: u64,
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Now {
+        let core = self.shared.lock();
+        Now { wall: core.wall(), tick: Tick::from_ms(core.now - self.born) }
+    }
+
+    fn sleep_until(&self, tick: Tick) -> BoxFuture<'_, ()> {
+        Box::pin(Sleep { shared: &self.shared, until: self.born.saturating_add(tick.ms()), timer: None })
+    }
+}
+
+struct Sleep<'a> {
+    shared: &'a Shared,
+    until: u64,
+    timer: Option<(u64, u64)>,
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let shared = self.shared;
+        let mut core = shared.lock();
+        if core.now >= self.until {
+            return Poll::Ready(());
+        }
+        let id = core.next_timer;
+        core.next_timer += 1;
+        let new = (self.until, id);
+        let timer = *self.timer.get_or_insert(new);
+        core.timers.insert(timer, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer {
+            self.shared.lock().timers.remove(&timer);
+        }
+    }
+}
+
+/// The network of one process.
+pub(crate) struct SimHttp {
+    pub(crate) shared: Shared,
+    pub(crate) runner: u8,
+}
+
+impl SimHttp {
+    async fn wait(&self, ms: u64) {
+        let until = self.shared.lock().now + ms;
+        Sleep { shared: &self.shared, until, timer: None }.await;
+    }
+
+    /// Nothing happens any more in a process that is dead. Panics of calls are caught by the engine, so this pends.
+    async fn step(&self, what: impl FnOnce() -> String) {
+        if self.shared.lock().step(what) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Response, TransportFailure> {
+        self.step(|| format!("about to send to {}", request.endpoint)).await;
+        let (actor, fate, latency, sent) = {
+            let mut core = self.shared.lock();
+            let actor = core.actors.iter().position(|actor| actor.authority == request.endpoint.authority());
+            let actor = actor.expect("a configured endpoint");
+            let (provider, is_cloud) = (core.actors[actor].providers[0], core.actors[actor].is_cloud);
+            let fate = core.faults.fate(provider, is_cloud);
+            let latency = core.faults.latency();
+            (actor, fate, latency, core.leave(actor, &request, fate))
+        };
+        let failed = |kind, text: &str| Err(TransportFailure { kind, message: text.to_owned() });
+        match fate {
+            Fate::NotConnected => {
+                self.wait(latency).await;
+                return failed(TransportFailureKind::NotConnected, "connection refused");
+            }
+            Fate::RequestLost => {
+                self.wait(60_000).await;
+                return failed(TransportFailureKind::Unknown, "timed out");
+            }
+            Fate::Late(ms) => {
+                self.shared.lock().arrives_later(ms, (actor, request, sent));
+                self.wait(60_000).await;
+                return failed(TransportFailureKind::Unknown, "timed out");
+            }
+            Fate::Instead { status, retry_after, effect: false } => {
+                self.wait(latency).await;
+                self.step(|| format!("the answer is HTTP {status}")).await;
+                return Ok(plain(status, retry_after));
+            }
+            _ => {}
+        }
+        let (response, purged) = self.shared.lock().deliver(actor, &request, sent);
+        self.step(|| "the vendor has answered".to_owned()).await;
+        self.wait(latency).await;
+        match fate {
+            Fate::AnswerLost => failed(TransportFailureKind::Unknown, "connection reset"),
+            Fate::Instead { status, retry_after, .. } => {
+                self.step(|| format!("the answer becomes HTTP {status}")).await;
+                Ok(plain(status, retry_after))
+            }
+            _ => {
+                self.shared.lock().tell_client(actor, &purged, sent, self.runner);
+                self.step(|| format!("the answer arrives: {}", response.status)).await;
+                Ok(response)
+            }
+        }
+    }
+}
+
+impl Core {
+    /// A request leaves: what it asks for is read off the wire.
+    fn leave(&mut self, actor: usize, request: &Request, fate: Fate) -> u64 {
+        let (now, day) = (self.now, self.wall().date_at_offset(480));
+        let wanted = self.actors[actor].targets_of(request);
+        let midnight = self.wall().next_midnight(480).unix_ms() - self.wall().unix_ms();
+        self.tell(|| format!("SEND {} {wanted:?} fate {fate:?}", request.endpoint));
+        if let Some(text) = self.actors[actor].leaves(wanted.len(), now, fate == Fate::NotConnected) {
+            self.violated("S5", || text);
+        }
+        let at_midnight = !(5_000..86_395_000).contains(&midnight);
+        let (endpoint, steps) = (self.actors[actor].endpoint, self.steps);
+        self.days.insert(steps, (day, at_midnight));
+        self.truth.left(&wanted, endpoint);
+        steps
+    }
+}
+
+impl Core {
+    fn arrives_later(&mut self, ms: u64, request: (usize, Request, u64)) {
+        let at = (self.now + ms, self.steps);
+        self.late.insert(at, request);
+    }
+
+    fn tell_client(&mut self, actor: usize, purged: &[Key], sent: u64, runner: u8) {
+        let endpoint = self.actors[actor].endpoint;
+        self.truth.told(purged, endpoint, sent, runner);
+    }
+}
+
+fn plain(status: u16, retry_after: Option<&'static str>) -> Response {
+    let header = |text: &str| ("Retry-After".to_owned(), text.to_owned());
+    let body = if status == 204 { Vec::new() } else { b"<html>something else</html>".to_vec() };
+    Response { status, headers: retry_after.into_iter().map(header).collect(), body }
+}
+
+impl Http for SimHttp {
+    fn send(&self, request: Request, _: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>> {
+        Box::pin(async move {
+            let (actor, endpoint, wanted) = {
+                let core = self.shared.lock();
+                let actor = core.actors.iter().position(|actor| actor.authority == request.endpoint.authority());
+                let actor = actor.expect("a configured endpoint");
+                (actor, core.actors[actor].endpoint, core.actors[actor].targets_of(&request))
+            };
+            let result = self.exchange(request).await;
+            let mut core = self.shared.lock();
+            core.actors[actor].ends();
+            core.truth.ended(&wanted, endpoint);
+            drop(core);
+            result
+        })
+    }
+}
+
+/// Credentials of all providers: each variable's value follows from its name.
+pub(crate) struct SimEnv;
+
+impl Env for SimEnv {
+    fn var(&self, name: &str) -> Option<String> {
+        let (prefix, rest) = name.split_once('_')?;
+        let optional = rest.contains("TOKEN");
+        (prefix.starts_with("KEY") && !optional).then(|| {
+            let secret = rest.contains("SECRET_KEY") || rest.contains("KEY_SECRET") || rest.ends_with("SDK_SK");
+            if secret { format!("secret-of-{prefix}") } else { prefix.to_owned() }
+        })
+    }
+
+    fn read_private(&self, _: &str, _: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+        Err(PrivateFileError::NotRegular)
+    }
+
+    fn run<'a>(&'a self, _: &'a [String], _: CommandLimits) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>> {
+        Box::pin(async { Err(CommandError::Empty) })
+    }
+}

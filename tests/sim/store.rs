@@ -1,0 +1,217 @@
+//! The state as one process sees it: each write is a place to die at, before it took effect or after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use freshen::core::diff::{Change, Difference};
+use freshen::core::event::{ItemOutcome, Record};
+use freshen::core::model::Model;
+use freshen::core::plan::QuotaKey;
+use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing};
+use freshen::core::target::Target;
+use freshen::core::time::Timestamp;
+use freshen::state::{
+    Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, SqliteStore, StateError, Store,
+};
+
+use crate::planted::{Bug, alter};
+use crate::seams::Shared;
+use crate::truth::Marked;
+use crate::vendors::Key;
+
+/// Checked after each commit only where that is cheap; a kill or the end of a run checks all others.
+const OFTEN_CHECKED: usize = 12;
+
+/// The store of one process.
+pub(crate) struct SimStore {
+    pub(crate) shared: Shared,
+    /// 0, or 1 for the second of two runners.
+    pub(crate) runner: u8,
+    pub(crate) inner: Arc<Mutex<SqliteStore>>,
+    /// Where it lies, if two runners share it.
+    pub(crate) path: Option<PathBuf>,
+    /// What this process read in the manifests.
+    pub(crate) listed: BTreeMap<Key, String>,
+    pub(crate) forced: BTreeSet<Key>,
+    pub(crate) adopts: bool,
+    pub(crate) forgets: bool,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) debits: BTreeMap<u64, (QuotaKey, u64)>,
+}
+
+impl SimStore {
+    pub(crate) fn inner(&self) -> MutexGuard<'_, SqliteStore> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write<T>(
+        &mut self,
+        what: &'static str,
+        body: impl FnOnce(&mut SqliteStore) -> Result<T, StateError>,
+        then: impl FnOnce(&Self, &[Recorded]),
+    ) -> Result<T, StateError> {
+        self.shared.step(|| format!("about to {what}"));
+        if self.shared.lock().faults.store_fails_now() {
+            self.shared.lock().tell(|| format!("the disk is full: no {what}"));
+            return Err(StateError::Io { path: ":memory:".into(), action: "written", cause: "disk full".to_owned() });
+        }
+        if let (Some(path), Some(Bug::NoLock)) = (&self.path, self.bug) {
+            let again = SqliteStore::open(path)?.expect("it is there");
+            *self.inner() = again;
+        }
+        let before = if what == "mark" { self.inner().recorded()? } else { Vec::new() };
+        let done = body(&mut self.inner());
+        match &done {
+            Ok(_) => then(self, &before),
+            // Without the path, which differs from one play to the next.
+            Err(StateError::Overtaken { found, expected, .. }) => {
+                self.shared.lock().tell(|| format!("{what} failed: overtaken, serial {found}, not {expected}"));
+            }
+            Err(error) => self.shared.lock().tell(|| format!("{what} failed: {error}")),
+        }
+        let often = self.listed.len() <= OFTEN_CHECKED || what == "mark";
+        if done.is_ok() && often {
+            let rows = self.inner().recorded()?;
+            self.shared.lock().truth.check(&rows);
+        }
+        self.shared.step(|| format!("{what} is done"));
+        done
+    }
+
+    fn marks(&self, before: &[Recorded], refused: bool) {
+        let forced = |key: Key| self.forced.contains(&key);
+        let Self { listed, adopts, forgets, .. } = self;
+        let mark = Marked { listed, before, forced: &forced, adopts: *adopts, forgets: *forgets, refused };
+        let mut core = self.shared.lock();
+        let step = core.steps;
+        core.truth.marked(&mark, step);
+    }
+
+    fn committed(&self, records: &[Record], changes: &[Change]) {
+        let mut core = self.shared.lock();
+        let step = core.steps;
+        for record in records {
+            core.tell(|| format!("  on disk: {record:?}"));
+            match record {
+                Record::Intent { items, .. } => {
+                    for &item in items {
+                        core.truth.intended(&changes[item].target.text, step);
+                    }
+                }
+                Record::Outcome { items, .. } => {
+                    for (item, outcome) in items {
+                        let accepted = matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_));
+                        core.truth.concluded(&changes[*item].target.text, accepted, (self.runner, step));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Store for SimStore {
+    fn is_first_run(&self) -> Result<bool, StateError> {
+        self.inner().is_first_run()
+    }
+
+    fn recorded(&self) -> Result<Vec<Recorded>, StateError> {
+        let mut rows = self.inner().recorded()?;
+        for row in &mut rows {
+            let returned = self.bug == Some(Bug::ReturnForgotten) && {
+                let wanted = self.shared.lock().truth.wanted(&self.listed, row);
+                wanted.is_some() && wanted == row.hash.as_ref().map(ToString::to_string)
+            };
+            match (self.bug, &mut row.work) {
+                (Some(Bug::RejectedAgain), Some(work)) if matches!(work.standing, Standing::Rejected { .. }) => {
+                    work.standing = Standing::fresh();
+                }
+                _ if returned => row.work = None,
+                _ => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
+        self.inner().manifests()
+    }
+
+    fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError> {
+        self.inner().quota_used(key)
+    }
+
+    fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
+        self.inner().quota_uses()
+    }
+
+    fn account_of(&self, provider: &str) -> Result<Option<String>, StateError> {
+        self.inner().account_of(provider)
+    }
+
+    fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {
+        self.inner().doubtful_calls()
+    }
+
+    fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError> {
+        self.inner().runs(most)
+    }
+
+    fn identity(&self) -> Result<Identity, StateError> {
+        self.inner().identity()
+    }
+
+    fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
+        let mut altered = Difference {
+            changes: difference.changes.clone(),
+            adopt: difference.adopt.clone(),
+            forget: difference.forget.clone(),
+            dropped: difference.dropped.clone(),
+            owners: difference.owners.clone(),
+            ..Difference::default()
+        };
+        if self.bug == Some(Bug::RemovalForgotten) {
+            let (gone, rest): (Vec<_>, Vec<_>) =
+                altered.changes.into_iter().partition(|change| change.kind == ChangeKind::Removed);
+            altered.changes = rest;
+            let key = |change: Change| (model.providers[change.provider].name.clone(), change.target);
+            altered.forget.extend(gone.into_iter().map(key));
+        }
+        self.write("mark", |store| store.mark(model, &altered, at), |this, before| this.marks(before, false))
+    }
+
+    fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError> {
+        self.write("mark", |store| store.mark_seen(model, changes), |this, before| this.marks(before, true))
+    }
+
+    fn adopt(&mut self, _: &Model, _: &[usize], _: Timestamp) -> Result<(), StateError> {
+        unreachable!("no run adopts by command")
+    }
+
+    fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {
+        self.write("begin", |store| store.begin_run(start, accounts), |_, _| {})
+    }
+
+    fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError> {
+        let records = match self.bug {
+            Some(bug) => alter(bug, batch.records, &mut self.debits),
+            None => batch.records.to_vec(),
+        };
+        let Commit { changes, model, config_digests, at, .. } = *batch;
+        let altered = Commit { records: &records, changes, model, config_digests, at };
+        self.write("commit", |store| store.commit(run, &altered), |this, _| this.committed(&records, changes))
+    }
+
+    fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError> {
+        self.write("finish", |store| store.finish_run(run, at, exit, calls, counts), |_, _| {})
+    }
+
+    fn forget(&mut self, _: &[(String, Target)]) -> Result<usize, StateError> {
+        unreachable!("no run forgets by command")
+    }
+
+    fn import(&mut self, _: &[Recorded]) -> Result<(), StateError> {
+        unreachable!("no run imports")
+    }
+}

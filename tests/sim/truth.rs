@@ -1,0 +1,360 @@
+//! What is true, from the vendors' log, the wire and the times of commits, and what must hold of the state.
+//!
+//! Knows the invariants and nothing of how the engine keeps them. Times are steps of the world: each thing that happens
+//! has a number of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use freshen::core::recorded::{Recorded, Standing};
+use freshen::core::target::ContentHash;
+
+use crate::vendors::Key;
+
+/// What must not be: the invariant's id and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) id: &'static str,
+    pub(crate) what: String,
+}
+
+/// What a target is to the manifests that runs have marked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Present {
+    /// Not asked for, or done with.
+    #[default]
+    Absent,
+    /// Listed with this hash.
+    Listed(String),
+    /// Recorded once and listed no more: to be purged a last time.
+    Removing,
+}
+
+/// The truth about one target of one provider.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) present: Present,
+    /// When a purge became due, unless none is.
+    pub(crate) stale: Option<u64>,
+    /// Since when none is due.
+    settled: u64,
+    /// Purges: endpoint and when the request left.
+    accepted: Vec<(usize, u64)>,
+    /// Acceptances that reached a runner and are not on disk yet: endpoint, when the request left, runner.
+    told: Vec<(usize, u64, u8)>,
+    /// Endpoints whose acceptance is on disk, and since when.
+    heard: BTreeMap<usize, u64>,
+    /// Calls without an outcome on disk, by endpoint; `true`: ended for the client.
+    open: BTreeMap<usize, bool>,
+    /// When its last intent was committed.
+    intent: u64,
+    /// The state says so, for what is asked for now.
+    pub(crate) rejected: bool,
+    /// The vendor refuses it for good.
+    pub(crate) poison: bool,
+}
+
+/// What a run is about to mark.
+pub(crate) struct Marked<'a> {
+    pub(crate) listed: &'a BTreeMap<Key, String>,
+    pub(crate) before: &'a [Recorded],
+    pub(crate) forced: &'a dyn Fn(Key) -> bool,
+    /// New targets are adopted, removed ones forgotten.
+    pub(crate) adopts: bool,
+    pub(crate) forgets: bool,
+    /// Only what was seen is marked: a guard refused the run.
+    pub(crate) refused: bool,
+}
+
+/// All targets, and the first violation.
+#[derive(Default)]
+pub(crate) struct Truth {
+    pub(crate) entries: BTreeMap<Key, Entry>,
+    keys: HashMap<String, Key>,
+    names: Vec<String>,
+    /// How many endpoints must accept, by provider.
+    require: Vec<usize>,
+    /// Two runners share the state, so what one of them had prepared is judged by its intent.
+    pub(crate) two_runners: bool,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl Truth {
+    pub(crate) fn new(names: Vec<String>, require: Vec<usize>) -> Self {
+        Self { names, require, ..Self::default() }
+    }
+
+    pub(crate) fn add(&mut self, key: Key, text: String, poison: bool) {
+        self.keys.insert(text, key);
+        self.entries.insert(key, Entry { poison, ..Entry::default() });
+    }
+
+    pub(crate) fn violate(&mut self, id: &'static str, what: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { id, what: what() });
+        }
+    }
+
+    fn key_of(&self, row: &Recorded) -> Option<Key> {
+        let provider = self.names.iter().position(|name| *name == row.provider)?;
+        self.keys.get(&row.target.text).copied().filter(|key| key.0 == provider)
+    }
+
+    /// What a run that read these manifests wants a row to become.
+    pub(crate) fn wanted(&self, listed: &BTreeMap<Key, String>, row: &Recorded) -> Option<String> {
+        listed.get(&self.key_of(row)?).cloned()
+    }
+
+    /// The target of a change.
+    pub(crate) fn key(&self, text: &str) -> Option<Key> {
+        self.keys.get(text).copied()
+    }
+
+    /// Whether no purge is due, or all that are were made.
+    pub(crate) fn satisfied(&self, key: Key) -> bool {
+        let entry = &self.entries[&key];
+        let Some(stale) = entry.stale else { return true };
+        let since = entry.accepted.iter().filter(|(_, sent)| *sent >= stale);
+        since.map(|(endpoint, _)| endpoint).collect::<BTreeSet<_>>().len() >= self.require[key.0]
+    }
+
+    /// A request for these leaves.
+    pub(crate) fn left(&mut self, wanted: &[Key], endpoint: usize) {
+        let two_runners = self.two_runners;
+        for key in wanted {
+            let Some(entry) = self.entries.get_mut(key) else { continue };
+            entry.open.insert(endpoint, false);
+            if entry.rejected && !two_runners {
+                self.violate("S3", || format!("{key:?} was rejected and is sent again"));
+            }
+        }
+    }
+
+    /// The client knows how a request for these ended.
+    pub(crate) fn ended(&mut self, wanted: &[Key], endpoint: usize) {
+        for key in wanted {
+            if let Some(open) = self.entries.get_mut(key).and_then(|entry| entry.open.get_mut(&endpoint)) {
+                *open = true;
+            }
+        }
+    }
+
+    /// A vendor purged this, asked by a request that left at `sent`.
+    pub(crate) fn purged(&mut self, text: &str, endpoint: usize, sent: u64) -> Option<Key> {
+        let Some(&key) = self.keys.get(text) else {
+            self.violate("S4", || format!("{text} was purged and is in no manifest"));
+            return None;
+        };
+        let two_runners = self.two_runners;
+        let entry = self.entries.get_mut(&key)?;
+        let decided = if two_runners { entry.intent.min(sent) } else { sent };
+        let needless = match entry.stale {
+            None => decided > entry.settled,
+            Some(_) => entry.heard.get(&endpoint).is_some_and(|heard| *heard < decided),
+        };
+        entry.accepted.push((endpoint, sent));
+        if needless {
+            let id = if entry.present == Present::Absent { "S4" } else { "S3" };
+            self.violate(id, || format!("{key:?} was purged at endpoint {endpoint} without need"));
+        }
+        Some(key)
+    }
+
+    /// The acceptance of these reached a runner.
+    pub(crate) fn told(&mut self, keys: &[Key], endpoint: usize, sent: u64, runner: u8) {
+        for key in keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.told.push((endpoint, sent, runner));
+            }
+        }
+    }
+
+    /// The intent of a call for this is on disk.
+    pub(crate) fn intended(&mut self, text: &str, step: u64) {
+        if let Some(entry) = self.keys.get(text).and_then(|key| self.entries.get_mut(key)) {
+            entry.intent = step;
+        }
+    }
+
+    /// The outcome of a runner's call for this is on disk.
+    pub(crate) fn concluded(&mut self, text: &str, accepted: bool, (runner, step): (u8, u64)) {
+        if let Some(entry) = self.keys.get(text).and_then(|key| self.entries.get_mut(key)) {
+            entry.open.retain(|_, ended| !*ended);
+            if accepted {
+                entry.hear(runner, step);
+            }
+        }
+    }
+
+    /// A run came to its end by itself and could write its state: it had every chance to record what it was told.
+    pub(crate) fn ran_to_its_end(&mut self, step: u64) {
+        for entry in self.entries.values_mut() {
+            entry.hear(0, step);
+            entry.open.clear();
+        }
+    }
+
+    /// A process died: what it had sent and not concluded is in doubt (C2).
+    pub(crate) fn died(&mut self, rows: &[Recorded]) {
+        let by_key: BTreeMap<Key, &Recorded> = rows.iter().filter_map(|row| Some((self.key_of(row)?, row))).collect();
+        let mut lost = None;
+        for (key, entry) in &mut self.entries {
+            entry.told.clear();
+            let sent = !std::mem::take(&mut entry.open).is_empty();
+            // A row that is gone or without work is judged by S1 and S2.
+            let work = by_key.get(key).and_then(|row| row.work.as_ref());
+            let shown = work.is_none_or(|work| work.in_doubt);
+            if sent && !shown && entry.present != Present::Absent {
+                lost.get_or_insert(*key);
+            }
+        }
+        if let Some(key) = lost {
+            self.violate("C2", || format!("{key:?} was sent without an outcome and is not in doubt"));
+        }
+    }
+
+    /// A run marked what it saw.
+    pub(crate) fn marked(&mut self, mark: &Marked<'_>, step: u64) {
+        let rows: BTreeMap<Key, &Recorded> =
+            mark.before.iter().filter_map(|row| Some((self.key_of(row)?, row))).collect();
+        for (key, entry) in &mut self.entries {
+            let row = rows.get(key).copied();
+            match mark.listed.get(key) {
+                Some(hash) => entry.list(hash, row, mark, *key, step),
+                None => entry.unlist(row, mark, step),
+            }
+        }
+    }
+
+    /// S1, S2: the state against the truth.
+    pub(crate) fn check(&mut self, rows: &[Recorded]) {
+        let mut found = BTreeSet::new();
+        let mut violation = None;
+        let mut tell = |id, what: String| {
+            violation.get_or_insert(Violation { id, what });
+        };
+        for row in rows {
+            let Some(key) = self.key_of(row) else {
+                tell("S4", format!("the state knows {} of {}", row.target, row.provider));
+                continue;
+            };
+            found.insert(key);
+            let entry = &self.entries[&key];
+            match (&entry.present, &row.work) {
+                (Present::Absent, _) => tell("R7", format!("{key:?} is done with and still in the state")),
+                (Present::Listed(hash), None) => {
+                    if row.hash.as_ref().map(ToString::to_string).as_ref() != Some(hash) {
+                        tell("S2", format!("{key:?} should become {hash}, is {:?}, and nothing is to do", row.hash));
+                    } else if !self.satisfied(key) {
+                        tell("S1", format!("{key:?} is recorded as {hash} and was not purged for it"));
+                    }
+                }
+                (Present::Removing, None) => tell("S2", format!("{key:?} was removed and nothing is to do")),
+                (Present::Listed(hash), Some(work)) => {
+                    if work.desired.as_ref().map(ToString::to_string).as_ref() != Some(hash) {
+                        tell("S2", format!("{key:?} should become {hash}, the work is for {:?}", work.desired));
+                    }
+                    if matches!(work.standing, Standing::Rejected { .. }) && !entry.poison {
+                        tell("L2", format!("{key:?} is rejected and the vendor never refused it"));
+                    }
+                }
+                (Present::Removing, Some(work)) => {
+                    if work.desired.is_some() {
+                        tell("S2", format!("{key:?} was removed, the work is for {:?}", work.desired));
+                    }
+                }
+            }
+        }
+        for (key, entry) in &self.entries {
+            let missing = match entry.present {
+                Present::Absent => false,
+                Present::Listed(_) => !found.contains(key),
+                Present::Removing => !found.contains(key) && !self.satisfied(*key),
+            };
+            if missing {
+                tell("S2", format!("{key:?} is lost: {:?}", entry.present));
+            }
+        }
+        if let Some(Violation { id, what }) = violation {
+            self.violate(id, || what);
+        }
+    }
+
+    /// A process starts; it learns what the state holds as rejected for what is listed now.
+    pub(crate) fn starts(&mut self, rows: &[Recorded], listed: &BTreeMap<Key, String>, forced: &dyn Fn(Key) -> bool) {
+        for entry in self.entries.values_mut() {
+            entry.rejected = false;
+            // What the last process knew and could not write is gone with it.
+            entry.told.clear();
+            entry.open.clear();
+        }
+        for row in rows {
+            let (Some(key), Some(work)) = (self.key_of(row), &row.work) else { continue };
+            let same = work.desired.as_ref().map(ToString::to_string).as_ref() == listed.get(&key);
+            let rejected = matches!(work.standing, Standing::Rejected { .. }) && same && !forced(key);
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.rejected = rejected;
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn hear(&mut self, runner: u8, step: u64) {
+        let stale = self.stale.unwrap_or(0);
+        let mine = self.told.extract_if(.., |(_, _, by)| *by == runner);
+        self.heard.extend(mine.filter(|(_, sent, _)| *sent >= stale).map(|(endpoint, ..)| (endpoint, step)));
+    }
+
+    fn due(&mut self, step: u64) {
+        self.stale = Some(step);
+        self.accepted.clear();
+        self.told.clear();
+        self.heard.clear();
+    }
+
+    fn settle(&mut self, step: u64) {
+        self.stale = None;
+        self.settled = step;
+    }
+
+    fn list(&mut self, hash: &str, row: Option<&Recorded>, mark: &Marked<'_>, key: Key, step: u64) {
+        let forced = (mark.forced)(key);
+        let listed = Present::Listed(hash.to_owned());
+        let is_new = row.is_none();
+        if is_new && mark.adopts && !forced {
+            // A refused run adopts nothing.
+            if !mark.refused {
+                self.present = listed;
+                self.settle(step);
+            }
+            return;
+        }
+        let fresh =
+            row.is_some_and(|row| row.work.is_none() && row.hash.as_ref().map(ContentHash::as_str) == Some(hash));
+        if fresh && !forced {
+            self.settle(step);
+        } else if self.present != listed || forced || is_new {
+            self.due(step);
+        }
+        self.present = listed;
+    }
+
+    fn unlist(&mut self, row: Option<&Recorded>, mark: &Marked<'_>, step: u64) {
+        if mark.refused || self.present == Present::Absent {
+            return;
+        }
+        match row {
+            Some(row) if row.hash.is_some() && !mark.forgets => {
+                if self.present != Present::Removing {
+                    self.present = Present::Removing;
+                    self.due(step);
+                }
+            }
+            // Gone already, never recorded, or to be forgotten.
+            _ => {
+                self.present = Present::Absent;
+                self.settle(step);
+            }
+        }
+    }
+}
