@@ -49,14 +49,25 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Puts the log of a state that is gone out of the way: SQLite would play it into whatever takes the state's name.
 pub(super) fn set_old_log_aside(path: &Path) -> std::io::Result<()> {
-    let ignore_missing = |result: std::io::Result<()>| match result {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
     for suffix in ["-wal", "-journal"] {
         ignore_missing(std::fs::rename(beside(path, suffix), beside(path, &format!(".old{suffix}"))))?;
     }
     ignore_missing(std::fs::remove_file(beside(path, "-shm")))
+}
+
+/// Removes a database that nobody has open, with all that the engine leaves beside it.
+pub(super) fn remove_database(path: &Path) -> std::io::Result<()> {
+    for suffix in ["-wal", "-journal", "-shm", ""] {
+        ignore_missing(std::fs::remove_file(beside(path, suffix)))?;
+    }
+    Ok(())
+}
+
+fn ignore_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn make_folder(path: &Path) -> std::io::Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::file::{beside, is_there, make_folder, private_file, set_old_log_aside, sync_folder};
+use super::file::{beside, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder};
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
 use super::write::{adopt_entries, commit_record, delete, mark_changes, mark_manifests};
@@ -44,6 +44,8 @@ impl SqliteStore {
         };
         let store = Self::prepare(connection, path)?;
         store.check_pages()?;
+        // Cheaper commits, and readers beside them. A file that stays as it was made is as safe.
+        let _ = store.connection.pragma_update(None, "journal_mode", "WAL");
         Ok(Some(store))
     }
 
@@ -66,7 +68,9 @@ impl SqliteStore {
             |cause: std::io::Error| StateError::Io { path: path.into(), action: "created", cause: cause.to_string() };
         make_folder(path).map_err(io)?;
         set_old_log_aside(path).map_err(io)?;
-        let fresh = beside(path, &format!(".new-{}", std::process::id()));
+        // The run lock is held, so a half-made state is that of a run that was stopped.
+        let fresh = beside(path, ".new");
+        remove_database(&fresh).map_err(io)?;
         private_file(&fresh).map_err(io)?;
         let made = Connection::open(&fresh)
             .and_then(|connection| create_tables(&connection, lineage).map(|()| connection))
@@ -74,12 +78,7 @@ impl SqliteStore {
             .map_err(|error| failed(path, "created", &error));
         let renamed = made.and_then(|()| std::fs::rename(&fresh, path).and_then(|()| sync_folder(path)).map_err(io));
         if renamed.is_err() {
-            // The engine leaves its own files behind where it could not write.
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = fresh.as_os_str().to_owned();
-                name.push(suffix);
-                let _ = std::fs::remove_file(name);
-            }
+            let _ = remove_database(&fresh);
         }
         renamed?;
         Self::open(path)?.ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
@@ -364,14 +363,15 @@ impl Store for SqliteStore {
     }
 }
 
+/// Without a write-ahead log: when the last statement is done, all of it is in the one file that is then renamed.
 fn create_tables(connection: &Connection, lineage: &str) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {FORMAT};COMMIT;"))?;
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
     let tool = concat!("freshen ", env!("CARGO_PKG_VERSION"));
+    connection.execute_batch(&format!(
+        "BEGIN;{CREATE}PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {FORMAT};"
+    ))?;
     connection.execute("INSERT INTO meta VALUES (?1, 0, 0, ?2)", [lineage, tool])?;
-    Ok(())
+    connection.execute_batch("COMMIT")
 }
 
 fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {
