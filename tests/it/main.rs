@@ -9,6 +9,7 @@ mod cli_apply;
 mod cli_bad_input;
 mod cli_commands;
 mod conformance;
+mod crash;
 mod emulators;
 mod host_http;
 mod lost_purge;
