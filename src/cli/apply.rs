@@ -14,8 +14,8 @@ use crate::core::guard::{self, Allowed};
 use crate::core::plan::Plan;
 use crate::core::target::Target;
 use crate::drive::{self, CallReport, Inputs, Observe, Outcome};
-use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
+use crate::host::{Host, Timeouts};
 use crate::state::{RunStart, SqliteStore, Store};
 
 /// Runs the command.
@@ -184,6 +184,7 @@ impl<'a> Run<'a> {
             unavailable: &unavailable,
             run,
             deadline: self.args.deadline.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
+            timeouts: Timeouts::within(self.args.timeout),
             interrupted: self.interrupted.clone(),
         };
         let outcome = drive::apply(self.host, store, inputs, observe).await;

@@ -5,6 +5,7 @@
 pub(crate) mod audit;
 mod faults;
 mod guards;
+mod hostile;
 mod runs;
 
 use std::os::unix::fs::PermissionsExt;
