@@ -1,5 +1,7 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
+use std::path::Path;
+
 use anyhow::Result;
 use tokio::sync::watch;
 
@@ -10,13 +12,16 @@ use super::progress::Progress;
 use super::render::outcome as render;
 use super::session::{self, Desired, Prepared};
 use super::{interrupt, plan as plan_command, terminal};
+use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed};
 use crate::core::plan::Plan;
+use crate::core::recorded::Recorded;
 use crate::core::target::Target;
+use crate::core::time::Timestamp;
 use crate::drive::{self, CallReport, Inputs, Observe, Outcome};
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::host::{Host, Timeouts};
-use crate::state::{RunStart, SqliteStore, Store};
+use crate::state::{self, RunStart, SqliteStore, StateError, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -56,6 +61,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let finished = run.execute(&mut store, &mut observe).await?;
     progress.finish();
     report(global, &finished);
+    if let Some(aside) = finished.write_aside(&global.state, host.clock.now().wall) {
+        terminal::tell(&aside);
+    }
     let unwritten = audit.finish(finished.outcome.observer_error.as_deref());
     Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
 }
@@ -153,6 +161,41 @@ impl<'a> Finished<'a> {
         Self { desired, prepared, outcome, unavailable: Vec::new(), rehearsal, exit: Exit::Done }
     }
 
+    /// Changes that were accepted in this run, by index.
+    fn accepted(&self) -> impl Iterator<Item = usize> {
+        let states = self.outcome.states.iter().enumerate();
+        states.filter(|(_, state)| matches!(state, ItemState::Recorded)).map(|(index, _)| index)
+    }
+
+    /// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
+    fn write_aside(&self, state: &Path, at: Timestamp) -> Option<String> {
+        let (StateError::Replaced { .. } | StateError::Overtaken { .. }) = self.outcome.state_error.as_ref()? else {
+            return None;
+        };
+        let line = |index: usize| {
+            let change = &self.prepared.difference.changes[index];
+            let row = Recorded {
+                provider: self.desired.model.providers[change.provider].name.clone(),
+                target: change.target.clone(),
+                owners: change.owners.clone(),
+                hash: change.desired.clone(),
+                recorded_at: Some(at),
+                task_id: None,
+                work: None,
+            };
+            super::render::status::target_json(&row).to_string() + "\n"
+        };
+        let text: String = self.accepted().map(line).collect();
+        let name = format!("{}-{}", at.utc_basic(), std::process::id());
+        Some(match state::write_aside(state, &name, &text) {
+            Ok(path) => format!(
+                "what this run purged is in `{}`; run again: what the state does not hold is sent again\n",
+                path.display()
+            ),
+            Err(error) => format!("error: {error}\n"),
+        })
+    }
+
     /// What the renderer needs.
     pub(super) fn view(&self) -> render::View<'_> {
         render::View {
@@ -194,8 +237,14 @@ impl<'a> Run<'a> {
         if finished.outcome.state_error.is_none() {
             let counts = render::counts(&finished.view(), None);
             let exit = i64::from(finished.exit.code());
-            store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts)?;
+            let end = store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts);
+            finished.outcome.state_error = end.err();
         }
+        if let Some(StateError::Replaced { .. }) = finished.outcome.state_error {
+            // What was committed before went to a file that nobody will read again.
+            finished.outcome.unrecorded = finished.accepted().collect();
+        }
+        finished.exit = exit_of(&finished);
         Ok(finished)
     }
 

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::file::{beside, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder};
+use super::file::{
+    FileId, beside, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
+};
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
 use super::write::{adopt_entries, commit_record, delete, mark_changes, mark_manifests};
@@ -26,6 +29,11 @@ pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
     serial: i64,
+    lineage: String,
+    /// The file that was opened; `None` in memory.
+    file: Option<FileId>,
+    /// The log beside it, as of the last commit.
+    log: FileId,
 }
 
 impl SqliteStore {
@@ -42,7 +50,8 @@ impl SqliteStore {
             Ok(connection) => connection,
             Err(error) => return Err(failed(path, "opened", &error)),
         };
-        let store = Self::prepare(connection, path)?;
+        let mut store = Self::prepare(connection, path)?;
+        store.file = Some(FileId::of(path));
         store.check_pages()?;
         // Cheaper commits, and readers beside them. A file that stays as it was made is as safe.
         let _ = store.connection.pragma_update(None, "journal_mode", "WAL");
@@ -117,8 +126,11 @@ impl SqliteStore {
         if format > FORMAT {
             return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });
         }
-        let serial = connection.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(read)?;
-        Ok(Self { connection, path: path.into(), serial })
+        let (serial, lineage) = connection
+            .query_row("SELECT serial, lineage FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(read)?;
+        let log = FileId::of(&beside(path, "-wal"));
+        Ok(Self { connection, path: path.into(), serial, lineage, file: None, log })
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -127,11 +139,15 @@ impl SqliteStore {
 
     /// One transaction that also raises the serial, and fails if another copy went on meanwhile.
     fn write<T>(&mut self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        self.check_place()?;
         let (path, expected) = (self.path.clone(), self.serial);
         let written = |error: rusqlite::Error| failed(&path, "written", &error);
         let transaction = self.connection.transaction().map_err(written)?;
         let raised = transaction
-            .execute("UPDATE meta SET serial = serial + 1 WHERE serial = ?1", [expected])
+            .execute(
+                "UPDATE meta SET serial = serial + 1 WHERE serial = ?1 AND lineage = ?2",
+                params![expected, self.lineage],
+            )
             .map_err(written)?;
         if raised != 1 {
             let found = transaction.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(written)?;
@@ -140,7 +156,23 @@ impl SqliteStore {
         let value = body(&transaction).map_err(written)?;
         transaction.commit().map_err(written)?;
         self.serial += 1;
+        self.check_place()?;
+        self.log = FileId::of(&beside(&self.path, "-wal"));
         Ok(value)
+    }
+
+    /// Where locks do not work, or copies of a state are moved about, another file may have taken the name. What is
+    /// written to the one that was opened would be lost without a word, so it counts as not written.
+    fn check_place(&self) -> Result<(), StateError> {
+        if self.file.is_none_or(|file| file == FileId::of(&self.path)) {
+            return Ok(());
+        }
+        // Our log has a name that now belongs to the other file: it must neither be played into it nor be kept up.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if self.log == FileId::of(&beside(&self.path, "-wal")) {
+            let _ = set_old_log_aside(&self.path);
+        }
+        Err(StateError::Replaced { path: self.path.clone() })
     }
 }
 
