@@ -213,6 +213,22 @@ fn r3_a_state_that_was_replaced_meanwhile_is_not_overwritten_and_outcomes_go_asi
     }
 }
 
+/// X4: a crash leaves no copy of the memory behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn x4_core_dumps_are_off() {
+    use std::os::unix::fs::MetadataExt;
+    let (cloud, _bench, child) = held(1);
+    let of_child = |name: &str| format!("/proc/{}/{name}", child.id());
+    let limits = std::fs::read_to_string(of_child("limits")).expect("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    // What cannot be dumped belongs to root, whoever runs it.
+    assert_eq!(std::fs::metadata(of_child("environ")).expect("there").uid(), 0);
+    cloud.release();
+    ended(child).exits(0);
+}
+
 /// R7: what was never recorded is dropped and shown; what was recorded is purged as removed.
 #[test]
 fn r7_an_entry_removed_while_it_waits_is_dropped_or_purged() {
