@@ -10,6 +10,7 @@ mod cli_bad_input;
 mod cli_commands;
 mod conformance;
 mod crash;
+mod drive;
 mod emulators;
 mod host_http;
 mod lost_purge;
