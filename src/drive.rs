@@ -48,6 +48,8 @@ pub struct Inputs<'a> {
     pub run: i64,
     /// Nothing is started after this moment.
     pub deadline: Option<Tick>,
+    /// How long each call may take.
+    pub timeouts: Timeouts,
     /// Turns true when the user wants the run to end.
     pub interrupted: watch::Receiver<bool>,
 }
@@ -390,7 +392,7 @@ async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call
         Err(message) => return Ending::Refused(refusal(ErrorClass::Config, "not sent", message)),
     };
     let sensitive = mask::sensitive(&credentials, &request);
-    let response = match host.http.send(request, Timeouts::default()).await {
+    let response = match host.http.send(request, inputs.timeouts).await {
         Ok(response) => response,
         Err(failure) => return Ending::Failed(failure),
     };

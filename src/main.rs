@@ -1,8 +1,9 @@
-//! Makes the runtime, runs the command line, exits with its code.
+//! Turns core dumps off, makes the runtime, runs the command line, exits with its code.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    forbid_core_dumps();
     // A panic's own text may hold what must not be shown; the place is enough to report it.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -16,6 +17,21 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(runtime.block_on(freshen::cli::run(std::env::args_os())))
+}
+
+/// A core dump would hold credentials (X4). Where the system does not allow this, nothing changes.
+fn forbid_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+    // The limit means nothing to dumps that the system pipes into a program; this also keeps debuggers of others out.
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
 }
 
 /// Standard error may be gone; that is no reason to panic.

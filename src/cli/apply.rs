@@ -1,5 +1,7 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::args::{ApplyArgs, Format, Global};
@@ -9,12 +11,14 @@ use super::progress::Progress;
 use super::render::outcome as render;
 use super::{interrupt, plan as plan_command, session, terminal};
 use crate::core::guard::Allowed;
+use crate::core::recorded::Recorded;
 use crate::core::target::Target;
+use crate::core::time::Timestamp;
 use crate::drive::CallReport;
-use crate::host::Host;
 use crate::host::credentials::CredentialStore;
+use crate::host::{Host, Timeouts};
 use crate::run::{self, Desired, Finished, Prepared, Run};
-use crate::state::{SqliteStore, Store};
+use crate::state::{self, SqliteStore, StateError, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -55,7 +59,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
     let deadline_ms = args.deadline;
     let (desired, prepared, credentials) = (&desired, &prepared, &credentials);
-    let run = Run { host, desired, prepared, start, deadline_ms, credentials, interrupted };
+    let timeouts = Timeouts::within(args.timeout);
+    let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
     let mut observe = |call: &CallReport, targets: &[Target]| {
         progress.step(call.targets, host.clock.now().tick);
         audit.record(&desired.model, call, targets)
@@ -63,6 +68,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let finished = run.execute(&mut store, &mut observe).await?;
     progress.finish();
     report(global, &finished);
+    if let Some(aside) = write_aside(&finished, &global.state, host.clock.now().wall) {
+        terminal::tell(&aside);
+    }
     let unwritten = audit.finish(finished.outcome.observer_error.as_deref());
     Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
 }
@@ -93,6 +101,35 @@ pub(super) fn admit(
     let store = store.map(|store| store as &mut dyn Store);
     let reasons = run::admit(desired, prepared, store, allowed, args.expect.as_deref())?;
     if reasons.is_empty() { Ok(()) } else { Err(session::refused(reasons.join("\nerror: ")).into()) }
+}
+
+/// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
+fn write_aside(finished: &Finished<'_>, state: &Path, at: Timestamp) -> Option<String> {
+    let (StateError::Replaced { .. } | StateError::Overtaken { .. }) = finished.outcome.state_error.as_ref()? else {
+        return None;
+    };
+    let line = |index: usize| {
+        let change = &finished.prepared.difference.changes[index];
+        let row = Recorded {
+            provider: finished.desired.model.providers[change.provider].name.clone(),
+            target: change.target.clone(),
+            owners: change.owners.clone(),
+            hash: change.desired.clone(),
+            recorded_at: Some(at),
+            task_id: None,
+            work: None,
+        };
+        super::render::status::target_json(&row).to_string() + "\n"
+    };
+    let text: String = finished.accepted().map(line).collect();
+    let name = format!("{}-{}", at.utc_basic(), std::process::id());
+    Some(match state::write_aside(state, &name, &text) {
+        Ok(path) => format!(
+            "what this run purged is in `{}`; run again: what the state does not hold is sent again\n",
+            path.display()
+        ),
+        Err(error) => format!("error: {error}\n"),
+    })
 }
 
 /// What the renderer needs.

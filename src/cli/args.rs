@@ -129,6 +129,9 @@ pub struct ApplyArgs {
     /// Start nothing new after this time, for example 90s, 10m or 2h
     #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
     pub deadline: Option<u64>,
+    /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
+    pub timeout: u64,
     /// Append a line of JSON for each call to this file; rehearsals write none
     #[arg(long, env = "FRESHEN_AUDIT", value_name = "FILE")]
     pub audit: Option<PathBuf>,

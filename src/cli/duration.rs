@@ -18,6 +18,17 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     number.checked_mul(unit_ms).ok_or_else(|| "too long".to_owned())
 }
 
+/// As [`parse`], but nothing that takes no time.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_positive(text: &str) -> Result<u64, String> {
+    match parse(text)? {
+        0 => Err("it must be longer than nothing".into()),
+        ms => Ok(ms),
+    }
+}
+
 /// Milliseconds for people: `under 1 s`, `12 s`, `3 min`, `2 h 5 min`.
 pub(super) fn show(ms: u64) -> String {
     let seconds = ms.div_ceil(1000);
@@ -37,6 +48,7 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!(parse("10m"), Ok(600_000));
         assert_eq!(parse("0s"), Ok(0));
+        assert!(parse_positive("0ms").is_err() && parse_positive("1ms") == Ok(1));
         for bad in ["", "10", "m", "-1s", "1.5s", "1d", "99999999999999999999s", "18446744073709551615h"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

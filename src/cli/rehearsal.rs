@@ -56,7 +56,16 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
     let credentials = &CredentialStore::new(host.env.clone());
-    let run = Run { host, desired: &desired, prepared: &prepared, start, deadline_ms, credentials, interrupted };
+    let run = Run {
+        host,
+        desired: &desired,
+        prepared: &prepared,
+        start,
+        deadline_ms,
+        timeouts: Timeouts::default(),
+        credentials,
+        interrupted,
+    };
     let mut keep = |call: &CallReport, _: &[Target]| {
         reports.push(call.clone());
         Ok(())

@@ -80,6 +80,18 @@ pub struct Timeouts {
     pub total_ms: u64,
 }
 
+impl Timeouts {
+    /// As the default, for requests that may take `total_ms` as a whole.
+    pub fn within(total_ms: u64) -> Self {
+        let usual = Self::default();
+        Self {
+            connect_ms: usual.connect_ms.min(total_ms),
+            first_byte_ms: usual.first_byte_ms.min(total_ms).max(total_ms / 2),
+            total_ms,
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self { connect_ms: 10_000, first_byte_ms: 30_000, total_ms: 60_000 }

@@ -52,7 +52,8 @@ impl Exit {
             StateError::Damaged { .. }
             | StateError::Newer { .. }
             | StateError::Locked { .. }
-            | StateError::Overtaken { .. } => Self::State,
+            | StateError::Overtaken { .. }
+            | StateError::Replaced { .. } => Self::State,
         }
     }
 }

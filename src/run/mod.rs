@@ -14,8 +14,8 @@ use crate::core::diff::Change;
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed};
 use crate::drive::{self, Inputs, Observe, Outcome};
-use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
+use crate::host::{Host, Timeouts};
 use crate::state::{Counts, RunStart, StateError, Store};
 
 /// Lets guards and the reviewed digest speak: the reasons to refuse the plan, none to go on. A refused run still marks
@@ -56,6 +56,8 @@ pub struct Run<'a> {
     pub start: RunStart,
     /// Nothing is started after so many milliseconds.
     pub deadline_ms: Option<u64>,
+    /// How long one call may take.
+    pub timeouts: Timeouts,
     /// Credentials of all providers.
     pub credentials: &'a CredentialStore,
     /// Turns true when the user wants the run to end.
@@ -81,6 +83,12 @@ impl<'a> Finished<'a> {
     pub fn nothing(desired: &'a Desired, prepared: &'a Prepared) -> Self {
         let outcome = Outcome::default();
         Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done }
+    }
+
+    /// Changes that were accepted in this run, by index.
+    pub fn accepted(&self) -> impl Iterator<Item = usize> {
+        let states = self.outcome.states.iter().enumerate();
+        states.filter(|(_, state)| matches!(state, ItemState::Recorded)).map(|(index, _)| index)
     }
 
     /// Numbers of changes by where they stand; `provider` narrows it down.
@@ -109,6 +117,7 @@ impl<'a> Run<'a> {
             unavailable: &unavailable,
             run,
             deadline: self.deadline_ms.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
+            timeouts: self.timeouts,
             interrupted: self.interrupted.clone(),
         };
         let outcome = drive::apply(self.host, store, inputs, observe).await;
@@ -117,8 +126,14 @@ impl<'a> Run<'a> {
         if finished.outcome.state_error.is_none() {
             let counts = finished.counts(None);
             let exit = i64::from(finished.exit.code());
-            store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts)?;
+            let end = store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts);
+            finished.outcome.state_error = end.err();
         }
+        if let Some(StateError::Replaced { .. }) = finished.outcome.state_error {
+            // What was committed before went to a file that nobody will read again.
+            finished.outcome.unrecorded = finished.accepted().collect();
+        }
+        finished.exit = exit_of(&finished);
         Ok(finished)
     }
 

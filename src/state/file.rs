@@ -1,10 +1,48 @@
 //! The state file as a file: whether it is there and ours to read, how it is made.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::StateError;
+
+/// What tells a file from another one that takes its name: device and number. `None` if there is no file, or the
+/// system has no such numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(Option<(u64, u64)>);
+
+impl FileId {
+    /// Of the file that has this name now.
+    pub(super) fn of(path: &Path) -> Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Self(std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = path;
+            Self(None)
+        }
+    }
+}
+
+/// Writes `text` to a new private file beside the state, durably; its name begins with that of the state and ends with
+/// `name`.
+///
+/// # Errors
+/// [`StateError::Io`] if it cannot be written, or is there already.
+pub fn write_aside(state: &Path, name: &str, text: &str) -> Result<PathBuf, StateError> {
+    let path = beside(state, &format!(".aside-{name}"));
+    let io = |cause: std::io::Error| StateError::Io { path: path.clone(), action: "written", cause: cause.to_string() };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_folder(&path)).map_err(io)?;
+    Ok(path)
+}
 
 /// Whether a state file is there; an empty or foreign one is damage, never a first run.
 pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
@@ -49,14 +87,25 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Puts the log of a state that is gone out of the way: SQLite would play it into whatever takes the state's name.
 pub(super) fn set_old_log_aside(path: &Path) -> std::io::Result<()> {
-    let ignore_missing = |result: std::io::Result<()>| match result {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
     for suffix in ["-wal", "-journal"] {
         ignore_missing(std::fs::rename(beside(path, suffix), beside(path, &format!(".old{suffix}"))))?;
     }
     ignore_missing(std::fs::remove_file(beside(path, "-shm")))
+}
+
+/// Removes a database that nobody has open, with all that the engine leaves beside it.
+pub(super) fn remove_database(path: &Path) -> std::io::Result<()> {
+    for suffix in ["-wal", "-journal", "-shm", ""] {
+        ignore_missing(std::fs::remove_file(beside(path, suffix)))?;
+    }
+    Ok(())
+}
+
+fn ignore_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn make_folder(path: &Path) -> std::io::Result<()> {

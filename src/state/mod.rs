@@ -7,6 +7,7 @@ mod schema;
 mod sqlite;
 mod write;
 
+pub use file::write_aside;
 pub use lock::{Holder, RunLock};
 pub use sqlite::SqliteStore;
 
@@ -62,6 +63,12 @@ pub enum StateError {
         found: i64,
         /// Serial this run read.
         expected: i64,
+    },
+    /// Another file took the place of the one that was opened, or it was removed.
+    #[error("state `{}` was replaced or removed by somebody else meanwhile; nothing was overwritten", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
     },
     /// Reading or writing failed.
     #[error("state `{}` cannot be {action}: {cause}", path.display())]

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::file::{beside, is_there, make_folder, private_file, set_old_log_aside, sync_folder};
+use super::file::{
+    FileId, beside, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
+};
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
 use super::write::{OpenCall, adopt_entries, commit_record, delete, mark_changes, mark_manifests};
@@ -28,6 +31,11 @@ pub struct SqliteStore {
     serial: i64,
     /// Calls of this run without an outcome.
     open: Vec<OpenCall>,
+    lineage: String,
+    /// The file that was opened; `None` in memory.
+    file: Option<FileId>,
+    /// The log beside it, as of the last commit.
+    log: FileId,
 }
 
 impl SqliteStore {
@@ -44,8 +52,11 @@ impl SqliteStore {
             Err(error) if is_unwritable(&error) && !has_log(path) => connect_unwritable(path),
             connected => connected,
         };
-        let store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
+        let mut store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
+        store.file = Some(FileId::of(path));
         store.check_pages()?;
+        // Cheaper commits, and readers beside them. A file that stays as it was made is as safe.
+        let _ = store.connection.pragma_update(None, "journal_mode", "WAL");
         Ok(Some(store))
     }
 
@@ -68,7 +79,9 @@ impl SqliteStore {
             |cause: std::io::Error| StateError::Io { path: path.into(), action: "created", cause: cause.to_string() };
         make_folder(path).map_err(io)?;
         set_old_log_aside(path).map_err(io)?;
-        let fresh = beside(path, &format!(".new-{}", std::process::id()));
+        // The run lock is held, so a half-made state is that of a run that was stopped.
+        let fresh = beside(path, ".new");
+        remove_database(&fresh).map_err(io)?;
         private_file(&fresh).map_err(io)?;
         let made = Connection::open(&fresh)
             .and_then(|connection| create_tables(&connection, lineage).map(|()| connection))
@@ -76,12 +89,7 @@ impl SqliteStore {
             .map_err(|error| failed(path, "created", &error));
         let renamed = made.and_then(|()| std::fs::rename(&fresh, path).and_then(|()| sync_folder(path)).map_err(io));
         if renamed.is_err() {
-            // The engine leaves its own files behind where it could not write.
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = fresh.as_os_str().to_owned();
-                name.push(suffix);
-                let _ = std::fs::remove_file(name);
-            }
+            let _ = remove_database(&fresh);
         }
         renamed?;
         Self::open(path)?.ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
@@ -120,8 +128,11 @@ impl SqliteStore {
         if format > FORMAT {
             return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });
         }
-        let serial = connection.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(read)?;
-        Ok(Self { connection, path: path.into(), serial, open: Vec::new() })
+        let (serial, lineage) = connection
+            .query_row("SELECT serial, lineage FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(read)?;
+        let log = FileId::of(&beside(path, "-wal"));
+        Ok(Self { connection, path: path.into(), serial, open: Vec::new(), lineage, file: None, log })
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -130,11 +141,15 @@ impl SqliteStore {
 
     /// One transaction that also raises the serial, and fails if another copy went on meanwhile.
     fn write<T>(&mut self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        self.check_place()?;
         let (path, expected) = (self.path.clone(), self.serial);
         let written = |error: rusqlite::Error| failed(&path, "written", &error);
         let transaction = self.connection.transaction().map_err(written)?;
         let raised = transaction
-            .execute("UPDATE meta SET serial = serial + 1 WHERE serial = ?1", [expected])
+            .execute(
+                "UPDATE meta SET serial = serial + 1 WHERE serial = ?1 AND lineage = ?2",
+                params![expected, self.lineage],
+            )
             .map_err(written)?;
         if raised != 1 {
             let found = transaction.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(written)?;
@@ -143,7 +158,23 @@ impl SqliteStore {
         let value = body(&transaction).map_err(written)?;
         transaction.commit().map_err(written)?;
         self.serial += 1;
+        self.check_place()?;
+        self.log = FileId::of(&beside(&self.path, "-wal"));
         Ok(value)
+    }
+
+    /// Where locks do not work, or copies of a state are moved about, another file may have taken the name. What is
+    /// written to the one that was opened would be lost without a word, so it counts as not written.
+    fn check_place(&self) -> Result<(), StateError> {
+        if self.file.is_none_or(|file| file == FileId::of(&self.path)) {
+            return Ok(());
+        }
+        // Our log has a name that now belongs to the other file: it must neither be played into it nor be kept up.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if self.log == FileId::of(&beside(&self.path, "-wal")) {
+            let _ = set_old_log_aside(&self.path);
+        }
+        Err(StateError::Replaced { path: self.path.clone() })
     }
 }
 
@@ -412,14 +443,15 @@ fn has_log(path: &Path) -> bool {
     std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
+/// Without a write-ahead log: when the last statement is done, all of it is in the one file that is then renamed.
 fn create_tables(connection: &Connection, lineage: &str) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {FORMAT};COMMIT;"))?;
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
     let tool = concat!("freshen ", env!("CARGO_PKG_VERSION"));
+    connection.execute_batch(&format!(
+        "BEGIN;{CREATE}PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {FORMAT};"
+    ))?;
     connection.execute("INSERT INTO meta VALUES (?1, 0, ?2)", [lineage, tool])?;
-    Ok(())
+    connection.execute_batch("COMMIT")
 }
 
 fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {

@@ -2,9 +2,10 @@
 //!
 //! The emulators check each signature over the bytes that arrived, so what they log was sent as it must be.
 
-pub(crate) mod audit;
+mod audit;
 mod faults;
 mod guards;
+mod hostile;
 mod runs;
 
 use std::os::unix::fs::PermissionsExt;

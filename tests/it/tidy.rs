@@ -152,7 +152,7 @@ const LAYERS: &[Layer] = &[
         at: "src/main.rs",
         pure: false,
         ours: &[("cli", "what it runs")],
-        crates: &[("anstream", "the last words of a panic"), ("tokio", "the runtime")],
+        crates: &[("anstream", "the last words of a panic"), ("rustix", "no core dumps"), ("tokio", "the runtime")],
     },
     Layer { at: "src/lib.rs", pure: true, ours: &[], crates: &[] },
 ];

@@ -14,7 +14,9 @@ use freshen::core::guard::Allowed;
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
 use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::{ContentHash, Scope, Target};
-use freshen::host::{Clock, Host};
+use freshen::drive::CallReport;
+use freshen::host::credentials::CredentialStore;
+use freshen::host::{Clock, Host, Timeouts};
 use freshen::run::{self, Choice, Desired, Exit, Run};
 use freshen::state::{RunStart, SqliteStore, StateError, Store};
 
@@ -518,7 +520,7 @@ async fn session(
     let key_of = |target: &Target| shared.lock().truth.key(&target.text);
     let choice = Choice {
         selected: &|change: &Change| order.only.is_none_or(|only| only == change.provider),
-        forced: &|target| key_of(target).is_some_and(|key| order.forced.contains(&key)),
+        forced: &|_, target| key_of(target).is_some_and(|key| order.forced.contains(&key)),
     };
     let prepared = run::prepare(&desired, Some(store), &choice, &accounts, host.clock.now().wall)?;
     let allowed = Allowed { purge_all: true, removals: order.allows_removals };
@@ -534,8 +536,18 @@ async fn session(
     shared.lock().interrupt = Some(sender);
     let start = RunStart { at: host.clock.now().wall, host: "sim".to_owned(), pid: 1 };
     let deadline_ms = order.deadline_ms;
-    let run = Run { host: &host, desired: &desired, prepared: &prepared, start, deadline_ms, interrupted };
-    let finished = run.execute(store, &mut |_| {}).await?;
+    let (credentials, timeouts) = (&CredentialStore::new(host.env.clone()), Timeouts::default());
+    let run = Run {
+        host: &host,
+        desired: &desired,
+        prepared: &prepared,
+        start,
+        deadline_ms,
+        timeouts,
+        credentials,
+        interrupted,
+    };
+    let finished = run.execute(store, &mut |_: &CallReport, _: &[Target]| Ok(())).await?;
     let changes = &prepared.difference.changes;
     let planned: BTreeSet<usize> =
         prepared.plan.jobs.iter().flat_map(|job| &job.batches).flat_map(|batch| batch.changes.clone()).collect();

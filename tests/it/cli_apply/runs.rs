@@ -174,6 +174,67 @@ fn r3_a_state_that_went_on_meanwhile_is_not_overwritten() {
     }
 }
 
+/// R3, S10: another job's copy of the state took the place of this run's: it stays as it is, byte for byte, and what
+/// was purged meanwhile, also what was recorded before, is written aside.
+#[test]
+fn r3_a_state_that_was_replaced_meanwhile_is_not_overwritten_and_outcomes_go_aside() {
+    for first_job in [true, false] {
+        let cloud = Cloud::of("tencent-vod");
+        let bench = Bench::at("tencent-vod", &cloud);
+        bench.assets(&urls(2), "1");
+        bench.run(&["apply"]).exits(0);
+        let copy = bench.read(super::STATE).expect("a state");
+        cloud.count();
+        bench.assets(&urls(45), "2");
+        let provider =
+            crate::support::cli::provider("own", "tencent-vod", &cloud.url(), "limits: {calls_per_second: 1}");
+        bench.write("manifests/provider-own.yaml", provider);
+        cloud.script([Step::Pass, Step::Hold]);
+        let child = bench.start(&["apply"]);
+        cloud.wait_for_hold();
+        if first_job {
+            bench.write("copy.db", &copy);
+            std::fs::rename(bench.path("copy.db"), bench.path(super::STATE)).expect("replaced");
+        } else {
+            std::fs::remove_file(bench.path(super::STATE)).expect("removed");
+        }
+        cloud.release();
+        let ran = ended(child).exits(6).says("was replaced or removed by somebody else").says("state.db.aside-");
+        assert_eq!(bench.read(super::STATE), first_job.then_some(copy));
+        let purged = &urls(45)[..40];
+        for url in purged {
+            assert!(ran.stderr.contains(&format!("accepted but not recorded: own {url}\n")), "{ran:?}");
+        }
+        let files = std::fs::read_dir(bench.path(".freshen")).expect("a folder").flatten();
+        let aside: Vec<_> = files.filter(|file| file.file_name().to_string_lossy().contains(".aside-")).collect();
+        assert_eq!(aside.len(), 1);
+        let text = std::fs::read_to_string(aside[0].path()).expect("UTF-8");
+        let rows: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let kept: Vec<&str> = rows.iter().filter_map(|row| row["target"].as_str()).collect();
+        assert!(kept == purged && rows.iter().all(|row| row["hash"] == "rev:2"), "{text}");
+        assert_eq!(cloud.count(), 2, "nothing is sent once the state is known to be another one");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!((cloud.count(), bench.recorded().len()), (3, 45));
+        bench.run(&["apply"]).exits(0).says("Nothing to do");
+    }
+}
+
+/// X4: a crash leaves no copy of the memory behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn x4_core_dumps_are_off() {
+    use std::os::unix::fs::MetadataExt;
+    let (cloud, _bench, child) = held(1);
+    let of_child = |name: &str| format!("/proc/{}/{name}", child.id());
+    let limits = std::fs::read_to_string(of_child("limits")).expect("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    // What cannot be dumped belongs to root, whoever runs it.
+    assert_eq!(std::fs::metadata(of_child("environ")).expect("there").uid(), 0);
+    cloud.release();
+    ended(child).exits(0);
+}
+
 /// R7: what was never recorded is dropped and shown; what was recorded is purged as removed.
 #[test]
 fn r7_an_entry_removed_while_it_waits_is_dropped_or_purged() {
@@ -276,7 +337,7 @@ fn c7_a_limit_on_the_size_of_files_is_told_and_loses_nothing() {
         let purged = cloud.purged();
         let names = std::fs::read_dir(bench.path(".freshen")).expect("a folder").flatten();
         let left: Vec<_> = names.map(|entry| entry.file_name().into_string().expect("a name")).collect();
-        assert!(!left.iter().any(|name| name.contains(".new-")), "{blocks}: {left:?}");
+        assert!(!left.iter().any(|name| name.contains(".new")), "{blocks}: {left:?}");
         if ran.status != 0 {
             assert_eq!(ran.status, 1, "{blocks}: {ran:?}");
             assert!(ran.stderr.contains("state.db` cannot be"), "{blocks}: {ran:?}");

@@ -83,8 +83,8 @@ fn a_state_is_made_in_one_step() {
     let path = folder.path().join("state.db");
     let (_keep, old) = written_state(30);
     let with = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
-    let unfinished = format!(".new-{}", std::process::id());
-    std::fs::write(with(&unfinished), &std::fs::read(&old).expect("readable")[..5000]).expect("written");
+    let unfinished = ".new";
+    std::fs::write(with(unfinished), &std::fs::read(&old).expect("readable")[..5000]).expect("written");
     std::fs::write(with(&format!("{unfinished}-journal")), [7; 4096]).expect("written");
     assert!(SqliteStore::open(&path).expect("readable").is_none(), "a first run");
     let store = SqliteStore::create(&path, "fresh").expect("created");

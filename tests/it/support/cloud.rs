@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use freshen::core::contract::{CredentialScheme, Credentials, OptionValue, Options};
@@ -71,6 +71,7 @@ struct Shared {
     script: Mutex<VecDeque<Step>>,
     always: Mutex<Option<Step>>,
     requests: Mutex<Vec<Vec<u8>>>,
+    arrival: Condvar,
     held: Mutex<Sender<()>>,
     released: Mutex<Receiver<()>>,
 }
@@ -110,6 +111,7 @@ impl Cloud {
             script: Mutex::default(),
             always: Mutex::default(),
             requests: Mutex::default(),
+            arrival: Condvar::new(),
             held: Mutex::new(sender),
             released: Mutex::new(released),
         });
@@ -141,6 +143,19 @@ impl Cloud {
     /// Requests as they arrived, heads with bodies.
     pub(crate) fn requests(&self) -> Vec<Vec<u8>> {
         lock(&self.shared.requests).clone()
+    }
+
+    /// How many requests arrived and were not counted yet.
+    pub(crate) fn arrived(&self) -> usize {
+        lock(&self.shared.requests).len()
+    }
+
+    /// Waits, not for long, until so many arrived; whether they did.
+    pub(crate) fn has_soon(&self, arrived: usize) -> bool {
+        let soon = Duration::from_millis(20);
+        let requests = lock(&self.shared.requests);
+        let waited = self.shared.arrival.wait_timeout_while(requests, soon, |requests| requests.len() < arrived);
+        !waited.expect("whole").1.timed_out()
     }
 
     /// How many requests arrived since this was asked last.
@@ -214,6 +229,7 @@ pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
 fn serve(mut stream: TcpStream, shared: &Shared) {
     while let Some(raw) = read_request(&mut stream) {
         lock(&shared.requests).push(raw.clone());
+        shared.arrival.notify_all();
         let scripted = lock(&shared.script).pop_front();
         let step = scripted.or_else(|| lock(&shared.always).as_ref().map(Step::again));
         let answer = match step {

@@ -18,6 +18,8 @@ pub(crate) enum Answer {
     Close(Vec<u8>),
     /// Sends the first bytes once, then the second again and again until the client hangs up.
     Endless(Vec<u8>, Vec<u8>),
+    /// Sends the first bytes, then one byte every tenth of a second until the client hangs up.
+    Drip(Vec<u8>),
     /// Sends these bytes, perhaps none, then nothing until the client hangs up.
     Silent(Vec<u8>),
 }
@@ -96,6 +98,16 @@ fn serve(mut stream: TcpStream, answers: &[Answer], seen: &Mutex<Seen>) {
                 write(&mut stream, first, seen);
                 while stream.write_all(again).is_ok() {
                     lock(seen).bytes_written += again.len();
+                }
+                return;
+            }
+            Answer::Drip(bytes) => {
+                write(&mut stream, bytes, seen);
+                let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
+                let is_waiting =
+                    |error: &std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                while stream.read(&mut [0; 1]).is_err_and(|error| is_waiting(&error)) && stream.write_all(b" ").is_ok()
+                {
                 }
                 return;
             }
