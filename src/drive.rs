@@ -347,10 +347,8 @@ async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, non
     let Prepared { provider, call } = &*leaving.prepared;
     let flown = AssertUnwindSafe(exchange(host, inputs, *provider, call, nonce)).catch_unwind().await;
     let panicked = flown.is_err();
-    // It may have been sent before: perhaps done, like every call without an answer.
     let ending = flown.unwrap_or_else(|_| {
-        let message = "a defect of freshen; please report it".to_owned();
-        Ending::Failed(TransportFailure { kind: TransportFailureKind::Unknown, message })
+        Ending::Refused(refusal(ErrorClass::Request, "internal error", "a defect of freshen; please report it".into()))
     });
     Landed { id, ending, panicked }
 }

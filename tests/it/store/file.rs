@@ -218,7 +218,7 @@ fn a_text_that_is_not_utf8_is_damage() {
         let raw = rusqlite::Connection::open(&path).expect("opened");
         assert_eq!(raw.execute(&format!("UPDATE {change}"), []).expect("written"), 1, "{change}");
         raw.close().expect("closed");
-        let found = SqliteStore::open(&path).expect("opened").expect("there").identity().err();
+        let found = SqliteStore::open(&path).and_then(|store| store.expect("there").identity()).err();
         let found = found.or_else(|| everything(&path).err());
         assert!(matches!(found, Some(StateError::Damaged { .. })), "{change}: {found:?}");
     }
