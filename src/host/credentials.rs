@@ -223,7 +223,7 @@ impl CredentialStore {
         Self { env, slots: Mutex::default(), asked_again: Mutex::default() }
     }
 
-    /// The provider's credentials. The source is asked on first use, after [`Self::invalidate`], and when they expire
+    /// The provider's credentials. The source is asked on first use, after a refusal ([`Self::renewed`]), and when they expire
     /// within a minute; calls that come meanwhile wait for that one answer.
     pub async fn get(&self, provider: &ProviderConfig, now: Timestamp) -> Result<Credentials, CredentialError> {
         let slot = Arc::clone(self.slots().entry(provider.name.clone()).or_default());

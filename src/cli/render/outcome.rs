@@ -1,5 +1,7 @@
 //! What a run did, as text and as JSON.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, shown, strong, table};
@@ -55,6 +57,12 @@ pub(crate) fn human(view: &View<'_>) -> String {
     }
     let left = left_over(view);
     text.push_str(&left);
+    let left_out = view.prepared.plan.unselected.len();
+    if left_out > 0 {
+        let nothing = if view.prepared.plan.targets() == 0 { "; nothing that is due matches them" } else { "" };
+        let targets = count(left_out, "target");
+        text.push_str(&format!("{targets} left out by --only or --provider, still pending{nothing}\n"));
+    }
     text.push_str(&super::asides(&view.prepared.difference, false));
     for (index, reason) in stops(view) {
         // Mostly it is the very reason why targets are left: said once is enough.
@@ -94,7 +102,9 @@ fn conclusion(view: &View<'_>) -> String {
 fn left_over(view: &View<'_>) -> String {
     let model = &view.desired.model;
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
-    for (change, state) in view.prepared.difference.changes.iter().zip(&view.outcome.states) {
+    let left_out: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
+    let changes = view.prepared.difference.changes.iter().zip(&view.outcome.states).enumerate();
+    for (_, (change, state)) in changes.filter(|(index, _)| !left_out.contains(index)) {
         let provider = &model.providers[change.provider].name;
         let reason = match state {
             ItemState::Recorded => continue,
@@ -103,7 +113,10 @@ fn left_over(view: &View<'_>) -> String {
             ItemState::Deferred(until, reason) => {
                 format!("{provider}: deferred until {}: {}", moment(*until), shown(reason))
             }
-            ItemState::Rejected(reason) => format!("{provider}: rejected: {}", shown(reason)),
+            ItemState::Rejected(reason) => {
+                let until = "not sent again until the entry or the provider changes, or with --force";
+                format!("{provider}: rejected: {}; {until}", shown(reason))
+            }
         };
         match groups.last_mut().filter(|(last, _)| *last == reason) {
             Some((_, targets)) => targets.push(&change.target.text),
