@@ -16,7 +16,7 @@ async fn purge_replaces_old_content(name: &'static str, not_cached: u16) {
     cache.origin.publish(Some(HOST), PATH, "old");
     cache.origin.publish(None, PATH, "of another host");
     assert_eq!(cache.get(HOST, PATH).body, "old");
-    let second = cache.get(HOST, PATH);
+    let second = cache.warm(HOST, PATH);
     assert_eq!((second.status, second.body.as_str()), (200, "old"));
     assert!(second.header("age").is_some() || second.header("x-cache") == Some("HIT"), "{second:?}");
     assert_eq!(cache.origin.fetches(PATH), 1);

@@ -120,6 +120,21 @@ impl Cache {
         self.exchange("GET", host, path).expect("an answer")
     }
 
+    /// Asks until an answer comes from the cache, and returns it. Some caches answer before they have stored what they
+    /// fetched, so a second request may reach the origin too; whatever it took counts as one fetch.
+    #[track_caller]
+    pub(crate) fn warm(&self, host: &str, path: &str) -> Answer {
+        for _ in 0..100 {
+            let before = self.origin.fetches(path);
+            let answer = self.get(host, path);
+            if self.origin.fetches(path) == before {
+                self.origin.count_once(path);
+                return answer;
+            }
+        }
+        panic!("{path} is not cached");
+    }
+
     /// What a purge from this machine is answered with.
     pub(crate) fn purge(&self, host: &str, path: &str) -> Answer {
         self.exchange("PURGE", host, path).expect("an answer")

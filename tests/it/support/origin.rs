@@ -42,6 +42,11 @@ impl Origin {
         lock(&self.content).bodies.insert(key, body.to_owned());
     }
 
+    /// Counts `path` as asked for once.
+    pub(crate) fn count_once(&self, path: &str) {
+        lock(&self.content).fetches.insert(path.to_owned(), 1);
+    }
+
     /// How often `path` was asked for.
     pub(crate) fn fetches(&self, path: &str) -> usize {
         lock(&self.content).fetches.get(path).copied().unwrap_or(0)
