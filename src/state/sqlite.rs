@@ -11,7 +11,7 @@ use super::file::{
 };
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
-use super::write::{OpenCall, adopt_entries, commit_record, delete, mark_changes, mark_manifests};
+use super::write::{OpenCall, adopt_entries, commit_record, delete, has_work, mark_changes, mark_manifests};
 use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
 use crate::core::diff::{Change, Difference};
 use crate::core::model::Model;
@@ -314,14 +314,21 @@ impl Store for SqliteStore {
     }
 
     fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError> {
-        // A removal may be an accident, and a purge that only this run's user asked for ends with it.
-        let is_seen = |change: &&Change| match change.kind {
-            ChangeKind::Removed => false,
-            ChangeKind::Forced => change.desired != change.recorded,
-            ChangeKind::New | ChangeKind::Changed => true,
-        };
-        let seen: Vec<Change> = changes.iter().filter(is_seen).cloned().collect();
-        self.write(|transaction| mark_changes(transaction, model, &seen))
+        self.write(|transaction| {
+            let mut seen = Vec::new();
+            for change in changes {
+                // A removal may be an accident, and a purge that only this run's user asked for ends with it.
+                let is_seen = match change.kind {
+                    ChangeKind::Removed => false,
+                    ChangeKind::Forced if change.desired == change.recorded => {
+                        has_work(transaction, &model.providers[change.provider].name, &change.target)?
+                    }
+                    ChangeKind::Forced | ChangeKind::New | ChangeKind::Changed => true,
+                };
+                seen.extend(is_seen.then(|| change.clone()));
+            }
+            mark_changes(transaction, model, &seen)
+        })
     }
 
     fn adopt(&mut self, model: &Model, entries: &[usize], at: Timestamp) -> Result<(), StateError> {

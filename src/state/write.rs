@@ -42,6 +42,16 @@ pub(super) fn mark_changes(transaction: &Transaction<'_>, model: &Model, changes
     Ok(())
 }
 
+/// Whether a change of the target is still to do.
+pub(super) fn has_work(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3
+                 AND work_kind IS NOT NULL)",
+        )?
+        .query_row(params![provider, scope_number(target.scope), target.text], |row| row.get(0))
+}
+
 /// Manifests that list a target according to the state and that this run did not read.
 fn other_owners(
     transaction: &Transaction<'_>,

@@ -318,7 +318,9 @@ impl Entry {
     }
 
     fn list(&mut self, hash: &str, row: Option<&Recorded>, mark: &Marked<'_>, key: Key, step: u64) {
-        let forced = (mark.forced)(key);
+        let recorded = row.and_then(|row| row.hash.as_ref()).map(ContentHash::as_str);
+        // What only a refused run's user asked for ends with that run.
+        let forced = (mark.forced)(key) && !(mark.refused && recorded == Some(hash));
         let listed = Present::Listed(hash.to_owned());
         let is_new = row.is_none();
         if is_new && mark.adopts && !forced {
@@ -329,8 +331,7 @@ impl Entry {
             }
             return;
         }
-        let fresh =
-            row.is_some_and(|row| row.work.is_none() && row.hash.as_ref().map(ContentHash::as_str) == Some(hash));
+        let fresh = recorded == Some(hash) && row.is_some_and(|row| row.work.is_none());
         if fresh && !forced {
             self.settle(step);
         } else if self.present != listed || forced || is_new {
