@@ -12,6 +12,8 @@ use crate::manifest::{Diagnostic, Hidden, Severity, SourceFile, Span};
 
 /// Most characters that are shown of a line.
 const MAX_LINE_CHARS: usize = 140;
+/// Bytes before and after the marked place that a line is cut from; a character takes up to four.
+const WINDOW_BYTES: usize = 4096;
 /// Characters kept before the marked place when a line is cut.
 const CONTEXT_CHARS: usize = 40;
 
@@ -107,15 +109,17 @@ fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> 
     let start = (span.start as usize).min(bytes.len());
     let line_start = bytes[..start].iter().rposition(|b| matches!(b, b'\n' | b'\r')).map_or(0, |at| at + 1);
     let line_end = bytes[start..].iter().position(|b| matches!(b, b'\n' | b'\r')).map_or(bytes.len(), |at| start + at);
-    let end = (span.end as usize).clamp(start, line_end);
+    // Far more than is shown; the rest of a line of megabytes is not looked at.
+    let window = line_start.max(start.saturating_sub(WINDOW_BYTES))..line_end.min(start.saturating_add(WINDOW_BYTES));
+    let end = (span.end as usize).clamp(start, window.end);
     let hidden: Vec<&Hidden> = hidden
         .iter()
         .filter(|piece| piece.file == file && (piece.start as usize) < line_end && piece.end as usize > line_start)
         .collect();
     let is_hidden = |at: usize| hidden.iter().any(|piece| (piece.start as usize..piece.end as usize).contains(&at));
     let mut shown: Vec<(usize, char)> = Vec::new();
-    let mut at = line_start;
-    for chunk in bytes[line_start..line_end].utf8_chunks() {
+    let mut at = window.start;
+    for chunk in bytes[window].utf8_chunks() {
         for c in chunk.valid().chars() {
             if at == 0 && c == '\u{feff}' {
                 at += c.len_utf8();

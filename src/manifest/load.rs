@@ -18,7 +18,7 @@ pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 /// Deepest nesting; the format itself needs five levels.
 const MAX_DEPTH: usize = 32;
 /// Most values in a file of no size.
-const MIN_NODES: usize = 262_144;
+const MIN_NODES: usize = 131_072;
 /// Bytes of a file that allow for one value more. A list of assets with digests has over twenty for each; what a
 /// hostile file takes in memory is bounded by it.
 const BYTES_PER_NODE: usize = 8;
