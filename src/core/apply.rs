@@ -81,11 +81,9 @@ impl<'a> Apply<'a> {
         for job in &plan.jobs {
             let pace = *pace_of.entry(&job.pace_key).or_insert(machine.paces.len());
             if pace == machine.paces.len() {
-                // Providers that share an account share its pace, and the strictest limit of them holds.
-                let sharing = plan.jobs.iter().filter(|other| other.pace_key == job.pace_key);
-                let rate = sharing.map(|other| other.limits.calls_per_second).min().unwrap_or(1);
-                machine.paces.push(Pace::new(rate));
+                machine.paces.push(Pace::new(job.limits.calls_per_second));
             }
+            // Providers that share an account share its pace, and the strictest limit of them holds.
             machine.paces[pace].at_most(job.limits.calls_per_second);
             machine.add_job(job, pace);
         }
