@@ -11,12 +11,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 
 use crate::core::apply::Apply;
+use crate::core::changes::Changes;
 use crate::core::contract::{Account, Call, CallError, ErrorClass, Stamp};
-use crate::core::diff::Change;
-use crate::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use crate::core::event::{Action, CallId, Ending, Event, ItemOutcome, ProviderStop, Record};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
 use crate::core::plan::Plan;
+use crate::core::states::States;
 use crate::core::target::Target;
 use crate::core::time::{Now, Tick, Timestamp};
 use crate::host::credentials::CredentialStore;
@@ -35,7 +36,7 @@ pub struct Inputs<'a> {
     /// Providers and entries.
     pub model: &'a Model,
     /// What is due.
-    pub changes: &'a [Change],
+    pub changes: &'a Changes,
     /// In which batches.
     pub plan: &'a Plan,
     /// Digest of each provider's configuration, by index.
@@ -88,7 +89,7 @@ pub type Observe<'a> = dyn FnMut(&CallReport, &[Target]) -> std::io::Result<()> 
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Where each change stands, by index.
-    pub states: Vec<ItemState>,
+    pub states: States,
     /// Why providers stopped, by index.
     pub stops: Vec<ProviderStop>,
     /// Calls made.
@@ -172,9 +173,8 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
     }
     drop(flights);
     run.give_up(&inputs, observe, host.clock.now());
-    run.outcome.states = run.machine.states().cloned().collect();
     run.outcome.stops = run.machine.stops().to_vec();
-    run.outcome
+    Outcome { states: run.machine.into_states(), ..run.outcome }
 }
 
 /// The machine with what the run has come to so far.
@@ -338,7 +338,7 @@ struct Prepared {
 fn prepare(machine: &Apply<'_>, inputs: &Inputs<'_>, id: CallId) -> Option<Prepared> {
     let view = machine.call(id)?;
     let endpoint = inputs.model.providers[view.provider].endpoints[view.endpoint].clone();
-    let targets = view.items.iter().map(|&index| inputs.changes[index].target.clone()).collect();
+    let targets = view.items.iter().map(|&index| inputs.changes.target(index)).collect();
     Some(Prepared { provider: view.provider, call: Call { operation: view.operation, endpoint, targets } })
 }
 

@@ -18,21 +18,21 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open_or_create(host, &global.state)?;
-    let fresh: std::collections::HashSet<_> = store
-        .recorded()?
-        .into_iter()
-        .filter(|row| row.work.is_none())
-        .filter_map(|row| Some((row.provider, row.target, row.hash?)))
-        .collect();
-    let selected: Vec<usize> = (0..model.entries.len())
-        .filter(|&index| {
-            let entry = &model.entries[index];
-            let name = &model.providers[entry.provider].name;
-            (args.only.is_empty() || only.is_match(&entry.target.text))
-                && (args.providers.is_empty() || args.providers.contains(name))
-                && !fresh.contains(&(name.clone(), entry.target.clone(), entry.hash.clone()))
-        })
-        .collect();
+    let mut is_fresh = vec![false; model.entries.len()];
+    store.scan(&mut |row| {
+        let provider = model.provider_index(row.provider);
+        let entry = provider.and_then(|provider| model.entries.find(provider, row.scope, row.text));
+        if let (Some(entry), Some(hash), None) = (entry, row.hash, row.work) {
+            is_fresh[entry] = model.entries.is_hash(entry, hash);
+        }
+    })?;
+    let is_selected = |index: usize| {
+        let name = &model.providers[model.entries.provider(index)].name;
+        (args.only.is_empty() || only.is_match(&model.entries.get(index).target.text))
+            && (args.providers.is_empty() || args.providers.contains(name))
+    };
+    let selected: Vec<usize> =
+        (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
     store.adopt(model, &selected, host.clock.now().wall)?;
     let (adopted, known) = (selected.len(), model.entries.len() - selected.len());
     match global.format {

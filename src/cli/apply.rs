@@ -109,12 +109,12 @@ fn write_aside(finished: &Finished<'_>, state: &Path, at: Timestamp) -> Option<S
         return None;
     };
     let line = |index: usize| {
-        let change = &finished.prepared.difference.changes[index];
+        let change = finished.prepared.difference.changes.get(index);
         let row = Recorded {
             provider: finished.desired.model.providers[change.provider].name.clone(),
-            target: change.target.clone(),
-            owners: change.owners.clone(),
-            hash: change.desired.clone(),
+            target: change.target,
+            owners: change.owners,
+            hash: change.desired,
             recorded_at: Some(at),
             task_id: None,
             work: None,
@@ -160,7 +160,7 @@ pub(super) fn report(global: &Global, finished: &Finished<'_>) {
     if let Some(error) = &finished.outcome.state_error {
         terminal::tell(&format!("error: {error}\n"));
         for &index in &finished.outcome.unrecorded {
-            let change = &finished.prepared.difference.changes[index];
+            let change = finished.prepared.difference.changes.get(index);
             let name = &finished.desired.model.providers[change.provider].name;
             let target = super::render::shown(&change.target.text);
             terminal::tell(&format!("accepted but not recorded: {name} {target}\n"));

@@ -79,7 +79,7 @@ pub struct Manifests {
 }
 
 /// Which changes.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct Selection {
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
     #[arg(long, value_name = "GLOB")]

@@ -12,6 +12,7 @@ use super::session;
 use super::terminal;
 use crate::core::model::{Entry, Matched};
 use crate::core::recorded::Recorded;
+use crate::core::target::ContentHash;
 use crate::host::Host;
 use crate::run::{self, Desired, Prepared};
 use crate::state::Store;
@@ -22,9 +23,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
     let accounts = run::accounts(host, &desired.model, store).await?;
-    let all = Selection { only: Vec::new(), providers: Vec::new(), force: Vec::new() };
+    let all = Selection::default();
     let prepared = session::prepare(&desired, store, &all, &accounts, host.clock.now().wall)?;
-    let found = find(&desired, &prepared, &args.target);
+    let recorded = store.map_or(Ok(Vec::new()), |store| store.recorded_of(&args.target))?;
+    let found = find(&desired, &prepared, recorded, &args.target);
     if found.is_empty() {
         let message = format!(
             "`{}` is neither in these manifests nor in the state; targets are compared byte for byte, `freshen plan --format json` \
@@ -45,19 +47,19 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
 
 /// All that is known of the target at one provider.
 struct Found<'a> {
-    provider: &'a str,
+    provider: String,
     kind: Option<&'static str>,
     target: &'a str,
     /// Manifest path, line, why the provider carries it, desired hash.
-    listed: Option<(&'a str, u32, &'static str, &'a str)>,
-    recorded: Option<&'a Recorded>,
+    listed: Option<(&'a str, u32, &'static str, ContentHash)>,
+    recorded: Option<Recorded>,
     next: String,
 }
 
-fn find<'a>(desired: &'a Desired, prepared: &'a Prepared, target: &'a str) -> Vec<Found<'a>> {
+fn find<'a>(desired: &'a Desired, prepared: &Prepared, recorded: Vec<Recorded>, target: &'a str) -> Vec<Found<'a>> {
     let model = &desired.model;
     let mut found: Vec<Found<'a>> = Vec::new();
-    for entry in model.entries.iter().filter(|entry| entry.target.text == target) {
+    for entry in model.entries.of_text(target) {
         let config = &model.providers[entry.provider];
         let why = match entry.matched {
             Matched::AssetProvider => "`provider` of the asset names it",
@@ -66,21 +68,22 @@ fn find<'a>(desired: &'a Desired, prepared: &'a Prepared, target: &'a str) -> Ve
         };
         let manifest = &model.manifests[entry.place.manifest];
         found.push(Found {
-            provider: &config.name,
+            provider: config.name.clone(),
             kind: Some(config.kind.capabilities().kind),
             target,
-            listed: Some((&manifest.path, entry.place.line, why, entry.hash.as_str())),
+            listed: Some((&manifest.path, entry.place.line, why, entry.hash)),
             recorded: None,
             next: next(desired, prepared, &config.name, target),
         });
     }
-    for row in prepared.recorded.iter().filter(|row| row.target.text == target) {
+    for row in recorded {
         if let Some(known) = found.iter_mut().find(|known| known.provider == row.provider) {
             known.recorded = Some(row);
             continue;
         }
         let next = next(desired, prepared, &row.provider, target);
-        found.push(Found { provider: &row.provider, kind: None, target, listed: None, recorded: Some(row), next });
+        let provider = row.provider.clone();
+        found.push(Found { provider, kind: None, target, listed: None, recorded: Some(row), next });
     }
     found
 }
@@ -89,24 +92,25 @@ fn find<'a>(desired: &'a Desired, prepared: &'a Prepared, target: &'a str) -> Ve
 fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> String {
     let model = &desired.model;
     let difference = &prepared.difference;
-    let position = difference
-        .changes
-        .iter()
-        .position(|change| change.target.text == target && model.providers[change.provider].name == provider);
-    let Some(index) = position else {
-        let adopted = difference.adopt.iter().map(|&entry| &model.entries[entry]);
-        let is_here = |entry: &Entry| entry.target.text == target && model.providers[entry.provider].name == provider;
-        let is_adopted = adopted.into_iter().any(is_here);
+    let is_here = |index: usize, target: &str| {
+        difference.changes.target(index).text == target
+            && model.providers[difference.changes.provider(index)].name == provider
+    };
+    let Some(index) = (0..difference.changes.len()).find(|&index| is_here(index, target)) else {
+        let listed = |entry: &Entry| entry.target.text == target && model.providers[entry.provider].name == provider;
+        let is_adopted = difference.adopt.iter().any(|&index| listed(&model.entries.get(index)));
         let mut gone = difference.forget.iter().chain(&difference.dropped);
         let is_dropped = gone.any(|(name, gone)| name == provider && gone.text == target);
         return match (is_adopted, is_dropped) {
             (true, _) => "record it without a purge (on_new: adopt)".into(),
             (_, true) => "drop it from the state without a purge".into(),
-            _ if model.entries.iter().any(is_here) => "do nothing: the recorded hash is the desired one".into(),
+            _ if model.entries.of_text(target).any(|entry| listed(&entry)) => {
+                "do nothing: the recorded hash is the desired one".into()
+            }
             _ => "do nothing: no manifest here speaks for it".into(),
         };
     };
-    let kind = difference.changes[index].kind.word();
+    let kind = difference.changes.kind(index).word();
     let plan = &prepared.plan;
     if plan.rejected.contains(&index) {
         return "do nothing: it was refused for good; change the entry or the provider, or use `--force`".into();
@@ -121,21 +125,21 @@ fn human(found: &Found<'_>) -> String {
     let mut text = String::new();
     let kind = found.kind.map_or_else(String::new, |kind| format!(" ({kind})"));
     let _ = writeln!(text, "{} at provider {}{kind}", strong(&shown(found.target)), found.provider);
-    if let Some((path, line, why, hash)) = found.listed {
+    if let Some((path, line, why, hash)) = &found.listed {
         let _ = writeln!(text, "  listed in   {}:{line}", shown(path));
         let _ = writeln!(text, "  carried by  {}, because {why}", found.provider);
-        let _ = writeln!(text, "  desired     {}", shown(hash));
+        let _ = writeln!(text, "  desired     {}", shown(hash.as_str()));
     } else {
         let _ = writeln!(text, "  listed in   no manifest that was read");
     }
-    let recorded = found.recorded.and_then(|row| row.hash.as_ref()).map_or("nothing", |hash| hash.as_str());
+    let recorded = found.recorded.as_ref().and_then(|row| row.hash.as_ref()).map_or("nothing", |hash| hash.as_str());
     let _ = writeln!(text, "  recorded    {}", shown(recorded));
-    if let Some(at) = found.recorded.and_then(|row| row.recorded_at) {
-        let task = found.recorded.and_then(|row| row.task_id.as_deref());
+    if let Some(at) = found.recorded.as_ref().and_then(|row| row.recorded_at) {
+        let task = found.recorded.as_ref().and_then(|row| row.task_id.as_deref());
         let task = task.map_or_else(String::new, |task| format!(", task {}", shown(task)));
         let _ = writeln!(text, "  since       {}{task}", moment(at));
     }
-    if let Some(row) = found.recorded.filter(|row| row.work.is_some()) {
+    if let Some(row) = found.recorded.as_ref().filter(|row| row.work.is_some()) {
         let _ = writeln!(text, "  to do       {}", status::to_do(row));
     }
     let _ = writeln!(text, "  apply would {}", found.next);
@@ -147,11 +151,11 @@ fn to_json(found: &Found<'_>) -> Value {
         "provider": found.provider,
         "kind": found.kind,
         "target": found.target,
-        "manifest": found.listed.map(|listed| listed.0),
-        "line": found.listed.map(|listed| listed.1),
-        "why": found.listed.map(|listed| listed.2),
-        "desired": found.listed.map(|listed| listed.3),
-        "state": found.recorded.map(status::target_json),
+        "manifest": found.listed.as_ref().map(|listed| listed.0),
+        "line": found.listed.as_ref().map(|listed| listed.1),
+        "why": found.listed.as_ref().map(|listed| listed.2),
+        "desired": found.listed.as_ref().map(|listed| listed.3.as_str()),
+        "state": found.recorded.as_ref().map(status::target_json),
         "next": found.next,
     })
 }

@@ -1,6 +1,6 @@
 //! `freshen apply --rehearse`: the real run against emulators, on a scratch copy of the state, in virtual time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
@@ -80,14 +80,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         terminal::print(&second_run(&stage, &desired, &store, &accounts)?);
     } else {
         let mut json = render::json(&view);
-        json["second_run_changes"] = second_run_changes(&stage, &desired, &store, &accounts)?.into();
+        json.set("second_run_changes", second_run_changes(&stage, &desired, &store, &accounts)?);
         terminal::print_json(&json);
     }
     Ok(finished.exit)
 }
 
 fn second_run_changes(stage: &Stage, desired: &Desired, store: &dyn Store, accounts: &[String]) -> Result<usize> {
-    let nothing = Selection { only: Vec::new(), providers: Vec::new(), force: Vec::new() };
+    let nothing = Selection::default();
     let again = session::prepare(desired, Some(store), &nothing, accounts, stage.host.clock.now().wall)?;
     Ok(again.difference.changes.len())
 }
@@ -140,9 +140,7 @@ fn hosts_of(model: &Model, provider: usize) -> Vec<HostPattern> {
         return configured.clone();
     }
     let entries = model.entries.iter().filter(|entry| entry.provider == provider);
-    let mut hosts: Vec<String> = entries.filter_map(|entry| Some(entry.target.host()?.to_ascii_lowercase())).collect();
-    hosts.sort();
-    hosts.dedup();
+    let hosts: BTreeSet<String> = entries.filter_map(|entry| Some(entry.target.host()?.to_ascii_lowercase())).collect();
     hosts.into_iter().map(HostPattern::from_checked).collect()
 }
 

@@ -8,7 +8,8 @@ use super::args::Selection;
 use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::{select, terminal};
-use crate::core::diff::Change;
+use crate::core::diff::Forced;
+use crate::core::plan::Selected;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::host::Host;
@@ -76,9 +77,11 @@ pub(super) fn prepare(
         (selection.only.is_empty() || only.is_match(&target.text))
             && (selection.providers.is_empty() || selection.providers.contains(name))
     };
+    let forced = |provider: usize, target: &Target| force.is_match(&target.text) && chosen(provider, target);
+    let choosy = !(selection.only.is_empty() && selection.providers.is_empty());
     let choice = Choice {
-        selected: &|change: &Change| chosen(change.provider, &change.target),
-        forced: &|provider, target| force.is_match(&target.text) && chosen(provider, target),
+        selected: choosy.then_some(&chosen as &Selected<'_>),
+        forced: (!selection.force.is_empty()).then_some(&forced as &Forced<'_>),
     };
     Ok(run::prepare(desired, store, &choice, accounts, now)?)
 }

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde::Serialize;
 
 /// The first failure of standard output.
 static FAILURE: OnceLock<String> = OnceLock::new();
@@ -12,7 +12,11 @@ static FAILURE: OnceLock<String> = OnceLock::new();
 /// Writes a result to standard output.
 pub(super) fn print(text: &str) {
     let mut out = anstream::stdout().lock();
-    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    note_failure(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+fn note_failure(written: io::Result<()>) {
+    if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         let _ = FAILURE.set(error.to_string());
@@ -24,9 +28,11 @@ pub(super) fn failure() -> Option<&'static str> {
     FAILURE.get().map(String::as_str)
 }
 
-/// Writes a result as JSON to standard output, ended by a line feed.
-pub(super) fn print_json(value: &Value) {
-    print(&format!("{value:#}\n"));
+/// Writes a result as JSON to standard output, ended by a line feed; long lists go out as they are made.
+pub(super) fn print_json(value: &impl Serialize) {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from);
+    note_failure(written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()));
 }
 
 /// Writes anything else to standard error.

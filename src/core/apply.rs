@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::budget::Pace;
+use super::changes::Changes;
 use super::contract::{CallError, Culprit, ErrorClass, Reply};
-use super::diff::Change;
 use super::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
 use super::http::{Endpoint, TransportFailure, TransportFailureKind};
 use super::lane::{Batch, Lane, Stopped, split};
@@ -16,12 +16,14 @@ use super::plan::{Plan, QuotaKey};
 use super::quota::QuotaLeft;
 use super::recorded::Standing;
 use super::retry::{self, Jitter, Verdict};
+use super::states::States;
 use super::time::{Now, Tick, Timestamp};
 
-struct Item {
-    accepted: usize,
-    refused: usize,
-    state: ItemState,
+/// Endpoints that accepted and refused a target.
+#[derive(Clone, Copy)]
+struct Tally {
+    accepted: u16,
+    refused: u16,
 }
 
 struct Flight {
@@ -47,8 +49,9 @@ pub struct CallView<'a> {
 /// The machine.
 pub struct Apply<'a> {
     model: &'a Model,
-    changes: &'a [Change],
-    items: Vec<Item>,
+    changes: &'a Changes,
+    tallies: Vec<Tally>,
+    states: States,
     lanes: Vec<Lane>,
     paces: Vec<Pace>,
     quotas: Vec<QuotaLeft>,
@@ -62,11 +65,12 @@ pub struct Apply<'a> {
 
 impl<'a> Apply<'a> {
     /// A machine for `plan`; `seed` feeds the jitter of its waits.
-    pub fn new(model: &'a Model, changes: &'a [Change], plan: &Plan, seed: u64) -> Self {
+    pub fn new(model: &'a Model, changes: &'a Changes, plan: &Plan, seed: u64) -> Self {
         let mut machine = Self {
             model,
             changes,
-            items: changes.iter().map(|change| initial(model, change)).collect(),
+            tallies: (0..changes.len()).map(|index| tally(model, changes, index)).collect(),
+            states: (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect(),
             lanes: Vec::new(),
             paces: Vec::new(),
             quotas: Vec::new(),
@@ -106,8 +110,8 @@ impl<'a> Apply<'a> {
         }
         for batch in &job.batches {
             for &index in &batch.changes {
-                if matches!(self.items[index].state, ItemState::Deferred(..)) {
-                    self.items[index].state = ItemState::Pending(None);
+                if matches!(self.states.get(index), ItemState::Deferred(..)) {
+                    self.states.set(index, &ItemState::Pending(None));
                 }
             }
             self.lanes[first_lane + batch.endpoint].push(Batch::new(batch.changes.clone()));
@@ -302,10 +306,10 @@ impl<'a> Apply<'a> {
         let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
         let mut items = Vec::with_capacity(flight.batch.items.len());
         for &index in &flight.batch.items {
-            let item = &mut self.items[index];
-            item.accepted += 1;
-            if item.accepted >= config.require {
-                item.state = ItemState::Recorded;
+            let tally = &mut self.tallies[index];
+            tally.accepted += 1;
+            if usize::from(tally.accepted) >= config.require {
+                self.states.set(index, &ItemState::Recorded);
                 items.push((index, ItemOutcome::Recorded { task_id: task_id.clone() }));
             } else {
                 items.push((index, ItemOutcome::AcceptedAt(endpoint.clone())));
@@ -507,15 +511,16 @@ impl<'a> Apply<'a> {
 
     /// Notes that items will not be sent by this lane in this run.
     fn leave(&mut self, mut items: Vec<usize>, until: Option<Timestamp>, reason: String) {
-        items.retain(|&index| !matches!(self.items[index].state, ItemState::Recorded | ItemState::Rejected(_)));
+        items.retain(|&index| !matches!(self.states.get(index), ItemState::Recorded | ItemState::Rejected(_)));
         if items.is_empty() {
             return;
         }
+        let state = match until {
+            Some(until) => ItemState::Deferred(until, reason.clone()),
+            None => ItemState::Pending(Some(reason.clone())),
+        };
         for &index in &items {
-            self.items[index].state = match until {
-                Some(until) => ItemState::Deferred(until, reason.clone()),
-                None => ItemState::Pending(Some(reason.clone())),
-            };
+            self.states.set(index, &state);
         }
         let standing = match until {
             Some(until) => Standing::Deferred { until, reason },
@@ -530,10 +535,10 @@ impl<'a> Apply<'a> {
 
     /// What one endpoint has yet to do does not take back what another one settled.
     fn later_one(&mut self, index: usize, reason: &str) -> ItemOutcome {
-        match &mut self.items[index].state {
+        match self.states.get(index) {
             ItemState::Rejected(refusal) => return ItemOutcome::Rejected(refusal.clone()),
             ItemState::Recorded => {}
-            open => *open = ItemState::Pending(Some(reason.to_owned())),
+            _ => self.states.set(index, &ItemState::Pending(Some(reason.to_owned()))),
         }
         ItemOutcome::Later(reason.to_owned())
     }
@@ -541,11 +546,11 @@ impl<'a> Apply<'a> {
     fn reject(&mut self, lane: usize, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
         let config = &self.model.providers[self.lanes[lane].provider];
         let outcome = |&index: &usize| {
-            let item = &mut self.items[index];
-            item.refused += 1;
-            let lost = config.endpoints.len() - item.refused < config.require && item.state != ItemState::Recorded;
-            if lost {
-                item.state = ItemState::Rejected(reason.to_owned());
+            let tally = &mut self.tallies[index];
+            tally.refused += 1;
+            let still_able = config.endpoints.len().saturating_sub(usize::from(tally.refused));
+            if still_able < config.require && *self.states.get(index) != ItemState::Recorded {
+                self.states.set(index, &ItemState::Rejected(reason.to_owned()));
                 return (index, ItemOutcome::Rejected(reason.to_owned()));
             }
             (index, self.later_one(index, reason))
@@ -567,8 +572,13 @@ impl<'a> Apply<'a> {
     }
 
     /// Where each change stands, by index.
-    pub fn states(&self) -> impl Iterator<Item = &ItemState> {
-        self.items.iter().map(|item| &item.state)
+    pub fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// The same, when nothing more is to come.
+    pub fn into_states(self) -> States {
+        self.states
     }
 
     /// Why providers stopped, by index.
@@ -577,14 +587,14 @@ impl<'a> Apply<'a> {
     }
 }
 
-fn initial(model: &Model, change: &Change) -> Item {
-    let config = &model.providers[change.provider];
-    let accepted =
-        config.endpoints.iter().filter(|endpoint| change.accepted_at.contains(&endpoint.to_string())).count();
-    let state = match &change.standing {
-        Standing::Pending { reason } => ItemState::Pending(reason.clone()),
-        Standing::Deferred { until, reason } => ItemState::Deferred(*until, reason.clone()),
-        Standing::Rejected { reason, .. } => ItemState::Rejected(reason.clone()),
+/// What an earlier run came to; with enough acceptances it would be recorded, so then the endpoints were changed.
+fn tally(model: &Model, changes: &Changes, index: usize) -> Tally {
+    let config = &model.providers[changes.provider(index)];
+    let has_accepted = |endpoint: &&Endpoint| changes.accepted_at(index).contains(&endpoint.to_string());
+    let accepted = match changes.accepted_at(index) {
+        [] => 0,
+        _ => config.endpoints.iter().filter(has_accepted).count(),
     };
-    Item { accepted: if accepted >= config.require { 0 } else { accepted }, refused: 0, state }
+    let accepted = if accepted >= config.require { 0 } else { u16::try_from(accepted).unwrap_or(u16::MAX) };
+    Tally { accepted, refused: 0 }
 }

@@ -2,10 +2,12 @@
 //!
 //! Does not know quotas, batches or what a vendor will say.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
+use super::changes::Changes;
 use super::model::{Entry, Model, OnNew, OnRemoved, Place, Priority};
-use super::recorded::{ChangeKind, KnownManifest, Recorded, Standing};
+use super::recorded::{ChangeKind, KnownManifest, RecordedRow, Standing};
 use super::target::{ContentHash, Target};
 use super::time::Timestamp;
 
@@ -42,7 +44,7 @@ pub struct Change {
 #[derive(Debug, Default)]
 pub struct Difference {
     /// Purges that are due, in order of (provider, target).
-    pub changes: Vec<Change>,
+    pub changes: Changes,
     /// Indexes of the model's entries to record without a purge (`on_new: adopt`).
     pub adopt: Vec<usize>,
     /// Recorded targets to drop without a purge (`on_removed: forget`).
@@ -59,95 +61,238 @@ pub struct Difference {
     pub removals: Vec<(String, usize, usize)>,
 }
 
+/// Whether the user forces a target of a provider, by its index.
+pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
+
 /// What the difference depends on besides model and state.
+#[derive(Clone, Copy)]
 pub struct Scope<'a> {
     /// Manifests that vanished from a folder that this run covers.
     pub vanished: &'a [KnownManifest],
     /// Digest of each provider's configuration, by index.
     pub config_digests: &'a [String],
-    /// Whether the user forces this target of this provider, by its index.
-    pub forced: &'a dyn Fn(usize, &Target) -> bool,
+    /// What the user forces, if anything.
+    pub forced: Option<&'a Forced<'a>>,
     /// Wall time of the run's start.
     pub now: Timestamp,
 }
 
-/// Compares the model with what is recorded.
-pub fn diff(model: &Model, recorded: &[Recorded], scope: &Scope<'_>) -> Difference {
-    let mut by_key: HashMap<(&str, &Target), &Recorded> = HashMap::with_capacity(recorded.len());
-    for row in recorded {
-        by_key.insert((row.provider.as_str(), &row.target), row);
+impl Scope<'_> {
+    fn is_forced(&self, provider: usize, target: impl FnOnce() -> Target) -> bool {
+        self.forced.is_some_and(|forced| forced(provider, &target()))
     }
-    let covered = Covered::new(model, scope);
-    let mut difference = Difference::default();
-    for (index, entry) in model.entries.iter().enumerate() {
-        let name = model.providers[entry.provider].name.as_str();
-        let row = by_key.remove(&(name, &entry.target));
-        compare(&mut difference, model, scope, &covered, (index, entry), row);
-    }
-    let mut missing: Vec<&Recorded> = by_key.into_values().collect();
-    missing.sort_by(|a, b| (&a.provider, &a.target).cmp(&(&b.provider, &b.target)));
-    for row in &missing {
-        remove(&mut difference, model, scope, &covered, row);
-    }
-    difference.changes.sort_by(|a, b| (a.provider, &a.target).cmp(&(b.provider, &b.target)));
-    difference.removals = count_removals(model, &covered, recorded, &difference);
-    difference
 }
 
-/// Manifests this run speaks for, with what they say about removals.
+/// Compares the model with what is recorded, row by row: neither side is ever held twice.
+pub struct Differ<'a> {
+    model: &'a Model,
+    scope: Scope<'a>,
+    covered: Covered<'a>,
+    /// The first entry that no row was compared with yet.
+    next: usize,
+    difference: Difference,
+}
+
+impl<'a> Differ<'a> {
+    /// Feed it all recorded rows in order of (provider, target), then take what it found.
+    pub fn new(model: &'a Model, scope: Scope<'a>) -> Self {
+        let difference = Difference { changes: Changes::of(&model.entries), ..Difference::default() };
+        Self { model, scope, covered: Covered::new(model, &scope), next: 0, difference }
+    }
+
+    /// Compares the next recorded row.
+    pub fn row(&mut self, row: RecordedRow<'_>) {
+        while self.next < self.model.entries.len() {
+            match self.order(self.next, row) {
+                Ordering::Less => self.unrecorded(self.next),
+                Ordering::Equal => {
+                    self.covered.count(row, false);
+                    self.recorded(self.next, row);
+                    self.next += 1;
+                    return;
+                }
+                Ordering::Greater => break,
+            }
+            self.next += 1;
+        }
+        let goes = self.unlisted(row);
+        self.covered.count(row, goes);
+    }
+
+    /// All rows were compared.
+    pub fn finish(mut self) -> Difference {
+        for entry in self.next..self.model.entries.len() {
+            self.unrecorded(entry);
+        }
+        self.difference.removals = self.covered.removals();
+        self.difference
+    }
+
+    fn order(&self, entry: usize, row: RecordedRow<'_>) -> Ordering {
+        let entries = &self.model.entries;
+        let provider = self.model.providers[entries.provider(entry)].name.as_str();
+        let key = (provider, entries.scope(entry)).cmp(&(row.provider, row.scope));
+        key.then_with(|| entries.text(entry).cmp_str(row.text))
+    }
+
+    fn is_forced(&self, entry: usize) -> bool {
+        let entries = &self.model.entries;
+        self.scope.is_forced(entries.provider(entry), || entries.get(entry).target)
+    }
+
+    /// An entry that the state does not know.
+    fn unrecorded(&mut self, index: usize) {
+        let entries = &self.model.entries;
+        let forced = self.is_forced(index);
+        let adopts = |&manifest: &usize| self.model.manifests[manifest].on_new == OnNew::Adopt;
+        if entries.manifests(index).iter().all(adopts) && !forced {
+            self.difference.adopt.push(index);
+            return;
+        }
+        let entry = entries.get(index);
+        let kind = if forced { ChangeKind::Forced } else { ChangeKind::New };
+        let owners = self.owners(index, &[]);
+        let change = fresh_change(&entry, kind, owners, self.scope.now);
+        self.difference.changes.push_listed(change, entries, index);
+    }
+
+    /// An entry that the state knows.
+    fn recorded(&mut self, index: usize, row: RecordedRow<'_>) {
+        let entries = &self.model.entries;
+        let forced = self.is_forced(index);
+        if row.work.is_none() && row.hash.is_some_and(|hash| entries.is_hash(index, hash)) && !forced {
+            self.difference.unchanged += 1;
+            if !self.is_only_owner(index, row.owners) {
+                let owners = self.owners(index, row.owners);
+                if row.owners != owners {
+                    let target = entries.get(index).target;
+                    self.difference.owners.push((row.provider.to_owned(), target, owners));
+                }
+            }
+            return;
+        }
+        let entry = entries.get(index);
+        let change = continued_change(&entry, row, self.owners(index, row.owners), forced, &self.scope);
+        self.difference.changes.push_listed(change, entries, index);
+    }
+
+    /// The usual case, which needs no list of names.
+    fn is_only_owner(&self, entry: usize, owners: &[String]) -> bool {
+        match (self.model.entries.manifests(entry), owners) {
+            ([manifest], [owner]) => self.model.manifests[*manifest].name == *owner,
+            _ => false,
+        }
+    }
+
+    /// Manifests that list the entry, and those of `known` that this run cannot speak for.
+    fn owners(&self, entry: usize, known: &[String]) -> Vec<String> {
+        let listing = self.model.entries.manifests(entry).iter().map(|&index| self.model.manifests[index].name.clone());
+        let mut owners: Vec<String> = listing.chain(self.covered.others(known).cloned()).collect();
+        owners.sort();
+        owners.dedup();
+        owners
+    }
+
+    /// A recorded target that is not listed; whether it is lost to its manifests by this run.
+    fn unlisted(&mut self, row: RecordedRow<'_>) -> bool {
+        let others: Vec<String> = self.covered.others(row.owners).cloned().collect();
+        if others.len() == row.owners.len() {
+            return false;
+        }
+        let target = Target { scope: row.scope, text: row.text.to_owned() };
+        if !others.is_empty() {
+            self.difference.owners.push((row.provider.to_owned(), target, others));
+            return false;
+        }
+        let Some(hash) = row.hash else {
+            self.difference.dropped.push((row.provider.to_owned(), target));
+            return false;
+        };
+        let forgets = row.owners.iter().all(|owner| self.covered.forgets(owner));
+        // A provider that is gone, or that has become of a kind that cannot purge this, is not asked.
+        let able = |index: &usize| self.model.providers[*index].limits_of(row.scope).is_some();
+        let Some(provider) = self.model.provider_index(row.provider).filter(able) else {
+            if !forgets {
+                self.orphan(row.provider);
+                return false;
+            }
+            self.difference.forget.push((row.provider.to_owned(), target));
+            return true;
+        };
+        if forgets {
+            self.difference.forget.push((row.provider.to_owned(), target));
+            return true;
+        }
+        let change = removal(provider, target, ContentHash::from_canonical(hash), row, &self.scope);
+        self.difference.changes.push(change);
+        true
+    }
+
+    fn orphan(&mut self, provider: &str) {
+        match self.difference.orphans.iter_mut().find(|(name, _)| *name == provider) {
+            Some((_, count)) => *count += 1,
+            None => self.difference.orphans.push((provider.to_owned(), 1)),
+        }
+    }
+}
+
+/// Manifests this run speaks for, with what they say about removals and how many targets they have.
 struct Covered<'a> {
-    on_removed: HashMap<&'a str, OnRemoved>,
+    index: HashMap<&'a str, usize>,
+    manifests: Vec<CoveredManifest<'a>>,
+}
+
+struct CoveredManifest<'a> {
+    name: &'a str,
+    on_removed: OnRemoved,
+    recorded: usize,
+    removed: usize,
 }
 
 impl<'a> Covered<'a> {
     fn new(model: &'a Model, scope: &Scope<'a>) -> Self {
         let vanished = scope.vanished.iter().map(|known| (known.name.as_str(), known.on_removed));
         let read = model.manifests.iter().map(|manifest| (manifest.name.as_str(), manifest.on_removed));
-        Self { on_removed: vanished.chain(read).collect() }
+        let manifests: Vec<_> = vanished
+            .chain(read)
+            .map(|(name, on_removed)| CoveredManifest { name, on_removed, recorded: 0, removed: 0 })
+            .collect();
+        Self {
+            index: manifests.iter().enumerate().map(|(index, manifest)| (manifest.name, index)).collect(),
+            manifests,
+        }
     }
 
-    fn contains(&self, name: &str) -> bool {
-        self.on_removed.contains_key(name)
+    fn forgets(&self, name: &str) -> bool {
+        self.index.get(name).is_some_and(|&index| self.manifests[index].on_removed == OnRemoved::Forget)
     }
 
     /// Owners that this run cannot speak for.
     fn others<'r>(&self, owners: &'r [String]) -> impl Iterator<Item = &'r String> {
-        owners.iter().filter(|owner| !self.contains(owner))
+        owners.iter().filter(|owner| !self.index.contains_key(owner.as_str()))
     }
-}
 
-fn compare(
-    difference: &mut Difference,
-    model: &Model,
-    scope: &Scope<'_>,
-    covered: &Covered<'_>,
-    (index, entry): (usize, &Entry),
-    row: Option<&Recorded>,
-) {
-    let mut owners: Vec<String> =
-        entry.manifests.iter().map(|&manifest| model.manifests[manifest].name.clone()).collect();
-    owners.extend(row.into_iter().flat_map(|row| covered.others(&row.owners)).cloned());
-    owners.sort();
-    owners.dedup();
-    let forced = (scope.forced)(entry.provider, &entry.target);
-    let Some(row) = row else {
-        let adopts = entry.manifests.iter().all(|&manifest| model.manifests[manifest].on_new == OnNew::Adopt);
-        if adopts && !forced {
-            difference.adopt.push(index);
-        } else {
-            let kind = if forced { ChangeKind::Forced } else { ChangeKind::New };
-            difference.changes.push(fresh_change(entry, kind, owners, scope.now));
+    /// Counts a recorded target for the removal guard. Removals that an earlier run let through are not counted again.
+    fn count(&mut self, row: RecordedRow<'_>, goes: bool) {
+        if row.hash.is_none() {
+            return;
         }
-        return;
-    };
-    if row.work.is_none() && row.hash.as_ref() == Some(&entry.hash) && !forced {
-        difference.unchanged += 1;
-        if row.owners != owners {
-            difference.owners.push((row.provider.clone(), row.target.clone(), owners));
+        let let_through = row.work.is_some_and(|work| work.kind == ChangeKind::Removed);
+        for owner in row.owners {
+            if let Some(&index) = self.index.get(owner.as_str()) {
+                self.manifests[index].recorded += 1;
+                self.manifests[index].removed += usize::from(goes && !let_through);
+            }
         }
-        return;
     }
-    difference.changes.push(continued_change(entry, row, owners, forced, scope));
+
+    fn removals(&self) -> Vec<(String, usize, usize)> {
+        let counted = self.manifests.iter().filter(|manifest| manifest.recorded > 0);
+        let mut removals: Vec<_> =
+            counted.map(|manifest| (manifest.name.to_owned(), manifest.recorded, manifest.removed)).collect();
+        removals.sort();
+        removals
+    }
 }
 
 fn fresh_change(entry: &Entry, kind: ChangeKind, owners: Vec<String>, now: Timestamp) -> Change {
@@ -168,20 +313,26 @@ fn fresh_change(entry: &Entry, kind: ChangeKind, owners: Vec<String>, now: Times
 }
 
 /// A change of a target the state knows: once seen it stays due, also when the old hash comes back.
-fn continued_change(entry: &Entry, row: &Recorded, owners: Vec<String>, forced: bool, scope: &Scope<'_>) -> Change {
-    let kind = match (&row.hash, forced) {
+fn continued_change(
+    entry: &Entry,
+    row: RecordedRow<'_>,
+    owners: Vec<String>,
+    forced: bool,
+    scope: &Scope<'_>,
+) -> Change {
+    let kind = match (row.hash, forced) {
         (_, true) => ChangeKind::Forced,
         (None, false) => ChangeKind::New,
-        (Some(_), false) => match &row.work {
-            Some(work) if work.kind == ChangeKind::Forced && row.hash.as_ref() == Some(&entry.hash) => {
+        (Some(_), false) => match row.work {
+            Some(work) if work.kind == ChangeKind::Forced && row.hash == Some(entry.hash.as_str()) => {
                 ChangeKind::Forced
             }
             _ => ChangeKind::Changed,
         },
     };
     let mut change = fresh_change(entry, kind, owners, scope.now);
-    change.recorded.clone_from(&row.hash);
-    if let Some(work) = &row.work {
+    change.recorded = row.hash.map(ContentHash::from_canonical);
+    if let Some(work) = row.work {
         change.since = work.since;
         change.in_doubt = work.in_doubt;
         if work.desired.as_ref() == Some(&entry.hash) {
@@ -202,80 +353,26 @@ fn reconsider(change: &mut Change, config_digest: &str) {
     }
 }
 
-fn remove(difference: &mut Difference, model: &Model, scope: &Scope<'_>, covered: &Covered<'_>, row: &Recorded) {
-    let others: Vec<String> = covered.others(&row.owners).cloned().collect();
-    if others.len() == row.owners.len() {
-        return;
-    }
-    if !others.is_empty() {
-        difference.owners.push((row.provider.clone(), row.target.clone(), others));
-        return;
-    }
-    let key = (row.provider.clone(), row.target.clone());
-    let Some(hash) = &row.hash else {
-        difference.dropped.push(key);
-        return;
-    };
-    let forgets = row.owners.iter().all(|owner| covered.on_removed.get(owner.as_str()) == Some(&OnRemoved::Forget));
-    // A provider that is gone, or that has become of a kind that cannot purge this, is not asked.
-    let able = |index: &usize| model.providers[*index].limits_of(row.target.scope).is_some();
-    let Some(provider) = model.provider_index(&row.provider).filter(able) else {
-        match difference.orphans.iter_mut().find(|(name, _)| *name == row.provider) {
-            _ if forgets => difference.forget.push(key),
-            Some((_, count)) => *count += 1,
-            None => difference.orphans.push((row.provider.clone(), 1)),
-        }
-        return;
-    };
-    if forgets {
-        difference.forget.push(key);
-        return;
-    }
-    let work = row.work.as_ref().filter(|work| work.desired.is_none());
+/// A recorded target that is to be purged since no manifest lists it any more.
+fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<'_>, scope: &Scope<'_>) -> Change {
+    let work = row.work.filter(|work| work.desired.is_none());
     let mut change = Change {
         provider,
-        target: row.target.clone(),
+        target,
         desired: None,
-        recorded: Some(hash.clone()),
+        recorded: Some(hash),
         kind: ChangeKind::Removed,
-        priority: row.work.as_ref().map_or(Priority::Normal, |work| work.priority),
-        since: row.work.as_ref().map_or(scope.now, |work| work.since),
+        priority: row.work.map_or(Priority::Normal, |work| work.priority),
+        since: row.work.map_or(scope.now, |work| work.since),
         standing: work.map_or(Standing::fresh(), |work| work.standing.clone()),
-        in_doubt: row.work.as_ref().is_some_and(|work| work.in_doubt),
+        in_doubt: row.work.is_some_and(|work| work.in_doubt),
         accepted_at: work.map_or(Vec::new(), |work| work.accepted_at.clone()),
-        owners: row.owners.clone(),
+        owners: row.owners.to_vec(),
         place: None,
     };
-    if (scope.forced)(provider, &row.target) {
+    if scope.is_forced(provider, || change.target.clone()) {
         change.standing = Standing::fresh();
     }
     reconsider(&mut change, &scope.config_digests[provider]);
-    difference.changes.push(change);
-}
-
-/// Removals that an earlier run let through are not counted again.
-fn count_removals(
-    model: &Model,
-    covered: &Covered<'_>,
-    recorded: &[Recorded],
-    difference: &Difference,
-) -> Vec<(String, usize, usize)> {
-    let removed = difference.changes.iter().filter(|change| change.kind == ChangeKind::Removed);
-    let gone: HashSet<(&str, &Target)> = removed
-        .map(|change| (model.providers[change.provider].name.as_str(), &change.target))
-        .chain(difference.forget.iter().map(|(provider, target)| (provider.as_str(), target)))
-        .collect();
-    let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
-    for row in recorded.iter().filter(|row| row.hash.is_some()) {
-        let let_through = row.work.as_ref().is_some_and(|work| work.kind == ChangeKind::Removed);
-        let goes = !let_through && gone.contains(&(row.provider.as_str(), &row.target));
-        for owner in row.owners.iter().filter(|owner| covered.contains(owner)) {
-            let count = counts.entry(owner).or_default();
-            count.0 += 1;
-            count.1 += usize::from(goes);
-        }
-    }
-    let mut removals: Vec<_> = counts.into_iter().map(|(name, (all, gone))| (name.to_owned(), all, gone)).collect();
-    removals.sort();
-    removals
+    change
 }

@@ -105,7 +105,7 @@ pub enum ItemOutcome {
 }
 
 /// Where a target stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ItemState {
     /// Still to do, with the last failure.
     Pending(Option<String>),
@@ -115,6 +115,16 @@ pub enum ItemState {
     Deferred(Timestamp, String),
     /// Refused for good.
     Rejected(String),
+}
+
+impl From<&Standing> for ItemState {
+    fn from(standing: &Standing) -> Self {
+        match standing {
+            Standing::Pending { reason } => Self::Pending(reason.clone()),
+            Standing::Deferred { until, reason } => Self::Deferred(*until, reason.clone()),
+            Standing::Rejected { reason, .. } => Self::Rejected(reason.clone()),
+        }
+    }
 }
 
 /// What a provider has come to.

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::changes::Changes;
 use super::contract::{Culprit, Operation};
-use super::diff::Change;
 use super::model::OperationLimits;
 use super::time::{Tick, Timestamp};
 
@@ -206,7 +206,7 @@ impl Lane {
 /// Parts of a refused batch, smaller than the batch; `None` if the culprit stands alone.
 ///
 /// A refusal that speaks of a host is the same for all targets of that host, so such a batch is cut between hosts.
-pub fn split(batch: &Batch, culprit: Culprit, changes: &[Change]) -> Option<[Batch; 2]> {
+pub fn split(batch: &Batch, culprit: Culprit, changes: &Changes) -> Option<[Batch; 2]> {
     if batch.items.len() < 2 {
         return None;
     }
@@ -214,7 +214,7 @@ pub fn split(batch: &Batch, culprit: Culprit, changes: &[Change]) -> Option<[Bat
     let at = match culprit {
         Culprit::Target => items.len() / 2,
         Culprit::Host | Culprit::BusyHost => {
-            items.sort_by(|&a, &b| host(changes, a).cmp(&host(changes, b)).then(a.cmp(&b)));
+            items.sort_by_cached_key(|&item| (host(changes, item), item));
             let hosts: Vec<&[usize]> = items.chunk_by(|&a, &b| host(changes, a) == host(changes, b)).collect();
             if hosts.len() < 2 {
                 return None;
@@ -226,6 +226,6 @@ pub fn split(batch: &Batch, culprit: Culprit, changes: &[Change]) -> Option<[Bat
     Some([Batch::new(items), Batch::new(rest)])
 }
 
-fn host(changes: &[Change], index: usize) -> Option<String> {
-    changes[index].target.host().map(str::to_ascii_lowercase)
+fn host(changes: &Changes, index: usize) -> Option<String> {
+    changes.target(index).host().map(str::to_ascii_lowercase)
 }

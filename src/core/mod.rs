@@ -2,18 +2,22 @@
 
 pub mod apply;
 pub mod budget;
+pub mod changes;
 pub mod contract;
 pub mod diff;
+pub mod entries;
 pub mod event;
 pub mod guard;
 pub mod http;
 pub mod lane;
 pub mod model;
+pub mod pack;
 pub mod plan;
 pub mod quota;
 pub mod recorded;
 pub mod retry;
 pub mod secret;
+pub mod states;
 pub mod target;
 pub mod text;
 pub mod time;

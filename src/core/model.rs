@@ -3,6 +3,7 @@
 //! Does not know YAML, files or vendors; the manifest layer builds it, plan and state read it.
 
 use super::contract::{CredentialScheme, Options, Provider};
+use super::entries::Entries;
 use super::http::Endpoint;
 use super::target::{ContentHash, Scope, Target};
 
@@ -14,7 +15,7 @@ pub struct Model {
     /// The manifests, in the order they were read.
     pub manifests: Vec<Manifest>,
     /// Desired entries, unique and in order of (provider, target).
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 impl Model {

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 
 use super::budget::Pace;
+use super::changes::Changes;
 use super::contract::Operation;
-use super::diff::Change;
 use super::model::{Model, OperationLimits};
 use super::recorded::Standing;
-use super::target::Scope;
+use super::target::{Scope, Target};
 use super::time::Timestamp;
 
 /// Whose quota a call draws on.
@@ -104,31 +104,37 @@ impl Plan {
     }
 }
 
+/// Whether the user selected a target of a provider, by its index.
+pub type Selected<'a> = dyn Fn(usize, &Target) -> bool + 'a;
+
 /// What the plan depends on besides model and changes.
 pub struct Circumstances<'a> {
     /// Fingerprint of each provider's account, by index.
     pub accounts: &'a [String],
     /// Targets already spent of a quota.
     pub used: &'a dyn Fn(&QuotaKey) -> u64,
-    /// Whether the user selected this change.
-    pub selected: &'a dyn Fn(&Change) -> bool,
+    /// What the user selected, if not all: a target of a provider, by its index.
+    pub selected: Option<&'a Selected<'a>>,
     /// Wall time of the run's start.
     pub now: Timestamp,
 }
 
 /// Puts the changes into batches.
-pub fn plan(model: &Model, changes: &[Change], circumstances: &Circumstances<'_>) -> Plan {
+pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>) -> Plan {
     let mut plan = Plan::default();
     let mut due: HashMap<(usize, Scope), Vec<usize>> = HashMap::new();
-    for (index, change) in changes.iter().enumerate() {
-        match &change.standing {
-            _ if !(circumstances.selected)(change) => plan.unselected.push(index),
+    for index in 0..changes.len() {
+        let provider = changes.provider(index);
+        match changes.standing(index) {
+            _ if circumstances.selected.is_some_and(|selected| !selected(provider, &changes.target(index))) => {
+                plan.unselected.push(index);
+            }
             Standing::Rejected { .. } => plan.rejected.push(index),
             // Where a ledger is kept it decides, so that a raised quota takes effect at once.
-            Standing::Deferred { until, .. } if *until > circumstances.now && !has_ledger(model, change) => {
+            Standing::Deferred { until, .. } if *until > circumstances.now && !has_ledger(model, changes, index) => {
                 plan.waiting.push(index);
             }
-            _ => due.entry((change.provider, change.target.scope)).or_default().push(index),
+            _ => due.entry((provider, changes.scope(index))).or_default().push(index),
         }
     }
     let mut keys: Vec<_> = due.keys().copied().collect();
@@ -136,7 +142,8 @@ pub fn plan(model: &Model, changes: &[Change], circumstances: &Circumstances<'_>
     let mut spent: HashMap<QuotaKey, u64> = HashMap::new();
     for key in keys {
         let mut indexes = due.remove(&key).unwrap_or_default();
-        indexes.sort_by(|&a, &b| order(&changes[a]).cmp(&order(&changes[b])));
+        // High priority first, within one priority the oldest change, then by target, which is the order of indexes.
+        indexes.sort_by_key(|&index| (changes.priority(index), changes.since(index), index));
         if let Some(job) = job(model, changes, circumstances, key, indexes, &mut spent) {
             plan.jobs.push(job);
         }
@@ -144,20 +151,15 @@ pub fn plan(model: &Model, changes: &[Change], circumstances: &Circumstances<'_>
     plan
 }
 
-fn has_ledger(model: &Model, change: &Change) -> bool {
-    model.providers[change.provider]
-        .limits_of(change.target.scope)
+fn has_ledger(model: &Model, changes: &Changes, index: usize) -> bool {
+    model.providers[changes.provider(index)]
+        .limits_of(changes.scope(index))
         .is_some_and(|limits| limits.targets_per_day.is_some())
-}
-
-/// High priority first, within one priority the oldest change, then by target.
-fn order(change: &Change) -> (super::model::Priority, Timestamp, &super::target::Target) {
-    (change.priority, change.since, &change.target)
 }
 
 fn job(
     model: &Model,
-    changes: &[Change],
+    changes: &Changes,
     circumstances: &Circumstances<'_>,
     (provider, scope): (usize, Scope),
     mut indexes: Vec<usize>,
@@ -174,7 +176,7 @@ fn job(
     let mut batches = Vec::new();
     for (endpoint, address) in addresses.iter().enumerate() {
         let still_open = |index: &usize| {
-            let accepted_at = &changes[*index].accepted_at;
+            let accepted_at = changes.accepted_at(*index);
             // With enough acceptances it would be recorded; that it is not means that the endpoints were changed: start anew.
             let enough = addresses.iter().filter(|address| accepted_at.contains(address)).count() >= config.require;
             enough || !accepted_at.contains(address)

@@ -1,7 +1,7 @@
 //! What the state knows of a target: the recorded hash and the work that is left.
 
 use super::model::{OnRemoved, Priority};
-use super::target::{ContentHash, Target};
+use super::target::{ContentHash, Scope, Target};
 use super::time::Timestamp;
 
 /// Everything recorded about one target of one provider.
@@ -21,6 +21,37 @@ pub struct Recorded {
     pub task_id: Option<String>,
     /// A change that was seen and is not yet recorded.
     pub work: Option<Work>,
+}
+
+/// A recorded target as the state reads it, row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordedRow<'a> {
+    /// Name of the provider.
+    pub provider: &'a str,
+    /// How the text is meant.
+    pub scope: Scope,
+    /// Text of the target.
+    pub text: &'a str,
+    /// Names of the manifests that list it, in order, at least one.
+    pub owners: &'a [String],
+    /// The recorded hash, canonical.
+    pub hash: Option<&'a str>,
+    /// A change that was seen and is not yet recorded.
+    pub work: Option<&'a Work>,
+}
+
+impl Recorded {
+    /// What a comparison needs of it.
+    pub fn row(&self) -> RecordedRow<'_> {
+        RecordedRow {
+            provider: &self.provider,
+            scope: self.target.scope,
+            text: &self.target.text,
+            owners: &self.owners,
+            hash: self.hash.as_ref().map(ContentHash::as_str),
+            work: self.work.as_ref(),
+        }
+    }
 }
 
 /// A change that was seen: it stays until a purge is accepted, whatever hash comes next.
@@ -71,7 +102,7 @@ impl ChangeKind {
 }
 
 /// What holds a change up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// Nothing but the last failure, if there was one.
     Pending {

@@ -4,35 +4,35 @@
 
 use std::collections::HashSet;
 
-use super::check::Head;
+use super::check::{Head, SourceFile};
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::fields::{self, Fields};
 use super::hash;
 use super::hosts::Refusal;
-use super::load::{Key, Node, Value, described, is_invisible, shown};
+use super::load::{self, Key, Node, Value, described, is_invisible, shown};
 use super::providers::Providers;
 use super::shape::{self, ASSET, SHORT_ASSET};
 use super::spelling;
 use super::url::{self, BaseUrl};
-use crate::core::model::{Entry, HostPattern, Matched, Place, Priority, ProviderConfig};
+use crate::core::entries::{Conflict, Draft, Entries, Listing};
+use crate::core::model::{HostPattern, Matched, Place, Priority, ProviderConfig};
 use crate::core::target::{ContentHash, Scope, Target};
 
 /// Longest asset id, in bytes.
 const MAX_ASSET_ID_BYTES: usize = 256;
 
 /// Reads the assets of all manifests. The entries are unique and in order of provider and target.
-pub(crate) fn collect(heads: &[Head<'_, '_>], providers: &Providers, report: &mut Report) -> Vec<Entry> {
-    let mut listed = Vec::new();
+pub(crate) fn collect(
+    heads: &[Head<'_, '_>],
+    files: &[SourceFile],
+    providers: &Providers,
+    report: &mut Report,
+) -> Entries {
+    let mut draft = Draft::default();
     for head in heads {
-        Lister::new(head, providers, report, &mut listed).run(head);
+        Lister::new(head, providers, report, &mut draft).run(head);
     }
-    merge(listed, providers, report)
-}
-
-/// An entry as one place lists it.
-struct Listed {
-    entry: Entry,
-    span: Span,
+    draft.finish(|found| report.push(conflict(&found, files, providers)))
 }
 
 /// Which providers are asked for by name.
@@ -75,7 +75,7 @@ struct Lister<'r> {
     file: usize,
     providers: &'r Providers,
     report: &'r mut Report,
-    listed: &'r mut Vec<Listed>,
+    draft: &'r mut Draft,
     bases: Bases,
     chosen: Chosen,
     /// Hosts whose lack of a provider is reported already, by the provider that was named.
@@ -84,12 +84,12 @@ struct Lister<'r> {
 }
 
 impl<'r> Lister<'r> {
-    fn new(head: &Head<'_, '_>, providers: &'r Providers, report: &'r mut Report, listed: &'r mut Vec<Listed>) -> Self {
+    fn new(head: &Head<'_, '_>, providers: &'r Providers, report: &'r mut Report, draft: &'r mut Draft) -> Self {
         let mut new = Self {
             file: head.file,
             providers,
             report,
-            listed,
+            draft,
             bases: Bases::Missing,
             chosen: Chosen::Open,
             hosts_reported: HashSet::new(),
@@ -341,11 +341,11 @@ impl<'r> Lister<'r> {
                 self.refuse(span, refusal);
                 continue;
             }
-            let Some(hash) = asset.hash.clone() else { continue };
+            let Some(hash) = &asset.hash else { continue };
             let place = Place { manifest: self.file, line: span.line, column: span.column };
-            let manifests = vec![self.file];
-            let entry = Entry { provider: index, target, hash, priority: asset.priority, manifests, place, matched };
-            self.listed.push(Listed { entry, span });
+            let packed = self.draft.pack(&target.text, hash);
+            let (scope, priority) = (target.scope, asset.priority);
+            self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched });
         }
     }
 
@@ -463,34 +463,8 @@ fn refused_by(config: &ProviderConfig, target: &Target) -> Option<Refusal> {
     Some(Refusal::new(format!("`{}` ({}) refuses it: {problem}", config.name, capabilities.kind)))
 }
 
-/// Makes one entry of all that list the same target at the same provider (R5).
-fn merge(mut listed: Vec<Listed>, providers: &Providers, report: &mut Report) -> Vec<Entry> {
-    // Stable: among equals the reading order stays.
-    listed.sort_by(|a, b| (a.entry.provider, &a.entry.target).cmp(&(b.entry.provider, &b.entry.target)));
-    let mut entries: Vec<Entry> = Vec::with_capacity(listed.len());
-    let mut first_span = Span::default();
-    for Listed { entry, span } in listed {
-        match entries.last_mut() {
-            Some(first) if (first.provider, &first.target) == (entry.provider, &entry.target) => {
-                if first.hash == entry.hash {
-                    first.priority = first.priority.min(entry.priority);
-                    if first.manifests.last() != entry.manifests.last() {
-                        first.manifests.extend(entry.manifests);
-                    }
-                } else {
-                    report.push(conflict(first, first_span, &entry, span, providers));
-                }
-            }
-            _ => {
-                first_span = span;
-                entries.push(entry);
-            }
-        }
-    }
-    entries
-}
-
-fn conflict(first: &Entry, first_span: Span, again: &Entry, span: Span, providers: &Providers) -> Diagnostic {
+fn conflict(found: &Conflict, files: &[SourceFile], providers: &Providers) -> Diagnostic {
+    let Conflict { first, again } = found;
     let draft = &providers.drafts[again.provider];
     let ignores_query = draft.config.as_ref().is_some_and(|config| config.ignore_query);
     let message =
@@ -500,9 +474,10 @@ fn conflict(first: &Entry, first_span: Span, again: &Entry, span: Span, provider
     } else {
         "delete the one that is out of date"
     };
-    Diagnostic::error(again.place.manifest, span, message).label("another hash").help(help).related(
+    let span = |place: Place| load::mark(&files[place.manifest].bytes, place.line, place.column);
+    Diagnostic::error(again.place.manifest, span(again.place), message).label("another hash").help(help).related(
         first.place.manifest,
-        first_span,
+        span(first.place),
         "first listed here",
     )
 }

@@ -55,7 +55,7 @@ pub fn build(files: &[SourceFile]) -> Built {
         read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
-    let entries = assets::collect(&heads, &providers, &mut report);
+    let entries = assets::collect(&heads, files, &providers, &mut report);
     let model = (!report.has_errors()).then(|| Model {
         manifests: heads.into_iter().map(|head| head.manifest).collect(),
         providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),

@@ -159,6 +159,20 @@ fn place_of(source: &str, at: usize, bytes: usize) -> Span {
     span(at, at + bytes, lines + 1, before[line_start..].trim_start_matches('\u{feff}').chars().count() + 1)
 }
 
+/// The text that begins at a line and column, both from 1: up to its end quote, else to the end of a key or of the line.
+pub(crate) fn mark(bytes: &[u8], line: u32, column: u32) -> Span {
+    let source = std::str::from_utf8(bytes).unwrap_or_default();
+    let start = byte_of(source, line as usize, (column as usize).saturating_sub(1));
+    let text = source.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let quoted = text.chars().next().filter(|first| matches!(first, '"' | '\'')).and_then(|quote| {
+        let end = text[1..].find(quote)?;
+        Some(end + 2)
+    });
+    let plain = || [": ", ", ", "}", " #"].iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+    let end = start + text[..quoted.unwrap_or_else(plain)].trim_end_matches([':', ' ']).len();
+    span(start, end, line as usize, column as usize)
+}
+
 fn span(start: usize, end: usize, line: usize, column: usize) -> Span {
     let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     Span { start: small(start), end: small(end.max(start)), line: small(line), column: small(column) }

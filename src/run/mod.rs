@@ -10,9 +10,10 @@ pub use prepare::{Choice, Desired, Prepared, accounts, prepare, real_accounts};
 
 use tokio::sync::watch;
 
-use crate::core::diff::Change;
+use crate::core::changes::Changes;
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed};
+use crate::core::states::States;
 use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::host::{Host, Timeouts};
@@ -176,10 +177,10 @@ fn exit_of(finished: &Finished<'_>) -> Exit {
 }
 
 /// Numbers of changes by where they stand; `provider` narrows it down.
-pub fn counts(changes: &[Change], states: &[ItemState], provider: Option<usize>) -> Counts {
+pub fn counts(changes: &Changes, states: &States, provider: Option<usize>) -> Counts {
     let mut counts = Counts::default();
-    for (change, state) in changes.iter().zip(states) {
-        if provider.is_some_and(|provider| provider != change.provider) {
+    for (index, state) in states.iter().enumerate() {
+        if provider.is_some_and(|provider| provider != changes.provider(index)) {
             continue;
         }
         *match state {

@@ -1,10 +1,9 @@
 //! What is to be done: desired against recorded, put into a plan. Reads the state, writes and sends nothing.
 
-use crate::core::diff::{self, Change, Difference};
+use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::model::{CredentialSource, Manifest, Model, ProviderConfig};
-use crate::core::plan::{self, Plan, QuotaKey};
-use crate::core::recorded::{KnownManifest, Recorded};
-use crate::core::target::Target;
+use crate::core::plan::{self, Plan, QuotaKey, Selected};
+use crate::core::recorded::KnownManifest;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
@@ -55,8 +54,6 @@ impl Desired {
 
 /// Desired against recorded, and what to do about it.
 pub struct Prepared {
-    /// What the state holds.
-    pub recorded: Vec<Recorded>,
     /// Manifests are new, have moved or have another policy since the last run.
     pub manifests_changed: bool,
     /// Nothing was ever recorded.
@@ -86,11 +83,12 @@ impl Prepared {
 }
 
 /// What the user chose.
+#[derive(Clone, Copy, Default)]
 pub struct Choice<'a> {
-    /// Whether a change is to be done in this run.
-    pub selected: &'a dyn Fn(&Change) -> bool,
-    /// Whether a target of a provider, by its index, is to be purged although nothing changed.
-    pub forced: &'a dyn Fn(usize, &Target) -> bool,
+    /// Which targets are to be purged in this run, if not all that are due.
+    pub selected: Option<&'a Selected<'a>>,
+    /// Which targets are to be purged although nothing changed.
+    pub forced: Option<&'a Forced<'a>>,
 }
 
 /// Computes the plan. `store` is `None` before the first run.
@@ -105,21 +103,19 @@ pub fn prepare(
     now: Timestamp,
 ) -> Result<Prepared, StateError> {
     let model = &desired.model;
-    let (recorded, known, first_run) = match store {
-        Some(store) => (store.recorded()?, store.manifests()?, store.is_first_run()?),
-        None => (Vec::new(), Vec::new(), true),
+    let (known, first_run) = match store {
+        Some(store) => (store.manifests()?, store.is_first_run()?),
+        None => (Vec::new(), true),
     };
     let manifests_changed = store.is_some() && model.manifests.iter().any(|manifest| !is_known(&known, manifest));
-    let difference = diff::diff(
-        model,
-        &recorded,
-        &diff::Scope {
-            vanished: &desired.vanished(known),
-            config_digests: &desired.config_digests,
-            forced: choice.forced,
-            now,
-        },
-    );
+    let vanished = desired.vanished(known);
+    let config_digests = &desired.config_digests;
+    let scope = diff::Scope { vanished: &vanished, config_digests, forced: choice.forced, now };
+    let mut differ = Differ::new(model, scope);
+    if let Some(store) = store {
+        store.scan(&mut |row| differ.row(row))?;
+    }
+    let difference = differ.finish();
     let quota_error = std::cell::RefCell::new(None);
     let used = |key: &QuotaKey| {
         let used = store.map_or(Ok(0), |store| store.quota_used(key));
@@ -137,7 +133,7 @@ pub fn prepare(
         return Err(error);
     }
     let digest = digest(desired, &difference, &plan);
-    Ok(Prepared { recorded, manifests_changed, first_run, difference, plan, digest })
+    Ok(Prepared { manifests_changed, first_run, difference, plan, digest })
 }
 
 fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {
@@ -162,14 +158,14 @@ fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
     planned.sort_unstable();
     planned.dedup();
     for index in planned {
-        let change = &difference.changes[index];
+        let change = difference.changes.get(index);
         let hash = change.desired.as_ref().map_or("", |hash| hash.as_str());
         let (provider, config) = (&model.providers[change.provider].name, &config_digests[change.provider]);
         let (scope, kind) = (change.target.scope.word(), change.kind.word());
         line(&["purge", provider, config, scope, &change.target.text, hash, kind]);
     }
     for &index in &difference.adopt {
-        let entry = &model.entries[index];
+        let entry = model.entries.get(index);
         line(&["adopt", &model.providers[entry.provider].name, &entry.target.text, entry.hash.as_str()]);
     }
     for (provider, target) in difference.forget.iter().chain(&difference.dropped) {

@@ -13,11 +13,12 @@ pub use sqlite::SqliteStore;
 
 use std::path::PathBuf;
 
-use crate::core::diff::{Change, Difference};
+use crate::core::changes::Changes;
+use crate::core::diff::Difference;
 use crate::core::event::Record;
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{KnownManifest, Recorded};
+use crate::core::recorded::{KnownManifest, Recorded, RecordedRow};
 use crate::core::time::Timestamp;
 
 /// Why the state cannot be used.
@@ -164,6 +165,10 @@ pub trait Store: Send {
     fn is_first_run(&self) -> Result<bool, StateError>;
     /// Everything recorded, in order of (provider, target).
     fn recorded(&self) -> Result<Vec<Recorded>, StateError>;
+    /// What is recorded of the targets with this text, in order of provider.
+    fn recorded_of(&self, text: &str) -> Result<Vec<Recorded>, StateError>;
+    /// Shows `visit` everything recorded, in order of (provider, target).
+    fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError>;
     /// Manifests of earlier runs, in order of name.
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError>;
     /// Targets already counted as used of a quota.
@@ -182,7 +187,7 @@ pub trait Store: Send {
     /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
     /// Marks only changes that are no removals, as a refused run leaves them behind.
-    fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError>;
+    fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError>;
     /// Records entries as fresh without a purge and drops their pending work.
     fn adopt(&mut self, model: &Model, entries: &[usize], at: Timestamp) -> Result<(), StateError>;
     /// Begins a run; also proves that the state can be written before anything is sent.
@@ -202,7 +207,7 @@ pub struct Commit<'a> {
     /// The records, in order.
     pub records: &'a [Record],
     /// The changes that items point into.
-    pub changes: &'a [Change],
+    pub changes: &'a Changes,
     /// The model that providers point into.
     pub model: &'a Model,
     /// Digest of each provider's configuration, by index.

@@ -3,7 +3,7 @@
 use rusqlite::{Row, Transaction, params};
 
 use crate::core::model::{OnRemoved, Priority};
-use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
+use crate::core::recorded::{ChangeKind, Recorded, RecordedRow, Standing, Work};
 use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::time::Timestamp;
 
@@ -49,14 +49,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
     let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.clone() });
     let target = Target { scope: scope_of(row.get(1)?).ok_or_else(|| bad("scope"))?, text: text.clone() };
     let owners = list(&row.get::<_, String>(3)?).filter(|owners| !owners.is_empty()).ok_or_else(|| bad("owners"))?;
-    let work = match row.get::<_, Option<String>>(7)? {
-        None => None,
-        Some(kind) => {
-            let kind =
-                ChangeKind::ALL.into_iter().find(|known| known.word() == kind).ok_or_else(|| bad("work_kind"))?;
-            Some(read_work(row, kind, &bad)?)
-        }
-    };
+    let work = read_kind(row, &bad)?.map(|kind| read_work(row, kind, &bad)).transpose()?;
     Ok(Recorded {
         provider: row.get(0)?,
         target,
@@ -66,6 +59,48 @@ pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
         task_id: row.get(6)?,
         work,
     })
+}
+
+/// Owners as the last row had them: most rows have the same ones.
+#[derive(Default)]
+pub(super) struct OwnersMemo {
+    text: String,
+    list: Vec<String>,
+}
+
+/// Shows `each` a row without copying it, its work apart.
+pub(super) fn visit(
+    row: &Row<'_>,
+    owners: &mut OwnersMemo,
+    each: &mut dyn FnMut(RecordedRow<'_>),
+) -> Result<(), ReadError> {
+    let text = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+    let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.to_owned() });
+    let owners_text = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+    if owners_text != owners.text {
+        owners.list = list(owners_text).filter(|owners| !owners.is_empty()).ok_or_else(|| bad("owners"))?;
+        owners_text.clone_into(&mut owners.text);
+    }
+    let hash = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    if hash.is_some_and(|hash| !hash.contains(':')) {
+        return Err(bad("hash"));
+    }
+    let work = read_kind(row, &bad)?.map(|kind| read_work(row, kind, &bad)).transpose()?;
+    each(RecordedRow {
+        provider: row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?,
+        scope: scope_of(row.get(1)?).ok_or_else(|| bad("scope"))?,
+        text,
+        owners: &owners.list,
+        hash,
+        work: work.as_ref(),
+    });
+    Ok(())
+}
+
+fn read_kind(row: &Row<'_>, bad: &dyn Fn(&'static str) -> ReadError) -> Result<Option<ChangeKind>, ReadError> {
+    let Some(word) = row.get_ref(7)?.as_str_or_null().map_err(rusqlite::Error::from)? else { return Ok(None) };
+    let kind = ChangeKind::ALL.into_iter().find(|known| known.word() == word);
+    kind.map(Some).ok_or_else(|| bad("work_kind"))
 }
 
 fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> ReadError) -> Result<Work, ReadError> {
@@ -125,6 +160,42 @@ pub(super) fn read_count(stored: i64) -> rusqlite::Result<u64> {
 fn never_written(value: &str) -> rusqlite::Error {
     let cause = format!("`{value}` is a value that this program never writes");
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, cause.into())
+}
+
+/// Writes the work of a target; keeps what is recorded of it, and the mark of an intent without an outcome.
+pub(super) fn write_work(
+    transaction: &Transaction<'_>,
+    provider: &str,
+    target: &Target,
+    owners: &[String],
+    work: &Work,
+) -> rusqlite::Result<()> {
+    let (reason, until, config) = standing_columns(&work.standing);
+    transaction
+        .prepare_cached(
+            "INSERT INTO target (provider, scope, target, owners, work_kind, desired, priority, since, standing, reason,
+                 until, refused_config, accepted_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (provider, scope, target) DO UPDATE SET
+                 owners = ?4, work_kind = ?5, desired = ?6, priority = ?7, since = ?8, standing = ?9, reason = ?10,
+                 until = ?11, refused_config = ?12, accepted_at = ?13",
+        )?
+        .execute(params![
+            provider,
+            scope_number(target.scope),
+            target.text,
+            json_list(owners),
+            work.kind.word(),
+            work.desired.as_ref().map(ContentHash::as_str),
+            work.priority.word(),
+            work.since.unix_ms(),
+            work.standing.word(),
+            reason,
+            until,
+            config,
+            json_list(&work.accepted_at),
+        ])?;
+    Ok(())
 }
 
 /// Writes a row; keeps the mark of an intent without an outcome that is there.

@@ -9,14 +9,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use super::file::{
     FileId, beside, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
 };
-use super::rows::{self, ReadError, scope_number};
+use super::rows::{self, OwnersMemo, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
-use super::write::{OpenCall, adopt_entries, commit_record, delete, has_work, mark_changes, mark_manifests};
+use super::write::{OpenCall, adopt_entries, commit_record, delete, has_work, mark_change, mark_manifests};
 use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
-use crate::core::diff::{Change, Difference};
+use crate::core::changes::Changes;
+use crate::core::diff::Difference;
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{ChangeKind, KnownManifest, Recorded};
+use crate::core::recorded::{ChangeKind, KnownManifest, Recorded, RecordedRow};
 use crate::core::target::Target;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
@@ -178,6 +179,30 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Shows `each` the rows of the `target` table; `which` says which ones and in which order.
+    fn each_row(
+        &self,
+        which: &str,
+        values: impl rusqlite::Params,
+        mut each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), StateError> {
+        let sql = format!("SELECT {} FROM target {which}", rows::COLUMNS);
+        let read = || -> Result<(), ReadError> {
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut found = statement.query(values)?;
+            while let Some(row) = found.next()? {
+                each(row)?;
+            }
+            Ok(())
+        };
+        read().map_err(|error| match error {
+            ReadError::Sql(error) => failed(&self.path, "read", &error),
+            ReadError::Value(value) => StateError::Damaged { path: self.path.clone(), cause: value.to_string() },
+        })
+    }
+}
+
 impl Store for SqliteStore {
     fn is_first_run(&self) -> Result<bool, StateError> {
         self.read(|db| {
@@ -186,20 +211,26 @@ impl Store for SqliteStore {
     }
 
     fn recorded(&self) -> Result<Vec<Recorded>, StateError> {
-        let sql = format!("SELECT {} FROM target ORDER BY provider, scope, target", rows::COLUMNS);
-        let read = || -> Result<Vec<Recorded>, ReadError> {
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut found = statement.query([])?;
-            let mut list = Vec::new();
-            while let Some(row) = found.next()? {
-                list.push(rows::read(row)?);
-            }
-            Ok(list)
-        };
-        read().map_err(|error| match error {
-            ReadError::Sql(error) => failed(&self.path, "read", &error),
-            ReadError::Value(value) => StateError::Damaged { path: self.path.clone(), cause: value.to_string() },
-        })
+        let mut list = Vec::new();
+        self.each_row("ORDER BY provider, scope, target", [], |row| {
+            list.push(rows::read(row)?);
+            Ok(())
+        })?;
+        Ok(list)
+    }
+
+    fn recorded_of(&self, text: &str) -> Result<Vec<Recorded>, StateError> {
+        let mut list = Vec::new();
+        self.each_row("WHERE target = ?1 ORDER BY provider, scope", [text], |row| {
+            list.push(rows::read(row)?);
+            Ok(())
+        })?;
+        Ok(list)
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
+        let mut owners = OwnersMemo::default();
+        self.each_row("ORDER BY provider, scope, target", [], |row| rows::visit(row, &mut owners, visit))
     }
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
@@ -299,7 +330,9 @@ impl Store for SqliteStore {
 
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
-            mark_changes(transaction, model, &difference.changes)?;
+            for change in difference.changes.iter() {
+                mark_change(transaction, model, change)?;
+            }
             adopt_entries(transaction, model, &difference.adopt, at)?;
             for (provider, target, owners) in &difference.owners {
                 transaction
@@ -313,10 +346,9 @@ impl Store for SqliteStore {
         })
     }
 
-    fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError> {
+    fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
         self.write(|transaction| {
-            let mut seen = Vec::new();
-            for change in changes {
+            for change in changes.iter() {
                 // A removal may be an accident, and a purge that only this run's user asked for ends with it.
                 let is_seen = match change.kind {
                     ChangeKind::Removed => false,
@@ -325,9 +357,11 @@ impl Store for SqliteStore {
                     }
                     ChangeKind::Forced | ChangeKind::New | ChangeKind::Changed => true,
                 };
-                seen.extend(is_seen.then(|| change.clone()));
+                if is_seen {
+                    mark_change(transaction, model, change)?;
+                }
             }
-            mark_changes(transaction, model, &seen)
+            Ok(())
         })
     }
 

@@ -12,34 +12,19 @@ use crate::core::recorded::{Recorded, Standing, Work};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
-pub(super) fn mark_changes(transaction: &Transaction<'_>, model: &Model, changes: &[Change]) -> rusqlite::Result<()> {
-    let mut kept = transaction
-        .prepare_cached("SELECT recorded_at, task_id FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?;
-    for change in changes {
-        let provider = &model.providers[change.provider].name;
-        let key = params![provider, scope_number(change.target.scope), change.target.text];
-        let (recorded_at, task_id): (Option<i64>, Option<String>) =
-            kept.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?.unwrap_or_default();
-        let row = Recorded {
-            provider: provider.clone(),
-            target: change.target.clone(),
-            owners: change.owners.clone(),
-            hash: change.recorded.clone(),
-            recorded_at: recorded_at.map(Timestamp::from_unix_ms),
-            task_id,
-            work: Some(Work {
-                desired: change.desired.clone(),
-                kind: change.kind,
-                priority: change.priority,
-                since: change.since,
-                standing: change.standing.clone(),
-                in_doubt: change.in_doubt,
-                accepted_at: change.accepted_at.clone(),
-            }),
-        };
-        rows::write(transaction, &row)?;
-    }
-    Ok(())
+/// Marks a change as pending; what is recorded of its target stays.
+pub(super) fn mark_change(transaction: &Transaction<'_>, model: &Model, change: Change) -> rusqlite::Result<()> {
+    let provider = &model.providers[change.provider].name;
+    let work = Work {
+        desired: change.desired,
+        kind: change.kind,
+        priority: change.priority,
+        since: change.since,
+        standing: change.standing,
+        in_doubt: change.in_doubt,
+        accepted_at: change.accepted_at,
+    };
+    rows::write_work(transaction, provider, &change.target, &change.owners, &work)
 }
 
 /// Whether a change of the target is still to do.
@@ -74,7 +59,7 @@ pub(super) fn adopt_entries(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     for &index in entries {
-        let entry = &model.entries[index];
+        let entry = model.entries.get(index);
         let provider = model.providers[entry.provider].name.clone();
         let mut owners: Vec<String> =
             entry.manifests.iter().map(|&owner| model.manifests[owner].name.clone()).collect();
@@ -172,9 +157,10 @@ pub(super) fn commit_intent(
     batch: &Commit<'_>,
     (call, items): (CallId, &[usize]),
 ) -> rusqlite::Result<Option<i64>> {
-    let Some(first) = items.first().map(|&index| &batch.changes[index]) else { return Ok(None) };
-    let config = &batch.model.providers[first.provider];
-    let operation = config.kind.capabilities().operation(first.target.scope).map_or("", |operation| operation.name);
+    let Some(first) = items.first().copied() else { return Ok(None) };
+    let config = &batch.model.providers[batch.changes.provider(first)];
+    let operation =
+        config.kind.capabilities().operation(batch.changes.scope(first)).map_or("", |operation| operation.name);
     transaction
         .prepare_cached(
             "INSERT INTO call (run, number, provider, operation, targets, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -191,7 +177,7 @@ pub(super) fn commit_intent(
     let mut statement =
         transaction.prepare_cached("UPDATE target SET call = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?;
     for &index in items {
-        let target = &batch.changes[index].target;
+        let target = batch.changes.target(index);
         statement.execute(params![config.name, scope_number(target.scope), target.text, id])?;
     }
     Ok(Some(id))
@@ -204,16 +190,16 @@ pub(super) fn commit_outcome(
     outcome: &ItemOutcome,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let change = &batch.changes[index];
-    let provider = &batch.model.providers[change.provider].name;
-    let (scope, target) = (scope_number(change.target.scope), &change.target.text);
+    let provider = &batch.model.providers[batch.changes.provider(index)].name;
+    let whole = batch.changes.target(index);
+    let (scope, target) = (scope_number(whole.scope), &whole.text);
     transaction
         .prepare_cached("UPDATE target SET call = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
         .execute(params![provider, scope, target, still_open])?;
     match outcome {
         ItemOutcome::Recorded { task_id } => {
-            let Some(desired) = &change.desired else {
-                return delete(transaction, provider, &change.target).map(drop);
+            let Some(desired) = batch.changes.desired(index) else {
+                return delete(transaction, provider, &whole).map(drop);
             };
             transaction
                 .prepare_cached(
@@ -235,7 +221,7 @@ pub(super) fn commit_outcome(
             Ok(())
         }
         ItemOutcome::Rejected(reason) => {
-            let config = batch.config_digests[change.provider].clone();
+            let config = batch.config_digests[batch.changes.provider(index)].clone();
             commit_standing(transaction, batch, index, &Standing::Rejected { reason: reason.clone(), config })
         }
         ItemOutcome::Later(reason) => {
@@ -250,7 +236,7 @@ pub(super) fn commit_standing(
     index: usize,
     standing: &Standing,
 ) -> rusqlite::Result<()> {
-    let change = &batch.changes[index];
+    let target = batch.changes.target(index);
     let (reason, until, config) = rows::standing_columns(standing);
     transaction
         .prepare_cached(
@@ -258,9 +244,9 @@ pub(super) fn commit_standing(
              WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
         )?
         .execute(params![
-            batch.model.providers[change.provider].name,
-            scope_number(change.target.scope),
-            change.target.text,
+            batch.model.providers[batch.changes.provider(index)].name,
+            scope_number(target.scope),
+            target.text,
             standing.word(),
             reason,
             until,

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use freshen::core::diff::{Change, Difference};
+use freshen::core::changes::Changes;
+use freshen::core::diff::Difference;
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::model::Model;
 use freshen::core::recorded::Standing;
@@ -13,7 +14,7 @@ use crate::support::world::{START, change, cluster, endpoint};
 struct Bench {
     store: SqliteStore,
     model: Model,
-    changes: Vec<Change>,
+    changes: Changes,
     run: i64,
 }
 
@@ -22,7 +23,7 @@ impl Bench {
     fn new() -> Self {
         let mut store = SqliteStore::scratch(Path::new("no/such/state"), "lineage").expect("a store");
         let model = Model { providers: vec![cluster("own", 2, 2)], ..Model::default() };
-        let changes = vec![change(0, "http://a.example/1")];
+        let changes = Changes::from_iter([change(0, "http://a.example/1")]);
         let difference = Difference { changes: changes.clone(), ..Difference::default() };
         store.mark(&model, &difference, START).expect("marked");
         let start = RunStart { at: START, host: "builder".to_owned(), pid: 1 };

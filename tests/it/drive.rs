@@ -36,7 +36,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
     let env = Arc::new(SystemEnv);
     let host = Host { clock: Arc::new(VirtualClock::starting_at(start)), http: Arc::new(Panics), env, seed: 1 };
     let mut store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
-    let difference = Difference { changes: world.changes.clone(), ..Difference::default() };
+    let difference = Difference { changes: world.table(), ..Difference::default() };
     store.mark(&world.model, &difference, START).expect("marked");
     let begun = RunStart { at: START, host: "here".to_owned(), pid: 1 };
     let number = store.begin_run(&begun, &[]).expect("begun");
@@ -45,7 +45,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
     let plan = world.plan();
     let inputs = Inputs {
         model: &world.model,
-        changes: &world.changes,
+        changes: &difference.changes,
         plan: &plan,
         config_digests: &["a".to_owned(), "b".to_owned()],
         credentials: &credentials,

@@ -154,7 +154,8 @@ fn a_signature_is_made_anew_once_and_only_once() {
 fn a_call_leaves_only_after_its_intent_came_back_as_written() {
     let world = World::new(vec![vod("a")]).urls(0, 1);
     let plan = world.plan();
-    let mut machine = Apply::new(&world.model, &world.changes, &plan, 1);
+    let changes = world.table();
+    let mut machine = Apply::new(&world.model, &changes, &plan, 1);
     let at = |ms| Now { wall: START.plus_ms(ms), tick: Tick::from_ms(ms.cast_unsigned()) };
     machine.handle(Event::Woke, at(0));
     let Action::Persist(Record::Intent { call, items, debit }) = machine.poll(at(0)) else { panic!("no intent") };
@@ -586,7 +587,8 @@ fn an_interrupt_lets_calls_under_way_finish_and_sends_nothing_new() {
 fn a_prepared_call_is_taken_back_on_an_interrupt() {
     let world = World::new(vec![vod("a")]).urls(0, 60);
     let plan = world.plan();
-    let mut machine = Apply::new(&world.model, &world.changes, &plan, 1);
+    let changes = world.table();
+    let mut machine = Apply::new(&world.model, &changes, &plan, 1);
     let at = |ms| Now { wall: START.plus_ms(ms), tick: Tick::from_ms(ms.cast_unsigned()) };
     machine.handle(Event::Woke, at(0));
     let Action::Persist(Record::Intent { call, items, debit }) = machine.poll(at(0)) else { panic!("no intent") };
@@ -616,9 +618,10 @@ fn quota_of_a_call_that_is_taken_back_can_be_used_at_once() {
 fn an_answer_to_no_call_is_ignored() {
     let world = World::new(vec![vod("a")]).urls(0, 1);
     let plan = world.plan();
-    let mut machine = Apply::new(&world.model, &world.changes, &plan, 1);
+    let changes = world.table();
+    let mut machine = Apply::new(&world.model, &changes, &plan, 1);
     let now = Now { wall: START, tick: Tick::from_ms(0) };
     machine.handle(Event::Ended(CallId(99), accept()), now);
     machine.handle(Event::Persisted(CallId(99)), now);
-    assert_eq!(machine.states().cloned().collect::<Vec<_>>(), [ItemState::Pending(None)]);
+    assert_eq!(machine.states().iter().cloned().collect::<Vec<_>>(), [ItemState::Pending(None)]);
 }

@@ -73,8 +73,9 @@ fn the_short_form_is_all_a_small_site_needs() {
         sha('A'),
     );
     let model = model(&[&site, PROVIDERS]);
+    let entries: Vec<_> = model.entries.iter().collect();
     let listed: Vec<(&str, &str, Priority)> =
-        model.entries.iter().map(|entry| (entry.target.text.as_str(), entry.hash.as_str(), entry.priority)).collect();
+        entries.iter().map(|entry| (entry.target.text.as_str(), entry.hash.as_str(), entry.priority)).collect();
     let (one, upper) = (sha('1'), sha('a'));
     assert_eq!(
         listed,
@@ -89,7 +90,7 @@ fn the_short_form_is_all_a_small_site_needs() {
             ("https://x.b.cn/y", "etag:\"5d\"", Priority::Normal),
         ]
     );
-    assert_eq!((model.entries[0].place.line, model.entries[0].place.column), (3, 3));
+    assert_eq!((model.entries.get(0).place.line, model.entries.get(0).place.column), (3, 3));
     assert!(model.entries.iter().all(|entry| entry.matched == Matched::Host && entry.manifests == [0]));
     assert_eq!(model.providers[0].name, "cdn");
     assert_eq!(model.providers[0].endpoints[0].to_string(), "https://cdn.tencentcloudapi.com");
@@ -102,8 +103,9 @@ fn the_list_form_names_providers_and_further_urls() {
         one = sha('1')
     );
     let model = model(&[&site, PROVIDERS]);
+    let entries: Vec<_> = model.entries.iter().collect();
     let listed: Vec<(&str, Matched)> =
-        model.entries.iter().map(|entry| (entry.target.text.as_str(), entry.matched)).collect();
+        entries.iter().map(|entry| (entry.target.text.as_str(), entry.matched)).collect();
     assert_eq!(
         listed,
         [
@@ -128,7 +130,7 @@ fn the_same_target_twice_is_one_entry_or_an_error_with_both_places() {
     let merged = model(&[&one, &same, PROVIDERS]);
     assert_eq!(merged.entries.len(), 1);
     assert_eq!(
-        (merged.entries[0].priority, merged.entries[0].manifests.as_slice()),
+        (merged.entries.get(0).priority, merged.entries.get(0).manifests.as_slice()),
         (Priority::Normal, [0, 1].as_slice())
     );
     let other = format!("assets:\n  https://a.cn/x: {}\n", sha('2'));
@@ -148,7 +150,7 @@ fn queries_play_no_part_where_the_provider_says_so() {
         |second: char| format!("assets:\n  https://a.cn/x?1: {}\n  https://a.cn/x?2: {}\n", sha('1'), sha(second));
     let merged = model(&[&with('1'), providers]);
     assert_eq!(merged.entries.len(), 1);
-    assert_eq!(merged.entries[0].target.text, "https://a.cn/x");
+    assert_eq!(merged.entries.get(0).target.text, "https://a.cn/x");
     let found = built(&[&with('2'), providers]);
     assert!(found.diagnostics[0].help.as_deref().is_some_and(|help| help.contains("without its query")));
 }
@@ -199,10 +201,10 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
 #[test]
 fn a_byte_order_mark_and_carriage_returns_are_fine_and_an_empty_list_is_one() {
     let site = format!("\u{feff}assets:\r\n  https://a.cn/x: {}\r\n", sha('1'));
-    assert_eq!(model(&[&site, PROVIDERS]).entries[0].place.line, 2);
+    assert_eq!(model(&[&site, PROVIDERS]).entries.get(0).place.line, 2);
     assert!(model(&["assets: {}", PROVIDERS]).entries.is_empty() && model(&["assets: []"]).entries.is_empty());
     assert_eq!(
-        model(&["{\"assets\": {\"https://a.cn/\\u0078\": \"etag:1\"}}", PROVIDERS]).entries[0].target.text,
+        model(&["{\"assets\": {\"https://a.cn/\\u0078\": \"etag:1\"}}", PROVIDERS]).entries.get(0).target.text,
         "https://a.cn/x"
     );
 }
@@ -241,7 +243,9 @@ fn hashes_are_taken_as_written_or_refused() {
     for bare in ["123", "1e5", "0123", "0x1F", "no", ".inf", "true", "1_000", "2024-01-01"] {
         assert_problem(&format!("assets: {{https://a.cn/x: §{bare}}}"), &format!("`{bare}` is not a hash"));
         assert_eq!(
-            model(&[&format!("assets: [{{url: https://a.cn/x, hash: rev:{bare}}}]"), PROVIDERS]).entries[0]
+            model(&[&format!("assets: [{{url: https://a.cn/x, hash: rev:{bare}}}]"), PROVIDERS])
+                .entries
+                .get(0)
                 .hash
                 .as_str(),
             format!("rev:{bare}")
@@ -316,7 +320,7 @@ fn unusual_spellings_warn_and_are_sent_as_written() {
         .collect();
     assert_eq!(told, [(11, "`https://a.cn/`"), (10, "`ab.js`"), (27, "`https://a.cn/%E4`")]);
     let texts: Vec<String> =
-        found.model.expect("only warnings").entries.into_iter().map(|entry| entry.target.text).collect();
+        found.model.expect("only warnings").entries.iter().map(|entry| entry.target.text).collect();
     assert_eq!(texts, ["https://a.cn/%e4", "https://a.cn/x", "https://a.cn:443/a%62.js"]);
 }
 
@@ -324,7 +328,7 @@ fn unusual_spellings_warn_and_are_sent_as_written() {
 #[test]
 fn a_star_is_a_plain_character() {
     let found = built(&["assets: {https://a.cn/*: etag:1}", PROVIDERS]);
-    let texts: Vec<String> = found.model.expect("valid").entries.into_iter().map(|entry| entry.target.text).collect();
+    let texts: Vec<String> = found.model.expect("valid").entries.iter().map(|entry| entry.target.text).collect();
     assert_eq!(texts, ["https://a.cn/*"]);
 }
 
@@ -439,7 +443,7 @@ fn ten_thousand_assets_are_listed_in_order() {
     let list = (0..10_000).fold(String::from("base_url: [https://a.cn, https://x.b.cn]\nassets:\n"), |text, n| {
         text + &format!("  p/{}.html: etag:{n}\n", 10_000 - n)
     });
-    let entries = model(&[&list, PROVIDERS]).entries;
+    let entries: Vec<_> = model(&[&list, PROVIDERS]).entries.iter().collect();
     assert_eq!(entries.len(), 20_000);
     assert!(entries.windows(2).all(|pair| (pair[0].provider, &pair[0].target) < (pair[1].provider, &pair[1].target)));
 }
@@ -515,8 +519,8 @@ assets:
     let endpoints: Vec<String> = own.endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(endpoints, ["http://127.0.0.1:6081", "http://127.0.0.1:6082/p"]);
     assert_eq!((own.require, own.options.headers("headers")[0].1.as_str()), (1, "Bearer ${TOKEN}"));
-    assert_eq!(model.entries[0].target.scope, Scope::AssetId);
-    assert_eq!(model.entries[0].hash.as_str(), "md5:0cc175b9c0f1b6a831c399e269772661");
+    assert_eq!(model.entries.get(0).target.scope, Scope::AssetId);
+    assert_eq!(model.entries.get(0).hash.as_str(), "md5:0cc175b9c0f1b6a831c399e269772661");
 }
 
 #[test]

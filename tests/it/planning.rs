@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use freshen::core::diff::{Change, Difference, Scope, diff};
+use freshen::core::changes::Changes;
+use freshen::core::diff::{Change, Differ, Difference, Scope};
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::guard::{Allowed, Refusal, check};
 use freshen::core::model::{
     Entry, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority, ProviderConfig,
 };
-use freshen::core::plan::{Circumstances, Plan, QuotaKey, plan};
+use freshen::core::plan::{Circumstances, Plan, QuotaKey, Selected, plan};
 use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing};
 use freshen::core::target::{ContentHash, Target};
 use freshen::core::time::Timestamp;
@@ -122,10 +123,11 @@ impl Site {
     fn look_with(&self, names: &[&str], vanished: &[KnownManifest], force: Option<&str>) -> (Model, Difference) {
         let model = self.model(names);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
-        let recorded = self.store.recorded().expect("a whole state");
-        let forced = |_, candidate: &Target| force.is_some_and(|path| *candidate == target(path));
-        let scope = Scope { vanished, config_digests: &digests, forced: &forced, now: self.now };
-        let difference = diff(&model, &recorded, &scope);
+        let forced = |_: usize, candidate: &Target| force.is_some_and(|path| *candidate == target(path));
+        let scope = Scope { vanished, config_digests: &digests, forced: Some(&forced), now: self.now };
+        let mut differ = Differ::new(&model, scope);
+        self.store.scan(&mut |row| differ.row(row)).expect("a whole state");
+        let difference = differ.finish();
         (model, difference)
     }
 
@@ -180,24 +182,26 @@ fn target(path: &str) -> Target {
     Target::url(format!("https://a.example/{path}"))
 }
 
-fn plan_of(model: &Model, changes: &[Change], now: Timestamp) -> Plan {
-    plan_with(model, changes, now, &|_| 0, &|_| true)
+fn plan_of(model: &Model, changes: &Changes, now: Timestamp) -> Plan {
+    plan_with(model, changes, now, &|_| 0, None)
 }
 
 fn plan_with(
     model: &Model,
-    changes: &[Change],
+    changes: &Changes,
     now: Timestamp,
     used: &dyn Fn(&QuotaKey) -> u64,
-    selected: &dyn Fn(&Change) -> bool,
+    selected: Option<&Selected<'_>>,
 ) -> Plan {
     let accounts: Vec<String> = model.providers.iter().map(|provider| provider.name.clone()).collect();
     plan(model, changes, &Circumstances { accounts: &accounts, used, selected, now })
 }
 
 /// Path and kind of each change.
-fn kinds(difference: &Difference) -> Vec<(&str, ChangeKind)> {
-    difference.changes.iter().map(|change| (path(&change.target), change.kind)).collect()
+fn kinds(difference: &Difference) -> Vec<(&'static str, ChangeKind)> {
+    let known = ["same", "other", "gone", "again", "fresh", "x", "y", "z"];
+    let name = |target: &Target| known.into_iter().find(|known| *known == path(target)).expect("a name of the tests");
+    difference.changes.iter().map(|change| (name(&change.target), change.kind)).collect()
 }
 
 fn path(target: &Target) -> &str {
@@ -258,8 +262,8 @@ fn what_was_not_accepted_stays_due_with_its_age() {
     site.now = START.plus_ms(60_000);
     let difference = site.look(&["site"]);
     assert_eq!(kinds(&difference), [("x", ChangeKind::New)]);
-    assert_eq!(difference.changes[0].since, START);
-    assert_eq!(difference.changes[0].standing, Standing::Pending { reason: Some("HTTP 503".into()) });
+    assert_eq!(difference.changes.get(0).since, START);
+    assert_eq!(difference.changes.get(0).standing, Standing::Pending { reason: Some("HTTP 503".into()) });
 }
 
 /// R6: once B was seen a cache may hold it: the target stays due when A comes back.
@@ -303,9 +307,9 @@ fn acceptances_of_another_hash_do_not_count() {
     site.list("site", "x", "rev:1");
     let here = endpoint(0).to_string();
     site.run_with(&["site"], None, &ItemOutcome::AcceptedAt(here.clone()));
-    assert!(site.look(&["site"]).changes[0].accepted_at.contains(&here));
+    assert!(site.look(&["site"]).changes.get(0).accepted_at.contains(&here));
     site.list("site", "x", "rev:2");
-    assert!(site.look(&["site"]).changes[0].accepted_at.is_empty());
+    assert!(site.look(&["site"]).changes.get(0).accepted_at.is_empty());
 }
 
 /// A forced purge that failed stays forced; one that was accepted is over.
@@ -388,7 +392,7 @@ fn what_is_removed_while_its_change_waits_is_purged_once() {
     site.unlist("site", "x");
     site.now = START.plus_ms(60_000);
     let difference = site.purge(&["site"]);
-    assert_eq!((kinds(&difference), difference.changes[0].since), (vec![("x", ChangeKind::Removed)], START));
+    assert_eq!((kinds(&difference), difference.changes.get(0).since), (vec![("x", ChangeKind::Removed)], START));
     assert_eq!(site.row("x"), None);
     assert!(site.look(&["site"]).changes.is_empty());
 }
@@ -515,7 +519,7 @@ fn high_priority_goes_first_and_then_the_oldest() {
     let (model, difference) = site.look_with(&["site"], &[], None);
     let plan = plan_of(&model, &difference.changes, site.now);
     let names = |indexes: &[usize]| -> Vec<String> {
-        indexes.iter().map(|&index| path(&difference.changes[index].target).to_owned()).collect()
+        indexes.iter().map(|&index| path(&difference.changes.target(index)).to_owned()).collect()
     };
     assert_eq!(names(&plan.jobs[0].batches[0].changes), ["new high", "old", "a new"]);
     assert_eq!(names(&plan.jobs[0].over_quota), ["b new", "old low"]);
@@ -528,10 +532,10 @@ fn the_plan_keeps_to_the_ledger_and_to_what_was_selected() {
     let mut site = Site::new();
     site.list_many("site", 0..30, "rev:1");
     let (model, difference) = site.look_with(&["site"], &[], None);
-    let only = |change: &Change| path(&change.target) < "0020";
-    let plan = plan_with(&model, &difference.changes, site.now, &|_| 9_995, &only);
+    let only = |_: usize, target: &Target| path(target) < "0020";
+    let plan = plan_with(&model, &difference.changes, site.now, &|_| 9_995, Some(&only));
     assert_eq!((plan.targets(), plan.jobs[0].over_quota.len(), plan.unselected.len()), (5, 15, 10));
-    let plan = plan_with(&model, &difference.changes, site.now, &|_| u64::MAX, &|_| true);
+    let plan = plan_with(&model, &difference.changes, site.now, &|_| u64::MAX, None);
     assert_eq!((plan.targets(), plan.jobs[0].over_quota.len()), (0, 30), "a ledger beyond the limit leaves nothing");
 }
 
@@ -542,12 +546,13 @@ fn scopes_of_one_operation_share_the_quota() {
     let mut changes: Vec<Change> = (0..700).map(|number| change(0, &url(number))).collect();
     changes
         .extend((0..700).map(|number| Change { target: Target::asset_id(format!("{number:032}")), ..change(0, "") }));
-    let targets = |used: u64| plan_with(&model, &changes, START, &|_| used, &|_| true).targets();
+    let changes = Changes::from_iter(changes);
+    let targets = |used: u64| plan_with(&model, &changes, START, &|_| used, None).targets();
     assert_eq!((targets(0), targets(900), targets(1000), targets(u64::MAX)), (1000, 100, 0, 0));
     // A ledger that cannot be read counts as spent, also if that shows only at the second question.
     let asked = std::cell::Cell::new(0);
     let failing = |_: &QuotaKey| if asked.replace(u64::MAX) == 0 { 0 } else { u64::MAX };
-    assert_eq!(plan_with(&model, &changes, START, &failing, &|_| true).targets(), 700);
+    assert_eq!(plan_with(&model, &changes, START, &failing, None).targets(), 700);
 }
 
 /// T3: a deferral without a ledger is waited for; with one the ledger decides.
@@ -559,7 +564,9 @@ fn a_deferral_holds_where_no_ledger_is_kept() {
         site.list("site", "x", "rev:1");
         let (model, mut difference) = site.look_with(&["site"], &[], None);
         let until = START.plus_ms(1000);
-        difference.changes[0].standing = Standing::Deferred { until, reason: "quota".into() };
+        let standing = Standing::Deferred { until, reason: "quota".into() };
+        difference.changes =
+            difference.changes.iter().map(|change| Change { standing: standing.clone(), ..change }).collect();
         assert_eq!(plan_of(&model, &difference.changes, START).waiting.len(), waiting);
         assert_eq!(plan_of(&model, &difference.changes, until).targets(), 1, "its time has come");
     }
@@ -670,9 +677,9 @@ proptest! {
             }
             site.now = site.now.plus_ms(1000);
             let (model, difference) = site.look_with(&manifests, &[], None);
-            let due: Vec<&Change> = difference.changes.iter().filter(|change| change.desired.is_some()).collect();
-            prop_assert_eq!(due.len() + difference.unchanged + difference.adopt.len(), model.entries.len());
-            for change in &difference.changes {
+            let due = difference.changes.iter().filter(|change| change.desired.is_some()).count();
+            prop_assert_eq!(due + difference.unchanged + difference.adopt.len(), model.entries.len());
+            for change in difference.changes.iter() {
                 let listed = model.entries.iter().any(|entry| entry.target == change.target);
                 prop_assert_eq!(listed, change.kind != ChangeKind::Removed);
             }

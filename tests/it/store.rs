@@ -5,7 +5,9 @@ mod file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
+use freshen::core::entries::Entries;
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
 use freshen::core::plan::QuotaKey;
@@ -60,7 +62,7 @@ impl Bench {
             on_removed: OnRemoved::Forget,
         };
         let providers = vec![config("a", "tencent-cdn"), cluster("b", 2, 2)];
-        let model = Model { providers, manifests: vec![manifest], entries: Vec::new() };
+        let model = Model { providers, manifests: vec![manifest], entries: Entries::default() };
         Self { kind, folder, store, model, digests: vec!["digest a".into(), "digest b".into()] }
     }
 
@@ -77,11 +79,29 @@ impl Bench {
     }
 
     fn mark(&mut self, changes: &[Change]) {
-        let difference = Difference { changes: changes.to_vec(), ..Difference::default() };
+        let difference = Difference { changes: table(changes), ..Difference::default() };
         self.store.mark(&self.model, &difference, START).expect("marked");
     }
 
+    /// What earlier runs recorded of the targets of these changes.
+    fn know(&mut self, changes: &[Change]) {
+        let row = |change: &Change| {
+            Some(Recorded {
+                provider: self.model.providers[change.provider].name.clone(),
+                target: change.target.clone(),
+                owners: vec!["site".into()],
+                hash: Some(change.recorded.clone()?),
+                recorded_at: Some(START),
+                task_id: Some("task before".into()),
+                work: None,
+            })
+        };
+        let rows: Vec<Recorded> = changes.iter().filter_map(row).collect();
+        self.store.import(&rows).expect("imported");
+    }
+
     fn commit(&mut self, run: i64, changes: &[Change], records: &[Record]) {
+        let changes = &table(changes);
         let commit =
             Commit { records, changes, model: &self.model, config_digests: &self.digests, at: START.plus_ms(5) };
         self.store.commit(run, &commit).expect("committed");
@@ -111,6 +131,11 @@ impl Bench {
 
 fn urls(count: usize) -> Vec<Change> {
     (0..count).map(|number| change(0, &url(number))).collect()
+}
+
+/// The changes as a run holds them.
+fn table(changes: &[Change]) -> Changes {
+    changes.iter().cloned().collect()
 }
 
 fn intent(call: u64, items: &[usize]) -> Record {
@@ -172,6 +197,7 @@ fn what_was_marked_comes_back_as_it_was() {
                 ..change(number % 2, "")
             });
         }
+        bench.know(&changes);
         bench.mark(&changes);
         bench.reopen();
         let rows = bench.rows();
@@ -179,6 +205,7 @@ fn what_was_marked_comes_back_as_it_was() {
         for change in &changes {
             let row = rows.iter().find(|row| row.target == change.target).expect("kept");
             assert_eq!((&row.hash, &row.owners), (&change.recorded, &change.owners));
+            assert_eq!(row.task_id.is_some(), change.recorded.is_some(), "what is recorded stays");
             let work = Work {
                 desired: change.desired.clone(),
                 kind: change.kind,
@@ -247,6 +274,7 @@ fn each_outcome_has_its_place() {
     each_store(|bench| {
         let mut changes = urls(5);
         changes[4] = Change { desired: None, kind: ChangeKind::Removed, ..changes[4].clone() };
+        bench.know(&changes);
         bench.mark(&changes);
         let run = bench.begin();
         let records = [
@@ -365,12 +393,12 @@ fn a_refused_run_marks_only_what_differs() {
         changes[1] = Change { kind: ChangeKind::Forced, desired: changes[1].recorded.clone(), ..changes[1].clone() };
         changes[2] = Change { kind: ChangeKind::Removed, desired: None, ..changes[2].clone() };
         changes[3].kind = ChangeKind::Forced;
-        bench.store.mark_seen(&bench.model, &changes).unwrap();
+        bench.store.mark_seen(&bench.model, &table(&changes)).unwrap();
         let marked: Vec<String> = bench.rows().into_iter().map(|row| row.target.text).collect();
         assert_eq!(marked, [url(0), url(3)]);
         // R6: but what was due already is due for the hash that is listed now.
         changes[0] = Change { kind: ChangeKind::Forced, desired: changes[0].recorded.clone(), ..changes[0].clone() };
-        bench.store.mark_seen(&bench.model, &changes).unwrap();
+        bench.store.mark_seen(&bench.model, &table(&changes)).unwrap();
         assert_eq!(bench.work(&url(0)).desired, changes[0].recorded);
     });
 }
@@ -383,7 +411,7 @@ fn adopting_records_without_a_purge() {
         bench.mark(&changes);
         let run = bench.begin();
         bench.commit(run, &changes, &[intent(1, &[0, 1])]);
-        bench.model.entries = vec![Entry {
+        bench.model.entries = Entries::from_iter([Entry {
             provider: 0,
             target: Target::url(url(0)),
             hash: ContentHash::from_canonical("rev:7"),
@@ -391,7 +419,7 @@ fn adopting_records_without_a_purge() {
             manifests: vec![0],
             place: Place::default(),
             matched: Matched::Host,
-        }];
+        }]);
         let mut shared = bench.row(&url(0));
         shared.owners = vec!["elsewhere".into(), "site".into()];
         bench.store.import(&[shared]).unwrap();
@@ -438,7 +466,7 @@ fn a_refused_run_leaves_no_removal_behind() {
     each_store(|bench| {
         let mut changes = urls(2);
         changes[1] = Change { desired: None, kind: ChangeKind::Removed, ..changes[1].clone() };
-        bench.store.mark_seen(&bench.model, &changes).unwrap();
+        bench.store.mark_seen(&bench.model, &table(&changes)).unwrap();
         bench.reopen();
         assert_eq!(bench.rows().iter().map(|row| row.target.text.clone()).collect::<Vec<_>>(), [url(0)]);
     });
@@ -474,7 +502,7 @@ fn each_write_raises_the_serial() {
         assert_eq!(bench.serial(), 4);
         let model = std::mem::take(&mut bench.model);
         bench.store.adopt(&model, &[], START).unwrap();
-        bench.store.mark_seen(&model, &[]).unwrap();
+        bench.store.mark_seen(&model, &Changes::default()).unwrap();
         bench.store.forget(&[]).unwrap();
         bench.store.import(&[]).unwrap();
         assert_eq!(bench.serial(), 8);
@@ -498,7 +526,7 @@ fn a_writer_that_was_overtaken_writes_nothing() {
         let records = [intent(1, &[0]), outcome(1, &[0], &accepted())];
         let commit = Commit {
             records: &records,
-            changes: &changes,
+            changes: &table(&changes),
             model: &bench.model,
             config_digests: &bench.digests,
             at: START,
@@ -523,7 +551,7 @@ fn a_commit_is_whole_or_not_at_all() {
         let records = [intent(1, &[0]), outcome(9, &[1], &accepted()), intent(1, &[1])];
         let commit = Commit {
             records: &records,
-            changes: &changes,
+            changes: &table(&changes),
             model: &bench.model,
             config_digests: &bench.digests,
             at: START,

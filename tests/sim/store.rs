@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::model::Model;
 use freshen::core::plan::QuotaKey;
-use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing};
+use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, RecordedRow, Standing};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
 use freshen::state::{
@@ -88,7 +89,7 @@ impl SimStore {
         core.truth.marked(&mark, step);
     }
 
-    fn committed(&self, records: &[Record], changes: &[Change]) {
+    fn committed(&self, records: &[Record], changes: &Changes) {
         let mut core = self.shared.lock();
         let step = core.steps;
         for record in records {
@@ -96,13 +97,13 @@ impl SimStore {
             match record {
                 Record::Intent { items, .. } => {
                     for &item in items {
-                        core.truth.intended(&changes[item].target.text, step);
+                        core.truth.intended(&changes.target(item).text, step);
                     }
                 }
                 Record::Outcome { items, .. } => {
                     for (item, outcome) in items {
                         let accepted = matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_));
-                        core.truth.concluded(&changes[*item].target.text, accepted, (self.runner, step));
+                        core.truth.concluded(&changes.target(*item).text, accepted, (self.runner, step));
                     }
                 }
                 _ => {}
@@ -132,6 +133,15 @@ impl Store for SimStore {
             }
         }
         Ok(rows)
+    }
+
+    fn recorded_of(&self, _: &str) -> Result<Vec<Recorded>, StateError> {
+        unreachable!("no run asks for one target")
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
+        self.recorded()?.iter().for_each(|row| visit(row.row()));
+        Ok(())
     }
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
@@ -173,15 +183,15 @@ impl Store for SimStore {
         };
         if self.bug == Some(Bug::RemovalForgotten) {
             let (gone, rest): (Vec<_>, Vec<_>) =
-                altered.changes.into_iter().partition(|change| change.kind == ChangeKind::Removed);
-            altered.changes = rest;
+                altered.changes.iter().partition(|change| change.kind == ChangeKind::Removed);
+            altered.changes = rest.into_iter().collect();
             let key = |change: Change| (model.providers[change.provider].name.clone(), change.target);
             altered.forget.extend(gone.into_iter().map(key));
         }
         self.write("mark", |store| store.mark(model, &altered, at), |this, before| this.marks(before, false))
     }
 
-    fn mark_seen(&mut self, model: &Model, changes: &[Change]) -> Result<(), StateError> {
+    fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
         self.write("mark", |store| store.mark_seen(model, changes), |this, before| this.marks(before, true))
     }
 

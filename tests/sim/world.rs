@@ -262,8 +262,7 @@ impl World {
             place: Place::default(),
             matched: Matched::Host,
         };
-        let mut entries: Vec<Entry> = self.listed.iter().map(entry).collect();
-        entries.sort_by(|a, b| (a.provider, &a.target).cmp(&(b.provider, &b.target)));
+        let entries = self.listed.iter().map(entry).collect();
         let on_new = if self.adopts { OnNew::Adopt } else { OnNew::Purge };
         let on_removed = if self.forgets { OnRemoved::Forget } else { OnRemoved::Purge };
         let manifest = Manifest { name: "site".to_owned(), path: "site.yaml".to_owned(), on_new, on_removed };
@@ -551,7 +550,7 @@ async fn session(
     let changes = &prepared.difference.changes;
     let planned: BTreeSet<usize> =
         prepared.plan.jobs.iter().flat_map(|job| &job.batches).flat_map(|batch| batch.changes.clone()).collect();
-    let state = |index: usize| Some((key_of(&changes[index].target)?, finished.outcome.states.get(index)?.clone()));
+    let state = |index: usize| Some((key_of(&changes.target(index))?, finished.outcome.states.get(index).clone()));
     Ok(Some(Ended {
         exit: finished.exit,
         states: planned.into_iter().filter_map(state).collect(),
@@ -567,8 +566,8 @@ fn calls_allowed(shared: &Shared, prepared: &run::Prepared) -> u64 {
     let mut most = 0;
     for job in &prepared.plan.jobs {
         for batch in &job.batches {
-            let targets = batch.changes.iter().map(|&index| &prepared.difference.changes[index].target.text);
-            let keys = targets.filter_map(|text| core.truth.key(text));
+            let targets = batch.changes.iter().map(|&index| prepared.difference.changes.target(index).text);
+            let keys = targets.filter_map(|text| core.truth.key(&text));
             let bad = keys.filter(|key| core.truth.entries[key].poison).count() as u64;
             let levels = u64::from(batch.changes.len().next_power_of_two().trailing_zeros());
             most += 1 + 2 * bad * levels;

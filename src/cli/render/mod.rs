@@ -1,9 +1,12 @@
 //! Results as text or JSON. Pure: values in, text out.
 
+mod document;
 pub(super) mod outcome;
 pub(super) mod plan;
 pub(super) mod providers;
 pub(super) mod status;
+
+pub(super) use document::Document;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
@@ -83,7 +86,7 @@ pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
         (difference.adopt.len(), "recorded without a purge (on_new: adopt)"),
         (difference.forget.len(), "forgotten without a purge (on_removed: forget)"),
         (difference.dropped.len(), "dropped, since the entry went away before its first purge"),
-        (difference.changes.iter().filter(|change| change.in_doubt).count(), in_doubt),
+        ((0..difference.changes.len()).filter(|&index| difference.changes.in_doubt(index)).count(), in_doubt),
     ] {
         if number > 0 {
             text.push_str(&format!("{} {what}\n", count(number, "target")));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, count, moment, shown, strong, table};
+use super::{Document, JSON_VERSION, count, moment, shown, strong, table};
 use crate::cli::exit::Exit;
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
@@ -98,14 +98,20 @@ fn conclusion(view: &View<'_>) -> String {
     format!("{headline}, {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}.\n")
 }
 
+/// Targets that are left with the same reason, one after another.
+struct Group {
+    reason: String,
+    listed: Vec<String>,
+    targets: usize,
+}
+
 /// Targets that are left, with reasons; the same reason is said once.
 fn left_over(view: &View<'_>) -> String {
-    let model = &view.desired.model;
-    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    let changes = &view.prepared.difference.changes;
     let left_out: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
-    let changes = view.prepared.difference.changes.iter().zip(&view.outcome.states).enumerate();
-    for (_, (change, state)) in changes.filter(|(index, _)| !left_out.contains(index)) {
-        let provider = &model.providers[change.provider].name;
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, state) in view.outcome.states.iter().enumerate().filter(|(index, _)| !left_out.contains(index)) {
+        let provider = &view.desired.model.providers[changes.provider(index)].name;
         let reason = match state {
             ItemState::Recorded => continue,
             ItemState::Pending(None) => format!("{provider}: pending"),
@@ -118,20 +124,24 @@ fn left_over(view: &View<'_>) -> String {
                 format!("{provider}: rejected: {}; {until}", shown(reason))
             }
         };
-        match groups.last_mut().filter(|(last, _)| *last == reason) {
-            Some((_, targets)) => targets.push(&change.target.text),
-            None => groups.push((reason, vec![&change.target.text])),
+        if groups.last().is_none_or(|last| last.reason != reason) {
+            groups.push(Group { reason, listed: Vec::new(), targets: 0 });
+        }
+        let Some(group) = groups.last_mut() else { continue };
+        group.targets += 1;
+        if group.listed.len() < LISTED {
+            group.listed.push(shown(&changes.target(index).text));
         }
     }
     let mut text = String::new();
-    for (reason, targets) in groups {
+    for Group { reason, listed, targets } in groups {
         text.push_str(&reason);
         text.push('\n');
-        for target in targets.iter().take(LISTED) {
-            text.push_str(&format!("    {}\n", shown(target)));
+        for target in &listed {
+            text.push_str(&format!("    {target}\n"));
         }
-        if targets.len() > LISTED {
-            text.push_str(&format!("    … and {} more\n", targets.len() - LISTED));
+        if targets > LISTED {
+            text.push_str(&format!("    … and {} more\n", targets - LISTED));
         }
     }
     text
@@ -162,7 +172,7 @@ pub(crate) fn calls(view: &View<'_>, reports: &[CallReport], start: Now) -> Stri
 }
 
 /// The outcome for programs.
-pub(crate) fn json(view: &View<'_>) -> Value {
+pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
     let model = &view.desired.model;
     let providers: Vec<Value> = model
         .providers
@@ -184,19 +194,16 @@ pub(crate) fn json(view: &View<'_>) -> Value {
             })
         })
         .collect();
-    let changes = view.prepared.difference.changes.iter();
-    let targets: Vec<Value> = changes
-        .zip(&view.outcome.states)
-        .map(|(change, state)| target_json(&model.providers[change.provider].name, change, state))
-        .collect();
-    let unrecorded: Vec<Value> = view
-        .outcome
-        .unrecorded
-        .iter()
-        .map(|&index| &view.prepared.difference.changes[index])
-        .map(|change| json!({"provider": model.providers[change.provider].name, "target": change.target.text}))
-        .collect();
-    json!({
+    let Prepared { difference, .. } = view.prepared;
+    let target = |index: usize| {
+        let change = difference.changes.get(index);
+        target_json(&model.providers[change.provider].name, &change, view.outcome.states.get(index))
+    };
+    let unrecorded = |&index: &usize| {
+        let name = &model.providers[difference.changes.provider(index)].name;
+        json!({"provider": name, "target": difference.changes.target(index).text})
+    };
+    let mut document = Document::from(json!({
         "version": JSON_VERSION,
         "command": "apply",
         "rehearsal": view.rehearsal,
@@ -205,15 +212,16 @@ pub(crate) fn json(view: &View<'_>) -> Value {
         "calls": view.outcome.calls,
         "unchanged": view.prepared.difference.unchanged,
         "providers": providers,
-        "targets": targets,
         "adopted": view.prepared.difference.adopt.len(),
-        "forgotten": super::plan::dropped_json(&view.prepared.difference.forget),
-        "dropped": super::plan::dropped_json(&view.prepared.difference.dropped),
         "orphans": super::plan::orphans_json(&view.prepared.difference),
         "state_error": view.outcome.state_error.as_ref().map(ToString::to_string),
         "cut_short": view.outcome.cut_short,
-        "accepted_but_not_recorded": unrecorded,
-    })
+    }));
+    document.list("targets", move || (0..view.outcome.states.len()).map(target));
+    document.list("forgotten", || super::plan::dropped_json(&difference.forget));
+    document.list("dropped", || super::plan::dropped_json(&difference.dropped));
+    document.list("accepted_but_not_recorded", move || view.outcome.unrecorded.iter().map(unrecorded));
+    document
 }
 
 fn target_json(provider: &str, change: &crate::core::diff::Change, state: &ItemState) -> Value {

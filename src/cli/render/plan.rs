@@ -1,8 +1,10 @@
 //! A plan as text and as JSON.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, count, kind_word, moment, shown, strong, table};
+use super::{Document, JSON_VERSION, count, kind_word, moment, shown, strong, table};
 use crate::cli::duration;
 use crate::core::diff::{Change, Difference};
 use crate::core::guard::Refusal;
@@ -89,14 +91,13 @@ fn jobs_table(view: &View<'_>) -> String {
 fn changes_list(view: &View<'_>) -> String {
     let changes = &view.prepared.difference.changes;
     let width = view.desired.model.providers.iter().map(|provider| provider.name.len()).max().unwrap_or(0);
-    let over: std::collections::HashSet<usize> =
-        view.prepared.plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
-    let unselected: std::collections::HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
+    let over: HashSet<usize> = view.prepared.plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    let unselected: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
     let mut text = String::new();
     for (index, change) in changes.iter().enumerate().take(LISTED) {
         let provider = &view.desired.model.providers[change.provider].name;
         let hint =
-            if unselected.contains(&index) { "  (left out)".into() } else { hint(change, over.contains(&index)) };
+            if unselected.contains(&index) { "  (left out)".into() } else { hint(&change, over.contains(&index)) };
         let target = shown(&change.target.text);
         text.push_str(&format!("  {} {provider:width$}  {target}{hint}\n", kind_word(change.kind)));
     }
@@ -117,14 +118,14 @@ fn hint(change: &Change, over_quota: bool) -> String {
 }
 
 /// The plan for programs.
-pub(crate) fn json(view: &View<'_>) -> Value {
+pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
     let Prepared { difference, plan, first_run, digest, .. } = view.prepared;
     let model = &view.desired.model;
     let entry = |index: &usize| {
-        let entry = &model.entries[*index];
+        let entry = model.entries.get(*index);
         json!({"provider": model.providers[entry.provider].name, "target": entry.target.text, "hash": entry.hash.as_str()})
     };
-    json!({
+    let mut document = Document::from(json!({
         "version": JSON_VERSION,
         "command": "plan",
         "digest": digest,
@@ -134,18 +135,19 @@ pub(crate) fn json(view: &View<'_>) -> Value {
         "unchanged": difference.unchanged,
         "calls": plan.calls(),
         "jobs": plan.jobs.iter().map(|job| job_json(view, job)).collect::<Value>(),
-        "changes": changes_json(view),
-        "adopt": difference.adopt.iter().map(entry).collect::<Value>(),
-        "forget": dropped_json(&difference.forget),
-        "dropped": dropped_json(&difference.dropped),
         "orphans": orphans_json(difference),
         "refused": view.refusals.iter().map(ToString::to_string).collect::<Value>(),
-    })
+    }));
+    document.list("changes", || changes_json(view));
+    document.list("adopt", move || difference.adopt.iter().map(entry));
+    document.list("forget", || dropped_json(&difference.forget));
+    document.list("dropped", || dropped_json(&difference.dropped));
+    document
 }
 
 /// Targets that are dropped from the state without a purge.
-pub(super) fn dropped_json(list: &[(String, Target)]) -> Value {
-    list.iter().map(|(provider, target)| json!({"provider": provider, "target": target.text})).collect()
+pub(super) fn dropped_json(list: &[(String, Target)]) -> impl Iterator<Item = Value> {
+    list.iter().map(|(provider, target)| json!({"provider": provider, "target": target.text}))
 }
 
 /// Recorded targets of providers that no manifest configures.
@@ -182,38 +184,34 @@ fn job_json(view: &View<'_>, job: &Job) -> Value {
     })
 }
 
-fn changes_json(view: &View<'_>) -> Value {
+fn changes_json<'a>(view: &'a View<'a>) -> impl Iterator<Item = Value> + 'a {
     let model = &view.desired.model;
     let plan = &view.prepared.plan;
-    let unselected: std::collections::HashSet<usize> = plan.unselected.iter().copied().collect();
-    let over: std::collections::HashSet<usize> =
-        plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
-    let changes = view.prepared.difference.changes.iter().enumerate();
-    changes
-        .map(|(index, change)| {
-            let (reason, until) = match &change.standing {
-                Standing::Pending { reason } => (reason.clone(), None),
-                Standing::Deferred { until, reason } => (Some(reason.clone()), Some(until.utc_extended())),
-                Standing::Rejected { reason, .. } => (Some(reason.clone()), None),
-            };
-            json!({
-                "provider": model.providers[change.provider].name,
-                "scope": change.target.scope.word(),
-                "target": change.target.text,
-                "kind": change.kind.word(),
-                "desired": change.desired.as_ref().map(ContentHash::as_str),
-                "recorded": change.recorded.as_ref().map(ContentHash::as_str),
-                "priority": change.priority.word(),
-                "since": change.since.utc_extended(),
-                "standing": change.standing.word(),
-                "reason": reason,
-                "until": until,
-                "in_doubt": change.in_doubt,
-                "manifest": change.place.map(|place| model.manifests[place.manifest].path.clone()),
-                "line": change.place.map(|place| place.line),
-                "selected": !unselected.contains(&index),
-                "over_quota": over.contains(&index),
-            })
+    let unselected: HashSet<usize> = plan.unselected.iter().copied().collect();
+    let over: HashSet<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    view.prepared.difference.changes.iter().enumerate().map(move |(index, change)| {
+        let (reason, until) = match &change.standing {
+            Standing::Pending { reason } => (reason.clone(), None),
+            Standing::Deferred { until, reason } => (Some(reason.clone()), Some(until.utc_extended())),
+            Standing::Rejected { reason, .. } => (Some(reason.clone()), None),
+        };
+        json!({
+            "provider": model.providers[change.provider].name,
+            "scope": change.target.scope.word(),
+            "target": change.target.text,
+            "kind": change.kind.word(),
+            "desired": change.desired.as_ref().map(ContentHash::as_str),
+            "recorded": change.recorded.as_ref().map(ContentHash::as_str),
+            "priority": change.priority.word(),
+            "since": change.since.utc_extended(),
+            "standing": change.standing.word(),
+            "reason": reason,
+            "until": until,
+            "in_doubt": change.in_doubt,
+            "manifest": change.place.map(|place| model.manifests[place.manifest].path.clone()),
+            "line": change.place.map(|place| place.line),
+            "selected": !unselected.contains(&index),
+            "over_quota": over.contains(&index),
         })
-        .collect()
+    })
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freshen::core::apply::Apply;
+use freshen::core::changes::Changes;
 use freshen::core::contract::{CallError, ErrorClass, Options, Reply};
 use freshen::core::diff::Change;
 use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
@@ -196,9 +197,13 @@ impl World {
 
     pub(crate) fn plan(&self) -> Plan {
         let used = |key: &QuotaKey| self.disk.quota.get(key).copied().unwrap_or(0);
-        let circumstances =
-            Circumstances { accounts: &self.accounts, used: &used, selected: &|_| true, now: self.wall };
-        plan(&self.model, &self.changes, &circumstances)
+        let circumstances = Circumstances { accounts: &self.accounts, used: &used, selected: None, now: self.wall };
+        plan(&self.model, &self.table(), &circumstances)
+    }
+
+    /// The changes as a run holds them.
+    pub(crate) fn table(&self) -> Changes {
+        self.changes.iter().cloned().collect()
     }
 
     /// Targets that the ledger counts, of all quotas.
@@ -209,7 +214,8 @@ impl World {
     /// Runs the plan to its end as the driver does and takes over what it wrote.
     pub(crate) fn run(&mut self, vendor: impl FnMut(&Sent) -> Ending) -> Report {
         let plan = self.plan();
-        let mut machine = Apply::new(&self.model, &self.changes, &plan, 7);
+        let changes = self.table();
+        let mut machine = Apply::new(&self.model, &changes, &plan, 7);
         for (provider, reason) in &self.excluded {
             machine.exclude(*provider, reason);
         }
@@ -217,7 +223,7 @@ impl World {
         let mut run = Run { world: self, machine, vendor, now: 0, log: Vec::new(), sent: Vec::new(), disk };
         run.finish();
         let Run { machine, log, sent, disk, now, .. } = run;
-        let (states, stops) = (machine.states().cloned().collect(), machine.stops().to_vec());
+        let (states, stops) = (machine.states().iter().cloned().collect(), machine.stops().to_vec());
         assert_eq!(machine.calls_open(), 0);
         drop(machine);
         let report = Report { log, sent, states, stops, accepted_at: disk.accepted_at.clone(), took: now };

@@ -1,0 +1,269 @@
+//! The changes of a run in a compact table: a million of them must not be a burden.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::diff::Change;
+use super::entries::Entries;
+use super::model::{Place, Priority};
+use super::pack::{At, Pack};
+use super::recorded::{ChangeKind, Standing};
+use super::target::{ContentHash, Scope, Target};
+use super::time::Timestamp;
+
+/// Stands for a hash that is not there.
+const NONE: At = At::MAX;
+
+/// Changes in order of (provider, target), each known by its index.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Texts and desired hashes of entries.
+    listed: Arc<Pack>,
+    /// All other texts and hashes.
+    own: Pack,
+    rows: Vec<Row>,
+    commons: Vec<Common>,
+    known: HashMap<Common, u32>,
+}
+
+/// What a change has for itself.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    /// The target's text, followed by the desired hash if there is one.
+    at: At,
+    recorded: At,
+    common: u32,
+    line: u32,
+    column: u16,
+    /// Whether `at` is a place among the texts of entries.
+    is_listed: bool,
+    has_desired: bool,
+}
+
+/// What many changes have in common, kept once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Common {
+    provider: usize,
+    scope: Scope,
+    kind: ChangeKind,
+    priority: Priority,
+    since: Timestamp,
+    in_doubt: bool,
+    standing: Standing,
+    accepted_at: Vec<String>,
+    owners: Vec<String>,
+    manifest: Option<usize>,
+}
+
+impl Changes {
+    /// No changes yet; those of `entries` will share their texts.
+    pub fn of(entries: &Entries) -> Self {
+        Self { listed: entries.pack().clone(), ..Self::default() }
+    }
+
+    /// Adds a change of the entry at index `entry` of those that this was made for.
+    pub(super) fn push_listed(&mut self, change: Change, entries: &Entries, entry: usize) {
+        debug_assert!(Arc::ptr_eq(&self.listed, entries.pack()));
+        self.add(change, Some(entries.at(entry)));
+    }
+
+    /// Adds a change.
+    pub fn push(&mut self, change: Change) {
+        self.add(change, None);
+    }
+
+    fn add(&mut self, change: Change, listed: Option<At>) {
+        let at = listed.unwrap_or_else(|| {
+            let at = self.own.push_text(&change.target.text);
+            if let Some(hash) = &change.desired {
+                self.own.push_hash(hash.as_str());
+            }
+            at
+        });
+        let place = change.place.unwrap_or_default();
+        let row = Row {
+            at,
+            recorded: change.recorded.as_ref().map_or(NONE, |hash| self.own.push_hash(hash.as_str())),
+            common: 0,
+            line: place.line,
+            column: u16::try_from(place.column).unwrap_or(u16::MAX),
+            is_listed: listed.is_some(),
+            has_desired: change.desired.is_some(),
+        };
+        let common = self.common(Common {
+            provider: change.provider,
+            scope: change.target.scope,
+            kind: change.kind,
+            priority: change.priority,
+            since: change.since,
+            in_doubt: change.in_doubt,
+            standing: change.standing,
+            accepted_at: change.accepted_at,
+            owners: change.owners,
+            manifest: change.place.map(|place| place.manifest),
+        });
+        self.rows.push(Row { common, ..row });
+    }
+
+    fn common(&mut self, common: Common) -> u32 {
+        match (self.rows.last(), self.known.get(&common).copied()) {
+            (Some(last), _) if self.commons[last.common as usize] == common => last.common,
+            (_, Some(known)) => known,
+            (_, None) => {
+                let number = u32::try_from(self.commons.len()).unwrap_or(u32::MAX);
+                self.commons.push(common.clone());
+                self.known.insert(common, number);
+                number
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The change at `index`, unpacked.
+    pub fn get(&self, index: usize) -> Change {
+        self.unpack(&self.rows[index])
+    }
+
+    /// All changes in order, each unpacked as it comes.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Change> + '_ {
+        self.rows.iter().map(|row| self.unpack(row))
+    }
+
+    /// Index of the provider of the change at `index`.
+    pub fn provider(&self, index: usize) -> usize {
+        self.common_of(index).provider
+    }
+
+    /// How the target at `index` is meant.
+    pub fn scope(&self, index: usize) -> Scope {
+        self.common_of(index).scope
+    }
+
+    /// The target at `index`.
+    pub fn target(&self, index: usize) -> Target {
+        Target { scope: self.scope(index), text: self.text_of(&self.rows[index]) }
+    }
+
+    /// The hash to record once a purge of `index` is accepted; `None` for a removal.
+    pub fn desired(&self, index: usize) -> Option<ContentHash> {
+        self.desired_of(&self.rows[index])
+    }
+
+    /// Why the target at `index` is to be purged.
+    pub fn kind(&self, index: usize) -> ChangeKind {
+        self.common_of(index).kind
+    }
+
+    /// Place of the change at `index` in the order of purges.
+    pub fn priority(&self, index: usize) -> Priority {
+        self.common_of(index).priority
+    }
+
+    /// When the change at `index` was first seen.
+    pub fn since(&self, index: usize) -> Timestamp {
+        self.common_of(index).since
+    }
+
+    /// What holds the change at `index` up.
+    pub fn standing(&self, index: usize) -> &Standing {
+        &self.common_of(index).standing
+    }
+
+    /// Endpoints that accepted a purge of `index` already.
+    pub fn accepted_at(&self, index: usize) -> &[String] {
+        &self.common_of(index).accepted_at
+    }
+
+    /// Whether the target at `index` may have been purged before.
+    pub fn in_doubt(&self, index: usize) -> bool {
+        self.common_of(index).in_doubt
+    }
+
+    fn common_of(&self, index: usize) -> &Common {
+        &self.commons[self.rows[index].common as usize]
+    }
+
+    fn unpack(&self, row: &Row) -> Change {
+        let common = self.commons[row.common as usize].clone();
+        let place = |manifest| Place { manifest, line: row.line, column: u32::from(row.column) };
+        Change {
+            provider: common.provider,
+            target: Target { scope: common.scope, text: self.text_of(row) },
+            desired: self.desired_of(row),
+            recorded: (row.recorded != NONE).then(|| self.own.hash(row.recorded)),
+            kind: common.kind,
+            priority: common.priority,
+            since: common.since,
+            standing: common.standing,
+            in_doubt: common.in_doubt,
+            accepted_at: common.accepted_at,
+            owners: common.owners,
+            place: common.manifest.map(place),
+        }
+    }
+
+    fn text_of(&self, row: &Row) -> String {
+        self.pack_of(row).text(row.at).to_string()
+    }
+
+    fn desired_of(&self, row: &Row) -> Option<ContentHash> {
+        let pack = self.pack_of(row);
+        row.has_desired.then(|| pack.hash(pack.after_text(row.at)))
+    }
+
+    fn pack_of(&self, row: &Row) -> &Pack {
+        if row.is_listed { &self.listed } else { &self.own }
+    }
+}
+
+impl FromIterator<Change> for Changes {
+    fn from_iter<I: IntoIterator<Item = Change>>(changes: I) -> Self {
+        let mut table = Self::default();
+        changes.into_iter().for_each(|change| table.push(change));
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_come_out_as_they_went_in() {
+        let first = Change {
+            provider: 1,
+            target: Target::url("https://a.cn/x"),
+            desired: Some(ContentHash::from_canonical("rev:1")),
+            recorded: None,
+            kind: ChangeKind::New,
+            priority: Priority::High,
+            since: Timestamp::from_unix_ms(5),
+            standing: Standing::fresh(),
+            in_doubt: true,
+            accepted_at: vec!["http://127.0.0.1/".into()],
+            owners: vec!["site".into()],
+            place: Some(Place { manifest: 2, line: 9, column: 4 }),
+        };
+        let removed = Change {
+            target: Target::asset_id("f4"),
+            desired: None,
+            recorded: Some(ContentHash::from_canonical("etag:2")),
+            kind: ChangeKind::Removed,
+            place: None,
+            ..first.clone()
+        };
+        let all = [first.clone(), removed, first];
+        let changes: Changes = all.iter().cloned().collect();
+        assert_eq!(changes.iter().collect::<Vec<_>>(), all);
+        assert_eq!((changes.get(1).target, changes.commons.len()), (changes.target(1), 2));
+    }
+}

@@ -1,0 +1,288 @@
+//! Texts of targets and hashes in little memory: the beginnings of URLs are kept once, digests as bytes.
+//!
+//! Does not know what they belong to; whoever packs keeps the places.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::target::ContentHash;
+
+/// Digests that are packed as bytes: the word before the colon, and the bytes after it.
+const ALGORITHMS: [(&str, usize); 6] =
+    [("blake3", 32), ("sha256", 32), ("md5", 16), ("sha1", 20), ("sha384", 48), ("sha512", 64)];
+/// Stands for a hash that is kept as text.
+const OPAQUE: u8 = 255;
+/// The longest digest as text: its word, a colon, two digits a byte.
+const MAX_DIGEST_TEXT: usize = 6 + 1 + 2 * 64;
+
+/// Place of a record in a [`Pack`].
+pub type At = u64;
+
+/// Packed texts and hashes, only ever added to.
+#[derive(Clone, Debug, Default)]
+pub struct Pack {
+    bytes: Vec<u8>,
+    /// Scheme and authority of URLs, each once; the first one is empty.
+    origins: Vec<Box<str>>,
+    known: HashMap<Box<str>, usize>,
+    /// The origin that was packed last.
+    last: usize,
+}
+
+/// The text of a target, cut after the authority of its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedText<'a> {
+    origin: &'a str,
+    /// UTF-8, as it was packed.
+    rest: &'a [u8],
+}
+
+impl Pack {
+    /// Packs the text of a target; returns its place.
+    pub fn push_text(&mut self, text: &str) -> At {
+        let (origin, rest) = text.split_at(origin_len(text));
+        let origin = self.origin(origin);
+        self.push_parts(origin, rest, "")
+    }
+
+    /// Packs a text of three parts: an origin by its number, and what follows.
+    pub fn push_parts(&mut self, origin: usize, path: &str, rest: &str) -> At {
+        let at = self.bytes.len() as At;
+        self.push_number(origin);
+        self.push_number(path.len() + rest.len());
+        self.bytes.extend_from_slice(path.as_bytes());
+        self.bytes.extend_from_slice(rest.as_bytes());
+        at
+    }
+
+    /// Number of an origin, for [`Pack::push_parts`].
+    pub fn origin(&mut self, origin: &str) -> usize {
+        if self.origins.get(self.last).is_some_and(|last| **last == *origin) {
+            return self.last;
+        }
+        let next = self.origins.len();
+        self.last = *self.known.entry(origin.into()).or_insert(next);
+        if self.last == next {
+            self.origins.push(origin.into());
+        }
+        self.last
+    }
+
+    /// Packs a hash in its canonical form, as text or as its digest's bytes; returns its place.
+    pub fn push_hash(&mut self, canonical: &str) -> At {
+        let at = self.bytes.len() as At;
+        if let Some((number, digits)) = digest_of(canonical) {
+            self.bytes.push(number);
+            self.bytes
+                .extend(digits.as_bytes().chunks_exact(2).map(|pair| hex_value(pair[0]) << 4 | hex_value(pair[1])));
+        } else {
+            self.bytes.push(OPAQUE);
+            self.push_number(canonical.len());
+            self.bytes.extend_from_slice(canonical.as_bytes());
+        }
+        at
+    }
+
+    /// The text at `at`.
+    pub fn text(&self, at: At) -> PackedText<'_> {
+        let (origin, at) = self.number(at);
+        let (length, at) = self.number(at);
+        PackedText { origin: &self.origins[origin], rest: &self.bytes[index(at)..][..length] }
+    }
+
+    /// The place after the text at `at`: its hash stands there if it was packed next.
+    pub fn after_text(&self, at: At) -> At {
+        let (_, at) = self.number(at);
+        let (length, at) = self.number(at);
+        at + length as At
+    }
+
+    /// The hash at `at`.
+    pub fn hash(&self, at: At) -> ContentHash {
+        let mut text = [0; MAX_DIGEST_TEXT];
+        ContentHash::from_canonical(self.hash_text(at, &mut text))
+    }
+
+    /// Whether the hash at `at` is this one.
+    pub fn is_hash(&self, at: At, canonical: &str) -> bool {
+        let mut text = [0; MAX_DIGEST_TEXT];
+        self.hash_text(at, &mut text) == canonical
+    }
+
+    /// Whether two hashes are the same one.
+    pub fn same_hash(&self, one: At, other: At) -> bool {
+        self.packed_hash(one) == self.packed_hash(other)
+    }
+
+    /// Bytes that are packed.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing is packed.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Gives memory back that was taken in advance.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
+    fn hash_text<'t>(&'t self, at: At, buffer: &'t mut [u8; MAX_DIGEST_TEXT]) -> &'t str {
+        let tag = self.byte(at);
+        if tag == OPAQUE {
+            let (length, at) = self.number(at + 1);
+            return self.str_at(at, length);
+        }
+        let (word, bytes) = ALGORITHMS[usize::from(tag)];
+        let digest = &self.bytes[index(at + 1)..][..bytes];
+        let length = word.len() + 1 + 2 * bytes;
+        buffer[..word.len()].copy_from_slice(word.as_bytes());
+        buffer[word.len()] = b':';
+        for (pair, byte) in buffer[word.len() + 1..length].chunks_exact_mut(2).zip(digest) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        std::str::from_utf8(&buffer[..length]).unwrap_or_default()
+    }
+
+    fn packed_hash(&self, at: At) -> &[u8] {
+        let tag = self.byte(at);
+        let length = if tag == OPAQUE {
+            let (length, after) = self.number(at + 1);
+            index(after - at) + length
+        } else {
+            1 + ALGORITHMS[usize::from(tag)].1
+        };
+        &self.bytes[index(at)..][..length]
+    }
+
+    /// Seven bits a byte, the lowest first.
+    fn push_number(&mut self, mut number: usize) {
+        while number > 0x7f {
+            self.bytes.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.bytes.push(number.to_le_bytes()[0]);
+    }
+
+    fn number(&self, mut at: At) -> (usize, At) {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let byte = self.byte(at);
+            at += 1;
+            number |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return (number, at);
+            }
+            shift += 7;
+        }
+    }
+
+    fn byte(&self, at: At) -> u8 {
+        self.bytes[index(at)]
+    }
+
+    fn str_at(&self, at: At, length: usize) -> &str {
+        std::str::from_utf8(&self.bytes[index(at)..][..length]).unwrap_or_default()
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+fn index(at: At) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+/// Bytes of scheme and authority; 0 for what is no URL.
+pub fn origin_len(text: &str) -> usize {
+    let Some(scheme) = text.find("://") else { return 0 };
+    let start = scheme + 3;
+    text.as_bytes()[start..].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(text.len(), |end| start + end)
+}
+
+/// Number of the algorithm and the digits, if the hash is a digest in its canonical form.
+fn digest_of(canonical: &str) -> Option<(u8, &str)> {
+    let (word, digits) = canonical.split_once(':')?;
+    let number = ALGORITHMS.iter().position(|(known, bytes)| *known == word && 2 * bytes == digits.len())?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    digits.bytes().all(is_digit).then(|| (u8::try_from(number).unwrap_or(OPAQUE), digits))
+}
+
+const fn hex_value(digit: u8) -> u8 {
+    if digit <= b'9' { digit - b'0' } else { digit - b'a' + 10 }
+}
+
+impl PackedText<'_> {
+    /// Compares with a text, byte by byte.
+    pub fn cmp_str(&self, text: &str) -> Ordering {
+        let (start, rest) = text.as_bytes().split_at(self.origin.len().min(text.len()));
+        self.origin.as_bytes().cmp(start).then_with(|| self.rest.cmp(rest))
+    }
+}
+
+impl PartialOrd for PackedText<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PackedText<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.origin == other.origin {
+            return self.rest.cmp(other.rest);
+        }
+        self.origin.bytes().chain(self.rest.iter().copied()).cmp(other.origin.bytes().chain(other.rest.iter().copied()))
+    }
+}
+
+impl std::fmt::Display for PackedText<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.origin, std::str::from_utf8(self.rest).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_hashes_come_back_as_they_were() {
+        let mut pack = Pack::default();
+        let texts =
+            ["https://a.cn/x", "https://a.cn", "https://a.cn?q", "http://b.cn:81/\u{4e2d}/?a=b", "f488", "", "a://"];
+        let hashes = [
+            "md5:0cc175b9c0f1b6a831c399e269772661".to_owned(),
+            format!("sha512:{}", "ab".repeat(64)),
+            format!("sha512:{}", "AB".repeat(64)),
+            "sha256:00".into(),
+            "etag:\"x\u{e9}\"".into(),
+            "rev:".into(),
+        ];
+        let places: Vec<(At, At)> = texts
+            .iter()
+            .flat_map(|text| hashes.iter().map(|hash| (pack.push_text(text), pack.push_hash(hash))).collect::<Vec<_>>())
+            .collect();
+        for (index, (text, hash)) in places.iter().enumerate() {
+            assert_eq!(pack.text(*text).to_string(), texts[index / hashes.len()]);
+            assert_eq!(pack.after_text(*text), *hash);
+            assert_eq!(pack.hash(*hash).as_str(), hashes[index % hashes.len()]);
+            for (other, known) in hashes.iter().enumerate() {
+                assert_eq!(pack.is_hash(*hash, known), other == index % hashes.len());
+                assert_eq!(pack.same_hash(*hash, places[other].1), other == index % hashes.len());
+            }
+        }
+        let digest = pack.push_hash(&format!("blake3:{}", "0f".repeat(32)));
+        assert_eq!(pack.len() as u64 - digest, 33, "a digest is kept as bytes");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn packed_texts_are_in_the_order_of_their_bytes(a in "(https?://[a-c.]{1,3})?[/?a-c]{0,6}", b in "(https?://[a-c.]{1,3})?[/?a-c]{0,6}") {
+            let mut pack = Pack::default();
+            let (first, second) = (pack.push_text(&a), pack.push_text(&b));
+            proptest::prop_assert_eq!(pack.text(first).cmp(&pack.text(second)), a.as_bytes().cmp(b.as_bytes()));
+            proptest::prop_assert_eq!(pack.text(first).cmp_str(&b), a.as_bytes().cmp(b.as_bytes()));
+        }
+    }
+}
