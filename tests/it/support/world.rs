@@ -209,7 +209,7 @@ impl World {
     /// Runs the plan to its end as the driver does and takes over what it wrote.
     pub(crate) fn run(&mut self, vendor: impl FnMut(&Sent) -> Ending) -> Report {
         let plan = self.plan();
-        let mut machine = Apply::new(&self.model, &self.changes, &plan, 7);
+        let mut machine = Apply::new(&self.model, &self.changes, &plan, Tick::from_ms(0), 7);
         for (provider, reason) in &self.excluded {
             machine.exclude(*provider, reason);
         }
