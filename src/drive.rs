@@ -108,21 +108,12 @@ pub struct Outcome {
 
 /// Runs the plan to its end. `observe` sees each call as it ends.
 pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, observe: &mut Observe<'_>) -> Outcome {
-    let mut run = Run {
-        machine: Apply::new(inputs.model, inputs.changes, inputs.plan, host.seed),
-        outcome: Outcome::default(),
-        cut_at: None,
-        under_way: BTreeMap::new(),
-    };
+    let mut run = Run::start(&inputs, host.seed, host.clock.now());
     let mut nonces = fastrand::Rng::with_seed(host.seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
     let mut boarding = FuturesUnordered::new();
     let mut flights = FuturesUnordered::new();
-    for (provider, reason) in inputs.unavailable {
-        run.machine.exclude(*provider, reason);
-    }
-    run.machine.handle(Event::Woke, host.clock.now());
     loop {
         run.keep_deadline(inputs.deadline, host.clock.now());
         let due = run.drain(&inputs, host.clock.now());
@@ -196,6 +187,17 @@ struct Due {
     wake: Option<Tick>,
     /// Nothing is left to do.
     done: bool,
+}
+
+impl<'a> Run<'a> {
+    fn start(inputs: &Inputs<'a>, seed: u64, now: Now) -> Self {
+        let mut machine = Apply::new(inputs.model, inputs.changes, inputs.plan, now.tick, seed);
+        for (provider, reason) in inputs.unavailable {
+            machine.exclude(*provider, reason);
+        }
+        machine.handle(Event::Woke, now);
+        Self { machine, outcome: Outcome::default(), cut_at: None, under_way: BTreeMap::new() }
+    }
 }
 
 impl Run<'_> {

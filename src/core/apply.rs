@@ -64,8 +64,8 @@ pub struct Apply<'a> {
 }
 
 impl<'a> Apply<'a> {
-    /// A machine for `plan`; `seed` feeds the jitter of its waits.
-    pub fn new(model: &'a Model, changes: &'a Changes, plan: &Plan, seed: u64) -> Self {
+    /// A machine for `plan` in a run that starts at `start`; `seed` feeds the jitter of its waits.
+    pub fn new(model: &'a Model, changes: &'a Changes, plan: &Plan, start: Tick, seed: u64) -> Self {
         let mut machine = Self {
             model,
             changes,
@@ -85,16 +85,16 @@ impl<'a> Apply<'a> {
         for job in &plan.jobs {
             let pace = *pace_of.entry(&job.pace_key).or_insert(machine.paces.len());
             if pace == machine.paces.len() {
-                machine.paces.push(Pace::new(job.limits.calls_per_second));
+                machine.paces.push(Pace::new(job.limits.calls_per_second, start));
             }
             // Providers that share an account share its pace, and the strictest limit of them holds.
             machine.paces[pace].at_most(job.limits.calls_per_second);
-            machine.add_job(job, pace);
+            machine.add_job(job, pace, start);
         }
         machine
     }
 
-    fn add_job(&mut self, job: &super::plan::Job, first_pace: usize) {
+    fn add_job(&mut self, job: &super::plan::Job, first_pace: usize, start: Tick) {
         let quota = job.quota.as_ref().map(|quota| self.quota_index(job.provider, quota));
         let config = &self.model.providers[job.provider];
         let first_lane = self.lanes.len();
@@ -102,7 +102,7 @@ impl<'a> Apply<'a> {
             // Each cache of a self-hosted cluster has a pace of its own; clouds have one endpoint.
             let pace = if endpoint == 0 { first_pace } else { self.paces.len() };
             if pace == self.paces.len() {
-                self.paces.push(Pace::new(job.limits.calls_per_second));
+                self.paces.push(Pace::new(job.limits.calls_per_second, start));
             }
             // A target counts once, as in the plan: at the first cache of a cluster.
             let quota = quota.filter(|_| endpoint == 0);

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::budget::Pace;
+use super::budget;
 use super::changes::Changes;
 use super::contract::Operation;
 use super::model::{Model, OperationLimits};
@@ -197,7 +197,7 @@ fn job(
         limits,
         pace_key: (account.clone(), operation.name),
         targets: indexes.len(),
-        duration_ms: Pace::new(limits.calls_per_second).duration_ms(per_endpoint as u64),
+        duration_ms: budget::duration_ms(limits.calls_per_second, per_endpoint as u64),
         batches,
         quota,
         over_quota,

@@ -29,8 +29,8 @@ pub(crate) fn check_host(host: &str) -> Result<(), Refusal> {
     if host.is_empty() {
         return Err(Refusal::new("the host is missing"));
     }
-    if let Some(inner) = host.strip_prefix('[') {
-        return check_ipv6(host, inner.strip_suffix(']').unwrap_or_default());
+    if host.starts_with('[') {
+        return check_ipv6(host);
     }
     if !host.is_ascii() {
         return Err(non_ascii(host));
@@ -72,15 +72,15 @@ fn check_ipv4(host: &str) -> Result<(), Refusal> {
     })
 }
 
-fn check_ipv6(host: &str, inner: &str) -> Result<(), Refusal> {
-    let Ok(address) = inner.parse::<Ipv6Addr>() else {
+/// The one spelling is that of URL parsers, `::ffff:102:304` rather than `::ffff:1.2.3.4`.
+fn check_ipv6(host: &str) -> Result<(), Refusal> {
+    let Ok(address) = url::Host::parse(host) else {
         return Err(Refusal::new(format!("`{}` is not an address", shown(host))));
     };
-    if format!("[{address}]") == host {
+    if address.to_string() == host {
         return Ok(());
     }
-    Err(Refusal::new(format!("`{}` is an odd spelling of an address", shown(host)))
-        .help(format!("write `[{address}]`")))
+    Err(Refusal::new(format!("`{}` is an odd spelling of an address", shown(host))).help(format!("write `{address}`")))
 }
 
 fn check_labels(host: &str) -> Result<(), Refusal> {
@@ -204,6 +204,7 @@ mod tests {
             ("0177.0.0.1", "`0177.0.0.1` is an odd spelling of an address", "write `127.0.0.1`"),
             ("256.1.1.1", "`256.1.1.1` is an odd spelling of an address", "four decimal numbers"),
             ("[0:0:0:0:0:0:0:1]", "`[0:0:0:0:0:0:0:1]` is an odd spelling of an address", "[::1]"),
+            ("[::ffff:1.2.3.4]", "`[::ffff:1.2.3.4]` is an odd spelling of an address", "[::ffff:102:304]"),
             ("[::1", "`[::1` is not an address", ""),
             ("a..b", "host `a..b` has an empty part", ""),
             ("a b", "` ` cannot stand in a host", ""),

@@ -133,7 +133,9 @@ fn text_of<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<&'a 
             return None;
         }
     };
-    if let Some((at, bad)) = source.char_indices().find(|(_, c)| is_forbidden(*c)) {
+    // Only the first byte order mark is one; further ones come from files put together, and hide in keys.
+    let is_misplaced = |(at, c): &(usize, char)| is_forbidden(*c) || (*at > 0 && *c == '\u{feff}');
+    if let Some((at, bad)) = source.char_indices().find(is_misplaced) {
         report.push(
             Diagnostic::error(
                 file,

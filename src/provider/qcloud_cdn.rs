@@ -144,8 +144,8 @@ impl Provider for QcloudCdn {
             return Err(refusal(&body, code, request_id, response));
         }
         let data = body.get("data").unwrap_or(&Value::Null);
-        let all_counted =
-            data.get("count").and_then(integer).is_none_or(|count| usize::try_from(count) == Ok(call.targets.len()));
+        let is_all = |count: &Value| integer(count).and_then(|count| usize::try_from(count).ok()) == Some(call.targets.len());
+        let all_counted = data.get("count").is_none_or(is_all);
         match answer::text_of(data, &["task_id"]) {
             Some(task_id) if response.status == 200 && all_counted => Ok(Reply { task_ids: vec![task_id], request_id }),
             _ => Err(CallError { request_id, ..without_code(response) }),
@@ -249,6 +249,8 @@ mod tests {
             r#"{"code":0,"data":[]}"#,
             r#"{"code":0,"data":{"count":1}}"#,
             r#"{"code":0,"data":{"count":0,"task_id":"t"}}"#,
+            r#"{"code":0,"data":{"count":"{","task_id":"t"}}"#,
+            r#"{"code":0,"data":{"count":null,"task_id":"t"}}"#,
             r#"{"data":{"count":1,"task_id":"t"}}"#,
         ] {
             assert_eq!(decoded(&ADAPTER, 200, body).unwrap_err().class, Unknown, "{body}");

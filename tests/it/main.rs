@@ -13,6 +13,7 @@ mod crash;
 mod doubt;
 mod drive;
 mod emulators;
+mod fuzz;
 mod host_http;
 mod lost_purge;
 mod machine;

@@ -173,6 +173,7 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets:\n\t§https://a.cn/: x\n", "not valid YAML: tabs disallowed within this context (block indentation)"),
         ("assets: {}§\u{0}\n", "control character U+0000 in the file"),
         ("assets: {} # §\u{1b}[31m\n", "control character U+001B in the file"),
+        ("assets: {}\n§\u{feff}name: a\n", "control character U+FEFF in the file"),
         ("assets: §[\n", "not valid YAML: unclosed bracket '['"),
         ("assets§:\n", "`assets` must be a map of paths or URLs with their hashes, or a list of maps, found nothing"),
         ("assets: §x\n", "`assets` must be a map of paths or URLs with their hashes, or a list of maps, found `x`"),

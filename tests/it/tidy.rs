@@ -297,7 +297,7 @@ fn modules_open_with_what_they_are_for() {
 
 /// Everything that is written by hand.
 fn texts() -> Vec<(String, String)> {
-    let folders = ["src", "tests", "docs", "manifests", "examples", ".github", ".ci"];
+    let folders = ["src", "tests", "fuzz", "docs", "manifests", "examples", ".github", ".ci"];
     let files =
         ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "deny.toml", "clippy.toml", "rustfmt.toml"];
     let mut paths: Vec<PathBuf> = files.iter().map(|file| root().join(file)).filter(|path| path.is_file()).collect();

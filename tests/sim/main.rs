@@ -1,8 +1,8 @@
 //! The real engine in simulated worlds: thousands of seeds, each with its own providers, manifests and faults.
 //!
 //! What is real: difference, guards, plan, apply machine, drive, adapters, emulators, the SQLite store. What is simulated:
-//! time, the network's and the disk's faults, who edits the manifest, when a process dies. Not simulated: a restart within
-//! the very second of a kill (the pace of calls is not kept on disk), and endpoints that change.
+//! time, the network's and the disk's faults, who edits the manifest, when a process dies and how soon the next one begins.
+//! Not simulated: endpoints that change.
 //!
 //! `FRESHEN_SIM_SEEDS=1000000` plays more seeds, `FRESHEN_SIM_FIRST` begins with another one, `FRESHEN_SIM_SEED=42` plays
 //! one and shows what happens.

@@ -39,6 +39,8 @@ pub(crate) enum Bug {
     RejectedAgain,
     /// The limit of calls a second is not kept.
     PaceIgnored,
+    /// The limit of calls a second begins anew with each process.
+    PaceForgotten,
     /// The limit of targets a call is not kept.
     BatchIgnored,
     /// The second half of a batch that failed counts as done.
@@ -54,7 +56,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::RecordedBeforeSending,
         Self::NoIntent,
         Self::OutcomeDropped,
@@ -68,6 +70,7 @@ impl Bug {
         Self::RemovalForgotten,
         Self::RejectedAgain,
         Self::PaceIgnored,
+        Self::PaceForgotten,
         Self::BatchIgnored,
         Self::HalfIsLost,
         Self::TargetLost,
@@ -84,7 +87,11 @@ impl Bug {
             }
             Self::NoIntent => &["C2"],
             Self::OutcomeDropped | Self::NoLock | Self::RejectedAgain => &["S3"],
-            Self::QuotaNotDebited | Self::QuotaRefundedOnUnknown | Self::PaceIgnored | Self::BatchIgnored => &["S5"],
+            Self::QuotaNotDebited
+            | Self::QuotaRefundedOnUnknown
+            | Self::PaceIgnored
+            | Self::PaceForgotten
+            | Self::BatchIgnored => &["S5"],
             Self::ReturnForgotten | Self::RemovalForgotten => &["S2", "L3"],
             Self::HalfIsLost => &["S1", "S2"],
             // A cloud accepts fewer targets than it was asked for, or refuses an empty call.

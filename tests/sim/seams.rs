@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -239,18 +240,34 @@ impl Core {
 
 /// The clock of one process: ticks count from its start.
 pub(crate) struct SimClock {
-    pub(crate) shared: Shared,
-    pub(crate) born: u64,
+    shared: Shared,
+    born: u64,
+    /// A planted defect: the first wait ends at once.
+    hasty: bool,
+    /// How far this clock has run ahead because of it.
+    ahead: AtomicU64,
+}
+
+impl SimClock {
+    pub(crate) fn new(shared: Shared, hasty: bool) -> Self {
+        let born = shared.lock().now;
+        Self { shared, born, hasty, ahead: AtomicU64::new(0) }
+    }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Now {
         let core = self.shared.lock();
-        Now { wall: core.wall(), tick: Tick::from_ms(core.now - self.born) }
+        Now { wall: core.wall(), tick: Tick::from_ms(core.now - self.born + self.ahead.load(Ordering::Relaxed)) }
     }
 
     fn sleep_until(&self, tick: Tick) -> BoxFuture<'_, ()> {
-        Box::pin(Sleep { shared: &self.shared, until: self.born.saturating_add(tick.ms()), timer: None })
+        if self.hasty && self.ahead.load(Ordering::Relaxed) == 0 {
+            let waits = tick.since(self.now().tick);
+            self.ahead.store(waits, Ordering::Relaxed);
+        }
+        let until = self.born.saturating_add(tick.ms()) - self.ahead.load(Ordering::Relaxed);
+        Box::pin(Sleep { shared: &self.shared, until, timer: None })
     }
 }
 

@@ -215,7 +215,7 @@ impl World {
     pub(crate) fn run(&mut self, vendor: impl FnMut(&Sent) -> Ending) -> Report {
         let plan = self.plan();
         let changes = self.table();
-        let mut machine = Apply::new(&self.model, &changes, &plan, 7);
+        let mut machine = Apply::new(&self.model, &changes, &plan, Tick::from_ms(0), 7);
         for (provider, reason) in &self.excluded {
             machine.exclude(*provider, reason);
         }

@@ -1,0 +1,88 @@
+//! Bytes as manifests: read, checked and shown without a panic; every place lies where it says it does.
+//!
+//! Input: manifests, one or several with `␞` between them.
+
+use freshen::cli::diagnostics::{render, to_json};
+use freshen::core::model::Model;
+use freshen::manifest::{Built, Severity, SourceFile, Span, build};
+
+use super::SEPARATOR;
+
+/// B2, Y1-Y4
+pub(crate) fn check(data: &[u8]) {
+    let files = files(data);
+    let built = build(&files);
+    let failed = built.diagnostics.iter().any(|found| found.severity == Severity::Error);
+    assert_eq!(built.model.is_none(), failed, "a model or an error, never both or none");
+    for found in &built.diagnostics {
+        let related = found.related.iter().map(|(file, span, _)| (*file, *span));
+        for (file, span) in found.span.map(|span| (found.file, span)).into_iter().chain(related) {
+            assert_place(&files[file].bytes, span, &found.message);
+        }
+        assert!(!found.message.is_empty() && found.file < files.len());
+    }
+    assert!(built.hidden.iter().all(|piece| {
+        let bytes = files[piece.file].bytes.len();
+        piece.start <= piece.end && piece.end as usize <= bytes
+    }));
+    assert_shown(&files, &built);
+    built.model.iter().for_each(assert_model);
+}
+
+fn files(data: &[u8]) -> Vec<SourceFile> {
+    let mark = SEPARATOR.to_string().into_bytes();
+    let mut files = Vec::new();
+    let mut rest = data;
+    loop {
+        let end = rest.windows(mark.len()).position(|window| window == mark);
+        files.push(SourceFile {
+            path: format!("m/{}.yaml", files.len()),
+            bytes: rest[..end.unwrap_or(rest.len())].to_vec(),
+        });
+        match end {
+            Some(end) => rest = &rest[end + mark.len()..],
+            None => return files,
+        }
+    }
+}
+
+/// A place lies inside the file, between characters, and its line and column are those of its first byte.
+fn assert_place(bytes: &[u8], span: Span, message: &str) {
+    let (start, end) = (span.start as usize, span.end as usize);
+    assert!(start <= end && end <= bytes.len(), "{message}: {span:?} in a file of {} bytes", bytes.len());
+    assert!(span.line >= 1 && span.column >= 1, "{message}: {span:?}");
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    assert!(text.is_char_boundary(start) && text.is_char_boundary(end), "{message}: {span:?} cuts a character");
+    let before = text[..start].strip_prefix('\u{feff}').unwrap_or(&text[..start]).replace("\r\n", "\n");
+    let mut lines = before.split(['\n', '\r']).rev();
+    let column = 1 + lines.next().unwrap_or_default().chars().count();
+    assert_eq!((span.line as usize, span.column as usize), (1 + lines.count(), column), "{message}: {span:?}");
+}
+
+fn assert_shown(files: &[SourceFile], built: &Built) {
+    let shown = render(files, &built.diagnostics, &built.hidden, false);
+    assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "terminals obey nothing of it: {shown:?}");
+    assert_eq!(shown.is_empty(), built.diagnostics.is_empty());
+    let listed = to_json(files, &built.diagnostics);
+    assert_eq!(listed.as_array().map(Vec::len), Some(built.diagnostics.len()));
+}
+
+/// What plan and state rely on.
+fn assert_model(model: &Model) {
+    let keys: Vec<_> = model.entries.iter().map(|entry| (entry.provider, entry.target)).collect();
+    assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "entries are unique and in order");
+    assert!(model.providers.windows(2).all(|pair| pair[0].name < pair[1].name), "providers are unique and in order");
+    for entry in model.entries.iter() {
+        let provider = &model.providers[entry.provider];
+        let text = &entry.target.text;
+        assert!(!text.is_empty() && !text.chars().any(char::is_control), "{text:?}");
+        assert_eq!(provider.kind.check_target(&entry.target, &provider.options), Ok(()));
+        assert!(provider.limits_of(entry.target.scope).is_some_and(|limits| limits.calls_per_second > 0));
+        assert!(entry.manifests.iter().all(|manifest| *manifest < model.manifests.len()));
+        assert!(!entry.manifests.is_empty() && entry.place.line > 0 && entry.place.column > 0);
+        assert!(entry.hash.as_str().contains(':'), "{}", entry.hash);
+    }
+    for provider in &model.providers {
+        assert!((1..=provider.endpoints.len()).contains(&provider.require));
+    }
+}

@@ -1,0 +1,129 @@
+//! URLs of a manifest: what is accepted is sent byte for byte, and a list of them stays as many as they are.
+//!
+//! Input: URLs with `␞` between them.
+
+use std::fmt::Write as _;
+
+use freshen::core::contract::{Account, Call, CredentialScheme, Credentials, Stamp};
+use freshen::core::http::Request;
+use freshen::core::model::ProviderConfig;
+use freshen::core::secret::Secret;
+use freshen::core::target::{Scope, Target};
+use freshen::core::time::Timestamp;
+use freshen::manifest::{SourceFile, build};
+use freshen::provider::sign::form_decode;
+use serde_json::Value;
+
+use super::SEPARATOR;
+
+const PROVIDERS: &str = "providers:
+  a: {kind: alibaba-vod}
+  h: {kind: huawei-vod, region: cn-north-4, project_id: 0123456789abcdef0123456789abcdef}
+  o: {kind: http-purge, endpoints: ['http://127.0.0.1:6081']}
+  q: {kind: qcloud-cdn, endpoint: 'https://cdn-gateway.example.cn'}
+  t: {kind: tencent-cdn}
+  v: {kind: tencent-vod}
+";
+
+/// U1-U6
+pub(crate) fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for provider in ["a", "h", "o", "q", "t", "v"] {
+        let mut taken = Vec::new();
+        let mut config = None;
+        for url in text.split(SEPARATOR) {
+            let Some((accepted, by)) = accepted(url, provider) else { continue };
+            assert_plain(url, &accepted);
+            // A target stands once in a plan.
+            if !taken.contains(&accepted) {
+                taken.push(accepted);
+            }
+            config = Some(by);
+        }
+        if let Some(config) = config {
+            assert_sent(&config, &taken);
+        }
+    }
+}
+
+/// What a manifest that lists `url` makes of it for `provider`; `None`: an error.
+fn accepted(url: &str, provider: &str) -> Option<(Target, ProviderConfig)> {
+    let manifest = format!("{PROVIDERS}provider: {provider}\nassets: [{{url: {}, hash: 'etag:1'}}]\n", quoted(url));
+    let mut model = build(&[SourceFile { path: "m.yaml".into(), bytes: manifest.into_bytes() }]).model?;
+    assert_eq!(model.entries.len(), 1, "one asset, one entry");
+    let entry = model.entries.get(0);
+    Some((entry.target, model.providers.swap_remove(entry.provider)))
+}
+
+/// A text of YAML with everything but letters and digits escaped, so that the URL check sees all of it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        let _ = match c {
+            _ if c.is_ascii_alphanumeric() => write!(quoted, "{c}"),
+            _ => write!(quoted, "\\U{:08X}", u32::from(c)),
+        };
+    }
+    quoted + "\""
+}
+
+/// An accepted URL is the one that was written, whole, on one line, without a user, and parsers see the same host.
+fn assert_plain(written: &str, accepted: &Target) {
+    assert_eq!(accepted, &Target { scope: Scope::Url, text: written.to_owned() });
+    assert!(!written.chars().any(char::is_control), "{written:?}");
+    assert!(!written.starts_with(char::is_whitespace) && !written.ends_with(char::is_whitespace), "{written:?}");
+    let parsed = url::Url::parse(written).expect("an accepted URL is one to parsers too");
+    assert!(["http", "https"].contains(&parsed.scheme()) && parsed.fragment().is_none(), "{written:?}");
+    assert_eq!((parsed.username(), parsed.password()), ("", None), "{written:?}");
+    assert_eq!(parsed.host_str(), accepted.host(), "{written:?}");
+}
+
+/// As many as fit into one call, sent and read again as the vendor reads them.
+fn assert_sent(config: &ProviderConfig, taken: &[Target]) {
+    let operation = config.kind.capabilities().operation(Scope::Url).expect("all kinds purge URLs");
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let credentials = match config.scheme() {
+        CredentialScheme::Headers => Credentials::Headers(Vec::new()),
+        CredentialScheme::Keys { .. } => Credentials::Keys { id: secret("id"), secret: secret("key"), token: None },
+    };
+    let account = Account { provider: config.name.clone(), options: config.options.clone() };
+    let stamp = Stamp { wall: Timestamp::from_unix_ms(1_700_000_000_000), nonce: 1 };
+    for targets in taken.chunks(operation.targets_per_call) {
+        let call = Call { operation, endpoint: config.endpoints[0].clone(), targets: targets.to_vec() };
+        let request = config.kind.encode(&call, &account, &credentials, &stamp).expect("checked targets can be sent");
+        let lines = request.headers.iter().flat_map(|(name, value)| [name, value]).chain([&request.path_and_query]);
+        assert!(lines.into_iter().all(|line| !line.chars().any(char::is_control)), "{request:?}");
+        let texts: Vec<&str> = targets.iter().map(|target| target.text.as_str()).collect();
+        assert_eq!(received(config, &request, texts[0]), texts, "{}", config.name);
+    }
+}
+
+/// The URLs of a request as its receiver reads them.
+fn received(config: &ProviderConfig, request: &Request, first: &str) -> Vec<String> {
+    let body = || std::str::from_utf8(&request.body).expect("UTF-8");
+    let form = || form_decode(body()).expect("a form");
+    let list = |name: &str| {
+        let body: Value = serde_json::from_str(body()).expect("JSON");
+        let texts = body[name].as_array().expect("a list").iter();
+        texts.map(|text| text.as_str().expect("a text").to_owned()).collect()
+    };
+    match config.kind.capabilities().kind {
+        "alibaba-vod" => {
+            let form = form();
+            let (_, path) = form.iter().find(|(name, _)| name == "ObjectPath").expect("the list");
+            path.split(['\n', '\r']).map(str::to_owned).collect()
+        }
+        "huawei-vod" => list("urls"),
+        "qcloud-cdn" => {
+            let urls = form().into_iter().filter(|(name, _)| name.starts_with("urls."));
+            urls.map(|(_, url)| url).collect()
+        }
+        "http-purge" => {
+            let scheme = first.split_once("://").expect("a scheme").0;
+            let host = request.header("host").expect("a host");
+            assert!(request.path_and_query.bytes().all(|byte| byte.is_ascii_graphic()), "{request:?}");
+            vec![format!("{scheme}://{host}{}", request.path_and_query)]
+        }
+        _ => list("Urls"),
+    }
+}

@@ -1,0 +1,113 @@
+//! The kept inputs of the fuzz targets, as ordinary tests: what once failed stays mended without a fuzzer.
+
+#[path = "../../fuzz/checks/mod.rs"]
+mod checks;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use freshen::core::contract::Reply;
+use freshen::core::http::Response;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(folder().join("corpus").join(target)).expect("kept inputs") {
+        let path = entry.expect("an entry").path();
+        println!("{}", path.display());
+        check(&std::fs::read(&path).expect("an input"));
+        inputs += 1;
+    }
+    assert!(inputs >= 10, "{target}: {inputs} inputs");
+}
+
+// B2, B3, Y1-Y4
+#[test]
+fn kept_manifests_are_read_without_a_panic_and_every_place_lies_in_its_file() {
+    replay("manifest", checks::manifest::check);
+}
+
+// B2, B3, X2
+#[test]
+fn kept_answers_are_accepted_only_as_documented() {
+    replay("answer", checks::answer::check);
+}
+
+// B2, B3, U1-U6
+#[test]
+fn kept_urls_are_sent_byte_for_byte_and_stay_as_many() {
+    replay("url", checks::url::check);
+}
+
+// B2, B3, T5
+#[test]
+fn kept_waits_are_bounded() {
+    replay("retry_after", checks::retry_after::check);
+}
+
+/// The second reading of answers must be able to say no: the same bodies with another status, an empty task, an error.
+#[test]
+fn the_second_reading_of_answers_knows_what_no_vendor_documents() {
+    let accepted = [
+        ("tencent-cdn", 200, r#"{"Response":{"RequestId":"r","TaskId":"1"}}"#),
+        ("tencent-vod", 200, r#"{"Response":{"RequestId":"r"}}"#),
+        ("alibaba-vod", 200, r#"{"RefreshTaskId":"1","RequestId":"r"}"#),
+        ("huawei-vod", 202, r#"{"task_id":"1"}"#),
+        ("qcloud-cdn", 200, r#"{"code":0,"data":{"count":2,"task_id":"1"}}"#),
+        ("http-purge", 204, ""),
+    ];
+    for (kind, status, body) in accepted {
+        let is_documented = |status: u16, body: &str| {
+            let response = Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() };
+            let task_ids = if body.contains("\"1\"") { vec!["1".to_owned()] } else { Vec::new() };
+            let reply = Reply { task_ids, request_id: body.contains("RequestId").then(|| "r".to_owned()) };
+            checks::answer::is_documented(freshen::provider::find(kind).expect("a kind"), &response, &reply)
+        };
+        assert!(is_documented(status, body), "{kind}");
+        assert!(!is_documented(302, body) && !is_documented(status + 100, body), "{kind}");
+        if !body.is_empty() {
+            let refused = body.replace("\"RequestId\"", "\"Error\":{},\"Code\":\"x\",\"RequestId\"");
+            let refused = refused.replace("\"task_id\"", "\"error_code\":\"x\",\"task_id\"").replace(":0", ":1");
+            assert!(!is_documented(status, &refused) && !is_documented(status, "{}"), "{kind}");
+        }
+    }
+}
+
+/// Name and versions of each package of a lock file.
+fn locked(path: &Path) -> BTreeMap<String, Vec<String>> {
+    let text = std::fs::read_to_string(path).expect("a lock file");
+    let value = |line: &str| Some(line.split_once('"')?.1.trim_end_matches('"').to_owned());
+    let mut packages: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut name = String::new();
+    for line in text.lines() {
+        if line.starts_with("name = ") {
+            name = value(line).expect("a name");
+        } else if line.starts_with("version = \"") {
+            packages.entry(name.clone()).or_default().push(value(line).expect("a version"));
+        }
+    }
+    assert!(packages.len() > 20, "packages are read");
+    packages
+}
+
+/// What is fuzzed is what is shipped.
+#[test]
+fn fuzz_targets_are_built_of_the_same_crates() {
+    let (ours, theirs) = (locked(&folder().with_file_name("Cargo.lock")), locked(&folder().join("Cargo.lock")));
+    let differing: Vec<String> = theirs
+        .iter()
+        .filter_map(|(name, versions)| {
+            let known = ours.get(name)?;
+            let others: Vec<&String> = versions.iter().filter(|version| !known.contains(version)).collect();
+            (!others.is_empty()).then(|| format!("{name}: {others:?}, in Cargo.lock {known:?}"))
+        })
+        .collect();
+    assert!(
+        differing.is_empty(),
+        "copy Cargo.lock over fuzz/Cargo.lock and run fuzz/run:\n  {}",
+        differing.join("\n  ")
+    );
+}
