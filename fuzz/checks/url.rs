@@ -49,7 +49,7 @@ pub(crate) fn check(data: &[u8]) {
 /// What a manifest that lists `url` makes of it for `provider`; `None`: an error.
 fn accepted(url: &str, provider: &str) -> Option<(Target, ProviderConfig)> {
     let manifest = format!("{PROVIDERS}provider: {provider}\nassets: [{{url: {}, hash: 'etag:1'}}]\n", quoted(url));
-    let mut model = build(&[SourceFile { path: "m.yaml".into(), bytes: manifest.into_bytes() }]).model?;
+    let mut model = build(&[SourceFile::whole("m.yaml", manifest)]).model?;
     assert_eq!(model.entries.len(), 1, "one asset, one entry");
     let entry = model.entries.get(0);
     Some((entry.target, model.providers.swap_remove(entry.provider)))

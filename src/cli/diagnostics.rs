@@ -105,7 +105,7 @@ struct Excerpt {
 }
 
 fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> Excerpt {
-    let bytes = files.get(file).map(|file| file.bytes.as_slice()).unwrap_or_default();
+    let bytes = files.get(file).and_then(|file| file.text().ok()).unwrap_or_default();
     let start = (span.start as usize).min(bytes.len());
     let line_start = bytes[..start].iter().rposition(|b| matches!(b, b'\n' | b'\r')).map_or(0, |at| at + 1);
     let line_end = bytes[start..].iter().position(|b| matches!(b, b'\n' | b'\r')).map_or(bytes.len(), |at| start + at);

@@ -108,13 +108,12 @@ impl<'a> Apply<'a> {
             let quota = quota.filter(|_| endpoint == 0);
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
         }
-        for batch in &job.batches {
-            for &index in &batch.changes {
-                if matches!(self.states.get(index), ItemState::Deferred(..)) {
-                    self.states.set(index, &ItemState::Pending(None));
-                }
+        for endpoint in 0..config.endpoints.len() {
+            let planned = job.batches.of_endpoint(endpoint);
+            for &index in planned {
+                self.states.no_longer_deferred(index as usize);
             }
-            self.lanes[first_lane + batch.endpoint].push(Batch::new(batch.changes.clone()));
+            self.lanes[first_lane + endpoint].extend(planned);
         }
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
             let reason = format!("quota of {} targets a day is spent", quota.limit);

@@ -76,7 +76,11 @@ pub struct Lane {
     failed_at: Tick,
     /// Targets or hosts refused while nothing was accepted; `None` once something was.
     refusals: Option<u32>,
-    fresh: VecDeque<Batch>,
+    /// Changes that no batch was made of yet, and how many of them are done with.
+    planned: Vec<u32>,
+    taken: usize,
+    /// Batches that go before those.
+    first: VecDeque<Batch>,
     again: Vec<Batch>,
 }
 
@@ -106,20 +110,22 @@ impl Lane {
             failures: 0,
             failed_at: Tick::from_ms(0),
             refusals: Some(0),
-            fresh: VecDeque::new(),
+            planned: Vec::new(),
+            taken: 0,
+            first: VecDeque::new(),
             again: Vec::new(),
         }
     }
 
-    /// Adds a batch at the end.
-    pub fn push(&mut self, batch: Batch) {
-        self.fresh.push_back(batch);
+    /// Adds changes at the end, to be cut into batches.
+    pub fn extend(&mut self, changes: &[u32]) {
+        self.planned.extend_from_slice(changes);
     }
 
     /// Puts parts of a batch back to the front, in order.
     pub fn push_front(&mut self, parts: Vec<Batch>) {
         for part in parts.into_iter().rev() {
-            self.fresh.push_front(part);
+            self.first.push_front(part);
         }
     }
 
@@ -130,7 +136,7 @@ impl Lane {
 
     /// Whether no batch waits.
     pub fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.again.is_empty()
+        self.first.is_empty() && self.taken == self.planned.len() && self.again.is_empty()
     }
 
     /// Whether one more call may be prepared: the first call goes alone, later ones overlap.
@@ -148,12 +154,20 @@ impl Lane {
         if let Some((index, _)) = due.min_by_key(|(_, batch)| batch.not_before) {
             return Some(self.again.remove(index));
         }
-        self.fresh.pop_front()
+        self.first.pop_front().or_else(|| self.cut())
+    }
+
+    /// The next planned batch.
+    fn cut(&mut self) -> Option<Batch> {
+        let left = &self.planned[self.taken..];
+        let items: Vec<usize> = left.iter().take(self.limits.targets_per_call).map(|&index| index as usize).collect();
+        self.taken += items.len();
+        (!items.is_empty()).then(|| Batch::new(items))
     }
 
     /// When the next batch is due, without regard to the pace.
     pub fn due_at(&self) -> Option<Tick> {
-        if self.fresh.is_empty() {
+        if self.first.is_empty() && self.taken == self.planned.len() {
             return self.again.iter().map(|batch| batch.not_before).min();
         }
         Some(Tick::from_ms(0))
@@ -199,7 +213,11 @@ impl Lane {
 
     /// Empties the lane; returns the items that wait.
     pub fn drain(&mut self) -> Vec<usize> {
-        self.fresh.drain(..).chain(self.again.drain(..)).flat_map(|batch| batch.items).collect()
+        let mut items: Vec<usize> = self.first.drain(..).flat_map(|batch| batch.items).collect();
+        items.extend(self.planned.drain(self.taken..).map(|index| index as usize));
+        items.extend(self.again.drain(..).flat_map(|batch| batch.items));
+        self.taken = self.planned.len();
+        items
     }
 }
 

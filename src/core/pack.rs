@@ -201,6 +201,11 @@ pub fn origin_len(text: &str) -> usize {
     text.as_bytes()[start..].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(text.len(), |end| start + end)
 }
 
+/// Whether a hash is a digest in its canonical form.
+pub fn is_digest(canonical: &str) -> bool {
+    digest_of(canonical).is_some()
+}
+
 /// Number of the algorithm and the digits, if the hash is a digest in its canonical form.
 fn digest_of(canonical: &str) -> Option<(u8, &str)> {
     let (word, digits) = canonical.split_once(':')?;

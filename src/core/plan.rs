@@ -54,6 +54,46 @@ pub struct PlannedBatch {
     pub changes: Vec<usize>,
 }
 
+/// The batches of a job. They are cut when they are asked for: a million of one target each would weigh more than all
+/// that they purge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batches {
+    /// Changes in order, for each endpoint.
+    lists: Vec<Vec<u32>>,
+    /// Most targets in one call.
+    size: usize,
+}
+
+impl Batches {
+    /// Batches of `size` targets at most; `lists` has the changes of each endpoint, in order.
+    pub fn new(lists: Vec<Vec<u32>>, size: usize) -> Self {
+        Self { lists, size: size.max(1) }
+    }
+
+    /// How many calls they are.
+    pub fn len(&self) -> usize {
+        self.lists.iter().map(|list| list.len().div_ceil(self.size)).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lists.iter().all(Vec::is_empty)
+    }
+
+    /// All batches, endpoint by endpoint.
+    pub fn iter(&self) -> impl Iterator<Item = PlannedBatch> + '_ {
+        self.lists.iter().enumerate().flat_map(move |(endpoint, list)| {
+            let changes = |batch: &[u32]| batch.iter().map(|&index| index as usize).collect();
+            list.chunks(self.size).map(move |batch| PlannedBatch { endpoint, changes: changes(batch) })
+        })
+    }
+
+    /// Changes of an endpoint, in order.
+    pub fn of_endpoint(&self, endpoint: usize) -> &[u32] {
+        self.lists.get(endpoint).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// All work of one provider for one operation.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -66,7 +106,7 @@ pub struct Job {
     /// Name of the rate budget this job shares with others of its account and operation.
     pub pace_key: (String, &'static str),
     /// Calls, in order.
-    pub batches: Vec<PlannedBatch>,
+    pub batches: Batches,
     /// The quota, where there is one.
     pub quota: Option<Quota>,
     /// Targets the batches purge, each counted once.
@@ -122,7 +162,7 @@ pub struct Circumstances<'a> {
 /// Puts the changes into batches.
 pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>) -> Plan {
     let mut plan = Plan::default();
-    let mut due: HashMap<(usize, Scope), Vec<usize>> = HashMap::new();
+    let mut due: HashMap<(usize, Scope), Vec<u32>> = HashMap::new();
     for index in 0..changes.len() {
         let provider = changes.provider(index);
         match changes.standing(index) {
@@ -134,7 +174,9 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
             Standing::Deferred { until, .. } if *until > circumstances.now && !has_ledger(model, changes, index) => {
                 plan.waiting.push(index);
             }
-            _ => due.entry((provider, changes.scope(index))).or_default().push(index),
+            _ => {
+                due.entry((provider, changes.scope(index))).or_default().push(u32::try_from(index).unwrap_or(u32::MAX));
+            }
         }
     }
     let mut keys: Vec<_> = due.keys().copied().collect();
@@ -143,7 +185,7 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
     for key in keys {
         let mut indexes = due.remove(&key).unwrap_or_default();
         // High priority first, within one priority the oldest change, then by target, which is the order of indexes.
-        indexes.sort_by_key(|&index| (changes.priority(index), changes.since(index), index));
+        indexes.sort_by_key(|&index| (changes.priority(index as usize), changes.since(index as usize), index));
         if let Some(job) = job(model, changes, circumstances, key, indexes, &mut spent) {
             plan.jobs.push(job);
         }
@@ -162,7 +204,7 @@ fn job(
     changes: &Changes,
     circumstances: &Circumstances<'_>,
     (provider, scope): (usize, Scope),
-    mut indexes: Vec<usize>,
+    mut indexes: Vec<u32>,
     spent: &mut HashMap<QuotaKey, u64>,
 ) -> Option<Job> {
     let config = &model.providers[provider];
@@ -171,21 +213,16 @@ fn job(
     let account = &circumstances.accounts[provider];
     let quota = quota_of(model, circumstances, provider, operation, limits, spent);
     let room = quota.as_ref().map_or(usize::MAX, |quota| usize::try_from(quota.left()).unwrap_or(usize::MAX));
-    let over_quota = if indexes.len() > room { indexes.split_off(room) } else { Vec::new() };
+    let over_quota: Vec<usize> = indexes.drain(room.min(indexes.len())..).map(|index| index as usize).collect();
     let addresses: Vec<String> = config.endpoints.iter().map(ToString::to_string).collect();
-    let mut batches = Vec::new();
-    for (endpoint, address) in addresses.iter().enumerate() {
-        let still_open = |index: &usize| {
-            let accepted_at = changes.accepted_at(*index);
-            // With enough acceptances it would be recorded; that it is not means that the endpoints were changed: start anew.
-            let enough = addresses.iter().filter(|address| accepted_at.contains(address)).count() >= config.require;
-            enough || !accepted_at.contains(address)
-        };
-        let open: Vec<usize> = indexes.iter().copied().filter(still_open).collect();
-        batches.extend(
-            open.chunks(limits.targets_per_call).map(|chunk| PlannedBatch { endpoint, changes: chunk.to_vec() }),
-        );
-    }
+    let still_open = |address: &String, index: u32| {
+        let accepted_at = changes.accepted_at(index as usize);
+        // With enough acceptances it would be recorded; that it is not means that the endpoints were changed: start anew.
+        let enough = addresses.iter().filter(|address| accepted_at.contains(address)).count() >= config.require;
+        enough || !accepted_at.contains(address)
+    };
+    let open = |address: &String| indexes.iter().copied().filter(|&index| still_open(address, index)).collect();
+    let batches = Batches::new(addresses.iter().map(open).collect(), limits.targets_per_call);
     if let Some(quota) = &quota {
         *spent.entry(quota.key.clone()).or_default() += indexes.len() as u64;
     }

@@ -23,6 +23,13 @@ impl States {
         self.rows[index] = self.number(state);
     }
 
+    /// What was deferred is due now: pending, with nothing gone wrong.
+    pub fn no_longer_deferred(&mut self, index: usize) {
+        if matches!(self.get(index), ItemState::Deferred(..)) {
+            self.set(index, &ItemState::Pending(None));
+        }
+    }
+
     /// All states, in order of the changes.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &ItemState> {
         self.rows.iter().map(|&number| &self.values[number as usize])

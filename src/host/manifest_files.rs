@@ -8,7 +8,14 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::manifest::{MAX_FILE_BYTES, SourceFile};
+use crate::manifest::{MAX_FILE_BYTES, Pieces, SourceFile};
+
+/// Largest file that is held whole, in bytes.
+const HELD_BYTES: u64 = 32 * 1024;
+/// Bytes that are read at once of a larger one.
+const PIECE_BYTES: usize = 256 * 1024;
+
+const CHANGED: &str = "changed while it was read; run again when it is written";
 
 /// Deepest folder below a PATH that is looked into.
 const MAX_FOLDER_DEPTH: usize = 64;
@@ -117,8 +124,13 @@ impl Reader {
         if !self.seen.insert(shown.clone()) {
             return;
         }
-        match read_regular(path, MAX_FILE_BYTES as u64) {
-            Ok(bytes) => self.files.push(SourceFile { path: shown, bytes }),
+        let read = match large(path) {
+            Ok(Some(file)) => Ok(SourceFile::in_pieces(shown.clone(), Box::new(file))),
+            Ok(None) => read_regular(path, MAX_FILE_BYTES as u64).map(|bytes| SourceFile::whole(shown.clone(), bytes)),
+            Err(message) => Err(message),
+        };
+        match read {
+            Ok(file) => self.files.push(file),
             Err(message) => self.problems.push(ReadProblem { path: shown, message }),
         }
     }
@@ -134,23 +146,61 @@ fn is_manifest_name(path: &Path) -> bool {
 /// # Errors
 /// What is wrong, as it follows the file's name.
 pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let cannot = |error: io::Error| format!("cannot be read: {error}");
-    let kind = fs::metadata(path).map_err(cannot)?;
+    let kind = fs::metadata(path).map_err(cannot_read)?;
     if !kind.is_file() {
         return Err(format!("is {}, not a regular file", called(kind.file_type())));
     }
-    let mut file = File::open(path).map_err(cannot)?;
-    let before = Look::at(&file.metadata().map_err(cannot)?);
+    let mut file = File::open(path).map_err(cannot_read)?;
+    let before = Look::at(&file.metadata().map_err(cannot_read)?);
     if before.bytes > most {
         return Err(format!("has {} bytes, more than {most}; split it", before.bytes));
     }
     let mut bytes = Vec::new();
-    file.by_ref().take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    let after = Look::at(&file.metadata().map_err(cannot)?);
+    file.by_ref().take(most + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+    let after = Look::at(&file.metadata().map_err(cannot_read)?);
     if before != after || after.bytes != bytes.len() as u64 {
-        return Err("changed while it was read; run again when it is written".into());
+        return Err(CHANGED.into());
     }
     Ok(bytes)
+}
+
+/// A manifest that is not held: its lines are read again whenever they are asked for, as long as it stays as it was.
+struct LargeFile {
+    path: PathBuf,
+    look: Look,
+}
+
+/// The file, if it is a regular one and too large to be held.
+fn large(path: &Path) -> Result<Option<LargeFile>, String> {
+    let metadata = fs::metadata(path).map_err(cannot_read)?;
+    if !metadata.is_file() || metadata.len() <= HELD_BYTES || metadata.len() > MAX_FILE_BYTES as u64 {
+        return Ok(None);
+    }
+    File::open(path).map_err(cannot_read)?;
+    Ok(Some(LargeFile { path: path.to_owned(), look: Look::at(&metadata) }))
+}
+
+impl Pieces for LargeFile {
+    fn each(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), String> {
+        let mut file = File::open(&self.path).map_err(cannot_read)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut read = 0;
+        loop {
+            let bytes = file.read(&mut piece).map_err(cannot_read)?;
+            read += bytes as u64;
+            let look = Look::at(&file.metadata().map_err(cannot_read)?);
+            if look != self.look || (bytes == 0 && read != look.bytes) {
+                return Err(CHANGED.into());
+            }
+            if bytes == 0 || !visit(&piece[..bytes]) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn cannot_read(error: impl std::fmt::Display) -> String {
+    format!("cannot be read: {error}")
 }
 
 /// What shows that a file was written to.
@@ -250,7 +300,7 @@ mod tests {
         let again = folder.path().join("a/../b.YAML");
         let files = read_manifests(&[folder.path().to_owned(), again]).unwrap();
         assert_eq!(names(folder.path(), &files), ["a.JSON", "a/z.Yml", "b.YAML"]);
-        assert_eq!(files[1].bytes, b"a/z.Yml");
+        assert_eq!(files[1].text(), Ok(b"a/z.Yml".as_slice()));
     }
 
     // Y5

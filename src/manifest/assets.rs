@@ -4,35 +4,55 @@
 
 use std::collections::HashSet;
 
-use super::check::{Head, SourceFile};
+use super::check::Head;
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::fields::{self, Fields};
 use super::hash;
 use super::hosts::Refusal;
 use super::load::{self, Key, Node, Value, described, is_invisible, shown};
 use super::providers::Providers;
+use super::scan;
 use super::shape::{self, ASSET, SHORT_ASSET};
+use super::source::SourceFile;
 use super::spelling;
 use super::url::{self, BaseUrl};
 use crate::core::entries::{Conflict, Draft, Entries, Listing};
 use crate::core::model::{HostPattern, Matched, Place, Priority, ProviderConfig};
+use crate::core::pack::{is_digest, origin_len};
 use crate::core::target::{ContentHash, Scope, Target};
 
 /// Longest asset id, in bytes.
 const MAX_ASSET_ID_BYTES: usize = 256;
 
 /// Reads the assets of all manifests. The entries are unique and in order of provider and target.
+///
+/// # Errors
+/// Files with a list in `lists` that the scanner could not read after all.
 pub(crate) fn collect(
     heads: &[Head<'_, '_>],
-    files: &[SourceFile],
+    (files, lists): (&[SourceFile], &[Option<scan::Head>]),
     providers: &Providers,
     report: &mut Report,
-) -> Entries {
+) -> Result<Entries, Vec<usize>> {
     let mut draft = Draft::default();
+    let mut others = Vec::new();
     for head in heads {
-        Lister::new(head, providers, report, &mut draft).run(head);
+        let mut lister = Lister::new(head, providers, report, &mut draft);
+        match &lists[head.file] {
+            None => lister.run(head),
+            Some(list) => match lister.scan(&files[head.file], list) {
+                Ok(()) => {}
+                Err(scan::Stop::NotSimple) => others.push(head.file),
+                Err(scan::Stop::Unreadable(cause)) => {
+                    report.push(Diagnostic::unplaced(head.file, format!("the file {cause}")));
+                }
+            },
+        }
     }
-    draft.finish(|found| report.push(conflict(&found, files, providers)))
+    if !others.is_empty() {
+        return Err(others);
+    }
+    Ok(draft.finish(|found| report.push(conflict(&found, files, providers))))
 }
 
 /// Which providers are asked for by name.
@@ -61,6 +81,36 @@ struct Asset<'n> {
     priority: Priority,
     chosen: Chosen,
     extra_urls: Vec<(&'n str, Span)>,
+}
+
+impl<'n> Asset<'n> {
+    const fn new(name: Name<'n>, span: Span) -> Self {
+        Self { name, span, hash: None, priority: Priority::Normal, chosen: Chosen::Open, extra_urls: Vec::new() }
+    }
+}
+
+/// What is the same for all plain paths below a `base_url`.
+struct ShortCut {
+    origin: String,
+    /// What stands between origin and path.
+    start: String,
+    carriers: Vec<usize>,
+    matched: Matched,
+    max_path_bytes: usize,
+}
+
+impl ShortCut {
+    fn fits(&self, path: &str) -> bool {
+        path.len() <= self.max_path_bytes
+    }
+
+    fn list(&self, draft: &mut Draft, path: &str, hash: &str, place: Place) {
+        let packed = draft.pack_parts(&self.origin, &self.start, path, hash);
+        let (scope, priority, matched) = (Scope::Url, Priority::Normal, self.matched);
+        for &provider in &self.carriers {
+            draft.list(packed, &Listing { provider, scope, priority, place, matched });
+        }
+    }
 }
 
 /// `base_url` of a manifest.
@@ -106,6 +156,61 @@ impl<'r> Lister<'r> {
             Some(Value::List(list)) => list.iter().for_each(|node| self.long(node)),
             _ => {}
         }
+    }
+
+    /// Reads a simple list.
+    fn scan(&mut self, source: &SourceFile, list: &scan::Head) -> Result<(), scan::Stop> {
+        let short_cuts = self.short_cuts();
+        scan::each(source, list, &mut |item| {
+            let (name, span) = item.name;
+            let (hash, hash_span) = item.hash;
+            if !short_cuts.is_empty() && url::is_plain_path(name) && is_digest(hash) {
+                let place = Place { manifest: self.file, line: span.line, column: span.column };
+                if short_cuts.iter().all(|cut| cut.fits(name)) {
+                    return short_cuts.iter().for_each(|cut| cut.list(self.draft, name, hash, place));
+                }
+            }
+            if !item.is_listed {
+                return self.short_hash(name, span, hash, hash_span);
+            }
+            let hash = self.hash(hash, hash_span);
+            let name = if item.word == "url" { Name::Url(name) } else { Name::Path(name) };
+            self.list(&Asset { hash, ..Asset::new(name, span) });
+        })
+    }
+
+    /// How plain paths with digests are listed, one for each `base_url`; none if anything is to be said about them.
+    fn short_cuts(&self) -> Vec<ShortCut> {
+        let Bases::Given(bases) = &self.bases else { return Vec::new() };
+        let cuts: Option<Vec<ShortCut>> = bases.iter().map(|base| self.short_cut(base)).collect();
+        cuts.unwrap_or_default()
+    }
+
+    fn short_cut(&self, base: &BaseUrl) -> Option<ShortCut> {
+        let target = Target::url(base.join("a"));
+        let host = url::check(&target.text).ok()?.host;
+        let covers = |index: &usize| self.providers.drafts[*index].hosts.iter().any(|pattern| pattern.covers(host));
+        let (carriers, matched) = match &self.chosen {
+            Chosen::Broken => return None,
+            Chosen::Open => ((0..self.providers.drafts.len()).filter(covers).collect(), Matched::Host),
+            Chosen::Named(named) => {
+                let carries = |index: &usize| self.providers.drafts[*index].hosts.is_empty() || covers(index);
+                (named.iter().copied().all(|index| carries(&index)).then(|| named.clone())?, Matched::ManifestProvider)
+            }
+        };
+        let mut max_bytes = url::MAX_URL_BYTES;
+        for &index in &carriers {
+            let config = self.providers.drafts[index].config.as_ref()?;
+            if refused_by(config, &target).is_some() {
+                return None;
+            }
+            max_bytes = max_bytes.min(config.kind.capabilities().max_url_bytes.unwrap_or(max_bytes));
+        }
+        let start = &target.text[..target.text.len() - 1];
+        let (origin, start) = start.split_at(origin_len(start));
+        let max_path_bytes = max_bytes.checked_sub(target.text.len())?;
+        let cut = ShortCut { origin: origin.to_owned(), start: start.to_owned(), carriers, matched, max_path_bytes };
+        (!cut.carriers.is_empty()).then_some(cut)
     }
 
     fn refuse(&mut self, span: Span, refusal: Refusal) {
@@ -173,43 +278,45 @@ impl<'r> Lister<'r> {
     /// An asset of the short form: a key and a hash, or a key and a map.
     fn short(&mut self, key: &Key<'_>, node: &Node<'_>) {
         let text = key.text.as_ref();
-        let name = if url::looks_like_url(text) { Name::Url(text) } else { Name::Path(text) };
-        if text.is_empty() {
-            self.refuse(
-                key.span,
-                Refusal::new("a path that is empty").help("write the whole URL if you mean `base_url` itself"),
-            );
-            return;
+        if let Value::Scalar { text: hash, .. } = &node.value {
+            return self.short_hash(text, key.span, hash, node.span);
         }
-        if matches!(name, Name::Path(_)) && url::is_nearly_url(text) {
+        let Some(name) = self.short_name(text, key.span) else { return };
+        let mut asset = Asset::new(name, key.span);
+        if let Value::Map(entries) = &node.value {
+            let fields = fields::read(self.file, &SHORT_ASSET, Some(&[]), key.span, entries, self.report);
+            self.common(&fields, &mut asset);
+        } else {
+            let message = format!("`{}` needs a hash, found {}", shown(text), described(node));
+            self.refuse(node.span, Refusal::new(message).help("write for example `sha256:` and 64 hex digits"));
+        }
+        self.list(&asset);
+    }
+
+    /// An asset of the short form with nothing but a hash.
+    fn short_hash(&mut self, text: &str, span: Span, hash: &str, hash_span: Span) {
+        let Some(name) = self.short_name(text, span) else { return };
+        let hash = self.hash(hash, hash_span);
+        self.list(&Asset { hash, ..Asset::new(name, span) });
+    }
+
+    /// What a key of the short form names, unless it is wrong.
+    fn short_name<'n>(&mut self, text: &'n str, span: Span) -> Option<Name<'n>> {
+        if url::looks_like_url(text) {
+            return Some(Name::Url(text));
+        }
+        if text.is_empty() {
+            let help = "write the whole URL if you mean `base_url` itself";
+            self.refuse(span, Refusal::new("a path that is empty").help(help));
+            return None;
+        }
+        if url::is_nearly_url(text) {
             let refusal = Refusal::new("a path that begins like a URL: a URL with a slash missing?")
                 .help("write the whole URL, with `https://` or `http://`; a path like this is given with `path`");
-            return self.refuse_url(text, key.span, refusal);
+            self.refuse_url(text, span, refusal);
+            return None;
         }
-        let mut asset = Asset {
-            name,
-            span: key.span,
-            hash: None,
-            priority: Priority::Normal,
-            chosen: Chosen::Open,
-            extra_urls: Vec::new(),
-        };
-        match &node.value {
-            Value::Map(entries) => {
-                let fields = fields::read(self.file, &SHORT_ASSET, Some(&[]), key.span, entries, self.report);
-                self.common(&fields, &mut asset);
-                self.list(&asset);
-            }
-            Value::Scalar { text, .. } => {
-                asset.hash = self.hash(text, node.span);
-                self.list(&asset);
-            }
-            Value::Null | Value::List(_) => {
-                let message = format!("`{}` needs a hash, found {}", shown(text), described(node));
-                self.refuse(node.span, Refusal::new(message).help("write for example `sha256:` and 64 hex digits"));
-                self.list(&asset);
-            }
-        }
+        Some(Name::Path(text))
     }
 
     /// An asset of the list form.
@@ -232,8 +339,7 @@ impl<'r> Lister<'r> {
             .or_else(|| fields.text("asset_id").map(|(text, span)| (Name::Id(text), span)));
         let sound = named.len() == 1 && name.is_some();
         let (name, span) = name.unwrap_or((Name::Path("-"), node.span));
-        let mut asset =
-            Asset { name, span, hash: None, priority: Priority::Normal, chosen: Chosen::Open, extra_urls: Vec::new() };
+        let mut asset = Asset::new(name, span);
         self.common(&fields, &mut asset);
         if sound {
             self.list(&asset);
@@ -474,7 +580,7 @@ fn conflict(found: &Conflict, files: &[SourceFile], providers: &Providers) -> Di
     } else {
         "delete the one that is out of date"
     };
-    let span = |place: Place| load::mark(&files[place.manifest].bytes, place.line, place.column);
+    let span = |place: Place| load::mark(files[place.manifest].text().unwrap_or_default(), place.line, place.column);
     Diagnostic::error(again.place.manifest, span(again.place), message).label("another hash").help(help).related(
         first.place.manifest,
         span(first.place),

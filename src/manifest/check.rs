@@ -7,22 +7,15 @@ use super::diagnostic::{Diagnostic, Hidden, Report, Span};
 use super::fields::{self, Fields};
 use super::load::{self, Node};
 use super::providers::Providers;
+use super::scan;
 use super::shape::MANIFEST;
+use super::source::SourceFile;
 use crate::core::model::{Manifest, Model, OnNew, OnRemoved};
 
 /// The version of the format that is read.
 const VERSION: u64 = 1;
 /// Longest name of a manifest, in bytes.
 const MAX_NAME_BYTES: usize = 256;
-
-/// A manifest file as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceFile {
-    /// Path relative to the working directory, normalised, with `/`.
-    pub path: String,
-    /// What the file held when it was read, once.
-    pub bytes: Vec<u8>,
-}
 
 /// What came of some manifests.
 #[derive(Default)]
@@ -47,22 +40,58 @@ pub(crate) struct Head<'n, 'a> {
 
 /// Checks all manifests together. Their order is kept; entries and providers are sorted.
 pub fn build(files: &[SourceFile]) -> Built {
+    let mut lists: Vec<Option<scan::Head>> = files.iter().map(scan::head).collect();
+    // Simple lists are read by the scanner. Where one turns out to be anything else, all begins anew without it.
+    loop {
+        match attempt(files, &lists) {
+            Ok(built) => return built,
+            Err(others) => others.into_iter().for_each(|file| lists[file] = None),
+        }
+    }
+}
+
+/// Reads the files; those with a list in `lists` by the scanner. Or the files that it could not read.
+fn attempt(files: &[SourceFile], lists: &[Option<scan::Head>]) -> Result<Built, Vec<usize>> {
     let mut report = Report::default();
-    let trees: Vec<Option<Node<'_>>> =
-        files.iter().enumerate().map(|(file, source)| load::load(file, &source.bytes, &mut report)).collect();
+    let mut others = Vec::new();
+    let mut trees: Vec<Option<Node<'_>>> = Vec::with_capacity(files.len());
+    for (file, source) in files.iter().enumerate() {
+        let errors = report.errors();
+        trees.push(match &lists[file] {
+            Some(list) => load::load(file, list.text.as_bytes(), &mut report),
+            None => whole(file, source, &mut report),
+        });
+        if lists[file].is_some() && report.errors() > errors {
+            others.push(file);
+        }
+    }
+    if !others.is_empty() {
+        return Err(others);
+    }
     let read = files.iter().zip(&trees).enumerate();
     let heads: Vec<Head<'_, '_>> =
         read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
-    let entries = assets::collect(&heads, files, &providers, &mut report);
+    let entries = assets::collect(&heads, (files, lists), &providers, &mut report)?;
     let model = (!report.has_errors()).then(|| Model {
         manifests: heads.into_iter().map(|head| head.manifest).collect(),
         providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),
         entries,
     });
     let (diagnostics, hidden) = report.finish();
-    Built { model, diagnostics, hidden }
+    Ok(Built { model, diagnostics, hidden })
+}
+
+/// Reads a file as YAML.
+fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Report) -> Option<Node<'a>> {
+    match source.text() {
+        Ok(text) => load::load(file, text, report),
+        Err(cause) => {
+            report.push(Diagnostic::unplaced(file, format!("the file {cause}")));
+            None
+        }
+    }
 }
 
 fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &mut Report) -> Option<Head<'n, 'a>> {

@@ -74,6 +74,11 @@ impl Diagnostic {
         }
     }
 
+    /// An error about a file as a whole.
+    pub(crate) fn unplaced(file: usize, message: impl Into<String>) -> Self {
+        Self { span: None, ..Self::error(file, Span::default(), message) }
+    }
+
     /// A warning at `span`.
     pub(crate) fn warning(file: usize, span: Span, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(file, span, message) }
@@ -147,6 +152,12 @@ impl Report {
         self.counts.keys().any(|(_, severity)| *severity == Severity::Error)
     }
 
+    /// How many errors there are.
+    pub(crate) fn errors(&self) -> usize {
+        let errors = self.counts.iter().filter(|((_, severity), _)| *severity == Severity::Error);
+        errors.map(|(_, count)| count).sum()
+    }
+
     /// All problems in order of file and place, with a summary where some were left out.
     pub(crate) fn finish(mut self) -> (Vec<Diagnostic>, Vec<Hidden>) {
         self.kept.sort_by_key(|diagnostic| (diagnostic.file, diagnostic.span, diagnostic.severity));
@@ -170,15 +181,8 @@ const fn most(severity: Severity) -> usize {
 
 fn summary(file: usize, severity: Severity, left_out: usize) -> Diagnostic {
     let plural = if left_out == 1 { "" } else { "s" };
-    Diagnostic {
-        span: None,
-        severity,
-        ..Diagnostic::error(
-            file,
-            Span::default(),
-            format!("{left_out} more {}{plural} in this file not shown", severity.word()),
-        )
-    }
+    let message = format!("{left_out} more {}{plural} in this file not shown", severity.word());
+    Diagnostic { severity, ..Diagnostic::unplaced(file, message) }
 }
 
 #[cfg(test)]

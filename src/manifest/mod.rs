@@ -15,14 +15,17 @@ mod nearest;
 mod options;
 mod providers;
 mod recorded;
+mod scan;
 mod schema;
 mod secrets;
 mod shape;
+mod source;
 mod spelling;
 mod url;
 
-pub use check::{Built, SourceFile, build};
+pub use check::{Built, build};
 pub use diagnostic::{Diagnostic, Hidden, Severity, Span};
 pub use load::MAX_FILE_BYTES;
 pub use recorded::check_recorded;
 pub use schema::schema;
+pub use source::{Pieces, SourceFile};

@@ -71,7 +71,7 @@ fn escaped_byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(half(digits[0])? * 16 + half(digits[1])?).ok()
 }
 
-fn is_unreserved(byte: u8) -> bool {
+pub(super) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 

@@ -8,7 +8,7 @@ use super::load::{is_invisible, shown};
 use super::spelling;
 
 /// Longest URL in bytes, whatever the provider.
-const MAX_URL_BYTES: usize = 8192;
+pub(crate) const MAX_URL_BYTES: usize = 8192;
 
 /// The parts of an accepted URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +143,27 @@ impl BaseUrl {
     pub(crate) fn join(&self, path: &str) -> String {
         format!("{}/{path}", self.stem)
     }
+}
+
+/// Whether nothing is to be said about a path below `base_url`, but for its length: letters, digits and `-._~`, cut by
+/// single slashes, no part of it dots alone.
+pub(crate) fn is_plain_path(path: &str) -> bool {
+    let mut before = b'/';
+    let mut dots_only = true;
+    for &byte in path.as_bytes() {
+        if byte == b'/' {
+            if before == b'/' || dots_only {
+                return false;
+            }
+            dots_only = true;
+        } else if spelling::is_unreserved(byte) {
+            dots_only &= byte == b'.';
+        } else {
+            return false;
+        }
+        before = byte;
+    }
+    !path.is_empty() && (before == b'/' || !dots_only)
 }
 
 /// Checks a path below `base_url`.

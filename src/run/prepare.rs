@@ -153,7 +153,7 @@ fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
         }
     };
     let mut planned: Vec<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
-    planned.extend(plan.jobs.iter().flat_map(|job| job.batches.iter().flat_map(|batch| batch.changes.iter().copied())));
+    planned.extend(plan.jobs.iter().flat_map(|job| job.batches.iter().flat_map(|batch| batch.changes)));
     planned.extend(&plan.waiting);
     planned.sort_unstable();
     planned.dedup();

@@ -23,6 +23,7 @@ mod readme;
 mod real_caches;
 mod secrets;
 mod signing;
+mod simple_lists;
 mod store;
 mod support;
 mod tidy;

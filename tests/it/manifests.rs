@@ -17,7 +17,7 @@ fn sha(digit: char) -> String {
 
 fn files(texts: &[&str]) -> Vec<SourceFile> {
     let path = |index: usize| format!("m/{}.yaml", char::from(b'a' + u8::try_from(index).expect("few files")));
-    let file = |(index, text): (usize, &&str)| SourceFile { path: path(index), bytes: text.as_bytes().to_vec() };
+    let file = |(index, text): (usize, &&str)| SourceFile::whole(path(index), *text);
     texts.iter().enumerate().map(file).collect()
 }
 
@@ -193,7 +193,7 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
     ] {
         assert_problem(marked, message);
     }
-    let invalid = build(&[SourceFile { path: "x".into(), bytes: b"assets:\n  a\xff: b".to_vec() }]);
+    let invalid = build(&[SourceFile::whole("x", *b"assets:\n  a\xff: b")]);
     let span = invalid.diagnostics[0].span.expect("has a place");
     assert_eq!((span.line, span.column, invalid.diagnostics[0].message.as_str()), (2, 4, "byte 0xff is not UTF-8"));
 }

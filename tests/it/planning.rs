@@ -148,7 +148,7 @@ impl Site {
         self.store.mark(&model, &difference, self.now).expect("marked");
         let planned = plan_of(&model, &difference.changes, self.now);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
-        for batch in planned.jobs.iter().flat_map(|job| &job.batches) {
+        for batch in planned.jobs.iter().flat_map(|job| job.batches.iter()) {
             self.run += 1;
             let (call, items) = (CallId(1), batch.changes.clone());
             let outcomes = items.iter().map(|&index| (index, outcome.clone())).collect();
@@ -521,7 +521,7 @@ fn high_priority_goes_first_and_then_the_oldest() {
     let names = |indexes: &[usize]| -> Vec<String> {
         indexes.iter().map(|&index| path(&difference.changes.target(index)).to_owned()).collect()
     };
-    assert_eq!(names(&plan.jobs[0].batches[0].changes), ["new high", "old", "a new"]);
+    assert_eq!(names(&plan.jobs[0].batches.iter().next().expect("a batch").changes), ["new high", "old", "a new"]);
     assert_eq!(names(&plan.jobs[0].over_quota), ["b new", "old low"]);
     assert_eq!(plan.jobs[0].days, 2);
 }

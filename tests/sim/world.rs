@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use freshen::core::contract::{Account, Call, Stamp};
-use freshen::core::diff::Change;
 use freshen::core::event::ItemState;
 use freshen::core::guard::Allowed;
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
@@ -518,8 +517,8 @@ async fn session(
     let accounts = run::accounts(&host, &desired.model, Some(store)).await?;
     let key_of = |target: &Target| shared.lock().truth.key(&target.text);
     let choice = Choice {
-        selected: &|change: &Change| order.only.is_none_or(|only| only == change.provider),
-        forced: &|_, target| key_of(target).is_some_and(|key| order.forced.contains(&key)),
+        selected: Some(&|provider, _| order.only.is_none_or(|only| only == provider)),
+        forced: Some(&|_, target| key_of(target).is_some_and(|key| order.forced.contains(&key))),
     };
     let prepared = run::prepare(&desired, Some(store), &choice, &accounts, host.clock.now().wall)?;
     let allowed = Allowed { purge_all: true, removals: order.allows_removals };
@@ -549,7 +548,7 @@ async fn session(
     let finished = run.execute(store, &mut |_: &CallReport, _: &[Target]| Ok(())).await?;
     let changes = &prepared.difference.changes;
     let planned: BTreeSet<usize> =
-        prepared.plan.jobs.iter().flat_map(|job| &job.batches).flat_map(|batch| batch.changes.clone()).collect();
+        prepared.plan.jobs.iter().flat_map(|job| job.batches.iter()).flat_map(|batch| batch.changes.clone()).collect();
     let state = |index: usize| Some((key_of(&changes.target(index))?, finished.outcome.states.get(index).clone()));
     Ok(Some(Ended {
         exit: finished.exit,
@@ -565,7 +564,7 @@ fn calls_allowed(shared: &Shared, prepared: &run::Prepared) -> u64 {
     let core = shared.lock();
     let mut most = 0;
     for job in &prepared.plan.jobs {
-        for batch in &job.batches {
+        for batch in job.batches.iter() {
             let targets = batch.changes.iter().map(|&index| prepared.difference.changes.target(index).text);
             let keys = targets.filter_map(|text| core.truth.key(&text));
             let bad = keys.filter(|key| core.truth.entries[key].poison).count() as u64;

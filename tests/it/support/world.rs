@@ -402,7 +402,7 @@ impl Report {
             }
         }
         let planned: BTreeSet<usize> =
-            plan.jobs.iter().flat_map(|job| &job.batches).flat_map(|b| b.changes.clone()).collect();
+            plan.jobs.iter().flat_map(|job| job.batches.iter()).flat_map(|b| b.changes.clone()).collect();
         for index in planned {
             let told = &self.states[index];
             match disk.states.get(&index) {
