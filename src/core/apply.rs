@@ -125,7 +125,7 @@ impl<'a> Apply<'a> {
         if let Some(known) = self.quotas.iter().position(|known| *known.key() == quota.key) {
             return known;
         }
-        let offset_minutes = self.model.providers[provider].kind.capabilities().quota_day_offset_minutes;
+        let offset_minutes = self.model.providers[provider].quota_day_offset_minutes();
         self.quotas.push(QuotaLeft::new(quota, offset_minutes));
         self.quotas.len() - 1
     }
@@ -469,7 +469,7 @@ impl<'a> Apply<'a> {
     }
 
     fn quota_spent(&mut self, lane: usize, reason: &str, now: Now) {
-        let offset = self.model.providers[self.lanes[lane].provider].kind.capabilities().quota_day_offset_minutes;
+        let offset = self.model.providers[self.lanes[lane].provider].quota_day_offset_minutes();
         let until = now.wall.next_midnight(offset);
         if let Some(index) = self.lanes[lane].quota {
             let quota = &mut self.quotas[index];

@@ -27,7 +27,7 @@ pub struct Capabilities {
     pub operations: &'static [Operation],
     /// Longest URL in bytes, where a figure is known.
     pub max_url_bytes: Option<usize>,
-    /// Offset of the quota day from UTC, in minutes.
+    /// Offset of the quota day from UTC, in minutes, unless a manifest says otherwise.
     pub quota_day_offset_minutes: i32,
 }
 

@@ -55,6 +55,11 @@ impl ProviderConfig {
         self.kind.capabilities().credentials
     }
 
+    /// At which offset from UTC, in minutes, the midnight lies at which a quota day begins.
+    pub fn quota_day_offset_minutes(&self) -> i32 {
+        self.limits.quota_day_offset_minutes.unwrap_or(self.kind.capabilities().quota_day_offset_minutes)
+    }
+
     /// Limits of the operation for `scope`, with the manifest's replacements; `None` if the kind has none.
     pub fn limits_of(&self, scope: Scope) -> Option<OperationLimits> {
         let operation = self.kind.capabilities().operation(scope)?;
@@ -92,6 +97,8 @@ pub struct Limits {
     pub calls_per_second: Option<u32>,
     /// Lowers the documented targets a call; at least 1.
     pub urls_per_call: Option<usize>,
+    /// Replaces the documented beginning of the quota day: midnight at this offset from UTC, in minutes.
+    pub quota_day_offset_minutes: Option<i32>,
 }
 
 /// Where a provider's credentials come from. Never the manifest itself.

@@ -252,7 +252,7 @@ fn quota_of(
 ) -> Option<Quota> {
     let config = &model.providers[provider];
     let limit = limits.targets_per_day?;
-    let offset = config.kind.capabilities().quota_day_offset_minutes;
+    let offset = config.quota_day_offset_minutes();
     let key = QuotaKey {
         account: circumstances.accounts[provider].clone(),
         operation: operation.name,

@@ -342,6 +342,7 @@ impl Reader<'_, '_, '_> {
             urls_per_day: fields.integer("urls_per_day"),
             calls_per_second: fields.integer("calls_per_second").map(|value| u32::try_from(value).unwrap_or(u32::MAX)),
             urls_per_call: per_call,
+            quota_day_offset_minutes: fields.node("quota_day").and_then(shape::utc_offset_minutes),
         }
     }
 

@@ -63,6 +63,7 @@ fn shape(shape: Shape) -> Value {
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Integer(least) => json!({"type": "integer", "minimum": least}),
         Shape::IntegerList => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
+        Shape::UtcOffset => json!({"type": "string", "pattern": "^[+-]((0[0-9]|1[0-3]):[0-5][0-9]|14:00)$"}),
         Shape::OneOf(words) => json!({"enum": words}),
         Shape::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::Section(section) => json!({"$ref": reference(section)}),

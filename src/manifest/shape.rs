@@ -20,6 +20,8 @@ pub(crate) enum Shape {
     Integer(u64),
     /// A list of whole numbers from 0.
     IntegerList,
+    /// An offset from UTC like `+08:00`.
+    UtcOffset,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// Names and texts.
@@ -203,6 +205,11 @@ pub(crate) static LIMITS: Section = Section {
         key("urls_per_day", Shape::Integer(1), "Most targets a quota day."),
         key("calls_per_second", Shape::Integer(1), "Most calls in any second."),
         key("urls_per_call", Shape::Integer(1), "Most targets in one call; can only be lowered."),
+        key(
+            "quota_day",
+            Shape::UtcOffset,
+            "When the quota day begins: midnight at this offset from UTC, as `+08:00`; the vendor's own when left out.",
+        ),
     ],
 };
 
@@ -244,6 +251,7 @@ impl Shape {
             Self::Integer(0) => "a whole number".into(),
             Self::Integer(least) => format!("a whole number, at least {least}"),
             Self::IntegerList => "a list of whole numbers".into(),
+            Self::UtcOffset => "an offset from UTC like `+08:00`".into(),
             Self::OneOf(words) => format!("one of {}", quoted(words)),
             Self::Headers => "a map of header names and values".into(),
             Self::Section(_) => "a map".into(),
@@ -265,6 +273,7 @@ impl Shape {
             Self::Bool => boolean(node).is_some(),
             Self::Integer(least) => integer(node).is_some_and(|value| value >= least),
             Self::IntegerList => return item(Self::Integer(0)),
+            Self::UtcOffset => utc_offset_minutes(node).is_some(),
             Self::OneOf(words) => text(node).is_some_and(|found| words.contains(&found)),
             Self::Headers | Self::Section(_) | Self::Named(_) => matches!(node.value, Value::Map(_)),
             Self::Assets => matches!(node.value, Value::Map(_) | Value::List(_)),
@@ -293,6 +302,22 @@ pub(crate) fn boolean(node: &Node<'_>) -> Option<bool> {
         Value::Scalar { text, plain: true } if text == "false" => Some(false),
         _ => None,
     }
+}
+
+/// The value in minutes of an offset like `+08:00`, up to 14 hours either way.
+pub(crate) fn utc_offset_minutes(node: &Node<'_>) -> Option<i32> {
+    let (sign, digits) = match text(node)?.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let (hours, minutes) = digits.split_once(':')?;
+    let number = |digits: &str| {
+        let plain = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse::<i32>().ok()).flatten()
+    };
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    (minutes < 60 && hours * 60 + minutes <= 14 * 60).then_some(sign * (hours * 60 + minutes))
 }
 
 /// The value of plain decimal digits without leading zeros.

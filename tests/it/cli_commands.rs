@@ -47,6 +47,19 @@ fn plan_tells_changes_and_calls_and_writes_nothing() {
     assert_eq!(cloud.count(), 1);
 }
 
+/// S5, T3
+#[test]
+fn a_plan_tells_when_a_configured_quota_day_ends() {
+    let cloud = Cloud::of("huawei-vod");
+    for (limits, resets_at) in [("", "T16:00:00Z"), ("limits: {quota_day: -05:30}\n", "T05:30:00Z")] {
+        let bench = Bench::at("huawei-vod", &cloud).provider("own", "huawei-vod", &cloud.url(), limits);
+        bench.assets(&urls(3), "1");
+        let plan = bench.run(&["plan", "--format", "json"]).exits(0).json();
+        let quota = &plan["jobs"][0]["quota"];
+        assert!(quota["resets_at"].as_str().is_some_and(|time| time.ends_with(resets_at)), "{plan}");
+    }
+}
+
 /// A plan without the moment at which its changes were first seen, which is that of the run.
 fn timeless(mut plan: Value) -> Value {
     for change in plan["changes"].as_array_mut().expect("a list") {

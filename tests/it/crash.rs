@@ -3,7 +3,7 @@
 //! Covers C1, C2, C3, C4, C5, C7 and C8: whatever call is the last one, or is refused by the disk, the next run finds a
 //! whole state, sends what is not recorded, records nothing that the vendor did not accept, and the one after it is quiet.
 
-mod kills;
+pub(crate) mod kills;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;

@@ -9,10 +9,10 @@ use freshen::core::contract::{Culprit, ErrorClass};
 use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, Record};
 use freshen::core::http::TransportFailureKind;
 use freshen::core::model::{Limits, ProviderConfig};
-use freshen::core::time::{Now, Tick};
+use freshen::core::time::{Now, Tick, Timestamp};
 
 use crate::support::world::{
-    START, Sent, Step, World, accept, change, cluster, config, endpoint, fail, refuse, refuse_until, url,
+    Report, START, Sent, Step, World, accept, change, cluster, config, endpoint, fail, refuse, refuse_until, url,
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -464,6 +464,48 @@ fn a_run_over_midnight_draws_on_both_days() {
     assert_eq!(days.keys().copied().collect::<Vec<_>>(), ["2023-11-15", "2023-11-16"]);
     assert_eq!(days.values().sum::<u64>(), 300);
     assert!(days["2023-11-15"] >= 80 && days["2023-11-15"] <= 120, "{days:?}");
+}
+
+/// T3, S5: the quota day begins where the manifest says: in the plan, in the ledger, in mid-run and in deferrals, whether
+/// the ledger or the vendor says that it is spent.
+#[test]
+fn a_configured_quota_day_holds_everywhere() {
+    let limited = |offset| {
+        let limits = Limits { urls_per_day: Some(60), quota_day_offset_minutes: Some(offset), ..Limits::default() };
+        ProviderConfig { limits, ..vod("a") }
+    };
+    for offset in [-330, 0, 14 * 60] {
+        let midnight = START.next_midnight(offset);
+        let until = |report: &Report| -> Vec<Timestamp> {
+            let deferred = report.states.iter().filter_map(|state| match state {
+                ItemState::Deferred(until, _) => Some(*until),
+                _ => None,
+            });
+            deferred.collect()
+        };
+        let mut world = World::new(vec![limited(offset)]).urls(0, 100);
+        world.wall = midnight.plus_ms(-60_000);
+        let quota = world.plan().jobs[0].quota.clone().expect("a quota");
+        assert_eq!((quota.resets_at, quota.left()), (midnight, 60));
+        let report = world.run(|_| accept());
+        assert_eq!((report.counts(), until(&report)), ((60, 0, 40, 0), vec![midnight; 40]));
+        world.next(&report, 59_999);
+        let report = world.run(|_| panic!("too early"));
+        assert_eq!(until(&report), vec![midnight; 40]);
+        world.next(&report, 1);
+        assert_eq!(world.run(|_| accept()).counts(), (40, 0, 0, 0));
+
+        let mut world = World::new(vec![limited(offset)]).urls(0, 40);
+        world.wall = midnight.plus_ms(-60_000);
+        let report = world.run(|_| refuse(ErrorClass::QuotaSpent));
+        assert_eq!(until(&report), vec![midnight; 40]);
+
+        let mut world = World::new(vec![limited(offset)]).urls(0, 60);
+        world.wall = midnight.plus_ms(-500);
+        assert_eq!(world.run(|_| accept()).counts().0, 60);
+        let days: Vec<&str> = world.disk.quota.keys().map(|key| key.day.as_str()).collect();
+        assert_eq!(days, [midnight.plus_ms(-1).date_at_offset(offset), midnight.date_at_offset(offset)]);
+    }
 }
 
 /// T2, S5: quota that is given back belongs to the day on which it was taken.

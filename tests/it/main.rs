@@ -5,6 +5,7 @@
     reason = "tests start programs, read their own environment and look at real clocks"
 )]
 
+mod acceptance;
 mod cli_apply;
 mod cli_bad_input;
 mod cli_commands;

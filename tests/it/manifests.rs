@@ -347,6 +347,14 @@ fn faulty_providers_are_errors_with_their_place() {
             "{kind: tencent-cdn, limits: {urls_per_day: §0}}",
             "`urls_per_day` must be a whole number, at least 1, found `0`",
         ),
+        (
+            "{kind: tencent-cdn, limits: {quota_day: §8}}",
+            "`quota_day` must be an offset from UTC like `+08:00`, found `8`",
+        ),
+        (
+            "{kind: tencent-cdn, limits: {quota_day: §\"+14:01\"}}",
+            "`quota_day` must be an offset from UTC like `+08:00`, found the text \"+14:01\"",
+        ),
         ("{kind: tencent-cdn, limits: {§url_per_day: 1}}", "`limits` has no key `url_per_day`"),
         ("{kind: tencent-cdn, endpoint: §http://x.cn}", "`endpoint`: plain http to `x.cn`, another machine"),
         (
@@ -506,7 +514,7 @@ fn providers_are_configured_as_written() {
     kind: huawei-vod
     region: cn-north-4
     project_id: 0123456789abcdef0123456789abcdef
-    limits: {calls_per_second: 2, urls_per_day: 50, urls_per_call: 3}
+    limits: {calls_per_second: 2, urls_per_day: 50, urls_per_call: 3, quota_day: -05:30}
     credentials: {command: [get-keys, prod]}
 assets:
 - {asset_id: f488337c31c8e4622f1590735b134c65, hash: md5:0cc175b9c0f1b6a831c399e269772661, provider: media}
@@ -517,6 +525,7 @@ assets:
     assert_eq!(media.credentials, CredentialSource::Command(vec!["get-keys".into(), "prod".into()]));
     let limits = media.limits_of(Scope::AssetId).expect("has the operation");
     assert_eq!((limits.targets_per_call, limits.calls_per_second, limits.targets_per_day), (3, 2, Some(50)));
+    assert_eq!((media.quota_day_offset_minutes(), own.quota_day_offset_minutes()), (-330, 480));
     let endpoints: Vec<String> = own.endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(endpoints, ["http://127.0.0.1:6081", "http://127.0.0.1:6082/p"]);
     assert_eq!((own.require, own.options.headers("headers")[0].1.as_str()), (1, "Bearer ${TOKEN}"));
@@ -534,6 +543,8 @@ fn schema_and_check_agree() {
         json!({"provider": ["cdn"], "assets": [{"url": "https://a.cn/x", "hash": hash, "size": 1, "extra_urls": "https://a.cn/y"}]}),
         json!({"providers": {"own": {"kind": "http-purge", "endpoints": ["http://127.0.0.1"], "headers": {"X-A": "b"}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "area": "mainland", "limits": {"urls_per_day": 1}, "credentials": {"file": "x"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "+14:00"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "-09:30"}}}}),
     ];
     let bad = [
         json!({}),
@@ -558,6 +569,11 @@ fn schema_and_check_agree() {
         json!({"providers": {"p": {"kind": "tencent-cdn", "url_encode": "true"}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "project_id": "x"}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"urls_per_day": 0}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "+8:00"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "+14:01"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "08:00"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "+08:60"}}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": 480}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "credentials": {}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "endpoints": ["https://x.cn"]}}}),
         json!({"providers": {"p": {"kind": "http-purge"}}}),

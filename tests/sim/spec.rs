@@ -71,6 +71,7 @@ impl Spec {
                 urls_per_day: self.quota,
                 calls_per_second: Some(engine_rate),
                 urls_per_call: Some(engine_batch),
+                quota_day_offset_minutes: None,
             },
             ignore_query: false,
             credentials: CredentialSource::Environment { prefix: format!("KEY{}_", self.account) },

@@ -30,7 +30,7 @@ fn kill_somewhere(mut child: Child, cloud: &Cloud, random: &mut fastrand::Rng) -
 }
 
 /// Targets under way when the run ended, as a copy of the state tells; calls that were told before are left out.
-fn in_flight(bench: &Bench, told: &mut BTreeSet<(i64, i64)>) -> Vec<String> {
+pub(crate) fn in_flight(bench: &Bench, told: &mut BTreeSet<(i64, i64)>) -> Vec<String> {
     let copy = tempfile::tempdir().expect("a folder");
     for suffix in ["", "-wal"] {
         let from = bench.path(&format!("{STATE}{suffix}"));

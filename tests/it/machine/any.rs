@@ -54,7 +54,7 @@ fn any_provider() -> impl Strategy<Value = AnyProvider> {
             cloud,
             endpoints,
             require: require.min(usize::from(endpoints)),
-            limits: Limits { urls_per_call: Some(urls_per_call), urls_per_day, calls_per_second: None },
+            limits: Limits { urls_per_call: Some(urls_per_call), urls_per_day, ..Limits::default() },
             shares_account,
             urls,
         },

@@ -143,6 +143,13 @@ impl Bench {
         ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
     }
 
+    /// Targets with work that is left, in order.
+    pub(crate) fn due(&self) -> Vec<String> {
+        let rows = self.exported();
+        let due = rows.iter().filter(|row| !row["work"].is_null());
+        due.map(|row| row["target"].as_str().expect("text").to_owned()).collect()
+    }
+
     /// Targets for which a hash is recorded, as `provider target hash`.
     pub(crate) fn recorded(&self) -> Vec<String> {
         let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();

@@ -1,0 +1,139 @@
+//! What the program is measured by, at the sizes that matter: the real binary over loopback HTTP, figures counted at the
+//! vendor's door.
+
+use std::collections::BTreeSet;
+
+use crate::cli_apply::urls;
+use crate::crash::kills::in_flight;
+use crate::support::cli::{Bench, Ran, provider};
+use crate::support::cloud::{Cloud, Step, now};
+
+const URLS: usize = 1500;
+const A_DAY: usize = 1000;
+const A_CALL: usize = 10;
+/// Calls that Huawei's adapter has under way at most.
+const IN_FLIGHT: usize = 4;
+const KILLS: usize = 20;
+
+/// Two quota days of one account, as offsets from UTC in minutes: one in whose middle we are, and one that is a day
+/// further or a day back. No run comes near a midnight, whenever it is.
+fn two_days() -> [i32; 2] {
+    let minute = i32::try_from(now().unix_seconds().rem_euclid(86_400) / 60).expect("minutes of a day");
+    let noon = 12 * 60 - minute;
+    [noon, if noon > 0 { -14 * 60 } else { 14 * 60 }]
+}
+
+/// Configures the account for a quota day. It is asked faster than documented, since here time is the tests' own.
+fn set_day(bench: &Bench, cloud: &Cloud, offset: i32) {
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs());
+    let quota_day = format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+    let limits = format!("limits: {{calls_per_second: 50, quota_day: \"{quota_day}\"}}\n");
+    bench.write("manifests/provider-own.yaml", provider("own", "huawei-vod", &cloud.url(), &limits));
+}
+
+/// A changed site of 1 500 URLs at an account that takes 1 000 a day in calls of 10.
+fn site() -> (Bench, Cloud, [i32; 2]) {
+    let cloud = Cloud::of("huawei-vod");
+    let bench = Bench::at("huawei-vod", &cloud);
+    let days = two_days();
+    set_day(&bench, &cloud, days[0]);
+    bench.assets(&urls(URLS), "1");
+    (bench, cloud, days)
+}
+
+fn counts(ran: &Ran) -> [u64; 4] {
+    let own = &ran.json()["providers"][0];
+    ["accepted", "pending", "deferred", "rejected"].map(|word| own[word].as_u64().expect("a number"))
+}
+
+/// S5, S6, T3: a thousand of 1 500 URLs in a hundred calls, the rest deferred; the next day the rest and nothing else.
+#[test]
+fn huawei_purges_a_thousand_urls_a_day_and_the_other_five_hundred_the_next_day() {
+    let (bench, cloud, days) = site();
+    let ran = bench.run(&["apply", "--purge-all", "--format", "json"]).exits(4);
+    assert_eq!(counts(&ran), [1000, 0, 500, 0]);
+    let first: BTreeSet<String> = cloud.purged().into_iter().collect();
+    assert_eq!((cloud.count(), cloud.log().len(), first.len()), (A_DAY / A_CALL, A_DAY, A_DAY));
+
+    let again = bench.run(&["apply", "--format", "json"]).exits(4);
+    assert_eq!((counts(&again), cloud.count()), ([0, 0, 500, 0], 0), "nothing above the quota");
+
+    cloud.new_day();
+    set_day(&bench, &cloud, days[1]);
+    let ran = bench.run(&["apply", "--format", "json"]).exits(0);
+    assert_eq!((counts(&ran), cloud.count()), ([500, 0, 0, 0], (URLS - A_DAY) / A_CALL));
+    let second: BTreeSet<String> = cloud.purged().into_iter().collect();
+    assert!(second.len() == URLS - A_DAY && second.is_disjoint(&first));
+    assert!(first.union(&second).eq(urls(URLS).iter()));
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    assert_eq!((cloud.count(), bench.recorded().len()), (0, URLS));
+}
+
+/// C3, S2, S5: twenty kills, each between a purge and its answer, change none of these figures by more than what was
+/// under way.
+#[test]
+fn huawei_totals_stand_twenty_kills_but_for_what_was_under_way() {
+    let (bench, cloud, days) = site();
+    let (mut told, mut lost) = (BTreeSet::new(), 0);
+    for _ in 0..KILLS {
+        cloud.script([Step::Pass, Step::Hold]);
+        let mut run = bench.start(&["apply", "--purge-all"]);
+        cloud.wait_for_hold();
+        run.kill().expect("killed");
+        run.wait().expect("ended");
+        cloud.release();
+        let met = in_flight(&bench, &mut told).len();
+        assert!((A_CALL..=IN_FLIGHT * A_CALL).contains(&met), "{met} targets under way");
+        lost += met;
+    }
+    let ran = bench.run(&["apply", "--purge-all", "--format", "json"]).exits(4);
+    let (recorded, calls, purges) = (bench.recorded().len(), cloud.count(), cloud.log().len());
+    eprintln!("{KILLS} kills met {lost} targets under way; {recorded} recorded, {purges} purged in {calls} calls");
+    assert!(calls <= A_DAY / A_CALL && purges <= A_DAY, "{purges} in {calls} calls: more than the quota");
+    assert!(recorded <= A_DAY && recorded + lost >= A_DAY, "{recorded} recorded, {lost} met under way");
+    assert!(purges <= recorded + lost, "{purges} purged, {recorded} recorded, {lost} met under way");
+    assert_eq!(counts(&ran)[1..], [0, (URLS - recorded) as u64, 0]);
+
+    cloud.new_day();
+    set_day(&bench, &cloud, days[1]);
+    let left: BTreeSet<String> = bench.due().into_iter().collect();
+    assert_eq!(left.len(), URLS - recorded);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), cloud.log().len()), (left.len().div_ceil(A_CALL), left.len()));
+    assert!(cloud.purged().iter().eq(left.iter()), "what is not recorded, and nothing else");
+    assert_eq!(bench.recorded().len(), URLS);
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+}
+
+/// S6, R11, L2: three of a thousand URLs on a host that is not the account's: those three are named, the others purged.
+#[test]
+fn three_foreign_urls_of_a_thousand_are_named_and_the_others_purged() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    let mut all = urls(1000);
+    let foreign = [3, 400, 999].map(|at| format!("https://foreign.example.org/{at}.js"));
+    for (at, url) in [3, 400, 999].into_iter().zip(&foreign) {
+        all[at].clone_from(url);
+    }
+    bench.assets(&all, "1");
+    let own = provider("own", "tencent-cdn", &cloud.url(), "");
+    bench.write("manifests/provider-own.yaml", own.replace("*.example.net", "*.example.net\", \"foreign.example.org"));
+    let ran = bench.run(&["apply", "--purge-all", "--format", "json"]).exits(4);
+    assert_eq!(counts(&ran), [997, 0, 0, 3]);
+    let targets = ran.json()["targets"].as_array().expect("a list").clone();
+    let rejected: Vec<&str> = targets
+        .iter()
+        .filter(|target| target["state"] == "rejected")
+        .map(|target| target["target"].as_str().expect("text"))
+        .collect();
+    assert_eq!(rejected, foreign);
+    // 2·3·⌈log2 1000⌉ and one more calls would be allowed; a host is cut out with all its URLs at once.
+    assert_eq!(cloud.count(), 3, "the batch, its good part, its refused part");
+    assert_eq!(cloud.purged().len(), 997);
+    let mut status = bench.run(&["status"]);
+    for url in &foreign {
+        status = status.says(url);
+    }
+    bench.run(&["apply"]).exits(4);
+    assert_eq!(cloud.count(), 0, "a rejected target is not sent again");
+}
