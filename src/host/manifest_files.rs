@@ -166,8 +166,9 @@ impl Look {
     }
 }
 
+/// What something that is not a regular file is called.
 #[cfg(unix)]
-fn called(kind: FileType) -> &'static str {
+pub(super) fn called(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_fifo() {
         "a FIFO"
@@ -181,7 +182,7 @@ fn called(kind: FileType) -> &'static str {
 }
 
 #[cfg(not(unix))]
-fn called(kind: FileType) -> &'static str {
+pub(super) fn called(kind: FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "a device" }
 }
 
