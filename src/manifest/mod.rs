@@ -5,6 +5,7 @@
 
 mod assets;
 mod check;
+pub mod checksums;
 mod diagnostic;
 mod endpoint;
 mod fields;
