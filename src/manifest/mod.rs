@@ -24,6 +24,7 @@ mod secrets;
 mod shape;
 mod spelling;
 mod url;
+mod write;
 
 pub use check::{Built, SourceFile, build};
 pub use diagnostic::{Diagnostic, Hidden, Severity, Span};
@@ -33,3 +34,4 @@ pub use load::MAX_FILE_BYTES;
 pub use normalizer::Normalizer;
 pub use recorded::check_recorded;
 pub use schema::schema;
+pub use write::{PublishedAt, WriteProblem, manifest_of};
