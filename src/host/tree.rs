@@ -78,7 +78,7 @@ impl fmt::Display for TreeProblem {
 
 impl Tree {
     /// The files, in byte order of their paths.
-    pub fn files(&self) -> impl ExactSizeIterator<Item = TreeFile<'_>> {
+    pub fn files(&self) -> impl ExactSizeIterator<Item = TreeFile<'_>> + Clone {
         self.table.rows.iter().map(|row| self.shown(row))
     }
 
@@ -144,8 +144,8 @@ fn problem(root: &Path, path: &Path, message: impl Into<String>) -> TreeProblem 
 
 /// Reads the directory at `path`. What `cache` knows is not read again; `seen` counts the files that are done.
 ///
-/// Symbolic links are not followed, but for `path` itself: each is a warning. Nothing outside of the directory is
-/// opened, whatever is swapped for a link meanwhile, and nothing but regular files.
+/// Symbolic links are not followed, but for `path` itself: each is a warning. No file outside of the directory is
+/// opened, whatever is swapped for a link meanwhile, and nothing but regular files is read.
 ///
 /// # Errors
 /// Everything that keeps the result from being certain, in order of path: a directory that is missing, is none, is

@@ -3,6 +3,7 @@
 pub(super) mod outcome;
 pub(super) mod plan;
 pub(super) mod providers;
+pub(super) mod scan;
 pub(super) mod status;
 
 use anstyle::{AnsiColor, Style};

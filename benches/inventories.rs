@@ -1,6 +1,7 @@
 //! Scans of a directory beside `b3sum`, and reading of checksum lists, as ratios of the same run.
 //!
-//! `cargo bench --bench directories -- DIR [LIST]`; DIR is scanned, LIST is a checksum list. Minima of several runs.
+//! `cargo bench --bench inventories -- PATH…`: a folder is scanned, a file is read as a checksum list. Minima of several
+//! runs, so with everything in the system's cache.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use freshen::core::time::Timestamp;
 use freshen::host::tree::{self, StatCache, TreeRules};
+use freshen::manifest::checksums::ChecksumReader;
 
 const RUNS: usize = 5;
 
 fn main() {
     // The harness of cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let Some(folder) = arguments.first() {
-        directory(Path::new(folder));
+    for path in arguments.iter().map(Path::new) {
+        if path.is_dir() { directory(path) } else { list(path) }
     }
 }
 
@@ -69,4 +71,35 @@ fn b3sum(folder: &Path) -> Option<Duration> {
     };
     let (time, is_there) = shortest(run);
     is_there.then_some(time)
+}
+
+/// Reads a list on one core, in pieces as they come from a file, and adds up what it says.
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn list(path: &Path) {
+    const PIECE_BYTES: usize = 256 * 1024;
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{error}"));
+    let (time, (lines, names)) = shortest(|| {
+        let (mut lines, mut names) = (0_u64, 0);
+        let mut reader = ChecksumReader::new(None);
+        let mut each = |line: Result<freshen::manifest::checksums::Listed<'_>, _>| {
+            let listed = line.unwrap_or_else(|problem| panic!("{problem:?}"));
+            lines += 1;
+            names += listed.path.len() + usize::from(listed.digest[0]);
+        };
+        for piece in bytes.chunks(PIECE_BYTES) {
+            reader.feed(piece, &mut each);
+        }
+        reader.finish(&mut each);
+        (lines, names)
+    });
+    assert!(names > 0, "names are read");
+    let (hash, _) = shortest(|| std::hint::black_box(blake3::hash(&bytes)));
+    let rate = bytes.len() as f64 / time.as_secs_f64() / 1e6;
+    println!(
+        "{}: {lines} lines, {} bytes in {} ms: {rate:.0} MB/s, {:.1} of BLAKE3 on one core",
+        path.display(),
+        bytes.len(),
+        time.as_millis(),
+        time.as_secs_f64() / hash.as_secs_f64(),
+    );
 }
