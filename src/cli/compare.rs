@@ -35,6 +35,15 @@ impl FileDifference {
     pub(super) fn is_different(&self) -> bool {
         !self.changes.is_empty()
     }
+
+    /// A file that is listed.
+    fn count(&mut self, path: &str, is_same: bool) {
+        if is_same {
+            self.unchanged += 1;
+        } else {
+            self.changes.push((ChangeKind::Changed, path.to_owned()));
+        }
+    }
 }
 
 /// The files that the manifests list below `published` and that the patterns take.
@@ -78,14 +87,4 @@ pub(super) fn compare(folder: &Path, tree: &Tree, listed: ListedFiles) -> Result
     found.changes.extend(removed.map(|path| (ChangeKind::Removed, path)));
     found.changes.sort_by(|(_, a), (_, b)| a.cmp(b));
     Ok(found)
-}
-
-impl FileDifference {
-    fn count(&mut self, path: &str, is_same: bool) {
-        if is_same {
-            self.unchanged += 1;
-        } else {
-            self.changes.push((ChangeKind::Changed, path.to_owned()));
-        }
-    }
 }

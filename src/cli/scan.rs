@@ -38,7 +38,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
     }
     if let Some(listed) = listed {
         let found = compare::compare(&args.directory, &tree, listed).map_err(|problems| unread(&problems))?;
-        terminal_result(global.format, || render::difference(&found), || render::difference_json(&found));
+        print_result(global.format, || render::difference(&found), || render::difference_json(&found));
         return Ok(if args.exit_code && found.is_different() { Exit::Changes } else { Exit::Done });
     }
     let text = match args.form {
@@ -48,11 +48,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
             manifest_of(published.as_ref(), files).map_err(bad_input)?
         }
     };
-    terminal_result(global.format, || text, || render::files_json(&tree, published.as_ref()));
+    print_result(global.format, || text, || render::files_json(&tree, published.as_ref()));
     Ok(Exit::Done)
 }
 
-fn terminal_result(format: Format, human: impl FnOnce() -> String, json: impl FnOnce() -> serde_json::Value) {
+fn print_result(format: Format, human: impl FnOnce() -> String, json: impl FnOnce() -> serde_json::Value) {
     match format {
         Format::Human => terminal::print(&human()),
         Format::Json => terminal::print_json(&json()),

@@ -197,10 +197,12 @@ impl Scan<'_> {
         let mut found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
         let at_root = |message: &str| problem(self.shown, Path::new(""), message);
         if found.table.rows.is_empty() && found.errors.is_empty() {
-            found.errors.push(at_root(if found.any {
-                "no file here is taken by `include` and `exclude`; correct them"
-            } else {
-                "is empty; an empty directory is taken for a mistake, never for a removal of everything"
+            found.errors.push(at_root(match (found.any, found.warnings.is_empty()) {
+                (_, false) => "holds nothing but symbolic links, which are not followed; copy what they lead to",
+                (true, true) => "no file here is taken by `include` and `exclude`; correct them",
+                (false, true) => {
+                    "is empty; an empty directory is taken for a mistake, never for a removal of everything"
+                }
             }));
         }
         if !found.errors.is_empty() {
@@ -296,15 +298,11 @@ impl Worker<'_> {
                     *err
                 }
                 ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => *err,
-                other => break self.fail_folder(path.as_deref().unwrap_or(Path::new("")), &other),
+                other => {
+                    let path = path.unwrap_or_default();
+                    return self.fail(self.scan.root.below(&path), format!("cannot be read: {other}"));
+                }
             };
-        }
-    }
-
-    fn fail_folder(&mut self, whole: &Path, error: &ignore::Error) {
-        let path = self.scan.root.below(whole);
-        if !self.scan.rules.patterns.closes(path) {
-            self.fail(path, format!("cannot be read: {error}"));
         }
     }
 }

@@ -6,22 +6,23 @@ use super::file_url::url_path;
 use super::hosts::Refusal;
 use super::url::{self, BaseUrl};
 use crate::core::target::ContentHash;
+use crate::core::text::one_line;
 
 /// Why a list of files is no manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {message}{}", crate::core::text::one_line(.what, 300), .help.as_ref().map(|help| format!("; {help}")).unwrap_or_default())]
+#[error("{}: {message}", one_line(.what, 300))]
 pub struct WriteProblem {
     /// The path of a file, or `base_url`.
     pub what: String,
-    /// What is wrong with it.
+    /// What is wrong with it and, where that helps, what to do.
     pub message: String,
-    /// What to do, where that helps.
-    pub help: Option<String>,
 }
 
 impl WriteProblem {
     fn new(what: &str, refusal: Refusal) -> Self {
-        Self { what: what.to_owned(), message: refusal.message, help: refusal.help }
+        let Refusal { message, help } = refusal;
+        let message = help.map_or_else(|| message.clone(), |help| format!("{message}; {help}"));
+        Self { what: what.to_owned(), message }
     }
 }
 

@@ -85,6 +85,8 @@ fn a_directory_that_is_missing_or_empty_is_an_error() {
     fs::remove_file(folder.path().join("a")).unwrap();
     fs::create_dir(folder.path().join("b")).unwrap();
     assert!(error(folder.path()).starts_with("DIR: is empty"));
+    symlink("b", folder.path().join("c")).unwrap();
+    assert!(error(folder.path()).starts_with("DIR: holds nothing but symbolic links"));
 }
 
 // D1
