@@ -57,6 +57,8 @@ pub enum Verb {
     /// List, export, import or forget what the state holds
     #[command(subcommand)]
     State(StateVerb),
+    /// Print a manifest or a checksum list of a directory, or how the directory differs from manifests
+    Scan(ScanArgs),
     /// List the kinds of providers with their limits and options
     Providers(ProvidersArgs),
     /// Print the JSON Schema of manifests
@@ -221,6 +223,42 @@ pub enum StateVerb {
         #[command(flatten)]
         lock: LockArgs,
     },
+}
+
+/// Arguments of `scan`.
+#[derive(Args, Debug)]
+pub struct ScanArgs {
+    /// The directory; hidden files and what .gitignore names are read like the others, links are not followed
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// URL that the directory is published at
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// Only files whose path matches this pattern; `**` stands for any folders, `*` ends at `/`; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// No files whose path matches this pattern, for example `drafts/**`; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// What to print
+    #[arg(long = "as", value_enum, default_value_t = ScanForm::Manifest, value_name = "FORM")]
+    pub form: ScanForm,
+    /// Show how the directory differs from what these manifests list below the base URL; a file or folder, may be
+    /// repeated
+    #[arg(long, value_name = "PATH", requires = "base_url", conflicts_with = "form")]
+    pub against: Vec<PathBuf>,
+    /// With --against: exit with 3 if there are differences
+    #[arg(long, requires = "against")]
+    pub exit_code: bool,
+}
+
+/// Forms of a scanned directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScanForm {
+    /// Paths of URLs and BLAKE3 hashes, to be applied.
+    Manifest,
+    /// Paths of files and BLAKE3 hashes, as `b3sum` writes and checks them in the directory.
+    Checksums,
 }
 
 /// Arguments of `providers`.

@@ -5,6 +5,7 @@ mod apply;
 pub mod args;
 mod audit;
 mod check;
+mod compare;
 pub mod diagnostics;
 mod duration;
 mod exit;
@@ -15,6 +16,7 @@ mod progress;
 mod reference;
 mod rehearsal;
 mod render;
+mod scan;
 mod select;
 mod session;
 mod state;
@@ -78,6 +80,7 @@ async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {
         Verb::Status(args) => status::run(global, args),
         Verb::Explain(args) => explain::run(host, global, args).await,
         Verb::State(verb) => state::run(host, global, verb).await,
+        Verb::Scan(args) => scan::run(host, global, args).await,
         Verb::Providers(args) => reference::providers(global, args),
         Verb::Schema => Ok(reference::schema()),
         Verb::Completions { shell } => Ok(reference::completions(*shell)),

@@ -216,8 +216,9 @@ impl Look {
     }
 }
 
+/// What something that is not a regular file is called.
 #[cfg(unix)]
-fn called(kind: FileType) -> &'static str {
+pub(super) fn called(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_fifo() {
         "a FIFO"
@@ -231,7 +232,7 @@ fn called(kind: FileType) -> &'static str {
 }
 
 #[cfg(not(unix))]
-fn called(kind: FileType) -> &'static str {
+pub(super) fn called(kind: FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "a device" }
 }
 

@@ -1,4 +1,4 @@
-//! The effects, one seam a file: time, requests, environment, and credentials read through it.
+//! The effects, one seam a file: time, requests, environment, credentials read through it, manifests and directories.
 //!
 //! Does not know plans, manifests or vendors. Everything that decides gets values from here, so a run can be rehearsed
 //! by handing out other implementations of the same traits.
@@ -19,6 +19,7 @@ pub mod env;
 pub mod http;
 pub mod manifest_files;
 mod templates;
+pub mod tree;
 pub mod virtual_clock;
 
 /// What the methods of the seams return, so that they can be used as trait objects.

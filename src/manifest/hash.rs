@@ -6,13 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::load::{is_invisible, shown};
+use crate::core::algorithm::Algorithm;
 use crate::core::target::ContentHash;
 
-/// Algorithms with the length of their digest in bytes.
-const ALGORITHMS: &[(&str, usize)] =
-    &[("blake3", 32), ("sha256", 32), ("sha1", 20), ("sha384", 48), ("sha512", 64), ("md5", 16)];
 /// Algorithms of the subresource-integrity form.
-const INTEGRITY: &[&str] = &["sha256", "sha384", "sha512"];
+const INTEGRITY: &[Algorithm] = &[Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
 /// Longest opaque text, in bytes.
 const MAX_OPAQUE_BYTES: usize = 1024;
 
@@ -46,7 +44,7 @@ fn tagged(text: &str, algorithm: &str, rest: &str) -> Result<ContentHash, HashPr
     if algorithm == "etag" || algorithm == "rev" {
         return opaque(text, algorithm, rest);
     }
-    let bytes = digest_bytes(text, algorithm)?;
+    let bytes = known(text, algorithm)?.digest_bytes();
     if let Some(bad) = rest.chars().find(|c| !c.is_ascii_hexdigit()) {
         return Err(problem(format!("`{}` is not a hex digit", shown(&bad.to_string())), FORMS));
     }
@@ -73,8 +71,9 @@ fn opaque(text: &str, algorithm: &str, rest: &str) -> Result<ContentHash, HashPr
 }
 
 fn integrity(text: &str, algorithm: &str, rest: &str) -> Result<ContentHash, HashProblem> {
-    let bytes = digest_bytes(text, algorithm)?;
-    if !INTEGRITY.contains(&algorithm) {
+    let known = known(text, algorithm)?;
+    let bytes = known.digest_bytes();
+    if !INTEGRITY.contains(&known) {
         return Err(problem(
             format!("{algorithm} has no form with `-`"),
             format!("write `{algorithm}:` and {} hex digits", 2 * bytes),
@@ -92,21 +91,16 @@ fn integrity(text: &str, algorithm: &str, rest: &str) -> Result<ContentHash, Has
             "compute the hash again; it may have been cut",
         ));
     }
-    let hex: String = decoded.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect();
-    Ok(ContentHash::from_canonical(format!("{algorithm}:{hex}")))
+    Ok(known.hash(&decoded))
 }
 
-fn hex_digit(half: u8) -> char {
-    char::from(if half < 10 { b'0' + half } else { b'a' + half - 10 })
-}
-
-fn digest_bytes(text: &str, algorithm: &str) -> Result<usize, HashProblem> {
-    if let Some((_, bytes)) = ALGORITHMS.iter().find(|(known, _)| *known == algorithm) {
-        return Ok(*bytes);
+fn known(text: &str, algorithm: &str) -> Result<Algorithm, HashProblem> {
+    if let Some(known) = Algorithm::of_word(algorithm) {
+        return Ok(known);
     }
     let lower = algorithm.to_ascii_lowercase();
     let joined = lower.replace(['-', '_'], "");
-    if ALGORITHMS.iter().any(|(known, _)| *known == joined) || joined == "etag" || joined == "rev" {
+    if Algorithm::of_word(&joined).is_some() || joined == "etag" || joined == "rev" {
         return Err(problem(format!("`{}` is not a known algorithm", shown(algorithm)), format!("write `{joined}`")));
     }
     Err(problem(format!("`{}` is not a hash", shown(text)), FORMS))

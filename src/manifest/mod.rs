@@ -5,13 +5,17 @@
 
 mod assets;
 mod check;
+pub mod checksums;
 mod diagnostic;
 mod endpoint;
 mod fields;
+mod file_patterns;
+mod file_url;
 mod hash;
 mod hosts;
 mod load;
 mod nearest;
+mod normalizer;
 mod options;
 mod providers;
 mod recorded;
@@ -22,10 +26,15 @@ mod shape;
 mod source;
 mod spelling;
 mod url;
+mod write;
 
 pub use check::{Built, build};
 pub use diagnostic::{Diagnostic, Hidden, Severity, Span};
+pub use file_patterns::{FilePatterns, PatternProblem};
+pub use file_url::{file_path, url_path};
 pub use load::MAX_FILE_BYTES;
+pub use normalizer::Normalizer;
 pub use recorded::check_recorded;
 pub use schema::schema;
 pub use source::{Pieces, SourceFile};
+pub use write::{PublishedAt, WriteProblem, manifest_of};

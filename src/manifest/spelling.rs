@@ -59,7 +59,8 @@ fn encoded(text: &str, reason: &mut Option<&'static str>) -> String {
     out
 }
 
-fn escape(out: &mut String, byte: u8) {
+/// Appends a byte as `%` and two digits.
+pub(super) fn escape(out: &mut String, byte: u8) {
     out.push('%');
     for half in [byte >> 4, byte & 15] {
         out.push(char::from_digit(u32::from(half), 16).unwrap_or('0').to_ascii_uppercase());
@@ -71,6 +72,7 @@ fn escaped_byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(half(digits[0])? * 16 + half(digits[1])?).ok()
 }
 
+/// Whether a byte never needs escaping.
 pub(super) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }

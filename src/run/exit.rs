@@ -11,7 +11,7 @@ pub enum Exit {
     Failed = 1,
     /// Bad usage or bad input.
     BadInput = 2,
-    /// `plan --exit-code`: there are changes.
+    /// `plan --exit-code`, `scan --exit-code`: there are changes.
     Changes = 3,
     /// Some targets are pending, deferred or rejected.
     NotAllDone = 4,

@@ -50,6 +50,9 @@ const LAYERS: &[Layer] = &[
             ("url", "what a strict parser makes of a URL, for warnings"),
             ("base64", "hashes in the integrity form"),
             ("memchr", "fast reading of simple lists"),
+            ("globset", "patterns of files are checked where they are written"),
+            ("regex", "expressions of `normalize` are checked where they are written"),
+            ("thiserror", "texts of typed errors"),
         ],
     },
     Layer {
@@ -103,12 +106,16 @@ const LAYERS: &[Layer] = &[
             ("globset", "patterns of files"),
             ("ignore", "walking folders"),
             ("jiff", "expiry of credentials"),
+            ("md_5", "hashes of files that lists name"),
             ("notify", "changed files"),
             ("reqwest", "HTTP"),
+            ("rustix", "files that cannot be reached over links"),
             ("rustls", "TLS"),
             ("secrecy", "credentials in memory"),
             ("serde", "credential files"),
             ("serde_json", "credential files"),
+            ("sha1", "hashes of files that lists name"),
+            ("sha2", "hashes of files that lists name"),
             ("thiserror", "texts of typed errors"),
             ("tokio", "waiting"),
             ("url", "what the HTTP crate takes"),
@@ -297,7 +304,7 @@ fn modules_open_with_what_they_are_for() {
 
 /// Everything that is written by hand.
 fn texts() -> Vec<(String, String)> {
-    let folders = ["src", "tests", "fuzz", "docs", "manifests", "examples", ".github", ".ci"];
+    let folders = ["src", "tests", "fuzz", "benches", "docs", "manifests", "examples", ".github", ".ci"];
     let files =
         ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "deny.toml", "clippy.toml", "rustfmt.toml"];
     let mut paths: Vec<PathBuf> = files.iter().map(|file| root().join(file)).filter(|path| path.is_file()).collect();

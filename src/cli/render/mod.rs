@@ -4,6 +4,7 @@ mod document;
 pub(super) mod outcome;
 pub(super) mod plan;
 pub(super) mod providers;
+pub(super) mod scan;
 pub(super) mod status;
 
 pub(super) use document::Document;

@@ -1,0 +1,92 @@
+//! `freshen scan`: a directory as a manifest, as a checksum list, or beside manifests.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+
+use super::args::{Format, Global, ScanArgs, ScanForm};
+use super::exit::{Exit, Stop};
+use super::progress::Progress;
+use super::render::{scan as render, shown};
+use super::{compare, session, terminal};
+use crate::host::Host;
+use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
+use crate::manifest::{FilePatterns, Normalizer, PublishedAt, manifest_of};
+
+/// How often the progress is looked at, in milliseconds.
+const LOOK_MS: u64 = 100;
+
+/// Runs the command.
+pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result<Exit> {
+    let patterns = FilePatterns::compile(&args.include, &args.exclude)
+        .map_err(|problem| Stop::bad_input(format!("the pattern {problem}")))?;
+    let rules = TreeRules { patterns, normalizer: Normalizer::default() };
+    let published = args.base_url.as_deref().map(PublishedAt::new).transpose().map_err(bad_input)?;
+    // Manifests first: they are read in no time, and may be wrong.
+    let listed = match &published {
+        Some(published) if !args.against.is_empty() => {
+            let desired = session::load(&args.against)?;
+            Some(compare::listed(&desired.model, published, &rules.patterns))
+        }
+        _ => None,
+    };
+    let tree = read(host, &args.directory, rules).await?;
+    for warning in &tree.warnings {
+        terminal::tell(&format!("warning: {warning}\n"));
+    }
+    if let Some(listed) = listed {
+        let found = compare::compare(&args.directory, &tree, listed).map_err(|problems| unread(&problems))?;
+        print_result(global.format, || render::difference(&found), || render::difference_json(&found));
+        return Ok(if args.exit_code && found.is_different() { Exit::Changes } else { Exit::Done });
+    }
+    let text = match args.form {
+        ScanForm::Checksums => render::checksums(&tree),
+        ScanForm::Manifest => {
+            let files = tree.files().map(|file| (file.path, file.hash()));
+            manifest_of(published.as_ref(), files).map_err(bad_input)?
+        }
+    };
+    print_result(global.format, || text, || render::files_json(&tree, published.as_ref()));
+    Ok(Exit::Done)
+}
+
+fn print_result(format: Format, human: impl FnOnce() -> String, json: impl FnOnce() -> serde_json::Value) {
+    match format {
+        Format::Human => terminal::print(&human()),
+        Format::Json => terminal::print_json(&json()),
+    }
+}
+
+fn bad_input(problem: impl std::fmt::Display) -> Stop {
+    Stop::bad_input(problem.to_string())
+}
+
+/// Reads the directory while the progress is shown.
+async fn read(host: &Host, directory: &Path, rules: TreeRules) -> Result<Tree> {
+    let mut progress = Progress::of_files(host.clock.now().tick);
+    let seen = Arc::new(AtomicU64::new(0));
+    let (counter, path) = (Arc::clone(&seen), directory.to_owned());
+    let mut reading = tokio::task::spawn_blocking(move || tree::scan(&path, &rules, &StatCache::default(), &counter));
+    let tree = loop {
+        let now = host.clock.now().tick;
+        progress.reach(seen.load(Ordering::Relaxed), now);
+        tokio::select! {
+            result = &mut reading => break result?,
+            () = host.clock.sleep_until(now.plus_ms(LOOK_MS)) => {}
+        }
+    };
+    progress.finish();
+    Ok(tree.map_err(|problems| unread(&problems))?)
+}
+
+/// Everything that could not be read, a line each.
+fn unread(problems: &[TreeProblem]) -> Stop {
+    const MOST: usize = 100;
+    let mut lines: Vec<String> = problems.iter().take(MOST).map(|problem| shown(&problem.to_string())).collect();
+    if problems.len() > MOST {
+        lines.push(format!("{} problems more", problems.len() - MOST));
+    }
+    Stop::bad_input(lines.join("\nerror: "))
+}

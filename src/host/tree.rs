@@ -1,0 +1,339 @@
+//! Directories of published files: walked on all cores, each file hashed with BLAKE3 on the way.
+//!
+//! Knows paths, patterns and content; does not know URLs, manifests or what is recorded. No file is ever mapped into
+//! memory: one that is cut short meanwhile would end the program. Memory is a buffer a thread and a row a file; a thread
+//! has one file and one folder open.
+
+mod content;
+mod digests;
+mod root;
+mod stat_cache;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ignore::{DirEntry, WalkBuilder, WalkState};
+
+pub use digests::{Wanted, digests};
+pub use stat_cache::StatCache;
+
+use super::manifest_files::called;
+use crate::core::algorithm::Algorithm;
+use crate::core::target::ContentHash;
+use crate::core::text::one_line;
+use crate::core::time::Timestamp;
+use crate::manifest::{FilePatterns, Normalizer};
+use root::{Root, Stamp};
+use table::{FileTable, Row};
+
+/// What is read of a directory, and what of its texts counts.
+#[derive(Clone, Debug, Default)]
+pub struct TreeRules {
+    /// Which files are taken.
+    pub patterns: FilePatterns,
+    /// What of a text is left out of its hash.
+    pub normalizer: Normalizer,
+}
+
+/// The files of a directory, all of them: a directory with anything that cannot be told for certain is an error.
+#[derive(Debug, Default)]
+pub struct Tree {
+    table: FileTable,
+    fingerprint: [u8; 32],
+    files_read: usize,
+    /// What was left out or may surprise, in order of path.
+    pub warnings: Vec<TreeProblem>,
+}
+
+/// A file of a [`Tree`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TreeFile<'t> {
+    /// Path below the directory, with `/`; no control characters.
+    pub path: &'t str,
+    /// BLAKE3 of what counts of its content.
+    pub digest: &'t [u8; 32],
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Something below a directory, or the directory itself, that could not be read or is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TreeProblem {
+    /// The path as it was given, and below it as it is on the disk; U+FFFD for what is not UTF-8.
+    pub path: String,
+    /// What is wrong and, where that helps, what to do.
+    pub message: String,
+}
+
+impl fmt::Display for TreeProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", one_line(&self.path, 1000), self.message)
+    }
+}
+
+impl Tree {
+    /// The files, in byte order of their paths.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = TreeFile<'_>> + Clone {
+        self.table.rows.iter().map(|row| self.shown(row))
+    }
+
+    /// The file with this path.
+    pub fn get(&self, path: &str) -> Option<TreeFile<'_>> {
+        self.table.get(path).map(|row| self.shown(row))
+    }
+
+    /// How many files had to be read. If there were none, and as many files as the cache had, it need not be written.
+    pub fn files_read(&self) -> usize {
+        self.files_read
+    }
+
+    /// What spares the next scan reading, given when this one `started`.
+    ///
+    /// As git does, it leaves out what was written too shortly before to be told apart by its times from what may have
+    /// been written since.
+    pub fn into_stat_cache(self, started: Timestamp) -> StatCache {
+        StatCache::new(self.table, self.fingerprint, started)
+    }
+
+    fn shown<'t>(&'t self, row: &'t Row) -> TreeFile<'t> {
+        TreeFile { path: self.table.path(row), digest: &row.digest, size: row.stamp.size }
+    }
+
+    /// Files that are one on systems that do not tell upper and lower case apart (Unicode's lower case is compared).
+    fn case_warnings(&self, root: &Path) -> Vec<TreeProblem> {
+        // Of two such names, one at least is not in lower case.
+        let mut folded: BTreeMap<String, &str> = BTreeMap::new();
+        let mut warnings = Vec::new();
+        for row in &self.table.rows {
+            let path = self.table.path(row);
+            if !path.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+                continue;
+            }
+            let lower = path.to_lowercase();
+            if lower == path {
+                continue;
+            }
+            let twin = folded.get(&lower).copied().or_else(|| self.get(&lower).map(|file| file.path));
+            if let Some(twin) = twin {
+                let message = format!("differs from `{}` in the case of letters only", one_line(twin, 1000));
+                warnings.push(problem(root, Path::new(path), message));
+            }
+            folded.entry(lower).or_insert(path);
+        }
+        warnings
+    }
+}
+
+impl TreeFile<'_> {
+    /// The hash as manifests have it.
+    pub fn hash(&self) -> ContentHash {
+        Algorithm::Blake3.hash(self.digest)
+    }
+}
+
+fn problem(root: &Path, path: &Path, message: impl Into<String>) -> TreeProblem {
+    // The root itself without a slash behind it.
+    let whole = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(path) };
+    TreeProblem { path: whole.to_string_lossy().into_owned(), message: message.into() }
+}
+
+/// Reads the directory at `path`. What `cache` knows is not read again; `seen` counts the files that are done.
+///
+/// Symbolic links are not followed, but for `path` itself: each is a warning. No file outside of the directory is
+/// opened, whatever is swapped for a link meanwhile, and nothing but regular files is read.
+///
+/// # Errors
+/// Everything that keeps the result from being certain, in order of path: a directory that is missing, is none, is
+/// empty or has no file that the rules take; files and folders that cannot be read or that change twice while they are
+/// read; FIFOs, sockets and devices; names with control characters or that are not UTF-8.
+pub fn scan(path: &Path, rules: &TreeRules, cache: &StatCache, seen: &AtomicU64) -> Result<Tree, Vec<TreeProblem>> {
+    let root = Root::open(path).map_err(|message| vec![problem(path, Path::new(""), message)])?;
+    let fingerprint = stat_cache::fingerprint(&rules.normalizer);
+    let scan = Scan {
+        shown: path,
+        root: &root,
+        rules,
+        cache: Some(cache).filter(|cache| cache.fits(&fingerprint)),
+        seen,
+        found: Mutex::default(),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let walk = WalkBuilder::new(root.path()).standard_filters(false).threads(threads).build_parallel();
+    walk.run(|| {
+        let mut worker = Worker { scan: &scan, found: Found::default(), buffer: Vec::new() };
+        Box::new(move |entry| worker.visit(entry))
+    });
+    scan.finish(fingerprint)
+}
+
+/// What all threads share.
+struct Scan<'s> {
+    shown: &'s Path,
+    root: &'s Root,
+    rules: &'s TreeRules,
+    cache: Option<&'s StatCache>,
+    seen: &'s AtomicU64,
+    found: Mutex<Found>,
+}
+
+/// What one thread, or all of them, found.
+#[derive(Default)]
+struct Found {
+    table: FileTable,
+    files_read: usize,
+    warnings: Vec<TreeProblem>,
+    errors: Vec<TreeProblem>,
+    /// Whether there was any file, taken or not.
+    any: bool,
+}
+
+impl Scan<'_> {
+    fn finish(self, fingerprint: [u8; 32]) -> Result<Tree, Vec<TreeProblem>> {
+        let mut found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let at_root = |message: &str| problem(self.shown, Path::new(""), message);
+        if found.table.rows.is_empty() && found.errors.is_empty() {
+            found.errors.push(at_root(match (found.any, found.warnings.is_empty()) {
+                (_, false) => "holds nothing but symbolic links, which are not followed; copy what they lead to",
+                (true, true) => "no file here is taken by `include` and `exclude`; correct them",
+                (false, true) => {
+                    "is empty; an empty directory is taken for a mistake, never for a removal of everything"
+                }
+            }));
+        }
+        if !found.errors.is_empty() {
+            found.errors.sort_unstable();
+            return Err(found.errors);
+        }
+        found.table.sort();
+        let (table, files_read) = (found.table, found.files_read);
+        let mut tree = Tree { table, fingerprint, files_read, warnings: found.warnings };
+        tree.warnings.extend(tree.case_warnings(self.shown));
+        tree.warnings.sort_unstable();
+        Ok(tree)
+    }
+}
+
+/// One thread of a walk.
+struct Worker<'s> {
+    scan: &'s Scan<'s>,
+    found: Found,
+    buffer: Vec<u8>,
+}
+
+impl Worker<'_> {
+    fn visit(&mut self, entry: Result<DirEntry, ignore::Error>) -> WalkState {
+        match entry {
+            Ok(entry) if entry.depth() == 0 => WalkState::Continue,
+            Ok(entry) => self.entry(&entry),
+            Err(error) => {
+                self.fail_walk(error);
+                WalkState::Continue
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &DirEntry) -> WalkState {
+        let Some(kind) = entry.file_type() else { return WalkState::Continue };
+        let path = self.scan.root.below(entry.path());
+        let patterns = &self.scan.rules.patterns;
+        if kind.is_dir() {
+            return if patterns.closes(path) { WalkState::Skip } else { WalkState::Continue };
+        }
+        self.found.any = true;
+        if kind.is_symlink() {
+            self.link(path, entry.path());
+        } else if patterns.takes(path) {
+            match checked_name(path) {
+                Err(message) => self.fail(path, message),
+                Ok(_) if !kind.is_file() => self.fail(path, not_regular(called(kind))),
+                Ok(name) => self.file(name, entry.path()),
+            }
+        }
+        WalkState::Continue
+    }
+
+    /// A link is told if it stands for an asset, or for a folder that may hold some.
+    fn link(&mut self, path: &Path, whole: &Path) {
+        let patterns = &self.scan.rules.patterns;
+        let is_folder = || whole.is_dir() && !patterns.excludes(path) && !patterns.closes(path);
+        if patterns.takes(path) || is_folder() {
+            let message = "is a symbolic link and left out, since links are not followed; put what it leads to in its \
+                           place, or exclude it";
+            self.found.warnings.push(problem(self.scan.shown, path, message));
+        }
+    }
+
+    fn file(&mut self, path: &str, whole: &Path) {
+        let known = self.scan.cache.and_then(|cache| cache.get(path)).filter(|row| Stamp::at(whole) == Some(row.stamp));
+        let content = if let Some(row) = known {
+            Ok((row.stamp, row.digest))
+        } else {
+            self.found.files_read += 1;
+            content::digest(self.scan.root, path, &self.scan.rules.normalizer, &mut self.buffer)
+        };
+        match content {
+            Ok((stamp, digest)) => self.found.table.push(path, stamp, digest),
+            Err(message) => self.fail(Path::new(path), message),
+        }
+        self.scan.seen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn fail(&mut self, path: &Path, message: impl Into<String>) {
+        self.found.errors.push(problem(self.scan.shown, path, message));
+    }
+
+    /// A folder that cannot be read.
+    fn fail_walk(&mut self, error: ignore::Error) {
+        let mut error = error;
+        let mut path = None;
+        loop {
+            error = match error {
+                ignore::Error::WithPath { path: at, err } => {
+                    path = Some(at);
+                    *err
+                }
+                ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => *err,
+                other => {
+                    let path = path.unwrap_or_default();
+                    return self.fail(self.scan.root.below(&path), format!("cannot be read: {other}"));
+                }
+            };
+        }
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        // Each thread sorts its own part; the whole is then a merge.
+        self.found.table.sort();
+        let mut all = self.scan.found.lock().unwrap_or_else(PoisonError::into_inner);
+        all.table.append(std::mem::take(&mut self.found.table));
+        all.files_read += self.found.files_read;
+        all.warnings.append(&mut self.found.warnings);
+        all.errors.append(&mut self.found.errors);
+        all.any |= self.found.any;
+    }
+}
+
+fn not_regular(what: &str) -> String {
+    format!("is {what}, not a regular file; remove or exclude it")
+}
+
+/// The path as text that can stand in a manifest.
+fn checked_name(path: &Path) -> Result<&str, String> {
+    let name = path.to_str().ok_or("has a name that is not UTF-8; rename or exclude it")?;
+    match name.chars().find(|c| c.is_control()) {
+        Some(bad) => {
+            Err(format!("has the control character U+{:04X} in its name; rename or exclude it", u32::from(bad)))
+        }
+        None => Ok(name),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Digests of another algorithm than the walk's, for files that are compared with lists of such.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use super::content::{pieces, stable};
+use super::root::Root;
+use super::{TreeProblem, problem};
+use crate::core::algorithm::Algorithm;
+use crate::core::target::ContentHash;
+
+/// A file below a directory, and the algorithm that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted<'w> {
+    /// Path below the directory, with `/`.
+    pub path: &'w str,
+    /// The algorithm.
+    pub algorithm: Algorithm,
+}
+
+/// Hashes these files of the directory at `path` on all cores; the hashes come in their order.
+///
+/// # Errors
+/// All files that cannot be read or that change meanwhile.
+pub fn digests(path: &Path, wanted: &[Wanted<'_>]) -> Result<Vec<ContentHash>, Vec<TreeProblem>> {
+    let root = Root::open(path).map_err(|message| vec![problem(path, Path::new(""), message)])?;
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(wanted.len()));
+    let work = || {
+        let mut buffer = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = wanted.get(index) else { break };
+            let result = hash(&root, *file, &mut buffer);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(index, _)| *index);
+    let (mut hashes, mut errors) = (Vec::with_capacity(done.len()), Vec::new());
+    for (index, result) in done {
+        match result {
+            Ok(hash) => hashes.push(hash),
+            Err(message) => errors.push(problem(path, Path::new(wanted[index].path), message)),
+        }
+    }
+    if errors.is_empty() { Ok(hashes) } else { Err(errors) }
+}
+
+fn hash(root: &Root, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> Result<ContentHash, String> {
+    let (_, digest) = stable(root, wanted.path, |file, size| match wanted.algorithm {
+        Algorithm::Blake3 => {
+            let mut hasher = blake3::Hasher::new();
+            let bytes = pieces(file, size, buffer, |piece| {
+                hasher.update(piece);
+            })?;
+            Ok((bytes, hasher.finalize().as_bytes().to_vec()))
+        }
+        Algorithm::Sha256 => digest::<Sha256>(file, size, buffer),
+        Algorithm::Sha1 => digest::<Sha1>(file, size, buffer),
+        Algorithm::Sha384 => digest::<Sha384>(file, size, buffer),
+        Algorithm::Sha512 => digest::<Sha512>(file, size, buffer),
+        Algorithm::Md5 => digest::<Md5>(file, size, buffer),
+    })?;
+    Ok(wanted.algorithm.hash(&digest))
+}
+
+fn digest<D: Digest>(file: &mut File, size: u64, buffer: &mut Vec<u8>) -> io::Result<(u64, Vec<u8>)> {
+    let mut hasher = D::new();
+    let bytes = pieces(file, size, buffer, |piece| hasher.update(piece))?;
+    Ok((bytes, hasher.finalize().to_vec()))
+}

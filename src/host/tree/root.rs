@@ -1,0 +1,117 @@
+//! The folder below which files are opened, and by what a file is known again.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An open folder. What is opened through it lies below it.
+pub(super) struct Root {
+    /// Without links.
+    path: PathBuf,
+    #[cfg(unix)]
+    folder: rustix::fd::OwnedFd,
+}
+
+impl Root {
+    /// Opens the folder that `path` leads to now; a link at `path` may be swapped later on.
+    ///
+    /// # Errors
+    /// What is wrong, as it follows the path.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let cannot = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                "does not exist; a missing directory is never taken for a removal of everything".to_owned()
+            }
+            _ => format!("cannot be read: {error}"),
+        };
+        let path = fs::canonicalize(path).map_err(cannot)?;
+        if !fs::metadata(&path).map_err(cannot)?.is_dir() {
+            return Err("is not a directory".to_owned());
+        }
+        #[cfg(unix)]
+        let folder = {
+            use rustix::fs::{Mode, OFlags};
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| cannot(error.into()))?
+        };
+        Ok(Self {
+            path,
+            #[cfg(unix)]
+            folder,
+        })
+    }
+
+    /// The folder's path, without links.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path of a walk, from the folder on.
+    pub(super) fn below<'p>(&self, whole: &'p Path) -> &'p Path {
+        let texts = self.path.to_str().zip(whole.to_str());
+        // By bytes, which is much faster than part by part.
+        let rest = texts.and_then(|(path, whole)| whole.strip_prefix(path)?.strip_prefix('/'));
+        rest.map_or_else(|| whole.strip_prefix(&self.path).unwrap_or(whole), Path::new)
+    }
+
+    /// Opens a file without waiting, over no link.
+    pub(super) fn file(&self, path: &str) -> io::Result<File> {
+        #[cfg(unix)]
+        return self.file_below(path);
+        #[cfg(not(unix))]
+        return File::open(self.path.join(path));
+    }
+
+    #[cfg(unix)]
+    fn file_below(&self, path: &str) -> io::Result<File> {
+        use rustix::fs::{Mode, OFlags, openat};
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{ResolveFlags, openat2};
+            use rustix::io::Errno;
+            match openat2(&self.folder, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+                // Kernels before 5.6, and sandboxes that do not know the call.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                opened => return Ok(opened?.into()),
+            }
+        }
+        Ok(openat(&self.folder, path, flags, Mode::empty())?.into())
+    }
+}
+
+/// By what a file that was not written to since is known. Times in nanoseconds since 1970 UTC; 0 where there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) size: u64,
+    pub(super) modified_ns: i64,
+    /// When content, name or rights changed; no program can set it.
+    pub(super) changed_ns: i64,
+    pub(super) inode: u64,
+}
+
+impl Stamp {
+    /// Of what is at `path`, a link not followed.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        fs::symlink_metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
+        Self {
+            size: metadata.len(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        let since = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified_ns = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+        Self { size: metadata.len(), modified_ns, ..Self::default() }
+    }
+}

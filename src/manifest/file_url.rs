@@ -1,0 +1,95 @@
+//! Names of files as parts of URLs: the one rule for percent-encoding.
+//!
+//! What it writes is canonical to `spelling.rs`. Does not know hosts.
+
+use std::borrow::Cow;
+
+use super::spelling::{escape, is_unreserved};
+
+/// The path of a URL for the path of a file, both relative.
+///
+/// Letters, digits and `-._~!$&'()*+,;=:@/` stay as they are; every other byte of the UTF-8 form becomes `%` and two
+/// upper-case hex digits. `%` itself is one of those, also where it looks like an escape: the file `a%20b` is found at
+/// `a%2520b`. So no two files share a URL, and none gets a query or a fragment.
+pub fn url_path(file: &str) -> Cow<'_, str> {
+    if file.bytes().all(stays) {
+        return Cow::Borrowed(file);
+    }
+    let mut out = String::with_capacity(file.len() + 16);
+    for byte in file.bytes() {
+        if stays(byte) { out.push(char::from(byte)) } else { escape(&mut out, byte) }
+    }
+    Cow::Owned(out)
+}
+
+/// The path of the file whose [`url_path`] this is; `None` if it is no file's.
+pub fn file_path(url_path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(url_path.len());
+    let mut rest = url_path.bytes();
+    while let Some(byte) = rest.next() {
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        bytes.push(if byte == b'%' { u8::try_from(digit()? * 16 + digit()?).ok()? } else { byte });
+    }
+    let file = String::from_utf8(bytes).ok()?;
+    let is_file = !file.split('/').any(|part| matches!(part, "" | "." | ".."));
+    (is_file && self::url_path(&file) == url_path).then_some(file)
+}
+
+fn stays(byte: u8) -> bool {
+    is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{spelling, url};
+    use proptest::prelude::*;
+
+    // D3, U4
+    #[test]
+    fn names_are_encoded_by_one_rule() {
+        for (file, path) in [
+            ("a b", "a%20b"),
+            ("a+b", "a+b"),
+            ("~a", "~a"),
+            ("it's", "it's"),
+            ("a#b", "a%23b"),
+            ("a?b=c", "a%3Fb=c"),
+            ("100%", "100%25"),
+            ("a%20b", "a%2520b"),
+            ("%2e%2e/x", "%252e%252e/x"),
+            ("你好.html", "%E4%BD%A0%E5%A5%BD.html"),
+            ("a\\b\"<>^`{|}", "a%5Cb%22%3C%3E%5E%60%7B%7C%7D"),
+            ("x[1].js", "x%5B1%5D.js"),
+            ("!$&'()*+,;=:@-._~", "!$&'()*+,;=:@-._~"),
+            ("d/e/f.html", "d/e/f.html"),
+        ] {
+            assert_eq!(url_path(file), path);
+            assert_eq!(file_path(path).as_deref(), Some(file));
+        }
+    }
+
+    #[test]
+    fn a_path_that_no_file_has_is_none() {
+        for path in ["a?x=1", "a%2fb", "%41", "a%2", "a%zz", "a b", "%ff", "", "a/", "/a", "a/../b", "a//b"] {
+            assert_eq!(file_path(path), None, "{path}");
+        }
+    }
+
+    proptest! {
+        // D3, U1, U4
+        #[test]
+        fn every_name_has_a_canonical_url_of_its_own(file in "[^\\x00-\\x1f\\x7f-\\x9f/]{1,12}(/[^\\x00-\\x1f\\x7f-\\x9f/]{1,12}){0,2}") {
+            prop_assume!(!file.split('/').any(|part| matches!(part, "." | "..")));
+            let path = url_path(&file);
+            prop_assert!(url::check_path(&path).is_ok());
+            prop_assert_eq!(spelling::respelled(&format!("/{path}")), None);
+            let whole = format!("https://a.cn/{path}");
+            let parts = url::check(&whole);
+            prop_assert!(parts.is_ok_and(|parts| url::respelled(&parts).is_none()));
+            let decoded = percent_encoding::percent_decode_str(&path).decode_utf8().unwrap();
+            prop_assert_eq!(decoded, file.as_str());
+            prop_assert_eq!(file_path(&path), Some(file));
+        }
+    }
+}
