@@ -1,7 +1,6 @@
 //! The changes of a run in a compact table: a million of them must not be a burden.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::diff::Change;
 use super::entries::Entries;
@@ -17,8 +16,8 @@ const NONE: At = At::MAX;
 /// Changes in order of (provider, target), each known by its index.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// Texts and desired hashes of entries.
-    listed: Arc<Pack>,
+    /// What most changes are about.
+    entries: Entries,
     /// All other texts and hashes.
     own: Pack,
     rows: Vec<Row>,
@@ -29,16 +28,14 @@ pub struct Changes {
 /// What a change has for itself.
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// The target's text, followed by the desired hash if there is one.
-    at: At,
+    /// Index of an entry or, with [`OWN`], place of an own text, followed by the desired hash if there is one.
+    subject: u64,
     recorded: At,
     common: u32,
-    line: u32,
-    column: u16,
-    /// Whether `at` is a place among the texts of entries.
-    is_listed: bool,
-    has_desired: bool,
 }
+
+/// Marks a subject that is no entry.
+const OWN: u64 = 1 << 63;
 
 /// What many changes have in common, kept once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,19 +49,20 @@ struct Common {
     standing: Standing,
     accepted_at: Vec<String>,
     owners: Vec<String>,
-    manifest: Option<usize>,
+    /// Of changes that are no entries.
+    has_desired: bool,
+    place: Option<Place>,
 }
 
 impl Changes {
     /// No changes yet; those of `entries` will share their texts.
     pub fn of(entries: &Entries) -> Self {
-        Self { listed: entries.pack().clone(), ..Self::default() }
+        Self { entries: entries.clone(), ..Self::default() }
     }
 
     /// Adds a change of the entry at index `entry` of those that this was made for.
-    pub(super) fn push_listed(&mut self, change: Change, entries: &Entries, entry: usize) {
-        debug_assert!(Arc::ptr_eq(&self.listed, entries.pack()));
-        self.add(change, Some(entries.at(entry)));
+    pub(super) fn push_listed(&mut self, change: Change, entry: usize) {
+        self.add(Change { desired: None, place: None, ..change }, Some(entry));
     }
 
     /// Adds a change.
@@ -72,24 +70,9 @@ impl Changes {
         self.add(change, None);
     }
 
-    fn add(&mut self, change: Change, listed: Option<At>) {
-        let at = listed.unwrap_or_else(|| {
-            let at = self.own.push_text(&change.target.text);
-            if let Some(hash) = &change.desired {
-                self.own.push_hash(hash.as_str());
-            }
-            at
-        });
-        let place = change.place.unwrap_or_default();
-        let row = Row {
-            at,
-            recorded: change.recorded.as_ref().map_or(NONE, |hash| self.own.push_hash(hash.as_str())),
-            common: 0,
-            line: place.line,
-            column: u16::try_from(place.column).unwrap_or(u16::MAX),
-            is_listed: listed.is_some(),
-            has_desired: change.desired.is_some(),
-        };
+    fn add(&mut self, change: Change, entry: Option<usize>) {
+        let subject = entry.map_or_else(|| self.own_subject(&change), |entry| entry as u64);
+        let recorded = change.recorded.as_ref().map_or(NONE, |hash| self.own.push_hash(hash.as_str()));
         let common = self.common(Common {
             provider: change.provider,
             scope: change.target.scope,
@@ -100,9 +83,18 @@ impl Changes {
             standing: change.standing,
             accepted_at: change.accepted_at,
             owners: change.owners,
-            manifest: change.place.map(|place| place.manifest),
+            has_desired: change.desired.is_some(),
+            place: change.place,
         });
-        self.rows.push(Row { common, ..row });
+        self.rows.push(Row { subject, recorded, common });
+    }
+
+    fn own_subject(&mut self, change: &Change) -> u64 {
+        let at = self.own.push_text(&change.target.text);
+        if let Some(hash) = &change.desired {
+            self.own.push_hash(hash.as_str());
+        }
+        at | OWN
     }
 
     fn common(&mut self, common: Common) -> u32 {
@@ -194,7 +186,6 @@ impl Changes {
 
     fn unpack(&self, row: &Row) -> Change {
         let common = self.commons[row.common as usize].clone();
-        let place = |manifest| Place { manifest, line: row.line, column: u32::from(row.column) };
         Change {
             provider: common.provider,
             target: Target { scope: common.scope, text: self.text_of(row) },
@@ -207,22 +198,29 @@ impl Changes {
             in_doubt: common.in_doubt,
             accepted_at: common.accepted_at,
             owners: common.owners,
-            place: common.manifest.map(place),
+            place: entry_of(row).map_or(common.place, |entry| Some(self.entries.place(entry))),
         }
     }
 
     fn text_of(&self, row: &Row) -> String {
-        self.pack_of(row).text(row.at).to_string()
+        match entry_of(row) {
+            Some(entry) => self.entries.text(entry).to_string(),
+            None => self.own.text(row.subject & !OWN).to_string(),
+        }
     }
 
     fn desired_of(&self, row: &Row) -> Option<ContentHash> {
-        let pack = self.pack_of(row);
-        row.has_desired.then(|| pack.hash(pack.after_text(row.at)))
+        match entry_of(row) {
+            Some(entry) => Some(self.entries.hash(entry)),
+            None => self.commons[row.common as usize]
+                .has_desired
+                .then(|| self.own.hash(self.own.after_text(row.subject & !OWN))),
+        }
     }
+}
 
-    fn pack_of(&self, row: &Row) -> &Pack {
-        if row.is_listed { &self.listed } else { &self.own }
-    }
+fn entry_of(row: &Row) -> Option<usize> {
+    if row.subject & OWN == 0 { usize::try_from(row.subject).ok() } else { None }
 }
 
 impl FromIterator<Change> for Changes {

@@ -153,7 +153,7 @@ impl<'a> Differ<'a> {
         let kind = if forced { ChangeKind::Forced } else { ChangeKind::New };
         let owners = self.owners(index, &[]);
         let change = fresh_change(&entry, kind, owners, self.scope.now);
-        self.difference.changes.push_listed(change, entries, index);
+        self.difference.changes.push_listed(change, index);
     }
 
     /// An entry that the state knows.
@@ -173,7 +173,7 @@ impl<'a> Differ<'a> {
         }
         let entry = entries.get(index);
         let change = continued_change(&entry, row, self.owners(index, row.owners), forced, &self.scope);
-        self.difference.changes.push_listed(change, entries, index);
+        self.difference.changes.push_listed(change, index);
     }
 
     /// The usual case, which needs no list of names.

@@ -8,20 +8,24 @@ use super::model::{Entry, Matched, Place, Priority};
 use super::pack::{At, Pack, PackedText};
 use super::target::{ContentHash, Scope, Target};
 
-/// Desired entries, unique and in order of (provider, target).
+/// Desired entries, unique and in order of (provider, target). Copies share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
-    pack: Arc<Pack>,
-    rows: Vec<Row>,
-    owners: Owners,
+    table: Arc<Table>,
 }
 
 /// Entries as they are listed, in any order and some of them several times.
 #[derive(Debug, Default)]
 pub struct Draft {
+    table: Table,
+}
+
+#[derive(Debug, Default)]
+struct Table {
     pack: Pack,
     rows: Vec<Row>,
-    owners: Owners,
+    commons: Vec<Common>,
+    known: HashMap<Common, u32>,
 }
 
 /// What an entry says beside its target and hash.
@@ -43,27 +47,25 @@ pub struct Listing {
 #[derive(Clone, Copy, Debug)]
 pub struct Packed(At);
 
+/// What an entry has for itself.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     /// The target's text, then its hash.
     at: At,
-    provider: u32,
-    /// Set of owners.
-    owners: u32,
-    manifest: u32,
+    common: u32,
     line: u32,
-    column: u16,
+}
+
+/// What many entries have in common, kept once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Common {
+    provider: usize,
     scope: Scope,
     priority: Priority,
     matched: Matched,
-}
-
-/// Sets of manifests that list the same target. Nearly all are of one manifest only.
-#[derive(Clone, Debug, Default)]
-struct Owners {
-    sets: Vec<Vec<usize>>,
-    known: HashMap<Vec<usize>, u32>,
-    last: u32,
+    column: u32,
+    /// The manifest where it is listed first, then the others, ascending.
+    manifests: Vec<usize>,
 }
 
 /// Two places list the same target with different hashes.
@@ -75,204 +77,215 @@ pub struct Conflict {
     pub again: Entry,
 }
 
-impl Owners {
-    fn number(&mut self, set: &[usize]) -> u32 {
-        if self.sets.get(self.last as usize).is_some_and(|last| last == set) {
-            return self.last;
+impl Table {
+    fn common(&mut self, common: Common) -> u32 {
+        match (self.rows.last(), self.known.get(&common).copied()) {
+            (Some(last), _) if self.commons[last.common as usize] == common => last.common,
+            (_, Some(known)) => known,
+            (_, None) => {
+                let number = u32::try_from(self.commons.len()).unwrap_or(u32::MAX);
+                self.commons.push(common.clone());
+                self.known.insert(common, number);
+                number
+            }
         }
-        let next = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
-        self.last = *self.known.entry(set.to_vec()).or_insert(next);
-        if self.last == next {
-            self.sets.push(set.to_vec());
-        }
-        self.last
     }
 
-    fn set(&self, number: u32) -> &[usize] {
-        &self.sets[number as usize]
+    fn common_of(&self, row: Row) -> &Common {
+        &self.commons[row.common as usize]
+    }
+
+    fn order(&self, a: Row, b: Row) -> Ordering {
+        let key = |row| {
+            let common = self.common_of(row);
+            (common.provider, common.scope)
+        };
+        key(a).cmp(&key(b)).then_with(|| self.pack.text(a.at).cmp(&self.pack.text(b.at)))
+    }
+
+    fn entry(&self, row: Row) -> Entry {
+        let Common { provider, scope, priority, matched, ref manifests, .. } = *self.common_of(row);
+        Entry {
+            provider,
+            target: Target { scope, text: self.pack.text(row.at).to_string() },
+            hash: self.pack.hash(self.pack.after_text(row.at)),
+            priority,
+            manifests: manifests.clone(),
+            place: self.place(row),
+            matched,
+        }
+    }
+
+    fn place(&self, row: Row) -> Place {
+        let common = self.common_of(row);
+        Place { manifest: common.manifests[0], line: row.line, column: common.column }
+    }
+
+    /// Takes entries for the same target together, which stand side by side.
+    fn merge(&mut self, report: &mut impl FnMut(Conflict)) {
+        let mut merged: Vec<Row> = Vec::new();
+        for row in std::mem::take(&mut self.rows) {
+            match merged.last_mut().filter(|first| self.order(**first, row).is_eq()) {
+                None => merged.push(row),
+                Some(first) => self.merge_into(first, row, report),
+            }
+        }
+        self.rows = merged;
+    }
+
+    fn merge_into(&mut self, first: &mut Row, again: Row, report: &mut impl FnMut(Conflict)) {
+        if !self.pack.same_hash(self.pack.after_text(first.at), self.pack.after_text(again.at)) {
+            return report(Conflict { first: self.entry(*first), again: self.entry(again) });
+        }
+        let (mut common, other) = (self.common_of(*first).clone(), self.common_of(again));
+        common.priority = common.priority.min(other.priority);
+        let listed_first = common.manifests[0];
+        let others = common.manifests.iter().chain(&other.manifests).copied().filter(|other| *other != listed_first);
+        let mut others: Vec<usize> = others.collect();
+        others.sort_unstable();
+        others.dedup();
+        common.manifests = [&[listed_first], others.as_slice()].concat();
+        first.common = self.common(common);
     }
 }
 
 impl Draft {
     /// Packs a target's text and a hash.
     pub fn pack(&mut self, text: &str, hash: &ContentHash) -> Packed {
-        let at = self.pack.push_text(text);
-        self.pack.push_hash(hash.as_str());
+        let at = self.table.pack.push_text(text);
+        self.table.pack.push_hash(hash.as_str());
         Packed(at)
     }
 
     /// Packs a target's text, cut into its origin, what follows that, and the rest, with a canonical hash.
     pub fn pack_parts(&mut self, origin: &str, start: &str, rest: &str, hash: &str) -> Packed {
-        let origin = self.pack.origin(origin);
-        let at = self.pack.push_parts(origin, start, rest);
-        self.pack.push_hash(hash);
+        let pack = &mut self.table.pack;
+        let origin = pack.origin(origin);
+        let at = pack.push_parts(origin, start, rest);
+        pack.push_hash(hash);
         Packed(at)
     }
 
     /// Lists what was packed.
     pub fn list(&mut self, packed: Packed, listing: &Listing) {
         let Listing { provider, scope, priority, place, matched } = *listing;
-        let owners = self.owners.number(&[place.manifest]);
-        self.rows.push(Row {
-            at: packed.0,
-            provider: narrow(provider),
-            owners,
-            manifest: narrow(place.manifest),
-            line: place.line,
-            column: u16::try_from(place.column).unwrap_or(u16::MAX),
-            scope,
-            priority,
-            matched,
-        });
+        let table = &mut self.table;
+        let is_same = |common: &Common| {
+            (common.provider, common.scope, common.priority, common.matched) == (provider, scope, priority, matched)
+                && (common.column, common.manifests.as_slice()) == (place.column, &[place.manifest])
+        };
+        // The usual case, without a look at the table of all.
+        let common = match table.rows.last() {
+            Some(last) if is_same(table.common_of(*last)) => last.common,
+            _ => {
+                let manifests = vec![place.manifest];
+                table.common(Common { provider, scope, priority, matched, column: place.column, manifests })
+            }
+        };
+        table.rows.push(Row { at: packed.0, common, line: place.line });
     }
 
     /// How many are listed.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.table.rows.len()
     }
 
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.table.rows.is_empty()
     }
 
     /// One entry of all that list the same target at the same provider. With different hashes they are conflicts,
     /// each told to `report`; the first one stays.
     pub fn finish(mut self, mut report: impl FnMut(Conflict)) -> Entries {
-        let Self { pack, rows, owners } = &mut self;
-        if !rows.is_sorted_by(|a, b| order(pack, a, b).is_lt()) {
+        let table = &mut self.table;
+        if !table.rows.is_sorted_by(|a, b| table.order(*a, *b).is_lt()) {
+            let mut rows = std::mem::take(&mut table.rows);
             // Places go up as texts are packed: the reading order decides among equals.
-            rows.sort_unstable_by(|a, b| order(pack, a, b).then(a.at.cmp(&b.at)).then(a.line.cmp(&b.line)));
-            merge(pack, rows, owners, &mut report);
+            rows.sort_unstable_by(|a, b| table.order(*a, *b).then((a.at, a.line).cmp(&(b.at, b.line))));
+            table.rows = rows;
+            table.merge(&mut report);
         }
-        pack.shrink();
-        rows.shrink_to_fit();
-        Entries { pack: Arc::new(self.pack), rows: self.rows, owners: self.owners }
+        table.pack.shrink();
+        table.rows.shrink_to_fit();
+        Entries { table: Arc::new(self.table) }
     }
-}
-
-fn merge(pack: &Pack, rows: &mut Vec<Row>, owners: &mut Owners, report: &mut impl FnMut(Conflict)) {
-    rows.dedup_by(|again, first| {
-        if order(pack, first, again).is_ne() {
-            return false;
-        }
-        if pack.same_hash(pack.after_text(first.at), pack.after_text(again.at)) {
-            first.priority = first.priority.min(again.priority);
-            let mut set = [owners.set(first.owners), owners.set(again.owners)].concat();
-            set.sort_unstable();
-            set.dedup();
-            first.owners = owners.number(&set);
-        } else {
-            report(Conflict { first: entry(pack, owners, first), again: entry(pack, owners, again) });
-        }
-        true
-    });
-}
-
-fn order(pack: &Pack, a: &Row, b: &Row) -> Ordering {
-    (a.provider, a.scope).cmp(&(b.provider, b.scope)).then_with(|| pack.text(a.at).cmp(&pack.text(b.at)))
-}
-
-fn entry(pack: &Pack, owners: &Owners, row: &Row) -> Entry {
-    Entry {
-        provider: row.provider as usize,
-        target: Target { scope: row.scope, text: pack.text(row.at).to_string() },
-        hash: pack.hash(pack.after_text(row.at)),
-        priority: row.priority,
-        manifests: owners.set(row.owners).to_vec(),
-        place: place(row),
-        matched: row.matched,
-    }
-}
-
-fn place(row: &Row) -> Place {
-    Place { manifest: row.manifest as usize, line: row.line, column: u32::from(row.column) }
-}
-
-fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 impl Entries {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.table.rows.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.table.rows.is_empty()
     }
 
     /// The entry at `index`, unpacked.
     pub fn get(&self, index: usize) -> Entry {
-        entry(&self.pack, &self.owners, &self.rows[index])
+        self.table.entry(self.table.rows[index])
     }
 
     /// All entries in order, each unpacked as it comes.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Entry> + '_ {
-        self.rows.iter().map(|row| entry(&self.pack, &self.owners, row))
+        self.table.rows.iter().map(|row| self.table.entry(*row))
     }
 
     /// The entries for targets with this text, of all providers.
     pub fn of_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Entry> + 'a {
-        let is_wanted = move |row: &&Row| self.pack.text(row.at).cmp_str(text).is_eq();
-        self.rows.iter().filter(is_wanted).map(|row| entry(&self.pack, &self.owners, row))
+        let is_wanted = move |row: &&Row| self.table.pack.text(row.at).cmp_str(text).is_eq();
+        self.table.rows.iter().filter(is_wanted).map(|row| self.table.entry(*row))
     }
 
     /// Index of the provider of the entry at `index`.
     pub fn provider(&self, index: usize) -> usize {
-        self.rows[index].provider as usize
+        self.common(index).provider
     }
 
     /// How the target at `index` is meant.
     pub fn scope(&self, index: usize) -> Scope {
-        self.rows[index].scope
+        self.common(index).scope
     }
 
     /// Text of the target at `index`.
     pub fn text(&self, index: usize) -> PackedText<'_> {
-        self.pack.text(self.rows[index].at)
+        self.table.pack.text(self.table.rows[index].at)
     }
 
-    /// Priority of the entry at `index`.
-    pub fn priority(&self, index: usize) -> Priority {
-        self.rows[index].priority
+    /// The desired hash at `index`.
+    pub fn hash(&self, index: usize) -> ContentHash {
+        self.table.pack.hash(self.table.pack.after_text(self.table.rows[index].at))
     }
 
     /// Where the entry at `index` is listed first.
     pub fn place(&self, index: usize) -> Place {
-        place(&self.rows[index])
+        self.table.place(self.table.rows[index])
     }
 
-    /// Indexes of the manifests that list the entry at `index`, ascending.
+    /// Indexes of the manifests that list the entry at `index`, the one where it is listed first before the others.
     pub fn manifests(&self, index: usize) -> &[usize] {
-        self.owners.set(self.rows[index].owners)
+        &self.common(index).manifests
     }
 
     /// Whether the desired hash at `index` is this one.
     pub fn is_hash(&self, index: usize, canonical: &str) -> bool {
-        self.pack.is_hash(self.pack.after_text(self.rows[index].at), canonical)
+        self.table.pack.is_hash(self.table.pack.after_text(self.table.rows[index].at), canonical)
     }
 
     /// Index of the entry of a provider for a target.
     pub fn find(&self, provider: usize, scope: Scope, text: &str) -> Option<usize> {
-        let key = (provider, scope);
         let order = |row: &Row| {
-            let packed = self.pack.text(row.at);
-            (row.provider as usize, row.scope).cmp(&key).then_with(|| packed.cmp_str(text))
+            let common = self.table.common_of(*row);
+            let key = (common.provider, common.scope).cmp(&(provider, scope));
+            key.then_with(|| self.table.pack.text(row.at).cmp_str(text))
         };
-        self.rows.binary_search_by(order).ok()
+        self.table.rows.binary_search_by(order).ok()
     }
 
-    /// The texts and hashes, for whoever keeps places in them.
-    pub(super) fn pack(&self) -> &Arc<Pack> {
-        &self.pack
-    }
-
-    /// Place of text and hash of the entry at `index`.
-    pub(super) fn at(&self, index: usize) -> At {
-        self.rows[index].at
+    fn common(&self, index: usize) -> &Common {
+        self.table.common_of(self.table.rows[index])
     }
 }
 
@@ -284,8 +297,10 @@ impl FromIterator<Entry> for Entries {
             let Entry { provider, target, hash, priority, manifests, place, matched } = entry;
             let packed = draft.pack(&target.text, &hash);
             draft.list(packed, &Listing { provider, scope: target.scope, priority, place, matched });
-            if let Some(row) = draft.rows.last_mut() {
-                row.owners = draft.owners.number(&manifests);
+            if let Some(row) = draft.table.rows.last().copied() {
+                let common = Common { manifests, ..draft.table.common_of(row).clone() };
+                let common = draft.table.common(common);
+                draft.table.rows.last_mut().into_iter().for_each(|row| row.common = common);
             }
         }
         draft.finish(drop)

@@ -218,7 +218,7 @@ pub struct Entry {
 }
 
 /// Why an entry belongs to its provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Matched {
     /// `provider:` of the asset.
     AssetProvider,
@@ -229,7 +229,7 @@ pub enum Matched {
 }
 
 /// A place in a manifest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Index into [`Model::manifests`].
     pub manifest: usize,
