@@ -16,19 +16,20 @@ use serde_json::Value;
 
 use super::SEPARATOR;
 
-const PROVIDERS: &str = "providers:
-  a: {kind: alibaba-vod}
-  h: {kind: huawei-vod, region: cn-north-4, project_id: 0123456789abcdef0123456789abcdef}
-  o: {kind: http-purge, endpoints: ['http://127.0.0.1:6081']}
-  q: {kind: qcloud-cdn, endpoint: 'https://cdn-gateway.example.cn'}
-  t: {kind: tencent-cdn}
-  v: {kind: tencent-vod}
-";
+/// One of each kind.
+const PROVIDERS: [&str; 6] = [
+    "{kind: alibaba-vod}",
+    "{kind: huawei-vod, region: cn-north-4, project_id: 0123456789abcdef0123456789abcdef}",
+    "{kind: http-purge, endpoints: ['http://127.0.0.1:6081']}",
+    "{kind: qcloud-cdn, endpoint: 'https://cdn-gateway.example.cn'}",
+    "{kind: tencent-cdn}",
+    "{kind: tencent-vod}",
+];
 
 /// U1-U6
 pub(crate) fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    for provider in ["a", "h", "o", "q", "t", "v"] {
+    for provider in PROVIDERS {
         let mut taken = Vec::new();
         let mut config = None;
         for url in text.split(SEPARATOR) {
@@ -48,7 +49,8 @@ pub(crate) fn check(data: &[u8]) {
 
 /// What a manifest that lists `url` makes of it for `provider`; `None`: an error.
 fn accepted(url: &str, provider: &str) -> Option<(Target, ProviderConfig)> {
-    let manifest = format!("{PROVIDERS}provider: {provider}\nassets: [{{url: {}, hash: 'etag:1'}}]\n", quoted(url));
+    let asset = format!("{{url: {}, hash: 'etag:1'}}", quoted(url));
+    let manifest = format!("providers: {{p: {provider}}}\nprovider: p\nassets: [{asset}]\n");
     let mut model = build(&[SourceFile::whole("m.yaml", manifest)]).model?;
     assert_eq!(model.entries.len(), 1, "one asset, one entry");
     let entry = model.entries.get(0);
@@ -94,7 +96,7 @@ fn assert_sent(config: &ProviderConfig, taken: &[Target]) {
         let lines = request.headers.iter().flat_map(|(name, value)| [name, value]).chain([&request.path_and_query]);
         assert!(lines.into_iter().all(|line| !line.chars().any(char::is_control)), "{request:?}");
         let texts: Vec<&str> = targets.iter().map(|target| target.text.as_str()).collect();
-        assert_eq!(received(config, &request, texts[0]), texts, "{}", config.name);
+        assert_eq!(received(config, &request, texts[0]), texts, "{}", config.kind.capabilities().kind);
     }
 }
 

@@ -144,7 +144,8 @@ impl Provider for QcloudCdn {
             return Err(refusal(&body, code, request_id, response));
         }
         let data = body.get("data").unwrap_or(&Value::Null);
-        let is_all = |count: &Value| integer(count).and_then(|count| usize::try_from(count).ok()) == Some(call.targets.len());
+        let is_all =
+            |count: &Value| integer(count).and_then(|count| usize::try_from(count).ok()) == Some(call.targets.len());
         let all_counted = data.get("count").is_none_or(is_all);
         match answer::text_of(data, &["task_id"]) {
             Some(task_id) if response.status == 200 && all_counted => Ok(Reply { task_ids: vec![task_id], request_id }),

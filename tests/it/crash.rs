@@ -31,7 +31,7 @@ const CHANGING: [&str; 12] = [
 /// Calls that a disk refuses.
 const REFUSABLE: [&str; 8] = ["mkdir", "fchmod", "rename", "fdatasync", "ftruncate", "unlink", "fsync", "pwrite64"];
 const KIND: &str = "tencent-vod";
-const LIMITS: &str = "limits: {urls_per_call: 2}\n";
+const LIMITS: &str = "limits: {urls_per_call: 2, calls_per_second: 1000}\n";
 
 /// Sweeps are skipped where the tool is missing, but not in continuous integration.
 fn strace_is_there() -> bool {
