@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::args::{Format, Global, ScanArgs, ScanForm};
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
-use super::render::{scan as render, shown};
+use super::render::scan as render;
 use super::{compare, session, terminal};
 use crate::host::Host;
 use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
@@ -84,7 +84,7 @@ async fn read(host: &Host, directory: &Path, rules: TreeRules) -> Result<Tree> {
 /// Everything that could not be read, a line each.
 fn unread(problems: &[TreeProblem]) -> Stop {
     const MOST: usize = 100;
-    let mut lines: Vec<String> = problems.iter().take(MOST).map(|problem| shown(&problem.to_string())).collect();
+    let mut lines: Vec<String> = problems.iter().take(MOST).map(ToString::to_string).collect();
     if problems.len() > MOST {
         lines.push(format!("{} problems more", problems.len() - MOST));
     }

@@ -72,7 +72,7 @@ pub struct TreeProblem {
 
 impl fmt::Display for TreeProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", one_line(&self.path, 1000), self.message)
+        write!(f, "{}: {}", one_line(&self.path, 300), self.message)
     }
 }
 
@@ -120,7 +120,7 @@ impl Tree {
             }
             let twin = folded.get(&lower).copied().or_else(|| self.get(&lower).map(|file| file.path));
             if let Some(twin) = twin {
-                let message = format!("differs from `{}` in the case of letters only", one_line(twin, 1000));
+                let message = format!("differs from `{}` in the case of letters only", one_line(twin, 300));
                 warnings.push(problem(root, Path::new(path), message));
             }
             folded.entry(lower).or_insert(path);

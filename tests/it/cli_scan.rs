@@ -132,6 +132,16 @@ fn a_directory_that_is_not_certain_is_bad_input() {
     bench.run(&left).exits(0).says("warning: public/link: is a symbolic link and left out").says("  a\n");
 }
 
+/// D2: the reason is told, however long the path.
+#[test]
+fn a_path_that_is_too_long_for_the_system_is_an_error() {
+    let half = [&"x".repeat(200); 11].map(String::as_str).join("/");
+    let bench = Bench::new().file(&format!("public/{half}/a"), "").file(&format!("other/{half}/b"), "");
+    std::fs::rename(bench.path("other"), bench.path(&format!("public/{half}/other"))).expect("moved");
+    let ran = bench.run(&["scan", "public"]).exits(2);
+    assert!(ran.stderr.contains("xxx…: cannot be read: ") && ran.stdout.is_empty(), "{ran:?}");
+}
+
 /// A program and what it prints in a folder; `None`, and a line that says so, if it is not installed.
 fn printed(bench: &Bench, program: &str, arguments: &[&str], input: &str) -> Option<Ran> {
     let started = Command::new(program)
