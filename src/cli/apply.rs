@@ -33,7 +33,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let desired = session::load(&args.manifests.paths)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
-    let mut store = session::open(&global.state)?;
+    let mut store = SqliteStore::open_to_write(&global.state)?;
     tell_unfinished(store.as_ref())?;
     let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);

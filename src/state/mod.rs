@@ -2,6 +2,7 @@
 
 mod file;
 mod lock;
+mod migrate;
 mod rows;
 mod schema;
 mod sqlite;
