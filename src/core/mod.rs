@@ -10,6 +10,7 @@ pub mod http;
 pub mod lane;
 pub mod model;
 pub mod plan;
+pub mod query;
 pub mod quota;
 pub mod recorded;
 pub mod retry;
