@@ -12,7 +12,7 @@ use freshen::core::secret::Secret;
 use freshen::host::manifest_files::read_manifests;
 use freshen::manifest::{self, Severity};
 use freshen::provider;
-use freshen::rehearse::{Setup, emulator};
+use freshen::rehearse::{Afterwards, Setup, emulator};
 
 use source::{Name, Source, functions, used};
 
@@ -394,6 +394,7 @@ fn every_kind_has_vectors_and_an_emulator() {
             options: Options::default(),
             hosts: Vec::new(),
             limits: BTreeMap::new(),
+            afterwards: Afterwards::default(),
         };
         if emulator(setup).is_none() {
             problems.push(format!("{kind}: no emulator in src/rehearse/mod.rs"));

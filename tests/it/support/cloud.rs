@@ -15,7 +15,7 @@ use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
 use freshen::provider;
-use freshen::rehearse::{Emulator, Purged, Setup, emulator};
+use freshen::rehearse::{Afterwards, Emulator, Purged, Setup, emulator};
 
 /// How long a test waits for what must happen, so that a broken test ends.
 const BOUND: Duration = Duration::from_secs(30);
@@ -209,6 +209,7 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
         options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
         hosts: HOSTS.map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
         limits: limits.collect::<BTreeMap<Scope, _>>(),
+        afterwards: Afterwards::default(),
     }
 }
 
