@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod core;
 pub mod drive;
+mod exchange;
 pub mod host;
 pub mod manifest;
 mod mask;

@@ -121,12 +121,22 @@ const LAYERS: &[Layer] = &[
         crates: &[("percent_encoding", "credentials as they look in a query")],
     },
     Layer {
+        at: "src/exchange.rs",
+        pure: false,
+        ours: &[
+            ("core", "requests, answers and errors"),
+            ("host", "credentials, clock and network"),
+            ("mask", "answers are masked before anybody sees them"),
+        ],
+        crates: &[],
+    },
+    Layer {
         at: "src/drive.rs",
         pure: false,
         ours: &[
             ("core", "the machine it runs"),
+            ("exchange", "how a call is sent"),
             ("host", "the effects it performs"),
-            ("mask", "answers are masked before anybody sees them"),
             ("state", "the records it commits"),
         ],
         crates: &[
