@@ -1,5 +1,6 @@
 //! freshen keeps CDN caches true to what was published.
 
+pub mod ask;
 pub mod cli;
 pub mod core;
 pub mod drive;

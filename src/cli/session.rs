@@ -132,6 +132,9 @@ pub(super) fn open_or_create(host: &Host, path: &Path) -> Result<SqliteStore> {
     }
 }
 
+/// How long a question to a provider may take, in milliseconds: nobody should wait long for what a run can do without.
+pub(super) const QUESTION_MS: u64 = 10_000;
+
 /// A refusal by a guard.
 pub(super) fn refused(message: impl Into<String>) -> Stop {
     Stop { exit: Exit::Refused, message: message.into(), problems: None }

@@ -12,8 +12,11 @@ use super::file::{
 use super::migrate::{TOOL, copied, migrate, migrated_copy};
 use super::rows::{self, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
-use super::write::{OpenCall, adopt_entries, commit_record, delete, has_work, mark_changes, mark_manifests};
-use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
+use super::write::{
+    OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_changes, mark_manifests,
+};
+use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
+use super::{TaskCounts, tasks};
 use crate::core::diff::{Change, Difference};
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
@@ -320,6 +323,14 @@ impl Store for SqliteStore {
         })
     }
 
+    fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError> {
+        self.read(tasks::open)
+    }
+
+    fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError> {
+        self.read(tasks::counts)
+    }
+
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
             mark_changes(transaction, model, &difference.changes)?;
@@ -414,6 +425,14 @@ impl Store for SqliteStore {
             }
             Ok(())
         })
+    }
+
+    fn settle(&mut self, settled: &[Settled], at: Timestamp) -> Result<u64, StateError> {
+        self.write(|transaction| tasks::settle(transaction, settled, at))
+    }
+
+    fn learn_quota(&mut self, key: &QuotaKey, used: u64) -> Result<(), StateError> {
+        self.write(|transaction| learn_quota(transaction, key, used))
     }
 
     fn forget(&mut self, keys: &[(String, Target)]) -> Result<usize, StateError> {

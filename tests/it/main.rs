@@ -8,6 +8,7 @@
 mod cli_apply;
 mod cli_bad_input;
 mod cli_commands;
+mod cli_queries;
 mod conformance;
 mod crash;
 mod doubt;

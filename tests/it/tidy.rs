@@ -131,6 +131,16 @@ const LAYERS: &[Layer] = &[
         crates: &[],
     },
     Layer {
+        at: "src/ask.rs",
+        pure: false,
+        ours: &[
+            ("core", "questions, answers and pace"),
+            ("exchange", "how a question is sent"),
+            ("host", "credentials and clock"),
+        ],
+        crates: &[("fastrand", "nonces from the seed of the run")],
+    },
+    Layer {
         at: "src/drive.rs",
         pure: false,
         ours: &[
@@ -150,6 +160,7 @@ const LAYERS: &[Layer] = &[
         at: "src/run/",
         pure: false,
         ours: &[
+            ("ask", "what providers say of quota and tasks"),
             ("core", "difference, plan and guards"),
             ("drive", "what executes a plan"),
             ("host", "credentials and clocks"),

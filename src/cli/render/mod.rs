@@ -1,5 +1,6 @@
 //! Results as text or JSON. Pure: values in, text out.
 
+pub(super) mod online;
 pub(super) mod outcome;
 pub(super) mod plan;
 pub(super) mod providers;
