@@ -56,12 +56,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         Some(store) => store,
         None => SqliteStore::create(&global.state, &session::lineage(host))?,
     };
+    let asked = host.clock.now().tick;
     if ask_quotas(host, &desired, &prepared, &credentials, args.timeout, &mut store).await? {
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, host.clock.now().wall)?;
     }
     let interrupted = interrupt::listen();
     let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
-    let deadline_ms = args.deadline;
+    // The time for questions is part of the time that the user gave.
+    let spent_ms = host.clock.now().tick.since(asked);
+    let deadline_ms = args.deadline.map(|ms| ms.saturating_sub(spent_ms));
     let (desired, prepared, credentials) = (&desired, &prepared, &credentials);
     let timeouts = Timeouts::within(args.timeout);
     let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
