@@ -12,24 +12,21 @@ use tokio::sync::watch;
 
 use crate::core::apply::Apply;
 use crate::core::changes::Changes;
-use crate::core::contract::{Account, Call, CallError, ErrorClass, Stamp};
+use crate::core::contract::{Account, Call, Credentials, ErrorClass, Stamp};
 use crate::core::event::{Action, CallId, Ending, Event, ItemOutcome, ProviderStop, Record};
-use crate::core::http::{TransportFailure, TransportFailureKind};
+use crate::core::http::{Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
 use crate::core::plan::Plan;
 use crate::core::states::States;
 use crate::core::target::Target;
-use crate::core::time::{Now, Tick, Timestamp};
+use crate::core::time::{Now, Tick};
+use crate::exchange::{self, Hide, Line, Trouble, refusal};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::mask;
 use crate::state::{Commit, StateError, Store};
 
 /// After an interrupt, calls under way get this long to end, in milliseconds.
 const GRACE_MS: u64 = 10_000;
-
-/// Clocks further apart than this explain a refused nonce, in seconds.
-const NONCE_CLOCK_S: u64 = 60;
 
 /// What a run works on.
 pub struct Inputs<'a> {
@@ -381,55 +378,27 @@ fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, N
 
 async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
     let config = &inputs.model.providers[provider];
-    let credentials = match inputs.credentials.get(config, host.clock.now().wall).await {
-        Ok(credentials) => credentials,
-        Err(error) => return Ending::Refused(refusal(ErrorClass::Auth, "no credentials", error.to_string())),
+    let line = Line { host, credentials: inputs.credentials, config, timeouts: inputs.timeouts };
+    let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
+        config.kind.encode(call, account, credentials, stamp)
     };
-    let account = Account { provider: config.name.clone(), options: config.options.clone() };
-    let stamp = Stamp { wall: host.clock.now().wall, nonce };
-    let request = match config.kind.encode(call, &account, &credentials, &stamp) {
-        Ok(request) => request,
-        Err(message) => return Ending::Refused(refusal(ErrorClass::Config, "not sent", message)),
+    let read = |account: &Account, response: &Response, hide: &Hide<'_>| {
+        let mut reply = config.kind.decode(call, account, response)?;
+        // Task ids are stored and shown.
+        reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
+        Ok(reply)
     };
-    let sensitive = mask::sensitive(&credentials, &request);
-    let response = match host.http.send(request, inputs.timeouts).await {
-        Ok(response) => response,
-        Err(failure) => return Ending::Failed(failure),
-    };
-    let hide = |text: &mut String| *text = mask::hide(text, &sensitive);
-    match config.kind.decode(call, &account, &response) {
-        Ok(mut reply) => {
-            // Task ids are stored and shown.
-            reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
-            Ending::Accepted(reply)
-        }
-        Err(mut error) => {
-            [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id).for_each(hide);
+    match exchange::exchange(line, nonce, build, read).await {
+        Ok(reply) => Ending::Accepted(reply),
+        Err(Trouble::Failed(failure)) => Ending::Failed(failure),
+        Err(Trouble::Refused(error, Some(used))) if error.class == ErrorClass::Auth => {
             let now = host.clock.now().wall;
-            match (error.class, error.server_time) {
-                (ErrorClass::Clock, Some(server)) => error.message += &clock_hint(now, server),
-                // A nonce that counts as used may be a clock that is off.
-                (ErrorClass::SignAgain, Some(server))
-                    if now.unix_seconds().abs_diff(server.unix_seconds()) > NONCE_CLOCK_S =>
-                {
-                    error.message += &clock_hint(now, server);
-                }
-                _ => {}
+            if inputs.credentials.renewed(config, &used, now).await {
+                Ending::Renewed(error)
+            } else {
+                Ending::Refused(error)
             }
-            if error.class == ErrorClass::Auth && inputs.credentials.renewed(config, &credentials, now).await {
-                return Ending::Renewed(error);
-            }
-            Ending::Refused(error)
         }
+        Err(Trouble::Refused(error, _)) => Ending::Refused(error),
     }
-}
-
-fn clock_hint(local: Timestamp, server: Timestamp) -> String {
-    let ahead_s = local.unix_seconds() - server.unix_seconds();
-    let side = if ahead_s < 0 { "behind" } else { "ahead of" };
-    format!("; the local clock is {} s {side} the server's: set it right and run again", ahead_s.abs())
-}
-
-fn refusal(class: ErrorClass, code: &str, message: String) -> CallError {
-    CallError { class, code: code.to_owned(), message, request_id: None, retry_after_ms: None, server_time: None }
 }

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::render::outcome as render;
 use super::{interrupt, plan as plan_command, session, terminal};
+use crate::ask::Asker;
 use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
@@ -33,7 +34,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let desired = session::load(&args.manifests.paths)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
-    let mut store = session::open(&global.state)?;
+    let mut store = SqliteStore::open_to_write(&global.state)?;
     tell_unfinished(store.as_ref())?;
     let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);
@@ -55,9 +56,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         Some(store) => store,
         None => SqliteStore::create(&global.state, &session::lineage(host))?,
     };
+    let asked = host.clock.now().tick;
+    if ask_quotas(host, &desired, &prepared, &credentials, args.timeout, &mut store).await? {
+        prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, host.clock.now().wall)?;
+    }
     let interrupted = interrupt::listen();
     let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
-    let deadline_ms = args.deadline;
+    // The time for questions is part of the time that the user gave.
+    let spent_ms = host.clock.now().tick.since(asked);
+    let deadline_ms = args.deadline.map(|ms| ms.saturating_sub(spent_ms));
     let (desired, prepared, credentials) = (&desired, &prepared, &credentials);
     let timeouts = Timeouts::within(args.timeout);
     let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
@@ -73,6 +80,24 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     }
     let unwritten = audit.finish(finished.outcome.observer_error.as_deref());
     Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
+}
+
+/// Asks what is left of the quotas that the plan draws on; `true`: less than it was made for, so plan anew.
+pub(super) async fn ask_quotas(
+    host: &Host,
+    desired: &Desired,
+    prepared: &Prepared,
+    credentials: &CredentialStore,
+    timeout_ms: u64,
+    store: &mut SqliteStore,
+) -> Result<bool> {
+    let timeouts = Timeouts::within(timeout_ms.min(session::QUESTION_MS));
+    let mut asker = Asker::new(host, &desired.model, credentials, timeouts);
+    let learned = run::learn_quotas(&mut asker, &desired.model, &prepared.plan, store).await?;
+    for note in &learned.notes {
+        terminal::tell(&format!("note: {}\n", super::render::shown(note)));
+    }
+    Ok(learned.changed)
 }
 
 /// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.

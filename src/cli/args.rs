@@ -48,9 +48,10 @@ pub enum Verb {
     Apply(ApplyArgs),
     /// Record the manifests' hashes as fresh without purging (first run, lost state)
     Adopt(AdoptArgs),
-    /// Validate manifests
-    Check(Manifests),
-    /// Show what is recorded, pending, deferred and rejected, the last runs and the quota, from the state alone
+    /// Validate manifests; with --online also credentials, clock and quota at each provider
+    Check(CheckArgs),
+    /// Show what is recorded, pending, deferred and rejected, the last runs and the quota, from the state alone; with
+    /// --refresh also what the providers say of accepted purges
     Status(StatusArgs),
     /// Tell all about one URL or asset id: manifest and line, provider and why, hashes, last purge, what would happen now
     Explain(ExplainArgs),
@@ -173,9 +174,30 @@ pub struct AdoptArgs {
     pub lock: LockArgs,
 }
 
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Which manifests.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// Ask each provider for its quota, where the vendor has a query for it: shows whether credentials and clock are
+    /// right; purges nothing and costs no quota
+    #[arg(long)]
+    pub online: bool,
+}
+
 /// Arguments of `status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
+    /// Ask the providers what became of accepted purges: those that failed later are pending again
+    #[arg(long)]
+    pub refresh: bool,
+    /// With --refresh: manifests that configure the providers, files or folders
+    #[arg(default_value = "manifests", value_name = "PATH", requires = "refresh")]
+    pub paths: Vec<PathBuf>,
+    /// How to lock the state.
+    #[command(flatten)]
+    pub lock: LockArgs,
     /// How many of the last runs to show
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub runs: usize,

@@ -35,7 +35,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let stage = Stage::new(host, &mut desired.model);
     let start = session::run_start(&stage.host);
     let begun = stage.host.clock.now();
-    let prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
+    let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     let human = global.format == Format::Human;
     if human {
         let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
@@ -56,6 +56,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
     let credentials = &CredentialStore::new(host.env.clone());
+    if apply::ask_quotas(host, &desired, &prepared, credentials, args.timeout, &mut store).await? {
+        prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
+    }
     let run = Run {
         host,
         desired: &desired,

@@ -124,16 +124,19 @@ pub(super) fn lineage(host: &Host) -> String {
     format!("{:032x}", fastrand::Rng::with_seed(host.seed ^ 0x6672_6573_6865_6e21).u128(..))
 }
 
-/// Opens the state, or makes it.
+/// Opens the state for whoever holds its lock, or makes it.
 ///
 /// # Errors
 /// As [`open`], and a folder that cannot be written.
 pub(super) fn open_or_create(host: &Host, path: &Path) -> Result<SqliteStore> {
-    match SqliteStore::open(path)? {
+    match SqliteStore::open_to_write(path)? {
         Some(store) => Ok(store),
         None => Ok(SqliteStore::create(path, &lineage(host))?),
     }
 }
+
+/// How long a question to a provider may take, in milliseconds: nobody should wait long for what a run can do without.
+pub(super) const QUESTION_MS: u64 = 10_000;
 
 /// A refusal by a guard.
 pub(super) fn refused(message: impl Into<String>) -> Stop {

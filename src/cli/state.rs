@@ -38,12 +38,12 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
 }
 
 fn existing(global: &Global) -> Result<SqliteStore> {
-    let missing = || Stop {
-        exit: Exit::Failed,
-        message: format!("there is no state at `{}`", global.state.display()),
-        problems: None,
-    };
-    Ok(session::open(&global.state)?.ok_or_else(missing)?)
+    Ok(session::open(&global.state)?.ok_or_else(|| missing(global))?)
+}
+
+fn missing(global: &Global) -> Stop {
+    let message = format!("there is no state at `{}`", global.state.display());
+    Stop { exit: Exit::Failed, message, problems: None }
 }
 
 fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
@@ -125,7 +125,7 @@ async fn forget(
     let start = session::run_start(host);
     existing(global)?;
     let _lock = session::lock(host, &global.state, &start, lock_timeout).await?;
-    let mut store = existing(global)?;
+    let mut store = SqliteStore::open_to_write(&global.state)?.ok_or_else(|| missing(global))?;
     let keys: Vec<(String, Target)> = store
         .recorded()?
         .into_iter()

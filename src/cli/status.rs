@@ -1,15 +1,22 @@
-//! `freshen status`: what the state holds, from the state alone.
+//! `freshen status`: what the state holds, from the state alone; with `--refresh`, first what the providers say.
 
 use anyhow::Result;
 
 use super::args::{Format, Global, StatusArgs};
 use super::exit::Exit;
-use super::render::{JSON_VERSION, status as render};
+use super::render::{JSON_VERSION, online, status as render};
 use super::{session, terminal};
-use crate::state::{RunLock, Store};
+use crate::ask::Asker;
+use crate::core::contract::ErrorClass;
+use crate::core::query::TaskState;
+use crate::host::credentials::CredentialStore;
+use crate::host::{Host, Timeouts};
+use crate::run::{self, Results};
+use crate::state::{RunLock, Settled, SqliteStore, Store};
 
 /// Runs the command.
-pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Exit> {
+pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Result<Exit> {
+    let refreshed = if args.refresh { refresh(host, global, args).await? } else { None };
     let running = RunLock::holder(&global.state);
     let Some(store) = session::open(&global.state)? else {
         match global.format {
@@ -19,7 +26,7 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Exit> {
             )),
             Format::Json => {
                 terminal::print_json(
-                    &serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null, "running": running.as_ref().map(render::running_json)}),
+                    &serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null, "refreshed": null, "running": running.as_ref().map(render::running_json)}),
                 );
             }
         }
@@ -39,10 +46,49 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Exit> {
         running,
         unanswered: unanswered.len(),
         quota: store.quota_uses()?,
+        tasks: store.task_counts()?,
     };
-    match global.format {
-        Format::Human => terminal::print(&render::human(&view)),
-        Format::Json => terminal::print_json(&render::json(&view)),
+    match (global.format, &refreshed) {
+        (Format::Human, refreshed) => {
+            let results = refreshed.as_ref().map(|(results, due_again)| online::results(results, *due_again));
+            terminal::print(&(results.unwrap_or_default() + &render::human(&view)));
+        }
+        (Format::Json, refreshed) => {
+            let mut json = render::json(&view);
+            json["refreshed"] =
+                refreshed.as_ref().map(|(results, due_again)| online::results_json(results, *due_again)).into();
+            terminal::print_json(&json);
+        }
     }
-    Ok(Exit::Done)
+    Ok(refreshed.map_or(Exit::Done, |(results, due_again)| exit_of(&results, due_again)))
+}
+
+/// Asks the providers what became of accepted purges and notes it. Only the noting needs the lock: what another run does
+/// meanwhile is left alone.
+async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Option<(Results, u64)>> {
+    let desired = session::load(&args.paths)?;
+    let Some(store) = session::open(&global.state)? else { return Ok(None) };
+    let open = store.open_tasks()?;
+    drop(store);
+    let credentials = CredentialStore::new(host.env.clone());
+    let mut asker = Asker::new(host, &desired.model, &credentials, Timeouts::within(session::QUESTION_MS));
+    let results = run::ask_tasks(&mut asker, &desired.model, open, host.clock.now().wall).await;
+    let news = |settled: &&Settled| settled.state != TaskState::Processing;
+    let settled: Vec<Settled> = results.told.iter().filter(news).cloned().collect();
+    if settled.is_empty() {
+        return Ok(Some((results, 0)));
+    }
+    let start = session::run_start(host);
+    let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
+    let Some(mut store) = SqliteStore::open_to_write(&global.state)? else { return Ok(None) };
+    let due_again = store.settle(&settled, host.clock.now().wall)?;
+    Ok(Some((results, due_again)))
+}
+
+fn exit_of(results: &Results, due_again: u64) -> Exit {
+    let refusals = results.errors.iter().map(|(_, error)| match error.class {
+        ErrorClass::Auth => Exit::Credentials,
+        _ => Exit::Failed,
+    });
+    Exit::worst(refusals.chain((due_again > 0).then_some(Exit::NotAllDone)))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::http::{Endpoint, Request, Response};
+use super::query::{Finding, Queries, Query};
 use super::secret::Secret;
 use super::target::{Scope, Target};
 use super::time::Timestamp;
@@ -25,6 +26,8 @@ pub struct Capabilities {
     pub options: &'static [OptionSpec],
     /// Purge operations, at most one a scope.
     pub operations: &'static [Operation],
+    /// What the vendor can be asked.
+    pub queries: Queries,
     /// Longest URL in bytes, where a figure is known.
     pub max_url_bytes: Option<usize>,
     /// Offset of the quota day from UTC, in minutes, unless a manifest says otherwise.
@@ -390,6 +393,37 @@ pub trait Provider: Sync {
     /// # Errors
     /// Everything else, by class.
     fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError>;
+
+    /// Builds and signs the request that asks a question which the capabilities declare.
+    ///
+    /// # Errors
+    /// A text for people if credentials of the wrong sort were given, or the vendor answers no such question.
+    fn ask(
+        &self,
+        query: &Query,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let _ = (query, account, credentials, stamp);
+        Err(format!("{} answers no such question", self.capabilities().kind))
+    }
+
+    /// Reads the answer to `query`.
+    ///
+    /// # Errors
+    /// Everything but the documented answer, by class; an answer that cannot be read is [`ErrorClass::Unknown`].
+    fn understand(&self, query: &Query, account: &Account, response: &Response) -> Result<Finding, CallError> {
+        let _ = (query, account);
+        Err(CallError {
+            class: ErrorClass::Unknown,
+            code: format!("HTTP {}", response.status),
+            message: "nothing was asked".into(),
+            request_id: None,
+            retry_after_ms: None,
+            server_time: None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -406,6 +440,7 @@ mod tests {
             credentials: CredentialScheme::Headers,
             options: &[],
             operations: &[],
+            queries: Queries::NONE,
             max_url_bytes: None,
             quota_day_offset_minutes: 0,
         };

@@ -14,6 +14,7 @@ pub mod lane;
 pub mod model;
 pub mod pack;
 pub mod plan;
+pub mod query;
 pub mod quota;
 pub mod recorded;
 pub mod retry;

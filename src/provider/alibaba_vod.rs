@@ -1,5 +1,7 @@
 //! Alibaba Cloud VOD: `RefreshVodObjectCaches`, signed as V3 or in the older RPC style.
 
+use serde_json::Value;
+
 use super::answer::{self, Codes, Refusal};
 use super::request::{self, Keys};
 use super::sign::{self, Parts};
@@ -10,7 +12,8 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
     Provider, Reply, Stamp,
 };
-use crate::core::http::{Request, Response};
+use crate::core::http::{Endpoint, Request, Response};
+use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
 use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: AlibabaVod = AlibabaVod;
@@ -19,6 +22,11 @@ pub(crate) static ADAPTER: AlibabaVod = AlibabaVod;
 pub(crate) struct AlibabaVod;
 
 const ACTION: &str = "RefreshVodObjectCaches";
+// No figure is published for the rate of any operation; this one is modest.
+const QUOTA: QuerySpec = QuerySpec { name: "DescribeVodRefreshQuota", calls_per_second: 10, kept_days: None };
+const TASKS: QuerySpec = QuerySpec { name: "DescribeVodRefreshTasks", calls_per_second: 10, kept_days: Some(3) };
+/// Most rows of a page of tasks.
+const PAGE: u32 = 50;
 const VERSION: &str = "2017-03-21";
 const FORM: &str = "application/x-www-form-urlencoded";
 const RPC: &str = "HMAC-SHA1";
@@ -70,6 +78,7 @@ static CAPABILITIES: Capabilities = Capabilities {
         targets_per_day: Some(2000),
         calls_in_flight: 4,
     }],
+    queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },
     max_url_bytes: Some(1024),
     quota_day_offset_minutes: 480,
 };
@@ -139,26 +148,97 @@ impl Provider for AlibabaVod {
     ) -> Result<Request, String> {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
         let params = parameters(call, &account.options)?;
-        let nonce = format!("{:032x}", stamp.nonce);
+        let action = Action { name: ACTION, endpoint: &call.endpoint };
         Ok(match account.options.text("signature_method") {
-            Some(RPC) => rpc(call, &keys, stamp, nonce, params),
-            _ => acs3(call, &keys, stamp, nonce, &params),
+            Some(RPC) => rpc(&action, &keys, stamp, params),
+            _ => acs3(&action, &keys, stamp, &[], sign::form_encode(&params).into_bytes()),
         })
     }
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
-        read(response).map_err(|mut error| {
-            let asked = response.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
-            match asked {
-                Some(ms) if ms > 0 => error.retry_after_ms = Some(answer::capped_wait(ms)),
-                _ if error.code == PER_MINUTE || error.code == BUSY => {
-                    error.retry_after_ms = error.retry_after_ms.or(Some(MINUTE_MS));
-                }
-                _ => {}
+        accepted(response)
+    }
+
+    fn ask(
+        &self,
+        query: &Query,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let keys = request::keys(credentials, account, &CAPABILITIES)?;
+        // In order of name, as the signature has them.
+        let (name, params) = match &query.question {
+            Question::Quota => (QUOTA.name, Vec::new()),
+            Question::Task { id, page } => {
+                let number = (*page > 0).then(|| request::pair("PageNumber", (page + 1).to_string()));
+                let rest = [request::pair("PageSize", PAGE.to_string()), request::pair("TaskId", id)];
+                (TASKS.name, number.into_iter().chain(rest).collect())
             }
-            error
+        };
+        let action = Action { name, endpoint: &query.endpoint };
+        Ok(match account.options.text("signature_method") {
+            Some(RPC) => rpc(&action, &keys, stamp, params),
+            _ => acs3(&action, &keys, stamp, &params, Vec::new()),
         })
     }
+
+    fn understand(&self, query: &Query, account: &Account, response: &Response) -> Result<Finding, CallError> {
+        let (body, request_id) = content(response)?;
+        let finding = match query.question {
+            Question::Quota => quotas_in(&body, &account.options).map(Finding::Quota),
+            Question::Task { page, .. } => tasks_in(&body, page).map(Finding::Task),
+        };
+        let unreadable = || CallError { request_id, ..answer::without_code(response) };
+        finding.filter(|_| response.status == 200).ok_or_else(unreadable)
+    }
+}
+
+/// What is called, and where.
+struct Action<'a> {
+    name: &'static str,
+    endpoint: &'a Endpoint,
+}
+
+/// The quota that calls with these options draw on. What patterns draw on is not documented.
+fn quotas_in(body: &Value, options: &Options) -> Option<Vec<QuotaFound>> {
+    let names = match options.text("object_type") {
+        None | Some("File") => ["UrlQuota", "UrlRemain"],
+        Some("Directory") => ["DirQuota", "DirRemain"],
+        Some(_) => return Some(Vec::new()),
+    };
+    let [limit, left] = names.map(|name| answer::count_of(body, &[name]));
+    Some(vec![QuotaFound { operation: ACTION, area: String::new(), limit: limit?, left: left? }])
+}
+
+fn tasks_in(body: &Value, page: u32) -> Option<TaskPage> {
+    let result = |row: &Value| {
+        let state = match row.get("Status")?.as_str()? {
+            "Complete" => TaskState::Done,
+            "Refreshing" | "Pending" => TaskState::Processing,
+            "Failed" => TaskState::Failed,
+            _ => return None,
+        };
+        Some(TaskResult { target: answer::text_of(row, &["ObjectPath"]), state })
+    };
+    let rows = body.get("Tasks")?.get("Task")?.as_array()?;
+    let results: Vec<TaskResult> = rows.iter().map(result).collect::<Option<_>>()?;
+    let before_next = (u64::from(page) + 1) * u64::from(PAGE);
+    let more = !results.is_empty() && answer::count_of(body, &["TotalCount"])? > before_next;
+    Some(TaskPage { results, more })
+}
+
+/// The wait that a refusal asks for, in the vendor's own header or by what it is.
+fn with_wait(mut error: CallError, response: &Response) -> CallError {
+    let asked = response.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
+    match asked {
+        Some(ms) if ms > 0 => error.retry_after_ms = Some(answer::capped_wait(ms)),
+        _ if error.code == PER_MINUTE || error.code == BUSY => {
+            error.retry_after_ms = error.retry_after_ms.or(Some(MINUTE_MS));
+        }
+        _ => {}
+    }
+    error
 }
 
 /// The operation's own parameters.
@@ -176,24 +256,26 @@ fn parameters(call: &Call, options: &Options) -> Result<Vec<(String, String)>, S
     Ok(params)
 }
 
-fn acs3(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, params: &[(String, String)]) -> Request {
-    let body = sign::form_encode(params).into_bytes();
-    let path = request::path(&call.endpoint, "/");
-    let mut headers = vec![
-        request::pair("host", call.endpoint.authority()),
-        request::pair("content-type", FORM),
-        request::pair("x-acs-action", ACTION),
+fn acs3(action: &Action<'_>, keys: &Keys<'_>, stamp: &Stamp, query: &[(String, String)], body: Vec<u8>) -> Request {
+    let path = request::path(action.endpoint, "/");
+    let mut headers = vec![request::pair("host", action.endpoint.authority())];
+    if !body.is_empty() {
+        headers.push(request::pair("content-type", FORM));
+    }
+    headers.extend([
+        request::pair("x-acs-action", action.name),
         request::pair("x-acs-version", VERSION),
         request::pair("x-acs-date", stamp.wall.utc_extended()),
-        request::pair("x-acs-signature-nonce", nonce),
+        request::pair("x-acs-signature-nonce", nonce(stamp)),
         request::pair("x-acs-content-sha256", sign::sha256_hex(&body)),
-    ];
+    ]);
     if let Some(token) = keys.token {
         headers.push(request::pair("x-acs-security-token", token.expose()));
     }
     let mut names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    let parts = Parts { method: "POST", path: &path, query: "", headers: &headers, body: &body };
+    let query = sign::form_encode(query);
+    let parts = Parts { method: "POST", path: &path, query: &query, headers: &headers, body: &body };
     let signature = sign::acs3(&parts, &names, keys.secret).signature;
     let authorization = format!(
         "ACS3-HMAC-SHA256 Credential={},SignedHeaders={},Signature={signature}",
@@ -201,18 +283,19 @@ fn acs3(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, params: &[(S
         names.join(";")
     );
     headers.push(request::pair("Authorization", authorization));
-    request::post(call, path, headers, body)
+    let line = if query.is_empty() { path } else { format!("{path}?{query}") };
+    request::post(action.endpoint, line, headers, body)
 }
 
-fn rpc(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, mut params: Vec<(String, String)>) -> Request {
+fn rpc(action: &Action<'_>, keys: &Keys<'_>, stamp: &Stamp, mut params: Vec<(String, String)>) -> Request {
     params.extend([
-        request::pair("Action", ACTION),
+        request::pair("Action", action.name),
         request::pair("Version", VERSION),
         request::pair("Format", "JSON"),
         request::pair("AccessKeyId", keys.id.expose()),
         request::pair("SignatureMethod", RPC),
         request::pair("SignatureVersion", "1.0"),
-        request::pair("SignatureNonce", nonce),
+        request::pair("SignatureNonce", nonce(stamp)),
         request::pair("Timestamp", stamp.wall.utc_extended()),
     ]);
     if let Some(token) = keys.token {
@@ -220,20 +303,32 @@ fn rpc(call: &Call, keys: &Keys<'_>, stamp: &Stamp, nonce: String, mut params: V
     }
     let signature = sign::acs_rpc("POST", &params, keys.secret).signature;
     params.push(request::pair("Signature", signature));
-    let headers = vec![request::pair("Host", call.endpoint.authority()), request::pair("Content-Type", FORM)];
+    let headers = vec![request::pair("Host", action.endpoint.authority()), request::pair("Content-Type", FORM)];
     let body = sign::form_encode(&params).into_bytes();
-    request::post(call, request::path(&call.endpoint, "/"), headers, body)
+    request::post(action.endpoint, request::path(action.endpoint, "/"), headers, body)
 }
 
-fn read(response: &Response) -> Result<Reply, CallError> {
+fn nonce(stamp: &Stamp) -> String {
+    format!("{:032x}", stamp.nonce)
+}
+
+/// The fields of an answer that is no refusal, with the request id.
+fn content(response: &Response) -> Result<(Value, Option<String>), CallError> {
     answer::refuse_redirect(response)?;
-    let Some(body) = answer::json_object(response) else { return Err(answer::without_code(response)) };
+    let Some(body) = answer::json_object(response) else {
+        return Err(with_wait(answer::without_code(response), response));
+    };
     let request_id = answer::text_of(&body, &["RequestId"]);
     if let Some(code) = answer::text_of(&body, &["Code"]) {
         let class = answer::classify(&code, &[CODES]);
         let message = answer::text_of(&body, &["Message"]).unwrap_or_default();
-        return Err(Refusal { code, message, request_id }.error(class, response));
+        return Err(with_wait(Refusal { code, message, request_id }.error(class, response), response));
     }
+    Ok((body, request_id))
+}
+
+fn accepted(response: &Response) -> Result<Reply, CallError> {
+    let (body, request_id) = content(response)?;
     let task_ids: Vec<String> = answer::text_of(&body, &["RefreshTaskId"])
         .iter()
         .flat_map(|list| list.split(','))
@@ -241,7 +336,7 @@ fn read(response: &Response) -> Result<Reply, CallError> {
         .filter(|id| !id.is_empty())
         .collect();
     if response.status != 200 || task_ids.is_empty() {
-        return Err(CallError { request_id, ..answer::without_code(response) });
+        return Err(with_wait(CallError { request_id, ..answer::without_code(response) }, response));
     }
     Ok(Reply { task_ids, request_id })
 }
@@ -255,6 +350,7 @@ mod tests {
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, stamp, word,
     };
+    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/alibaba-vod.json");
     const HOST: &str = "vod.cn-shanghai.aliyuncs.com";
@@ -413,5 +509,52 @@ mod tests {
         assert_eq!(wait("QuotaPerMinuteExceeded.Refresh", &[]), Some(60_000));
         assert_eq!(wait("ServiceBusy", &[]), Some(60_000));
         assert_eq!(wait("ServiceBusy", &[("x-acs-retry-after", "1500")]), Some(1500));
+    }
+
+    #[test]
+    fn questions_are_those_of_the_vectors() {
+        for (name, question) in [("tasks", task("704222904")), ("quota", Question::Quota)] {
+            let vector = Vector::find(VECTORS, &format!("alibaba-vod/describe-refresh-{name}"));
+            let query = query(vector.input("host"), question);
+            let keys = keys("LTAIEXAMPLE", "ALISECRETEXAMPLE", None);
+            vector.assert_sent(&ADAPTER.ask(&query, &account(&[]), &keys, &stamp(vector.nonce())).unwrap());
+        }
+        let third = query(HOST, Question::Task { id: "7".into(), page: 2 });
+        let ask = |method| {
+            let account = account(&[("signature_method", word(method))]);
+            ADAPTER.ask(&third, &account, &keys("id", "secret", None), &stamp(1)).unwrap()
+        };
+        assert_eq!(ask("ACS3-HMAC-SHA256").path_and_query, "/?PageNumber=3&PageSize=50&TaskId=7");
+        let form = String::from_utf8(ask(RPC).body).unwrap();
+        assert!(form.starts_with("PageNumber=3&PageSize=50&TaskId=7&Action=DescribeVodRefreshTasks&"), "{form}");
+    }
+
+    // T4
+    #[test]
+    fn quota_is_that_of_what_the_account_purges() {
+        let body = r#"{"UrlQuota":"2000","UrlRemain":"1996","DirQuota":"100","DirRemain":"99","RequestId":"r"}"#;
+        let found =
+            |limit, left| Ok(Finding::Quota(vec![QuotaFound { operation: ACTION, area: String::new(), limit, left }]));
+        let of = |sort| understood(&ADAPTER, &[("object_type", word(sort))], &Question::Quota, 200, body);
+        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, body), found(2000, 1996));
+        assert_eq!((of("File"), of("Directory")), (found(2000, 1996), found(100, 99)));
+        assert_eq!(of("Regex"), Ok(Finding::Quota(Vec::new())));
+        let error = r#"{"Code":"Forbidden.RAM","Message":"m","RequestId":"r"}"#;
+        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 403, error).unwrap_err().class, Auth);
+    }
+
+    // R13
+    #[test]
+    fn results_of_tasks_are_read_page_by_page() {
+        let row = |path, status| format!(r#"{{"TaskId":"7","ObjectPath":"{path}","Status":"{status}"}}"#);
+        let rows = [row("a", "Complete"), row("b", "Refreshing"), row("c", "Pending"), row("d", "Failed")].join(",");
+        let body = |total| format!(r#"{{"Tasks":{{"Task":[{rows}]}},"TotalCount":{total},"RequestId":"r"}}"#);
+        let (done, open, failed) = (TaskState::Done, TaskState::Processing, TaskState::Failed);
+        let results = results(&[(Some("a"), done), (Some("b"), open), (Some("c"), open), (Some("d"), failed)]);
+        for (total, more) in [("4", false), ("51", true), ("\"50\"", false)] {
+            let page = TaskPage { results: results.clone(), more };
+            assert_eq!(understood(&ADAPTER, &[], &task("7"), 200, &body(total)), Ok(Finding::Task(page)));
+        }
+        assert_garbage_is_no_finding(&ADAPTER, &[task("7"), Question::Quota]);
     }
 }

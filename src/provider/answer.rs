@@ -71,9 +71,9 @@ pub(super) fn without_code(response: &Response) -> CallError {
         429 => (ErrorClass::Throttled, "too many requests"),
         502..=504 => (ErrorClass::Transient, "the service or a gateway before it is not available"),
         200..300 => {
-            (ErrorClass::Unknown, "the answer is not the documented one; the purge may or may not have happened")
+            (ErrorClass::Unknown, "the answer is not the documented one; whether the call was carried out is not known")
         }
-        500.. => (ErrorClass::Unknown, "the service failed; the purge may or may not have happened"),
+        500.. => (ErrorClass::Unknown, "the service failed; whether the call was carried out is not known"),
         401 | 403 => (ErrorClass::Auth, "access refused without a code of the service"),
         _ => (ErrorClass::Fatal, "refused without a code of the service"),
     };
@@ -110,6 +110,11 @@ pub(super) fn text_of(object: &Value, names: &[&str]) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     })
+}
+
+/// The first of these fields that holds a whole number from 0, perhaps as a text.
+pub(super) fn count_of(object: &Value, names: &[&str]) -> Option<u64> {
+    text_of(object, names)?.trim().parse().ok()
 }
 
 /// A wait of `ms` milliseconds, cut to the longest that is honoured.

@@ -12,6 +12,7 @@ use crate::core::contract::{
     OptionValue, Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
+use crate::core::query::Queries;
 use crate::core::target::{Scope, Target};
 
 pub(crate) static ADAPTER: HttpPurge = HttpPurge;
@@ -48,6 +49,7 @@ static CAPABILITIES: Capabilities = Capabilities {
         targets_per_day: None,
         calls_in_flight: 16,
     }],
+    queries: Queries::NONE,
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };

@@ -1,6 +1,7 @@
 //! Huawei Cloud VOD: refresh of URLs and of whole assets. Acceptance is HTTP 202, not 200.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::answer::{self, Codes, Refusal};
 use super::request;
@@ -12,7 +13,8 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, ErrorClass, Operation, OptionShape,
     Options, Provider, Reply, Stamp,
 };
-use crate::core::http::{Request, Response};
+use crate::core::http::{Endpoint, Request, Response};
+use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
 use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: HuaweiVod = HuaweiVod;
@@ -46,9 +48,13 @@ static CAPABILITIES: Capabilities = Capabilities {
         ),
     ],
     operations: &[refresh(Scope::Url), refresh(Scope::AssetId)],
+    // The query of results is in the vendor's SDK and not on its page; no rate is published.
+    queries: Queries { quota: None, task: Some(RESULT) },
     max_url_bytes: Some(10_240),
     quota_day_offset_minutes: 480,
 };
+
+const RESULT: QuerySpec = QuerySpec { name: "ShowRefreshResult", calls_per_second: 10, kept_days: None };
 
 /// The limits are those of one operation; the day's 1000 count URLs and asset ids together.
 const fn refresh(scope: Scope) -> Operation {
@@ -121,50 +127,114 @@ impl Provider for HuaweiVod {
         credentials: &Credentials,
         stamp: &Stamp,
     ) -> Result<Request, String> {
-        let project_id = account.options.text("project_id").filter(|id| is_project_id(id));
-        let project_id = project_id.ok_or("`project_id` is needed: 32 hex digits, as My Credentials shows it")?;
-        let path = request::path(&call.endpoint, &format!("/v1/{project_id}/asset/refresh"));
         let (urls, asset_id_list) = match call.operation.scope {
             Scope::AssetId => (None, Some(request::texts(call))),
             Scope::Url | Scope::Directory => (Some(request::texts(call)), None),
         };
         let body = serde_json::to_vec(&Parameters { urls, asset_id_list }).map_err(|error| error.to_string())?;
-        let mut headers =
-            vec![request::pair("Host", call.endpoint.authority()), request::pair("Content-Type", "application/json")];
-        if let Credentials::Bearer(token) = credentials {
-            request::check_sendable(token, "IAM token")?;
-            headers.push(request::pair("X-Auth-Token", token.expose()));
-        } else {
-            let keys = request::keys(credentials, account, &CAPABILITIES)?;
-            let date = stamp.wall.utc_basic();
-            headers.push(request::pair("X-Sdk-Date", date.as_str()));
-            // The SDK sends it, and projects below a region's project need it.
-            headers.push(request::pair("X-Project-Id", project_id));
-            headers.extend(keys.token.map(|token| request::pair("X-Security-Token", token.expose())));
-            let authorization = authorization(&path, &headers, &body, &date, &keys);
-            headers.push(request::pair("Authorization", authorization));
-        }
-        Ok(request::post(call, path, headers, body))
+        let headers = vec![request::pair("Content-Type", "application/json")];
+        let draft = Draft { method: "POST", query: String::new(), headers, body };
+        signed(draft, &call.endpoint, account, credentials, stamp)
     }
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
-        answer::refuse_redirect(response)?;
-        let header_id = response.header("x-request-id").map(str::to_owned);
-        let Some(body) = answer::json_object(response) else {
-            return Err(CallError { request_id: header_id, ..answer::without_code(response) });
-        };
-        let request_id = header_id.or_else(|| answer::text_of(&body, &["request_id"]));
-        if let Some(code) = answer::text_of(&body, &["error_code", "code", "errorCode"]) {
-            let message = answer::text_of(&body, &["error_msg", "message", "errorMsg"]).unwrap_or_default();
-            let class = class_of(&code, response.status, &message);
-            return Err(Refusal { code, message, request_id }.error(class, response));
-        }
+        let (body, request_id) = content(response)?;
         match answer::text_of(&body, &["task_id"]) {
             // Another 2xx is not documented, and a proxy may have made it.
             Some(task_id) if response.status == 202 => Ok(Reply { task_ids: vec![task_id], request_id }),
             _ => Err(CallError { request_id, ..answer::without_code(response) }),
         }
     }
+
+    fn ask(
+        &self,
+        query: &Query,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let Question::Task { id, .. } = &query.question else {
+            return Err("huawei-vod has no query of quotas".into());
+        };
+        let text = sign::form_encode(&[request::pair("task_id", id)]);
+        let draft = Draft { method: "GET", query: text, headers: Vec::new(), body: Vec::new() };
+        signed(draft, &query.endpoint, account, credentials, stamp)
+    }
+
+    fn understand(&self, _query: &Query, _account: &Account, response: &Response) -> Result<Finding, CallError> {
+        let (body, request_id) = content(response)?;
+        let results = results_in(&body).filter(|_| response.status == 200);
+        let results = results.ok_or_else(|| CallError { request_id, ..answer::without_code(response) })?;
+        Ok(Finding::Task(TaskPage { results, more: false }))
+    }
+}
+
+/// What tells one request from another before it is signed.
+struct Draft {
+    method: &'static str,
+    query: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+fn signed(
+    draft: Draft,
+    endpoint: &Endpoint,
+    account: &Account,
+    credentials: &Credentials,
+    stamp: &Stamp,
+) -> Result<Request, String> {
+    let Draft { method, query, headers: own, body } = draft;
+    let project_id = account.options.text("project_id").filter(|id| is_project_id(id));
+    let project_id = project_id.ok_or("`project_id` is needed: 32 hex digits, as My Credentials shows it")?;
+    let path = request::path(endpoint, &format!("/v1/{project_id}/asset/refresh"));
+    let mut headers = vec![request::pair("Host", endpoint.authority())];
+    headers.extend(own);
+    if let Credentials::Bearer(token) = credentials {
+        request::check_sendable(token, "IAM token")?;
+        headers.push(request::pair("X-Auth-Token", token.expose()));
+    } else {
+        let keys = request::keys(credentials, account, &CAPABILITIES)?;
+        let date = stamp.wall.utc_basic();
+        headers.push(request::pair("X-Sdk-Date", date.as_str()));
+        // The SDK sends it, and projects below a region's project need it.
+        headers.push(request::pair("X-Project-Id", project_id));
+        headers.extend(keys.token.map(|token| request::pair("X-Security-Token", token.expose())));
+        let parts = Parts { method, path: &path, query: &query, headers: &headers, body: &body };
+        let authorization = authorization(&parts, &date, &keys);
+        headers.push(request::pair("Authorization", authorization));
+    }
+    let path_and_query = if query.is_empty() { path } else { format!("{path}?{query}") };
+    Ok(Request { method: method.into(), endpoint: endpoint.clone(), path_and_query, headers, body })
+}
+
+/// The fields of an answer that is no refusal, with the request id.
+fn content(response: &Response) -> Result<(Value, Option<String>), CallError> {
+    answer::refuse_redirect(response)?;
+    let header_id = response.header("x-request-id").map(str::to_owned);
+    let Some(body) = answer::json_object(response) else {
+        return Err(CallError { request_id: header_id, ..answer::without_code(response) });
+    };
+    let request_id = header_id.or_else(|| answer::text_of(&body, &["request_id"]));
+    if let Some(code) = answer::text_of(&body, &["error_code", "code", "errorCode"]) {
+        let message = answer::text_of(&body, &["error_msg", "message", "errorMsg"]).unwrap_or_default();
+        let class = class_of(&code, response.status, &message);
+        return Err(Refusal { code, message, request_id }.error(class, response));
+    }
+    Ok((body, request_id))
+}
+
+fn results_in(body: &Value) -> Option<Vec<TaskResult>> {
+    let result = |row: &Value| {
+        let state = match row.get("status")?.as_str()? {
+            "SUCCEED" => TaskState::Done,
+            "PROCESSING" => TaskState::Processing,
+            "FAILED" => TaskState::Failed,
+            _ => return None,
+        };
+        Some(TaskResult { target: answer::text_of(row, &["url"]), state })
+    };
+    body.get("refresh_results")?.as_array()?.iter().map(result).collect()
 }
 
 fn is_project_id(text: &str) -> bool {
@@ -172,18 +242,11 @@ fn is_project_id(text: &str) -> bool {
 }
 
 /// All headers so far are signed: none of them is one that a proxy changes.
-fn authorization(
-    path: &str,
-    headers: &[(String, String)],
-    body: &[u8],
-    date: &str,
-    keys: &request::Keys<'_>,
-) -> String {
-    let mut names: Vec<String> = headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+fn authorization(parts: &Parts<'_>, date: &str, keys: &request::Keys<'_>) -> String {
+    let mut names: Vec<String> = parts.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     names.sort();
     let signed: Vec<&str> = names.iter().map(String::as_str).collect();
-    let parts = Parts { method: "POST", path, query: "", headers, body };
-    let signature = sign::sdk_hmac(&parts, &signed, date, keys.secret).signature;
+    let signature = sign::sdk_hmac(parts, &signed, date, keys.secret).signature;
     let (id, names) = (keys.id.expose(), names.join(";"));
     format!("SDK-HMAC-SHA256 Access={id}, SignedHeaders={names}, Signature={signature}")
 }
@@ -218,6 +281,7 @@ mod tests {
         Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call, stamp,
         word,
     };
+    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/huawei-vod.json");
     const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -364,5 +428,38 @@ mod tests {
         assert_eq!(class("signature expires, check the timestamp"), Clock);
         assert_eq!(class("Incorrect IAM authentication information: validate signature fail, update it"), Auth);
         assert_eq!(class("the token is expired"), Auth);
+    }
+
+    #[test]
+    fn questions_are_those_of_the_vector() {
+        let vector = Vector::find(VECTORS, "huawei-vod/show-refresh-result");
+        let query = query(vector.input("host"), task("5199337c31c8e4622f1590735b13a263"));
+        let keys = keys("HWAKEXAMPLE", "HWSKEXAMPLE", None);
+        let request = ADAPTER.ask(&query, &project(), &keys, &stamp(0)).unwrap();
+        let (path, text) = request.path_and_query.split_once('?').unwrap();
+        assert_eq!((request.method.as_str(), path, text), ("GET", vector.expected("path"), vector.expected("query")));
+        // The vector leaves `X-Project-Id` out: without it the signature is the same.
+        let parts = Parts { method: "GET", path, query: text, headers: &request.headers, body: &request.body };
+        let date = request.header("x-sdk-date").unwrap();
+        let secret = Secret::new("HWSKEXAMPLE".into());
+        let signed = sign::sdk_hmac(&parts, &["host", "x-sdk-date"], date, &secret);
+        assert_eq!(signed.signature, vector.expected("signature"));
+        let quota = Query { question: Question::Quota, ..query };
+        assert!(ADAPTER.ask(&quota, &project(), &keys, &stamp(0)).is_err());
+    }
+
+    // R13
+    #[test]
+    fn results_of_tasks_are_read() {
+        let row = |url, status| format!(r#"{{"url":"{url}","status":"{status}"}}"#);
+        let rows = [row("a", "SUCCEED"), row("b", "PROCESSING"), row("c", "FAILED")].join(",");
+        let body = format!(r#"{{"refresh_results":[{rows}]}}"#);
+        let (done, open, failed) = (TaskState::Done, TaskState::Processing, TaskState::Failed);
+        let results = results(&[(Some("a"), done), (Some("b"), open), (Some("c"), failed)]);
+        let found = understood(&ADAPTER, &[], &task("t"), 200, &body);
+        assert_eq!(found, Ok(Finding::Task(TaskPage { results, more: false })));
+        let lower = body.replace("SUCCEED", "succeed");
+        assert_eq!(understood(&ADAPTER, &[], &task("t"), 200, &lower).unwrap_err().class, Unknown);
+        assert_garbage_is_no_finding(&ADAPTER, &[task("t")]);
     }
 }

@@ -13,7 +13,8 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, ErrorClass, Operation, OptionShape,
     Provider, Reply, Stamp,
 };
-use crate::core::http::{Request, Response};
+use crate::core::http::{Endpoint, Request, Response};
+use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
 use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
@@ -21,6 +22,7 @@ pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
 /// The adapter.
 pub(crate) struct QcloudCdn;
 
+const LOG: QuerySpec = QuerySpec { name: "GetCdnRefreshLog", calls_per_second: 16, kept_days: Some(30) };
 const SHA1: &str = "HmacSHA1";
 const SHA256: &str = "HmacSHA256";
 
@@ -53,6 +55,8 @@ static CAPABILITIES: Capabilities = Capabilities {
         targets_per_day: Some(10_000),
         calls_in_flight: 4,
     }],
+    // 1000 calls a minute.
+    queries: Queries { quota: None, task: Some(LOG) },
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };
@@ -108,50 +112,99 @@ impl Provider for QcloudCdn {
         credentials: &Credentials,
         stamp: &Stamp,
     ) -> Result<Request, String> {
-        let keys = request::keys(credentials, account, &CAPABILITIES)?;
-        let (method, algorithm) = match account.options.text("signature_method") {
-            Some(SHA1) => (SHA1, QcloudMethod::HmacSha1),
-            _ => (SHA256, QcloudMethod::HmacSha256),
-        };
-        let mut params = vec![
-            request::pair("Action", call.operation.name),
-            request::pair("SecretId", keys.id.expose()),
-            request::pair("Timestamp", stamp.wall.unix_seconds().to_string()),
-            request::pair("Nonce", (stamp.nonce % NONCE_RANGE + 1).to_string()),
-            request::pair("SignatureMethod", method),
-        ];
-        params.extend(keys.token.map(|token| request::pair("Token", token.expose())));
         let urls = request::texts(call).into_iter().enumerate();
-        params.extend(urls.map(|(index, url)| (format!("urls.{index}"), url.to_owned())));
-
-        let (host, path) = (call.endpoint.authority(), request::path(&call.endpoint, "/v2/index.php"));
-        let signature = sign::qcloud("POST", &host, &path, &params, algorithm, keys.secret).signature;
-        params.push(request::pair("Signature", signature));
-        let headers =
-            vec![request::pair("Host", host), request::pair("Content-Type", "application/x-www-form-urlencoded")];
-        Ok(request::post(call, path, headers, sign::form_encode(&params).into_bytes()))
+        let params = urls.map(|(index, url)| (format!("urls.{index}"), url.to_owned()));
+        signed((call.operation.name, &call.endpoint), account, credentials, stamp, params)
     }
 
     fn decode(&self, call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
-        answer::refuse_redirect(response)?;
-        let body = answer::json_object(response);
-        let code = body.as_ref().and_then(|body| integer(body.get("code")?));
-        let (Some(body), Some(code)) = (body, code) else {
-            return Err(without_code(response));
-        };
-        let request_id = answer::text_of(&body, &["requestId"]);
-        if code != 0 {
-            return Err(refusal(&body, code, request_id, response));
-        }
-        let data = body.get("data").unwrap_or(&Value::Null);
+        let (data, request_id) = data_of(response)?;
         let is_all =
             |count: &Value| integer(count).and_then(|count| usize::try_from(count).ok()) == Some(call.targets.len());
         let all_counted = data.get("count").is_none_or(is_all);
-        match answer::text_of(data, &["task_id"]) {
+        match answer::text_of(&data, &["task_id"]) {
             Some(task_id) if response.status == 200 && all_counted => Ok(Reply { task_ids: vec![task_id], request_id }),
             _ => Err(CallError { request_id, ..without_code(response) }),
         }
     }
+
+    fn ask(
+        &self,
+        query: &Query,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let Question::Task { id, .. } = &query.question else {
+            return Err("qcloud-cdn has no query of quotas".into());
+        };
+        signed((LOG.name, &query.endpoint), account, credentials, stamp, [request::pair("taskId", id)])
+    }
+
+    fn understand(&self, _query: &Query, _account: &Account, response: &Response) -> Result<Finding, CallError> {
+        let (data, request_id) = data_of(response)?;
+        let results = results_in(&data).filter(|_| response.status == 200);
+        let results = results.ok_or_else(|| CallError { request_id, ..without_code(response) })?;
+        Ok(Finding::Task(TaskPage { results, more: false }))
+    }
+}
+
+fn signed(
+    (action, endpoint): (&str, &Endpoint),
+    account: &Account,
+    credentials: &Credentials,
+    stamp: &Stamp,
+    own: impl IntoIterator<Item = (String, String)>,
+) -> Result<Request, String> {
+    let keys = request::keys(credentials, account, &CAPABILITIES)?;
+    let (method, algorithm) = match account.options.text("signature_method") {
+        Some(SHA1) => (SHA1, QcloudMethod::HmacSha1),
+        _ => (SHA256, QcloudMethod::HmacSha256),
+    };
+    let mut params = vec![
+        request::pair("Action", action),
+        request::pair("SecretId", keys.id.expose()),
+        request::pair("Timestamp", stamp.wall.unix_seconds().to_string()),
+        request::pair("Nonce", (stamp.nonce % NONCE_RANGE + 1).to_string()),
+        request::pair("SignatureMethod", method),
+    ];
+    params.extend(keys.token.map(|token| request::pair("Token", token.expose())));
+    params.extend(own);
+
+    let (host, path) = (endpoint.authority(), request::path(endpoint, "/v2/index.php"));
+    let signature = sign::qcloud("POST", &host, &path, &params, algorithm, keys.secret).signature;
+    params.push(request::pair("Signature", signature));
+    let headers = vec![request::pair("Host", host), request::pair("Content-Type", "application/x-www-form-urlencoded")];
+    Ok(request::post(endpoint, path, headers, sign::form_encode(&params).into_bytes()))
+}
+
+/// `data` of an answer that is no refusal, with the request id.
+fn data_of(response: &Response) -> Result<(Value, Option<String>), CallError> {
+    answer::refuse_redirect(response)?;
+    let body = answer::json_object(response);
+    let code = body.as_ref().and_then(|body| integer(body.get("code")?));
+    let (Some(mut body), Some(code)) = (body, code) else {
+        return Err(without_code(response));
+    };
+    let request_id = answer::text_of(&body, &["requestId"]);
+    if code != 0 {
+        return Err(refusal(&body, code, request_id, response));
+    }
+    Ok((body.get_mut("data").map(Value::take).unwrap_or_default(), request_id))
+}
+
+/// The state is that of the whole task, not of each URL.
+fn results_in(data: &Value) -> Option<Vec<TaskResult>> {
+    let result = |row: &Value| {
+        let state = match row.get("status").and_then(integer)? {
+            1 => TaskState::Done,
+            0 => TaskState::Processing,
+            ..0 => TaskState::Failed,
+            _ => return None,
+        };
+        Some(TaskResult { target: None, state })
+    };
+    data.get("logs")?.as_array()?.iter().map(result).collect()
 }
 
 /// HTTP 501 is how the service says that a request is too large.
@@ -193,6 +246,7 @@ fn integer(value: &Value) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::provider::testing::{Vector, account, assert_garbage_is_unknown, call, decoded, keys, stamp, word};
+    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/qcloud-cdn.json");
     const HOST: &str = "cdn.api.qcloud.com";
@@ -326,5 +380,38 @@ mod tests {
     #[test]
     fn configuring_it_warns() {
         assert!(CAPABILITIES.notice.unwrap().contains("2022-11-30"));
+    }
+
+    /// The vector asks by GET; what is signed differs in the method alone.
+    #[test]
+    fn questions_are_those_of_the_vector() {
+        let vector = Vector::find(VECTORS, "qcloud-cdn/get-refresh-log");
+        let query = query(vector.input("host"), task("1480069888795584532"));
+        let account = account(&[("signature_method", word(SHA1))]);
+        let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
+        // The nonce is counted from 1.
+        let request = ADAPTER.ask(&query, &account, &keys, &stamp(vector.nonce() - 1)).unwrap();
+        let mut sent = sign::form_decode(std::str::from_utf8(&request.body).unwrap()).unwrap();
+        sent.retain(|(name, _)| name != "Signature");
+        let mut expected = sign::form_decode(vector.expected("query")).unwrap();
+        expected.retain(|(name, _)| name != "Signature");
+        assert_eq!(sent, expected);
+        let secret = crate::core::secret::Secret::new("SECRETKEYEXAMPLE".into());
+        let signed = sign::qcloud("GET", HOST, "/v2/index.php", &sent, QcloudMethod::HmacSha1, &secret);
+        assert_eq!(signed.signature, vector.expected("signature"));
+    }
+
+    // R13
+    #[test]
+    fn results_of_tasks_are_those_of_the_whole_task() {
+        for (status, state) in [("1", TaskState::Done), ("0", TaskState::Processing), ("\"-2\"", TaskState::Failed)] {
+            let body =
+                format!(r#"{{"code":0,"message":"","data":{{"total":1,"logs":[{{"id":1,"status":{status}}}]}}}}"#);
+            let page = TaskPage { results: results(&[(None, state)]), more: false };
+            assert_eq!(understood(&ADAPTER, &[], &task("1"), 200, &body), Ok(Finding::Task(page)));
+        }
+        let odd = r#"{"code":0,"message":"","data":{"logs":[{"status":2}]}}"#;
+        assert_eq!(understood(&ADAPTER, &[], &task("1"), 200, odd).unwrap_err().class, Unknown);
+        assert_garbage_is_no_finding(&ADAPTER, &[task("1")]);
     }
 }

@@ -74,8 +74,8 @@ pub(super) fn texts(call: &Call) -> Vec<&str> {
 }
 
 /// A POST to `path`, which holds the endpoint's prefix already.
-pub(super) fn post(call: &Call, path: String, headers: Vec<(String, String)>, body: Vec<u8>) -> Request {
-    Request { method: "POST".into(), endpoint: call.endpoint.clone(), path_and_query: path, headers, body }
+pub(super) fn post(endpoint: &Endpoint, path: String, headers: Vec<(String, String)>, body: Vec<u8>) -> Request {
+    Request { method: "POST".into(), endpoint: endpoint.clone(), path_and_query: path, headers, body }
 }
 
 /// A header or a parameter of a form, name and value.

@@ -9,8 +9,8 @@ use super::request::{self, Keys};
 use super::sign::{self, Parts};
 use crate::core::contract::ErrorClass::{Auth, BatchTooLarge, Clock, Fatal, QuotaSpent, Request as Malformed};
 use crate::core::contract::ErrorClass::{Throttled, Transient};
-use crate::core::contract::{Call, CallError, CredentialScheme, Stamp};
-use crate::core::http::{Request, Response};
+use crate::core::contract::{CallError, CredentialScheme, Stamp};
+use crate::core::http::{Endpoint, Request, Response};
 
 /// Tencent's usual environment variables.
 pub(super) const CREDENTIALS: CredentialScheme = CredentialScheme::Keys {
@@ -66,11 +66,11 @@ pub(super) struct Action {
 }
 
 /// The signed request that posts `body` as the parameters of `action`.
-pub(super) fn encode(call: &Call, action: &Action, keys: &Keys<'_>, stamp: &Stamp, body: Vec<u8>) -> Request {
+pub(super) fn encode(endpoint: &Endpoint, action: &Action, keys: &Keys<'_>, stamp: &Stamp, body: Vec<u8>) -> Request {
     let seconds = stamp.wall.unix_seconds();
-    let path = request::path(&call.endpoint, "/");
+    let path = request::path(endpoint, "/");
     let mut headers = vec![
-        request::pair("Host", call.endpoint.authority()),
+        request::pair("Host", endpoint.authority()),
         request::pair("Content-Type", "application/json"),
         request::pair("X-TC-Action", action.name),
         request::pair("X-TC-Version", action.version),
@@ -87,7 +87,7 @@ pub(super) fn encode(call: &Call, action: &Action, keys: &Keys<'_>, stamp: &Stam
         signed.signature
     );
     headers.push(request::pair("Authorization", authorization));
-    request::post(call, path, headers, body)
+    request::post(endpoint, path, headers, body)
 }
 
 /// The content of `Response` if the service accepted the call.

@@ -1,6 +1,7 @@
 //! Tencent Cloud CDN, API 3.0: `PurgeUrlsCache`.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::answer::{self, Codes};
 use super::request;
@@ -13,6 +14,7 @@ use crate::core::contract::{
     Stamp,
 };
 use crate::core::http::{Request, Response};
+use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
 use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: TencentCdn = TencentCdn;
@@ -43,18 +45,27 @@ static CAPABILITIES: Capabilities = Capabilities {
         ),
     ],
     operations: &[Operation {
-        name: "PurgeUrlsCache",
+        name: PURGE,
         scope: Scope::Url,
         targets_per_call: 1000,
         calls_per_second: 20,
         targets_per_day: Some(10_000),
         calls_in_flight: 4,
     }],
+    queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };
 
-const ACTION: Action = Action { service: "cdn", name: "PurgeUrlsCache", version: "2018-06-06" };
+const PURGE: &str = "PurgeUrlsCache";
+const QUOTA: QuerySpec = QuerySpec { name: "DescribePurgeQuota", calls_per_second: 20, kept_days: None };
+const TASKS: QuerySpec = QuerySpec { name: "DescribePurgeTasks", calls_per_second: 20, kept_days: None };
+/// Rows of a page of tasks; as many as a call purges.
+const PAGE: u32 = 1000;
+
+const fn action(name: &'static str) -> Action {
+    Action { service: "cdn", name, version: "2018-06-06" }
+}
 
 /// `InternalError.*` is among the common codes.
 const CODES: &Codes = &[
@@ -102,6 +113,15 @@ struct Parameters<'a> {
     url_encode: Option<bool>,
 }
 
+/// Parameters of a question about a task.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct TaskParameters<'a> {
+    task_id: &'a str,
+    offset: u32,
+    limit: u32,
+}
+
 impl Provider for TencentCdn {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
@@ -126,7 +146,7 @@ impl Provider for TencentCdn {
             url_encode: options.bool("url_encode"),
         };
         let body = serde_json::to_vec(&parameters).map_err(|error| error.to_string())?;
-        Ok(tencent_api::encode(call, &ACTION, &keys, stamp, body))
+        Ok(tencent_api::encode(&call.endpoint, &action(PURGE), &keys, stamp, body))
     }
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
@@ -137,6 +157,65 @@ impl Provider for TencentCdn {
             None => Err(CallError { request_id, ..answer::without_code(response) }),
         }
     }
+
+    fn ask(
+        &self,
+        query: &Query,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        let keys = request::keys(credentials, account, &CAPABILITIES)?;
+        let (name, body) = match &query.question {
+            Question::Quota => (QUOTA.name, Ok(b"{}".to_vec())),
+            Question::Task { id, page } => {
+                let parameters = TaskParameters { task_id: id, offset: page.saturating_mul(PAGE), limit: PAGE };
+                (TASKS.name, serde_json::to_vec(&parameters))
+            }
+        };
+        let body = body.map_err(|error| error.to_string())?;
+        Ok(tencent_api::encode(&query.endpoint, &action(name), &keys, stamp, body))
+    }
+
+    fn understand(&self, query: &Query, _account: &Account, response: &Response) -> Result<Finding, CallError> {
+        let content = tencent_api::accepted(response, CODES)?;
+        let finding = match query.question {
+            Question::Quota => quotas_in(&content).map(Finding::Quota),
+            Question::Task { page, .. } => tasks_in(&content, page).map(Finding::Task),
+        };
+        finding.ok_or_else(|| CallError {
+            request_id: tencent_api::request_id(&content),
+            ..answer::without_code(response)
+        })
+    }
+}
+
+fn quotas_in(content: &Value) -> Option<Vec<QuotaFound>> {
+    let quota = |row: &Value| {
+        Some(QuotaFound {
+            operation: PURGE,
+            area: answer::text_of(row, &["Area"])?,
+            limit: answer::count_of(row, &["Total"])?,
+            left: answer::count_of(row, &["Available"])?,
+        })
+    };
+    content.get("UrlPurge")?.as_array()?.iter().map(quota).collect()
+}
+
+fn tasks_in(content: &Value, page: u32) -> Option<TaskPage> {
+    let result = |row: &Value| {
+        let state = match row.get("Status")?.as_str()? {
+            "done" => TaskState::Done,
+            "process" => TaskState::Processing,
+            "fail" => TaskState::Failed,
+            _ => return None,
+        };
+        Some(TaskResult { target: answer::text_of(row, &["Url"]), state })
+    };
+    let results: Vec<TaskResult> = content.get("PurgeLogs")?.as_array()?.iter().map(result).collect::<Option<_>>()?;
+    let before_next = (u64::from(page) + 1) * u64::from(PAGE);
+    let more = !results.is_empty() && answer::count_of(content, &["TotalCount"])? > before_next;
+    Some(TaskPage { results, more })
 }
 
 #[cfg(test)]
@@ -148,6 +227,7 @@ mod tests {
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, keys, options, stamp, word,
     };
+    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/tencent-cdn.json");
 
@@ -305,5 +385,59 @@ mod tests {
     fn unknown_code_of_a_failing_server_is_transient() {
         let body = r#"{"Response":{"Error":{"Code":"Never.Heard","Message":"m"},"RequestId":"r"}}"#;
         assert_eq!(decoded(&ADAPTER, 500, body).unwrap_err().class, Transient);
+    }
+
+    #[test]
+    fn questions_are_those_of_the_vectors() {
+        let id = "1533045796-i60rfmzm";
+        for (name, question) in [("tasks", task(id)), ("quota", Question::Quota)] {
+            let vector = Vector::find(VECTORS, &format!("tencent-cdn/describe-purge-{name}"));
+            let query = query(vector.input("host"), question);
+            let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
+            vector.assert_sent(&ADAPTER.ask(&query, &account(&[]), &keys, &stamp(0)).unwrap());
+        }
+        let third = query("cdn.example.com", Question::Task { id: id.into(), page: 2 });
+        let request = ADAPTER.ask(&third, &account(&[]), &keys("id", "s", None), &stamp(0)).unwrap();
+        assert_eq!(request.body, format!(r#"{{"TaskId":"{id}","Offset":2000,"Limit":1000}}"#).into_bytes());
+    }
+
+    // T4
+    #[test]
+    fn quota_is_read_by_area() {
+        let row = |area, left| format!(r#"{{"Area":"{area}","Batch":1000,"Total":10000,"Available":{left}}}"#);
+        let (inside, outside) = (row("mainland", "9876"), row("overseas", "\"3\""));
+        let body = format!(r#"{{"Response":{{"UrlPurge":[{inside},{outside}],"PathPurge":[],"RequestId":"r"}}}}"#);
+        let found = |area: &str, left| QuotaFound { operation: PURGE, area: area.into(), limit: 10_000, left };
+        let quotas = vec![found("mainland", 9876), found("overseas", 3)];
+        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, &body), Ok(Finding::Quota(quotas)));
+        let lacks = body.replace("Available", "Left");
+        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, &lacks).unwrap_err().class, ErrorClass::Unknown);
+    }
+
+    // R13
+    #[test]
+    fn results_of_tasks_are_read_page_by_page() {
+        let rows = r#"[{"Url":"https://a/1","Status":"done"},{"Url":"https://a/2","Status":"process"},
+            {"Url":"https://a/3","Status":"fail"}]"#;
+        let body = |total| format!(r#"{{"Response":{{"PurgeLogs":{rows},"TotalCount":{total},"RequestId":"r"}}}}"#);
+        let results = results(&[
+            (Some("https://a/1"), TaskState::Done),
+            (Some("https://a/2"), TaskState::Processing),
+            (Some("https://a/3"), TaskState::Failed),
+        ]);
+        for (page, total, more) in [(0, 3, false), (0, 1001, true), (1, 1001, false), (1, 2001, true)] {
+            let question = Question::Task { id: "t".into(), page };
+            let page = TaskPage { results: results.clone(), more };
+            assert_eq!(understood(&ADAPTER, &[], &question, 200, &body(total)), Ok(Finding::Task(page)));
+        }
+        let odd = body(3).replace("process", "later");
+        assert_eq!(understood(&ADAPTER, &[], &task("t"), 200, &odd).unwrap_err().class, ErrorClass::Unknown);
+        assert_garbage_is_no_finding(&ADAPTER, &[task("t"), Question::Quota]);
+    }
+
+    #[test]
+    fn refused_questions_have_the_classes_of_refused_purges() {
+        let body = r#"{"Response":{"Error":{"Code":"AuthFailure.SecretIdNotFound","Message":"m"},"RequestId":"r"}}"#;
+        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, body).unwrap_err().class, Auth);
     }
 }

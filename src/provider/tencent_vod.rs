@@ -10,6 +10,7 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
+use crate::core::query::Queries;
 use crate::core::target::Scope;
 
 pub(crate) static ADAPTER: TencentVod = TencentVod;
@@ -38,6 +39,7 @@ static CAPABILITIES: Capabilities = Capabilities {
         targets_per_day: Some(100_000),
         calls_in_flight: 4,
     }],
+    queries: Queries::NONE,
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };
@@ -77,7 +79,7 @@ impl Provider for TencentVod {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
         let parameters = Parameters { urls: request::texts(call), sub_app_id: account.options.integer("sub_app_id") };
         let body = serde_json::to_vec(&parameters).map_err(|error| error.to_string())?;
-        Ok(tencent_api::encode(call, &ACTION, &keys, stamp, body))
+        Ok(tencent_api::encode(&call.endpoint, &ACTION, &keys, stamp, body))
     }
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {

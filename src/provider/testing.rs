@@ -6,6 +6,7 @@ use crate::core::contract::{
     Account, Call, CallError, Credentials, ErrorClass, OptionValue, Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
+use crate::core::query::{Finding, Query, Question, TaskResult, TaskState};
 use crate::core::secret::Secret;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
@@ -83,6 +84,47 @@ pub(super) fn decoded_with(
     provider.decode(&call, &account(options), &answer(status, headers, body))
 }
 
+/// A question at `authority`.
+pub(super) fn query(authority: &str, question: Question) -> Query {
+    Query { question, endpoint: endpoint(authority) }
+}
+
+/// A question about the first page of a task.
+pub(super) fn task(id: &str) -> Question {
+    Question::Task { id: id.to_owned(), page: 0 }
+}
+
+/// What a provider makes of an answer to a question.
+pub(super) fn understood(
+    provider: &dyn Provider,
+    options: &[(&str, OptionValue)],
+    question: &Question,
+    status: u16,
+    body: &str,
+) -> Result<Finding, CallError> {
+    let query = query("cdn.example.com", question.clone());
+    provider.understand(&query, &account(options), &answer(status, &[], body))
+}
+
+/// Each of these targets with where it stands.
+pub(super) fn results(list: &[(Option<&str>, TaskState)]) -> Vec<TaskResult> {
+    let result =
+        |(target, state): &(Option<&str>, TaskState)| TaskResult { target: target.map(str::to_owned), state: *state };
+    list.iter().map(result).collect()
+}
+
+/// Answers that are no vendor's finding, whatever was asked: they are unknown, and redirects are refused.
+pub(super) fn assert_garbage_is_no_finding(provider: &dyn Provider, questions: &[Question]) {
+    for question in questions {
+        for body in ["", "<html>ok</html>", "null", "[]", "{}", "{\"a\":", "{\"Response\":{\"RequestId\":\"r\"}}"] {
+            let error = understood(provider, &[], question, 200, body).unwrap_err();
+            assert_eq!(error.class, ErrorClass::Unknown, "{body}");
+        }
+        assert_eq!(understood(provider, &[], question, 302, "{}").unwrap_err().class, ErrorClass::Fatal);
+        assert_eq!(understood(provider, &[], question, 503, "<html>").unwrap_err().class, ErrorClass::Transient);
+    }
+}
+
 /// Answers that are no vendor's acceptance: whatever the provider, they are never a reply.
 pub(super) fn assert_garbage_is_unknown(provider: &dyn Provider, status: u16) {
     let bodies = [
@@ -148,7 +190,9 @@ impl Vector {
     /// Asserts that a request has the vector's line, body and headers, byte for byte.
     pub(super) fn assert_sent(&self, request: &Request) {
         assert_eq!(request.method, self.expected("method"));
-        assert_eq!(request.path_and_query, self.expected("path"));
+        let query = self.expected("query");
+        let line = if query.is_empty() { String::new() } else { format!("?{query}") };
+        assert_eq!(request.path_and_query, format!("{}{line}", self.expected("path")));
         assert_eq!(String::from_utf8(request.body.clone()).unwrap(), self.expected("body"));
         for (name, value) in self.0["expected"]["headers"].as_object().unwrap() {
             assert_eq!(request.header(name), value.as_str(), "{name}");

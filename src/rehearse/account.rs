@@ -8,6 +8,7 @@ use super::limits::{DailyQuota, RateWindow};
 use super::{Purged, Setup};
 use crate::core::contract::Credentials;
 use crate::core::model::OperationLimits;
+use crate::core::query::TaskState;
 use crate::core::secret::Secret;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
@@ -79,7 +80,41 @@ impl Account {
 
     /// Whether each of `shares` has room for `count` more targets today.
     pub(super) fn has_quota(&self, most: Option<u64>, shares: &[&str], count: usize, now: Timestamp) -> bool {
-        most.is_none_or(|most| shares.iter().all(|share| self.quota.used(share, now) + count as u64 <= most))
+        most.is_none_or(|most| shares.iter().all(|share| self.used(share, now) + count as u64 <= most))
+    }
+
+    fn used(&self, share: &str, now: Timestamp) -> u64 {
+        self.quota.used(share, now) + self.setup.afterwards.others
+    }
+
+    /// Targets a day for `scope`, and how many are left of them in `share`; an account without a limit has a vast one.
+    pub(super) fn quota(&self, scope: Scope, share: &str, now: Timestamp) -> (u64, u64) {
+        let most = self.limits(scope).map_or(0, |limits| limits.targets_per_day.unwrap_or(1_000_000_000));
+        (most, most.saturating_sub(self.used(share, now)))
+    }
+
+    /// Counts a question like a call of a purge operation; the vendors' figures for both are much the same.
+    pub(super) fn admit_query(&mut self, operation: &'static str, now: Timestamp) -> Result<(), i64> {
+        let rate = self.setup.limits.values().map(|limits| limits.calls_per_second).min().unwrap_or(0);
+        self.admit(operation, rate, now)
+    }
+
+    /// What became of the targets of a task, in the order of the calls; of a target that it holds twice, the last.
+    pub(super) fn results(&self, task_id: &str, now: Timestamp) -> Vec<(&Purged, TaskState)> {
+        let of_task = || self.log.iter().enumerate().filter(|(_, purged)| purged.task_id.as_deref() == Some(task_id));
+        let last: BTreeMap<&Target, usize> = of_task().map(|(index, purged)| (&purged.target, index)).collect();
+        let newest = of_task().filter(|(index, purged)| last[&purged.target] == *index);
+        newest.map(|(index, purged)| (purged, self.state_of(index, now))).collect()
+    }
+
+    fn state_of(&self, index: usize, now: Timestamp) -> TaskState {
+        let purged = &self.log[index];
+        if now < purged.at.plus_ms(self.setup.afterwards.takes_ms) {
+            return TaskState::Processing;
+        }
+        let first = self.log[..index].iter().all(|before| before.target != purged.target);
+        let fails = first && self.setup.afterwards.failing.contains(&purged.target.text);
+        if fails { TaskState::Failed } else { TaskState::Done }
     }
 
     /// Spends quota and logs the purge.

@@ -1,21 +1,28 @@
-//! Alibaba Cloud `ApsaraVideo` VOD: `RefreshVodObjectCaches`, signed by ACS3 or by the older RPC scheme.
+//! Alibaba Cloud `ApsaraVideo` VOD: `RefreshVodObjectCaches` and the queries of quotas and tasks, signed by ACS3 or by the
+//! older RPC scheme.
 //!
 //! Of the object types it knows `File` and `Directory`.
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::account::{Account, Keys, Purge};
 use super::limits::NonceMemory;
 use super::wire::{self, Refusal};
 use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
+use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::provider::sign;
 
 const ACTION: &str = "RefreshVodObjectCaches";
+const QUOTA: &str = "DescribeVodRefreshQuota";
+const TASKS: &str = "DescribeVodRefreshTasks";
+const ACTIONS: [&str; 3] = [ACTION, QUOTA, TASKS];
+/// Rows of a page: unless the call says otherwise, and at most.
+const PAGE: (usize, usize) = (20, 50);
 const VERSION: &str = "2017-03-21";
 const CLOCK_TOLERANCE_S: i64 = 15 * 60;
 const MOST_URL_CHARACTERS: usize = 1024;
@@ -61,16 +68,59 @@ impl AlibabaVod {
         Self { account: Account::new(setup), nonces, tasks: BTreeMap::new() }
     }
 
-    fn refresh(&mut self, request: &Request, now: Timestamp) -> Result<String, Refusal> {
+    /// The fields of the answer besides the request id.
+    fn execute(&mut self, request: &Request, now: Timestamp) -> Result<Value, Refusal> {
         self.check_line(request)?;
         let mut parameters = read_parameters(request)?;
-        if request.header("Authorization").is_some() {
-            self.check_acs3(request, now)?;
+        let action = if request.header("Authorization").is_some() {
+            self.check_acs3(request, now)?
         } else {
-            self.check_rpc(request, &parameters, now)?;
+            let action = self.check_rpc(request, &parameters, now)?;
             parameters.retain(|name, _| !RPC_PARAMETERS.contains(&name.as_str()));
+            action
+        };
+        match action {
+            ACTION => Ok(json!({"RefreshTaskId": self.refresh(parameters, now)?})),
+            _ => self.tell(action, parameters, now),
         }
-        self.execute(parameters, now)
+    }
+
+    fn tell(&mut self, query: &'static str, mut parameters: Parameters, now: Timestamp) -> Result<Value, Refusal> {
+        self.account.admit_query(query, now).map_err(throttled)?;
+        if query == QUOTA {
+            no_more(&parameters)?;
+            return Ok(self.quotas(now));
+        }
+        let task_id = parameters.remove("TaskId").ok_or_else(|| missing("TaskId"))?;
+        let mut number = |name: &'static str, otherwise: usize, most: usize| {
+            let given = parameters.remove(name).map_or(Some(otherwise), |text| text.parse().ok());
+            let wrong = || Refusal::new(400, "InvalidParameter", format!("{name} must be from 1 to {most}"));
+            given.filter(|number| (1..=most).contains(number)).ok_or_else(wrong)
+        };
+        let (page, size) = (number("PageNumber", 1, 100_000)?, number("PageSize", PAGE.0, PAGE.1)?);
+        no_more(&parameters)?;
+        let all = self.account.results(&task_id, now);
+        let rows = all.iter().skip((page - 1) * size).take(size).map(|(purged, state)| {
+            let (status, process) = match state {
+                TaskState::Done => ("Complete", "100%"),
+                TaskState::Processing => ("Refreshing", "50%"),
+                TaskState::Failed => ("Failed", "50%"),
+            };
+            json!({"TaskId": task_id, "ObjectPath": purged.target.text, "Status": status, "Process": process})
+        });
+        let rows: Value = rows.collect();
+        Ok(json!({"Tasks": {"Task": rows}, "TotalCount": all.len(), "PageNumber": page, "PageSize": size}))
+    }
+
+    fn quotas(&self, now: Timestamp) -> Value {
+        let quota = |scope: Scope| self.account.quota(scope, scope.word(), now);
+        let ((urls, urls_left), (folders, folders_left)) = (quota(Scope::Url), quota(Scope::Directory));
+        json!({
+            "UrlQuota": urls.to_string(),
+            "UrlRemain": urls_left.to_string(),
+            "DirQuota": folders.to_string(),
+            "DirRemain": folders_left.to_string(),
+        })
     }
 
     fn check_line(&self, request: &Request) -> Result<(), Refusal> {
@@ -83,7 +133,7 @@ impl AlibabaVod {
         served.then_some(()).ok_or_else(|| Refusal::new(404, "InvalidAction.NotFound", "nothing is served here"))
     }
 
-    fn check_acs3(&mut self, request: &Request, now: Timestamp) -> Result<(), Refusal> {
+    fn check_acs3(&mut self, request: &Request, now: Timestamp) -> Result<&'static str, Refusal> {
         let incomplete = || Refusal::new(400, "IncompleteSignature", "the signature is incomplete");
         let header = request.header("Authorization").ok_or_else(incomplete)?;
         let authorization =
@@ -107,13 +157,19 @@ impl AlibabaVod {
         if !all_signed || !wire::all_present(request, names) {
             return Err(incomplete());
         }
-        let keys = check_claims(&self.account, &claims, now)?;
+        let (action, keys) = check_claims(&self.account, &claims, now)?;
         let signed = sign::acs3(&wire::parts_of(request), names, keys.secret);
         let fits = signed.signature == authorization.signature && hash == sign::sha256_hex(&request.body);
-        check_once(fits, &mut self.nonces, claims.nonce, now)
+        check_once(fits, &mut self.nonces, claims.nonce, now)?;
+        Ok(action)
     }
 
-    fn check_rpc(&mut self, request: &Request, parameters: &Parameters, now: Timestamp) -> Result<(), Refusal> {
+    fn check_rpc(
+        &mut self,
+        request: &Request,
+        parameters: &Parameters,
+        now: Timestamp,
+    ) -> Result<&'static str, Refusal> {
         let required = |name: &'static str| parameters.get(name).map(String::as_str).ok_or_else(|| missing(name));
         let fixed = [("Format", "JSON"), ("SignatureMethod", "HMAC-SHA1"), ("SignatureVersion", "1.0")];
         for (name, value) in fixed {
@@ -130,14 +186,15 @@ impl AlibabaVod {
             token: parameters.get("SecurityToken").map(String::as_str),
         };
         let signature = required("Signature")?;
-        let keys = check_claims(&self.account, &claims, now)?;
+        let (action, keys) = check_claims(&self.account, &claims, now)?;
         let covered = parameters.iter().filter(|(name, _)| *name != "Signature");
         let covered: Vec<(String, String)> = covered.map(|(name, value)| (name.clone(), value.clone())).collect();
         let fits = sign::acs_rpc(&request.method, &covered, keys.secret).signature == signature;
-        check_once(fits, &mut self.nonces, claims.nonce, now)
+        check_once(fits, &mut self.nonces, claims.nonce, now)?;
+        Ok(action)
     }
 
-    fn execute(&mut self, mut parameters: Parameters, now: Timestamp) -> Result<String, Refusal> {
+    fn refresh(&mut self, mut parameters: Parameters, now: Timestamp) -> Result<String, Refusal> {
         let scope = match parameters.remove("ObjectType").as_deref() {
             None | Some("File") => Scope::Url,
             Some("Directory") => Scope::Directory,
@@ -150,9 +207,7 @@ impl AlibabaVod {
         if !matches!(parameters.remove("Force").as_deref(), None | Some("true" | "false")) {
             return Err(Refusal::new(400, "InvalidParameter", "Force must be true or false"));
         }
-        if let Some(name) = parameters.keys().next() {
-            return Err(Refusal::new(400, "InvalidParameter", format!("{name} is not a parameter of the operation")));
-        }
+        no_more(&parameters)?;
         let targets = self.read_targets(&path, scope, limits.targets_per_call)?;
         if !self.account.has_quota(limits.targets_per_day, &[scope.word()], targets.len(), now) {
             return Err(Refusal::new(400, "QuotaExceeded.Refresh", "the quota of the day is spent"));
@@ -214,9 +269,9 @@ impl Emulator for AlibabaVod {
             return wire::plain(400, defect, now);
         }
         let request_id = format!("00000000-0000-4000-8000-{:012X}", self.account.next_request());
-        match self.refresh(request, now) {
-            Ok(task_ids) => {
-                let body = json!({"RequestId": request_id, "RefreshTaskId": task_ids});
+        match self.execute(request, now) {
+            Ok(mut body) => {
+                body["RequestId"] = request_id.into();
                 wire::respond(200, "application/json", body.to_string(), now)
             }
             Err(refusal) => {
@@ -244,6 +299,12 @@ fn missing(name: &str) -> Refusal {
     Refusal::new(400, "MissingParameter", format!("{name} is missing"))
 }
 
+/// Nothing may be left over.
+fn no_more(parameters: &Parameters) -> Result<(), Refusal> {
+    let unknown = |name| Refusal::new(400, "InvalidParameter", format!("{name} is not a parameter of the operation"));
+    parameters.keys().next().map_or(Ok(()), |name| Err(unknown(name)))
+}
+
 fn throttled(wait_ms: i64) -> Refusal {
     Refusal { wait_ms: Some(wait_ms), ..Refusal::new(400, "Throttling.User", "too many calls in a second") }
 }
@@ -264,11 +325,14 @@ fn read_parameters(request: &Request) -> Result<Parameters, Refusal> {
     (parameters.len() == count).then_some(parameters).ok_or_else(malformed)
 }
 
-/// Everything about a call's claims but the signature itself.
-fn check_claims<'a>(account: &'a Account, claims: &Claims, now: Timestamp) -> Result<Keys<'a>, Refusal> {
-    if claims.action != ACTION {
-        return Err(Refusal::new(404, "InvalidAction.NotFound", "the service has no such action"));
-    }
+/// Everything about a call's claims but the signature itself; which action it calls, and the keys it must be signed with.
+fn check_claims<'a>(
+    account: &'a Account,
+    claims: &Claims,
+    now: Timestamp,
+) -> Result<(&'static str, Keys<'a>), Refusal> {
+    let unknown = || Refusal::new(404, "InvalidAction.NotFound", "the service has no such action");
+    let action = ACTIONS.into_iter().find(|known| *known == claims.action).ok_or_else(unknown)?;
     if claims.version != VERSION {
         return Err(Refusal::new(400, "InvalidVersion", "the service has no such version"));
     }
@@ -287,7 +351,7 @@ fn check_claims<'a>(account: &'a Account, claims: &Claims, now: Timestamp) -> Re
         (own, given) if own != given => {
             Err(Refusal::new(400, "InvalidSecurityToken.Malformed", "the security token is not that of the key"))
         }
-        _ => Ok(keys),
+        _ => Ok((action, keys)),
     }
 }
 

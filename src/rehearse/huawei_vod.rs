@@ -1,4 +1,4 @@
-//! Huawei Cloud VOD: refresh of URLs and asset ids, signed by AK/SK or with an IAM token.
+//! Huawei Cloud VOD: refresh of URLs and asset ids and its results, signed by AK/SK or with an IAM token.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,13 @@ use super::wire::{self, Refusal};
 use super::{Emulator, Purged, Setup};
 use crate::core::contract::Credentials;
 use crate::core::http::{Request, Response};
+use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::provider::sign;
 
 const OPERATION: &str = "refresh";
+const QUERY: &str = "refresh result";
 const CLOCK_TOLERANCE_S: i64 = 15 * 60;
 const MOST_URL_CHARACTERS: usize = 10_240;
 const MOST_BODY_BYTES: usize = 12 * 1024 * 1024;
@@ -27,7 +29,8 @@ impl HuaweiVod {
         Self { account: Account::new(setup) }
     }
 
-    fn refresh(&mut self, request: &Request, now: Timestamp) -> Result<String, Refusal> {
+    /// Status and body of the answer.
+    fn execute(&mut self, request: &Request, now: Timestamp) -> Result<(u16, Value), Refusal> {
         self.check_line(request)?;
         match &self.account.setup.credentials {
             Credentials::Bearer(token) => {
@@ -38,29 +41,50 @@ impl HuaweiVod {
             _ => check_signature(&self.account, request, now)?,
         }
         self.check_project(request)?;
+        let throttled = |_| Refusal::new(429, "APIGW.0308", "the throttling threshold has been reached");
+        if request.method == "GET" {
+            self.account.admit_query(QUERY, now).map_err(throttled)?;
+            return self.results(request, now).map(|body| (200, body));
+        }
         if wire::media_type(request) != Some("application/json") {
             return Err(Refusal::new(403, "VOD.10059", "Content-Type must be application/json"));
         }
         let scopes = [Scope::Url, Scope::AssetId];
         let calls_per_second =
             scopes.iter().filter_map(|scope| self.account.limits(*scope)?.calls_per_second.into()).min();
-        self.account
-            .admit(OPERATION, calls_per_second.unwrap_or(0), now)
-            .map_err(|_| Refusal::new(429, "APIGW.0308", "the throttling threshold has been reached"))?;
+        self.account.admit(OPERATION, calls_per_second.unwrap_or(0), now).map_err(throttled)?;
         let targets = self.read_targets(&request.body)?;
-        self.execute(targets, now)
+        self.refresh(targets, now).map(|task_id| (202, json!({"task_id": task_id})))
+    }
+
+    fn results(&self, request: &Request, now: Timestamp) -> Result<Value, Refusal> {
+        let parameters = sign::form_decode(wire::split_path(request).1).ok_or_else(|| illegal("a malformed query"))?;
+        let [(name, task_id)] = parameters.as_slice() else { return Err(illegal("task_id must be given")) };
+        if name != "task_id" || !request.body.is_empty() {
+            return Err(illegal("task_id must be given, and nothing else"));
+        }
+        let rows = self.account.results(task_id, now).into_iter().map(|(purged, state)| {
+            let status = match state {
+                TaskState::Done => "SUCCEED",
+                TaskState::Processing => "PROCESSING",
+                TaskState::Failed => "FAILED",
+            };
+            json!({"url": purged.target.text, "status": status})
+        });
+        Ok(json!({"refresh_results": rows.collect::<Value>()}))
     }
 
     fn check_line(&self, request: &Request) -> Result<(), Refusal> {
         let endpoint = &self.account.setup.endpoint;
-        let path = request.path_and_query.strip_prefix(endpoint.path_prefix.as_str());
+        let path = wire::split_path(request).0.strip_prefix(endpoint.path_prefix.as_str());
         let known = path.and_then(|path| path.strip_prefix("/v1/")?.strip_suffix("/asset/refresh"));
         if request.header("Host") != Some(endpoint.authority().as_str())
             || known.is_none_or(|project| project.is_empty() || project.contains('/'))
         {
             return Err(Refusal::new(404, "APIGW.0101", "the API does not exist"));
         }
-        if request.method != "POST" {
+        let has_query = request.path_and_query.contains('?');
+        if !matches!((request.method.as_str(), has_query), ("POST", false) | ("GET", _)) {
             return Err(Refusal::new(404, "APIGW.0103", "the API does not have this method"));
         }
         if request.body.len() > MOST_BODY_BYTES {
@@ -73,7 +97,7 @@ impl HuaweiVod {
     fn check_project(&self, request: &Request) -> Result<(), Refusal> {
         let own = self.account.setup.options.text("project_id").unwrap_or_default();
         let path = format!("{}/v1/{own}/asset/refresh", self.account.setup.endpoint.path_prefix);
-        let fits = request.path_and_query == path && request.header("X-Project-Id").is_none_or(|id| id == own);
+        let fits = wire::split_path(request).0 == path && request.header("X-Project-Id").is_none_or(|id| id == own);
         fits.then_some(()).ok_or_else(|| Refusal::new(403, "VOD.10057", "the tenant id is not valid"))
     }
 
@@ -100,7 +124,7 @@ impl HuaweiVod {
         Ok(targets)
     }
 
-    fn execute(&mut self, targets: Vec<Target>, now: Timestamp) -> Result<String, Refusal> {
+    fn refresh(&mut self, targets: Vec<Target>, now: Timestamp) -> Result<String, Refusal> {
         if !targets.iter().all(is_well_formed) {
             return Err(illegal("a URL or asset id is malformed"));
         }
@@ -128,8 +152,8 @@ impl Emulator for HuaweiVod {
             return wire::plain(400, defect, now);
         }
         let request_id = format!("{:032x}", self.account.next_request());
-        let (status, body) = match self.refresh(request, now) {
-            Ok(task_id) => (202, json!({"task_id": task_id})),
+        let (status, body) = match self.execute(request, now) {
+            Ok(answer) => answer,
             Err(refusal) if refusal.code.starts_with("APIGW.") => (
                 refusal.status,
                 json!({"error_code": refusal.code, "error_msg": refusal.message, "request_id": request_id}),

@@ -1,9 +1,9 @@
 //! Strict emulators of the vendors' purge APIs and of a purging HTTP cache: request in, response out.
 //!
 //! They take nothing on trust: signatures are computed again over the received bytes, and limits, quotas and hosts
-//! are enforced with the vendors' own codes and envelopes. Batches are all or nothing. They know purge operations
-//! only: queries of tasks and quotas are answered like unknown operations. They do no I/O and read no clock; ids come
-//! from counters, so equal inputs give equal answers.
+//! are enforced with the vendors' own codes and envelopes. Batches are all or nothing. Questions about quotas and tasks
+//! are answered from what the account did. They do no I/O and read no clock; ids come from counters, so equal inputs give
+//! equal answers.
 
 use std::collections::BTreeMap;
 
@@ -39,6 +39,26 @@ pub struct Setup {
     pub hosts: Vec<HostPattern>,
     /// Limits by scope; a scope that is missing here cannot be purged.
     pub limits: BTreeMap<Scope, OperationLimits>,
+    /// What becomes of purges once they are accepted.
+    pub afterwards: Afterwards,
+}
+
+/// What becomes of accepted purges, as questions about their tasks find it.
+#[derive(Clone, Debug)]
+pub struct Afterwards {
+    /// Time from acceptance to the end of a task, in milliseconds.
+    pub takes_ms: i64,
+    /// Targets whose first purge fails after it was accepted.
+    pub failing: Vec<String>,
+    /// Targets of other clients of the account that count against its quota, in each share and on each day.
+    pub others: u64,
+}
+
+impl Default for Afterwards {
+    /// As the vendors put it: minutes.
+    fn default() -> Self {
+        Self { takes_ms: 5 * 60 * 1000, failing: Vec::new(), others: 0 }
+    }
 }
 
 impl Setup {
@@ -52,6 +72,7 @@ impl Setup {
             options: config.options.clone(),
             hosts: config.hosts.clone(),
             limits: limits.collect(),
+            afterwards: Afterwards::default(),
         }
     }
 }

@@ -1,19 +1,22 @@
-//! Tencent's legacy CDN API v2: `RefreshCdnUrl` and `RefreshCdnDir`, by GET or POST. Refusals are HTTP 200.
+//! Tencent's legacy CDN API v2: `RefreshCdnUrl`, `RefreshCdnDir` and `GetCdnRefreshLog`, by GET or POST. Refusals are HTTP
+//! 200.
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::account::{Account, Purge};
 use super::limits::NonceMemory;
 use super::wire;
 use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
+use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::provider::sign::{self, QcloudMethod};
 
 const CLOCK_TOLERANCE_S: i64 = 2 * 60 * 60;
+const LOG: &str = "GetCdnRefreshLog";
 const MOST_QUERY_BYTES: usize = 32 * 1024;
 const MOST_BODY_BYTES: usize = 1024 * 1024;
 
@@ -26,12 +29,6 @@ type Parameters = BTreeMap<String, String>;
 /// A refusal: the general code, the module code or symbolic name, the message.
 struct Refused(u16, &'static str, &'static str);
 
-/// What an accepted call answers.
-struct Accepted {
-    count: usize,
-    task_id: String,
-}
-
 pub(super) struct QcloudCdn {
     account: Account,
     nonces: NonceMemory,
@@ -42,7 +39,8 @@ impl QcloudCdn {
         Self { account: Account::new(setup), nonces: NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000) }
     }
 
-    fn refresh(&mut self, request: &Request, now: Timestamp) -> Result<Accepted, Refused> {
+    /// `data` of the answer.
+    fn execute(&mut self, request: &Request, now: Timestamp) -> Result<Value, Refused> {
         if request.header("Host") != Some(self.account.setup.endpoint.authority().as_str()) {
             return Err(Refused(6100, "ActionNotSupported", "the host does not serve this version"));
         }
@@ -51,6 +49,7 @@ impl QcloudCdn {
         let (operation, scope, list) = match action {
             "RefreshCdnUrl" => ("RefreshCdnUrl", Scope::Url, "urls"),
             "RefreshCdnDir" => ("RefreshCdnDir", Scope::Directory, "dirs"),
+            LOG => return self.tell(request, parameters, now),
             _ => return Err(Refused(4000, "InvalidAction", "no such Action")),
         };
         let limits = self.account.limits(scope).ok_or(Refused(4000, "InvalidAction", "not for this account"))?;
@@ -76,7 +75,30 @@ impl QcloudCdn {
         let count = targets.len();
         let targets = targets.into_iter().map(|target| (target, Some(task_id.clone()))).collect();
         self.account.purge(Purge { area: "", shares: &[scope.word()], targets }, now);
-        Ok(Accepted { count, task_id })
+        Ok(json!({"count": count, "task_id": task_id}))
+    }
+
+    /// A task has one state: it failed if one of its targets did.
+    fn tell(&mut self, request: &Request, mut parameters: Parameters, now: Timestamp) -> Result<Value, Refused> {
+        self.check_signature(request, &parameters, now)?;
+        let throttled = |_| Refused(4400, "LimitExceeded", "too many calls in a second");
+        self.account.admit_query(LOG, now).map_err(throttled)?;
+        parameters.retain(|name, _| !COMMON.contains(&name.as_str()));
+        let task_id = parameters.remove("taskId").filter(|_| parameters.is_empty());
+        let task_id = task_id.ok_or(Refused(4000, "InvalidParameter", "taskId must be given, and nothing else"))?;
+        let results = self.account.results(&task_id, now);
+        let state = results.iter().map(|(_, state)| *state).max();
+        let urls: Vec<&str> = results.iter().map(|(purged, _)| purged.target.text.as_str()).collect();
+        let row = |state| {
+            let status = match state {
+                TaskState::Done => 1,
+                TaskState::Processing => 0,
+                TaskState::Failed => -1,
+            };
+            json!({"id": task_id, "type": 0, "status": status, "url_list": urls})
+        };
+        let logs: Vec<Value> = state.into_iter().map(row).collect();
+        Ok(json!({"total": logs.len(), "logs": logs}))
     }
 
     fn check_signature(&mut self, request: &Request, parameters: &Parameters, now: Timestamp) -> Result<(), Refused> {
@@ -128,13 +150,8 @@ impl Emulator for QcloudCdn {
             "GET" | "POST" => {}
             _ => return wire::plain(405, "method not allowed", now),
         }
-        let body = match self.refresh(request, now) {
-            Ok(accepted) => json!({
-                "code": 0,
-                "message": "",
-                "codeDesc": "Success",
-                "data": {"count": accepted.count, "task_id": accepted.task_id},
-            }),
+        let body = match self.execute(request, now) {
+            Ok(data) => json!({"code": 0, "message": "", "codeDesc": "Success", "data": data}),
             Err(Refused(code, detail, message)) => json!({"code": code, "message": message, "codeDesc": detail}),
         };
         wire::respond(200, "application/json", body.to_string(), now)

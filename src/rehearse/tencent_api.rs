@@ -20,6 +20,15 @@ pub(super) struct Service {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
     pub(super) operations: &'static [(&'static str, Scope)],
+    pub(super) queries: &'static [&'static str],
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy)]
+pub(super) enum Asked {
+    Purge(Scope),
+    /// One of the service's queries, by its name.
+    Query(&'static str),
 }
 
 /// Parameters of a call, each taken once; what is left over is unknown to the operation.
@@ -50,6 +59,18 @@ impl Parameters {
         self.0.remove(name).is_none_or(|value| value.is_u64()).then_some(()).ok_or_else(|| wrong_type(name))
     }
 
+    /// A JSON string.
+    pub(super) fn text(&mut self, name: &str) -> Result<String, Refusal> {
+        let value = self.0.remove(name).ok_or_else(|| missing(name))?;
+        value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name))
+    }
+
+    /// A JSON integer from 0, or `otherwise`.
+    pub(super) fn number(&mut self, name: &str, otherwise: usize) -> Result<usize, Refusal> {
+        let Some(value) = self.0.remove(name) else { return Ok(otherwise) };
+        value.as_u64().and_then(|number| usize::try_from(number).ok()).ok_or_else(|| wrong_type(name))
+    }
+
     /// Nothing may be left over.
     pub(super) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
@@ -72,13 +93,13 @@ fn wrong_type(name: &str) -> Refusal {
     refusal("InvalidParameter", &format!("the value type of {name} is not valid"))
 }
 
-/// Answers a request; `purge` checks and executes one operation and returns its task id, if the service has them.
+/// Answers a request; `execute` checks and carries out one operation and returns what it answers besides the request id.
 pub(super) fn answer(
     account: &mut Account,
     service: &Service,
     request: &Request,
     now: Timestamp,
-    purge: impl FnOnce(&mut Account, Scope, Parameters) -> Result<Option<String>, Refusal>,
+    execute: impl FnOnce(&mut Account, Asked, Parameters) -> Result<Map<String, Value>, Refusal>,
 ) -> Response {
     if let Some(defect) = wire::http_defect(request) {
         return wire::plain(400, defect, now);
@@ -88,11 +109,13 @@ pub(super) fn answer(
     }
     let number = account.next_request();
     let result =
-        check_call(account, service, request, now).and_then(|(scope, parameters)| purge(account, scope, parameters));
+        check_call(account, service, request, now).and_then(|(asked, parameters)| execute(account, asked, parameters));
     let request_id = format!("00000000-0000-4000-8000-{number:012x}");
     let content = match result {
-        Ok(Some(task_id)) => json!({"TaskId": task_id, "RequestId": request_id}),
-        Ok(None) => json!({"RequestId": request_id}),
+        Ok(mut fields) => {
+            fields.insert("RequestId".to_owned(), request_id.into());
+            Value::Object(fields)
+        }
         Err(refusal) => {
             json!({"Error": {"Code": refusal.code, "Message": refusal.message}, "RequestId": request_id})
         }
@@ -106,7 +129,7 @@ fn check_call(
     service: &Service,
     request: &Request,
     now: Timestamp,
-) -> Result<(Scope, Parameters), Refusal> {
+) -> Result<(Asked, Parameters), Refusal> {
     if request.method != "POST" {
         return Err(refusal("InvalidRequest", "only POST is served here"));
     }
@@ -125,14 +148,17 @@ fn check_call(
     if version != service.version {
         return Err(refusal("NoSuchVersion", "the service has no such version"));
     }
-    let found = service.operations.iter().find(|(name, scope)| *name == action && account.limits(*scope).is_some());
-    let &(operation, scope) = found.ok_or_else(|| refusal("InvalidAction", "the service has no such action"))?;
-    let calls_per_second = account.limits(scope).map_or(0, |limits| limits.calls_per_second);
-    account
-        .admit(operation, calls_per_second, now)
-        .map_err(|_| refusal("RequestLimitExceeded", "too many calls in a second"))?;
+    let (asked, admitted) = if let Some(query) = service.queries.iter().copied().find(|name| *name == action) {
+        (Asked::Query(query), account.admit_query(query, now))
+    } else {
+        let found = service.operations.iter().find(|(name, scope)| *name == action && account.limits(*scope).is_some());
+        let &(operation, scope) = found.ok_or_else(|| refusal("InvalidAction", "the service has no such action"))?;
+        let calls_per_second = account.limits(scope).map_or(0, |limits| limits.calls_per_second);
+        (Asked::Purge(scope), account.admit(operation, calls_per_second, now))
+    };
+    admitted.map_err(|_| refusal("RequestLimitExceeded", "too many calls in a second"))?;
     match serde_json::from_slice(&request.body) {
-        Ok(Value::Object(parameters)) => Ok((scope, Parameters(parameters))),
+        Ok(Value::Object(parameters)) => Ok((asked, Parameters(parameters))),
         _ => Err(refusal("InvalidRequest", "the body is not a JSON object")),
     }
 }

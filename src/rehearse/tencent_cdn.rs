@@ -1,10 +1,13 @@
-//! Tencent CDN: `PurgeUrlsCache` and `PurgePathCache`.
+//! Tencent CDN: `PurgeUrlsCache` and `PurgePathCache`, and the queries of quotas and tasks.
+
+use serde_json::{Map, Value, json};
 
 use super::account::{Account, Purge};
-use super::tencent_api::{self, Parameters, Service, missing, refusal};
+use super::tencent_api::{self, Asked, Parameters, Service, missing, refusal};
 use super::wire::{self, Refusal};
 use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
+use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 
@@ -12,7 +15,12 @@ static SERVICE: Service = Service {
     name: "cdn",
     version: "2018-06-06",
     operations: &[("PurgeUrlsCache", Scope::Url), ("PurgePathCache", Scope::Directory)],
+    queries: &[QUOTA, "DescribePurgeTasks"],
 };
+const QUOTA: &str = "DescribePurgeQuota";
+const AREAS: [&str; 2] = ["mainland", "overseas"];
+/// Rows of a page, unless the call says otherwise.
+const PAGE: usize = 20;
 
 pub(super) struct TencentCdn {
     account: Account,
@@ -26,9 +34,14 @@ impl TencentCdn {
 
 impl Emulator for TencentCdn {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
-        tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, scope, parameters| {
-            let call = PurgeCall::read(scope, parameters)?;
-            execute(account, scope, call, now).map(Some)
+        tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, asked, parameters| match asked {
+            Asked::Purge(scope) => {
+                let call = PurgeCall::read(scope, parameters)?;
+                let task_id = execute(account, scope, call, now)?;
+                Ok(Map::from_iter([("TaskId".to_owned(), task_id.into())]))
+            }
+            Asked::Query(QUOTA) => tell_quota(account, parameters, now),
+            Asked::Query(_) => tell_task(account, parameters, now),
         })
     }
 
@@ -45,7 +58,7 @@ struct PurgeCall {
 impl PurgeCall {
     fn read(scope: Scope, mut parameters: Parameters) -> Result<Self, Refusal> {
         let texts = parameters.strings(if scope == Scope::Directory { "Paths" } else { "Urls" })?;
-        let area = parameters.word("Area", &["mainland", "overseas"])?;
+        let area = parameters.word("Area", &AREAS)?;
         parameters.check_bool("UrlEncode")?;
         if scope == Scope::Directory {
             parameters.word("FlushType", &["flush", "delete"])?.ok_or_else(|| missing("FlushType"))?;
@@ -69,8 +82,8 @@ fn execute(account: &mut Account, scope: Scope, call: PurgeCall, now: Timestamp)
     }
     // Where a call names no area the vendor purges wherever the domain is accelerated; here that is everywhere.
     let named = call.area.map(|area| [area]);
-    let areas: &[&str] = named.as_ref().map_or(&["mainland", "overseas"], <[&str; 1]>::as_slice);
-    let shares: Vec<String> = areas.iter().map(|area| format!("{area} {}", scope.word())).collect();
+    let areas: &[&str] = named.as_ref().map_or(&AREAS, <[&str; 1]>::as_slice);
+    let shares: Vec<String> = areas.iter().map(|area| share(area, scope)).collect();
     let shares: Vec<&str> = shares.iter().map(String::as_str).collect();
     if !account.has_quota(limits.targets_per_day, &shares, call.targets.len(), now) {
         return Err(refusal(spent, "the quota of the day is spent"));
@@ -79,6 +92,42 @@ fn execute(account: &mut Account, scope: Scope, call: PurgeCall, now: Timestamp)
     let targets = call.targets.into_iter().map(|target| (target, Some(task_id.clone()))).collect();
     account.purge(Purge { area: call.area.unwrap_or_default(), shares: &shares, targets }, now);
     Ok(task_id)
+}
+
+/// The quota that purges of `scope` in an area draw on.
+fn share(area: &str, scope: Scope) -> String {
+    format!("{area} {}", scope.word())
+}
+
+fn tell_quota(account: &Account, parameters: Parameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+    parameters.end()?;
+    let lists = [("UrlPurge", Scope::Url), ("PathPurge", Scope::Directory)].map(|(name, scope)| {
+        let most = account.limits(scope).map_or(0, |limits| limits.targets_per_call);
+        let row = |area: &str| {
+            let (total, left) = account.quota(scope, &share(area, scope), now);
+            json!({"Area": area, "Batch": most, "Total": total, "Available": left})
+        };
+        (name.to_owned(), AREAS.into_iter().map(row).collect())
+    });
+    Ok(lists.into_iter().collect())
+}
+
+fn tell_task(account: &Account, mut parameters: Parameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+    let task_id = parameters.text("TaskId")?;
+    let (skipped, most) = (parameters.number("Offset", 0)?, parameters.number("Limit", PAGE)?);
+    parameters.end()?;
+    let all = account.results(&task_id, now);
+    let rows = all.iter().skip(skipped).take(most).map(|(purged, state)| {
+        let status = match state {
+            TaskState::Done => "done",
+            TaskState::Processing => "process",
+            TaskState::Failed => "fail",
+        };
+        let sort = if purged.target.scope == Scope::Directory { "path" } else { "url" };
+        json!({"TaskId": task_id, "Url": purged.target.text, "Status": status, "PurgeType": sort})
+    });
+    let logs = rows.collect::<Value>();
+    Ok(Map::from_iter([("PurgeLogs".to_owned(), logs), ("TotalCount".to_owned(), all.len().into())]))
 }
 
 fn check_target(account: &Account, target: &Target) -> Result<(), Refusal> {

@@ -1,7 +1,9 @@
 //! Tencent VOD: `RefreshUrlCache`.
 
+use serde_json::Map;
+
 use super::account::{Account, Purge};
-use super::tencent_api::{self, Parameters, Service, refusal};
+use super::tencent_api::{self, Asked, Parameters, Service, refusal};
 use super::wire::{self, Refusal};
 use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
@@ -10,7 +12,7 @@ use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 
 static SERVICE: Service =
-    Service { name: "vod", version: "2018-07-17", operations: &[("RefreshUrlCache", Scope::Url)] };
+    Service { name: "vod", version: "2018-07-17", operations: &[("RefreshUrlCache", Scope::Url)], queries: &[] };
 
 pub(super) struct TencentVod {
     account: Account,
@@ -24,9 +26,13 @@ impl TencentVod {
 
 impl Emulator for TencentVod {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
-        tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, scope, parameters| {
-            let limits = account.limits(scope).ok_or_else(|| refusal("InvalidAction", "not for this account"))?;
-            refresh(account, &limits, parameters, now)
+        tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, asked, parameters| {
+            let limits = match asked {
+                Asked::Purge(scope) => account.limits(scope),
+                Asked::Query(_) => None,
+            };
+            let limits = limits.ok_or_else(|| refusal("InvalidAction", "not for this account"))?;
+            refresh(account, &limits, parameters, now).map(|()| Map::new())
         })
     }
 
@@ -41,7 +47,7 @@ fn refresh(
     limits: &OperationLimits,
     mut parameters: Parameters,
     now: Timestamp,
-) -> Result<Option<String>, Refusal> {
+) -> Result<(), Refusal> {
     let urls = parameters.strings("Urls")?;
     parameters.check_integer("SubAppId")?;
     parameters.end()?;
@@ -61,5 +67,5 @@ fn refresh(
     }
     let targets = targets.into_iter().map(|target| (target, None)).collect();
     account.purge(Purge { area: "", shares: &[""], targets }, now);
-    Ok(None)
+    Ok(())
 }

@@ -2,9 +2,11 @@
 //!
 //! Knows no files, arguments or output; the caller holds the lock and shows what came of it.
 
+mod ask;
 mod exit;
 mod prepare;
 
+pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
 pub use exit::Exit;
 pub use prepare::{Choice, Desired, Prepared, accounts, prepare, real_accounts};
 

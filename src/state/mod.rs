@@ -2,9 +2,11 @@
 
 mod file;
 mod lock;
+mod migrate;
 mod rows;
 mod schema;
 mod sqlite;
+mod tasks;
 mod write;
 
 pub use file::write_aside;
@@ -18,6 +20,7 @@ use crate::core::diff::Difference;
 use crate::core::event::Record;
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
+use crate::core::query::TaskState;
 use crate::core::recorded::{KnownManifest, Recorded, RecordedRow};
 use crate::core::time::Timestamp;
 
@@ -150,6 +153,39 @@ pub struct QuotaUse {
     pub used: u64,
 }
 
+/// A purge that a provider accepted with a task, and whose result is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenTask {
+    /// Name of the provider.
+    pub provider: String,
+    /// What was purged.
+    pub target: crate::core::target::Target,
+    /// The vendor's tasks, comma-separated.
+    pub task_id: String,
+    /// When the purge was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// What became of the task of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The target with its task, as it was asked about.
+    pub task: OpenTask,
+    /// What the provider says.
+    pub state: TaskState,
+}
+
+/// Numbers of a provider's recorded targets whose purge has a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// Name of the provider.
+    pub provider: String,
+    /// The provider said that the purge is done.
+    pub done: u64,
+    /// Accepted, with nothing known beyond.
+    pub open: u64,
+}
+
 /// What marks a state apart from copies of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -183,6 +219,10 @@ pub trait Store: Send {
     fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError>;
     /// Lineage and serial.
     fn identity(&self) -> Result<Identity, StateError>;
+    /// Accepted purges whose task is not known to be done, in order of (provider, task, target).
+    fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError>;
+    /// Numbers of tasks, in order of provider.
+    fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError>;
 
     /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
@@ -196,6 +236,11 @@ pub trait Store: Send {
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError>;
     /// Ends a run.
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError>;
+    /// Notes what became of tasks: done ones are not asked about again, targets of failed ones are due again. A target that
+    /// has another task or work by now is left alone. Returns how many are due again.
+    fn settle(&mut self, settled: &[Settled], at: Timestamp) -> Result<u64, StateError>;
+    /// Counts at least `used` targets of a quota as spent, since the vendor says so.
+    fn learn_quota(&mut self, key: &QuotaKey, used: u64) -> Result<(), StateError>;
     /// Drops everything known of the targets (provider, target); returns how many there were.
     fn forget(&mut self, keys: &[(String, crate::core::target::Target)]) -> Result<usize, StateError>;
     /// Puts rows in place of what is known of their targets.

@@ -136,6 +136,11 @@ fn read_hash(text: Option<String>) -> Result<Option<ContentHash>, ()> {
     }
 }
 
+/// A scope by its number; any other one is damage.
+pub(super) fn read_scope(number: i64) -> rusqlite::Result<Scope> {
+    scope_of(number).ok_or_else(|| never_written(&number.to_string()))
+}
+
 /// A word of `on_removed`; any other one is damage.
 pub(super) fn read_on_removed(word: &str) -> rusqlite::Result<OnRemoved> {
     [OnRemoved::Purge, OnRemoved::Forget]

@@ -3,12 +3,26 @@
 //! | format | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | first |
+//! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges |
+//!
+//! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
 /// Newest format that this program reads and writes.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// Marks a SQLite file as a state of ours: the bytes `frsh`.
 pub(super) const APPLICATION_ID: i64 = 0x6672_7368;
+
+/// Formats after the first, in order, with the statements that lead there from the one before.
+pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[(
+    2,
+    &[
+        // The task_id that the provider called done; null, or another than task_id: not known to be done.
+        "ALTER TABLE target ADD COLUMN settled_task TEXT",
+        // Tasks that failed one after another.
+        "ALTER TABLE target ADD COLUMN failed_tasks INTEGER NOT NULL DEFAULT 0",
+    ],
+)];
 
 /// Statements that make an empty database a state of format 1.
 pub(super) const CREATE: &str = "

@@ -9,10 +9,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use super::file::{
     FileId, beside, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
 };
+use super::migrate::{TOOL, copied, migrate, migrated_copy};
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
-use super::write::{OpenCall, adopt_entries, commit_record, delete, has_work, mark_change, mark_manifests};
-use super::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, StateError, Store};
+use super::write::{
+    OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
+};
+use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
+use super::{TaskCounts, tasks};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::model::Model;
@@ -33,6 +37,8 @@ pub struct SqliteStore {
     /// Calls of this run without an outcome.
     open: Vec<OpenCall>,
     lineage: String,
+    /// Its format, at most the newest one.
+    format: i64,
     /// The file that was opened; `None` in memory.
     file: Option<FileId>,
     /// The log beside it, as of the last commit.
@@ -41,11 +47,34 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the state at `path`; `None` if there is none, which is a first run. Where neither file nor folder can be
-    /// written it is opened for reading only.
+    /// written it is opened for reading only, and so is a state of an older format, which is shown in the newest one.
     ///
     /// # Errors
     /// [`StateError::Damaged`] or [`StateError::Newer`] for a file that is not a whole state of ours, [`StateError::Io`] else.
     pub fn open(path: &Path) -> Result<Option<Self>, StateError> {
+        let Some(mut store) = Self::open_as_is(path)? else { return Ok(None) };
+        if store.format < FORMAT {
+            store.connection =
+                migrated_copy(&store.connection, store.format).map_err(|error| failed(path, "read", &error))?;
+        }
+        Ok(Some(store))
+    }
+
+    /// As [`SqliteStore::open`], for whoever holds the run lock: a state of an older format is brought to the newest one.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], and [`StateError::Io`] if the newer format cannot be written; then the state is as before.
+    pub fn open_to_write(path: &Path) -> Result<Option<Self>, StateError> {
+        let Some(mut store) = Self::open_as_is(path)? else { return Ok(None) };
+        let format = store.format;
+        if format < FORMAT {
+            store.write(|transaction| migrate(transaction, format))?;
+            store.format = FORMAT;
+        }
+        Ok(Some(store))
+    }
+
+    fn open_as_is(path: &Path) -> Result<Option<Self>, StateError> {
         if !is_there(path)? {
             return Ok(None);
         }
@@ -85,7 +114,7 @@ impl SqliteStore {
         remove_database(&fresh).map_err(io)?;
         private_file(&fresh).map_err(io)?;
         let made = Connection::open(&fresh)
-            .and_then(|connection| create_tables(&connection, lineage).map(|()| connection))
+            .and_then(|mut connection| create_tables(&mut connection, lineage).map(|()| connection))
             .and_then(|connection| connection.close().map_err(|(_, error)| error))
             .map_err(|error| failed(path, "created", &error));
         let renamed = made.and_then(|()| std::fs::rename(&fresh, path).and_then(|()| sync_folder(path)).map_err(io));
@@ -93,7 +122,7 @@ impl SqliteStore {
             let _ = remove_database(&fresh);
         }
         renamed?;
-        Self::open(path)?.ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
+        Self::open_to_write(path)?.ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
     }
 
     /// A scratch state in memory: a copy of the one at `path`, or an empty one.
@@ -103,15 +132,12 @@ impl SqliteStore {
     pub fn scratch(path: &Path, lineage: &str) -> Result<Self, StateError> {
         let source = Self::open(path)?;
         let memory = PathBuf::from(":memory:");
-        let mut connection = Connection::open_in_memory().map_err(|error| failed(&memory, "created", &error))?;
-        match source {
-            None => create_tables(&connection, lineage).map_err(|error| failed(&memory, "created", &error))?,
-            Some(source) => {
-                let copied = rusqlite::backup::Backup::new(&source.connection, &mut connection)
-                    .and_then(|backup| backup.run_to_completion(10_000, Duration::ZERO, None));
-                copied.map_err(|error| failed(path, "read", &error))?;
-            }
-        }
+        let connection = match source {
+            None => Connection::open_in_memory()
+                .and_then(|mut connection| create_tables(&mut connection, lineage).map(|()| connection))
+                .map_err(|error| failed(&memory, "created", &error))?,
+            Some(source) => copied(&source.connection).map_err(|error| failed(path, "read", &error))?,
+        };
         Self::prepare(connection, &memory)
     }
 
@@ -133,7 +159,7 @@ impl SqliteStore {
             .query_row("SELECT serial, lineage FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
-        Ok(Self { connection, path: path.into(), serial, open: Vec::new(), lineage, file: None, log })
+        Ok(Self { connection, path: path.into(), serial, open: Vec::new(), lineage, format, file: None, log })
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -328,6 +354,14 @@ impl Store for SqliteStore {
         })
     }
 
+    fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError> {
+        self.read(tasks::open)
+    }
+
+    fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError> {
+        self.read(tasks::counts)
+    }
+
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
             for change in difference.changes.iter() {
@@ -427,6 +461,14 @@ impl Store for SqliteStore {
         })
     }
 
+    fn settle(&mut self, settled: &[Settled], at: Timestamp) -> Result<u64, StateError> {
+        self.write(|transaction| tasks::settle(transaction, settled, at))
+    }
+
+    fn learn_quota(&mut self, key: &QuotaKey, used: u64) -> Result<(), StateError> {
+        self.write(|transaction| learn_quota(transaction, key, used))
+    }
+
     fn forget(&mut self, keys: &[(String, Target)]) -> Result<usize, StateError> {
         self.write(|transaction| {
             let mut gone = 0;
@@ -485,14 +527,14 @@ fn has_log(path: &Path) -> bool {
 }
 
 /// Without a write-ahead log: when the last statement is done, all of it is in the one file that is then renamed.
-fn create_tables(connection: &Connection, lineage: &str) -> rusqlite::Result<()> {
+fn create_tables(connection: &mut Connection, lineage: &str) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "EXTRA")?;
-    let tool = concat!("freshen ", env!("CARGO_PKG_VERSION"));
-    connection.execute_batch(&format!(
-        "BEGIN;{CREATE}PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {FORMAT};"
-    ))?;
-    connection.execute("INSERT INTO meta VALUES (?1, 0, ?2)", [lineage, tool])?;
-    connection.execute_batch("COMMIT")
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(CREATE)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.execute("INSERT INTO meta VALUES (?1, 0, ?2)", [lineage, TOOL])?;
+    migrate(&transaction, 1)?;
+    transaction.commit()
 }
 
 fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {

@@ -136,14 +136,7 @@ pub(super) fn commit_record(
                 .execute(params![run, call.0.cast_signed()])?;
             credit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, -cost.cast_signed()))
         }
-        Record::QuotaSpent { key, used } => {
-            debit_quota(transaction, key, 0)?;
-            transaction.execute(
-                "UPDATE quota SET used = max(used, ?5) WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
-                params![key.account, key.operation, key.area, key.day, used.cast_signed()],
-            )?;
-            Ok(())
-        }
+        Record::QuotaSpent { key, used } => learn_quota(transaction, key, *used),
         Record::Left { items, standing } => {
             // What an earlier run left in doubt stays so: nothing was sent since.
             items.iter().try_for_each(|&index| commit_standing(transaction, batch, index, standing))
@@ -252,6 +245,16 @@ pub(super) fn commit_standing(
             until,
             config
         ])?;
+    Ok(())
+}
+
+/// The vendor's own count wins where it is higher.
+pub(super) fn learn_quota(transaction: &Transaction<'_>, key: &QuotaKey, used: u64) -> rusqlite::Result<()> {
+    debit_quota(transaction, key, 0)?;
+    transaction.execute(
+        "UPDATE quota SET used = max(used, ?5) WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
+        params![key.account, key.operation, key.area, key.day, used.cast_signed()],
+    )?;
     Ok(())
 }
 

@@ -43,11 +43,12 @@ fn strace_is_there() -> bool {
     there
 }
 
-/// Where a sweep strikes: a first run makes the state, a later one changes it.
+/// Where a sweep strikes: a first run makes the state, a later one changes it, a migrating one finds it in an older format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Run {
     First,
     Later,
+    Migrating,
 }
 
 /// One run to strike, at a vendor that serves many of them.
@@ -72,6 +73,25 @@ fn recorded_state(cloud: &Cloud) -> Vec<u8> {
     bench.read(STATE).expect("a state")
 }
 
+/// What a state holds, as the first format keeps it.
+fn in_format_1(state: &[u8]) -> Vec<u8> {
+    const TABLES: [&str; 7] = ["meta", "manifest", "target", "call", "quota", "account", "run"];
+    let folder = tempfile::tempdir().expect("a folder");
+    let (new, old) = (folder.path().join("new.db"), folder.path().join("old.db"));
+    std::fs::write(&new, state).expect("written");
+    std::fs::write(&old, include_bytes!("golden/states/format-1.db")).expect("written");
+    let raw = rusqlite::Connection::open(&old).expect("opened");
+    raw.execute("ATTACH ?1 AS new", [new.to_str().expect("UTF-8")]).expect("attached");
+    for table in TABLES {
+        let columns = format!("SELECT group_concat('\"' || name || '\"') FROM pragma_table_info('{table}', 'main')");
+        let columns: String = raw.query_row(&columns, [], |row| row.get(0)).expect("columns");
+        let moved = format!("DELETE FROM main.{table}; INSERT INTO main.{table} SELECT {columns} FROM new.{table};");
+        raw.execute_batch(&moved).expect("moved");
+    }
+    raw.close().expect("closed");
+    std::fs::read(old).expect("readable")
+}
+
 impl<'a> Scene<'a> {
     fn new(run: Run, cloud: &'a Cloud, recorded: &[u8]) -> Self {
         let bench = Bench::at(KIND, cloud).provider("own", KIND, &cloud.url(), LIMITS);
@@ -79,8 +99,9 @@ impl<'a> Scene<'a> {
         let (listed, due) = match run {
             Run::First => (manifest(&all[..4], "1"), all[..4].to_vec()),
             // One stays, two change, one goes, one comes.
-            Run::Later => {
-                bench.write(STATE, recorded);
+            Run::Later | Run::Migrating => {
+                let old = (run == Run::Migrating).then(|| in_format_1(recorded));
+                bench.write(STATE, old.as_deref().unwrap_or(recorded));
                 let changed =
                     manifest(&all[1..], "2").replacen(':', ":\n  \"https://cdn.example.com/a/00000.js\": rev:1", 1);
                 (changed.replace(&format!("  \"{}\": rev:2\n", all[3]), ""), all[1..].to_vec())
@@ -253,6 +274,15 @@ fn c4_a_later_run_killed_at_any_system_call_loses_nothing() {
     if strace_is_there() {
         let counts = side_by_side(&CHANGING, |call, cloud, state| killed_at_each(Run::Later, call, cloud, state));
         swept("later run, killed", &counts, 80);
+    }
+}
+
+/// C4: the format of a state changes whole or not at all.
+#[test]
+fn c4_a_run_that_migrates_its_state_killed_at_any_system_call_loses_nothing() {
+    if strace_is_there() {
+        let counts = side_by_side(&CHANGING, |call, cloud, state| killed_at_each(Run::Migrating, call, cloud, state));
+        swept("migrating run, killed", &counts, 90);
     }
 }
 

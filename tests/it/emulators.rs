@@ -3,11 +3,13 @@
 mod draft;
 
 use draft::{Draft, cloud, running, setup, url_limits, urls};
-use freshen::core::contract::{Credentials, OptionValue, Options};
+use freshen::core::contract::{Account, Credentials, OptionValue, Options, Stamp};
 use freshen::core::http::{Request, Response};
+use freshen::core::query::{Finding, Query, Question, TaskState, quota_left, state_of};
 use freshen::core::secret::Secret;
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
+use freshen::provider;
 use freshen::rehearse::{Emulator, Setup, emulator};
 use serde_json::{Value, json};
 
@@ -459,7 +461,7 @@ fn requests_to_the_wrong_place_are_refused() {
 fn unknown_actions_versions_and_content_types_are_refused() {
     for kind in ["tencent-cdn", "tencent-vod"] {
         let changes = [
-            ("X-TC-Action", "DescribePurgeTasks", "200 InvalidAction"),
+            ("X-TC-Action", "PushUrlsCache", "200 InvalidAction"),
             ("X-TC-Version", "2017-01-01", "200 NoSuchVersion"),
             ("Content-Type", "text/plain", "200 InvalidRequest"),
             ("X-TC-Timestamp", "now", "200 AuthFailure.InvalidAuthorization"),
@@ -603,4 +605,73 @@ fn kinds_without_emulator_are_none() {
     let mut setup = setup("tencent-cdn", "api.example.org", None);
     setup.kind = "other".into();
     assert!(emulator(setup).is_none());
+}
+
+/// A question of ours to an emulator, and what it comes to.
+fn asked(kind: &str, emulator: &mut dyn Emulator, question: Question, now: Timestamp) -> Finding {
+    let provider = provider::find(kind).expect("a kind");
+    let setup = setup(kind, "api.example.org", None);
+    let account = Account { provider: "own".into(), options: setup.options };
+    let query = Query { question, endpoint: setup.endpoint };
+    let stamp = Stamp { wall: now, nonce: u128::from(now.unix_ms().unsigned_abs()) };
+    let request = provider.ask(&query, &account, &setup.credentials, &stamp).expect("a question");
+    provider.understand(&query, &account, &emulator.answer(&request, now)).expect("an answer")
+}
+
+/// R12, R13: tasks are what became of the log: first under way, then done or failed, and a second purge does not fail.
+#[test]
+fn questions_about_tasks_are_answered_from_the_log() {
+    for kind in CLOUDS.into_iter().filter(|kind| provider::find(kind).unwrap().capabilities().queries.task.is_some()) {
+        let mut draft = Draft::new(kind);
+        draft.targets = urls(3);
+        let mut own = setup(kind, "api.example.org", None);
+        own.afterwards.failing = vec![draft.targets[1].clone()];
+        let mut emulator = running(own);
+        assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
+        let id = emulator.log()[0].task_id.clone().expect("a task");
+        let mut states = |after_ms: i64, id: &str| {
+            let question = Question::Task { id: id.to_owned(), page: 0 };
+            let Finding::Task(page) = asked(kind, &mut *emulator, question, NOW.plus_ms(after_ms)) else {
+                panic!("{kind}: another answer")
+            };
+            urls(3).into_iter().map(|url| state_of(&Target::url(url), &page.results)).collect::<Vec<_>>()
+        };
+        let (done, open, failed) = (Some(TaskState::Done), Some(TaskState::Processing), Some(TaskState::Failed));
+        assert_eq!(states(299_999, &id), [open, open, open], "{kind}");
+        // There the whole task has one state.
+        let ended = if kind == "qcloud-cdn" { [failed, failed, failed] } else { [done, failed, done] };
+        assert_eq!(states(300_000, &id), ended, "{kind}");
+        assert_eq!(states(300_001, "1-nobody"), [None, None, None], "{kind}");
+        let again = NOW.plus_ms(400_000);
+        (draft.at, draft.nonce) = (again, 2);
+        assert_eq!(answered(&mut *emulator, &draft, again), "accepted", "{kind}");
+        let id = emulator.log()[3].task_id.clone().expect("a task");
+        let question = Question::Task { id, page: 0 };
+        let Finding::Task(page) = asked(kind, &mut *emulator, question, NOW.plus_ms(800_000)) else { panic!("{kind}") };
+        assert_eq!(state_of(&Target::url(&draft.targets[1]), &page.results), done, "{kind}");
+    }
+}
+
+/// T4: the quota is what the account spent, others included; a page holds as many rows as was asked for.
+#[test]
+fn questions_about_quotas_are_answered_from_the_ledger() {
+    for (kind, operation, area) in
+        [("tencent-cdn", "PurgeUrlsCache", "overseas"), ("alibaba-vod", "RefreshVodObjectCaches", "")]
+    {
+        let mut draft = Draft::new(kind);
+        draft.targets = urls(60);
+        let mut own = setup(kind, "api.example.org", None);
+        own.afterwards.others = 500;
+        let mut emulator = running(own);
+        assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
+        let Finding::Quota(found) = asked(kind, &mut *emulator, Question::Quota, NOW) else { panic!("{kind}") };
+        let left = url_limits(kind).2 - 560;
+        assert_eq!(quota_left(&found, operation, area), Some(left), "{kind}");
+        let id = emulator.log()[0].task_id.clone().expect("a task");
+        let question = |page| Question::Task { id: id.clone(), page };
+        let Finding::Task(first) = asked(kind, &mut *emulator, question(0), NOW.plus_ms(1)) else { panic!("{kind}") };
+        assert_eq!((first.results.len(), first.more), if kind == "alibaba-vod" { (50, true) } else { (60, false) });
+        let Finding::Task(next) = asked(kind, &mut *emulator, question(1), NOW.plus_ms(2)) else { panic!("{kind}") };
+        assert_eq!((next.results.len(), next.more), if kind == "alibaba-vod" { (10, false) } else { (0, false) });
+    }
 }

@@ -9,6 +9,7 @@ mod acceptance;
 mod cli_apply;
 mod cli_bad_input;
 mod cli_commands;
+mod cli_queries;
 mod cli_scan;
 mod conformance;
 mod crash;

@@ -56,7 +56,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Runs every command that reads manifests or the state and searches all that comes out of them, and all files.
 fn nothing_shows(bench: &Bench, first: &[&str], context: &str) {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 16] = [
         first,
         &["check"],
         &["plan"],
@@ -64,6 +64,10 @@ fn nothing_shows(bench: &Bench, first: &[&str], context: &str) {
         &["apply", "--rehearse"],
         &["status"],
         &["status", "--format", "json"],
+        &["status", "--refresh"],
+        &["status", "--refresh", "--format", "json"],
+        &["check", "--online"],
+        &["check", "--online", "--format", "json"],
         &["explain", URL],
         &["state", "list"],
         &["state", "export"],
@@ -123,6 +127,7 @@ fn x2_an_echo_of_the_request_is_masked_before_it_is_shown_or_stored() {
         for status in [200, 400, 403] {
             let (cloud, bench) = canaries(kind);
             cloud.always(Some(Step::Echo(status, Arc::new(envelope))));
+            cloud.ask_me(Some(Step::Echo(status, Arc::new(envelope))));
             nothing_shows(&bench, &["apply", "--audit", "audit.jsonl"], &format!("{kind} {status}"));
             assert!(cloud.count() >= 1 && bench.recorded().is_empty(), "{kind} {status}");
         }

@@ -11,10 +11,12 @@ use freshen::core::entries::Entries;
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
 use freshen::core::plan::QuotaKey;
+use freshen::core::query::TaskState;
 use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Work};
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::core::time::Timestamp;
-use freshen::state::{Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunStart, SqliteStore, StateError, Store};
+use freshen::state::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunStart, Settled, SqliteStore};
+use freshen::state::{StateError, Store, TaskCounts};
 use proptest::prelude::*;
 
 use crate::support::world::{START, change, cluster, config, endpoint, url};
@@ -328,6 +330,68 @@ fn what_is_left_keeps_its_reason_and_time() {
         bench.commit(run, &changes, &[left(0, &deferred), left(1, &pending)]);
         bench.reopen();
         assert_eq!((bench.work(&url(0)).standing, bench.work(&url(1)).standing), (deferred, pending));
+    });
+}
+
+/// R12, R13: what is done is not open any more, what failed is due again, and what went on meanwhile is left alone.
+#[test]
+fn tasks_are_settled_once_and_only_where_nothing_else_happened() {
+    each_store(|bench| {
+        let changes = urls(6);
+        bench.mark(&changes);
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0, 1, 2, 3, 4]), outcome(1, &[0, 1, 2, 3, 4], &accepted())]);
+        bench.commit(run, &changes, &[outcome(2, &[5], &ItemOutcome::Recorded { task_id: None })]);
+        let open = bench.store.open_tasks().unwrap();
+        let task = |number: usize| OpenTask {
+            provider: "a".into(),
+            target: Target::url(url(number)),
+            task_id: "task 1".into(),
+            accepted_at: START.plus_ms(9),
+        };
+        assert_eq!(open, (0..5).map(task).collect::<Vec<_>>(), "without a task there is nothing to ask");
+        // Between question and answer one is purged anew, one changes and one is forgotten.
+        bench.commit(run, &changes, &[outcome(3, &[3], &ItemOutcome::Recorded { task_id: Some("task 2".into()) })]);
+        bench.mark(&changes[4..5]);
+        let settled = |number, state| Settled { task: task(number), state };
+        let all = [
+            settled(0, TaskState::Done),
+            settled(1, TaskState::Failed),
+            settled(2, TaskState::Processing),
+            settled(3, TaskState::Failed),
+            settled(4, TaskState::Done),
+            settled(9, TaskState::Failed),
+        ];
+        assert_eq!(bench.store.settle(&all, START.plus_ms(20)).unwrap(), 1);
+        bench.reopen();
+        let left: Vec<_> = bench.store.open_tasks().unwrap().into_iter().map(|task| task.target.text).collect();
+        assert_eq!(left, [url(2), url(3)]);
+        let work = bench.work(&url(1));
+        let reason = "task task 1 failed at the provider after the purge was accepted";
+        assert_eq!(work.standing, Standing::Pending { reason: Some(reason.into()) });
+        assert_eq!(
+            (work.kind, work.desired, work.since),
+            (ChangeKind::Changed, bench.row(&url(1)).hash, START.plus_ms(20))
+        );
+        assert_eq!(bench.work(&url(4)).standing, Standing::fresh(), "a change is due anyway");
+        let counts = TaskCounts { provider: "a".into(), done: 1, open: 2 };
+        assert_eq!(bench.store.task_counts().unwrap(), [counts]);
+        assert_eq!(bench.store.settle(&all, START.plus_ms(30)).unwrap(), 0, "the same answer again is no news");
+        // A later purge of what was done is a new task.
+        bench.mark(&changes[..1]);
+        bench.commit(run, &changes, &[outcome(4, &[0], &ItemOutcome::Recorded { task_id: Some("task 3".into()) })]);
+        assert_eq!(bench.store.open_tasks().unwrap().len(), 3);
+    });
+}
+
+/// T4: the ledger takes a higher count of the vendor and keeps its own against a lower one.
+#[test]
+fn the_ledger_learns_upwards_only() {
+    each_store(|bench| {
+        for (told, kept) in [(30, 30), (20, 30), (31, 31)] {
+            bench.store.learn_quota(&key("2023-11-15"), told).unwrap();
+            assert_eq!(bench.store.quota_used(&key("2023-11-15")).unwrap(), kept);
+        }
     });
 }
 

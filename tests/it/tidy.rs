@@ -12,7 +12,7 @@ use freshen::core::secret::Secret;
 use freshen::host::manifest_files::read_manifests;
 use freshen::manifest::{self, Severity};
 use freshen::provider;
-use freshen::rehearse::{Setup, emulator};
+use freshen::rehearse::{Afterwards, Setup, emulator};
 
 use source::{Name, Source, functions, used};
 
@@ -128,12 +128,32 @@ const LAYERS: &[Layer] = &[
         crates: &[("percent_encoding", "credentials as they look in a query")],
     },
     Layer {
+        at: "src/exchange.rs",
+        pure: false,
+        ours: &[
+            ("core", "requests, answers and errors"),
+            ("host", "credentials, clock and network"),
+            ("mask", "answers are masked before anybody sees them"),
+        ],
+        crates: &[],
+    },
+    Layer {
+        at: "src/ask.rs",
+        pure: false,
+        ours: &[
+            ("core", "questions, answers and pace"),
+            ("exchange", "how a question is sent"),
+            ("host", "credentials and clock"),
+        ],
+        crates: &[("fastrand", "nonces from the seed of the run")],
+    },
+    Layer {
         at: "src/drive.rs",
         pure: false,
         ours: &[
             ("core", "the machine it runs"),
+            ("exchange", "how a call is sent"),
             ("host", "the effects it performs"),
-            ("mask", "answers are masked before anybody sees them"),
             ("state", "the records it commits"),
         ],
         crates: &[
@@ -147,6 +167,7 @@ const LAYERS: &[Layer] = &[
         at: "src/run/",
         pure: false,
         ours: &[
+            ("ask", "what providers say of quota and tasks"),
             ("core", "difference, plan and guards"),
             ("drive", "what executes a plan"),
             ("host", "credentials and clocks"),
@@ -401,6 +422,7 @@ fn every_kind_has_vectors_and_an_emulator() {
             options: Options::default(),
             hosts: Vec::new(),
             limits: BTreeMap::new(),
+            afterwards: Afterwards::default(),
         };
         if emulator(setup).is_none() {
             problems.push(format!("{kind}: no emulator in src/rehearse/mod.rs"));

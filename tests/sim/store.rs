@@ -13,7 +13,8 @@ use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, RecordedRow, 
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
 use freshen::state::{
-    Commit, Counts, DoubtfulCall, Identity, QuotaUse, RunRow, RunStart, SqliteStore, StateError, Store,
+    Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, SqliteStore, StateError,
+    Store, TaskCounts,
 };
 
 use crate::planted::{Bug, alter};
@@ -172,6 +173,14 @@ impl Store for SimStore {
         self.inner().identity()
     }
 
+    fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError> {
+        self.inner().open_tasks()
+    }
+
+    fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError> {
+        self.inner().task_counts()
+    }
+
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         let mut altered = Difference {
             changes: difference.changes.clone(),
@@ -215,6 +224,14 @@ impl Store for SimStore {
 
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError> {
         self.write("finish", |store| store.finish_run(run, at, exit, calls, counts), |_, _| {})
+    }
+
+    fn settle(&mut self, _: &[Settled], _: Timestamp) -> Result<u64, StateError> {
+        unreachable!("no run asks about tasks")
+    }
+
+    fn learn_quota(&mut self, _: &QuotaKey, _: u64) -> Result<(), StateError> {
+        unreachable!("the command asks for quotas before a run")
     }
 
     fn forget(&mut self, _: &[(String, Target)]) -> Result<usize, StateError> {

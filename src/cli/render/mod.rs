@@ -1,6 +1,7 @@
 //! Results as text or JSON. Pure: values in, text out.
 
 mod document;
+pub(super) mod online;
 pub(super) mod outcome;
 pub(super) mod plan;
 pub(super) mod providers;

@@ -40,6 +40,11 @@ pub(crate) fn one(capabilities: &Capabilities) -> String {
             text.push('\n');
         }
     }
+    let told = [(capabilities.queries.quota, "quota left"), (capabilities.queries.task, "results of accepted purges")];
+    let told: Vec<String> =
+        told.iter().filter_map(|(spec, what)| Some(format!("{what} ({})", (*spec)?.name))).collect();
+    let told = if told.is_empty() { "nothing".to_owned() } else { told.join(", ") };
+    text.push_str(&format!("Tells when asked: {told}\n"));
     if !capabilities.options.is_empty() {
         text.push_str("\nOptions:\n");
     }
@@ -89,6 +94,10 @@ pub(crate) fn json(kinds: &[&dyn Provider]) -> Value {
             "notice": capabilities.notice,
             "endpoint": capabilities.default_endpoint,
             "operations": operations,
+            "queries": {
+                "quota": capabilities.queries.quota.map(|spec| spec.name),
+                "tasks": capabilities.queries.task.map(|spec| spec.name),
+            },
             "options": options,
         })
     };

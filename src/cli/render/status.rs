@@ -8,7 +8,7 @@ use super::{JSON_VERSION, count, moment, shown, strong, table};
 use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
-use crate::state::{DoubtfulCall, Holder, Identity, QuotaUse, RunRow};
+use crate::state::{DoubtfulCall, Holder, Identity, QuotaUse, RunRow, TaskCounts};
 
 /// Unfinished targets that are listed one by one for people.
 const LISTED: usize = 50;
@@ -31,6 +31,8 @@ pub(crate) struct View {
     pub runs: Vec<RunRow>,
     /// The quota ledger.
     pub quota: Vec<QuotaUse>,
+    /// Results of accepted purges, where they have tasks.
+    pub tasks: Vec<TaskCounts>,
 }
 
 /// Numbers of a provider's targets.
@@ -72,6 +74,10 @@ pub(crate) fn human(view: &View) -> String {
         })
         .collect();
     text.push_str(&table(&["PROVIDER", "RECORDED", "PENDING", "DEFERRED", "REJECTED"], &rows, &[1, 2, 3, 4]));
+    for TaskCounts { provider, done, open } in &view.tasks {
+        let told = if *open > 0 { "; `freshen status --refresh` asks" } else { "" };
+        text.push_str(&format!("  {provider}: {done} told to be done, {open} accepted with no result yet{told}\n"));
+    }
     let open: Vec<&Recorded> = view.recorded.iter().filter(|row| row.work.is_some()).collect();
     if !open.is_empty() {
         text.push_str(&format!("\n{}\n", strong("To do")));
@@ -219,6 +225,11 @@ pub(crate) fn json(view: &View) -> Value {
             json!({"account": quota.account, "operation": quota.operation, "area": quota.area, "day": quota.day, "used": quota.used})
         })
         .collect();
+    let tasks: Value = view
+        .tasks
+        .iter()
+        .map(|tasks| json!({"provider": tasks.provider, "accepted": tasks.open, "done": tasks.done}))
+        .collect();
     json!({
         "version": JSON_VERSION,
         "command": "status",
@@ -229,5 +240,6 @@ pub(crate) fn json(view: &View) -> Value {
         "in_doubt": view.doubtful.iter().map(|call| json!({"provider": call.provider, "at": call.at.utc_extended(), "targets": call.targets})).collect::<Value>(),
         "runs": runs,
         "quota": quota,
+        "tasks": tasks,
     })
 }

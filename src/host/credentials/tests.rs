@@ -3,6 +3,7 @@ use super::*;
 use crate::core::contract::{Account, Call, CallError, Capabilities, OptionValue, Options, Provider, Reply, Stamp};
 use crate::core::http::{Request, Response};
 use crate::core::model::{Limits, Place};
+use crate::core::query::Queries;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 const GOOD: &str = r#"{"key_id":"id-1","key_secret":"canary-secret","token":"canary-token"}"#;
@@ -38,6 +39,7 @@ const fn kind(name: &'static str, credentials: CredentialScheme) -> Kind {
         credentials,
         options: &[],
         operations: &[],
+        queries: Queries::NONE,
         max_url_bytes: None,
         quota_day_offset_minutes: 0,
     })

@@ -15,8 +15,8 @@ use crate::support::raw_server::{Answer, RawServer};
 /// Most memory that a run may need, in KiB. Without sanitizers and the like a run needs some 20 MiB.
 const MOST_KIB: u64 = 80 * 1024;
 
-/// Calls that one batch is worth.
-const MOST_CALLS: usize = 5;
+/// Calls that one batch is worth, and the question what is left of the quota.
+const MOST_CALLS: usize = 5 + 1;
 
 /// Lets a run end and looks at the most memory that it had meanwhile, in KiB.
 fn peak_of(mut child: Child) -> (Ran, u64) {

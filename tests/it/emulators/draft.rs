@@ -9,7 +9,7 @@ use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
 use freshen::provider::sign::{self, Parts, QcloudMethod};
-use freshen::rehearse::{Emulator, Setup, emulator};
+use freshen::rehearse::{Afterwards, Emulator, Setup, emulator};
 use serde_json::{Value, json};
 
 use super::{NOW, PROJECT};
@@ -44,6 +44,7 @@ pub(crate) fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
         options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
         hosts: ["cdn.example.com", "*.example.net"].map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
         limits: Scope::ALL.map(|scope| (scope, limits)).into(),
+        afterwards: Afterwards::default(),
     }
 }
 

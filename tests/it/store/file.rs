@@ -156,6 +156,97 @@ fn a_scratch_copy_leaves_the_original_alone() {
     assert!(!nowhere.exists());
 }
 
+// --- SQLite: older formats ------------------------------------------------------------------------------------------
+
+/// A state as the program of that format left it.
+fn old_state() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.db");
+    std::fs::write(&path, FORMAT_1).expect("written");
+    (folder, path)
+}
+
+const FORMAT_1: &[u8] = include_bytes!("../golden/states/format-1.db");
+
+/// All tables of a database, each with the rows of the columns that format 1 has; without serial and tool, which change.
+fn as_format_1(path: &Path) -> Vec<String> {
+    let old = old_state();
+    let names = rusqlite::Connection::open(&old.1).expect("opened");
+    let raw = rusqlite::Connection::open(path).expect("opened");
+    let mut columns = names
+        .prepare(
+            "SELECT m.name, group_concat(quote(c.name)) FROM sqlite_schema m, pragma_table_info(m.name) c
+             WHERE m.type = 'table' AND c.name NOT IN ('serial', 'tool') GROUP BY m.name ORDER BY m.name",
+        )
+        .expect("tables");
+    let columns = columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("tables");
+    let columns: Vec<(String, String)> = columns.collect::<Result<_, _>>().expect("tables");
+    let rows = columns.iter().flat_map(|(table, list)| {
+        let list = list.replace('\'', "\"");
+        let mut rows = raw.prepare(&format!("SELECT json_array({list}) FROM \"{table}\" ORDER BY 1")).expect(table);
+        let rows = rows.query_map([], |row| row.get::<_, String>(0)).expect(table);
+        rows.map(|row| format!("{table} {}", row.expect(table))).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+/// The statements that made the tables, and the format.
+fn schema(path: &Path) -> String {
+    let raw = rusqlite::Connection::open(path).expect("opened");
+    let made = "SELECT group_concat(sql) FROM (SELECT sql FROM sqlite_schema ORDER BY name)";
+    let sql: String = raw.query_row(made, [], |row| row.get(0)).expect("a schema");
+    let format: i64 = raw.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a format");
+    format!("{format}: {sql}")
+}
+
+/// C4: a state of the first format keeps all of it in the newest one, and has the tables that a new state has.
+#[test]
+fn a_state_of_the_first_format_is_migrated_whole() {
+    let (_folder, path) = old_state();
+    let before = as_format_1(&path);
+    assert!(before.len() > 45, "targets in all their standings, a ledger, runs, a doubtful call: {before:?}");
+    let shown = everything(&path).expect("readable");
+    drop(SqliteStore::open_to_write(&path).expect("migrated").expect("there"));
+    assert_eq!(as_format_1(&path), before);
+    assert_eq!(everything(&path).expect("readable"), shown, "readers saw the same before");
+    let new = path.with_file_name("new.db");
+    drop(SqliteStore::create(&new, "lineage").expect("created"));
+    assert_eq!(schema(&path), schema(&new));
+    // It is one of ours: it goes on where it stood.
+    let mut store = SqliteStore::open_to_write(&path).expect("readable").expect("there");
+    assert_eq!(store.identity().expect("readable").serial, 9);
+    store.import(&[]).expect("written");
+}
+
+/// S9, C4: who only looks at an older state changes no byte of it, and cannot write what would be lost.
+#[test]
+fn readers_leave_an_older_state_as_it_is() {
+    let (folder, path) = old_state();
+    let before = files(folder.path());
+    let mut store = SqliteStore::open(&path).expect("readable").expect("there");
+    assert_eq!(store.recorded().expect("readable").len(), 40);
+    assert!(matches!(store.import(&[]), Err(StateError::Io { action: "written", .. })));
+    drop(store);
+    let mut scratch = SqliteStore::scratch(&path, "other").expect("copied");
+    scratch.import(&[]).expect("a scratch copy is written to");
+    drop(scratch);
+    assert_eq!(files(folder.path()), before);
+}
+
+/// C4: a migration that cannot be finished leaves the old state, whole.
+#[test]
+fn a_migration_that_fails_leaves_the_old_state() {
+    let (_folder, path) = old_state();
+    let raw = rusqlite::Connection::open(&path).expect("opened");
+    raw.execute_batch("CREATE TRIGGER t BEFORE UPDATE OF tool ON meta BEGIN SELECT raise(ABORT, 'full'); END")
+        .expect("written");
+    drop(raw);
+    let (rows, made) = (as_format_1(&path), schema(&path));
+    let error = SqliteStore::open_to_write(&path).err().expect("the last statement fails");
+    assert!(matches!(error, StateError::Io { action: "written", .. }), "{error}");
+    assert_eq!((as_format_1(&path), schema(&path)), (rows, made));
+}
+
 // --- SQLite: damage -------------------------------------------------------------------------------------------------
 
 /// Opens a file with this content; its folder must stay as it was.
@@ -231,16 +322,19 @@ fn a_text_that_is_not_utf8_is_damage() {
     assert!(is_damage(&opened(&bytes)));
 }
 
-/// C10, S10: a newer format is told with both versions and left alone.
+/// C10, S10: a newer format is told with both versions and left alone, by readers and by writers.
 #[test]
 fn a_newer_format_is_refused_with_both_versions() {
-    let (_folder, path) = written_state(3);
+    let (folder, path) = written_state(3);
     let raw = rusqlite::Connection::open(&path).expect("opened");
-    raw.pragma_update(None, "user_version", 2).expect("written");
+    raw.pragma_update(None, "user_version", 3).expect("written");
     raw.close().expect("closed");
+    let before = files(folder.path());
     let told = opened(&std::fs::read(&path).expect("readable"));
-    assert!(matches!(told, Err(StateError::Newer { found: 2, known: 1, .. })), "{told:?}");
-    assert!(told.expect_err("newer").to_string().contains("format 2, this program knows up to 1"));
+    assert!(matches!(told, Err(StateError::Newer { found: 3, known: 2, .. })), "{told:?}");
+    assert!(told.expect_err("newer").to_string().contains("format 3, this program knows up to 2"));
+    assert!(matches!(SqliteStore::open_to_write(&path), Err(StateError::Newer { found: 3, known: 2, .. })));
+    assert_eq!(files(folder.path()), before);
 }
 
 /// C6: a page that is lost, whichever it is, never passes for less than was there.

@@ -15,7 +15,7 @@ use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
 use freshen::provider;
-use freshen::rehearse::{Emulator, Purged, Setup, emulator};
+use freshen::rehearse::{Afterwards, Emulator, Purged, Setup, emulator};
 
 /// How long a test waits for what must happen, so that a broken test ends.
 const BOUND: Duration = Duration::from_secs(30);
@@ -72,6 +72,8 @@ struct Shared {
     script: Mutex<VecDeque<Step>>,
     always: Mutex<Option<Step>>,
     requests: Mutex<Vec<Vec<u8>>>,
+    questions: Mutex<Vec<Vec<u8>>>,
+    question: Mutex<Option<Step>>,
     arrival: Condvar,
     held: Mutex<Sender<()>>,
     released: Mutex<Receiver<()>>,
@@ -113,6 +115,8 @@ impl Cloud {
             script: Mutex::default(),
             always: Mutex::default(),
             requests: Mutex::default(),
+            questions: Mutex::default(),
+            question: Mutex::default(),
             arrival: Condvar::new(),
             held: Mutex::new(sender),
             released: Mutex::new(released),
@@ -142,7 +146,17 @@ impl Cloud {
         *lock(&self.shared.always) = step;
     }
 
-    /// Requests as they arrived, heads with bodies.
+    /// Every question meets this step from now on; `None`: the emulator answers again.
+    pub(crate) fn ask_me(&self, step: Option<Step>) {
+        *lock(&self.shared.question) = step;
+    }
+
+    /// Questions about quotas and tasks as they arrived. They meet no script of purges, and are not among the requests.
+    pub(crate) fn questions(&self) -> Vec<Vec<u8>> {
+        lock(&self.shared.questions).clone()
+    }
+
+    /// Requests as they arrived, heads with bodies; without questions.
     pub(crate) fn requests(&self) -> Vec<Vec<u8>> {
         lock(&self.shared.requests).clone()
     }
@@ -216,6 +230,7 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
         options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
         hosts: HOSTS.map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
         limits: limits.collect::<BTreeMap<Scope, _>>(),
+        afterwards: Afterwards::default(),
     }
 }
 
@@ -235,10 +250,15 @@ pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
     while let Some(raw) = read_request(&mut stream) {
-        lock(&shared.requests).push(raw.clone());
-        shared.arrival.notify_all();
-        let scripted = lock(&shared.script).pop_front();
-        let step = scripted.or_else(|| lock(&shared.always).as_ref().map(Step::again));
+        let step = if is_question(&raw) {
+            lock(&shared.questions).push(raw.clone());
+            lock(&shared.question).as_ref().map(Step::again)
+        } else {
+            lock(&shared.requests).push(raw.clone());
+            shared.arrival.notify_all();
+            let scripted = lock(&shared.script).pop_front();
+            scripted.or_else(|| lock(&shared.always).as_ref().map(Step::again))
+        };
         let answer = match step {
             None | Some(Step::Pass) => rendered(&emulate(shared, &raw)),
             Some(Step::Say(status, headers, body)) => {
@@ -270,6 +290,14 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             return;
         }
     }
+}
+
+/// Whether a request asks for a quota or a task; URLs of tests hold no such words.
+fn is_question(raw: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(raw);
+    ["DescribePurge", "DescribeVodRefresh", "GetCdnRefreshLog", "refresh?task_id="]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the binary signs with the real time, so its judge reads it too")]

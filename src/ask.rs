@@ -1,0 +1,151 @@
+//! Asks providers questions: what is left of their quotas, what became of accepted purges.
+//!
+//! A question is asked once, at its own pace, and costs no quota. It decides nothing; whoever asks does.
+
+use std::collections::BTreeMap;
+
+use crate::core::budget::Pace;
+use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Stamp};
+use crate::core::http::{Response, TransportFailure, TransportFailureKind};
+use crate::core::model::{Model, ProviderConfig};
+use crate::core::query::{Finding, Query, QuerySpec, Question, QuotaFound, TaskResult};
+use crate::core::text::one_line;
+use crate::core::time::Timestamp;
+use crate::exchange::{self, Hide, Line, Trouble, refusal};
+use crate::host::credentials::{CredentialError, CredentialStore, account_id};
+use crate::host::{Host, Timeouts};
+
+/// Pages of one task that are read at most, so that an answer that never ends does.
+const MOST_PAGES: u32 = 1000;
+
+/// Asks on behalf of one command.
+pub struct Asker<'a> {
+    host: &'a Host,
+    model: &'a Model,
+    credentials: &'a CredentialStore,
+    timeouts: Timeouts,
+    nonces: fastrand::Rng,
+    paces: BTreeMap<(String, &'static str), Pace>,
+}
+
+/// What a question came to.
+pub struct Answered<T> {
+    /// The answer, or why there is none; credentials are hidden in both.
+    pub finding: Result<T, CallError>,
+    /// How far the local clock is ahead of the provider's, in seconds, by the `Date` of an answer of any sort; dates
+    /// count whole seconds.
+    pub clock_ahead_s: Option<i64>,
+}
+
+impl<'a> Asker<'a> {
+    /// An asker for the providers of `model`.
+    pub fn new(host: &'a Host, model: &'a Model, credentials: &'a CredentialStore, timeouts: Timeouts) -> Self {
+        // Not those of the purges of the same run: vendors refuse a nonce that comes twice.
+        let nonces = fastrand::Rng::with_seed(host.seed ^ 0x6173_6b65_6421);
+        Self { host, model, credentials, timeouts, nonces, paces: BTreeMap::new() }
+    }
+
+    /// Whether a provider has credentials that can be sent.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub async fn credentials(&self, provider: usize) -> Result<(), CredentialError> {
+        let config = &self.model.providers[provider];
+        self.credentials.get(config, self.host.clock.now().wall).await.map(drop)
+    }
+
+    /// The quotas of a provider's account as the vendor counts them.
+    ///
+    /// # Errors
+    /// Within the answer: classified as refusals of purges are; [`ErrorClass::Config`] if the vendor has no such query.
+    pub async fn quota(&mut self, provider: usize) -> Answered<Vec<QuotaFound>> {
+        let spec = self.model.providers[provider].kind.capabilities().queries.quota;
+        let Answered { finding, clock_ahead_s } = self.ask(provider, spec, Question::Quota).await;
+        let finding = finding.and_then(|finding| match finding {
+            Finding::Quota(found) => Ok(found),
+            Finding::Task(_) => Err(mixed_up()),
+        });
+        Answered { finding, clock_ahead_s }
+    }
+
+    /// The results of a task, all pages of them.
+    ///
+    /// # Errors
+    /// As [`Asker::quota`].
+    pub async fn task(&mut self, provider: usize, id: &str) -> Result<Vec<TaskResult>, CallError> {
+        let spec = self.model.providers[provider].kind.capabilities().queries.task;
+        let mut results = Vec::new();
+        for page in 0..MOST_PAGES {
+            match self.ask(provider, spec, Question::Task { id: id.to_owned(), page }).await.finding? {
+                Finding::Task(found) => {
+                    results.extend(found.results);
+                    if !found.more {
+                        break;
+                    }
+                }
+                Finding::Quota(_) => return Err(mixed_up()),
+            }
+        }
+        Ok(results)
+    }
+
+    async fn ask(&mut self, provider: usize, spec: Option<QuerySpec>, question: Question) -> Answered<Finding> {
+        let config = &self.model.providers[provider];
+        let (Some(spec), Some(endpoint)) = (spec, config.endpoints.first()) else {
+            let error = refusal(ErrorClass::Config, "not asked", "the vendor has no such query".into());
+            return Answered { finding: Err(error), clock_ahead_s: None };
+        };
+        self.keep_pace(config, spec).await;
+        let query = Query { question, endpoint: endpoint.clone() };
+        let line = Line { host: self.host, credentials: self.credentials, config, timeouts: self.timeouts };
+        let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
+            config.kind.ask(&query, account, credentials, stamp)
+        };
+        let mut server_time = None;
+        let read = |account: &Account, response: &Response, hide: &Hide<'_>| {
+            server_time = response.header("date").and_then(Timestamp::from_http_date);
+            let mut finding = config.kind.understand(&query, account, response)?;
+            if let Finding::Quota(found) = &mut finding {
+                for quota in found {
+                    hide(&mut quota.area);
+                }
+            }
+            Ok(finding)
+        };
+        let asked = exchange::exchange(line, self.nonces.u128(..), build, read).await;
+        let now = self.host.clock.now().wall;
+        let finding = asked.map_err(|trouble| match trouble {
+            Trouble::Refused(error, _) => error,
+            Trouble::Failed(failure) => failed(&failure, config),
+        });
+        Answered { finding, clock_ahead_s: server_time.map(|server| now.unix_seconds() - server.unix_seconds()) }
+    }
+
+    /// Waits for the turn of one more question to the provider's account.
+    async fn keep_pace(&mut self, config: &ProviderConfig, spec: QuerySpec) {
+        let found = self.credentials.get(config, self.host.clock.now().wall).await.ok();
+        let account = found.zip(config.endpoints.first()).map(|(found, endpoint)| account_id(&found, endpoint));
+        let rate = config.limits.calls_per_second.map_or(spec.calls_per_second, |own| own.min(spec.calls_per_second));
+        let key = (account.unwrap_or_else(|| config.name.clone()), spec.name);
+        let start = self.host.clock.now().tick;
+        let pace = self.paces.entry(key).or_insert_with(|| Pace::new(rate, start));
+        pace.at_most(rate);
+        self.host.clock.sleep_until(pace.ready_at()).await;
+        pace.take(self.host.clock.now().tick);
+    }
+}
+
+fn mixed_up() -> CallError {
+    refusal(ErrorClass::Unknown, "another answer", "the answer is to another question".into())
+}
+
+/// Classes are those of purges that get no answer.
+fn failed(failure: &TransportFailure, config: &ProviderConfig) -> CallError {
+    let (class, code) = match failure.kind {
+        TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection to"),
+        TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer from"),
+        TransportFailureKind::Tls => (ErrorClass::Config, "no trusted connection to"),
+    };
+    let endpoint = config.endpoints.first().map(ToString::to_string).unwrap_or_default();
+    refusal(class, &format!("{code} {}", one_line(&endpoint, 200)), failure.message.clone())
+}

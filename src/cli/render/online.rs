@@ -1,0 +1,140 @@
+//! What providers say of their accounts and of accepted purges, as text and as JSON.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{count, shown, strong, table};
+use crate::core::model::Model;
+use crate::core::query::{QuotaFound, TaskState};
+use crate::run::{Results, Standing};
+
+/// Targets that are listed one by one for people.
+const LISTED: usize = 20;
+
+/// Providers' answers for people.
+pub(crate) fn human(model: &Model, standings: &[Standing]) -> String {
+    let mut rows = Vec::new();
+    for standing in standings {
+        let config = &model.providers[standing.provider];
+        let clock = match standing.clock_ahead_s {
+            None => "-".to_owned(),
+            Some(0) => "right".to_owned(),
+            Some(ahead) if ahead > 0 => format!("{ahead} s ahead"),
+            Some(ahead) => format!("{} s behind", -ahead),
+        };
+        let mut quotas: Vec<String> = standing.quota.iter().map(quota_line).collect();
+        if quotas.is_empty() {
+            quotas.push("-".to_owned());
+        }
+        let credentials = standing.credentials.word().to_owned();
+        let mut first = vec![config.name.clone(), config.kind.capabilities().kind.to_owned(), credentials, clock];
+        for quota in quotas {
+            first.push(quota);
+            rows.push(std::mem::replace(&mut first, vec![String::new(); 4]));
+        }
+    }
+    let mut text = format!("\n{}", table(&["PROVIDER", "KIND", "CREDENTIALS", "CLOCK", "QUOTA LEFT"], &rows, &[]));
+    for standing in standings {
+        if let Some(problem) = &standing.problem {
+            text.push_str(&format!("{}: {}\n", model.providers[standing.provider].name, shown(problem)));
+        }
+    }
+    text
+}
+
+fn quota_line(quota: &QuotaFound) -> String {
+    let area = if quota.area.is_empty() { String::new() } else { format!(" ({})", shown(&quota.area)) };
+    format!("{} of {} a day{area}", quota.left, quota.limit)
+}
+
+/// Providers' answers for programs.
+pub(crate) fn json(model: &Model, standings: &[Standing]) -> Value {
+    let quota = |found: &QuotaFound| json!({"operation": found.operation, "area": found.area, "limit": found.limit, "left": found.left});
+    let row = |standing: &Standing| {
+        let config = &model.providers[standing.provider];
+        json!({
+            "provider": config.name,
+            "kind": config.kind.capabilities().kind,
+            "credentials": standing.credentials.word(),
+            "clock_ahead_s": standing.clock_ahead_s,
+            "quota": standing.quota.iter().map(quota).collect::<Value>(),
+            "problem": standing.problem,
+        })
+    };
+    standings.iter().map(row).collect()
+}
+
+/// Numbers of targets by where their tasks stand, for each provider.
+fn by_provider(results: &Results) -> BTreeMap<&str, [usize; 3]> {
+    let mut providers: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for settled in &results.told {
+        let numbers = providers.entry(&settled.task.provider).or_default();
+        numbers[match settled.state {
+            TaskState::Done => 0,
+            TaskState::Processing => 1,
+            TaskState::Failed => 2,
+        }] += 1;
+    }
+    providers
+}
+
+/// What became of accepted purges, for people. `due_again`: failed ones that are pending now.
+pub(crate) fn results(results: &Results, due_again: u64) -> String {
+    let mut text = format!("{}\n", strong("Results of accepted purges"));
+    let providers = by_provider(results);
+    if providers.is_empty() {
+        text.push_str("  none\n");
+    } else {
+        let row = |(name, numbers): (&str, [usize; 3])| {
+            [vec![name.to_owned()], numbers.map(|number| number.to_string()).to_vec()].concat()
+        };
+        let rows: Vec<Vec<String>> = providers.into_iter().map(row).collect();
+        text.push_str(&table(&["PROVIDER", "DONE", "PROCESSING", "FAILED"], &rows, &[1, 2, 3]));
+    }
+    for (name, number, reason) in &results.untold {
+        text.push_str(&format!("{name}: {}: {}\n", count(*number, "target"), shown(reason)));
+    }
+    for (name, error) in &results.errors {
+        text.push_str(&format!("{name}: {}\n", shown(&error.summary())));
+    }
+    if due_again > 0 {
+        let targets = count(usize::try_from(due_again).unwrap_or(usize::MAX), "target");
+        text.push_str(&format!("{targets} pending again; `freshen apply` purges them:\n"));
+        let failed: Vec<_> = results.told.iter().filter(|settled| settled.state == TaskState::Failed).collect();
+        for settled in failed.iter().take(LISTED) {
+            text.push_str(&format!("    {}\n", shown(&settled.task.target.text)));
+        }
+        if failed.len() > LISTED {
+            text.push_str(&format!("    … and {} more\n", failed.len() - LISTED));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// What became of accepted purges, for programs.
+pub(crate) fn results_json(results: &Results, due_again: u64) -> Value {
+    let told = results.told.iter().map(|settled| {
+        json!({
+            "provider": settled.task.provider,
+            "scope": settled.task.target.scope.word(),
+            "target": settled.task.target.text,
+            "task_id": settled.task.task_id,
+            "accepted_at": settled.task.accepted_at.utc_extended(),
+            "result": settled.state.word(),
+        })
+    });
+    let untold = results.untold.iter();
+    let untold = untold.map(|(name, number, why)| json!({"provider": name, "targets": number, "reason": why}));
+    let errors = results.errors.iter();
+    let errors = errors.map(|(name, error)| {
+        json!({"provider": name, "class": error.class.word(), "code": error.code, "error": error.summary()})
+    });
+    json!({
+        "pending_again": due_again,
+        "targets": told.collect::<Value>(),
+        "not_told": untold.collect::<Value>(),
+        "errors": errors.collect::<Value>(),
+    })
+}

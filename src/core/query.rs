@@ -1,0 +1,168 @@
+//! Questions to a provider and what it answers: the quota that is left, and what became of accepted purges.
+//!
+//! *Accepted* is what a purge call says; *done* is what a later question says. Neither says what an edge serves.
+
+use super::http::Endpoint;
+use super::target::Target;
+
+/// What a kind can be asked. Figures come from the vendors' documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queries {
+    /// The quota that is left.
+    pub quota: Option<QuerySpec>,
+    /// What became of tasks.
+    pub task: Option<QuerySpec>,
+}
+
+impl Queries {
+    /// The vendor answers no questions.
+    pub const NONE: Self = Self { quota: None, task: None };
+}
+
+/// One query operation and its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuerySpec {
+    /// The vendor's name for it.
+    pub name: &'static str,
+    /// Most calls in any second.
+    pub calls_per_second: u32,
+    /// How many days the vendor keeps what is asked for; `None` where no figure is known.
+    pub kept_days: Option<u16>,
+}
+
+/// One question, to be asked at one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// What is asked.
+    pub question: Question,
+    /// Where.
+    pub endpoint: Endpoint,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// How much of the daily quotas is left.
+    Quota,
+    /// What became of the targets of a task: one page of them, from 0.
+    Task {
+        /// The vendor's id of one task.
+        id: String,
+        /// Which page.
+        page: u32,
+    },
+}
+
+/// What a provider answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// To [`Question::Quota`].
+    Quota(Vec<QuotaFound>),
+    /// To [`Question::Task`].
+    Task(TaskPage),
+}
+
+/// A daily quota in the vendor's own count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaFound {
+    /// The purge operation that draws on it.
+    pub operation: &'static str,
+    /// Its share, for example an area; empty for the only one.
+    pub area: String,
+    /// Targets a day.
+    pub limit: u64,
+    /// Targets that may still be purged today.
+    pub left: u64,
+}
+
+/// What is left of the quota that `operation` draws on in `area`; `None` if the vendor did not tell.
+///
+/// An empty area draws on those in which a target's domain is served, which nobody here knows: only when all of them are
+/// spent is nothing left for sure.
+pub fn quota_left(found: &[QuotaFound], operation: &str, area: &str) -> Option<u64> {
+    let of_operation = found.iter().filter(|quota| quota.operation == operation);
+    of_operation.filter(|quota| area.is_empty() || quota.area == area).map(|quota| quota.left).max()
+}
+
+/// A page of what became of a task's targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskPage {
+    /// Results, in the vendor's order.
+    pub results: Vec<TaskResult>,
+    /// Another page follows.
+    pub more: bool,
+}
+
+/// What became of one target of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskResult {
+    /// The target as the vendor names it; `None` if the result is the whole task's.
+    pub target: Option<String>,
+    /// Where it stands.
+    pub state: TaskState,
+}
+
+/// Where an accepted purge stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TaskState {
+    /// Carried out, says the vendor.
+    Done,
+    /// Not finished.
+    Processing,
+    /// It failed: the purge did not happen everywhere.
+    Failed,
+}
+
+impl TaskState {
+    /// The word for it in output.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Processing => "processing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Where `target` stands by the results of its tasks; `None` if they say nothing.
+///
+/// Vendors do not name every target as it was sent; one that is not named shares the fate of the whole, the worst of it.
+pub fn state_of(target: &Target, results: &[TaskResult]) -> Option<TaskState> {
+    let named = |result: &&TaskResult| result.target.as_deref() == Some(target.text.as_str());
+    let own = results.iter().filter(named).map(|result| result.state).max();
+    own.or_else(|| results.iter().map(|result| result.state).max())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(operation: &'static str, area: &str, left: u64) -> QuotaFound {
+        QuotaFound { operation, area: area.into(), limit: 100, left }
+    }
+
+    /// T4
+    #[test]
+    fn quota_is_that_of_the_area_or_the_best_where_none_is_named() {
+        let all = [found("urls", "mainland", 3), found("urls", "overseas", 7), found("paths", "mainland", 50)];
+        assert_eq!(quota_left(&all, "urls", "mainland"), Some(3));
+        assert_eq!(quota_left(&all, "urls", ""), Some(7));
+        assert_eq!(quota_left(&all, "urls", "moon"), None);
+        assert_eq!(quota_left(&all, "paths", ""), Some(50));
+        assert_eq!(quota_left(&[], "urls", ""), None);
+    }
+
+    /// R13: a target has its own result, and where the vendor names it otherwise it is not taken for done too early.
+    #[test]
+    fn a_target_has_its_own_result_or_the_worst_of_its_task() {
+        let result = |target: &str, state| TaskResult { target: Some(target.into()), state };
+        let results =
+            [result("a", TaskState::Done), result("b", TaskState::Failed), result("c", TaskState::Processing)];
+        assert_eq!(state_of(&Target::url("a"), &results), Some(TaskState::Done));
+        assert_eq!(state_of(&Target::url("c"), &results), Some(TaskState::Processing));
+        assert_eq!(state_of(&Target::url("other"), &results), Some(TaskState::Failed));
+        assert_eq!(state_of(&Target::url("a"), &[]), None);
+        let whole = [TaskResult { target: None, state: TaskState::Done }];
+        assert_eq!(state_of(&Target::url("a"), &whole), Some(TaskState::Done));
+    }
+}

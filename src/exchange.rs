@@ -1,0 +1,91 @@
+//! One request from credentials to decoded answer: what purges and questions have in common.
+//!
+//! Knows no vendor, repeats nothing and records nothing.
+
+use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Stamp};
+use crate::core::http::{Request, Response, TransportFailure};
+use crate::core::model::ProviderConfig;
+use crate::core::secret::Secret;
+use crate::core::time::Timestamp;
+use crate::host::credentials::CredentialStore;
+use crate::host::{Host, Timeouts};
+use crate::mask;
+
+/// Clocks further apart than this explain a refused nonce, in seconds.
+const NONCE_CLOCK_S: u64 = 60;
+
+/// What a request needs besides its content.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a> {
+    /// Effects.
+    pub(crate) host: &'a Host,
+    /// Credentials of all providers.
+    pub(crate) credentials: &'a CredentialStore,
+    /// Who is called.
+    pub(crate) config: &'a ProviderConfig,
+    /// How long it may take.
+    pub(crate) timeouts: Timeouts,
+}
+
+/// Why there is no decoded answer.
+pub(crate) enum Trouble {
+    /// The provider refused, or nothing could be sent; with the credentials that were sent, if any were.
+    Refused(CallError, Option<Credentials>),
+    /// No answer came.
+    Failed(TransportFailure),
+}
+
+/// Hides credentials in a text that an answer holds.
+pub(crate) type Hide<'a> = dyn Fn(&mut String) + 'a;
+
+/// Sends what `build` makes and returns what `read` finds in the answer; `read` hides what it keeps of it.
+///
+/// # Errors
+/// [`Trouble`]; the message of a refusal over the clock holds the difference, credentials are hidden.
+pub(crate) async fn exchange<T>(
+    line: Line<'_>,
+    nonce: u128,
+    build: impl FnOnce(&Account, &Credentials, &Stamp) -> Result<Request, String>,
+    read: impl FnOnce(&Account, &Response, &Hide<'_>) -> Result<T, CallError>,
+) -> Result<T, Trouble> {
+    let Line { host, config, .. } = line;
+    let credentials = line
+        .credentials
+        .get(config, host.clock.now().wall)
+        .await
+        .map_err(|error| Trouble::Refused(refusal(ErrorClass::Auth, "no credentials", error.to_string()), None))?;
+    let account = Account { provider: config.name.clone(), options: config.options.clone() };
+    let stamp = Stamp { wall: host.clock.now().wall, nonce };
+    let request = build(&account, &credentials, &stamp)
+        .map_err(|message| Trouble::Refused(refusal(ErrorClass::Config, "not sent", message), None))?;
+    let sensitive = mask::sensitive(&credentials, &request);
+    let response = host.http.send(request, line.timeouts).await.map_err(Trouble::Failed)?;
+    read(&account, &response, &|text| *text = mask::hide(text, &sensitive))
+        .map_err(|error| Trouble::Refused(told(error, &sensitive, host.clock.now().wall), Some(credentials)))
+}
+
+/// The error as it may be shown.
+fn told(mut error: CallError, sensitive: &[Secret], now: Timestamp) -> CallError {
+    let texts = [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id);
+    texts.for_each(|text| *text = mask::hide(text, sensitive));
+    match (error.class, error.server_time) {
+        (ErrorClass::Clock, Some(server)) => error.message += &clock_hint(now, server),
+        // A nonce that counts as used may be a clock that is off.
+        (ErrorClass::SignAgain, Some(server)) if now.unix_seconds().abs_diff(server.unix_seconds()) > NONCE_CLOCK_S => {
+            error.message += &clock_hint(now, server);
+        }
+        _ => {}
+    }
+    error
+}
+
+fn clock_hint(local: Timestamp, server: Timestamp) -> String {
+    let ahead_s = local.unix_seconds() - server.unix_seconds();
+    let side = if ahead_s < 0 { "behind" } else { "ahead of" };
+    format!("; the local clock is {} s {side} the server's: set it right and run again", ahead_s.abs())
+}
+
+/// A refusal from this side of the line.
+pub(crate) fn refusal(class: ErrorClass, code: &str, message: String) -> CallError {
+    CallError { class, code: code.to_owned(), message, request_id: None, retry_after_ms: None, server_time: None }
+}

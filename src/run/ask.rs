@@ -1,0 +1,246 @@
+//! What providers say: quotas before a run, results of purges that earlier runs saw accepted.
+
+use std::collections::BTreeMap;
+
+use crate::ask::Asker;
+use crate::core::contract::{CallError, ErrorClass};
+use crate::core::model::Model;
+use crate::core::plan::{Plan, QuotaKey};
+use crate::core::query::{QuotaFound, TaskResult, quota_left, state_of};
+use crate::core::time::Timestamp;
+use crate::state::{OpenTask, Settled, StateError, Store};
+
+/// Tasks that were accepted longer ago are not asked about where the vendor does not say how long it keeps them, in days.
+const KEPT_DAYS: u16 = 30;
+const DAY_MS: i64 = 86_400_000;
+
+/// What the quotas that a plan draws on are, by the vendors' own count.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// The ledger has changed: the plan may be another one.
+    pub changed: bool,
+    /// What a user should know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Asks for the quotas that the plan draws on, once an account, and counts as much as used as the vendor does where that
+/// is more than the ledger has. A provider that does not answer, or has no such query, changes nothing.
+///
+/// # Errors
+/// A state that cannot be read or written.
+pub async fn learn_quotas(
+    asker: &mut Asker<'_>,
+    model: &Model,
+    plan: &Plan,
+    store: &mut dyn Store,
+) -> Result<Learned, StateError> {
+    let mut learned = Learned::default();
+    let mut accounts: BTreeMap<(&str, &str), Vec<QuotaFound>> = BTreeMap::new();
+    // Of providers that share a quota with different limits the lowest tells how much is used for sure.
+    let mut limits: BTreeMap<&QuotaKey, (usize, u64)> = BTreeMap::new();
+    for job in &plan.jobs {
+        let spec = model.providers[job.provider].kind.capabilities().queries.quota;
+        let (Some(spec), Some(quota)) = (spec, &job.quota) else { continue };
+        let limit = limits.entry(&quota.key).or_insert((job.provider, quota.limit));
+        limit.1 = limit.1.min(quota.limit);
+        let account = (quota.key.account.as_str(), spec.name);
+        if accounts.contains_key(&account) || asker.credentials(job.provider).await.is_err() {
+            continue;
+        }
+        let found = asker.quota(job.provider).await.finding.unwrap_or_else(|error| {
+            let name = &model.providers[job.provider].name;
+            learned.notes.push(format!(
+                "provider `{name}` did not tell what is left of its quota, so our own count holds: {}",
+                error.summary()
+            ));
+            Vec::new()
+        });
+        accounts.insert(account, found);
+    }
+    for (key, (provider, limit)) in limits {
+        let config = &model.providers[provider];
+        let spec = config.kind.capabilities().queries.quota.map_or("", |spec| spec.name);
+        let found = accounts.get(&(key.account.as_str(), spec)).map_or(&[][..], Vec::as_slice);
+        let Some(left) = quota_left(found, key.operation, &key.area) else { continue };
+        let (used, ours) = (limit.saturating_sub(left), store.quota_used(key)?);
+        if used > ours {
+            store.learn_quota(key, used)?;
+            learned.changed = true;
+            learned.notes.push(format!(
+                "provider `{}` has {left} targets left of its quota, {} fewer than our own count: others use the account",
+                config.name,
+                used - ours.min(limit)
+            ));
+        }
+    }
+    Ok(learned)
+}
+
+/// What became of accepted purges.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// Targets of which the provider told where they stand.
+    pub told: Vec<Settled>,
+    /// Targets that nobody was asked about, or got no answer for: provider, number and reason, in order.
+    pub untold: Vec<(String, usize, String)>,
+    /// Questions that were refused or got no answer, by provider.
+    pub errors: Vec<(String, CallError)>,
+}
+
+impl Results {
+    fn left_out(&mut self, provider: &str, number: usize, reason: impl Into<String>) {
+        if number > 0 {
+            self.untold.push((provider.to_owned(), number, reason.into()));
+        }
+    }
+}
+
+/// Asks what became of accepted purges. A provider that refuses to answer is not asked on.
+pub async fn ask_tasks(asker: &mut Asker<'_>, model: &Model, open: Vec<OpenTask>, now: Timestamp) -> Results {
+    let mut results = Results::default();
+    let mut by_provider: BTreeMap<String, Vec<OpenTask>> = BTreeMap::new();
+    for task in open {
+        by_provider.entry(task.provider.clone()).or_default().push(task);
+    }
+    for (name, tasks) in by_provider {
+        let Some(provider) = model.provider_index(&name) else {
+            results.left_out(&name, tasks.len(), "not asked: no manifest configures the provider");
+            continue;
+        };
+        let Some(spec) = model.providers[provider].kind.capabilities().queries.task else {
+            results.left_out(&name, tasks.len(), "not asked: the vendor has no query of tasks");
+            continue;
+        };
+        let days = spec.kept_days.unwrap_or(KEPT_DAYS);
+        let oldest = now.plus_ms(-i64::from(days) * DAY_MS);
+        let (tasks, old): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.accepted_at >= oldest);
+        results.left_out(&name, old.len(), format!("not asked: accepted more than {days} days ago"));
+        ask_provider(asker, provider, &name, &tasks, &mut results).await;
+    }
+    results
+}
+
+async fn ask_provider(asker: &mut Asker<'_>, provider: usize, name: &str, tasks: &[OpenTask], results: &mut Results) {
+    let mut answers = Answers::default();
+    let (mut unknown, mut unanswered) = (0, 0);
+    for batch in tasks.chunk_by(|a, b| a.task_id == b.task_id) {
+        let Some(found) = answers.to(asker, provider, &batch[0].task_id).await else {
+            unanswered += batch.len();
+            continue;
+        };
+        for task in batch {
+            match state_of(&task.target, &found) {
+                Some(state) => results.told.push(Settled { task: task.clone(), state }),
+                None => unknown += 1,
+            }
+        }
+    }
+    results.left_out(name, unanswered, "no answer");
+    results.left_out(name, unknown, "the provider does not know the task");
+    results.errors.extend(answers.error.map(|error| (name.to_owned(), error)));
+}
+
+/// What one provider answered so far. After an error it is not asked on.
+#[derive(Default)]
+struct Answers {
+    by_task: BTreeMap<String, Vec<TaskResult>>,
+    error: Option<CallError>,
+}
+
+impl Answers {
+    /// Results of all of these tasks, comma-separated; `None` if one of them got no answer.
+    async fn to(&mut self, asker: &mut Asker<'_>, provider: usize, tasks: &str) -> Option<Vec<TaskResult>> {
+        let mut all = Vec::new();
+        for id in tasks.split(',') {
+            if !self.by_task.contains_key(id) && self.error.is_none() {
+                match asker.task(provider, id).await {
+                    Ok(found) => drop(self.by_task.insert(id.to_owned(), found)),
+                    Err(error) => self.error = Some(error),
+                }
+            }
+            all.extend(self.by_task.get(id)?.iter().cloned());
+        }
+        Some(all)
+    }
+}
+
+/// What a provider's account says of itself.
+#[derive(Debug)]
+pub struct Standing {
+    /// Index into the model's providers.
+    pub provider: usize,
+    /// Whether it was asked: with which credentials it was, and what it said.
+    pub credentials: Credentials,
+    /// How far the local clock is ahead of the provider's, in seconds.
+    pub clock_ahead_s: Option<i64>,
+    /// Its quotas, by the vendor's own count.
+    pub quota: Vec<QuotaFound>,
+    /// What went wrong, or why nothing was asked.
+    pub problem: Option<String>,
+}
+
+/// What became of a provider's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// There are none.
+    Missing,
+    /// There are some, and the vendor has no query to try them with.
+    Untried,
+    /// The provider took them.
+    Accepted,
+    /// The provider refused them.
+    Refused,
+    /// They were sent, and the answer says nothing about them.
+    Unclear,
+}
+
+impl Credentials {
+    /// The word for it in output.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Untried => "not tried",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// Asks each provider for its quota, and by that whether credentials and clock are right.
+pub async fn ask_standings(asker: &mut Asker<'_>, model: &Model) -> Vec<Standing> {
+    let mut standings = Vec::with_capacity(model.providers.len());
+    for provider in 0..model.providers.len() {
+        standings.push(ask_standing(asker, model, provider).await);
+    }
+    standings
+}
+
+async fn ask_standing(asker: &mut Asker<'_>, model: &Model, provider: usize) -> Standing {
+    let config = &model.providers[provider];
+    let nothing = |credentials, problem| Standing {
+        provider,
+        credentials,
+        clock_ahead_s: None,
+        quota: Vec::new(),
+        problem: Some(problem),
+    };
+    if let Err(error) = asker.credentials(provider).await {
+        return nothing(Credentials::Missing, error.to_string());
+    }
+    if config.kind.capabilities().queries.quota.is_none() {
+        return nothing(Credentials::Untried, "not asked: the vendor has no query of quotas".into());
+    }
+    let answered = asker.quota(provider).await;
+    let (credentials, quota, problem) = match answered.finding {
+        Ok(found) => (Credentials::Accepted, found, None),
+        Err(error) => {
+            let refused = error.class == ErrorClass::Auth;
+            let credentials = if refused { Credentials::Refused } else { Credentials::Unclear };
+            (credentials, Vec::new(), Some(error.summary()))
+        }
+    };
+    let area = config.kind.quota_area(&config.options);
+    let quota = quota.into_iter().filter(|found| area.is_empty() || found.area == area).collect();
+    Standing { provider, credentials, clock_ahead_s: answered.clock_ahead_s, quota, problem }
+}
