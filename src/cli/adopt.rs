@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::args::{AdoptArgs, Format, Global};
+use super::args::{AdoptArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
 use super::{select, session, terminal};
@@ -11,7 +11,7 @@ use crate::state::Store;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
-    let desired = session::load(&args.manifests.paths)?;
+    let desired = session::find(&args.manifests.paths)?.load()?;
     let model = &desired.model;
     select::known_providers(model, &args.providers)?;
     let only = select::patterns(&args.only)?;
@@ -33,7 +33,13 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     };
     let selected: Vec<usize> =
         (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
-    store.adopt(model, &selected, host.clock.now().wall)?;
+    let now = host.clock.now().wall;
+    store.adopt(model, &selected, now)?;
+    let accounts = vec![String::new(); model.providers.len()];
+    let prepared = session::prepare(&desired, Some(&store), &Selection::default(), &accounts, now)?;
+    if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
+        store.note_inputs(inputs)?;
+    }
     let (adopted, known) = (selected.len(), model.entries.len() - selected.len());
     match global.format {
         Format::Human => terminal::print(&format!(

@@ -31,7 +31,13 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if args.rehearse {
         return super::rehearsal::run(host, global, args).await;
     }
-    let desired = session::load(&args.manifests.paths)?;
+    let found = session::find(&args.manifests.paths)?;
+    if let Some(desired) = unchanged(global, args, &found)? {
+        let prepared = Prepared::of_unread(&desired);
+        report(global, &Finished::nothing(&desired, &prepared));
+        return Ok(Exit::Done);
+    }
+    let desired = found.load()?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
@@ -41,6 +47,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
     admit(&desired, &prepared, store.as_mut(), args)?;
     if prepared.is_nothing() {
+        note_inputs(store.as_mut(), &prepared)?;
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
@@ -80,6 +87,22 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     }
     let unwritten = audit.finish(finished.outcome.observer_error.as_deref());
     Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
+}
+
+/// The manifests unread, if a run over them left nothing to do. No lock is needed: what another run does now is work.
+fn unchanged(global: &Global, args: &ApplyArgs, found: &session::Found<'_>) -> Result<Option<Desired>> {
+    let store = if args.expect.is_none() { session::open(&global.state)? } else { None };
+    found.unchanged(store.as_ref().map(|store| store as &dyn Store), &args.selection)
+}
+
+/// Notes manifests that say the same as before in other words, so that the next run need not read them.
+fn note_inputs(store: Option<&mut SqliteStore>, prepared: &Prepared) -> Result<()> {
+    if let (Some(store), Some(inputs)) = (store, &prepared.difference.inputs)
+        && store.inputs()?.as_ref() != Some(inputs)
+    {
+        store.note_inputs(inputs)?;
+    }
+    Ok(())
 }
 
 /// Asks what is left of the quotas that the plan draws on; `true`: less than it was made for, so plan anew.

@@ -95,6 +95,13 @@ pub struct Selection {
     pub force: Vec<String>,
 }
 
+impl Selection {
+    /// Whether nothing is left out and nothing forced.
+    pub(crate) fn is_all(&self) -> bool {
+        self.only.is_empty() && self.providers.is_empty() && self.force.is_empty()
+    }
+}
+
 /// Arguments of `plan`.
 #[derive(Args, Debug)]
 pub struct PlanArgs {

@@ -8,7 +8,7 @@ use super::render::{plan as render, shown};
 use super::{session, terminal};
 use crate::core::guard::{self, Allowed};
 use crate::host::Host;
-use crate::run;
+use crate::run::{self, Prepared};
 use crate::state::{RunLock, Store};
 
 /// Runs the command.
@@ -25,11 +25,18 @@ pub(super) async fn show(
     selection: &Selection,
     allowed: Allowed,
 ) -> Result<bool> {
-    let desired = session::load(paths)?;
+    let found = session::find(paths)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
-    let accounts = run::accounts(host, &desired.model, store).await?;
-    let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
+    let (desired, prepared) = if let Some(desired) = found.unchanged(store, selection)? {
+        let prepared = Prepared::of_unread(&desired);
+        (desired, prepared)
+    } else {
+        let desired = found.load()?;
+        let accounts = run::accounts(host, &desired.model, store).await?;
+        let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
+        (desired, prepared)
+    };
     let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
     let running = RunLock::holder(&global.state);
     if let Some(holder) = &running {

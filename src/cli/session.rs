@@ -13,7 +13,7 @@ use crate::core::plan::Selected;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::host::Host;
-use crate::host::manifest_files;
+use crate::host::manifest_files::{self, Manifests, ReadProblem};
 use crate::manifest::{self, Built, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
@@ -23,12 +23,18 @@ use crate::state::{RunLock, RunStart, SqliteStore, Store};
 /// # Errors
 /// Bad input if a file cannot be read.
 pub(super) fn examine(paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
-    let files = manifest_files::read_manifests(paths).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Stop::bad_input(lines.join("\nerror: "))
-    })?;
+    let files = read(paths)?.files;
     let built = manifest::build(&files);
     Ok((files, built))
+}
+
+fn read(paths: &[PathBuf]) -> Result<Manifests> {
+    manifest_files::read_manifests(paths).map_err(|problems| unreadable(&problems))
+}
+
+fn unreadable(problems: &[ReadProblem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Stop::bad_input(lines.join("\nerror: ")).into()
 }
 
 /// Shows every problem on standard error.
@@ -42,15 +48,74 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 /// # Errors
 /// Bad input if there is any error.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
-    let (files, built) = examine(paths)?;
-    show_problems(&files, &built);
+    check(paths, &read(paths)?.files, None)
+}
+
+/// Manifests that are found and identified, and perhaps not read yet.
+pub(super) struct Found<'a> {
+    paths: &'a [PathBuf],
+    files: Vec<SourceFile>,
+    digest: String,
+}
+
+/// Finds manifests and identifies them by their bytes, before anything is read of them: what is read later may be newer,
+/// and is then known by no digest.
+///
+/// # Errors
+/// Bad input if a file cannot be read.
+pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
+    let found = read(paths)?;
+    let mut digest = blake3::Hasher::new();
+    digest.update(concat!("freshen ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
+    for folder in folders(paths) {
+        digest.update(folder.as_bytes()).update(&[0]);
+    }
+    digest.update(found.digest().map_err(|problem| unreadable(&[problem]))?.as_bytes());
+    Ok(Found { paths, files: found.files, digest: digest.finalize().to_hex()[..32].to_owned() })
+}
+
+impl Found<'_> {
+    /// Checks the manifests; shows every problem on standard error.
+    ///
+    /// # Errors
+    /// Bad input if there is any error.
+    pub(super) fn load(&self) -> Result<Desired> {
+        check(self.paths, &self.files, Some(&self.digest))
+    }
+
+    /// The manifests unread, if they are those of a run after which nothing was left to do.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub(super) fn unchanged(&self, store: Option<&dyn Store>, selection: &Selection) -> Result<Option<Desired>> {
+        let Some(store) = store.filter(|_| selection.is_all()) else { return Ok(None) };
+        let noted = store.inputs()?.filter(|noted| noted.digest == self.digest);
+        match noted {
+            Some(noted) if !store.has_work()? => Ok(Some(Desired::unread(noted))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Folders given as PATH, normalised as manifest paths are.
+fn folders(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect()
+}
+
+fn check(paths: &[PathBuf], files: &[SourceFile], digest: Option<&str>) -> Result<Desired> {
+    let built = manifest::build(files);
+    show_problems(files, &built);
     let Some(model) = built.model else {
-        let problems = diagnostics::to_json(&files, &built.diagnostics);
+        let problems = diagnostics::to_json(files, &built.diagnostics);
         let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
         return Err(Stop { problems: Some(problems), ..stop }.into());
     };
-    let folders = paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect();
-    Ok(Desired::new(model, folders))
+    let desired = Desired::new(model, folders(paths));
+    // A warning is to be shown by every run.
+    Ok(match digest.filter(|_| built.diagnostics.is_empty()) {
+        Some(digest) => desired.known_by(digest.to_owned()),
+        None => desired,
+    })
 }
 
 /// `word`, or its plural.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::changes::Changes;
 use super::model::{Entry, Model, OnNew, OnRemoved, Place, Priority};
-use super::recorded::{ChangeKind, KnownManifest, RecordedRow, Standing};
+use super::recorded::{ChangeKind, Inputs, KnownManifest, RecordedRow, Standing};
 use super::target::{ContentHash, Target};
 use super::time::Timestamp;
 
@@ -59,6 +59,8 @@ pub struct Difference {
     pub unchanged: usize,
     /// Recorded targets per manifest of this run, the base of the removal guard: (name, recorded, removed).
     pub removals: Vec<(String, usize, usize)>,
+    /// What was compared, if a later run may rely on it.
+    pub inputs: Option<Inputs>,
 }
 
 /// Whether the user forces a target of a provider, by its index.

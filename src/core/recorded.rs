@@ -141,6 +141,18 @@ impl Standing {
     }
 }
 
+/// The manifests of a run, as far as a later run has to know them again: if they are the same and no work is left,
+/// nothing is to be done, and they need not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// Identifies the files, the folders that were given, and the program.
+    pub digest: String,
+    /// How many manifests there were.
+    pub manifests: u64,
+    /// How many targets they ask for, at all providers together.
+    pub targets: u64,
+}
+
 /// A manifest that an earlier run read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownManifest {

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
+use super::input_digest::{self, Input};
 use crate::manifest::{MAX_FILE_BYTES, Pieces, SourceFile};
 
 /// Largest file that is held whole, in bytes.
@@ -15,7 +16,7 @@ const HELD_BYTES: u64 = 32 * 1024;
 /// Bytes that are read at once of a larger one.
 const PIECE_BYTES: usize = 256 * 1024;
 
-const CHANGED: &str = "changed while it was read; run again when it is written";
+pub(super) const CHANGED: &str = "changed while it was read; run again when it is written";
 
 /// Deepest folder below a PATH that is looked into.
 const MAX_FOLDER_DEPTH: usize = 64;
@@ -36,13 +37,18 @@ pub struct ReadProblem {
 /// # Errors
 /// All that could not be read. A folder without manifests is an error, never "no assets"; a linked folder is one as
 /// well, since what it lists would seem to be removed.
-pub fn read_manifests(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Vec<ReadProblem>> {
+pub fn read_manifests(paths: &[PathBuf]) -> Result<Manifests, Vec<ReadProblem>> {
     let working_directory = std::env::current_dir().unwrap_or_default();
-    let mut reader = Reader { working_directory, seen: HashSet::new(), files: Vec::new(), problems: Vec::new() };
+    let mut reader =
+        Reader { working_directory, seen: HashSet::new(), files: Vec::new(), larges: Vec::new(), problems: Vec::new() };
     for path in paths {
         reader.path(path);
     }
-    if reader.problems.is_empty() { Ok(reader.files) } else { Err(reader.problems) }
+    if reader.problems.is_empty() {
+        Ok(Manifests { files: reader.files, larges: reader.larges })
+    } else {
+        Err(reader.problems)
+    }
 }
 
 /// A path as manifests are known by: relative to the working directory where it can be; `.` for that directory itself.
@@ -57,10 +63,41 @@ impl std::fmt::Display for ReadProblem {
     }
 }
 
+/// The manifest files of a command.
+#[derive(Debug)]
+pub struct Manifests {
+    /// The files, in order.
+    pub files: Vec<SourceFile>,
+    /// How those that are not held can be read otherwise.
+    larges: Vec<Option<LargeFile>>,
+}
+
+impl Manifests {
+    /// Identifies the files by their paths and all their bytes. Large files are read for it, by all cores.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not what it was when it was found.
+    pub fn digest(&self) -> Result<blake3::Hash, ReadProblem> {
+        let input = |(file, large): (_, &Option<LargeFile>)| match large {
+            Some(large) => Input::Large(large.path.clone(), large.look),
+            None => Input::Held(SourceFile::text(file).unwrap_or_default()),
+        };
+        let inputs: Vec<Input<'_>> = self.files.iter().zip(&self.larges).map(input).collect();
+        let digests = input_digest::digests(&inputs)
+            .map_err(|(file, message)| ReadProblem { path: self.files[file].path.clone(), message })?;
+        let mut all = blake3::Hasher::new();
+        for (file, digest) in self.files.iter().zip(digests) {
+            all.update(&(file.path.len() as u64).to_le_bytes()).update(file.path.as_bytes()).update(digest.as_bytes());
+        }
+        Ok(all.finalize())
+    }
+}
+
 struct Reader {
     working_directory: PathBuf,
     seen: HashSet<String>,
     files: Vec<SourceFile>,
+    larges: Vec<Option<LargeFile>>,
     problems: Vec<ReadProblem>,
 }
 
@@ -124,13 +161,18 @@ impl Reader {
         if !self.seen.insert(shown.clone()) {
             return;
         }
-        let read = match large(path) {
-            Ok(Some(file)) => Ok(SourceFile::in_pieces(shown.clone(), Box::new(file))),
-            Ok(None) => read_regular(path, MAX_FILE_BYTES as u64).map(|bytes| SourceFile::whole(shown.clone(), bytes)),
-            Err(message) => Err(message),
-        };
+        let read = large(path).and_then(|large| {
+            let file = match &large {
+                Some(large) => SourceFile::in_pieces(shown.clone(), Box::new(large.clone())),
+                None => SourceFile::whole(shown.clone(), read_regular(path, MAX_FILE_BYTES as u64)?),
+            };
+            Ok((file, large))
+        });
         match read {
-            Ok(file) => self.files.push(file),
+            Ok((file, large)) => {
+                self.files.push(file);
+                self.larges.push(large);
+            }
             Err(message) => self.problems.push(ReadProblem { path: shown, message }),
         }
     }
@@ -165,6 +207,7 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
 }
 
 /// A manifest that is not held: its lines are read again whenever they are asked for, as long as it stays as it was.
+#[derive(Clone, Debug)]
 struct LargeFile {
     path: PathBuf,
     look: Look,
@@ -199,19 +242,19 @@ impl Pieces for LargeFile {
     }
 }
 
-fn cannot_read(error: impl std::fmt::Display) -> String {
+pub(super) fn cannot_read(error: impl std::fmt::Display) -> String {
     format!("cannot be read: {error}")
 }
 
 /// What shows that a file was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
-    bytes: u64,
+pub(super) struct Look {
+    pub(super) bytes: u64,
     modified: Option<SystemTime>,
 }
 
 impl Look {
-    fn at(metadata: &Metadata) -> Self {
+    pub(super) fn at(metadata: &Metadata) -> Self {
         Self { bytes: metadata.len(), modified: metadata.modified().ok() }
     }
 }
@@ -300,8 +343,8 @@ mod tests {
         let folder = folder_with(&["b.YAML", "a/z.Yml", "a.JSON", "note.txt", ".git/x.yaml", ".h.yaml", "a/.y.yaml"]);
         let again = folder.path().join("a/../b.YAML");
         let files = read_manifests(&[folder.path().to_owned(), again]).unwrap();
-        assert_eq!(names(folder.path(), &files), ["a.JSON", "a/z.Yml", "b.YAML"]);
-        assert_eq!(files[1].text(), Ok(b"a/z.Yml".as_slice()));
+        assert_eq!(names(folder.path(), &files.files), ["a.JSON", "a/z.Yml", "b.YAML"]);
+        assert_eq!(files.files[1].text(), Ok(b"a/z.Yml".as_slice()));
     }
 
     // Y5
@@ -338,7 +381,7 @@ mod tests {
         symlink("..2026", folder.path().join("..data")).unwrap();
         symlink("..data/site.yaml", folder.path().join("site.yaml")).unwrap();
         let files = read_manifests(&[folder.path().to_owned()]).unwrap();
-        assert_eq!(names(folder.path(), &files), ["site.yaml"]);
+        assert_eq!(names(folder.path(), &files.files), ["site.yaml"]);
         symlink("gone", folder.path().join("dangling.yaml")).unwrap();
         assert_eq!(read_manifests(&[folder.path().to_owned()]).unwrap_err().len(), 1);
         symlink(".", folder.path().join("circle")).unwrap();

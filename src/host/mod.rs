@@ -17,6 +17,7 @@ pub mod clock;
 pub mod credentials;
 pub mod env;
 pub mod http;
+mod input_digest;
 pub mod manifest_files;
 mod templates;
 pub mod tree;

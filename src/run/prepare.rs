@@ -3,7 +3,7 @@
 use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::model::{CredentialSource, Manifest, Model, ProviderConfig};
 use crate::core::plan::{self, Plan, QuotaKey, Selected};
-use crate::core::recorded::KnownManifest;
+use crate::core::recorded::{Inputs, KnownManifest};
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
@@ -17,6 +17,8 @@ pub struct Desired {
     pub config_digests: Vec<String>,
     /// Folders given as PATH, normalised as manifest paths are.
     folders: Vec<String>,
+    /// What a later run knows the manifests by, if it may.
+    inputs: Option<Inputs>,
 }
 
 /// Identifies what a refusal depended on: the adapter, where calls go, as whom and with which options.
@@ -34,7 +36,35 @@ impl Desired {
     /// `folders` are those given as PATH, normalised as manifest paths are.
     pub fn new(model: Model, folders: Vec<String>) -> Self {
         let config_digests = model.providers.iter().map(config_digest).collect();
-        Self { model, config_digests, folders }
+        Self { model, config_digests, folders, inputs: None }
+    }
+
+    /// Lets a later run know the manifests again by `digest`. Not for those about which there was something to say.
+    #[must_use]
+    pub fn known_by(mut self, digest: String) -> Self {
+        let (manifests, targets) = (self.model.manifests.len() as u64, self.model.entries.len() as u64);
+        self.inputs = Some(Inputs { digest, manifests, targets });
+        self
+    }
+
+    /// Manifests that were not read, since they are as they were when all they ask for was found to be recorded.
+    pub fn unread(inputs: Inputs) -> Self {
+        Self { model: Model::default(), config_digests: Vec::new(), folders: Vec::new(), inputs: Some(inputs) }
+    }
+
+    /// How many manifests there are.
+    pub fn manifests(&self) -> u64 {
+        self.inputs.as_ref().map_or(self.model.manifests.len() as u64, |inputs| inputs.manifests)
+    }
+
+    /// How many targets they ask for, at all providers together.
+    pub fn targets(&self) -> u64 {
+        self.inputs.as_ref().map_or(self.model.entries.len() as u64, |inputs| inputs.targets)
+    }
+
+    /// What a later run knows the manifests by.
+    pub fn inputs(&self) -> Option<&Inputs> {
+        self.inputs.as_ref()
     }
 
     /// Manifests of earlier runs that a run over these paths speaks for, and that are gone or have another name now.
@@ -67,6 +97,15 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// What is to be done about manifests that were not read: nothing.
+    pub fn of_unread(desired: &Desired) -> Self {
+        let unchanged = usize::try_from(desired.targets()).unwrap_or(usize::MAX);
+        let difference = Difference { unchanged, ..Difference::default() };
+        let plan = Plan::default();
+        let digest = digest(desired, &difference, &plan);
+        Self { manifests_changed: false, first_run: false, difference, plan, digest }
+    }
+
     /// Whether nothing is to be written or sent.
     pub fn is_nothing(&self) -> bool {
         self.is_quiet() && self.difference.owners.is_empty() && !self.manifests_changed
@@ -115,7 +154,9 @@ pub fn prepare(
     if let Some(store) = store {
         store.scan(&mut |row| differ.row(row))?;
     }
-    let difference = differ.finish();
+    let mut difference = differ.finish();
+    // Targets that nobody speaks for are to be mentioned by every run.
+    difference.inputs = desired.inputs.clone().filter(|_| difference.orphans.is_empty());
     let quota_error = std::cell::RefCell::new(None);
     let used = |key: &QuotaKey| {
         let used = store.map_or(Ok(0), |store| store.quota_used(key));

@@ -5,6 +5,7 @@ mod lock;
 mod migrate;
 mod rows;
 mod schema;
+mod seal;
 mod sqlite;
 mod tasks;
 mod write;
@@ -21,7 +22,7 @@ use crate::core::event::Record;
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
 use crate::core::query::TaskState;
-use crate::core::recorded::{KnownManifest, Recorded, RecordedRow};
+use crate::core::recorded::{Inputs, KnownManifest, Recorded, RecordedRow};
 use crate::core::time::Timestamp;
 
 /// Why the state cannot be used.
@@ -205,6 +206,10 @@ pub trait Store: Send {
     fn recorded_of(&self, text: &str) -> Result<Vec<Recorded>, StateError>;
     /// Shows `visit` everything recorded, in order of (provider, target).
     fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError>;
+    /// What the last run that marked its changes compared, if that still holds.
+    fn inputs(&self) -> Result<Option<Inputs>, StateError>;
+    /// Whether any change is still to do.
+    fn has_work(&self) -> Result<bool, StateError>;
     /// Manifests of earlier runs, in order of name.
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError>;
     /// Targets already counted as used of a quota.
@@ -228,6 +233,8 @@ pub trait Store: Send {
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
     /// Marks only changes that are no removals, as a refused run leaves them behind.
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError>;
+    /// Notes what was compared and found to be recorded.
+    fn note_inputs(&mut self, inputs: &Inputs) -> Result<(), StateError>;
     /// Records entries as fresh without a purge and drops their pending work.
     fn adopt(&mut self, model: &Model, entries: &[usize], at: Timestamp) -> Result<(), StateError>;
     /// Begins a run; also proves that the state can be written before anything is sent.

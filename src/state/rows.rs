@@ -64,7 +64,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
 /// Owners as the last row had them: most rows have the same ones.
 #[derive(Default)]
 pub(super) struct OwnersMemo {
-    text: String,
+    text: Option<String>,
     list: Vec<String>,
 }
 
@@ -77,9 +77,9 @@ pub(super) fn visit(
     let text = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
     let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.to_owned() });
     let owners_text = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
-    if owners_text != owners.text {
+    if owners.text.as_deref() != Some(owners_text) {
         owners.list = list(owners_text).filter(|owners| !owners.is_empty()).ok_or_else(|| bad("owners"))?;
-        owners_text.clone_into(&mut owners.text);
+        owners.text = Some(owners_text.to_owned());
     }
     let hash = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
     if hash.is_some_and(|hash| !hash.contains(':')) {

@@ -3,7 +3,7 @@
 //! | format | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | first |
-//! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges |
+//! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -19,6 +19,10 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[(
     &[
         // The task_id that the provider called done; null, or another than task_id: not known to be done.
         "ALTER TABLE target ADD COLUMN settled_task TEXT",
+        // What the last run compared: one row at most, gone as soon as it does not hold any more.
+        "CREATE TABLE inputs (digest TEXT NOT NULL, manifests INTEGER NOT NULL, targets INTEGER NOT NULL) STRICT",
+        // Whether work is left must not cost a look at every target.
+        "CREATE INDEX target_work ON target (work_kind) WHERE work_kind IS NOT NULL",
         // Tasks that failed one after another.
         "ALTER TABLE target ADD COLUMN failed_tasks INTEGER NOT NULL DEFAULT 0",
     ],

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, fully synchronised, its format checked before anything is read.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use super::file::{
 use super::migrate::{TOOL, copied, migrate, migrated_copy};
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT};
+use super::seal::Seal;
 use super::write::{
-    OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
+    OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests, replace_inputs,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
 use super::{TaskCounts, tasks};
@@ -21,7 +23,7 @@ use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{ChangeKind, KnownManifest, Recorded, RecordedRow};
+use crate::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow};
 use crate::core::target::Target;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
@@ -43,6 +45,10 @@ pub struct SqliteStore {
     file: Option<FileId>,
     /// The log beside it, as of the last commit.
     log: FileId,
+    /// Whether its pages are known to fit together.
+    is_checked: Cell<bool>,
+    /// After the connection, which is closed before it.
+    seal: Seal,
 }
 
 impl SqliteStore {
@@ -84,16 +90,21 @@ impl SqliteStore {
         };
         let mut store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
         store.file = Some(FileId::of(path));
-        store.check_pages()?;
         // Cheaper commits, and readers beside them. A file that stays as it was made is as safe.
         let _ = store.connection.pragma_update(None, "journal_mode", "WAL");
         Ok(Some(store))
     }
 
-    /// Pages that do not fit together would let targets vanish without a word. Costs about half a second a million rows.
+    /// Pages that do not fit together would let targets vanish without a word. A file that nobody touched since it was
+    /// sealed is not looked at again: that costs about half a second a million rows.
     fn check_pages(&self) -> Result<(), StateError> {
+        if self.file.is_none() || self.is_checked.get() || Seal::is_intact(&self.path) {
+            self.is_checked.set(true);
+            return Ok(());
+        }
         let found: String = self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
         if found == "ok" {
+            self.is_checked.set(true);
             return Ok(());
         }
         let cause = format!("its pages do not fit together: {}", one_line(&found, 200));
@@ -159,7 +170,8 @@ impl SqliteStore {
             .query_row("SELECT serial, lineage FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
-        Ok(Self { connection, path: path.into(), serial, open: Vec::new(), lineage, format, file: None, log })
+        let (open, file, is_checked, seal) = (Vec::new(), None, Cell::new(false), Seal::new(path));
+        Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, is_checked, seal })
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -169,6 +181,7 @@ impl SqliteStore {
     /// One transaction that also raises the serial, and fails if another copy went on meanwhile.
     fn write<T>(&mut self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
         self.check_place()?;
+        self.check_pages()?;
         let (path, expected) = (self.path.clone(), self.serial);
         let written = |error: rusqlite::Error| failed(&path, "written", &error);
         let transaction = self.connection.transaction().map_err(written)?;
@@ -186,16 +199,18 @@ impl SqliteStore {
         transaction.commit().map_err(written)?;
         self.serial += 1;
         self.check_place()?;
+        self.seal.set_due(self.file.is_some());
         self.log = FileId::of(&beside(&self.path, "-wal"));
         Ok(value)
     }
 
     /// Where locks do not work, or copies of a state are moved about, another file may have taken the name. What is
     /// written to the one that was opened would be lost without a word, so it counts as not written.
-    fn check_place(&self) -> Result<(), StateError> {
+    fn check_place(&mut self) -> Result<(), StateError> {
         if self.file.is_none_or(|file| file == FileId::of(&self.path)) {
             return Ok(());
         }
+        self.seal.set_due(false);
         // Our log has a name that now belongs to the other file: it must neither be played into it nor be kept up.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         if self.log == FileId::of(&beside(&self.path, "-wal")) {
@@ -213,6 +228,7 @@ impl SqliteStore {
         values: impl rusqlite::Params,
         mut each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
     ) -> Result<(), StateError> {
+        self.check_pages()?;
         let sql = format!("SELECT {} FROM target {which}", rows::COLUMNS);
         let read = || -> Result<(), ReadError> {
             let mut statement = self.connection.prepare(&sql)?;
@@ -257,6 +273,21 @@ impl Store for SqliteStore {
     fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
         let mut owners = OwnersMemo::default();
         self.each_row("ORDER BY provider, scope, target", [], |row| rows::visit(row, &mut owners, visit))
+    }
+
+    fn inputs(&self) -> Result<Option<Inputs>, StateError> {
+        self.read(|db| {
+            let noted = db.query_row("SELECT digest, manifests, targets FROM inputs", [], |row| {
+                let (manifests, targets) = (rows::read_count(row.get(1)?)?, rows::read_count(row.get(2)?)?);
+                Ok(Inputs { digest: row.get(0)?, manifests, targets })
+            });
+            noted.optional()
+        })
+    }
+
+    fn has_work(&self) -> Result<bool, StateError> {
+        let any = "SELECT EXISTS (SELECT 1 FROM target INDEXED BY target_work WHERE work_kind IS NOT NULL)";
+        self.read(|db| db.query_row(any, [], |row| row.get(0)))
     }
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
@@ -376,8 +407,13 @@ impl Store for SqliteStore {
             for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
                 delete(transaction, provider, target)?;
             }
-            mark_manifests(transaction, model)
+            mark_manifests(transaction, model)?;
+            replace_inputs(transaction, difference.inputs.as_ref())
         })
+    }
+
+    fn note_inputs(&mut self, inputs: &Inputs) -> Result<(), StateError> {
+        self.write(|transaction| replace_inputs(transaction, Some(inputs)))
     }
 
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
@@ -395,7 +431,7 @@ impl Store for SqliteStore {
                     mark_change(transaction, model, change)?;
                 }
             }
-            Ok(())
+            replace_inputs(transaction, None)
         })
     }
 
@@ -403,7 +439,7 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             adopt_entries(transaction, model, entries, at)?;
             mark_manifests(transaction, model)?;
-            Ok(())
+            replace_inputs(transaction, None)
         })
     }
 
@@ -475,6 +511,7 @@ impl Store for SqliteStore {
             for (provider, target) in keys {
                 gone += delete(transaction, provider, target)?;
             }
+            replace_inputs(transaction, None)?;
             Ok(gone)
         })
     }
@@ -485,7 +522,7 @@ impl Store for SqliteStore {
                 rows::write(transaction, row)?;
                 rows::write_doubt(transaction, row)?;
             }
-            Ok(())
+            replace_inputs(transaction, None)
         })
     }
 }

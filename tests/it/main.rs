@@ -11,6 +11,7 @@ mod cli_bad_input;
 mod cli_commands;
 mod cli_queries;
 mod cli_scan;
+mod cli_unchanged;
 mod conformance;
 mod crash;
 mod doubt;

@@ -88,6 +88,7 @@ const LAYERS: &[Layer] = &[
         ours: &[("core", "what is stored")],
         crates: &[
             ("rusqlite", "the embedded store"),
+            ("rustix", "times of the sealed file, set by its name"),
             ("serde_json", "lists in a column"),
             ("thiserror", "texts of typed errors"),
         ],
@@ -444,7 +445,7 @@ fn every_example_manifest_is_valid() {
     let examples = root().join("manifests");
     let paths = source::files_below(&examples, "");
     assert!(!paths.is_empty(), "there are examples");
-    let files = match read_manifests(&[examples]) {
+    let files = match read_manifests(&[examples]).map(|found| found.files) {
         Ok(files) => files,
         Err(problems) => panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     };

@@ -9,7 +9,7 @@ use freshen::core::diff::{Change, Difference};
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::model::Model;
 use freshen::core::plan::QuotaKey;
-use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, RecordedRow, Standing};
+use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow, Standing};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
 use freshen::state::{
@@ -143,6 +143,18 @@ impl Store for SimStore {
     fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
         self.recorded()?.iter().for_each(|row| visit(row.row()));
         Ok(())
+    }
+
+    fn inputs(&self) -> Result<Option<Inputs>, StateError> {
+        self.inner().inputs()
+    }
+
+    fn has_work(&self) -> Result<bool, StateError> {
+        self.inner().has_work()
+    }
+
+    fn note_inputs(&mut self, _: &Inputs) -> Result<(), StateError> {
+        unreachable!("no run here knows manifests again")
     }
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {

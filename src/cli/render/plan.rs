@@ -31,11 +31,10 @@ pub(crate) struct View<'a> {
 /// The plan for people.
 pub(crate) fn human(view: &View<'_>) -> String {
     let Prepared { difference, plan, .. } = view.prepared;
-    let model = &view.desired.model;
     let mut text = String::new();
     let due = difference.changes.len();
     if due == 0 {
-        let known = count(model.entries.len(), "target");
+        let known = count(usize::try_from(view.desired.targets()).unwrap_or(usize::MAX), "target");
         text.push_str(&format!("Nothing to purge: {known} desired, {} already recorded.\n", difference.unchanged));
     } else {
         let targets = count(plan.targets(), "target");
@@ -130,8 +129,8 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
         "command": "plan",
         "digest": digest,
         "first_run": first_run,
-        "manifests": model.manifests.len(),
-        "entries": model.entries.len(),
+        "manifests": view.desired.manifests(),
+        "entries": view.desired.targets(),
         "unchanged": difference.unchanged,
         "calls": plan.calls(),
         "jobs": plan.jobs.iter().map(|job| job_json(view, job)).collect::<Value>(),
