@@ -58,7 +58,7 @@ fn whatever_might_matter_is_compared() {
                 bench.write(
                     "manifests/site.yaml",
                     [bench.read("manifests/site.yaml").expect("there"), b"# so\n".to_vec()].concat(),
-                )
+                );
             },
             &["apply"],
         ),
