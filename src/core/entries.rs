@@ -157,13 +157,17 @@ impl Draft {
         Packed(at)
     }
 
-    /// Packs a target's text, cut into its origin, what follows that, and the rest, with a canonical hash.
-    pub fn pack_parts(&mut self, origin: &str, start: &str, rest: &str, hash: &str) -> Packed {
+    /// Packs a target's text, cut into its origin, what follows that, and the rest, with a digest in its canonical form.
+    /// `None` if the hash is anything else.
+    pub fn pack_parts(&mut self, origin: &str, start: &str, rest: &str, digest: &str) -> Option<Packed> {
         let pack = &mut self.table.pack;
         let origin = pack.origin(origin);
         let at = pack.push_parts(origin, start, rest);
-        pack.push_hash(hash);
-        Packed(at)
+        if !pack.push_digest(digest) {
+            pack.truncate(at);
+            return None;
+        }
+        Some(Packed(at))
     }
 
     /// Lists what was packed.

@@ -12,8 +12,10 @@ const ALGORITHMS: [(&str, usize); 6] =
     [("blake3", 32), ("sha256", 32), ("md5", 16), ("sha1", 20), ("sha384", 48), ("sha512", 64)];
 /// Stands for a hash that is kept as text.
 const OPAQUE: u8 = 255;
+/// The longest digest, in bytes.
+const MAX_DIGEST: usize = 64;
 /// The longest digest as text: its word, a colon, two digits a byte.
-const MAX_DIGEST_TEXT: usize = 6 + 1 + 2 * 64;
+const MAX_DIGEST_TEXT: usize = 6 + 1 + 2 * MAX_DIGEST;
 
 /// Place of a record in a [`Pack`].
 pub type At = u64;
@@ -71,16 +73,39 @@ impl Pack {
     /// Packs a hash in its canonical form, as text or as its digest's bytes; returns its place.
     pub fn push_hash(&mut self, canonical: &str) -> At {
         let at = self.bytes.len() as At;
-        if let Some((number, digits)) = digest_of(canonical) {
-            self.bytes.push(number);
-            self.bytes
-                .extend(digits.as_bytes().chunks_exact(2).map(|pair| hex_value(pair[0]) << 4 | hex_value(pair[1])));
-        } else {
+        if !self.push_digest(canonical) {
             self.bytes.push(OPAQUE);
             self.push_number(canonical.len());
             self.bytes.extend_from_slice(canonical.as_bytes());
         }
         at
+    }
+
+    /// Packs a hash if it is a digest in its canonical form; else `false`, and nothing is packed.
+    pub fn push_digest(&mut self, canonical: &str) -> bool {
+        let text = canonical.as_bytes();
+        let is_meant = |(word, bytes): &(&str, usize)| {
+            text.len() == word.len() + 1 + 2 * bytes && text.starts_with(word.as_bytes()) && text[word.len()] == b':'
+        };
+        let Some(number) = ALGORITHMS.iter().position(is_meant) else { return false };
+        let (word, bytes) = ALGORITHMS[number];
+        let mut digest = [0; MAX_DIGEST];
+        let mut seen = 0;
+        for (byte, pair) in digest.iter_mut().zip(text[word.len() + 1..].chunks_exact(2)) {
+            let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+            seen |= high | low;
+            *byte = high << 4 | low & 15;
+        }
+        if seen & NO_DIGIT == 0 {
+            self.bytes.push(u8::try_from(number).unwrap_or(OPAQUE));
+            self.bytes.extend_from_slice(&digest[..bytes]);
+        }
+        seen & NO_DIGIT == 0
+    }
+
+    /// Takes back what was packed from `at` on.
+    pub fn truncate(&mut self, at: At) {
+        self.bytes.truncate(index(at));
     }
 
     /// The text at `at`.
@@ -201,22 +226,19 @@ pub fn origin_len(text: &str) -> usize {
     text.as_bytes()[start..].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(text.len(), |end| start + end)
 }
 
-/// Whether a hash is a digest in its canonical form.
-pub fn is_digest(canonical: &str) -> bool {
-    digest_of(canonical).is_some()
-}
+/// Marks what is no lower-case hex digit in [`DIGITS`].
+const NO_DIGIT: u8 = 0x80;
 
-/// Number of the algorithm and the digits, if the hash is a digest in its canonical form.
-fn digest_of(canonical: &str) -> Option<(u8, &str)> {
-    let (word, digits) = canonical.split_once(':')?;
-    let number = ALGORITHMS.iter().position(|(known, bytes)| *known == word && 2 * bytes == digits.len())?;
-    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    digits.bytes().all(is_digit).then(|| (u8::try_from(number).unwrap_or(OPAQUE), digits))
-}
-
-const fn hex_value(digit: u8) -> u8 {
-    if digit <= b'9' { digit - b'0' } else { digit - b'a' + 10 }
-}
+/// Values of hex digits, by their byte.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0_u8;
+    while value < 16 {
+        digits[HEX[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
 
 impl PackedText<'_> {
     /// Compares with a text, byte by byte.

@@ -18,7 +18,7 @@ use super::spelling;
 use super::url::{self, BaseUrl};
 use crate::core::entries::{Conflict, Draft, Entries, Listing};
 use crate::core::model::{HostPattern, Matched, Place, Priority, ProviderConfig};
-use crate::core::pack::{is_digest, origin_len};
+use crate::core::pack::origin_len;
 use crate::core::target::{ContentHash, Scope, Target};
 
 /// Longest asset id, in bytes.
@@ -104,12 +104,14 @@ impl ShortCut {
         path.len() <= self.max_path_bytes
     }
 
-    fn list(&self, draft: &mut Draft, path: &str, hash: &str, place: Place) {
-        let packed = draft.pack_parts(&self.origin, &self.start, path, hash);
+    /// Lists a plain path that fits; `false` if its hash is no digest.
+    fn list(&self, draft: &mut Draft, path: &str, hash: &str, place: Place) -> bool {
+        let Some(packed) = draft.pack_parts(&self.origin, &self.start, path, hash) else { return false };
         let (scope, priority, matched) = (Scope::Url, Priority::Normal, self.matched);
         for &provider in &self.carriers {
             draft.list(packed, &Listing { provider, scope, priority, place, matched });
         }
+        true
     }
 }
 
@@ -164,11 +166,11 @@ impl<'r> Lister<'r> {
         scan::each(source, list, &mut |item| {
             let (name, span) = item.name;
             let (hash, hash_span) = item.hash;
-            if !short_cuts.is_empty() && url::is_plain_path(name) && is_digest(hash) {
-                let place = Place { manifest: self.file, line: span.line, column: span.column };
-                if short_cuts.iter().all(|cut| cut.fits(name)) {
-                    return short_cuts.iter().for_each(|cut| cut.list(self.draft, name, hash, place));
-                }
+            let place = Place { manifest: self.file, line: span.line, column: span.column };
+            let fits =
+                !short_cuts.is_empty() && url::is_plain_path(name) && short_cuts.iter().all(|cut| cut.fits(name));
+            if fits && short_cuts.iter().all(|cut| cut.list(self.draft, name, hash, place)) {
+                return;
             }
             if !item.is_listed {
                 return self.short_hash(name, span, hash, hash_span);

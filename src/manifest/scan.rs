@@ -210,11 +210,11 @@ impl Scanner<'_> {
 
     /// A key and a hash.
     fn short(&mut self, indent: usize, text: &[u8]) -> Result<(), NotSimple> {
-        let (key, value) = cut(text)?;
-        if !begins_word(key) || !is_hash(value) {
+        let (name, value) = cut(text)?;
+        let (key, hash) = (name.text.as_bytes(), value.text);
+        if !begins_word(key) || !is_hash(hash.as_bytes()) {
             return Err(NotSimple);
         }
-        let (name, hash) = (text_of(key)?, text_of(value)?);
         if let Some(keys) = &mut self.keys {
             keys.push(number_of(key));
         } else if self.in_order {
@@ -222,19 +222,19 @@ impl Scanner<'_> {
             self.last_key.clear();
             self.last_key.extend_from_slice(key);
         }
-        let name_span = self.span(indent, indent, name);
+        let name_span = self.span(indent, indent, name.text);
         let before = indent + key.len() + 2;
-        let hash_span = self.span(before, before - key.len() + name.chars().count(), hash);
+        let hash_span = self.span(before, before - key.len() + name.characters(), hash);
         self.is_empty = false;
-        (self.each)(Item { is_listed: false, word: "path", name: (name, name_span), hash: (hash, hash_span) });
+        (self.each)(Item { is_listed: false, word: "path", name: (name.text, name_span), hash: (hash, hash_span) });
         Ok(())
     }
 
     /// One line of an asset of the list form.
     fn field(&mut self, indent: usize, text: &[u8]) -> Result<(), NotSimple> {
         let (key, value) = cut(text)?;
+        let (key, value) = (key.text.as_bytes(), value.text);
         let before = indent + key.len() + 2;
-        let value = text_of(value)?;
         let span = self.span(before, before, value);
         let open = &mut self.open;
         let (to, word) = match key {
@@ -279,39 +279,66 @@ impl Scanner<'_> {
     }
 }
 
+/// A plain word, and whether all of it is ASCII.
+#[derive(Clone, Copy)]
+struct Word<'t> {
+    text: &'t str,
+    is_ascii: bool,
+}
+
+impl Word<'_> {
+    fn characters(self) -> usize {
+        if self.is_ascii { self.text.len() } else { self.text.chars().count() }
+    }
+}
+
 /// A key and a value, each one plain word.
-fn cut(text: &[u8]) -> Result<(&[u8], &[u8]), NotSimple> {
-    let colon = memchr::memmem::find(text, b": ").ok_or(NotSimple)?;
-    let (key, value) = (&text[..colon], &text[colon + 2..]);
-    let is_whole =
-        |word: &[u8]| word.last().is_some_and(|&byte| byte != b':') && word.iter().all(|&byte| may_stand(byte));
-    if is_whole(key) && is_whole(value) { Ok((key, value)) } else { Err(NotSimple) }
+fn cut(text: &[u8]) -> Result<(Word<'_>, Word<'_>), NotSimple> {
+    let end = text.iter().position(|&byte| byte == b' ').ok_or(NotSimple)?;
+    let key = text[..end].strip_suffix(b":").ok_or(NotSimple)?;
+    Ok((word(key)?, word(&text[end + 1..])?))
 }
 
-/// Whether a byte means nothing but itself inside a plain word. Those of other letters are looked at by [`text_of`].
-const fn may_stand(byte: u8) -> bool {
-    STANDS[byte as usize]
+fn word(bytes: &[u8]) -> Result<Word<'_>, NotSimple> {
+    let seen = bytes.iter().fold(0, |seen, &byte| seen | CLASSES[usize::from(byte)]);
+    // A colon at the end would begin a value.
+    if seen & OTHER != 0 || bytes.last().is_none_or(|&last| last == b':') {
+        return Err(NotSimple);
+    }
+    let is_ascii = seen & LETTER == 0;
+    let text = if is_ascii { std::str::from_utf8(bytes).map_err(|_| NotSimple)? } else { text_of(bytes)? };
+    Ok(Word { text, is_ascii })
 }
 
-const STANDS: [bool; 256] = {
-    let others = b"._/~+@%=-,()!$&'*;:?";
-    let mut stands = [false; 256];
+/// Part of a character that [`text_of`] has to look at.
+const LETTER: u8 = 1;
+/// A byte that means more than itself somewhere in a plain word.
+const OTHER: u8 = 2;
+
+/// What bytes are in a plain word; 0: they mean nothing but themselves.
+const CLASSES: [u8; 256] = {
+    let plain = b"._/~+@%=-,()!$&'*;:?";
+    let mut classes = [OTHER; 256];
     let mut byte = 0;
     while byte < 256 {
-        stands[byte] = byte >= 0x80;
+        if byte >= 0x80 {
+            classes[byte] = LETTER;
+        }
         byte += 1;
     }
     let mut letter = 0_u8;
     while letter < 0x80 {
-        stands[letter as usize] = letter.is_ascii_alphanumeric();
+        if letter.is_ascii_alphanumeric() {
+            classes[letter as usize] = 0;
+        }
         letter += 1;
     }
     let mut other = 0;
-    while other < others.len() {
-        stands[others[other] as usize] = true;
+    while other < plain.len() {
+        classes[plain[other] as usize] = 0;
         other += 1;
     }
-    stands
+    classes
 };
 
 /// The text, if it holds visible ASCII, blanks, and letters and digits of any script.

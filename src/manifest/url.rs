@@ -145,25 +145,24 @@ impl BaseUrl {
     }
 }
 
+/// Bytes of plain paths.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        plain[byte as usize] = byte == b'/' || spelling::is_unreserved(byte);
+        byte += 1;
+    }
+    plain
+};
+
 /// Whether nothing is to be said about a path below `base_url`, but for its length: letters, digits and `-._~`, cut by
 /// single slashes, no part of it dots alone.
 pub(crate) fn is_plain_path(path: &str) -> bool {
-    let mut before = b'/';
-    let mut dots_only = true;
-    for &byte in path.as_bytes() {
-        if byte == b'/' {
-            if before == b'/' || dots_only {
-                return false;
-            }
-            dots_only = true;
-        } else if spelling::is_unreserved(byte) {
-            dots_only &= byte == b'.';
-        } else {
-            return false;
-        }
-        before = byte;
-    }
-    !path.is_empty() && (before == b'/' || !dots_only)
+    // The part before the last slash may be empty only at the very end; one of dots alone means another folder.
+    let parts = path.strip_suffix('/').unwrap_or(path).as_bytes().split(|&byte| byte == b'/');
+    let is_plain = |part: &[u8]| part.iter().any(|&byte| byte != b'.');
+    path.bytes().all(|byte| PLAIN[usize::from(byte)]) && parts.into_iter().all(is_plain)
 }
 
 /// Checks a path below `base_url`.

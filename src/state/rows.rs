@@ -11,6 +11,9 @@ use crate::core::time::Timestamp;
 pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, recorded_at, task_id, \
      work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call";
 
+/// Columns that [`visit`] expects while no work is left anywhere, in the places that they have in [`COLUMNS`].
+pub(super) const COLUMNS_WITHOUT_WORK: &str = "provider, scope, target, owners, hash, NULL, NULL, NULL";
+
 /// What is wrong with a stored value.
 #[derive(Debug, thiserror::Error)]
 #[error("column `{column}` of target `{target}` holds a value that this program never writes")]

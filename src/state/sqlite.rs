@@ -226,10 +226,20 @@ impl SqliteStore {
         &self,
         which: &str,
         values: impl rusqlite::Params,
+        each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), StateError> {
+        self.each_row_of(rows::COLUMNS, which, values, each)
+    }
+
+    fn each_row_of(
+        &self,
+        columns: &str,
+        which: &str,
+        values: impl rusqlite::Params,
         mut each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
     ) -> Result<(), StateError> {
         self.check_pages()?;
-        let sql = format!("SELECT {} FROM target {which}", rows::COLUMNS);
+        let sql = format!("SELECT {columns} FROM target {which}");
         let read = || -> Result<(), ReadError> {
             let mut statement = self.connection.prepare(&sql)?;
             let mut found = statement.query(values)?;
@@ -272,7 +282,9 @@ impl Store for SqliteStore {
 
     fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
         let mut owners = OwnersMemo::default();
-        self.each_row("ORDER BY provider, scope, target", [], |row| rows::visit(row, &mut owners, visit))
+        // The engine takes its time for every column that is asked for.
+        let columns = if self.has_work()? { rows::COLUMNS } else { rows::COLUMNS_WITHOUT_WORK };
+        self.each_row_of(columns, "ORDER BY provider, scope, target", [], |row| rows::visit(row, &mut owners, visit))
     }
 
     fn inputs(&self) -> Result<Option<Inputs>, StateError> {
