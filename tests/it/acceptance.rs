@@ -137,3 +137,27 @@ fn three_foreign_urls_of_a_thousand_are_named_and_the_others_purged() {
     bench.run(&["apply"]).exits(4);
     assert_eq!(cloud.count(), 0, "a rejected target is not sent again");
 }
+
+/// S6: 100 000 changed URLs that are all left take a tenth of what a million may take, 200 MB, and a base.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_urls_that_are_left_take_little_memory() {
+    const MANY: usize = 100_000;
+    /// Twenty megabytes, and 180 bytes a URL.
+    const LIMIT_KIB: usize = (20_000_000 + 180 * MANY) / 1024;
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    let list = |revision: char| {
+        let digest = revision.to_string().repeat(64);
+        let line = |number: usize| format!("  static/js/{:04}/chunk-{number:08}.html: blake3:{digest}\n", number / 100);
+        let lines: Vec<String> = (0..MANY).map(line).collect();
+        bench.write("manifests/site.yaml", format!("base_url: https://cdn.example.com\nassets:\n{}", lines.concat()));
+    };
+    list('1');
+    bench.run(&["adopt"]).exits(0);
+    list('2');
+    cloud.script([Step::say(403, "")]);
+    let limited = ["-c", &format!("ulimit -d {LIMIT_KIB} && exec \"$0\" \"$@\"")];
+    let ran = Ran::of(&bench.wrapped("/bin/sh", &limited, &["apply"]).output().expect("started")).exits(7);
+    assert!(ran.stdout.contains(&format!("{MANY} left: ")), "{ran:?}");
+}
