@@ -242,6 +242,8 @@ impl<'a> Differ<'a> {
 struct Covered<'a> {
     index: HashMap<&'a str, usize>,
     manifests: Vec<CoveredManifest<'a>>,
+    /// The one that was found last.
+    last: usize,
 }
 
 struct CoveredManifest<'a> {
@@ -259,10 +261,8 @@ impl<'a> Covered<'a> {
             .chain(read)
             .map(|(name, on_removed)| CoveredManifest { name, on_removed, recorded: 0, removed: 0 })
             .collect();
-        Self {
-            index: manifests.iter().enumerate().map(|(index, manifest)| (manifest.name, index)).collect(),
-            manifests,
-        }
+        let index = manifests.iter().enumerate().map(|(index, manifest)| (manifest.name, index)).collect();
+        Self { index, manifests, last: 0 }
     }
 
     fn forgets(&self, name: &str) -> bool {
@@ -274,6 +274,14 @@ impl<'a> Covered<'a> {
         owners.iter().filter(|owner| !self.index.contains_key(owner.as_str()))
     }
 
+    /// Index of a manifest; most rows are of the same one as the row before.
+    fn find(&mut self, name: &str) -> Option<usize> {
+        if self.manifests.get(self.last).is_none_or(|last| last.name != name) {
+            self.last = *self.index.get(name)?;
+        }
+        Some(self.last)
+    }
+
     /// Counts a recorded target for the removal guard. Removals that an earlier run let through are not counted again.
     fn count(&mut self, row: RecordedRow<'_>, goes: bool) {
         if row.hash.is_none() {
@@ -281,7 +289,7 @@ impl<'a> Covered<'a> {
         }
         let let_through = row.work.is_some_and(|work| work.kind == ChangeKind::Removed);
         for owner in row.owners {
-            if let Some(&index) = self.index.get(owner.as_str()) {
+            if let Some(index) = self.find(owner) {
                 self.manifests[index].recorded += 1;
                 self.manifests[index].removed += usize::from(goes && !let_through);
             }
