@@ -11,7 +11,6 @@ use super::progress::Progress;
 use super::render::outcome as render;
 use super::{interrupt, plan as plan_command, session, terminal};
 use crate::ask::Asker;
-use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -23,9 +22,8 @@ use crate::state::{self, SqliteStore, StateError, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
     if args.dry_run {
-        plan_command::show(host, global, &args.manifests.paths, &args.selection, allowed).await?;
+        plan_command::show(host, global, &args.manifests.paths, &args.selection, args.allowed()).await?;
         return Ok(Exit::Done);
     }
     if args.rehearse {
@@ -122,9 +120,8 @@ pub(super) fn admit(
     store: Option<&mut SqliteStore>,
     args: &ApplyArgs,
 ) -> Result<()> {
-    let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
     let store = store.map(|store| store as &mut dyn Store);
-    let reasons = run::admit(desired, prepared, store, allowed, args.expect.as_deref())?;
+    let reasons = run::admit(desired, prepared, store, args.allowed(), args.expect.as_deref())?;
     if reasons.is_empty() { Ok(()) } else { Err(session::refused(reasons.join("\nerror: ")).into()) }
 }
 

@@ -6,7 +6,7 @@ use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
 use super::render::{plan as render, shown};
 use super::{session, terminal};
-use crate::core::guard::{self, Allowed};
+use crate::core::guard::Allowed;
 use crate::host::Host;
 use crate::run;
 use crate::state::{RunLock, Store};
@@ -30,7 +30,7 @@ pub(super) async fn show(
     let store = store.as_ref().map(|store| store as &dyn Store);
     let accounts = run::accounts(host, &desired.model, store).await?;
     let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
-    let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
+    let refusals = run::refusals(&desired, &prepared, allowed);
     let running = RunLock::holder(&global.state);
     if let Some(holder) = &running {
         let holder = shown(&holder.to_string());

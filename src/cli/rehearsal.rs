@@ -13,7 +13,6 @@ use super::render::{outcome as render, plan as plan_render, strong};
 use super::session;
 use super::{interrupt, terminal};
 use crate::core::contract::{CredentialScheme, Credentials};
-use crate::core::guard::{self, Allowed};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
@@ -38,8 +37,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     let human = global.format == Format::Human;
     if human {
-        let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
-        let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
+        let refusals = run::refusals(&desired, &prepared, args.allowed());
         terminal::print(&format!(
             "{}\n\n",
             strong("Rehearsal: nothing leaves this machine, the state stays as it is.")

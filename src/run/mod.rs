@@ -14,12 +14,18 @@ use tokio::sync::watch;
 
 use crate::core::changes::Changes;
 use crate::core::event::ItemState;
-use crate::core::guard::{self, Allowed};
+use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::states::States;
 use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::host::{Host, Timeouts};
 use crate::state::{Counts, RunStart, StateError, Store};
+
+/// What guards say against the plan; empty: go on.
+pub fn refusals(desired: &Desired, prepared: &Prepared, allowed: Allowed) -> Vec<Refusal> {
+    let Prepared { difference, plan, first_run, .. } = prepared;
+    guard::check(&desired.model, difference, plan, *first_run, allowed)
+}
 
 /// Lets guards and the reviewed digest speak: the reasons to refuse the plan, none to go on. A refused run still marks
 /// what it saw, except removals.
@@ -33,8 +39,7 @@ pub fn admit(
     allowed: Allowed,
     expected: Option<&str>,
 ) -> Result<Vec<String>, StateError> {
-    let mut reasons: Vec<String> =
-        guard::check(&prepared.difference, prepared.first_run, allowed).iter().map(ToString::to_string).collect();
+    let mut reasons: Vec<String> = refusals(desired, prepared, allowed).iter().map(ToString::to_string).collect();
     if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {
         reasons.push(format!(
             "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",

@@ -184,9 +184,13 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
         ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
+        ("assets: {}\nguard: §{}\n", "`guard` sets no limit"),
+        ("assets: {}\nguard: {§max_purge: 1}\n", "`guard` has no key `max_purge`"),
+        ("assets: {}\nguard: {max_purges: §30%}\n", "`max_purges` must be a whole number, found `30%`"),
+        ("assets: {}\nguard: {max_share: §30}\n", "`max_share` must be a share from 0% to 100%, found `30`"),
         (
-            "assets: {}\n§guard: {max_purges: 1}\n",
-            "`guard` is not supported yet; leave it out: first runs and mass removals are always guarded",
+            "assets: {}\nguard: {max_removed: §101%}\n",
+            "`max_removed` must be a whole number or a share from 0% to 100%, found `101%`",
         ),
         ("assets: {}\nname: §\"a\\nb\"\n", "control character U+000A in `name`"),
         ("assets: {}\nname: §*x\n", "not valid YAML: while parsing node, found unknown anchor"),
@@ -539,6 +543,8 @@ fn schema_and_check_agree() {
     let hash = sha('1');
     let good = [
         json!({"assets": {}}),
+        json!({"assets": {}, "guard": {"max_purges": 5000, "max_share": "30%", "max_removed": 0}}),
+        json!({"assets": {}, "guard": {"max_removed": "100%"}}),
         json!({"version": 1, "name": "n", "base_url": ["https://a.cn/"], "assets": {"x": hash, "y": {"hash": "etag:1", "priority": "low"}}}),
         json!({"provider": ["cdn"], "assets": [{"url": "https://a.cn/x", "hash": hash, "size": 1, "extra_urls": "https://a.cn/y"}]}),
         json!({"providers": {"own": {"kind": "http-purge", "endpoints": ["http://127.0.0.1"], "headers": {"X-A": "b"}}}}),
@@ -555,6 +561,8 @@ fn schema_and_check_agree() {
         json!({"assets": {}, "nmae": "x"}),
         json!({"assets": {}, "on_new": "x"}),
         json!({"assets": {}, "guard": {}}),
+        json!({"assets": {}, "guard": {"max_share": 30}}),
+        json!({"assets": {}, "guard": {"max_removed": "130%"}}),
         json!({"assets": {"https://a.cn/x": "123"}}),
         json!({"assets": {"https://a.cn/x": 123}}),
         json!({"assets": {"https://a.cn/x": {"priority": "high"}}}),
