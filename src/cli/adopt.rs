@@ -35,14 +35,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
     store.adopt(model, &selected, host.clock.now().wall)?;
     let (adopted, known) = (selected.len(), model.entries.len() - selected.len());
-    match global.format {
-        Format::Human => terminal::print(&format!(
+    if global.format == Format::Json {
+        terminal::print_json(&serde_json::json!({
+            "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": known,
+        }));
+    } else {
+        terminal::print(&format!(
             "Recorded {} as fresh without purging; {known} were recorded already or left out.\n",
             count(adopted, "target")
-        )),
-        Format::Json => terminal::print_json(&serde_json::json!({
-            "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": known,
-        })),
+        ));
     }
     Ok(Exit::Done)
 }

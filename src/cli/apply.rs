@@ -8,7 +8,7 @@ use super::args::{ApplyArgs, Format, Global};
 use super::audit::Audit;
 use super::exit::Exit;
 use super::progress::Progress;
-use super::render::outcome as render;
+use super::render::{github, markdown, outcome as render};
 use super::{interrupt, plan as plan_command, session, terminal};
 use crate::ask::Asker;
 use crate::core::recorded::Recorded;
@@ -29,7 +29,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if args.rehearse {
         return super::rehearsal::run(host, global, args).await;
     }
-    let desired = session::load(&args.manifests.paths)?;
+    let desired = session::load_for(global.format, &args.manifests.paths)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
@@ -122,7 +122,7 @@ pub(super) fn admit(
 ) -> Result<()> {
     let store = store.map(|store| store as &mut dyn Store);
     let reasons = run::admit(desired, prepared, store, args.allowed(), args.expect.as_deref())?;
-    if reasons.is_empty() { Ok(()) } else { Err(session::refused(reasons.join("\nerror: ")).into()) }
+    if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
 }
 
 /// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
@@ -165,6 +165,8 @@ pub(super) fn report(global: &Global, finished: &Finished<'_>) {
     let view = view(finished, false);
     match global.format {
         Format::Json => terminal::print_json(&render::json(&view)),
+        Format::Markdown => terminal::print(&markdown::outcome(&view, None)),
+        Format::Github => terminal::print(&github::outcome(&view)),
         Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {
             let known = finished.prepared.difference.unchanged;
             terminal::print(&format!(

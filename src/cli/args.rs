@@ -39,6 +39,10 @@ pub enum Format {
     Human,
     /// For programs: versioned, stable in order.
     Json,
+    /// A comment on a pull request (plan, apply and check).
+    Markdown,
+    /// Workflow commands of GitHub Actions, which annotate the manifests' lines (plan, apply and check).
+    Github,
 }
 
 /// The verbs.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
-use super::render::{plan as render, shown};
+use super::render::{github, markdown, plan as render, shown};
 use super::{session, terminal};
 use crate::core::guard::Allowed;
 use crate::host::Host;
@@ -25,7 +25,7 @@ pub(super) async fn show(
     selection: &Selection,
     allowed: Allowed,
 ) -> Result<bool> {
-    let desired = session::load(paths)?;
+    let desired = session::load_for(global.format, paths)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
     let accounts = run::accounts(host, &desired.model, store).await?;
@@ -41,6 +41,8 @@ pub(super) async fn show(
     match global.format {
         Format::Human => terminal::print(&render::human(&view)),
         Format::Json => terminal::print_json(&render::json(&view)),
+        Format::Markdown => terminal::print(&markdown::plan(&view)),
+        Format::Github => terminal::print(&github::plan(&view)),
     }
     let difference = &prepared.difference;
     Ok(!(difference.changes.is_empty() && difference.adopt.is_empty() && difference.forget.is_empty()))

@@ -21,8 +21,8 @@ pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
     };
     match (global.format, &args.kind) {
         (Format::Json, _) => terminal::print_json(&render::json(&kinds)),
-        (Format::Human, None) => terminal::print(&render::list(&kinds)),
-        (Format::Human, Some(_)) => kinds.iter().for_each(|kind| terminal::print(&render::one(kind.capabilities()))),
+        (_, None) => terminal::print(&render::list(&kinds)),
+        (_, Some(_)) => kinds.iter().for_each(|kind| terminal::print(&render::one(kind.capabilities()))),
     }
     Ok(Exit::Done)
 }

@@ -53,9 +53,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
 }
 
 fn print_result(format: Format, human: impl FnOnce() -> String, json: impl FnOnce() -> serde_json::Value) {
-    match format {
-        Format::Human => terminal::print(&human()),
-        Format::Json => terminal::print_json(&json()),
+    if format == Format::Json {
+        terminal::print_json(&json());
+    } else {
+        terminal::print(&human());
     }
 }
 

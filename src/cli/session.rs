@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::args::Selection;
+use super::args::{Format, Selection};
 use super::diagnostics;
 use super::exit::{Exit, Stop};
+use super::render::github;
 use super::{select, terminal};
 use crate::core::diff::Forced;
 use crate::core::plan::Selected;
@@ -15,7 +16,7 @@ use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files;
 use crate::manifest::{self, Built, SourceFile};
-use crate::run::{self, Choice, Desired, Prepared};
+use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
 
 /// Reads and checks manifests.
@@ -37,15 +38,31 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
     terminal::tell(&diagnostics::render(files, &built.diagnostics, &built.hidden, coloured));
 }
 
+/// Reads and checks manifests; shows every problem on standard error and, in GitHub's format, warnings as a result.
+///
+/// # Errors
+/// Bad input if there is any error.
+pub(super) fn load_for(format: Format, paths: &[PathBuf]) -> Result<Desired> {
+    let (files, built) = examine(paths)?;
+    if format == Format::Github && built.model.is_some() {
+        terminal::print(&github::problems(&diagnostics::to_json(&files, &built.diagnostics)));
+    }
+    desired_of(paths, &files, built)
+}
+
 /// Reads and checks manifests; shows every problem on standard error.
 ///
 /// # Errors
 /// Bad input if there is any error.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
     let (files, built) = examine(paths)?;
-    show_problems(&files, &built);
+    desired_of(paths, &files, built)
+}
+
+fn desired_of(paths: &[PathBuf], files: &[SourceFile], built: Built) -> Result<Desired> {
+    show_problems(files, &built);
     let Some(model) = built.model else {
-        let problems = diagnostics::to_json(&files, &built.diagnostics);
+        let problems = diagnostics::to_json(files, &built.diagnostics);
         let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
         return Err(Stop { problems: Some(problems), ..stop }.into());
     };
@@ -139,6 +156,13 @@ pub(super) fn open_or_create(host: &Host, path: &Path) -> Result<SqliteStore> {
 pub(super) const QUESTION_MS: u64 = 10_000;
 
 /// A refusal by a guard.
-pub(super) fn refused(message: impl Into<String>) -> Stop {
-    Stop { exit: Exit::Refused, message: message.into(), problems: None }
+pub(super) fn refused(reasons: &[Reason]) -> Stop {
+    let problem = |reason: &Reason| {
+        serde_json::json!({
+            "severity": "error", "file": reason.manifest, "line": null, "column": null, "message": reason.text,
+            "help": null, "related": [],
+        })
+    };
+    let message = reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("\nerror: ");
+    Stop { exit: Exit::Refused, message, problems: Some(reasons.iter().map(problem).collect()) }
 }

@@ -146,6 +146,20 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The manifest it is about, if it is about one.
+    pub fn manifest(&self) -> Option<&str> {
+        match self {
+            Self::FirstRun { .. } => None,
+            Self::Removals { manifest, .. }
+            | Self::GuardedRemovals { manifest, .. }
+            | Self::Purges { manifest, .. }
+            | Self::Share { manifest, .. }
+            | Self::Asked { manifest, .. } => Some(manifest),
+        }
+    }
+}
+
 /// Purges of a manifest's targets that a run would send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

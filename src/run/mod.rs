@@ -27,6 +27,14 @@ pub fn refusals(desired: &Desired, prepared: &Prepared, allowed: Allowed) -> Vec
     guard::check(&desired.model, difference, plan, *first_run, allowed)
 }
 
+/// Why a plan is not carried out.
+pub struct Reason {
+    /// Path of the manifest it is about, if it is about one.
+    pub manifest: Option<String>,
+    /// What is wrong, and the way on.
+    pub text: String,
+}
+
 /// Lets guards and the reviewed digest speak: the reasons to refuse the plan, none to go on. A refused run still marks
 /// what it saw, except removals.
 ///
@@ -38,13 +46,21 @@ pub fn admit(
     store: Option<&mut dyn Store>,
     allowed: Allowed,
     expected: Option<&str>,
-) -> Result<Vec<String>, StateError> {
-    let mut reasons: Vec<String> = refusals(desired, prepared, allowed).iter().map(ToString::to_string).collect();
+) -> Result<Vec<Reason>, StateError> {
+    let path_of = |name: &str| {
+        let manifest = desired.model.manifests.iter().find(|manifest| manifest.name == name);
+        manifest.map(|manifest| manifest.path.clone())
+    };
+    let refusals = refusals(desired, prepared, allowed);
+    let reason =
+        |refusal: &Refusal| Reason { manifest: refusal.manifest().and_then(path_of), text: refusal.to_string() };
+    let mut reasons: Vec<Reason> = refusals.iter().map(reason).collect();
     if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {
-        reasons.push(format!(
+        let text = format!(
             "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",
             prepared.digest
-        ));
+        );
+        reasons.push(Reason { manifest: None, text });
     }
     if let (false, Some(store)) = (reasons.is_empty(), store) {
         store.mark_seen(&desired.model, &prepared.difference.changes)?;

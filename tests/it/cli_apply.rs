@@ -4,6 +4,7 @@
 
 mod audit;
 mod faults;
+mod formats;
 mod guards;
 mod hostile;
 mod runs;
