@@ -59,7 +59,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, host.clock.now().wall)?;
     }
     let interrupted = interrupt::listen();
-    let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
+    let progress = Progress::of_purges(prepared.plan.targets());
     // The time for questions is part of the time that the user gave.
     let spent_ms = host.clock.now().tick.since(asked);
     let deadline_ms = args.deadline.map(|ms| ms.saturating_sub(spent_ms));
@@ -67,11 +67,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let timeouts = Timeouts::within(args.timeout);
     let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
     let mut observe = |call: &CallReport, targets: &[Target]| {
-        progress.step(call.targets, host.clock.now().tick);
+        progress.step(call.targets);
         audit.record(&desired.model, call, targets)
     };
     let finished = run.execute(&mut store, &mut observe).await?;
-    progress.finish();
+    drop(progress);
     report(global, &finished);
     if let Some(aside) = write_aside(&finished, &global.state, host.clock.now().wall) {
         terminal::tell(&aside);

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::args::{Format, Selection};
 use super::diagnostics;
 use super::exit::{Exit, Stop};
+use super::progress::Progress;
 use super::render::github;
 use super::{select, terminal};
 use crate::core::diff::Forced;
@@ -24,6 +25,7 @@ use crate::state::{RunLock, RunStart, SqliteStore, Store};
 /// # Errors
 /// Bad input if a file cannot be read.
 pub(super) fn examine(paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
+    let _shown = Progress::of_manifests();
     let files = manifest_files::read_manifests(paths).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Stop::bad_input(lines.join("\nerror: "))
@@ -100,6 +102,7 @@ pub(super) fn prepare(
         selected: choosy.then_some(&chosen as &Selected<'_>),
         forced: (!selection.force.is_empty()).then_some(&forced as &Forced<'_>),
     };
+    let _shown = Progress::of_plan();
     Ok(run::prepare(desired, store, &choice, accounts, now)?)
 }
 

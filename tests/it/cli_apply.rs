@@ -7,6 +7,7 @@ mod faults;
 mod formats;
 mod guards;
 mod hostile;
+mod progress;
 mod runs;
 
 use std::os::unix::fs::PermissionsExt;
