@@ -444,11 +444,13 @@ fn problems_are_shown_with_their_line_and_a_caret() {
 // X5
 #[test]
 fn what_is_shown_of_a_file_is_cut_and_cleaned() {
-    let long = format!("assets: {{https://a.cn/x: etag:1, {}: \u{202e}123}}\n", "x".repeat(5000));
+    let long = format!("assets: {{https://a.cn/x: etag:1, {}: \u{202e}123}} ##[add-mask]x\n", "x".repeat(5000));
     let found = built(&[&long, PROVIDERS]);
     let shown = render(&files(&[&long, PROVIDERS]), &found.diagnostics, &found.hidden, false);
     assert!(shown.lines().all(|line| line.chars().count() < 200), "{shown}");
     assert!(!shown.contains('\u{202e}'), "{shown}");
+    let command = render(&files(&["nmae: 1 ##[error]x\n"]), &built(&["nmae: 1 ##[error]x\n"]).diagnostics, &[], false);
+    assert!(command.contains("error]x") && !command.contains("##["), "{command}");
 }
 
 #[test]
