@@ -52,7 +52,7 @@ fn print_result(format: Format, human: impl FnOnce() -> String, json: impl FnOnc
     if format == Format::Json {
         terminal::print_json(&json());
     } else {
-        terminal::print(&human());
+        terminal::print_exactly(&human());
     }
 }
 

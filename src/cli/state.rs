@@ -63,7 +63,7 @@ fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
 
 fn export(global: &Global) -> Result<Exit> {
     let rows = existing(global)?.recorded()?;
-    terminal::print(&rows.iter().map(|row| status::target_json(row).to_string() + "\n").collect::<String>());
+    terminal::print_json_lines(rows.iter().map(status::target_json));
     Ok(Exit::Done)
 }
 

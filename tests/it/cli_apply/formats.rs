@@ -99,6 +99,16 @@ fn nothing_from_outside_is_markup_or_a_command() {
         let all = commands(&found);
         assert!(all.iter().any(|line| line.contains(",file=manifests/%3A%3Aerror%3A%3A%2C%25.yaml")), "{found}");
     }
+    // The runner takes `##[` for a command wherever in a line it stands, on both streams.
+    for format in ["human", "json"] {
+        for ran in [bench.run(&["plan", "--format", format]), bench.run(&["apply", "--format", format])] {
+            assert!(ran.stdout.contains("add-mask]x") || ran.stderr.contains("add-mask]x"), "{ran:?}");
+            assert!(!ran.stdout.contains("##[") && !ran.stderr.contains("##["), "{ran:?}");
+        }
+    }
+    let refused = bench.run(&["apply", "--format", "json"]).json()["error"].as_str().expect("text").to_owned();
+    assert!(refused.contains(HOSTILE_NAME), "JSON says the same: {refused}");
+    assert!(!bench.run(&["state", "export"]).stdout.contains("##["));
     cloud.count();
     check(&bench.run(&["apply", "--max-purges", "1", "--deadline", "0s", "--format", "markdown"]).exits(4).stdout);
     let found = bench.run(&["apply", "--max-purges", "1", "--format", "github"]).stdout;
