@@ -120,6 +120,7 @@ pub(crate) static MANIFEST: Section = Section {
         later("sources", "list `assets` instead"),
         later("index", "list both URLs under `assets`"),
         later("slashless", "list both URLs under `assets`"),
+        later("collapse", "leave it out: URLs are purged one by one"),
         later("origin", "run freshen after the origin serves the new content"),
         later("wait_for_origin", "run freshen after the origin serves the new content"),
         later("verify", "leave it out"),

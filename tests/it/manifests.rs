@@ -184,6 +184,10 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
         ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
+        (
+            "assets: {}\n§collapse: {directory: /a/, above: 5}\n",
+            "`collapse` is not supported yet; leave it out: URLs are purged one by one",
+        ),
         ("assets: {}\nguard: §{}\n", "`guard` sets no limit"),
         ("assets: {}\nguard: {§max_purge: 1}\n", "`guard` has no key `max_purge`"),
         ("assets: {}\nguard: {max_purges: §30%}\n", "`max_purges` must be a whole number, found `30%`"),

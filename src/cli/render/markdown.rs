@@ -233,3 +233,30 @@ fn add_problems(comment: &mut Comment, problems: &Value) {
     };
     comment.add_list(&count(list.len(), "problem"), list.iter().map(item), list.len());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_stays_within_its_limit_whatever_it_is_given() {
+        let long = || "`@x|<b>\\`".repeat(500);
+        let mut comment = Comment::titled("all of it");
+        for heading in ["one", "two", "three", "four", "five", "six", "seven", "eight"] {
+            comment.add_list(heading, (0..1000).map(|_| code(&long())), 1000);
+            comment.add_table(&outcome::PROVIDERS_HEAD, &vec![vec![long(); 6]; 200]);
+        }
+        assert!(comment.text.len() <= LONGEST, "{}", comment.text.len());
+        assert_eq!(comment.text.matches("<details>").count(), comment.text.matches("</details>").count());
+        assert_eq!(comment.text.matches(" more; `--format json` lists all").count(), 8, "each list tells");
+    }
+
+    #[test]
+    fn a_code_span_holds_any_text() {
+        assert_eq!(code("a b"), "`a b`");
+        assert_eq!(code("a`b``c"), "```a`b``c```");
+        assert_eq!(code("`a`"), "`` `a` ``");
+        assert_eq!((code(""), code(" a")), ("`  `".into(), "`  a `".into()));
+        assert_eq!(code("a\nb"), "`a\\u{a}b`");
+    }
+}
