@@ -11,7 +11,7 @@ use crate::state::Store;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
-    let desired = session::find(&args.manifests.paths)?.load()?;
+    let desired = session::find(&args.manifests.paths)?.load(global.format)?;
     let model = &desired.model;
     select::known_providers(model, &args.providers)?;
     let only = select::patterns(&args.only)?;
@@ -41,14 +41,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         store.note_inputs(inputs)?;
     }
     let (adopted, known) = (selected.len(), model.entries.len() - selected.len());
-    match global.format {
-        Format::Human => terminal::print(&format!(
+    if global.format == Format::Json {
+        terminal::print_json(&serde_json::json!({
+            "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": known,
+        }));
+    } else {
+        terminal::print(&format!(
             "Recorded {} as fresh without purging; {known} were recorded already or left out.\n",
             count(adopted, "target")
-        )),
-        Format::Json => terminal::print_json(&serde_json::json!({
-            "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": known,
-        })),
+        ));
     }
     Ok(Exit::Done)
 }

@@ -8,10 +8,9 @@ use super::args::{ApplyArgs, Format, Global};
 use super::audit::Audit;
 use super::exit::Exit;
 use super::progress::Progress;
-use super::render::outcome as render;
+use super::render::{github, markdown, outcome as render};
 use super::{interrupt, plan as plan_command, session, terminal};
 use crate::ask::Asker;
-use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -23,9 +22,8 @@ use crate::state::{self, SqliteStore, StateError, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
     if args.dry_run {
-        plan_command::show(host, global, &args.manifests.paths, &args.selection, allowed).await?;
+        plan_command::show(host, global, &args.manifests.paths, &args.selection, args.allowed()).await?;
         return Ok(Exit::Done);
     }
     if args.rehearse {
@@ -37,7 +35,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
-    let desired = found.load()?;
+    let desired = found.load(global.format)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
@@ -68,7 +66,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, host.clock.now().wall)?;
     }
     let interrupted = interrupt::listen();
-    let mut progress = Progress::new(prepared.plan.targets(), host.clock.now().tick);
+    let progress = Progress::of_purges(prepared.plan.targets());
     // The time for questions is part of the time that the user gave.
     let spent_ms = host.clock.now().tick.since(asked);
     let deadline_ms = args.deadline.map(|ms| ms.saturating_sub(spent_ms));
@@ -76,11 +74,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let timeouts = Timeouts::within(args.timeout);
     let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
     let mut observe = |call: &CallReport, targets: &[Target]| {
-        progress.step(call.targets, host.clock.now().tick);
+        progress.step(call.targets);
         audit.record(&desired.model, call, targets)
     };
     let finished = run.execute(&mut store, &mut observe).await?;
-    progress.finish();
+    drop(progress);
     report(global, &finished);
     if let Some(aside) = write_aside(&finished, &global.state, host.clock.now().wall) {
         terminal::tell(&aside);
@@ -145,10 +143,9 @@ pub(super) fn admit(
     store: Option<&mut SqliteStore>,
     args: &ApplyArgs,
 ) -> Result<()> {
-    let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
     let store = store.map(|store| store as &mut dyn Store);
-    let reasons = run::admit(desired, prepared, store, allowed, args.expect.as_deref())?;
-    if reasons.is_empty() { Ok(()) } else { Err(session::refused(reasons.join("\nerror: ")).into()) }
+    let reasons = run::admit(desired, prepared, store, args.allowed(), args.expect.as_deref())?;
+    if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
 }
 
 /// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
@@ -191,6 +188,8 @@ pub(super) fn report(global: &Global, finished: &Finished<'_>) {
     let view = view(finished, false);
     match global.format {
         Format::Json => terminal::print_json(&render::json(&view)),
+        Format::Markdown => terminal::print(&markdown::outcome(&view, None)),
+        Format::Github => terminal::print(&github::outcome(&view)),
         Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {
             let known = finished.prepared.difference.unchanged;
             terminal::print(&format!(

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::core::guard::Allowed;
+
 /// Keeps CDN caches true to what was published.
 ///
 /// Manifests list assets and the hash of their content. freshen compares them with what it recorded after the last
@@ -37,6 +39,10 @@ pub enum Format {
     Human,
     /// For programs: versioned, stable in order.
     Json,
+    /// A comment on a pull request (plan, apply and check).
+    Markdown,
+    /// Workflow commands of GitHub Actions, which annotate the manifests' lines (plan, apply and check).
+    Github,
 }
 
 /// The verbs.
@@ -148,12 +154,22 @@ pub struct ApplyArgs {
     /// Allow a first run to purge more than 100 targets
     #[arg(long)]
     pub purge_all: bool,
-    /// Allow more than 30 % of a manifest's recorded targets to be removed
+    /// Allow more than 30 % of a manifest's recorded targets to be removed, or more than its guard says
     #[arg(long)]
     pub allow_removals: bool,
+    /// Most purges of each manifest's targets in this run, in place of `max_purges` and `max_share` of its guard
+    #[arg(long, value_name = "N")]
+    pub max_purges: Option<u64>,
     /// How to lock the state.
     #[command(flatten)]
     pub lock: LockArgs,
+}
+
+impl ApplyArgs {
+    /// What the guards are told.
+    pub(super) const fn allowed(&self) -> Allowed {
+        Allowed { purge_all: self.purge_all, removals: self.allow_removals, max_purges: self.max_purges }
+    }
 }
 
 /// How to lock the state.

@@ -4,9 +4,10 @@ use anyhow::Result;
 
 use super::args::{CheckArgs, Format, Global};
 use super::exit::Exit;
-use super::render::{JSON_VERSION, count, online as render};
+use super::render::{JSON_VERSION, count, github, markdown, online as render};
 use super::{diagnostics, session, terminal};
 use crate::ask::Asker;
+use crate::core::model::Model;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::run::{self, Credentials, Standing};
@@ -26,31 +27,53 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
         }
         None => None,
     };
-    if global.format == Format::Json {
-        terminal::print_json(&serde_json::json!({
+    let problems = diagnostics::to_json(&files, &built.diagnostics);
+    let online = model.zip(standings.as_deref());
+    let summary = model.map(summary);
+    match global.format {
+        Format::Human => {
+            if let Some(summary) = summary {
+                terminal::print(&format!("Valid: {summary}.\n"));
+            }
+            if let Some((model, standings)) = online {
+                terminal::print(&render::human(model, standings));
+            }
+        }
+        Format::Json => terminal::print_json(&serde_json::json!({
             "version": JSON_VERSION,
             "command": "check",
             "valid": model.is_some(),
             "manifests": files.len(),
             "providers": model.map(|model| model.providers.len()),
             "targets": model.map(|model| model.entries.len()),
-            "problems": diagnostics::to_json(&files, &built.diagnostics),
-            "online": model.zip(standings.as_ref()).map(|(model, standings)| render::json(model, standings)),
-        }));
-    }
-    let Some(model) = model else { return Ok(Exit::BadInput) };
-    if global.format == Format::Human {
-        terminal::print(&format!(
-            "Valid: {}, {}, {}.\n",
-            count(model.manifests.len(), "manifest"),
-            count(model.providers.len(), "provider"),
-            count(model.entries.len(), "target"),
-        ));
-        if let Some(standings) = &standings {
-            terminal::print(&render::human(model, standings));
+            "problems": problems,
+            "online": online.map(|(model, standings)| render::json(model, standings)),
+        })),
+        Format::Markdown => {
+            let online = online.map(|(model, standings)| plain(&render::human(model, standings)));
+            let summary = summary.map(|summary| format!("valid: {summary}"));
+            terminal::print(&markdown::checked(summary.as_deref(), &problems, online.as_deref()));
+        }
+        Format::Github => {
+            let summary = summary.map(|summary| github::notice(&format!("valid: {summary}"))).unwrap_or_default();
+            let online = online.map(|(model, standings)| github::online(&render::json(model, standings)));
+            terminal::print(&(github::problems(&problems) + &summary + &online.unwrap_or_default()));
         }
     }
-    Ok(exit_of(standings.as_deref().unwrap_or_default()))
+    Ok(if model.is_some() { exit_of(standings.as_deref().unwrap_or_default()) } else { Exit::BadInput })
+}
+
+fn summary(model: &Model) -> String {
+    let numbers = [
+        count(model.manifests.len(), "manifest"),
+        count(model.providers.len(), "provider"),
+        count(model.entries.len(), "target"),
+    ];
+    numbers.join(", ")
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
 }
 
 fn exit_of(standings: &[Standing]) -> Exit {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
+use crate::core::text::without_ci_commands;
 use crate::manifest::{Diagnostic, Hidden, Severity, SourceFile, Span};
 
 /// Most characters that are shown of a line.
@@ -125,7 +126,10 @@ fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> 
                 at += c.len_utf8();
                 continue;
             }
-            shown.push((at, if is_hidden(at) { '*' } else { cleaned(c) }));
+            // `##[` is a command to some CI systems, wherever in a line it stands.
+            let is_command = c == '[' && matches!(shown.as_slice(), [.., (_, '#'), (_, '#')]);
+            let c = if is_command { char::REPLACEMENT_CHARACTER } else { cleaned(c) };
+            shown.push((at, if is_hidden(at) { '*' } else { c }));
             at += c.len_utf8();
         }
         if !chunk.invalid().is_empty() {
@@ -166,7 +170,7 @@ fn cut(line: &[(usize, char)], start: usize, end: usize) -> Excerpt {
 
 /// A text on one line, without anything that a terminal would obey.
 fn clean(text: &str) -> String {
-    text.chars().map(cleaned).collect()
+    without_ci_commands(&text.chars().map(cleaned).collect::<String>())
 }
 
 fn cleaned(c: char) -> char {

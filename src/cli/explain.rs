@@ -35,11 +35,12 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
         );
         return Err(Stop::bad_input(message).into());
     }
-    match global.format {
-        Format::Human => found.iter().for_each(|one| terminal::print(&human(one))),
-        Format::Json => {
-            let targets: Value = found.iter().map(to_json).collect();
-            terminal::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
+    if global.format == Format::Json {
+        let targets: Value = found.iter().map(to_json).collect();
+        terminal::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
+    } else {
+        for one in &found {
+            terminal::print(&human(one));
         }
     }
     Ok(Exit::Done)

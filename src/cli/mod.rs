@@ -53,20 +53,41 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
 }
 
 async fn run_verb(cli: &Cli) -> Exit {
-    match dispatch(&Host::system(), cli).await {
+    let ended = match cli.verb.check_format(cli.global.format) {
+        Ok(()) => dispatch(&Host::system(), cli).await,
+        Err(stop) => Err(stop.into()),
+    };
+    match ended {
         Ok(exit) => exit,
         Err(error) => {
             let exit = exit::of(&error);
             let message = format!("{error:#}");
-            if cli.global.format == Format::Json {
-                let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.clone());
-                terminal::print_json(&serde_json::json!({
+            let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.as_ref());
+            match cli.global.format {
+                Format::Human => {}
+                Format::Json => terminal::print_json(&serde_json::json!({
                     "version": render::JSON_VERSION, "exit": exit.code(), "error": message, "problems": problems,
-                }));
+                })),
+                Format::Markdown => terminal::print(&render::markdown::failure(exit, &message, problems)),
+                Format::Github => terminal::print(&render::github::failure(&message, problems)),
             }
             terminal::tell(&format!("error: {message}\n"));
             exit
         }
+    }
+}
+
+impl Verb {
+    /// # Errors
+    /// Bad usage for a form that the command does not have.
+    fn check_format(&self, format: Format) -> Result<(), Stop> {
+        let is_for_reviews = matches!(self, Self::Plan(_) | Self::Apply(_) | Self::Check(_));
+        if is_for_reviews || matches!(format, Format::Human | Format::Json) {
+            return Ok(());
+        }
+        Err(Stop::bad_input(
+            "this command has the formats `human` and `json`; `markdown` and `github` are for `plan`, `apply` and `check`",
+        ))
     }
 }
 
@@ -80,7 +101,7 @@ async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {
         Verb::Status(args) => status::run(host, global, args).await,
         Verb::Explain(args) => explain::run(host, global, args).await,
         Verb::State(verb) => state::run(host, global, verb).await,
-        Verb::Scan(args) => scan::run(host, global, args).await,
+        Verb::Scan(args) => scan::run(global, args).await,
         Verb::Providers(args) => reference::providers(global, args),
         Verb::Schema => Ok(reference::schema()),
         Verb::Completions { shell } => Ok(reference::completions(*shell)),

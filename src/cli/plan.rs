@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
-use super::render::{plan as render, shown};
+use super::render::{github, markdown, plan as render, shown};
 use super::{session, terminal};
-use crate::core::guard::{self, Allowed};
+use crate::core::guard::Allowed;
 use crate::host::Host;
 use crate::run::{self, Prepared};
 use crate::state::{RunLock, Store};
@@ -32,12 +32,12 @@ pub(super) async fn show(
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let desired = found.load()?;
+        let desired = found.load(global.format)?;
         let accounts = run::accounts(host, &desired.model, store).await?;
         let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
         (desired, prepared)
     };
-    let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
+    let refusals = run::refusals(&desired, &prepared, allowed);
     let running = RunLock::holder(&global.state);
     if let Some(holder) = &running {
         let holder = shown(&holder.to_string());
@@ -48,6 +48,8 @@ pub(super) async fn show(
     match global.format {
         Format::Human => terminal::print(&render::human(&view)),
         Format::Json => terminal::print_json(&render::json(&view)),
+        Format::Markdown => terminal::print(&markdown::plan(&view)),
+        Format::Github => terminal::print(&github::plan(&view)),
     }
     let difference = &prepared.difference;
     Ok(!(difference.changes.is_empty() && difference.adopt.is_empty() && difference.forget.is_empty()))

@@ -1,58 +1,86 @@
-//! A progress bar on standard error, for runs that take longer than a second on a terminal.
+//! Progress bars on standard error, for work that takes longer than a second on a terminal.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::core::time::Tick;
+/// Shorter work shows none.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often a bar is drawn.
+const REDRAW: Duration = Duration::from_millis(100);
 
-/// Runs shorter than this show none, in milliseconds.
-const QUIET_MS: u64 = 1000;
-
-/// Counts what is done.
+/// Shows how far some work is, until it is dropped. A thread of its own draws: the work may be busy or waiting.
 pub(super) struct Progress {
-    bar: Option<ProgressBar>,
-    start: Tick,
-    done: u64,
-    /// `None` if it is not known beforehand.
-    total: Option<u64>,
-    template: &'static str,
+    done: Arc<AtomicU64>,
+    /// `None` where nobody looks. Dropping the sender ends the thread.
+    drawer: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Progress of `total` targets from `start` on.
-    pub(super) fn new(total: usize, start: Tick) -> Self {
+    /// Progress of `total` purges.
+    pub(super) fn of_purges(total: usize) -> Self {
         let template = "purging {bar:30} {pos} of {len} targets, {elapsed}";
-        Self { bar: None, start, done: 0, total: Some(total as u64), template }
+        Self::start(template, Some(total as u64), Arc::default())
     }
 
-    /// Progress of files that are read, however many there are.
-    pub(super) fn of_files(start: Tick) -> Self {
-        Self { bar: None, start, done: 0, total: None, template: "reading {pos} files, {elapsed}" }
+    /// Progress of files that are read, however many there are; whoever reads them counts in `seen`.
+    pub(super) fn of_files(seen: Arc<AtomicU64>) -> Self {
+        Self::start("{spinner} reading {pos} files, {elapsed}", None, seen)
     }
 
-    /// A call with this many targets has ended.
-    pub(super) fn step(&mut self, targets: usize, now: Tick) {
-        self.reach(self.done + targets as u64, now);
+    /// Manifests are read and checked.
+    pub(super) fn of_manifests() -> Self {
+        Self::start("{spinner} reading manifests, {elapsed}", None, Arc::default())
     }
 
-    /// So many are done.
-    pub(super) fn reach(&mut self, done: u64, now: Tick) {
-        self.done = done;
-        if self.bar.is_none() && now.since(self.start) >= QUIET_MS && std::io::stderr().is_terminal() {
-            let bar = self.total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-            bar.set_style(ProgressStyle::with_template(self.template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.bar = Some(bar);
+    /// What manifests say is compared with what is recorded.
+    pub(super) fn of_plan() -> Self {
+        Self::start("{spinner} planning, {elapsed}", None, Arc::default())
+    }
+
+    fn start(template: &'static str, total: Option<u64>, done: Arc<AtomicU64>) -> Self {
+        let drawer = std::io::stderr().is_terminal().then(|| {
+            let (sender, ended) = channel();
+            let counted = Arc::clone(&done);
+            (sender, std::thread::spawn(move || draw(template, total, &counted, &ended)))
+        });
+        Self { done, drawer }
+    }
+
+    /// So many more are done.
+    pub(super) fn step(&self, more: usize) {
+        self.done.fetch_add(more as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Progress {
+    /// Clears the bar, so that what is printed next stands alone.
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.drawer.take() {
+            drop(sender);
+            let _ = thread.join();
         }
-        if let Some(bar) = &self.bar {
-            bar.set_position(self.total.map_or(done, |total| done.min(total)));
-        }
     }
+}
 
-    /// Clears the bar.
-    pub(super) fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
+/// Draws until the other end of `ended` is gone.
+fn draw(template: &'static str, total: Option<u64>, done: &AtomicU64, ended: &Receiver<()>) {
+    if ended.recv_timeout(QUIET) != Err(RecvTimeoutError::Timeout) {
+        return;
+    }
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_elapsed(QUIET);
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    loop {
+        let done = done.load(Ordering::Relaxed);
+        bar.set_position(total.map_or(done, |total| done.min(total)));
+        bar.tick();
+        if ended.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
+            return bar.finish_and_clear();
         }
     }
 }

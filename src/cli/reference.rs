@@ -21,8 +21,8 @@ pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
     };
     match (global.format, &args.kind) {
         (Format::Json, _) => terminal::print_json(&render::json(&kinds)),
-        (Format::Human, None) => terminal::print(&render::list(&kinds)),
-        (Format::Human, Some(_)) => kinds.iter().for_each(|kind| terminal::print(&render::one(kind.capabilities()))),
+        (_, None) => terminal::print(&render::list(&kinds)),
+        (_, Some(_)) => kinds.iter().for_each(|kind| terminal::print(&render::one(kind.capabilities()))),
     }
     Ok(Exit::Done)
 }
@@ -37,7 +37,7 @@ pub(super) fn schema() -> Exit {
 pub(super) fn completions(shell: clap_complete::Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "freshen", &mut script);
-    terminal::print(&String::from_utf8_lossy(&script));
+    terminal::print_exactly(&String::from_utf8_lossy(&script));
     Exit::Done
 }
 
@@ -49,6 +49,6 @@ pub(super) fn man() -> Result<Exit> {
         let title = format!("freshen-{}", verb.get_name());
         clap_mangen::Man::new(verb.clone().display_name(&title)).title(title).render(&mut page)?;
     }
-    terminal::print(&String::from_utf8_lossy(&page));
+    terminal::print_exactly(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }

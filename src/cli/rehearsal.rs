@@ -9,11 +9,10 @@ use secrecy::zeroize::Zeroizing;
 use super::apply;
 use super::args::{ApplyArgs, Format, Global, Selection};
 use super::exit::Exit;
-use super::render::{outcome as render, plan as plan_render, strong};
+use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::session;
 use super::{interrupt, terminal};
 use crate::core::contract::{CredentialScheme, Credentials};
-use crate::core::guard::{self, Allowed};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
@@ -28,7 +27,7 @@ use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let mut desired = session::load(&args.manifests.paths)?;
+    let mut desired = session::find(&args.manifests.paths)?.load(global.format)?;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
     let accounts = run::accounts(host, &desired.model, Some(&store)).await?;
@@ -38,8 +37,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     let human = global.format == Format::Human;
     if human {
-        let allowed = Allowed { purge_all: args.purge_all, removals: args.allow_removals };
-        let refusals = guard::check(&prepared.difference, prepared.first_run, allowed);
+        let refusals = run::refusals(&desired, &prepared, args.allowed());
         terminal::print(&format!(
             "{}\n\n",
             strong("Rehearsal: nothing leaves this machine, the state stays as it is.")
@@ -81,10 +79,17 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         terminal::print("\n");
         terminal::print(&render::human(&view));
         terminal::print(&second_run(&stage, &desired, &store, &accounts)?);
-    } else {
-        let mut json = render::json(&view);
-        json.set("second_run_changes", second_run_changes(&stage, &desired, &store, &accounts)?);
-        terminal::print_json(&json);
+        return Ok(finished.exit);
+    }
+    let left = second_run_changes(&stage, &desired, &store, &accounts)?;
+    match global.format {
+        Format::Markdown => terminal::print(&markdown::outcome(&view, Some(&verdict(left)))),
+        Format::Github => terminal::print(&github::outcome(&view)),
+        Format::Human | Format::Json => {
+            let mut json = render::json(&view);
+            json.set("second_run_changes", left);
+            terminal::print_json(&json);
+        }
     }
     Ok(finished.exit)
 }
@@ -97,8 +102,11 @@ fn second_run_changes(stage: &Stage, desired: &Desired, store: &dyn Store, accou
 
 fn second_run(stage: &Stage, desired: &Desired, store: &dyn Store, accounts: &[String]) -> Result<String> {
     let left = second_run_changes(stage, desired, store, accounts)?;
-    let verdict = if left == 0 { "nothing to do".to_owned() } else { format!("{left} still to do") };
-    Ok(format!("{} {verdict}.\n", strong("A second run would find:")))
+    Ok(format!("{} {}.\n", strong("A second run would find:"), verdict(left)))
+}
+
+fn verdict(left: usize) -> String {
+    if left == 0 { "nothing to do".to_owned() } else { format!("{left} still to do") }
 }
 
 /// The machine's stand-in: emulators for the network, invented credentials, time that moves only by waiting.

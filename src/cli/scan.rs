@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
 
@@ -11,15 +11,11 @@ use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::render::scan as render;
 use super::{compare, session, terminal};
-use crate::host::Host;
 use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
 use crate::manifest::{FilePatterns, Normalizer, PublishedAt, manifest_of};
 
-/// How often the progress is looked at, in milliseconds.
-const LOOK_MS: u64 = 100;
-
 /// Runs the command.
-pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result<Exit> {
+pub(super) async fn run(global: &Global, args: &ScanArgs) -> Result<Exit> {
     let patterns = FilePatterns::compile(&args.include, &args.exclude)
         .map_err(|problem| Stop::bad_input(format!("the pattern {problem}")))?;
     let rules = TreeRules { patterns, normalizer: Normalizer::default() };
@@ -32,7 +28,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
         }
         _ => None,
     };
-    let tree = read(host, &args.directory, rules).await?;
+    let tree = read(&args.directory, rules).await?;
     for warning in &tree.warnings {
         terminal::tell(&format!("warning: {warning}\n"));
     }
@@ -53,9 +49,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
 }
 
 fn print_result(format: Format, human: impl FnOnce() -> String, json: impl FnOnce() -> serde_json::Value) {
-    match format {
-        Format::Human => terminal::print(&human()),
-        Format::Json => terminal::print_json(&json()),
+    if format == Format::Json {
+        terminal::print_json(&json());
+    } else {
+        terminal::print_exactly(&human());
     }
 }
 
@@ -64,21 +61,12 @@ fn bad_input(problem: impl std::fmt::Display) -> Stop {
 }
 
 /// Reads the directory while the progress is shown.
-async fn read(host: &Host, directory: &Path, rules: TreeRules) -> Result<Tree> {
-    let mut progress = Progress::of_files(host.clock.now().tick);
+async fn read(directory: &Path, rules: TreeRules) -> Result<Tree> {
     let seen = Arc::new(AtomicU64::new(0));
-    let (counter, path) = (Arc::clone(&seen), directory.to_owned());
-    let mut reading = tokio::task::spawn_blocking(move || tree::scan(&path, &rules, &StatCache::default(), &counter));
-    let tree = loop {
-        let now = host.clock.now().tick;
-        progress.reach(seen.load(Ordering::Relaxed), now);
-        tokio::select! {
-            result = &mut reading => break result?,
-            () = host.clock.sleep_until(now.plus_ms(LOOK_MS)) => {}
-        }
-    };
-    progress.finish();
-    Ok(tree.map_err(|problems| unread(&problems))?)
+    let _shown = Progress::of_files(Arc::clone(&seen));
+    let path = directory.to_owned();
+    let reading = tokio::task::spawn_blocking(move || tree::scan(&path, &rules, &StatCache::default(), &seen));
+    Ok(reading.await?.map_err(|problems| unread(&problems))?)
 }
 
 /// Everything that could not be read, a line each.

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::args::Selection;
+use super::args::{Format, Selection};
 use super::diagnostics;
 use super::exit::{Exit, Stop};
+use super::progress::Progress;
+use super::render::github;
 use super::{select, terminal};
 use crate::core::diff::Forced;
 use crate::core::plan::Selected;
@@ -15,7 +17,7 @@ use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
 use crate::manifest::{self, Built, SourceFile};
-use crate::run::{self, Choice, Desired, Prepared};
+use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
 
 /// Reads and checks manifests.
@@ -23,6 +25,7 @@ use crate::state::{RunLock, RunStart, SqliteStore, Store};
 /// # Errors
 /// Bad input if a file cannot be read.
 pub(super) fn examine(paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
+    let _shown = Progress::of_manifests();
     let files = read(paths)?.files;
     let built = manifest::build(&files);
     Ok((files, built))
@@ -48,7 +51,8 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 /// # Errors
 /// Bad input if there is any error.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
-    check(paths, &read(paths)?.files, None)
+    let (files, built) = examine(paths)?;
+    desired_of(paths, &files, built, None)
 }
 
 /// Manifests that are found and identified, and perhaps not read yet.
@@ -75,12 +79,19 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
 }
 
 impl Found<'_> {
-    /// Checks the manifests; shows every problem on standard error.
+    /// Checks the manifests; shows every problem on standard error and, in GitHub's format, warnings as a result.
     ///
     /// # Errors
     /// Bad input if there is any error.
-    pub(super) fn load(&self) -> Result<Desired> {
-        check(self.paths, &self.files, Some(&self.digest))
+    pub(super) fn load(&self, format: Format) -> Result<Desired> {
+        let built = {
+            let _shown = Progress::of_manifests();
+            manifest::build(&self.files)
+        };
+        if format == Format::Github && built.model.is_some() {
+            terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
+        }
+        desired_of(self.paths, &self.files, built, Some(&self.digest))
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.
@@ -102,8 +113,7 @@ fn folders(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect()
 }
 
-fn check(paths: &[PathBuf], files: &[SourceFile], digest: Option<&str>) -> Result<Desired> {
-    let built = manifest::build(files);
+fn desired_of(paths: &[PathBuf], files: &[SourceFile], built: Built, digest: Option<&str>) -> Result<Desired> {
     show_problems(files, &built);
     let Some(model) = built.model else {
         let problems = diagnostics::to_json(files, &built.diagnostics);
@@ -148,6 +158,7 @@ pub(super) fn prepare(
         selected: choosy.then_some(&chosen as &Selected<'_>),
         forced: (!selection.force.is_empty()).then_some(&forced as &Forced<'_>),
     };
+    let _shown = Progress::of_plan();
     Ok(run::prepare(desired, store, &choice, accounts, now)?)
 }
 
@@ -204,6 +215,13 @@ pub(super) fn open_or_create(host: &Host, path: &Path) -> Result<SqliteStore> {
 pub(super) const QUESTION_MS: u64 = 10_000;
 
 /// A refusal by a guard.
-pub(super) fn refused(message: impl Into<String>) -> Stop {
-    Stop { exit: Exit::Refused, message: message.into(), problems: None }
+pub(super) fn refused(reasons: &[Reason]) -> Stop {
+    let problem = |reason: &Reason| {
+        serde_json::json!({
+            "severity": "error", "file": reason.manifest, "line": null, "column": null, "message": reason.text,
+            "help": null, "related": [],
+        })
+    };
+    let message = reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("\nerror: ");
+    Stop { exit: Exit::Refused, message, problems: Some(reasons.iter().map(problem).collect()) }
 }

@@ -50,19 +50,20 @@ fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
     let wanted = select::patterns(&pattern.map(str::to_owned).into_iter().collect::<Vec<_>>())?;
     let mut rows = existing(global)?.recorded()?;
     rows.retain(|row| pattern.is_none() || wanted.is_match(&row.target.text));
-    match global.format {
-        Format::Human => terminal::print(&rows.iter().map(|row| status::line(row) + "\n").collect::<String>()),
-        Format::Json => terminal::print_json(&serde_json::json!({
+    if global.format == Format::Json {
+        terminal::print_json(&serde_json::json!({
             "version": JSON_VERSION, "command": "state list",
             "targets": rows.iter().map(status::target_json).collect::<serde_json::Value>(),
-        })),
+        }));
+    } else {
+        terminal::print(&rows.iter().map(|row| status::line(row) + "\n").collect::<String>());
     }
     Ok(Exit::Done)
 }
 
 fn export(global: &Global) -> Result<Exit> {
     let rows = existing(global)?.recorded()?;
-    terminal::print(&rows.iter().map(|row| status::target_json(row).to_string() + "\n").collect::<String>());
+    terminal::print_json_lines(rows.iter().map(status::target_json));
     Ok(Exit::Done)
 }
 
@@ -138,11 +139,10 @@ async fn forget(
 }
 
 fn done(global: &Global, what: &str, number: usize) {
-    match global.format {
-        Format::Human => terminal::print(&format!("{} {what}.\n", count(number, "target"))),
-        Format::Json => {
-            terminal::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "state", what: number}));
-        }
+    if global.format == Format::Json {
+        terminal::print_json(&serde_json::json!({"version": JSON_VERSION, "command": "state", what: number}));
+    } else {
+        terminal::print(&format!("{} {what}.\n", count(number, "target")));
     }
 }
 

@@ -19,16 +19,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
     let refreshed = if args.refresh { refresh(host, global, args).await? } else { None };
     let running = RunLock::holder(&global.state);
     let Some(store) = session::open(&global.state)? else {
-        match global.format {
-            Format::Human => terminal::print(&format!(
+        if global.format == Format::Json {
+            terminal::print_json(
+                &serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null, "refreshed": null, "running": running.as_ref().map(render::running_json)}),
+            );
+        } else {
+            terminal::print(&format!(
                 "No state at `{}`: nothing was ever recorded. `freshen plan` shows what a first run would do.\n",
                 global.state.display()
-            )),
-            Format::Json => {
-                terminal::print_json(
-                    &serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null, "refreshed": null, "running": running.as_ref().map(render::running_json)}),
-                );
-            }
+            ));
         }
         return Ok(Exit::Done);
     };
@@ -48,17 +47,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
         quota: store.quota_uses()?,
         tasks: store.task_counts()?,
     };
-    match (global.format, &refreshed) {
-        (Format::Human, refreshed) => {
-            let results = refreshed.as_ref().map(|(results, due_again)| online::results(results, *due_again));
-            terminal::print(&(results.unwrap_or_default() + &render::human(&view)));
-        }
-        (Format::Json, refreshed) => {
-            let mut json = render::json(&view);
-            json["refreshed"] =
-                refreshed.as_ref().map(|(results, due_again)| online::results_json(results, *due_again)).into();
-            terminal::print_json(&json);
-        }
+    if global.format == Format::Json {
+        let mut json = render::json(&view);
+        json["refreshed"] =
+            refreshed.as_ref().map(|(results, due_again)| online::results_json(results, *due_again)).into();
+        terminal::print_json(&json);
+    } else {
+        let results = refreshed.as_ref().map(|(results, due_again)| online::results(results, *due_again));
+        terminal::print(&(results.unwrap_or_default() + &render::human(&view)));
     }
     Ok(refreshed.map_or(Exit::Done, |(results, due_again)| exit_of(&results, due_again)))
 }

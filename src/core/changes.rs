@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::diff::Change;
 use super::entries::Entries;
+use super::guard::Tally;
 use super::model::{Place, Priority};
 use super::pack::{At, Pack};
 use super::recorded::{ChangeKind, Standing};
@@ -178,6 +179,30 @@ impl Changes {
     /// Whether the target at `index` may have been purged before.
     pub fn in_doubt(&self, index: usize) -> bool {
         self.common_of(index).in_doubt
+    }
+
+    /// Numbers of changes by the manifests that list their targets, apart from those in `left_out`, each in it once.
+    pub fn tally(&self, left_out: impl Iterator<Item = usize>) -> HashMap<&str, Tally> {
+        let mut of_commons = vec![Tally::default(); self.commons.len()];
+        for row in &self.rows {
+            let tally = &mut of_commons[row.common as usize];
+            tally.purges += 1;
+            tally.of_recorded += usize::from(row.recorded != NONE);
+        }
+        for row in left_out.map(|index| &self.rows[index]) {
+            let tally = &mut of_commons[row.common as usize];
+            tally.purges -= 1;
+            tally.of_recorded -= usize::from(row.recorded != NONE);
+        }
+        let mut of_manifests: HashMap<&str, Tally> = HashMap::new();
+        for (common, counted) in self.commons.iter().zip(of_commons) {
+            for owner in &common.owners {
+                let tally = of_manifests.entry(owner).or_default();
+                tally.purges += counted.purges;
+                tally.of_recorded += counted.of_recorded;
+            }
+        }
+        of_manifests
     }
 
     fn common_of(&self, index: usize) -> &Common {

@@ -1,6 +1,11 @@
 //! Refuses a plan that is probably a mistake, with the numbers and the way on.
 
+use std::collections::HashMap;
+use std::fmt;
+
 use super::diff::Difference;
+use super::model::Model;
+use super::plan::Plan;
 
 /// A first run above this many purges needs a word from the user.
 pub const FIRST_RUN_PURGES: usize = 100;
@@ -9,6 +14,45 @@ pub const REMOVALS: usize = 10;
 /// Removals above this share of a manifest's recorded targets are refused, in percent.
 pub const REMOVALS_PERCENT: usize = 30;
 
+/// `guard:` of a manifest: its own limits of what one run may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// Most purges.
+    pub max_purges: Option<u64>,
+    /// Most purges of recorded targets, as a share of them in percent.
+    pub max_share: Option<u64>,
+    /// Most recorded targets that may no longer be listed; takes the place of [`REMOVALS`] and [`REMOVALS_PERCENT`].
+    pub max_removed: Option<Limit>,
+}
+
+/// A number, or a share of a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many.
+    Number(u64),
+    /// So many of a hundred, 0 to 100.
+    Percent(u64),
+}
+
+impl Limit {
+    /// Whether `part` of `whole` is more.
+    pub const fn is_exceeded(self, part: usize, whole: usize) -> bool {
+        match self {
+            Self::Number(most) => part as u64 > most,
+            Self::Percent(most) => part as u64 * 100 > whole as u64 * most,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(most) => write!(f, "{most}"),
+            Self::Percent(most) => write!(f, "{most}%"),
+        }
+    }
+}
+
 /// What the user allowed for this run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowed {
@@ -16,6 +60,8 @@ pub struct Allowed {
     pub purge_all: bool,
     /// `--allow-removals`
     pub removals: bool,
+    /// `--max-purges N`: most purges of each manifest, in place of what its guard says.
+    pub max_purges: Option<u64>,
 }
 
 /// Why a plan is refused.
@@ -43,19 +89,151 @@ pub enum Refusal {
         /// How many of them it no longer lists.
         removed: usize,
     },
+    /// A manifest lost more of its targets than its guard allows.
+    #[error(
+        "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed \
+         (its guard says `max_removed: {most}`); if that is meant: `freshen apply --allow-removals`"
+    )]
+    GuardedRemovals {
+        /// Name of the manifest.
+        manifest: String,
+        /// Its recorded targets.
+        recorded: usize,
+        /// How many of them it no longer lists.
+        removed: usize,
+        /// What its guard allows.
+        most: Limit,
+    },
+    /// More purges of a manifest's targets than its guard allows.
+    #[error(
+        "manifest `{manifest}`: {purges} purges (its guard says `max_purges: {most}`); \
+         if that is meant: `freshen apply --max-purges {purges}`"
+    )]
+    Purges {
+        /// Name of the manifest.
+        manifest: String,
+        /// Purges of its targets.
+        purges: usize,
+        /// What its guard allows.
+        most: u64,
+    },
+    /// Purges of a larger share of a manifest's recorded targets than its guard allows.
+    #[error(
+        "manifest `{manifest}`: purges of {purged} of its {recorded} recorded targets (its guard says \
+         `max_share: {most}%`); if that is meant: `freshen apply --max-purges {purges}`"
+    )]
+    Share {
+        /// Name of the manifest.
+        manifest: String,
+        /// Its recorded targets.
+        recorded: usize,
+        /// How many of them would be purged.
+        purged: usize,
+        /// Purges of its targets, with those of new ones.
+        purges: usize,
+        /// What its guard allows, in percent.
+        most: u64,
+    },
+    /// More purges of a manifest's targets than the user allowed.
+    #[error("manifest `{manifest}`: {purges} purges, more than `--max-purges {most}` allows")]
+    Asked {
+        /// Name of the manifest.
+        manifest: String,
+        /// Purges of its targets.
+        purges: usize,
+        /// What the user allowed.
+        most: u64,
+    },
+}
+
+impl Refusal {
+    /// The manifest it is about, if it is about one.
+    pub fn manifest(&self) -> Option<&str> {
+        match self {
+            Self::FirstRun { .. } => None,
+            Self::Removals { manifest, .. }
+            | Self::GuardedRemovals { manifest, .. }
+            | Self::Purges { manifest, .. }
+            | Self::Share { manifest, .. }
+            | Self::Asked { manifest, .. } => Some(manifest),
+        }
+    }
+}
+
+/// Purges of a manifest's targets that a run would send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub purges: usize,
+    /// Those of targets that have a recorded hash.
+    pub of_recorded: usize,
 }
 
 /// All reasons to refuse; empty: go on. `first_run` says that nothing was ever recorded.
-pub fn check(difference: &Difference, first_run: bool, allowed: Allowed) -> Vec<Refusal> {
+pub fn check(model: &Model, difference: &Difference, plan: &Plan, first_run: bool, allowed: Allowed) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let purges = difference.changes.len();
     if first_run && purges > FIRST_RUN_PURGES && !allowed.purge_all {
         refusals.push(Refusal::FirstRun { purges });
     }
-    for (manifest, recorded, removed) in &difference.removals {
-        if *removed > REMOVALS && removed * 100 > recorded * REMOVALS_PERCENT && !allowed.removals {
-            let manifest = manifest.clone();
-            refusals.push(Refusal::Removals { manifest, recorded: *recorded, removed: *removed });
+    if !allowed.removals {
+        refusals.extend(removals(model, difference));
+    }
+    refusals.extend(purges_of_manifests(model, difference, plan, allowed.max_purges));
+    refusals
+}
+
+fn removals(model: &Model, difference: &Difference) -> impl Iterator<Item = Refusal> {
+    let own = model.manifests.iter().filter_map(|manifest| Some((manifest.name.as_str(), manifest.guard.max_removed?)));
+    let own: HashMap<&str, Limit> = own.collect();
+    difference.removals.iter().filter_map(move |(manifest, recorded, removed)| {
+        let (name, recorded, removed) = (manifest.clone(), *recorded, *removed);
+        match own.get(manifest.as_str()) {
+            Some(most) => most.is_exceeded(removed, recorded).then_some(Refusal::GuardedRemovals {
+                manifest: name,
+                recorded,
+                removed,
+                most: *most,
+            }),
+            None => (removed > REMOVALS && removed * 100 > recorded * REMOVALS_PERCENT).then_some(Refusal::Removals {
+                manifest: name,
+                recorded,
+                removed,
+            }),
+        }
+    })
+}
+
+/// Refusals for the number of purges that this run would send: what it leaves out, and what waits or was rejected, does
+/// not count. `asked` takes the place of all guards.
+fn purges_of_manifests(model: &Model, difference: &Difference, plan: &Plan, asked: Option<u64>) -> Vec<Refusal> {
+    let guarded = |guard: &Guard| guard.max_purges.is_some() || guard.max_share.is_some();
+    if asked.is_none() && !model.manifests.iter().any(|manifest| guarded(&manifest.guard)) {
+        return Vec::new();
+    }
+    let left_out = [&plan.unselected, &plan.waiting, &plan.rejected];
+    let tallies = difference.changes.tally(left_out.into_iter().flatten().copied());
+    let recorded: HashMap<&str, usize> =
+        difference.removals.iter().map(|(manifest, recorded, _)| (manifest.as_str(), *recorded)).collect();
+    let mut refusals = Vec::new();
+    for manifest in &model.manifests {
+        let name = || manifest.name.clone();
+        let Tally { purges, of_recorded } = tallies.get(manifest.name.as_str()).copied().unwrap_or_default();
+        if let Some(most) = asked {
+            if purges as u64 > most {
+                refusals.push(Refusal::Asked { manifest: name(), purges, most });
+            }
+            continue;
+        }
+        if let Some(most) = manifest.guard.max_purges.filter(|most| purges as u64 > *most) {
+            refusals.push(Refusal::Purges { manifest: name(), purges, most });
+        }
+        let recorded = recorded.get(manifest.name.as_str()).copied().unwrap_or_default();
+        // Targets that came over from another manifest are recorded, but not yet as this one's.
+        let recorded = recorded.max(of_recorded);
+        let share = manifest.guard.max_share.filter(|most| Limit::Percent(*most).is_exceeded(of_recorded, recorded));
+        if let Some(most) = share {
+            refusals.push(Refusal::Share { manifest: name(), recorded, purged: of_recorded, purges, most });
         }
     }
     refusals
@@ -65,18 +243,22 @@ pub fn check(difference: &Difference, first_run: bool, allowed: Allowed) -> Vec<
 mod tests {
     use super::*;
 
+    fn check(difference: &Difference, allowed: Allowed) -> Vec<Refusal> {
+        super::check(&Model::default(), difference, &Plan::default(), false, allowed)
+    }
+
     fn removals(recorded: usize, removed: usize) -> Difference {
         Difference { removals: vec![("site".into(), recorded, removed)], ..Difference::default() }
     }
 
     #[test]
     fn removals_need_both_number_and_share() {
-        let refused = |recorded, removed| !check(&removals(recorded, removed), false, Allowed::default()).is_empty();
+        let refused = |recorded, removed| !check(&removals(recorded, removed), Allowed::default()).is_empty();
         assert!(!refused(10, 10), "ten are never refused");
         assert!(refused(11, 11));
         assert!(!refused(100, 30), "thirty percent are let through");
         assert!(refused(100, 31));
         let allowed = Allowed { removals: true, ..Allowed::default() };
-        assert!(check(&removals(100, 100), false, allowed).is_empty());
+        assert!(check(&removals(100, 100), allowed).is_empty());
     }
 }

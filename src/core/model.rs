@@ -4,6 +4,7 @@
 
 use super::contract::{CredentialScheme, Options, Provider};
 use super::entries::Entries;
+use super::guard::Guard;
 use super::http::Endpoint;
 use super::target::{ContentHash, Scope, Target};
 
@@ -153,6 +154,8 @@ pub struct Manifest {
     pub on_new: OnNew,
     /// What to do about recorded targets that the manifest no longer lists.
     pub on_removed: OnRemoved,
+    /// Its own limits of what one run may do.
+    pub guard: Guard,
 }
 
 /// `on_new:`.

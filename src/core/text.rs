@@ -14,11 +14,17 @@ pub fn one_line(text: &str, most: usize) -> String {
             shown.push(character);
         }
     }
-    // A line that starts like this is a command to some CI systems.
-    if shown.starts_with("::") || shown.starts_with("##[") {
-        shown.insert(0, ' ');
+    without_ci_commands(&shown)
+}
+
+/// Takes from a text what CI systems obey: `::` at the start of a line, blanks before it or not, and `##[` anywhere.
+pub fn without_ci_commands(text: &str) -> String {
+    let text = text.replace("##[", "##\\u{5b}");
+    let command = text.trim_start();
+    match command.strip_prefix("::") {
+        Some(rest) => format!("{}\\u{{3a}}:{rest}", &text[..text.len() - command.len()]),
+        None => text,
     }
-    shown
 }
 
 /// Whether a character can break out of its line: control characters, line separators and characters that reorder text.
@@ -35,7 +41,8 @@ mod tests {
     #[test]
     fn nothing_can_break_out_of_its_line() {
         assert_eq!(one_line("a\nb\u{1b}[31m\u{202e}c", 99), "a\\u{a}b\\u{1b}[31m\\u{202e}c");
-        assert_eq!(one_line("::set-output name=x::y", 99), " ::set-output name=x::y");
+        assert_eq!(one_line(" ::set-output name=x::y", 99), " \\u{3a}:set-output name=x::y");
+        assert_eq!(one_line("a ##[add-mask]b", 99), "a ##\\u{5b}add-mask]b");
         assert_eq!(one_line("äöüß", 2), "äö…");
     }
 }

@@ -5,6 +5,7 @@
 use super::assets;
 use super::diagnostic::{Diagnostic, Hidden, Report, Span};
 use super::fields::{self, Fields};
+use super::guard;
 use super::load::{self, Node};
 use super::providers::Providers;
 use super::scan;
@@ -132,6 +133,7 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
         } else {
             OnRemoved::Purge
         },
+        guard: guard::of(file, &fields, report),
     };
     Some(Head { file, fields, manifest, name_span })
 }

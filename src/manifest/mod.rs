@@ -11,6 +11,7 @@ mod endpoint;
 mod fields;
 mod file_patterns;
 mod file_url;
+mod guard;
 mod hash;
 mod hosts;
 mod load;

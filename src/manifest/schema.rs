@@ -2,9 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::shape::{ASSET, CREDENTIALS, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, Section, Shape, of_option};
+use super::shape::{
+    ASSET, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, Section, Shape, of_option,
+};
 use crate::core::contract::Capabilities;
 use crate::provider;
+
+/// A share as manifests give it.
+const PERCENT: &str = "^(100|[1-9]?[0-9])%$";
 
 /// JSON Schema (draft 2020-12) of one manifest file.
 pub fn schema() -> Value {
@@ -20,6 +25,7 @@ pub fn schema() -> Value {
                 "short_asset": section(&SHORT_ASSET),
                 "hash": hash(),
                 "provider": provider_schema(),
+                "guard": not_empty(&GUARD),
                 "limits": section(&LIMITS),
                 "credentials": credentials(),
             }),
@@ -64,6 +70,10 @@ fn shape(shape: Shape) -> Value {
         Shape::Integer(least) => json!({"type": "integer", "minimum": least}),
         Shape::IntegerList => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
         Shape::UtcOffset => json!({"type": "string", "pattern": "^[+-]((0[0-9]|1[0-3]):[0-5][0-9]|14:00)$"}),
+        Shape::Percent => json!({"type": "string", "pattern": PERCENT}),
+        Shape::IntegerOrPercent => {
+            json!({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": PERCENT}]})
+        }
         Shape::OneOf(words) => json!({"enum": words}),
         Shape::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::Section(section) => json!({"$ref": reference(section)}),
@@ -86,6 +96,8 @@ fn shape(shape: Shape) -> Value {
 fn reference(section: &Section) -> &'static str {
     if *section == LIMITS {
         "#/$defs/limits"
+    } else if *section == GUARD {
+        "#/$defs/guard"
     } else if *section == CREDENTIALS {
         "#/$defs/credentials"
     } else {
@@ -99,9 +111,15 @@ fn asset() -> Value {
     object
 }
 
-fn credentials() -> Value {
-    let mut object = section(&CREDENTIALS);
+/// A map that must say something.
+fn not_empty(of: &Section) -> Value {
+    let mut object = section(of);
     object["minProperties"] = json!(1);
+    object
+}
+
+fn credentials() -> Value {
+    let mut object = not_empty(&CREDENTIALS);
     object["maxProperties"] = json!(1);
     object
 }

@@ -20,6 +20,10 @@ pub(crate) enum Shape {
     Integer(u64),
     /// A list of whole numbers from 0.
     IntegerList,
+    /// A share like `30%`, in whole percent.
+    Percent,
+    /// A whole number from 0, or a share.
+    IntegerOrPercent,
     /// An offset from UTC like `+08:00`.
     UtcOffset,
     /// One of these words.
@@ -112,10 +116,11 @@ pub(crate) static MANIFEST: Section = Section {
             Shape::OneOf(&["purge", "forget"]),
             "What to do about recorded assets that are no longer listed: purge (default) or forget them.",
         ),
+        key("guard", Shape::Section(&GUARD), GUARD.doc),
         later("sources", "list `assets` instead"),
         later("index", "list both URLs under `assets`"),
         later("slashless", "list both URLs under `assets`"),
-        later("guard", "leave it out: first runs and mass removals are always guarded"),
+        later("collapse", "leave it out: URLs are purged one by one"),
         later("origin", "run freshen after the origin serves the new content"),
         later("wait_for_origin", "run freshen after the origin serves the new content"),
         later("verify", "leave it out"),
@@ -197,6 +202,21 @@ pub(crate) static PROVIDER: Section = Section {
     ],
 };
 
+/// `guard` of a manifest.
+pub(crate) static GUARD: Section = Section {
+    name: "`guard`",
+    doc: "Limits of what one run may do to the targets of this manifest; a run that would do more is refused.",
+    keys: &[
+        key("max_purges", Shape::Integer(0), "Most purges."),
+        key("max_share", Shape::Percent, "Most of its recorded targets that may be purged, as a share like 30%."),
+        key(
+            "max_removed",
+            Shape::IntegerOrPercent,
+            "Most of its recorded targets that may be gone from it, as a number or a share like 30%.",
+        ),
+    ],
+};
+
 /// `limits` of a provider.
 pub(crate) static LIMITS: Section = Section {
     name: "`limits`",
@@ -251,6 +271,8 @@ impl Shape {
             Self::Integer(0) => "a whole number".into(),
             Self::Integer(least) => format!("a whole number, at least {least}"),
             Self::IntegerList => "a list of whole numbers".into(),
+            Self::Percent => "a share from 0% to 100%".into(),
+            Self::IntegerOrPercent => "a whole number or a share from 0% to 100%".into(),
             Self::UtcOffset => "an offset from UTC like `+08:00`".into(),
             Self::OneOf(words) => format!("one of {}", quoted(words)),
             Self::Headers => "a map of header names and values".into(),
@@ -273,6 +295,8 @@ impl Shape {
             Self::Bool => boolean(node).is_some(),
             Self::Integer(least) => integer(node).is_some_and(|value| value >= least),
             Self::IntegerList => return item(Self::Integer(0)),
+            Self::Percent => percent(node).is_some(),
+            Self::IntegerOrPercent => percent(node).or_else(|| integer(node)).is_some(),
             Self::UtcOffset => utc_offset_minutes(node).is_some(),
             Self::OneOf(words) => text(node).is_some_and(|found| words.contains(&found)),
             Self::Headers | Self::Section(_) | Self::Named(_) => matches!(node.value, Value::Map(_)),
@@ -318,6 +342,13 @@ pub(crate) fn utc_offset_minutes(node: &Node<'_>) -> Option<i32> {
     };
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (minutes < 60 && hours * 60 + minutes <= 14 * 60).then_some(sign * (hours * 60 + minutes))
+}
+
+/// The value of a share like `30%`, 0 to 100.
+pub(crate) fn percent(node: &Node<'_>) -> Option<u64> {
+    let digits = text(node)?.strip_suffix('%')?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    plain.then(|| digits.parse().ok()).flatten().filter(|value| *value <= 100)
 }
 
 /// The value of plain decimal digits without leading zeros.

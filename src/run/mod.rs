@@ -14,12 +14,26 @@ use tokio::sync::watch;
 
 use crate::core::changes::Changes;
 use crate::core::event::ItemState;
-use crate::core::guard::{self, Allowed};
+use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::states::States;
 use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::host::{Host, Timeouts};
 use crate::state::{Counts, RunStart, StateError, Store};
+
+/// What guards say against the plan; empty: go on.
+pub fn refusals(desired: &Desired, prepared: &Prepared, allowed: Allowed) -> Vec<Refusal> {
+    let Prepared { difference, plan, first_run, .. } = prepared;
+    guard::check(&desired.model, difference, plan, *first_run, allowed)
+}
+
+/// Why a plan is not carried out.
+pub struct Reason {
+    /// Path of the manifest it is about, if it is about one.
+    pub manifest: Option<String>,
+    /// What is wrong, and the way on.
+    pub text: String,
+}
 
 /// Lets guards and the reviewed digest speak: the reasons to refuse the plan, none to go on. A refused run still marks
 /// what it saw, except removals.
@@ -32,14 +46,21 @@ pub fn admit(
     store: Option<&mut dyn Store>,
     allowed: Allowed,
     expected: Option<&str>,
-) -> Result<Vec<String>, StateError> {
-    let mut reasons: Vec<String> =
-        guard::check(&prepared.difference, prepared.first_run, allowed).iter().map(ToString::to_string).collect();
+) -> Result<Vec<Reason>, StateError> {
+    let path_of = |name: &str| {
+        let manifest = desired.model.manifests.iter().find(|manifest| manifest.name == name);
+        manifest.map(|manifest| manifest.path.clone())
+    };
+    let refusals = refusals(desired, prepared, allowed);
+    let reason =
+        |refusal: &Refusal| Reason { manifest: refusal.manifest().and_then(path_of), text: refusal.to_string() };
+    let mut reasons: Vec<Reason> = refusals.iter().map(reason).collect();
     if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {
-        reasons.push(format!(
+        let text = format!(
             "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",
             prepared.digest
-        ));
+        );
+        reasons.push(Reason { manifest: None, text });
     }
     if let (false, Some(store)) = (reasons.is_empty(), store) {
         store.mark_seen(&desired.model, &prepared.difference.changes)?;

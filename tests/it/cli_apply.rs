@@ -4,8 +4,10 @@
 
 mod audit;
 mod faults;
+mod formats;
 mod guards;
 mod hostile;
+mod progress;
 mod runs;
 
 use std::os::unix::fs::PermissionsExt;

@@ -185,8 +185,16 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
         ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
         (
-            "assets: {}\n§guard: {max_purges: 1}\n",
-            "`guard` is not supported yet; leave it out: first runs and mass removals are always guarded",
+            "assets: {}\n§collapse: {directory: /a/, above: 5}\n",
+            "`collapse` is not supported yet; leave it out: URLs are purged one by one",
+        ),
+        ("assets: {}\nguard: §{}\n", "`guard` sets no limit"),
+        ("assets: {}\nguard: {§max_purge: 1}\n", "`guard` has no key `max_purge`"),
+        ("assets: {}\nguard: {max_purges: §30%}\n", "`max_purges` must be a whole number, found `30%`"),
+        ("assets: {}\nguard: {max_share: §30}\n", "`max_share` must be a share from 0% to 100%, found `30`"),
+        (
+            "assets: {}\nguard: {max_removed: §101%}\n",
+            "`max_removed` must be a whole number or a share from 0% to 100%, found `101%`",
         ),
         ("assets: {}\nname: §\"a\\nb\"\n", "control character U+000A in `name`"),
         ("assets: {}\nname: §*x\n", "not valid YAML: while parsing node, found unknown anchor"),
@@ -440,11 +448,13 @@ fn problems_are_shown_with_their_line_and_a_caret() {
 // X5
 #[test]
 fn what_is_shown_of_a_file_is_cut_and_cleaned() {
-    let long = format!("assets: {{https://a.cn/x: etag:1, {}: \u{202e}123}}\n", "x".repeat(5000));
+    let long = format!("assets: {{https://a.cn/x: etag:1, {}: \u{202e}123}} ##[add-mask]x\n", "x".repeat(5000));
     let found = built(&[&long, PROVIDERS]);
     let shown = render(&files(&[&long, PROVIDERS]), &found.diagnostics, &found.hidden, false);
     assert!(shown.lines().all(|line| line.chars().count() < 200), "{shown}");
     assert!(!shown.contains('\u{202e}'), "{shown}");
+    let command = render(&files(&["nmae: 1 ##[error]x\n"]), &built(&["nmae: 1 ##[error]x\n"]).diagnostics, &[], false);
+    assert!(command.contains("error]x") && !command.contains("##["), "{command}");
 }
 
 #[test]
@@ -539,6 +549,8 @@ fn schema_and_check_agree() {
     let hash = sha('1');
     let good = [
         json!({"assets": {}}),
+        json!({"assets": {}, "guard": {"max_purges": 5000, "max_share": "30%", "max_removed": 0}}),
+        json!({"assets": {}, "guard": {"max_removed": "100%"}}),
         json!({"version": 1, "name": "n", "base_url": ["https://a.cn/"], "assets": {"x": hash, "y": {"hash": "etag:1", "priority": "low"}}}),
         json!({"provider": ["cdn"], "assets": [{"url": "https://a.cn/x", "hash": hash, "size": 1, "extra_urls": "https://a.cn/y"}]}),
         json!({"providers": {"own": {"kind": "http-purge", "endpoints": ["http://127.0.0.1"], "headers": {"X-A": "b"}}}}),
@@ -555,6 +567,8 @@ fn schema_and_check_agree() {
         json!({"assets": {}, "nmae": "x"}),
         json!({"assets": {}, "on_new": "x"}),
         json!({"assets": {}, "guard": {}}),
+        json!({"assets": {}, "guard": {"max_share": 30}}),
+        json!({"assets": {}, "guard": {"max_removed": "130%"}}),
         json!({"assets": {"https://a.cn/x": "123"}}),
         json!({"assets": {"https://a.cn/x": 123}}),
         json!({"assets": {"https://a.cn/x": {"priority": "high"}}}),

@@ -6,7 +6,7 @@ use std::path::Path;
 use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Differ, Difference, Scope};
 use freshen::core::event::{CallId, ItemOutcome, Record};
-use freshen::core::guard::{Allowed, Refusal, check};
+use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
 use freshen::core::model::{
     Entry, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority, ProviderConfig,
 };
@@ -34,6 +34,7 @@ struct Site {
 struct Listing {
     on_new: OnNew,
     on_removed: OnRemoved,
+    guard: Guard,
     assets: BTreeMap<(usize, String), (&'static str, Priority)>,
 }
 
@@ -85,6 +86,7 @@ impl Site {
             path: format!("manifests/{name}.yaml"),
             on_new: listing.on_new,
             on_removed: listing.on_removed,
+            guard: listing.guard,
         });
         let mut entries: BTreeMap<(usize, Target), Entry> = BTreeMap::new();
         for (index, (_, listing)) in read.iter().enumerate() {
@@ -591,6 +593,11 @@ fn only_missing_endpoints_are_planned() {
     assert_eq!(endpoints(&site), [0, 1, 2], "enough accepted it, and it was not recorded: start anew");
 }
 
+/// What the guards of all manifests say.
+fn check(difference: &Difference, first_run: bool, allowed: Allowed) -> Vec<Refusal> {
+    guard::check(&Model::default(), difference, &Plan::default(), first_run, allowed)
+}
+
 // --- Guards ---------------------------------------------------------------------------------------------------------
 
 /// C11: a first run above 100 purges needs a word from the user.
@@ -602,7 +609,7 @@ fn a_first_run_is_refused_above_a_hundred_purges() {
     site.list("site", "one more", "rev:1");
     let difference = site.look(&["site"]);
     assert_eq!(check(&difference, true, Allowed::default()), [Refusal::FirstRun { purges: 101 }]);
-    assert_eq!(check(&difference, true, Allowed { purge_all: true, removals: false }), []);
+    assert_eq!(check(&difference, true, Allowed { purge_all: true, ..Allowed::default() }), []);
     assert_eq!(check(&difference, false, Allowed::default()), [], "it is no first run");
     // What was seen and failed leaves the first run a first run.
     site.run_with(&["site"], None, &later());
@@ -624,12 +631,64 @@ fn mass_removals_are_refused_once() {
     let difference = site.look(&["site", "other"]);
     let refusal = Refusal::Removals { manifest: "site".into(), recorded: 40, removed: 13 };
     assert_eq!(check(&difference, false, Allowed::default()), [refusal], "large manifests beside do not hide it");
-    assert_eq!(check(&difference, false, Allowed { purge_all: false, removals: true }), []);
+    assert_eq!(check(&difference, false, Allowed { removals: true, ..Allowed::default() }), []);
     // Let through once and cut short: the rest is not refused again.
     site.run_with(&["site", "other"], None, &later());
     let difference = site.look(&["site", "other"]);
     assert_eq!(difference.changes.len(), 13);
     assert_eq!(check(&difference, false, Allowed::default()), []);
+}
+
+/// C11: a manifest's own limits count the purges that the run would send, and the user's word takes their place.
+#[test]
+fn a_manifests_guard_counts_its_own_purges() {
+    let mut site = Site::new();
+    site.list_many("site", 0..40, "rev:1").list_many("other", 100..300, "rev:1");
+    site.purge(&["site", "other"]);
+    site.list_many("site", 0..10, "rev:2").list_many("site", 50..55, "rev:1").list_many("other", 100..300, "rev:2");
+    let refusals = |site: &Site, allowed, selected: Option<&Selected<'_>>| {
+        let (model, difference) = site.look_with(&["site", "other"], &[], None);
+        let plan = plan_with(&model, &difference.changes, site.now, &|_| 0, selected);
+        guard::check(&model, &difference, &plan, false, allowed)
+    };
+    site.manifest("site").guard = Guard { max_purges: Some(15), max_share: Some(25), max_removed: None };
+    assert_eq!(refusals(&site, Allowed::default(), None), [], "as many as allowed; new targets are no recorded ones");
+    site.manifest("site").guard = Guard { max_purges: Some(14), max_share: Some(24), max_removed: None };
+    let name = || "site".to_owned();
+    assert_eq!(
+        refusals(&site, Allowed::default(), None),
+        [
+            Refusal::Purges { manifest: name(), purges: 15, most: 14 },
+            Refusal::Share { manifest: name(), recorded: 40, purged: 10, purges: 15, most: 24 },
+        ]
+    );
+    let allowed = |most| Allowed { max_purges: Some(most), ..Allowed::default() };
+    assert_eq!(refusals(&site, allowed(200), None), []);
+    let asked = Refusal::Asked { manifest: "other".into(), purges: 200, most: 15 };
+    assert_eq!(refusals(&site, allowed(15), None), [asked], "it is a limit for manifests without a guard, too");
+    let few = |_: usize, target: &Target| target.text.ends_with("0001");
+    assert_eq!(refusals(&site, Allowed::default(), Some(&few)), [], "what is left out is not sent");
+}
+
+/// C11: `max_removed` is the manifest's own limit, stricter or looser than that of all.
+#[test]
+fn a_manifests_guard_limits_its_removals() {
+    let mut site = Site::new();
+    site.list_many("site", 0..40, "rev:1");
+    site.purge(&["site"]);
+    for number in 0..13 {
+        site.unlist("site", &format!("{number:04}"));
+    }
+    for (most, is_refused) in
+        [(Limit::Number(12), true), (Limit::Number(13), false), (Limit::Percent(32), true), (Limit::Percent(33), false)]
+    {
+        site.manifest("site").guard = Guard { max_removed: Some(most), ..Guard::default() };
+        let (model, difference) = site.look_with(&["site"], &[], None);
+        let refusal = Refusal::GuardedRemovals { manifest: "site".into(), recorded: 40, removed: 13, most };
+        let refusals = |allowed| guard::check(&model, &difference, &Plan::default(), false, allowed);
+        assert_eq!(refusals(Allowed::default()), if is_refused { vec![refusal] } else { Vec::new() }, "{most}");
+        assert_eq!(refusals(Allowed { removals: true, ..Allowed::default() }), []);
+    }
 }
 
 /// D4, C11: a manifest that turned up empty is refused, also where removals are only forgotten.

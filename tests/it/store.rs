@@ -9,6 +9,7 @@ use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
 use freshen::core::entries::Entries;
 use freshen::core::event::{CallId, ItemOutcome, Record};
+use freshen::core::guard::Guard;
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
 use freshen::core::plan::QuotaKey;
 use freshen::core::query::TaskState;
@@ -62,6 +63,7 @@ impl Bench {
             path: "manifests/site.yaml".into(),
             on_new: OnNew::Purge,
             on_removed: OnRemoved::Forget,
+            guard: Guard::default(),
         };
         let providers = vec![config("a", "tencent-cdn"), cluster("b", 2, 2)];
         let model = Model { providers, manifests: vec![manifest], entries: Entries::default() };

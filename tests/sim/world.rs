@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::event::ItemState;
-use freshen::core::guard::Allowed;
+use freshen::core::guard::{Allowed, Guard};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
 use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::{ContentHash, Scope, Target};
@@ -265,7 +265,13 @@ impl World {
         let entries = self.listed.iter().map(entry).collect();
         let on_new = if self.adopts { OnNew::Adopt } else { OnNew::Purge };
         let on_removed = if self.forgets { OnRemoved::Forget } else { OnRemoved::Purge };
-        let manifest = Manifest { name: "site".to_owned(), path: "site.yaml".to_owned(), on_new, on_removed };
+        let manifest = Manifest {
+            name: "site".to_owned(),
+            path: "site.yaml".to_owned(),
+            on_new,
+            on_removed,
+            guard: Guard::default(),
+        };
         let providers = self.specs.iter().enumerate().map(|(index, spec)| spec.config(index, self.bug)).collect();
         Model { providers, manifests: vec![manifest], entries }
     }
@@ -521,7 +527,7 @@ async fn session(
         forced: Some(&|_, target| key_of(target).is_some_and(|key| order.forced.contains(&key))),
     };
     let prepared = run::prepare(&desired, Some(store), &choice, &accounts, host.clock.now().wall)?;
-    let allowed = Allowed { purge_all: true, removals: order.allows_removals };
+    let allowed = Allowed { purge_all: true, removals: order.allows_removals, max_purges: None };
     if !run::admit(&desired, &prepared, Some(store), allowed, None)?.is_empty() {
         shared.lock().tell(|| "refused by a guard".to_owned());
         return Ok(None);

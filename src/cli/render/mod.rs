@@ -1,6 +1,8 @@
 //! Results as text or JSON. Pure: values in, text out.
 
 mod document;
+pub(super) mod github;
+pub(super) mod markdown;
 pub(super) mod online;
 pub(super) mod outcome;
 pub(super) mod plan;
@@ -14,6 +16,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::core::diff::Difference;
+use crate::core::plan::Plan;
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
@@ -102,6 +105,12 @@ pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
         ));
     }
     text
+}
+
+/// Targets that the user left out of a plan, if any.
+pub(super) fn left_out(plan: &Plan) -> Option<String> {
+    let targets = count(plan.unselected.len(), "target");
+    (!plan.unselected.is_empty()).then(|| format!("{targets} left out by --only or --provider, still pending"))
 }
 
 /// `1 target`, `2 targets`.

@@ -37,12 +37,13 @@ fn counts(view: &View<'_>, provider: Option<usize>) -> Counts {
     run::counts(&view.prepared.difference.changes, &view.outcome.states, provider)
 }
 
-/// The summary for people.
-pub(crate) fn human(view: &View<'_>) -> String {
-    let mut text = String::new();
-    let model = &view.desired.model;
+/// The head of a table of providers.
+pub(super) const PROVIDERS_HEAD: [&str; 6] = ["PROVIDER", "KIND", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
+
+/// The rows of a table of providers: those that had something to do.
+pub(super) fn provider_rows(view: &View<'_>) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
-    for (index, config) in model.providers.iter().enumerate() {
+    for (index, config) in view.desired.model.providers.iter().enumerate() {
         let Counts { recorded, pending, deferred, rejected } = counts(view, Some(index));
         if recorded + pending + deferred + rejected > 0 {
             let kind = config.kind.capabilities().kind.to_owned();
@@ -50,19 +51,21 @@ pub(crate) fn human(view: &View<'_>) -> String {
             rows.push([vec![config.name.clone(), kind], numbers.to_vec()].concat());
         }
     }
+    rows
+}
+
+/// The summary for people.
+pub(crate) fn human(view: &View<'_>) -> String {
+    let mut text = String::new();
+    let model = &view.desired.model;
+    let rows = provider_rows(view);
     if !rows.is_empty() {
-        let head = ["PROVIDER", "KIND", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
-        text.push_str(&table(&head, &rows, &[2, 3, 4, 5]));
+        text.push_str(&table(&PROVIDERS_HEAD, &rows, &[2, 3, 4, 5]));
         text.push('\n');
     }
-    let left = left_over(view);
+    let left = groups_text(left_over(view));
     text.push_str(&left);
-    let left_out = view.prepared.plan.unselected.len();
-    if left_out > 0 {
-        let nothing = if view.prepared.plan.targets() == 0 { "; nothing that is due matches them" } else { "" };
-        let targets = count(left_out, "target");
-        text.push_str(&format!("{targets} left out by --only or --provider, still pending{nothing}\n"));
-    }
+    text.extend(left_out(view).map(|line| line + "\n"));
     text.push_str(&super::asides(&view.prepared.difference, false));
     for (index, reason) in stops(view) {
         // Mostly it is the very reason why targets are left: said once is enough.
@@ -78,35 +81,61 @@ pub(crate) fn human(view: &View<'_>) -> String {
     text
 }
 
-fn stops(view: &View<'_>) -> Vec<(usize, String)> {
+/// Why calls to providers stopped, by index of the provider.
+pub(super) fn stops(view: &View<'_>) -> Vec<(usize, String)> {
     let stopped = view.outcome.stops.iter().enumerate();
     stopped.filter_map(|(index, stop)| Some((index, stop.reason.clone()?))).collect()
 }
 
+/// What went wrong with the run as a whole, a line each.
+pub(super) fn problems(view: &View<'_>) -> Vec<String> {
+    let name = |index: usize| &view.desired.model.providers[index].name;
+    let unavailable = view.unavailable.iter().map(|(index, reason)| format!("provider `{}`: {reason}", name(*index)));
+    let stops = stops(view).into_iter().map(|(index, reason)| format!("provider `{}` stopped: {reason}", name(index)));
+    let cut_short = view.outcome.cut_short.iter().map(|reason| format!("the run ended early: {reason}"));
+    let state = view.outcome.state_error.iter().map(ToString::to_string);
+    unavailable.chain(stops).chain(cut_short).chain(state).collect()
+}
+
+/// Targets that the user left out, if any.
+pub(super) fn left_out(view: &View<'_>) -> Option<String> {
+    let plan = &view.prepared.plan;
+    let nothing = if plan.targets() == 0 { "; nothing that is due matches them" } else { "" };
+    super::left_out(plan).map(|line| line + nothing)
+}
+
 fn conclusion(view: &View<'_>) -> String {
+    let (headline, rest) = headline(view);
+    format!("{}{rest}\n", strong(&headline))
+}
+
+/// What a run came to, and how it goes on.
+pub(super) fn headline(view: &View<'_>) -> (String, String) {
     let Counts { recorded, pending, deferred, rejected } = counts(view, None);
     let calls = count(usize::try_from(view.outcome.calls).unwrap_or(usize::MAX), "call");
     let accepted = count(usize::try_from(recorded).unwrap_or(usize::MAX), "purge");
     let headline = format!("{accepted} accepted in {calls}");
-    let headline = strong(&headline);
     let left = pending + deferred + rejected;
     if left == 0 {
         let what = if view.exit == Exit::Done { "everything is recorded" } else { "but not all could be recorded" };
-        return format!("{headline}, {what}.\n");
+        return (headline, format!(", {what}."));
     }
     let hint = if pending + deferred > 0 { "; the next run sends what is due" } else { "" };
-    format!("{headline}, {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}.\n")
+    (headline, format!(", {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}."))
 }
 
 /// Targets that are left with the same reason, one after another.
-struct Group {
-    reason: String,
-    listed: Vec<String>,
-    targets: usize,
+pub(super) struct Group {
+    /// Where and why.
+    pub reason: String,
+    /// The first of them.
+    pub listed: Vec<String>,
+    /// How many there are.
+    pub targets: usize,
 }
 
-/// Targets that are left, with reasons; the same reason is said once.
-fn left_over(view: &View<'_>) -> String {
+/// Targets that are left; the same reason is said once.
+pub(super) fn left_over(view: &View<'_>) -> Vec<Group> {
     let changes = &view.prepared.difference.changes;
     let left_out: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
     let mut groups: Vec<Group> = Vec::new();
@@ -133,6 +162,10 @@ fn left_over(view: &View<'_>) -> String {
             group.listed.push(shown(&changes.target(index).text));
         }
     }
+    groups
+}
+
+fn groups_text(groups: Vec<Group>) -> String {
     let mut text = String::new();
     for Group { reason, listed, targets } in groups {
         text.push_str(&reason);

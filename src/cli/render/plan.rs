@@ -8,7 +8,7 @@ use super::{Document, JSON_VERSION, count, kind_word, moment, shown, strong, tab
 use crate::cli::duration;
 use crate::core::diff::{Change, Difference};
 use crate::core::guard::Refusal;
-use crate::core::plan::Job;
+use crate::core::plan::{Job, Plan};
 use crate::core::recorded::Standing;
 use crate::core::target::{ContentHash, Target};
 use crate::run::{Desired, Prepared};
@@ -37,17 +37,13 @@ pub(crate) fn human(view: &View<'_>) -> String {
         let known = count(usize::try_from(view.desired.targets()).unwrap_or(usize::MAX), "target");
         text.push_str(&format!("Nothing to purge: {known} desired, {} already recorded.\n", difference.unchanged));
     } else {
-        let targets = count(plan.targets(), "target");
-        let headline = format!("Plan: purge {targets} in {}", count(plan.calls(), "call"));
+        let headline = format!("Plan: {}", headline(plan));
         text.push_str(&format!("{}  ({} unchanged)\n\n", strong(&headline), difference.unchanged));
         text.push_str(&jobs_table(view));
         text.push('\n');
         text.push_str(&changes_list(view));
     }
-    if !plan.unselected.is_empty() {
-        let targets = count(plan.unselected.len(), "target");
-        text.push_str(&format!("{targets} left out by --only or --provider, still pending\n"));
-    }
+    text.extend(super::left_out(plan).map(|line| line + "\n"));
     text.push_str(&super::asides(difference, view.is_running));
     if due > 0 {
         text.push_str(&format!("\nPlan digest: {}\n", view.prepared.digest));
@@ -58,45 +54,53 @@ pub(crate) fn human(view: &View<'_>) -> String {
     text
 }
 
+/// What a plan comes to.
+pub(super) fn headline(plan: &Plan) -> String {
+    format!("purge {} in {}", count(plan.targets(), "target"), count(plan.calls(), "call"))
+}
+
+/// The head of a table of jobs.
+pub(super) const JOBS_HEAD: [&str; 7] = ["PROVIDER", "KIND", "TARGETS", "CALLS", "QUOTA TODAY", "TIME", "DONE"];
+
+/// A row of a table of jobs.
+pub(super) fn job_row(desired: &Desired, job: &Job) -> [String; 7] {
+    let config = &desired.model.providers[job.provider];
+    let quota = job.quota.as_ref().map_or_else(
+        || "no limit".to_owned(),
+        |quota| {
+            format!(
+                "{} of {} left, {} after",
+                quota.left(),
+                quota.limit,
+                quota.left().saturating_sub(job.targets as u64)
+            )
+        },
+    );
+    [
+        config.name.clone(),
+        config.kind.capabilities().kind.to_owned(),
+        job.targets.to_string(),
+        job.batches.len().to_string(),
+        quota,
+        duration::show(job.duration_ms),
+        if job.over_quota.is_empty() { "today".into() } else { format!("{} days", job.days) },
+    ]
+}
+
 fn jobs_table(view: &View<'_>) -> String {
-    let model = &view.desired.model;
-    let row = |job: &Job| {
-        let config = &model.providers[job.provider];
-        let quota = job.quota.as_ref().map_or_else(
-            || "no limit".to_owned(),
-            |quota| {
-                format!(
-                    "{} of {} left, {} after",
-                    quota.left(),
-                    quota.limit,
-                    quota.left().saturating_sub(job.targets as u64)
-                )
-            },
-        );
-        vec![
-            config.name.clone(),
-            config.kind.capabilities().kind.to_owned(),
-            job.targets.to_string(),
-            job.batches.len().to_string(),
-            quota,
-            duration::show(job.duration_ms),
-            if job.over_quota.is_empty() { "today".into() } else { format!("{} days", job.days) },
-        ]
-    };
+    let row = |job: &Job| job_row(view.desired, job).to_vec();
     let rows: Vec<Vec<String>> = view.prepared.plan.jobs.iter().map(row).collect();
-    table(&["PROVIDER", "KIND", "TARGETS", "CALLS", "QUOTA TODAY", "TIME", "DONE"], &rows, &[2, 3])
+    table(&JOBS_HEAD, &rows, &[2, 3])
 }
 
 fn changes_list(view: &View<'_>) -> String {
     let changes = &view.prepared.difference.changes;
     let width = view.desired.model.providers.iter().map(|provider| provider.name.len()).max().unwrap_or(0);
-    let over: HashSet<usize> = view.prepared.plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
-    let unselected: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
+    let hints = Hints::of(view.prepared);
     let mut text = String::new();
     for (index, change) in changes.iter().enumerate().take(LISTED) {
         let provider = &view.desired.model.providers[change.provider].name;
-        let hint =
-            if unselected.contains(&index) { "  (left out)".into() } else { hint(&change, over.contains(&index)) };
+        let hint = hints.of_change(index, &change).map_or(String::new(), |hint| format!("  ({hint})"));
         let target = shown(&change.target.text);
         text.push_str(&format!("  {} {provider:width$}  {target}{hint}\n", kind_word(change.kind)));
     }
@@ -106,13 +110,31 @@ fn changes_list(view: &View<'_>) -> String {
     text
 }
 
-fn hint(change: &Change, over_quota: bool) -> String {
-    match &change.standing {
-        _ if over_quota => "  (deferred: over today's quota)".into(),
-        Standing::Deferred { until, .. } => format!("  (deferred until {})", moment(*until)),
-        Standing::Rejected { reason, .. } => format!("  (rejected: {})", shown(reason)),
-        Standing::Pending { reason: Some(reason) } => format!("  (pending: {})", shown(reason)),
-        Standing::Pending { reason: None } => String::new(),
+/// What a plan says of single changes.
+pub(super) struct Hints {
+    over_quota: HashSet<usize>,
+    unselected: HashSet<usize>,
+}
+
+impl Hints {
+    /// Of this plan.
+    pub(super) fn of(prepared: &Prepared) -> Self {
+        let plan = &prepared.plan;
+        Self {
+            over_quota: plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect(),
+            unselected: plan.unselected.iter().copied().collect(),
+        }
+    }
+
+    /// Why the change at `index` is not simply purged, if it is not.
+    pub(super) fn of_change(&self, index: usize, change: &Change) -> Option<String> {
+        match &change.standing {
+            _ if self.unselected.contains(&index) => Some("left out".into()),
+            _ if self.over_quota.contains(&index) => Some("deferred: over today's quota".into()),
+            Standing::Deferred { until, .. } => Some(format!("deferred until {}", moment(*until))),
+            Standing::Rejected { reason, .. } => Some(format!("rejected: {}", shown(reason))),
+            Standing::Pending { reason } => reason.as_ref().map(|reason| format!("pending: {}", shown(reason))),
+        }
     }
 }
 

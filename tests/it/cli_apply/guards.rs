@@ -43,6 +43,54 @@ fn mass_removal_is_refused_until_allowed_and_then_purged() {
     assert_eq!(bench.exported().len(), 20);
 }
 
+/// C11: a manifest's own limits refuse what exceeds them, with its name, the numbers and the way on; the plan says so
+/// before. What was refused stays due.
+#[test]
+fn c11_a_manifests_own_limits_are_kept_until_overridden() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    let guarded = |guard: &str, count: usize, revision: &str| {
+        bench.write(
+            "manifests/site.yaml",
+            format!("name: shop\nguard: {{{guard}}}\n{}", manifest(&urls(count), revision)),
+        );
+    };
+    let refused = |told: &[&str], way_on: &[&str]| {
+        let plan = bench.run(&["plan"]).exits(0);
+        let ran = bench.run(&["apply"]).exits(5);
+        for told in told {
+            assert!(plan.stdout.contains(&format!("apply would refuse: manifest `shop`: {told}")), "{}", plan.stdout);
+            assert!(ran.stderr.contains(&format!("error: manifest `shop`: {told}")), "{}", ran.stderr);
+        }
+        assert_eq!(cloud.count(), 0);
+        let dry: Vec<&str> = [&["apply", "--dry-run"], way_on].concat();
+        assert!(!bench.run(&dry).exits(0).stdout.contains("would refuse"));
+        bench.run(&[&["apply"], way_on].concat()).exits(0);
+        assert_eq!(cloud.count(), 1);
+    };
+    guarded("max_purges: 9", 10, "1");
+    let purges = "10 purges (its guard says `max_purges: 9`); if that is meant: `freshen apply --max-purges 10`";
+    refused(&[purges], &["--max-purges", "10"]);
+    guarded("max_purges: 9, max_share: 30%", 10, "2");
+    refused(
+        &[purges, "purges of 10 of its 10 recorded targets (its guard says `max_share: 30%`)"],
+        &["--max-purges", "10"],
+    );
+    guarded("max_removed: 10%", 8, "2");
+    refused(
+        &["2 of its 10 recorded targets are no longer listed (its guard says `max_removed: 10%`)"],
+        &["--allow-removals"],
+    );
+    guarded("max_purges: 0", 8, "3");
+    bench.run(&["apply", "--rehearse"]).exits(5);
+    bench.run(&["apply"]).exits(5);
+    guarded("max_purges: 0", 8, "2");
+    bench.run(&["apply"]).exits(5).says("8 purges");
+    assert_eq!(bench.due().len(), 8, "what a refused run saw stays due, also when the old hash comes back");
+    bench.run(&["apply", "--max-purges", "7"]).exits(5).says("8 purges, more than `--max-purges 7` allows");
+    assert_eq!(cloud.count(), 0);
+}
+
 #[test]
 fn removed_assets_are_purged_or_forgotten_as_the_manifest_says() {
     for (policy, calls) in [("purge", 1), ("forget", 0)] {

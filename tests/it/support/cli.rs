@@ -102,6 +102,12 @@ impl Bench {
         self.arranged(command, arguments)
     }
 
+    /// Another program in the folder, with the variables that runs see, not yet started.
+    #[expect(clippy::disallowed_methods, reason = "runs the binary in a setting of its own")]
+    pub(crate) fn other(&self, program: &str, arguments: &[&str]) -> Command {
+        self.arranged(Command::new(program), arguments)
+    }
+
     fn arranged(&self, mut command: Command, arguments: &[&str]) -> Command {
         command
             .args(arguments)

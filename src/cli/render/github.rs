@@ -1,0 +1,198 @@
+//! Workflow commands of GitHub Actions: annotations at the manifests' lines.
+//!
+//! One command is one line. What it says is escaped so that nothing from outside ends it or begins another.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::{count, outcome, plan};
+use crate::cli::exit::Exit;
+use crate::core::event::ItemState;
+use crate::core::model::{Model, Place};
+use crate::core::recorded::Standing;
+use crate::core::text::one_line;
+
+/// Most annotations of single targets; GitHub itself shows ten of a level and step.
+const LISTED: usize = 50;
+/// Longest message, in characters.
+const LONGEST: usize = 1_000;
+
+/// How an annotation is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Error,
+    Warning,
+    Notice,
+}
+
+impl Level {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// What an annotation belongs to.
+#[derive(Default)]
+struct At<'a> {
+    file: Option<&'a str>,
+    line: Option<u64>,
+    column: Option<u64>,
+}
+
+impl<'a> At<'a> {
+    fn place(model: &'a Model, place: Option<Place>) -> Self {
+        place.map_or_else(Self::default, |place| Self {
+            file: Some(&model.manifests[place.manifest].path),
+            line: Some(place.line.into()),
+            column: Some(place.column.into()),
+        })
+    }
+}
+
+fn command(level: Level, at: &At<'_>, message: &str) -> String {
+    let mut text = format!("::{} title=freshen", level.word());
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    for (key, value) in [("file", at.file.map(str::to_owned)), ("line", number(at.line)), ("col", number(at.column))] {
+        if let Some(value) = value {
+            let _ = write!(text, ",{key}={}", property(&value));
+        }
+    }
+    format!("{text}::{}\n", data(message))
+}
+
+/// A message: percent signs and line ends are escaped; control characters do not get so far.
+fn data(text: &str) -> String {
+    let text = text.lines().map(|line| one_line(line, LONGEST)).collect::<Vec<_>>().join("\n");
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// The value of a property, which also ends at `,` and `:`.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// The plan.
+pub(crate) fn plan(view: &plan::View<'_>) -> String {
+    let model = &view.desired.model;
+    let changes = &view.prepared.difference.changes;
+    let title = if changes.is_empty() { "nothing to purge".to_owned() } else { plan::headline(&view.prepared.plan) };
+    let unchanged = count(view.prepared.difference.unchanged, "target");
+    let mut text = command(Level::Notice, &At::default(), &format!("plan: {title}, {unchanged} unchanged"));
+    for refusal in view.refusals {
+        let file = refusal.manifest().and_then(|name| model.manifests.iter().find(|manifest| manifest.name == name));
+        let at = At { file: file.map(|manifest| manifest.path.as_str()), ..At::default() };
+        text.push_str(&command(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}")));
+    }
+    let hints = plan::Hints::of(view.prepared);
+    for (index, change) in changes.iter().enumerate().take(LISTED) {
+        let level = if matches!(change.standing, Standing::Rejected { .. }) { Level::Warning } else { Level::Notice };
+        let hint = hints.of_change(index, &change).map_or(String::new(), |hint| format!(" ({hint})"));
+        let provider = &model.providers[change.provider].name;
+        let message = format!("{} at {provider}: {}{hint}", change.kind.word(), change.target.text);
+        text.push_str(&command(level, &At::place(model, change.place), &message));
+    }
+    text + &more(changes.len())
+}
+
+/// The outcome: what is left before what is done.
+pub(crate) fn outcome(view: &outcome::View<'_>) -> String {
+    let model = &view.desired.model;
+    let changes = &view.prepared.difference.changes;
+    let (headline, rest) = outcome::headline(view);
+    let level = match view.exit {
+        Exit::Done => Level::Notice,
+        Exit::NotAllDone => Level::Warning,
+        _ => Level::Error,
+    };
+    let rehearsal = if view.rehearsal { "rehearsal: " } else { "" };
+    let mut text = command(level, &At::default(), &format!("{rehearsal}{headline}{rest}"));
+    for problem in outcome::problems(view) {
+        text.push_str(&command(Level::Error, &At::default(), &problem));
+    }
+    let states = || view.outcome.states.iter().enumerate();
+    let is_done = |state: &ItemState| matches!(state, ItemState::Recorded);
+    let left = states().filter(|(_, state)| !is_done(state));
+    for (index, state) in left.chain(states().filter(|(_, state)| is_done(state))).take(LISTED) {
+        let (level, what) = match state {
+            ItemState::Recorded => (Level::Notice, "accepted".to_owned()),
+            ItemState::Pending(None) => (Level::Warning, "pending".to_owned()),
+            ItemState::Pending(Some(reason)) => (Level::Warning, format!("pending: {reason}")),
+            ItemState::Deferred(until, reason) => {
+                (Level::Warning, format!("deferred until {}: {reason}", super::moment(*until)))
+            }
+            ItemState::Rejected(reason) => (Level::Error, format!("rejected: {reason}")),
+        };
+        let change = changes.get(index);
+        let provider = &model.providers[change.provider].name;
+        let message = format!("{} at {provider}: {what}", change.target.text);
+        text.push_str(&command(level, &At::place(model, change.place), &message));
+    }
+    text + &more(view.outcome.states.len())
+}
+
+fn more(targets: usize) -> String {
+    if targets <= LISTED {
+        return String::new();
+    }
+    let message = format!("{} more; `--format json` lists all", count(targets - LISTED, "target"));
+    command(Level::Notice, &At::default(), &message)
+}
+
+/// Problems of manifests, and refusals, as they are listed in JSON.
+pub(crate) fn problems(problems: &Value) -> String {
+    let one = |problem: &Value| {
+        let level = if problem["severity"] == "error" { Level::Error } else { Level::Warning };
+        let (line, column) = (problem["line"].as_u64(), problem["column"].as_u64());
+        let message = problem["message"].as_str().unwrap_or_default();
+        let help = problem["help"].as_str().map_or(String::new(), |help| format!("\n{help}"));
+        command(level, &At { file: problem["file"].as_str(), line, column }, &format!("{message}{help}"))
+    };
+    problems.as_array().into_iter().flatten().map(one).collect()
+}
+
+/// What providers say, as it is listed in JSON.
+pub(crate) fn online(standings: &Value) -> String {
+    let one = |standing: &Value| {
+        let problem = standing["problem"].as_str()?;
+        let is_bad = !matches!(standing["credentials"].as_str(), Some("accepted" | "not tried"));
+        let level = if is_bad { Level::Error } else { Level::Warning };
+        let provider = standing["provider"].as_str().unwrap_or_default();
+        Some(command(level, &At::default(), &format!("provider `{provider}`: {problem}")))
+    };
+    standings.as_array().into_iter().flatten().filter_map(one).collect()
+}
+
+/// A result in a few words.
+pub(crate) fn notice(message: &str) -> String {
+    command(Level::Notice, &At::default(), message)
+}
+
+/// A command that failed; the problems of manifests, if there are any, say more than the message.
+pub(crate) fn failure(message: &str, problems: Option<&Value>) -> String {
+    match problems {
+        Some(found) => self::problems(found),
+        None => command(Level::Error, &At::default(), message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// X5
+    #[test]
+    fn nothing_ends_a_command_or_begins_another() {
+        let at = At { file: Some("a,line=9::b\n::error::%.yaml"), line: Some(3), column: None };
+        let found = command(Level::Warning, &at, "100%\n::stop-commands::x\r ##[add-mask]y");
+        assert_eq!(
+            found,
+            "::warning title=freshen,file=a%2Cline=9%3A%3Ab%0A\\u{3a}%3Aerror%3A%3A%25.yaml,line=3::\
+             100%25%0A\\u{3a}:stop-commands::x\\u{d} ##\\u{5b}add-mask]y\n"
+        );
+    }
+}

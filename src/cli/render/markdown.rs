@@ -1,0 +1,262 @@
+//! Plans, outcomes and failures as a comment on a pull request, never longer than such a comment may be.
+//!
+//! Everything from outside stands in code spans, where neither Markdown nor HTML nor mentions have a meaning.
+
+use serde_json::Value;
+
+use super::{count, outcome, plan, shown};
+use crate::cli::exit::Exit;
+use crate::core::diff::{Change, Difference};
+use crate::core::plan::Job;
+use crate::core::recorded::ChangeKind;
+use crate::core::text::one_line;
+use crate::run::Desired;
+
+/// Longest comment, in bytes; GitHub takes 65 536 characters.
+const LONGEST: usize = 65_536;
+/// Kept free for what ends lists and tells what they leave out.
+const RESERVE: usize = 4_096;
+/// Longest message, in characters.
+const LONGEST_MESSAGE: usize = 1_000;
+/// Lists up to this length are shown unfolded.
+const UNFOLDED: usize = 10;
+
+/// A comment that grows until it is full.
+struct Comment {
+    text: String,
+}
+
+impl Comment {
+    fn titled(title: &str) -> Self {
+        Self { text: format!("### freshen: {title}\n\n") }
+    }
+
+    /// Adds what is short and has to be there.
+    fn add(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Adds lines as long as there is room, then how many of all `number` are left out.
+    fn add_lines(&mut self, lines: impl Iterator<Item = String>, number: usize, left_out: impl Fn(usize) -> String) {
+        let mut added = 0;
+        for line in lines {
+            if self.text.len() + line.len() > LONGEST - RESERVE {
+                break;
+            }
+            self.text.push_str(&line);
+            added += 1;
+        }
+        if added < number {
+            self.text.push_str(&left_out(number - added));
+        }
+    }
+
+    /// Adds a list with a heading of our own words, folded if it is long.
+    fn add_list(&mut self, heading: &str, items: impl Iterator<Item = String>, number: usize) {
+        let is_folded = number > UNFOLDED;
+        self.add(&if is_folded {
+            format!("<details>\n<summary>{heading}</summary>\n\n")
+        } else {
+            format!("**{heading}**\n\n")
+        });
+        let lines = items.map(|item| format!("- {item}\n"));
+        self.add_lines(lines, number, |left_out| format!("- … and {left_out} more; `--format json` lists all\n"));
+        self.add(if is_folded { "\n</details>\n\n" } else { "\n" });
+    }
+
+    /// Adds a table. `rows` hold numbers, words of our own and names of providers, which need no escape in a code span.
+    fn add_table(&mut self, head: &[&str], rows: &[Vec<String>]) {
+        if rows.is_empty() {
+            return;
+        }
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        self.add(&line(head.iter().map(|title| (*title).to_owned()).collect()));
+        self.add(&line(vec!["---".to_owned(); head.len()]));
+        let lines = rows.iter().map(|row| {
+            let names = row.iter().take(1).map(|name| code(name));
+            line(names.chain(row.iter().skip(1).cloned()).collect())
+        });
+        self.add_lines(lines, rows.len(), |left_out| format!("\n… and {} more\n", count(left_out, "row")));
+        self.add("\n");
+    }
+}
+
+/// Text from outside, cut and on one line, as a code span.
+fn code(text: &str) -> String {
+    span(&shown(text))
+}
+
+/// A message of ours with text from outside in it, as a code span.
+fn code_whole(message: &str) -> String {
+    span(&one_line(message, LONGEST_MESSAGE))
+}
+
+fn span(text: &str) -> String {
+    let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let is_bare = !text.is_empty() && !text.starts_with(['`', ' ']) && !text.ends_with(['`', ' ']);
+    let pad = if is_bare { "" } else { " " };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+fn jobs_table(comment: &mut Comment, desired: &Desired, jobs: &[Job]) {
+    let rows: Vec<Vec<String>> = jobs.iter().map(|job| plan::job_row(desired, job).to_vec()).collect();
+    comment.add_table(&plan::JOBS_HEAD, &rows);
+}
+
+fn asides(comment: &mut Comment, left_out: Option<&str>, difference: &Difference, is_running: bool) {
+    let asides = super::asides(difference, is_running);
+    let lines: Vec<&str> = left_out.into_iter().chain(asides.lines()).collect();
+    if !lines.is_empty() {
+        comment.add_list("Also", lines.iter().map(|line| code(line)), lines.len());
+    }
+}
+
+/// The plan.
+pub(crate) fn plan(view: &plan::View<'_>) -> String {
+    let prepared = view.prepared;
+    let difference = &prepared.difference;
+    let due = difference.changes.len();
+    let title = if due == 0 { "nothing to purge".to_owned() } else { plan::headline(&prepared.plan) };
+    let mut comment = Comment::titled(&title);
+    let unchanged = count(difference.unchanged, "target");
+    comment.add(&format!("{} due, {unchanged} unchanged.\n\n", count(due, "change")));
+    if !view.refusals.is_empty() {
+        let refusals = view.refusals.iter().map(|refusal| code_whole(&refusal.to_string()));
+        comment.add_list("`freshen apply` would refuse", refusals, view.refusals.len());
+    }
+    jobs_table(&mut comment, view.desired, &prepared.plan.jobs);
+    let hints = plan::Hints::of(prepared);
+    for kind in [ChangeKind::Changed, ChangeKind::New, ChangeKind::Removed, ChangeKind::Forced] {
+        let of_kind = || (0..due).filter(move |&index| difference.changes.kind(index) == kind);
+        let number = of_kind().count();
+        if number > 0 {
+            let items = of_kind().map(|index| {
+                let change = difference.changes.get(index);
+                change_item(view, &change, hints.of_change(index, &change))
+            });
+            comment.add_list(&format!("{number} {}", kind.word()), items, number);
+        }
+    }
+    asides(&mut comment, super::left_out(&prepared.plan).as_deref(), difference, view.is_running);
+    if due > 0 {
+        let digest = &prepared.digest;
+        comment.add(&format!("Plan digest `{digest}`: `freshen apply --expect {digest}` applies exactly this.\n"));
+    }
+    comment.text
+}
+
+fn change_item(view: &plan::View<'_>, change: &Change, hint: Option<String>) -> String {
+    let provider = &view.desired.model.providers[change.provider].name;
+    let hint = hint.map_or(String::new(), |hint| format!(" ({})", code(&hint)));
+    format!("{}: {}{hint}", code(provider), code(&change.target.text))
+}
+
+/// The outcome. `second_run` is what a rehearsal tells of the next one.
+pub(crate) fn outcome(view: &outcome::View<'_>, second_run: Option<&str>) -> String {
+    let is_quiet = view.outcome.states.is_empty() && view.prepared.is_quiet();
+    let (headline, rest) = outcome::headline(view);
+    let title = match (is_quiet, view.rehearsal) {
+        (true, _) => "nothing to do".to_owned(),
+        (false, true) => format!("{headline} by emulators (a rehearsal)"),
+        (false, false) => headline.clone(),
+    };
+    let mut comment = Comment::titled(&title);
+    if is_quiet {
+        comment.add(&format!("{} recorded, none changed.\n\n", count(view.prepared.difference.unchanged, "target")));
+    } else {
+        comment.add(&format!("{headline}{rest}\n\n"));
+    }
+    comment.add_table(&outcome::PROVIDERS_HEAD, &outcome::provider_rows(view));
+    jobs_table(&mut comment, view.desired, &view.prepared.plan.jobs);
+    let groups = outcome::left_over(view);
+    let left: usize = groups.iter().map(|group| group.targets).sum();
+    if left > 0 {
+        let items = groups.iter().map(|group| {
+            let mut lines = vec![code(&group.reason)];
+            lines.extend(group.listed.iter().map(|target| code(target)));
+            let more = group.targets - group.listed.len();
+            lines.extend((more > 0).then(|| format!("… and {more} more")));
+            lines.join("\n  - ")
+        });
+        comment.add_list(&format!("{} left", count(left, "target")), items, groups.len());
+    }
+    let problems: Vec<String> = outcome::problems(view).iter().map(|problem| code(problem)).collect();
+    if !problems.is_empty() {
+        let number = problems.len();
+        comment.add_list("Problems", problems.into_iter(), number);
+    }
+    asides(&mut comment, outcome::left_out(view).as_deref(), &view.prepared.difference, false);
+    if let Some(second_run) = second_run {
+        comment.add(&format!("A second run would find: {second_run}.\n"));
+    }
+    comment.text
+}
+
+/// What `check` found. `problems` as it lists them in JSON, `online` what providers say, as people read it.
+pub(crate) fn checked(summary: Option<&str>, problems: &Value, online: Option<&str>) -> String {
+    let mut comment = Comment::titled(summary.unwrap_or("the manifests are not valid"));
+    add_problems(&mut comment, problems);
+    let lines: Vec<&str> = online.into_iter().flat_map(str::lines).filter(|line| !line.trim().is_empty()).collect();
+    if !lines.is_empty() {
+        comment.add_list("At the providers", lines.iter().map(|line| code(line)), lines.len());
+    }
+    comment.text
+}
+
+/// A command that failed, with the problems of manifests if there are any.
+pub(crate) fn failure(exit: Exit, message: &str, problems: Option<&Value>) -> String {
+    let mut comment = Comment::titled(&format!("failed with exit code {}", exit.code()));
+    let lines: Vec<&str> = message.lines().collect();
+    comment.add_list("Errors", lines.iter().map(|line| code_whole(line)), lines.len());
+    // A refusal's message says it all.
+    if let Some(problems) = problems.filter(|_| exit != Exit::Refused) {
+        add_problems(&mut comment, problems);
+    }
+    comment.text
+}
+
+fn add_problems(comment: &mut Comment, problems: &Value) {
+    let list = problems.as_array().map(Vec::as_slice).unwrap_or_default();
+    if list.is_empty() {
+        return;
+    }
+    let item = |problem: &Value| {
+        let word = |key: &str| problem[key].as_str().unwrap_or_default();
+        let place = match problem["line"].as_u64() {
+            Some(line) => format!("{}:{line}", word("file")),
+            None => word("file").to_owned(),
+        };
+        let help = problem["help"].as_str().map_or(String::new(), |help| format!("; {}", code_whole(help)));
+        let severity = if word("severity") == "error" { "error" } else { "warning" };
+        format!("{severity} in {}: {}{help}", code(&place), code_whole(word("message")))
+    };
+    comment.add_list(&count(list.len(), "problem"), list.iter().map(item), list.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_stays_within_its_limit_whatever_it_is_given() {
+        let long = || "`@x|<b>\\`".repeat(500);
+        let mut comment = Comment::titled("all of it");
+        for heading in ["one", "two", "three", "four", "five", "six", "seven", "eight"] {
+            comment.add_list(heading, (0..1000).map(|_| code(&long())), 1000);
+            comment.add_table(&outcome::PROVIDERS_HEAD, &vec![vec![long(); 6]; 200]);
+        }
+        assert!(comment.text.len() <= LONGEST, "{}", comment.text.len());
+        assert_eq!(comment.text.matches("<details>").count(), comment.text.matches("</details>").count());
+        assert_eq!(comment.text.matches(" more; `--format json` lists all").count(), 8, "each list tells");
+    }
+
+    #[test]
+    fn a_code_span_holds_any_text() {
+        assert_eq!(code("a b"), "`a b`");
+        assert_eq!(code("a`b``c"), "```a`b``c```");
+        assert_eq!(code("`a`"), "`` `a` ``");
+        assert_eq!((code(""), code(" a")), ("`  `".into(), "`  a `".into()));
+        assert_eq!(code("a\nb"), "`a\\u{a}b`");
+    }
+}
