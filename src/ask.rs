@@ -71,7 +71,7 @@ impl<'a> Asker<'a> {
     /// The results of a task, all pages of them.
     ///
     /// # Errors
-    /// As [`Asker::quota`].
+    /// As [`Asker::quota`]; also where the pages do not end, since what they left out is not known.
     pub async fn task(&mut self, provider: usize, id: &str) -> Result<Vec<TaskResult>, CallError> {
         let spec = self.model.providers[provider].kind.capabilities().queries.task;
         let mut results = Vec::new();
@@ -80,13 +80,14 @@ impl<'a> Asker<'a> {
                 Finding::Task(found) => {
                     results.extend(found.results);
                     if !found.more {
-                        break;
+                        return Ok(results);
                     }
                 }
                 Finding::Quota(_) => return Err(mixed_up()),
             }
         }
-        Ok(results)
+        let message = format!("the results of the task do not end after {MOST_PAGES} pages");
+        Err(refusal(ErrorClass::Unknown, "too many pages", message))
     }
 
     async fn ask(&mut self, provider: usize, spec: Option<QuerySpec>, question: Question) -> Answered<Finding> {

@@ -45,7 +45,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
     admit(&desired, &prepared, store.as_mut(), args)?;
     if prepared.is_nothing() {
-        note_inputs(store.as_mut(), &prepared)?;
+        note_inputs(store.as_mut(), &prepared);
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
@@ -93,14 +93,18 @@ fn unchanged(global: &Global, args: &ApplyArgs, found: &session::Found<'_>) -> R
     found.unchanged(store.as_ref().map(|store| store as &dyn Store), &args.selection)
 }
 
-/// Notes manifests that say the same as before in other words, so that the next run need not read them.
-fn note_inputs(store: Option<&mut SqliteStore>, prepared: &Prepared) -> Result<()> {
-    if let (Some(store), Some(inputs)) = (store, &prepared.difference.inputs)
-        && store.inputs()?.as_ref() != Some(inputs)
-    {
-        store.note_inputs(inputs)?;
+/// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be
+/// written, the next run reads them.
+fn note_inputs(store: Option<&mut SqliteStore>, prepared: &Prepared) {
+    let (Some(store), Some(inputs)) = (store, &prepared.difference.inputs) else { return };
+    let noted = match store.inputs() {
+        Ok(known) if known.as_ref() == Some(inputs) => Ok(()),
+        Ok(_) => store.note_inputs(inputs),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = noted {
+        terminal::tell(&format!("note: the next run reads all manifests again: {error}\n"));
     }
-    Ok(())
 }
 
 /// Asks what is left of the quotas that the plan draws on; `true`: less than it was made for, so plan anew.

@@ -95,7 +95,7 @@ impl<'a> Apply<'a> {
     }
 
     fn add_job(&mut self, job: &super::plan::Job, first_pace: usize, start: Tick) {
-        let quota = job.quota.as_ref().map(|quota| self.quota_index(job.provider, quota));
+        let quota = job.quota.as_ref().map(|quota| self.quota_index(quota));
         let config = &self.model.providers[job.provider];
         let first_lane = self.lanes.len();
         for endpoint in 0..config.endpoints.len() {
@@ -121,12 +121,11 @@ impl<'a> Apply<'a> {
         }
     }
 
-    fn quota_index(&mut self, provider: usize, quota: &super::plan::Quota) -> usize {
+    fn quota_index(&mut self, quota: &super::plan::Quota) -> usize {
         if let Some(known) = self.quotas.iter().position(|known| *known.key() == quota.key) {
             return known;
         }
-        let offset_minutes = self.model.providers[provider].quota_day_offset_minutes();
-        self.quotas.push(QuotaLeft::new(quota, offset_minutes));
+        self.quotas.push(QuotaLeft::new(quota));
         self.quotas.len() - 1
     }
 
@@ -470,9 +469,10 @@ impl<'a> Apply<'a> {
 
     fn quota_spent(&mut self, lane: usize, reason: &str, now: Now) {
         let offset = self.model.providers[self.lanes[lane].provider].quota_day_offset_minutes();
-        let until = now.wall.next_midnight(offset);
+        let mut until = now.wall.next_midnight(offset);
         if let Some(index) = self.lanes[lane].quota {
             let quota = &mut self.quotas[index];
+            until = quota.resets_at().max(now.wall);
             quota.spend_all();
             self.outbox.push_back(Record::QuotaSpent { key: quota.key().clone(), used: quota.limit() });
         }

@@ -160,7 +160,8 @@ impl Lane {
     /// The next planned batch.
     fn cut(&mut self) -> Option<Batch> {
         let left = &self.planned[self.taken..];
-        let items: Vec<usize> = left.iter().take(self.limits.targets_per_call).map(|&index| index as usize).collect();
+        let items: Vec<usize> =
+            left.iter().take(self.limits.targets_per_call.max(1)).map(|&index| index as usize).collect();
         self.taken += items.len();
         (!items.is_empty()).then(|| Batch::new(items))
     }

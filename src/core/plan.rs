@@ -36,6 +36,8 @@ pub struct Quota {
     pub used: u64,
     /// When the next day begins.
     pub resets_at: Timestamp,
+    /// Where each day begins: midnight at this offset from UTC.
+    pub day_offset_minutes: i32,
 }
 
 impl Quota {
@@ -252,7 +254,7 @@ fn quota_of(
 ) -> Option<Quota> {
     let config = &model.providers[provider];
     let limit = limits.targets_per_day?;
-    let offset = config.quota_day_offset_minutes();
+    let offset = day_offset_minutes(model, circumstances.accounts, provider);
     let key = QuotaKey {
         account: circumstances.accounts[provider].clone(),
         operation: operation.name,
@@ -260,5 +262,16 @@ fn quota_of(
         day: circumstances.now.date_at_offset(offset),
     };
     let used = (circumstances.used)(&key).saturating_add(spent.get(&key).copied().unwrap_or(0));
-    Some(Quota { used, limit, resets_at: circumstances.now.next_midnight(offset), key })
+    let resets_at = circumstances.now.next_midnight(offset);
+    Some(Quota { key, limit, used, resets_at, day_offset_minutes: offset })
+}
+
+/// When the quota day of an account begins: providers that share it draw on one quota, so the first one's word counts.
+fn day_offset_minutes(model: &Model, accounts: &[String], provider: usize) -> i32 {
+    let kind = model.providers[provider].kind.capabilities().kind;
+    let shares = |other: &usize| {
+        accounts[*other] == accounts[provider] && model.providers[*other].kind.capabilities().kind == kind
+    };
+    let first = (0..provider).find(shares).unwrap_or(provider);
+    model.providers[first].quota_day_offset_minutes()
 }

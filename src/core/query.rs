@@ -126,11 +126,14 @@ impl TaskState {
 
 /// Where `target` stands by the results of its tasks; `None` if they say nothing.
 ///
-/// Vendors do not name every target as it was sent; one that is not named shares the fate of the whole, the worst of it.
+/// Vendors do not name every target as it was sent. One that is not named shares the fate of the whole, the worst of it, but
+/// is not done because others are that were named.
 pub fn state_of(target: &Target, results: &[TaskResult]) -> Option<TaskState> {
     let named = |result: &&TaskResult| result.target.as_deref() == Some(target.text.as_str());
     let own = results.iter().filter(named).map(|result| result.state).max();
-    own.or_else(|| results.iter().map(|result| result.state).max())
+    let is_whole = results.iter().any(|result| result.target.is_none());
+    let least = if is_whole { TaskState::Done } else { TaskState::Processing };
+    own.or_else(|| results.iter().map(|result| result.state.max(least)).max())
 }
 
 #[cfg(test)]
@@ -161,6 +164,7 @@ mod tests {
         assert_eq!(state_of(&Target::url("a"), &results), Some(TaskState::Done));
         assert_eq!(state_of(&Target::url("c"), &results), Some(TaskState::Processing));
         assert_eq!(state_of(&Target::url("other"), &results), Some(TaskState::Failed));
+        assert_eq!(state_of(&Target::url("other"), &results[..1]), Some(TaskState::Processing), "others are done");
         assert_eq!(state_of(&Target::url("a"), &[]), None);
         let whole = [TaskResult { target: None, state: TaskState::Done }];
         assert_eq!(state_of(&Target::url("a"), &whole), Some(TaskState::Done));

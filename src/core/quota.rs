@@ -18,14 +18,14 @@ pub struct QuotaLeft {
 }
 
 impl QuotaLeft {
-    /// What the plan left; the quota day begins at midnight at `offset_minutes` from UTC.
-    pub fn new(quota: &Quota, offset_minutes: i32) -> Self {
+    /// What the plan left.
+    pub fn new(quota: &Quota) -> Self {
         Self {
             key: quota.key.clone(),
             limit: quota.limit,
             left: quota.left(),
             resets_at: quota.resets_at,
-            offset_minutes,
+            offset_minutes: quota.day_offset_minutes,
             said_spent: false,
         }
     }
@@ -85,7 +85,7 @@ mod tests {
         let now = Timestamp::from_unix_ms(1_700_000_000_000);
         let key =
             QuotaKey { account: "a".into(), operation: "purge", area: String::new(), day: now.date_at_offset(480) };
-        QuotaLeft::new(&Quota { key, limit, used, resets_at: now.next_midnight(480) }, 480)
+        QuotaLeft::new(&Quota { key, limit, used, resets_at: now.next_midnight(480), day_offset_minutes: 480 })
     }
 
     /// T3, T4

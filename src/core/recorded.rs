@@ -151,6 +151,8 @@ pub struct Inputs {
     pub manifests: u64,
     /// How many targets they ask for, at all providers together.
     pub targets: u64,
+    /// Name and kind of each provider, in order.
+    pub providers: Vec<(String, String)>,
 }
 
 /// A manifest that an earlier run read.

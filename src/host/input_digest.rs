@@ -2,12 +2,11 @@
 //!
 //! Does not know what the files say.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::manifest_files::{CHANGED, Look, cannot_read};
+use super::manifest_files::{CHANGED, Look, cannot_read, open};
 
 /// Bytes of a file that are hashed as one; the pieces of all files are shared out among the cores.
 const PIECE_BYTES: u64 = 1024 * 1024;
@@ -67,7 +66,9 @@ fn hash_pieces(inputs: &[Input<'_>], pieces: &[(usize, u64)]) -> Result<Vec<blak
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(pieces.len());
     let parts: Vec<Result<Hashes, (usize, String)>> = std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+        // Where no more threads are to be had, those that there are do the work.
+        let helpers: Vec<_> =
+            (1..cores).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let own = work();
         let died = |_| Err((0, "cannot be hashed".to_owned()));
         std::iter::once(own).chain(helpers.into_iter().map(|helper| helper.join().unwrap_or_else(died))).collect()
@@ -82,7 +83,7 @@ fn hash_pieces(inputs: &[Input<'_>], pieces: &[(usize, u64)]) -> Result<Vec<blak
 fn hash_piece(input: &Input<'_>, piece: u64, buffer: &mut Vec<u8>) -> Result<blake3::Hash, String> {
     let Input::Large(path, look) = input else { return Ok(blake3::hash(&[])) };
     let start = piece * PIECE_BYTES;
-    let mut file = File::open(path).map_err(cannot_read)?;
+    let mut file = open(path).map_err(cannot_read)?;
     file.seek(SeekFrom::Start(start)).map_err(cannot_read)?;
     buffer.clear();
     file.by_ref().take(PIECE_BYTES).read_to_end(buffer).map_err(cannot_read)?;

@@ -192,7 +192,7 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     if !kind.is_file() {
         return Err(format!("is {}, not a regular file", called(kind.file_type())));
     }
-    let mut file = File::open(path).map_err(cannot_read)?;
+    let mut file = open(path).map_err(cannot_read)?;
     let before = Look::at(&file.metadata().map_err(cannot_read)?);
     if before.bytes > most {
         return Err(format!("has {} bytes, more than {most}; split it", before.bytes));
@@ -219,13 +219,13 @@ fn large(path: &Path) -> Result<Option<LargeFile>, String> {
     if !metadata.is_file() || metadata.len() <= HELD_BYTES || metadata.len() > MAX_FILE_BYTES as u64 {
         return Ok(None);
     }
-    File::open(path).map_err(cannot_read)?;
+    open(path).map_err(cannot_read)?;
     Ok(Some(LargeFile { path: path.to_owned(), look: Look::at(&metadata) }))
 }
 
 impl Pieces for LargeFile {
     fn each(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), String> {
-        let mut file = File::open(&self.path).map_err(cannot_read)?;
+        let mut file = open(&self.path).map_err(cannot_read)?;
         let mut piece = vec![0; PIECE_BYTES];
         let mut read = 0;
         loop {
@@ -246,17 +246,38 @@ pub(super) fn cannot_read(error: impl std::fmt::Display) -> String {
     format!("cannot be read: {error}")
 }
 
-/// What shows that a file was written to.
+/// What shows that a file was written to, or that another one took its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     pub(super) bytes: u64,
     modified: Option<SystemTime>,
+    /// Device, number, and when anything about the file changed, times set by hand included.
+    identity: (u64, u64, i64, i64),
 }
 
 impl Look {
     pub(super) fn at(metadata: &Metadata) -> Self {
-        Self { bytes: metadata.len(), modified: metadata.modified().ok() }
+        #[cfg(unix)]
+        let identity = {
+            use std::os::unix::fs::MetadataExt;
+            (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+        };
+        #[cfg(not(unix))]
+        let identity = (0, 0, 0, 0);
+        Self { bytes: metadata.len(), modified: metadata.modified().ok(), identity }
     }
+}
+
+/// Opens a file without waiting: a FIFO may have taken its name since it was looked at.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    options.open(path)
 }
 
 /// What something that is not a regular file is called.

@@ -167,8 +167,8 @@ impl<'r> Lister<'r> {
             let (name, span) = item.name;
             let (hash, hash_span) = item.hash;
             let place = Place { manifest: self.file, line: span.line, column: span.column };
-            let fits =
-                !short_cuts.is_empty() && url::is_plain_path(name) && short_cuts.iter().all(|cut| cut.fits(name));
+            let is_plain = item.word == "path" && !short_cuts.is_empty() && url::is_plain_path(name);
+            let fits = is_plain && short_cuts.iter().all(|cut| cut.fits(name));
             if fits && short_cuts.iter().all(|cut| cut.list(self.draft, name, hash, place)) {
                 return;
             }

@@ -43,7 +43,8 @@ impl Desired {
     #[must_use]
     pub fn known_by(mut self, digest: String) -> Self {
         let (manifests, targets) = (self.model.manifests.len() as u64, self.model.entries.len() as u64);
-        self.inputs = Some(Inputs { digest, manifests, targets });
+        let providers = self.providers();
+        self.inputs = Some(Inputs { digest, manifests, targets, providers });
         self
     }
 
@@ -60,6 +61,13 @@ impl Desired {
     /// How many targets they ask for, at all providers together.
     pub fn targets(&self) -> u64 {
         self.inputs.as_ref().map_or(self.model.entries.len() as u64, |inputs| inputs.targets)
+    }
+
+    /// Name and kind of each provider, in order.
+    pub fn providers(&self) -> Vec<(String, String)> {
+        let named = |config: &ProviderConfig| (config.name.clone(), config.kind.capabilities().kind.to_owned());
+        let read = || self.model.providers.iter().map(named).collect();
+        self.inputs.as_ref().map_or_else(read, |inputs| inputs.providers.clone())
     }
 
     /// What a later run knows the manifests by.

@@ -165,6 +165,12 @@ pub(super) fn read_count(stored: i64) -> rusqlite::Result<u64> {
     u64::try_from(stored).map_err(|_| never_written(&stored.to_string()))
 }
 
+/// Texts that stand in pairs; anything else is damage.
+pub(super) fn read_pairs(stored: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    let texts = list(stored).filter(|texts| texts.len() % 2 == 0).ok_or_else(|| never_written(stored))?;
+    Ok(texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+}
+
 fn never_written(value: &str) -> rusqlite::Error {
     let cause = format!("`{value}` is a value that this program never writes");
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, cause.into())

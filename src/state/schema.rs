@@ -20,7 +20,12 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[(
         // The task_id that the provider called done; null, or another than task_id: not known to be done.
         "ALTER TABLE target ADD COLUMN settled_task TEXT",
         // What the last run compared: one row at most, gone as soon as it does not hold any more.
-        "CREATE TABLE inputs (digest TEXT NOT NULL, manifests INTEGER NOT NULL, targets INTEGER NOT NULL) STRICT",
+        "CREATE TABLE inputs (
+            digest TEXT NOT NULL,
+            manifests INTEGER NOT NULL,
+            targets INTEGER NOT NULL,
+            providers TEXT NOT NULL     -- JSON list of name and kind, in turn
+        ) STRICT",
         // Whether work is left must not cost a look at every target.
         "CREATE INDEX target_work ON target (work_kind) WHERE work_kind IS NOT NULL",
         // Tasks that failed one after another.

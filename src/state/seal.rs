@@ -11,33 +11,35 @@ use super::file::{beside, private_file};
 /// Seals a state once its connection is closed: drop it after that.
 pub(super) struct Seal {
     path: PathBuf,
-    is_due: bool,
+    /// The serial at which the pages were last looked through; `None`: there is nothing to seal.
+    due: Option<i64>,
 }
 
 impl Seal {
     /// Seals nothing until it is told to.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.into(), is_due: false }
+        Self { path: path.into(), due: None }
     }
 
-    /// The file was written to by somebody who knows its pages to be whole.
-    pub(super) fn set_due(&mut self, is_due: bool) {
-        self.is_due = is_due;
+    /// The file was written to by somebody who knows its pages to be whole since they were looked through at this serial.
+    pub(super) fn set_due(&mut self, checked_at: Option<i64>) {
+        self.due = checked_at;
     }
 
-    /// Whether the file at `path` is as it was sealed.
-    pub(super) fn is_intact(path: &Path) -> bool {
-        let seal = std::fs::read_to_string(beside(path, ".seal")).ok();
-        let looks = std::fs::metadata(path).ok().map(|metadata| look(&metadata));
-        !has_log(path) && seal.is_some() && seal == looks
+    /// The serial at which the pages of the file at `path` were last looked through, if the file is as it was sealed.
+    pub(super) fn checked_at(path: &Path) -> Option<i64> {
+        let seal = std::fs::read_to_string(beside(path, ".seal")).ok()?;
+        let (serial, sealed) = seal.split_once(' ')?;
+        let looks = look(&std::fs::metadata(path).ok()?);
+        (!has_log(path) && sealed == looks).then(|| serial.parse().ok())?
     }
 }
 
 impl Drop for Seal {
     fn drop(&mut self) {
-        if self.is_due && !has_log(&self.path) {
+        if let Some(checked_at) = self.due.filter(|_| !has_log(&self.path)) {
             // Without a seal the next run looks at the pages.
-            let _ = write(&self.path);
+            let _ = write(&self.path, checked_at);
         }
     }
 }
@@ -48,26 +50,29 @@ fn has_log(path: &Path) -> bool {
 }
 
 #[cfg(unix)]
-fn write(path: &Path) -> std::io::Result<()> {
+fn write(path: &Path, checked_at: i64) -> std::io::Result<()> {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
     use std::os::unix::fs::MetadataExt;
 
-    // A time that has passed: clocks of file systems stand still for milliseconds, and what is written meanwhile must not
+    // A moment that has passed: clocks of file systems stand still for milliseconds, and what is written meanwhile must not
     // look the same.
-    let past = Timespec { tv_sec: std::fs::metadata(path)?.mtime() - 1, tv_nsec: 0 };
+    const BACK_NS: i64 = 20_000_000;
+    let metadata = std::fs::metadata(path)?;
+    let (seconds, ns) = (metadata.mtime(), metadata.mtime_nsec() - BACK_NS);
+    let past = Timespec { tv_sec: seconds + ns.div_euclid(1_000_000_000), tv_nsec: ns.rem_euclid(1_000_000_000) };
     let times = Timestamps { last_access: past, last_modification: past };
     // By name: to close another handle of the file would drop the locks of the engine's.
     utimensat(CWD, path, &times, AtFlags::empty())?;
-    let look = look(&std::fs::metadata(path)?);
+    let sealed = format!("{checked_at} {}", look(&std::fs::metadata(path)?));
     let seal = beside(path, ".seal");
     if !seal.exists() {
         private_file(&seal)?;
     }
-    std::fs::write(seal, look)
+    std::fs::write(seal, sealed)
 }
 
 #[cfg(not(unix))]
-fn write(_: &Path) -> std::io::Result<()> {
+fn write(_: &Path, _: i64) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -95,18 +100,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         std::fs::write(&path, "whole").unwrap();
-        assert!(!Seal::is_intact(&path), "there is none yet");
+        assert_eq!(Seal::checked_at(&path), None, "there is none yet");
         drop(Seal::new(&path));
-        assert!(!Seal::is_intact(&path), "none is due");
+        assert_eq!(Seal::checked_at(&path), None, "none is due");
         let mut seal = Seal::new(&path);
-        seal.set_due(true);
+        seal.set_due(Some(7));
         drop(seal);
-        assert!(Seal::is_intact(&path));
+        assert_eq!(Seal::checked_at(&path), Some(7));
         std::fs::write(beside(&path, "-wal"), "log").unwrap();
-        assert!(!Seal::is_intact(&path), "the log is part of it");
+        assert_eq!(Seal::checked_at(&path), None, "the log is part of it");
         std::fs::write(beside(&path, "-wal"), "").unwrap();
-        assert!(Seal::is_intact(&path));
+        assert_eq!(Seal::checked_at(&path), Some(7));
         std::fs::write(&path, "wh0le").unwrap();
-        assert!(!Seal::is_intact(&path));
+        assert_eq!(Seal::checked_at(&path), None);
     }
 }

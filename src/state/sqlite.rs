@@ -31,6 +31,9 @@ use crate::core::time::Timestamp;
 /// How long a statement waits for another process that reads or writes the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Writes after which a state is looked through again, seal or no seal: media forget without a trace.
+const CHECKED_EVERY: i64 = 10_000;
+
 /// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
     connection: Connection,
@@ -45,8 +48,8 @@ pub struct SqliteStore {
     file: Option<FileId>,
     /// The log beside it, as of the last commit.
     log: FileId,
-    /// Whether its pages are known to fit together.
-    is_checked: Cell<bool>,
+    /// The serial at which its pages were last looked through, if that is known to hold.
+    checked_at: Cell<Option<i64>>,
     /// After the connection, which is closed before it.
     seal: Seal,
 }
@@ -95,16 +98,21 @@ impl SqliteStore {
         Ok(Some(store))
     }
 
-    /// Pages that do not fit together would let targets vanish without a word. A file that nobody touched since it was
-    /// sealed is not looked at again: that costs about half a second a million rows.
+    /// Pages that do not fit together, or an index that does not know what its table holds, would let targets vanish without
+    /// a word. A file that nobody touched since it was sealed is not looked through again for a while: that costs about half a
+    /// second a million rows.
     fn check_pages(&self) -> Result<(), StateError> {
-        if self.file.is_none() || self.is_checked.get() || Seal::is_intact(&self.path) {
-            self.is_checked.set(true);
+        if self.file.is_none() || self.checked_at.get().is_some() {
             return Ok(());
         }
-        let found: String = self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
+        let sealed = Seal::checked_at(&self.path);
+        if sealed.is_some_and(|serial| (serial..serial.saturating_add(CHECKED_EVERY)).contains(&self.serial)) {
+            self.checked_at.set(sealed);
+            return Ok(());
+        }
+        let found: String = self.read(|db| db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))?;
         if found == "ok" {
-            self.is_checked.set(true);
+            self.checked_at.set(Some(self.serial));
             return Ok(());
         }
         let cause = format!("its pages do not fit together: {}", one_line(&found, 200));
@@ -170,8 +178,8 @@ impl SqliteStore {
             .query_row("SELECT serial, lineage FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
-        let (open, file, is_checked, seal) = (Vec::new(), None, Cell::new(false), Seal::new(path));
-        Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, is_checked, seal })
+        let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), Seal::new(path));
+        Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, checked_at, seal })
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -199,7 +207,7 @@ impl SqliteStore {
         transaction.commit().map_err(written)?;
         self.serial += 1;
         self.check_place()?;
-        self.seal.set_due(self.file.is_some());
+        self.seal.set_due(self.checked_at.get().filter(|_| self.file.is_some()));
         self.log = FileId::of(&beside(&self.path, "-wal"));
         Ok(value)
     }
@@ -210,7 +218,7 @@ impl SqliteStore {
         if self.file.is_none_or(|file| file == FileId::of(&self.path)) {
             return Ok(());
         }
-        self.seal.set_due(false);
+        self.seal.set_due(None);
         // Our log has a name that now belongs to the other file: it must neither be played into it nor be kept up.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         if self.log == FileId::of(&beside(&self.path, "-wal")) {
@@ -288,16 +296,19 @@ impl Store for SqliteStore {
     }
 
     fn inputs(&self) -> Result<Option<Inputs>, StateError> {
+        self.check_pages()?;
         self.read(|db| {
-            let noted = db.query_row("SELECT digest, manifests, targets FROM inputs", [], |row| {
+            let noted = db.query_row("SELECT digest, manifests, targets, providers FROM inputs", [], |row| {
                 let (manifests, targets) = (rows::read_count(row.get(1)?)?, rows::read_count(row.get(2)?)?);
-                Ok(Inputs { digest: row.get(0)?, manifests, targets })
+                let providers = rows::read_pairs(&row.get::<_, String>(3)?)?;
+                Ok(Inputs { digest: row.get(0)?, manifests, targets, providers })
             });
             noted.optional()
         })
     }
 
     fn has_work(&self) -> Result<bool, StateError> {
+        self.check_pages()?;
         let any = "SELECT EXISTS (SELECT 1 FROM target INDEXED BY target_work WHERE work_kind IS NOT NULL)";
         self.read(|db| db.query_row(any, [], |row| row.get(0)))
     }

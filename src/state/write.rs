@@ -97,9 +97,10 @@ pub(super) fn mark_manifests(transaction: &Transaction<'_>, model: &Model) -> ru
 /// Notes what was compared; without it nothing that was noted holds any more.
 pub(super) fn replace_inputs(transaction: &Transaction<'_>, inputs: Option<&Inputs>) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM inputs", [])?;
-    let Some(Inputs { digest, manifests, targets }) = inputs else { return Ok(()) };
-    let counts = (manifests.cast_signed(), targets.cast_signed());
-    transaction.execute("INSERT INTO inputs VALUES (?1, ?2, ?3)", params![digest, counts.0, counts.1]).map(drop)
+    let Some(Inputs { digest, manifests, targets, providers }) = inputs else { return Ok(()) };
+    let providers: Vec<String> = providers.iter().flat_map(|(name, kind)| [name.clone(), kind.clone()]).collect();
+    let values = params![digest, manifests.cast_signed(), targets.cast_signed(), rows::json_list(&providers)];
+    transaction.execute("INSERT INTO inputs VALUES (?1, ?2, ?3, ?4)", values).map(drop)
 }
 
 pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<usize> {

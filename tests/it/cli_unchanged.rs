@@ -30,15 +30,20 @@ fn what_did_not_change_is_not_compared_again() {
         let human = [bench.run(&["plan"]).exits(0).stdout, bench.run(&["apply"]).exits(0).stdout];
         let mut plan = bench.run(&["plan", "--format", "json", "manifests"]).exits(0).json();
         plan["digest"] = "the same for all that have nothing to do".into();
-        (human, plan)
+        let mut apply = bench.run(&["apply", "--format", "json"]).exits(0).json();
+        apply["digest"] = "the same for all that have nothing to do".into();
+        (human, plan, apply)
     };
     let short = told(&bench);
     assert_eq!(short.0[0], "Nothing to purge: 3 targets desired, 3 already recorded.\n");
     assert_eq!((&short.1["entries"], &short.1["manifests"], &short.1["unchanged"]), (&3.into(), &2.into(), &3.into()));
+    assert_eq!(short.2["providers"][0]["kind"], "tencent-cdn");
     let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+    state.execute("CREATE TRIGGER always AFTER INSERT ON inputs BEGIN DELETE FROM inputs; END", []).expect("kept away");
     state.execute("DELETE FROM inputs", []).expect("forgotten");
-    drop(state);
     assert_eq!(told(&bench), short, "the long way says the same");
+    state.execute("DROP TRIGGER always", []).expect("gone");
+    drop(state);
     bench.run(&["apply"]).exits(0);
     spoil(&bench);
     bench.run(&["plan"]).exits(0).says("Nothing to purge: 3 targets");
@@ -100,6 +105,43 @@ fn work_that_is_left_is_done_by_the_next_run() {
     bench.run(&["apply"]).exits(0).says("3 purges accepted");
     bench.run(&["adopt"]).exits(0);
     bench.run(&["apply"]).exits(0).says("Nothing to do: 3 targets");
+}
+
+/// C6: pages that were written over are found, also where nothing is to be compared.
+#[test]
+fn damage_is_found_although_nothing_changed() {
+    let (_cloud, bench) = done();
+    bench.run(&["apply"]).exits(0);
+    let mut bytes = bench.read(STATE).expect("a state");
+    let page = 4096 * (bytes.len() / 4096 / 2);
+    bytes[page..page + 4096].fill(0xa5);
+    bench.write(STATE, bytes);
+    for verb in ["plan", "apply", "status"] {
+        bench.run(&[verb]).exits(6);
+    }
+}
+
+/// C6, S2: an index that does not know of work that its table holds would let that work be forgotten.
+#[test]
+fn an_index_that_lost_work_is_damage() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(3), "1");
+    bench.run(&["adopt"]).exits(0);
+    let index = |bench: &Bench| {
+        let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'target_work'";
+        4096 * (state.query_row(root, [], |row| row.get::<_, u32>(0)).expect("an index") as usize - 1)
+    };
+    let before = bench.read(STATE).expect("a state");
+    let page = index(&bench);
+    bench.assets(&urls(3), "2");
+    cloud.script([Step::say(403, "")]);
+    bench.run(&["apply"]).exits(7);
+    let mut after = bench.read(STATE).expect("a state");
+    after[page..page + 4096].copy_from_slice(&before[page..page + 4096]);
+    bench.write(STATE, after);
+    bench.run(&["apply"]).exits(6);
 }
 
 /// L3: a warning is shown by every run.

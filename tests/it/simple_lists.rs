@@ -71,6 +71,7 @@ fn each_form_is_read_as_yaml_reads_it() {
         format!("  a: {digest}\n  a: {digest}\n"),
         format!("  b: {digest}\n  a: {digest}\n  b: rev:1\n"),
         format!("- path: a\n  hash: {digest}\n- path: a\n  hash: rev:1\n"),
+        format!("- url: a/b.html\n  hash: {digest}\n"),
         format!("  a: {digest}\non_new: adopt\n"),
         format!("  a: {digest}\n b: {digest}\n"),
         format!("  a: {digest}\n   b: {digest}\n"),
@@ -120,7 +121,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
     fn lines_of_any_kind_are_read_as_yaml_reads_them(
-        lines in prop::collection::vec(("( {0,3})(- )?", "(path|url|hash|size|[a-c./~?!&*%@0-9:#-]{1,4}|\u{4e2d}|https://a.cn/[a-c]|null)", "(: ?| : |:)", "(rev:[a-c]|sha256-[a-c=]{1,3}|etag:\"x\"|[0-9a-f:~-]{0,5}|'rev:1'|null|a/[b-d])", "( #x| |\r)?"), 0..7),
+        lines in prop::collection::vec(("( {0,3})(- )?", "(path|url|hash|size|a/[b-d]|[a-c./~?!&*%@0-9:#-]{1,4}|\u{4e2d}|https://a.cn/[a-c]|null)", "(: ?| : |:)", "(rev:[a-c]|md5:[0-9a-f]{32}|md5:[0-9A-F]{32}|sha256-[a-c=]{1,3}|etag:\"x\"|[0-9a-f:~-]{0,5}|'rev:1'|null|a/[b-d])", "( #x| |\r)?"), 0..7),
         piece in 1..20_usize,
     ) {
         let line = |(indent, key, colon, value, end)| format!("{indent}{key}{colon}{value}{end}\n");

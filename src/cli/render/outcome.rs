@@ -207,16 +207,17 @@ pub(crate) fn calls(view: &View<'_>, reports: &[CallReport], start: Now) -> Stri
 /// The outcome for programs.
 pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
     let model = &view.desired.model;
-    let providers: Vec<Value> = model
-        .providers
+    let providers: Vec<Value> = view
+        .desired
+        .providers()
         .iter()
         .enumerate()
-        .map(|(index, config)| {
+        .map(|(index, (name, kind))| {
             let Counts { recorded, pending, deferred, rejected } = counts(view, Some(index));
             let stop = view.outcome.stops.get(index);
             json!({
-                "provider": config.name,
-                "kind": config.kind.capabilities().kind,
+                "provider": name,
+                "kind": kind,
                 "accepted": recorded,
                 "pending": pending,
                 "deferred": deferred,
