@@ -9,7 +9,7 @@ use super::audit::Audit;
 use super::exit::Exit;
 use super::progress::Progress;
 use super::render::outcome as render;
-use super::{interrupt, plan as plan_command, session, terminal};
+use super::{interrupt, plan as plan_command, session, stat_caches, terminal};
 use crate::ask::Asker;
 use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
@@ -31,11 +31,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if args.rehearse {
         return super::rehearsal::run(host, global, args).await;
     }
-    let desired = session::load(&args.manifests.paths)?;
+    let (desired, mut caches) = session::load_with_caches(host, &global.state, &args.manifests.paths)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
     tell_unfinished(store.as_ref())?;
+    if let Some(store) = &mut store {
+        stat_caches::keep(store, std::mem::take(&mut caches));
+    }
     let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);
     let mut prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
@@ -56,6 +59,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         Some(store) => store,
         None => SqliteStore::create(&global.state, &session::lineage(host))?,
     };
+    stat_caches::keep(&mut store, caches);
     let asked = host.clock.now().tick;
     if ask_quotas(host, &desired, &prepared, &credentials, args.timeout, &mut store).await? {
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, host.clock.now().wall)?;

@@ -19,6 +19,7 @@ mod render;
 mod scan;
 mod select;
 mod session;
+mod stat_caches;
 mod state;
 mod status;
 mod terminal;

@@ -25,7 +25,7 @@ pub(super) async fn show(
     selection: &Selection,
     allowed: Allowed,
 ) -> Result<bool> {
-    let desired = session::load(paths)?;
+    let desired = session::load(host, &global.state, paths)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
     let accounts = run::accounts(host, &desired.model, store).await?;

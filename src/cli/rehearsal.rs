@@ -28,7 +28,7 @@ use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let mut desired = session::load(&args.manifests.paths)?;
+    let mut desired = session::load(host, &global.state, &args.manifests.paths)?;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
     let accounts = run::accounts(host, &desired.model, Some(&store)).await?;

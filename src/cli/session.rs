@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::args::Selection;
 use super::diagnostics;
 use super::exit::{Exit, Stop};
+use super::stat_caches::{self, StatCaches};
 use super::{select, terminal};
 use crate::core::diff::Forced;
 use crate::core::plan::Selected;
@@ -18,17 +19,18 @@ use crate::manifest::{self, Built, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
 
-/// Reads and checks manifests.
+/// Reads and checks manifests, and what they name as sources, with the stat caches of the state.
 ///
 /// # Errors
 /// Bad input if a file cannot be read.
-pub(super) fn examine(paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
+pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built, StatCaches)> {
+    let mut sources = stat_caches::sources(host, state);
     let files = manifest_files::read_manifests(paths).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Stop::bad_input(lines.join("\nerror: "))
     })?;
-    let built = manifest::build(&files);
-    Ok((files, built))
+    let built = manifest::build_with(&files, &mut sources);
+    Ok((files, built, sources.into_caches()))
 }
 
 /// Shows every problem on standard error.
@@ -41,8 +43,16 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
-    let (files, built) = examine(paths)?;
+pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desired> {
+    load_with_caches(host, state, paths).map(|(desired, _)| desired)
+}
+
+/// As [`load`], for who may write: with the stat caches to keep.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_with_caches(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(Desired, StatCaches)> {
+    let (files, built, caches) = examine(host, state, paths)?;
     show_problems(&files, &built);
     let Some(model) = built.model else {
         let problems = diagnostics::to_json(&files, &built.diagnostics);
@@ -50,7 +60,7 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
         return Err(Stop { problems: Some(problems), ..stop }.into());
     };
     let folders = paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect();
-    Ok(Desired::new(model, folders))
+    Ok((Desired::new(model, folders), caches))
 }
 
 /// `word`, or its plural.

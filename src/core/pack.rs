@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use super::algorithm::Algorithm;
 use super::target::ContentHash;
 
 /// Digests that are packed as bytes: the word before the colon, and the bytes after it.
@@ -80,6 +81,18 @@ impl Pack {
             self.push_number(canonical.len());
             self.bytes.extend_from_slice(canonical.as_bytes());
         }
+        at
+    }
+
+    /// Packs the hash of these bytes of a digest; returns its place.
+    pub fn push_digest(&mut self, algorithm: Algorithm, digest: &[u8]) -> At {
+        let known = ALGORITHMS.iter().position(|known| *known == (algorithm.word(), digest.len()));
+        let Some(number) = known.and_then(|number| u8::try_from(number).ok()) else {
+            return self.push_hash(algorithm.hash(digest).as_str());
+        };
+        let at = self.bytes.len() as At;
+        self.bytes.push(number);
+        self.bytes.extend_from_slice(digest);
         at
     }
 
@@ -279,6 +292,12 @@ mod tests {
         }
         let digest = pack.push_hash(&format!("blake3:{}", "0f".repeat(32)));
         assert_eq!(pack.len() as u64 - digest, 33, "a digest is kept as bytes");
+        for algorithm in Algorithm::ALL {
+            let bytes = &[0xf1; 64][..algorithm.digest_bytes()];
+            let (packed, written) = (pack.push_digest(algorithm, bytes), algorithm.hash(bytes));
+            let text = pack.push_hash(written.as_str());
+            assert!(pack.same_hash(packed, text) && pack.hash(packed) == written, "{algorithm:?}");
+        }
     }
 
     proptest::proptest! {

@@ -18,6 +18,7 @@ pub mod credentials;
 pub mod env;
 pub mod http;
 pub mod manifest_files;
+pub mod sources;
 mod templates;
 pub mod tree;
 pub mod virtual_clock;

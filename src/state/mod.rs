@@ -6,12 +6,14 @@ mod migrate;
 mod rows;
 mod schema;
 mod sqlite;
+mod stat_caches;
 mod tasks;
 mod write;
 
 pub use file::write_aside;
 pub use lock::{Holder, RunLock};
 pub use sqlite::SqliteStore;
+pub use stat_caches::StatCacheRow;
 
 use std::path::PathBuf;
 

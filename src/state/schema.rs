@@ -3,7 +3,7 @@
 //! | format | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | first |
-//! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges |
+//! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `stat_cache` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -21,6 +21,14 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[(
         "ALTER TABLE target ADD COLUMN settled_task TEXT",
         // Tasks that failed one after another.
         "ALTER TABLE target ADD COLUMN failed_tasks INTEGER NOT NULL DEFAULT 0",
+        // What spares reading the unchanged files of a directory; its absolute path, without links. `rules` and
+        // `content` are the reader's own; what cannot be used there is as good as nothing.
+        "CREATE TABLE stat_cache (
+             directory TEXT NOT NULL,
+             rules BLOB NOT NULL,
+             content BLOB NOT NULL,
+             PRIMARY KEY (directory, rules)
+         ) STRICT, WITHOUT ROWID",
     ],
 )];
 
