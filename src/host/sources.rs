@@ -147,3 +147,79 @@ fn of_tree(severity: Severity, problem: &TreeProblem) -> Found<'static> {
 fn error(message: String, help: Option<String>) -> Found<'static> {
     Found::Problem(SourceProblem { severity: Severity::Error, message, help })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{FilePatterns, Normalizer};
+
+    fn source(path: &Path, kind: SourceKind) -> FileSource {
+        FileSource { place: Place::default(), path: path.to_str().unwrap().to_owned(), kind }
+    }
+
+    fn directory(path: &Path, include: &[&str]) -> FileSource {
+        let patterns = FilePatterns::compile(include, &[]).unwrap();
+        source(path, SourceKind::Directory { patterns, normalizer: Normalizer::default() })
+    }
+
+    /// Paths of files, and messages of problems.
+    fn found(sources: &mut Sources<'_>, source: &FileSource) -> Vec<String> {
+        let mut all = Vec::new();
+        sources.expand(source, &mut |found| {
+            all.push(match found {
+                Found::File(file) => file.path.to_owned(),
+                Found::Problem(problem) => problem.message,
+            });
+        });
+        all
+    }
+
+    /// As if all files were written long ago.
+    fn sources<'f>(find: impl FnMut(&CacheKey) -> Option<Vec<u8>> + 'f) -> Sources<'f> {
+        Sources::new(Timestamp::from_unix_ms(i64::MAX / 2_000_000), Box::new(find))
+    }
+
+    #[test]
+    fn caches_of_parts_of_a_directory_are_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.js", "b.html"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let parts = [directory(folder.path(), &["*.js"]), directory(folder.path(), &["*.html"])];
+        let mut first = sources(|_| None);
+        assert_eq!(parts.each_ref().map(|part| found(&mut first, part)), [["a.js"], ["b.html"]]);
+        let mut caches = first.into_caches();
+        let (key, bytes) = caches.pop().unwrap();
+        assert_eq!((caches.len(), StatCache::from_bytes(&bytes).len()), (0, 2));
+        let mut again = sources(|asked| (*asked == key).then(|| bytes.clone()));
+        let _ = parts.each_ref().map(|part| found(&mut again, part));
+        assert_eq!(again.into_caches(), [], "nothing was read, so nothing is to be kept");
+        fs::remove_file(folder.path().join("a.js")).unwrap();
+        let mut after = sources(|_| Some(bytes.clone()));
+        found(&mut after, &parts[1]);
+        assert_eq!(StatCache::from_bytes(&after.into_caches()[0].1).len(), 1, "what is gone is forgotten");
+    }
+
+    /// Y5, D2
+    #[test]
+    fn a_list_that_changes_while_it_is_read_is_an_error() {
+        let list = tempfile::NamedTempFile::new().unwrap();
+        let line = format!("{}  a\n", "0c".repeat(16));
+        fs::write(list.path(), &line).unwrap();
+        let source = source(list.path(), SourceKind::Checksums { algorithm: None });
+        let mut sources = sources(|_| None);
+        assert_eq!(found(&mut sources, &source), ["a"]);
+        let digest = sources.digests()[&source.place];
+        let mut messages = Vec::new();
+        sources.expand(&source, &mut |found| match found {
+            Found::File(_) => fs::write(list.path(), line.repeat(2)).unwrap(),
+            Found::Problem(problem) => messages.push(problem.message),
+        });
+        assert!(
+            messages.len() == 1 && messages[0].ends_with(": changed while it was read; run again when it is written")
+        );
+        fs::write(list.path(), line.replace('a', "b")).unwrap();
+        found(&mut sources, &source);
+        assert_ne!(sources.digests()[&source.place], digest, "the digest is that of the bytes");
+    }
+}
