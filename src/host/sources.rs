@@ -50,11 +50,15 @@ impl<'f> Sources<'f> {
 
     /// Stat caches that differ from those of earlier runs, to be kept for the next one.
     pub fn into_caches(self) -> Vec<(CacheKey, Vec<u8>)> {
-        let changed = |cached: &Cached| cached.files_read > 0 || cached.before.len() != cached.after.len();
-        let caches = self.caches.into_iter().filter(|(_, cached)| changed(cached));
-        let bytes = caches.map(|(key, cached)| (key, cached.before, cached.after.to_bytes()));
-        // Files that changed a moment ago are read and not kept, run by run.
-        bytes.filter(|(_, before, after)| before.to_bytes() != *after).map(|(key, _, after)| (key, after)).collect()
+        let of = |(key, Cached { before, after, files_read }): (CacheKey, Cached)| {
+            if files_read == 0 && before.len() == after.len() || before.is_empty() && after.is_empty() {
+                return None;
+            }
+            // A file that changed a moment ago is read and not kept, run by run.
+            let bytes = after.to_bytes();
+            (bytes != before.to_bytes()).then_some((key, bytes))
+        };
+        self.caches.into_iter().filter_map(of).collect()
     }
 
     fn directory(&mut self, source: &FileSource, rules: &TreeRules, take: &mut dyn FnMut(Found<'_>)) {
