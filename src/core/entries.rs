@@ -111,6 +111,30 @@ impl Table {
         key(a).cmp(&key(b)).then_with(|| self.pack.text(a.at).cmp(&self.pack.text(b.at)))
     }
 
+    /// Sorts the rows. Most are told apart by a few bytes behind what all texts have in common, without a look at them.
+    fn sort(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        let Some(first) = rows.first() else { return };
+        let first = self.pack.text(first.at);
+        let shared = rows.iter().map(|row| self.pack.text(row.at).shared_bytes(first)).min().unwrap_or_default();
+        let mut kinds: Vec<_> = self.commons.iter().map(|common| (common.provider, common.scope)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let ranks = self.commons.iter().map(|common| kinds.binary_search(&(common.provider, common.scope)));
+        let ranks: Vec<u64> = ranks.map(|rank| rank.unwrap_or_default() as u64).collect();
+        let key = |row: &Row| {
+            let text = u64::from_be_bytes(self.pack.text(row.at).bytes_at(shared));
+            // Of more kinds than a byte can tell apart, none has a key.
+            if kinds.len() > 256 { 0 } else { ranks[row.common as usize] << 56 | text >> 8 }
+        };
+        let mut keyed: Vec<(u64, Row)> = rows.into_iter().map(|row| (key(&row), row)).collect();
+        keyed.sort_unstable_by(|(one, a), (other, b)| {
+            // Places go up as texts are packed: the reading order decides among equals.
+            one.cmp(other).then_with(|| self.order(*a, *b).then((a.at, a.line).cmp(&(b.at, b.line))))
+        });
+        self.rows = keyed.into_iter().map(|(_, row)| row).collect();
+    }
+
     fn entry(&self, row: Row) -> Entry {
         let Common { provider, scope, priority, matched, ref manifests, .. } = *self.common_of(row);
         Entry {
@@ -232,10 +256,7 @@ impl Draft {
     pub fn finish(mut self, mut report: impl FnMut(Repeat)) -> Entries {
         let table = &mut self.table;
         if !table.rows.is_sorted_by(|a, b| table.order(*a, *b).is_lt()) {
-            let mut rows = std::mem::take(&mut table.rows);
-            // Places go up as texts are packed: the reading order decides among equals.
-            rows.sort_unstable_by(|a, b| table.order(*a, *b).then((a.at, a.line).cmp(&(b.at, b.line))));
-            table.rows = rows;
+            table.sort();
             table.merge(&mut report);
         }
         table.pack.shrink();
@@ -397,5 +418,25 @@ mod tests {
         draft(&[first.clone(), again.clone(), again.clone()]).finish(|repeat| repeats.push(repeat));
         assert_eq!(repeats.len(), 1);
         assert!(!repeats[0].is_conflict() && repeats[0].again == again);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn many_entries_are_in_order(listed in proptest::collection::vec((0..300_usize, "(https?://[ab]{1,2})?[/?a-c]{0,11}"), 0..40)) {
+            let listed: Vec<Entry> = listed.iter().map(|(provider, text)| entry(*provider, text, "rev:1", 0, 1)).collect();
+            let key = |entry: &Entry| (entry.provider, entry.target.clone());
+            let expected: std::collections::BTreeSet<_> = listed.iter().map(key).collect();
+            let entries = draft(&listed).finish(drop);
+            proptest::prop_assert!(entries.iter().map(|entry| key(&entry)).eq(expected));
+        }
+    }
+
+    /// More kinds of entries than the keys of the sort can tell apart.
+    #[test]
+    fn many_providers_are_in_order() {
+        let listed: Vec<Entry> = (0..600).map(|at| entry(at * 7 % 300, ["b", "a"][at % 2], "rev:1", 0, 1)).collect();
+        let entries = draft(&listed).finish(drop);
+        let keys: Vec<_> = entries.iter().map(|entry| (entry.provider, entry.target.text)).collect();
+        assert!(keys.is_sorted() && keys.len() >= 300, "{}", keys.len());
     }
 }

@@ -232,6 +232,23 @@ const fn hex_value(digit: u8) -> u8 {
 }
 
 impl PackedText<'_> {
+    /// How many bytes both begin with.
+    pub fn shared_bytes(&self, other: Self) -> usize {
+        let shared = |one: &[u8], other: &[u8]| one.iter().zip(other).take_while(|(a, b)| a == b).count();
+        let origins = shared(self.origin.as_bytes(), other.origin.as_bytes());
+        if self.origin == other.origin { origins + shared(self.rest, other.rest) } else { origins }
+    }
+
+    /// The bytes from `start` on, as many as there are, then zeros.
+    pub fn bytes_at<const N: usize>(&self, start: usize) -> [u8; N] {
+        let mut found = [0; N];
+        let from_rest = start.saturating_sub(self.origin.len());
+        let origin = self.origin.as_bytes().iter().skip(start);
+        let rest = self.rest.get(from_rest..).unwrap_or_default().iter();
+        found.iter_mut().zip(origin.chain(rest)).for_each(|(to, byte)| *to = *byte);
+        found
+    }
+
     /// Compares with a text, byte by byte.
     pub fn cmp_str(&self, text: &str) -> Ordering {
         let (start, rest) = text.as_bytes().split_at(self.origin.len().min(text.len()));
@@ -307,6 +324,12 @@ mod tests {
             let (first, second) = (pack.push_text(&a), pack.push_text(&b));
             proptest::prop_assert_eq!(pack.text(first).cmp(&pack.text(second)), a.as_bytes().cmp(b.as_bytes()));
             proptest::prop_assert_eq!(pack.text(first).cmp_str(&b), a.as_bytes().cmp(b.as_bytes()));
+            let shared = pack.text(first).shared_bytes(pack.text(second));
+            proptest::prop_assert!(a.as_bytes()[..shared] == b.as_bytes()[..shared]);
+            for start in 0..=a.len() {
+                let padded = [&a.as_bytes()[start..], &[0; 4]].concat();
+                proptest::prop_assert_eq!(&pack.text(first).bytes_at::<4>(start)[..], &padded[..4]);
+            }
         }
     }
 }

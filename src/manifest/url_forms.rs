@@ -132,6 +132,9 @@ mod tests {
             "index.html?q",
             "a.htm",
             "aindex",
+            "a?b.html",
+            "a?b/index.html",
+            "a?b/",
         ] {
             assert_eq!(all(path), [format!("/{path}")], "{path}");
         }
