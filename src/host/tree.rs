@@ -28,7 +28,7 @@ use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::manifest::{FilePatterns, Normalizer};
-use root::{Root, Stamp};
+use root::Root;
 use table::{FileTable, Row};
 
 /// Bytes that are hashed at once.
@@ -270,7 +270,7 @@ impl Worker<'_> {
             match checked_name(path) {
                 Err(message) => self.fail(path, message),
                 Ok(_) if !kind.is_file() => self.fail(path, not_regular(called(kind))),
-                Ok(name) => self.file(name, entry.path()),
+                Ok(name) => self.file(name),
             }
         }
         WalkState::Continue
@@ -287,8 +287,12 @@ impl Worker<'_> {
         }
     }
 
-    fn file(&mut self, path: &str, whole: &Path) {
-        let known = self.scan.cache.and_then(|cache| cache.get(path)).filter(|row| Stamp::at(whole) == Some(row.stamp));
+    fn file(&mut self, path: &str) {
+        let known = self
+            .scan
+            .cache
+            .and_then(|cache| cache.get(path))
+            .filter(|row| self.scan.root.stamp(path) == Some(row.stamp));
         let content = if let Some(row) = known {
             Ok((row.stamp, row.digest))
         } else {
