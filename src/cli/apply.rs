@@ -9,7 +9,7 @@ use super::audit::Audit;
 use super::exit::Exit;
 use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
-use super::{interrupt, plan as plan_command, session, terminal};
+use super::{interrupt, plan as plan_command, session, stat_caches, terminal};
 use crate::ask::Asker;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
@@ -35,11 +35,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
-    let desired = found.load(global.format)?;
+    let (desired, mut caches) = found.load(host, &global.state, global.format)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
     tell_unfinished(store.as_ref())?;
+    if let Some(store) = &mut store {
+        stat_caches::keep(store, std::mem::take(&mut caches));
+    }
     let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);
     let mut prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
@@ -61,6 +64,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         Some(store) => store,
         None => SqliteStore::create(&global.state, &session::lineage(host))?,
     };
+    stat_caches::keep(&mut store, caches);
     let asked = host.clock.now().tick;
     if ask_quotas(host, &desired, &prepared, &credentials, args.timeout, &mut store).await? {
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, host.clock.now().wall)?;

@@ -19,6 +19,7 @@ mod render;
 mod scan;
 mod select;
 mod session;
+mod stat_caches;
 mod state;
 mod status;
 mod terminal;
@@ -101,7 +102,7 @@ async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {
         Verb::Status(args) => status::run(host, global, args).await,
         Verb::Explain(args) => explain::run(host, global, args).await,
         Verb::State(verb) => state::run(host, global, verb).await,
-        Verb::Scan(args) => scan::run(global, args).await,
+        Verb::Scan(args) => scan::run(host, global, args).await,
         Verb::Providers(args) => reference::providers(global, args),
         Verb::Schema => Ok(reference::schema()),
         Verb::Completions { shell } => Ok(reference::completions(*shell)),

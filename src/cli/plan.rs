@@ -32,7 +32,7 @@ pub(super) async fn show(
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let desired = found.load(global.format)?;
+        let (desired, _) = found.load(host, &global.state, global.format)?;
         let accounts = run::accounts(host, &desired.model, store).await?;
         let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
         (desired, prepared)

@@ -11,11 +11,12 @@ use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::render::scan as render;
 use super::{compare, session, terminal};
+use crate::host::Host;
 use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
 use crate::manifest::{FilePatterns, Normalizer, PublishedAt, manifest_of};
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, args: &ScanArgs) -> Result<Exit> {
+pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result<Exit> {
     let patterns = FilePatterns::compile(&args.include, &args.exclude)
         .map_err(|problem| Stop::bad_input(format!("the pattern {problem}")))?;
     let rules = TreeRules { patterns, normalizer: Normalizer::default() };
@@ -23,7 +24,7 @@ pub(super) async fn run(global: &Global, args: &ScanArgs) -> Result<Exit> {
     // Manifests first: they are read in no time, and may be wrong.
     let listed = match &published {
         Some(published) if !args.against.is_empty() => {
-            let desired = session::load(&args.against)?;
+            let desired = session::load(host, &global.state, &args.against)?;
             Some(compare::listed(&desired.model, published, &rules.patterns))
         }
         _ => None,

@@ -9,6 +9,7 @@ use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::render::github;
+use super::stat_caches::{self, StatCaches};
 use super::{select, terminal};
 use crate::core::diff::Forced;
 use crate::core::plan::Selected;
@@ -20,15 +21,23 @@ use crate::manifest::{self, Built, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
 
-/// Reads and checks manifests.
+/// Reads and checks manifests, and what they name as sources, with the stat caches of the state.
 ///
 /// # Errors
 /// Bad input if a file cannot be read.
-pub(super) fn examine(paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
-    let _shown = Progress::of_manifests();
+pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
     let files = read(paths)?.files;
-    let built = manifest::build(&files);
+    let (built, _) = build(host, state, &files);
     Ok((files, built))
+}
+
+/// Checks manifests; with the stat caches to keep, and whether they name sources.
+fn build(host: &Host, state: &Path, files: &[SourceFile]) -> (Built, (StatCaches, bool)) {
+    let _shown = Progress::of_manifests();
+    let mut sources = stat_caches::sources(host, state);
+    let built = manifest::build_with(files, &mut sources);
+    let has_sources = !sources.digests().is_empty();
+    (built, (sources.into_caches(), has_sources))
 }
 
 fn read(paths: &[PathBuf]) -> Result<Manifests> {
@@ -50,8 +59,8 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn load(paths: &[PathBuf]) -> Result<Desired> {
-    let (files, built) = examine(paths)?;
+pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desired> {
+    let (files, built) = examine(host, state, paths)?;
     desired_of(paths, &files, built, None)
 }
 
@@ -79,19 +88,19 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
 }
 
 impl Found<'_> {
-    /// Checks the manifests; shows every problem on standard error and, in GitHub's format, warnings as a result.
+    /// Checks the manifests; shows every problem on standard error and, in GitHub's format, warnings as a result. With the
+    /// stat caches to keep, for who may write.
     ///
     /// # Errors
     /// Bad input if there is any error.
-    pub(super) fn load(&self, format: Format) -> Result<Desired> {
-        let built = {
-            let _shown = Progress::of_manifests();
-            manifest::build(&self.files)
-        };
+    pub(super) fn load(&self, host: &Host, state: &Path, format: Format) -> Result<(Desired, StatCaches)> {
+        let (built, (caches, has_sources)) = build(host, state, &self.files);
         if format == Format::Github && built.model.is_some() {
             terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
         }
-        desired_of(self.paths, &self.files, built, Some(&self.digest))
+        // The digest of manifests says nothing of what they name.
+        let digest = Some(self.digest.as_str()).filter(|_| !has_sources);
+        Ok((desired_of(self.paths, &self.files, built, digest)?, caches))
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::algorithm::Algorithm;
 use super::model::{Entry, Matched, Place, Priority};
 use super::pack::{At, Pack, PackedText};
 use super::target::{ContentHash, Scope, Target};
@@ -68,13 +69,20 @@ struct Common {
     manifests: Vec<usize>,
 }
 
-/// Two places list the same target with different hashes.
+/// The same target listed twice where that may be a mistake: with different hashes, or by the same place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
+pub struct Repeat {
     /// Listed first.
     pub first: Entry,
     /// Listed again.
     pub again: Entry,
+}
+
+impl Repeat {
+    /// Whether the hashes differ.
+    pub fn is_conflict(&self) -> bool {
+        self.first.hash != self.again.hash
+    }
 }
 
 impl Table {
@@ -103,6 +111,30 @@ impl Table {
         key(a).cmp(&key(b)).then_with(|| self.pack.text(a.at).cmp(&self.pack.text(b.at)))
     }
 
+    /// Sorts the rows. Most are told apart by a few bytes behind what all texts have in common, without a look at them.
+    fn sort(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        let Some(first) = rows.first() else { return };
+        let first = self.pack.text(first.at);
+        let shared = rows.iter().map(|row| self.pack.text(row.at).shared_bytes(first)).min().unwrap_or_default();
+        let mut kinds: Vec<_> = self.commons.iter().map(|common| (common.provider, common.scope)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let ranks = self.commons.iter().map(|common| kinds.binary_search(&(common.provider, common.scope)));
+        let ranks: Vec<u64> = ranks.map(|rank| rank.unwrap_or_default() as u64).collect();
+        let key = |row: &Row| {
+            let text = u64::from_be_bytes(self.pack.text(row.at).bytes_at(shared));
+            // Of more kinds than a byte can tell apart, none has a key.
+            if kinds.len() > 256 { 0 } else { ranks[row.common as usize] << 56 | text >> 8 }
+        };
+        let mut keyed: Vec<(u64, Row)> = rows.into_iter().map(|row| (key(&row), row)).collect();
+        keyed.sort_unstable_by(|(one, a), (other, b)| {
+            // Places go up as texts are packed: the reading order decides among equals.
+            one.cmp(other).then_with(|| self.order(*a, *b).then((a.at, a.line).cmp(&(b.at, b.line))))
+        });
+        self.rows = keyed.into_iter().map(|(_, row)| row).collect();
+    }
+
     fn entry(&self, row: Row) -> Entry {
         let Common { provider, scope, priority, matched, ref manifests, .. } = *self.common_of(row);
         Entry {
@@ -122,20 +154,29 @@ impl Table {
     }
 
     /// Takes entries for the same target together, which stand side by side.
-    fn merge(&mut self, report: &mut impl FnMut(Conflict)) {
+    fn merge(&mut self, report: &mut impl FnMut(Repeat)) {
         let mut merged: Vec<Row> = Vec::new();
+        let mut before: Option<Row> = None;
         for row in std::mem::take(&mut self.rows) {
             match merged.last_mut().filter(|first| self.order(**first, row).is_eq()) {
                 None => merged.push(row),
-                Some(first) => self.merge_into(first, row, report),
+                Some(first) => {
+                    let is_same_place = before.is_some_and(|before| self.place(before) == self.place(row));
+                    self.merge_into(first, row, is_same_place, report);
+                }
             }
+            before = Some(row);
         }
         self.rows = merged;
     }
 
-    fn merge_into(&mut self, first: &mut Row, again: Row, report: &mut impl FnMut(Conflict)) {
-        if !self.pack.same_hash(self.pack.after_text(first.at), self.pack.after_text(again.at)) {
-            return report(Conflict { first: self.entry(*first), again: self.entry(again) });
+    fn merge_into(&mut self, first: &mut Row, again: Row, is_same_place: bool, report: &mut impl FnMut(Repeat)) {
+        let is_same = self.pack.same_hash(self.pack.after_text(first.at), self.pack.after_text(again.at));
+        if !is_same || is_same_place {
+            report(Repeat { first: self.entry(*first), again: self.entry(again) });
+        }
+        if !is_same {
+            return;
         }
         let (mut common, other) = (self.common_of(*first).clone(), self.common_of(again));
         common.priority = common.priority.min(other.priority);
@@ -157,17 +198,28 @@ impl Draft {
         Packed(at)
     }
 
-    /// Packs a target's text, cut into its origin, what follows that, and the rest, with a digest in its canonical form.
-    /// `None` if the hash is anything else.
-    pub fn pack_parts(&mut self, origin: &str, start: &str, rest: &str, digest: &str) -> Option<Packed> {
+    /// Packs a target's text, cut into its origin, what follows that, and the rest, with a canonical hash.
+    pub fn pack_parts(&mut self, origin: &str, start: &str, rest: &str, hash: &str) -> Packed {
         let pack = &mut self.table.pack;
         let origin = pack.origin(origin);
         let at = pack.push_parts(origin, start, rest);
-        if !pack.push_digest(digest) {
-            pack.truncate(at);
-            return None;
-        }
-        Some(Packed(at))
+        pack.push_hash(hash);
+        Packed(at)
+    }
+
+    /// As [`Draft::pack_parts`], with the bytes of a digest.
+    pub fn pack_digest(
+        &mut self,
+        origin: &str,
+        start: &str,
+        rest: &str,
+        (algorithm, digest): (Algorithm, &[u8]),
+    ) -> Packed {
+        let pack = &mut self.table.pack;
+        let origin = pack.origin(origin);
+        let at = pack.push_parts(origin, start, rest);
+        pack.push_digest(algorithm, digest);
+        Packed(at)
     }
 
     /// Lists what was packed.
@@ -199,15 +251,12 @@ impl Draft {
         self.table.rows.is_empty()
     }
 
-    /// One entry of all that list the same target at the same provider. With different hashes they are conflicts,
-    /// each told to `report`; the first one stays.
-    pub fn finish(mut self, mut report: impl FnMut(Conflict)) -> Entries {
+    /// One entry of all that list the same target at the same provider. Those with different hashes, of which the first
+    /// one stays, and those that one place lists twice are told to `report`.
+    pub fn finish(mut self, mut report: impl FnMut(Repeat)) -> Entries {
         let table = &mut self.table;
         if !table.rows.is_sorted_by(|a, b| table.order(*a, *b).is_lt()) {
-            let mut rows = std::mem::take(&mut table.rows);
-            // Places go up as texts are packed: the reading order decides among equals.
-            rows.sort_unstable_by(|a, b| table.order(*a, *b).then((a.at, a.line).cmp(&(b.at, b.line))));
-            table.rows = rows;
+            table.sort();
             table.merge(&mut report);
         }
         table.pack.shrink();
@@ -340,7 +389,7 @@ mod tests {
     #[test]
     fn entries_come_out_in_order_as_they_went_in() {
         let listed = [entry(1, "https://a.cn/x", "rev:1", 0, 4), entry(0, "https://b.cn/y", "rev:2", 1, 2)];
-        let entries = draft(&listed).finish(|conflict| panic!("{conflict:?}"));
+        let entries = draft(&listed).finish(|repeat| panic!("{repeat:?}"));
         assert_eq!(entries.iter().collect::<Vec<_>>(), [listed[1].clone(), listed[0].clone()]);
         assert_eq!(entries.find(0, Scope::Url, "https://a.cn/x"), None);
         assert!(entries.is_hash(0, "rev:2") && entries.find(1, Scope::Url, "https://a.cn/x") == Some(1));
@@ -352,10 +401,42 @@ mod tests {
         let again = Entry { priority: Priority::High, ..entry(0, "https://a.cn/x", "rev:1", 2, 9) };
         let other = entry(0, "https://a.cn/x", "rev:2", 1, 5);
         let first = entry(0, "https://a.cn/x", "rev:1", 0, 7);
-        let mut conflicts = Vec::new();
-        let entries = draft(&[first.clone(), other.clone(), again]).finish(|conflict| conflicts.push(conflict));
-        assert_eq!(conflicts, [Conflict { first: first.clone(), again: other }]);
+        let mut repeats = Vec::new();
+        let entries = draft(&[first.clone(), other.clone(), again]).finish(|repeat| repeats.push(repeat));
+        assert_eq!(repeats, [Repeat { first: first.clone(), again: other }]);
+        assert!(repeats[0].is_conflict());
         let merged = Entry { priority: Priority::High, manifests: vec![0, 2], ..first };
         assert_eq!(entries.iter().collect::<Vec<_>>(), [merged]);
+    }
+
+    /// A source lists all its files at one place: only who reads it can tell whether a name is there twice.
+    #[test]
+    fn what_one_place_lists_twice_is_told_with_the_same_hash_too() {
+        let [first, again] =
+            [(0, 7), (1, 9)].map(|(manifest, line)| entry(0, "https://a.cn/x", "rev:1", manifest, line));
+        let mut repeats = Vec::new();
+        draft(&[first.clone(), again.clone(), again.clone()]).finish(|repeat| repeats.push(repeat));
+        assert_eq!(repeats.len(), 1);
+        assert!(!repeats[0].is_conflict() && repeats[0].again == again);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn many_entries_are_in_order(listed in proptest::collection::vec((0..300_usize, "(https?://[ab]{1,2})?[/?a-c]{0,11}"), 0..40)) {
+            let listed: Vec<Entry> = listed.iter().map(|(provider, text)| entry(*provider, text, "rev:1", 0, 1)).collect();
+            let key = |entry: &Entry| (entry.provider, entry.target.clone());
+            let expected: std::collections::BTreeSet<_> = listed.iter().map(key).collect();
+            let entries = draft(&listed).finish(drop);
+            proptest::prop_assert!(entries.iter().map(|entry| key(&entry)).eq(expected));
+        }
+    }
+
+    /// More kinds of entries than the keys of the sort can tell apart.
+    #[test]
+    fn many_providers_are_in_order() {
+        let listed: Vec<Entry> = (0..600).map(|at| entry(at * 7 % 300, ["b", "a"][at % 2], "rev:1", 0, 1)).collect();
+        let entries = draft(&listed).finish(drop);
+        let keys: Vec<_> = entries.iter().map(|entry| (entry.provider, entry.target.text)).collect();
+        assert!(keys.is_sorted() && keys.len() >= 300, "{}", keys.len());
     }
 }

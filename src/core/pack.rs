@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use super::algorithm::Algorithm;
 use super::target::ContentHash;
 
 /// Digests that are packed as bytes: the word before the colon, and the bytes after it.
@@ -73,7 +74,7 @@ impl Pack {
     /// Packs a hash in its canonical form, as text or as its digest's bytes; returns its place.
     pub fn push_hash(&mut self, canonical: &str) -> At {
         let at = self.bytes.len() as At;
-        if !self.push_digest(canonical) {
+        if !self.push_digest_text(canonical) {
             self.bytes.push(OPAQUE);
             self.push_number(canonical.len());
             self.bytes.extend_from_slice(canonical.as_bytes());
@@ -82,13 +83,10 @@ impl Pack {
     }
 
     /// Packs a hash if it is a digest in its canonical form; else `false`, and nothing is packed.
-    pub fn push_digest(&mut self, canonical: &str) -> bool {
-        let text = canonical.as_bytes();
-        let is_meant = |(word, bytes): &(&str, usize)| {
-            text.len() == word.len() + 1 + 2 * bytes && text.starts_with(word.as_bytes()) && text[word.len()] == b':'
-        };
-        let Some(number) = ALGORITHMS.iter().position(is_meant) else { return false };
+    fn push_digest_text(&mut self, canonical: &str) -> bool {
+        let Some(number) = algorithm_of(canonical) else { return false };
         let (word, bytes) = ALGORITHMS[number];
+        let text = canonical.as_bytes();
         let mut digest = [0; MAX_DIGEST];
         let mut seen = 0;
         for (byte, pair) in digest.iter_mut().zip(text[word.len() + 1..].chunks_exact(2)) {
@@ -103,9 +101,16 @@ impl Pack {
         seen & NO_DIGIT == 0
     }
 
-    /// Takes back what was packed from `at` on.
-    pub fn truncate(&mut self, at: At) {
-        self.bytes.truncate(index(at));
+    /// Packs the hash of these bytes of a digest; returns its place.
+    pub fn push_digest(&mut self, algorithm: Algorithm, digest: &[u8]) -> At {
+        let known = ALGORITHMS.iter().position(|known| *known == (algorithm.word(), digest.len()));
+        let Some(number) = known.and_then(|number| u8::try_from(number).ok()) else {
+            return self.push_hash(algorithm.hash(digest).as_str());
+        };
+        let at = self.bytes.len() as At;
+        self.bytes.push(number);
+        self.bytes.extend_from_slice(digest);
+        at
     }
 
     /// The text at `at`.
@@ -226,6 +231,23 @@ pub fn origin_len(text: &str) -> usize {
     text.as_bytes()[start..].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(text.len(), |end| start + end)
 }
 
+/// Whether a hash is a digest in its canonical form.
+pub fn is_digest(canonical: &str) -> bool {
+    algorithm_of(canonical).is_some_and(|number| {
+        let digits = &canonical.as_bytes()[ALGORITHMS[number].0.len() + 1..];
+        digits.iter().fold(0, |seen, &digit| seen | DIGITS[usize::from(digit)]) & NO_DIGIT == 0
+    })
+}
+
+/// Number of the algorithm whose word and length a hash has.
+fn algorithm_of(canonical: &str) -> Option<usize> {
+    let text = canonical.as_bytes();
+    let is_meant = |(word, bytes): &(&str, usize)| {
+        text.len() == word.len() + 1 + 2 * bytes && text.starts_with(word.as_bytes()) && text[word.len()] == b':'
+    };
+    ALGORITHMS.iter().position(is_meant)
+}
+
 /// Marks what is no lower-case hex digit in [`DIGITS`].
 const NO_DIGIT: u8 = 0x80;
 
@@ -241,6 +263,23 @@ const DIGITS: [u8; 256] = {
 };
 
 impl PackedText<'_> {
+    /// How many bytes both begin with.
+    pub fn shared_bytes(&self, other: Self) -> usize {
+        let shared = |one: &[u8], other: &[u8]| one.iter().zip(other).take_while(|(a, b)| a == b).count();
+        let origins = shared(self.origin.as_bytes(), other.origin.as_bytes());
+        if self.origin == other.origin { origins + shared(self.rest, other.rest) } else { origins }
+    }
+
+    /// The bytes from `start` on, as many as there are, then zeros.
+    pub fn bytes_at<const N: usize>(&self, start: usize) -> [u8; N] {
+        let mut found = [0; N];
+        let from_rest = start.saturating_sub(self.origin.len());
+        let origin = self.origin.as_bytes().iter().skip(start);
+        let rest = self.rest.get(from_rest..).unwrap_or_default().iter();
+        found.iter_mut().zip(origin.chain(rest)).for_each(|(to, byte)| *to = *byte);
+        found
+    }
+
     /// Compares with a text, byte by byte.
     pub fn cmp_str(&self, text: &str) -> Ordering {
         let (start, rest) = text.as_bytes().split_at(self.origin.len().min(text.len()));
@@ -301,6 +340,12 @@ mod tests {
         }
         let digest = pack.push_hash(&format!("blake3:{}", "0f".repeat(32)));
         assert_eq!(pack.len() as u64 - digest, 33, "a digest is kept as bytes");
+        for algorithm in Algorithm::ALL {
+            let bytes = &[0xf1; 64][..algorithm.digest_bytes()];
+            let (packed, written) = (pack.push_digest(algorithm, bytes), algorithm.hash(bytes));
+            let text = pack.push_hash(written.as_str());
+            assert!(pack.same_hash(packed, text) && pack.hash(packed) == written, "{algorithm:?}");
+        }
     }
 
     proptest::proptest! {
@@ -310,6 +355,12 @@ mod tests {
             let (first, second) = (pack.push_text(&a), pack.push_text(&b));
             proptest::prop_assert_eq!(pack.text(first).cmp(&pack.text(second)), a.as_bytes().cmp(b.as_bytes()));
             proptest::prop_assert_eq!(pack.text(first).cmp_str(&b), a.as_bytes().cmp(b.as_bytes()));
+            let shared = pack.text(first).shared_bytes(pack.text(second));
+            proptest::prop_assert!(a.as_bytes()[..shared] == b.as_bytes()[..shared]);
+            for start in 0..=a.len() {
+                let padded = [&a.as_bytes()[start..], &[0; 4]].concat();
+                proptest::prop_assert_eq!(&pack.text(first).bytes_at::<4>(start)[..], &padded[..4]);
+            }
         }
     }
 }

@@ -223,6 +223,18 @@ fn large(path: &Path) -> Result<Option<LargeFile>, String> {
     Ok(Some(LargeFile { path: path.to_owned(), look: Look::at(&metadata) }))
 }
 
+/// A regular file of any size, to be read piece by piece.
+///
+/// # Errors
+/// What is wrong, as it follows the file's name.
+pub(super) fn streamed(path: &Path) -> Result<impl Pieces + use<>, String> {
+    let metadata = fs::metadata(path).map_err(cannot_read)?;
+    if !metadata.is_file() {
+        return Err(format!("is {}, not a regular file", called(metadata.file_type())));
+    }
+    Ok(LargeFile { path: path.to_owned(), look: Look::at(&metadata) })
+}
+
 impl Pieces for LargeFile {
     fn each(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), String> {
         let mut file = open(&self.path).map_err(cannot_read)?;

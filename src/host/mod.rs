@@ -19,6 +19,7 @@ pub mod env;
 pub mod http;
 mod input_digest;
 pub mod manifest_files;
+pub mod sources;
 mod templates;
 pub mod tree;
 pub mod virtual_clock;

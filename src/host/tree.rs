@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
 pub use digests::{Wanted, digests};
-pub use stat_cache::StatCache;
+pub use stat_cache::{StatCache, fingerprint};
 
 use super::manifest_files::called;
 use crate::core::algorithm::Algorithm;
@@ -28,8 +28,11 @@ use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::manifest::{FilePatterns, Normalizer};
-use root::{Root, Stamp};
+use root::Root;
 use table::{FileTable, Row};
+
+/// Bytes that are hashed at once.
+const HASHED_BYTES: usize = 64 * 1024;
 
 /// What is read of a directory, and what of its texts counts.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +88,22 @@ impl Tree {
     /// The file with this path.
     pub fn get(&self, path: &str) -> Option<TreeFile<'_>> {
         self.table.get(path).map(|row| self.shown(row))
+    }
+
+    /// Identifies all paths and digests.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = Vec::new();
+        for file in self.files() {
+            bytes.extend_from_slice(&(file.path.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(file.path.as_bytes());
+            bytes.extend_from_slice(file.digest);
+            if bytes.len() >= HASHED_BYTES {
+                hasher.update(&bytes);
+                bytes.clear();
+            }
+        }
+        *hasher.update(&bytes).finalize().as_bytes()
     }
 
     /// How many files had to be read. If there were none, and as many files as the cache had, it need not be written.
@@ -251,7 +270,7 @@ impl Worker<'_> {
             match checked_name(path) {
                 Err(message) => self.fail(path, message),
                 Ok(_) if !kind.is_file() => self.fail(path, not_regular(called(kind))),
-                Ok(name) => self.file(name, entry.path()),
+                Ok(name) => self.file(name),
             }
         }
         WalkState::Continue
@@ -268,8 +287,12 @@ impl Worker<'_> {
         }
     }
 
-    fn file(&mut self, path: &str, whole: &Path) {
-        let known = self.scan.cache.and_then(|cache| cache.get(path)).filter(|row| Stamp::at(whole) == Some(row.stamp));
+    fn file(&mut self, path: &str) {
+        let known = self
+            .scan
+            .cache
+            .and_then(|cache| cache.get(path))
+            .filter(|row| self.scan.root.stamp(path) == Some(row.stamp));
         let content = if let Some(row) = known {
             Ok((row.stamp, row.digest))
         } else {

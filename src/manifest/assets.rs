@@ -1,41 +1,52 @@
 //! Assets: from paths, URLs and ids with hashes to the entries of the model.
 //!
-//! Joins paths to `base_url`, matches URLs to providers, merges what is listed twice.
+//! Joins paths to `base_url`, matches URLs to providers, merges what is listed twice. Sources are read by whoever the
+//! caller hands in.
+
+mod repeats;
+mod short_cut;
+mod sources;
 
 use std::collections::HashSet;
 
 use super::check::Head;
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::fields::{self, Fields};
+use super::file_source::Expand;
 use super::hash;
 use super::hosts::Refusal;
-use super::load::{self, Key, Node, Value, described, is_invisible, shown};
+use super::load::{Key, Node, Value, described, is_invisible, shown};
 use super::providers::Providers;
 use super::scan;
 use super::shape::{self, ASSET, SHORT_ASSET};
 use super::source::SourceFile;
 use super::spelling;
 use super::url::{self, BaseUrl};
-use crate::core::entries::{Conflict, Draft, Entries, Listing};
+use super::url_forms::{Form, UrlForms};
+use crate::core::entries::{Draft, Entries, Listing};
 use crate::core::model::{HostPattern, Matched, Place, Priority, ProviderConfig};
-use crate::core::pack::origin_len;
+use crate::core::pack::is_digest;
 use crate::core::target::{ContentHash, Scope, Target};
+use repeats::Repeats;
+use short_cut::{PlainHash, ShortCut};
 
 /// Longest asset id, in bytes.
 const MAX_ASSET_ID_BYTES: usize = 256;
 
-/// Reads the assets of all manifests. The entries are unique and in order of provider and target.
+/// Reads the assets of all manifests, then their sources. The entries are unique and in order of provider and target.
 ///
 /// # Errors
-/// Files with a list in `lists` that the scanner could not read after all.
+/// Files with a list in `lists` that the scanner could not read after all; no source was read then.
 pub(crate) fn collect(
     heads: &[Head<'_, '_>],
     (files, lists): (&[SourceFile], &[Option<scan::Head>]),
     providers: &Providers,
+    expand: &mut dyn Expand,
     report: &mut Report,
 ) -> Result<Entries, Vec<usize>> {
     let mut draft = Draft::default();
     let mut others = Vec::new();
+    let mut owns = Vec::with_capacity(heads.len());
     for head in heads {
         let mut lister = Lister::new(head, providers, report, &mut draft);
         match &lists[head.file] {
@@ -44,15 +55,26 @@ pub(crate) fn collect(
                 Ok(()) => {}
                 Err(scan::Stop::NotSimple) => others.push(head.file),
                 Err(scan::Stop::Unreadable(cause)) => {
-                    report.push(Diagnostic::unplaced(head.file, format!("the file {cause}")));
+                    lister.report.push(Diagnostic::unplaced(head.file, format!("the file {cause}")));
                 }
             },
         }
+        owns.push(lister.own);
     }
     if !others.is_empty() {
         return Err(others);
     }
-    Ok(draft.finish(|found| report.push(conflict(&found, files, providers))))
+    let mut sources = Vec::new();
+    let mut manifests = Vec::with_capacity(owns.len());
+    for (head, own) in heads.iter().zip(owns) {
+        let mut lister = Lister { own, providers, report, draft: &mut draft };
+        sources.extend(lister.sources(head, &files[head.file], expand));
+        manifests.push(lister.own);
+    }
+    let mut repeats = Repeats::new(&manifests, sources, files, providers);
+    let entries = draft.finish(|repeat| repeats.take(repeat, report));
+    repeats.tell(expand, report);
+    Ok(entries)
 }
 
 /// Which providers are asked for by name.
@@ -81,37 +103,21 @@ struct Asset<'n> {
     priority: Priority,
     chosen: Chosen,
     extra_urls: Vec<(&'n str, Span)>,
+    /// The file of a source that it is.
+    file: Option<&'n str>,
 }
 
 impl<'n> Asset<'n> {
     const fn new(name: Name<'n>, span: Span) -> Self {
-        Self { name, span, hash: None, priority: Priority::Normal, chosen: Chosen::Open, extra_urls: Vec::new() }
-    }
-}
-
-/// What is the same for all plain paths below a `base_url`.
-struct ShortCut {
-    origin: String,
-    /// What stands between origin and path.
-    start: String,
-    carriers: Vec<usize>,
-    matched: Matched,
-    max_path_bytes: usize,
-}
-
-impl ShortCut {
-    fn fits(&self, path: &str) -> bool {
-        path.len() <= self.max_path_bytes
-    }
-
-    /// Lists a plain path that fits; `false` if its hash is no digest.
-    fn list(&self, draft: &mut Draft, path: &str, hash: &str, place: Place) -> bool {
-        let Some(packed) = draft.pack_parts(&self.origin, &self.start, path, hash) else { return false };
-        let (scope, priority, matched) = (Scope::Url, Priority::Normal, self.matched);
-        for &provider in &self.carriers {
-            draft.list(packed, &Listing { provider, scope, priority, place, matched });
+        Self {
+            name,
+            span,
+            hash: None,
+            priority: Priority::Normal,
+            chosen: Chosen::Open,
+            extra_urls: Vec::new(),
+            file: None,
         }
-        true
     }
 }
 
@@ -122,33 +128,51 @@ enum Bases {
     Given(Vec<BaseUrl>),
 }
 
-/// Lists the entries of one manifest.
-struct Lister<'r> {
+/// What holds for all assets of one manifest.
+struct Own {
     file: usize,
-    providers: &'r Providers,
-    report: &'r mut Report,
-    draft: &'r mut Draft,
     bases: Bases,
     chosen: Chosen,
+    forms: UrlForms,
     /// Hosts whose lack of a provider is reported already, by the provider that was named.
     hosts_reported: HashSet<(Option<usize>, String)>,
     base_reported: bool,
 }
 
+impl Own {
+    /// Shows `each` every URL below the bases for a path.
+    fn urls(&self, path: &str, each: &mut dyn FnMut(String)) {
+        let Bases::Given(bases) = &self.bases else { return };
+        for base in bases {
+            self.forms.each(path, &mut |form| match form {
+                Form::Below(rest) => each(base.join(rest)),
+                Form::Bare => base.bare().into_iter().for_each(|bare| each(bare.to_owned())),
+            });
+        }
+    }
+}
+
+/// Lists the entries of one manifest.
+struct Lister<'r> {
+    own: Own,
+    providers: &'r Providers,
+    report: &'r mut Report,
+    draft: &'r mut Draft,
+}
+
 impl<'r> Lister<'r> {
     fn new(head: &Head<'_, '_>, providers: &'r Providers, report: &'r mut Report, draft: &'r mut Draft) -> Self {
-        let mut new = Self {
+        let own = Own {
             file: head.file,
-            providers,
-            report,
-            draft,
             bases: Bases::Missing,
             chosen: Chosen::Open,
+            forms: UrlForms::read(head.file, &head.fields, report),
             hosts_reported: HashSet::new(),
             base_reported: false,
         };
-        new.bases = new.bases(&head.fields);
-        new.chosen = new.chosen(&head.fields);
+        let mut new = Self { own, providers, report, draft };
+        new.own.bases = new.bases(&head.fields);
+        new.own.chosen = new.chosen(&head.fields);
         new
     }
 
@@ -166,11 +190,14 @@ impl<'r> Lister<'r> {
         scan::each(source, list, &mut |item| {
             let (name, span) = item.name;
             let (hash, hash_span) = item.hash;
-            let place = Place { manifest: self.file, line: span.line, column: span.column };
-            let is_plain = item.word == "path" && !short_cuts.is_empty() && url::is_plain_path(name);
-            let fits = is_plain && short_cuts.iter().all(|cut| cut.fits(name));
-            if fits && short_cuts.iter().all(|cut| cut.list(self.draft, name, hash, place)) {
-                return;
+            let is_path = item.word == "path" && !short_cuts.is_empty();
+            if is_path && url::is_plain_path(name) && is_digest(hash) {
+                let place = Place { manifest: self.own.file, line: span.line, column: span.column };
+                if short_cuts.iter().all(|cut| cut.fits(name)) {
+                    let forms = &self.own.forms;
+                    let mut list = |cut: &ShortCut| cut.list(self.draft, forms, name, PlainHash::Text(hash), place);
+                    return short_cuts.iter().for_each(&mut list);
+                }
             }
             if !item.is_listed {
                 return self.short_hash(name, span, hash, hash_span);
@@ -181,52 +208,24 @@ impl<'r> Lister<'r> {
         })
     }
 
-    /// How plain paths with digests are listed, one for each `base_url`; none if anything is to be said about them.
-    fn short_cuts(&self) -> Vec<ShortCut> {
-        let Bases::Given(bases) = &self.bases else { return Vec::new() };
-        let cuts: Option<Vec<ShortCut>> = bases.iter().map(|base| self.short_cut(base)).collect();
-        cuts.unwrap_or_default()
-    }
-
-    fn short_cut(&self, base: &BaseUrl) -> Option<ShortCut> {
-        let target = Target::url(base.join("a"));
-        let host = url::check(&target.text).ok()?.host;
-        let covers = |index: &usize| self.providers.drafts[*index].hosts.iter().any(|pattern| pattern.covers(host));
-        let (carriers, matched) = match &self.chosen {
-            Chosen::Broken => return None,
-            Chosen::Open => ((0..self.providers.drafts.len()).filter(covers).collect(), Matched::Host),
-            Chosen::Named(named) => {
-                let carries = |index: &usize| self.providers.drafts[*index].hosts.is_empty() || covers(index);
-                (named.iter().copied().all(|index| carries(&index)).then(|| named.clone())?, Matched::ManifestProvider)
-            }
-        };
-        let mut max_bytes = url::MAX_URL_BYTES;
-        for &index in &carriers {
-            let config = self.providers.drafts[index].config.as_ref()?;
-            if refused_by(config, &target).is_some() {
-                return None;
-            }
-            max_bytes = max_bytes.min(config.kind.capabilities().max_url_bytes.unwrap_or(max_bytes));
-        }
-        let start = &target.text[..target.text.len() - 1];
-        let (origin, start) = start.split_at(origin_len(start));
-        let max_path_bytes = max_bytes.checked_sub(target.text.len())?;
-        let cut = ShortCut { origin: origin.to_owned(), start: start.to_owned(), carriers, matched, max_path_bytes };
-        (!cut.carriers.is_empty()).then_some(cut)
-    }
-
     fn refuse(&mut self, span: Span, refusal: Refusal) {
-        let diagnostic = Diagnostic::error(self.file, span, refusal.message);
+        let diagnostic = Diagnostic::error(self.own.file, span, refusal.message);
         self.report.push(match refusal.help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,
         });
     }
 
+    /// As [`Lister::refuse`]; names the file where many stand at one place.
+    fn refuse_asset(&mut self, asset: &Asset<'_>, span: Span, refusal: Refusal) {
+        let file = asset.file.map(|file| format!("file `{}`: ", shown(file)));
+        self.refuse(span, Refusal { message: file.unwrap_or_default() + &refusal.message, ..refusal });
+    }
+
     /// Refuses a URL; one with a password is not shown.
     fn refuse_url(&mut self, text: &str, span: Span, refusal: Refusal) {
         if text.contains('@') {
-            self.report.hide(self.file, span);
+            self.report.hide(self.own.file, span);
         }
         self.refuse(span, refusal);
     }
@@ -263,12 +262,12 @@ impl<'r> Lister<'r> {
         if names.is_empty() {
             let span = fields.node("provider").map_or_else(Span::default, |node| node.span);
             let help = "name a provider, or leave `provider` out to match by host";
-            self.report.push(Diagnostic::error(self.file, span, "`provider` is an empty list").help(help));
+            self.report.push(Diagnostic::error(self.own.file, span, "`provider` is an empty list").help(help));
             return Chosen::Broken;
         }
         let count = names.len();
         let mut found: Vec<usize> =
-            names.into_iter().filter_map(|name| self.providers.named(self.file, name, self.report)).collect();
+            names.into_iter().filter_map(|name| self.providers.named(self.own.file, name, self.report)).collect();
         if found.len() < count {
             return Chosen::Broken;
         }
@@ -286,7 +285,7 @@ impl<'r> Lister<'r> {
         let Some(name) = self.short_name(text, key.span) else { return };
         let mut asset = Asset::new(name, key.span);
         if let Value::Map(entries) = &node.value {
-            let fields = fields::read(self.file, &SHORT_ASSET, Some(&[]), key.span, entries, self.report);
+            let fields = fields::read(self.own.file, &SHORT_ASSET, Some(&[]), key.span, entries, self.report);
             self.common(&fields, &mut asset);
         } else {
             let message = format!("`{}` needs a hash, found {}", shown(text), described(node));
@@ -323,8 +322,8 @@ impl<'r> Lister<'r> {
 
     /// An asset of the list form.
     fn long(&mut self, node: &Node<'_>) {
-        let Some(entries) = fields::entries(self.file, "an asset", node, self.report) else { return };
-        let fields = fields::read(self.file, &ASSET, Some(&[]), node.span, entries, self.report);
+        let Some(entries) = fields::entries(self.own.file, "an asset", node, self.report) else { return };
+        let fields = fields::read(self.own.file, &ASSET, Some(&[]), node.span, entries, self.report);
         let named: Vec<&str> = ["path", "url", "asset_id"].into_iter().filter(|key| fields.has(key)).collect();
         if named.len() != 1 {
             let message = match named.as_slice() {
@@ -384,26 +383,29 @@ impl<'r> Lister<'r> {
 
     fn list_path(&mut self, asset: &Asset<'_>, path: &str) {
         if let Err(refusal) = url::check_path(path) {
-            self.refuse_url(path, asset.span, refusal);
-            return;
+            return match asset.file {
+                Some(_) => self.refuse_asset(asset, asset.span, refusal),
+                None => self.refuse_url(path, asset.span, refusal),
+            };
         }
-        let bases = match &self.bases {
-            Bases::Given(bases) => bases.clone(),
+        match &self.own.bases {
+            Bases::Given(_) => {}
             Bases::Broken => return,
             Bases::Missing => {
-                if !std::mem::replace(&mut self.base_reported, true) {
+                if !std::mem::replace(&mut self.own.base_reported, true) {
                     let message = format!("path `{}`, but the manifest has no `base_url`", shown(path));
                     self.refuse(asset.span, Refusal::new(message).help("give `base_url`, or write the whole URL"));
                 }
                 return;
             }
-        };
+        }
         self.warn_path_spelling(asset.span, path);
-        for base in bases {
-            let text = base.join(path);
+        let mut urls = Vec::new();
+        self.own.urls(path, &mut |url| urls.push(url));
+        for text in urls {
             match url::check(&text) {
                 Ok(parts) => self.list_target(asset, asset.span, &Target::url(text.as_str()), Some(parts.host)),
-                Err(refusal) => return self.refuse(asset.span, refusal),
+                Err(refusal) => return self.refuse_asset(asset, asset.span, refusal),
             }
         }
     }
@@ -427,7 +429,7 @@ impl<'r> Lister<'r> {
 
     /// Lists one target at all providers that carry it.
     fn list_target(&mut self, asset: &Asset<'_>, span: Span, target: &Target, host: Option<&str>) {
-        let (chosen, matched) = match (&asset.chosen, &self.chosen) {
+        let (chosen, matched) = match (&asset.chosen, &self.own.chosen) {
             (Chosen::Broken, _) | (Chosen::Open, Chosen::Broken) => return,
             (Chosen::Named(named), _) => (named.clone(), Matched::AssetProvider),
             (Chosen::Open, Chosen::Named(named)) => (named.clone(), Matched::ManifestProvider),
@@ -446,11 +448,11 @@ impl<'r> Lister<'r> {
             let Some(config) = self.providers.drafts[index].config.as_ref() else { continue };
             let target = at_provider(config, target);
             if let Some(refusal) = refused_by(config, &target) {
-                self.refuse(span, refusal);
+                self.refuse_asset(asset, span, refusal);
                 continue;
             }
             let Some(hash) = &asset.hash else { continue };
-            let place = Place { manifest: self.file, line: span.line, column: span.column };
+            let place = Place { manifest: self.own.file, line: span.line, column: span.column };
             let packed = self.draft.pack(&target.text, hash);
             let (scope, priority) = (target.scope, asset.priority);
             self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched });
@@ -463,7 +465,7 @@ impl<'r> Lister<'r> {
         let found: Vec<usize> =
             (0..drafts.len()).filter(|index| drafts[*index].hosts.iter().any(|pattern| pattern.covers(host))).collect();
         let certain = !self.providers.incomplete && drafts.iter().all(|draft| draft.hosts_known);
-        if found.is_empty() && certain && self.hosts_reported.insert((None, host.to_owned())) {
+        if found.is_empty() && certain && self.own.hosts_reported.insert((None, host.to_owned())) {
             let hosts: Vec<String> = drafts
                 .iter()
                 .filter(|draft| !draft.hosts.is_empty())
@@ -486,7 +488,7 @@ impl<'r> Lister<'r> {
         if draft.hosts.is_empty() || draft.hosts.iter().any(|pattern| pattern.covers(host)) {
             return true;
         }
-        if draft.hosts_known && self.hosts_reported.insert((Some(index), host.to_owned())) {
+        if draft.hosts_known && self.own.hosts_reported.insert((Some(index), host.to_owned())) {
             let message = format!("provider `{}` does not carry host `{}`", draft.name, shown(host));
             let help = format!("it carries {}; add the host there, or name another provider", hosts_of(draft));
             self.refuse(span, Refusal::new(message).help(help));
@@ -507,11 +509,11 @@ impl<'r> Lister<'r> {
     }
 
     fn warn(&mut self, span: Span, spelled: &str, reason: &str) {
-        if !self.report.has_room_for_warning(self.file) {
-            return self.report.count_warning(self.file);
+        if !self.report.has_room_for_warning(self.own.file) {
+            return self.report.count_warning(self.own.file);
         }
         self.report.push(
-            Diagnostic::warning(self.file, span, format!("an unusual spelling: {reason}"))
+            Diagnostic::warning(self.own.file, span, format!("an unusual spelling: {reason}"))
                 .label("sent as written")
                 .help(format!(
                     "caches compare bytes; if yours knows the usual spelling, write `{}`",
@@ -569,23 +571,4 @@ fn refused_by(config: &ProviderConfig, target: &Target) -> Option<Refusal> {
     }
     let problem = config.kind.check_target(target, &config.options).err()?;
     Some(Refusal::new(format!("`{}` ({}) refuses it: {problem}", config.name, capabilities.kind)))
-}
-
-fn conflict(found: &Conflict, files: &[SourceFile], providers: &Providers) -> Diagnostic {
-    let Conflict { first, again } = found;
-    let draft = &providers.drafts[again.provider];
-    let ignores_query = draft.config.as_ref().is_some_and(|config| config.ignore_query);
-    let message =
-        format!("`{}` is listed twice for provider `{}`, with different hashes", shown(&again.target.text), draft.name);
-    let help = if ignores_query && again.target.scope == Scope::Url {
-        "the provider ignores queries, so these are one target; list the URL once, without its query"
-    } else {
-        "delete the one that is out of date"
-    };
-    let span = |place: Place| load::mark(files[place.manifest].text().unwrap_or_default(), place.line, place.column);
-    Diagnostic::error(again.place.manifest, span(again.place), message).label("another hash").help(help).related(
-        first.place.manifest,
-        span(first.place),
-        "first listed here",
-    )
 }

@@ -5,6 +5,7 @@
 use super::assets;
 use super::diagnostic::{Diagnostic, Hidden, Report, Span};
 use super::fields::{self, Fields};
+use super::file_source::{Expand, NoSources};
 use super::guard;
 use super::load::{self, Node};
 use super::providers::Providers;
@@ -39,12 +40,18 @@ pub(crate) struct Head<'n, 'a> {
     name_span: Span,
 }
 
-/// Checks all manifests together. Their order is kept; entries and providers are sorted.
+/// As [`build_with`], for manifests without `sources`.
 pub fn build(files: &[SourceFile]) -> Built {
+    build_with(files, &mut NoSources)
+}
+
+/// Checks all manifests together. Their order is kept; entries and providers are sorted. `sources` are read by `expand`,
+/// each once unless a URL is listed twice.
+pub fn build_with(files: &[SourceFile], expand: &mut dyn Expand) -> Built {
     let mut lists: Vec<Option<scan::Head>> = files.iter().map(scan::head).collect();
     // Simple lists are read by the scanner. Where one turns out to be anything else, all begins anew without it.
     loop {
-        match attempt(files, &lists) {
+        match attempt(files, &lists, expand) {
             Ok(built) => return built,
             Err(others) => others.into_iter().for_each(|file| lists[file] = None),
         }
@@ -52,7 +59,7 @@ pub fn build(files: &[SourceFile]) -> Built {
 }
 
 /// Reads the files; those with a list in `lists` by the scanner. Or the files that it could not read.
-fn attempt(files: &[SourceFile], lists: &[Option<scan::Head>]) -> Result<Built, Vec<usize>> {
+fn attempt(files: &[SourceFile], lists: &[Option<scan::Head>], expand: &mut dyn Expand) -> Result<Built, Vec<usize>> {
     let mut report = Report::default();
     let mut others = Vec::new();
     let mut trees: Vec<Option<Node<'_>>> = Vec::with_capacity(files.len());
@@ -74,7 +81,7 @@ fn attempt(files: &[SourceFile], lists: &[Option<scan::Head>]) -> Result<Built, 
         read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
-    let entries = assets::collect(&heads, (files, lists), &providers, &mut report)?;
+    let entries = assets::collect(&heads, (files, lists), &providers, expand, &mut report)?;
     let model = (!report.has_errors()).then(|| Model {
         manifests: heads.into_iter().map(|head| head.manifest).collect(),
         providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),
@@ -101,7 +108,7 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
     // A file that says nothing must not pass for one that lists nothing (Y5); `assets: {}` says so.
     if !entries.iter().any(|(key, _)| ["assets", "providers", "sources"].contains(&key.text.as_ref())) {
         report.push(
-            Diagnostic::error(file, tree.span, "neither `assets` nor `providers` in this manifest")
+            Diagnostic::error(file, tree.span, "neither `assets`, `sources` nor `providers` in this manifest")
                 .help("list `assets`, or delete the file; to say that there are none write `assets: {}`"),
         );
     }

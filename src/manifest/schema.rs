@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::shape::{
-    ASSET, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, Section, Shape, of_option,
+    ASSET, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, SOURCE, Section, Shape, of_option,
 };
 use crate::core::contract::Capabilities;
 use crate::provider;
@@ -17,7 +17,7 @@ pub fn schema() -> Value {
     if let Some(object) = root.as_object_mut() {
         object.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
         object.insert("title".into(), json!("freshen manifest"));
-        object.insert("anyOf".into(), json!([{"required": ["assets"]}, {"required": ["providers"]}]));
+        object.insert("anyOf".into(), ["assets", "providers", "sources"].map(|key| json!({"required": [key]})).into());
         object.insert(
             "$defs".into(),
             json!({
@@ -28,6 +28,7 @@ pub fn schema() -> Value {
                 "guard": not_empty(&GUARD),
                 "limits": section(&LIMITS),
                 "credentials": credentials(),
+                "source": source(),
             }),
         );
     }
@@ -90,6 +91,7 @@ fn shape(shape: Shape) -> Value {
             },
             {"type": "array", "items": {"$ref": "#/$defs/asset"}},
         ]}),
+        Shape::List(section) => json!({"type": "array", "items": {"$ref": reference(section)}, "minItems": 1}),
     }
 }
 
@@ -100,6 +102,8 @@ fn reference(section: &Section) -> &'static str {
         "#/$defs/guard"
     } else if *section == CREDENTIALS {
         "#/$defs/credentials"
+    } else if *section == SOURCE {
+        "#/$defs/source"
     } else {
         "#/$defs/provider"
     }
@@ -108,6 +112,18 @@ fn reference(section: &Section) -> &'static str {
 fn asset() -> Value {
     let mut object = section(&ASSET);
     object["oneOf"] = json!([{"required": ["path"]}, {"required": ["url"]}, {"required": ["asset_id"]}]);
+    object
+}
+
+/// Each of the two kinds with its own keys only.
+fn source() -> Value {
+    let mut object = section(&SOURCE);
+    let without =
+        |keys: &[&str]| -> Map<String, Value> { keys.iter().map(|key| ((*key).into(), json!(false))).collect() };
+    object["oneOf"] = json!([
+        {"required": ["directory"], "properties": without(&["checksums", "algorithm"])},
+        {"required": ["checksums"], "properties": without(&["directory", "include", "exclude", "normalize"])},
+    ]);
     object
 }
 

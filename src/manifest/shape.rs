@@ -36,6 +36,8 @@ pub(crate) enum Shape {
     Named(&'static Section),
     /// `assets`: paths or URLs with hashes, or a list of maps.
     Assets,
+    /// A list of maps with the keys of a table.
+    List(&'static Section),
 }
 
 /// A key and what it may hold.
@@ -107,6 +109,22 @@ pub(crate) static MANIFEST: Section = Section {
         ),
         key("assets", Shape::Assets, "What is published: paths or URLs with their hashes, or a list of maps."),
         key(
+            "sources",
+            Shape::List(&SOURCE),
+            "Directories and checksum lists that name further assets; their paths are put below base_url.",
+        ),
+        key(
+            "index",
+            Shape::Texts,
+            "Names of files that also stand for their folder: with index.html, blog/index.html purges blog/ as well.",
+        ),
+        key("slashless", Shape::Bool, "Whether that folder is also purged without the slash at its end: blog."),
+        key(
+            "strip_extension",
+            Shape::Texts,
+            "Extensions that URLs may leave out: with .html, about.html purges about as well.",
+        ),
+        key(
             "on_new",
             Shape::OneOf(&["purge", "adopt"]),
             "What to do about assets that were never recorded: purge (default) or only record them.",
@@ -117,9 +135,6 @@ pub(crate) static MANIFEST: Section = Section {
             "What to do about recorded assets that are no longer listed: purge (default) or forget them.",
         ),
         key("guard", Shape::Section(&GUARD), GUARD.doc),
-        later("sources", "list `assets` instead"),
-        later("index", "list both URLs under `assets`"),
-        later("slashless", "list both URLs under `assets`"),
         later("collapse", "leave it out: URLs are purged one by one"),
         later("origin", "run freshen after the origin serves the new content"),
         later("wait_for_origin", "run freshen after the origin serves the new content"),
@@ -164,6 +179,35 @@ pub(crate) static SHORT_ASSET: Section = Section {
         key("extra_urls", Shape::Texts, "Further URLs of the same content."),
     ],
 };
+
+/// An item of `sources`.
+pub(crate) static SOURCE: Section = Section {
+    name: "a source",
+    doc: "Where names and hashes of published files come from. Exactly one of directory and checksums.",
+    keys: &[
+        key("directory", Shape::Text, "Folder whose files are hashed; relative to the manifest's own folder."),
+        key("include", Shape::Texts, "For a directory: patterns of which files are taken; all when left out."),
+        key("exclude", Shape::Texts, "For a directory: patterns of which files are left out."),
+        key(
+            "normalize",
+            Shape::Texts,
+            "For a directory: regular expressions; what they match in a text is left out of its hash.",
+        ),
+        key(
+            "checksums",
+            Shape::Text,
+            "List as sha256sum, b3sum or md5sum write it; relative to the manifest's own folder.",
+        ),
+        key(
+            "algorithm",
+            Shape::OneOf(ALGORITHMS),
+            "For checksums: the algorithm of the list where its lines or its name do not tell.",
+        ),
+    ],
+};
+
+/// Words of `algorithm`.
+pub(crate) const ALGORITHMS: &[&str] = &["blake3", "sha256", "sha1", "sha384", "sha512", "md5"];
 
 const HASH_DOC: &str = "Hash of the content: `sha256:` (or blake3, sha1, sha384, sha512, md5) and hex digits, \
     the subresource-integrity form `sha256-…`, or `etag:` or `rev:` and any text.";
@@ -279,6 +323,7 @@ impl Shape {
             Self::Section(_) => "a map".into(),
             Self::Named(_) => "a map of names".into(),
             Self::Assets => "a map of paths or URLs with their hashes, or a list of maps".into(),
+            Self::List(_) => "a list of maps".into(),
         }
     }
 
@@ -301,6 +346,7 @@ impl Shape {
             Self::OneOf(words) => text(node).is_some_and(|found| words.contains(&found)),
             Self::Headers | Self::Section(_) | Self::Named(_) => matches!(node.value, Value::Map(_)),
             Self::Assets => matches!(node.value, Value::Map(_) | Value::List(_)),
+            Self::List(_) => matches!(node.value, Value::List(_)),
         };
         (!fits).then_some(node)
     }

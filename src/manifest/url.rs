@@ -143,6 +143,12 @@ impl BaseUrl {
     pub(crate) fn join(&self, path: &str) -> String {
         format!("{}/{path}", self.stem)
     }
+
+    /// The base without a slash at its end; `None` where that is the same request as with one.
+    pub(crate) fn bare(&self) -> Option<&str> {
+        let has_path = self.stem.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+        has_path.then_some(self.stem.as_str())
+    }
 }
 
 /// Bytes of plain paths.

@@ -7,12 +7,14 @@ mod rows;
 mod schema;
 mod seal;
 mod sqlite;
+mod stat_caches;
 mod tasks;
 mod write;
 
 pub use file::write_aside;
 pub use lock::{Holder, RunLock};
 pub use sqlite::SqliteStore;
+pub use stat_caches::StatCacheRow;
 
 use std::path::PathBuf;
 

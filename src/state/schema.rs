@@ -3,7 +3,7 @@
 //! | format | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | first |
-//! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work` |
+//! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -30,6 +30,14 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[(
         "CREATE INDEX target_work ON target (work_kind) WHERE work_kind IS NOT NULL",
         // Tasks that failed one after another.
         "ALTER TABLE target ADD COLUMN failed_tasks INTEGER NOT NULL DEFAULT 0",
+        // What spares reading the unchanged files of a directory; its absolute path, without links. `rules` and
+        // `content` are the reader's own; what cannot be used there is as good as nothing.
+        "CREATE TABLE stat_cache (
+             directory TEXT NOT NULL,
+             rules BLOB NOT NULL,
+             content BLOB NOT NULL,
+             PRIMARY KEY (directory, rules)
+         ) STRICT, WITHOUT ROWID",
     ],
 )];
 

@@ -84,6 +84,15 @@ impl SqliteStore {
     }
 
     fn open_as_is(path: &Path) -> Result<Option<Self>, StateError> {
+        let Some(store) = Self::connected(path)? else { return Ok(None) };
+        store.check_pages()?;
+        // Cheaper commits, and readers beside them. A file that stays as it was made is as safe.
+        let _ = store.connection.pragma_update(None, "journal_mode", "WAL");
+        Ok(Some(store))
+    }
+
+    /// The state at `path`, not looked at but for its format.
+    pub(super) fn connected(path: &Path) -> Result<Option<Self>, StateError> {
         if !is_there(path)? {
             return Ok(None);
         }
@@ -93,8 +102,6 @@ impl SqliteStore {
         };
         let mut store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
         store.file = Some(FileId::of(path));
-        // Cheaper commits, and readers beside them. A file that stays as it was made is as safe.
-        let _ = store.connection.pragma_update(None, "journal_mode", "WAL");
         Ok(Some(store))
     }
 
@@ -182,12 +189,15 @@ impl SqliteStore {
         Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, checked_at, seal })
     }
 
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+    pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
         query(&self.connection).map_err(|error| failed(&self.path, "read", &error))
     }
 
     /// One transaction that also raises the serial, and fails if another copy went on meanwhile.
-    fn write<T>(&mut self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StateError> {
+    pub(super) fn write<T>(
+        &mut self,
+        body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
         self.check_place()?;
         self.check_pages()?;
         let (path, expected) = (self.path.clone(), self.serial);

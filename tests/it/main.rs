@@ -28,6 +28,7 @@ mod real_caches;
 mod secrets;
 mod signing;
 mod simple_lists;
+mod sources;
 mod store;
 mod support;
 mod tidy;

@@ -161,8 +161,8 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
     for (marked, message) in [
         ("§", "the manifest is empty"),
         ("§# nothing\n", "the manifest is empty"),
-        ("§{}", "neither `assets` nor `providers` in this manifest"),
-        ("§base_url: https://a.cn/\n", "neither `assets` nor `providers` in this manifest"),
+        ("§{}", "neither `assets`, `sources` nor `providers` in this manifest"),
+        ("§base_url: https://a.cn/\n", "neither `assets`, `sources` nor `providers` in this manifest"),
         ("§- a\n", "a manifest must be a map, found a list"),
         ("assets: {}\n§assets: {}\n", "key `assets` is given twice"),
         ("assets: {}\n§---\nassets: {}\n", "a second YAML document begins here"),
@@ -183,7 +183,6 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets: {}\nname: §\"\"\n", "`name` is empty"),
         ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
-        ("§sources: [{directory: x}]\n", "`sources` is not supported yet; list `assets` instead"),
         (
             "assets: {}\n§collapse: {directory: /a/, above: 5}\n",
             "`collapse` is not supported yet; leave it out: URLs are purged one by one",
@@ -409,7 +408,7 @@ fn one_broken_file_hides_no_problem_and_invents_none() {
         [
             "a:1:26 `123` is not a hash",
             "b:1:12 not valid YAML: unclosed bracket '['",
-            "c:1:1 neither `assets` nor `providers` in this manifest",
+            "c:1:1 neither `assets`, `sources` nor `providers` in this manifest",
             "c:1:1 a manifest has no key `asset`",
         ]
     );
@@ -553,6 +552,7 @@ fn schema_and_check_agree() {
         json!({"assets": {}, "guard": {"max_removed": "100%"}}),
         json!({"version": 1, "name": "n", "base_url": ["https://a.cn/"], "assets": {"x": hash, "y": {"hash": "etag:1", "priority": "low"}}}),
         json!({"provider": ["cdn"], "assets": [{"url": "https://a.cn/x", "hash": hash, "size": 1, "extra_urls": "https://a.cn/y"}]}),
+        json!({"base_url": "https://a.cn", "assets": {}, "index": ["index.html"], "slashless": true, "strip_extension": ".html"}),
         json!({"providers": {"own": {"kind": "http-purge", "endpoints": ["http://127.0.0.1"], "headers": {"X-A": "b"}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "area": "mainland", "limits": {"urls_per_day": 1}, "credentials": {"file": "x"}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "+14:00"}}}}),
@@ -569,6 +569,10 @@ fn schema_and_check_agree() {
         json!({"assets": {}, "guard": {}}),
         json!({"assets": {}, "guard": {"max_share": 30}}),
         json!({"assets": {}, "guard": {"max_removed": "130%"}}),
+        json!({"base_url": "https://a.cn", "sources": []}),
+        json!({"base_url": "https://a.cn", "sources": [{}]}),
+        json!({"base_url": "https://a.cn", "sources": [{"directory": "x", "algorithm": "md5"}]}),
+        json!({"base_url": "https://a.cn", "sources": [{"checksums": "x", "include": ["y"]}]}),
         json!({"assets": {"https://a.cn/x": "123"}}),
         json!({"assets": {"https://a.cn/x": 123}}),
         json!({"assets": {"https://a.cn/x": {"priority": "high"}}}),
@@ -605,7 +609,7 @@ fn schema_and_check_agree() {
 #[test]
 fn the_schema_describes_every_kind() {
     let schema = schema();
-    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["sources"].is_null());
+    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["guard"].is_null());
     for kind in freshen::provider::all() {
         let name = kind.capabilities().kind;
         let branches = schema["$defs"]["provider"]["allOf"].as_array().expect("branches");

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use freshen::core::contract::{CredentialScheme, Credentials, Options, Provider};
 use freshen::core::http::Endpoint;
 use freshen::core::secret::Secret;
+use freshen::core::time::Timestamp;
 use freshen::host::manifest_files::read_manifests;
+use freshen::host::sources::Sources;
 use freshen::manifest::{self, Severity};
 use freshen::provider;
 use freshen::rehearse::{Afterwards, Setup, emulator};
@@ -443,14 +445,18 @@ fn every_kind_has_vectors_and_an_emulator() {
 #[test]
 fn every_example_manifest_is_valid() {
     let examples = root().join("manifests");
-    let paths = source::files_below(&examples, "");
+    let (paths, lists): (Vec<PathBuf>, Vec<PathBuf>) = source::files_below(&examples, "")
+        .into_iter()
+        .partition(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     assert!(!paths.is_empty(), "there are examples");
     let files = match read_manifests(&[examples]).map(|found| found.files) {
         Ok(files) => files,
         Err(problems) => panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     };
     assert_eq!(files.len(), paths.len(), "every file in manifests/ is read as a manifest");
-    let built = manifest::build(&files);
+    let mut sources = Sources::new(Timestamp::from_unix_ms(0), Box::new(|_| None));
+    let built = manifest::build_with(&files, &mut sources);
+    assert_eq!(sources.digests().len(), lists.len(), "every other file is a list that a manifest names");
     let errors = built.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let problems: Vec<String> = errors.map(|error| format!("{error:?}")).collect();
     assert_none(&problems, "an example is not valid:");

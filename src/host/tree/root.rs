@@ -54,6 +54,27 @@ impl Root {
         rest.map_or_else(|| whole.strip_prefix(&self.path).unwrap_or(whole), Path::new)
     }
 
+    /// By what the file at `path` is known, a link there not followed.
+    pub(super) fn stamp(&self, path: &str) -> Option<Stamp> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{AtFlags, StatxFlags, statx};
+            let wanted = StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME | StatxFlags::INO;
+            // From the open folder on: its own path is not walked for every file.
+            if let Ok(found) = statx(&self.folder, path, AtFlags::SYMLINK_NOFOLLOW, wanted) {
+                let (modified, changed) = (found.stx_mtime, found.stx_ctime);
+                return Some(Stamp {
+                    size: found.stx_size,
+                    modified_ns: whole_ns(modified.tv_sec, i64::from(modified.tv_nsec)),
+                    changed_ns: whole_ns(changed.tv_sec, i64::from(changed.tv_nsec)),
+                    inode: found.stx_ino,
+                });
+            }
+        }
+        // Kernels and sandboxes that do not know the call; also what is not there.
+        fs::symlink_metadata(self.path.join(path)).ok().map(|metadata| Stamp::of(&metadata))
+    }
+
     /// Opens a file without waiting, over no link.
     pub(super) fn file(&self, path: &str) -> io::Result<File> {
         #[cfg(unix)]
@@ -80,6 +101,11 @@ impl Root {
     }
 }
 
+#[cfg(unix)]
+const fn whole_ns(seconds: i64, ns: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(ns)
+}
+
 /// By what a file that was not written to since is known. Times in nanoseconds since 1970 UTC; 0 where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -91,19 +117,13 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of what is at `path`, a link not followed.
-    pub(super) fn at(path: &Path) -> Option<Self> {
-        fs::symlink_metadata(path).ok().map(|metadata| Self::of(&metadata))
-    }
-
     #[cfg(unix)]
     pub(super) fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
         Self {
             size: metadata.len(),
-            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
-            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            modified_ns: whole_ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: whole_ns(metadata.ctime(), metadata.ctime_nsec()),
             inode: metadata.ino(),
         }
     }

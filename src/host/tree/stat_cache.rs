@@ -43,6 +43,18 @@ impl StatCache {
         self.table.rows.is_empty()
     }
 
+    /// Identifies the rules that it holds for.
+    pub fn rules(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+
+    /// Adds the files that another one for the same rules knows; what both know is this one's.
+    pub fn join(&mut self, other: Self) {
+        self.table.append(other.table);
+        self.table.sort();
+        self.table.drop_repeated();
+    }
+
     pub(super) fn fits(&self, fingerprint: &[u8; 32]) -> bool {
         self.fingerprint == *fingerprint
     }
@@ -102,8 +114,8 @@ impl StatCache {
     }
 }
 
-/// Of all that decides what a file's digest is, besides its content.
-pub(super) fn fingerprint(normalizer: &Normalizer) -> [u8; 32] {
+/// Of all that decides what a file's digest is, besides its content: [`StatCache::rules`].
+pub fn fingerprint(normalizer: &Normalizer) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for expression in normalizer.expressions() {
         hasher.update(&(expression.len() as u64).to_le_bytes());

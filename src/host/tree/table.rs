@@ -55,4 +55,11 @@ impl FileTable {
         self.names.push_str(&other.names);
         self.rows.extend(other.rows.into_iter().map(|row| Row { start: row.start + moved, ..row }));
     }
+
+    /// Keeps the first row of each path, in a sorted table.
+    pub(super) fn drop_repeated(&mut self) {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.dedup_by(|again, first| self.path(again) == self.path(first));
+        self.rows = rows;
+    }
 }

@@ -1,0 +1,229 @@
+//! `sources` of manifests: directories are walked and hashed, checksum lists streamed.
+//!
+//! Does not know URLs or where stat caches are kept.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::manifest_files::streamed;
+use super::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
+use crate::core::algorithm::Algorithm;
+use crate::core::model::Place;
+use crate::core::text::one_line;
+use crate::core::time::Timestamp;
+use crate::manifest::checksums::{ChecksumProblem, ChecksumReader, Listed, algorithm_of_list};
+use crate::manifest::{Expand, FileSource, Found, FoundFile, Pieces, Severity, SourceKind, SourceProblem};
+
+/// What a stat cache belongs to: a directory's absolute path without links, and [`StatCache::rules`].
+pub type CacheKey = (String, [u8; 32]);
+/// Looks up the bytes of a stat cache.
+pub type FindCache<'f> = Box<dyn FnMut(&CacheKey) -> Option<Vec<u8>> + 'f>;
+
+/// Reads sources, with stat caches of earlier runs.
+pub struct Sources<'f> {
+    started: Timestamp,
+    find: FindCache<'f>,
+    caches: BTreeMap<CacheKey, Cached>,
+    digests: BTreeMap<Place, [u8; 32]>,
+    seen: AtomicU64,
+}
+
+/// The cache of a directory, before this run and after it.
+struct Cached {
+    before: StatCache,
+    after: StatCache,
+    files_read: usize,
+}
+
+impl<'f> Sources<'f> {
+    /// `started` is the wall time before anything was read.
+    pub fn new(started: Timestamp, find: FindCache<'f>) -> Self {
+        Self { started, find, caches: BTreeMap::new(), digests: BTreeMap::new(), seen: AtomicU64::new(0) }
+    }
+
+    /// Digests of what was read, by where manifests name it: of a directory's paths and digests, of a list's bytes.
+    pub fn digests(&self) -> &BTreeMap<Place, [u8; 32]> {
+        &self.digests
+    }
+
+    /// Stat caches that differ from those of earlier runs, to be kept for the next one.
+    pub fn into_caches(self) -> Vec<(CacheKey, Vec<u8>)> {
+        let of = |(key, Cached { before, after, files_read }): (CacheKey, Cached)| {
+            if files_read == 0 && before.len() == after.len() || before.is_empty() && after.is_empty() {
+                return None;
+            }
+            // A file that changed a moment ago is read and not kept, run by run.
+            let bytes = after.to_bytes();
+            (bytes != before.to_bytes()).then_some((key, bytes))
+        };
+        self.caches.into_iter().filter_map(of).collect()
+    }
+
+    fn directory(&mut self, source: &FileSource, rules: &TreeRules, take: &mut dyn FnMut(Found<'_>)) {
+        let path = source.path.as_str();
+        let key = key(path, rules);
+        let before = key.as_ref().and_then(|key| Some(StatCache::from_bytes(&(self.find)(key)?))).unwrap_or_default();
+        let tree = match tree::scan(Path::new(path), rules, &before, &self.seen) {
+            Ok(tree) => tree,
+            Err(problems) => {
+                return problems.iter().for_each(|problem| take(of_tree(Severity::Error, problem)));
+            }
+        };
+        tree.warnings.iter().for_each(|warning| take(of_tree(Severity::Warning, warning)));
+        for file in tree.files() {
+            let (algorithm, digest) = (Algorithm::Blake3, file.digest.as_slice());
+            take(Found::File(FoundFile { path: file.path, algorithm, digest, line: None }));
+        }
+        self.digests.insert(source.place, tree.digest());
+        if let Some(key) = key {
+            self.keep(key, before, tree);
+        }
+    }
+
+    fn keep(&mut self, key: CacheKey, before: StatCache, tree: Tree) {
+        let files_read = tree.files_read();
+        let after = tree.into_stat_cache(self.started);
+        if let Some(cached) = self.caches.get_mut(&key) {
+            cached.after.join(after);
+            cached.files_read += files_read;
+        } else {
+            self.caches.insert(key, Cached { before, after, files_read });
+        }
+    }
+
+    fn list(&mut self, source: &FileSource, declared: Option<Algorithm>, take: &mut dyn FnMut(Found<'_>)) {
+        let path = source.path.as_str();
+        let shown = one_line(path, 300);
+        let file_name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let mut reader = ChecksumReader::new(declared.or_else(|| algorithm_of_list(file_name)));
+        let mut hasher = blake3::Hasher::new();
+        let mut each = |line: Result<Listed<'_>, ChecksumProblem>| match line {
+            Ok(Listed { path, algorithm, digest, line }) => {
+                take(Found::File(FoundFile { path, algorithm, digest, line: Some(line) }));
+            }
+            Err(ChecksumProblem { line, message, help }) => {
+                take(error(format!("{shown}:{line}: {message}"), Some(help)));
+            }
+        };
+        let read = streamed(Path::new(path)).and_then(|file| {
+            file.each(&mut |piece| {
+                hasher.update(piece);
+                reader.feed(piece, &mut each);
+                true
+            })
+        });
+        match read {
+            Ok(()) => reader.finish(&mut each),
+            Err(message) => {
+                let help = "a list that cannot be read is never taken for a removal of everything";
+                return take(error(format!("{shown}: {message}"), Some(help.to_owned())));
+            }
+        }
+        self.seen.fetch_add(1, Ordering::Relaxed);
+        self.digests.insert(source.place, *hasher.finalize().as_bytes());
+    }
+}
+
+impl Expand for Sources<'_> {
+    fn expand(&mut self, source: &FileSource, take: &mut dyn FnMut(Found<'_>)) {
+        match &source.kind {
+            SourceKind::Directory { patterns, normalizer } => {
+                let rules = TreeRules { patterns: patterns.clone(), normalizer: normalizer.clone() };
+                self.directory(source, &rules, take);
+            }
+            SourceKind::Checksums { algorithm } => self.list(source, *algorithm, take),
+        }
+    }
+}
+
+/// `None` for a directory that cannot be read, or whose path is not UTF-8.
+fn key(path: &str, rules: &TreeRules) -> Option<CacheKey> {
+    let whole = fs::canonicalize(path).ok()?;
+    Some((whole.to_str()?.to_owned(), tree::fingerprint(&rules.normalizer)))
+}
+
+fn of_tree(severity: Severity, problem: &TreeProblem) -> Found<'static> {
+    Found::Problem(SourceProblem { severity, message: problem.to_string(), help: None })
+}
+
+fn error(message: String, help: Option<String>) -> Found<'static> {
+    Found::Problem(SourceProblem { severity: Severity::Error, message, help })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{FilePatterns, Normalizer};
+
+    fn source(path: &Path, kind: SourceKind) -> FileSource {
+        FileSource { place: Place::default(), path: path.to_str().unwrap().to_owned(), kind }
+    }
+
+    fn directory(path: &Path, include: &[&str]) -> FileSource {
+        let patterns = FilePatterns::compile(include, &[]).unwrap();
+        source(path, SourceKind::Directory { patterns, normalizer: Normalizer::default() })
+    }
+
+    /// Paths of files, and messages of problems.
+    fn found(sources: &mut Sources<'_>, source: &FileSource) -> Vec<String> {
+        let mut all = Vec::new();
+        sources.expand(source, &mut |found| {
+            all.push(match found {
+                Found::File(file) => file.path.to_owned(),
+                Found::Problem(problem) => problem.message,
+            });
+        });
+        all
+    }
+
+    /// As if all files were written long ago.
+    fn sources<'f>(find: impl FnMut(&CacheKey) -> Option<Vec<u8>> + 'f) -> Sources<'f> {
+        Sources::new(Timestamp::from_unix_ms(i64::MAX / 2_000_000), Box::new(find))
+    }
+
+    #[test]
+    fn caches_of_parts_of_a_directory_are_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.js", "b.html"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let parts = [directory(folder.path(), &["*.js"]), directory(folder.path(), &["*.html"])];
+        let mut first = sources(|_| None);
+        assert_eq!(parts.each_ref().map(|part| found(&mut first, part)), [["a.js"], ["b.html"]]);
+        let mut caches = first.into_caches();
+        let (key, bytes) = caches.pop().unwrap();
+        assert_eq!((caches.len(), StatCache::from_bytes(&bytes).len()), (0, 2));
+        let mut again = sources(|asked| (*asked == key).then(|| bytes.clone()));
+        let _ = parts.each_ref().map(|part| found(&mut again, part));
+        assert_eq!(again.into_caches(), [], "nothing was read, so nothing is to be kept");
+        fs::remove_file(folder.path().join("a.js")).unwrap();
+        let mut after = sources(|_| Some(bytes.clone()));
+        found(&mut after, &parts[1]);
+        assert_eq!(StatCache::from_bytes(&after.into_caches()[0].1).len(), 1, "what is gone is forgotten");
+    }
+
+    /// Y5, D2
+    #[test]
+    fn a_list_that_changes_while_it_is_read_is_an_error() {
+        let list = tempfile::NamedTempFile::new().unwrap();
+        let line = format!("{}  a\n", "0c".repeat(16));
+        fs::write(list.path(), &line).unwrap();
+        let source = source(list.path(), SourceKind::Checksums { algorithm: None });
+        let mut sources = sources(|_| None);
+        assert_eq!(found(&mut sources, &source), ["a"]);
+        let digest = sources.digests()[&source.place];
+        let mut messages = Vec::new();
+        sources.expand(&source, &mut |found| match found {
+            Found::File(_) => fs::write(list.path(), line.repeat(2)).unwrap(),
+            Found::Problem(problem) => messages.push(problem.message),
+        });
+        assert!(
+            messages.len() == 1 && messages[0].ends_with(": changed while it was read; run again when it is written")
+        );
+        fs::write(list.path(), line.replace('a', "b")).unwrap();
+        found(&mut sources, &source);
+        assert_ne!(sources.digests()[&source.place], digest, "the digest is that of the bytes");
+    }
+}

@@ -1,0 +1,76 @@
+//! The files of `sources` as assets.
+
+use super::short_cut::PlainHash;
+use super::{Asset, Bases, Lister, Name};
+use crate::manifest::check::Head;
+use crate::manifest::diagnostic::{Diagnostic, Span};
+use crate::manifest::file_source::{self, Expand, FileSource, Found, FoundFile, PlacedSource, SourceProblem};
+use crate::manifest::file_url::url_path;
+use crate::manifest::load::Value;
+use crate::manifest::source::SourceFile;
+use crate::manifest::url;
+
+impl Lister<'_> {
+    /// Lists the files of all sources of the manifest; returns the sources that were read.
+    pub(super) fn sources(
+        &mut self,
+        head: &Head<'_, '_>,
+        manifest: &SourceFile,
+        expand: &mut dyn Expand,
+    ) -> Vec<FileSource> {
+        let Some(node) = head.fields.node("sources") else { return Vec::new() };
+        let Value::List(items) = &node.value else { return Vec::new() };
+        if items.is_empty() {
+            let help = "name a directory or a checksum list; to say that there are no assets write `assets: {}`";
+            self.report.push(Diagnostic::error(self.own.file, node.span, "`sources` is an empty list").help(help));
+        }
+        if matches!(self.own.bases, Bases::Missing) && !std::mem::replace(&mut self.own.base_reported, true) {
+            let span = head.fields.key_span("sources").unwrap_or(node.span);
+            let help = "give the URL that the files are published below";
+            let message = "`sources`, but the manifest has no `base_url`";
+            self.report.push(Diagnostic::error(self.own.file, span, message).help(help));
+        }
+        let sources: Vec<PlacedSource> = items
+            .iter()
+            .filter_map(|item| file_source::read(self.own.file, &manifest.path, item, self.report))
+            .collect();
+        for placed in &sources {
+            self.source(placed, expand);
+        }
+        sources.into_iter().map(|placed| placed.source).collect()
+    }
+
+    fn source(&mut self, placed: &PlacedSource, expand: &mut dyn Expand) {
+        let short_cuts = self.short_cuts();
+        let can_cut = !short_cuts.is_empty();
+        let takes_names = short_cuts.iter().all(|cut| cut.takes_names);
+        let (span, place) = (placed.span, placed.source.place);
+        expand.expand(&placed.source, &mut |found| match found {
+            Found::Problem(problem) => self.source_problem(span, problem),
+            Found::File(file) => {
+                let path = url_path(file.path);
+                let is_plain = can_cut && (takes_names || url::is_plain_path(&path));
+                if is_plain && short_cuts.iter().all(|cut| cut.fits(&path)) {
+                    let hash = PlainHash::Bytes(file.algorithm, file.digest);
+                    return short_cuts.iter().for_each(|cut| cut.list(self.draft, &self.own.forms, &path, hash, place));
+                }
+                self.odd_file(span, &file, &path);
+            }
+        });
+    }
+
+    /// A file about which something may be to be said.
+    fn odd_file(&mut self, span: Span, file: &FoundFile<'_>, path: &str) {
+        if !matches!(self.own.bases, Bases::Given(_)) {
+            return;
+        }
+        let hash = Some(file.algorithm.hash(file.digest));
+        self.list(&Asset { hash, file: Some(file.path), ..Asset::new(Name::Path(path), span) });
+    }
+
+    fn source_problem(&mut self, span: Span, problem: SourceProblem) {
+        let SourceProblem { severity, message, help } = problem;
+        let diagnostic = Diagnostic { help, ..Diagnostic::error(self.own.file, span, message) };
+        self.report.push(Diagnostic { severity, ..diagnostic });
+    }
+}

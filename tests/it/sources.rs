@@ -1,0 +1,477 @@
+//! `sources` of manifests: what is found in directories and lists, and every way in which it can be wrong.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::AtomicU64;
+
+use freshen::core::algorithm::Algorithm;
+use freshen::core::model::Place;
+use freshen::core::time::Timestamp;
+use freshen::host::tree::{self, StatCache, TreeRules};
+use freshen::manifest::{
+    Built, Expand, FileSource, Found, FoundFile, Severity, SourceFile, SourceKind, SourceProblem, build, build_with,
+    file_path, url_path,
+};
+use freshen::state::{SqliteStore, StatCacheRow, Store};
+use proptest::prelude::*;
+
+use crate::support::cli::{Bench, Ran, STATE, make_pipe};
+use crate::support::cloud::{Cloud, HOSTS};
+
+const PROVIDERS: &str = "providers:\n  a: {kind: tencent-cdn, hosts: [a.cn, b.cn]}\n  \
+                         b: {kind: http-purge, endpoints: ['http://127.0.0.1:9'], hosts: [b.cn]}\n";
+
+/// Sources without a disk: what stands at each path, and which paths were asked for.
+#[derive(Default)]
+struct Shelf {
+    files: BTreeMap<&'static str, Vec<(String, u8)>>,
+    problems: Vec<(Severity, &'static str)>,
+    asked: Vec<String>,
+}
+
+impl Expand for Shelf {
+    fn expand(&mut self, source: &FileSource, take: &mut dyn FnMut(Found<'_>)) {
+        self.asked.push(source.path.clone());
+        let is_list = matches!(source.kind, SourceKind::Checksums { .. });
+        for (number, (path, digest)) in (1..).zip(self.files.get(source.path.as_str()).into_iter().flatten()) {
+            let (algorithm, digest, line) = (Algorithm::Blake3, &[*digest; 32][..], is_list.then_some(number));
+            take(Found::File(FoundFile { path, algorithm, digest, line }));
+        }
+        for (severity, message) in &self.problems {
+            let message = (*message).to_owned();
+            take(Found::Problem(SourceProblem { severity: *severity, message, help: None }));
+        }
+    }
+}
+
+fn shelf(path: &'static str, files: &[(&str, u8)]) -> Shelf {
+    let files = files.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect();
+    Shelf { files: BTreeMap::from([(path, files)]), ..Shelf::default() }
+}
+
+fn built(site: &str, shelf: &mut Shelf) -> Built {
+    build_with(&[SourceFile::whole("m/site.yaml", site), SourceFile::whole("m/providers.yaml", PROVIDERS)], shelf)
+}
+
+/// Every entry as `provider URL hash`, the hash by its first digits, without `https://`.
+fn entries(site: &str, shelf: &mut Shelf) -> Vec<String> {
+    let built = built(site, shelf);
+    let model = built.model.unwrap_or_else(|| panic!("{:?}", built.diagnostics));
+    let shown = |entry: freshen::core::model::Entry| {
+        let provider = &model.providers[entry.provider];
+        assert_eq!(provider.kind.check_target(&entry.target, &provider.options), Ok(()));
+        let name = &provider.name;
+        let hash = entry.hash.as_str().split_at("blake3:".len()).1;
+        format!("{name} {} {}", entry.target.text.trim_start_matches("https://"), &hash[..2])
+    };
+    model.entries.iter().map(shown).collect()
+}
+
+fn problems(site: &str, shelf: &mut Shelf) -> Vec<String> {
+    let built = built(site, shelf);
+    assert_eq!(built.model.is_none(), built.diagnostics.iter().any(|found| found.severity == Severity::Error));
+    let place = |found: &freshen::manifest::Diagnostic| {
+        found.span.map_or("-".into(), |span| format!("{}:{}", span.line, span.column))
+    };
+    built.diagnostics.iter().map(|found| format!("{} {}", place(found), found.message)).collect()
+}
+
+const SITE: &str = "base_url: https://a.cn/x/\nsources:\n  - directory: ../public\n";
+
+#[test]
+fn files_of_sources_are_assets_at_the_sources_place() {
+    let mut public = shelf("public", &[("a.html", 1), ("a b/你.js", 2)]);
+    let text = format!("{SITE}assets:\n  c.html: blake3:{}\n", "33".repeat(32));
+    let found = entries(&text, &mut public);
+    assert_eq!(found, ["a a.cn/x/a%20b/%E4%BD%A0.js 02", "a a.cn/x/a.html 01", "a a.cn/x/c.html 33"]);
+    assert_eq!(public.asked, ["public"], "read once");
+    let model = built(&text, &mut public).model.expect("valid");
+    let place = Place { manifest: 0, line: 3, column: 16 };
+    assert!((0..2).all(|index| model.entries.place(index) == place));
+}
+
+#[test]
+fn every_base_url_and_provider_has_the_files() {
+    let site =
+        "base_url: [https://a.cn, https://b.cn/y]\nsources: [{checksums: L}]\nindex: index.html\nslashless: true\n";
+    let found = entries(site, &mut shelf("m/L", &[("index.html", 1)]));
+    assert_eq!(
+        found,
+        [
+            "a a.cn/ 01",
+            "a a.cn/index.html 01",
+            "a b.cn/y 01",
+            "a b.cn/y/ 01",
+            "a b.cn/y/index.html 01",
+            "b b.cn/y 01",
+            "b b.cn/y/ 01",
+            "b b.cn/y/index.html 01"
+        ]
+    );
+}
+
+/// The forms hold for every path of the manifest, in all ways in which assets are listed.
+#[test]
+fn url_forms_hold_for_assets_too() {
+    let hash = format!("blake3:{}", "11".repeat(32));
+    let head = "base_url: https://a.cn\nindex: [index.html]\nstrip_extension: [.html]\n";
+    let forms = ["a a.cn/b/ 11", "a a.cn/b/index 11", "a a.cn/b/index.html 11"];
+    for assets in [
+        format!("assets:\n  b/index.html: {hash}\n"),
+        format!("assets: {{b/index.html: {hash}}}\n"),
+        format!("assets:\n- path: b/index.html\n  hash: {hash}\n"),
+        format!("assets: [{{path: b/index.html, hash: '{hash}', size: 1}}]\n"),
+    ] {
+        assert_eq!(entries(&format!("{head}{assets}"), &mut Shelf::default()), forms, "{assets}");
+    }
+    let url = format!("{head}assets: {{https://a.cn/b/index.html: {hash}, b/index.html?q=1: {hash}}}\n");
+    let found = entries(&url, &mut Shelf::default());
+    assert_eq!(found, ["a a.cn/b/index.html 11", "a a.cn/b/index.html?q=1 11"], "whole URLs are what they are");
+}
+
+#[test]
+fn keys_of_sources_are_checked_with_their_places() {
+    let base = "base_url: https://a.cn\n";
+    for (text, place, message) in [
+        ("sources: []\n", "2:10", "`sources` is an empty list"),
+        ("sources: {}\n", "2:10", "`sources` must be a list of maps, found a map"),
+        ("sources: [x]\n", "2:11", "a source must be a map, found `x`"),
+        ("sources: [{include: x}]\n", "2:11", "this source has no name"),
+        ("sources: [{directory: x, checksums: y}]\n", "2:11", "this source is both a directory and a list"),
+        ("sources: [{directory: x, algorithm: md5}]\n", "2:26", "`algorithm` belongs to `checksums`"),
+        ("sources: [{checksums: x, include: y}]\n", "2:26", "`include` belongs to `directory`"),
+        ("sources: [{checksums: x, algorithm: crc32}]\n", "2:37", "`algorithm` must be one of"),
+        ("sources: [{directory: x, include: [a, /b]}]\n", "2:39", "`/b` matches no file"),
+        ("sources: [{directory: x, exclude: 'a['}]\n", "2:35", "`a[` is not a pattern"),
+        ("sources: [{directory: x, normalize: ['a(']}]\n", "2:38", "`a(` is not a regular expression"),
+        ("sources: [{directory: x, includes: a}]\n", "2:26", "a source has no key `includes`"),
+        ("assets: {}\nindex: a/b\n", "3:8", "`a/b` is of no use in `index`"),
+        ("assets: {}\nstrip_extension: [html]\n", "3:19", "`html` is of no use in `strip_extension`"),
+    ] {
+        let found = problems(&format!("{base}{text}"), &mut Shelf::default());
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].starts_with(&format!("{place} {message}")), "{text}: {found:?}");
+    }
+    let found = problems("sources: [{directory: x}]\n", &mut shelf("m/x", &[("a", 1), ("b", 1)]));
+    assert_eq!(found, ["1:1 `sources`, but the manifest has no `base_url`"]);
+    let unread = build(&[SourceFile::whole("s.yaml", SITE), SourceFile::whole("p.yaml", PROVIDERS)]);
+    assert_eq!(unread.diagnostics[0].message, "../public is not read here", "never taken for no assets");
+}
+
+/// D4, C11: whatever the reader says of a source ends the run, beside all other problems.
+#[test]
+fn problems_of_sources_are_told_with_all_others() {
+    let mut gone = Shelf { problems: vec![(Severity::Error, "public: is empty")], ..Shelf::default() };
+    let found = problems(&format!("{SITE}unknown: 1\nassets:\n  /a: rev:1\n"), &mut gone);
+    let expected = ["3:16 public: is empty", "4:1 a manifest has no key `unknown`", "6:3 a path that begins with `/`"];
+    assert_eq!(found, expected);
+    let mut odd = shelf("public", &[("a", 1)]);
+    odd.problems.push((Severity::Warning, "public/b: is a symbolic link"));
+    assert_eq!(problems(SITE, &mut odd), ["3:16 public/b: is a symbolic link"]);
+    let long = "x".repeat(9000);
+    let mut long = shelf("public", &[(&long, 1)]);
+    let found = problems(SITE, &mut long);
+    assert!(found.len() == 1 && found[0].starts_with("3:16 file `xxx"), "{found:?}");
+}
+
+/// R5
+#[test]
+fn files_that_share_a_url_are_named() {
+    let site = format!("{SITE}index: [index.html]\nslashless: true\nstrip_extension: [.html]\n");
+    let same = &[("a.html", 1), ("a/index.html", 1)];
+    let urls = ["a", "a.html", "a/", "a/index", "a/index.html"].map(|path| format!("a a.cn/x/{path} 01"));
+    assert_eq!(entries(&site, &mut shelf("public", same)), urls, "the same content is no conflict");
+    let found = problems(&site, &mut shelf("public", &[("a.html", 1), ("a/index.html", 2)]));
+    let shared = "files `a.html` and `a/index.html` are both published at `https://a.cn/x/a`, with different hashes";
+    assert_eq!(found, [format!("3:16 {shared}")]);
+    let two = format!("{SITE}  - checksums: L\n");
+    let mut both = shelf("public", &[("a", 1), ("b", 1)]);
+    both.files.insert("m/L", vec![("b".into(), 2), ("c".into(), 1)]);
+    let conflict = built(&two, &mut both).diagnostics.pop().expect("a conflict");
+    assert_eq!(conflict.message, "`https://a.cn/x/b` is listed twice for provider `a`, with different hashes");
+    assert_eq!(
+        (conflict.label.as_str(), conflict.related[0].2.as_str()),
+        ("another hash: file `b`", "first listed here: file `b`")
+    );
+    let listed = format!("{SITE}assets:\n  a: rev:1\n");
+    assert_eq!(problems(&listed, &mut shelf("public", &[("a", 1)])).len(), 1);
+}
+
+/// A list that names a file twice may have been added to: with the same checksum it is an error as well.
+#[test]
+fn a_file_that_a_list_names_twice_is_an_error() {
+    let site = "base_url: https://b.cn\nsources: [{checksums: SUMS}]\n";
+    for (digest, which) in [(1, "the same"), (2, "another")] {
+        let found = problems(site, &mut shelf("m/SUMS", &[("b", 1), ("a", 1), ("b", digest)]));
+        assert_eq!(found, [format!("2:23 m/SUMS:3: `b` is listed again with {which} checksum; first in line 1")]);
+        let also = format!("{site}assets: {{b: 'blake3:{}'}}\n", "01".repeat(32));
+        let found = problems(&also, &mut shelf("m/SUMS", &[("b", 1), ("a", 1), ("b", digest)]));
+        assert!(found.len() == 1 && found[0].contains("is listed again with"), "{found:?}");
+    }
+}
+
+/// A model without any short cut: what each file of a tree stands for.
+fn expected(files: &BTreeMap<String, u8>, index: bool, slashless: bool, strip: bool) -> BTreeMap<String, Vec<u8>> {
+    let mut urls: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (file, digest) in files {
+        let path = url_path(file).into_owned();
+        let mut all = vec![format!("/{path}")];
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let folder = format!("/{}", &path[..path.len() - name.len()]);
+        if index && name == "i.h" {
+            all.push(folder.clone());
+            all.extend(slashless.then(|| folder.trim_end_matches('/').to_owned()));
+        }
+        let stem = name.strip_suffix(".h").filter(|stem| strip && !["", ".", ".."].contains(stem));
+        all.extend(stem.map(|stem| format!("{folder}{stem}")));
+        for url in all {
+            urls.entry(format!("b.cn/x{url}")).or_default().push(*digest);
+        }
+    }
+    urls
+}
+
+proptest! {
+    #[test]
+    fn an_expansion_is_what_a_simple_model_says(
+        files in prop::collection::btree_map("([a-b ü%?~@:]{1,2}/){0,2}(i\\.h|[a-b+#'\"|^*!$&;=,(){}<>\\\\\\[\\]]{1,2}(\\.h)?)", 1..3_u8, 1..9),
+        index: bool, slashless: bool, strip: bool,
+    ) {
+        prop_assume!(files.keys().all(|file| file_path(&url_path(file)).as_deref() == Some(file.as_str())));
+        let mut site = SITE.replace("a.cn", "b.cn");
+        site += if index { "index: [i.h]\n" } else { "" };
+        site += if slashless { "slashless: true\n" } else { "" };
+        site += if strip { "strip_extension: [.h]\n" } else { "" };
+        let listed: Vec<(&str, u8)> = files.iter().map(|(file, digest)| (file.as_str(), *digest)).collect();
+        let expected = expected(&files, index, slashless, strip);
+        let mut shelf = shelf("public", &listed);
+        if expected.values().any(|digests| digests.windows(2).any(|pair| pair[0] != pair[1])) {
+            let found = problems(&site, &mut shelf);
+            prop_assert!(!found.is_empty() && found.iter().all(|told| told.contains("are both published at")), "{found:?}");
+        } else {
+            let urls = |provider: char| expected.iter().map(move |(url, all)| format!("{provider} {url} {:02x}", all[0]));
+            prop_assert_eq!(entries(&site, &mut shelf), urls('a').chain(urls('b')).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn site(sources: &str) -> String {
+    format!("base_url: https://{}/\nsources:\n{sources}", HOSTS[0])
+}
+
+fn bench_of(cloud: &Cloud, sources: &str) -> Bench {
+    Bench::at("http-purge", cloud).file("manifests/site.yaml", site(sources))
+}
+
+fn url(path: &str) -> String {
+    format!("https://{}/{path}", HOSTS[0])
+}
+
+/// Checks that a run refuses its manifests, sends nothing and leaves the state as it is.
+fn refused(bench: &Bench, cloud: &Cloud, says: &[&str]) {
+    let (before, sent) = (bench.recorded(), cloud.purged());
+    for verb in ["check", "plan", "adopt", "apply"] {
+        let ran = bench.run(&[verb]).exits(2);
+        for text in says {
+            assert!(ran.stderr.contains(text), "{verb}: `{text}` is not in\n{}", ran.stderr);
+        }
+    }
+    assert_eq!((bench.recorded(), cloud.purged()), (before, sent));
+}
+
+fn nothing_to_do(ran: Ran) {
+    ran.exits(0).says("Nothing to do");
+}
+
+/// A site's life: published, unchanged, one file changed, one removed.
+#[test]
+fn a_directory_is_purged_as_it_changes() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n    exclude: [drafts/**]\n");
+    for name in ["index.html", "a b.html", "js/app.js", "drafts/x"] {
+        bench.write(&format!("public/{name}"), name);
+    }
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(bench.recorded().len(), 3);
+    nothing_to_do(bench.run(&["apply"]));
+    bench.write("public/a b.html", "other");
+    bench.run(&["plan", "--exit-code"]).exits(3).says(&url("a%20b.html")).says("purge 1 target");
+    std::fs::remove_file(bench.path("public/js/app.js")).expect("removed");
+    cloud.count();
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), bench.recorded().len()), (2, 2));
+    bench.run(&["explain", &url("index.html")]).exits(0).says("manifests/site.yaml:3");
+}
+
+/// C11, D4: what vanished as a whole is a mistake, never a removal.
+#[test]
+fn c11_a_source_that_vanished_is_never_a_removal() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n  - checksums: ../SUMS\n")
+        .file("public/x/a", "a")
+        .file("SUMS", format!("{}  b\n", "0c".repeat(16)));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(bench.recorded().len(), 2);
+    std::fs::remove_file(bench.path("public/x/a")).expect("removed");
+    std::fs::remove_file(bench.path("SUMS")).expect("removed");
+    let missing = "SUMS: cannot be read: No such file or directory";
+    refused(&bench, &cloud, &["public: is empty", missing, "manifests/site.yaml:3:16", "manifests/site.yaml:4:16"]);
+    std::fs::remove_dir_all(bench.path("public")).expect("removed");
+    bench.write("SUMS", "\n");
+    refused(&bench, &cloud, &["public: does not exist", "SUMS:1: the list is empty"]);
+    bench.write("SUMS", format!("{}  b\n{}  c", "0c".repeat(16), "0c".repeat(16)));
+    refused(&bench, &cloud, &["SUMS:2: the last line does not end in a line feed"]);
+}
+
+/// D1–D3, through the binary: every fault of a directory is told at once.
+#[test]
+fn d2_a_directory_that_is_not_certain_purges_nothing() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n").file("public/a", "a").file("secret", "s");
+    bench.run(&["apply"]).exits(0);
+    std::os::unix::fs::symlink("../secret", bench.path("public/link")).expect("made");
+    std::os::unix::fs::symlink("..", bench.path("public/loop")).expect("made");
+    bench.write("public/A", "A");
+    let warned = bench.run(&["plan"]).exits(0);
+    warned
+        .says("public/link: is a symbolic link and left out")
+        .says("public/loop: is a symbolic link and left out")
+        .says("public/A: differs from `a` in the case of letters only")
+        .says("purge 1 target");
+    make_pipe(&bench.path("public/pipe"));
+    bench.write("public/new\nline", "");
+    std::fs::write(bench.path("public").join(std::ffi::OsStr::from_bytes(b"\xff")), "").expect("written");
+    refused(
+        &bench,
+        &cloud,
+        &["public/pipe: is a FIFO", "has the control character U+000A in its name", "has a name that is not UTF-8"],
+    );
+}
+
+/// D1, D3: every line of a list that is wrong is told with its number.
+#[test]
+fn d3_a_list_with_names_that_are_none_purges_nothing() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - checksums: ../SUMS\n").file("SUMS", format!("{}  a\n", "0c".repeat(16)));
+    bench.run(&["apply"]).exits(0);
+    let digest = "0d".repeat(16);
+    let mut list = Vec::new();
+    for name in [&b"/etc/passwd"[..], b"../x", b"a//b", b"\xff", b"twice", b"twice", b"fine"] {
+        list.extend_from_slice(format!("{digest}  ").as_bytes());
+        list.extend_from_slice(name);
+        list.push(b'\n');
+    }
+    list.extend_from_slice(format!("\\{digest}  new\\nline\nnonsense\n").as_bytes());
+    bench.write("SUMS", list);
+    let lines = [
+        "SUMS:1: the absolute path `/etc/passwd`",
+        "SUMS:2: `..` in the path `../x`",
+        "SUMS:3: an empty part in the path `a//b`",
+        "SUMS:4: the name `\u{fffd}` is not UTF-8",
+        "SUMS:6: `twice` is listed again with the same checksum; first in line 5",
+        "SUMS:8: the control character U+000A in the name",
+        "SUMS:9: `nonsense` is no line of a checksum list",
+        "manifests/site.yaml:3:16",
+    ];
+    refused(&bench, &cloud, &lines);
+    std::fs::remove_file(bench.path("SUMS")).expect("removed");
+    make_pipe(&bench.path("SUMS"));
+    refused(&bench, &cloud, &["SUMS: is a FIFO, not a regular file"]);
+}
+
+/// A rebuild that changes nothing but what `normalize` names is no change.
+#[test]
+fn what_is_normalised_is_no_change() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n    normalize: ['<!-- build .*? -->']\n")
+        .file("public/a.html", "a<!-- build 1 -->");
+    bench.run(&["apply"]).exits(0);
+    bench.write("public/a.html", "a<!-- build 2 -->");
+    nothing_to_do(bench.run(&["apply"]));
+    bench.write("public/a.html", "b<!-- build 2 -->");
+    bench.run(&["plan", "--exit-code"]).exits(3);
+}
+
+/// A list whose algorithm nothing tells is SHA-256; it can be declared.
+#[test]
+fn the_algorithm_of_a_list_can_be_declared() {
+    let cloud = Cloud::of("http-purge");
+    let list = format!("{}  a\n", "0c".repeat(32));
+    let sources = "  - checksums: ../SUMS\n    algorithm: blake3\n";
+    let bench = bench_of(&cloud, sources).file("SUMS", &list).file("x.b3", &list);
+    bench.run(&["adopt"]).exits(0);
+    assert!(bench.recorded()[0].ends_with(&format!("blake3:{}", "0c".repeat(32))));
+    bench.write("manifests/site.yaml", site("  - checksums: ../x.b3\n"));
+    nothing_to_do(bench.run(&["apply"]));
+    bench.write("manifests/site.yaml", site("  - checksums: ../SUMS\n"));
+    bench.run(&["plan"]).exits(0).says("purge 1 target");
+}
+
+fn caches(bench: &Bench) -> SqliteStore {
+    SqliteStore::open_caches(&bench.path(STATE)).expect("a state")
+}
+
+/// What was read is kept by runs that write, once for each directory and all rules; what is gone is dropped. The
+/// folder was written long enough ago: younger files are always read.
+#[test]
+fn stat_caches_are_kept_by_runs_that_write() {
+    let cloud = Cloud::of("http-purge");
+    let docs = format!("{}/docs", env!("CARGO_MANIFEST_DIR"));
+    let bench = bench_of(&cloud, &format!("  - directory: {docs}\n    include: [a*.md]\n  - directory: ../young\n"))
+        .file("young/x", "x");
+    bench.run(&["apply"]).exits(0);
+    let canonical = std::fs::canonicalize(&docs).expect("there").to_str().expect("UTF-8").to_owned();
+    let young = std::fs::canonicalize(bench.path("young")).expect("there").to_str().expect("UTF-8").to_owned();
+    let rules = tree::fingerprint(&TreeRules::default().normalizer);
+    let cached =
+        |directory: &str| caches(&bench).stat_cache(directory, &rules).map(|bytes| StatCache::from_bytes(&bytes).len());
+    assert_eq!((cached(&canonical), cached(&young)), (Some(1), None));
+    let gone = StatCacheRow { directory: format!("{young}/gone"), rules, content: Vec::new() };
+    let mut store = SqliteStore::open_to_write(&bench.path(STATE)).expect("sound").expect("there");
+    store.keep_stat_caches(&[gone], &[]).expect("written");
+    drop(store);
+    let part = |patterns: &str| format!("  - directory: {docs}\n    {patterns}: [a*.md]\n");
+    bench.write("manifests/site.yaml", site(&(part("include") + &part("exclude"))));
+    bench.run(&["plan"]).exits(0);
+    assert_eq!(cached(&canonical), Some(1), "who only looks writes nothing");
+    bench.run(&["apply"]).exits(0);
+    let files = std::fs::read_dir(&docs).expect("readable").count();
+    assert_eq!(cached(&canonical), Some(files), "both parts");
+    assert_eq!(caches(&bench).cached_directories().expect("readable"), [canonical.as_str()]);
+    let serial = || caches(&bench).identity().expect("readable").serial;
+    let before = serial();
+    nothing_to_do(bench.run(&["apply"]));
+    assert_eq!(serial(), before, "nothing is written when nothing was read");
+    bench.write("manifests/site.yaml", site(&part("exclude")));
+    bench.run(&["adopt"]).exits(0);
+    assert_eq!(cached(&canonical), Some(files - 1));
+}
+
+/// A cache that says something else than the file shows that it is used, by `plan` and by `apply`.
+#[test]
+fn an_unchanged_file_is_not_read_again() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n").file("public/a", "a");
+    bench.run(&["adopt"]).exits(0);
+    nothing_to_do(bench.run(&["apply"]));
+    let folder = bench.path("public");
+    let tree = tree::scan(&folder, &TreeRules::default(), &StatCache::default(), &AtomicU64::new(0)).expect("sound");
+    let cache = tree.into_stat_cache(Timestamp::from_unix_ms(i64::MAX / 2_000_000));
+    let (rules, mut content) = (cache.rules(), cache.to_bytes());
+    let digest = content.len() - 2 * 32;
+    content[digest] ^= 1;
+    let body = content.len() - 32;
+    let checksum = *blake3::hash(&content[..body]).as_bytes();
+    content[body..].copy_from_slice(&checksum);
+    let directory = std::fs::canonicalize(&folder).expect("there").to_str().expect("UTF-8").to_owned();
+    let keep = |content: Vec<u8>| {
+        let row = StatCacheRow { directory: directory.clone(), rules, content };
+        let mut store = SqliteStore::open_to_write(&bench.path(STATE)).expect("sound").expect("there");
+        store.keep_stat_caches(&[row], &[]).expect("written");
+    };
+    keep(content.clone());
+    bench.run(&["plan", "--exit-code"]).exits(3).says(&url("a"));
+    content[digest] ^= 1;
+    keep(content);
+    bench.run(&["plan", "--exit-code"]).exits(0);
+}
