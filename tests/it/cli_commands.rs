@@ -103,7 +103,7 @@ fn check_reports_problems_as_json_with_their_places() {
     }
     let valid = bench.run(&["check", "--format", "json", &examples()]).exits(0).json();
     assert_eq!((&valid["valid"], &valid["providers"]), (&true.into(), &6.into()));
-    bench.run(&["check", &examples()]).exits(0).says("Valid: 4 manifests, 6 providers");
+    bench.run(&["check", &examples()]).exits(0).says("Valid: 5 manifests, 6 providers");
 }
 
 #[test]
