@@ -44,6 +44,11 @@ pub fn write_aside(state: &Path, name: &str, text: &str) -> Result<PathBuf, Stat
     Ok(path)
 }
 
+/// Whether a log beside the state holds what is not in it yet.
+pub(super) fn has_log(state: &Path) -> bool {
+    std::fs::metadata(beside(state, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
 /// Whether a state file is there; an empty or foreign one is damage, never a first run.
 pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
     let io = |cause: std::io::Error| StateError::Io { path: path.into(), action: "read", cause: cause.to_string() };

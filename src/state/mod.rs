@@ -1,5 +1,6 @@
 //! What a run asks of a store, in its own words. Nothing of SQL leaks out of this folder.
 
+mod connect;
 mod file;
 mod lock;
 mod migrate;

@@ -6,7 +6,7 @@
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-use super::file::{beside, private_file};
+use super::file::{beside, has_log, private_file};
 
 /// Seals a state once its connection is closed: drop it after that.
 pub(super) struct Seal {
@@ -42,11 +42,6 @@ impl Drop for Seal {
             let _ = write(&self.path, checked_at);
         }
     }
-}
-
-/// Whether a log beside the file holds what is not in it.
-fn has_log(path: &Path) -> bool {
-    std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
 #[cfg(unix)]

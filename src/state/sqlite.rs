@@ -2,17 +2,17 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
+use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, is_unwritable};
 use super::file::{
-    FileId, beside, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
+    FileId, beside, has_log, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
 };
-use super::migrate::{TOOL, copied, migrate, migrated_copy};
+use super::migrate::{copied, migrate, migrated_copy};
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
-use super::schema::{APPLICATION_ID, CREATE, FORMAT};
+use super::schema::{APPLICATION_ID, FORMAT};
 use super::seal::Seal;
 use super::write::{
     OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests, replace_inputs,
@@ -27,9 +27,6 @@ use crate::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, Recorde
 use crate::core::target::Target;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
-
-/// How long a statement waits for another process that reads or writes the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Writes after which a state is looked through again, seal or no seal: media forget without a trace.
 const CHECKED_EVERY: i64 = 10_000;
@@ -558,53 +555,6 @@ impl Store for SqliteStore {
             replace_inputs(transaction, None)
         })
     }
-}
-
-/// Connects for reading and writing, and reads: what a file lacks in rights shows with the first statement only.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, writable)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
-    Ok(connection)
-}
-
-/// Connects where no file can be made beside the state, as reading a state of ours else asks for. Only for a state
-/// without a log: what stands in one would be missed.
-fn connect_unwritable(path: &Path) -> rusqlite::Result<Connection> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut address = "file://".to_owned();
-    for &byte in absolute.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
-            address.push(char::from(byte));
-        } else {
-            address.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    address.push_str("?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(address, flags)
-}
-
-/// Whether the rights of file or folder are in the way.
-fn is_unwritable(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
-    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
-}
-
-fn has_log(path: &Path) -> bool {
-    std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
-}
-
-/// Without a write-ahead log: when the last statement is done, all of it is in the one file that is then renamed.
-fn create_tables(connection: &mut Connection, lineage: &str) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "synchronous", "EXTRA")?;
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(CREATE)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.execute("INSERT INTO meta VALUES (?1, 0, ?2)", [lineage, TOOL])?;
-    migrate(&transaction, 1)?;
-    transaction.commit()
 }
 
 fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {

@@ -404,10 +404,12 @@ fn a_state_without_write_access_can_be_read() {
             Ran::of(&run(arguments).expect("started")).exits(0);
         }
         Ran::of(&run(&["state", "list"]).expect("started")).exits(0).says("recorded  own");
+        Ran::of(&run(&["apply"]).expect("started")).exits(0).says("Nothing to do");
+        bench.assets(&urls(2), "2");
         Ran::of(&run(&["apply"]).expect("started")).exits(1);
     }
     allow(".freshen", 0o755);
-    assert_eq!(std::fs::read_dir(bench.path(".freshen")).expect("a folder").count(), 2, "state and lock only");
+    assert_eq!(std::fs::read_dir(bench.path(".freshen")).expect("a folder").count(), 3, "state, lock and seal only");
 }
 
 /// L3: what no manifest speaks for any more is told also when nothing else is.

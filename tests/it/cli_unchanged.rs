@@ -144,6 +144,23 @@ fn an_index_that_lost_work_is_damage() {
     bench.run(&["apply"]).exits(6);
 }
 
+/// S2: what manifests name may change while they stay as they are.
+#[test]
+fn sources_are_read_by_every_run() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.write("public/a.html", "1");
+    bench.write("SUMS", format!("{}  b.html\n", "1".repeat(64)));
+    let sources = "[{directory: ../public}, {checksums: ../SUMS}]";
+    bench.write("manifests/site.yaml", format!("base_url: https://cdn.example.com\nsources: {sources}\n"));
+    bench.run(&["apply"]).exits(0).says("2 purges accepted");
+    bench.run(&["apply"]).exits(0).says("Nothing to do: 2 targets");
+    bench.write("public/a.html", "2");
+    bench.run(&["apply"]).exits(0).says("1 purge accepted");
+    bench.write("SUMS", format!("{}  b.html\n", "2".repeat(64)));
+    bench.run(&["apply"]).exits(0).says("1 purge accepted");
+}
+
 /// L3: a warning is shown by every run.
 #[test]
 fn manifests_with_warnings_are_read_by_every_run() {

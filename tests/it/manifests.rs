@@ -609,7 +609,7 @@ fn schema_and_check_agree() {
 #[test]
 fn the_schema_describes_every_kind() {
     let schema = schema();
-    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["guard"].is_null());
+    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["collapse"].is_null());
     for kind in freshen::provider::all() {
         let name = kind.capabilities().kind;
         let branches = schema["$defs"]["provider"]["allOf"].as_array().expect("branches");

@@ -1,0 +1,55 @@
+//! Connections to the engine: to a file, to one that cannot be written, and the tables of a new one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::migrate::{TOOL, migrate};
+use super::schema::{APPLICATION_ID, CREATE};
+
+/// How long a statement waits for another process that reads or writes the file.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connects for reading and writing, and reads: what a file lacks in rights shows with the first statement only.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, writable)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Connects where no file can be made beside the state, as reading a state of ours else asks for. Only for a state
+/// without a log: what stands in one would be missed.
+pub(super) fn connect_unwritable(path: &Path) -> rusqlite::Result<Connection> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut address = "file://".to_owned();
+    for &byte in absolute.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
+            address.push(char::from(byte));
+        } else {
+            address.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    address.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(address, flags)
+}
+
+/// Whether the rights of file or folder are in the way.
+pub(super) fn is_unwritable(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+}
+
+/// Without a write-ahead log: when the last statement is done, all of it is in the one file that is then renamed.
+pub(super) fn create_tables(connection: &mut Connection, lineage: &str) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(CREATE)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.execute("INSERT INTO meta VALUES (?1, 0, ?2)", [lineage, TOOL])?;
+    migrate(&transaction, 1)?;
+    transaction.commit()
+}
