@@ -1,4 +1,4 @@
-//! X1, X2: marked credentials never show, in no output, file or error, in no common encoding.
+//! S8, X1, X2: marked credentials never show, in no output, file or error, in no common encoding.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
