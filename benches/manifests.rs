@@ -97,15 +97,15 @@ fn yaml(folder: &Path) {
     assert!(built.model.is_some());
 }
 
-fn shortest(timed: impl FnMut()) -> Duration {
-    shortest_of(RUNS, timed)
+fn shortest(what: impl FnMut()) -> Duration {
+    shortest_of(RUNS, what)
 }
 
 #[expect(clippy::disallowed_methods, reason = "time is what is measured")]
-fn shortest_of(runs: usize, mut timed: impl FnMut()) -> Duration {
+fn shortest_of(runs: usize, mut what: impl FnMut()) -> Duration {
     let times = (0..runs).map(|_| {
         let start = Instant::now();
-        timed();
+        what();
         start.elapsed()
     });
     times.min().unwrap_or_default()
