@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
 use super::{interrupt, plan as plan_command, session, stat_caches, terminal};
 use crate::ask::Asker;
-use crate::core::recorded::Recorded;
+use crate::core::recorded::{Inputs, Recorded};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::drive::CallReport;
@@ -30,12 +30,13 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         return super::rehearsal::run(host, global, args).await;
     }
     let found = session::find(&args.manifests.paths)?;
-    if let Some(desired) = unchanged(global, args, &found)? {
+    let noted = noted(global, args)?;
+    if let Some(desired) = found.unchanged(noted.as_ref()) {
         let prepared = Prepared::of_unread(&desired);
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
-    let (desired, mut caches) = found.load(host, &global.state, global.format)?;
+    let (mut desired, mut caches) = found.desired(host, &global.state, global.format, noted)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
@@ -43,9 +44,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if let Some(store) = &mut store {
         stat_caches::keep(store, std::mem::take(&mut caches));
     }
-    let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
     let view = store.as_ref().map(|store| store as &dyn Store);
+    let mut guessed = run::accounts(host, &desired.model, view).await?;
     let mut prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
+    if !prepared.is_enough {
+        (desired, caches) = found.load(host, &global.state, global.format)?;
+        guessed = run::accounts(host, &desired.model, view).await?;
+        prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
+    }
     admit(&desired, &prepared, store.as_mut(), args)?;
     if prepared.is_nothing() {
         note_inputs(store.as_mut(), &prepared);
@@ -91,10 +97,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
 }
 
-/// The manifests unread, if a run over them left nothing to do. No lock is needed: what another run does now is work.
-fn unchanged(global: &Global, args: &ApplyArgs, found: &session::Found<'_>) -> Result<Option<Desired>> {
+/// What an earlier run noted. No lock is needed: what another run does now is work, and what it has done is seen later.
+fn noted(global: &Global, args: &ApplyArgs) -> Result<Option<Inputs>> {
     let store = if args.expect.is_none() { session::open(&global.state)? } else { None };
-    found.unchanged(store.as_ref().map(|store| store as &dyn Store), &args.selection)
+    session::noted(store.as_ref().map(|store| store as &dyn Store), &args.selection)
 }
 
 /// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be

@@ -8,7 +8,7 @@ use super::render::{github, markdown, plan as render, shown};
 use super::{session, terminal};
 use crate::core::guard::Allowed;
 use crate::host::Host;
-use crate::run::{self, Prepared};
+use crate::run::{self, Desired, Prepared};
 use crate::state::{RunLock, Store};
 
 /// Runs the command.
@@ -28,14 +28,20 @@ pub(super) async fn show(
     let found = session::find(paths)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
-    let (desired, prepared) = if let Some(desired) = found.unchanged(store, selection)? {
+    let noted = session::noted(store, selection)?;
+    let (desired, prepared) = if let Some(desired) = found.unchanged(noted.as_ref()) {
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let (desired, _) = found.load(host, &global.state, global.format)?;
-        let accounts = run::accounts(host, &desired.model, store).await?;
-        let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
-        (desired, prepared)
+        let planned = async |desired: Desired| {
+            let accounts = run::accounts(host, &desired.model, store).await?;
+            let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
+            anyhow::Ok((desired, prepared))
+        };
+        match planned(found.desired(host, &global.state, global.format, noted)?.0).await? {
+            (_, prepared) if !prepared.is_enough => planned(found.load(host, &global.state, global.format)?.0).await?,
+            enough => enough,
+        }
     };
     let refusals = run::refusals(&desired, &prepared, allowed);
     let running = RunLock::holder(&global.state);

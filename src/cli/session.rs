@@ -1,5 +1,6 @@
 //! What several commands share: manifests read and checked, the state opened, the plan of what the user selected.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -13,11 +14,12 @@ use super::stat_caches::{self, StatCaches};
 use super::{select, terminal};
 use crate::core::diff::Forced;
 use crate::core::plan::Selected;
+use crate::core::recorded::{InputFile, Inputs};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
-use crate::manifest::{self, Built, SourceFile};
+use crate::manifest::{self, Built, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
 
@@ -68,7 +70,8 @@ pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desir
 pub(super) struct Found<'a> {
     paths: &'a [PathBuf],
     files: Vec<SourceFile>,
-    digest: String,
+    /// What identifies them; how many targets they list is not known.
+    inputs: Inputs,
 }
 
 /// Finds manifests and identifies them by their bytes, before anything is read of them: what is read later may be newer,
@@ -83,13 +86,37 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
     for folder in folders(paths) {
         digest.update(folder.as_bytes()).update(&[0]);
     }
-    digest.update(found.digest().map_err(|problem| unreadable(&[problem]))?.as_bytes());
-    Ok(Found { paths, files: found.files, digest: digest.finalize().to_hex()[..32].to_owned() })
+    let short = |digest: &blake3::Hash| digest.to_hex()[..32].to_owned();
+    let mut inputs = Inputs { frame: short(&digest.finalize()), ..Inputs::default() };
+    for (file, of_file) in found.files.iter().zip(found.digests().map_err(|problem| unreadable(&[problem]))?) {
+        digest.update(&(file.path.len() as u64).to_le_bytes()).update(file.path.as_bytes()).update(of_file.as_bytes());
+        inputs.files.push(InputFile { path: file.path.clone(), digest: short(&of_file), targets: 0, is_simple: false });
+    }
+    inputs.digest = short(&digest.finalize());
+    Ok(Found { paths, files: found.files, inputs })
 }
 
 impl Found<'_> {
-    /// Checks the manifests; shows every problem on standard error and, in GitHub's format, warnings as a result. With the
-    /// stat caches to keep, for who may write.
+    /// What is desired, from no more manifests than have to be read for it: none, those that changed since `noted`, or all. With
+    /// the stat caches to keep, for who may write. Problems are shown on standard error and, in GitHub's format, warnings as
+    /// a result.
+    ///
+    /// # Errors
+    /// Bad input if there is any error.
+    pub(super) fn desired(
+        &self,
+        host: &Host,
+        state: &Path,
+        format: Format,
+        noted: Option<Inputs>,
+    ) -> Result<(Desired, StatCaches)> {
+        match noted.and_then(|noted| self.changed(noted)) {
+            Some(desired) => Ok((desired, StatCaches::default())),
+            None => self.load(host, state, format),
+        }
+    }
+
+    /// Checks all manifests; otherwise as [`Found::desired`].
     ///
     /// # Errors
     /// Bad input if there is any error.
@@ -98,23 +125,57 @@ impl Found<'_> {
         if format == Format::Github && built.model.is_some() {
             terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
         }
+        let mut inputs = self.inputs.clone();
+        for (file, list) in inputs.files.iter_mut().zip(&built.lists) {
+            file.is_simple = *list == ListReading::Lines;
+        }
         // The digest of manifests says nothing of what they name.
-        let digest = Some(self.digest.as_str()).filter(|_| !has_sources);
-        Ok((desired_of(self.paths, &self.files, built, digest)?, caches))
+        let inputs = Some(inputs).filter(|_| !has_sources);
+        Ok((desired_of(self.paths, &self.files, built, inputs)?, caches))
+    }
+
+    /// Checks only manifests that changed since an earlier run noted them; `None` if that does not do, for whatever reason.
+    fn changed(&self, noted: Inputs) -> Option<Desired> {
+        let mut inputs = self.inputs.clone();
+        if noted.frame != inputs.frame || noted.files.len() != inputs.files.len() {
+            return None;
+        }
+        let known: HashMap<&str, &InputFile> = noted.files.iter().map(|file| (file.path.as_str(), file)).collect();
+        let mut passed_over = Vec::with_capacity(inputs.files.len());
+        for file in &mut inputs.files {
+            let before = *known.get(file.path.as_str())?;
+            passed_over.push(before.is_simple && before.digest == file.digest);
+            if passed_over.ends_with(&[true]) {
+                *file = before.clone();
+            }
+        }
+        if !passed_over.contains(&true) {
+            return None;
+        }
+        let built = manifest::build_partly(&self.files, &passed_over, &mut NoSources);
+        for ((file, list), passed_over) in inputs.files.iter_mut().zip(&built.lists).zip(&passed_over) {
+            if *passed_over != (*list == ListReading::PassedOver) {
+                return None;
+            }
+            file.is_simple = *list != ListReading::Yaml;
+        }
+        let model = built.model.filter(|_| built.diagnostics.is_empty())?;
+        Desired::new(model, folders(self.paths)).known_since(inputs, noted, &passed_over)
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.
-    ///
-    /// # Errors
-    /// A state that cannot be read.
-    pub(super) fn unchanged(&self, store: Option<&dyn Store>, selection: &Selection) -> Result<Option<Desired>> {
-        let Some(store) = store.filter(|_| selection.is_all()) else { return Ok(None) };
-        let noted = store.inputs()?.filter(|noted| noted.digest == self.digest);
-        match noted {
-            Some(noted) if !store.has_work()? => Ok(Some(Desired::unread(noted))),
-            _ => Ok(None),
-        }
+    pub(super) fn unchanged(&self, noted: Option<&Inputs>) -> Option<Desired> {
+        noted.filter(|noted| noted.digest == self.inputs.digest).cloned().map(Desired::unread)
     }
+}
+
+/// What an earlier run noted of its manifests, if nothing was left to do after it.
+///
+/// # Errors
+/// A state that cannot be read.
+pub(super) fn noted(store: Option<&dyn Store>, selection: &Selection) -> Result<Option<Inputs>> {
+    let Some(store) = store.filter(|_| selection.is_all()) else { return Ok(None) };
+    Ok(if store.has_work()? { None } else { store.inputs()? })
 }
 
 /// Folders given as PATH, normalised as manifest paths are.
@@ -122,7 +183,7 @@ fn folders(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect()
 }
 
-fn desired_of(paths: &[PathBuf], files: &[SourceFile], built: Built, digest: Option<&str>) -> Result<Desired> {
+fn desired_of(paths: &[PathBuf], files: &[SourceFile], built: Built, inputs: Option<Inputs>) -> Result<Desired> {
     show_problems(files, &built);
     let Some(model) = built.model else {
         let problems = diagnostics::to_json(files, &built.diagnostics);
@@ -131,8 +192,8 @@ fn desired_of(paths: &[PathBuf], files: &[SourceFile], built: Built, digest: Opt
     };
     let desired = Desired::new(model, folders(paths));
     // A warning is to be shown by every run.
-    Ok(match digest.filter(|_| built.diagnostics.is_empty()) {
-        Some(digest) => desired.known_by(digest.to_owned()),
+    Ok(match inputs.filter(|_| built.diagnostics.is_empty()) {
+        Some(inputs) => desired.known_by(inputs),
         None => desired,
     })
 }

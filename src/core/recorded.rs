@@ -142,17 +142,41 @@ impl Standing {
 }
 
 /// The manifests of a run, as far as a later run has to know them again: if they are the same and no work is left,
-/// nothing is to be done, and they need not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// nothing is to be done, and they need not be read; if some differ, only those need be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// Identifies the files, the folders that were given, and the program.
     pub digest: String,
-    /// How many manifests there were.
-    pub manifests: u64,
-    /// How many targets they ask for, at all providers together.
+    /// Identifies the folders that were given, and the program.
+    pub frame: String,
+    /// Identifies all providers, as far as it depends on them what entries there are.
+    pub configuration: String,
+    /// How many targets the manifests ask for, at all providers together.
     pub targets: u64,
     /// Name and kind of each provider, in order.
     pub providers: Vec<(String, String)>,
+    /// The manifests' files, in order of path.
+    pub files: Vec<InputFile>,
+}
+
+impl Inputs {
+    /// Whether any target is listed by two files.
+    pub fn has_shared_targets(&self) -> bool {
+        self.files.iter().map(|file| file.targets).sum::<u64>() != self.targets
+    }
+}
+
+/// The file of a manifest, as a later run has to know it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFile {
+    /// Its normalised path.
+    pub path: String,
+    /// Identifies its bytes.
+    pub digest: String,
+    /// How many targets it lists, at all providers together.
+    pub targets: u64,
+    /// Whether its assets are a simple list, which can be passed over while it stays the same.
+    pub is_simple: bool,
 }
 
 /// A manifest that an earlier run read.

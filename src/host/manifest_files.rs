@@ -73,23 +73,18 @@ pub struct Manifests {
 }
 
 impl Manifests {
-    /// Identifies the files by their paths and all their bytes. Large files are read for it, by all cores.
+    /// Identifies each file by its bytes. Large files are read for it, by all cores.
     ///
     /// # Errors
     /// A file that cannot be read, or is not what it was when it was found.
-    pub fn digest(&self) -> Result<blake3::Hash, ReadProblem> {
+    pub fn digests(&self) -> Result<Vec<blake3::Hash>, ReadProblem> {
         let input = |(file, large): (_, &Option<LargeFile>)| match large {
             Some(large) => Input::Large(large.path.clone(), large.look),
             None => Input::Held(SourceFile::text(file).unwrap_or_default()),
         };
         let inputs: Vec<Input<'_>> = self.files.iter().zip(&self.larges).map(input).collect();
-        let digests = input_digest::digests(&inputs)
-            .map_err(|(file, message)| ReadProblem { path: self.files[file].path.clone(), message })?;
-        let mut all = blake3::Hasher::new();
-        for (file, digest) in self.files.iter().zip(digests) {
-            all.update(&(file.path.len() as u64).to_le_bytes()).update(file.path.as_bytes()).update(digest.as_bytes());
-        }
-        Ok(all.finalize())
+        input_digest::digests(&inputs)
+            .map_err(|(file, message)| ReadProblem { path: self.files[file].path.clone(), message })
     }
 }
 

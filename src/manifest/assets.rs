@@ -9,7 +9,7 @@ mod sources;
 
 use std::collections::HashSet;
 
-use super::check::Head;
+use super::check::{Head, List};
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::fields::{self, Fields};
 use super::file_source::Expand;
@@ -39,7 +39,7 @@ const MAX_ASSET_ID_BYTES: usize = 256;
 /// Files with a list in `lists` that the scanner could not read after all; no source was read then.
 pub(crate) fn collect(
     heads: &[Head<'_, '_>],
-    (files, lists): (&[SourceFile], &[Option<scan::Head>]),
+    (files, lists): (&[SourceFile], &[List]),
     providers: &Providers,
     expand: &mut dyn Expand,
     report: &mut Report,
@@ -50,8 +50,9 @@ pub(crate) fn collect(
     for head in heads {
         let mut lister = Lister::new(head, providers, report, &mut draft);
         match &lists[head.file] {
-            None => lister.run(head),
-            Some(list) => match lister.scan(&files[head.file], list) {
+            List::Yaml => lister.run(head),
+            List::PassedOver(_) => {}
+            List::Lines(list) => match lister.scan(&files[head.file], list) {
                 Ok(()) => {}
                 Err(scan::Stop::NotSimple) => others.push(head.file),
                 Err(scan::Stop::Unreadable(cause)) => {

@@ -19,11 +19,24 @@ const VERSION: u64 = 1;
 /// Longest name of a manifest, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
+/// How the assets of a file were come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListReading {
+    /// The whole file was read as YAML.
+    Yaml,
+    /// They are a simple list at its end, read line by line.
+    Lines,
+    /// They are a simple list that was passed over.
+    PassedOver,
+}
+
 /// What came of some manifests.
 #[derive(Default)]
 pub struct Built {
     /// The model; `None` if and only if some diagnostic is an error.
     pub model: Option<Model>,
+    /// How the assets of each file were come by.
+    pub lists: Vec<ListReading>,
     /// All problems, in order of file and place.
     pub diagnostics: Vec<Diagnostic>,
     /// Texts that look like secrets and must not be shown with the diagnostics.
@@ -45,32 +58,65 @@ pub fn build(files: &[SourceFile]) -> Built {
     build_with(files, &mut NoSources)
 }
 
-/// Checks all manifests together. Their order is kept; entries and providers are sorted. `sources` are read by `expand`,
-/// each once unless a URL is listed twice.
-pub fn build_with(files: &[SourceFile], expand: &mut dyn Expand) -> Built {
-    let mut lists: Vec<Option<scan::Head>> = files.iter().map(scan::head).collect();
+/// As [`build_with`], but the assets of files in `passed_over` are left out where they are a simple list: for files of which
+/// [`ListReading::Lines`] was told when they had the same bytes.
+pub fn build_partly(files: &[SourceFile], passed_over: &[bool], expand: &mut dyn Expand) -> Built {
+    let list = |(source, &is_passed_over)| match scan::head(source) {
+        Some(head) if is_passed_over => List::PassedOver(head),
+        Some(head) => List::Lines(head),
+        None => List::Yaml,
+    };
+    let mut lists: Vec<List> = files.iter().zip(passed_over).map(list).collect();
     // Simple lists are read by the scanner. Where one turns out to be anything else, all begins anew without it.
     loop {
         match attempt(files, &lists, expand) {
             Ok(built) => return built,
-            Err(others) => others.into_iter().for_each(|file| lists[file] = None),
+            Err(others) => others.into_iter().for_each(|file| lists[file] = List::Yaml),
         }
     }
 }
 
+/// How the list of assets of a file is read.
+pub(crate) enum List {
+    /// With all of the file.
+    Yaml,
+    /// Line by line, behind this head.
+    Lines(scan::Head),
+    /// Not at all; the head is.
+    PassedOver(scan::Head),
+}
+
+impl List {
+    const fn reading(&self) -> ListReading {
+        match self {
+            Self::Yaml => ListReading::Yaml,
+            Self::Lines(_) => ListReading::Lines,
+            Self::PassedOver(_) => ListReading::PassedOver,
+        }
+    }
+}
+
+/// Checks all manifests together. Their order is kept; entries and providers are sorted. `sources` are read by `expand`,
+/// each once unless a URL is listed twice.
+pub fn build_with(files: &[SourceFile], expand: &mut dyn Expand) -> Built {
+    build_partly(files, &vec![false; files.len()], expand)
+}
+
 /// Reads the files; those with a list in `lists` by the scanner. Or the files that it could not read.
-fn attempt(files: &[SourceFile], lists: &[Option<scan::Head>], expand: &mut dyn Expand) -> Result<Built, Vec<usize>> {
+fn attempt(files: &[SourceFile], lists: &[List], expand: &mut dyn Expand) -> Result<Built, Vec<usize>> {
     let mut report = Report::default();
     let mut others = Vec::new();
     let mut trees: Vec<Option<Node<'_>>> = Vec::with_capacity(files.len());
     for (file, source) in files.iter().enumerate() {
         let errors = report.errors();
-        trees.push(match &lists[file] {
-            Some(list) => load::load(file, list.text.as_bytes(), &mut report),
-            None => whole(file, source, &mut report),
-        });
-        if lists[file].is_some() && report.errors() > errors {
-            others.push(file);
+        match &lists[file] {
+            List::Yaml => trees.push(whole(file, source, &mut report)),
+            List::Lines(head) | List::PassedOver(head) => {
+                trees.push(load::load(file, head.text.as_bytes(), &mut report));
+                if report.errors() > errors {
+                    others.push(file);
+                }
+            }
         }
     }
     if !others.is_empty() {
@@ -88,7 +134,7 @@ fn attempt(files: &[SourceFile], lists: &[Option<scan::Head>], expand: &mut dyn 
         entries,
     });
     let (diagnostics, hidden) = report.finish();
-    Ok(Built { model, diagnostics, hidden })
+    Ok(Built { model, lists: lists.iter().map(List::reading).collect(), diagnostics, hidden })
 }
 
 /// Reads a file as YAML.

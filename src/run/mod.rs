@@ -3,12 +3,15 @@
 //! Knows no files, arguments or output; the caller holds the lock and shows what came of it.
 
 mod ask;
+mod desired;
 mod exit;
 mod prepare;
+mod since;
 
 pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
+pub use desired::Desired;
 pub use exit::Exit;
-pub use prepare::{Choice, Desired, Prepared, accounts, prepare, real_accounts};
+pub use prepare::{Choice, Prepared, accounts, prepare, real_accounts};
 
 use tokio::sync::watch;
 

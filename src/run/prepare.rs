@@ -1,94 +1,14 @@
 //! What is to be done: desired against recorded, put into a plan. Reads the state, writes and sends nothing.
 
+use super::Desired;
 use crate::core::diff::{self, Differ, Difference, Forced};
-use crate::core::model::{CredentialSource, Manifest, Model, ProviderConfig};
+use crate::core::model::{CredentialSource, Manifest, Model};
 use crate::core::plan::{self, Plan, QuotaKey, Selected};
-use crate::core::recorded::{Inputs, KnownManifest};
+use crate::core::recorded::KnownManifest;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::state::{StateError, Store};
-
-/// The manifests of a command, checked.
-pub struct Desired {
-    /// What they ask for.
-    pub model: Model,
-    /// Digest of each provider's configuration, by index.
-    pub config_digests: Vec<String>,
-    /// Folders given as PATH, normalised as manifest paths are.
-    folders: Vec<String>,
-    /// What a later run knows the manifests by, if it may.
-    inputs: Option<Inputs>,
-}
-
-/// Identifies what a refusal depended on: the adapter, where calls go, as whom and with which options.
-fn config_digest(config: &ProviderConfig) -> String {
-    let mut hash = blake3::Hasher::new();
-    hash.update(config.kind.capabilities().kind.as_bytes());
-    for endpoint in &config.endpoints {
-        hash.update(&[0]).update(endpoint.to_string().as_bytes());
-    }
-    hash.update(format!("{:?} {:?}", config.options, config.credentials).as_bytes());
-    hash.finalize().to_hex()[..32].to_owned()
-}
-
-impl Desired {
-    /// `folders` are those given as PATH, normalised as manifest paths are.
-    pub fn new(model: Model, folders: Vec<String>) -> Self {
-        let config_digests = model.providers.iter().map(config_digest).collect();
-        Self { model, config_digests, folders, inputs: None }
-    }
-
-    /// Lets a later run know the manifests again by `digest`. Not for those about which there was something to say.
-    #[must_use]
-    pub fn known_by(mut self, digest: String) -> Self {
-        let (manifests, targets) = (self.model.manifests.len() as u64, self.model.entries.len() as u64);
-        let providers = self.providers();
-        self.inputs = Some(Inputs { digest, manifests, targets, providers });
-        self
-    }
-
-    /// Manifests that were not read, since they are as they were when all they ask for was found to be recorded.
-    pub fn unread(inputs: Inputs) -> Self {
-        Self { model: Model::default(), config_digests: Vec::new(), folders: Vec::new(), inputs: Some(inputs) }
-    }
-
-    /// How many manifests there are.
-    pub fn manifests(&self) -> u64 {
-        self.inputs.as_ref().map_or(self.model.manifests.len() as u64, |inputs| inputs.manifests)
-    }
-
-    /// How many targets they ask for, at all providers together.
-    pub fn targets(&self) -> u64 {
-        self.inputs.as_ref().map_or(self.model.entries.len() as u64, |inputs| inputs.targets)
-    }
-
-    /// Name and kind of each provider, in order.
-    pub fn providers(&self) -> Vec<(String, String)> {
-        let named = |config: &ProviderConfig| (config.name.clone(), config.kind.capabilities().kind.to_owned());
-        let read = || self.model.providers.iter().map(named).collect();
-        self.inputs.as_ref().map_or_else(read, |inputs| inputs.providers.clone())
-    }
-
-    /// What a later run knows the manifests by.
-    pub fn inputs(&self) -> Option<&Inputs> {
-        self.inputs.as_ref()
-    }
-
-    /// Manifests of earlier runs that a run over these paths speaks for, and that are gone or have another name now.
-    fn vanished(&self, known: Vec<KnownManifest>) -> Vec<KnownManifest> {
-        let gone = |manifest: &KnownManifest| {
-            let here = |folder: &String| {
-                let below = manifest.path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
-                below || (folder == "." && !manifest.path.starts_with("../") && !manifest.path.starts_with('/'))
-            };
-            let renamed = self.model.manifests.iter().any(|read| read.path == manifest.path);
-            let named = self.model.manifests.iter().any(|read| read.name == manifest.name);
-            !named && (renamed || self.folders.iter().any(here))
-        };
-        known.into_iter().filter(gone).collect()
-    }
-}
 
 /// Desired against recorded, and what to do about it.
 pub struct Prepared {
@@ -102,6 +22,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// Identifies the plan for review.
     pub digest: String,
+    /// Whether the manifests that were read are enough to tell; if not, this is no plan, and all are to be read.
+    pub is_enough: bool,
 }
 
 impl Prepared {
@@ -111,7 +33,7 @@ impl Prepared {
         let difference = Difference { unchanged, ..Difference::default() };
         let plan = Plan::default();
         let digest = digest(desired, &difference, &plan);
-        Self { manifests_changed: false, first_run: false, difference, plan, digest }
+        Self { manifests_changed: false, first_run: false, difference, plan, digest, is_enough: true }
     }
 
     /// Whether nothing is to be written or sent.
@@ -159,12 +81,21 @@ pub fn prepare(
     let config_digests = &desired.config_digests;
     let scope = diff::Scope { vanished: &vanished, config_digests, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);
-    if let Some(store) = store {
-        store.scan(&mut |row| differ.row(row))?;
+    let is_enough;
+    let mut difference;
+    match (&desired.since, store) {
+        (None, store) => {
+            store.map_or(Ok(()), |store| store.scan(&mut |row| differ.row(row)))?;
+            (difference, is_enough) = (differ.finish(), true);
+        }
+        (Some(since), store) => {
+            let told = since.compare(desired, store, differ)?.filter(|_| !manifests_changed && vanished.is_empty());
+            is_enough = told.is_some();
+            difference = told.unwrap_or_default();
+        }
     }
-    let mut difference = differ.finish();
     // Targets that nobody speaks for are to be mentioned by every run.
-    difference.inputs = desired.inputs.clone().filter(|_| difference.orphans.is_empty());
+    difference.inputs = desired.inputs().cloned().filter(|_| difference.orphans.is_empty());
     let quota_error = std::cell::RefCell::new(None);
     let used = |key: &QuotaKey| {
         let used = store.map_or(Ok(0), |store| store.quota_used(key));
@@ -182,7 +113,7 @@ pub fn prepare(
         return Err(error);
     }
     let digest = digest(desired, &difference, &plan);
-    Ok(Prepared { manifests_changed, first_run, difference, plan, digest })
+    Ok(Prepared { manifests_changed, first_run, difference, plan, digest, is_enough })
 }
 
 fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {

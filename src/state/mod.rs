@@ -2,6 +2,7 @@
 
 mod connect;
 mod file;
+mod inputs;
 mod lock;
 mod migrate;
 mod rows;
@@ -209,6 +210,8 @@ pub trait Store: Send {
     fn recorded_of(&self, text: &str) -> Result<Vec<Recorded>, StateError>;
     /// Shows `visit` everything recorded, in order of (provider, target).
     fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError>;
+    /// As [`Store::scan`], but only what is recorded of the model's entries.
+    fn look_up(&self, model: &Model, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError>;
     /// What the last run that marked its changes compared, if that still holds.
     fn inputs(&self) -> Result<Option<Inputs>, StateError>;
     /// Whether any change is still to do.

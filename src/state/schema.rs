@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
+//! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -14,32 +15,56 @@ pub(super) const FORMAT: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 pub(super) const APPLICATION_ID: i64 = 0x6672_7368;
 
 /// Formats after the first, in order, with the statements that lead there from the one before.
-pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[(
-    2,
-    &[
-        // The task_id that the provider called done; null, or another than task_id: not known to be done.
-        "ALTER TABLE target ADD COLUMN settled_task TEXT",
-        // What the last run compared: one row at most, gone as soon as it does not hold any more.
-        "CREATE TABLE inputs (
+pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
+    (
+        2,
+        &[
+            // The task_id that the provider called done; null, or another than task_id: not known to be done.
+            "ALTER TABLE target ADD COLUMN settled_task TEXT",
+            // What the last run compared: one row at most, gone as soon as it does not hold any more.
+            "CREATE TABLE inputs (
             digest TEXT NOT NULL,
             manifests INTEGER NOT NULL,
             targets INTEGER NOT NULL,
             providers TEXT NOT NULL     -- JSON list of name and kind, in turn
         ) STRICT",
-        // Whether work is left must not cost a look at every target.
-        "CREATE INDEX target_work ON target (work_kind) WHERE work_kind IS NOT NULL",
-        // Tasks that failed one after another.
-        "ALTER TABLE target ADD COLUMN failed_tasks INTEGER NOT NULL DEFAULT 0",
-        // What spares reading the unchanged files of a directory; its absolute path, without links. `rules` and
-        // `content` are the reader's own; what cannot be used there is as good as nothing.
-        "CREATE TABLE stat_cache (
+            // Whether work is left must not cost a look at every target.
+            "CREATE INDEX target_work ON target (work_kind) WHERE work_kind IS NOT NULL",
+            // Tasks that failed one after another.
+            "ALTER TABLE target ADD COLUMN failed_tasks INTEGER NOT NULL DEFAULT 0",
+            // What spares reading the unchanged files of a directory; its absolute path, without links. `rules` and
+            // `content` are the reader's own; what cannot be used there is as good as nothing.
+            "CREATE TABLE stat_cache (
              directory TEXT NOT NULL,
              rules BLOB NOT NULL,
              content BLOB NOT NULL,
              PRIMARY KEY (directory, rules)
          ) STRICT, WITHOUT ROWID",
-    ],
-)];
+        ],
+    ),
+    (
+        3,
+        &[
+            // What was noted is only ever a short cut, so it may go.
+            "DROP TABLE inputs",
+            // What the last run compared: one row at most, gone as soon as it does not hold any more.
+            "CREATE TABLE inputs (
+             digest TEXT NOT NULL,
+             frame TEXT NOT NULL,
+             configuration TEXT NOT NULL,
+             targets INTEGER NOT NULL,
+             providers TEXT NOT NULL     -- JSON list of name and kind, in turn
+         ) STRICT",
+            // The files of it; of no meaning without a row there.
+            "CREATE TABLE input_file (
+             path TEXT PRIMARY KEY,
+             digest TEXT NOT NULL,
+             targets INTEGER NOT NULL,
+             is_simple INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID",
+        ],
+    ),
+];
 
 /// Statements that make an empty database a state of format 1.
 pub(super) const CREATE: &str = "

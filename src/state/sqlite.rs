@@ -15,10 +15,10 @@ use super::rows::{self, OwnersMemo, ReadError, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT};
 use super::seal::Seal;
 use super::write::{
-    OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests, replace_inputs,
+    OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
-use super::{TaskCounts, tasks};
+use super::{TaskCounts, inputs, tasks};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::model::Model;
@@ -255,15 +255,18 @@ impl SqliteStore {
     ) -> Result<(), StateError> {
         self.check_pages()?;
         let sql = format!("SELECT {columns} FROM target {which}");
-        let read = || -> Result<(), ReadError> {
+        self.visit_rows(|| {
             let mut statement = self.connection.prepare(&sql)?;
             let mut found = statement.query(values)?;
             while let Some(row) = found.next()? {
                 each(row)?;
             }
             Ok(())
-        };
-        read().map_err(|error| match error {
+        })
+    }
+
+    fn visit_rows(&self, visit: impl FnOnce() -> Result<(), ReadError>) -> Result<(), StateError> {
+        visit().map_err(|error| match error {
             ReadError::Sql(error) => failed(&self.path, "read", &error),
             ReadError::Value(value) => StateError::Damaged { path: self.path.clone(), cause: value.to_string() },
         })
@@ -302,16 +305,28 @@ impl Store for SqliteStore {
         self.each_row_of(columns, "ORDER BY provider, scope, target", [], |row| rows::visit(row, &mut owners, visit))
     }
 
+    fn look_up(&self, model: &Model, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
+        self.check_pages()?;
+        let mut owners = OwnersMemo::default();
+        let sql = format!("SELECT {} FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3", rows::COLUMNS);
+        self.visit_rows(|| {
+            let mut statement = self.connection.prepare(&sql)?;
+            for index in 0..model.entries.len() {
+                let provider = &model.providers[model.entries.provider(index)].name;
+                let scope = scope_number(model.entries.scope(index));
+                let text = model.entries.text(index).to_string();
+                let mut found = statement.query(params![provider, scope, text])?;
+                if let Some(row) = found.next()? {
+                    rows::visit(row, &mut owners, visit)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn inputs(&self) -> Result<Option<Inputs>, StateError> {
         self.check_pages()?;
-        self.read(|db| {
-            let noted = db.query_row("SELECT digest, manifests, targets, providers FROM inputs", [], |row| {
-                let (manifests, targets) = (rows::read_count(row.get(1)?)?, rows::read_count(row.get(2)?)?);
-                let providers = rows::read_pairs(&row.get::<_, String>(3)?)?;
-                Ok(Inputs { digest: row.get(0)?, manifests, targets, providers })
-            });
-            noted.optional()
-        })
+        self.read(inputs::read)
     }
 
     fn has_work(&self) -> Result<bool, StateError> {
@@ -438,12 +453,12 @@ impl Store for SqliteStore {
                 delete(transaction, provider, target)?;
             }
             mark_manifests(transaction, model)?;
-            replace_inputs(transaction, difference.inputs.as_ref())
+            inputs::replace(transaction, difference.inputs.as_ref())
         })
     }
 
-    fn note_inputs(&mut self, inputs: &Inputs) -> Result<(), StateError> {
-        self.write(|transaction| replace_inputs(transaction, Some(inputs)))
+    fn note_inputs(&mut self, noted: &Inputs) -> Result<(), StateError> {
+        self.write(|transaction| inputs::replace(transaction, Some(noted)))
     }
 
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
@@ -461,7 +476,7 @@ impl Store for SqliteStore {
                     mark_change(transaction, model, change)?;
                 }
             }
-            replace_inputs(transaction, None)
+            inputs::replace(transaction, None)
         })
     }
 
@@ -469,7 +484,7 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             adopt_entries(transaction, model, entries, at)?;
             mark_manifests(transaction, model)?;
-            replace_inputs(transaction, None)
+            inputs::replace(transaction, None)
         })
     }
 
@@ -541,7 +556,7 @@ impl Store for SqliteStore {
             for (provider, target) in keys {
                 gone += delete(transaction, provider, target)?;
             }
-            replace_inputs(transaction, None)?;
+            inputs::replace(transaction, None)?;
             Ok(gone)
         })
     }
@@ -552,7 +567,7 @@ impl Store for SqliteStore {
                 rows::write(transaction, row)?;
                 rows::write_doubt(transaction, row)?;
             }
-            replace_inputs(transaction, None)
+            inputs::replace(transaction, None)
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{Inputs, Recorded, Standing, Work};
+use crate::core::recorded::{Recorded, Standing, Work};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
@@ -92,15 +92,6 @@ pub(super) fn mark_manifests(transaction: &Transaction<'_>, model: &Model) -> ru
         )?;
     }
     Ok(())
-}
-
-/// Notes what was compared; without it nothing that was noted holds any more.
-pub(super) fn replace_inputs(transaction: &Transaction<'_>, inputs: Option<&Inputs>) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM inputs", [])?;
-    let Some(Inputs { digest, manifests, targets, providers }) = inputs else { return Ok(()) };
-    let providers: Vec<String> = providers.iter().flat_map(|(name, kind)| [name.clone(), kind.clone()]).collect();
-    let values = params![digest, manifests.cast_signed(), targets.cast_signed(), rows::json_list(&providers)];
-    transaction.execute("INSERT INTO inputs VALUES (?1, ?2, ?3, ?4)", values).map(drop)
 }
 
 pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<usize> {

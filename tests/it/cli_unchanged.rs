@@ -172,3 +172,100 @@ fn manifests_with_warnings_are_read_by_every_run() {
     }
     assert_eq!(cloud.count(), 1);
 }
+
+const FIRST: &str = "base_url: https://cdn.example.com/a/\nassets:\n  1: rev:1\n  2: rev:1\n  3: rev:1\n";
+const SECOND: &str =
+    "base_url: https://cdn.example.com/b/\nassets:\n- path: x\n  hash: rev:1\n- path: y\n  hash: rev:1\n";
+
+/// Two manifests with simple lists, all recorded.
+fn two_lists() -> (Cloud, Bench) {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.write("manifests/first.yaml", FIRST);
+    bench.write("manifests/second.yaml", SECOND);
+    bench.run(&["apply"]).exits(0).says("5 purges accepted");
+    (cloud, bench)
+}
+
+/// Spoils what a comparison would read of the second manifest: whoever compares it finds damage.
+fn spoil_second(bench: &Bench) {
+    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+    state.execute("UPDATE target SET owners = '' WHERE target LIKE '%/b/_'", []).expect("spoilt");
+}
+
+type Edit = (&'static str, bool, fn(&Bench));
+
+/// Edits of the two manifests, and whether the first one is enough to tell what they change.
+const EDITS: [Edit; 16] = [
+    ("a hash", true, |bench| edit(bench, "first", "2: rev:1", "2: rev:2")),
+    ("a new asset", true, |bench| edit(bench, "first", "  3:", "  25: rev:1\n  3:")),
+    ("all hashes", true, |bench| edit(bench, "first", "rev:1", "rev:2")),
+    ("a comment", true, |bench| edit(bench, "first", "base_url", "# so\nbase_url")),
+    ("another form", true, |bench| edit(bench, "first", "2: rev:1", "2: {hash: rev:2}")),
+    ("a host that is written otherwise", false, |bench| edit(bench, "first", "cdn.", "CDN.")),
+    ("a lost asset", false, |bench| edit(bench, "first", "  3: rev:1\n", "")),
+    ("an asset in place of another", false, |bench| edit(bench, "first", "  3:", "  4:")),
+    ("what the other lists", false, |bench| edit(bench, "first", "  3:", "  https://cdn.example.com/b/x: rev:1\n  3:")),
+    ("another name", false, |bench| edit(bench, "first", "assets", "name: other\nassets")),
+    ("another policy", false, |bench| edit(bench, "first", "assets", "on_removed: forget\nassets")),
+    ("a provider more", false, |bench| {
+        edit(
+            bench,
+            "first",
+            "assets",
+            "providers: {z: {kind: http-purge, endpoints: [\"http://127.0.0.1:9\"]}}\nassets",
+        );
+    }),
+    ("another base", false, |bench| edit(bench, "first", "/a/", "/c/")),
+    ("a file more", false, |bench| bench.write("manifests/third.yaml", "assets: {}\n")),
+    ("a file less", false, |bench| std::fs::remove_file(bench.path("manifests/first.yaml")).expect("gone")),
+    ("other limits", false, |bench| edit(bench, "provider-own", "kind:", "limits: {urls_per_call: 1}\n    kind:")),
+];
+
+fn edit(bench: &Bench, manifest: &str, from: &str, to: &str) {
+    let name = format!("manifests/{manifest}.yaml");
+    let text = String::from_utf8(bench.read(&name).expect("there")).expect("text");
+    assert!(text.contains(from), "{text}");
+    bench.write(&name, text.replace(from, to));
+}
+
+/// S2, S9: lists that did not change are passed over where nothing depends on them, and nowhere else.
+#[test]
+fn only_changed_manifests_are_compared_where_they_tell_all() {
+    for (what, is_enough, edit) in EDITS {
+        let (_cloud, bench) = two_lists();
+        edit(&bench);
+        spoil_second(&bench);
+        let ran = bench.run(&["plan"]);
+        assert_eq!(ran.status == 0, is_enough, "{what}: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
+/// S2: what is told without a look at all manifests is what all of them tell, and is then purged.
+#[test]
+fn changed_manifests_tell_what_all_of_them_tell() {
+    for (what, _, edit) in EDITS {
+        let (_cloud, bench) = two_lists();
+        edit(&bench);
+        let short = bench.run(&["plan", "--format", "json"]);
+        let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+        let noted: String =
+            state.query_row("SELECT json_array(digest, frame) FROM inputs", [], |row| row.get(0)).expect("noted");
+        state.execute("UPDATE inputs SET digest = '', frame = ''", []).expect("not known again");
+        let long = bench.run(&["plan", "--format", "json"]);
+        let timeless = |text: String| text.lines().filter(|line| !line.contains("since")).collect::<String>();
+        assert_eq!((short.status, timeless(short.stdout)), (long.status, timeless(long.stdout)), "{what}");
+        let again = "UPDATE inputs SET digest = ?1 ->> 0, frame = ?1 ->> 1";
+        state.execute(again, [noted]).expect("known again");
+        drop(state);
+        let applied = bench.run(&["apply", "--allow-removals"]);
+        if long.status == 0 {
+            assert_eq!(applied.status, 0, "{what}: {}", applied.stderr);
+            // A second edit goes on from what the first one noted.
+            bench.run(&["apply"]).exits(0).says("Nothing to do");
+            bench.write("manifests/second.yaml", SECOND.replace("y\n  hash: rev:1", "y\n  hash: rev:7"));
+            bench.run(&["apply"]).exits(0).says("1 purge accepted");
+            assert_eq!(bench.recorded().iter().filter(|row| row.contains("rev:7")).count(), 1, "{what}");
+        }
+    }
+}

@@ -160,13 +160,18 @@ fn a_scratch_copy_leaves_the_original_alone() {
 
 /// A state as the program of that format left it.
 fn old_state() -> (tempfile::TempDir, PathBuf) {
+    state_of(FORMAT_1)
+}
+
+fn state_of(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("state.db");
-    std::fs::write(&path, FORMAT_1).expect("written");
+    std::fs::write(&path, bytes).expect("written");
     (folder, path)
 }
 
 const FORMAT_1: &[u8] = include_bytes!("../golden/states/format-1.db");
+const FORMAT_2: &[u8] = include_bytes!("../golden/states/format-2.db");
 
 /// All tables of a database, each with the rows of the columns that format 1 has; without serial and tool, which change.
 fn as_format_1(path: &Path) -> Vec<String> {
@@ -199,23 +204,25 @@ fn schema(path: &Path) -> String {
     format!("{format}: {sql}")
 }
 
-/// C4: a state of the first format keeps all of it in the newest one, and has the tables that a new state has.
+/// C4: a state of an older format keeps all of it in the newest one, and has the tables that a new state has.
 #[test]
-fn a_state_of_the_first_format_is_migrated_whole() {
-    let (_folder, path) = old_state();
-    let before = as_format_1(&path);
-    assert!(before.len() > 45, "targets in all their standings, a ledger, runs, a doubtful call: {before:?}");
-    let shown = everything(&path).expect("readable");
-    drop(SqliteStore::open_to_write(&path).expect("migrated").expect("there"));
-    assert_eq!(as_format_1(&path), before);
-    assert_eq!(everything(&path).expect("readable"), shown, "readers saw the same before");
-    let new = path.with_file_name("new.db");
-    drop(SqliteStore::create(&new, "lineage").expect("created"));
-    assert_eq!(schema(&path), schema(&new));
-    // It is one of ours: it goes on where it stood.
-    let mut store = SqliteStore::open_to_write(&path).expect("readable").expect("there");
-    assert_eq!(store.identity().expect("readable").serial, 9);
-    store.import(&[]).expect("written");
+fn states_of_older_formats_are_migrated_whole() {
+    for (format, serial) in [(FORMAT_1, 8), (FORMAT_2, 11)] {
+        let (_folder, path) = state_of(format);
+        let before = as_format_1(&path);
+        assert!(before.len() > 45, "targets in all their standings, a ledger, runs, a doubtful call: {before:?}");
+        let shown = everything(&path).expect("readable");
+        drop(SqliteStore::open_to_write(&path).expect("migrated").expect("there"));
+        assert_eq!(as_format_1(&path), before);
+        assert_eq!(everything(&path).expect("readable"), shown, "readers saw the same before");
+        let new = path.with_file_name("new.db");
+        drop(SqliteStore::create(&new, "lineage").expect("created"));
+        assert_eq!(schema(&path), schema(&new));
+        // It is one of ours: it goes on where it stood.
+        let mut store = SqliteStore::open_to_write(&path).expect("readable").expect("there");
+        assert_eq!(store.identity().expect("readable").serial, serial + 1);
+        store.import(&[]).expect("written");
+    }
 }
 
 /// S9, C4: who only looks at an older state changes no byte of it, and cannot write what would be lost.
@@ -327,13 +334,13 @@ fn a_text_that_is_not_utf8_is_damage() {
 fn a_newer_format_is_refused_with_both_versions() {
     let (folder, path) = written_state(3);
     let raw = rusqlite::Connection::open(&path).expect("opened");
-    raw.pragma_update(None, "user_version", 3).expect("written");
+    raw.pragma_update(None, "user_version", 4).expect("written");
     raw.close().expect("closed");
     let before = files(folder.path());
     let told = opened(&std::fs::read(&path).expect("readable"));
-    assert!(matches!(told, Err(StateError::Newer { found: 3, known: 2, .. })), "{told:?}");
-    assert!(told.expect_err("newer").to_string().contains("format 3, this program knows up to 2"));
-    assert!(matches!(SqliteStore::open_to_write(&path), Err(StateError::Newer { found: 3, known: 2, .. })));
+    assert!(matches!(told, Err(StateError::Newer { found: 4, known: 3, .. })), "{told:?}");
+    assert!(told.expect_err("newer").to_string().contains("format 4, this program knows up to 3"));
+    assert!(matches!(SqliteStore::open_to_write(&path), Err(StateError::Newer { found: 4, known: 3, .. })));
     assert_eq!(files(folder.path()), before);
 }
 

@@ -1,0 +1,134 @@
+//! What the manifests of a command ask for, as a run needs it; and what a later run knows them again by.
+
+use crate::core::model::{Model, ProviderConfig};
+use crate::core::recorded::{Inputs, KnownManifest};
+
+use super::since::Since;
+
+/// The manifests of a command, checked.
+pub struct Desired {
+    /// What they ask for.
+    pub model: Model,
+    /// Digest of each provider's configuration, by index.
+    pub config_digests: Vec<String>,
+    /// Folders given as PATH, normalised as manifest paths are.
+    folders: Vec<String>,
+    /// What a later run knows the manifests by, if it may.
+    inputs: Option<Inputs>,
+    /// What an earlier run noted, where lists that did not change since were passed over.
+    pub(super) since: Option<Since>,
+}
+
+/// Identifies what a refusal depended on: the adapter, where calls go, as whom and with which options.
+fn config_digest(config: &ProviderConfig) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(config.kind.capabilities().kind.as_bytes());
+    for endpoint in &config.endpoints {
+        hash.update(&[0]).update(endpoint.to_string().as_bytes());
+    }
+    hash.update(format!("{:?} {:?}", config.options, config.credentials).as_bytes());
+    hash.finalize().to_hex()[..32].to_owned()
+}
+
+/// Identifies all that lists of assets depend on besides their own manifests.
+fn configuration_digest(providers: &[ProviderConfig]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for config in providers {
+        let ProviderConfig { name, hosts, require, limits, ignore_query, .. } = config;
+        hash.update(format!("{name:?} {hosts:?} {require} {limits:?} {ignore_query} ").as_bytes());
+        hash.update(config_digest(config).as_bytes());
+    }
+    hash.finalize().to_hex()[..32].to_owned()
+}
+
+fn name_and_kind(config: &ProviderConfig) -> (String, String) {
+    (config.name.clone(), config.kind.capabilities().kind.to_owned())
+}
+
+impl Desired {
+    /// `folders` are those given as PATH, normalised as manifest paths are.
+    pub fn new(model: Model, folders: Vec<String>) -> Self {
+        let config_digests = model.providers.iter().map(config_digest).collect();
+        Self { model, config_digests, folders, inputs: None, since: None }
+    }
+
+    /// Lets a later run know the manifests again. Of `inputs` digests and files are used; targets that were read are added to
+    /// those of their files. Not for manifests about which there was something to say.
+    #[must_use]
+    pub fn known_by(mut self, mut inputs: Inputs) -> Self {
+        let entries = &self.model.entries;
+        let mut listed = vec![0; self.model.manifests.len()];
+        for entry in 0..entries.len() {
+            entries.manifests(entry).iter().for_each(|&manifest| listed[manifest] += 1);
+        }
+        inputs.files.sort_by(|a, b| a.path.cmp(&b.path));
+        for (manifest, count) in self.model.manifests.iter().zip(listed) {
+            if let Ok(file) = inputs.files.binary_search_by(|file| file.path.cmp(&manifest.path)) {
+                inputs.files[file].targets += count;
+            }
+        }
+        inputs.targets = entries.len() as u64;
+        inputs.providers = self.model.providers.iter().map(name_and_kind).collect();
+        inputs.configuration = configuration_digest(&self.model.providers);
+        self.inputs = Some(inputs);
+        self
+    }
+
+    /// As [`Desired::known_by`], where lists were passed over since they are as an earlier run noted them: `passed_over` by
+    /// manifest, with the targets of their files told in `inputs`. `None` if all have to be read.
+    pub fn known_since(self, inputs: Inputs, noted: Inputs, passed_over: &[bool]) -> Option<Self> {
+        let listed_before: u64 = inputs.files.iter().map(|file| file.targets).sum();
+        let mut desired = self.known_by(inputs);
+        let entries = desired.model.entries.len() as u64;
+        let inputs = desired.inputs.as_mut()?;
+        inputs.targets = inputs.files.iter().map(|file| file.targets).sum();
+        // A target that two manifests list depends on both.
+        let is_shared = inputs.targets != listed_before + entries || noted.has_shared_targets();
+        if is_shared || inputs.configuration != noted.configuration {
+            return None;
+        }
+        desired.since = Some(Since::new(noted, &desired.model, passed_over));
+        Some(desired)
+    }
+
+    /// Manifests that were not read, since they are as they were when all they ask for was found to be recorded.
+    pub fn unread(inputs: Inputs) -> Self {
+        let (model, config_digests, folders) = (Model::default(), Vec::new(), Vec::new());
+        Self { model, config_digests, folders, inputs: Some(inputs), since: None }
+    }
+
+    /// How many manifests there are.
+    pub fn manifests(&self) -> u64 {
+        self.inputs.as_ref().map_or(self.model.manifests.len() as u64, |inputs| inputs.files.len() as u64)
+    }
+
+    /// How many targets they ask for, at all providers together.
+    pub fn targets(&self) -> u64 {
+        self.inputs.as_ref().map_or(self.model.entries.len() as u64, |inputs| inputs.targets)
+    }
+
+    /// Name and kind of each provider, in order.
+    pub fn providers(&self) -> Vec<(String, String)> {
+        let read = || self.model.providers.iter().map(name_and_kind).collect();
+        self.inputs.as_ref().map_or_else(read, |inputs| inputs.providers.clone())
+    }
+
+    /// What a later run knows the manifests by.
+    pub fn inputs(&self) -> Option<&Inputs> {
+        self.inputs.as_ref()
+    }
+
+    /// Manifests of earlier runs that a run over these paths speaks for, and that are gone or have another name now.
+    pub(super) fn vanished(&self, known: Vec<KnownManifest>) -> Vec<KnownManifest> {
+        let gone = |manifest: &KnownManifest| {
+            let here = |folder: &String| {
+                let below = manifest.path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
+                below || (folder == "." && !manifest.path.starts_with("../") && !manifest.path.starts_with('/'))
+            };
+            let renamed = self.model.manifests.iter().any(|read| read.path == manifest.path);
+            let named = self.model.manifests.iter().any(|read| read.name == manifest.name);
+            !named && (renamed || self.folders.iter().any(here))
+        };
+        known.into_iter().filter(gone).collect()
+    }
+}
