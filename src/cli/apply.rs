@@ -9,7 +9,8 @@ use super::audit::Audit;
 use super::exit::Exit;
 use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
-use super::{interrupt, plan as plan_command, session, stat_caches, terminal};
+use super::session::{self, Planned};
+use super::{interrupt, plan as plan_command, stat_caches, terminal};
 use crate::ask::Asker;
 use crate::core::recorded::{Inputs, Recorded};
 use crate::core::target::Target;
@@ -36,21 +37,16 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
-    let (mut desired, mut caches) = found.desired(host, &global.state, global.format, noted)?;
+    let loaded = found.desired(host, &global.state, global.format, noted)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
     tell_unfinished(store.as_ref())?;
+    let view = store.as_ref().map(|store| store as &dyn Store);
+    let planned = found.plan(host, global, loaded, view, &args.selection).await?;
+    let Planned { desired, mut caches, accounts: guessed, mut prepared } = planned;
     if let Some(store) = &mut store {
         stat_caches::keep(store, std::mem::take(&mut caches));
-    }
-    let view = store.as_ref().map(|store| store as &dyn Store);
-    let mut guessed = run::accounts(host, &desired.model, view).await?;
-    let mut prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
-    if !prepared.is_enough {
-        (desired, caches) = found.load(host, &global.state, global.format)?;
-        guessed = run::accounts(host, &desired.model, view).await?;
-        prepared = session::prepare(&desired, view, &args.selection, &guessed, host.clock.now().wall)?;
     }
     admit(&desired, &prepared, store.as_mut(), args)?;
     if prepared.is_nothing() {

@@ -5,10 +5,11 @@ use anyhow::Result;
 use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, plan as render, shown};
-use super::{session, terminal};
+use super::session::{self, Planned};
+use super::terminal;
 use crate::core::guard::Allowed;
 use crate::host::Host;
-use crate::run::{self, Desired, Prepared};
+use crate::run::{self, Prepared};
 use crate::state::{RunLock, Store};
 
 /// Runs the command.
@@ -33,15 +34,9 @@ pub(super) async fn show(
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let planned = async |desired: Desired| {
-            let accounts = run::accounts(host, &desired.model, store).await?;
-            let prepared = session::prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
-            anyhow::Ok((desired, prepared))
-        };
-        match planned(found.desired(host, &global.state, global.format, noted)?.0).await? {
-            (_, prepared) if !prepared.is_enough => planned(found.load(host, &global.state, global.format)?.0).await?,
-            enough => enough,
-        }
+        let loaded = found.desired(host, &global.state, global.format, noted)?;
+        let Planned { desired, prepared, .. } = found.plan(host, global, loaded, store, selection).await?;
+        (desired, prepared)
     };
     let refusals = run::refusals(&desired, &prepared, allowed);
     let running = RunLock::holder(&global.state);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::args::{Format, Selection};
+use super::args::{Format, Global, Selection};
 use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
@@ -166,6 +166,43 @@ impl Found<'_> {
     /// The manifests unread, if they are those of a run after which nothing was left to do.
     pub(super) fn unchanged(&self, noted: Option<&Inputs>) -> Option<Desired> {
         noted.filter(|noted| noted.digest == self.inputs.digest).cloned().map(Desired::unread)
+    }
+}
+
+/// Manifests with the plan of what the user selected.
+pub(super) struct Planned {
+    pub(super) desired: Desired,
+    pub(super) caches: StatCaches,
+    /// The account of each provider as far as it is known without asking anybody.
+    pub(super) accounts: Vec<String>,
+    pub(super) prepared: Prepared,
+}
+
+impl Found<'_> {
+    /// Computes the plan of manifests that were read, all or [some](Found::desired) of them; where those turn out not to be
+    /// enough, of all.
+    ///
+    /// # Errors
+    /// As [`Found::load`] and [`prepare`].
+    pub(super) async fn plan(
+        &self,
+        host: &Host,
+        global: &Global,
+        (desired, caches): (Desired, StatCaches),
+        store: Option<&dyn Store>,
+        selection: &Selection,
+    ) -> Result<Planned> {
+        let planned = async |desired: Desired, caches| {
+            let accounts = run::accounts(host, &desired.model, store).await?;
+            let prepared = prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
+            anyhow::Ok(Planned { desired, caches, accounts, prepared })
+        };
+        let planned_first = planned(desired, caches).await?;
+        if planned_first.prepared.is_enough {
+            return Ok(planned_first);
+        }
+        let (desired, caches) = self.load(host, &global.state, global.format)?;
+        planned(desired, caches).await
     }
 }
 

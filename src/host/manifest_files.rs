@@ -15,6 +15,8 @@ use crate::manifest::{MAX_FILE_BYTES, Pieces, SourceFile};
 const HELD_BYTES: u64 = 32 * 1024;
 /// Bytes that are read at once of a larger one.
 const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes that are read at first: often no more are wanted than what stands before a list.
+const FIRST_PIECE_BYTES: usize = 8 * 1024;
 
 pub(super) const CHANGED: &str = "changed while it was read; run again when it is written";
 
@@ -233,7 +235,7 @@ pub(super) fn streamed(path: &Path) -> Result<impl Pieces + use<>, String> {
 impl Pieces for LargeFile {
     fn each(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), String> {
         let mut file = open(&self.path).map_err(cannot_read)?;
-        let mut piece = vec![0; PIECE_BYTES];
+        let mut piece = vec![0; FIRST_PIECE_BYTES];
         let mut read = 0;
         loop {
             let bytes = file.read(&mut piece).map_err(cannot_read)?;
@@ -245,6 +247,7 @@ impl Pieces for LargeFile {
             if bytes == 0 || !visit(&piece[..bytes]) {
                 return Ok(());
             }
+            piece.resize(PIECE_BYTES, 0);
         }
     }
 }

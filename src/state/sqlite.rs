@@ -310,7 +310,9 @@ impl Store for SqliteStore {
         let mut owners = OwnersMemo::default();
         let sql = format!("SELECT {} FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3", rows::COLUMNS);
         self.visit_rows(|| {
-            let mut statement = self.connection.prepare(&sql)?;
+            // One look at the file for all of them.
+            let transaction = self.connection.unchecked_transaction()?;
+            let mut statement = transaction.prepare(&sql)?;
             for index in 0..model.entries.len() {
                 let provider = &model.providers[model.entries.provider(index)].name;
                 let scope = scope_number(model.entries.scope(index));
