@@ -42,8 +42,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?;
     tell_unfinished(store.as_ref())?;
-    let view = store.as_ref().map(|store| store as &dyn Store);
-    let planned = found.plan(host, global, loaded, view, &args.selection).await?;
+    let planned = found.plan(host, global, loaded, store.as_ref(), &args.selection).await?;
     let Planned { desired, mut caches, accounts: guessed, mut prepared } = planned;
     if let Some(store) = &mut store {
         stat_caches::keep(store, std::mem::take(&mut caches));

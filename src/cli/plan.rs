@@ -28,14 +28,13 @@ pub(super) async fn show(
 ) -> Result<bool> {
     let found = session::find(paths)?;
     let store = session::open(&global.state)?;
-    let store = store.as_ref().map(|store| store as &dyn Store);
-    let noted = session::noted(store, selection)?;
+    let noted = session::noted(store.as_ref().map(|store| store as &dyn Store), selection)?;
     let (desired, prepared) = if let Some(desired) = found.unchanged(noted.as_ref()) {
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
         let loaded = found.desired(host, &global.state, global.format, noted)?;
-        let Planned { desired, prepared, .. } = found.plan(host, global, loaded, store, selection).await?;
+        let Planned { desired, prepared, .. } = found.plan(host, global, loaded, store.as_ref(), selection).await?;
         (desired, prepared)
     };
     let refusals = run::refusals(&desired, &prepared, allowed);

@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
 use crate::manifest::{self, Built, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
-use crate::state::{RunLock, RunStart, SqliteStore, Store};
+use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 
 /// Reads and checks manifests, and what they name as sources, with the stat caches of the state.
 ///
@@ -98,22 +98,18 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
 
 impl Found<'_> {
     /// What is desired, from no more manifests than have to be read for it: none, those that changed since `noted`, or all. With
-    /// the stat caches to keep, for who may write. Problems are shown on standard error and, in GitHub's format, warnings as
+    /// the stat caches to keep, for who may write, and rows of the state that were read meanwhile. Problems are shown on standard error and, in GitHub's format, warnings as
     /// a result.
     ///
     /// # Errors
     /// Bad input if there is any error.
-    pub(super) fn desired(
-        &self,
-        host: &Host,
-        state: &Path,
-        format: Format,
-        noted: Option<Inputs>,
-    ) -> Result<(Desired, StatCaches)> {
-        match noted.and_then(|noted| self.changed(noted)) {
-            Some(desired) => Ok((desired, StatCaches::default())),
-            None => self.load(host, state, format),
+    pub(super) fn desired(&self, host: &Host, state: &Path, format: Format, noted: Option<Inputs>) -> Result<Loaded> {
+        if let Some(desired) = noted.and_then(|noted| self.changed(noted)) {
+            return Ok(Loaded { desired, caches: StatCaches::default(), ahead: None });
         }
+        let ahead = ReadAhead::begin(state);
+        let (desired, caches) = self.load(host, state, format)?;
+        Ok(Loaded { desired, caches, ahead })
     }
 
     /// Checks all manifests; otherwise as [`Found::desired`].
@@ -169,6 +165,13 @@ impl Found<'_> {
     }
 }
 
+/// Manifests that were read, all or some of them.
+pub(super) struct Loaded {
+    desired: Desired,
+    caches: StatCaches,
+    ahead: Option<ReadAhead>,
+}
+
 /// Manifests with the plan of what the user selected.
 pub(super) struct Planned {
     pub(super) desired: Desired,
@@ -188,10 +191,16 @@ impl Found<'_> {
         &self,
         host: &Host,
         global: &Global,
-        (desired, caches): (Desired, StatCaches),
-        store: Option<&dyn Store>,
+        loaded: Loaded,
+        store: Option<&SqliteStore>,
         selection: &Selection,
     ) -> Result<Planned> {
+        let Loaded { desired, caches, ahead } = loaded;
+        match store {
+            Some(store) => store.compare_with(ahead),
+            None => drop(ahead),
+        }
+        let store = store.map(|store| store as &dyn Store);
         let planned = async |desired: Desired, caches| {
             let accounts = run::accounts(host, &desired.model, store).await?;
             let prepared = prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;

@@ -133,6 +133,12 @@ impl Pack {
         ContentHash::from_canonical(self.hash_text(at, &mut text))
     }
 
+    /// Appends the hash at `at` to a text.
+    pub fn push_hash_to(&self, at: At, to: &mut String) {
+        let mut text = [0; MAX_DIGEST_TEXT];
+        to.push_str(self.hash_text(at, &mut text));
+    }
+
     /// Whether the hash at `at` is this one.
     pub fn is_hash(&self, at: At, canonical: &str) -> bool {
         let mut text = [0; MAX_DIGEST_TEXT];
@@ -278,6 +284,12 @@ impl PackedText<'_> {
         let rest = self.rest.get(from_rest..).unwrap_or_default().iter();
         found.iter_mut().zip(origin.chain(rest)).for_each(|(to, byte)| *to = *byte);
         found
+    }
+
+    /// Appends it to a text.
+    pub fn push_to(&self, to: &mut String) {
+        to.push_str(self.origin);
+        to.push_str(std::str::from_utf8(self.rest).unwrap_or_default());
     }
 
     /// Compares with a text, byte by byte.

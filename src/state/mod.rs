@@ -5,7 +5,9 @@ mod file;
 mod inputs;
 mod lock;
 mod migrate;
+mod read_ahead;
 mod rows;
+mod scan;
 mod schema;
 mod seal;
 mod sqlite;
@@ -15,6 +17,7 @@ mod write;
 
 pub use file::write_aside;
 pub use lock::{Holder, RunLock};
+pub use read_ahead::ReadAhead;
 pub use sqlite::SqliteStore;
 pub use stat_caches::StatCacheRow;
 

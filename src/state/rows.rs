@@ -25,6 +25,8 @@ pub(super) struct BadValue {
 pub(super) enum ReadError {
     Sql(rusqlite::Error),
     Value(BadValue),
+    /// No more rows are wanted, which is no error.
+    Enough,
 }
 
 impl From<rusqlite::Error> for ReadError {

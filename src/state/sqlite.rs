@@ -11,7 +11,8 @@ use super::file::{
     FileId, beside, has_log, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
 };
 use super::migrate::{copied, migrate, migrated_copy};
-use super::rows::{self, OwnersMemo, ReadError, scope_number};
+use super::read_ahead::ReadAhead;
+use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT};
 use super::seal::Seal;
 use super::write::{
@@ -33,8 +34,8 @@ const CHECKED_EVERY: i64 = 10_000;
 
 /// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     serial: i64,
     /// Calls of this run without an outcome.
     open: Vec<OpenCall>,
@@ -47,6 +48,8 @@ pub struct SqliteStore {
     log: FileId,
     /// The serial at which its pages were last looked through, if that is known to hold.
     checked_at: Cell<Option<i64>>,
+    /// Rows that the next comparison need not read.
+    ahead: Cell<Option<ReadAhead>>,
     /// After the connection, which is closed before it.
     seal: Seal,
 }
@@ -105,7 +108,7 @@ impl SqliteStore {
     /// Pages that do not fit together, or an index that does not know what its table holds, would let targets vanish without
     /// a word. A file that nobody touched since it was sealed is not looked through again for a while: that costs about half a
     /// second a million rows.
-    fn check_pages(&self) -> Result<(), StateError> {
+    pub(super) fn check_pages(&self) -> Result<(), StateError> {
         if self.file.is_none() || self.checked_at.get().is_some() {
             return Ok(());
         }
@@ -121,6 +124,17 @@ impl SqliteStore {
         }
         let cause = format!("its pages do not fit together: {}", one_line(&found, 200));
         Err(StateError::Damaged { path: self.path.clone(), cause })
+    }
+
+    /// Lets the next comparison have rows that were read ahead, if they are still those of this state.
+    pub fn compare_with(&self, ahead: Option<ReadAhead>) {
+        self.ahead.set(ahead);
+    }
+
+    /// Leaves it to somebody else to look the pages through; `false` for an older format, which is read otherwise.
+    pub(super) fn trust_pages(&self) -> bool {
+        self.checked_at.set(Some(self.serial));
+        self.format == FORMAT
     }
 
     /// Makes an empty state at `path` in one step: it is there whole or not at all.
@@ -183,7 +197,8 @@ impl SqliteStore {
             .map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
         let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), Seal::new(path));
-        Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, checked_at, seal })
+        let ahead = Cell::new(None);
+        Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, checked_at, ahead, seal })
     }
 
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -235,44 +250,6 @@ impl SqliteStore {
     }
 }
 
-impl SqliteStore {
-    /// Shows `each` the rows of the `target` table; `which` says which ones and in which order.
-    fn each_row(
-        &self,
-        which: &str,
-        values: impl rusqlite::Params,
-        each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
-    ) -> Result<(), StateError> {
-        self.each_row_of(rows::COLUMNS, which, values, each)
-    }
-
-    fn each_row_of(
-        &self,
-        columns: &str,
-        which: &str,
-        values: impl rusqlite::Params,
-        mut each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
-    ) -> Result<(), StateError> {
-        self.check_pages()?;
-        let sql = format!("SELECT {columns} FROM target {which}");
-        self.visit_rows(|| {
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut found = statement.query(values)?;
-            while let Some(row) = found.next()? {
-                each(row)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn visit_rows(&self, visit: impl FnOnce() -> Result<(), ReadError>) -> Result<(), StateError> {
-        visit().map_err(|error| match error {
-            ReadError::Sql(error) => failed(&self.path, "read", &error),
-            ReadError::Value(value) => StateError::Damaged { path: self.path.clone(), cause: value.to_string() },
-        })
-    }
-}
-
 impl Store for SqliteStore {
     fn is_first_run(&self) -> Result<bool, StateError> {
         self.read(|db| {
@@ -299,31 +276,18 @@ impl Store for SqliteStore {
     }
 
     fn scan(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
-        let mut owners = OwnersMemo::default();
-        // The engine takes its time for every column that is asked for.
-        let columns = if self.has_work()? { rows::COLUMNS } else { rows::COLUMNS_WITHOUT_WORK };
-        self.each_row_of(columns, "ORDER BY provider, scope, target", [], |row| rows::visit(row, &mut owners, visit))
+        self.check_pages()?;
+        match self.ahead.take() {
+            Some(ahead) if ahead.scan(&self.identity()?, visit)? => Ok(()),
+            _ => self.scan_while(&mut |row| {
+                visit(row);
+                true
+            }),
+        }
     }
 
     fn look_up(&self, model: &Model, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<(), StateError> {
-        self.check_pages()?;
-        let mut owners = OwnersMemo::default();
-        let sql = format!("SELECT {} FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3", rows::COLUMNS);
-        self.visit_rows(|| {
-            // One look at the file for all of them.
-            let transaction = self.connection.unchecked_transaction()?;
-            let mut statement = transaction.prepare(&sql)?;
-            for index in 0..model.entries.len() {
-                let provider = &model.providers[model.entries.provider(index)].name;
-                let scope = scope_number(model.entries.scope(index));
-                let text = model.entries.text(index).to_string();
-                let mut found = statement.query(params![provider, scope, text])?;
-                if let Some(row) = found.next()? {
-                    rows::visit(row, &mut owners, visit)?;
-                }
-            }
-            Ok(())
-        })
+        self.visit_entries(model, visit)
     }
 
     fn inputs(&self) -> Result<Option<Inputs>, StateError> {
@@ -574,7 +538,7 @@ impl Store for SqliteStore {
     }
 }
 
-fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {
+pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {
     let damage = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
         || matches!(
             error,

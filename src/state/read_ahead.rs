@@ -1,0 +1,265 @@
+//! Rows of a state read by a thread of their own, while manifests are read that they will be compared with.
+//!
+//! A chunk is packed, and only so many wait: who compares late finds some of the work done and the memory bounded.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::{Identity, SqliteStore, StateError, Store};
+use crate::core::pack::{At, Pack};
+use crate::core::recorded::{RecordedRow, Work};
+use crate::core::target::Scope;
+
+/// A smaller file is read faster than a thread is started, in bytes.
+const WORTHWHILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Packed bytes of a chunk.
+const CHUNK_BYTES: usize = 512 * 1024;
+/// Most chunks that wait to be compared.
+const WAITING_CHUNKS: usize = 96;
+
+/// Rows on their way.
+pub struct ReadAhead {
+    path: PathBuf,
+    rows: Option<Receiver<Message>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    /// Which state the rows are of.
+    Begin(Identity),
+    Rows(Chunk),
+    /// There are no more.
+    End,
+    Failed(StateError),
+}
+
+impl ReadAhead {
+    /// Begins to read the state at `path`; `None` where that would not be worth it, or cannot be done.
+    pub fn begin(path: &Path) -> Option<Self> {
+        if std::fs::metadata(path).ok()?.len() < WORTHWHILE_BYTES {
+            return None;
+        }
+        let (sender, receiver) = sync_channel(WAITING_CHUNKS);
+        let of = path.to_owned();
+        let read = move || {
+            let read = SqliteStore::connected(&of).and_then(|store| match store {
+                Some(store) => store.send_rows(&sender),
+                None => Ok(()),
+            });
+            // Who does not wait any more needs no end.
+            let _ = sender.send(read.map_or_else(Message::Failed, |()| Message::End));
+        };
+        let reader = std::thread::Builder::new().name("state".into()).spawn(read).ok()?;
+        Some(Self { path: path.to_owned(), rows: Some(receiver), reader: Some(reader) })
+    }
+
+    /// Shows `visit` all rows; `false` if they are not those of the state that `expected` identifies, and none was shown.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub(super) fn scan(&self, expected: &Identity, visit: &mut dyn FnMut(RecordedRow<'_>)) -> Result<bool, StateError> {
+        let Some(rows) = &self.rows else { return Ok(false) };
+        match rows.recv() {
+            Ok(Message::Begin(found)) if found == *expected => {}
+            Ok(Message::Failed(error)) => return Err(error),
+            _ => return Ok(false),
+        }
+        let mut buffer = String::new();
+        loop {
+            match rows.recv() {
+                Ok(Message::Rows(chunk)) => chunk.each(&mut buffer, visit),
+                Ok(Message::End) => return Ok(true),
+                Ok(Message::Failed(error)) => return Err(error),
+                Ok(Message::Begin(_)) | Err(_) => return Err(self.died()),
+            }
+        }
+    }
+}
+
+impl ReadAhead {
+    fn died(&self) -> StateError {
+        StateError::Io { path: self.path.clone(), action: "read", cause: "its reader ended early".to_owned() }
+    }
+}
+
+impl Drop for ReadAhead {
+    /// The reader's connection is closed before anybody writes: a log is taken in by whoever closes last.
+    fn drop(&mut self) {
+        self.rows = None;
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// What rows in a row have in common.
+struct Group {
+    provider: String,
+    scope: Scope,
+    owners: Vec<String>,
+}
+
+/// A row: its text is packed, followed by its hash if it has one.
+struct Row {
+    at: At,
+    group: u32,
+    has_hash: bool,
+}
+
+/// Rows in order.
+#[derive(Default)]
+struct Chunk {
+    pack: Pack,
+    rows: Vec<Row>,
+    groups: Vec<Group>,
+    /// Of few rows, by their index, in order.
+    works: Vec<(usize, Work)>,
+}
+
+impl Chunk {
+    fn push(&mut self, row: RecordedRow<'_>) {
+        let is_same =
+            |group: &Group| group.provider == row.provider && group.scope == row.scope && group.owners == row.owners;
+        if !self.groups.last().is_some_and(is_same) {
+            let RecordedRow { provider, scope, owners, .. } = row;
+            self.groups.push(Group { provider: provider.to_owned(), scope, owners: owners.to_vec() });
+        }
+        if let Some(work) = row.work {
+            self.works.push((self.rows.len(), work.clone()));
+        }
+        let at = self.pack.push_text(row.text);
+        if let Some(hash) = row.hash {
+            self.pack.push_hash(hash);
+        }
+        let group = u32::try_from(self.groups.len() - 1).unwrap_or(u32::MAX);
+        self.rows.push(Row { at, group, has_hash: row.hash.is_some() });
+    }
+
+    fn each(&self, buffer: &mut String, visit: &mut dyn FnMut(RecordedRow<'_>)) {
+        let mut works = self.works.iter().peekable();
+        for (index, row) in self.rows.iter().enumerate() {
+            let group = &self.groups[row.group as usize];
+            buffer.clear();
+            self.pack.text(row.at).push_to(buffer);
+            let end = buffer.len();
+            if row.has_hash {
+                self.pack.push_hash_to(self.pack.after_text(row.at), buffer);
+            }
+            let (text, hash) = buffer.split_at(end);
+            visit(RecordedRow {
+                provider: &group.provider,
+                scope: group.scope,
+                text,
+                owners: &group.owners,
+                hash: row.has_hash.then_some(hash),
+                work: works.next_if(|(at, _)| *at == index).map(|(_, work)| work),
+            });
+        }
+    }
+}
+
+impl SqliteStore {
+    fn send_rows(&self, to: &SyncSender<Message>) -> Result<(), StateError> {
+        // Who compares the rows looks the pages through, and reads an older format in its own way.
+        if !self.trust_pages() {
+            return Ok(());
+        }
+        // One look at the file, so that rows and identity belong together.
+        self.in_one_look(|| {
+            let _ = to.send(Message::Begin(self.identity()?));
+            let mut chunk = Chunk::default();
+            self.scan_while(&mut |row| {
+                chunk.push(row);
+                if chunk.pack.len() < CHUNK_BYTES {
+                    return true;
+                }
+                to.send(Message::Rows(std::mem::take(&mut chunk))).is_ok()
+            })?;
+            let _ = to.send(Message::Rows(chunk));
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::recorded::{ChangeKind, Recorded, Standing};
+    use crate::core::target::{ContentHash, Target};
+    use crate::core::time::Timestamp;
+
+    /// A state that is large enough to be read ahead, with work here and there.
+    fn state(path: &Path) -> SqliteStore {
+        let mut store = SqliteStore::create(path, "lineage").unwrap();
+        let row = |number: usize| Recorded {
+            provider: if number < 20_000 { "a" } else { "b" }.to_owned(),
+            target: Target::url(format!("https://a.cn/{number:08}")),
+            owners: vec![if number.is_multiple_of(3) { "one" } else { "two" }.to_owned()],
+            hash: (!number.is_multiple_of(5)).then(|| ContentHash::from_canonical(format!("sha256:{number:064x}"))),
+            recorded_at: None,
+            task_id: None,
+            work: number.is_multiple_of(5).then(|| Work {
+                desired: None,
+                kind: ChangeKind::New,
+                priority: crate::core::model::Priority::Normal,
+                since: Timestamp::from_unix_ms(5),
+                standing: Standing::Pending { reason: Some(number.to_string()) },
+                in_doubt: false,
+                accepted_at: Vec::new(),
+            }),
+        };
+        store.import(&(0..40_000).map(row).collect::<Vec<_>>()).unwrap();
+        store
+    }
+
+    fn rows(store: &SqliteStore) -> Vec<String> {
+        let mut rows = Vec::new();
+        store.scan(&mut |row| rows.push(format!("{row:?}"))).unwrap();
+        rows
+    }
+
+    #[test]
+    fn rows_that_were_read_ahead_are_those_of_the_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let store = state(&path);
+        let expected = rows(&store);
+        assert_eq!(expected.len(), 40_000);
+        let mut ahead = ReadAhead::begin(&path).unwrap();
+        ahead.reader.take().unwrap().join().unwrap();
+        store.compare_with(Some(ahead));
+        // What is gone cannot be read again, so these are the rows that were read ahead.
+        rusqlite::Connection::open(&path).unwrap().execute("DELETE FROM target", []).unwrap();
+        assert_eq!(rows(&store), expected);
+        assert_eq!(rows(&store).len(), 0, "they are shown once");
+    }
+
+    // S2: a run that came between is seen.
+    #[test]
+    fn rows_of_another_serial_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let mut store = state(&path);
+        let mut ahead = ReadAhead::begin(&path).unwrap();
+        ahead.reader.take().unwrap().join().unwrap();
+        store.forget(&[("a".into(), Target::url("https://a.cn/00000000"))]).unwrap();
+        store.compare_with(Some(ahead));
+        assert_eq!(rows(&store).len(), 39_999);
+    }
+
+    #[test]
+    fn a_reader_that_nobody_waits_for_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        drop(state(&path));
+        drop(ReadAhead::begin(&path).unwrap());
+        assert!(!path.with_file_name("state.db-wal").exists(), "its connection is closed");
+        std::fs::write(&path, vec![0x55; 5_000_000]).unwrap();
+        let ahead = ReadAhead::begin(&path).unwrap();
+        let identity = Identity { lineage: String::new(), serial: 0 };
+        assert!(ahead.scan(&identity, &mut |_| {}).is_err());
+        std::fs::write(&path, "small").unwrap();
+        assert!(ReadAhead::begin(&path).is_none());
+    }
+}
