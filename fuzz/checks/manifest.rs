@@ -1,16 +1,19 @@
-//! Bytes as manifests: read, checked and shown without a panic; every place lies where it says it does.
+//! Bytes as manifests: read, checked and shown without a panic; every place lies where it says it does; lists that are
+//! read line by line are what YAML makes of them.
 //!
 //! Input: manifests, one or several with `␞` between them.
 
 use freshen::cli::diagnostics::{render, to_json};
-use freshen::core::model::Model;
-use freshen::manifest::{Built, Severity, SourceFile, Span, build};
+use freshen::core::model::{Entry, Model};
+use freshen::manifest::{Built, Diagnostic, Severity, SourceFile, Span, build};
 
 use super::SEPARATOR;
 
 /// B2, Y1-Y4
 pub(crate) fn check(data: &[u8]) {
-    let files = files(data);
+    let parts = parts(data);
+    let files: Vec<SourceFile> =
+        (0..).zip(&parts).map(|(number, part)| SourceFile::whole(path(number), *part)).collect();
     let built = build(&files);
     let failed = built.diagnostics.iter().any(|found| found.severity == Severity::Error);
     assert_eq!(built.model.is_none(), failed, "a model or an error, never both or none");
@@ -26,21 +29,58 @@ pub(crate) fn check(data: &[u8]) {
         piece.start <= piece.end && piece.end as usize <= bytes
     }));
     assert_shown(&files, &built);
+    assert_read_as_yaml(&parts, &built);
     built.model.iter().for_each(assert_model);
 }
 
-fn files(data: &[u8]) -> Vec<SourceFile> {
+fn path(number: usize) -> String {
+    format!("m/{number}.yaml")
+}
+
+fn parts(data: &[u8]) -> Vec<&[u8]> {
     let mark = SEPARATOR.to_string().into_bytes();
-    let mut files = Vec::new();
+    let mut parts = Vec::new();
     let mut rest = data;
     loop {
         let end = rest.windows(mark.len()).position(|window| window == mark);
-        files.push(SourceFile::whole(format!("m/{}.yaml", files.len()), &rest[..end.unwrap_or(rest.len())]));
+        parts.push(&rest[..end.unwrap_or(rest.len())]);
         match end {
             Some(end) => rest = &rest[end + mark.len()..],
-            None => return files,
+            None => return parts,
         }
     }
+}
+
+/// A list is read line by line if this line begins it, and as YAML with a blank more, which means nothing to YAML: both
+/// make the same of it.
+fn assert_read_as_yaml(parts: &[&[u8]], built: &Built) {
+    let blank = |part: &[u8]| {
+        let lines = part.split_inclusive(|byte| *byte == b'\n').map(|line| match line {
+            b"assets:\n" => &b"assets: \n"[..],
+            b"assets:\r\n" => b"assets: \r\n",
+            other => other,
+        });
+        lines.collect::<Vec<_>>().concat()
+    };
+    let others: Vec<Vec<u8>> = parts.iter().map(|part| blank(part)).collect();
+    if parts.iter().zip(&others).any(|(part, other)| part.len() < other.len()) {
+        let files: Vec<SourceFile> =
+            (0..).zip(others).map(|(number, part)| SourceFile::whole(path(number), part)).collect();
+        assert_eq!(told(built), told(&build(&files)), "by lines, and as YAML");
+    }
+}
+
+/// Entries and problems, with lines and columns.
+fn told(built: &Built) -> (Option<Vec<Entry>>, Vec<String>) {
+    let at = |span: Span| format!("{}:{}", span.line, span.column);
+    let problem = |found: &Diagnostic| {
+        let related: Vec<String> =
+            found.related.iter().map(|(file, span, text)| format!("{file}:{} {text}", at(*span))).collect();
+        let Diagnostic { severity, file, message, label, help, .. } = found;
+        format!("{severity:?} {file}:{:?} {message} {label} {help:?} {related:?}", found.span.map(at))
+    };
+    let entries = built.model.as_ref().map(|model| model.entries.iter().collect());
+    (entries, built.diagnostics.iter().map(problem).collect())
 }
 
 /// A place lies inside the file, between characters, and its line and column are those of its first byte.

@@ -3,6 +3,8 @@
 //! The targets of `fuzz/` feed them whatever they think of, `tests/it/fuzz.rs` feeds them the kept inputs.
 
 pub(crate) mod answer;
+pub(crate) mod checksums;
+pub(crate) mod file_names;
 pub(crate) mod manifest;
 pub(crate) mod retry_after;
 pub(crate) mod url;

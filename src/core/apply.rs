@@ -116,7 +116,7 @@ impl<'a> Apply<'a> {
             self.lanes[first_lane + endpoint].extend(planned);
         }
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
-            let reason = format!("quota of {} targets a day is spent", quota.limit);
+            let reason = format!("the day's quota of {} is spent", quota.limit);
             self.leave(job.over_quota.clone(), Some(quota.resets_at), reason);
         }
     }
@@ -254,7 +254,7 @@ impl<'a> Apply<'a> {
         if room == 0 {
             let (until, limit) = (quota.resets_at(), quota.limit());
             self.lanes[index].push_front(vec![batch]);
-            self.stop_for_quota(index, until, &format!("quota of {limit} targets a day is spent"));
+            self.stop_for_quota(index, until, &format!("the day's quota of {limit} is spent"));
             return None;
         }
         let debit = (quota.key().clone(), room as u64);

@@ -235,12 +235,8 @@ impl<'r> Lister<'r> {
         let Some(texts) = fields.texts("base_url") else {
             return if fields.is_broken("base_url") { Bases::Broken } else { Bases::Missing };
         };
-        let mut sound = !texts.is_empty();
+        let mut sound = true;
         let mut bases = Vec::new();
-        if texts.is_empty() {
-            let span = fields.node("base_url").map_or_else(Span::default, |node| node.span);
-            self.refuse(span, Refusal::new("`base_url` is an empty list").help("give a URL, or leave it out"));
-        }
         for (text, span) in texts {
             match BaseUrl::check(text) {
                 Ok(base) => {
@@ -260,12 +256,6 @@ impl<'r> Lister<'r> {
         let Some(names) = fields.texts("provider") else {
             return if fields.is_broken("provider") { Chosen::Broken } else { Chosen::Open };
         };
-        if names.is_empty() {
-            let span = fields.node("provider").map_or_else(Span::default, |node| node.span);
-            let help = "name a provider, or leave `provider` out to match by host";
-            self.report.push(Diagnostic::error(self.own.file, span, "`provider` is an empty list").help(help));
-            return Chosen::Broken;
-        }
         let count = names.len();
         let mut found: Vec<usize> =
             names.into_iter().filter_map(|name| self.providers.named(self.own.file, name, self.report)).collect();

@@ -182,6 +182,10 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>,
             if shape == Shape::Text { format!("`{key}` is empty") } else { format!("an empty text in `{key}`") };
         return Diagnostic::error(file, misfit.span, message).help(doc.to_owned());
     }
+    if let (true, Shape::Texts | Shape::TextList) = (shape::is_empty_list(misfit), shape) {
+        let help = format!("give one at least, or leave `{key}` out");
+        return Diagnostic::error(file, misfit.span, format!("`{key}` is an empty list")).help(help);
+    }
     let found = if secret { "something else".to_owned() } else { described(misfit) };
     let diagnostic =
         Diagnostic::error(file, misfit.span, format!("`{key}` must be {}, found {found}", shape.expected()));

@@ -371,13 +371,6 @@ impl Reader<'_, '_, '_> {
             return CredentialSource::File(path.to_owned());
         }
         let command = fields.texts("command").unwrap_or_default();
-        if command.is_empty() && fields.node("command").is_some() {
-            self.fail(
-                fields.key_span("command"),
-                "`command` names no program".to_owned(),
-                "write `[program, argument]`",
-            );
-        }
         CredentialSource::Command(command.into_iter().map(|(word, _)| word.to_owned()).collect())
     }
 }

@@ -66,7 +66,7 @@ fn shape(shape: Shape) -> Value {
     match shape {
         Shape::Text => text(),
         Shape::Texts => json!({"anyOf": [text(), {"type": "array", "items": text(), "minItems": 1}]}),
-        Shape::TextList => json!({"type": "array", "items": text()}),
+        Shape::TextList => json!({"type": "array", "items": text(), "minItems": 1}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Integer(least) => json!({"type": "integer", "minimum": least}),
         Shape::IntegerList => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),

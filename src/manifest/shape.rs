@@ -10,9 +10,9 @@ use crate::core::contract::OptionShape;
 pub(crate) enum Shape {
     /// A text that is not empty and has no control characters.
     Text,
-    /// One such text or a list of them.
+    /// One such text or a list of them, not empty.
     Texts,
-    /// A list of such texts.
+    /// A list of such texts, not empty.
     TextList,
     /// `true` or `false`, without quotes.
     Bool,
@@ -334,6 +334,7 @@ impl Shape {
             _ => Some(node),
         };
         let fits = match self {
+            Self::Texts | Self::TextList if is_empty_list(node) => false,
             Self::Texts if matches!(node.value, Value::List(_)) => return item(Self::Text),
             Self::Text | Self::Texts => text(node).is_some(),
             Self::TextList => return item(Self::Text),
@@ -363,6 +364,11 @@ pub(crate) fn text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
         Value::Scalar { text, .. } if !text.is_empty() && !text.chars().any(is_invisible) => Some(text),
         _ => None,
     }
+}
+
+/// Whether a node is a list without items.
+pub(crate) fn is_empty_list(node: &Node<'_>) -> bool {
+    matches!(&node.value, Value::List(list) if list.is_empty())
 }
 
 /// The value of a plain `true` or `false`.

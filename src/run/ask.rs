@@ -67,7 +67,7 @@ pub async fn learn_quotas(
             store.learn_quota(key, used)?;
             learned.changed = true;
             learned.notes.push(format!(
-                "provider `{}` has {left} targets left of its quota, {} fewer than our own count: others use the account",
+                "provider `{}` has {left} left of its quota of {limit}, {} fewer than our own count: others use the account",
                 config.name,
                 used - ours.min(limit)
             ));

@@ -48,6 +48,18 @@ fn kept_waits_are_bounded() {
     replay("retry_after", checks::retry_after::check);
 }
 
+// B2, B3, D1, D3
+#[test]
+fn kept_checksum_lists_name_files_below_a_folder_or_say_what_is_wrong() {
+    replay("checksums", checks::checksums::check);
+}
+
+// B2, B3, D1, D3
+#[test]
+fn kept_names_of_files_have_urls_of_their_own() {
+    replay("file_names", checks::file_names::check);
+}
+
 /// The second reading of answers must be able to say no: the same bodies with another status, an empty task, an error.
 #[test]
 fn the_second_reading_of_answers_knows_what_no_vendor_documents() {

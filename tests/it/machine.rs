@@ -377,7 +377,7 @@ fn a_quota_that_is_short_defers_the_rest_until_the_vendors_midnight() {
     assert_eq!((report.counts(), report.sent.len(), world.used()), ((50, 0, 70, 0), 3, 50));
     let ItemState::Deferred(until, reason) = &report.states[119] else { panic!("{:?}", report.states[119]) };
     assert_eq!(until.utc_extended(), "2023-11-15T16:00:00Z");
-    assert!(reason.contains("50 targets"), "{reason}");
+    assert!(reason.contains("quota of 50 is spent"), "{reason}");
     // Nothing more the same day; the next day goes on where this one ended.
     world.next(&report, 1000);
     let report = world.run(|_| panic!("a call without quota"));

@@ -307,7 +307,16 @@ fn bad_urls_paths_and_ids_are_errors_with_their_place() {
         assert_problem(&text, "a path that begins like a URL: a URL with a slash missing?");
     }
     assert_problem("base_url: §https://u@a.cn/\nassets: {x: etag:1}\n", "user name or password in a URL");
-    assert_problem("base_url: §[]\nassets: {x: etag:1}\n", "`base_url` is an empty list");
+    for (manifest, key) in [
+        ("base_url: §[]\nassets: {x: etag:1}\n", "base_url"),
+        ("provider: §[]\nassets: {https://a.cn/x: etag:1}\n", "provider"),
+        ("assets: [{url: https://a.cn/x, hash: etag:1, extra_urls: §[]}]\n", "extra_urls"),
+        ("base_url: https://a.cn\nassets: {}\nindex: §[]\n", "index"),
+        ("base_url: https://a.cn\nsources: [{directory: x, include: §[]}]\n", "include"),
+        ("base_url: https://a.cn\nsources: [{directory: x, exclude: §[]}]\n", "exclude"),
+    ] {
+        assert_problem(manifest, &format!("`{key}` is an empty list"));
+    }
 }
 
 // U4
@@ -382,7 +391,9 @@ fn faulty_providers_are_errors_with_their_place() {
             "`credentials` needs exactly one source, found 2",
         ),
         ("{kind: tencent-cdn, credentials: {env_prefix: §A-}}", "`env_prefix` cannot begin the name of a variable"),
-        ("{kind: tencent-cdn, credentials: {§command: []}}", "`command` names no program"),
+        ("{kind: tencent-cdn, credentials: {command: §[]}}", "`command` is an empty list"),
+        ("{kind: tencent-cdn, hosts: §[]}", "`hosts` is an empty list"),
+        ("{kind: http-purge, endpoints: §[]}", "`endpoints` is an empty list"),
         ("§tencent-cdn", "provider `p` must be a map, found `tencent-cdn`"),
     ] {
         let marked = format!("providers:\n  p: {marked}\n");
@@ -571,6 +582,11 @@ fn schema_and_check_agree() {
         json!({"assets": {}, "guard": {"max_removed": "130%"}}),
         json!({"base_url": "https://a.cn", "sources": []}),
         json!({"base_url": "https://a.cn", "sources": [{}]}),
+        json!({"base_url": "https://a.cn", "sources": [{"directory": "x", "include": []}]}),
+        json!({"base_url": "https://a.cn", "sources": [{"directory": "x", "exclude": []}]}),
+        json!({"base_url": "https://a.cn", "sources": [{"directory": "x", "normalize": []}]}),
+        json!({"base_url": "https://a.cn", "assets": {}, "index": []}),
+        json!({"base_url": [], "assets": {}}),
         json!({"base_url": "https://a.cn", "sources": [{"directory": "x", "algorithm": "md5"}]}),
         json!({"base_url": "https://a.cn", "sources": [{"checksums": "x", "include": ["y"]}]}),
         json!({"assets": {"https://a.cn/x": "123"}}),
@@ -595,6 +611,9 @@ fn schema_and_check_agree() {
         json!({"providers": {"p": {"kind": "tencent-cdn", "credentials": {}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "endpoints": ["https://x.cn"]}}}),
         json!({"providers": {"p": {"kind": "http-purge"}}}),
+        json!({"providers": {"p": {"kind": "http-purge", "endpoints": []}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "hosts": []}}}),
+        json!({"providers": {"p": {"kind": "tencent-cdn", "credentials": {"command": []}}}}),
         json!({"providers": {"p": {"kind": "huawei-vod"}}}),
     ];
     for (examples, expected) in [(&good[..], true), (&bad[..], false)] {

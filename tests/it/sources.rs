@@ -142,6 +142,7 @@ fn keys_of_sources_are_checked_with_their_places() {
         ("sources: [{checksums: x, include: y}]\n", "2:26", "`include` belongs to `directory`"),
         ("sources: [{checksums: x, algorithm: crc32}]\n", "2:37", "`algorithm` must be one of"),
         ("sources: [{directory: x, include: [a, /b]}]\n", "2:39", "`/b` matches no file"),
+        ("sources: [{directory: x, include: []}]\n", "2:35", "`include` is an empty list"),
         ("sources: [{directory: x, exclude: 'a['}]\n", "2:35", "`a[` is not a pattern"),
         ("sources: [{directory: x, normalize: ['a(']}]\n", "2:38", "`a(` is not a regular expression"),
         ("sources: [{directory: x, includes: a}]\n", "2:26", "a source has no key `includes`"),
