@@ -17,7 +17,7 @@ use super::time::Timestamp;
 pub struct QuotaKey {
     /// Fingerprint of the account.
     pub account: String,
-    /// The vendor's name of the operation.
+    /// Name of the quota, see [`Operation::quota`].
     pub operation: &'static str,
     /// Share of the quota, for example an area.
     pub area: String,
@@ -257,7 +257,7 @@ fn quota_of(
     let offset = day_offset_minutes(model, circumstances.accounts, provider);
     let key = QuotaKey {
         account: circumstances.accounts[provider].clone(),
-        operation: operation.name,
+        operation: operation.quota,
         area: config.kind.quota_area(&config.options),
         day: circumstances.now.date_at_offset(offset),
     };
