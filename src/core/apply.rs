@@ -19,6 +19,7 @@ use super::quota::QuotaLeft;
 use super::recorded::Standing;
 use super::retry::{self, Jitter};
 use super::states::States;
+use super::target::Target;
 use super::time::{Now, Tick, Timestamp};
 
 /// Endpoints that accepted and refused a target.
@@ -46,6 +47,8 @@ pub struct CallView<'a> {
     pub operation: &'static super::contract::Operation,
     /// Indexes into the changes.
     pub items: &'a [usize],
+    /// What is purged in place of their targets, if anything is.
+    pub directory: Option<&'a Target>,
 }
 
 /// The machine.
@@ -111,12 +114,10 @@ impl<'a> Apply<'a> {
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
         }
         for endpoint in 0..config.endpoints.len() {
-            let planned = job.batches.of_endpoint(endpoint);
-            for &index in planned {
-                self.states.no_longer_deferred(index as usize);
-            }
-            self.lanes[first_lane + endpoint].extend(planned);
+            self.lanes[first_lane + endpoint].extend(job.batches.of_endpoint(endpoint));
+            self.lanes[first_lane + endpoint].extend_directories(&job.directories);
         }
+        job.changes().for_each(|index| self.states.no_longer_deferred(index));
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
             let reason = format!("quota of {} targets a day is spent", quota.limit);
             self.leave(job.over_quota.clone(), Some(quota.resets_at), reason);
@@ -241,9 +242,9 @@ impl<'a> Apply<'a> {
             let call = CallId(self.next_call);
             self.next_call += 1;
             self.lanes[index].unsent += 1;
-            let items = batch.items.clone();
+            let (items, operation) = (batch.items.clone(), self.lanes[index].operation.name);
             self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone(), sent: now.tick });
-            return Some(Record::Intent { call, items, debit });
+            return Some(Record::Intent { call, operation, items, debit });
         }
         None
     }
@@ -252,7 +253,7 @@ impl<'a> Apply<'a> {
     fn debit(&mut self, index: usize, mut batch: Batch, now: Now) -> Option<(Batch, Option<(QuotaKey, u64)>)> {
         let Some(quota) = self.lanes[index].quota else { return Some((batch, None)) };
         let quota = &mut self.quotas[quota];
-        let room = quota.take(batch.items.len(), now.wall);
+        let room = quota.take(batch.cost(), now.wall);
         if room == 0 {
             let (until, limit) = (quota.resets_at(), quota.limit());
             self.lanes[index].push_front(vec![batch]);
@@ -260,7 +261,7 @@ impl<'a> Apply<'a> {
             return None;
         }
         let debit = (quota.key().clone(), room as u64);
-        if batch.items.len() > room {
+        if batch.cost() > room {
             let rest = batch.items.split_off(room);
             self.lanes[index].push_front(vec![Batch::new(rest)]);
         }
@@ -377,7 +378,8 @@ impl<'a> Apply<'a> {
         let flight = self.flights.get(&id.0)?;
         let lane = &self.lanes[flight.lane];
         let (provider, endpoint, operation) = (lane.provider, lane.endpoint, lane.operation);
-        Some(CallView { provider, endpoint, operation, items: &flight.batch.items })
+        let Batch { items, directory, .. } = &flight.batch;
+        Some(CallView { provider, endpoint, operation, items, directory: directory.as_ref() })
     }
 
     /// Calls under way or prepared.

@@ -2,6 +2,7 @@
 //!
 //! Does not know YAML, files or vendors; the manifest layer builds it, plan and state read it.
 
+use super::collapse::Collapse;
 use super::contract::{CredentialScheme, Options, Provider};
 use super::entries::Entries;
 use super::guard::Guard;
@@ -161,6 +162,8 @@ pub struct Manifest {
     pub on_removed: OnRemoved,
     /// Its own limits of what one run may do.
     pub guard: Guard,
+    /// When directories are purged in place of its URLs.
+    pub collapse: Vec<Collapse>,
 }
 
 /// `on_new:`.

@@ -129,8 +129,8 @@ pub(super) fn commit_record(
     open: &mut Vec<OpenCall>,
 ) -> rusqlite::Result<()> {
     match record {
-        Record::Intent { call, items, debit } => {
-            if let Some(id) = commit_intent(transaction, run, batch, (*call, items))? {
+        Record::Intent { call, operation, items, debit } => {
+            if let Some(id) = commit_intent(transaction, run, batch, (*call, operation, items))? {
                 open.push(OpenCall { number: *call, id, items: items.clone() });
             }
             debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
@@ -157,12 +157,10 @@ pub(super) fn commit_intent(
     transaction: &Transaction<'_>,
     run: i64,
     batch: &Commit<'_>,
-    (call, items): (CallId, &[usize]),
+    (call, operation, items): (CallId, &str, &[usize]),
 ) -> rusqlite::Result<Option<i64>> {
     let Some(first) = items.first().copied() else { return Ok(None) };
     let config = &batch.model.providers[batch.changes.provider(first)];
-    let operation =
-        config.kind.capabilities().operation(batch.changes.scope(first)).map_or("", |operation| operation.name);
     transaction
         .prepare_cached(
             "INSERT INTO call (run, number, provider, operation, targets, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

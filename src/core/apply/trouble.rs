@@ -43,14 +43,15 @@ impl Apply<'_> {
     pub(super) fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
         let debit = flight.debit.take();
         let credit = self.give_back(flight.lane, debit);
-        let items = self.later(&flight.batch.items, &error.summary());
+        let items = self.later(&flight.batch.items, &flight.batch.reason(error.summary()));
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
         flight.batch.attempts += 1;
         self.lanes[flight.lane].push_front(vec![flight.batch]);
     }
 
     fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
-        let reason = error.summary();
+        let reason = flight.batch.reason(error.summary());
+        let in_place = flight.batch.directory.is_some();
         let debit = flight.debit.take().filter(|_| surely);
         let credit = self.give_back(flight.lane, debit);
         let parts = match error.class {
@@ -63,14 +64,15 @@ impl Apply<'_> {
         }
         let busy = error.class == ErrorClass::TargetRefused(Culprit::BusyHost);
         let items = match &parts {
-            Some(None) if !busy => self.reject(flight.lane, &flight.batch.items, &reason),
+            // A directory was refused, not the URLs that it stands for.
+            Some(None) if !busy && !in_place => self.reject(flight.lane, &flight.batch.items, &reason),
             _ => self.later(&flight.batch.items, &reason),
         };
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
         match parts {
             Some(Some(parts)) => self.lanes[flight.lane].push_front(parts.into()),
             Some(None) if busy => self.wait_or_leave(flight, error, &reason, now),
-            Some(None) if error.class == ErrorClass::BatchTooLarge => {}
+            Some(None) if in_place || error.class == ErrorClass::BatchTooLarge => {}
             Some(None) => self.refused_alone(flight.lane, &reason),
             None => self.repeat_or_stop(flight, error, &reason, now),
         }
@@ -171,19 +173,24 @@ impl Apply<'_> {
         let quota = self.lanes[lane].quota;
         for index in 0..self.lanes.len() {
             if index == lane || (quota.is_some() && self.lanes[index].quota == quota) {
-                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: Some(until) });
+                // What directories stood for need not wait for them: the next run purges it URL by URL.
+                let until = Some(until).filter(|_| !self.lanes[index].collapsed);
+                self.stop_lane(index, Stopped { reason: reason.to_owned(), until });
             }
         }
     }
 
-    /// Stops what shares the cause: all lanes to this endpoint of this provider.
+    /// Stops what shares the cause: all lanes to this endpoint of this provider. What is wrong with directories may be right
+    /// with URLs, for example the permissions of a key.
     pub(super) fn stop(&mut self, lane: usize, class: ErrorClass, reason: &str) {
         let (provider, endpoint) = (self.lanes[lane].provider, self.lanes[lane].endpoint);
         let stop = &mut self.stops[provider];
         stop.credentials |= class == ErrorClass::Auth;
         stop.reason.get_or_insert_with(|| reason.to_owned());
+        let alone = self.lanes[lane].collapsed;
         for index in 0..self.lanes.len() {
-            if self.lanes[index].provider == provider && self.lanes[index].endpoint == endpoint {
+            let other = &self.lanes[index];
+            if index == lane || (!alone && other.provider == provider && other.endpoint == endpoint) {
                 self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None });
             }
         }
