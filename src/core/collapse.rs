@@ -29,7 +29,7 @@ pub struct Directory {
     pub target: Target,
     /// Changes that it stands for, in the order of the plan, at least one.
     pub changes: Vec<u32>,
-    /// Listed URLs below it that need no purge and are fetched anew all the same.
+    /// Listed URLs below it that are none of those changes and are fetched anew all the same.
     pub others: usize,
 }
 
@@ -78,7 +78,7 @@ fn too_many(
         let index = number as usize;
         let text = changes.target(index).text;
         let (origin, path) = text.split_at(origin_len(&text));
-        if !path.starts_with(&collapse.directory) {
+        if !path.starts_with(&collapse.directory) || may_leave(path) {
             continue;
         }
         let counts = !taken.contains(&number) && changes.owners(index).iter().any(|owner| owner == manifest);
@@ -88,6 +88,11 @@ fn too_many(
     }
     let too_many = by_origin.into_iter().filter(|(_, (count, _))| *count > collapse.above);
     too_many.map(|(origin, (_, below))| (Target::directory(origin + &collapse.directory), below)).collect()
+}
+
+/// Whether a cache may take a path for one above the directory that it begins with.
+fn may_leave(path: &str) -> bool {
+    path.to_ascii_lowercase().replace("%2e", ".").contains("..")
 }
 
 /// How many listed URLs below a directory are none of the changes that it stands for.

@@ -240,6 +240,9 @@ fn directory_job(
     let operation = config.kind.directories(&config.options)?;
     let limits = config.limits_of(operation.scope)?;
     let mut directories = collapse(model, changes, provider, indexes);
+    if directories.is_empty() {
+        return None;
+    }
     directories.sort_by(|a, b| b.changes.len().cmp(&a.changes.len()).then_with(|| a.target.cmp(&b.target)));
     let quota = quota_of(model, circumstances, provider, operation, limits, spent);
     let room = quota.as_ref().map_or(usize::MAX, |quota| usize::try_from(quota.left()).unwrap_or(usize::MAX));

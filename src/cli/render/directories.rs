@@ -15,7 +15,7 @@ pub(super) fn lines(model: &Model, plan: &Plan) -> impl Iterator<Item = String> 
         let (head, urls) = head(model, directory);
         let others = match directory.others {
             0 => String::new(),
-            others => format!("{} that did not change, and ", count(others, "listed URL")),
+            others => format!("{}, and ", count(others, "other listed URL")),
         };
         format!(
             "{head}: one purge in place of {urls}; it also has {others}everything else that the CDN keeps below it fetched anew"
