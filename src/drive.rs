@@ -63,8 +63,8 @@ pub struct CallReport {
     pub endpoint: String,
     /// The vendor's name of the operation.
     pub operation: &'static str,
-    /// How many targets it was to purge.
-    pub targets: usize,
+    /// How many changes it was to settle: one a target, unless it named a directory in their place.
+    pub changes: usize,
     /// When it left.
     pub sent: Now,
     /// When its answer was read, or it was given up.
@@ -332,18 +332,23 @@ struct Leaving {
 struct Prepared {
     provider: usize,
     call: Call,
+    changes: usize,
 }
 
 fn prepare(machine: &Apply<'_>, inputs: &Inputs<'_>, id: CallId) -> Option<Prepared> {
     let view = machine.call(id)?;
     let endpoint = inputs.model.providers[view.provider].endpoints[view.endpoint].clone();
-    let targets = view.items.iter().map(|&index| inputs.changes.target(index)).collect();
-    Some(Prepared { provider: view.provider, call: Call { operation: view.operation, endpoint, targets } })
+    let targets = match view.directory {
+        Some(directory) => vec![directory.clone()],
+        None => view.items.iter().map(|&index| inputs.changes.target(index)).collect(),
+    };
+    let call = Call { operation: view.operation, endpoint, targets };
+    Some(Prepared { provider: view.provider, call, changes: view.items.len() })
 }
 
 /// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
 async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, nonce: u128) -> Landed {
-    let Prepared { provider, call } = &*leaving.prepared;
+    let Prepared { provider, call, .. } = &*leaving.prepared;
     let flown = AssertUnwindSafe(exchange(host, inputs, *provider, call, nonce)).catch_unwind().await;
     let panicked = flown.is_err();
     let ending = flown.unwrap_or_else(|_| {
@@ -353,7 +358,7 @@ async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, non
 }
 
 fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
-    let Prepared { provider, call } = prepared;
+    let Prepared { provider, call, changes } = prepared;
     let (outcome, code, request_id, result) = match ending {
         Ending::Accepted(reply) => ("accepted", None, reply.request_id.clone(), Ok(reply.task_ids.clone())),
         Ending::Refused(error) | Ending::Renewed(error) => {
@@ -366,7 +371,7 @@ fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, N
         provider: *provider,
         endpoint: call.endpoint.to_string(),
         operation: call.operation.name,
-        targets: call.targets.len(),
+        changes: *changes,
         sent,
         ended,
         outcome,

@@ -47,7 +47,7 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
             let batch = Commit { records: &records, changes, model: &model, config_digests: &config_digests, at: now };
             timed(|| store.commit(run, &batch).expect("written"))
         };
-        intents.push(told(Record::Intent { call, items, debit: None }));
+        intents.push(told(Record::Intent { call, operation: "PURGE", items, debit: None }));
         outcomes.push(told(Record::Outcome { call, at: now, items: outcome, credit: None }));
         syncs.push(timed(|| {
             log.write_all(&bytes).expect("written");

@@ -79,7 +79,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let timeouts = Timeouts::within(args.timeout);
     let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
     let mut observe = |call: &CallReport, targets: &[Target]| {
-        progress.step(call.targets);
+        progress.step(call.changes);
         audit.record(&desired.model, call, targets)
     };
     let finished = run.execute(&mut store, &mut observe).await?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{ExplainArgs, Format, Global, Selection};
 use super::exit::{Exit, Stop};
-use super::render::{JSON_VERSION, moment, shown, status, strong};
+use super::render::{JSON_VERSION, directories, moment, shown, status, strong};
 use super::session;
 use super::terminal;
 use crate::core::model::{Entry, Matched};
@@ -119,7 +119,10 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
     if plan.waiting.contains(&index) || plan.jobs.iter().any(|job| job.over_quota.contains(&index)) {
         return "wait: it is deferred".into();
     }
-    format!("purge it ({kind})")
+    match directories::by_change(plan).get(&index) {
+        Some(directory) => format!("purge it ({kind}) with its directory {}", shown(directory)),
+        None => format!("purge it ({kind})"),
+    }
 }
 
 fn human(found: &Found<'_>) -> String {

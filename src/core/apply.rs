@@ -3,20 +3,23 @@
 //! No I/O, no clock: each event carries the time. A call is sent only after its intent came back as persisted,
 //! so a crash leaves an intent without an outcome, never a purge that was forgotten.
 
+mod trouble;
+
 use std::collections::BTreeMap;
 
 use super::budget::Pace;
 use super::changes::Changes;
-use super::contract::{CallError, Culprit, ErrorClass, Reply};
+use super::contract::{ErrorClass, Reply};
 use super::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
-use super::http::{Endpoint, TransportFailure, TransportFailureKind};
-use super::lane::{Batch, Lane, Stopped, split};
+use super::http::Endpoint;
+use super::lane::{Batch, Lane};
 use super::model::Model;
 use super::plan::{Plan, QuotaKey};
 use super::quota::QuotaLeft;
 use super::recorded::Standing;
-use super::retry::{self, Jitter, Verdict};
+use super::retry::{self, Jitter};
 use super::states::States;
+use super::target::Target;
 use super::time::{Now, Tick, Timestamp};
 
 /// Endpoints that accepted and refused a target.
@@ -44,6 +47,8 @@ pub struct CallView<'a> {
     pub operation: &'static super::contract::Operation,
     /// Indexes into the changes.
     pub items: &'a [usize],
+    /// What is purged in place of their targets, if anything is.
+    pub directory: Option<&'a Target>,
 }
 
 /// The machine.
@@ -109,12 +114,10 @@ impl<'a> Apply<'a> {
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
         }
         for endpoint in 0..config.endpoints.len() {
-            let planned = job.batches.of_endpoint(endpoint);
-            for &index in planned {
-                self.states.no_longer_deferred(index as usize);
-            }
-            self.lanes[first_lane + endpoint].extend(planned);
+            self.lanes[first_lane + endpoint].extend(job.batches.of_endpoint(endpoint));
+            self.lanes[first_lane + endpoint].extend_directories(&job.directories);
         }
+        job.changes().for_each(|index| self.states.no_longer_deferred(index));
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
             let reason = format!("the day's quota of {} is spent", quota.limit);
             self.leave(job.over_quota.clone(), Some(quota.resets_at), reason);
@@ -239,9 +242,9 @@ impl<'a> Apply<'a> {
             let call = CallId(self.next_call);
             self.next_call += 1;
             self.lanes[index].unsent += 1;
-            let items = batch.items.clone();
+            let (items, operation) = (batch.items.clone(), self.lanes[index].operation.name);
             self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone(), sent: now.tick });
-            return Some(Record::Intent { call, items, debit });
+            return Some(Record::Intent { call, operation, items, debit });
         }
         None
     }
@@ -250,7 +253,7 @@ impl<'a> Apply<'a> {
     fn debit(&mut self, index: usize, mut batch: Batch, now: Now) -> Option<(Batch, Option<(QuotaKey, u64)>)> {
         let Some(quota) = self.lanes[index].quota else { return Some((batch, None)) };
         let quota = &mut self.quotas[quota];
-        let room = quota.take(batch.items.len(), now.wall);
+        let room = quota.take(batch.cost(), now.wall);
         if room == 0 {
             let (until, limit) = (quota.resets_at(), quota.limit());
             self.lanes[index].push_front(vec![batch]);
@@ -258,7 +261,7 @@ impl<'a> Apply<'a> {
             return None;
         }
         let debit = (quota.key().clone(), room as u64);
-        if batch.items.len() > room {
+        if batch.cost() > room {
             let rest = batch.items.split_off(room);
             self.lanes[index].push_front(vec![Batch::new(rest)]);
         }
@@ -316,196 +319,9 @@ impl<'a> Apply<'a> {
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit: None });
     }
 
-    fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
-        let (class, code) = match failure.kind {
-            TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection to"),
-            TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer from"),
-            TransportFailureKind::Tls => (ErrorClass::Config, "no trusted connection to"),
-        };
-        let error = CallError {
-            class,
-            code: format!("{code} {}", self.endpoint(flight.lane)),
-            message: failure.message.clone(),
-            request_id: None,
-            retry_after_ms: None,
-            server_time: None,
-        };
-        let sent = failure.kind == TransportFailureKind::Unknown;
-        self.not_done(call, flight, &error, !sent, now);
-    }
-
-    fn refused(&mut self, call: CallId, flight: Flight, error: &CallError, now: Now) {
-        // Only an answer that may stand for a purge keeps its quota.
-        let not_done = !matches!(error.class, ErrorClass::Unknown | ErrorClass::Transient);
-        let kind = self.model.providers[self.lanes[flight.lane].provider].kind.capabilities();
-        if kind.default_endpoint.is_some() {
-            return self.not_done(call, flight, error, not_done, now);
-        }
-        // The user runs these endpoints, perhaps several: tell which one it was.
-        let code = format!("{}: {}", self.endpoint(flight.lane), error.code);
-        self.not_done(call, flight, &CallError { code, ..error.clone() }, not_done, now);
-    }
-
     fn endpoint(&self, lane: usize) -> &Endpoint {
         let lane = &self.lanes[lane];
         &self.model.providers[lane.provider].endpoints[lane.endpoint]
-    }
-
-    /// The same batch goes again at once, as whoever is valid now.
-    fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
-        let debit = flight.debit.take();
-        let credit = self.give_back(flight.lane, debit);
-        let items = self.later(&flight.batch.items, &error.summary());
-        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
-        flight.batch.attempts += 1;
-        self.lanes[flight.lane].push_front(vec![flight.batch]);
-    }
-
-    fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
-        let reason = error.summary();
-        let debit = flight.debit.take().filter(|_| surely);
-        let credit = self.give_back(flight.lane, debit);
-        let parts = match error.class {
-            ErrorClass::TargetRefused(culprit) => Some(split(&flight.batch, culprit, self.changes)),
-            ErrorClass::BatchTooLarge => Some(split(&flight.batch, Culprit::Target, self.changes)),
-            _ => None,
-        };
-        if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
-            self.lanes[flight.lane].reached();
-        }
-        let busy = error.class == ErrorClass::TargetRefused(Culprit::BusyHost);
-        let items = match &parts {
-            Some(None) if !busy => self.reject(flight.lane, &flight.batch.items, &reason),
-            _ => self.later(&flight.batch.items, &reason),
-        };
-        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
-        match parts {
-            Some(Some(parts)) => self.lanes[flight.lane].push_front(parts.into()),
-            Some(None) if busy => self.wait_or_leave(flight, error, &reason, now),
-            Some(None) if error.class == ErrorClass::BatchTooLarge => {}
-            Some(None) => self.refused_alone(flight.lane, &reason),
-            None => self.repeat_or_stop(flight, error, &reason, now),
-        }
-    }
-
-    /// A host that is not ready holds up its own targets only.
-    fn wait_or_leave(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
-        let Flight { lane, mut batch, .. } = flight;
-        batch.attempts += 1;
-        let random = self.jitter.next();
-        match retry::decide(ErrorClass::Transient, batch.attempts, error.retry_after_ms, random) {
-            Verdict::After(ms) => {
-                batch.not_before = now.tick.plus_ms(ms);
-                self.lanes[lane].push_again(batch);
-            }
-            Verdict::GiveUp => self.leave(batch.items, None, reason.to_owned()),
-        }
-    }
-
-    /// Splitting has found the culprit. Where everything is one, it is the provider's configuration.
-    fn refused_alone(&mut self, lane: usize, reason: &str) {
-        if self.lanes[lane].refuses_all() {
-            let reason = &format!(
-                "every target was refused so far, so the rest is not sent; look at the provider's options: {reason}"
-            );
-            self.stop(lane, ErrorClass::Request, reason);
-        }
-    }
-
-    fn repeat_or_stop(&mut self, mut flight: Flight, error: &CallError, reason: &str, now: Now) {
-        flight.batch.attempts += 1;
-        if matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
-            return self.back_off(flight, error, reason, now);
-        }
-        let Flight { lane, mut batch, .. } = flight;
-        match error.class {
-            ErrorClass::SignAgain if !batch.signed_again => {
-                batch.signed_again = true;
-                self.lanes[lane].push_front(vec![batch]);
-            }
-            ErrorClass::QuotaSpent => {
-                self.lanes[lane].push_front(vec![batch]);
-                self.quota_spent(lane, reason, now);
-            }
-            class => {
-                self.lanes[lane].push_front(vec![batch]);
-                self.stop(lane, class, reason);
-            }
-        }
-    }
-
-    /// Waits and repeats. One batch that fails waits alone; an endpoint that fails again is left in peace meanwhile.
-    fn back_off(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
-        let Flight { lane, mut batch, sent, .. } = flight;
-        let random = self.jitter.next();
-        let failures = self.lanes[lane].failed(sent, now.tick);
-        let throttled = error.class == ErrorClass::Throttled;
-        let asks_s = error.retry_after_ms.filter(|&ms| ms > retry::LONGEST_WAIT_MS).map(|ms| ms / 1000);
-        match retry::decide(error.class, batch.attempts.max(failures), error.retry_after_ms, random) {
-            Verdict::After(ms) if self.lanes[lane].spend_retry() => {
-                batch.not_before = now.tick.plus_ms(ms);
-                if throttled {
-                    let pace = self.lanes[lane].pace;
-                    self.paces[pace].slow_down(batch.not_before);
-                }
-                if failures > 1 || error.retry_after_ms.is_some() {
-                    let held = &mut self.lanes[lane].hold_until;
-                    *held = batch.not_before.max(*held);
-                }
-                self.lanes[lane].push_again(batch);
-            }
-            // This batch has had its attempts; others fared better.
-            Verdict::GiveUp if !throttled && failures < retry::ATTEMPTS && asks_s.is_none() => {
-                self.leave(batch.items, None, reason.to_owned());
-            }
-            // The endpoint is in trouble, not the batch: more calls would only burn time and quota.
-            _ => {
-                self.lanes[lane].push_again(batch);
-                let asks = asks_s.map_or(String::new(), |seconds| format!("; it asks to wait {seconds} s"));
-                self.stop(lane, error.class, &format!("{reason}{asks}"));
-            }
-        }
-    }
-
-    fn quota_spent(&mut self, lane: usize, reason: &str, now: Now) {
-        let offset = self.model.providers[self.lanes[lane].provider].quota_day_offset_minutes();
-        let mut until = now.wall.next_midnight(offset);
-        if let Some(index) = self.lanes[lane].quota {
-            let quota = &mut self.quotas[index];
-            until = quota.resets_at().max(now.wall);
-            quota.spend_all();
-            self.outbox.push_back(Record::QuotaSpent { key: quota.key().clone(), used: quota.limit() });
-        }
-        self.stop_for_quota(lane, until, reason);
-    }
-
-    fn stop_for_quota(&mut self, lane: usize, until: Timestamp, reason: &str) {
-        let quota = self.lanes[lane].quota;
-        for index in 0..self.lanes.len() {
-            if index == lane || (quota.is_some() && self.lanes[index].quota == quota) {
-                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: Some(until) });
-            }
-        }
-    }
-
-    /// Stops what shares the cause: all lanes to this endpoint of this provider.
-    fn stop(&mut self, lane: usize, class: ErrorClass, reason: &str) {
-        let (provider, endpoint) = (self.lanes[lane].provider, self.lanes[lane].endpoint);
-        let stop = &mut self.stops[provider];
-        stop.credentials |= class == ErrorClass::Auth;
-        stop.reason.get_or_insert_with(|| reason.to_owned());
-        for index in 0..self.lanes.len() {
-            if self.lanes[index].provider == provider && self.lanes[index].endpoint == endpoint {
-                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None });
-            }
-        }
-    }
-
-    /// The first stop counts: what it left is not left again.
-    fn stop_lane(&mut self, index: usize, stop: Stopped) {
-        let Stopped { reason, until } = self.lanes[index].stopped.get_or_insert(stop).clone();
-        let items = self.lanes[index].drain();
-        self.leave(items, until, reason);
     }
 
     /// Notes that items will not be sent by this lane in this run.
@@ -562,7 +378,8 @@ impl<'a> Apply<'a> {
         let flight = self.flights.get(&id.0)?;
         let lane = &self.lanes[flight.lane];
         let (provider, endpoint, operation) = (lane.provider, lane.endpoint, lane.operation);
-        Some(CallView { provider, endpoint, operation, items: &flight.batch.items })
+        let Batch { items, directory, .. } = &flight.batch;
+        Some(CallView { provider, endpoint, operation, items, directory: directory.as_ref() })
     }
 
     /// Calls under way or prepared.

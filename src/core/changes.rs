@@ -171,6 +171,11 @@ impl Changes {
         &self.common_of(index).standing
     }
 
+    /// Names of the manifests that list the target at `index`, or listed it last.
+    pub fn owners(&self, index: usize) -> &[String] {
+        &self.common_of(index).owners
+    }
+
     /// Endpoints that accepted a purge of `index` already.
     pub fn accepted_at(&self, index: usize) -> &[String] {
         &self.common_of(index).accepted_at

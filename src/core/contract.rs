@@ -82,6 +82,9 @@ impl Capabilities {
 pub struct Operation {
     /// The vendor's name for it.
     pub name: &'static str,
+    /// Name of the quota that it draws on, in the ledger and in what the vendor tells: that of the operation, unless one
+    /// operation draws on several.
+    pub quota: &'static str,
     /// What it purges.
     pub scope: Scope,
     /// Most targets in one call.
@@ -374,6 +377,12 @@ pub trait Provider: Sync {
     fn quota_area(&self, options: &Options) -> String {
         let _ = options;
         String::new()
+    }
+
+    /// The operation that purges everything below a URL, if there is one with these options.
+    fn directories(&self, options: &Options) -> Option<&'static Operation> {
+        let _ = options;
+        self.capabilities().operation(Scope::Directory)
     }
 
     /// Builds and signs the request. Everything the signature depends on is an argument.

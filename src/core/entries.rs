@@ -337,6 +337,21 @@ impl Entries {
         self.table.rows.binary_search_by(order).ok()
     }
 
+    /// How many targets of a provider begin with `start`.
+    pub fn count_below(&self, provider: usize, scope: Scope, start: &str) -> usize {
+        let is_before = |row: &Row| {
+            let common = self.table.common_of(*row);
+            let key = (common.provider, common.scope).cmp(&(provider, scope));
+            key.then_with(|| self.table.pack.text(row.at).cmp_str(start)).is_lt()
+        };
+        let first = self.table.rows.partition_point(is_before);
+        let begins = |row: &&Row| {
+            let common = self.table.common_of(**row);
+            (common.provider, common.scope) == (provider, scope) && self.table.pack.text(row.at).starts_with(start)
+        };
+        self.table.rows[first..].iter().take_while(begins).count()
+    }
+
     fn common(&self, index: usize) -> &Common {
         self.table.common_of(self.table.rows[index])
     }
@@ -392,6 +407,10 @@ mod tests {
         let entries = draft(&listed).finish(|repeat| panic!("{repeat:?}"));
         assert_eq!(entries.iter().collect::<Vec<_>>(), [listed[1].clone(), listed[0].clone()]);
         assert_eq!(entries.find(0, Scope::Url, "https://a.cn/x"), None);
+        assert_eq!(
+            ["https://b", "https://b.cn/", "https://b.cn/yy"].map(|start| entries.count_below(0, Scope::Url, start)),
+            [1, 1, 0]
+        );
         assert!(entries.is_hash(0, "rev:2") && entries.find(1, Scope::Url, "https://a.cn/x") == Some(1));
     }
 

@@ -56,6 +56,8 @@ pub enum Record {
     Intent {
         /// The call.
         call: CallId,
+        /// The vendor's name of what is called.
+        operation: &'static str,
         /// What it will purge.
         items: Vec<usize>,
         /// Debit: quota and targets.

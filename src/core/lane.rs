@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 
 use super::changes::Changes;
+use super::collapse::Directory;
 use super::contract::{Culprit, Operation};
 use super::model::OperationLimits;
+use super::target::Target;
+use super::text::one_line;
 use super::time::{Tick, Timestamp};
 
 /// Retries that the batches of a lane share; an accepted call earns one back.
@@ -18,6 +21,8 @@ const REFUSALS: u32 = 16;
 pub struct Batch {
     /// Indexes into the changes, at least one.
     pub items: Vec<usize>,
+    /// The one target of its calls, where they do not name the changes' own.
+    pub directory: Option<Target>,
     /// Calls made for it so far.
     pub attempts: u32,
     /// Not to be sent before.
@@ -29,7 +34,26 @@ pub struct Batch {
 impl Batch {
     /// A batch that was never sent.
     pub const fn new(items: Vec<usize>) -> Self {
-        Self { items, attempts: 0, not_before: Tick::from_ms(0), signed_again: false }
+        Self { items, directory: None, attempts: 0, not_before: Tick::from_ms(0), signed_again: false }
+    }
+
+    /// A batch that purges a directory in place of what is below it.
+    fn of_directory(directory: &Directory) -> Self {
+        let items = directory.changes.iter().map(|&index| index as usize).collect();
+        Self { directory: Some(directory.target.clone()), ..Self::new(items) }
+    }
+
+    /// How much of the quota a call for it takes.
+    pub const fn cost(&self) -> usize {
+        if self.directory.is_some() { 1 } else { self.items.len() }
+    }
+
+    /// What went wrong, with the directory it went wrong with.
+    pub fn reason(&self, problem: String) -> String {
+        match &self.directory {
+            Some(directory) => format!("directory {}: {problem}", one_line(&directory.text, 200)),
+            None => problem,
+        }
     }
 }
 
@@ -57,6 +81,8 @@ pub struct Lane {
     pub pace: usize,
     /// Index of the shared quota, where there is one.
     pub quota: Option<usize>,
+    /// Whether its batches purge directories in place of URLs.
+    pub collapsed: bool,
     /// Why nothing more is sent, once that is so.
     pub stopped: Option<Stopped>,
     /// Calls whose intent is on disk, waiting for their turn.
@@ -100,6 +126,7 @@ impl Lane {
             limits,
             pace,
             quota,
+            collapsed: false,
             stopped: None,
             ready: VecDeque::new(),
             unsent: 0,
@@ -120,6 +147,12 @@ impl Lane {
     /// Adds changes at the end, to be cut into batches.
     pub fn extend(&mut self, changes: &[u32]) {
         self.planned.extend_from_slice(changes);
+    }
+
+    /// Adds directories at the end, a batch each.
+    pub fn extend_directories(&mut self, directories: &[Directory]) {
+        self.collapsed |= !directories.is_empty();
+        self.first.extend(directories.iter().map(Batch::of_directory));
     }
 
     /// Puts parts of a batch back to the front, in order.
@@ -226,7 +259,7 @@ impl Lane {
 ///
 /// A refusal that speaks of a host is the same for all targets of that host, so such a batch is cut between hosts.
 pub fn split(batch: &Batch, culprit: Culprit, changes: &Changes) -> Option<[Batch; 2]> {
-    if batch.items.len() < 2 {
+    if batch.cost() < 2 {
         return None;
     }
     let mut items = batch.items.clone();

@@ -4,6 +4,7 @@ pub mod algorithm;
 pub mod apply;
 pub mod budget;
 pub mod changes;
+pub mod collapse;
 pub mod contract;
 pub mod diff;
 pub mod entries;

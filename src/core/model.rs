@@ -2,6 +2,7 @@
 //!
 //! Does not know YAML, files or vendors; the manifest layer builds it, plan and state read it.
 
+use super::collapse::Collapse;
 use super::contract::{CredentialScheme, Options, Provider};
 use super::entries::Entries;
 use super::guard::Guard;
@@ -61,16 +62,21 @@ impl ProviderConfig {
         self.limits.quota_day_offset_minutes.unwrap_or(self.kind.capabilities().quota_day_offset_minutes)
     }
 
-    /// Limits of the operation for `scope`, with the manifest's replacements; `None` if the kind has none.
+    /// Limits of the operation for `scope`, with the manifest's replacements; `None` if the kind has none. Numbers of URLs
+    /// say nothing about directories.
     pub fn limits_of(&self, scope: Scope) -> Option<OperationLimits> {
         let operation = self.kind.capabilities().operation(scope)?;
+        let own = if scope == Scope::Directory {
+            Limits { calls_per_second: self.limits.calls_per_second, ..Limits::default() }
+        } else {
+            self.limits
+        };
         Some(OperationLimits {
-            targets_per_call: self
-                .limits
+            targets_per_call: own
                 .urls_per_call
                 .map_or(operation.targets_per_call, |most| most.min(operation.targets_per_call)),
-            calls_per_second: self.limits.calls_per_second.unwrap_or(operation.calls_per_second),
-            targets_per_day: self.limits.urls_per_day.or(operation.targets_per_day),
+            calls_per_second: own.calls_per_second.unwrap_or(operation.calls_per_second),
+            targets_per_day: own.urls_per_day.or(operation.targets_per_day),
             calls_in_flight: operation.calls_in_flight,
         })
     }
@@ -156,6 +162,8 @@ pub struct Manifest {
     pub on_removed: OnRemoved,
     /// Its own limits of what one run may do.
     pub guard: Guard,
+    /// When directories are purged in place of its URLs.
+    pub collapse: Vec<Collapse>,
 }
 
 /// `on_new:`.

@@ -292,6 +292,12 @@ impl PackedText<'_> {
         to.push_str(std::str::from_utf8(self.rest).unwrap_or_default());
     }
 
+    /// Whether it begins with `start`.
+    pub fn starts_with(&self, start: &str) -> bool {
+        let (origin, rest) = start.as_bytes().split_at(self.origin.len().min(start.len()));
+        self.origin.as_bytes().starts_with(origin) && self.rest.starts_with(rest)
+    }
+
     /// Compares with a text, byte by byte.
     pub fn cmp_str(&self, text: &str) -> Ordering {
         let (start, rest) = text.as_bytes().split_at(self.origin.len().min(text.len()));

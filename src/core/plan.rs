@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use super::budget;
 use super::changes::Changes;
+use super::collapse::{Directory, collapse};
 use super::contract::Operation;
 use super::model::{Model, OperationLimits};
 use super::recorded::Standing;
@@ -17,7 +18,7 @@ use super::time::Timestamp;
 pub struct QuotaKey {
     /// Fingerprint of the account.
     pub account: String,
-    /// The vendor's name of the operation.
+    /// Name of the quota, see [`Operation::quota`].
     pub operation: &'static str,
     /// Share of the quota, for example an area.
     pub area: String,
@@ -109,9 +110,11 @@ pub struct Job {
     pub pace_key: (String, &'static str),
     /// Calls, in order.
     pub batches: Batches,
+    /// Directories that are purged in place of URLs, a call each. A job that has them has no batches.
+    pub directories: Vec<Directory>,
     /// The quota, where there is one.
     pub quota: Option<Quota>,
-    /// Targets the batches purge, each counted once.
+    /// Targets the calls purge, each counted once; URLs also where a directory stands for them.
     pub targets: usize,
     /// Changes that the quota leaves no room for today, in order.
     pub over_quota: Vec<usize>,
@@ -119,6 +122,25 @@ pub struct Job {
     pub duration_ms: u64,
     /// Quota days until all is done, 1 for today.
     pub days: u64,
+}
+
+impl Job {
+    /// How many calls it takes.
+    pub fn calls(&self) -> usize {
+        self.batches.len() + self.directories.len()
+    }
+
+    /// How much of the quota it takes.
+    pub fn cost(&self) -> u64 {
+        if self.directories.is_empty() { self.targets as u64 } else { self.directories.len() as u64 }
+    }
+
+    /// Changes that its calls settle, in no order and some of them several times.
+    pub fn changes(&self) -> impl Iterator<Item = usize> + '_ {
+        let of_directories =
+            self.directories.iter().flat_map(|directory| directory.changes.iter().map(|&index| index as usize));
+        self.batches.iter().flat_map(|batch| batch.changes).chain(of_directories)
+    }
 }
 
 /// What a run will do.
@@ -132,12 +154,14 @@ pub struct Plan {
     pub rejected: Vec<usize>,
     /// Changes that the user left out with `--only` or `--provider`.
     pub unselected: Vec<usize>,
+    /// Directories for which no quota is left today: the jobs purge what they would stand for URL by URL.
+    pub one_by_one: Vec<Directory>,
 }
 
 impl Plan {
     /// Calls of all jobs.
     pub fn calls(&self) -> usize {
-        self.jobs.iter().map(|job| job.batches.len()).sum()
+        self.jobs.iter().map(Job::calls).sum()
     }
 
     /// Targets of all jobs.
@@ -186,13 +210,64 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
     let mut spent: HashMap<QuotaKey, u64> = HashMap::new();
     for key in keys {
         let mut indexes = due.remove(&key).unwrap_or_default();
+        let in_place = match key {
+            (provider, Scope::Url) => directory_job(model, changes, circumstances, provider, &mut indexes, &mut spent),
+            _ => None,
+        };
+        let (in_place, one_by_one) = in_place.unzip();
         // High priority first, within one priority the oldest change, then by target, which is the order of indexes.
         indexes.sort_by_key(|&index| (changes.priority(index as usize), changes.since(index as usize), index));
-        if let Some(job) = job(model, changes, circumstances, key, indexes, &mut spent) {
-            plan.jobs.push(job);
+        if !indexes.is_empty() {
+            plan.jobs.extend(job(model, changes, circumstances, key, indexes, &mut spent));
         }
+        plan.jobs.extend(in_place.flatten());
+        plan.one_by_one.extend(one_by_one.unwrap_or_default());
     }
     plan
+}
+
+/// The job that purges directories in place of URLs, which it takes out of `indexes`; and the directories for which there
+/// is no quota, those with the fewest changes.
+fn directory_job(
+    model: &Model,
+    changes: &Changes,
+    circumstances: &Circumstances<'_>,
+    provider: usize,
+    indexes: &mut Vec<u32>,
+    spent: &mut HashMap<QuotaKey, u64>,
+) -> Option<(Option<Job>, Vec<Directory>)> {
+    let config = &model.providers[provider];
+    let operation = config.kind.directories(&config.options)?;
+    let limits = config.limits_of(operation.scope)?;
+    let mut directories = collapse(model, changes, provider, indexes);
+    if directories.is_empty() {
+        return None;
+    }
+    directories.sort_by(|a, b| b.changes.len().cmp(&a.changes.len()).then_with(|| a.target.cmp(&b.target)));
+    let quota = quota_of(model, circumstances, provider, operation, limits, spent);
+    let room = quota.as_ref().map_or(usize::MAX, |quota| usize::try_from(quota.left()).unwrap_or(usize::MAX));
+    let one_by_one = directories.split_off(room.min(directories.len()));
+    indexes.extend(one_by_one.iter().flat_map(|directory| &directory.changes));
+    if directories.is_empty() {
+        return Some((None, one_by_one));
+    }
+    if let Some(quota) = &quota {
+        *spent.entry(quota.key.clone()).or_default() += directories.len() as u64;
+    }
+    let job = Job {
+        provider,
+        operation,
+        limits,
+        pace_key: (circumstances.accounts[provider].clone(), operation.name),
+        batches: Batches::default(),
+        targets: directories.iter().map(|directory| directory.changes.len()).sum(),
+        duration_ms: budget::duration_ms(limits.calls_per_second, directories.len() as u64),
+        directories,
+        quota,
+        over_quota: Vec::new(),
+        days: 1,
+    };
+    Some((Some(job), one_by_one))
 }
 
 fn has_ledger(model: &Model, changes: &Changes, index: usize) -> bool {
@@ -238,6 +313,7 @@ fn job(
         targets: indexes.len(),
         duration_ms: budget::duration_ms(limits.calls_per_second, per_endpoint as u64),
         batches,
+        directories: Vec::new(),
         quota,
         over_quota,
         days,
@@ -257,7 +333,7 @@ fn quota_of(
     let offset = day_offset_minutes(model, circumstances.accounts, provider);
     let key = QuotaKey {
         account: circumstances.accounts[provider].clone(),
-        operation: operation.name,
+        operation: operation.quota,
         area: config.kind.quota_area(&config.options),
         day: circumstances.now.date_at_offset(offset),
     };

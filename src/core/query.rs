@@ -3,7 +3,7 @@
 //! *Accepted* is what a purge call says; *done* is what a later question says. Neither says what an edge serves.
 
 use super::http::Endpoint;
-use super::target::Target;
+use super::target::{Scope, Target};
 
 /// What a kind can be asked. Figures come from the vendors' documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub enum Finding {
 /// A daily quota in the vendor's own count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaFound {
-    /// The purge operation that draws on it.
+    /// Its name, see [`Operation::quota`](super::contract::Operation::quota).
     pub operation: &'static str,
     /// Its share, for example an area; empty for the only one.
     pub area: String,
@@ -96,8 +96,9 @@ pub struct TaskPage {
 /// What became of one target of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskResult {
-    /// The target as the vendor names it; `None` if the result is the whole task's.
-    pub target: Option<String>,
+    /// The target as the vendor names it, which may be a directory that was purged for all that is below it; `None` if the
+    /// result is the whole task's.
+    pub target: Option<Target>,
     /// Where it stands.
     pub state: TaskState,
 }
@@ -129,8 +130,12 @@ impl TaskState {
 /// Vendors do not name every target as it was sent. One that is not named shares the fate of the whole, the worst of it, but
 /// is not done because others are that were named.
 pub fn state_of(target: &Target, results: &[TaskResult]) -> Option<TaskState> {
-    let named = |result: &&TaskResult| result.target.as_deref() == Some(target.text.as_str());
-    let own = results.iter().filter(named).map(|result| result.state).max();
+    let worst = |is_meant: &dyn Fn(&Target) -> bool| {
+        let meant = results.iter().filter(|result| result.target.as_ref().is_some_and(is_meant));
+        meant.map(|result| result.state).max()
+    };
+    let own = worst(&|named| named.scope != Scope::Directory && named.text == target.text)
+        .or_else(|| worst(&|named| target.is_below(named)));
     let is_whole = results.iter().any(|result| result.target.is_none());
     let least = if is_whole { TaskState::Done } else { TaskState::Processing };
     own.or_else(|| results.iter().map(|result| result.state.max(least)).max())
@@ -158,7 +163,7 @@ mod tests {
     /// R13: a target has its own result, and where the vendor names it otherwise it is not taken for done too early.
     #[test]
     fn a_target_has_its_own_result_or_the_worst_of_its_task() {
-        let result = |target: &str, state| TaskResult { target: Some(target.into()), state };
+        let result = |target: &str, state| TaskResult { target: Some(Target::url(target)), state };
         let results =
             [result("a", TaskState::Done), result("b", TaskState::Failed), result("c", TaskState::Processing)];
         assert_eq!(state_of(&Target::url("a"), &results), Some(TaskState::Done));
@@ -166,6 +171,14 @@ mod tests {
         assert_eq!(state_of(&Target::url("other"), &results), Some(TaskState::Failed));
         assert_eq!(state_of(&Target::url("other"), &results[..1]), Some(TaskState::Processing), "others are done");
         assert_eq!(state_of(&Target::url("a"), &[]), None);
+        let directory = Target::directory("https://a/d/");
+        let below = [
+            TaskResult { target: Some(directory), state: TaskState::Done },
+            result("https://a/d/own", TaskState::Failed),
+        ];
+        assert_eq!(state_of(&Target::url("https://a/d/x"), &below), Some(TaskState::Done), "it is below the directory");
+        assert_eq!(state_of(&Target::url("https://a/d/own"), &below), Some(TaskState::Failed), "it has its own result");
+        assert_eq!(state_of(&Target::url("https://a/d"), &below), Some(TaskState::Failed), "it is neither");
         let whole = [TaskResult { target: None, state: TaskState::Done }];
         assert_eq!(state_of(&Target::url("a"), &whole), Some(TaskState::Done));
     }

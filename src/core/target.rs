@@ -42,9 +42,20 @@ impl Target {
         Self { scope: Scope::Url, text: text.into() }
     }
 
+    /// Everything below a URL that ends in `/`.
+    pub fn directory(text: impl Into<String>) -> Self {
+        Self { scope: Scope::Directory, text: text.into() }
+    }
+
     /// A vendor asset id.
     pub fn asset_id(text: impl Into<String>) -> Self {
         Self { scope: Scope::AssetId, text: text.into() }
+    }
+
+    /// Whether a purge of `directory` purges this URL or directory too.
+    pub fn is_below(&self, directory: &Self) -> bool {
+        let is_directory = directory.scope == Scope::Directory && directory.text.ends_with('/');
+        is_directory && self.scope != Scope::AssetId && self.text.starts_with(&directory.text)
     }
 
     /// Host of a URL without its port; `None` for asset ids.
@@ -117,5 +128,17 @@ mod tests {
         let bare = Target::url("http://a.example?q");
         assert_eq!((bare.host(), bare.path_and_query().as_deref()), (Some("a.example"), Some("/?q")));
         assert_eq!(Target::asset_id("f4").host(), None);
+    }
+
+    #[test]
+    fn what_is_below_a_directory_begins_with_it() {
+        let directory = Target::directory("https://a.example/d/");
+        for (text, below) in
+            [("https://a.example/d/", true), ("https://a.example/d/x?q", true), ("https://a.example/d", false)]
+        {
+            assert_eq!(Target::url(text).is_below(&directory), below, "{text}");
+        }
+        assert!(!Target::url("http://a.example/d/x").is_below(&directory), "another scheme is another cache key");
+        assert!(!Target::url("https://a.example/d/x").is_below(&Target::url("https://a.example/d/")));
     }
 }

@@ -3,6 +3,7 @@
 //! Reads each file's own keys; providers and assets have modules of their own.
 
 use super::assets;
+use super::collapse;
 use super::diagnostic::{Diagnostic, Hidden, Report, Span};
 use super::fields::{self, Fields};
 use super::file_source::{Expand, NoSources};
@@ -128,6 +129,7 @@ fn attempt(files: &[SourceFile], lists: &[List], expand: &mut dyn Expand) -> Res
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
     let entries = assets::collect(&heads, (files, lists), &providers, expand, &mut report)?;
+    collapse::check_providers(&heads, &providers, &entries, &mut report);
     let model = (!report.has_errors()).then(|| Model {
         manifests: heads.into_iter().map(|head| head.manifest).collect(),
         providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),
@@ -187,6 +189,7 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
             OnRemoved::Purge
         },
         guard: guard::of(file, &fields, report),
+        collapse: collapse::of(file, &fields, report),
     };
     Some(Head { file, fields, manifest, name_span })
 }

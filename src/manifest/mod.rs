@@ -6,6 +6,7 @@
 mod assets;
 mod check;
 pub mod checksums;
+mod collapse;
 mod diagnostic;
 mod endpoint;
 mod fields;

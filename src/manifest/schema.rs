@@ -3,13 +3,17 @@
 use serde_json::{Map, Value, json};
 
 use super::shape::{
-    ASSET, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, SOURCE, Section, Shape, of_option,
+    ASSET, COLLAPSE, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, SOURCE, Section, Shape,
+    of_option,
 };
 use crate::core::contract::Capabilities;
 use crate::provider;
 
 /// A share as manifests give it.
 const PERCENT: &str = "^(100|[1-9]?[0-9])%$";
+
+/// The path of a directory as URLs begin with it.
+const DIRECTORY: &str = "^/([^*?#/\\\\]+/)*$";
 
 /// JSON Schema (draft 2020-12) of one manifest file.
 pub fn schema() -> Value {
@@ -26,6 +30,7 @@ pub fn schema() -> Value {
                 "hash": hash(),
                 "provider": provider_schema(),
                 "guard": not_empty(&GUARD),
+                "collapse": section(&COLLAPSE),
                 "limits": section(&LIMITS),
                 "credentials": credentials(),
                 "source": source(),
@@ -55,6 +60,7 @@ fn property(spec: &KeySpec) -> Value {
     let mut value = match spec.key {
         "version" => json!({"const": 1}),
         "hash" => json!({"$ref": "#/$defs/hash"}),
+        "directory" if spec.required => json!({"type": "string", "pattern": DIRECTORY}),
         _ => shape(spec.shape),
     };
     value["description"] = json!(spec.doc);
@@ -92,6 +98,10 @@ fn shape(shape: Shape) -> Value {
             {"type": "array", "items": {"$ref": "#/$defs/asset"}},
         ]}),
         Shape::List(section) => json!({"type": "array", "items": {"$ref": reference(section)}, "minItems": 1}),
+        Shape::OneOrList(section) => {
+            let one = json!({"$ref": reference(section)});
+            json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+        }
     }
 }
 
@@ -100,6 +110,8 @@ fn reference(section: &Section) -> &'static str {
         "#/$defs/limits"
     } else if *section == GUARD {
         "#/$defs/guard"
+    } else if *section == COLLAPSE {
+        "#/$defs/collapse"
     } else if *section == CREDENTIALS {
         "#/$defs/credentials"
     } else if *section == SOURCE {

@@ -38,6 +38,8 @@ pub(crate) enum Shape {
     Assets,
     /// A list of maps with the keys of a table.
     List(&'static Section),
+    /// One such map or a list of them.
+    OneOrList(&'static Section),
 }
 
 /// A key and what it may hold.
@@ -135,7 +137,7 @@ pub(crate) static MANIFEST: Section = Section {
             "What to do about recorded assets that are no longer listed: purge (default) or forget them.",
         ),
         key("guard", Shape::Section(&GUARD), GUARD.doc),
-        later("collapse", "leave it out: URLs are purged one by one"),
+        key("collapse", Shape::OneOrList(&COLLAPSE), COLLAPSE.doc),
         later("origin", "run freshen after the origin serves the new content"),
         later("wait_for_origin", "run freshen after the origin serves the new content"),
         later("verify", "leave it out"),
@@ -261,6 +263,16 @@ pub(crate) static GUARD: Section = Section {
     ],
 };
 
+/// `collapse` of a manifest.
+pub(crate) static COLLAPSE: Section = Section {
+    name: "`collapse`",
+    doc: "Purges a directory, with everything below it, in place of its URLs once there are too many of them.",
+    keys: &[
+        required("directory", Shape::Text, "Path that URLs below it begin with, from `/` to `/`: /assets/."),
+        required("above", Shape::Integer(0), "Most purges of URLs below it that are still sent one by one."),
+    ],
+};
+
 /// `limits` of a provider.
 pub(crate) static LIMITS: Section = Section {
     name: "`limits`",
@@ -324,6 +336,7 @@ impl Shape {
             Self::Named(_) => "a map of names".into(),
             Self::Assets => "a map of paths or URLs with their hashes, or a list of maps".into(),
             Self::List(_) => "a list of maps".into(),
+            Self::OneOrList(_) => "a map or a list of maps".into(),
         }
     }
 
@@ -346,7 +359,7 @@ impl Shape {
             Self::UtcOffset => utc_offset_minutes(node).is_some(),
             Self::OneOf(words) => text(node).is_some_and(|found| words.contains(&found)),
             Self::Headers | Self::Section(_) | Self::Named(_) => matches!(node.value, Value::Map(_)),
-            Self::Assets => matches!(node.value, Value::Map(_) | Value::List(_)),
+            Self::Assets | Self::OneOrList(_) => matches!(node.value, Value::Map(_) | Value::List(_)),
             Self::List(_) => matches!(node.value, Value::List(_)),
         };
         (!fits).then_some(node)

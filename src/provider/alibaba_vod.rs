@@ -14,7 +14,7 @@ use crate::core::contract::{
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
-use crate::core::target::Scope;
+use crate::core::target::{Scope, Target};
 
 pub(crate) static ADAPTER: AlibabaVod = AlibabaVod;
 
@@ -22,6 +22,8 @@ pub(crate) static ADAPTER: AlibabaVod = AlibabaVod;
 pub(crate) struct AlibabaVod;
 
 const ACTION: &str = "RefreshVodObjectCaches";
+/// The quota of directories, which the same operation purges.
+const DIRECTORIES: &str = "RefreshVodObjectCaches Directory";
 // No figure is published for the rate of any operation; this one is modest.
 const QUOTA: QuerySpec = QuerySpec { name: "DescribeVodRefreshQuota", calls_per_second: 10, kept_days: None };
 const TASKS: QuerySpec = QuerySpec { name: "DescribeVodRefreshTasks", calls_per_second: 10, kept_days: Some(3) };
@@ -70,14 +72,26 @@ static CAPABILITIES: Capabilities = Capabilities {
              cn-shanghai",
         ),
     ],
-    operations: &[Operation {
-        name: ACTION,
-        scope: Scope::Url,
-        targets_per_call: 1000,
-        calls_per_second: 10,
-        targets_per_day: Some(2000),
-        calls_in_flight: 4,
-    }],
+    operations: &[
+        Operation {
+            name: ACTION,
+            quota: ACTION,
+            scope: Scope::Url,
+            targets_per_call: 1000,
+            calls_per_second: 10,
+            targets_per_day: Some(2000),
+            calls_in_flight: 4,
+        },
+        Operation {
+            name: ACTION,
+            quota: DIRECTORIES,
+            scope: Scope::Directory,
+            targets_per_call: 100,
+            calls_per_second: 10,
+            targets_per_day: Some(100),
+            calls_in_flight: 4,
+        },
+    ],
     queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },
     max_url_bytes: Some(1024),
     quota_day_offset_minutes: 480,
@@ -137,6 +151,12 @@ impl Provider for AlibabaVod {
 
     fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
         request::check_region(options.text("region")).into_iter().collect()
+    }
+
+    /// Where URLs are read as anything but files they are no members of a directory.
+    fn directories(&self, options: &Options) -> Option<&'static Operation> {
+        let operation = CAPABILITIES.operation(Scope::Directory);
+        operation.filter(|_| options.text("object_type").is_none_or(|word| word == "File"))
     }
 
     fn encode(
@@ -200,15 +220,20 @@ struct Action<'a> {
     endpoint: &'a Endpoint,
 }
 
-/// The quota that calls with these options draw on. What patterns draw on is not documented.
+/// The quotas that calls with these options draw on. What patterns draw on is not documented.
 fn quotas_in(body: &Value, options: &Options) -> Option<Vec<QuotaFound>> {
-    let names = match options.text("object_type") {
-        None | Some("File") => ["UrlQuota", "UrlRemain"],
-        Some("Directory") => ["DirQuota", "DirRemain"],
-        Some(_) => return Some(Vec::new()),
+    let urls = (ACTION, ["UrlQuota", "UrlRemain"]);
+    let directories = ["DirQuota", "DirRemain"];
+    let quotas = match options.text("object_type") {
+        None | Some("File") => vec![urls, (DIRECTORIES, directories)],
+        Some("Directory") => vec![(ACTION, directories)],
+        Some(_) => Vec::new(),
     };
-    let [limit, left] = names.map(|name| answer::count_of(body, &[name]));
-    Some(vec![QuotaFound { operation: ACTION, area: String::new(), limit: limit?, left: left? }])
+    let found = quotas.into_iter().map(|(operation, names)| {
+        let [limit, left] = names.map(|name| answer::count_of(body, &[name]));
+        Some(QuotaFound { operation, area: String::new(), limit: limit?, left: left? })
+    });
+    found.collect()
 }
 
 fn tasks_in(body: &Value, page: u32) -> Option<TaskPage> {
@@ -219,7 +244,12 @@ fn tasks_in(body: &Value, page: u32) -> Option<TaskPage> {
             "Failed" => TaskState::Failed,
             _ => return None,
         };
-        Some(TaskResult { target: answer::text_of(row, &["ObjectPath"]), state })
+        let sort = answer::text_of(row, &["ObjectType"]);
+        let scope = match sort {
+            Some(sort) if sort.eq_ignore_ascii_case("directory") => Scope::Directory,
+            _ => Scope::Url,
+        };
+        Some(TaskResult { target: answer::text_of(row, &["ObjectPath"]).map(|text| Target { scope, text }), state })
     };
     let rows = body.get("Tasks")?.get("Task")?.as_array()?;
     let results: Vec<TaskResult> = rows.iter().map(result).collect::<Option<_>>()?;
@@ -251,6 +281,11 @@ fn parameters(call: &Call, options: &Options) -> Result<Vec<(String, String)>, S
         return Err("a target holds a line break, which would turn it into two".into());
     }
     let mut params = vec![request::pair("ObjectPath", list)];
+    if call.operation.scope == Scope::Directory {
+        // Without force only what the origin's dates call changed is fetched anew: the rest might stay stale.
+        params.extend([request::pair("ObjectType", "Directory"), request::pair("Force", "true")]);
+        return Ok(params);
+    }
     params.extend(options.text("object_type").map(|word| request::pair("ObjectType", word)));
     params.extend(options.bool("force").map(|force| request::pair("Force", force.to_string())));
     Ok(params)
@@ -346,11 +381,10 @@ mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, Fatal, Unknown};
     use crate::core::contract::OptionValue;
-    use crate::core::target::Target;
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, stamp, word,
     };
-    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
+    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/alibaba-vod.json");
     const HOST: &str = "vod.cn-shanghai.aliyuncs.com";
@@ -405,6 +439,18 @@ mod tests {
         let body = |token| String::from_utf8(encode(RPC, token).body).unwrap();
         assert!(body(Some("session")).contains("&SecurityToken=session&Signature="));
         assert_ne!(body(Some("session")).rsplit_once('=').unwrap().1, body(None).rsplit_once('=').unwrap().1);
+    }
+
+    /// U9
+    #[test]
+    fn directories_are_purged_with_everything_below_them() {
+        let directory = vec![Target::directory("http://a.example/d/")];
+        let call = scoped_call(&ADAPTER, HOST, Scope::Directory, directory);
+        let account = account(&[("force", OptionValue::Bool(false)), ("object_type", word("File"))]);
+        let request = ADAPTER.encode(&call, &account, &keys("id", "secret", None), &stamp(1)).unwrap();
+        assert_eq!(request.body, b"ObjectPath=http%3A%2F%2Fa.example%2Fd%2F&ObjectType=Directory&Force=true");
+        assert!(ADAPTER.directories(&account.options).is_some());
+        assert!(ADAPTER.directories(&options(&[("object_type", word("Regex"))])).is_none());
     }
 
     #[test]
@@ -533,11 +579,11 @@ mod tests {
     #[test]
     fn quota_is_that_of_what_the_account_purges() {
         let body = r#"{"UrlQuota":"2000","UrlRemain":"1996","DirQuota":"100","DirRemain":"99","RequestId":"r"}"#;
-        let found =
-            |limit, left| Ok(Finding::Quota(vec![QuotaFound { operation: ACTION, area: String::new(), limit, left }]));
+        let quota = |operation, limit, left| QuotaFound { operation, area: String::new(), limit, left };
+        let both = Ok(Finding::Quota(vec![quota(ACTION, 2000, 1996), quota(DIRECTORIES, 100, 99)]));
         let of = |sort| understood(&ADAPTER, &[("object_type", word(sort))], &Question::Quota, 200, body);
-        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, body), found(2000, 1996));
-        assert_eq!((of("File"), of("Directory")), (found(2000, 1996), found(100, 99)));
+        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, body), both);
+        assert_eq!((of("File"), of("Directory")), (both, Ok(Finding::Quota(vec![quota(ACTION, 100, 99)]))));
         assert_eq!(of("Regex"), Ok(Finding::Quota(Vec::new())));
         let error = r#"{"Code":"Forbidden.RAM","Message":"m","RequestId":"r"}"#;
         assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 403, error).unwrap_err().class, Auth);
@@ -555,6 +601,9 @@ mod tests {
             let page = TaskPage { results: results.clone(), more };
             assert_eq!(understood(&ADAPTER, &[], &task("7"), 200, &body(total)), Ok(Finding::Task(page)));
         }
+        let path = body("4").replace(r#""Status":"Complete""#, r#""ObjectType":"directory","Status":"Complete""#);
+        let Ok(Finding::Task(page)) = understood(&ADAPTER, &[], &task("7"), 200, &path) else { panic!("no results") };
+        assert_eq!(page.results[0].target, Some(Target::directory("a")));
         assert_garbage_is_no_finding(&ADAPTER, &[task("7"), Question::Quota]);
     }
 }

@@ -43,6 +43,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     ],
     operations: &[Operation {
         name: "PURGE",
+        quota: "PURGE",
         scope: Scope::Url,
         targets_per_call: 1,
         calls_per_second: 100,

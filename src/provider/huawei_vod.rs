@@ -15,7 +15,7 @@ use crate::core::contract::{
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
-use crate::core::target::Scope;
+use crate::core::target::{Scope, Target};
 
 pub(crate) static ADAPTER: HuaweiVod = HuaweiVod;
 
@@ -60,6 +60,7 @@ const RESULT: QuerySpec = QuerySpec { name: "ShowRefreshResult", calls_per_secon
 const fn refresh(scope: Scope) -> Operation {
     Operation {
         name: "RefreshAsset",
+        quota: "RefreshAsset",
         scope,
         targets_per_call: 10,
         calls_per_second: 10,
@@ -232,7 +233,7 @@ fn results_in(body: &Value) -> Option<Vec<TaskResult>> {
             "FAILED" => TaskState::Failed,
             _ => return None,
         };
-        Some(TaskResult { target: answer::text_of(row, &["url"]), state })
+        Some(TaskResult { target: answer::text_of(row, &["url"]).map(Target::url), state })
     };
     body.get("refresh_results")?.as_array()?.iter().map(result).collect()
 }
@@ -276,7 +277,6 @@ mod tests {
     use crate::core::contract::ErrorClass::{Fatal, Unknown};
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
-    use crate::core::target::Target;
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call, stamp,
         word,

@@ -48,6 +48,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     )],
     operations: &[Operation {
         name: "RefreshCdnUrl",
+        quota: "RefreshCdnUrl",
         scope: Scope::Url,
         targets_per_call: 1000,
         // 1200 a minute.

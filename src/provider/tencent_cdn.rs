@@ -1,4 +1,4 @@
-//! Tencent Cloud CDN, API 3.0: `PurgeUrlsCache`.
+//! Tencent Cloud CDN, API 3.0: `PurgeUrlsCache` and, for directories, `PurgePathCache`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::core::contract::{
 };
 use crate::core::http::{Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
-use crate::core::target::Scope;
+use crate::core::target::{Scope, Target};
 
 pub(crate) static ADAPTER: TencentCdn = TencentCdn;
 
@@ -44,20 +44,36 @@ static CAPABILITIES: Capabilities = Capabilities {
              already. Default: false",
         ),
     ],
-    operations: &[Operation {
-        name: PURGE,
-        scope: Scope::Url,
-        targets_per_call: 1000,
-        calls_per_second: 20,
-        targets_per_day: Some(10_000),
-        calls_in_flight: 4,
-    }],
+    operations: &[
+        Operation {
+            name: PURGE,
+            quota: PURGE,
+            scope: Scope::Url,
+            targets_per_call: 1000,
+            calls_per_second: 20,
+            targets_per_day: Some(10_000),
+            calls_in_flight: 4,
+        },
+        Operation {
+            name: PURGE_PATHS,
+            quota: PURGE_PATHS,
+            scope: Scope::Directory,
+            targets_per_call: 500,
+            calls_per_second: 20,
+            targets_per_day: Some(100),
+            calls_in_flight: 4,
+        },
+    ],
     queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };
 
 const PURGE: &str = "PurgeUrlsCache";
+const PURGE_PATHS: &str = "PurgePathCache";
+/// The other way, `flush`, has edges keep what the origin calls unchanged, by its dates: a file with other content and an
+/// old date would stay stale.
+const FLUSH_TYPE: &str = "delete";
 const QUOTA: QuerySpec = QuerySpec { name: "DescribePurgeQuota", calls_per_second: 20, kept_days: None };
 const TASKS: QuerySpec = QuerySpec { name: "DescribePurgeTasks", calls_per_second: 20, kept_days: None };
 /// Rows of a page of tasks; as many as a call purges.
@@ -113,6 +129,18 @@ struct Parameters<'a> {
     url_encode: Option<bool>,
 }
 
+/// The same of a purge of directories.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct PathParameters<'a> {
+    paths: Vec<&'a str>,
+    flush_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url_encode: Option<bool>,
+}
+
 /// Parameters of a question about a task.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -139,14 +167,15 @@ impl Provider for TencentCdn {
         stamp: &Stamp,
     ) -> Result<Request, String> {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
-        let options = &account.options;
-        let parameters = Parameters {
-            urls: request::texts(call),
-            area: options.text("area"),
-            url_encode: options.bool("url_encode"),
+        let (texts, area, url_encode) =
+            (request::texts(call), account.options.text("area"), account.options.bool("url_encode"));
+        let body = if call.operation.scope == Scope::Directory {
+            serde_json::to_vec(&PathParameters { paths: texts, flush_type: FLUSH_TYPE, area, url_encode })
+        } else {
+            serde_json::to_vec(&Parameters { urls: texts, area, url_encode })
         };
-        let body = serde_json::to_vec(&parameters).map_err(|error| error.to_string())?;
-        Ok(tencent_api::encode(&call.endpoint, &action(PURGE), &keys, stamp, body))
+        let body = body.map_err(|error| error.to_string())?;
+        Ok(tencent_api::encode(&call.endpoint, &action(call.operation.name), &keys, stamp, body))
     }
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
@@ -191,15 +220,22 @@ impl Provider for TencentCdn {
 }
 
 fn quotas_in(content: &Value) -> Option<Vec<QuotaFound>> {
-    let quota = |row: &Value| {
+    let quota = |operation: &'static str, row: &Value| {
         Some(QuotaFound {
-            operation: PURGE,
+            operation,
             area: answer::text_of(row, &["Area"])?,
             limit: answer::count_of(row, &["Total"])?,
             left: answer::count_of(row, &["Available"])?,
         })
     };
-    content.get("UrlPurge")?.as_array()?.iter().map(quota).collect()
+    let of = |rows: &Value, operation| -> Option<Vec<QuotaFound>> {
+        rows.as_array()?.iter().map(|row| quota(operation, row)).collect()
+    };
+    let mut quotas = of(content.get("UrlPurge")?, PURGE)?;
+    if let Some(rows) = content.get("PathPurge") {
+        quotas.extend(of(rows, PURGE_PATHS)?);
+    }
+    Some(quotas)
 }
 
 fn tasks_in(content: &Value, page: u32) -> Option<TaskPage> {
@@ -210,7 +246,12 @@ fn tasks_in(content: &Value, page: u32) -> Option<TaskPage> {
             "fail" => TaskState::Failed,
             _ => return None,
         };
-        Some(TaskResult { target: answer::text_of(row, &["Url"]), state })
+        let scope = if answer::text_of(row, &["PurgeType"]).is_some_and(|sort| sort == "path") {
+            Scope::Directory
+        } else {
+            Scope::Url
+        };
+        Some(TaskResult { target: answer::text_of(row, &["Url"]).map(|text| Target { scope, text }), state })
     };
     let results: Vec<TaskResult> = content.get("PurgeLogs")?.as_array()?.iter().map(result).collect::<Option<_>>()?;
     let before_next = (u64::from(page) + 1) * u64::from(PAGE);
@@ -223,11 +264,10 @@ mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, Clock};
     use crate::core::contract::OptionValue;
-    use crate::core::target::Target;
     use crate::provider::testing::{
         Vector, account, assert_garbage_is_unknown, call, decoded, keys, options, stamp, word,
     };
-    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
+    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/tencent-cdn.json");
 
@@ -254,6 +294,35 @@ mod tests {
             let (vector, request) = encoded(id, options);
             vector.assert_sent(&request);
         }
+    }
+
+    /// U9: as the vector, but for what `FlushType` says: everything below is fetched anew, whatever its date.
+    #[test]
+    fn directories_are_purged_with_everything_below_them() {
+        let vector = Vector::find(VECTORS, "tencent-cdn/purge-path-cache");
+        let paths = vector.list("Paths").into_iter().map(Target::directory).collect();
+        let call = scoped_call(&ADAPTER, vector.input("host"), Scope::Directory, paths);
+        let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
+        let request = ADAPTER.encode(&call, &account(&[]), &keys, &stamp(0)).unwrap();
+        let body = vector.expected("body").replace("\"FlushType\":\"flush\"", "\"FlushType\":\"delete\"");
+        assert_eq!(String::from_utf8(request.body.clone()).unwrap(), body);
+        assert_eq!(request.header("X-TC-Action"), Some("PurgePathCache"));
+        // The same body as the vector has its signature.
+        let own = request.header("Authorization").unwrap().to_owned();
+        assert_ne!(own, vector.expected("authorization"));
+        let flushed = tencent_api::encode(
+            &call.endpoint,
+            &action(PURGE_PATHS),
+            &request::keys(&keys, &account(&[]), &CAPABILITIES).unwrap(),
+            &stamp(0),
+            vector.expected("body").into(),
+        );
+        vector.assert_sent(&flushed);
+        let options = [("area", word("overseas")), ("url_encode", OptionValue::Bool(false))];
+        let request = ADAPTER.encode(&call, &account(&options), &keys, &stamp(0)).unwrap();
+        let body =
+            r#"{"Paths":["https://cdn.example.com/dir/"],"FlushType":"delete","Area":"overseas","UrlEncode":false}"#;
+        assert_eq!(String::from_utf8(request.body).unwrap(), body);
     }
 
     #[test]
@@ -406,9 +475,12 @@ mod tests {
     fn quota_is_read_by_area() {
         let row = |area, left| format!(r#"{{"Area":"{area}","Batch":1000,"Total":10000,"Available":{left}}}"#);
         let (inside, outside) = (row("mainland", "9876"), row("overseas", "\"3\""));
-        let body = format!(r#"{{"Response":{{"UrlPurge":[{inside},{outside}],"PathPurge":[],"RequestId":"r"}}}}"#);
+        let folders = r#"{"Area":"overseas","Batch":20,"Total":100,"Available":99}"#;
+        let body =
+            format!(r#"{{"Response":{{"UrlPurge":[{inside},{outside}],"PathPurge":[{folders}],"RequestId":"r"}}}}"#);
         let found = |area: &str, left| QuotaFound { operation: PURGE, area: area.into(), limit: 10_000, left };
-        let quotas = vec![found("mainland", 9876), found("overseas", 3)];
+        let of_folders = QuotaFound { operation: PURGE_PATHS, area: "overseas".into(), limit: 100, left: 99 };
+        let quotas = vec![found("mainland", 9876), found("overseas", 3), of_folders];
         assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, &body), Ok(Finding::Quota(quotas)));
         let lacks = body.replace("Available", "Left");
         assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, &lacks).unwrap_err().class, ErrorClass::Unknown);
@@ -430,6 +502,9 @@ mod tests {
             let page = TaskPage { results: results.clone(), more };
             assert_eq!(understood(&ADAPTER, &[], &question, 200, &body(total)), Ok(Finding::Task(page)));
         }
+        let path = body(3).replace(r#""Status":"done""#, r#""PurgeType":"path","Status":"done""#);
+        let Ok(Finding::Task(page)) = understood(&ADAPTER, &[], &task("t"), 200, &path) else { panic!("no results") };
+        assert_eq!(page.results[0].target, Some(Target::directory("https://a/1")));
         let odd = body(3).replace("process", "later");
         assert_eq!(understood(&ADAPTER, &[], &task("t"), 200, &odd).unwrap_err().class, ErrorClass::Unknown);
         assert_garbage_is_no_finding(&ADAPTER, &[task("t"), Question::Quota]);

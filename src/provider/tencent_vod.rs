@@ -33,6 +33,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     )],
     operations: &[Operation {
         name: "RefreshUrlCache",
+        quota: "RefreshUrlCache",
         scope: Scope::Url,
         targets_per_call: 20,
         calls_per_second: 5,

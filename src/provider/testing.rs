@@ -109,7 +109,7 @@ pub(super) fn understood(
 /// Each of these targets with where it stands.
 pub(super) fn results(list: &[(Option<&str>, TaskState)]) -> Vec<TaskResult> {
     let result =
-        |(target, state): &(Option<&str>, TaskState)| TaskResult { target: target.map(str::to_owned), state: *state };
+        |(target, state): &(Option<&str>, TaskState)| TaskResult { target: target.map(Target::url), state: *state };
     list.iter().map(result).collect()
 }
 

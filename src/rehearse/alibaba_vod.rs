@@ -106,7 +106,11 @@ impl AlibabaVod {
                 TaskState::Processing => ("Refreshing", "50%"),
                 TaskState::Failed => ("Failed", "50%"),
             };
-            json!({"TaskId": task_id, "ObjectPath": purged.target.text, "Status": status, "Process": process})
+            let sort = if purged.target.scope == Scope::Directory { "directory" } else { "file" };
+            json!({
+                "TaskId": task_id, "ObjectPath": purged.target.text, "ObjectType": sort, "Status": status,
+                "Process": process,
+            })
         });
         let rows: Value = rows.collect();
         Ok(json!({"Tasks": {"Task": rows}, "TotalCount": all.len(), "PageNumber": page, "PageSize": size}))

@@ -84,7 +84,9 @@ impl Desired {
         inputs.targets = inputs.files.iter().map(|file| file.targets).sum();
         // A target that two manifests list depends on both.
         let is_shared = inputs.targets != listed_before + entries || noted.has_shared_targets();
-        if is_shared || inputs.configuration != noted.configuration {
+        // A plan with a directory tells what else is listed below it.
+        let collapses = desired.model.manifests.iter().any(|manifest| !manifest.collapse.is_empty());
+        if is_shared || collapses || inputs.configuration != noted.configuration {
             return None;
         }
         desired.since = Some(Since::new(noted, &desired.model, passed_over));

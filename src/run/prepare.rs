@@ -1,9 +1,10 @@
 //! What is to be done: desired against recorded, put into a plan. Reads the state, writes and sends nothing.
 
 use super::Desired;
+use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::model::{CredentialSource, Manifest, Model};
-use crate::core::plan::{self, Plan, QuotaKey, Selected};
+use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
 use crate::core::recorded::KnownManifest;
 use crate::core::time::Timestamp;
 use crate::host::Host;
@@ -133,7 +134,7 @@ fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
         }
     };
     let mut planned: Vec<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
-    planned.extend(plan.jobs.iter().flat_map(|job| job.batches.iter().flat_map(|batch| batch.changes)));
+    planned.extend(plan.jobs.iter().flat_map(Job::changes));
     planned.extend(&plan.waiting);
     planned.sort_unstable();
     planned.dedup();
@@ -143,6 +144,13 @@ fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
         let (provider, config) = (&model.providers[change.provider].name, &config_digests[change.provider]);
         let (scope, kind) = (change.target.scope.word(), change.kind.word());
         line(&["purge", provider, config, scope, &change.target.text, hash, kind]);
+    }
+    // Those for which the quota of today leaves no room count as well.
+    let mut directories: Vec<&Directory> =
+        plan.jobs.iter().flat_map(|job| &job.directories).chain(&plan.one_by_one).collect();
+    directories.sort_unstable_by_key(|directory| (directory.provider, &directory.target));
+    for directory in directories {
+        line(&["collapse", &model.providers[directory.provider].name, &directory.target.text]);
     }
     for &index in &difference.adopt {
         let entry = model.entries.get(index);

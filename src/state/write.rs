@@ -104,12 +104,13 @@ pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Tar
 pub(super) struct OpenCall {
     number: CallId,
     id: i64,
+    /// In order.
     items: Vec<usize>,
 }
 
 /// The mark of a target for which a call is under way.
 fn mark_of(open: &[OpenCall], index: usize) -> Option<i64> {
-    open.iter().find(|call| call.items.contains(&index)).map(|call| call.id)
+    open.iter().find(|call| call.items.binary_search(&index).is_ok()).map(|call| call.id)
 }
 
 pub(super) fn commit_record(
@@ -120,9 +121,11 @@ pub(super) fn commit_record(
     open: &mut Vec<OpenCall>,
 ) -> rusqlite::Result<()> {
     match record {
-        Record::Intent { call, items, debit } => {
-            if let Some(id) = commit_intent(transaction, run, batch, (*call, items))? {
-                open.push(OpenCall { number: *call, id, items: items.clone() });
+        Record::Intent { call, operation, items, debit } => {
+            if let Some(id) = commit_intent(transaction, run, batch, (*call, operation, items))? {
+                let mut items = items.clone();
+                items.sort_unstable();
+                open.push(OpenCall { number: *call, id, items });
             }
             debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
         }
@@ -148,12 +151,10 @@ pub(super) fn commit_intent(
     transaction: &Transaction<'_>,
     run: i64,
     batch: &Commit<'_>,
-    (call, items): (CallId, &[usize]),
+    (call, operation, items): (CallId, &str, &[usize]),
 ) -> rusqlite::Result<Option<i64>> {
     let Some(first) = items.first().copied() else { return Ok(None) };
     let config = &batch.model.providers[batch.changes.provider(first)];
-    let operation =
-        config.kind.capabilities().operation(batch.changes.scope(first)).map_or("", |operation| operation.name);
     transaction
         .prepare_cached(
             "INSERT INTO call (run, number, provider, operation, targets, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

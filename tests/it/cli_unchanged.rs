@@ -196,7 +196,7 @@ fn spoil_second(bench: &Bench) {
 type Edit = (&'static str, bool, fn(&Bench));
 
 /// Edits of the two manifests, and whether the first one is enough to tell what they change.
-const EDITS: [Edit; 16] = [
+const EDITS: [Edit; 17] = [
     ("a hash", true, |bench| edit(bench, "first", "2: rev:1", "2: rev:2")),
     ("a new asset", true, |bench| edit(bench, "first", "  3:", "  25: rev:1\n  3:")),
     ("all hashes", true, |bench| edit(bench, "first", "rev:1", "rev:2")),
@@ -219,6 +219,9 @@ const EDITS: [Edit; 16] = [
     ("another base", false, |bench| edit(bench, "first", "/a/", "/c/")),
     ("a file more", false, |bench| bench.write("manifests/third.yaml", "assets: {}\n")),
     ("a file less", false, |bench| std::fs::remove_file(bench.path("manifests/first.yaml")).expect("gone")),
+    ("a directory that may be purged", false, |bench| {
+        edit(bench, "first", "assets", "collapse: {directory: /a/, above: 5}\nassets");
+    }),
     ("other limits", false, |bench| edit(bench, "provider-own", "kind:", "limits: {urls_per_call: 1}\n    kind:")),
 ];
 

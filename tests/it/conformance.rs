@@ -25,7 +25,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// `targets_per_day` replaces the documented quota.
+    /// `targets_per_day` replaces the quota of the operation.
     fn new(provider: &'static dyn Provider, operation: &'static Operation, targets_per_day: Option<u64>) -> Self {
         let config = ProviderConfig {
             name: "test".to_owned(),
@@ -34,12 +34,14 @@ impl Pair {
             endpoints: vec![endpoint()],
             require: 1,
             options: options(provider),
-            limits: Limits { urls_per_day: targets_per_day, ..Limits::default() },
+            limits: Limits::default(),
             ignore_query: false,
             credentials: CredentialSource::Environment { prefix: String::new() },
             place: Place::default(),
         };
-        let setup = Setup::of(&config, &endpoint(), credentials(provider, "right"));
+        let mut setup = Setup::of(&config, &endpoint(), credentials(provider, "right"));
+        let limits = setup.limits.get_mut(&operation.scope).expect("limits of a declared operation");
+        limits.targets_per_day = targets_per_day.or(limits.targets_per_day);
         let emulator = emulator(setup).unwrap_or_else(|| panic!("no emulator of {}", provider.capabilities().kind));
         Self { provider, operation, emulator, nonce: 0, secret: "right" }
     }
@@ -122,7 +124,8 @@ fn pairs() -> Vec<Pair> {
 #[test]
 fn largest_batch_is_accepted_and_purges_exactly_its_targets() {
     for mut pair in pairs() {
-        let batch = targets(&pair, pair.operation.targets_per_call);
+        let a_day = pair.operation.targets_per_day.map_or(usize::MAX, |most| usize::try_from(most).expect("a quota"));
+        let batch = targets(&pair, pair.operation.targets_per_call.min(a_day));
         let options = options(pair.provider);
         assert!(batch.iter().all(|target| pair.provider.check_target(target, &options).is_ok()), "{}", pair.name());
         let reply = pair.send(batch.clone(), NOW).unwrap_or_else(|error| panic!("{}: {error:?}", pair.name()));

@@ -46,7 +46,7 @@ impl Bench {
 }
 
 fn intent(call: u64) -> Record {
-    Record::Intent { call: CallId(call), items: vec![0], debit: None }
+    Record::Intent { call: CallId(call), operation: "purge", items: vec![0], debit: None }
 }
 
 fn outcome(call: u64, outcome: ItemOutcome) -> Record {

@@ -159,7 +159,7 @@ fn a_call_leaves_only_after_its_intent_came_back_as_written() {
     let at = |ms| Now { wall: START.plus_ms(ms), tick: Tick::from_ms(ms.cast_unsigned()) };
     machine.handle(Event::Woke, at(0));
     assert_eq!(machine.poll(at(0)), Action::WakeAt(Some(Tick::from_ms(204))), "the last run may have ended just now");
-    let Action::Persist(Record::Intent { call, items, debit }) = machine.poll(at(204)) else { panic!("no intent") };
+    let Action::Persist(Record::Intent { call, items, debit, .. }) = machine.poll(at(204)) else { panic!("no intent") };
     assert_eq!((items, debit.map(|(_, cost)| cost)), (vec![0], Some(1)));
     for ms in [204, 1000, 100_000] {
         machine.handle(Event::Woke, at(ms));
@@ -635,7 +635,7 @@ fn a_prepared_call_is_taken_back_on_an_interrupt() {
     let mut machine = Apply::new(&world.model, &changes, &plan, Tick::from_ms(0), 1);
     let at = |ms| Now { wall: START.plus_ms(ms), tick: Tick::from_ms(ms.cast_unsigned()) };
     machine.handle(Event::Woke, at(0));
-    let Action::Persist(Record::Intent { call, items, debit }) = machine.poll(at(204)) else { panic!("no intent") };
+    let Action::Persist(Record::Intent { call, items, debit, .. }) = machine.poll(at(204)) else { panic!("no intent") };
     machine.handle(Event::Cancelled("interrupted".into()), at(205));
     machine.handle(Event::Persisted(call), at(206));
     let Action::Persist(Record::Outcome { call: taken, items: outcomes, credit, .. }) = machine.poll(at(206)) else {

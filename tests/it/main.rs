@@ -12,6 +12,7 @@ mod cli_commands;
 mod cli_queries;
 mod cli_scan;
 mod cli_unchanged;
+mod collapse;
 mod conformance;
 mod crash;
 mod doubt;

@@ -183,10 +183,7 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets: {}\nname: §\"\"\n", "`name` is empty"),
         ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
-        (
-            "assets: {}\n§collapse: {directory: /a/, above: 5}\n",
-            "`collapse` is not supported yet; leave it out: URLs are purged one by one",
-        ),
+        ("assets: {}\n§verify: true\n", "`verify` is not supported yet; leave it out"),
         ("assets: {}\nguard: §{}\n", "`guard` sets no limit"),
         ("assets: {}\nguard: {§max_purge: 1}\n", "`guard` has no key `max_purge`"),
         ("assets: {}\nguard: {max_purges: §30%}\n", "`max_purges` must be a whole number, found `30%`"),
@@ -568,6 +565,8 @@ fn schema_and_check_agree() {
         json!({"providers": {"p": {"kind": "tencent-cdn", "area": "mainland", "limits": {"urls_per_day": 1}, "credentials": {"file": "x"}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "+14:00"}}}}),
         json!({"providers": {"p": {"kind": "tencent-cdn", "limits": {"quota_day": "-09:30"}}}}),
+        json!({"assets": {}, "collapse": {"directory": "/", "above": 0}}),
+        json!({"assets": {}, "collapse": [{"directory": "/a/b%20c/", "above": 5}, {"directory": "/a/", "above": 500}]}),
     ];
     let bad = [
         json!({}),
@@ -578,6 +577,18 @@ fn schema_and_check_agree() {
         json!({"assets": {}, "nmae": "x"}),
         json!({"assets": {}, "on_new": "x"}),
         json!({"assets": {}, "guard": {}}),
+        json!({"assets": {}, "collapse": []}),
+        json!({"assets": {}, "collapse": {}}),
+        json!({"assets": {}, "collapse": {"directory": "/a/"}}),
+        json!({"assets": {}, "collapse": {"above": 5}}),
+        json!({"assets": {}, "collapse": {"directory": "/a", "above": 5}}),
+        json!({"assets": {}, "collapse": {"directory": "a/", "above": 5}}),
+        json!({"assets": {}, "collapse": {"directory": "/a/*/", "above": 5}}),
+        json!({"assets": {}, "collapse": {"directory": "/a/?x=/", "above": 5}}),
+        json!({"assets": {}, "collapse": {"directory": "/a//b/", "above": 5}}),
+        json!({"assets": {}, "collapse": {"directory": "/a/", "above": "5"}}),
+        json!({"assets": {}, "collapse": {"directory": "/a/", "above": -1}}),
+        json!({"assets": {}, "collapse": {"directory": "/a/", "above": 5, "max": 1}}),
         json!({"assets": {}, "guard": {"max_share": 30}}),
         json!({"assets": {}, "guard": {"max_removed": "130%"}}),
         json!({"base_url": "https://a.cn", "sources": []}),
@@ -628,7 +639,7 @@ fn schema_and_check_agree() {
 #[test]
 fn the_schema_describes_every_kind() {
     let schema = schema();
-    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["collapse"].is_null());
+    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["verify"].is_null());
     for kind in freshen::provider::all() {
         let name = kind.capabilities().kind;
         let branches = schema["$defs"]["provider"]["allOf"].as_array().expect("branches");
@@ -637,4 +648,61 @@ fn the_schema_describes_every_kind() {
             assert!(branch["then"]["properties"][option.key]["description"].is_string(), "{name} {}", option.key);
         }
     }
+}
+
+// U9: a directory is named as it stands in URLs, and nothing that a vendor could take for more than that.
+#[test]
+fn a_directory_to_collapse_is_a_plain_path_from_slash_to_slash() {
+    for (marked, message) in [
+        ("collapse: §5", "`collapse` must be a map or a list of maps, found `5`"),
+        ("collapse: §[]", "`collapse` names no directory"),
+        ("collapse: [§/a/]", "an item of `collapse` must be a map, found `/a/`"),
+        ("collapse: §{above: 5}", "`collapse` needs `directory`"),
+        ("collapse: §{directory: /a/}", "`collapse` needs `above`"),
+        ("collapse: {directory: /a/, above: §many}", "`above` must be a whole number, found `many`"),
+        ("collapse: {directory: /a/, above: §-1}", "`above` must be a whole number, found `-1`"),
+        ("collapse: {directory: /a/, above: 5, §abvoe: 5}", "`collapse` has no key `abvoe`"),
+        ("collapse: {above: 5, directory: §a/}", "`directory`: `a/` does not begin with `/`"),
+        ("collapse: {above: 5, directory: §/a}", "`directory`: `/a` does not end in `/`"),
+        (
+            "collapse: {above: 5, directory: §/a/*/}",
+            "`directory`: `*` in `/a/*/`: patterns and queries are no directories",
+        ),
+        (
+            "collapse: {above: 5, directory: §'/a/?b/'}",
+            "`directory`: `?` in `/a/?b/`: patterns and queries are no directories",
+        ),
+        (
+            "collapse: {above: 5, directory: §'/a#b/'}",
+            "`directory`: `#` in `/a#b/`: patterns and queries are no directories",
+        ),
+        ("collapse: {above: 5, directory: §/a/../b/}", "`directory`: `/a/../b/` has a part that is empty, `.` or `..`"),
+        ("collapse: {above: 5, directory: §/./}", "`directory`: `/./` has a part that is empty, `.` or `..`"),
+        ("collapse: {above: 5, directory: §//a/}", "`directory`: `//a/` has a part that is empty, `.` or `..`"),
+        ("collapse: {above: 5, directory: §'/a\\b/'}", "`directory`: a URL with a backslash"),
+        ("collapse: {above: 5, directory: §\"/a\\n/\"}", "control character U+000A in `directory`"),
+        ("collapse: {above: 5, directory: §https://a.cn/a/}", "`directory`: a path, not a URL, is wanted here"),
+        ("collapse: [{directory: /a/, above: 5}, {directory: §/a/, above: 6}]", "directory `/a/` is given twice"),
+    ] {
+        assert_problem(&format!("assets: {{}}\n{marked}\n"), message);
+    }
+    let site = format!("collapse: {{directory: /a/, above: 5}}\nassets:\n  https://a.cn/a/x: {}\n", sha('1'));
+    let collapse = &model(&[&site, PROVIDERS]).manifests[0].collapse;
+    assert_eq!((collapse.len(), collapse[0].directory.as_str(), collapse[0].above), (1, "/a/", 5));
+}
+
+// U9: where nobody could do it the manifest says something else than will happen; where somebody can it is fine.
+#[test]
+fn collapse_needs_a_provider_that_purges_directories() {
+    let none = "§collapse: {directory: /a/, above: 5}\nassets:\n  https://vod.cn/a/x: rev:1\n";
+    assert_problem(none, "`collapse`: none of this manifest's providers purges directories: `vod`");
+    let some =
+        "collapse: {directory: /a/, above: 5}\nassets:\n  https://vod.cn/a/x: rev:1\n  https://a.cn/a/x: rev:1\n";
+    assert_eq!(model(&[some, PROVIDERS]).entries.len(), 2);
+    let other_sort = "providers:\n  ali: {kind: alibaba-vod, hosts: [a.cn], object_type: Regex}\n";
+    let site = "§collapse: {directory: /a/, above: 5}\nassets:\n  https://a.cn/a/x: rev:1\n";
+    let message = "`collapse`: none of this manifest's providers purges directories: `ali`";
+    assert_problem_beside(other_sort, site, message);
+    let nothing = "collapse: {directory: /a/, above: 5}\nassets: {}\n";
+    assert!(model(&[nothing, PROVIDERS]).entries.is_empty(), "what is not there yet needs no provider");
 }

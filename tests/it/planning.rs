@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use freshen::core::changes::Changes;
+use freshen::core::collapse::Collapse;
 use freshen::core::diff::{Change, Differ, Difference, Scope};
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
@@ -35,6 +36,7 @@ struct Listing {
     on_new: OnNew,
     on_removed: OnRemoved,
     guard: Guard,
+    collapse: Vec<Collapse>,
     assets: BTreeMap<(usize, String), (&'static str, Priority)>,
 }
 
@@ -87,6 +89,7 @@ impl Site {
             on_new: listing.on_new,
             on_removed: listing.on_removed,
             guard: listing.guard,
+            collapse: listing.collapse.clone(),
         });
         let mut entries: BTreeMap<(usize, Target), Entry> = BTreeMap::new();
         for (index, (_, listing)) in read.iter().enumerate() {
@@ -155,7 +158,7 @@ impl Site {
             let (call, items) = (CallId(1), batch.changes.clone());
             let outcomes = items.iter().map(|&index| (index, outcome.clone())).collect();
             let records = [
-                Record::Intent { call, items, debit: None },
+                Record::Intent { call, operation: "purge", items, debit: None },
                 Record::Outcome { call, at: self.now, items: outcomes, credit: None },
             ];
             let commit = Commit {

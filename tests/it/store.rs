@@ -64,6 +64,7 @@ impl Bench {
             on_new: OnNew::Purge,
             on_removed: OnRemoved::Forget,
             guard: Guard::default(),
+            collapse: Vec::new(),
         };
         let providers = vec![config("a", "tencent-cdn"), cluster("b", 2, 2)];
         let model = Model { providers, manifests: vec![manifest], entries: Entries::default() };
@@ -143,7 +144,7 @@ fn table(changes: &[Change]) -> Changes {
 }
 
 fn intent(call: u64, items: &[usize]) -> Record {
-    Record::Intent { call: CallId(call), items: items.to_vec(), debit: None }
+    Record::Intent { call: CallId(call), operation: "purge", items: items.to_vec(), debit: None }
 }
 
 fn outcome(call: u64, items: &[usize], outcome: &ItemOutcome) -> Record {
@@ -405,6 +406,7 @@ fn the_quota_ledger_survives_a_restart() {
         bench.mark(&changes);
         let run = bench.begin();
         let debit = |call, day: &str, cost| Record::Intent {
+            operation: "purge",
             call: CallId(call),
             items: vec![0],
             debit: Some((key(day), cost)),

@@ -271,6 +271,7 @@ impl World {
             on_new,
             on_removed,
             guard: Guard::default(),
+            collapse: Vec::new(),
         };
         let providers = self.specs.iter().enumerate().map(|(index, spec)| spec.config(index, self.bug)).collect();
         Model { providers, manifests: vec![manifest], entries }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{count, outcome, plan};
+use super::{count, directories, outcome, plan};
 use crate::cli::exit::Exit;
 use crate::core::event::ItemState;
 use crate::core::model::{Model, Place};
@@ -87,6 +87,9 @@ pub(crate) fn plan(view: &plan::View<'_>) -> String {
         let file = refusal.manifest().and_then(|name| model.manifests.iter().find(|manifest| manifest.name == name));
         let at = At { file: file.map(|manifest| manifest.path.as_str()), ..At::default() };
         text.push_str(&command(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}")));
+    }
+    for line in directories::lines(model, &view.prepared.plan) {
+        text.push_str(&command(Level::Notice, &At::default(), &line));
     }
     let hints = plan::Hints::of(view.prepared);
     for (index, change) in changes.iter().enumerate().take(LISTED) {

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{count, outcome, plan, shown};
+use super::{count, directories, outcome, plan, shown};
 use crate::cli::exit::Exit;
 use crate::core::diff::{Change, Difference};
 use crate::core::plan::Job;
@@ -126,6 +126,10 @@ pub(crate) fn plan(view: &plan::View<'_>) -> String {
         comment.add_list("`freshen apply` would refuse", refusals, view.refusals.len());
     }
     jobs_table(&mut comment, view.desired, &prepared.plan.jobs);
+    let directories: Vec<String> = directories::lines(&view.desired.model, &prepared.plan).collect();
+    if !directories.is_empty() {
+        comment.add_list("Directories", directories.iter().map(|line| code_whole(line)), directories.len());
+    }
     let hints = plan::Hints::of(prepared);
     for kind in [ChangeKind::Changed, ChangeKind::New, ChangeKind::Removed, ChangeKind::Forced] {
         let of_kind = || (0..due).filter(move |&index| difference.changes.kind(index) == kind);

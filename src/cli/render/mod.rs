@@ -1,5 +1,6 @@
 //! Results as text or JSON. Pure: values in, text out.
 
+pub(super) mod directories;
 mod document;
 pub(super) mod github;
 pub(super) mod markdown;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{count, shown, strong, table};
+use crate::core::contract::Capabilities;
 use crate::core::model::Model;
 use crate::core::query::{QuotaFound, TaskState};
+use crate::core::target::Scope;
 use crate::run::{Results, Standing};
 
 /// Targets that are listed one by one for people.
@@ -23,7 +25,8 @@ pub(crate) fn human(model: &Model, standings: &[Standing]) -> String {
             Some(ahead) if ahead > 0 => format!("{ahead} s ahead"),
             Some(ahead) => format!("{} s behind", -ahead),
         };
-        let mut quotas: Vec<String> = standing.quota.iter().map(quota_line).collect();
+        let mut quotas: Vec<String> =
+            standing.quota.iter().map(|quota| quota_line(config.kind.capabilities(), quota)).collect();
         if quotas.is_empty() {
             quotas.push("-".to_owned());
         }
@@ -43,9 +46,12 @@ pub(crate) fn human(model: &Model, standings: &[Standing]) -> String {
     text
 }
 
-fn quota_line(quota: &QuotaFound) -> String {
+fn quota_line(kind: &Capabilities, quota: &QuotaFound) -> String {
+    let operation = kind.operations.iter().find(|operation| operation.quota == quota.operation);
+    let is_of_directories = operation.is_some_and(|operation| operation.scope == Scope::Directory);
+    let what = if is_of_directories { " directories" } else { "" };
     let area = if quota.area.is_empty() { String::new() } else { format!(" ({})", shown(&quota.area)) };
-    format!("{} of {} a day{area}", quota.left, quota.limit)
+    format!("{} of {}{what} a day{area}", quota.left, quota.limit)
 }
 
 /// Providers' answers for programs.

@@ -193,7 +193,7 @@ pub(crate) fn calls(view: &View<'_>, reports: &[CallReport], start: Now) -> Stri
             format!("{}.{:03} s", at_ms / 1000, at_ms % 1000),
             view.desired.model.providers[report.provider].name.clone(),
             report.operation.to_owned(),
-            report.targets.to_string(),
+            report.changes.to_string(),
             result,
         ]
     };

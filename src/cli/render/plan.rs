@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Document, JSON_VERSION, count, kind_word, moment, shown, strong, table};
+use super::{Document, JSON_VERSION, count, directories, kind_word, moment, shown, strong, table};
 use crate::cli::duration;
 use crate::core::diff::{Change, Difference};
 use crate::core::guard::Refusal;
@@ -41,6 +41,7 @@ pub(crate) fn human(view: &View<'_>) -> String {
         text.push_str(&format!("{}  ({} unchanged)\n\n", strong(&headline), difference.unchanged));
         text.push_str(&jobs_table(view));
         text.push('\n');
+        text.push_str(&directories_list(view));
         text.push_str(&changes_list(view));
     }
     text.extend(super::left_out(plan).map(|line| line + "\n"));
@@ -68,19 +69,16 @@ pub(super) fn job_row(desired: &Desired, job: &Job) -> [String; 7] {
     let quota = job.quota.as_ref().map_or_else(
         || "no limit".to_owned(),
         |quota| {
-            format!(
-                "{} of {} left, {} after",
-                quota.left(),
-                quota.limit,
-                quota.left().saturating_sub(job.targets as u64)
-            )
+            let (left, after) = (quota.left(), quota.left().saturating_sub(job.cost()));
+            let what = if job.directories.is_empty() { "" } else { " directories" };
+            format!("{left} of {}{what} left, {after} after", quota.limit)
         },
     );
     [
         config.name.clone(),
         config.kind.capabilities().kind.to_owned(),
         job.targets.to_string(),
-        job.batches.len().to_string(),
+        job.calls().to_string(),
         quota,
         duration::show(job.duration_ms),
         if job.over_quota.is_empty() { "today".into() } else { format!("{} days", job.days) },
@@ -91,6 +89,18 @@ fn jobs_table(view: &View<'_>) -> String {
     let row = |job: &Job| job_row(view.desired, job).to_vec();
     let rows: Vec<Vec<String>> = view.prepared.plan.jobs.iter().map(row).collect();
     table(&JOBS_HEAD, &rows, &[2, 3])
+}
+
+/// Ended by an empty line, if there are any.
+fn directories_list(view: &View<'_>) -> String {
+    let mut text = String::new();
+    for line in directories::lines(&view.desired.model, &view.prepared.plan) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }
 
 fn changes_list(view: &View<'_>) -> String {
@@ -156,6 +166,7 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
         "unchanged": difference.unchanged,
         "calls": plan.calls(),
         "jobs": plan.jobs.iter().map(|job| job_json(view, job)).collect::<Value>(),
+        "one_by_one": plan.one_by_one.iter().map(|one| directories::json(model, one)).collect::<Value>(),
         "orphans": orphans_json(difference),
         "refused": view.refusals.iter().map(ToString::to_string).collect::<Value>(),
     }));
@@ -183,7 +194,7 @@ fn job_json(view: &View<'_>, job: &Job) -> Value {
             "limit": quota.limit,
             "used": quota.used,
             "left": quota.left(),
-            "left_after": quota.left().saturating_sub(job.targets as u64),
+            "left_after": quota.left().saturating_sub(job.cost()),
             "area": quota.key.area,
             "day": quota.key.day,
             "resets_at": quota.resets_at.utc_extended(),
@@ -195,7 +206,8 @@ fn job_json(view: &View<'_>, job: &Job) -> Value {
         "operation": job.operation.name,
         "endpoints": config.endpoints.iter().map(ToString::to_string).collect::<Value>(),
         "targets": job.targets,
-        "calls": job.batches.len(),
+        "calls": job.calls(),
+        "directories": job.directories.iter().map(|one| directories::json(&view.desired.model, one)).collect::<Value>(),
         "calls_per_second": job.limits.calls_per_second,
         "targets_per_call": job.limits.targets_per_call,
         "quota": quota,
@@ -210,6 +222,7 @@ fn changes_json<'a>(view: &'a View<'a>) -> impl Iterator<Item = Value> + 'a {
     let plan = &view.prepared.plan;
     let unselected: HashSet<usize> = plan.unselected.iter().copied().collect();
     let over: HashSet<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    let directories = directories::by_change(plan);
     view.prepared.difference.changes.iter().enumerate().map(move |(index, change)| {
         let (reason, until) = match &change.standing {
             Standing::Pending { reason } => (reason.clone(), None),
@@ -233,6 +246,7 @@ fn changes_json<'a>(view: &'a View<'a>) -> impl Iterator<Item = Value> + 'a {
             "line": change.place.map(|place| place.line),
             "selected": !unselected.contains(&index),
             "over_quota": over.contains(&index),
+            "directory": directories.get(&index),
         })
     })
 }

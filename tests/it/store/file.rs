@@ -22,7 +22,7 @@ fn written_state(count: usize) -> (tempfile::TempDir, PathBuf) {
     let run = bench.begin();
     let all: Vec<usize> = (0..count).collect();
     let debit = Some((key("2023-11-15"), 5));
-    bench.commit(run, &changes, &[Record::Intent { call: CallId(1), items: all.clone(), debit }]);
+    bench.commit(run, &changes, &[Record::Intent { call: CallId(1), operation: "purge", items: all.clone(), debit }]);
     bench.commit(run, &changes, &[outcome(1, &all, &accepted())]);
     bench.store.finish_run(run, START, 0, 1, Counts::default()).expect("finished");
     let path = bench.path();
@@ -420,7 +420,7 @@ fn a_value_that_was_never_written_is_damage() {
         bench.mark(&changes);
         let run = bench.begin();
         let debit = Some((key("2023-11-15"), 5));
-        bench.commit(run, &changes, &[Record::Intent { call: CallId(1), items: vec![0], debit }]);
+        bench.commit(run, &changes, &[Record::Intent { call: CallId(1), operation: "purge", items: vec![0], debit }]);
         let path = bench.path();
         let Bench { folder: _keep, store, .. } = bench;
         drop(store);

@@ -11,7 +11,7 @@ use freshen::core::diff::Change;
 use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
 use freshen::core::http::{Endpoint, TransportFailure, TransportFailureKind};
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Model, Place, Priority, ProviderConfig};
-use freshen::core::plan::{Circumstances, Plan, QuotaKey, plan};
+use freshen::core::plan::{Circumstances, Job, Plan, QuotaKey, plan};
 use freshen::core::recorded::{ChangeKind, Standing};
 use freshen::core::target::{ContentHash, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
@@ -73,7 +73,9 @@ pub(crate) struct Sent {
     pub(crate) endpoint: usize,
     pub(crate) operation: &'static str,
     pub(crate) items: Vec<usize>,
+    /// What it names: the URLs of its items, or a directory in their place.
     pub(crate) urls: Vec<String>,
+    pub(crate) is_directory: bool,
     /// Calls that were under way when it left.
     pub(crate) beside: usize,
     /// When its answer comes.
@@ -332,7 +334,11 @@ impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
             endpoint: view.endpoint,
             operation: view.operation.name,
             items: view.items.to_vec(),
-            urls: view.items.iter().map(|&index| self.world.changes[index].target.text.clone()).collect(),
+            urls: match view.directory {
+                Some(directory) => vec![directory.text.clone()],
+                None => view.items.iter().map(|&index| self.world.changes[index].target.text.clone()).collect(),
+            },
+            is_directory: view.directory.is_some(),
             beside,
             lands: self.now + self.world.latency,
         };
@@ -401,8 +407,7 @@ impl Report {
                 Step::Send(call) => assert!(intents.contains(call), "{call:?} left before its intent was written"),
             }
         }
-        let planned: BTreeSet<usize> =
-            plan.jobs.iter().flat_map(|job| job.batches.iter()).flat_map(|b| b.changes.clone()).collect();
+        let planned: BTreeSet<usize> = plan.jobs.iter().flat_map(Job::changes).collect();
         for index in planned {
             let told = &self.states[index];
             match disk.states.get(&index) {
@@ -417,7 +422,7 @@ impl Report {
                 };
                 let calls: Vec<&Sent> = self.sent.iter().filter(here).collect();
                 assert!(
-                    calls.iter().all(|sent| sent.items.len() <= job.limits.targets_per_call),
+                    calls.iter().all(|sent| sent.urls.len() <= job.limits.targets_per_call),
                     "a batch is too large"
                 );
                 assert_rate(&calls, job.limits.calls_per_second);

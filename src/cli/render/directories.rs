@@ -1,0 +1,52 @@
+//! Directories of a plan that are purged in place of URLs: what each stands for and what it purges besides.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::{count, shown};
+use crate::core::collapse::Directory;
+use crate::core::model::Model;
+use crate::core::plan::Plan;
+
+/// A line for each directory, also for those that are not purged because no quota is left.
+pub(super) fn lines(model: &Model, plan: &Plan) -> impl Iterator<Item = String> {
+    let purged = plan.jobs.iter().flat_map(|job| &job.directories).map(move |directory| {
+        let (head, urls) = head(model, directory);
+        let others = match directory.others {
+            0 => String::new(),
+            others => format!("{}, and ", count(others, "other listed URL")),
+        };
+        format!(
+            "{head}: one purge in place of {urls}; it also has {others}everything else that the CDN keeps below it fetched anew"
+        )
+    });
+    let one_by_one = plan.one_by_one.iter().map(move |directory| {
+        let (head, urls) = head(model, directory);
+        format!("{head}: no quota of directories is left today, so {urls} below it go one by one")
+    });
+    purged.chain(one_by_one)
+}
+
+fn head(model: &Model, directory: &Directory) -> (String, String) {
+    let provider = &model.providers[directory.provider].name;
+    (format!("directory {} at {provider}", shown(&directory.target.text)), count(directory.changes.len(), "URL"))
+}
+
+/// A directory for programs.
+pub(super) fn json(model: &Model, directory: &Directory) -> Value {
+    json!({
+        "provider": model.providers[directory.provider].name,
+        "directory": directory.target.text,
+        "changes": directory.changes.len(),
+        "others": directory.others,
+    })
+}
+
+/// The directories that stand for changes, by their index.
+pub(crate) fn by_change(plan: &Plan) -> HashMap<usize, &str> {
+    let directories = plan.jobs.iter().flat_map(|job| &job.directories);
+    let of =
+        |directory: &'_ Directory| -> Vec<usize> { directory.changes.iter().map(|&index| index as usize).collect() };
+    directories.flat_map(|one| of(one).into_iter().map(|index| (index, one.target.text.as_str()))).collect()
+}

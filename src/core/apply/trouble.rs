@@ -1,0 +1,205 @@
+//! What becomes of a call that was not accepted: repeated, split, left for the next run, or the end of its lane.
+
+use super::{Apply, Flight};
+use crate::core::contract::{CallError, Culprit, ErrorClass};
+use crate::core::event::{CallId, Record};
+use crate::core::http::{TransportFailure, TransportFailureKind};
+use crate::core::lane::{Stopped, split};
+use crate::core::retry::{self, Verdict};
+use crate::core::time::{Now, Timestamp};
+
+impl Apply<'_> {
+    pub(super) fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
+        let (class, code) = match failure.kind {
+            TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection to"),
+            TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer from"),
+            TransportFailureKind::Tls => (ErrorClass::Config, "no trusted connection to"),
+        };
+        let error = CallError {
+            class,
+            code: format!("{code} {}", self.endpoint(flight.lane)),
+            message: failure.message.clone(),
+            request_id: None,
+            retry_after_ms: None,
+            server_time: None,
+        };
+        let sent = failure.kind == TransportFailureKind::Unknown;
+        self.not_done(call, flight, &error, !sent, now);
+    }
+
+    pub(super) fn refused(&mut self, call: CallId, flight: Flight, error: &CallError, now: Now) {
+        // Only an answer that may stand for a purge keeps its quota.
+        let not_done = !matches!(error.class, ErrorClass::Unknown | ErrorClass::Transient);
+        let kind = self.model.providers[self.lanes[flight.lane].provider].kind.capabilities();
+        if kind.default_endpoint.is_some() {
+            return self.not_done(call, flight, error, not_done, now);
+        }
+        // The user runs these endpoints, perhaps several: tell which one it was.
+        let code = format!("{}: {}", self.endpoint(flight.lane), error.code);
+        self.not_done(call, flight, &CallError { code, ..error.clone() }, not_done, now);
+    }
+
+    /// The same batch goes again at once, as whoever is valid now.
+    pub(super) fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
+        let debit = flight.debit.take();
+        let credit = self.give_back(flight.lane, debit);
+        let items = self.later(&flight.batch.items, &flight.batch.reason(error.summary()));
+        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
+        flight.batch.attempts += 1;
+        self.lanes[flight.lane].push_front(vec![flight.batch]);
+    }
+
+    fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
+        let reason = flight.batch.reason(error.summary());
+        let in_place = flight.batch.directory.is_some();
+        let debit = flight.debit.take().filter(|_| surely);
+        let credit = self.give_back(flight.lane, debit);
+        let parts = match error.class {
+            ErrorClass::TargetRefused(culprit) => Some(split(&flight.batch, culprit, self.changes)),
+            ErrorClass::BatchTooLarge => Some(split(&flight.batch, Culprit::Target, self.changes)),
+            _ => None,
+        };
+        if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
+            self.lanes[flight.lane].reached();
+        }
+        let busy = error.class == ErrorClass::TargetRefused(Culprit::BusyHost);
+        let items = match &parts {
+            // A directory was refused, not the URLs that it stands for.
+            Some(None) if !busy && !in_place => self.reject(flight.lane, &flight.batch.items, &reason),
+            _ => self.later(&flight.batch.items, &reason),
+        };
+        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
+        match parts {
+            Some(Some(parts)) => self.lanes[flight.lane].push_front(parts.into()),
+            Some(None) if busy => self.wait_or_leave(flight, error, &reason, now),
+            Some(None) if in_place || error.class == ErrorClass::BatchTooLarge => {}
+            Some(None) => self.refused_alone(flight.lane, &reason),
+            None => self.repeat_or_stop(flight, error, &reason, now),
+        }
+    }
+
+    /// A host that is not ready holds up its own targets only.
+    fn wait_or_leave(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
+        let Flight { lane, mut batch, .. } = flight;
+        batch.attempts += 1;
+        let random = self.jitter.next();
+        match retry::decide(ErrorClass::Transient, batch.attempts, error.retry_after_ms, random) {
+            Verdict::After(ms) => {
+                batch.not_before = now.tick.plus_ms(ms);
+                self.lanes[lane].push_again(batch);
+            }
+            Verdict::GiveUp => self.leave(batch.items, None, reason.to_owned()),
+        }
+    }
+
+    /// Splitting has found the culprit. Where everything is one, it is the provider's configuration.
+    fn refused_alone(&mut self, lane: usize, reason: &str) {
+        if self.lanes[lane].refuses_all() {
+            let reason = &format!(
+                "every target was refused so far, so the rest is not sent; look at the provider's options: {reason}"
+            );
+            self.stop(lane, ErrorClass::Request, reason);
+        }
+    }
+
+    fn repeat_or_stop(&mut self, mut flight: Flight, error: &CallError, reason: &str, now: Now) {
+        flight.batch.attempts += 1;
+        if matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
+            return self.back_off(flight, error, reason, now);
+        }
+        let Flight { lane, mut batch, .. } = flight;
+        match error.class {
+            ErrorClass::SignAgain if !batch.signed_again => {
+                batch.signed_again = true;
+                self.lanes[lane].push_front(vec![batch]);
+            }
+            ErrorClass::QuotaSpent => {
+                self.lanes[lane].push_front(vec![batch]);
+                self.quota_spent(lane, reason, now);
+            }
+            class => {
+                self.lanes[lane].push_front(vec![batch]);
+                self.stop(lane, class, reason);
+            }
+        }
+    }
+
+    /// Waits and repeats. One batch that fails waits alone; an endpoint that fails again is left in peace meanwhile.
+    fn back_off(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
+        let Flight { lane, mut batch, sent, .. } = flight;
+        let random = self.jitter.next();
+        let failures = self.lanes[lane].failed(sent, now.tick);
+        let throttled = error.class == ErrorClass::Throttled;
+        let asks_s = error.retry_after_ms.filter(|&ms| ms > retry::LONGEST_WAIT_MS).map(|ms| ms / 1000);
+        match retry::decide(error.class, batch.attempts.max(failures), error.retry_after_ms, random) {
+            Verdict::After(ms) if self.lanes[lane].spend_retry() => {
+                batch.not_before = now.tick.plus_ms(ms);
+                if throttled {
+                    let pace = self.lanes[lane].pace;
+                    self.paces[pace].slow_down(batch.not_before);
+                }
+                if failures > 1 || error.retry_after_ms.is_some() {
+                    let held = &mut self.lanes[lane].hold_until;
+                    *held = batch.not_before.max(*held);
+                }
+                self.lanes[lane].push_again(batch);
+            }
+            // This batch has had its attempts; others fared better.
+            Verdict::GiveUp if !throttled && failures < retry::ATTEMPTS && asks_s.is_none() => {
+                self.leave(batch.items, None, reason.to_owned());
+            }
+            // The endpoint is in trouble, not the batch: more calls would only burn time and quota.
+            _ => {
+                self.lanes[lane].push_again(batch);
+                let asks = asks_s.map_or(String::new(), |seconds| format!("; it asks to wait {seconds} s"));
+                self.stop(lane, error.class, &format!("{reason}{asks}"));
+            }
+        }
+    }
+
+    fn quota_spent(&mut self, lane: usize, reason: &str, now: Now) {
+        let offset = self.model.providers[self.lanes[lane].provider].quota_day_offset_minutes();
+        let mut until = now.wall.next_midnight(offset);
+        if let Some(index) = self.lanes[lane].quota {
+            let quota = &mut self.quotas[index];
+            until = quota.resets_at().max(now.wall);
+            quota.spend_all();
+            self.outbox.push_back(Record::QuotaSpent { key: quota.key().clone(), used: quota.limit() });
+        }
+        self.stop_for_quota(lane, until, reason);
+    }
+
+    pub(super) fn stop_for_quota(&mut self, lane: usize, until: Timestamp, reason: &str) {
+        let quota = self.lanes[lane].quota;
+        for index in 0..self.lanes.len() {
+            if index == lane || (quota.is_some() && self.lanes[index].quota == quota) {
+                // What directories stood for need not wait for them: the next run purges it URL by URL.
+                let until = Some(until).filter(|_| !self.lanes[index].collapsed);
+                self.stop_lane(index, Stopped { reason: reason.to_owned(), until });
+            }
+        }
+    }
+
+    /// Stops what shares the cause: all lanes to this endpoint of this provider. What is wrong with directories may be right
+    /// with URLs, for example the permissions of a key.
+    pub(super) fn stop(&mut self, lane: usize, class: ErrorClass, reason: &str) {
+        let (provider, endpoint) = (self.lanes[lane].provider, self.lanes[lane].endpoint);
+        let stop = &mut self.stops[provider];
+        stop.credentials |= class == ErrorClass::Auth;
+        stop.reason.get_or_insert_with(|| reason.to_owned());
+        let alone = self.lanes[lane].collapsed;
+        for index in 0..self.lanes.len() {
+            let other = &self.lanes[index];
+            if index == lane || (!alone && other.provider == provider && other.endpoint == endpoint) {
+                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None });
+            }
+        }
+    }
+
+    /// The first stop counts: what it left is not left again.
+    fn stop_lane(&mut self, index: usize, stop: Stopped) {
+        let Stopped { reason, until } = self.lanes[index].stopped.get_or_insert(stop).clone();
+        let items = self.lanes[index].drain();
+        self.leave(items, until, reason);
+    }
+}

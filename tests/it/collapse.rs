@@ -1,0 +1,409 @@
+//! Directory purges in place of URLs (U9): when they are made, what they cost, and what becomes of the URLs they stand for.
+
+use std::collections::BTreeSet;
+
+use freshen::core::collapse::Collapse;
+use freshen::core::contract::{Culprit, ErrorClass};
+use freshen::core::diff::Change;
+use freshen::core::event::{ItemState, Record};
+use freshen::core::guard::Guard;
+use freshen::core::model::{Manifest, OnNew, OnRemoved, ProviderConfig};
+use freshen::core::target::{Scope, Target};
+use serde_json::{Value, json};
+
+use crate::cli_apply::urls;
+use crate::support::cli::{Bench, manifest};
+use crate::support::cloud::{Cloud, Step};
+use crate::support::world::{Report, Sent, World, accept, change, config, refuse};
+
+const DAY_MS: i64 = 86_400_000;
+/// Kinds that purge directories, with the quota of URLs and that of directories.
+const KINDS: [(&str, &str, &str); 2] = [
+    ("tencent-cdn", "PurgeUrlsCache", "PurgePathCache"),
+    ("alibaba-vod", "RefreshVodObjectCaches", "RefreshVodObjectCaches Directory"),
+];
+
+fn site(name: &str, collapse: &[(&str, u64)]) -> Manifest {
+    let collapse = collapse.iter().map(|(directory, above)| Collapse { directory: (*directory).into(), above: *above });
+    Manifest {
+        name: name.into(),
+        path: format!("{name}.yaml"),
+        on_new: OnNew::Purge,
+        on_removed: OnRemoved::Purge,
+        guard: Guard::default(),
+        collapse: collapse.collect(),
+    }
+}
+
+/// A world of one provider whose manifest `site` collapses so, and changes of these URLs below `https://a.example`.
+fn world(config: ProviderConfig, collapse: &[(&str, u64)], paths: &[String]) -> World {
+    let mut world = World::new(vec![config]);
+    world.model.manifests = vec![site("site", collapse)];
+    world.changes = paths.iter().map(|path| change(0, &format!("https://a.example{path}"))).collect();
+    world.changes.sort_by(|a, b| a.target.cmp(&b.target));
+    world
+}
+
+fn below(directory: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{directory}{number:03}")).collect()
+}
+
+/// What a plan purges: directories with how many URLs they stand for, and how many URLs go one by one.
+fn shape(world: &World) -> (Vec<(String, usize)>, usize) {
+    let plan = world.plan();
+    let directories = plan.jobs.iter().flat_map(|job| &job.directories);
+    let urls = plan.jobs.iter().flat_map(|job| job.batches.iter()).map(|batch| batch.changes.len()).sum();
+    (directories.map(|one| (one.target.text.clone(), one.changes.len())).collect(), urls)
+}
+
+fn told(report: &Report, index: usize) -> String {
+    match &report.states[index] {
+        ItemState::Pending(reason) => format!("pending {}", reason.clone().unwrap_or_default()),
+        other => format!("{other:?}"),
+    }
+}
+
+// --- The plan -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_directory_takes_the_place_of_more_urls_than_the_manifest_says() {
+    let mut paths = below("/a/", 6);
+    paths.extend(["/a".to_owned(), "/ab/x".to_owned(), "/?x=/a/".to_owned(), "/x/a/y".to_owned()]);
+    let of = |above| shape(&world(config("own", "tencent-cdn"), &[("/a/", above)], &paths));
+    assert_eq!(of(6), (vec![], 10));
+    assert_eq!(of(5), (vec![("https://a.example/a/".to_owned(), 6)], 4));
+    assert_eq!(of(0), of(5), "what is not below it counts for nothing");
+    // U9: what a cache may take for a path above the directory is not covered for sure.
+    let odd = ["/a/../x", "/a/%2e%2E/x", "/a/.%2e/x", "/a/b%2f../../x"].map(str::to_owned);
+    assert_eq!(shape(&world(config("own", "tencent-cdn"), &[("/a/", 0)], &odd)), (vec![], 4));
+}
+
+#[test]
+fn each_provider_and_origin_is_counted_by_itself() {
+    let mut world = world(config("own", "tencent-cdn"), &[("/a/", 2)], &[]);
+    world.model.providers.push(config("vod", "tencent-vod"));
+    world.accounts.push("another account".into());
+    let add = |provider: usize, origin: &str, count: usize| -> Vec<Change> {
+        below("/a/", count).iter().map(|path| change(provider, &format!("{origin}{path}"))).collect()
+    };
+    let origins = ["http://a.example", "https://a.example", "https://a.example:8443", "https://b.example"];
+    let many: Vec<Change> =
+        origins.iter().zip([2, 3, 4, 1]).flat_map(|(origin, count)| add(0, origin, count)).collect();
+    world.changes = many.into_iter().chain(add(1, "https://a.example", 9)).collect();
+    let directories = vec![("https://a.example:8443/a/".to_owned(), 4), ("https://a.example/a/".to_owned(), 3)];
+    assert_eq!(shape(&world), (directories, 2 + 1 + 9), "a kind without directories purges URL by URL");
+}
+
+/// The most specific directory wins, unless what it leaves is too much for the outer one as well, which covers both.
+#[test]
+fn of_nested_directories_the_outer_one_wins_only_for_what_is_left() {
+    let rules = [("/a/", 4), ("/a/b/", 2)];
+    let of = |outer, inner| {
+        let paths = [below("/a/", outer), below("/a/b/", inner)].concat();
+        shape(&world(config("own", "tencent-cdn"), &rules, &paths))
+    };
+    let directory = |path: &str, urls| (format!("https://a.example{path}"), urls);
+    assert_eq!(of(4, 3), (vec![directory("/a/b/", 3)], 4));
+    assert_eq!(of(5, 3), (vec![directory("/a/", 8)], 0), "one call is enough");
+    assert_eq!(of(3, 2), (vec![directory("/a/", 5)], 0));
+    assert_eq!(of(2, 2), (vec![], 4));
+}
+
+/// What a manifest asks for is asked for its own URLs; once it is made, it stands for all that are below it.
+#[test]
+fn a_manifest_counts_its_own_urls_and_its_directory_serves_all() {
+    let mut world = world(config("own", "tencent-cdn"), &[("/a/", 3)], &below("/a/", 5));
+    world.model.manifests.push(site("other", &[]));
+    for change in &mut world.changes[3..] {
+        change.owners = vec!["other".into()];
+    }
+    assert_eq!(shape(&world), (vec![], 5));
+    world.changes[3].owners = vec!["other".into(), "site".into()];
+    assert_eq!(shape(&world), (vec![("https://a.example/a/".to_owned(), 5)], 0));
+}
+
+/// S5: directories have a quota of their own. Where it does not suffice those that stand for most come first, and the rest
+/// goes URL by URL.
+#[test]
+fn directories_without_quota_are_purged_url_by_url() {
+    let paths = [below("/few/", 3), below("/many/", 5)].concat();
+    for (kind, of_urls, of_directories) in KINDS {
+        let mut world = world(config("own", kind), &[("/few/", 1), ("/many/", 1)], &paths);
+        let quotas: Vec<_> = world.plan().jobs.iter().map(|job| job.quota.clone().expect("a quota")).collect();
+        assert_eq!(
+            quotas.iter().map(|quota| (quota.key.operation, quota.limit)).collect::<Vec<_>>(),
+            [(of_directories, 100)]
+        );
+        world.disk.quota.insert(quotas[0].key.clone(), 99);
+        assert_eq!(shape(&world), (vec![("https://a.example/many/".to_owned(), 5)], 3), "{kind}");
+        assert_eq!(
+            world.plan().one_by_one.iter().map(|one| one.target.text.as_str()).collect::<Vec<_>>(),
+            ["https://a.example/few/"]
+        );
+        world.disk.quota.insert(quotas[0].key.clone(), 100);
+        assert_eq!(shape(&world), (vec![], 8), "{kind}");
+        assert_eq!(world.plan().jobs[0].quota.as_ref().map(|quota| quota.key.operation), Some(of_urls), "{kind}");
+    }
+}
+
+/// Limits of URLs say nothing about directories.
+#[test]
+fn limits_of_urls_leave_directories_alone() {
+    let mut own = config("own", "alibaba-vod");
+    own.limits.urls_per_day = Some(1);
+    own.limits.urls_per_call = Some(1);
+    let limits = own.limits_of(Scope::Directory).expect("directories");
+    assert_eq!((limits.targets_per_day, limits.targets_per_call), (Some(100), 100));
+    assert_eq!(shape(&world(own, &[("/", 2)], &below("/a/", 5))), (vec![("https://a.example/".to_owned(), 5)], 0));
+}
+
+// --- The run --------------------------------------------------------------------------------------------------------
+
+/// S5: a call that stands for many URLs costs one directory, and records all of them.
+#[test]
+fn a_directory_costs_one_and_records_all_that_it_stands_for() {
+    for (kind, ..) in KINDS {
+        let mut world = world(config("own", kind), &[("/a/", 5)], &[below("/a/", 40), below("/b/", 2)].concat());
+        let report = world.run(|_| accept());
+        let mut sent: Vec<(bool, usize)> =
+            report.sent.iter().map(|sent| (sent.is_directory, sent.items.len())).collect();
+        sent.sort_unstable();
+        assert_eq!((report.counts(), sent), ((42, 0, 0, 0), vec![(false, 2), (true, 40)]), "{kind}");
+        let used: BTreeSet<u64> = world.disk.quota.values().copied().collect();
+        assert_eq!(used, BTreeSet::from([1, 2]), "{kind}: a ledger each");
+        assert!(
+            report.wrote(
+                |record| matches!(record, Record::Intent { items, debit: Some((_, 1)), .. } if items.len() == 40)
+            )
+        );
+    }
+}
+
+/// S2, L2: whatever the vendor says about a directory, it never says it about the URLs: they stay due, others go through.
+#[test]
+fn a_refused_directory_leaves_its_urls_pending_and_names_itself() {
+    let classes = [
+        ErrorClass::TargetRefused(Culprit::Target),
+        ErrorClass::TargetRefused(Culprit::Host),
+        ErrorClass::TargetRefused(Culprit::BusyHost),
+        ErrorClass::BatchTooLarge,
+        ErrorClass::QuotaSpent,
+        ErrorClass::Auth,
+        ErrorClass::Config,
+        ErrorClass::Request,
+        ErrorClass::Fatal,
+        ErrorClass::Transient,
+        ErrorClass::Unknown,
+    ];
+    for class in classes {
+        let mut world =
+            world(config("own", "tencent-cdn"), &[("/a/", 5)], &[below("/a/", 40), below("/b/", 2)].concat());
+        let report = world.run(|sent: &Sent| if sent.is_directory { refuse(class) } else { accept() });
+        assert_eq!(report.counts(), (2, 40, 0, 0), "{class:?}");
+        assert!(
+            told(&report, 7).starts_with("pending directory https://a.example/a/: "),
+            "{class:?}: {}",
+            told(&report, 7)
+        );
+        assert!(
+            report.sent.iter().filter(|sent| sent.is_directory).all(|sent| sent.items.len() == 40),
+            "{class:?}: never split"
+        );
+        let credentials = class == ErrorClass::Auth;
+        assert_eq!(report.stops[0].credentials, credentials, "{class:?}");
+    }
+}
+
+/// T3: what the vendor calls spent is spent in the ledger, and the next run of the day goes URL by URL.
+#[test]
+fn the_run_after_a_spent_quota_goes_url_by_url() {
+    let mut world = world(config("own", "alibaba-vod"), &[("/a/", 5)], &below("/a/", 40));
+    let report = world.run(|_| refuse(ErrorClass::QuotaSpent));
+    assert_eq!(report.counts(), (0, 40, 0, 0));
+    world.next(&report, 60_000);
+    let report = world.run(|_| accept());
+    assert_eq!((report.counts(), report.sent.len(), report.sent[0].is_directory), ((40, 0, 0, 0), 1, false));
+    // A day on directories are there again.
+    world.changes = below("/a/", 40).iter().map(|path| change(0, &format!("https://a.example{path}"))).collect();
+    world.next(&Report { states: vec![ItemState::Pending(None); 40], ..report }, DAY_MS);
+    assert_eq!(shape(&world).0, [("https://a.example/a/".to_owned(), 40)]);
+}
+
+/// L3: an account that may not purge directories still purges URLs; one that may not purge at all does neither.
+#[test]
+fn directories_that_are_not_allowed_do_not_stop_urls() {
+    let paths = [below("/a/", 40), below("/b/", 3000)].concat();
+    let mut world = world(config("own", "tencent-cdn"), &[("/a/", 5)], &paths);
+    let report = world.run(|sent: &Sent| if sent.is_directory { refuse(ErrorClass::Auth) } else { accept() });
+    assert_eq!(report.counts(), (3000, 40, 0, 0));
+}
+
+// --- The program ----------------------------------------------------------------------------------------------------
+
+/// A site with `changed` new URLs below `/a/` and one above, whose manifest collapses above 5.
+fn bench(kind: &str, cloud: &Cloud, changed: usize) -> Bench {
+    let bench = Bench::at(kind, cloud);
+    write_site(&bench, &urls(changed), "1");
+    bench
+}
+
+fn write_site(bench: &Bench, below: &[String], revision: &str) {
+    let text = manifest(below, revision) + "  \"https://cdn.example.com/top.html\": rev:1\n";
+    bench.write("manifests/site.yaml", format!("name: site\ncollapse: {{directory: /a/, above: 5}}\n{text}"));
+}
+
+fn plan(bench: &Bench) -> Value {
+    bench.run(&["plan", "--format", "json"]).exits(0).json()
+}
+
+const DIRECTORY: &str = "https://cdn.example.com/a/";
+
+/// S1, S3: one call, accepted by a strict judge of signature and form; all URLs are recorded and the next run is quiet.
+#[test]
+fn a_directory_is_purged_once_and_all_below_it_is_recorded() {
+    for (kind, _, of_directories) in KINDS {
+        let cloud = Cloud::of(kind);
+        let bench = bench(kind, &cloud, 12);
+        bench.run(&["apply", "--rehearse"]).exits(0).says("A second run would find: nothing to do");
+        bench.run(&["apply", "--audit", "audit.jsonl"]).exits(0).says("13 purges accepted in 2 calls");
+        let purged: BTreeSet<Target> = cloud.log().into_iter().map(|purged| purged.target).collect();
+        let expected = [Target::url("https://cdn.example.com/top.html"), Target::directory(DIRECTORY)];
+        assert_eq!(purged, BTreeSet::from(expected), "{kind}");
+        assert_eq!((bench.recorded().len(), bench.due().len()), (13, 0), "{kind}");
+        let status = bench.run(&["status", "--format", "json"]).json();
+        let quotas = status["quota"].as_array().expect("a list");
+        assert!(
+            quotas.iter().any(|quota| quota["operation"] == of_directories && quota["used"] == 1),
+            "{kind}: {status}"
+        );
+        bench.run(&["apply"]).exits(0).says("Nothing to do");
+        let audit = String::from_utf8(bench.read("audit.jsonl").expect("a log")).expect("UTF-8");
+        let lines: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let line = lines.iter().find(|line| line["targets"] == json!([DIRECTORY])).expect("a line of the directory");
+        assert_eq!((&line["count"], &line["stands_for"]), (&json!(1), &json!(12)), "{kind}");
+    }
+}
+
+/// What is purged besides is said before it is done, and the digest of a review stands for it.
+#[test]
+fn the_plan_tells_what_a_directory_stands_for_and_what_it_purges_besides() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench("tencent-cdn", &cloud, 12);
+    bench.run(&["apply"]).exits(0);
+    let all = urls(12);
+    let text = manifest(&all[..8], "2") + &manifest(&all[8..], "1").replacen("assets:\n", "", 1);
+    bench.write("manifests/site.yaml", format!("name: site\ncollapse: [{{directory: /a/, above: 5}}]\n{text}"));
+    let sentence = "directory https://cdn.example.com/a/ at own: one purge in place of 8 URLs; it also has 4 other \
+        listed URLs, and everything else that the CDN keeps below it fetched anew";
+    for format in ["human", "markdown", "github"] {
+        bench.run(&["plan", "--format", format]).exits(0).says(sentence);
+    }
+    bench.run(&["plan"]).says("99 of 100 directories left, 98 after");
+    let shown = plan(&bench);
+    let job = &shown["jobs"]
+        .as_array()
+        .expect("jobs")
+        .iter()
+        .find(|job| job["operation"] == "PurgePathCache")
+        .expect("a job");
+    assert_eq!(job["directories"], json!([{"provider": "own", "directory": DIRECTORY, "changes": 8, "others": 4}]));
+    assert_eq!((&job["targets"], &job["calls"], &job["quota"]["left_after"]), (&json!(8), &json!(1), &json!(98)));
+    let change = |url: &str| {
+        shown["changes"].as_array().expect("changes").iter().find(|change| change["target"] == url).cloned()
+    };
+    assert_eq!(change(&all[0]).expect("due")["directory"], DIRECTORY);
+    assert_eq!(change("https://cdn.example.com/top.html").expect("removed")["directory"], Value::Null);
+    bench
+        .run(&["explain", &all[0]])
+        .exits(0)
+        .says("apply would purge it (changed) with its directory https://cdn.example.com/a/");
+    // The same URLs without the directory are another plan.
+    bench.write("manifests/site.yaml", format!("name: site\ncollapse: [{{directory: /a/, above: 8}}]\n{text}"));
+    let digest = shown["digest"].as_str().expect("text");
+    assert_ne!(plan(&bench)["digest"], digest);
+    bench.run(&["apply", "--expect", digest]).exits(5).says("not the one that was reviewed");
+}
+
+/// Guards count URLs, however few calls they take.
+#[test]
+fn guards_count_the_urls() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench("tencent-cdn", &cloud, 12);
+    bench.run(&["apply", "--max-purges", "12"]).exits(5).says("13 purges, more than");
+    assert_eq!(cloud.count(), 0);
+}
+
+/// S2: a directory that the vendor refuses leaves its URLs due; the manifest without it purges them.
+#[test]
+fn a_refused_directory_is_exit_4_and_names_itself() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench("tencent-cdn", &cloud, 12);
+    let refused = r#"{"Response":{"Error":{"Code":"InvalidParameter.CdnParamError","Message":"no"},"RequestId":"r"}}"#;
+    cloud.always(Some(Step::say(200, refused)));
+    bench
+        .run(&["apply", "--only", "**/a/*"])
+        .exits(4)
+        .says("directory https://cdn.example.com/a/: InvalidParameter.CdnParamError");
+    assert_eq!(cloud.count(), 1);
+    let rows = bench.exported();
+    let pending = rows.iter().filter(|row| row["work"]["standing"] == "pending").count();
+    assert_eq!(pending, 13, "nothing is rejected");
+    cloud.always(None);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(bench.recorded().len(), 13);
+}
+
+/// T4: the vendor's own count of directories wins; what does not fit goes URL by URL.
+#[test]
+fn a_spent_quota_of_directories_is_learned_before_the_run() {
+    for (kind, ..) in KINDS {
+        let cloud = Cloud::with(kind, |setup| setup.afterwards.others = 100);
+        let bench = bench(kind, &cloud, 12);
+        bench.run(&["apply"]).exits(0).says("has 0 left of its quota of");
+        assert_eq!(cloud.purged().len(), 13, "{kind}");
+        assert!(cloud.log().iter().all(|purged| purged.target.scope == Scope::Url), "{kind}");
+        write_site(&bench, &urls(12), "2");
+        let line = "no quota of directories is left today, so 12 URLs below it go one by one";
+        bench.run(&["plan"]).exits(0).says(line);
+        assert_eq!(plan(&bench)["one_by_one"][0]["changes"], 12, "{kind}");
+        bench.run(&["check", "--online"]).exits(0).says("0 of 100 directories a day");
+    }
+}
+
+/// C3, S1, S2: killed between the purge and its answer, the URLs are in doubt, and the directory is purged again.
+#[test]
+fn c3_a_kill_between_purge_and_answer_purges_the_directory_again() {
+    for (kind, ..) in KINDS {
+        let cloud = Cloud::of(kind);
+        let bench = bench(kind, &cloud, 12);
+        cloud.script([Step::Hold]);
+        let mut child = bench.start(&["apply", "--only", "**/a/*"]);
+        cloud.wait_for_hold();
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        cloud.release();
+        assert_eq!(bench.recorded().len(), 0, "{kind}");
+        assert_eq!(bench.run(&["status", "--format", "json"]).json()["in_doubt"][0]["targets"], 12, "{kind}");
+        bench.run(&["plan"]).exits(0).says("12 targets may have been purged before");
+        bench.run(&["apply"]).exits(0);
+        let directories = cloud.log().iter().filter(|purged| purged.target == Target::directory(DIRECTORY)).count();
+        assert_eq!((directories, bench.recorded().len()), (2, 13), "{kind}");
+    }
+}
+
+/// R12, R13: the task of a directory tells of all URLs that it stood for; if it failed they are pending again.
+#[test]
+fn r13_the_task_of_a_directory_settles_all_below_it() {
+    for (kind, ..) in KINDS {
+        let cloud = Cloud::with(kind, |setup| {
+            setup.afterwards.takes_ms = 0;
+            setup.afterwards.failing = vec![DIRECTORY.to_owned()];
+        });
+        let bench = bench(kind, &cloud, 12);
+        bench.run(&["apply"]).exits(0);
+        bench.run(&["status", "--refresh"]).exits(4).says("12 targets pending again");
+        assert_eq!(bench.recorded().len(), 1, "{kind}");
+        bench.run(&["apply"]).exits(0);
+        bench.run(&["status", "--refresh"]).exits(0).says("own: 13 told to be done");
+    }
+}
