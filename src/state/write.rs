@@ -113,12 +113,13 @@ pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Tar
 pub(super) struct OpenCall {
     number: CallId,
     id: i64,
+    /// Sorted: a directory may stand for very many.
     items: Vec<usize>,
 }
 
 /// The mark of a target for which a call is under way.
 fn mark_of(open: &[OpenCall], index: usize) -> Option<i64> {
-    open.iter().find(|call| call.items.contains(&index)).map(|call| call.id)
+    open.iter().find(|call| call.items.binary_search(&index).is_ok()).map(|call| call.id)
 }
 
 pub(super) fn commit_record(
@@ -131,7 +132,9 @@ pub(super) fn commit_record(
     match record {
         Record::Intent { call, operation, items, debit } => {
             if let Some(id) = commit_intent(transaction, run, batch, (*call, operation, items))? {
-                open.push(OpenCall { number: *call, id, items: items.clone() });
+                let mut items = items.clone();
+                items.sort_unstable();
+                open.push(OpenCall { number: *call, id, items });
             }
             debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
         }

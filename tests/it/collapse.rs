@@ -238,6 +238,18 @@ fn directories_that_are_not_allowed_do_not_stop_urls() {
     assert_eq!(report.counts(), (3000, 40, 0, 0));
 }
 
+/// S6: many refused directories say nothing about the provider; each is asked for once and none stops the others.
+#[test]
+fn refused_directories_never_stop_the_provider() {
+    let directories: Vec<String> = (0..20).map(|number| format!("/d{number:02}/")).collect();
+    let rules: Vec<(&str, u64)> = directories.iter().map(|directory| (directory.as_str(), 1)).collect();
+    let paths: Vec<String> = directories.iter().flat_map(|directory| below(directory, 2)).collect();
+    let mut world = world(config("own", "tencent-cdn"), &rules, &paths);
+    let report = world.run(|_| refuse(ErrorClass::TargetRefused(Culprit::Target)));
+    assert_eq!((report.counts(), report.sent.len()), ((0, 40, 0, 0), 20));
+    assert_eq!(report.stops[0].reason, None);
+}
+
 // --- The program ----------------------------------------------------------------------------------------------------
 
 /// A site with `changed` new URLs below `/a/` and one above, whose manifest collapses above 5.
