@@ -27,7 +27,7 @@ pub struct Directory {
     pub provider: usize,
     /// What the call purges.
     pub target: Target,
-    /// Changes that it stands for, in the order of the plan, at least one.
+    /// Changes that it stands for, in order, at least one.
     pub changes: Vec<u32>,
     /// Listed URLs below it that are none of those changes and are fetched anew all the same.
     pub others: usize,

@@ -210,64 +210,61 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
     let mut spent: HashMap<QuotaKey, u64> = HashMap::new();
     for key in keys {
         let mut indexes = due.remove(&key).unwrap_or_default();
-        let in_place = match key {
-            (provider, Scope::Url) => directory_job(model, changes, circumstances, provider, &mut indexes, &mut spent),
-            _ => None,
-        };
-        let (in_place, one_by_one) = in_place.unzip();
+        let mut in_place = None;
+        if let (provider, Scope::Url) = key {
+            let mut directories = collapse(model, changes, provider, &mut indexes);
+            in_place = directory_job(model, circumstances, provider, &mut directories, &mut spent);
+            indexes.extend(directories.iter().flat_map(|directory| &directory.changes));
+            plan.one_by_one.extend(directories);
+        }
         // High priority first, within one priority the oldest change, then by target, which is the order of indexes.
         indexes.sort_by_key(|&index| (changes.priority(index as usize), changes.since(index as usize), index));
         if !indexes.is_empty() {
             plan.jobs.extend(job(model, changes, circumstances, key, indexes, &mut spent));
         }
-        plan.jobs.extend(in_place.flatten());
-        plan.one_by_one.extend(one_by_one.unwrap_or_default());
+        plan.jobs.extend(in_place);
     }
     plan
 }
 
-/// The job that purges directories in place of URLs, which it takes out of `indexes`; and the directories for which there
-/// is no quota, those with the fewest changes.
+/// The job that purges directories in place of URLs. Those for which there is no quota, with the fewest changes, are left in
+/// `directories`.
 fn directory_job(
     model: &Model,
-    changes: &Changes,
     circumstances: &Circumstances<'_>,
     provider: usize,
-    indexes: &mut Vec<u32>,
+    directories: &mut Vec<Directory>,
     spent: &mut HashMap<QuotaKey, u64>,
-) -> Option<(Option<Job>, Vec<Directory>)> {
-    let config = &model.providers[provider];
-    let operation = config.kind.directories(&config.options)?;
-    let limits = config.limits_of(operation.scope)?;
-    let mut directories = collapse(model, changes, provider, indexes);
+) -> Option<Job> {
     if directories.is_empty() {
         return None;
     }
-    directories.sort_by(|a, b| b.changes.len().cmp(&a.changes.len()).then_with(|| a.target.cmp(&b.target)));
+    let config = &model.providers[provider];
+    let operation = config.kind.directories(&config.options)?;
+    let limits = config.limits_of(operation.scope)?;
     let quota = quota_of(model, circumstances, provider, operation, limits, spent);
     let room = quota.as_ref().map_or(usize::MAX, |quota| usize::try_from(quota.left()).unwrap_or(usize::MAX));
-    let one_by_one = directories.split_off(room.min(directories.len()));
-    indexes.extend(one_by_one.iter().flat_map(|directory| &directory.changes));
-    if directories.is_empty() {
-        return Some((None, one_by_one));
+    directories.sort_by(|a, b| b.changes.len().cmp(&a.changes.len()).then_with(|| a.target.cmp(&b.target)));
+    let purged: Vec<Directory> = directories.drain(..room.min(directories.len())).collect();
+    if purged.is_empty() {
+        return None;
     }
     if let Some(quota) = &quota {
-        *spent.entry(quota.key.clone()).or_default() += directories.len() as u64;
+        *spent.entry(quota.key.clone()).or_default() += purged.len() as u64;
     }
-    let job = Job {
+    Some(Job {
         provider,
         operation,
         limits,
         pace_key: (circumstances.accounts[provider].clone(), operation.name),
         batches: Batches::default(),
-        targets: directories.iter().map(|directory| directory.changes.len()).sum(),
-        duration_ms: budget::duration_ms(limits.calls_per_second, directories.len() as u64),
-        directories,
+        targets: purged.iter().map(|directory| directory.changes.len()).sum(),
+        duration_ms: budget::duration_ms(limits.calls_per_second, purged.len() as u64),
+        directories: purged,
         quota,
         over_quota: Vec::new(),
         days: 1,
-    };
-    Some((Some(job), one_by_one))
+    })
 }
 
 fn has_ledger(model: &Model, changes: &Changes, index: usize) -> bool {

@@ -30,7 +30,7 @@ pub fn schema() -> Value {
                 "hash": hash(),
                 "provider": provider_schema(),
                 "guard": not_empty(&GUARD),
-                "collapse": section(&COLLAPSE),
+                "collapse": collapse(),
                 "limits": section(&LIMITS),
                 "credentials": credentials(),
                 "source": source(),
@@ -60,7 +60,6 @@ fn property(spec: &KeySpec) -> Value {
     let mut value = match spec.key {
         "version" => json!({"const": 1}),
         "hash" => json!({"$ref": "#/$defs/hash"}),
-        "directory" if spec.required => json!({"type": "string", "pattern": DIRECTORY}),
         _ => shape(spec.shape),
     };
     value["description"] = json!(spec.doc);
@@ -143,6 +142,12 @@ fn source() -> Value {
 fn not_empty(of: &Section) -> Value {
     let mut object = section(of);
     object["minProperties"] = json!(1);
+    object
+}
+
+fn collapse() -> Value {
+    let mut object = section(&COLLAPSE);
+    object["properties"]["directory"]["pattern"] = json!(DIRECTORY);
     object
 }
 

@@ -104,7 +104,7 @@ pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Tar
 pub(super) struct OpenCall {
     number: CallId,
     id: i64,
-    /// In order.
+    /// Sorted: a directory may stand for very many.
     items: Vec<usize>,
 }
 

@@ -238,6 +238,18 @@ fn directories_that_are_not_allowed_do_not_stop_urls() {
     assert_eq!(report.counts(), (3000, 40, 0, 0));
 }
 
+/// S6: many refused directories say nothing about the provider; each is asked for once and none stops the others.
+#[test]
+fn refused_directories_never_stop_the_provider() {
+    let directories: Vec<String> = (0..20).map(|number| format!("/d{number:02}/")).collect();
+    let rules: Vec<(&str, u64)> = directories.iter().map(|directory| (directory.as_str(), 1)).collect();
+    let paths: Vec<String> = directories.iter().flat_map(|directory| below(directory, 2)).collect();
+    let mut world = world(config("own", "tencent-cdn"), &rules, &paths);
+    let report = world.run(|_| refuse(ErrorClass::TargetRefused(Culprit::Target)));
+    assert_eq!((report.counts(), report.sent.len()), ((0, 40, 0, 0), 20));
+    assert_eq!(report.stops[0].reason, None);
+}
+
 // --- The program ----------------------------------------------------------------------------------------------------
 
 /// A site with `changed` new URLs below `/a/` and one above, whose manifest collapses above 5.
@@ -293,8 +305,8 @@ fn the_plan_tells_what_a_directory_stands_for_and_what_it_purges_besides() {
     let all = urls(12);
     let text = manifest(&all[..8], "2") + &manifest(&all[8..], "1").replacen("assets:\n", "", 1);
     bench.write("manifests/site.yaml", format!("name: site\ncollapse: [{{directory: /a/, above: 5}}]\n{text}"));
-    let sentence = "directory https://cdn.example.com/a/ at own: one purge in place of 8 URLs; it also has 4 other \
-        listed URLs, and everything else that the CDN keeps below it fetched anew";
+    let sentence = "directory https://cdn.example.com/a/ at own: one purge in place of 8 URLs; 4 other \
+        listed URLs and all else that the CDN keeps below it are fetched anew as well";
     for format in ["human", "markdown", "github"] {
         bench.run(&["plan", "--format", format]).exits(0).says(sentence);
     }
@@ -368,6 +380,20 @@ fn a_spent_quota_of_directories_is_learned_before_the_run() {
         assert_eq!(plan(&bench)["one_by_one"][0]["changes"], 12, "{kind}");
         bench.run(&["check", "--online"]).exits(0).says("0 of 100 directories a day");
     }
+}
+
+/// A review holds for what is wanted, whatever the quota of the hour leaves of it.
+#[test]
+fn the_digest_stays_when_no_quota_of_directories_is_left() {
+    let cloud = Cloud::with("tencent-cdn", |setup| setup.afterwards.others = 100);
+    let bench = bench("tencent-cdn", &cloud, 12);
+    let before = plan(&bench);
+    let refused = r#"{"Response":{"Error":{"Code":"AuthFailure.SignatureFailure","Message":"no"},"RequestId":"r"}}"#;
+    cloud.always(Some(Step::say(200, refused)));
+    bench.run(&["apply"]).exits(7);
+    let after = plan(&bench);
+    assert_eq!((&before["one_by_one"], &after["one_by_one"][0]["directory"]), (&json!([]), &json!(DIRECTORY)));
+    assert_eq!(before["digest"], after["digest"]);
 }
 
 /// C3, S1, S2: killed between the purge and its answer, the URLs are in doubt, and the directory is purged again.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use freshen::core::http::{Request, Response, TransportFailure, TransportFailureKind};
+use freshen::core::target::{Scope, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
 use freshen::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Http, PrivateFileError, Timeouts};
 use secrecy::zeroize::Zeroizing;
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     late: BTreeMap<(u64, u64), (usize, Request, u64)>,
     /// Day of the sender's clock on which a request left, and whether that was close to midnight.
     days: BTreeMap<u64, (String, bool)>,
+    /// What the newest intent for a directory stands for.
+    pub(crate) directories: BTreeMap<String, Vec<Key>>,
     pub(crate) truth: Truth,
     pub(crate) trace: Option<Vec<String>>,
     told_violation: bool,
@@ -71,6 +74,7 @@ impl Shared {
             actors,
             late: BTreeMap::new(),
             days: BTreeMap::new(),
+            directories: BTreeMap::new(),
             truth,
             trace: trace.then(Vec::new),
             told_violation: false,
@@ -217,7 +221,8 @@ impl Core {
         let actor = &mut self.actors[actor];
         let (response, purged) = actor.answer(request, now);
         let endpoint = actor.endpoint;
-        let overspent = self.days.get(&sent).and_then(|day| actor.spends(day, purged.len()));
+        let urls = purged.iter().filter(|target| target.scope != Scope::Directory).count();
+        let overspent = self.days.get(&sent).and_then(|day| actor.spends(day, urls));
         if let Some(text) = overspent {
             self.truth.violate("S5", || text);
         }
@@ -228,8 +233,13 @@ impl Core {
             self.truth.violate("R10", || "a nonce was used twice".to_owned());
         }
         let mut keys = Vec::new();
-        for text in purged {
-            keys.extend(self.truth.purged(&text, endpoint, sent));
+        for Target { scope, text } in purged {
+            if scope == Scope::Directory {
+                self.truth.purged_directory(&text, endpoint, sent);
+                keys.extend(self.directories.get(&text).into_iter().flatten());
+            } else {
+                keys.extend(self.truth.purged(&text, endpoint, sent));
+            }
         }
         let body = self.trace.is_some().then(|| String::from_utf8_lossy(&response.body).into_owned());
         self.tell(|| format!("  vendor: {} {} purged {keys:?}", response.status, body.unwrap_or_default()));
@@ -377,10 +387,10 @@ impl Core {
     /// A request leaves: what it asks for is read off the wire.
     fn leave(&mut self, actor: usize, request: &Request, fate: Fate) -> u64 {
         let (now, day) = (self.now, self.wall().date_at_offset(480));
-        let wanted = self.actors[actor].targets_of(request);
+        let (wanted, targets) = self.wanted(actor, request);
         let midnight = self.wall().next_midnight(480).unix_ms() - self.wall().unix_ms();
         self.tell(|| format!("SEND {} {wanted:?} fate {fate:?}", request.endpoint));
-        if let Some(text) = self.actors[actor].leaves(wanted.len(), now, fate == Fate::NotConnected) {
+        if let Some(text) = self.actors[actor].leaves(request, targets, now, fate == Fate::NotConnected) {
             self.violated("S5", || text);
         }
         let at_midnight = !(5_000..86_395_000).contains(&midnight);
@@ -392,6 +402,16 @@ impl Core {
 }
 
 impl Core {
+    /// What a request is to settle, and how many targets it names.
+    fn wanted(&self, actor: usize, request: &Request) -> (Vec<Key>, usize) {
+        if let Some(directory) = self.actors[actor].directory_of(request) {
+            return (self.directories.get(&directory).cloned().unwrap_or_default(), 1);
+        }
+        let wanted = self.actors[actor].targets_of(request);
+        let targets = wanted.len();
+        (wanted, targets)
+    }
+
     fn arrives_later(&mut self, ms: u64, request: (usize, Request, u64)) {
         let at = (self.now + ms, self.steps);
         self.late.insert(at, request);
@@ -416,7 +436,7 @@ impl Http for SimHttp {
                 let core = self.shared.lock();
                 let actor = core.actors.iter().position(|actor| actor.authority == request.endpoint.authority());
                 let actor = actor.expect("a configured endpoint");
-                (actor, core.actors[actor].endpoint, core.actors[actor].targets_of(&request))
+                (actor, core.actors[actor].endpoint, core.wanted(actor, &request).0)
             };
             let result = self.exchange(request).await;
             let mut core = self.shared.lock();

@@ -94,7 +94,14 @@ pub(crate) fn text_of(key: Key, spec: &Spec, poison: bool) -> String {
     format!("{scheme}://{host}{}.p{}.example/{}.js", key.1 % 2, key.0, mark(key))
 }
 
-pub(crate) fn actors(specs: &[Spec], poison: &BTreeSet<Key>, unwatched: bool, two_runners: bool) -> Vec<Actor> {
+/// The vendors. `collapses`: calls of URLs and of directories may be under way at once.
+pub(crate) fn actors(
+    specs: &[Spec],
+    poison: &BTreeSet<Key>,
+    unwatched: bool,
+    two_runners: bool,
+    collapses: bool,
+) -> Vec<Actor> {
     let mut actors: Vec<Actor> = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         if spec.account != index {
@@ -137,13 +144,13 @@ pub(crate) fn actors(specs: &[Spec], poison: &BTreeSet<Key>, unwatched: bool, tw
                 poison: if spec.is_cloud() { BTreeSet::new() } else { poison.clone() },
                 batch: spec.batch,
                 rate: spec.rate,
-                at_once: if two_runners { 2 * at_once } else { at_once },
+                at_once: if two_runners || collapses { 2 * at_once } else { at_once },
                 quota: spec.quota.filter(|_| watched),
                 paced: !two_runners,
                 seen: 0,
                 flights: 0,
                 requests: 0,
-                recent: std::collections::VecDeque::new(),
+                recent: Default::default(),
                 used: BTreeMap::new(),
             });
         }

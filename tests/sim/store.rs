@@ -24,6 +24,8 @@ use crate::vendors::Key;
 
 /// Checked after each commit only where that is cheap; a kill or the end of a run checks all others.
 const OFTEN_CHECKED: usize = 12;
+/// Quotas of directories.
+const DIRECTORIES: [&str; 2] = ["PurgePathCache", "RefreshVodObjectCaches Directory"];
 
 /// The store of one process.
 pub(crate) struct SimStore {
@@ -96,7 +98,14 @@ impl SimStore {
         for record in records {
             core.tell(|| format!("  on disk: {record:?}"));
             match record {
-                Record::Intent { items, .. } => {
+                Record::Intent { items, debit, .. } => {
+                    if debit.as_ref().is_some_and(|(key, _)| DIRECTORIES.contains(&key.operation)) {
+                        let keys = items.iter().filter_map(|&item| core.truth.key(&changes.target(item).text));
+                        let keys: Vec<Key> = keys.collect();
+                        let first = changes.target(items[0]);
+                        let host = first.host().unwrap_or_default();
+                        core.directories.insert(format!("https://{host}/"), keys);
+                    }
                     for &item in items {
                         core.truth.intended(&changes.target(item).text, step);
                     }

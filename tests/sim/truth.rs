@@ -147,16 +147,28 @@ impl Truth {
         let two_runners = self.two_runners;
         let entry = self.entries.get_mut(&key)?;
         let decided = if two_runners { entry.intent.min(sent) } else { sent };
-        let needless = match entry.stale {
-            None => decided > entry.settled,
-            Some(_) => entry.heard.get(&endpoint).is_some_and(|heard| *heard < decided),
-        };
+        let needless = entry.is_needless(endpoint, decided);
         entry.accepted.push((endpoint, sent));
         if needless {
             let id = if entry.present == Present::Absent { "S4" } else { "S3" };
             self.violate(id, || format!("{key:?} was purged at endpoint {endpoint} without need"));
         }
         Some(key)
+    }
+
+    /// A vendor purged everything below this, asked by a request that left at `sent`.
+    pub(crate) fn purged_directory(&mut self, directory: &str, endpoint: usize, sent: u64) {
+        let below: Vec<Key> =
+            self.keys.iter().filter(|(text, _)| text.starts_with(directory)).map(|(_, key)| *key).collect();
+        let mut needed = false;
+        for key in below {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            needed |= !entry.is_needless(endpoint, sent);
+            entry.accepted.push((endpoint, sent));
+        }
+        if !needed {
+            self.violate("S3", || format!("{directory} was purged without need"));
+        }
     }
 
     /// The acceptance of these reached a runner.
@@ -299,6 +311,14 @@ impl Truth {
 }
 
 impl Entry {
+    /// Whether whoever decided on a purge then knew that none was due.
+    fn is_needless(&self, endpoint: usize, decided: u64) -> bool {
+        match self.stale {
+            None => decided > self.settled,
+            Some(_) => self.heard.get(&endpoint).is_some_and(|heard| *heard < decided),
+        }
+    }
+
     fn hear(&mut self, runner: u8, step: u64) {
         let stale = self.stale.unwrap_or(0);
         let mine = self.told.extract_if(.., |(_, _, by)| *by == runner);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use freshen::core::http::{Request, Response};
+use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
 use freshen::rehearse::Emulator;
 
@@ -37,13 +38,14 @@ pub(crate) struct Actor {
     pub(crate) seen: usize,
     pub(crate) flights: usize,
     pub(crate) requests: u64,
-    pub(crate) recent: VecDeque<u64>,
+    /// When calls left, of URLs and of directories where those have a rate of their own.
+    pub(crate) recent: [VecDeque<u64>; 2],
     pub(crate) used: BTreeMap<String, u64>,
 }
 
 impl Actor {
-    /// Answers as the vendor does; the texts of what was purged.
-    pub(crate) fn answer(&mut self, request: &Request, now: Timestamp) -> (Response, Vec<String>) {
+    /// Answers as the vendor does; what was purged.
+    pub(crate) fn answer(&mut self, request: &Request, now: Timestamp) -> (Response, Vec<Target>) {
         let refused = !self.poison.is_empty() && self.targets_of(request).iter().any(|key| self.poison.contains(key));
         let response = if refused {
             Response { status: 400, headers: Vec::new(), body: b"bad URL".to_vec() }
@@ -51,7 +53,7 @@ impl Actor {
             self.emulator.answer(request, now)
         };
         let log = self.emulator.log();
-        let purged = log[self.seen..].iter().map(|purged| purged.target.text.clone()).collect();
+        let purged = log[self.seen..].iter().map(|purged| purged.target.clone()).collect();
         self.seen = log.len();
         (response, purged)
     }
@@ -76,8 +78,19 @@ impl Actor {
         found
     }
 
+    /// The directory that a request asks for, which is a whole host, read off the wire whatever the encoding.
+    pub(crate) fn directory_of(&self, request: &Request) -> Option<String> {
+        let text = String::from_utf8_lossy(&request.body);
+        if !self.is_cloud || !(text.contains("\"Paths\"") || text.contains("ObjectType=Directory")) {
+            return None;
+        }
+        let end = text.find(".example")? + ".example".len();
+        let host = &text[end - "h0.p0.example".len()..end];
+        Some(format!("https://{host}/"))
+    }
+
     /// A request leaves; what it breaks, if anything (S5).
-    pub(crate) fn leaves(&mut self, targets: usize, now: u64, refused: bool) -> Option<String> {
+    pub(crate) fn leaves(&mut self, request: &Request, targets: usize, now: u64, refused: bool) -> Option<String> {
         self.flights += 1;
         self.requests += 1;
         if targets > self.batch {
@@ -89,11 +102,12 @@ impl Actor {
         if refused || !self.paced {
             return None;
         }
-        self.recent.retain(|at| now - at < 1000);
-        self.recent.push_back(now);
+        let has_own_rate = request.header("X-TC-Action") == Some("PurgePathCache");
+        let recent = &mut self.recent[usize::from(has_own_rate)];
+        recent.retain(|at| now - at < 1000);
+        recent.push_back(now);
         let rate = self.rate;
-        (self.recent.len() > rate as usize)
-            .then(|| format!("{} calls in a second, {rate} are allowed", self.recent.len()))
+        (recent.len() > rate as usize).then(|| format!("{} calls in a second, {rate} are allowed", recent.len()))
     }
 
     /// A request has ended for its sender.

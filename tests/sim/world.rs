@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
+use freshen::core::collapse::Collapse;
 use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::event::ItemState;
 use freshen::core::guard::{Allowed, Guard};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
+use freshen::core::plan::Job;
 use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::drive::CallReport;
@@ -76,6 +78,8 @@ pub(crate) struct World {
     edits: u64,
     adopts: bool,
     forgets: bool,
+    /// Hosts are purged as a whole in place of more URLs than that.
+    collapse: Option<u64>,
     jumps: bool,
     others: bool,
     shared: Shared,
@@ -122,7 +126,10 @@ impl World {
             texts.insert(key, text);
             poison.extend(is_poison.then_some(key));
         }
-        let actors = actors(&specs, &poison, jumps || others, two_runners);
+        // Drawn without the generator: the other worlds stay as they are. A directory that is refused is refused for good,
+        // and defects are planted in calls of URLs.
+        let collapse = (seed % 3 == 0 && poison.is_empty() && !two_runners && bug.is_none()).then_some(seed / 3 % 6);
+        let actors = actors(&specs, &poison, jumps || others, two_runners, collapse.is_some());
         let folder = two_runners.then(|| {
             let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
             let path = folder.path().join("state.db");
@@ -146,6 +153,7 @@ impl World {
             edits: 0,
             adopts,
             forgets,
+            collapse,
             jumps,
             others,
             shared,
@@ -271,7 +279,7 @@ impl World {
             on_new,
             on_removed,
             guard: Guard::default(),
-            collapse: Vec::new(),
+            collapse: self.collapse.map(|above| Collapse { directory: "/".to_owned(), above }).into_iter().collect(),
         };
         let providers = self.specs.iter().enumerate().map(|(index, spec)| spec.config(index, self.bug)).collect();
         Model { providers, manifests: vec![manifest], entries }
@@ -554,8 +562,7 @@ async fn session(
     };
     let finished = run.execute(store, &mut |_: &CallReport, _: &[Target]| Ok(())).await?;
     let changes = &prepared.difference.changes;
-    let planned: BTreeSet<usize> =
-        prepared.plan.jobs.iter().flat_map(|job| job.batches.iter()).flat_map(|batch| batch.changes.clone()).collect();
+    let planned: BTreeSet<usize> = prepared.plan.jobs.iter().flat_map(Job::changes).collect();
     let state = |index: usize| Some((key_of(&changes.target(index))?, finished.outcome.states.get(index).clone()));
     Ok(Some(Ended {
         exit: finished.exit,
@@ -571,6 +578,7 @@ fn calls_allowed(shared: &Shared, prepared: &run::Prepared) -> u64 {
     let core = shared.lock();
     let mut most = 0;
     for job in &prepared.plan.jobs {
+        most += job.directories.len() as u64;
         for batch in job.batches.iter() {
             let targets = batch.changes.iter().map(|&index| prepared.difference.changes.target(index).text);
             let keys = targets.filter_map(|text| core.truth.key(&text));

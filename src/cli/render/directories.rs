@@ -13,13 +13,11 @@ use crate::core::plan::Plan;
 pub(super) fn lines(model: &Model, plan: &Plan) -> impl Iterator<Item = String> {
     let purged = plan.jobs.iter().flat_map(|job| &job.directories).map(move |directory| {
         let (head, urls) = head(model, directory);
-        let others = match directory.others {
-            0 => String::new(),
-            others => format!("{}, and ", count(others, "other listed URL")),
+        let besides = match directory.others {
+            0 => "all else that the CDN keeps below it is".to_owned(),
+            others => format!("{} and all else that the CDN keeps below it are", count(others, "other listed URL")),
         };
-        format!(
-            "{head}: one purge in place of {urls}; it also has {others}everything else that the CDN keeps below it fetched anew"
-        )
+        format!("{head}: one purge in place of {urls}; {besides} fetched anew as well")
     });
     let one_by_one = plan.one_by_one.iter().map(move |directory| {
         let (head, urls) = head(model, directory);
