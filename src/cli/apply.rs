@@ -11,10 +11,11 @@ use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
 use super::{interrupt, plan as plan_command, session, stat_caches, terminal};
 use crate::ask::Asker;
+use crate::core::budget::LastCalls;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
-use crate::drive::CallReport;
+use crate::drive::{self, CallReport};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::run::{self, Desired, Finished, Prepared, Run};
@@ -76,7 +77,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let deadline_ms = args.deadline.map(|ms| ms.saturating_sub(spent_ms));
     let (desired, prepared, credentials) = (&desired, &prepared, &credentials);
     let timeouts = Timeouts::within(args.timeout);
-    let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
+    let (grace_ms, last_calls) = (drive::GRACE_MS, LastCalls::default());
+    let run =
+        Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted, grace_ms, last_calls };
     let mut observe = |call: &CallReport, targets: &[Target]| {
         progress.step(call.targets);
         audit.record(&desired.model, call, targets)

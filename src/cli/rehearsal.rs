@@ -12,12 +12,13 @@ use super::exit::Exit;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::session;
 use super::{interrupt, terminal};
+use crate::core::budget::LastCalls;
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
 use crate::core::target::Target;
-use crate::drive::CallReport;
+use crate::drive::{CallReport, GRACE_MS};
 use crate::host::credentials::CredentialStore;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
@@ -66,6 +67,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         timeouts: Timeouts::default(),
         credentials,
         interrupted,
+        grace_ms: GRACE_MS,
+        last_calls: LastCalls::default(),
     };
     let mut keep = |call: &CallReport, _: &[Target]| {
         reports.push(call.clone());
