@@ -18,7 +18,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open_or_create(host, &global.state)?;
-    stat_caches::keep(&mut store, caches);
+    if let Err(error) = stat_caches::keep(&mut store, caches) {
+        terminal::tell(&format!("note: the next run will read all files again: {error}\n"));
+    }
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
         let provider = model.provider_index(row.provider);

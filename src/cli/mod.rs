@@ -11,6 +11,7 @@ mod duration;
 mod exit;
 mod explain;
 mod interrupt;
+mod pass;
 mod plan;
 mod progress;
 mod reference;

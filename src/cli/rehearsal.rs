@@ -11,7 +11,7 @@ use super::args::{ApplyArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::session;
-use super::{interrupt, terminal};
+use super::{interrupt, pass, terminal};
 use crate::core::budget::LastCalls;
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
@@ -50,12 +50,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
             is_running: false,
         }));
     }
-    apply::admit(&desired, &prepared, Some(&mut store), args)?;
+    pass::admit(&desired, &prepared, Some(&mut store), (args.allowed(), args.expect.as_deref()))?;
     let mut reports = Vec::new();
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
     let credentials = &CredentialStore::new(host.env.clone());
-    if apply::ask_quotas(host, &desired, &prepared, credentials, args.timeout, &mut store).await? {
+    let learned = pass::ask_quotas(host, &desired, &prepared, credentials, args.timeout, &mut store).await?;
+    learned.notes.iter().for_each(|note| terminal::tell(&format!("note: {note}\n")));
+    if learned.changed {
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     }
     let run = Run {
