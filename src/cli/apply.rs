@@ -18,7 +18,7 @@ use crate::state::{SqliteStore, Store};
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
     if args.dry_run {
-        plan_command::show(host, global, &args.manifests.paths, &args.selection, args.allowed()).await?;
+        plan_command::show(host, global, &args.manifests.paths, &args.selection, args.allowed.allowed()).await?;
         return Ok(Exit::Done);
     }
     if args.rehearse {
@@ -36,7 +36,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         host,
         state: &global.state,
         selection: &args.selection,
-        allowed: args.allowed(),
+        allowed: args.allowed.allowed(),
         expect: args.expect.as_deref(),
         lock_timeout_ms: args.lock.lock_timeout,
         deadline_ms: args.deadline,

@@ -23,7 +23,7 @@ use crate::host::credentials::CredentialStore;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use crate::rehearse::{Emulator, Setup, emulator};
-use crate::run::{self, Desired, Run};
+use crate::run::{self, Desired, Prepared, Run};
 use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
@@ -38,19 +38,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     let human = global.format == Format::Human;
     if human {
-        let refusals = run::refusals(&desired, &prepared, args.allowed());
-        terminal::print(&format!(
-            "{}\n\n",
-            strong("Rehearsal: nothing leaves this machine, the state stays as it is.")
-        ));
-        terminal::print(&plan_render::human(&plan_render::View {
-            desired: &desired,
-            prepared: &prepared,
-            refusals: &refusals,
-            is_running: false,
-        }));
+        show_plan(&desired, &prepared, args);
     }
-    pass::admit(&desired, &prepared, Some(&mut store), (args.allowed(), args.expect.as_deref()))?;
+    pass::admit(&desired, &prepared, Some(&mut store), (args.allowed.allowed(), args.expect.as_deref()))?;
     let mut reports = Vec::new();
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
@@ -97,6 +87,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         }
     }
     Ok(finished.exit)
+}
+
+/// Shows people what is about to be rehearsed.
+fn show_plan(desired: &Desired, prepared: &Prepared, args: &ApplyArgs) {
+    let refusals = run::refusals(desired, prepared, args.allowed.allowed());
+    terminal::print(&format!("{}\n\n", strong("Rehearsal: nothing leaves this machine, the state stays as it is.")));
+    let view = plan_render::View { desired, prepared, refusals: &refusals, is_running: false };
+    terminal::print(&plan_render::human(&view));
 }
 
 fn second_run_changes(stage: &Stage, desired: &Desired, store: &dyn Store, accounts: &[String]) -> Result<usize> {

@@ -17,6 +17,7 @@ use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
+use crate::host::sources::NamedSource;
 use crate::manifest::{self, Built, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{RunLock, RunStart, SqliteStore, Store};
@@ -34,8 +35,19 @@ pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(V
 /// Checks manifests; with the stat caches to keep, and whether they name sources.
 fn build(host: &Host, state: &Path, files: &[SourceFile]) -> (Built, (StatCaches, bool)) {
     let _shown = Progress::of_manifests();
+    build_named(host, state, files, &mut Vec::new())
+}
+
+/// As [`build`], and notes in `named` what the manifests name as sources.
+fn build_named(
+    host: &Host,
+    state: &Path,
+    files: &[SourceFile],
+    named: &mut Vec<NamedSource>,
+) -> (Built, (StatCaches, bool)) {
     let mut sources = stat_caches::sources(host, state);
     let built = manifest::build_with(files, &mut sources);
+    named.extend(sources.named().iter().cloned());
     let has_sources = !sources.digests().is_empty();
     (built, (sources.into_caches(), has_sources))
 }
@@ -87,6 +99,18 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
     Ok(Found { paths, files: found.files, digest: digest.finalize().to_hex()[..32].to_owned() })
 }
 
+/// Manifests that were read by somebody who stays.
+pub(super) struct Loaded {
+    /// What they ask for; `None` if they are not valid.
+    pub(super) desired: Option<Desired>,
+    /// For who may write.
+    pub(super) caches: StatCaches,
+    /// What they name as sources.
+    pub(super) named: Vec<NamedSource>,
+    /// Errors and warnings, as `check` lists them.
+    pub(super) problems: serde_json::Value,
+}
+
 impl Found<'_> {
     /// Checks the manifests; shows every problem on standard error and, in GitHub's format, warnings as a result. With the
     /// stat caches to keep, for who may write.
@@ -101,6 +125,23 @@ impl Found<'_> {
         // The digest of manifests says nothing of what they name.
         let digest = Some(self.digest.as_str()).filter(|_| !has_sources);
         Ok((desired_of(self.paths, &self.files, built, digest)?, caches))
+    }
+
+    /// As [`Found::load`], for somebody who stays: problems are handed over, and so is what the manifests name as sources, also
+    /// where they are not valid.
+    pub(super) fn load_quietly(&self, host: &Host, state: &Path) -> Loaded {
+        let mut named = Vec::new();
+        let (built, (caches, has_sources)) = build_named(host, state, &self.files, &mut named);
+        let problems = diagnostics::to_json(&self.files, &built.diagnostics);
+        let digest = Some(self.digest.as_str()).filter(|_| !has_sources && built.diagnostics.is_empty());
+        let desired = built.model.map(|model| {
+            let desired = Desired::new(model, folders(self.paths));
+            match digest {
+                Some(digest) => desired.known_by(digest.to_owned()),
+                None => desired,
+            }
+        });
+        Loaded { desired, caches, named, problems }
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod query;
 pub mod quota;
 pub mod recorded;
+pub mod report;
 pub mod retry;
 pub mod secret;
 pub mod states;

@@ -20,7 +20,7 @@ pub const RETRY_BASE_MS: u64 = 5_000;
 pub const RETRY_CAP_MS: u64 = 600_000;
 /// First and longest wait after a run that could not do anything, in milliseconds: the state is locked, the disk is full.
 const FAILED_BASE_MS: u64 = 1_000;
-const FAILED_CAP_MS: u64 = 60_000;
+const FAILED_CAP_MS: u64 = 30_000;
 /// Wall clocks jump and machines sleep: whoever waits for a time of day looks again at least this often, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 60_000;
 

@@ -180,6 +180,11 @@ impl Watcher {
         self.shared.hints.events.load(Ordering::Relaxed)
     }
 
+    /// How often folders are looked at where events do not work, in milliseconds.
+    pub const fn poll_ms(&self) -> u64 {
+        self.poll_ms
+    }
+
     /// How many folders are watched.
     pub fn folders(&self) -> usize {
         lock(&self.shared.folders).paths().count()
