@@ -32,3 +32,4 @@ mod sources;
 mod store;
 mod support;
 mod tidy;
+mod watch;
