@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 
 use crate::core::apply::Apply;
+use crate::core::budget::{LastCalls, Paces};
 use crate::core::changes::Changes;
 use crate::core::contract::{Account, Call, Credentials, ErrorClass, Stamp};
 use crate::core::event::{Action, CallId, Ending, Event, ItemOutcome, ProviderStop, Record};
@@ -25,8 +26,8 @@ use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Commit, StateError, Store};
 
-/// After an interrupt, calls under way get this long to end, in milliseconds.
-const GRACE_MS: u64 = 10_000;
+/// How long calls under way get to end after an interrupt, unless the user says otherwise, in milliseconds.
+pub const GRACE_MS: u64 = 10_000;
 
 /// What a run works on.
 pub struct Inputs<'a> {
@@ -48,6 +49,10 @@ pub struct Inputs<'a> {
     pub deadline: Option<Tick>,
     /// How long each call may take.
     pub timeouts: Timeouts,
+    /// How long calls under way get to end once the run is cut short, in milliseconds.
+    pub grace_ms: u64,
+    /// When calls left before this run.
+    pub last_calls: LastCalls,
     /// Turns true when the user wants the run to end.
     pub interrupted: watch::Receiver<bool>,
 }
@@ -101,6 +106,8 @@ pub struct Outcome {
     pub unrecorded: Vec<usize>,
     /// Calls could not be written down as they ended; why.
     pub observer_error: Option<String>,
+    /// When calls left last, those before this run included.
+    pub last_calls: LastCalls,
 }
 
 /// Runs the plan to its end. `observe` sees each call as it ends.
@@ -162,6 +169,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
     drop(flights);
     run.give_up(&inputs, observe, host.clock.now());
     run.outcome.stops = run.machine.stops().to_vec();
+    run.outcome.last_calls = run.machine.last_calls();
     Outcome { states: run.machine.into_states(), ..run.outcome }
 }
 
@@ -169,6 +177,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
 struct Run<'a> {
     machine: Apply<'a>,
     outcome: Outcome,
+    grace_ms: u64,
     /// Once the run is cut short: when calls under way are given up.
     cut_at: Option<Tick>,
     /// Calls that have not ended.
@@ -188,12 +197,14 @@ struct Due {
 
 impl<'a> Run<'a> {
     fn start(inputs: &Inputs<'a>, seed: u64, now: Now) -> Self {
-        let mut machine = Apply::new(inputs.model, inputs.changes, inputs.plan, now.tick, seed);
+        let paces = Paces::after(inputs.last_calls.clone(), now.tick);
+        let mut machine = Apply::new(inputs.model, inputs.changes, inputs.plan, paces, seed);
         for (provider, reason) in inputs.unavailable {
             machine.exclude(*provider, reason);
         }
         machine.handle(Event::Woke, now);
-        Self { machine, outcome: Outcome::default(), cut_at: None, under_way: BTreeMap::new() }
+        let grace_ms = inputs.grace_ms;
+        Self { machine, outcome: Outcome::default(), grace_ms, cut_at: None, under_way: BTreeMap::new() }
     }
 }
 
@@ -268,7 +279,7 @@ impl Run<'_> {
 
     fn cut(&mut self, reason: &str, now: Now) {
         if self.cut_at.is_none() {
-            self.cut_at = Some(now.tick.plus_ms(GRACE_MS));
+            self.cut_at = Some(now.tick.plus_ms(self.grace_ms));
             self.outcome.cut_short = Some(reason.to_owned());
             self.machine.handle(Event::Cancelled(reason.to_owned()), now);
         }

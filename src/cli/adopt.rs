@@ -5,20 +5,24 @@ use anyhow::Result;
 use super::args::{AdoptArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
-use super::{select, session, stat_caches, terminal};
+use super::session::{self, Loaded};
+use super::{select, stat_caches, terminal};
 use crate::host::Host;
 use crate::state::Store;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
-    let (desired, caches) = session::find(&args.manifests.paths)?.load(host, &global.state, global.format)?;
+    let found = session::find(&args.manifests.paths)?;
+    let Loaded { desired, caches, .. } = found.load(host, &global.state, global.format)?;
     let model = &desired.model;
     select::known_providers(model, &args.providers)?;
     let only = select::patterns(&args.only)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open_or_create(host, &global.state)?;
-    stat_caches::keep(&mut store, caches);
+    if let Err(error) = stat_caches::keep(&mut store, caches) {
+        terminal::tell(&format!("note: the next run will read all files again: {error}\n"));
+    }
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
         let provider = model.provider_index(row.provider);

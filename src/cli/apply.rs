@@ -1,30 +1,25 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
-use std::path::Path;
-
 use anyhow::Result;
+use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
-use super::audit::Audit;
 use super::exit::Exit;
+use super::pass::{Pass, Ran, Side};
 use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
-use super::session::{self, Planned};
-use super::{interrupt, plan as plan_command, stat_caches, terminal};
-use crate::ask::Asker;
-use crate::core::recorded::{Inputs, Recorded};
-use crate::core::target::Target;
-use crate::core::time::Timestamp;
-use crate::drive::CallReport;
+use super::{interrupt, plan as plan_command, session, terminal};
+use crate::core::recorded::Inputs;
+use crate::drive::{self, CallReport};
+use crate::host::Host;
 use crate::host::credentials::CredentialStore;
-use crate::host::{Host, Timeouts};
-use crate::run::{self, Desired, Finished, Prepared, Run};
-use crate::state::{self, SqliteStore, StateError, Store};
+use crate::run::{Desired, Finished, Prepared};
+use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
     if args.dry_run {
-        plan_command::show(host, global, &args.manifests.paths, &args.selection, args.allowed()).await?;
+        plan_command::show(host, global, &args.manifests.paths, &args.selection, args.allowed.allowed()).await?;
         return Ok(Exit::Done);
     }
     if args.rehearse {
@@ -37,153 +32,65 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         report(global, &Finished::nothing(&desired, &prepared));
         return Ok(Exit::Done);
     }
-    let loaded = found.desired(host, &global.state, global.format, noted)?;
-    let start = session::run_start(host);
-    let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
-    let mut store = SqliteStore::open_to_write(&global.state)?;
-    tell_unfinished(store.as_ref())?;
-    let planned = found.plan(host, global, loaded, store.as_ref(), &args.selection).await?;
-    let Planned { desired, mut caches, accounts: guessed, mut prepared } = planned;
-    if let Some(store) = &mut store {
-        stat_caches::keep(store, std::mem::take(&mut caches));
-    }
-    admit(&desired, &prepared, store.as_mut(), args)?;
-    if prepared.is_nothing() {
-        note_inputs(store.as_mut(), &prepared);
-        report(global, &Finished::nothing(&desired, &prepared));
-        return Ok(Exit::Done);
-    }
+    let mut loaded = found.desired(host, &global.state, global.format, noted)?;
     let credentials = CredentialStore::new(host.env.clone());
-    let accounts = run::real_accounts(host, &desired, &prepared.plan, &credentials, &guessed).await;
-    if accounts != guessed {
-        // Quota and pace are the account's, whatever its provider is called here.
-        let view = store.as_ref().map(|store| store as &dyn Store);
-        prepared = session::prepare(&desired, view, &args.selection, &accounts, host.clock.now().wall)?;
-    }
-    let mut audit = Audit::open(args.audit.as_deref())?;
-    let mut store = match store {
-        Some(store) => store,
-        None => SqliteStore::create(&global.state, &session::lineage(host))?,
+    let pass = Pass {
+        host,
+        state: &global.state,
+        selection: &args.selection,
+        allowed: args.allowed.allowed(),
+        expect: args.expect.as_deref(),
+        lock_timeout_ms: args.lock.lock_timeout,
+        deadline_ms: args.deadline,
+        timeout_ms: args.timeout,
+        grace_ms: drive::GRACE_MS,
+        audit: args.audit.as_deref(),
+        credentials: &credentials,
     };
-    stat_caches::keep(&mut store, caches);
-    let asked = host.clock.now().tick;
-    if ask_quotas(host, &desired, &prepared, &credentials, args.timeout, &mut store).await? {
-        prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, host.clock.now().wall)?;
+    loop {
+        match pass.run(&mut loaded, &mut Terminal { global, progress: None }).await? {
+            Ran::Ended(exit) => return Ok(exit),
+            Ran::NotEnough => loaded = found.load(host, &global.state, global.format)?,
+        }
     }
-    let interrupted = interrupt::listen();
-    let progress = Progress::of_purges(prepared.plan.targets());
-    // The time for questions is part of the time that the user gave.
-    let spent_ms = host.clock.now().tick.since(asked);
-    let deadline_ms = args.deadline.map(|ms| ms.saturating_sub(spent_ms));
-    let (desired, prepared, credentials) = (&desired, &prepared, &credentials);
-    let timeouts = Timeouts::within(args.timeout);
-    let run = Run { host, desired, prepared, start, deadline_ms, timeouts, credentials, interrupted };
-    let mut observe = |call: &CallReport, targets: &[Target]| {
-        progress.step(call.changes);
-        audit.record(&desired.model, call, targets)
-    };
-    let finished = run.execute(&mut store, &mut observe).await?;
-    drop(progress);
-    report(global, &finished);
-    if let Some(aside) = write_aside(&finished, &global.state, host.clock.now().wall) {
-        terminal::tell(&aside);
+}
+
+/// A run that somebody waits for: notes and progress on standard error, the result on standard output.
+struct Terminal<'a> {
+    global: &'a Global,
+    progress: Option<Progress>,
+}
+
+impl Side for Terminal<'_> {
+    fn note(&mut self, text: &str) {
+        terminal::tell(&format!("note: {text}\n"));
     }
-    let unwritten = audit.finish(finished.outcome.observer_error.as_deref());
-    Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
+
+    fn error(&mut self, text: &str) {
+        terminal::tell(&format!("error: {text}\n"));
+    }
+
+    fn sending(&mut self, _: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
+        self.progress = Some(Progress::of_purges(prepared.plan.targets()));
+        interrupt::listen()
+    }
+
+    fn called(&mut self, _: &Desired, call: &CallReport) {
+        if let Some(progress) = &self.progress {
+            progress.step(call.changes);
+        }
+    }
+
+    fn finished(&mut self, finished: &Finished<'_>, _: Option<&SqliteStore>) {
+        self.progress = None;
+        report(self.global, finished);
+    }
 }
 
 /// What an earlier run noted. No lock is needed: what another run does now is work, and what it has done is seen later.
 fn noted(global: &Global, args: &ApplyArgs) -> Result<Option<Inputs>> {
     let store = if args.expect.is_none() { session::open(&global.state)? } else { None };
     session::noted(store.as_ref().map(|store| store as &dyn Store), &args.selection)
-}
-
-/// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be
-/// written, the next run reads them.
-fn note_inputs(store: Option<&mut SqliteStore>, prepared: &Prepared) {
-    let (Some(store), Some(inputs)) = (store, &prepared.difference.inputs) else { return };
-    let noted = match store.inputs() {
-        Ok(known) if known.as_ref() == Some(inputs) => Ok(()),
-        Ok(_) => store.note_inputs(inputs),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = noted {
-        terminal::tell(&format!("note: the next run reads all manifests again: {error}\n"));
-    }
-}
-
-/// Asks what is left of the quotas that the plan draws on; `true`: less than it was made for, so plan anew.
-pub(super) async fn ask_quotas(
-    host: &Host,
-    desired: &Desired,
-    prepared: &Prepared,
-    credentials: &CredentialStore,
-    timeout_ms: u64,
-    store: &mut SqliteStore,
-) -> Result<bool> {
-    let timeouts = Timeouts::within(timeout_ms.min(session::QUESTION_MS));
-    let mut asker = Asker::new(host, &desired.model, credentials, timeouts);
-    let learned = run::learn_quotas(&mut asker, &desired.model, &prepared.plan, store).await?;
-    for note in &learned.notes {
-        terminal::tell(&format!("note: {}\n", super::render::shown(note)));
-    }
-    Ok(learned.changed)
-}
-
-/// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.
-fn tell_unfinished(store: Option<&SqliteStore>) -> Result<()> {
-    let last = store.map_or(Ok(Vec::new()), |store| store.runs(1))?;
-    if let Some(run) = last.first().filter(|run| run.finished_at.is_none()) {
-        let began = super::render::moment(run.started_at);
-        terminal::tell(&format!(
-            "note: the run that began {began} was stopped before its end; this one goes on from there\n"
-        ));
-    }
-    Ok(())
-}
-
-/// Lets guards and the reviewed digest speak. A refused run still marks what it saw, except removals.
-///
-/// # Errors
-/// Exit 5 with the reasons.
-pub(super) fn admit(
-    desired: &Desired,
-    prepared: &Prepared,
-    store: Option<&mut SqliteStore>,
-    args: &ApplyArgs,
-) -> Result<()> {
-    let store = store.map(|store| store as &mut dyn Store);
-    let reasons = run::admit(desired, prepared, store, args.allowed(), args.expect.as_deref())?;
-    if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
-}
-
-/// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
-fn write_aside(finished: &Finished<'_>, state: &Path, at: Timestamp) -> Option<String> {
-    let (StateError::Replaced { .. } | StateError::Overtaken { .. }) = finished.outcome.state_error.as_ref()? else {
-        return None;
-    };
-    let line = |index: usize| {
-        let change = finished.prepared.difference.changes.get(index);
-        let row = Recorded {
-            provider: finished.desired.model.providers[change.provider].name.clone(),
-            target: change.target,
-            owners: change.owners,
-            hash: change.desired,
-            recorded_at: Some(at),
-            task_id: None,
-            work: None,
-        };
-        super::render::status::target_json(&row).to_string() + "\n"
-    };
-    let text: String = finished.accepted().map(line).collect();
-    let name = format!("{}-{}", at.utc_basic(), std::process::id());
-    Some(match state::write_aside(state, &name, &text) {
-        Ok(path) => format!(
-            "what this run purged is in `{}`; run again: what the state does not hold is sent again\n",
-            path.display()
-        ),
-        Err(error) => format!("error: {error}\n"),
-    })
 }
 
 /// What the renderer needs.
@@ -193,7 +100,7 @@ pub(super) fn view<'a>(finished: &'a Finished<'a>, rehearsal: bool) -> render::V
 }
 
 /// Shows what a run did.
-pub(super) fn report(global: &Global, finished: &Finished<'_>) {
+fn report(global: &Global, finished: &Finished<'_>) {
     let view = view(finished, false);
     match global.format {
         Format::Json => terminal::print_json(&render::json(&view)),

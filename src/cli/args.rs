@@ -52,6 +52,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Purge what changed, then record it
     Apply(ApplyArgs),
+    /// Stay up and purge what changes, retry what is pending, go on with what was deferred
+    Watch(WatchArgs),
     /// Record the manifests' hashes as fresh without purging (first run, lost state)
     Adopt(AdoptArgs),
     /// Validate manifests; with --online also credentials, clock and quota at each provider
@@ -124,7 +126,6 @@ pub struct PlanArgs {
 
 /// Arguments of `apply`.
 #[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct ApplyArgs {
     /// Which manifests.
     #[command(flatten)]
@@ -151,25 +152,92 @@ pub struct ApplyArgs {
     /// Append a line of JSON for each call to this file; rehearsals write none
     #[arg(long, env = "FRESHEN_AUDIT", value_name = "FILE")]
     pub audit: Option<PathBuf>,
+    /// What the run is allowed.
+    #[command(flatten)]
+    pub allowed: AllowedArgs,
+    /// How to lock the state.
+    #[command(flatten)]
+    pub lock: LockArgs,
+}
+
+/// Arguments of `watch`.
+#[derive(Args, Debug)]
+pub struct WatchArgs {
+    /// Which manifests.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// How often everything is read anew, whether files seem to have changed or not
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = super::duration::parse_positive)]
+    pub resync: u64,
+    /// Look at files every so often and do not rely on events of the system, for file systems that tell of none; done
+    /// without being asked where the system refuses to watch
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "10s",
+        value_parser = super::duration::parse_positive)]
+    pub poll: Option<u64>,
+    /// How long calls under way get to end after SIGTERM or SIGINT; a second signal ends the program at once
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = super::duration::parse)]
+    pub grace: u64,
+    /// Make a single run and end as `apply` does
+    #[arg(long)]
+    pub once: bool,
+    /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
+    pub timeout: u64,
+    /// Append a line of JSON for each call to this file
+    #[arg(long, env = "FRESHEN_AUDIT", value_name = "FILE")]
+    pub audit: Option<PathBuf>,
+    /// What each run is allowed.
+    #[command(flatten)]
+    pub allowed: AllowedArgs,
+    /// How records of the log look on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+    /// Which records of the log are written
+    #[arg(long, value_enum, env = "FRESHEN_LOG", default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+}
+
+/// What guards are told.
+#[derive(Args, Clone, Debug)]
+pub struct AllowedArgs {
     /// Allow a first run to purge more than 100 targets
     #[arg(long)]
     pub purge_all: bool,
     /// Allow more than 30 % of a manifest's recorded targets to be removed, or more than its guard says
     #[arg(long)]
     pub allow_removals: bool,
-    /// Most purges of each manifest's targets in this run, in place of `max_purges` and `max_share` of its guard
+    /// Most purges of each manifest's targets in one run, in place of `max_purges` and `max_share` of its guard
     #[arg(long, value_name = "N")]
     pub max_purges: Option<u64>,
-    /// How to lock the state.
-    #[command(flatten)]
-    pub lock: LockArgs,
 }
 
-impl ApplyArgs {
+impl AllowedArgs {
     /// What the guards are told.
     pub(super) const fn allowed(&self) -> Allowed {
         Allowed { purge_all: self.purge_all, removals: self.allow_removals, max_purges: self.max_purges }
     }
+}
+
+/// Forms of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Which records are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What needs somebody's attention.
+    Error,
+    /// And what goes wrong and is tried again.
+    Warn,
+    /// And what is done.
+    Info,
+    /// And each run and call.
+    Debug,
 }
 
 /// How to lock the state.

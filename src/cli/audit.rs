@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::exit::Exit;
-use super::terminal;
 use crate::core::model::Model;
 use crate::core::target::Target;
 use crate::core::text::is_unsafe;
@@ -47,8 +46,8 @@ impl Audit {
         log.append(&line).inspect_err(|_| self.lost.push(line))
     }
 
-    /// Makes the log durable and tells what is missing in it; the exit code, if anything is.
-    pub(super) fn finish(&self, failure: Option<&str>) -> Option<Exit> {
+    /// Makes the log durable and tells `error` what is missing in it; the exit code, if anything is.
+    pub(super) fn finish(&self, failure: Option<&str>, error: &mut dyn FnMut(&str)) -> Option<Exit> {
         let log = self.log.as_ref()?;
         let path = log.path().display();
         let problem = match (failure, log.sync()) {
@@ -56,10 +55,8 @@ impl Audit {
             (None, Err(cause)) => format!("may lose its last lines: {cause}"),
             (None, Ok(())) => return None,
         };
-        terminal::tell(&format!("error: audit log `{path}` {problem}\n"));
-        for line in &self.lost {
-            terminal::tell(&format!("not in the audit log: {line}\n"));
-        }
+        let lost = self.lost.iter().map(|line| format!("\nnot in the audit log: {line}"));
+        error(&format!("audit log `{path}` {problem}{}", lost.collect::<String>()));
         Some(Exit::Failed)
     }
 }

@@ -11,6 +11,7 @@ mod duration;
 mod exit;
 mod explain;
 mod interrupt;
+mod pass;
 mod plan;
 mod progress;
 mod reference;
@@ -23,6 +24,7 @@ mod stat_caches;
 mod state;
 mod status;
 mod terminal;
+mod watch;
 
 use clap::Parser;
 
@@ -97,6 +99,7 @@ async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.verb {
         Verb::Plan(args) => plan::run(host, global, args).await,
         Verb::Apply(args) => apply::run(host, global, args).await,
+        Verb::Watch(args) => watch::run(host, global, args).await,
         Verb::Adopt(args) => adopt::run(host, global, args).await,
         Verb::Check(args) => check::run(host, global, args).await,
         Verb::Status(args) => status::run(host, global, args).await,

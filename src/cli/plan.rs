@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, plan as render, shown};
-use super::session::{self, Planned};
+use super::session::{self, Loaded};
 use super::terminal;
 use crate::core::guard::Allowed;
 use crate::host::Host;
@@ -33,9 +33,21 @@ pub(super) async fn show(
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let loaded = found.desired(host, &global.state, global.format, noted)?;
-        let Planned { desired, prepared, .. } = found.plan(host, global, loaded, store.as_ref(), selection).await?;
-        (desired, prepared)
+        let mut loaded = found.desired(host, &global.state, global.format, noted)?;
+        loop {
+            let Loaded { desired, ahead, .. } = loaded;
+            match &store {
+                Some(store) => store.compare_with(ahead),
+                None => drop(ahead),
+            }
+            let view = store.as_ref().map(|store| store as &dyn Store);
+            let accounts = run::accounts(host, &desired.model, view).await?;
+            let prepared = session::prepare(&desired, view, selection, &accounts, host.clock.now().wall)?;
+            if prepared.is_enough {
+                break (desired, prepared);
+            }
+            loaded = found.load(host, &global.state, global.format)?;
+        }
     };
     let refusals = run::refusals(&desired, &prepared, allowed);
     let running = RunLock::holder(&global.state);

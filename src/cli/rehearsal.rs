@@ -11,23 +11,24 @@ use super::args::{ApplyArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::session;
-use super::{interrupt, terminal};
+use super::{interrupt, pass, terminal};
+use crate::core::budget::LastCalls;
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
 use crate::core::target::Target;
-use crate::drive::CallReport;
+use crate::drive::{CallReport, GRACE_MS};
 use crate::host::credentials::CredentialStore;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use crate::rehearse::{Emulator, Setup, emulator};
-use crate::run::{self, Desired, Run};
+use crate::run::{self, Desired, Prepared, Run};
 use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let (mut desired, _) = session::find(&args.manifests.paths)?.load(host, &global.state, global.format)?;
+    let mut desired = session::find(&args.manifests.paths)?.load(host, &global.state, global.format)?.desired;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
     let accounts = run::accounts(host, &desired.model, Some(&store)).await?;
@@ -37,24 +38,16 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     let human = global.format == Format::Human;
     if human {
-        let refusals = run::refusals(&desired, &prepared, args.allowed());
-        terminal::print(&format!(
-            "{}\n\n",
-            strong("Rehearsal: nothing leaves this machine, the state stays as it is.")
-        ));
-        terminal::print(&plan_render::human(&plan_render::View {
-            desired: &desired,
-            prepared: &prepared,
-            refusals: &refusals,
-            is_running: false,
-        }));
+        show_plan(&desired, &prepared, args);
     }
-    apply::admit(&desired, &prepared, Some(&mut store), args)?;
+    pass::admit(&desired, &prepared, Some(&mut store), (args.allowed.allowed(), args.expect.as_deref()))?;
     let mut reports = Vec::new();
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
     let credentials = &CredentialStore::new(host.env.clone());
-    if apply::ask_quotas(host, &desired, &prepared, credentials, args.timeout, &mut store).await? {
+    let learned = pass::ask_quotas(host, &desired, &prepared, credentials, args.timeout, &mut store).await?;
+    learned.notes.iter().for_each(|note| terminal::tell(&format!("note: {note}\n")));
+    if learned.changed {
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     }
     let run = Run {
@@ -66,6 +59,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         timeouts: Timeouts::default(),
         credentials,
         interrupted,
+        grace_ms: GRACE_MS,
+        last_calls: LastCalls::default(),
     };
     let mut keep = |call: &CallReport, _: &[Target]| {
         reports.push(call.clone());
@@ -92,6 +87,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         }
     }
     Ok(finished.exit)
+}
+
+/// Shows people what is about to be rehearsed.
+fn show_plan(desired: &Desired, prepared: &Prepared, args: &ApplyArgs) {
+    let refusals = run::refusals(desired, prepared, args.allowed.allowed());
+    terminal::print(&format!("{}\n\n", strong("Rehearsal: nothing leaves this machine, the state stays as it is.")));
+    let view = plan_render::View { desired, prepared, refusals: &refusals, is_running: false };
+    terminal::print(&plan_render::human(&view));
 }
 
 fn second_run_changes(stage: &Stage, desired: &Desired, store: &dyn Store, accounts: &[String]) -> Result<usize> {

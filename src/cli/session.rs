@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::args::{Format, Global, Selection};
+use super::args::{Format, Selection};
 use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
@@ -19,6 +19,7 @@ use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
+use crate::host::sources::NamedSource;
 use crate::manifest::{self, Built, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
@@ -36,8 +37,19 @@ pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(V
 /// Checks manifests; with the stat caches to keep, and whether they name sources.
 fn build(host: &Host, state: &Path, files: &[SourceFile]) -> (Built, (StatCaches, bool)) {
     let _shown = Progress::of_manifests();
+    build_named(host, state, files, &mut Vec::new())
+}
+
+/// As [`build`], and notes in `named` what the manifests name as sources.
+fn build_named(
+    host: &Host,
+    state: &Path,
+    files: &[SourceFile],
+    named: &mut Vec<NamedSource>,
+) -> (Built, (StatCaches, bool)) {
     let mut sources = stat_caches::sources(host, state);
     let built = manifest::build_with(files, &mut sources);
+    named.extend(sources.named().iter().cloned());
     let has_sources = !sources.digests().is_empty();
     (built, (sources.into_caches(), has_sources))
 }
@@ -62,8 +74,7 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 /// # Errors
 /// Bad input if there is any error.
 pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desired> {
-    let (files, built) = examine(host, state, paths)?;
-    desired_of(paths, &files, built, None)
+    Ok(find(paths)?.load(host, state, Format::Human)?.desired)
 }
 
 /// Manifests that are found and identified, and perhaps not read yet.
@@ -96,42 +107,88 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
     Ok(Found { paths, files: found.files, inputs })
 }
 
+/// Manifests that were read, all or some of them.
+pub(super) struct Loaded {
+    pub(super) desired: Desired,
+    /// For who may write.
+    pub(super) caches: StatCaches,
+    /// Rows of the state that were read meanwhile.
+    pub(super) ahead: Option<ReadAhead>,
+}
+
+/// Manifests that were read by somebody who stays.
+pub(super) struct LoadedQuietly {
+    /// What they ask for; `None` if they are not valid.
+    pub(super) loaded: Option<Loaded>,
+    /// What they name as sources.
+    pub(super) named: Vec<NamedSource>,
+    /// Errors and warnings, as `check` lists them.
+    pub(super) problems: serde_json::Value,
+}
+
 impl Found<'_> {
-    /// What is desired, from no more manifests than have to be read for it: none, those that changed since `noted`, or all. With
-    /// the stat caches to keep, for who may write, and rows of the state that were read meanwhile. Problems are shown on standard error and, in GitHub's format, warnings as
-    /// a result.
+    /// What is desired, from no more manifests than have to be read for it: those that changed since `noted`, or all. Problems
+    /// are shown on standard error and, in GitHub's format, warnings as a result.
     ///
     /// # Errors
     /// Bad input if there is any error.
     pub(super) fn desired(&self, host: &Host, state: &Path, format: Format, noted: Option<Inputs>) -> Result<Loaded> {
-        if let Some(desired) = noted.and_then(|noted| self.changed(noted)) {
-            return Ok(Loaded { desired, caches: StatCaches::default(), ahead: None });
+        match noted.and_then(|noted| self.changed(noted)) {
+            Some(loaded) => Ok(loaded),
+            None => self.load(host, state, format),
         }
-        let ahead = ReadAhead::begin(state);
-        let (desired, caches) = self.load(host, state, format)?;
-        Ok(Loaded { desired, caches, ahead })
     }
 
     /// Checks all manifests; otherwise as [`Found::desired`].
     ///
     /// # Errors
     /// Bad input if there is any error.
-    pub(super) fn load(&self, host: &Host, state: &Path, format: Format) -> Result<(Desired, StatCaches)> {
+    pub(super) fn load(&self, host: &Host, state: &Path, format: Format) -> Result<Loaded> {
+        let ahead = ReadAhead::begin(state);
         let (built, (caches, has_sources)) = build(host, state, &self.files);
         if format == Format::Github && built.model.is_some() {
             terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
+        }
+        show_problems(&self.files, &built);
+        let problems = diagnostics::to_json(&self.files, &built.diagnostics);
+        let desired = self.known(built, has_sources).ok_or_else(|| {
+            let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
+            Stop { problems: Some(problems), ..stop }
+        })?;
+        Ok(Loaded { desired, caches, ahead })
+    }
+
+    /// As [`Found::desired`], for somebody who stays: problems are handed over, and so is what the manifests name as sources,
+    /// also where they are not valid.
+    pub(super) fn load_quietly(&self, host: &Host, state: &Path, noted: Option<Inputs>) -> LoadedQuietly {
+        if let Some(loaded) = noted.and_then(|noted| self.changed(noted)) {
+            // Where any names a source, all are read.
+            return LoadedQuietly { loaded: Some(loaded), named: Vec::new(), problems: serde_json::json!([]) };
+        }
+        let ahead = ReadAhead::begin(state);
+        let mut named = Vec::new();
+        let (built, (caches, has_sources)) = build_named(host, state, &self.files, &mut named);
+        let problems = diagnostics::to_json(&self.files, &built.diagnostics);
+        let loaded = self.known(built, has_sources).map(|desired| Loaded { desired, caches, ahead });
+        LoadedQuietly { loaded, named, problems }
+    }
+
+    /// What valid manifests ask for, known again by a later run if it may.
+    fn known(&self, built: Built, has_sources: bool) -> Option<Desired> {
+        let desired = Desired::new(built.model?, folders(self.paths));
+        // The digest of manifests says nothing of what they name, and a warning is to be shown by every run.
+        if has_sources || !built.diagnostics.is_empty() {
+            return Some(desired);
         }
         let mut inputs = self.inputs.clone();
         for (file, list) in inputs.files.iter_mut().zip(&built.lists) {
             file.is_simple = *list == ListReading::Lines;
         }
-        // The digest of manifests says nothing of what they name.
-        let inputs = Some(inputs).filter(|_| !has_sources);
-        Ok((desired_of(self.paths, &self.files, built, inputs)?, caches))
+        Some(desired.known_by(inputs))
     }
 
     /// Checks only manifests that changed since an earlier run noted them; `None` if that does not do, for whatever reason.
-    fn changed(&self, noted: Inputs) -> Option<Desired> {
+    fn changed(&self, noted: Inputs) -> Option<Loaded> {
         let mut inputs = self.inputs.clone();
         if noted.frame != inputs.frame || noted.files.len() != inputs.files.len() {
             return None;
@@ -156,62 +213,13 @@ impl Found<'_> {
             file.is_simple = *list != ListReading::Yaml;
         }
         let model = built.model.filter(|_| built.diagnostics.is_empty())?;
-        Desired::new(model, folders(self.paths)).known_since(inputs, noted, &passed_over)
+        let desired = Desired::new(model, folders(self.paths)).known_since(inputs, noted, &passed_over)?;
+        Some(Loaded { desired, caches: StatCaches::default(), ahead: None })
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.
     pub(super) fn unchanged(&self, noted: Option<&Inputs>) -> Option<Desired> {
         noted.filter(|noted| noted.digest == self.inputs.digest).cloned().map(Desired::unread)
-    }
-}
-
-/// Manifests that were read, all or some of them.
-pub(super) struct Loaded {
-    desired: Desired,
-    caches: StatCaches,
-    ahead: Option<ReadAhead>,
-}
-
-/// Manifests with the plan of what the user selected.
-pub(super) struct Planned {
-    pub(super) desired: Desired,
-    pub(super) caches: StatCaches,
-    /// The account of each provider as far as it is known without asking anybody.
-    pub(super) accounts: Vec<String>,
-    pub(super) prepared: Prepared,
-}
-
-impl Found<'_> {
-    /// Computes the plan of manifests that were read, all or [some](Found::desired) of them; where those turn out not to be
-    /// enough, of all.
-    ///
-    /// # Errors
-    /// As [`Found::load`] and [`prepare`].
-    pub(super) async fn plan(
-        &self,
-        host: &Host,
-        global: &Global,
-        loaded: Loaded,
-        store: Option<&SqliteStore>,
-        selection: &Selection,
-    ) -> Result<Planned> {
-        let Loaded { desired, caches, ahead } = loaded;
-        match store {
-            Some(store) => store.compare_with(ahead),
-            None => drop(ahead),
-        }
-        let store = store.map(|store| store as &dyn Store);
-        let planned = async |desired: Desired, caches| {
-            let accounts = run::accounts(host, &desired.model, store).await?;
-            let prepared = prepare(&desired, store, selection, &accounts, host.clock.now().wall)?;
-            anyhow::Ok(Planned { desired, caches, accounts, prepared })
-        };
-        let planned_first = planned(desired, caches).await?;
-        if planned_first.prepared.is_enough {
-            return Ok(planned_first);
-        }
-        let (desired, caches) = self.load(host, &global.state, global.format)?;
-        planned(desired, caches).await
     }
 }
 
@@ -227,21 +235,6 @@ pub(super) fn noted(store: Option<&dyn Store>, selection: &Selection) -> Result<
 /// Folders given as PATH, normalised as manifest paths are.
 fn folders(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect()
-}
-
-fn desired_of(paths: &[PathBuf], files: &[SourceFile], built: Built, inputs: Option<Inputs>) -> Result<Desired> {
-    show_problems(files, &built);
-    let Some(model) = built.model else {
-        let problems = diagnostics::to_json(files, &built.diagnostics);
-        let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
-        return Err(Stop { problems: Some(problems), ..stop }.into());
-    };
-    let desired = Desired::new(model, folders(paths));
-    // A warning is to be shown by every run.
-    Ok(match inputs.filter(|_| built.diagnostics.is_empty()) {
-        Some(inputs) => desired.known_by(inputs),
-        None => desired,
-    })
 }
 
 /// `word`, or its plural.

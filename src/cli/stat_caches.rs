@@ -4,10 +4,9 @@
 
 use std::path::Path;
 
-use super::terminal;
 use crate::host::Host;
 use crate::host::sources::{CacheKey, Sources};
-use crate::state::{SqliteStore, StatCacheRow};
+use crate::state::{SqliteStore, StatCacheRow, StateError};
 
 /// Caches to be kept.
 pub(super) type StatCaches = Vec<(CacheKey, Vec<u8>)>;
@@ -23,17 +22,16 @@ pub(super) fn sources<'p>(host: &Host, state: &'p Path) -> Sources<'p> {
 }
 
 /// Keeps caches, and drops those of directories that are gone, for whoever holds the lock of the state.
-pub(super) fn keep(store: &mut SqliteStore, caches: StatCaches) {
+///
+/// # Errors
+/// They cannot be written, so the next run will read all files again.
+pub(super) fn keep(store: &mut SqliteStore, caches: StatCaches) -> Result<(), StateError> {
     if caches.is_empty() {
-        return;
+        return Ok(());
     }
     let row = |((directory, rules), content)| StatCacheRow { directory, rules, content };
     let rows: Vec<StatCacheRow> = caches.into_iter().map(row).collect();
-    let kept = store.cached_directories().and_then(|directories| {
-        let gone = directories.into_iter().filter(|directory| !Path::new(directory).is_dir());
-        store.keep_stat_caches(&rows, &gone.collect::<Vec<_>>())
-    });
-    if let Err(error) = kept {
-        terminal::tell(&format!("note: the next run will read all files again: {error}\n"));
-    }
+    let directories = store.cached_directories()?;
+    let gone = directories.into_iter().filter(|directory| !Path::new(directory).is_dir());
+    store.keep_stat_caches(&rows, &gone.collect::<Vec<_>>())
 }

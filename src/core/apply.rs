@@ -7,7 +7,7 @@ mod trouble;
 
 use std::collections::BTreeMap;
 
-use super::budget::Pace;
+use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
 use super::contract::{ErrorClass, Reply};
 use super::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
@@ -58,7 +58,7 @@ pub struct Apply<'a> {
     tallies: Vec<Tally>,
     states: States,
     lanes: Vec<Lane>,
-    paces: Vec<Pace>,
+    paces: Paces,
     quotas: Vec<QuotaLeft>,
     flights: BTreeMap<u64, Flight>,
     outbox: std::collections::VecDeque<Record>,
@@ -69,15 +69,15 @@ pub struct Apply<'a> {
 }
 
 impl<'a> Apply<'a> {
-    /// A machine for `plan` in a run that starts at `start`; `seed` feeds the jitter of its waits.
-    pub fn new(model: &'a Model, changes: &'a Changes, plan: &Plan, start: Tick, seed: u64) -> Self {
+    /// A machine for `plan` that keeps to `paces`; `seed` feeds the jitter of its waits.
+    pub fn new(model: &'a Model, changes: &'a Changes, plan: &Plan, paces: Paces, seed: u64) -> Self {
         let mut machine = Self {
             model,
             changes,
             tallies: (0..changes.len()).map(|index| tally(model, changes, index)).collect(),
             states: (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect(),
             lanes: Vec::new(),
-            paces: Vec::new(),
+            paces,
             quotas: Vec::new(),
             flights: BTreeMap::new(),
             outbox: std::collections::VecDeque::new(),
@@ -86,29 +86,18 @@ impl<'a> Apply<'a> {
             jitter: Jitter::seeded(seed),
             cancelled: None,
         };
-        let mut pace_of: BTreeMap<&(String, &str), usize> = BTreeMap::new();
         for job in &plan.jobs {
-            let pace = *pace_of.entry(&job.pace_key).or_insert(machine.paces.len());
-            if pace == machine.paces.len() {
-                machine.paces.push(Pace::new(job.limits.calls_per_second, start));
-            }
-            // Providers that share an account share its pace, and the strictest limit of them holds.
-            machine.paces[pace].at_most(job.limits.calls_per_second);
-            machine.add_job(job, pace, start);
+            machine.add_job(job);
         }
         machine
     }
 
-    fn add_job(&mut self, job: &super::plan::Job, first_pace: usize, start: Tick) {
+    fn add_job(&mut self, job: &super::plan::Job) {
         let quota = job.quota.as_ref().map(|quota| self.quota_index(quota));
         let config = &self.model.providers[job.provider];
         let first_lane = self.lanes.len();
         for endpoint in 0..config.endpoints.len() {
-            // Each cache of a self-hosted cluster has a pace of its own; clouds have one endpoint.
-            let pace = if endpoint == 0 { first_pace } else { self.paces.len() };
-            if pace == self.paces.len() {
-                self.paces.push(Pace::new(job.limits.calls_per_second, start));
-            }
+            let pace = self.paces.join(&job.pace_key, endpoint, job.limits.calls_per_second);
             // A target counts once, as in the plan: at the first cache of a cluster.
             let quota = quota.filter(|_| endpoint == 0);
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
@@ -385,6 +374,11 @@ impl<'a> Apply<'a> {
     /// Calls under way or prepared.
     pub fn calls_open(&self) -> usize {
         self.flights.len()
+    }
+
+    /// When calls left last, for the next run of this process.
+    pub fn last_calls(&self) -> LastCalls {
+        self.paces.last_calls()
     }
 
     /// Where each change stands, by index.

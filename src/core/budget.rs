@@ -1,5 +1,8 @@
 //! The pace of calls: never more than the documented number in any second, not even at the start.
 
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
+
 use super::time::Tick;
 
 /// Calls are spread evenly with this much room, in percent, for the jitter of the network.
@@ -13,6 +16,7 @@ pub struct Pace {
     interval_us: u64,
     slow: u64,
     next_us: u64,
+    left_at: Option<Tick>,
 }
 
 impl Pace {
@@ -22,7 +26,7 @@ impl Pace {
     /// died, whatever the wall clock says. So the limit holds over restarts, and no record of calls is needed for it.
     pub fn new(calls_per_second: u32, start: Tick) -> Self {
         let interval_us = interval_us(calls_per_second);
-        Self { interval_us, slow: 1, next_us: start.ms() * 1000 + interval_us }
+        Self { interval_us, slow: 1, next_us: start.ms() * 1000 + interval_us, left_at: None }
     }
 
     /// Keeps to this limit too: of several limits on one account the lowest holds. For a pace that is not used yet.
@@ -42,12 +46,97 @@ impl Pace {
         // Ticks are whole milliseconds: what rounding lost is given back, never more than one tick.
         let base_us = self.next_us.max((now.ms() * 1000).saturating_sub(1000));
         self.next_us = base_us + self.interval_us * self.slow;
+        self.left_at = Some(now);
     }
 
     /// Holds all calls until `tick` and halves the pace for the rest of the run.
     pub fn slow_down(&mut self, until: Tick) {
         self.slow = (self.slow * 2).min(SLOWEST);
         self.next_us = self.next_us.max(until.ms() * 1000);
+    }
+}
+
+/// Account, operation and number of the endpoint: what shares one pace.
+type PaceKey = (String, &'static str, usize);
+
+/// When calls left last, as far as one process knows: what spares its next run the wait before the first call.
+#[derive(Clone, Debug, Default)]
+pub struct LastCalls {
+    /// Nothing is known of calls before; `None`: nothing at all is known.
+    since: Option<Tick>,
+    left: BTreeMap<PaceKey, Tick>,
+}
+
+impl LastCalls {
+    /// Nobody else has sent anything since `tick`; what happened before is not known.
+    pub const fn since(tick: Tick) -> Self {
+        Self { since: Some(tick), left: BTreeMap::new() }
+    }
+}
+
+/// The paces of a run.
+#[derive(Debug, Default)]
+pub struct Paces {
+    last: LastCalls,
+    start: Tick,
+    list: Vec<(PaceKey, Pace)>,
+}
+
+impl Paces {
+    /// Paces of a run that starts at `start` and knows of no calls before it.
+    pub fn at_start(start: Tick) -> Self {
+        Self::after(LastCalls::default(), start)
+    }
+
+    /// Paces of a run that starts at `start` and knows when calls left before it.
+    pub const fn after(last: LastCalls, start: Tick) -> Self {
+        Self { last, start, list: Vec::new() }
+    }
+
+    /// The pace of calls of an account and operation to one of its provider's endpoints, by its index. Providers that share
+    /// an account share its pace, and the strictest limit of them holds; each further cache of a self-hosted cluster has
+    /// one of its own.
+    pub fn join(
+        &mut self,
+        (account, operation): &(String, &'static str),
+        endpoint: usize,
+        calls_per_second: u32,
+    ) -> usize {
+        let key = (account.clone(), *operation, endpoint);
+        let known = self.list.iter().position(|(known, _)| endpoint == 0 && *known == key);
+        let index = known.unwrap_or_else(|| {
+            let before = self.last.left.get(&key).copied().or(self.last.since).unwrap_or(self.start);
+            self.list.push((key, Pace::new(calls_per_second, before)));
+            self.list.len() - 1
+        });
+        self[index].at_most(calls_per_second);
+        index
+    }
+
+    /// When calls left last, those before this run included.
+    pub fn last_calls(&self) -> LastCalls {
+        let mut last = self.last.clone();
+        for (key, pace) in &self.list {
+            if let Some(left_at) = pace.left_at {
+                let known = last.left.entry(key.clone()).or_insert(left_at);
+                *known = left_at.max(*known);
+            }
+        }
+        last
+    }
+}
+
+impl Index<usize> for Paces {
+    type Output = Pace;
+
+    fn index(&self, index: usize) -> &Pace {
+        &self.list[index].1
+    }
+}
+
+impl IndexMut<usize> for Paces {
+    fn index_mut(&mut self, index: usize) -> &mut Pace {
+        &mut self.list[index].1
     }
 }
 
@@ -110,6 +199,41 @@ mod tests {
                 assert_no_second_holds_more(rate, &times);
             }
         }
+    }
+
+    /// S5: a process that stays up knows when its last call left: after a pause the next one leaves at once, and right after
+    /// it no sooner than the pace allows. What others sent before it looked is not known, so that is waited for.
+    #[test]
+    fn a_process_that_remembers_its_calls_waits_only_where_it_must() {
+        let key = ("account".to_owned(), "purge");
+        let first_call = |last: &LastCalls, start| {
+            let mut paces = Paces::after(last.clone(), Tick::from_ms(start));
+            let pace = paces.join(&key, 0, 1);
+            let at = paces[pace].ready_at().max(Tick::from_ms(start));
+            paces[pace].take(at);
+            (at.ms(), paces.last_calls())
+        };
+        assert_eq!(first_call(&LastCalls::default(), 5000).0, 6020, "nothing is known");
+        let (at, last) = first_call(&LastCalls::since(Tick::from_ms(4500)), 5000);
+        assert_eq!(at, 5520, "half a second is known");
+        assert_eq!(first_call(&last, 5600).0, 6540, "a moment later");
+        assert_eq!(first_call(&last, 60_000).0, 60_000, "after a pause");
+    }
+
+    /// Caches of a cluster are called side by side, and each keeps to its pace over runs.
+    #[test]
+    fn each_endpoint_remembers_its_own_calls() {
+        let key = ("account".to_owned(), "purge");
+        let mut paces = Paces::after(LastCalls::since(Tick::from_ms(0)), Tick::from_ms(9000));
+        let (first, second) = (paces.join(&key, 0, 1), paces.join(&key, 1, 1));
+        assert_eq!((paces.join(&key, 0, 1), first == second), (first, false));
+        paces[second].take(Tick::from_ms(9000));
+        let mut next = Paces::after(paces.last_calls(), Tick::from_ms(9100));
+        let ready = [0, 1].map(|endpoint| {
+            let pace = next.join(&key, endpoint, 1);
+            next[pace].ready_at().ms()
+        });
+        assert_eq!(ready, [1020, 10_020]);
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Reader {
     }
 }
 
-fn is_manifest_name(path: &Path) -> bool {
+pub(super) fn is_manifest_name(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
@@ -257,7 +257,7 @@ pub(super) fn cannot_read(error: impl std::fmt::Display) -> String {
 }
 
 /// What shows that a file was written to, or that another one took its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Look {
     pub(super) bytes: u64,
     modified: Option<SystemTime>,

@@ -23,6 +23,7 @@ pub mod sources;
 mod templates;
 pub mod tree;
 pub mod virtual_clock;
+pub mod watcher;
 
 /// What the methods of the seams return, so that they can be used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -2,7 +2,7 @@
 //!
 //! Does not know URLs or where stat caches are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +21,22 @@ pub type CacheKey = (String, [u8; 32]);
 /// Looks up the bytes of a stat cache.
 pub type FindCache<'f> = Box<dyn FnMut(&CacheKey) -> Option<Vec<u8>> + 'f>;
 
+/// What a manifest names as a source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedSource {
+    /// Its path, relative to the working directory or absolute.
+    pub path: String,
+    /// Whether all that is below it is read, as opposed to one file.
+    pub is_directory: bool,
+}
+
 /// Reads sources, with stat caches of earlier runs.
 pub struct Sources<'f> {
     started: Timestamp,
     find: FindCache<'f>,
     caches: BTreeMap<CacheKey, Cached>,
     digests: BTreeMap<Place, [u8; 32]>,
+    named: BTreeSet<NamedSource>,
     seen: AtomicU64,
 }
 
@@ -40,12 +50,18 @@ struct Cached {
 impl<'f> Sources<'f> {
     /// `started` is the wall time before anything was read.
     pub fn new(started: Timestamp, find: FindCache<'f>) -> Self {
-        Self { started, find, caches: BTreeMap::new(), digests: BTreeMap::new(), seen: AtomicU64::new(0) }
+        let (caches, digests, named) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { started, find, caches, digests, named, seen: AtomicU64::new(0) }
     }
 
     /// Digests of what was read, by where manifests name it: of a directory's paths and digests, of a list's bytes.
     pub fn digests(&self) -> &BTreeMap<Place, [u8; 32]> {
         &self.digests
+    }
+
+    /// All sources that manifests named, those that could not be read included.
+    pub fn named(&self) -> &BTreeSet<NamedSource> {
+        &self.named
     }
 
     /// Stat caches that differ from those of earlier runs, to be kept for the next one.
@@ -128,6 +144,8 @@ impl<'f> Sources<'f> {
 
 impl Expand for Sources<'_> {
     fn expand(&mut self, source: &FileSource, take: &mut dyn FnMut(Found<'_>)) {
+        let is_directory = matches!(source.kind, SourceKind::Directory { .. });
+        self.named.insert(NamedSource { path: source.path.clone(), is_directory });
         match &source.kind {
             SourceKind::Directory { patterns, normalizer } => {
                 let rules = TreeRules { patterns: patterns.clone(), normalizer: normalizer.clone() };

@@ -99,6 +99,11 @@ impl Desired {
         Self { model, config_digests, folders, inputs: Some(inputs), since: None }
     }
 
+    /// Whether it is what all manifests ask for.
+    pub fn is_whole(&self) -> bool {
+        self.since.is_none()
+    }
+
     /// How many manifests there are.
     pub fn manifests(&self) -> u64 {
         self.inputs.as_ref().map_or(self.model.manifests.len() as u64, |inputs| inputs.files.len() as u64)

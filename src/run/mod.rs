@@ -15,6 +15,7 @@ pub use prepare::{Choice, Prepared, accounts, prepare, real_accounts};
 
 use tokio::sync::watch;
 
+use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed, Refusal};
@@ -89,6 +90,10 @@ pub struct Run<'a> {
     pub credentials: &'a CredentialStore,
     /// Turns true when the user wants the run to end.
     pub interrupted: watch::Receiver<bool>,
+    /// How long calls under way then get to end, in milliseconds.
+    pub grace_ms: u64,
+    /// When calls left before this run, as far as this process knows.
+    pub last_calls: LastCalls,
 }
 
 /// A run that came to its end.
@@ -145,6 +150,8 @@ impl<'a> Run<'a> {
             run,
             deadline: self.deadline_ms.map(|ms| self.host.clock.now().tick.plus_ms(ms)),
             timeouts: self.timeouts,
+            grace_ms: self.grace_ms,
+            last_calls: self.last_calls.clone(),
             interrupted: self.interrupted.clone(),
         };
         let outcome = drive::apply(self.host, store, inputs, observe).await;

@@ -37,6 +37,21 @@ impl Prepared {
         Self { manifests_changed: false, first_run: false, difference, plan, digest, is_enough: true }
     }
 
+    /// Leaves out of the plan what is due at some providers, by index: it stays pending and is not sent by this run.
+    pub fn hold_back(&mut self, held: &dyn Fn(usize) -> bool) {
+        let (held, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.plan.jobs).into_iter().partition(|job| held(job.provider));
+        self.plan.jobs = kept;
+        let mut left: Vec<usize> = Vec::new();
+        for job in &held {
+            left.extend(&job.over_quota);
+            left.extend(job.batches.iter().flat_map(|batch| batch.changes));
+        }
+        self.plan.unselected.extend(left);
+        self.plan.unselected.sort_unstable();
+        self.plan.unselected.dedup();
+    }
+
     /// Whether nothing is to be written or sent.
     pub fn is_nothing(&self) -> bool {
         self.is_quiet() && self.difference.owners.is_empty() && !self.manifests_changed

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use freshen::core::budget::LastCalls;
 use freshen::core::diff::Difference;
 use freshen::core::event::ItemState;
 use freshen::core::http::{Request, Response, TransportFailure};
@@ -54,6 +55,8 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
         deadline: None,
         timeouts: Timeouts::default(),
         interrupted,
+        grace_ms: drive::GRACE_MS,
+        last_calls: LastCalls::default(),
     };
     let mut seen = Vec::new();
     let mut keep = |call: &CallReport, _: &[_]| {

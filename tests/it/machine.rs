@@ -5,6 +5,7 @@ mod any;
 use std::collections::{BTreeMap, BTreeSet};
 
 use freshen::core::apply::Apply;
+use freshen::core::budget::Paces;
 use freshen::core::contract::{Culprit, ErrorClass};
 use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, Record};
 use freshen::core::http::TransportFailureKind;
@@ -155,7 +156,7 @@ fn a_call_leaves_only_after_its_intent_came_back_as_written() {
     let world = World::new(vec![vod("a")]).urls(0, 1);
     let plan = world.plan();
     let changes = world.table();
-    let mut machine = Apply::new(&world.model, &changes, &plan, Tick::from_ms(0), 1);
+    let mut machine = Apply::new(&world.model, &changes, &plan, Paces::at_start(Tick::from_ms(0)), 1);
     let at = |ms| Now { wall: START.plus_ms(ms), tick: Tick::from_ms(ms.cast_unsigned()) };
     machine.handle(Event::Woke, at(0));
     assert_eq!(machine.poll(at(0)), Action::WakeAt(Some(Tick::from_ms(204))), "the last run may have ended just now");
@@ -632,7 +633,7 @@ fn a_prepared_call_is_taken_back_on_an_interrupt() {
     let world = World::new(vec![vod("a")]).urls(0, 60);
     let plan = world.plan();
     let changes = world.table();
-    let mut machine = Apply::new(&world.model, &changes, &plan, Tick::from_ms(0), 1);
+    let mut machine = Apply::new(&world.model, &changes, &plan, Paces::at_start(Tick::from_ms(0)), 1);
     let at = |ms| Now { wall: START.plus_ms(ms), tick: Tick::from_ms(ms.cast_unsigned()) };
     machine.handle(Event::Woke, at(0));
     let Action::Persist(Record::Intent { call, items, debit, .. }) = machine.poll(at(204)) else { panic!("no intent") };
@@ -663,7 +664,7 @@ fn an_answer_to_no_call_is_ignored() {
     let world = World::new(vec![vod("a")]).urls(0, 1);
     let plan = world.plan();
     let changes = world.table();
-    let mut machine = Apply::new(&world.model, &changes, &plan, Tick::from_ms(0), 1);
+    let mut machine = Apply::new(&world.model, &changes, &plan, Paces::at_start(Tick::from_ms(0)), 1);
     let now = Now { wall: START, tick: Tick::from_ms(0) };
     machine.handle(Event::Ended(CallId(99), accept()), now);
     machine.handle(Event::Persisted(CallId(99)), now);

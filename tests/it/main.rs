@@ -33,3 +33,4 @@ mod sources;
 mod store;
 mod support;
 mod tidy;
+mod watch;

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
+use freshen::core::budget::LastCalls;
 use freshen::core::collapse::Collapse;
 use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::event::ItemState;
@@ -15,7 +16,7 @@ use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Pl
 use freshen::core::plan::Job;
 use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::{ContentHash, Scope, Target};
-use freshen::drive::CallReport;
+use freshen::drive::{CallReport, GRACE_MS};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::{Clock, Host, Timeouts};
 use freshen::run::{self, Choice, Desired, Exit, Run};
@@ -559,6 +560,8 @@ async fn session(
         timeouts,
         credentials,
         interrupted,
+        grace_ms: GRACE_MS,
+        last_calls: LastCalls::default(),
     };
     let finished = run.execute(store, &mut |_: &CallReport, _: &[Target]| Ok(())).await?;
     let changes = &prepared.difference.changes;

@@ -7,4 +7,5 @@ pub(crate) mod origin;
 pub(crate) mod program;
 pub(crate) mod raw_server;
 pub(crate) mod relay;
+pub(crate) mod watching;
 pub(crate) mod world;

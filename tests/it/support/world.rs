@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freshen::core::apply::Apply;
+use freshen::core::budget::Paces;
 use freshen::core::changes::Changes;
 use freshen::core::contract::{CallError, ErrorClass, Options, Reply};
 use freshen::core::diff::Change;
@@ -217,7 +218,7 @@ impl World {
     pub(crate) fn run(&mut self, vendor: impl FnMut(&Sent) -> Ending) -> Report {
         let plan = self.plan();
         let changes = self.table();
-        let mut machine = Apply::new(&self.model, &changes, &plan, Tick::from_ms(0), 7);
+        let mut machine = Apply::new(&self.model, &changes, &plan, Paces::at_start(Tick::from_ms(0)), 7);
         for (provider, reason) in &self.excluded {
             machine.exclude(*provider, reason);
         }

@@ -1,0 +1,284 @@
+//! One pass over the state with manifests that were read: lock, compare, admit, send, record. What `apply` does once and
+//! `watch` again and again.
+//!
+//! Does not know where its words go: whoever runs it takes them.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use super::args::Selection;
+use super::audit::Audit;
+use super::exit::Exit;
+use super::session::{self, Loaded};
+use super::stat_caches::{self, StatCaches};
+use crate::ask::Asker;
+use crate::core::budget::LastCalls;
+use crate::core::guard::Allowed;
+use crate::core::recorded::Recorded;
+use crate::core::target::Target;
+use crate::core::time::Timestamp;
+use crate::drive::CallReport;
+use crate::host::credentials::CredentialStore;
+use crate::host::{Host, Timeouts};
+use crate::run::{self, Desired, Finished, Learned, Prepared, Run};
+use crate::state::{self, RunStart, SqliteStore, StateError, Store};
+
+/// What a pass is to do, whatever the manifests say.
+pub(super) struct Pass<'a> {
+    pub(super) host: &'a Host,
+    pub(super) state: &'a Path,
+    pub(super) selection: &'a Selection,
+    pub(super) allowed: Allowed,
+    /// The digest that was reviewed.
+    pub(super) expect: Option<&'a str>,
+    pub(super) lock_timeout_ms: u64,
+    pub(super) deadline_ms: Option<u64>,
+    pub(super) timeout_ms: u64,
+    pub(super) grace_ms: u64,
+    pub(super) audit: Option<&'a Path>,
+    pub(super) credentials: &'a CredentialStore,
+}
+
+/// Who runs a pass: takes its words, and decides what is his to decide.
+pub(super) trait Side {
+    /// Something worth to know.
+    fn note(&mut self, text: &str);
+
+    /// Something that went wrong and does not end the pass.
+    fn error(&mut self, text: &str);
+
+    /// The state is open and nobody else's for now; `None` before the first run. Returns what is known of calls before.
+    fn begins(&mut self, _store: Option<&SqliteStore>) -> LastCalls {
+        LastCalls::default()
+    }
+
+    /// Whether a provider is not to be asked in this pass, by its index: what is due there stays pending.
+    fn holds_back(&self, _desired: &Desired, _provider: usize) -> bool {
+        false
+    }
+
+    /// Whether providers are asked what is left of their quotas.
+    fn asks_quotas(&mut self) -> bool {
+        true
+    }
+
+    /// Calls begin now, and no new ones once the answer turns true.
+    fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool>;
+
+    /// A call has ended.
+    fn called(&mut self, desired: &Desired, call: &CallReport);
+
+    /// All is done and recorded.
+    fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>);
+}
+
+/// What came of a pass.
+pub(super) enum Ran {
+    /// It came to its end, which is this.
+    Ended(Exit),
+    /// Nothing was done, since all manifests have to be read for it.
+    NotEnough,
+}
+
+/// What a pass has found when it begins to send.
+struct Opened {
+    store: Option<SqliteStore>,
+    caches: StatCaches,
+    guessed: Vec<String>,
+    last_calls: LastCalls,
+    start: RunStart,
+}
+
+impl Pass<'_> {
+    /// Runs it to its end; the lock is held meanwhile.
+    ///
+    /// # Errors
+    /// Whatever kept it from sending: the state, guards, credentials.
+    pub(super) async fn run(&self, loaded: &mut Loaded, side: &mut dyn Side) -> Result<Ran> {
+        let Loaded { ref desired, ref mut caches, ref mut ahead } = *loaded;
+        let (mut caches, ahead) = (std::mem::take(caches), ahead.take());
+        let host = self.host;
+        let start = session::run_start(host);
+        let _lock = session::lock(host, self.state, &start, self.lock_timeout_ms).await?;
+        let mut store = SqliteStore::open_to_write(self.state)?;
+        let last_calls = side.begins(store.as_ref());
+        tell_unfinished(store.as_ref(), side)?;
+        match &store {
+            Some(store) => store.compare_with(ahead),
+            None => drop(ahead),
+        }
+        let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
+        let prepared = self.prepare(desired, store.as_ref(), &guessed)?;
+        if !prepared.is_enough {
+            return Ok(Ran::NotEnough);
+        }
+        if let Some(store) = &mut store {
+            keep(store, std::mem::take(&mut caches), side);
+        }
+        admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect))?;
+        if prepared.is_nothing() {
+            note_inputs(store.as_mut(), &prepared, side);
+            side.finished(&Finished::nothing(desired, &prepared), store.as_ref());
+            return Ok(Ran::Ended(Exit::Done));
+        }
+        let opened = Opened { store, caches, guessed, last_calls, start };
+        self.send(desired, prepared, opened, side).await.map(Ran::Ended)
+    }
+
+    async fn send(
+        &self,
+        desired: &Desired,
+        mut prepared: Prepared,
+        opened: Opened,
+        side: &mut dyn Side,
+    ) -> Result<Exit> {
+        let Opened { store, caches, guessed, last_calls, start } = opened;
+        let host = self.host;
+        prepared.hold_back(&|provider| side.holds_back(desired, provider));
+        let accounts = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed).await;
+        if accounts != guessed {
+            // Quota and pace are the account's, whatever its provider is called here.
+            prepared = self.prepare(desired, store.as_ref(), &accounts)?;
+            prepared.hold_back(&|provider| side.holds_back(desired, provider));
+        }
+        let mut audit = Audit::open(self.audit)?;
+        let mut store = match store {
+            Some(store) => store,
+            None => SqliteStore::create(self.state, &session::lineage(host))?,
+        };
+        keep(&mut store, caches, side);
+        let asked = host.clock.now().tick;
+        if side.asks_quotas() {
+            let learned = ask_quotas(host, desired, &prepared, self.credentials, self.timeout_ms, &mut store).await?;
+            learned.notes.iter().for_each(|note| side.note(note));
+            if learned.changed {
+                prepared = self.prepare(desired, Some(&store), &accounts)?;
+                prepared.hold_back(&|provider| side.holds_back(desired, provider));
+            }
+        }
+        // The time for questions is part of the time that the user gave.
+        let spent_ms = host.clock.now().tick.since(asked);
+        let run = Run {
+            host,
+            desired,
+            prepared: &prepared,
+            start,
+            deadline_ms: self.deadline_ms.map(|ms| ms.saturating_sub(spent_ms)),
+            timeouts: Timeouts::within(self.timeout_ms),
+            grace_ms: self.grace_ms,
+            last_calls,
+            credentials: self.credentials,
+            interrupted: side.sending(desired, &prepared),
+        };
+        let mut observe = |call: &CallReport, targets: &[Target]| {
+            side.called(desired, call);
+            audit.record(&desired.model, call, targets)
+        };
+        let finished = run.execute(&mut store, &mut observe).await?;
+        side.finished(&finished, Some(&store));
+        match write_aside(&finished, self.state, host.clock.now().wall) {
+            Some(Ok(aside)) => side.note(&aside),
+            Some(Err(error)) => side.error(&error),
+            None => {}
+        }
+        let unwritten = audit.finish(finished.outcome.observer_error.as_deref(), &mut |text| side.error(text));
+        Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
+    }
+
+    fn prepare(&self, desired: &Desired, store: Option<&SqliteStore>, accounts: &[String]) -> Result<Prepared> {
+        let view = store.map(|store| store as &dyn Store);
+        session::prepare(desired, view, self.selection, accounts, self.host.clock.now().wall)
+    }
+}
+
+/// Asks what is left of the quotas that the plan draws on. If that changes anything, plan anew.
+pub(super) async fn ask_quotas(
+    host: &Host,
+    desired: &Desired,
+    prepared: &Prepared,
+    credentials: &CredentialStore,
+    timeout_ms: u64,
+    store: &mut SqliteStore,
+) -> Result<Learned> {
+    let timeouts = Timeouts::within(timeout_ms.min(session::QUESTION_MS));
+    let mut asker = Asker::new(host, &desired.model, credentials, timeouts);
+    let mut learned = run::learn_quotas(&mut asker, &desired.model, &prepared.plan, store).await?;
+    learned.notes.iter_mut().for_each(|note| *note = super::render::shown(note));
+    Ok(learned)
+}
+
+/// Lets guards and the reviewed digest speak. A refused run still marks what it saw, except removals.
+///
+/// # Errors
+/// Exit 5 with the reasons.
+pub(super) fn admit(
+    desired: &Desired,
+    prepared: &Prepared,
+    store: Option<&mut SqliteStore>,
+    (allowed, expect): (Allowed, Option<&str>),
+) -> Result<()> {
+    let store = store.map(|store| store as &mut dyn Store);
+    let reasons = run::admit(desired, prepared, store, allowed, expect)?;
+    if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
+}
+
+fn keep(store: &mut SqliteStore, caches: StatCaches, side: &mut dyn Side) {
+    if let Err(error) = stat_caches::keep(store, caches) {
+        side.note(&format!("the next run will read all files again: {error}"));
+    }
+}
+
+/// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be
+/// written, the next run reads them.
+fn note_inputs(store: Option<&mut SqliteStore>, prepared: &Prepared, side: &mut dyn Side) {
+    let (Some(store), Some(inputs)) = (store, &prepared.difference.inputs) else { return };
+    let noted = match store.inputs() {
+        Ok(known) if known.as_ref() == Some(inputs) => Ok(()),
+        Ok(_) => store.note_inputs(inputs),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = noted {
+        side.note(&format!("the next run reads all manifests again: {error}"));
+    }
+}
+
+/// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.
+fn tell_unfinished(store: Option<&SqliteStore>, side: &mut dyn Side) -> Result<()> {
+    let last = store.map_or(Ok(Vec::new()), |store| store.runs(1))?;
+    if let Some(run) = last.first().filter(|run| run.finished_at.is_none()) {
+        let began = super::render::moment(run.started_at);
+        side.note(&format!("the run that began {began} was stopped before its end; this one goes on from there"));
+    }
+    Ok(())
+}
+
+/// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
+fn write_aside(finished: &Finished<'_>, state: &Path, at: Timestamp) -> Option<Result<String, String>> {
+    let (StateError::Replaced { .. } | StateError::Overtaken { .. }) = finished.outcome.state_error.as_ref()? else {
+        return None;
+    };
+    let line = |index: usize| {
+        let change = finished.prepared.difference.changes.get(index);
+        let row = Recorded {
+            provider: finished.desired.model.providers[change.provider].name.clone(),
+            target: change.target,
+            owners: change.owners,
+            hash: change.desired,
+            recorded_at: Some(at),
+            task_id: None,
+            work: None,
+        };
+        super::render::status::target_json(&row).to_string() + "\n"
+    };
+    let text: String = finished.accepted().map(line).collect();
+    let name = format!("{}-{}", at.utc_basic(), std::process::id());
+    let written = state::write_aside(state, &name, &text).map_err(|error| error.to_string());
+    Some(written.map(|path| {
+        format!(
+            "what this run purged is in `{}`; run again: what the state does not hold is sent again",
+            path.display()
+        )
+    }))
+}

@@ -1,0 +1,294 @@
+//! `freshen watch`: stays up, and runs what `apply` runs whenever files change, work is due or time has passed.
+//!
+//! The machine of `core/watch.rs` decides when; this file waits, starts runs and tells what came of them.
+
+mod log;
+mod round;
+mod side;
+mod signals;
+mod systemd;
+mod voice;
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+
+use super::args::{ApplyArgs, Global, LockArgs, Selection, WatchArgs};
+use super::exit::Exit;
+use super::{apply, args};
+use crate::core::report::{Report, Running};
+use crate::core::time::{Now, Tick, Timestamp};
+use crate::core::watch::{Action, Event, Order, Reason, Watch};
+use crate::host::Host;
+use crate::host::sources::NamedSource;
+use crate::host::watcher::{Root, RootKind, Watcher};
+use log::line;
+use round::{Ended, Memory, Round};
+use side::Link;
+use signals::{Signal, Signals};
+use systemd::Systemd;
+use voice::Voice;
+
+/// How long a single run waits for another one to end, in milliseconds.
+const LOCK_TIMEOUT_MS: u64 = 10_000;
+
+/// Runs the command.
+pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Result<Exit> {
+    if args.once {
+        return apply::run(host, global, &as_apply(args)).await;
+    }
+    log::start(args.log_format, args.log_level);
+    let signals = Signals::listen().context("signals cannot be listened for")?;
+    let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.poll);
+    let keeper = Keeper {
+        host,
+        state: &global.state,
+        args,
+        machine: Watch::new(args.resync, host.seed),
+        roots: roots(args, &[]),
+        watcher,
+        systemd: Systemd::of(host),
+        voice: Voice::default(),
+        report: Arc::new(watch::channel(Report::default()).0),
+        memory: Some(Memory::new(host)),
+        link: Link::new(),
+        started: host.clock.now(),
+        runs: 0,
+    };
+    Ok(keeper.run(signals, polling).await)
+}
+
+/// The same words for a single run.
+fn as_apply(args: &WatchArgs) -> ApplyArgs {
+    ApplyArgs {
+        manifests: args::Manifests { paths: args.manifests.paths.clone() },
+        selection: Selection::default(),
+        dry_run: false,
+        rehearse: false,
+        expect: None,
+        deadline: None,
+        timeout: args.timeout,
+        audit: args.audit.clone(),
+        allowed: args.allowed.clone(),
+        lock: LockArgs { lock_timeout: LOCK_TIMEOUT_MS },
+    }
+}
+
+/// All paths whose changes matter.
+fn roots(args: &WatchArgs, named: &[NamedSource]) -> Vec<Root> {
+    let given = args.manifests.paths.iter().map(|path| Root { path: path.clone(), kind: RootKind::Manifests });
+    let sources = named.iter().map(|source| {
+        let kind = if source.is_directory { RootKind::Tree } else { RootKind::File };
+        Root { path: source.path.clone().into(), kind }
+    });
+    given.chain(sources).collect()
+}
+
+/// A run that is under way.
+type UnderWay<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
+
+/// What happened while nothing was to be done.
+enum Woken {
+    Time,
+    Files,
+    Sending,
+    Told(Signal),
+    Ended(Box<Ended>),
+}
+
+/// Everything that stays while runs come and go.
+struct Keeper<'a> {
+    host: &'a Host,
+    state: &'a Path,
+    args: &'a WatchArgs,
+    machine: Watch,
+    watcher: Watcher,
+    roots: Vec<Root>,
+    systemd: Systemd,
+    voice: Voice,
+    report: Arc<watch::Sender<Report>>,
+    /// `None` while a run has it.
+    memory: Option<Memory>,
+    link: Arc<Link>,
+    /// When the run that is under way, or the last one, began.
+    started: Now,
+    runs: u64,
+}
+
+impl<'a> Keeper<'a> {
+    async fn run(mut self, mut signals: Signals, polling: Option<String>) -> Exit {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching");
+        self.polls(polling);
+        let mut under_way: Option<UnderWay<'a>> = None;
+        let mut stopping = false;
+        loop {
+            if let Some(at) = self.watcher.take() {
+                self.handle(Event::Changed(at));
+            }
+            let until = match self.machine.poll(self.host.clock.now()) {
+                Action::Run(order) => {
+                    under_way = Some(self.start(order));
+                    continue;
+                }
+                Action::CutShort => {
+                    self.link.cut.send_replace(true);
+                    continue;
+                }
+                Action::Exit => {
+                    tracing::info!("stopped");
+                    return Exit::Done;
+                }
+                Action::WakeAt(until) => until,
+            };
+            match self.wait(&mut signals, &mut under_way, until).await {
+                Woken::Time | Woken::Files => {}
+                Woken::Sending => self.handle(Event::Sending),
+                Woken::Told(Signal::Again) => self.again(),
+                Woken::Told(Signal::Stop) if stopping => return Exit::Failed,
+                Woken::Told(Signal::Stop) => {
+                    stopping = true;
+                    self.stop(under_way.is_some());
+                }
+                Woken::Ended(ended) => {
+                    under_way = None;
+                    self.ended(*ended);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.machine.handle(event, self.host.clock.now());
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(
+        &mut self,
+        signals: &mut Signals,
+        under_way: &mut Option<UnderWay<'a>>,
+        until: Option<Tick>,
+    ) -> Woken {
+        let unquiet = self.machine.is_unquiet();
+        let run = async {
+            match under_way {
+                Some(run) => run.as_mut().await,
+                None => std::future::pending().await,
+            }
+        };
+        let time = async {
+            match until {
+                Some(tick) => self.host.clock.sleep_until(tick).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => Woken::Told(signal),
+            ended = run => Woken::Ended(Box::new(ended)),
+            () = self.link.sending.notified() => Woken::Sending,
+            () = self.systemd.beat(self.host) => Woken::Time,
+            () = time => Woken::Time,
+            // Once it is known that files are being written, only the last event counts, which is asked for in time.
+            () = self.watcher.changed(), if !unquiet => Woken::Files,
+        }
+    }
+
+    fn start(&mut self, order: Order) -> UnderWay<'a> {
+        if !matches!(order.reason, Reason::Changed | Reason::Retry) {
+            self.watcher.look_around();
+        }
+        let polling = self.watcher.cover(&self.roots);
+        self.polls(polling);
+        if order.reason == Reason::Asked {
+            // Credentials may have been replaced as well.
+            self.memory = Some(Memory::new(self.host));
+        }
+        self.runs += 1;
+        self.started = self.host.clock.now();
+        self.link = Link::new();
+        tracing::debug!(run = self.runs, reason = order.reason.word(), "run begins");
+        let running = Running {
+            run: self.runs,
+            reason: order.reason,
+            since: self.started.wall,
+            targets: 0,
+            calls_done: 0,
+            targets_done: 0,
+        };
+        self.report.send_modify(|report| {
+            *report.started.entry(order.reason.word()).or_default() += 1;
+            report.running = Some(running);
+        });
+        let round = Round {
+            host: self.host,
+            state: self.state,
+            args: self.args,
+            number: self.runs,
+            order,
+            link: Arc::clone(&self.link),
+            report: Arc::clone(&self.report),
+        };
+        let memory = self.memory.take().unwrap_or_else(|| Memory::new(self.host));
+        Box::pin(round.run(memory))
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let now = self.host.clock.now();
+        self.machine.handle(Event::RunEnded(ended.end.clone()), now);
+        self.voice.tell(&ended, self.runs, &self.machine, now);
+        voice::report(&self.report, &ended, (self.runs, self.started, now), &self.machine);
+        self.memory = Some(ended.memory);
+        if let Some(named) = ended.named {
+            let roots = roots(self.args, &named);
+            if roots != self.roots {
+                self.roots = roots;
+                let polling = self.watcher.cover(&self.roots);
+                self.polls(polling);
+                // They may have changed between being read and being watched.
+                self.machine.handle(Event::Changed(now.tick), now);
+            }
+        }
+        let (events, folders) = (self.watcher.events(), self.watcher.folders());
+        self.report.send_modify(|report| (report.events, report.folders) = (events, folders));
+        self.systemd.ready(self.voice.status());
+    }
+
+    fn polls(&mut self, why: Option<String>) {
+        if let Some(why) = why {
+            tracing::warn!(
+                every = super::duration::show(self.watcher.poll_ms()),
+                "looking at files every so often: {}",
+                line(&why)
+            );
+            self.report.send_modify(|report| report.polling = Some(why));
+        }
+    }
+
+    fn again(&mut self) {
+        tracing::info!("reading everything anew");
+        self.systemd.reloading();
+        self.handle(Event::Asked);
+    }
+
+    fn stop(&mut self, runs: bool) {
+        if runs {
+            let grace = super::duration::show(self.args.grace);
+            tracing::info!(
+                grace,
+                "stopping: calls under way may end, nothing new is sent; a second signal stops at once"
+            );
+        }
+        Systemd::stopping();
+        self.report.send_modify(|report| report.stopping = true);
+        self.handle(Event::Stop);
+    }
+}
+
+/// The wall time at which the monotonic clock will show `tick`, if neither is set meanwhile.
+fn wall_of(tick: Tick, now: Now) -> Timestamp {
+    now.wall.plus_ms(i64::try_from(tick.since(now.tick)).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,272 @@
+//! One run of the watch: the manifests as they are, or the last valid ones, and a pass over the state with them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::side::{Calls, Came, Link, WatchSide};
+use crate::cli::args::{Selection, WatchArgs};
+use crate::cli::exit::{self, Exit};
+use crate::cli::pass::{Pass, Ran};
+use crate::cli::session::{self, Loaded};
+use crate::cli::stat_caches::StatCaches;
+use crate::core::report::Report;
+use crate::core::watch::{Order, RunEnd};
+use crate::host::Host;
+use crate::host::credentials::CredentialStore;
+use crate::host::sources::NamedSource;
+use crate::run::Desired;
+use crate::state::Store;
+
+/// What one run leaves to the next.
+pub(super) struct Memory {
+    pub(super) credentials: CredentialStore,
+    calls: Calls,
+    /// The last valid manifests, while they leave something to do: what is pending is tried again also when newer ones are
+    /// not valid. Given back when all is done, since they may be large.
+    last_valid: Option<Desired>,
+}
+
+impl Memory {
+    pub(super) fn new(host: &Host) -> Self {
+        Self { credentials: CredentialStore::new(host.env.clone()), calls: Calls::default(), last_valid: None }
+    }
+}
+
+/// What a run is given.
+pub(super) struct Round<'a> {
+    pub(super) host: &'a Host,
+    pub(super) state: &'a Path,
+    pub(super) args: &'a WatchArgs,
+    pub(super) number: u64,
+    pub(super) order: Order,
+    pub(super) link: Arc<Link>,
+    pub(super) report: Arc<watch::Sender<Report>>,
+}
+
+/// What the manifests were found to be.
+pub(super) enum Found {
+    /// All are valid.
+    Valid {
+        manifests: u64,
+        targets: u64,
+        /// Name and kind of each.
+        providers: Vec<(String, String)>,
+        warnings: Vec<String>,
+    },
+    /// Not valid, or unreadable: why.
+    Invalid(Vec<String>),
+}
+
+/// What came of a run.
+pub(super) struct Ended {
+    pub(super) memory: Memory,
+    pub(super) order: Order,
+    pub(super) end: RunEnd,
+    /// `None`: they were not looked at.
+    pub(super) found: Option<Found>,
+    /// What the manifests name as sources; `None` if they were not read.
+    pub(super) named: Option<Vec<NamedSource>>,
+    pub(super) came: Came,
+    /// Why guards refuse the plan.
+    pub(super) refusals: Vec<String>,
+    /// Why the run could not be made.
+    pub(super) trouble: Option<String>,
+}
+
+/// How much of the manifests is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What changed since all was done.
+    Changed,
+    All,
+}
+
+/// What came of a run with so much.
+enum Attempt {
+    Ended(Box<Ended>),
+    /// Nothing was done, since all manifests have to be read for it.
+    NotEnough(Memory),
+}
+
+impl Attempt {
+    fn ended(ended: Ended) -> Self {
+        Self::Ended(Box::new(ended))
+    }
+}
+
+/// Manifests to run with.
+enum Read {
+    /// As they were when all was done.
+    Unchanged(Desired),
+    Valid(Loaded, Vec<String>),
+    Invalid(Vec<String>),
+}
+
+impl Round<'_> {
+    /// Runs to the end.
+    pub(super) async fn run(self, mut memory: Memory) -> Ended {
+        let mut extent = Extent::Changed;
+        loop {
+            match self.attempt(memory, extent).await {
+                Attempt::Ended(ended) => return *ended,
+                Attempt::NotEnough(back) => (memory, extent) = (back, Extent::All),
+            }
+        }
+    }
+
+    async fn attempt(&self, mut memory: Memory, extent: Extent) -> Attempt {
+        let (read, named) = match self.read(extent) {
+            Ok(read) => read,
+            Err(error) => {
+                let trouble = Some(format!("{error:#}"));
+                return Attempt::ended(Ended { trouble, ..self.bare(memory, RunEnd::Failed) });
+            }
+        };
+        let (loaded, found) = match read {
+            Read::Unchanged(desired) => {
+                memory.last_valid = None;
+                let found = Some(Found::valid(&desired, Vec::new()));
+                return Attempt::ended(Ended { found, ..self.bare(memory, RunEnd::Done(Vec::new())) });
+            }
+            Read::Valid(loaded, warnings) => {
+                let found = Found::valid(&loaded.desired, warnings);
+                (Some(loaded), found)
+            }
+            Read::Invalid(problems) => (self.last_valid(&mut memory), Found::Invalid(problems)),
+        };
+        let found = Some(found);
+        let Some(loaded) = loaded else {
+            return Attempt::ended(Ended { found, named, ..self.bare(memory, RunEnd::Failed) });
+        };
+        match self.pass(memory, loaded).await {
+            Attempt::Ended(ended) => Attempt::ended(Ended { found, named, ..*ended }),
+            not_enough @ Attempt::NotEnough(_) => not_enough,
+        }
+    }
+
+    /// A run of which nothing is known but how it ended.
+    fn bare(&self, memory: Memory, end: RunEnd) -> Ended {
+        let (order, came) = (self.order.clone(), Came::default());
+        Ended { memory, order, end, found: None, named: None, came, refusals: Vec::new(), trouble: None }
+    }
+
+    /// The last valid manifests, if nobody else has run since: another run may have seen newer ones.
+    fn last_valid(&self, memory: &mut Memory) -> Option<Loaded> {
+        let desired = memory.last_valid.take()?;
+        let store = session::open(self.state).ok()??;
+        let loaded = Loaded { desired, caches: StatCaches::default(), ahead: None };
+        memory.calls.is_alone(&store).then_some(loaded)
+    }
+
+    /// Reads the manifests; with what they name as sources, unless they were not looked into.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    fn read(&self, extent: Extent) -> anyhow::Result<(Read, Option<Vec<NamedSource>>)> {
+        let found = match session::find(&self.args.manifests.paths) {
+            Ok(found) => found,
+            Err(error) => {
+                let problems = format!("{error:#}");
+                let lines = problems.split("\nerror: ").map(str::to_owned);
+                return Ok((Read::Invalid(lines.collect()), None));
+            }
+        };
+        let store = session::open(self.state)?;
+        let mut noted = session::noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
+        drop(store);
+        if let Some(desired) = found.unchanged(noted.as_ref()) {
+            return Ok((Read::Unchanged(desired), None));
+        }
+        if extent == Extent::All {
+            noted = None;
+        }
+        let loaded = found.load_quietly(self.host, self.state, noted);
+        let problems = problems(&loaded.problems);
+        let read = match loaded.loaded {
+            Some(valid) => Read::Valid(valid, problems),
+            None => Read::Invalid(problems),
+        };
+        Ok((read, Some(loaded.named)))
+    }
+
+    async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
+        let Memory { credentials, calls, .. } = &mut memory;
+        let mut side = WatchSide::new((self.host, self.number, &self.order), &self.link, &self.report, calls);
+        let pass = Pass {
+            host: self.host,
+            state: self.state,
+            selection: &Selection::default(),
+            allowed: self.args.allowed.allowed(),
+            expect: None,
+            lock_timeout_ms: 0,
+            deadline_ms: None,
+            timeout_ms: self.args.timeout,
+            grace_ms: self.args.grace,
+            audit: self.args.audit.as_deref(),
+            credentials,
+        };
+        let ran = pass.run(&mut loaded, &mut side).await;
+        let mut came = std::mem::take(&mut side.came);
+        let (end, refusals, trouble) = match ran {
+            Ok(Ran::NotEnough) => return Attempt::NotEnough(memory),
+            Ok(Ran::Ended(exit)) => {
+                came.exit = Some(exit);
+                match came.state_error.take() {
+                    Some(error) => (RunEnd::Failed, Vec::new(), Some(error)),
+                    None => (RunEnd::Done(came.left.clone()), Vec::new(), None),
+                }
+            }
+            Err(error) if exit::of(&error) == Exit::Refused => {
+                let refusals = format!("{error:#}").split("\nerror: ").map(str::to_owned).collect();
+                (RunEnd::Blocked, refusals, None)
+            }
+            Err(error) => (RunEnd::Failed, Vec::new(), Some(format!("{error:#}"))),
+        };
+        let keeps = match &end {
+            RunEnd::Done(left) => !left.is_empty(),
+            RunEnd::Failed => true,
+            // What a guard refuses must not be done behind its back.
+            RunEnd::Blocked => false,
+        };
+        memory.last_valid = if keeps { self.whole(loaded.desired) } else { None };
+        Attempt::ended(Ended { came, refusals, trouble, ..self.bare(memory, end) })
+    }
+
+    /// What all manifests ask for, where `desired` may be what only some do.
+    fn whole(&self, desired: Desired) -> Option<Desired> {
+        if desired.is_whole() {
+            return Some(desired);
+        }
+        match self.read(Extent::All) {
+            Ok((Read::Valid(loaded, _), _)) => Some(loaded.desired),
+            _ => None,
+        }
+    }
+}
+
+impl Found {
+    fn valid(desired: &Desired, warnings: Vec<String>) -> Self {
+        Self::Valid {
+            manifests: desired.manifests(),
+            targets: desired.targets(),
+            providers: desired.providers(),
+            warnings,
+        }
+    }
+}
+
+/// Problems as `check` lists them, a text each.
+fn problems(list: &serde_json::Value) -> Vec<String> {
+    let text = |problem: &serde_json::Value| {
+        let part = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
+        let place = match (problem["line"].as_u64(), problem["column"].as_u64()) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}", part("file")),
+            _ => part("file"),
+        };
+        let help = problem["help"].as_str().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{place}: {}{help}", part("message"))
+    };
+    list.as_array().map(|list| list.iter().map(text).collect()).unwrap_or_default()
+}

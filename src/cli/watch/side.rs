@@ -1,0 +1,239 @@
+//! What a run of the watch says, is told and leaves: into the log, the report and the machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use super::log::line;
+use crate::cli::exit::Exit;
+use crate::cli::pass::Side;
+use crate::core::budget::LastCalls;
+use crate::core::event::ItemState;
+use crate::core::report::{ProviderReport, Report};
+use crate::core::time::{Tick, Timestamp};
+use crate::core::watch::{Held, Order, ProviderEnd};
+use crate::drive::CallReport;
+use crate::host::Host;
+use crate::run::{Desired, Finished, Prepared};
+use crate::state::{Counts, Identity, SqliteStore, Store};
+
+/// Vendors are asked for their count of a quota at most this often, in milliseconds: the question comes before the purge.
+const ASK_QUOTAS_MS: u64 = 600_000;
+
+/// What a run and the loop that started it tell each other.
+pub(super) struct Link {
+    /// Calls begin.
+    pub(super) sending: Notify,
+    /// Turns true when nothing more is to be sent.
+    pub(super) cut: watch::Sender<bool>,
+}
+
+impl Link {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { sending: Notify::new(), cut: watch::channel(false).0 })
+    }
+}
+
+/// What one run has to know of the calls of those before it.
+#[derive(Default)]
+pub(super) struct Calls {
+    last: LastCalls,
+    /// The state as it was when our last run ended: nobody else has sent anything if it still is.
+    identity: Option<Identity>,
+    quotas_asked_at: Option<Tick>,
+}
+
+impl Calls {
+    /// Whether the state is as our last run left it.
+    pub(super) fn is_alone(&self, store: &SqliteStore) -> bool {
+        self.identity.is_some() && store.identity().ok() == self.identity
+    }
+}
+
+/// What came of a run.
+#[derive(Default)]
+pub(super) struct Came {
+    /// Providers with work left.
+    pub(super) left: Vec<ProviderEnd>,
+    /// Why, by name, where that is known.
+    pub(super) reasons: BTreeMap<String, String>,
+    pub(super) counts: Counts,
+    pub(super) calls: u64,
+    /// The state could not be written any more.
+    pub(super) state_error: Option<String>,
+    /// How it would end as a command.
+    pub(super) exit: Option<Exit>,
+}
+
+/// The watch's side of a pass.
+pub(super) struct WatchSide<'a> {
+    pub(super) host: &'a Host,
+    pub(super) run: u64,
+    pub(super) order: &'a Order,
+    pub(super) link: &'a Link,
+    pub(super) report: &'a watch::Sender<Report>,
+    pub(super) calls: &'a mut Calls,
+    pub(super) came: Came,
+    /// Whether the last call to each provider that was called was accepted, by index.
+    last_accepted: BTreeMap<usize, bool>,
+}
+
+impl<'a> WatchSide<'a> {
+    pub(super) fn new(
+        (host, run, order): (&'a Host, u64, &'a Order),
+        link: &'a Link,
+        report: &'a watch::Sender<Report>,
+        calls: &'a mut Calls,
+    ) -> Self {
+        Self { host, run, order, link, report, calls, came: Came::default(), last_accepted: BTreeMap::new() }
+    }
+
+    fn is_held(&self, desired: &Desired, provider: usize) -> bool {
+        let (name, config) = (&desired.model.providers[provider].name, &desired.config_digests[provider]);
+        self.order.held.iter().any(|Held { provider, config: held }| provider == name && held == config)
+    }
+
+    /// Where a provider stands after the run, for the machine and for the report.
+    fn stands(&self, finished: &Finished<'_>, provider: usize) -> (ProviderEnd, ProviderReport) {
+        let Finished { desired, outcome, .. } = finished;
+        let config = &desired.model.providers[provider];
+        let counts = finished.counts(Some(provider));
+        let rest = Rest::of(finished, provider);
+        let unavailable = finished.unavailable.iter().find(|(index, _)| *index == provider).map(|(_, why)| why.clone());
+        let stopped = outcome.stops.get(provider).and_then(|stop| stop.reason.clone());
+        let failed = self.last_accepted.get(&provider) == Some(&false);
+        let whole = outcome.cut_short.is_none();
+        let trouble = stopped.is_some() || unavailable.is_some() || (counts.pending > 0 && (failed || whole));
+        let end = ProviderEnd {
+            name: config.name.clone(),
+            config: desired.config_digests[provider].clone(),
+            asked: !self.is_held(desired, provider),
+            progress: counts.recorded > 0,
+            trouble,
+            pending: counts.pending,
+            deferred_until: rest.deferred_until,
+        };
+        let report = ProviderReport {
+            kind: config.kind.capabilities().kind.to_owned(),
+            pending: counts.pending,
+            deferred: counts.deferred,
+            rejected: counts.rejected,
+            oldest: rest.oldest,
+            deferred_until: rest.deferred_until,
+            reason: unavailable.or(stopped).or(rest.reason),
+            ..ProviderReport::default()
+        };
+        (end, report)
+    }
+}
+
+/// What is left at a provider.
+#[derive(Default)]
+struct Rest {
+    oldest: Option<Timestamp>,
+    deferred_until: Option<Timestamp>,
+    reason: Option<String>,
+}
+
+impl Rest {
+    fn of(finished: &Finished<'_>, provider: usize) -> Self {
+        let changes = &finished.prepared.difference.changes;
+        let mut rest = Self::default();
+        for (index, state) in finished.outcome.states.iter().enumerate() {
+            let (until, reason) = match state {
+                ItemState::Pending(reason) => (None, reason.as_ref()),
+                ItemState::Deferred(until, reason) => (Some(*until), Some(reason)),
+                ItemState::Recorded | ItemState::Rejected(_) => continue,
+            };
+            if changes.provider(index) == provider {
+                let earlier = |known: Option<Timestamp>, at: Timestamp| known.map_or(at, |known| known.min(at));
+                rest.oldest = Some(earlier(rest.oldest, changes.since(index)));
+                rest.deferred_until = until.map(|until| earlier(rest.deferred_until, until)).or(rest.deferred_until);
+                if rest.reason.is_none() {
+                    rest.reason = reason.cloned();
+                }
+            }
+        }
+        rest
+    }
+}
+
+impl Side for WatchSide<'_> {
+    fn note(&mut self, text: &str) {
+        tracing::info!(run = self.run, "{}", line(text));
+    }
+
+    fn error(&mut self, text: &str) {
+        tracing::error!(run = self.run, "{}", line(text));
+    }
+
+    fn begins(&mut self, store: Option<&SqliteStore>) -> LastCalls {
+        if !store.is_some_and(|store| self.calls.is_alone(store)) {
+            // Somebody else may have sent a call a moment ago.
+            self.calls.last = LastCalls::since(self.host.clock.now().tick);
+        }
+        self.calls.last.clone()
+    }
+
+    fn holds_back(&self, desired: &Desired, provider: usize) -> bool {
+        self.is_held(desired, provider)
+    }
+
+    fn asks_quotas(&mut self) -> bool {
+        let now = self.host.clock.now().tick;
+        let due = self.calls.quotas_asked_at.is_none_or(|at| now.since(at) >= ASK_QUOTAS_MS);
+        if due {
+            self.calls.quotas_asked_at = Some(now);
+        }
+        due
+    }
+
+    fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
+        let targets = prepared.plan.targets() as u64;
+        tracing::debug!(run = self.run, manifests = desired.manifests(), targets, "sending");
+        self.report.send_modify(|report| {
+            if let Some(running) = &mut report.running {
+                running.targets = targets;
+            }
+        });
+        self.link.sending.notify_one();
+        self.link.cut.subscribe()
+    }
+
+    fn called(&mut self, desired: &Desired, call: &CallReport) {
+        let provider = &desired.model.providers[call.provider].name;
+        self.last_accepted.insert(call.provider, call.result.is_ok());
+        self.report.send_modify(|report| report.called(provider, call.outcome, call.changes));
+        let ms = call.ended.tick.since(call.sent.tick);
+        let (targets, outcome) = (call.changes, call.outcome);
+        match &call.result {
+            Ok(_) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call"),
+            Err(why) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call: {}", line(why)),
+        }
+    }
+
+    fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
+        let stands: Vec<_> =
+            (0..finished.desired.model.providers.len()).map(|provider| self.stands(finished, provider)).collect();
+        self.came = Came {
+            left: Vec::new(),
+            reasons: BTreeMap::new(),
+            counts: finished.counts(None),
+            calls: finished.outcome.calls,
+            state_error: finished.outcome.state_error.as_ref().map(ToString::to_string),
+            exit: Some(finished.exit),
+        };
+        self.report.send_modify(|report| {
+            report.providers = stands.iter().map(|(end, report)| (end.name.clone(), report.clone())).collect();
+        });
+        let reason = |(end, report): &(ProviderEnd, ProviderReport)| Some((end.name.clone(), report.reason.clone()?));
+        self.came.reasons = stands.iter().filter_map(reason).collect();
+        let has_work = |end: &ProviderEnd| end.pending > 0 || end.deferred_until.is_some();
+        self.came.left = stands.into_iter().map(|(end, _)| end).filter(has_work).collect();
+        if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
+            self.calls.last = finished.outcome.last_calls.clone();
+        }
+        self.calls.identity = store.and_then(|store| store.identity().ok());
+    }
+}

@@ -1,0 +1,54 @@
+//! What the system and the user tell a program that stays up.
+
+/// What was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Read everything anew: SIGHUP.
+    Again,
+    /// End: SIGTERM or SIGINT.
+    Stop,
+}
+
+/// Signals as they come.
+pub(super) struct Signals {
+    #[cfg(unix)]
+    streams: [tokio::signal::unix::Signal; 3],
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// What the system said.
+    #[cfg(unix)]
+    pub(super) fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let streams =
+            [signal(SignalKind::hangup())?, signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        Ok(Self { streams })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The next one.
+    #[cfg(unix)]
+    pub(super) async fn next(&mut self) -> Signal {
+        let [hangup, interrupt, terminate] = &mut self.streams;
+        tokio::select! {
+            _ = hangup.recv() => Signal::Again,
+            _ = interrupt.recv() => Signal::Stop,
+            _ = terminate.recv() => Signal::Stop,
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) async fn next(&mut self) -> Signal {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Signal::Stop
+    }
+}

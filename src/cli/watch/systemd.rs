@@ -1,0 +1,56 @@
+//! Readiness and signs of life for systemd; elsewhere nothing happens.
+
+use sd_notify::NotifyState;
+
+use crate::core::time::Tick;
+use crate::host::Host;
+
+/// What systemd was told.
+pub(super) struct Systemd {
+    is_ready: bool,
+    /// How often it wants a sign of life, halved, in milliseconds.
+    beat_ms: Option<u64>,
+    next_beat: Tick,
+}
+
+impl Systemd {
+    pub(super) fn of(host: &Host) -> Self {
+        let beat = sd_notify::watchdog_enabled().and_then(|every| u64::try_from(every.as_millis() / 2).ok());
+        Self { is_ready: false, beat_ms: beat.filter(|ms| *ms > 0), next_beat: host.clock.now().tick }
+    }
+
+    /// A run has ended: the service is up, or done with reloading.
+    pub(super) fn ready(&mut self, status: &str) {
+        if !std::mem::replace(&mut self.is_ready, true) {
+            tell(&[NotifyState::Ready]);
+        }
+        tell(&[NotifyState::Status(status)]);
+    }
+
+    /// Everything is read anew; [`Systemd::ready`] ends it.
+    pub(super) fn reloading(&mut self) {
+        if std::mem::replace(&mut self.is_ready, false)
+            && let Ok(now) = NotifyState::monotonic_usec_now()
+        {
+            tell(&[NotifyState::Reloading, now]);
+        }
+    }
+
+    /// The program is about to end.
+    pub(super) fn stopping() {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// Returns when a sign of life is due, and gives it; never where none is wanted.
+    pub(super) async fn beat(&mut self, host: &Host) {
+        let Some(every_ms) = self.beat_ms else { return std::future::pending().await };
+        host.clock.sleep_until(self.next_beat).await;
+        tell(&[NotifyState::Watchdog]);
+        self.next_beat = host.clock.now().tick.plus_ms(every_ms);
+    }
+}
+
+/// Nobody may be listening, which is no concern of ours.
+fn tell(state: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(state);
+}

@@ -1,0 +1,208 @@
+//! What is told of runs: once when something changes, not with every run.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+use super::log::line;
+use super::round::{Ended, Found};
+use super::wall_of;
+use crate::cli::duration;
+use crate::cli::exit::Exit;
+use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport};
+use crate::core::time::Now;
+use crate::core::watch::{ProviderEnd, RunEnd, Watch};
+
+/// Problems of manifests that are told one by one; the page and `freshen check` show all.
+const MOST_PROBLEMS: usize = 20;
+
+/// What was told last.
+#[derive(Default)]
+pub(super) struct Voice {
+    invalid: bool,
+    warnings: Vec<String>,
+    refusals: Vec<String>,
+    trouble: Option<String>,
+    /// Failures in a row of each provider that fails.
+    failing: BTreeMap<String, u32>,
+}
+
+impl Voice {
+    /// Writes into the log what is new.
+    pub(super) fn tell(&mut self, ended: &Ended, run: u64, machine: &Watch, now: Now) {
+        self.manifests(ended.found.as_ref(), run);
+        self.refusals(&ended.refusals, run);
+        self.trouble(ended.trouble.as_ref(), run);
+        let counts = ended.came.counts;
+        if ended.came.calls > 0 || counts.recorded > 0 {
+            let (reason, calls) = (ended.order.reason.word(), ended.came.calls);
+            let (recorded, pending, deferred, rejected) =
+                (counts.recorded, counts.pending, counts.deferred, counts.rejected);
+            tracing::info!(run, reason, calls, recorded, pending, deferred, rejected, "run ended");
+        } else {
+            tracing::debug!(run, reason = ended.order.reason.word(), "run ended");
+        }
+        if let RunEnd::Done(left) = &ended.end {
+            self.providers(left, &ended.came.reasons, run, (machine, now));
+        }
+    }
+
+    fn manifests(&mut self, found: Option<&Found>, run: u64) {
+        match found {
+            None => {}
+            Some(Found::Invalid(_)) if self.invalid => {}
+            Some(Found::Invalid(problems)) => {
+                self.invalid = true;
+                for problem in problems.iter().take(MOST_PROBLEMS) {
+                    tracing::error!(run, "{}", line(problem));
+                }
+                let problems = problems.len();
+                tracing::error!(run, problems, "the manifests are not valid; the last valid ones hold");
+            }
+            Some(Found::Valid { manifests, targets, warnings, .. }) => {
+                if std::mem::take(&mut self.invalid) {
+                    tracing::info!(run, manifests, targets, "the manifests are valid again");
+                }
+                if *warnings != self.warnings {
+                    for warning in warnings.iter().take(MOST_PROBLEMS) {
+                        tracing::warn!(run, "{}", line(warning));
+                    }
+                    self.warnings.clone_from(warnings);
+                }
+            }
+        }
+    }
+
+    fn refusals(&mut self, refusals: &[String], run: u64) {
+        if self.refusals == refusals {
+            return;
+        }
+        for refusal in refusals {
+            tracing::error!(run, "refused: {}", line(refusal));
+        }
+        if refusals.is_empty() {
+            tracing::info!(run, "nothing is refused any more");
+        }
+        self.refusals = refusals.to_vec();
+    }
+
+    fn trouble(&mut self, trouble: Option<&String>, run: u64) {
+        if self.trouble.as_ref() == trouble {
+            return;
+        }
+        if let Some(trouble) = trouble {
+            tracing::error!(run, "{}; tried again soon", line(trouble));
+        } else {
+            tracing::info!(run, "runs are made again");
+        }
+        self.trouble = trouble.cloned();
+    }
+
+    /// A provider is told of when its failures begin, with each further wait, and when they end.
+    fn providers(
+        &mut self,
+        left: &[ProviderEnd],
+        reasons: &BTreeMap<String, String>,
+        run: u64,
+        (machine, now): (&Watch, Now),
+    ) {
+        let mut failing = BTreeMap::new();
+        for ProviderEnd { name: provider, pending, .. } in left {
+            let Some((at, failures)) = machine.retry_of(provider) else { continue };
+            if self.failing.get(provider) != Some(&failures) {
+                let again = duration::show(at.since(now.tick));
+                let reason = reasons.get(provider).map_or("not all is done", String::as_str);
+                tracing::warn!(run, provider, pending, failures, again, "provider fails: {}", line(reason));
+            }
+            failing.insert(provider.clone(), failures);
+        }
+        for provider in self.failing.keys().filter(|provider| !failing.contains_key(*provider)) {
+            tracing::info!(run, provider, "in order again");
+        }
+        self.failing = failing;
+    }
+
+    /// In a few words, how it is.
+    pub(super) fn status(&self) -> &'static str {
+        match self {
+            _ if self.invalid => "manifests are not valid",
+            _ if !self.refusals.is_empty() => "refused by a guard",
+            _ if self.trouble.is_some() => "runs cannot be made",
+            _ if !self.failing.is_empty() => "a provider fails",
+            _ => "in order",
+        }
+    }
+}
+
+/// Puts what came of a run into the report.
+pub(super) fn report(
+    sender: &watch::Sender<Report>,
+    ended: &Ended,
+    (run, started, now): (u64, Now, Now),
+    machine: &Watch,
+) {
+    let counts = ended.came.counts;
+    let has_news = ended.came.calls > 0 || counts != crate::state::Counts::default();
+    let exit = match (&ended.end, &ended.found) {
+        (_, Some(Found::Invalid(_))) => Exit::BadInput,
+        (RunEnd::Blocked, _) => Exit::Refused,
+        (RunEnd::Failed, _) => Exit::Failed,
+        (RunEnd::Done(_), _) => ended.came.exit.unwrap_or(Exit::Done),
+    };
+    sender.send_modify(|report| {
+        report.running = None;
+        report.trouble.clone_from(&ended.trouble);
+        report.refusals.clone_from(&ended.refusals);
+        if matches!(ended.end, RunEnd::Done(_)) && ended.came.exit.is_none() {
+            // It was enough to know that nothing is left at any of them.
+            report.providers.clear();
+        }
+        take_manifests(report, ended.found.as_ref(), now);
+        if let RunEnd::Done(left) = &ended.end {
+            if left.is_empty() {
+                report.last_success = Some(now.wall);
+            }
+            for (name, provider) in &mut report.providers {
+                let retry = machine.retry_of(name);
+                provider.retry_at = retry.map(|(tick, _)| wall_of(tick, now));
+                provider.failures = retry.map_or(0, |(_, failures)| failures);
+            }
+        }
+        if has_news || exit != Exit::Done {
+            report.ended(RunReport {
+                run,
+                reason: ended.order.reason,
+                started_at: started.wall,
+                duration_ms: now.tick.since(started.tick),
+                exit: exit.code(),
+                calls: ended.came.calls,
+                recorded: counts.recorded,
+                pending: counts.pending,
+                deferred: counts.deferred,
+                rejected: counts.rejected,
+            });
+        }
+    });
+}
+
+fn take_manifests(report: &mut Report, found: Option<&Found>, now: Now) {
+    match found {
+        None => {}
+        Some(Found::Valid { manifests, targets, providers, .. }) => {
+            report.manifests = ManifestsReport::Valid { manifests: *manifests, targets: *targets };
+            let known: BTreeMap<String, ProviderReport> = std::mem::take(&mut report.providers);
+            let named = providers.iter().map(|(name, kind)| {
+                let fresh = || ProviderReport { kind: kind.clone(), ..ProviderReport::default() };
+                (name.clone(), known.get(name).cloned().unwrap_or_else(fresh))
+            });
+            report.providers = named.collect();
+        }
+        Some(Found::Invalid(problems)) => {
+            let since = match &report.manifests {
+                ManifestsReport::Invalid { since, .. } => *since,
+                _ => now.wall,
+            };
+            report.manifests = ManifestsReport::Invalid { since, problems: problems.clone() };
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The machine in virtual time.
+
+use super::*;
+
+const RESYNC_MS: u64 = 300_000;
+
+/// The machine with a clock that only the test moves.
+struct World {
+    machine: Watch,
+    now: Now,
+    /// When runs started, and why.
+    runs: Vec<(u64, Reason)>,
+    held: Vec<Held>,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Now { wall: Timestamp::from_unix_ms(1_700_000_000_000), tick: Tick::from_ms(1000) };
+        Self { machine: Watch::new(RESYNC_MS, 7), now, runs: Vec::new(), held: Vec::new() }
+    }
+
+    /// After a first run that left nothing.
+    fn settled() -> Self {
+        let mut world = Self::new();
+        world.expect_run(Reason::Start);
+        world.end(RunEnd::Done(Vec::new()));
+        world.runs.clear();
+        world
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.machine.handle(event, self.now);
+    }
+
+    fn change(&mut self) {
+        self.handle(Event::Changed(self.now.tick));
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = Now { wall: self.now.wall.plus_ms(i64::try_from(ms).unwrap()), tick: self.now.tick.plus_ms(ms) };
+    }
+
+    fn poll(&mut self) -> Action {
+        let action = self.machine.poll(self.now);
+        if let Action::Run(order) = &action {
+            self.runs.push((self.now.tick.ms(), order.reason));
+            self.held.clone_from(&order.held);
+        }
+        action
+    }
+
+    #[track_caller]
+    fn expect_run(&mut self, reason: Reason) {
+        match self.poll() {
+            Action::Run(order) => assert_eq!(order.reason, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Milliseconds until it wants to wake.
+    #[track_caller]
+    fn rest(&mut self) -> u64 {
+        match self.poll() {
+            Action::WakeAt(Some(tick)) => tick.since(self.now.tick),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn end(&mut self, end: RunEnd) {
+        self.handle(Event::RunEnded(end));
+    }
+
+    /// Sleeps as long as the machine wants, then lets it run. Returns how long it slept.
+    #[track_caller]
+    fn sleep_to_run(&mut self, reason: Reason) -> u64 {
+        let mut slept = 0;
+        loop {
+            match self.poll() {
+                Action::WakeAt(Some(tick)) => {
+                    let ms = tick.since(self.now.tick);
+                    assert!(ms > 0, "a busy loop");
+                    slept += ms;
+                    self.pass(ms);
+                }
+                Action::Run(order) => {
+                    assert_eq!(order.reason, reason);
+                    return slept;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn left(name: &str) -> ProviderEnd {
+    ProviderEnd {
+        name: name.to_owned(),
+        config: "c1".to_owned(),
+        asked: true,
+        progress: false,
+        trouble: false,
+        pending: 0,
+        deferred_until: None,
+    }
+}
+
+fn failed(name: &str) -> ProviderEnd {
+    ProviderEnd { trouble: true, pending: 3, ..left(name) }
+}
+
+/// W2: files are read once they have been left alone for a while.
+#[test]
+fn quiet_is_waited_for() {
+    let mut world = World::settled();
+    world.change();
+    assert_eq!(world.rest(), QUIET_MS);
+    world.pass(150);
+    world.change();
+    assert_eq!(world.rest(), QUIET_MS, "the last event counts");
+    world.pass(QUIET_MS);
+    world.expect_run(Reason::Changed);
+}
+
+/// W4: ten thousand events a second for ten seconds and a half are at most a run in two seconds, and the last event is answered.
+#[test]
+fn a_storm_of_events_is_a_run_in_two_seconds() {
+    let mut world = World::settled();
+    let mut running = None;
+    for _ in 0..10_500 {
+        for _ in 0..10 {
+            world.change();
+        }
+        world.pass(1);
+        if matches!(world.poll(), Action::Run(_)) {
+            running = Some(world.now.tick);
+        }
+        if running.is_some_and(|since| world.now.tick.since(since) >= 300) {
+            world.end(RunEnd::Done(Vec::new()));
+            running = None;
+        }
+    }
+    let last_event = world.now.tick.ms();
+    if running.is_some() {
+        world.end(RunEnd::Done(Vec::new()));
+    }
+    world.sleep_to_run(Reason::Changed);
+    assert!(world.runs.len() >= 5, "not starved: {:?}", world.runs);
+    for pair in world.runs[..world.runs.len() - 1].windows(2) {
+        assert!(pair[1].0 - pair[0].0 >= MOST_QUIET_MS, "{:?}", world.runs);
+    }
+    assert!(world.runs.last().unwrap().0 > last_event);
+}
+
+/// W4: whatever happens during a run is one further run.
+#[test]
+fn at_most_one_run_is_queued() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    for _ in 0..1000 {
+        world.change();
+        world.pass(1);
+        assert_eq!(world.poll(), Action::WakeAt(None), "one at a time");
+    }
+    world.pass(QUIET_MS);
+    world.end(RunEnd::Done(Vec::new()));
+    world.expect_run(Reason::Changed);
+    world.end(RunEnd::Done(Vec::new()));
+    assert_eq!(world.rest(), RESYNC_MS, "nothing else was queued");
+}
+
+/// A long run at one provider does not keep newer files from the others, and yet it gets to send.
+#[test]
+fn newer_files_end_a_run_that_has_been_sending() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    world.change();
+    world.pass(60_000);
+    assert_eq!(world.poll(), Action::WakeAt(None), "it still reads and plans");
+    world.handle(Event::Sending);
+    assert_eq!(world.rest(), PATIENCE_MS);
+    world.pass(PATIENCE_MS);
+    assert_eq!(world.poll(), Action::CutShort);
+    assert_eq!(world.poll(), Action::WakeAt(None), "told once");
+    let cut = ProviderEnd { pending: 9, progress: true, ..left("a") };
+    world.end(RunEnd::Done(vec![cut]));
+    world.expect_run(Reason::Changed);
+    assert_eq!(world.held, [], "what was cut short goes on at once");
+}
+
+#[test]
+fn everything_is_looked_at_every_so_often() {
+    let mut world = World::settled();
+    for _ in 0..3 {
+        assert_eq!(world.sleep_to_run(Reason::Resync), RESYNC_MS);
+        world.end(RunEnd::Done(Vec::new()));
+    }
+}
+
+/// W6: waits grow up to a cap, with jitter, and success forgets them.
+#[test]
+fn a_failing_provider_is_asked_less_and_less() {
+    let mut world = World::new();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.expect_run(Reason::Start);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        world.end(RunEnd::Done(vec![failed("a")]));
+        waits.push(world.sleep_to_run(Reason::Retry));
+    }
+    for (index, wait) in waits.iter().enumerate() {
+        let step = (RETRY_BASE_MS << index.min(16)).min(RETRY_CAP_MS);
+        assert!((step / 2..=step).contains(wait), "wait {index} of {waits:?}");
+    }
+    assert!(waits[8..].windows(2).any(|pair| pair[0] != pair[1]), "jitter: {waits:?}");
+    world.end(RunEnd::Done(vec![ProviderEnd { progress: true, ..failed("a") }]));
+    assert!(world.sleep_to_run(Reason::Retry) <= RETRY_BASE_MS, "progress counts");
+}
+
+/// W6: files that change go to the healthy providers at once and leave the failing one in peace.
+#[test]
+fn changes_do_not_hammer_a_failing_provider() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    world.end(RunEnd::Done(vec![failed("a"), ProviderEnd { pending: 0, ..left("b") }]));
+    let until = world.machine.retry_of("a").unwrap();
+    assert_eq!(until.1, 1);
+    while world.now.tick.plus_ms(300) < until.0 {
+        world.change();
+        world.pass(QUIET_MS);
+        world.expect_run(Reason::Changed);
+        assert_eq!(world.held, [Held { provider: "a".into(), config: "c1".into() }]);
+        world.end(RunEnd::Done(vec![ProviderEnd { asked: false, trouble: false, ..failed("a") }]));
+        assert_eq!(world.machine.retry_of("a"), Some(until), "its time stays");
+    }
+    world.sleep_to_run(Reason::Retry);
+    assert_eq!(world.held, []);
+}
+
+/// Another configuration starts anew; so does a word of the user.
+#[test]
+fn a_changed_configuration_or_the_user_resets_the_wait() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    for _ in 0..5 {
+        world.end(RunEnd::Done(vec![failed("a")]));
+        world.sleep_to_run(Reason::Retry);
+    }
+    world.end(RunEnd::Done(vec![ProviderEnd { config: "c2".into(), ..failed("a") }]));
+    assert_eq!(world.machine.retry_of("a").unwrap().1, 1);
+    world.handle(Event::Asked);
+    world.expect_run(Reason::Asked);
+    assert_eq!(world.held, []);
+}
+
+/// T2: a quota day that begins in hours is found also if the wall clock jumps over it or back.
+#[test]
+fn deferred_work_goes_on_when_its_time_comes_whatever_the_clock_does() {
+    const HOUR_MS: i64 = 3_600_000;
+    for (jump_ms, hours_left) in [(0, 3), (3 * HOUR_MS, 0), (-2 * HOUR_MS, 5)] {
+        let mut world = World::settled();
+        world.machine.resync_ms = u64::MAX / 4;
+        world.change();
+        world.sleep_to_run(Reason::Changed);
+        let until = world.now.wall.plus_ms(3 * HOUR_MS);
+        world.end(RunEnd::Done(vec![ProviderEnd { deferred_until: Some(until), ..left("a") }]));
+        assert!(world.rest() <= LOOK_AGAIN_MS);
+        world.now.wall = world.now.wall.plus_ms(jump_ms);
+        let slept = i64::try_from(world.sleep_to_run(Reason::Retry)).unwrap();
+        assert!((slept - hours_left * HOUR_MS).abs() <= 60_000, "{jump_ms}: {slept}");
+    }
+}
+
+/// A quota that is still spent after its day has ended is no reason to ask again and again.
+#[test]
+fn a_quota_that_does_not_come_back_is_waited_for_with_backoff() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    let mut slept = Vec::new();
+    for _ in 0..4 {
+        let until = Some(world.now.wall.plus_ms(-1));
+        world.end(RunEnd::Done(vec![ProviderEnd { deferred_until: until, ..left("a") }]));
+        slept.push(world.sleep_to_run(Reason::Retry));
+    }
+    assert!(slept[0] >= RETRY_BASE_MS / 2 && slept[3] >= RETRY_BASE_MS * 4, "{slept:?}");
+}
+
+/// R1: a state that is locked is tried again soon, then less often, and no run is lost.
+#[test]
+fn a_run_that_cannot_be_made_is_tried_again() {
+    let mut world = World::new();
+    world.expect_run(Reason::Start);
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        world.end(RunEnd::Failed);
+        waits.push(world.sleep_to_run(Reason::Retry));
+    }
+    assert!(waits[0] <= FAILED_BASE_MS && *waits.last().unwrap() >= FAILED_CAP_MS / 2, "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= FAILED_CAP_MS), "{waits:?}");
+    world.end(RunEnd::Failed);
+    world.change();
+    assert!(world.sleep_to_run(Reason::Changed) <= QUIET_MS, "files that change do not wait for it");
+}
+
+/// W7: with manifests that are not valid, what is pending is looked at with backoff and not in a busy loop.
+#[test]
+fn a_blocked_run_puts_off_what_was_due() {
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    world.end(RunEnd::Done(vec![failed("a")]));
+    world.sleep_to_run(Reason::Retry);
+    for _ in 0..20 {
+        world.end(RunEnd::Blocked);
+        assert!(world.sleep_to_run(Reason::Retry) >= RETRY_BASE_MS);
+    }
+}
+
+#[test]
+fn a_stop_ends_the_run_and_then_the_program() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    world.handle(Event::Stop);
+    assert_eq!(world.poll(), Action::CutShort);
+    world.change();
+    assert_eq!(world.poll(), Action::WakeAt(None));
+    world.end(RunEnd::Done(vec![failed("a")]));
+    assert_eq!(world.poll(), Action::Exit);
+    let mut idle = World::settled();
+    idle.handle(Event::Stop);
+    assert_eq!(idle.poll(), Action::Exit);
+}

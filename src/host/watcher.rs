@@ -1,0 +1,276 @@
+//! Tells when files that matter may have changed. Events are hints: what they say is not looked at beyond the name.
+//!
+//! Folders are watched, not files: editors rename, mounted configuration swaps links. Where the system cannot tell of
+//! changes, or not of so many folders, folders are looked at every so often instead.
+
+mod folders;
+mod polling;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::Clock;
+use crate::core::time::Tick;
+use folders::{Folders, Identity};
+pub use folders::{Root, RootKind};
+
+/// How often folders are looked at where events do not work, in milliseconds, unless the user says otherwise.
+pub const POLL_MS: u64 = 10_000;
+/// How often folders are listed in a row while new ones keep appearing.
+const MOST_ROUNDS: usize = 8;
+
+/// What is learned between two looks of whoever waits.
+#[derive(Default)]
+struct Hints {
+    /// The last event, in milliseconds of the clock, and whether there is one that was not taken yet.
+    last_ms: AtomicU64,
+    fresh: AtomicBool,
+    events: AtomicU64,
+    /// Folders or links may have come or gone: what is watched is to be worked out anew.
+    shape: AtomicBool,
+    wake: tokio::sync::Notify,
+}
+
+/// What the thread of the events and whoever waits share.
+struct Shared {
+    clock: Arc<dyn Clock>,
+    hints: Hints,
+    folders: Mutex<Folders>,
+    /// Watched folders that are gone, or were replaced.
+    lost: Mutex<BTreeSet<PathBuf>>,
+    /// The state, whose files lie beside each other and begin with its name.
+    state: PathBuf,
+}
+
+/// Watches the folders in which files matter.
+pub struct Watcher {
+    shared: Arc<Shared>,
+    eyes: Eyes,
+    watched: BTreeMap<PathBuf, Option<Identity>>,
+    poll_ms: u64,
+}
+
+enum Eyes {
+    Events(RecommendedWatcher),
+    Polling(polling::Poller),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watcher {
+    /// A watcher that sees nothing yet, and why it polls, if it does; with `poll_ms` it never uses events. What is written to
+    /// the state at `state` does not count as a change.
+    pub fn new(clock: Arc<dyn Clock>, state: &Path, poll_ms: Option<u64>) -> (Self, Option<String>) {
+        let shared = Arc::new(Shared {
+            clock,
+            hints: Hints::default(),
+            folders: Mutex::default(),
+            lost: Mutex::default(),
+            state: folders::absolute(state),
+        });
+        let events = match poll_ms {
+            Some(_) => Err("as asked for".to_owned()),
+            None => open(&shared),
+        };
+        let poll_ms = poll_ms.unwrap_or(POLL_MS);
+        let (eyes, why) = match events {
+            Ok(eyes) => (Eyes::Events(eyes), None),
+            Err(why) => (Eyes::Polling(polling::Poller::start(&shared, poll_ms)), Some(why)),
+        };
+        (Self { shared, eyes, watched: BTreeMap::new(), poll_ms }, why)
+    }
+
+    fn poll(&mut self) {
+        self.watched.clear();
+        self.eyes = Eyes::Polling(polling::Poller::start(&self.shared, self.poll_ms));
+    }
+
+    /// Watches all folders in which something about these roots can change, from now on: call it before they are read.
+    /// Returns why folders are polled from now on, where that begins.
+    pub fn cover(&mut self, roots: &[Root]) -> Option<String> {
+        let same_shape = !self.shared.hints.shape.swap(false, Ordering::AcqRel);
+        if same_shape && lock(&self.shared.lost).is_empty() && lock(&self.shared.folders).roots == roots {
+            return None;
+        }
+        // What appears in a folder before it is watched tells nobody: look again until nothing new is found.
+        for _ in 0..MOST_ROUNDS {
+            let wanted = Folders::of(roots);
+            if matches!(self.eyes, Eyes::Polling(_)) {
+                *lock(&self.shared.folders) = wanted;
+                self.baseline();
+                return None;
+            }
+            let unseen = wanted.unseen();
+            let is_known = std::mem::replace(&mut *lock(&self.shared.folders), wanted.clone()) == wanted;
+            if let Some(why) = unseen.or_else(|| self.renew()) {
+                self.poll();
+                self.baseline();
+                return Some(why);
+            }
+            if is_known {
+                return None;
+            }
+        }
+        self.look_around();
+        None
+    }
+
+    /// The next [`Watcher::cover`] works out anew what is to be watched.
+    pub fn look_around(&self) {
+        self.shared.hints.shape.store(true, Ordering::Release);
+    }
+
+    fn baseline(&self) {
+        if let Eyes::Polling(poller) = &self.eyes {
+            poller.baseline(&self.shared);
+        }
+    }
+
+    /// Watches what is wanted and not watched yet, or was replaced. Returns why that does not go.
+    fn renew(&mut self) -> Option<String> {
+        let Eyes::Events(eyes) = &mut self.eyes else { return None };
+        let wanted: Vec<PathBuf> = lock(&self.shared.folders).paths().cloned().collect();
+        let lost = std::mem::take(&mut *lock(&self.shared.lost));
+        self.watched.retain(|path, identity| {
+            let is_same = *identity == Identity::of(path) && !lost.contains(path);
+            let stays = is_same && wanted.binary_search(path).is_ok();
+            if !stays {
+                // Where the folder is gone the watch is as well.
+                let _ = eyes.unwatch(path);
+            }
+            stays
+        });
+        for path in wanted {
+            if self.watched.contains_key(&path) {
+                continue;
+            }
+            let identity = Identity::of(&path);
+            match eyes.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.watched.insert(path, identity)),
+                Err(error) if is_limit(&error) => return Some(cause(&error)),
+                // It went away meanwhile, which its parent tells of, or may not be read, which the run tells of.
+                Err(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Waits for something to happen that was not taken yet.
+    pub async fn changed(&self) {
+        while !self.shared.hints.fresh.load(Ordering::Acquire) {
+            self.shared.hints.wake.notified().await;
+        }
+    }
+
+    /// When something happened last, if anything did since this was asked.
+    pub fn take(&self) -> Option<Tick> {
+        let hints = &self.shared.hints;
+        hints.fresh.swap(false, Ordering::AcqRel).then(|| Tick::from_ms(hints.last_ms.load(Ordering::Acquire)))
+    }
+
+    /// Events that mattered, since the start.
+    pub fn events(&self) -> u64 {
+        self.shared.hints.events.load(Ordering::Relaxed)
+    }
+
+    /// How often folders are looked at where events do not work, in milliseconds.
+    pub const fn poll_ms(&self) -> u64 {
+        self.poll_ms
+    }
+
+    /// How many folders are watched.
+    pub fn folders(&self) -> usize {
+        lock(&self.shared.folders).paths().count()
+    }
+}
+
+fn open(shared: &Arc<Shared>) -> Result<RecommendedWatcher, String> {
+    let shared = Arc::clone(shared);
+    notify::recommended_watcher(move |event| shared.take(event)).map_err(|error| cause(&error))
+}
+
+impl Shared {
+    fn take(&self, event: notify::Result<notify::Event>) {
+        let Ok(event) = event else {
+            // Something is wrong with the watches: all of them are made anew.
+            lock(&self.lost).extend(lock(&self.folders).paths().cloned());
+            return self.note(true);
+        };
+        if event.need_rescan() {
+            return self.note(true);
+        }
+        let is_written = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => true,
+            EventKind::Access(_) => return,
+            _ => false,
+        };
+        let folders = lock(&self.folders);
+        let mut matters = false;
+        for path in &event.paths {
+            if folders.is_watched(path) {
+                // The folder itself went, moved, or has other rights now.
+                lock(&self.lost).extend(folders.below(path).cloned());
+                matters = true;
+            }
+            matters |= folders.cares_for(path) && !self.is_of_state(path);
+        }
+        drop(folders);
+        if matters {
+            self.note(!is_written);
+        }
+    }
+
+    /// Whether this is the state or something that freshen keeps beside it.
+    fn is_of_state(&self, path: &Path) -> bool {
+        let (Some(folder), Some(name)) = (self.state.parent(), self.state.file_name()) else { return false };
+        // Its own hidden folder, `.freshen` unless the user says otherwise, holds nothing else.
+        let hidden = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden && path.starts_with(folder) {
+            return true;
+        }
+        let beside = |file: &std::ffi::OsStr| file.as_encoded_bytes().starts_with(name.as_encoded_bytes());
+        path.parent() == Some(folder) && path.file_name().is_some_and(beside)
+    }
+
+    fn note(&self, shape: bool) {
+        if shape {
+            self.hints.shape.store(true, Ordering::Release);
+        }
+        self.hints.events.fetch_add(1, Ordering::Relaxed);
+        self.hints.last_ms.store(self.clock.now().tick.ms(), Ordering::Release);
+        if !self.hints.fresh.swap(true, Ordering::AcqRel) {
+            self.hints.wake.notify_one();
+        }
+    }
+}
+
+/// Whether the system cannot watch this or so much, as opposed to a folder that is gone.
+fn is_limit(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => true,
+        ErrorKind::Io(error) => {
+            use std::io::ErrorKind as Kind;
+            !matches!(error.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::NotADirectory)
+        }
+        _ => false,
+    }
+}
+
+fn cause(error: &notify::Error) -> String {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => "the system allows no more watches; raise fs.inotify.max_user_watches".to_owned(),
+        ErrorKind::Io(error) => format!("the system does not watch folders: {error}"),
+        other => format!("the system does not watch folders: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+#[path = "watcher/tests.rs"]
+mod tests;

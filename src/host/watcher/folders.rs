@@ -1,0 +1,216 @@
+//! Which folders are watched, and which names in them matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use crate::host::manifest_files::is_manifest_name;
+
+/// Links that are followed from one path, as many as the system follows.
+const MOST_LINKS: usize = 40;
+/// Folders deeper than this below a root are not looked into, as manifests are not.
+const MOST_DEPTH: usize = 64;
+
+/// A path whose changes matter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Root {
+    /// The path, relative to the working directory or absolute.
+    pub path: PathBuf,
+    /// What is read of it.
+    pub kind: RootKind,
+}
+
+/// What is read of a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RootKind {
+    /// A manifest, or a folder with manifests: hidden folders in it are not read, linked files are.
+    Manifests,
+    /// A file.
+    File,
+    /// A folder with all that is below it; links are not followed.
+    Tree,
+}
+
+/// Which names in a folder matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Interest {
+    All,
+    Names(BTreeSet<OsString>),
+}
+
+/// What tells a folder from another one that takes its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Some(Self(metadata.dev(), metadata.ino()))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = metadata;
+            Some(Self(0, 0))
+        }
+    }
+}
+
+/// The folders to be watched, each without those below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Folders {
+    pub(super) roots: Vec<Root>,
+    interests: BTreeMap<PathBuf, Interest>,
+}
+
+/// A path from the root of the file system, `.` left out and nothing else resolved.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+impl Folders {
+    /// Works out what is to be watched, by looking at the folders as they are now.
+    pub(super) fn of(roots: &[Root]) -> Self {
+        let mut folders = Self { roots: roots.to_vec(), interests: BTreeMap::new() };
+        for root in roots {
+            let Some(real) = folders.follow(&absolute(&root.path)) else { continue };
+            if real.is_dir() && root.kind != RootKind::File {
+                folders.tree(&real, root.kind, 0);
+            }
+        }
+        folders
+    }
+
+    /// All folders, in order.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.interests.keys()
+    }
+
+    pub(super) fn is_watched(&self, path: &Path) -> bool {
+        self.interests.contains_key(path)
+    }
+
+    /// This folder and all watched ones below it.
+    pub(super) fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
+        self.interests.keys().filter(move |folder| folder.starts_with(path))
+    }
+
+    /// Whether it matters what happens to `path`.
+    pub(super) fn cares_for(&self, path: &Path) -> bool {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        self.interests.get(folder).is_some_and(|interest| interest.includes(name))
+    }
+
+    /// All names that matter in a folder.
+    pub(super) fn includes(&self, folder: &Path, name: &OsStr) -> bool {
+        self.interests.get(folder).is_some_and(|interest| interest.includes(name))
+    }
+
+    /// Why the system cannot tell of all changes in these folders; `None` where it can.
+    pub(super) fn unseen(&self) -> Option<String> {
+        self.paths().find_map(|path| {
+            let system = remote_file_system(path)?;
+            Some(format!("`{}` is on {system}, where changes made elsewhere are not told", path.display()))
+        })
+    }
+
+    fn name(&mut self, folder: &Path, name: &OsStr) {
+        let interest = self.interests.entry(folder.to_owned()).or_insert_with(|| Interest::Names(BTreeSet::new()));
+        if let Interest::Names(names) = interest {
+            names.insert(name.to_owned());
+        }
+    }
+
+    /// Takes in all folders in which something decides where `path` leads: those of links on the way, and that of its end.
+    /// Returns where it leads; `None` if it leads nowhere, and then the folder in which the next part would appear is in.
+    fn follow(&mut self, path: &Path) -> Option<PathBuf> {
+        let mut left: Vec<OsString> = Vec::new();
+        push_parts(&mut left, path);
+        let mut at = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&part);
+            let found = std::fs::symlink_metadata(&next);
+            let is_link = found.as_ref().is_ok_and(|metadata| metadata.file_type().is_symlink());
+            if is_link || left.is_empty() || found.is_err() {
+                self.name(&at, &part);
+            }
+            found.ok()?;
+            if !is_link {
+                at = next;
+                continue;
+            }
+            links += 1;
+            let target = std::fs::read_link(&next).ok().filter(|_| links <= MOST_LINKS)?;
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            push_parts(&mut left, &target);
+        }
+        Some(at)
+    }
+
+    fn tree(&mut self, folder: &Path, kind: RootKind, depth: usize) {
+        self.interests.insert(folder.to_owned(), Interest::All);
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let Ok(file_type) = entry.file_type() else { continue };
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            let skipped = kind == RootKind::Manifests && hidden;
+            if file_type.is_dir() && !skipped && depth < MOST_DEPTH {
+                self.tree(&entry.path(), kind, depth + 1);
+            } else if file_type.is_symlink() && kind == RootKind::Manifests && is_manifest_name(&entry.path()) {
+                self.follow(&entry.path());
+            }
+        }
+    }
+}
+
+impl Interest {
+    fn includes(&self, name: &OsStr) -> bool {
+        match self {
+            Self::All => true,
+            Self::Names(names) => names.contains(name),
+        }
+    }
+}
+
+/// Puts the parts of a path on a stack, the first one on top.
+fn push_parts(stack: &mut Vec<OsString>, path: &Path) {
+    let parts = path.components().rev().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    });
+    stack.extend(parts);
+}
+
+/// What a file system is called that does not tell of what other machines do in it.
+#[cfg(target_os = "linux")]
+fn remote_file_system(path: &Path) -> Option<&'static str> {
+    let found = rustix::fs::statfs(path).ok()?;
+    // Numbers of linux/magic.h; the type of the field differs between machines.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers have 32 bits")]
+    let number = found.f_type as u32;
+    Some(match number {
+        0x0000_6969 => "NFS",
+        0xFF53_4D42 | 0xFE53_4D42 | 0x0000_517B => "SMB",
+        0x0102_1997 => "9P",
+        0x6573_5546 => "FUSE",
+        0x00C3_6400 => "Ceph",
+        0x5346_414F => "AFS",
+        0x786F_4256 => "a shared folder of VirtualBox",
+        _ => return None,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn remote_file_system(_: &Path) -> Option<&'static str> {
+    None
+}

@@ -1,0 +1,183 @@
+//! The watcher on real folders. Each test waits for what must be seen, and proves what must not be seen by something that
+//! happens after it.
+
+use std::fs;
+use std::time::Duration;
+
+use super::*;
+use crate::host::clock::SystemClock;
+
+/// How long to wait for what must happen, so that a broken test ends.
+const BOUND: Duration = Duration::from_secs(30);
+
+struct World {
+    folder: tempfile::TempDir,
+    watcher: Watcher,
+    roots: Vec<Root>,
+}
+
+impl World {
+    fn new(poll_ms: Option<u64>, roots: &[(&str, RootKind)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("manifests/below")).unwrap();
+        let of = |(path, kind): &(&str, RootKind)| Root { path: folder.path().join(path), kind: *kind };
+        let roots = roots.iter().map(of).collect();
+        let (watcher, why) =
+            Watcher::new(Arc::new(SystemClock::start()), &folder.path().join("manifests/state.db"), poll_ms);
+        assert_eq!(why.is_some(), poll_ms.is_some(), "{why:?}");
+        Self { folder, watcher, roots }
+    }
+
+    fn cover(&mut self) {
+        assert_eq!(self.watcher.cover(&self.roots), None);
+        self.watcher.take();
+    }
+
+    fn write(&self, path: &str) {
+        fs::write(self.folder.path().join(path), "x").unwrap();
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    async fn sees(&mut self, what: &str) {
+        tokio::time::timeout(BOUND, self.watcher.changed()).await.unwrap_or_else(|_| panic!("{what} was not seen"));
+        self.watcher.take();
+    }
+
+    /// How many events mattered since there were `before`, once a last one is seen that surely does.
+    async fn events_until(&mut self, last: &str, before: u64) -> u64 {
+        self.write(last);
+        self.sees(last).await;
+        self.watcher.events() - before
+    }
+}
+
+const FOLDER: &[(&str, RootKind)] = &[("manifests", RootKind::Manifests)];
+
+/// W2: files that are written, saved by rename and removed, also in folders below.
+#[tokio::test]
+async fn writes_renames_and_removals_are_seen() {
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    world.write("manifests/a.yaml");
+    world.sees("a new file").await;
+    world.write("manifests/below/.b.tmp");
+    world.sees("a temporary file").await;
+    world.cover();
+    fs::rename(world.path("manifests/below/.b.tmp"), world.path("manifests/below/b.yaml")).unwrap();
+    world.sees("a rename").await;
+    world.cover();
+    fs::remove_file(world.path("manifests/a.yaml")).unwrap();
+    world.sees("a removal").await;
+}
+
+/// W3: a folder that is made anew is watched anew, whatever number it has, and so is one that was not there yet.
+#[tokio::test]
+async fn folders_that_come_and_go_are_watched() {
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    for round in 0..3 {
+        fs::remove_dir_all(world.path("manifests")).unwrap();
+        world.sees("the removal of the folder").await;
+        world.cover();
+        fs::create_dir_all(world.path("manifests/new/deep")).unwrap();
+        world.sees("the new folder").await;
+        world.cover();
+        world.write("manifests/new/deep/a.yaml");
+        world.sees(&format!("a file in round {round}")).await;
+        world.cover();
+    }
+    fs::rename(world.path("manifests"), world.path("aside")).unwrap();
+    world.sees("the folder that is moved away").await;
+    world.cover();
+    assert_eq!(world.watcher.folders(), 1, "only where it would appear again");
+    fs::rename(world.path("aside"), world.path("manifests")).unwrap();
+    world.sees("the folder that is moved back").await;
+}
+
+/// W2: as configuration is mounted into containers, and as git-sync keeps worktrees.
+#[cfg(unix)]
+#[tokio::test]
+async fn swapped_links_are_seen() {
+    use std::os::unix::fs::symlink;
+    let mut world = World::new(None, &[("current/manifests", RootKind::Manifests), ("config", RootKind::Manifests)]);
+    for tree in ["trees/one/manifests", "trees/two/manifests", "config/..one", "config/..two"] {
+        fs::create_dir_all(world.path(tree)).unwrap();
+        world.write(&format!("{tree}/site.yaml"));
+    }
+    let swap = |world: &World, link: &str, target: &str| {
+        symlink(target, world.path("fresh")).unwrap();
+        fs::rename(world.path("fresh"), world.path(link)).unwrap();
+    };
+    swap(&world, "current", "trees/one");
+    swap(&world, "config/..data", "..one");
+    symlink("..data/site.yaml", world.path("config/site.yaml")).unwrap();
+    world.cover();
+    for (link, target, file) in [
+        ("current", "trees/two", "trees/two/manifests/site.yaml"),
+        ("config/..data", "..two", "config/..two/site.yaml"),
+    ] {
+        swap(&world, link, target);
+        world.sees(link).await;
+        world.cover();
+        world.write(file);
+        world.sees("a file behind the new link").await;
+        world.cover();
+    }
+}
+
+/// freshen must not trigger itself: neither by writing its state nor by reading files.
+#[tokio::test]
+async fn the_state_and_reading_are_no_changes() {
+    let mut world = World::new(None, FOLDER);
+    world.write("manifests/a.yaml");
+    world.cover();
+    let before = world.watcher.events();
+    for name in ["state.db", "state.db-wal", "state.db.lock", "state.db.seal"] {
+        world.write(&format!("manifests/{name}"));
+    }
+    fs::remove_file(world.path("manifests/state.db-wal")).unwrap();
+    fs::read(world.path("manifests/a.yaml")).unwrap();
+    let most = world.events_until("manifests/last.yaml", before).await;
+    assert!(most <= 4, "{most} events: created, opened, written, closed");
+}
+
+/// A file given by name is watched over its folder, in which other names do not matter.
+#[tokio::test]
+async fn other_names_beside_a_file_do_not_matter() {
+    let mut world = World::new(None, &[("manifests/a.yaml", RootKind::Manifests), ("list", RootKind::File)]);
+    world.cover();
+    let before = world.watcher.events();
+    world.write("manifests/other.yaml");
+    world.write("unlisted");
+    let most = world.events_until("list", before).await;
+    assert!(most <= 4, "{most} events");
+    world.write("manifests/a.yaml");
+    world.sees("the file").await;
+}
+
+/// W1, W5: without events folders are looked at.
+#[tokio::test]
+async fn polling_sees_what_events_would_tell() {
+    let mut world = World::new(Some(20), &[("manifests", RootKind::Manifests), ("tree", RootKind::Tree)]);
+    world.cover();
+    world.write("manifests/below/a.yaml");
+    world.sees("a new file").await;
+    world.cover();
+    fs::remove_file(world.path("manifests/below/a.yaml")).unwrap();
+    world.sees("a removal").await;
+    world.cover();
+    fs::create_dir(world.path("tree")).unwrap();
+    world.sees("a new folder").await;
+    world.cover();
+    world.write("tree/.hidden");
+    world.sees("a file in it").await;
+    world.cover();
+    world.write("manifests/state.db");
+    let before = world.watcher.events();
+    world.write("manifests/below/b.yaml");
+    world.sees("a file after the state").await;
+    assert_eq!(world.watcher.events(), before + 1);
+}

@@ -1,0 +1,239 @@
+//! Providers that fail, signals, other runs, and the end of the program at any time.
+
+use super::{is_recorded, recorded, urls, watched};
+use crate::support::cli::{Bench, manifest, provider};
+use crate::support::cloud::{Cloud, Step};
+use crate::support::watching::Watching;
+
+/// W6, W7: what failed is tried again also while newer manifests are not valid, from the last valid ones.
+#[test]
+fn pending_work_is_retried_while_manifests_are_not_valid() {
+    let (cloud, bench, mut watching) = watched(2);
+    cloud.always(Some(Step::say(403, "no")));
+    bench.assets(&urls(2), "1");
+    watching.says("provider fails");
+    bench.write("manifests/site.yaml", "assets: [");
+    watching.says("the manifests are not valid");
+    cloud.always(None);
+    watching.records(2);
+    watching.says("in order again");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
+/// W6: one provider fails, and what changes goes to the other one at once; the failing one is left in peace meanwhile, and
+/// asked again after a while.
+#[test]
+fn a_failing_provider_neither_holds_up_others_nor_is_hammered() {
+    let (bad, good) = (Cloud::of("http-purge"), Cloud::of("http-purge"));
+    let bench =
+        Bench::new().provider("bad", "http-purge", &bad.url(), "").provider("good", "http-purge", &good.url(), "");
+    bench.assets(&urls(2), "0");
+    bench.run(&["adopt"]).exits(0);
+    bad.always(Some(Step::say(403, "no")));
+    let mut watching = Watching::start(&bench, &[]);
+    watching.ends_a_run();
+    bench.assets(&urls(2), "1");
+    watching.says("provider fails");
+    let tried = bad.arrived();
+    for revision in ["2", "3", "4"] {
+        bench.assets(&urls(2), revision);
+        let run = watching.records(2);
+        assert_eq!(run["pending"], 2);
+        if run["reason"] == "changed" {
+            assert_eq!(bad.arrived(), tried, "left in peace");
+        }
+    }
+    bad.always(None);
+    watching.says("in order again");
+    assert_eq!(good.purged().len(), 8);
+    watching.stop();
+    assert!(is_recorded(&bench, 4, "4"));
+}
+
+/// A configuration that is put right is tried at once, however long the wait would have been.
+#[test]
+fn a_provider_that_is_configured_anew_is_asked_at_once() {
+    let (cloud, bench, mut watching) = watched(1);
+    cloud.always(Some(Step::say(403, "no")));
+    bench.assets(&urls(1), "1");
+    watching.says("provider fails");
+    let other = Cloud::of("http-purge");
+    bench.write("manifests/provider-own.yaml", provider("own", "http-purge", &other.url(), ""));
+    let run = watching.records(1);
+    assert_eq!(run["reason"], "changed");
+    assert_eq!(other.purged().len(), 1);
+}
+
+/// C11: a first run that would purge everything is refused, told once, and nothing is sent; `adopt` beside it is enough.
+#[test]
+fn a_refusal_is_told_and_the_program_stays() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(101), "1");
+    let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
+    watching.says("refused: first run");
+    watching.ends_a_run();
+    watching.ends_a_run();
+    bench.run(&["adopt"]).exits(0);
+    watching.says("nothing is refused any more");
+    assert_eq!(cloud.arrived(), 0);
+    let told = watching.stop();
+    let refused = told.iter().filter(|record| record["message"].as_str().unwrap().starts_with("refused")).count();
+    assert_eq!(refused, 1, "told once");
+}
+
+/// R1: a run by hand has the lock; the watch waits and goes on, and its own lock is free between runs.
+#[test]
+fn runs_by_hand_and_the_watch_take_turns() {
+    let (cloud, bench) = recorded(1);
+    let mut watching = Watching::start(&bench, &[]);
+    watching.ends_a_run();
+    bench.run(&["apply", "--force", "*", "--lock-timeout", "0s"]).exits(0);
+    assert_eq!(cloud.count(), 1);
+    cloud.script([Step::Hold]);
+    let held = bench.start(&["apply", "--force", "*"]);
+    cloud.wait_for_hold();
+    bench.assets(&urls(1), "1");
+    watching.says("is locked by another run");
+    cloud.release();
+    assert!(held.wait_with_output().expect("ended").status.success());
+    watching.says("runs are made again");
+    watching.records(1);
+    watching.stop();
+    assert!(is_recorded(&bench, 1, "1"));
+}
+
+/// SIGHUP reads everything at once and forgets what it waited for.
+#[test]
+fn sighup_tries_everything_now() {
+    let (cloud, bench, mut watching) = watched(1);
+    cloud.always(Some(Step::say(403, "no")));
+    bench.assets(&urls(1), "1");
+    watching.says("provider fails");
+    cloud.always(None);
+    watching.signal("HUP");
+    watching.says("reading everything anew");
+    let run = watching.records(1);
+    assert!(run["reason"] == "asked" || run["reason"] == "retry", "{run}");
+    watching.stop();
+}
+
+/// C14: SIGTERM lets the call under way end and records it; what is left is the next start's.
+#[test]
+fn sigterm_finishes_what_is_under_way() {
+    let cloud = Cloud::of("tencent-vod");
+    let bench = Bench::at("tencent-vod", &cloud);
+    bench.assets(&urls(60), "1");
+    cloud.script([Step::Hold]);
+    let mut watching = Watching::start(&bench, &[]);
+    cloud.wait_for_hold();
+    watching.signal("TERM");
+    watching.says("stopping");
+    cloud.release();
+    watching.records(20);
+    watching.says("stopped");
+    assert_eq!(watching.ended(), Some(0));
+    assert_eq!((cloud.count(), bench.recorded().len()), (1, 20));
+    let mut again = Watching::start(&bench, &[]);
+    again.records(40);
+    assert_eq!(cloud.log().len(), 60, "nothing twice");
+    again.stop();
+}
+
+/// C14: calls that do not end in time are given up, and the second signal ends the program at once.
+#[test]
+fn the_grace_is_bounded_and_a_second_signal_ends_at_once() {
+    for (grace, signals, code) in [("50ms", 1, 0), ("1h", 2, 1)] {
+        let (cloud, bench, mut watching) = {
+            let (cloud, bench) = recorded(1);
+            let watching = Watching::start(&bench, &["--grace", grace]);
+            (cloud, bench, watching)
+        };
+        watching.ends_a_run();
+        cloud.script([Step::Hold]);
+        bench.assets(&urls(1), "1");
+        cloud.wait_for_hold();
+        watching.signal("TERM");
+        watching.says("stopping");
+        if signals == 2 {
+            watching.signal("INT");
+        }
+        assert_eq!(watching.ended(), Some(code));
+        cloud.release();
+        assert_eq!(bench.due().len(), 1, "in doubt, so due");
+    }
+}
+
+/// C1: killed in the middle of a call and started again, nothing is lost.
+#[test]
+fn what_was_under_way_when_it_was_killed_is_sent_again() {
+    let (cloud, bench, mut watching) = watched(3);
+    cloud.script([Step::Pass, Step::Hold]);
+    bench.assets(&urls(3), "1");
+    cloud.wait_for_hold();
+    watching.says("call");
+    watching.kill();
+    cloud.release();
+    let mut again = Watching::start(&bench, &[]);
+    again.wait("the rest", |record| record["message"] == "run ended" && record["recorded"].as_u64() >= Some(2));
+    again.stop();
+    assert!(is_recorded(&bench, 3, "1"));
+}
+
+/// `--once` is a run as `apply` makes it.
+#[test]
+fn once_ends_as_apply_does() {
+    let (cloud, bench) = recorded(2);
+    bench.run(&["watch", "--once"]).exits(0).says("Nothing to do");
+    bench.assets(&urls(2), "1");
+    bench.run(&["watch", "--once", "--format", "json"]).exits(0);
+    assert_eq!(cloud.purged().len(), 2);
+    bench.write("manifests/site.yaml", "assets: [");
+    bench.run(&["watch", "--once"]).exits(2);
+}
+
+/// X1, X5: one record is one line, whatever a provider answers, and credentials are not in it.
+#[test]
+fn records_are_single_lines_without_credentials() {
+    let cloud = Cloud::of("tencent-vod");
+    let bench = Bench::at("tencent-vod", &cloud);
+    let answer = "\"}\n{\"level\":\"INFO\",\"message\":\"forged\u{1b}[31m";
+    cloud.always(Some(Step::say(500, answer)));
+    bench.write("manifests/site.yaml", manifest(&["http://cdn.example.com/%0A::x"], "1"));
+    let mut watching = Watching::start(&bench, &[]);
+    watching.says("call");
+    let told = watching.stop();
+    let all = format!("{told:?}");
+    assert!(!all.contains("forged\u{1b}") && !all.contains(crate::support::cloud::KEY_SECRET), "{all}");
+    assert!(told.iter().all(|record| record["message"] != "forged\u{1b}[31m"));
+}
+
+/// Readiness and signs of life go to systemd where it listens.
+#[test]
+fn systemd_is_told_when_it_is_ready_and_alive() {
+    let (_cloud, bench) = recorded(1);
+    let socket = std::os::unix::net::UnixDatagram::bind(bench.path("notify")).expect("a socket");
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("set");
+    let path = bench.path("notify").to_str().expect("UTF-8").to_owned();
+    let bench = bench.var("NOTIFY_SOCKET", &path).var("WATCHDOG_USEC", "100000");
+    let watching = Watching::start(&bench, &[]);
+    let mut told = String::new();
+    let mut hear = |what: &str| {
+        while !told.contains(what) {
+            let mut datagram = [0; 4096];
+            let length = socket.recv(&mut datagram).unwrap_or_else(|error| panic!("{what}: {error}; {told}"));
+            told += std::str::from_utf8(&datagram[..length]).expect("UTF-8");
+            told += "\n";
+        }
+    };
+    hear("READY=1");
+    hear("STATUS=in order");
+    hear("WATCHDOG=1");
+    watching.signal("HUP");
+    hear("RELOADING=1");
+    hear("MONOTONIC_USEC=");
+    watching.signal("TERM");
+    hear("STOPPING=1");
+    assert_eq!(watching.ended(), Some(0));
+}

@@ -1,0 +1,185 @@
+//! Ways in which files change.
+
+use std::fs;
+
+use super::{is_recorded, recorded, urls, watched};
+use crate::support::cli::{Bench, manifest, provider};
+use crate::support::cloud::Cloud;
+use crate::support::watching::Watching;
+
+/// W2: an editor writes beside the file and renames.
+#[test]
+fn a_file_saved_by_rename_is_purged() {
+    let (cloud, bench, mut watching) = watched(3);
+    bench.write("manifests/.site.yaml.tmp", manifest(&urls(3), "1"));
+    fs::rename(bench.path("manifests/.site.yaml.tmp"), bench.path("manifests/site.yaml")).unwrap();
+    watching.records(3);
+    assert_eq!(cloud.purged().len(), 3);
+    watching.stop();
+    assert!(is_recorded(&bench, 3, "1"));
+}
+
+/// W2, Y5: a file that is truncated and then written is never taken for one without assets, and what its first half says is
+/// never taken for all of it.
+#[test]
+fn a_file_that_is_truncated_first_removes_nothing() {
+    let (cloud, bench, mut watching) = watched(3);
+    fs::write(bench.path("manifests/site.yaml"), "").unwrap();
+    watching.says("the manifests are not valid");
+    fs::write(bench.path("manifests/site.yaml"), "assets:\n  \"http://cdn.exa").unwrap();
+    watching.ends_a_run();
+    assert_eq!(cloud.arrived(), 0);
+    bench.write("manifests/site.yaml", manifest(&urls(3), "1"));
+    watching.says("the manifests are valid again");
+    watching.records(3);
+    assert_eq!(cloud.purged().len(), 3);
+    let told = watching.stop();
+    let told = |text: &str| told.iter().filter(|record| record["message"].as_str().unwrap().contains(text)).count();
+    assert_eq!((told("are not valid"), told("valid again")), (1, 1), "told once");
+}
+
+/// W2: as Kubernetes mounts a ConfigMap.
+#[test]
+fn a_swapped_config_map_is_purged() {
+    use std::os::unix::fs::symlink;
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::new();
+    for (folder, revision) in [("..1", "1"), ("..2", "2"), ("..3", "3")] {
+        bench.write(&format!("config/{folder}/site.yaml"), manifest(&urls(2), revision));
+        bench.write(&format!("config/{folder}/own.yaml"), provider("own", "http-purge", &cloud.url(), ""));
+    }
+    let swap = |to: &str| {
+        symlink(to, bench.path("config/..data_tmp")).unwrap();
+        fs::rename(bench.path("config/..data_tmp"), bench.path("config/..data")).unwrap();
+    };
+    swap("..1");
+    for file in ["site.yaml", "own.yaml"] {
+        symlink(format!("..data/{file}"), bench.path("config").join(file)).unwrap();
+    }
+    bench.run(&["adopt", "config"]).exits(0);
+    let mut watching = Watching::start(&bench, &["config"]);
+    watching.ends_a_run();
+    for revision in ["2", "3"] {
+        swap(&format!("..{revision}"));
+        watching.records(2);
+        fs::remove_dir_all(bench.path(&format!("config/..{}", revision.parse::<u32>().unwrap() - 1))).unwrap();
+    }
+    assert_eq!(cloud.purged().len(), 4);
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "3"));
+}
+
+/// W3, D4: a folder that is gone removes nothing; once it is there again it is read, and watched.
+#[test]
+fn a_folder_that_is_gone_and_comes_back_is_watched() {
+    let (cloud, bench, mut watching) = watched(2);
+    for revision in ["1", "2"] {
+        fs::rename(bench.path("manifests"), bench.path("aside")).unwrap();
+        watching.says("the manifests are not valid");
+        assert_eq!(cloud.count(), 0);
+        let own = fs::read(bench.path("aside/provider-own.yaml")).unwrap();
+        fs::remove_dir_all(bench.path("aside")).unwrap();
+        bench.write("manifests/provider-own.yaml", own);
+        bench.write("manifests/site.yaml", manifest(&urls(2), revision));
+        watching.says("valid again");
+        watching.records(2);
+        assert_eq!(cloud.count(), 2);
+    }
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "2"));
+}
+
+/// W4: a checkout of a hundred files is few runs, and each purge is sent once.
+#[test]
+fn a_hundred_files_at_once_are_few_runs() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    let write = |revision: &str| {
+        for (index, url) in urls(100).iter().enumerate() {
+            bench.write(&format!("manifests/{}/{index}.yaml", index % 7), manifest(&[url], revision));
+        }
+    };
+    write("0");
+    bench.run(&["adopt"]).exits(0);
+    let mut watching = Watching::start(&bench, &[]);
+    watching.ends_a_run();
+    write("1");
+    let mut recorded = 0;
+    while recorded < 100 {
+        recorded += watching.wait("a run", |record| record["recorded"].is_u64())["recorded"].as_u64().unwrap();
+    }
+    assert_eq!((recorded, cloud.purged().len()), (100, 100));
+    watching.stop();
+    assert!(is_recorded(&bench, 100, "1"));
+}
+
+/// Files that are added and removed, and with them their assets.
+#[test]
+fn added_and_removed_files_are_purged() {
+    let (cloud, bench, mut watching) = watched(2);
+    let more = ["http://cdn.example.com/more"];
+    bench.write("manifests/deep/er/more.yaml", manifest(&more, "1"));
+    watching.records(1);
+    fs::remove_file(bench.path("manifests/deep/er/more.yaml")).unwrap();
+    watching.records(1);
+    assert_eq!(cloud.purged(), [more[0], more[0]]);
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "0"));
+}
+
+/// Sources are watched as well, from the moment on that a manifest names them.
+#[test]
+fn directories_and_checksum_lists_are_watched() {
+    let (cloud, bench, mut watching) = watched(1);
+    bench.write("public/blog/index.html", "one");
+    bench.write("public/a.js", "one");
+    bench.write("lists/SHA256SUMS", format!("{}  b.css\n", "0".repeat(64)));
+    let sources =
+        "base_url: http://cdn.example.com/\nsources:\n  - directory: ../public\n  - checksums: ../lists/SHA256SUMS\n";
+    bench.write("manifests/built.yaml", sources);
+    watching.records(3);
+    bench.write("public/blog/index.html", "two");
+    watching.records(1);
+    bench.write("lists/SHA256SUMS.new", format!("{}  b.css\n", "1".repeat(64)));
+    fs::rename(bench.path("lists/SHA256SUMS.new"), bench.path("lists/SHA256SUMS")).unwrap();
+    watching.records(1);
+    bench.write("public/new/folder/c.js", "one");
+    watching.records(1);
+    assert_eq!(cloud.purged().len(), 6);
+    watching.stop();
+}
+
+/// What freshen writes itself is no change, wherever the state lies.
+#[test]
+fn the_state_does_not_trigger_runs() {
+    for state in [".freshen/state.db", "manifests/state.db"] {
+        let cloud = Cloud::of("http-purge");
+        let bench = Bench::at("http-purge", &cloud);
+        bench.assets(&urls(3), "1");
+        let mut watching = Watching::start(&bench, &["--state", state, "."]);
+        watching.records(3);
+        bench.assets(&urls(3), "2");
+        watching.records(3);
+        bench.assets(&urls(3), "3");
+        watching.records(3);
+        let told = watching.stop();
+        let reasons: Vec<_> = told.iter().filter(|record| record["message"] == "run begins").collect();
+        // The last purges may be followed by a look at files that were closed a moment after they were read.
+        assert!((3..=5).contains(&reasons.len()), "{state}: {reasons:#?}");
+    }
+}
+
+/// W1: where events do not work files are looked at; and without any hint a rescan finds what changed.
+#[test]
+fn changes_are_found_without_events() {
+    for arguments in [["--poll=50ms", "--resync=1h"], ["--poll=1h", "--resync=100ms"]] {
+        let (cloud, bench) = recorded(2);
+        let mut watching = Watching::start(&bench, &arguments);
+        watching.says("looking at files every so often");
+        watching.ends_a_run();
+        bench.assets(&urls(2), "1");
+        watching.records(2);
+        assert_eq!(cloud.purged().len(), 2);
+        watching.stop();
+    }
+}
