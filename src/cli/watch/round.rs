@@ -87,7 +87,7 @@ enum Extent {
 enum Attempt {
     Ended(Box<Ended>),
     /// Nothing was done, since all manifests have to be read for it.
-    NotEnough(Memory),
+    NotEnough(Box<Memory>),
 }
 
 impl Attempt {
@@ -111,7 +111,7 @@ impl Round<'_> {
         loop {
             match self.attempt(memory, extent).await {
                 Attempt::Ended(ended) => return *ended,
-                Attempt::NotEnough(back) => (memory, extent) = (back, Extent::All),
+                Attempt::NotEnough(back) => (memory, extent) = (*back, Extent::All),
             }
         }
     }
@@ -210,7 +210,7 @@ impl Round<'_> {
         let ran = pass.run(&mut loaded, &mut side).await;
         let mut came = std::mem::take(&mut side.came);
         let (end, refusals, trouble) = match ran {
-            Ok(Ran::NotEnough) => return Attempt::NotEnough(memory),
+            Ok(Ran::NotEnough) => return Attempt::NotEnough(Box::new(memory)),
             Ok(Ran::Ended(exit)) => {
                 came.exit = Some(exit);
                 match came.state_error.take() {
