@@ -358,6 +358,27 @@ fn d2_a_directory_that_is_not_certain_purges_nothing() {
     );
 }
 
+/// D1, D4: a path that leads nowhere, in a circle or to the other kind of source is an error of its own.
+#[test]
+fn d1_paths_of_sources_that_lead_nowhere_purge_nothing() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n").file("public/a", "a");
+    bench.run(&["apply"]).exits(0);
+    std::os::unix::fs::symlink("circle", bench.path("circle")).expect("made");
+    std::os::unix::fs::symlink("gone", bench.path("dangling")).expect("made");
+    for (source, message) in [
+        ("directory: ../circle", "circle: cannot be read: Too many levels of symbolic links"),
+        ("directory: ../dangling", "dangling: does not exist; a missing directory is never taken for a removal"),
+        ("directory: ../public/a", "public/a: is not a directory"),
+        ("checksums: ../circle", "circle: cannot be read: Too many levels of symbolic links"),
+        ("checksums: ../dangling", "dangling: cannot be read: No such file or directory"),
+        ("checksums: ../public", "public: is a folder, not a regular file"),
+    ] {
+        bench.write("manifests/site.yaml", site(&format!("  - {source}\n")));
+        refused(&bench, &cloud, &[message, "manifests/site.yaml:3:16"]);
+    }
+}
+
 /// D2: what may not be read is an error with the system's reason, never a removal.
 #[test]
 fn d2_files_and_folders_that_may_not_be_read_purge_nothing() {
