@@ -1,8 +1,12 @@
 //! `sources` of manifests: what is found in directories and lists, and every way in which it can be wrong.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::AtomicU64;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use freshen::core::algorithm::Algorithm;
 use freshen::core::model::Place;
@@ -270,9 +274,14 @@ fn url(path: &str) -> String {
 
 /// Checks that a run refuses its manifests, sends nothing and leaves the state as it is.
 fn refused(bench: &Bench, cloud: &Cloud, says: &[&str]) {
+    refused_when(bench, cloud, says, |verb| bench.run(&[verb]));
+}
+
+/// The same of runs that are started in another way.
+fn refused_when(bench: &Bench, cloud: &Cloud, says: &[&str], run: impl Fn(&str) -> Ran) {
     let (before, sent) = (bench.recorded(), cloud.purged());
     for verb in ["check", "plan", "adopt", "apply"] {
-        let ran = bench.run(&[verb]).exits(2);
+        let ran = run(verb).exits(2);
         for text in says {
             assert!(ran.stderr.contains(text), "{verb}: `{text}` is not in\n{}", ran.stderr);
         }
@@ -347,6 +356,82 @@ fn d2_a_directory_that_is_not_certain_purges_nothing() {
         &cloud,
         &["public/pipe: is a FIFO", "has the control character U+000A in its name", "has a name that is not UTF-8"],
     );
+}
+
+/// D1, D4: a path that leads nowhere, in a circle or to the other kind of source is an error of its own.
+#[test]
+fn d1_paths_of_sources_that_lead_nowhere_purge_nothing() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n").file("public/a", "a");
+    bench.run(&["apply"]).exits(0);
+    std::os::unix::fs::symlink("circle", bench.path("circle")).expect("made");
+    std::os::unix::fs::symlink("gone", bench.path("dangling")).expect("made");
+    for (source, message) in [
+        ("directory: ../circle", "circle: cannot be read: Too many levels of symbolic links"),
+        ("directory: ../dangling", "dangling: does not exist; a missing directory is never taken for a removal"),
+        ("directory: ../public/a", "public/a: is not a directory"),
+        ("checksums: ../circle", "circle: cannot be read: Too many levels of symbolic links"),
+        ("checksums: ../dangling", "dangling: cannot be read: No such file or directory"),
+        ("checksums: ../public", "public: is a folder, not a regular file"),
+    ] {
+        bench.write("manifests/site.yaml", site(&format!("  - {source}\n")));
+        refused(&bench, &cloud, &[message, "manifests/site.yaml:3:16"]);
+    }
+}
+
+/// D2: what may not be read is an error with the system's reason, never a removal.
+#[test]
+fn d2_files_and_folders_that_may_not_be_read_purge_nothing() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n  - checksums: ../SUMS\n")
+        .file("public/a", "a")
+        .file("public/locked/b", "b")
+        .file("SUMS", format!("{}  c\n", "0c".repeat(16)));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(bench.recorded().len(), 3);
+    let modes = |mode: u32| {
+        for name in ["public/a", "public/locked", "SUMS"] {
+            std::fs::set_permissions(bench.path(name), Permissions::from_mode(mode)).expect("ours");
+        }
+    };
+    modes(0);
+    let denied = ["public/a", "public/locked", "SUMS"].map(|name| format!("{name}: cannot be read: Permission denied"));
+    refused_when(&bench, &cloud, &denied.each_ref().map(String::as_str), |verb| {
+        if std::fs::read(bench.path("SUMS")).is_err() {
+            return bench.run(&[verb]);
+        }
+        // The administrator may read everything, unless these rights are taken from the run.
+        let rights = "-dac_override,-dac_read_search";
+        let before = ["--bounding-set", rights, "--inh-caps", rights];
+        Ran::of(&bench.wrapped("setpriv", &before, &[verb]).output().expect("started"))
+    });
+    modes(0o700);
+    nothing_to_do(bench.run(&["apply"]));
+}
+
+/// D2: a file that is written to while it is hashed has no hash; the run does not wait for its writer.
+#[test]
+fn d2_a_file_that_changes_while_it_is_hashed_purges_nothing() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n").file("public/a", "a").file("public/video", "");
+    bench.run(&["apply"]).exits(0);
+    let mut video = std::fs::File::options().append(true).open(bench.path("public/video")).expect("there");
+    // So long that the writer has its turn while it is read; a hole takes no space.
+    video.set_len(512 << 20).expect("space");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                video.write_all(b"x").expect("space");
+            }
+        });
+        let refusal = catch_unwind(AssertUnwindSafe(|| {
+            refused(&bench, &cloud, &["public/video: changed while it was read, twice; run again when it is written"]);
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        refusal.unwrap_or_else(|panic| resume_unwind(panic));
+    });
+    bench.run(&["plan", "--exit-code"]).exits(3).says(&url("video"));
 }
 
 /// D1, D3: every line of a list that is wrong is told with its number.
