@@ -33,8 +33,8 @@ pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(V
 
 /// Checks manifests; with the stat caches to keep, and whether they name sources.
 fn build(host: &Host, state: &Path, files: &[SourceFile]) -> (Built, (StatCaches, bool)) {
-    let _shown = Progress::of_manifests();
     let mut sources = stat_caches::sources(host, state);
+    let _shown = Progress::of_manifests(sources.seen());
     let built = manifest::build_with(files, &mut sources);
     let has_sources = !sources.digests().is_empty();
     (built, (sources.into_caches(), has_sources))

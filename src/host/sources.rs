@@ -2,9 +2,11 @@
 //!
 //! Does not know URLs or where stat caches are kept.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::manifest_files::streamed;
@@ -27,7 +29,7 @@ pub struct Sources<'f> {
     find: FindCache<'f>,
     caches: BTreeMap<CacheKey, Cached>,
     digests: BTreeMap<Place, [u8; 32]>,
-    seen: AtomicU64,
+    seen: Arc<AtomicU64>,
 }
 
 /// The cache of a directory, before this run and after it.
@@ -40,7 +42,12 @@ struct Cached {
 impl<'f> Sources<'f> {
     /// `started` is the wall time before anything was read.
     pub fn new(started: Timestamp, find: FindCache<'f>) -> Self {
-        Self { started, find, caches: BTreeMap::new(), digests: BTreeMap::new(), seen: AtomicU64::new(0) }
+        Self { started, find, caches: BTreeMap::new(), digests: BTreeMap::new(), seen: Arc::default() }
+    }
+
+    /// Counts the files that are done: hashed, known to be unchanged, or listed.
+    pub fn seen(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.seen)
     }
 
     /// Digests of what was read, by where manifests name it: of a directory's paths and digests, of a list's bytes.
@@ -99,8 +106,10 @@ impl<'f> Sources<'f> {
         let file_name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let mut reader = ChecksumReader::new(declared.or_else(|| algorithm_of_list(file_name)));
         let mut hasher = blake3::Hasher::new();
+        let listed = Cell::new(0);
         let mut each = |line: Result<Listed<'_>, ChecksumProblem>| match line {
             Ok(Listed { path, algorithm, digest, line }) => {
+                listed.set(listed.get() + 1);
                 take(Found::File(FoundFile { path, algorithm, digest, line: Some(line) }));
             }
             Err(ChecksumProblem { line, message, help }) => {
@@ -111,6 +120,7 @@ impl<'f> Sources<'f> {
             file.each(&mut |piece| {
                 hasher.update(piece);
                 reader.feed(piece, &mut each);
+                self.seen.fetch_add(listed.take(), Ordering::Relaxed);
                 true
             })
         });
@@ -121,7 +131,6 @@ impl<'f> Sources<'f> {
                 return take(error(format!("{shown}: {message}"), Some(help.to_owned())));
             }
         }
-        self.seen.fetch_add(1, Ordering::Relaxed);
         self.digests.insert(source.place, *hasher.finalize().as_bytes());
     }
 }
