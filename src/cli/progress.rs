@@ -1,5 +1,6 @@
 //! Progress bars on standard error, for work that takes longer than a second on a terminal.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// Shorter work shows none.
 const QUIET: Duration = Duration::from_secs(1);
@@ -33,9 +34,9 @@ impl Progress {
         Self::start("{spinner} reading {pos} files, {elapsed}", None, seen)
     }
 
-    /// Manifests are read and checked.
-    pub(super) fn of_manifests() -> Self {
-        Self::start("{spinner} reading manifests, {elapsed}", None, Arc::default())
+    /// Manifests are read and checked, and so are their sources; whoever reads those counts files in `seen`.
+    pub(super) fn of_manifests(seen: Arc<AtomicU64>) -> Self {
+        Self::start("{spinner} reading manifests{files}, {elapsed}", None, seen)
     }
 
     /// What manifests say is compared with what is recorded.
@@ -68,13 +69,22 @@ impl Drop for Progress {
     }
 }
 
+/// How many files of sources are read, once there are any.
+fn files_of_sources(state: &ProgressState, out: &mut dyn Write) {
+    if state.pos() > 0 {
+        let files = usize::try_from(state.pos()).unwrap_or(usize::MAX);
+        let _ = write!(out, " and {} of their sources", super::render::count(files, "file"));
+    }
+}
+
 /// Draws until the other end of `ended` is gone.
 fn draw(template: &'static str, total: Option<u64>, done: &AtomicU64, ended: &Receiver<()>) {
     if ended.recv_timeout(QUIET) != Err(RecvTimeoutError::Timeout) {
         return;
     }
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_elapsed(QUIET);
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.with_key("files", files_of_sources));
     loop {
         let done = done.load(Ordering::Relaxed);
         bar.set_position(total.map_or(done, |total| done.min(total)));

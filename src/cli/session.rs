@@ -19,7 +19,7 @@ use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
-use crate::host::sources::NamedSource;
+use crate::host::sources::{NamedSource, Sources};
 use crate::manifest::{self, Built, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
@@ -30,28 +30,28 @@ use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 /// Bad input if a file cannot be read.
 pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
     let files = read(paths)?.files;
-    let (built, _) = build(host, state, &files);
+    let built = check(host, state, &files).built;
     Ok((files, built))
 }
 
-/// Checks manifests; with the stat caches to keep, and whether they name sources.
-fn build(host: &Host, state: &Path, files: &[SourceFile]) -> (Built, (StatCaches, bool)) {
-    let _shown = Progress::of_manifests();
-    build_named(host, state, files, &mut Vec::new())
+/// Manifests that were checked, with what they name.
+struct Checked {
+    built: Built,
+    caches: StatCaches,
+    named: Vec<NamedSource>,
 }
 
-/// As [`build`], and notes in `named` what the manifests name as sources.
-fn build_named(
-    host: &Host,
-    state: &Path,
-    files: &[SourceFile],
-    named: &mut Vec<NamedSource>,
-) -> (Built, (StatCaches, bool)) {
-    let mut sources = stat_caches::sources(host, state);
+/// Checks manifests, and shows on a terminal how far that is.
+fn check(host: &Host, state: &Path, files: &[SourceFile]) -> Checked {
+    let sources = stat_caches::sources(host, state);
+    let _shown = Progress::of_manifests(sources.seen());
+    check_with(files, sources)
+}
+
+fn check_with(files: &[SourceFile], mut sources: Sources<'_>) -> Checked {
     let built = manifest::build_with(files, &mut sources);
-    named.extend(sources.named().iter().cloned());
-    let has_sources = !sources.digests().is_empty();
-    (built, (sources.into_caches(), has_sources))
+    let named = sources.named().iter().cloned().collect();
+    Checked { built, named, caches: sources.into_caches() }
 }
 
 fn read(paths: &[PathBuf]) -> Result<Manifests> {
@@ -145,13 +145,13 @@ impl Found<'_> {
     /// Bad input if there is any error.
     pub(super) fn load(&self, host: &Host, state: &Path, format: Format) -> Result<Loaded> {
         let ahead = ReadAhead::begin(state);
-        let (built, (caches, has_sources)) = build(host, state, &self.files);
+        let Checked { built, caches, named } = check(host, state, &self.files);
         if format == Format::Github && built.model.is_some() {
             terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
         }
         show_problems(&self.files, &built);
         let problems = diagnostics::to_json(&self.files, &built.diagnostics);
-        let desired = self.known(built, has_sources).ok_or_else(|| {
+        let desired = self.known(built, &named).ok_or_else(|| {
             let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
             Stop { problems: Some(problems), ..stop }
         })?;
@@ -166,18 +166,17 @@ impl Found<'_> {
             return LoadedQuietly { loaded: Some(loaded), named: Vec::new(), problems: serde_json::json!([]) };
         }
         let ahead = ReadAhead::begin(state);
-        let mut named = Vec::new();
-        let (built, (caches, has_sources)) = build_named(host, state, &self.files, &mut named);
+        let Checked { built, caches, named } = check_with(&self.files, stat_caches::sources(host, state));
         let problems = diagnostics::to_json(&self.files, &built.diagnostics);
-        let loaded = self.known(built, has_sources).map(|desired| Loaded { desired, caches, ahead });
+        let loaded = self.known(built, &named).map(|desired| Loaded { desired, caches, ahead });
         LoadedQuietly { loaded, named, problems }
     }
 
     /// What valid manifests ask for, known again by a later run if it may.
-    fn known(&self, built: Built, has_sources: bool) -> Option<Desired> {
+    fn known(&self, built: Built, named: &[NamedSource]) -> Option<Desired> {
         let desired = Desired::new(built.model?, folders(self.paths));
         // The digest of manifests says nothing of what they name, and a warning is to be shown by every run.
-        if has_sources || !built.diagnostics.is_empty() {
+        if !named.is_empty() || !built.diagnostics.is_empty() {
             return Some(desired);
         }
         let mut inputs = self.inputs.clone();

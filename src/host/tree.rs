@@ -31,9 +31,6 @@ use crate::manifest::{FilePatterns, Normalizer};
 use root::Root;
 use table::{FileTable, Row};
 
-/// Bytes that are hashed at once.
-const HASHED_BYTES: usize = 64 * 1024;
-
 /// What is read of a directory, and what of its texts counts.
 #[derive(Clone, Debug, Default)]
 pub struct TreeRules {
@@ -88,22 +85,6 @@ impl Tree {
     /// The file with this path.
     pub fn get(&self, path: &str) -> Option<TreeFile<'_>> {
         self.table.get(path).map(|row| self.shown(row))
-    }
-
-    /// Identifies all paths and digests.
-    pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        let mut bytes = Vec::new();
-        for file in self.files() {
-            bytes.extend_from_slice(&(file.path.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(file.path.as_bytes());
-            bytes.extend_from_slice(file.digest);
-            if bytes.len() >= HASHED_BYTES {
-                hasher.update(&bytes);
-                bytes.clear();
-            }
-        }
-        *hasher.update(&bytes).finalize().as_bytes()
     }
 
     /// How many files had to be read. If there were none, and as many files as the cache had, it need not be written.

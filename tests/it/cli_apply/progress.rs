@@ -1,6 +1,7 @@
 //! Progress bars: for people on a terminal, and for nobody else.
 
 use super::{Bench, Cloud, urls};
+use crate::support::cloud::HOSTS;
 
 /// A run that lasts longer than a second: three calls, one a second.
 fn bench(cloud: &Cloud) -> Bench {
@@ -18,22 +19,37 @@ fn nothing_of_a_progress_bar_reaches_a_file_or_pipe() {
     assert_eq!((ran.stderr.as_str(), cloud.count()), ("", 3));
 }
 
+/// What a run shows on a terminal, and its result; `None` where no terminal can be made.
+fn on_a_terminal(bench: &Bench, verb: &str) -> Option<(String, String)> {
+    // Makes a terminal; what the program writes to it comes out at the other end.
+    let program = env!("CARGO_BIN_EXE_freshen");
+    let line = format!("TERM=xterm {program} {verb} > result");
+    let output = bench.other("script", &["-qec", &line, "/dev/null"]).output();
+    let output = output.inspect_err(|error| eprintln!("SKIPPED: script: {error}")).ok()?;
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{shown}");
+    Some((shown, String::from_utf8(bench.read("result").expect("written")).expect("UTF-8")))
+}
+
 #[test]
 fn a_long_run_shows_its_progress_on_a_terminal() {
     let cloud = Cloud::of("tencent-cdn");
-    let bench = bench(&cloud);
-    // Makes a terminal; what the program writes to it comes out at the other end.
-    let program = env!("CARGO_BIN_EXE_freshen");
-    let line = format!("TERM=xterm {program} apply > result");
-    let output = match bench.other("script", &["-qec", &line, "/dev/null"]).output() {
-        Ok(output) => output,
-        Err(error) => {
-            eprintln!("SKIPPED: script: {error}");
-            return;
-        }
-    };
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && shown.contains("purging") && shown.contains("of 3 targets"), "{shown}");
-    let result = String::from_utf8(bench.read("result").expect("written")).expect("UTF-8");
+    let Some((shown, result)) = on_a_terminal(&bench(&cloud), "apply") else { return };
+    assert!(shown.contains("purging") && shown.contains("of 3 targets"), "{shown}");
     assert!(result.contains("3 purges accepted in 3 calls") && !result.contains("purging"), "{result}");
+}
+
+/// D5: who waits for a directory or a list sees how far its reading is.
+#[test]
+fn reading_sources_shows_its_progress_on_a_terminal() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud).file("public/a", "a").file("public/b/c", "c");
+    let site = format!("base_url: https://{}/\nsources: [{{directory: ../public}}]\n", HOSTS[0]);
+    bench.write("manifests/site.yaml", site);
+    // No thread reads and hashes that in a second; a hole takes no space.
+    let video = std::fs::File::create(bench.path("public/video")).expect("a file");
+    video.set_len(4 << 30).expect("space");
+    let Some((shown, result)) = on_a_terminal(&bench, "plan") else { return };
+    assert!(shown.contains("reading manifests and 2 files of their sources"), "{shown}");
+    assert!(result.contains("purge 3 targets") && !result.contains("reading"), "{result}");
 }
