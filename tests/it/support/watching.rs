@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::cli::Bench;
 
 /// How long a test waits for what must happen, so that a broken test ends.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 
 /// A running program; it is killed when the test ends.
 pub(crate) struct Watching {

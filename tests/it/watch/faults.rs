@@ -214,7 +214,7 @@ fn records_are_single_lines_without_credentials() {
 fn systemd_is_told_when_it_is_ready_and_alive() {
     let (_cloud, bench) = recorded(1);
     let socket = std::os::unix::net::UnixDatagram::bind(bench.path("notify")).expect("a socket");
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("set");
+    socket.set_read_timeout(Some(std::time::Duration::from_mins(1))).expect("set");
     let path = bench.path("notify").to_str().expect("UTF-8").to_owned();
     let bench = bench.var("NOTIFY_SOCKET", &path).var("WATCHDOG_USEC", "100000");
     let watching = Watching::start(&bench, &[]);
