@@ -129,6 +129,13 @@ impl Prepared {
         self.plan.unselected.dedup();
     }
 
+    /// Whether nothing is to be sent and the state knows all that is left.
+    pub fn is_known(&self) -> bool {
+        let Difference { adopt, forget, dropped, owners, has_unseen, .. } = &self.difference;
+        let settled = adopt.is_empty() && forget.is_empty() && dropped.is_empty() && owners.is_empty();
+        self.plan.jobs.is_empty() && settled && !has_unseen && !self.manifests_changed
+    }
+
     /// Whether nothing is to be written or sent.
     pub fn is_nothing(&self) -> bool {
         self.is_quiet() && self.difference.owners.is_empty() && !self.manifests_changed
