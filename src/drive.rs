@@ -116,6 +116,9 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
     let mut nonces = fastrand::Rng::with_seed(host.seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
+    if *interrupted.borrow() {
+        run.cut("interrupted", host.clock.now());
+    }
     let mut boarding = FuturesUnordered::new();
     let mut flights = FuturesUnordered::new();
     loop {

@@ -59,6 +59,11 @@ pub(super) trait Side {
         false
     }
 
+    /// Whether a pass that would neither send nor note anything new is left out of the state's runs.
+    fn skips_known(&self) -> bool {
+        false
+    }
+
     /// Whether providers are asked what is left of their quotas.
     fn asks_quotas(&mut self) -> bool {
         true
@@ -142,6 +147,11 @@ impl Pass<'_> {
             // Quota and pace are the account's, whatever its provider is called here.
             prepared = self.prepare(desired, store.as_ref(), &accounts)?;
             prepared.hold_back(&|provider| side.holds_back(desired, provider));
+        }
+        if side.skips_known() && prepared.is_known() {
+            let finished = Finished::untouched(desired, &prepared);
+            side.finished(&finished, store.as_ref());
+            return Ok(finished.exit);
         }
         let mut audit = Audit::open(self.audit)?;
         let mut store = match store {

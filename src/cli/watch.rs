@@ -146,7 +146,11 @@ impl<'a> Keeper<'a> {
             };
             match self.wait(&mut signals, &mut under_way, until).await {
                 Woken::Time | Woken::Files => {}
-                Woken::Sending => self.handle(Event::Sending),
+                Woken::Sending => {
+                    // A first run may take hours, and it is up.
+                    self.systemd.ready("purging");
+                    self.handle(Event::Sending);
+                }
                 Woken::Told(Signal::Again) => self.again(),
                 Woken::Told(Signal::Stop) if stopping => return Exit::Failed,
                 Woken::Told(Signal::Stop) => {

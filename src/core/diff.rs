@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::changes::Changes;
 use super::model::{Entry, Model, OnNew, OnRemoved, Place, Priority};
-use super::recorded::{ChangeKind, Inputs, KnownManifest, RecordedRow, Standing};
+use super::recorded::{ChangeKind, Inputs, KnownManifest, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
 use super::time::Timestamp;
 
@@ -55,6 +55,8 @@ pub struct Difference {
     pub owners: Vec<(String, Target, Vec<String>)>,
     /// Recorded targets of providers that no manifest configures, left alone: provider and number.
     pub orphans: Vec<(String, usize)>,
+    /// A change is new, or not the one that the state knows as work.
+    pub has_unseen: bool,
     /// Entries whose recorded hash is the desired one.
     pub unchanged: usize,
     /// Recorded targets per manifest of this run, the base of the removal guard: (name, recorded, removed).
@@ -155,6 +157,7 @@ impl<'a> Differ<'a> {
         let kind = if forced { ChangeKind::Forced } else { ChangeKind::New };
         let owners = self.owners(index, &[]);
         let change = fresh_change(&entry, kind, owners, self.scope.now);
+        self.difference.has_unseen = true;
         self.difference.changes.push_listed(change, index);
     }
 
@@ -175,6 +178,11 @@ impl<'a> Differ<'a> {
         }
         let entry = entries.get(index);
         let change = continued_change(&entry, row, self.owners(index, row.owners), forced, &self.scope);
+        let is_seen = |work: &Work| {
+            let (known, wanted) = ((work.kind, work.priority), (change.kind, change.priority));
+            work.desired == change.desired && known == wanted && row.owners == change.owners && !forced
+        };
+        self.difference.has_unseen |= !row.work.is_some_and(is_seen);
         self.difference.changes.push_listed(change, index);
     }
 
@@ -226,6 +234,7 @@ impl<'a> Differ<'a> {
             return true;
         }
         let change = removal(provider, target, ContentHash::from_canonical(hash), row, &self.scope);
+        self.difference.has_unseen |= row.work.is_none_or(|work| work.desired.is_some());
         self.difference.changes.push(change);
         true
     }

@@ -194,7 +194,7 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     if before.bytes > most {
         return Err(format!("has {} bytes, more than {most}; split it", before.bytes));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(before.bytes + 1).unwrap_or(0));
     file.by_ref().take(most + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
     let after = Look::at(&file.metadata().map_err(cannot_read)?);
     if before != after || after.bytes != bytes.len() as u64 {

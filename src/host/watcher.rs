@@ -95,8 +95,11 @@ impl Watcher {
     /// Watches all folders in which something about these roots can change, from now on: call it before they are read.
     /// Returns why folders are polled from now on, where that begins.
     pub fn cover(&mut self, roots: &[Root]) -> Option<String> {
+        // One lock at a time: the thread of the events takes them as well.
+        let none_lost = lock(&self.shared.lost).is_empty();
+        let same_roots = lock(&self.shared.folders).roots == roots;
         let same_shape = !self.shared.hints.shape.swap(false, Ordering::AcqRel);
-        if same_shape && lock(&self.shared.lost).is_empty() && lock(&self.shared.folders).roots == roots {
+        if none_lost && same_roots && same_shape {
             return None;
         }
         // What appears in a folder before it is watched tells nobody: look again until nothing new is found.
@@ -200,7 +203,8 @@ impl Shared {
     fn take(&self, event: notify::Result<notify::Event>) {
         let Ok(event) = event else {
             // Something is wrong with the watches: all of them are made anew.
-            lock(&self.lost).extend(lock(&self.folders).paths().cloned());
+            let all: Vec<PathBuf> = lock(&self.folders).paths().cloned().collect();
+            lock(&self.lost).extend(all);
             return self.note(true);
         };
         if event.need_rescan() {
@@ -211,17 +215,18 @@ impl Shared {
             EventKind::Access(_) => return,
             _ => false,
         };
+        let (mut lost, mut matters) = (Vec::new(), false);
         let folders = lock(&self.folders);
-        let mut matters = false;
         for path in &event.paths {
             if folders.is_watched(path) {
                 // The folder itself went, moved, or has other rights now.
-                lock(&self.lost).extend(folders.below(path).cloned());
+                lost.extend(folders.below(path).cloned());
                 matters = true;
             }
             matters |= folders.cares_for(path) && !self.is_of_state(path);
         }
         drop(folders);
+        lock(&self.lost).extend(lost);
         if matters {
             self.note(!is_written);
         }

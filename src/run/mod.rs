@@ -117,6 +117,16 @@ impl<'a> Finished<'a> {
         Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done }
     }
 
+    /// A run that left everything as it was.
+    pub fn untouched(desired: &'a Desired, prepared: &'a Prepared) -> Self {
+        let changes = &prepared.difference.changes;
+        let states = (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect();
+        let outcome = Outcome { states, ..Outcome::default() };
+        let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
+        finished.exit = exit_of(&finished);
+        finished
+    }
+
     /// Changes that were accepted in this run, by index.
     pub fn accepted(&self) -> impl Iterator<Item = usize> {
         let states = self.outcome.states.iter().enumerate();

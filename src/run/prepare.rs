@@ -45,11 +45,18 @@ impl Prepared {
         let mut left: Vec<usize> = Vec::new();
         for job in &held {
             left.extend(&job.over_quota);
-            left.extend(job.batches.iter().flat_map(|batch| batch.changes));
+            left.extend(job.changes());
         }
         self.plan.unselected.extend(left);
         self.plan.unselected.sort_unstable();
         self.plan.unselected.dedup();
+    }
+
+    /// Whether nothing is to be sent and the state knows all that is left.
+    pub fn is_known(&self) -> bool {
+        let Difference { adopt, forget, dropped, owners, has_unseen, .. } = &self.difference;
+        let settled = adopt.is_empty() && forget.is_empty() && dropped.is_empty() && owners.is_empty();
+        self.plan.jobs.is_empty() && settled && !has_unseen && !self.manifests_changed
     }
 
     /// Whether nothing is to be written or sent.

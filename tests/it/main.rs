@@ -18,6 +18,7 @@ mod crash;
 mod doubt;
 mod drive;
 mod emulators;
+mod examples;
 mod fuzz;
 mod host_http;
 mod lost_purge;

@@ -33,6 +33,13 @@ impl Link {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { sending: Notify::new(), cut: watch::channel(false).0 })
     }
+
+    /// What a run listens to: it hears also what was told before it began to listen.
+    fn interrupted(&self) -> watch::Receiver<bool> {
+        let mut receiver = self.cut.subscribe();
+        receiver.mark_changed();
+        receiver
+    }
 }
 
 /// What one run has to know of the calls of those before it.
@@ -180,6 +187,10 @@ impl Side for WatchSide<'_> {
         self.is_held(desired, provider)
     }
 
+    fn skips_known(&self) -> bool {
+        true
+    }
+
     fn asks_quotas(&mut self) -> bool {
         let now = self.host.clock.now().tick;
         let due = self.calls.quotas_asked_at.is_none_or(|at| now.since(at) >= ASK_QUOTAS_MS);
@@ -198,7 +209,7 @@ impl Side for WatchSide<'_> {
             }
         });
         self.link.sending.notify_one();
-        self.link.cut.subscribe()
+        self.link.interrupted()
     }
 
     fn called(&mut self, desired: &Desired, call: &CallReport) {
@@ -235,5 +246,19 @@ impl Side for WatchSide<'_> {
             self.calls.last = finished.outcome.last_calls.clone();
         }
         self.calls.identity = store.and_then(|store| store.identity().ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Link;
+
+    /// C14: a run that is stopped while it still reads manifests sends nothing.
+    #[test]
+    fn a_stop_before_the_first_call_is_heard() {
+        let link = Link::new();
+        link.cut.send_replace(true);
+        let interrupted = link.interrupted();
+        assert!(interrupted.has_changed().unwrap() && *interrupted.borrow());
     }
 }

@@ -19,7 +19,7 @@ impl Systemd {
         Self { is_ready: false, beat_ms: beat.filter(|ms| *ms > 0), next_beat: host.clock.now().tick }
     }
 
-    /// A run has ended: the service is up, or done with reloading.
+    /// Manifests were read: the service is up, or done with reloading.
     pub(super) fn ready(&mut self, status: &str) {
         if !std::mem::replace(&mut self.is_ready, true) {
             tell(&[NotifyState::Ready]);

@@ -89,6 +89,14 @@ async fn folders_that_come_and_go_are_watched() {
         world.sees(&format!("a file in round {round}")).await;
         world.cover();
     }
+    // So fast that the new one may have the number of the old one.
+    fs::remove_dir_all(world.path("manifests/new")).unwrap();
+    fs::create_dir_all(world.path("manifests/new")).unwrap();
+    world.sees("the folder in the place of another one").await;
+    world.cover();
+    world.write("manifests/new/b.yaml");
+    world.sees("a file in it").await;
+    world.cover();
     fs::rename(world.path("manifests"), world.path("aside")).unwrap();
     world.sees("the folder that is moved away").await;
     world.cover();

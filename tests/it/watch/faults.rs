@@ -51,6 +51,31 @@ fn a_failing_provider_neither_holds_up_others_nor_is_hammered() {
     assert!(is_recorded(&bench, 4, "4"));
 }
 
+/// W6: a provider that fails for days does not fill the state with runs that could do nothing.
+#[test]
+fn runs_that_can_do_nothing_leave_no_trace() {
+    let (cloud, bench) = recorded(2);
+    cloud.always(Some(Step::say(403, "no")));
+    bench.assets(&urls(2), "1");
+    let mut watching = Watching::start(&bench, &["--resync", "20ms"]);
+    watching.says("provider fails");
+    let before = runs(&bench);
+    let mut tried = 0;
+    for _ in 0..30 {
+        tried += usize::from(watching.ends_a_run()["reason"] == "retry");
+    }
+    assert!(runs(&bench) <= before + tried + 1, "{} runs, {tried} retries", runs(&bench) - before);
+    cloud.always(None);
+    watching.says("in order again");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
+fn runs(bench: &Bench) -> usize {
+    let status = bench.run(&["status", "--runs", "1000", "--format", "json"]).exits(0).json();
+    status["runs"].as_array().expect("a list").len()
+}
+
 /// A configuration that is put right is tried at once, however long the wait would have been.
 #[test]
 fn a_provider_that_is_configured_anew_is_asked_at_once() {
