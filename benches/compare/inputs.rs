@@ -53,7 +53,7 @@ impl Setup {
 
     /// A folder with manifests of so many assets, in order of their paths, in so many files.
     pub(crate) fn manifests(&self, name: &str, assets: usize, files: usize) -> PathBuf {
-        self.kept(name, &format!("{assets} assets in {files} manifests"), |folder| {
+        self.kept(name, &format!("{assets} assets in {files} manifests, two in another"), |folder| {
             let names = sorted_names(0..assets);
             for file in 0..files {
                 let mut out = create(&manifest(folder, file));
@@ -64,6 +64,9 @@ impl Setup {
                 out.flush().expect("written");
             }
             fs::write(folder.join("manifests/provider.yaml"), PROVIDER).expect("written");
+            // Large inventories do not stand alone.
+            fs::write(folder.join("manifests/small.yaml"), format!("{HEAD}assets:\n  a: rev:1\n  b: rev:1\n"))
+                .expect("written");
         })
     }
 

@@ -20,7 +20,7 @@ use table::Table;
 const HELP: &str = "\
 cargo bench --bench compare -- [NAME…] [--scale X] [--runs N] [--build] [--clean] [--help]
 
-Runs all cases, or those whose names begin with a NAME, and prints one table of them.
+Runs all cases, or those whose names begin with a NAME, and prints one table of them. Fails if a bar is missed.
 
   --scale X  inputs of X times the size; at any other than 1 no bar is judged
   --runs N   times are the shortest of N runs (5); what takes long runs fewer times
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     if asked.clean {
         setup.clean();
     }
-    ExitCode::SUCCESS
+    if table.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl Asked {

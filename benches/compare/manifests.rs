@@ -26,7 +26,7 @@ pub(crate) fn nothing_changed(setup: &Setup, table: &mut Table) {
     let (time, digest) = setup.side_by_side(|| run(freshen(&folder, &["apply"])), || hash(&path));
     let row = Row::time("apply", time).beside("BLAKE3 of the same bytes, all cores", digest);
     table.add(row.at_most_times(1.5, Duration::from_millis(20)));
-    table.add_peak("peak memory", peak(freshen(&folder, &["apply"])), Some(48 * MB));
+    table.add_peak("peak memory", peak(|| freshen(&folder, &["apply"])), Some(48 * MB));
 }
 
 pub(crate) fn one_changed(setup: &Setup, table: &mut Table) {
@@ -38,7 +38,7 @@ pub(crate) fn one_changed(setup: &Setup, table: &mut Table) {
     let (time, yaml) = setup.side_by_side(|| plan_of_one(&folder), || parse(&path));
     table.add(Row::time("to the plan", time).at_most(Amount::Time(Duration::from_millis(600))));
     table.add(Row::time("to the plan", time).beside("the same file parsed by the YAML crate", yaml).faster_by(4.0));
-    table.add_peak("peak memory", peak(freshen(&folder, &["plan"])), Some(200 * MB));
+    table.add_peak("peak memory", peak(|| freshen(&folder, &["plan"])), Some(200 * MB));
 }
 
 pub(crate) fn hundred_files(setup: &Setup, table: &mut Table) {
@@ -61,7 +61,7 @@ pub(crate) fn ten_million(setup: &Setup, table: &mut Table) {
     settle();
     let time = setup.shortest(|| plan_of_one(&folder));
     table.add(Row::time("to the plan", time).at_most(Amount::Time(Duration::from_secs(6))));
-    let peak = peak(freshen(&folder, &["plan"]));
+    let peak = peak(|| freshen(&folder, &["plan"]));
     table.add_peak("peak memory", peak, Some(1500 * MB));
     table.add_peak("peak memory for each asset", peak.map(|peak| peak / assets as u64), None);
     remove(&folder.join(".freshen"));

@@ -103,6 +103,11 @@ impl Table {
         Self { is_whole, case: "", rows: Vec::new(), missed: 0, skipped: 0 }
     }
 
+    /// Whether no bar was missed.
+    pub(crate) fn is_met(&self) -> bool {
+        self.missed == 0
+    }
+
     /// What is added from now on belongs to this case.
     pub(crate) fn begin(&mut self, case: &'static str) {
         self.case = case;

@@ -23,7 +23,7 @@ use crate::drive::CallReport;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::run::{self, Desired, Finished, Learned, Prepared, Run};
-use crate::state::{self, RunStart, SqliteStore, StateError, Store};
+use crate::state::{self, RunLock, RunStart, SqliteStore, StateError, Store};
 
 /// What a pass is to do, whatever the manifests say.
 pub(super) struct Pass<'a> {
@@ -103,22 +103,21 @@ impl Pass<'_> {
     /// Whatever kept it from sending: the state, guards, credentials.
     pub(super) async fn run(&self, loaded: &mut Loaded, side: &mut dyn Side) -> Result<Ran> {
         let Loaded { ref desired, ref mut caches, ref mut ahead } = *loaded;
-        let (mut caches, ahead) = (std::mem::take(caches), ahead.take());
+        // Another run is about to change what was read, and must not be kept from tidying its log.
+        let ahead = ahead.take().filter(|_| RunLock::holder(self.state).is_none());
+        let mut caches = std::mem::take(caches);
         let host = self.host;
         let start = session::run_start(host);
         let _lock = session::lock(host, self.state, &start, self.lock_timeout_ms).await?;
         let mut store = SqliteStore::open_to_write(self.state)?;
         let last_calls = side.begins(store.as_ref());
-        tell_unfinished(store.as_ref(), side)?;
         match &store {
             Some(store) => store.compare_with(ahead),
             None => drop(ahead),
         }
         let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
-        let prepared = self.prepare(desired, store.as_ref(), &guessed)?;
-        if !prepared.is_enough {
-            return Ok(Ran::NotEnough);
-        }
+        let Some(prepared) = self.prepare(desired, store.as_ref(), &guessed)? else { return Ok(Ran::NotEnough) };
+        tell_unfinished(store.as_ref(), side)?;
         if let Some(store) = &mut store {
             keep(store, std::mem::take(&mut caches), side);
         }
@@ -129,7 +128,7 @@ impl Pass<'_> {
             return Ok(Ran::Ended(Exit::Done));
         }
         let opened = Opened { store, caches, guessed, last_calls, start };
-        self.send(desired, prepared, opened, side).await.map(Ran::Ended)
+        self.send(desired, prepared, opened, side).await
     }
 
     async fn send(
@@ -138,20 +137,21 @@ impl Pass<'_> {
         mut prepared: Prepared,
         opened: Opened,
         side: &mut dyn Side,
-    ) -> Result<Exit> {
+    ) -> Result<Ran> {
         let Opened { store, caches, guessed, last_calls, start } = opened;
         let host = self.host;
         prepared.hold_back(&|provider| side.holds_back(desired, provider));
         let accounts = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed).await;
         if accounts != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
-            prepared = self.prepare(desired, store.as_ref(), &accounts)?;
+            let Some(anew) = self.prepare(desired, store.as_ref(), &accounts)? else { return Ok(Ran::NotEnough) };
+            prepared = anew;
             prepared.hold_back(&|provider| side.holds_back(desired, provider));
         }
         if side.skips_known() && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
             side.finished(&finished, store.as_ref());
-            return Ok(finished.exit);
+            return Ok(Ran::Ended(finished.exit));
         }
         let mut audit = Audit::open(self.audit)?;
         let mut store = match store {
@@ -164,7 +164,8 @@ impl Pass<'_> {
             let learned = ask_quotas(host, desired, &prepared, self.credentials, self.timeout_ms, &mut store).await?;
             learned.notes.iter().for_each(|note| side.note(note));
             if learned.changed {
-                prepared = self.prepare(desired, Some(&store), &accounts)?;
+                let Some(anew) = self.prepare(desired, Some(&store), &accounts)? else { return Ok(Ran::NotEnough) };
+                prepared = anew;
                 prepared.hold_back(&|provider| side.holds_back(desired, provider));
             }
         }
@@ -194,12 +195,12 @@ impl Pass<'_> {
             None => {}
         }
         let unwritten = audit.finish(finished.outcome.observer_error.as_deref(), &mut |text| side.error(text));
-        Ok(Exit::worst(unwritten.into_iter().chain([finished.exit])))
+        Ok(Ran::Ended(Exit::worst(unwritten.into_iter().chain([finished.exit]))))
     }
 
-    fn prepare(&self, desired: &Desired, store: Option<&SqliteStore>, accounts: &[String]) -> Result<Prepared> {
+    fn prepare(&self, desired: &Desired, store: Option<&SqliteStore>, accounts: &[String]) -> Result<Option<Prepared>> {
         let view = store.map(|store| store as &dyn Store);
-        session::prepare(desired, view, self.selection, accounts, self.host.clock.now().wall)
+        session::prepare_if_enough(desired, view, self.selection, accounts, self.host.clock.now().wall)
     }
 }
 

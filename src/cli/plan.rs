@@ -42,8 +42,8 @@ pub(super) async fn show(
             }
             let view = store.as_ref().map(|store| store as &dyn Store);
             let accounts = run::accounts(host, &desired.model, view).await?;
-            let prepared = session::prepare(&desired, view, selection, &accounts, host.clock.now().wall)?;
-            if prepared.is_enough {
+            let now = host.clock.now().wall;
+            if let Some(prepared) = session::prepare_if_enough(&desired, view, selection, &accounts, now)? {
                 break (desired, prepared);
             }
             loaded = found.load(host, &global.state, global.format)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::args::{Format, Selection};
 use super::diagnostics;
@@ -94,6 +94,7 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
     let found = read(paths)?;
     let mut digest = blake3::Hasher::new();
     digest.update(concat!("freshen ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
+    digest.update(&manifest::RULES.to_le_bytes());
     for folder in folders(paths) {
         digest.update(folder.as_bytes()).update(&[0]);
     }
@@ -194,14 +195,19 @@ impl Found<'_> {
         }
         let known: HashMap<&str, &InputFile> = noted.files.iter().map(|file| (file.path.as_str(), file)).collect();
         let mut passed_over = Vec::with_capacity(inputs.files.len());
+        let mut looked_up = 0;
         for file in &mut inputs.files {
             let before = *known.get(file.path.as_str())?;
-            passed_over.push(before.is_simple && before.digest == file.digest);
-            if passed_over.ends_with(&[true]) {
+            let stays = before.is_simple && before.digest == file.digest;
+            passed_over.push(stays);
+            if stays {
                 *file = before.clone();
+            } else {
+                looked_up += before.targets;
             }
         }
-        if !passed_over.contains(&true) {
+        let pays = looked_up <= MOST_LOOKED_UP || looked_up.saturating_mul(WORTH_OF_A_LOOK) < noted.targets;
+        if !passed_over.contains(&true) || !pays {
             return None;
         }
         let built = manifest::build_partly(&self.files, &passed_over, &mut NoSources);
@@ -222,6 +228,11 @@ impl Found<'_> {
     }
 }
 
+/// So many targets are looked up one by one whatever all of them are.
+const MOST_LOOKED_UP: u64 = 10_000;
+/// While one target is looked up, so many are read one after another.
+const WORTH_OF_A_LOOK: u64 = 8;
+
 /// What an earlier run noted of its manifests, if nothing was left to do after it.
 ///
 /// # Errors
@@ -241,7 +252,7 @@ pub(super) fn plural(count: usize, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
-/// Computes the plan of what the user selected. `store` is `None` before the first run.
+/// Computes the plan of what the user selected, of manifests that were all read. `store` is `None` before the first run.
 ///
 /// # Errors
 /// Bad input for patterns or names, or a state that cannot be read.
@@ -252,6 +263,21 @@ pub(super) fn prepare(
     accounts: &[String],
     now: Timestamp,
 ) -> Result<Prepared> {
+    prepare_if_enough(desired, store, selection, accounts, now)?
+        .context("not all manifests were read; please report it")
+}
+
+/// As [`prepare`], for manifests that were read at least in part; `None`: all have to be read.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn prepare_if_enough(
+    desired: &Desired,
+    store: Option<&dyn Store>,
+    selection: &Selection,
+    accounts: &[String],
+    now: Timestamp,
+) -> Result<Option<Prepared>> {
     let model = &desired.model;
     select::known_providers(model, &selection.providers)?;
     let (only, force) = (select::patterns(&selection.only)?, select::patterns(&selection.force)?);

@@ -27,6 +27,8 @@ pub struct Directory {
     pub provider: usize,
     /// What the call purges.
     pub target: Target,
+    /// Index of the manifest that asks for it.
+    pub manifest: usize,
     /// Changes that it stands for, in order, at least one.
     pub changes: Vec<u32>,
     /// Listed URLs below it that are none of those changes and are fetched anew all the same.
@@ -37,57 +39,64 @@ pub struct Directory {
 /// each other the outer one wins if what no inner one stands for is too much for single purges.
 pub(super) fn collapse(model: &Model, changes: &Changes, provider: usize, due: &mut Vec<u32>) -> Vec<Directory> {
     let config = &model.providers[provider];
-    let rules = model
-        .manifests
-        .iter()
-        .flat_map(|manifest| manifest.collapse.iter().map(|collapse| (manifest.name.as_str(), collapse)));
-    let mut rules: Vec<(&str, &Collapse)> = rules.collect();
+    let rules = model.manifests.iter().enumerate();
+    let mut rules: Vec<(usize, &Collapse)> =
+        rules.flat_map(|(index, manifest)| manifest.collapse.iter().map(move |collapse| (index, collapse))).collect();
     if rules.is_empty() || config.kind.directories(&config.options).is_none() {
         return Vec::new();
     }
     rules.sort_by_key(|(_, collapse)| std::cmp::Reverse(collapse.directory.len()));
-    let mut found: BTreeMap<Target, Vec<u32>> = BTreeMap::new();
+    let origins = origins(changes, due);
+    let mut found: BTreeMap<Target, (usize, Vec<u32>)> = BTreeMap::new();
     let mut taken: HashSet<u32> = HashSet::new();
     for (manifest, collapse) in rules {
-        for (target, below) in too_many(changes, due, &taken, manifest, collapse) {
-            taken.extend(&below);
-            found.retain(|inner, _| !inner.is_below(&target));
-            found.insert(target, below);
+        let name = &model.manifests[manifest].name;
+        for origin in &origins {
+            let target = Target::directory(format!("{origin}{}", collapse.directory));
+            let mut below = below(changes, due, &target.text).to_vec();
+            below.retain(|index| !may_leave(&changes.target(*index as usize).text[origin.len()..]));
+            let is_own = |index: &u32| {
+                !taken.contains(index) && changes.owners(*index as usize).iter().any(|owner| owner == name)
+            };
+            if below.iter().filter(|index| is_own(index)).count() as u64 > collapse.above {
+                taken.extend(&below);
+                found.retain(|inner, _| !inner.is_below(&target));
+                found.insert(target, (manifest, below));
+            }
         }
     }
     due.retain(|index| !taken.contains(index));
-    let directory = |(target, changes_below): (Target, Vec<u32>)| Directory {
+    let directory = |(target, (manifest, below)): (Target, (usize, Vec<u32>))| Directory {
         provider,
-        others: others(&model.entries, changes, provider, &target, &changes_below),
+        manifest,
+        others: others(&model.entries, changes, provider, &target, &below),
         target,
-        changes: changes_below,
+        changes: below,
     };
     found.into_iter().map(directory).collect()
 }
 
-/// The directories that a rule asks for, with all changes below them.
-fn too_many(
-    changes: &Changes,
-    due: &[u32],
-    taken: &HashSet<u32>,
-    manifest: &str,
-    collapse: &Collapse,
-) -> Vec<(Target, Vec<u32>)> {
-    let mut by_origin: BTreeMap<String, (u64, Vec<u32>)> = BTreeMap::new();
-    for &number in due {
-        let index = number as usize;
-        let text = changes.target(index).text;
-        let (origin, path) = text.split_at(origin_len(&text));
-        if !path.starts_with(&collapse.directory) || may_leave(path) {
-            continue;
+/// Schemes and authorities of URLs with a path, in order.
+fn origins(changes: &Changes, due: &[u32]) -> Vec<String> {
+    let mut origins = Vec::new();
+    let mut rest = due;
+    while let Some(&first) = rest.first() {
+        let text = changes.target(first as usize).text;
+        let origin = &text[..origin_len(&text)];
+        let all = below(changes, rest, &format!("{origin}/")).len();
+        if all > 0 {
+            origins.push(origin.to_owned());
         }
-        let counts = !taken.contains(&number) && changes.owners(index).iter().any(|owner| owner == manifest);
-        let (count, below) = by_origin.entry(origin.to_owned()).or_default();
-        *count += u64::from(counts);
-        below.push(number);
+        rest = &rest[all.max(1)..];
     }
-    let too_many = by_origin.into_iter().filter(|(_, (count, _))| *count > collapse.above);
-    too_many.map(|(origin, (_, below))| (Target::directory(origin + &collapse.directory), below)).collect()
+    origins
+}
+
+/// The changes, of those in order, whose targets begin with `start`: they stand together.
+fn below<'d>(changes: &Changes, due: &'d [u32], start: &str) -> &'d [u32] {
+    let text = |index: &u32| changes.target(*index as usize).text;
+    let from = &due[due.partition_point(|index| text(index).as_str() < start)..];
+    &from[..from.partition_point(|index| text(index).starts_with(start))]
 }
 
 /// Whether a cache may take a path for one above the directory that it begins with.

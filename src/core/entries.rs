@@ -292,6 +292,11 @@ impl Entries {
         self.table.rows.iter().filter(is_wanted).map(|row| self.table.entry(*row))
     }
 
+    /// Providers and scopes of entries with the manifests that list them, each at least once.
+    pub fn listings(&self) -> impl Iterator<Item = (usize, Scope, &[usize])> {
+        self.table.commons.iter().map(|common| (common.provider, common.scope, common.manifests.as_slice()))
+    }
+
     /// Index of the provider of the entry at `index`.
     pub fn provider(&self, index: usize) -> usize {
         self.common(index).provider

@@ -134,6 +134,22 @@ pub enum Refusal {
         /// What its guard allows, in percent.
         most: u64,
     },
+    /// A manifest asks for a directory that is a whole host.
+    #[error(
+        "manifest `{manifest}`: `{host}` would be purged as a whole in place of {purges} URLs, with {others} other listed \
+         URLs and all else that caches keep of it; if that is meant: `freshen apply --max-purges {}`, or `max_purges` in \
+         its guard", purges + others
+    )]
+    WholeHost {
+        /// Name of the manifest.
+        manifest: String,
+        /// URL of the directory.
+        host: String,
+        /// Purges that it stands for.
+        purges: usize,
+        /// Listed URLs that are fetched anew without need.
+        others: usize,
+    },
     /// More purges of a manifest's targets than the user allowed.
     #[error("manifest `{manifest}`: {purges} purges, more than `--max-purges {most}` allows")]
     Asked {
@@ -155,6 +171,7 @@ impl Refusal {
             | Self::GuardedRemovals { manifest, .. }
             | Self::Purges { manifest, .. }
             | Self::Share { manifest, .. }
+            | Self::WholeHost { manifest, .. }
             | Self::Asked { manifest, .. } => Some(manifest),
         }
     }
@@ -180,7 +197,25 @@ pub fn check(model: &Model, difference: &Difference, plan: &Plan, first_run: boo
         refusals.extend(removals(model, difference));
     }
     refusals.extend(purges_of_manifests(model, difference, plan, allowed.max_purges));
+    if allowed.max_purges.is_none() {
+        refusals.extend(whole_hosts(model, plan));
+    }
     refusals
+}
+
+/// Hosts that would be purged as a whole, where no limit was given that the purge keeps to.
+fn whole_hosts<'a>(model: &'a Model, plan: &'a Plan) -> impl Iterator<Item = Refusal> + 'a {
+    let directories = plan.jobs.iter().flat_map(|job| &job.directories);
+    directories.filter_map(|directory| {
+        let manifest = &model.manifests[directory.manifest];
+        let is_whole = directory.target.path_and_query().as_deref() == Some("/");
+        (is_whole && manifest.guard.max_purges.is_none()).then(|| Refusal::WholeHost {
+            manifest: manifest.name.clone(),
+            host: directory.target.text.clone(),
+            purges: directory.changes.len(),
+            others: directory.others,
+        })
+    })
 }
 
 fn removals(model: &Model, difference: &Difference) -> impl Iterator<Item = Refusal> {
@@ -212,7 +247,13 @@ fn purges_of_manifests(model: &Model, difference: &Difference, plan: &Plan, aske
         return Vec::new();
     }
     let left_out = [&plan.unselected, &plan.waiting, &plan.rejected];
-    let tallies = difference.changes.tally(left_out.into_iter().flatten().copied());
+    let mut tallies = difference.changes.tally(left_out.into_iter().flatten().copied());
+    for directory in plan.jobs.iter().flat_map(|job| &job.directories) {
+        // What a directory purges besides counts as if it had been asked for.
+        let tally = tallies.entry(model.manifests[directory.manifest].name.as_str()).or_default();
+        tally.purges += directory.others;
+        tally.of_recorded += directory.others;
+    }
     let recorded: HashMap<&str, usize> =
         difference.removals.iter().map(|(manifest, recorded, _)| (manifest.as_str(), *recorded)).collect();
     let mut refusals = Vec::new();

@@ -86,9 +86,8 @@ pub(crate) fn check_providers(heads: &[Head<'_, '_>], providers: &Providers, ent
         let Some(span) = head.fields.key_span("collapse") else { continue };
         let mut names: Vec<(usize, &str)> = Vec::new();
         let mut is_able = false;
-        for index in 0..entries.len() {
-            let is_own = entries.manifests(index).contains(&head.file) && entries.scope(index) == Scope::Url;
-            let provider = entries.provider(index);
+        for (provider, scope, manifests) in entries.listings() {
+            let is_own = manifests.contains(&head.file) && scope == Scope::Url;
             if !is_own || names.iter().any(|(known, _)| *known == provider) {
                 continue;
             }

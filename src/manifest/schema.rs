@@ -12,8 +12,8 @@ use crate::provider;
 /// A share as manifests give it.
 const PERCENT: &str = "^(100|[1-9]?[0-9])%$";
 
-/// The path of a directory as URLs begin with it.
-const DIRECTORY: &str = "^/([^*?#/\\\\]+/)*$";
+/// The path of a directory as URLs begin with it; no part is `.` or `..`.
+const DIRECTORY: &str = "^/(([^.*?#/\\\\]|\\.[^.*?#/\\\\]|\\.\\.[^*?#/\\\\])[^*?#/\\\\]*/)*$";
 
 /// JSON Schema (draft 2020-12) of one manifest file.
 pub fn schema() -> Value {

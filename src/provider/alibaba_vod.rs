@@ -229,9 +229,11 @@ fn quotas_in(body: &Value, options: &Options) -> Option<Vec<QuotaFound>> {
         Some("Directory") => vec![(ACTION, directories)],
         Some(_) => Vec::new(),
     };
-    let found = quotas.into_iter().map(|(operation, names)| {
+    let found = quotas.into_iter().filter_map(|(operation, names)| {
         let [limit, left] = names.map(|name| answer::count_of(body, &[name]));
-        Some(QuotaFound { operation, area: String::new(), limit: limit?, left: left? })
+        let found = || Some(QuotaFound { operation, area: String::new(), limit: limit?, left: left? });
+        // What is said of directories is of use, and not needed.
+        Some(found()).filter(|found| found.is_some() || operation == ACTION)
     });
     found.collect()
 }

@@ -23,8 +23,6 @@ pub struct Prepared {
     pub plan: Plan,
     /// Identifies the plan for review.
     pub digest: String,
-    /// Whether the manifests that were read are enough to tell; if not, this is no plan, and all are to be read.
-    pub is_enough: bool,
 }
 
 impl Prepared {
@@ -34,7 +32,7 @@ impl Prepared {
         let difference = Difference { unchanged, ..Difference::default() };
         let plan = Plan::default();
         let digest = digest(desired, &difference, &plan);
-        Self { manifests_changed: false, first_run: false, difference, plan, digest, is_enough: true }
+        Self { manifests_changed: false, first_run: false, difference, plan, digest }
     }
 
     /// Leaves out of the plan what is due at some providers, by index: it stays pending and is not sent by this run.
@@ -83,7 +81,7 @@ pub struct Choice<'a> {
     pub forced: Option<&'a Forced<'a>>,
 }
 
-/// Computes the plan. `store` is `None` before the first run.
+/// Computes the plan; `None`: for that all manifests have to be read. `store` is `None` before the first run.
 ///
 /// # Errors
 /// A state that cannot be read.
@@ -93,7 +91,7 @@ pub fn prepare(
     choice: &Choice<'_>,
     accounts: &[String],
     now: Timestamp,
-) -> Result<Prepared, StateError> {
+) -> Result<Option<Prepared>, StateError> {
     let model = &desired.model;
     let (known, first_run) = match store {
         Some(store) => (store.manifests()?, store.is_first_run()?),
@@ -104,19 +102,16 @@ pub fn prepare(
     let config_digests = &desired.config_digests;
     let scope = diff::Scope { vanished: &vanished, config_digests, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);
-    let is_enough;
-    let mut difference;
-    match (&desired.since, store) {
-        (None, store) => {
+    let mut difference = match &desired.since {
+        None => {
             store.map_or(Ok(()), |store| store.scan(&mut |row| differ.row(row)))?;
-            (difference, is_enough) = (differ.finish(), true);
+            differ.finish()
         }
-        (Some(since), store) => {
-            let told = since.compare(desired, store, differ)?.filter(|_| !manifests_changed && vanished.is_empty());
-            is_enough = told.is_some();
-            difference = told.unwrap_or_default();
-        }
-    }
+        Some(since) => match since.compare(desired, store, differ)? {
+            Some(difference) if !manifests_changed && vanished.is_empty() => difference,
+            _ => return Ok(None),
+        },
+    };
     // Targets that nobody speaks for are to be mentioned by every run.
     difference.inputs = desired.inputs().cloned().filter(|_| difference.orphans.is_empty());
     let quota_error = std::cell::RefCell::new(None);
@@ -136,7 +131,7 @@ pub fn prepare(
         return Err(error);
     }
     let digest = digest(desired, &difference, &plan);
-    Ok(Prepared { manifests_changed, first_run, difference, plan, digest, is_enough })
+    Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest }))
 }
 
 fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {

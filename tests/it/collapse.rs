@@ -259,8 +259,10 @@ fn bench(kind: &str, cloud: &Cloud, changed: usize) -> Bench {
     bench
 }
 
+const TOP: &str = "  \"https://cdn.example.com/top.html\": rev:1\n";
+
 fn write_site(bench: &Bench, below: &[String], revision: &str) {
-    let text = manifest(below, revision) + "  \"https://cdn.example.com/top.html\": rev:1\n";
+    let text = manifest(below, revision) + TOP;
     bench.write("manifests/site.yaml", format!("name: site\ncollapse: {{directory: /a/, above: 5}}\n{text}"));
 }
 
@@ -336,13 +338,27 @@ fn the_plan_tells_what_a_directory_stands_for_and_what_it_purges_besides() {
     bench.run(&["apply", "--expect", digest]).exits(5).says("not the one that was reviewed");
 }
 
-/// Guards count URLs, however few calls they take.
+/// C11: guards count URLs, however few calls they take, and those that are purged besides.
 #[test]
-fn guards_count_the_urls() {
+fn guards_count_all_urls_that_a_directory_purges() {
     let cloud = Cloud::of("tencent-cdn");
     let bench = bench("tencent-cdn", &cloud, 12);
     bench.run(&["apply", "--max-purges", "12"]).exits(5).says("13 purges, more than");
     assert_eq!(cloud.count(), 0);
+    bench.run(&["adopt"]).exits(0);
+    let all = urls(12);
+    let [changed, same] = [manifest(&all[..6], "2"), manifest(&all[6..], "1").replace("assets:\n", "")];
+    let site = |rules: &str| bench.write("manifests/site.yaml", format!("name: site\n{rules}\n{changed}{same}{TOP}"));
+    site("collapse: {directory: /a/, above: 5}\nguard: {max_purges: 11}");
+    bench.run(&["apply"]).exits(5).says("12 purges (its guard says `max_purges: 11`)");
+    site("collapse: {directory: /a/, above: 5}\nguard: {max_share: 90%}");
+    bench.run(&["apply"]).exits(5).says("purges of 12 of its 13 recorded targets");
+    site("collapse: {directory: /, above: 5}");
+    let whole = "`https://cdn.example.com/` would be purged as a whole in place of 6 URLs, with 7 other listed URLs";
+    bench.run(&["apply"]).exits(5).says(whole).says("--max-purges 13");
+    assert_eq!(cloud.count(), 0);
+    bench.run(&["apply", "--max-purges", "13"]).exits(0).says("6 purges accepted in 1 call");
+    assert_eq!((cloud.count(), bench.due().len()), (1, 0));
 }
 
 /// S2: a directory that the vendor refuses leaves its URLs due; the manifest without it purges them.

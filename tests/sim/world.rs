@@ -537,6 +537,7 @@ async fn session(
         forced: Some(&|_, target| key_of(target).is_some_and(|key| order.forced.contains(&key))),
     };
     let prepared = run::prepare(&desired, Some(store), &choice, &accounts, host.clock.now().wall)?;
+    let prepared = prepared.expect("all manifests were read");
     let allowed = Allowed { purge_all: true, removals: order.allows_removals, max_purges: None };
     if !run::admit(&desired, &prepared, Some(store), allowed, None)?.is_empty() {
         shared.lock().tell(|| "refused by a guard".to_owned());
