@@ -24,8 +24,8 @@ Runs all cases, or those whose names begin with a NAME, and prints one table of 
 
   --scale X  inputs of X times the size; at any other than 1 no bar is judged
   --runs N   times are the shortest of N runs (5); what takes long runs fewer times
-  --build    also builds the program from scratch
-  --clean    removes all inputs and states afterwards
+  --build    builds the program from scratch, and runs no other case that is not named
+  --clean    removes all inputs and states once the cases have run
 
 Inputs lie in FRESHEN_BENCH_DIR, or in the system's folder for temporary files, and take 12 GB.
 

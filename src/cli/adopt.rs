@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
 use super::session::{self, Loaded};
 use super::{select, stat_caches, terminal};
+use crate::core::model::Model;
 use crate::host::Host;
 use crate::state::Store;
 
@@ -28,7 +29,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         let provider = model.provider_index(row.provider);
         let entry = provider.and_then(|provider| model.entries.find(provider, row.scope, row.text));
         if let (Some(entry), Some(hash), None) = (entry, row.hash, row.work) {
-            is_fresh[entry] = model.entries.is_hash(entry, hash);
+            is_fresh[entry] = model.entries.is_hash(entry, hash) && has_owners(model, entry, row.owners);
         }
     })?;
     let is_selected = |index: usize| {
@@ -57,4 +58,13 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         ));
     }
     Ok(Exit::Done)
+}
+
+/// Whether the recorded owners of an entry are those that list it, as far as these manifests go.
+fn has_owners(model: &Model, entry: usize, owners: &[String]) -> bool {
+    let listing = model.entries.manifests(entry);
+    let is_listing = |owner: &String| listing.iter().any(|&manifest| model.manifests[manifest].name == *owner);
+    let is_read = |owner: &String| model.manifests.iter().any(|manifest| manifest.name == *owner);
+    let found = owners.iter().filter(|owner| is_listing(owner)).count();
+    found == listing.len() && (found == owners.len() || owners.iter().all(|owner| is_listing(owner) || !is_read(owner)))
 }

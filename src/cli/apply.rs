@@ -25,14 +25,6 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if args.rehearse {
         return super::rehearsal::run(host, global, args).await;
     }
-    let found = session::find(&args.manifests.paths)?;
-    let noted = noted(global, args)?;
-    if let Some(desired) = found.unchanged(noted.as_ref()) {
-        let prepared = Prepared::of_unread(&desired);
-        report(global, &Finished::nothing(&desired, &prepared));
-        return Ok(Exit::Done);
-    }
-    let mut loaded = found.desired(host, &global.state, global.format, noted)?;
     let credentials = CredentialStore::new(host.env.clone());
     let pass = Pass {
         host,
@@ -47,10 +39,21 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         audit: args.audit.as_deref(),
         credentials: &credentials,
     };
+    let mut reads_all = false;
     loop {
+        let found = session::find(&args.manifests.paths)?;
+        let noted = noted(global, args)?;
+        if let Some(desired) = found.unchanged(noted.as_ref()) {
+            let prepared = Prepared::of_unread(&desired);
+            report(global, &Finished::nothing(&desired, &prepared));
+            return Ok(Exit::Done);
+        }
+        let noted = noted.filter(|_| !reads_all);
+        let mut loaded = found.desired(host, &global.state, global.format, noted)?;
         match pass.run(&mut loaded, &mut Terminal { global, progress: None }).await? {
             Ran::Ended(exit) => return Ok(exit),
-            Ran::NotEnough => loaded = found.load(host, &global.state, global.format)?,
+            Ran::NotEnough => reads_all = true,
+            Ran::Waited => {}
         }
     }
 }

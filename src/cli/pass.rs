@@ -85,6 +85,8 @@ pub(super) enum Ran {
     Ended(Exit),
     /// Nothing was done, since all manifests have to be read for it.
     NotEnough,
+    /// Nothing was done, since another run had to be waited for: the manifests may have changed meanwhile.
+    Waited,
 }
 
 /// What a pass has found when it begins to send.
@@ -103,12 +105,16 @@ impl Pass<'_> {
     /// Whatever kept it from sending: the state, guards, credentials.
     pub(super) async fn run(&self, loaded: &mut Loaded, side: &mut dyn Side) -> Result<Ran> {
         let Loaded { ref desired, ref mut caches, ref mut ahead } = *loaded;
-        // Another run is about to change what was read, and must not be kept from tidying its log.
-        let ahead = ahead.take().filter(|_| RunLock::holder(self.state).is_none());
+        let waits = RunLock::holder(self.state).is_some();
+        // Who runs is about to change what was read, and must not be kept from tidying its log.
+        let ahead = ahead.take().filter(|_| !waits);
         let mut caches = std::mem::take(caches);
         let host = self.host;
         let start = session::run_start(host);
         let _lock = session::lock(host, self.state, &start, self.lock_timeout_ms).await?;
+        if waits {
+            return Ok(Ran::Waited);
+        }
         let mut store = SqliteStore::open_to_write(self.state)?;
         let last_calls = side.begins(store.as_ref());
         match &store {

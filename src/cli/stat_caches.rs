@@ -18,7 +18,7 @@ pub(super) fn sources<'p>(host: &Host, state: &'p Path) -> Sources<'p> {
         let store = opened.get_or_insert_with(|| SqliteStore::open_caches(state));
         store.as_ref()?.stat_cache(directory, rules)
     };
-    Sources::new(host.clock.now().wall, Box::new(find))
+    Sources::new(host.clock.now().wall, Box::new(find)).apart_from(state)
 }
 
 /// Keeps caches, and drops those of directories that are gone, for whoever holds the lock of the state.

@@ -55,6 +55,8 @@ pub struct Difference {
     pub owners: Vec<(String, Target, Vec<String>)>,
     /// Recorded targets of providers that no manifest configures, left alone: provider and number.
     pub orphans: Vec<(String, usize)>,
+    /// Those of them that are left alone for the first time, with what to record: see [`LEFT_ALONE`].
+    pub left_alone: Vec<(String, Target, ContentHash)>,
     /// A change is new, or not the one that the state knows as work.
     pub has_unseen: bool,
     /// Entries whose recorded hash is the desired one.
@@ -64,6 +66,10 @@ pub struct Difference {
     /// What was compared, if a later run may rely on it.
     pub inputs: Option<Inputs>,
 }
+
+/// Begins the recorded hash of a target that a run left alone, followed by what it was. Its URL may have been purged through
+/// another provider since, and may be cached anew: should its own come back, it is due.
+pub const LEFT_ALONE: &str = "rev:left-alone:";
 
 /// Whether the user forces a target of a provider, by its index.
 pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
@@ -224,6 +230,10 @@ impl<'a> Differ<'a> {
         let Some(provider) = self.model.provider_index(row.provider).filter(able) else {
             if !forgets {
                 self.orphan(row.provider);
+                if !hash.starts_with(LEFT_ALONE) {
+                    let hash = ContentHash::from_canonical(format!("{LEFT_ALONE}{hash}"));
+                    self.difference.left_alone.push((row.provider.to_owned(), target, hash));
+                }
                 return false;
             }
             self.difference.forget.push((row.provider.to_owned(), target));

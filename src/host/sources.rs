@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,6 +37,8 @@ pub struct Sources<'f> {
     find: FindCache<'f>,
     caches: BTreeMap<CacheKey, Cached>,
     named: BTreeSet<NamedSource>,
+    /// The state's absolute path, without links.
+    state: Option<PathBuf>,
     seen: Arc<AtomicU64>,
 }
 
@@ -50,7 +52,19 @@ struct Cached {
 impl<'f> Sources<'f> {
     /// `started` is the wall time before anything was read.
     pub fn new(started: Timestamp, find: FindCache<'f>) -> Self {
-        Self { started, find, caches: BTreeMap::new(), named: BTreeSet::new(), seen: Arc::default() }
+        Self { started, find, caches: BTreeMap::new(), named: BTreeSet::new(), state: None, seen: Arc::default() }
+    }
+
+    /// Refuses directories whose files would be the state's own: each run changes it, so each would purge it.
+    #[must_use]
+    pub fn apart_from(mut self, state: &Path) -> Self {
+        let absolute = std::path::absolute(state).ok();
+        let folder = absolute.as_deref().and_then(Path::parent).and_then(|folder| fs::canonicalize(folder).ok());
+        self.state = match (folder, state.file_name()) {
+            (Some(folder), Some(name)) => Some(folder.join(name)),
+            _ => absolute,
+        };
+        self
     }
 
     /// Counts the files that are done: hashed, known to be unchanged, or listed.
@@ -79,6 +93,15 @@ impl<'f> Sources<'f> {
     fn directory(&mut self, source: &FileSource, rules: &TreeRules, take: &mut dyn FnMut(Found<'_>)) {
         let path = source.path.as_str();
         let key = key(path, rules);
+        let below =
+            self.state.as_deref().zip(key.as_ref()).and_then(|(state, (root, _))| state.strip_prefix(root).ok());
+        if let Some(state) = below.filter(|state| rules.patterns.takes(state)) {
+            let state = one_line(&state.to_string_lossy(), 300);
+            let help = "keep the state elsewhere with `--state`, or leave its folder out with `exclude`";
+            let message =
+                format!("{}: the state `{state}` is in this directory and would be published", one_line(path, 300));
+            return take(error(message, Some(help.to_owned())));
+        }
         let before = key.as_ref().and_then(|key| Some(StatCache::from_bytes(&(self.find)(key)?))).unwrap_or_default();
         let tree = match tree::scan(Path::new(path), rules, &before, &self.seen) {
             Ok(tree) => tree,

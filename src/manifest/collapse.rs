@@ -7,6 +7,7 @@ use super::hosts::Refusal;
 use super::load::{Node, Value, shown};
 use super::providers::Providers;
 use super::shape::{self, COLLAPSE};
+use super::spelling;
 use super::url;
 use crate::core::collapse::Collapse;
 use crate::core::entries::Entries;
@@ -52,6 +53,11 @@ fn item(file: usize, node: &Node<'_>, report: &mut Report) -> Option<(Collapse, 
             None => diagnostic,
         });
         return None;
+    }
+    if let Some((usual, reason)) = spelling::respelled(directory) {
+        let message = format!("`directory`: an unusual spelling: {reason}");
+        let help = format!("only URLs that are spelled so begin with it; the usual spelling is `{}`", shown(&usual));
+        report.push(Diagnostic::warning(file, span, message).help(help));
     }
     Some((Collapse { directory: directory.to_owned(), above: fields.integer("above")? }, span))
 }

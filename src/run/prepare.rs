@@ -52,14 +52,16 @@ impl Prepared {
 
     /// Whether nothing is to be sent and the state knows all that is left.
     pub fn is_known(&self) -> bool {
-        let Difference { adopt, forget, dropped, owners, has_unseen, .. } = &self.difference;
+        let Difference { adopt, forget, dropped, owners, left_alone, has_unseen, .. } = &self.difference;
         let settled = adopt.is_empty() && forget.is_empty() && dropped.is_empty() && owners.is_empty();
+        let settled = settled && left_alone.is_empty();
         self.plan.jobs.is_empty() && settled && !has_unseen && !self.manifests_changed
     }
 
     /// Whether nothing is to be written or sent.
     pub fn is_nothing(&self) -> bool {
-        self.is_quiet() && self.difference.owners.is_empty() && !self.manifests_changed
+        let Difference { owners, left_alone, .. } = &self.difference;
+        self.is_quiet() && owners.is_empty() && left_alone.is_empty() && !self.manifests_changed
     }
 
     /// Whether there is nothing that a user has to know of.

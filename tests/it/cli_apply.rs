@@ -3,6 +3,7 @@
 //! The emulators check each signature over the bytes that arrived, so what they log was sent as it must be.
 
 mod audit;
+mod between;
 mod faults;
 mod formats;
 mod guards;

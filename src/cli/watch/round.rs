@@ -86,8 +86,8 @@ enum Extent {
 /// What came of a run with so much.
 enum Attempt {
     Ended(Box<Ended>),
-    /// Nothing was done, since all manifests have to be read for it.
-    NotEnough(Box<Memory>),
+    /// Nothing was done: it is to be tried again with so much.
+    Again(Box<Memory>, Extent),
 }
 
 impl Attempt {
@@ -111,7 +111,7 @@ impl Round<'_> {
         loop {
             match self.attempt(memory, extent).await {
                 Attempt::Ended(ended) => return *ended,
-                Attempt::NotEnough(back) => (memory, extent) = (*back, Extent::All),
+                Attempt::Again(back, wider) => (memory, extent) = (*back, wider),
             }
         }
     }
@@ -142,7 +142,7 @@ impl Round<'_> {
         };
         match self.pass(memory, loaded).await {
             Attempt::Ended(ended) => Attempt::ended(Ended { found, named, ..*ended }),
-            not_enough @ Attempt::NotEnough(_) => not_enough,
+            again @ Attempt::Again(..) => again,
         }
     }
 
@@ -210,7 +210,8 @@ impl Round<'_> {
         let ran = pass.run(&mut loaded, &mut side).await;
         let mut came = std::mem::take(&mut side.came);
         let (end, refusals, trouble) = match ran {
-            Ok(Ran::NotEnough) => return Attempt::NotEnough(Box::new(memory)),
+            Ok(Ran::NotEnough) => return Attempt::Again(Box::new(memory), Extent::All),
+            Ok(Ran::Waited) => return Attempt::Again(Box::new(memory), Extent::Changed),
             Ok(Ran::Ended(exit)) => {
                 came.exit = Some(exit);
                 match came.state_error.take() {

@@ -1,0 +1,106 @@
+//! What happens to providers, manifests and states between runs, and is not forgotten by the next one.
+
+use freshen::core::time::Timestamp;
+use freshen::state::{RunLock, RunStart};
+
+use crate::support::cli::{Bench, Ran, STATE, manifest, provider};
+use crate::support::cloud::Cloud;
+
+const URL: &str = "https://cdn.example.com/x";
+
+/// S3, A → B → A: while a provider was gone its URLs may have been purged, and cached anew, through another one.
+#[test]
+fn a_provider_that_comes_back_is_not_trusted_with_what_it_knew() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&[URL], "1");
+    bench.run(&["apply"]).exits(0).says("1 purge accepted");
+    bench.write("manifests/provider-own.yaml", provider("mine", "tencent-cdn", &cloud.url(), ""));
+    bench.assets(&[URL], "2");
+    bench.run(&["apply"]).exits(0).says("1 purge accepted").says("`own`");
+    let serial = |bench: &Bench| {
+        let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+        state.query_row("SELECT serial FROM meta", [], |row| row.get::<_, i64>(0)).expect("a state")
+    };
+    let before = serial(&bench);
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    assert_eq!(serial(&bench), before, "it is noted once");
+    bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), ""));
+    bench.assets(&[URL], "1");
+    bench.run(&["apply"]).exits(0).says("1 purge accepted");
+    assert_eq!(cloud.count(), 3);
+    let recorded = bench.recorded();
+    assert!(recorded.contains(&format!("own {URL} rev:1")), "{recorded:?}");
+}
+
+/// S2, S3: a manifest that hands an asset over has no say in it any more, also where nothing was purged for that.
+#[test]
+fn adopted_targets_belong_to_the_manifests_that_list_them_now() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    let write = |first: &[&str], second: &[&str]| {
+        bench.write("manifests/a.yaml", manifest(first, "1"));
+        bench.write("manifests/b.yaml", manifest(second, "1"));
+    };
+    let [y, z] = ["https://cdn.example.com/y", "https://cdn.example.com/z"];
+    write(&[URL, y], &[z]);
+    bench.run(&["adopt"]).exits(0).says("Recorded 3 targets");
+    write(&[y], &[URL, z]);
+    bench.run(&["adopt"]).exits(0).says("Recorded 1 target ");
+    bench.run(&["adopt"]).exits(0).says("Recorded 0 targets");
+    let owners =
+        |target: &str| bench.exported().iter().find(|row| row["target"] == target).expect("known")["owners"].clone();
+    assert_eq!(
+        (owners(URL), owners(y)),
+        (serde_json::json!(["manifests/b.yaml"]), serde_json::json!(["manifests/a.yaml"]))
+    );
+    bench.run(&["apply", "manifests/provider-own.yaml", "manifests/a.yaml"]).exits(0).says("Nothing to do");
+    assert_eq!(cloud.count(), 0);
+}
+
+/// D4, S9: a state that is published changes with each run, which would then purge it.
+#[test]
+fn a_state_inside_a_published_directory_is_refused() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.write("public/index.html", "1");
+    let site = |more: &str| {
+        let sources = format!("sources: [{{directory: ../public{more}}}]");
+        bench.write("manifests/site.yaml", format!("base_url: https://cdn.example.com\n{sources}\n"));
+    };
+    site("");
+    for _ in 0..2 {
+        let ran = bench.run(&["apply", "--state", "public/.state/state.db"]).exits(2);
+        ran.says("site.yaml:2:").says("the state `.state/state.db` is in this directory").says("--state");
+    }
+    assert_eq!(cloud.count(), 0);
+    site(", exclude: [\".state/**\"]");
+    bench.run(&["apply", "--state", "public/.state/state.db"]).exits(0).says("1 purge accepted");
+    bench.run(&["apply", "--state", "public/.state/state.db"]).exits(0).says("Nothing to do");
+}
+
+/// L1: who waited for another run does what the manifests say then, not what they said before.
+#[test]
+fn a_run_that_waited_reads_the_manifests_again() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&[URL], "1");
+    bench.run(&["apply"]).exits(0);
+    let start = RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 };
+    let lock = RunLock::try_take(&bench.path(STATE), &start).expect("a lock").expect("free");
+    bench.assets(&[URL], "2");
+    let waiting = bench.start(&["apply", "--lock-timeout", "60s"]);
+    // It looks at the lock once it has read the manifests.
+    let files = format!("/proc/{}/fd", waiting.id());
+    let looks = |fd: std::io::Result<std::fs::DirEntry>| {
+        let link = fd.ok().and_then(|fd| std::fs::read_link(fd.path()).ok());
+        link.is_some_and(|link| link.to_string_lossy().ends_with(".lock"))
+    };
+    while !std::fs::read_dir(&files).is_ok_and(|mut fds| fds.any(looks)) {
+        std::thread::yield_now();
+    }
+    bench.assets(&[URL], "3");
+    drop(lock);
+    Ran::of(&waiting.wait_with_output().expect("ended")).exits(0).says("1 purge accepted");
+    assert_eq!((cloud.count(), bench.recorded()), (2, vec![format!("own {URL} rev:3")]));
+}
