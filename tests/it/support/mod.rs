@@ -6,6 +6,7 @@ pub(crate) mod cloud;
 pub(crate) mod origin;
 pub(crate) mod program;
 pub(crate) mod raw_server;
+pub(crate) mod reader;
 pub(crate) mod relay;
 pub(crate) mod watching;
 pub(crate) mod world;
