@@ -88,9 +88,9 @@ impl View {
             tables: vec![
                 problems_of(report, problems),
                 providers(report),
-                targets(report),
                 quotas(report, now),
                 runs(report),
+                targets(report),
             ],
         }
     }

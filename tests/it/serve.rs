@@ -3,6 +3,7 @@
 mod endpoints;
 mod limits;
 mod metrics;
+mod page;
 mod rights;
 
 use std::net::SocketAddr;

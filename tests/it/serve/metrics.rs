@@ -7,17 +7,8 @@ use std::process::{Command, Stdio};
 use super::{listening, settled, urls};
 use crate::support::cli::{Bench, provider};
 use crate::support::cloud::{Cloud, Step};
+use crate::support::is_installed;
 use crate::support::reader::{get, request, send};
-
-/// Whether a program is installed. Where the variable `CI` is set, its absence is a failure.
-fn is_installed(program: &str, package: &str) -> bool {
-    if Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
-        return true;
-    }
-    assert!(std::env::var_os("CI").is_none(), "{program} is not installed, and CI runs every test");
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed (tests/run installs {package})");
-    false
-}
 
 /// What promtool says of the metrics as they are now.
 fn is_clean(at: SocketAddr) -> String {
