@@ -11,4 +11,5 @@ mod mask;
 pub mod provider;
 pub mod rehearse;
 pub mod run;
+pub mod serve;
 pub mod state;

@@ -1,5 +1,6 @@
 //! The command line: verbs, arguments and their help.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -178,7 +179,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = super::duration::parse)]
     pub grace: u64,
     /// Make a single run and end as `apply` does
-    #[arg(long)]
+    #[arg(long, conflicts_with = "listen")]
     pub once: bool,
     /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
@@ -186,6 +187,9 @@ pub struct WatchArgs {
     /// Append a line of JSON for each call to this file
     #[arg(long, env = "FRESHEN_AUDIT", value_name = "FILE")]
     pub audit: Option<PathBuf>,
+    /// Where it tells how it is.
+    #[command(flatten)]
+    pub listen: ListenArgs,
     /// What each run is allowed.
     #[command(flatten)]
     pub allowed: AllowedArgs,
@@ -195,6 +199,29 @@ pub struct WatchArgs {
     /// Which records of the log are written
     #[arg(long, value_enum, env = "FRESHEN_LOG", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+}
+
+/// Where a program that stays up tells how it is.
+#[derive(Args, Clone, Debug)]
+#[group(id = "listener")]
+pub struct ListenArgs {
+    /// Tell over HTTP how it is, for reading only: a page at /, /metrics, /healthz and /readyz. Any other address than one
+    /// of this machine only, such as 127.0.0.1:9464, needs --listen-token-file
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
+    pub listen: Option<SocketAddr>,
+    /// File with the token that readers have to send, at least 16 characters; only its owner may read it
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub listen_token_file: Option<PathBuf>,
+    /// Another name of this machine by which readers may ask, as the Host header of their requests has it; may be repeated
+    #[arg(long, value_name = "NAME", requires = "listen")]
+    pub listen_host: Vec<String>,
+    /// How long targets may be pending at a provider before /readyz says no
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = super::duration::parse_positive)]
+    pub ready_within: u64,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464".to_owned())
 }
 
 /// What guards are told.

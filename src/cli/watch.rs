@@ -2,6 +2,8 @@
 //!
 //! The machine of `core/watch.rs` decides when; this file waits, starts runs and tells what came of them.
 
+mod left;
+mod listen;
 mod log;
 mod round;
 mod side;
@@ -43,6 +45,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     }
     log::start(args.log_format, args.log_level);
     let signals = Signals::listen().context("signals cannot be listened for")?;
+    let report = Arc::new(watch::channel(Report::default()).0);
+    listen::start(host, &args.listen, &report).await?;
     let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.poll);
     let keeper = Keeper {
         host,
@@ -53,7 +57,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         watcher,
         systemd: Systemd::of(host),
         voice: Voice::default(),
-        report: Arc::new(watch::channel(Report::default()).0),
+        report,
         memory: Some(Memory::new(host)),
         link: Link::new(),
         started: host.clock.now(),
@@ -243,8 +247,8 @@ impl<'a> Keeper<'a> {
     fn ended(&mut self, ended: Ended) {
         let now = self.host.clock.now();
         self.machine.handle(Event::RunEnded(ended.end.clone()), now);
-        self.voice.tell(&ended, self.runs, &self.machine, now);
         voice::report(&self.report, &ended, (self.runs, self.started, now), &self.machine);
+        self.voice.tell(&ended, self.runs, &self.machine, now);
         self.memory = Some(ended.memory);
         if let Some(named) = ended.named {
             let roots = roots(self.args, &named);

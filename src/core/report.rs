@@ -3,12 +3,19 @@
 //! Does not know how it is shown. Texts come from outside and are not escaped.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::time::Timestamp;
 use super::watch::Reason;
 
 /// How many of the last runs are kept.
 pub const RUNS: usize = 20;
+/// The word for the outcome of a call that was accepted.
+pub const ACCEPTED: &str = "accepted";
+/// How many targets of each standing are listed.
+pub const TARGETS: usize = 50;
+/// Upper bounds of [`Durations`], in milliseconds; longer ones are counted besides.
+pub const DURATION_BOUNDS_MS: [u64; 9] = [10, 50, 250, 1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000];
 
 /// How a program that stays up is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,10 +28,18 @@ pub struct Report {
     pub trouble: Option<String>,
     /// Configured providers by name, once manifests were read.
     pub providers: BTreeMap<String, ProviderReport>,
+    /// Targets that were left by the last run that looked at them, the oldest first, at most [`TARGETS`] of each standing.
+    pub targets: Arc<[TargetReport]>,
+    /// Quotas by provider, operation and area, as of the last run that drew on them.
+    pub quotas: BTreeMap<(String, &'static str, String), QuotaReport>,
+    /// Most calls a second by provider and operation, as of the last run that had any.
+    pub rates: BTreeMap<(String, &'static str), u32>,
     /// The run that is under way.
     pub running: Option<Running>,
     /// The last runs that did or left something, newest first, at most [`RUNS`].
     pub runs: VecDeque<RunReport>,
+    /// How long all runs took.
+    pub durations: Durations,
     /// Why folders are looked at every so often in place of events.
     pub polling: Option<String>,
     /// Folders that are watched.
@@ -59,7 +74,7 @@ pub enum ManifestsReport {
         /// Since when.
         since: Timestamp,
         /// What is wrong, a text each: file, line and column where there are, and the problem.
-        problems: Vec<String>,
+        problems: Arc<[String]>,
     },
 }
 
@@ -74,7 +89,7 @@ pub struct ProviderReport {
     pub deferred: u64,
     /// Targets that were refused for good.
     pub rejected: u64,
-    /// When the oldest change that is pending or deferred was first seen.
+    /// When the oldest change that is pending was first seen.
     pub oldest: Option<Timestamp>,
     /// When the first deferred target is due.
     pub deferred_until: Option<Timestamp>,
@@ -84,6 +99,58 @@ pub struct ProviderReport {
     pub retry_at: Option<Timestamp>,
     /// Runs in a row that failed at it.
     pub failures: u32,
+}
+
+/// A target with work that is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetReport {
+    /// Name of the provider.
+    pub provider: String,
+    /// A URL, or what the provider takes in its place.
+    pub target: String,
+    /// `pending`, `deferred` or `rejected`.
+    pub standing: &'static str,
+    /// When the change was first seen.
+    pub since: Timestamp,
+    /// When it is due, if it is deferred.
+    pub until: Option<Timestamp>,
+    /// Why it is left, where that is known.
+    pub reason: Option<String>,
+}
+
+/// A daily quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaReport {
+    /// Targets a day.
+    pub limit: u64,
+    /// Targets that count as spent.
+    pub used: u64,
+    /// When the next day begins.
+    pub resets_at: Timestamp,
+}
+
+impl QuotaReport {
+    /// Targets that may still be purged, as far as is known at `now`.
+    pub fn left(&self, now: Timestamp) -> u64 {
+        if now < self.resets_at { self.limit.saturating_sub(self.used) } else { self.limit }
+    }
+}
+
+/// How long runs took, counted by [`DURATION_BOUNDS_MS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// Runs that took longer than the bound before and no longer than this one; the last number is of those beyond all.
+    pub counts: [u64; DURATION_BOUNDS_MS.len() + 1],
+    /// All of them together, in milliseconds.
+    pub sum_ms: u64,
+}
+
+impl Durations {
+    /// A run took so many milliseconds.
+    pub fn add(&mut self, ms: u64) {
+        self.counts[DURATION_BOUNDS_MS.partition_point(|&bound| bound < ms)] += 1;
+        self.sum_ms = self.sum_ms.saturating_add(ms);
+    }
 }
 
 /// A run that is under way.
@@ -99,7 +166,7 @@ pub struct Running {
     pub targets: u64,
     /// Calls that ended so far.
     pub calls_done: u64,
-    /// Targets in them.
+    /// Targets in those that were accepted.
     pub targets_done: u64,
 }
 
@@ -145,7 +212,9 @@ impl Report {
         count.targets += targets as u64;
         if let Some(running) = &mut self.running {
             running.calls_done += 1;
-            running.targets_done += targets as u64;
+            if outcome == ACCEPTED {
+                running.targets_done += targets as u64;
+            }
         }
     }
 
@@ -185,5 +254,22 @@ mod tests {
         }
         assert_eq!((report.runs.len(), report.runs[0].run), (RUNS, 100));
         assert_eq!(report.calls[&("own".to_owned(), "accepted")], CallCount { calls: 100, targets: 200 });
+    }
+
+    #[test]
+    fn durations_are_counted_up_to_and_with_their_bound() {
+        let mut durations = Durations::default();
+        for ms in [0, 10, 11, 3_600_000, 3_600_001] {
+            durations.add(ms);
+        }
+        assert_eq!(durations.counts, [2, 1, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(durations.sum_ms, 7_200_022);
+    }
+
+    #[test]
+    fn a_quota_is_whole_again_on_its_next_day() {
+        let at = Timestamp::from_unix_ms;
+        let quota = QuotaReport { limit: 10, used: 12, resets_at: at(5) };
+        assert_eq!([at(4), at(5)].map(|now| quota.left(now)), [0, 10]);
     }
 }

@@ -28,6 +28,7 @@ mod planning;
 mod readme;
 mod real_caches;
 mod secrets;
+mod serve;
 mod signing;
 mod simple_lists;
 mod sources;

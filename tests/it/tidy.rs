@@ -178,6 +178,22 @@ const LAYERS: &[Layer] = &[
         ],
         crates: &[("blake3", "digests of plans and configurations"), ("tokio", "the user's wish to stop")],
     },
+    Layer {
+        at: "src/serve/",
+        pure: false,
+        ours: &[("core", "the report that it shows"), ("host", "the clock")],
+        crates: &[
+            ("axum", "routes and answers"),
+            ("base64", "the token as browsers send it"),
+            ("blake3", "tokens are compared by their digests"),
+            ("futures_util", "events as a stream"),
+            ("hyper", "reading requests within limits"),
+            ("hyper_util", "what joins the two above"),
+            ("prometheus_client", "metrics"),
+            ("serde_json", "events"),
+            ("tokio", "sockets"),
+        ],
+    },
     Layer { at: "src/cli/", pure: false, ours: ANY, crates: ANY },
     Layer {
         at: "src/main.rs",
@@ -199,6 +215,8 @@ const ONLY_IN: &[(&str, &str, &str)] = &[
     ("rustls", "src/host/http", "one client sends"),
     ("clap", "src/cli/", "arguments are the edge's"),
     ("notify", "src/host/", "events of files are an effect"),
+    ("axum", "src/serve/", "one place listens"),
+    ("prometheus_client", "src/serve/metrics.rs", "metrics have one form"),
 ];
 
 /// What pure layers do not do, as it looks in code.

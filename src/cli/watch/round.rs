@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::side::{Calls, Came, Link, WatchSide};
+use super::voice;
 use crate::cli::args::{Selection, WatchArgs};
 use crate::cli::exit::{self, Exit};
 use crate::cli::pass::{Pass, Ran};
@@ -137,6 +138,8 @@ impl Round<'_> {
             Read::Invalid(problems) => (self.last_valid(&mut memory), Found::Invalid(problems)),
         };
         let found = Some(found);
+        // The run may take long, and others want to know meanwhile.
+        self.report.send_modify(|report| voice::take_manifests(report, found.as_ref(), self.host.clock.now()));
         let Some(loaded) = loaded else {
             return Attempt::ended(Ended { found, named, ..self.bare(memory, RunEnd::Failed) });
         };

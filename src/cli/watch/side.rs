@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::left;
 use super::log::line;
 use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
@@ -155,7 +156,9 @@ impl Rest {
             };
             if changes.provider(index) == provider {
                 let earlier = |known: Option<Timestamp>, at: Timestamp| known.map_or(at, |known| known.min(at));
-                rest.oldest = Some(earlier(rest.oldest, changes.since(index)));
+                if until.is_none() {
+                    rest.oldest = Some(earlier(rest.oldest, changes.since(index)));
+                }
                 rest.deferred_until = until.map(|until| earlier(rest.deferred_until, until)).or(rest.deferred_until);
                 if rest.reason.is_none() {
                     rest.reason = reason.cloned();
@@ -235,7 +238,12 @@ impl Side for WatchSide<'_> {
             state_error: finished.outcome.state_error.as_ref().map(ToString::to_string),
             exit: Some(finished.exit),
         };
+        let targets = left::oldest(finished);
+        let (quotas, rates) = left::limits(finished, store);
         self.report.send_modify(|report| {
+            report.targets = targets;
+            report.quotas.extend(quotas);
+            report.rates.extend(rates);
             report.providers = stands.iter().map(|(end, report)| (end.name.clone(), report.clone())).collect();
         });
         let reason = |(end, report): &(ProviderEnd, ProviderReport)| Some((end.name.clone(), report.reason.clone()?));

@@ -1,6 +1,7 @@
 //! What is told of runs: once when something changes, not with every run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -156,7 +157,10 @@ pub(super) fn report(
         if matches!(ended.end, RunEnd::Done(_)) && ended.came.exit.is_none() {
             // It was enough to know that nothing is left at any of them.
             report.providers.clear();
+            report.targets = Arc::default();
         }
+        let duration_ms = now.tick.since(started.tick);
+        report.durations.add(duration_ms);
         take_manifests(report, ended.found.as_ref(), now);
         if let RunEnd::Done(left) = &ended.end {
             if left.is_empty() {
@@ -173,7 +177,7 @@ pub(super) fn report(
                 run,
                 reason: ended.order.reason,
                 started_at: started.wall,
-                duration_ms: now.tick.since(started.tick),
+                duration_ms,
                 exit: exit.code(),
                 calls: ended.came.calls,
                 recorded: counts.recorded,
@@ -185,7 +189,8 @@ pub(super) fn report(
     });
 }
 
-fn take_manifests(report: &mut Report, found: Option<&Found>, now: Now) {
+/// Puts what the manifests were found to be into the report.
+pub(super) fn take_manifests(report: &mut Report, found: Option<&Found>, now: Now) {
     match found {
         None => {}
         Some(Found::Valid { manifests, targets, providers, .. }) => {
@@ -196,13 +201,15 @@ fn take_manifests(report: &mut Report, found: Option<&Found>, now: Now) {
                 (name.clone(), known.get(name).cloned().unwrap_or_else(fresh))
             });
             report.providers = named.collect();
+            report.quotas.retain(|(provider, ..), _| report.providers.contains_key(provider));
+            report.rates.retain(|(provider, _), _| report.providers.contains_key(provider));
         }
         Some(Found::Invalid(problems)) => {
             let since = match &report.manifests {
                 ManifestsReport::Invalid { since, .. } => *since,
                 _ => now.wall,
             };
-            report.manifests = ManifestsReport::Invalid { since, problems: problems.clone() };
+            report.manifests = ManifestsReport::Invalid { since, problems: problems.clone().into() };
         }
     }
 }

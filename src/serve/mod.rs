@@ -1,0 +1,224 @@
+//! The listener of a program that stays up: tells over HTTP how it is, to those who may know, and takes no orders.
+//!
+//! Knows the report and nothing of plans, providers or the state. Reads copies of the report, so whoever writes it never
+//! waits for a reader (H4); a connection serves one request and is bounded in size, time and number.
+
+mod events;
+mod guard;
+mod metrics;
+mod page;
+mod ready;
+mod view;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router, middleware};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::core::report::Report;
+use crate::core::time::{Now, Tick};
+use crate::host::Clock;
+use guard::{Admitted, Guard};
+pub use guard::{MOST_TOKEN_BYTES, Token};
+use view::View;
+
+/// Connections at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 64;
+/// Streams of events at once, fewer than connections, so that others always get through.
+const STREAMS: usize = 16;
+/// Largest head of a request, in bytes, and most headers in it.
+const HEAD_BYTES: usize = 16 * 1024;
+const HEADERS: usize = 64;
+/// How long the head of a request may take to arrive.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a connection may take, in milliseconds, unless it is a stream of events.
+const CONNECTION_MS: u64 = 30_000;
+/// Wait after the system did not hand over a connection, in milliseconds: it may be out of files.
+const ACCEPT_AGAIN_MS: u64 = 200;
+
+/// What readers have to show and are told.
+pub struct Settings {
+    /// What they have to send; `None`: nothing.
+    pub token: Option<Token>,
+    /// Names of this machine that they may use, besides `localhost` and the address that they reached.
+    pub hosts: Vec<String>,
+    /// How long targets may be pending at a provider before it counts as stuck, in milliseconds.
+    pub ready_within_ms: u64,
+}
+
+/// A socket that listens.
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Takes the address; port 0 is any free one.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers for as long as the future is polled.
+    pub async fn serve(self, clock: Arc<dyn Clock>, report: watch::Receiver<Report>, settings: Settings) {
+        let served = Arc::new(Served {
+            clock,
+            report,
+            guard: Guard::new(settings.token, settings.hosts),
+            ready_within_ms: settings.ready_within_ms,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        });
+        let router = router(&served);
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+            let Ok((stream, _)) = self.socket.accept().await else {
+                served.clock.sleep_until(after(served.clock.as_ref(), ACCEPT_AGAIN_MS)).await;
+                continue;
+            };
+            let (router, clock) = (router.clone(), Arc::clone(&served.clock));
+            tokio::spawn(async move {
+                converse(stream, router, clock.as_ref()).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// How a request arrived.
+#[derive(Clone)]
+struct Arrival {
+    /// The address of ours that was reached.
+    at: SocketAddr,
+    /// Set once the answer is known to be a stream, which lasts longer than other answers.
+    is_stream: Arc<AtomicBool>,
+}
+
+/// Serves one request and closes.
+async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock) {
+    let Ok(at) = stream.local_addr() else { return };
+    let is_stream = Arc::new(AtomicBool::new(false));
+    let service = TowerToHyperService::new(router.layer(Extension(Arrival { at, is_stream: Arc::clone(&is_stream) })));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    server.keep_alive(false).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let begun = clock.now().tick;
+    let too_long = async {
+        clock.sleep_until(begun.plus_ms(CONNECTION_MS)).await;
+        if is_stream.load(Ordering::Relaxed) {
+            clock.sleep_until(begun.plus_ms(CONNECTION_MS + events::STREAM_MS)).await;
+        }
+    };
+    tokio::select! {
+        // Whatever went wrong, it is the reader's concern.
+        _ = connection => {}
+        () = too_long => {}
+    }
+}
+
+/// What all requests are answered from.
+struct Served {
+    clock: Arc<dyn Clock>,
+    report: watch::Receiver<Report>,
+    guard: Guard,
+    ready_within_ms: u64,
+    streams: Arc<Semaphore>,
+}
+
+impl Served {
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// A copy: nothing waits while it is shown.
+    fn report(&self) -> Report {
+        self.report.borrow().clone()
+    }
+
+    fn view(&self, report: &Report) -> View {
+        View::of(report, &ready::reasons(report, self.now().wall, self.ready_within_ms), self.now().wall)
+    }
+}
+
+fn router(served: &Arc<Served>) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/app.js", get(|| async { typed("text/javascript; charset=utf-8", include_str!("app.js")) }))
+        .route("/style.css", get(|| async { typed("text/css; charset=utf-8", include_str!("style.css")) }))
+        .route("/events", get(events))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there is /, /metrics, /healthz and /readyz\n") })
+        .layer(middleware::from_fn_with_state(Arc::clone(served), guard::check))
+        .with_state(Arc::clone(served))
+}
+
+fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
+    ([(CONTENT_TYPE, kind)], body).into_response()
+}
+
+async fn page(State(served): State<Arc<Served>>) -> Response {
+    typed("text/html; charset=utf-8", page::html(&served.view(&served.report())))
+}
+
+async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
+    let wants_open = headers.get_all(ACCEPT).iter().any(|accept| {
+        accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("application/openmetrics-text"))
+    });
+    let text = metrics::open_metrics(served.report(), served.now().wall);
+    if wants_open {
+        typed("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+    } else {
+        typed("text/plain; version=0.0.4; charset=utf-8", metrics::as_prometheus(&text))
+    }
+}
+
+/// Why it is not ready is told to those who may read everything, whether it is to anybody.
+async fn ready(State(served): State<Arc<Served>>, Extension(admitted): Extension<Admitted>) -> Response {
+    let reasons = ready::reasons(&served.report(), served.now().wall, served.ready_within_ms);
+    if reasons.is_empty() {
+        return "ready\n".into_response();
+    }
+    let text = match admitted {
+        Admitted::ToAll => reasons.join("\n") + "\n",
+        Admitted::ToLittle => "not ready\n".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn events(State(served): State<Arc<Served>>, Extension(arrival): Extension<Arrival>) -> Response {
+    let Ok(permit) = Arc::clone(&served.streams).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many readers follow already\n").into_response();
+    };
+    arrival.is_stream.store(true, Ordering::Relaxed);
+    typed("text/event-stream; charset=utf-8", Body::from_stream(events::stream(served, permit)))
+}
+
+/// Later by so many milliseconds.
+fn after(clock: &dyn Clock, ms: u64) -> Tick {
+    clock.now().tick.plus_ms(ms)
+}

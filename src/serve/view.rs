@@ -1,0 +1,284 @@
+//! What the page shows of a report: texts and tables, bounded in number and length. The page is made from it, and so are the
+//! events that keep it up to date.
+//!
+//! Texts from outside are on one line and without control characters; they are not escaped for HTML.
+
+use serde_json::{Map, Value, json};
+
+use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport, Running};
+use crate::core::text::one_line;
+use crate::core::time::Timestamp;
+
+/// Rows of a table that grows with the manifests.
+const ROWS: usize = 200;
+/// Problems of manifests that are shown.
+const PROBLEMS: usize = 20;
+/// Most characters of a text.
+const MOST: usize = 400;
+
+/// How things are, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// All is done.
+    Good,
+    /// Work is under way or left.
+    Busy,
+    /// Somebody has to look.
+    Bad,
+}
+
+impl Mood {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Busy => "busy",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// A part of the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) columns: &'static [&'static str],
+    /// Said where there are no rows.
+    pub(super) empty: &'static str,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+/// All that the page shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) mood: Mood,
+    pub(super) headline: String,
+    /// The run that is under way, in words; empty if none is.
+    pub(super) running: String,
+    /// Targets that are done, and of how many.
+    pub(super) progress: Option<(u64, u64)>,
+    /// Identifier, name and value of each.
+    pub(super) facts: Vec<(&'static str, &'static str, String)>,
+    pub(super) tables: Vec<Table>,
+}
+
+impl View {
+    /// `problems` are the reasons why not all is well.
+    pub(super) fn of(report: &Report, problems: &[String], now: Timestamp) -> Self {
+        let left = |of: fn(&ProviderReport) -> u64| report.providers.values().map(of).sum::<u64>();
+        let (pending, deferred) = (left(|provider| provider.pending), left(|provider| provider.deferred));
+        let rejected = left(|provider| provider.rejected);
+        let is_starting = report.manifests == ManifestsReport::Unread && report.trouble.is_none();
+        let (mood, headline) = match (problems, &report.running) {
+            _ if is_starting => (Mood::Busy, "Starting".to_owned()),
+            ([_, ..], _) => (Mood::Bad, "Needs attention".to_owned()),
+            ([], Some(run)) if run.targets > 0 => (Mood::Busy, "Purging".to_owned()),
+            _ if pending + deferred + rejected > 0 => {
+                (Mood::Busy, format!("{pending} pending, {deferred} deferred, {rejected} rejected"))
+            }
+            _ => (Mood::Good, "In order: everything is recorded".to_owned()),
+        };
+        let running = report.running.as_ref();
+        Self {
+            mood,
+            headline,
+            running: running.map(under_way).unwrap_or_default(),
+            progress: running.filter(|run| run.targets > 0).map(|run| (run.targets_done.min(run.targets), run.targets)),
+            facts: facts(report),
+            tables: vec![
+                problems_of(report, problems),
+                providers(report),
+                quotas(report, now),
+                runs(report),
+                targets(report),
+            ],
+        }
+    }
+
+    /// What differs from `before`, as JSON; `None` if nothing does.
+    pub(super) fn since(&self, before: Option<&Self>) -> Option<Value> {
+        let mut news = Map::new();
+        let differs = |same: fn(&Self, &Self) -> bool| before.is_none_or(|before| !same(self, before));
+        if differs(|a, b| a.mood == b.mood) {
+            news.insert("mood".to_owned(), json!(self.mood.word()));
+        }
+        if differs(|a, b| a.progress == b.progress) {
+            news.insert("progress".to_owned(), json!(self.progress.map_or([0, 0], |(done, of)| [done, of])));
+        }
+        let texts: Map<String, Value> = self
+            .texts()
+            .filter_map(|(id, text)| {
+                let known = before.and_then(|before| before.texts().find(|(known, _)| *known == id));
+                (known != Some((id, text))).then(|| (id.to_owned(), json!(text)))
+            })
+            .collect();
+        if !texts.is_empty() {
+            news.insert("texts".to_owned(), Value::Object(texts));
+        }
+        let tables: Map<String, Value> = self
+            .tables
+            .iter()
+            .filter_map(|table| {
+                let known = before.is_some_and(|before| before.tables.contains(table));
+                (!known).then(|| (table.id.to_owned(), json!(table.rows)))
+            })
+            .collect();
+        if !tables.is_empty() {
+            news.insert("tables".to_owned(), Value::Object(tables));
+        }
+        (!news.is_empty()).then_some(Value::Object(news))
+    }
+
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let first = [("headline", self.headline.as_str()), ("running", self.running.as_str())];
+        first.into_iter().chain(self.facts.iter().map(|(id, _, value)| (*id, value.as_str())))
+    }
+}
+
+fn shown(text: &str) -> String {
+    one_line(text, MOST)
+}
+
+/// `2026-11-21 16:51:04 UTC`.
+fn moment(at: Timestamp) -> String {
+    at.utc_extended().replace('T', " ").replace('Z', " UTC")
+}
+
+fn moment_or_dash(at: Option<Timestamp>) -> String {
+    at.map_or_else(dash, moment)
+}
+
+fn dash() -> String {
+    "–".to_owned()
+}
+
+fn text_or_dash(text: Option<&String>) -> String {
+    text.map_or_else(dash, |text| shown(text))
+}
+
+/// `run 3 since 2026-11-21 16:51:04 UTC, because files changed: 40 of 60 targets in 2 calls`
+fn under_way(run: &Running) -> String {
+    let begun = format!("Run {} ({}) since {}", run.run, run.reason.word(), moment(run.since));
+    if run.targets == 0 {
+        return format!("{begun}: reading and comparing");
+    }
+    format!("{begun}: {} of {} targets in {} calls", run.targets_done.min(run.targets), run.targets, run.calls_done)
+}
+
+fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
+    let manifests = match &report.manifests {
+        ManifestsReport::Unread => "not read yet".to_owned(),
+        ManifestsReport::Valid { manifests, targets } => format!("{manifests} valid, {targets} targets"),
+        ManifestsReport::Invalid { since, problems } => {
+            format!("{} problems since {}; the last valid ones hold", problems.len(), moment(*since))
+        }
+    };
+    let watching = match &report.polling {
+        Some(why) => format!("looked at every so often: {}", shown(why)),
+        None => format!("{} folders, {} events", report.folders, report.events),
+    };
+    let runs: Vec<String> = report.started.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let calls: u64 = report.calls.values().map(|count| count.calls).sum();
+    vec![
+        ("manifests", "Manifests", manifests),
+        ("watching", "Files", watching),
+        ("success", "All done at", moment_or_dash(report.last_success)),
+        ("started", "Runs", if runs.is_empty() { dash() } else { runs.join(", ") }),
+        ("calls", "Calls", calls.to_string()),
+    ]
+}
+
+fn problems_of(report: &Report, problems: &[String]) -> Table {
+    let mut rows: Vec<Vec<String>> = problems.iter().take(ROWS).map(|problem| vec![shown(problem)]).collect();
+    if let ManifestsReport::Invalid { problems, .. } = &report.manifests {
+        rows.extend(problems.iter().skip(1).take(PROBLEMS - 1).map(|problem| vec![shown(problem)]));
+        if problems.len() > PROBLEMS {
+            rows.push(vec![format!("and {} more; `freshen check` shows all", problems.len() - PROBLEMS)]);
+        }
+    }
+    Table { id: "problems", title: "Problems", columns: &["Problem"], empty: "None.", rows }
+}
+
+fn providers(report: &Report) -> Table {
+    let row = |(name, provider): (&String, &ProviderReport)| {
+        vec![
+            shown(name),
+            shown(&provider.kind),
+            provider.pending.to_string(),
+            provider.deferred.to_string(),
+            provider.rejected.to_string(),
+            moment_or_dash(provider.oldest),
+            moment_or_dash(provider.retry_at.or(provider.deferred_until)),
+            text_or_dash(provider.reason.as_ref()),
+        ]
+    };
+    let mut rows: Vec<Vec<String>> = report.providers.iter().take(ROWS).map(row).collect();
+    if report.providers.len() > ROWS {
+        let more = format!("and {} more", report.providers.len() - ROWS);
+        rows.push([vec![more], vec![dash(); 7]].concat());
+    }
+    Table {
+        id: "providers",
+        title: "Providers",
+        columns: &["Provider", "Kind", "Pending", "Deferred", "Rejected", "Oldest pending", "Tried again", "Why"],
+        empty: "None are known yet.",
+        rows,
+    }
+}
+
+fn targets(report: &Report) -> Table {
+    let row = |target: &crate::core::report::TargetReport| {
+        vec![
+            shown(&target.target),
+            target.standing.to_owned(),
+            shown(&target.provider),
+            moment(target.since),
+            moment_or_dash(target.until),
+            text_or_dash(target.reason.as_ref()),
+        ]
+    };
+    Table {
+        id: "targets",
+        title: "Targets that are left, the oldest first",
+        columns: &["Target", "Stands", "Provider", "Since", "Until", "Why"],
+        empty: "None are left.",
+        rows: report.targets.iter().map(row).collect(),
+    }
+}
+
+fn quotas(report: &Report, now: Timestamp) -> Table {
+    let row = |((provider, operation, area), quota): (&(String, &str, String), &crate::core::report::QuotaReport)| {
+        vec![
+            shown(provider),
+            (*operation).to_owned(),
+            if area.is_empty() { "all".to_owned() } else { shown(area) },
+            quota.left(now).to_string(),
+            quota.limit.to_string(),
+            moment(quota.resets_at),
+        ]
+    };
+    Table {
+        id: "quotas",
+        title: "Quotas of the day",
+        columns: &["Provider", "Operation", "Area", "Left", "Of", "Next day begins"],
+        empty: "None were drawn on yet.",
+        rows: report.quotas.iter().take(ROWS).map(row).collect(),
+    }
+}
+
+fn runs(report: &Report) -> Table {
+    let row = |run: &RunReport| {
+        let counts = [run.calls, run.recorded, run.pending, run.deferred, run.rejected];
+        let took = format!("{}.{:03} s", run.duration_ms / 1000, run.duration_ms % 1000);
+        let first = vec![run.run.to_string(), run.reason.word().to_owned(), moment(run.started_at), took];
+        let counts = counts.map(|count| count.to_string()).to_vec();
+        [first, counts, vec![run.exit.to_string()]].concat()
+    };
+    Table {
+        id: "runs",
+        title: "Last runs that did or left something",
+        columns: &["Run", "Because", "Began", "Took", "Calls", "Recorded", "Pending", "Deferred", "Rejected", "Exit"],
+        empty: "None yet.",
+        rows: report.runs.iter().map(row).collect(),
+    }
+}

@@ -1,0 +1,140 @@
+//! What is told, and when.
+
+use super::{listening, settled, urls};
+use crate::support::cli::Bench;
+use crate::support::cloud::{Cloud, Step};
+use crate::support::reader::{Events, get, request, send};
+
+#[test]
+fn every_endpoint_answers() {
+    let (_cloud, _bench, watching, at) = settled(3, &[]);
+    assert_eq!(get(at, "/healthz").body, "alive\n");
+    assert_eq!((get(at, "/readyz").status, get(at, "/readyz").body), (200, "ready\n".to_owned()));
+    let page = get(at, "/");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(
+        page.body.contains("In order: everything is recorded") && page.body.contains("2 valid, 3 targets"),
+        "{page:?}"
+    );
+    for (path, kind) in [("/app.js", "text/javascript; charset=utf-8"), ("/style.css", "text/css; charset=utf-8")] {
+        assert!(page.body.contains(&format!("\"{path}\"")), "{path}");
+        assert_eq!(get(at, path).header("content-type"), Some(kind));
+    }
+    assert!(get(at, "/metrics").body.contains("freshen_manifests_valid 1\n"));
+    assert_eq!(get(at, "/favicon.ico").status, 404);
+    let head = send(at, request(at, "HEAD", "/metrics", "").as_bytes());
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    watching.stop();
+}
+
+/// A run is followed from its plan to its end, and what it leaves is told with reasons.
+#[test]
+fn events_follow_a_run() {
+    let (cloud, bench, watching, at) = settled(3, &[]);
+    let mut events = Events::follow(at);
+    let first = events.next();
+    assert_eq!((first["mood"].as_str(), &first["tables"]["targets"]), (Some("good"), &serde_json::json!([])));
+    cloud.script([Step::Pass, Step::Hold]);
+    bench.assets(&urls(3), "1");
+    cloud.wait_for_hold();
+    let during = events.until(|event| event["progress"][1] == 3);
+    assert!(during["texts"]["running"].as_str().unwrap().contains(" of 3 targets in "), "{during}");
+    cloud.release();
+    events.until(|event| event["mood"] == "good");
+    cloud.always(Some(Step::say(500, "no")));
+    bench.assets(&urls(2), "2");
+    let left = events.until(|event| event["tables"]["targets"].as_array().is_some_and(|rows| rows.len() == 3));
+    assert!(left["tables"]["targets"][0].to_string().contains("HTTP 500"), "{left}");
+    watching.stop();
+}
+
+/// H3: what manifests and providers say is shown as it is, markup or not.
+#[test]
+fn hostile_texts_are_escaped() {
+    let cloud = Cloud::of("tencent-vod");
+    let answer =
+        r#"{"Response":{"Error":{"Code":"InternalError","Message":"<script>alert(1)</script>"},"RequestId":"r"}}"#;
+    cloud.always(Some(Step::say(200, answer)));
+    let bench = Bench::at("tencent-vod", &cloud);
+    bench.assets(&["http://cdn.example.com/?a=1&lt;b"], "1");
+    let (mut watching, at) = listening(&bench, &[]);
+    watching.ends_a_run();
+    let page = get(at, "/").body;
+    assert!(page.contains("/?a=1&amp;lt;b<") && page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+    let mut events = Events::follow(at);
+    bench.assets(&["http://cdn.example.com/<img src=x onerror=alert(2)>"], "1");
+    events.until(|event| event["tables"].to_string().contains("<img"));
+    let page = get(at, "/").body;
+    assert!(page.contains("&lt;img src=x onerror=alert(2)&gt;") && !page.contains("<img"), "{page}");
+    assert_eq!(page.matches("<script").count(), 1, "ours");
+    watching.stop();
+}
+
+/// W6, W7: not ready while manifests are not valid, a guard refuses, or work waits for too long.
+#[test]
+fn readiness_tells_why_not() {
+    let (cloud, bench, mut watching, at) = settled(101, &["--ready-within", "1ms"]);
+    bench.write("manifests/site.yaml", "assets: [");
+    watching.says("the manifests are not valid");
+    watching.ends_a_run();
+    let told = get(at, "/readyz");
+    assert_eq!(told.status, 503);
+    assert!(
+        told.body.starts_with("the manifests are not valid since ") && told.body.contains("site.yaml:1:"),
+        "{told:?}"
+    );
+    assert!(get(at, "/").body.contains("site.yaml:1:"));
+    assert!(get(at, "/metrics").body.contains("freshen_manifests_valid 0\n"));
+    bench.assets(&urls(1), "0");
+    watching.says("refused");
+    watching.ends_a_run();
+    assert!(get(at, "/readyz").body.starts_with("refused by a guard: "));
+    cloud.always(Some(Step::say(500, "no")));
+    bench.assets(&urls(101), "1");
+    watching.says("provider fails");
+    let told = get(at, "/readyz");
+    assert!(told.body.starts_with("provider own is stuck: 101 pending, the oldest since "), "{told:?}");
+    cloud.always(None);
+    watching.signal("HUP");
+    watching.says("in order again");
+    assert_eq!(get(at, "/healthz").status, 200);
+    watching.stop();
+}
+
+/// What is told while the first run is under way: manifests and providers are known before it ends.
+#[test]
+fn the_first_run_is_told_of_while_it_lasts() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(2), "1");
+    cloud.script([Step::Hold]);
+    let (mut watching, at) = listening(&bench, &[]);
+    cloud.wait_for_hold();
+    assert_eq!(get(at, "/readyz").body, "ready\n");
+    let page = get(at, "/").body;
+    assert!(
+        page.contains("Purging") && page.contains("<progress id=\"progress\"") && page.contains("http-purge"),
+        "{page}"
+    );
+    cloud.release();
+    watching.records(2);
+    watching.stop();
+}
+
+/// An address that cannot be listened at ends the program before anything is watched or sent.
+#[test]
+fn bad_addresses_end_the_program() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::new().provider("own", "http-purge", &cloud.url(), "");
+    bench.assets(&urls(1), "1");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    bench.run(&["watch", "--listen", "localhost"]).exits(2).says("write an IP address and a port");
+    bench
+        .run(&["watch", "--listen", "192.0.2.1:9464", "--listen-token-file", "none"])
+        .exits(2)
+        .says("token file `none`");
+    bench.run(&["watch", "--once", "--listen", "127.0.0.1:0"]).exits(2);
+    bench.run(&["watch", "--listen", &address]).exits(2).says(&format!("`--listen {address}`: Address already in use"));
+    assert!(cloud.arrived() == 0 && bench.read(".freshen/state.db").is_none());
+}

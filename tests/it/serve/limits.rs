@@ -1,0 +1,61 @@
+//! H4: readers that are slow, many or rude, and purges that go through meanwhile.
+
+use std::io::Read;
+
+use super::{settled, urls};
+use crate::support::reader::{Events, get, open, request, send};
+
+#[test]
+fn slow_and_many_readers_hold_nothing_up() {
+    let (cloud, bench, mut watching, at) = settled(200, &[]);
+    // Streams that are never read, and heads that never end: more than are served at once.
+    let ask = request(at, "GET", "/events", "");
+    let streams: Vec<_> = (0..20).map(|_| open(at, ask.as_bytes())).collect();
+    let halves: Vec<_> = (0..40).map(|_| open(at, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")).collect();
+    bench.assets(&urls(200), "1");
+    watching.records(200);
+    assert_eq!(cloud.purged().len(), 200);
+    assert_eq!(get(at, "/healthz").status, 200);
+    drop((streams, halves));
+    bench.assets(&urls(200), "2");
+    watching.records(200);
+    watching.stop();
+}
+
+#[test]
+fn streams_are_bounded_and_their_place_is_given_back() {
+    let (_cloud, _bench, watching, at) = settled(1, &[]);
+    let mut streams: Vec<Events> = (0..16).map(|_| Events::follow(at)).collect();
+    for stream in &mut streams {
+        stream.next();
+    }
+    let refused = get(at, "/events");
+    assert_eq!((refused.status, refused.body.as_str()), (503, "too many readers follow already\n"));
+    assert_eq!(get(at, "/").status, 200);
+    // The listener notices that a reader went away once it has something to say.
+    streams.pop();
+    let freed = std::iter::repeat_with(|| open(at, request(at, "GET", "/events", "").as_bytes()))
+        .map(|mut stream| {
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).expect("a status");
+            head
+        })
+        .find(|head| head == b"HTTP/1.1 200");
+    assert!(freed.is_some());
+    watching.stop();
+}
+
+/// Heads that are too large are refused, and nothing is kept of them.
+#[test]
+fn heads_are_bounded() {
+    let (_cloud, _bench, watching, at) = settled(1, &[]);
+    let long = request(at, "GET", "/", &format!("X-Long: {}\r\n", "x".repeat(64 * 1024)));
+    assert_eq!(send(at, long.as_bytes()).status, 431);
+    let many = request(at, "GET", "/", &"X-Many: x\r\n".repeat(100));
+    assert_eq!(send(at, many.as_bytes()).status, 431);
+    let path = format!("/{}", "x".repeat(64 * 1024));
+    assert!([414, 431].contains(&get(at, &path).status));
+    assert_eq!(send(at, b"\x16\x03\x01\x02\x00\r\n\r\n").status, 400);
+    assert_eq!(get(at, "/healthz").status, 200);
+    watching.stop();
+}
