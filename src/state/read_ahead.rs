@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 512 * 1024;
 /// Most rows of a chunk that have work, which is not packed.
 const CHUNK_WORKS: usize = 256;
 /// Most chunks that wait to be compared.
-const WAITING_CHUNKS: usize = 96;
+const WAITING_CHUNKS: usize = 64;
 
 /// Rows on their way.
 pub struct ReadAhead {
