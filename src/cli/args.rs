@@ -205,8 +205,8 @@ pub struct WatchArgs {
 #[derive(Args, Clone, Debug)]
 #[group(id = "listener")]
 pub struct ListenArgs {
-    /// Tell over HTTP how it is, for reading only: a page at /, /metrics, /healthz and /readyz. Any other address than one
-    /// of this machine only, such as 127.0.0.1:9464, needs --listen-token-file
+    /// Tell over HTTP how it is, for reading only: a page at /, /metrics, /healthz and /readyz. 127.0.0.1:9464 is for this
+    /// machine alone; an address that others can reach needs --listen-token-file
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub listen: Option<SocketAddr>,
     /// File with the token that readers have to send, at least 16 characters; only its owner may read it

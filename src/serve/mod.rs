@@ -29,7 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::core::report::Report;
-use crate::core::time::{Now, Tick};
+use crate::core::time::{Tick, Timestamp};
 use crate::host::Clock;
 use guard::{Admitted, Guard};
 pub use guard::{MOST_TOKEN_BYTES, Token};
@@ -149,8 +149,8 @@ struct Served {
 }
 
 impl Served {
-    fn now(&self) -> Now {
-        self.clock.now()
+    fn now(&self) -> Timestamp {
+        self.clock.now().wall
     }
 
     /// A copy: nothing waits while it is shown.
@@ -159,7 +159,8 @@ impl Served {
     }
 
     fn view(&self, report: &Report) -> View {
-        View::of(report, &ready::reasons(report, self.now().wall, self.ready_within_ms), self.now().wall)
+        let now = self.now();
+        View::of(report, &ready::reasons(report, now, self.ready_within_ms), now)
     }
 }
 
@@ -189,7 +190,7 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
     let wants_open = headers.get_all(ACCEPT).iter().any(|accept| {
         accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("application/openmetrics-text"))
     });
-    let text = metrics::open_metrics(served.report(), served.now().wall);
+    let text = metrics::open_metrics(served.report(), served.now());
     if wants_open {
         typed("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
     } else {
@@ -199,7 +200,7 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
 
 /// Why it is not ready is told to those who may read everything, whether it is to anybody.
 async fn ready(State(served): State<Arc<Served>>, Extension(admitted): Extension<Admitted>) -> Response {
-    let reasons = ready::reasons(&served.report(), served.now().wall, served.ready_within_ms);
+    let reasons = ready::reasons(&served.report(), served.now(), served.ready_within_ms);
     if reasons.is_empty() {
         return "ready\n".into_response();
     }

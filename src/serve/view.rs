@@ -70,6 +70,7 @@ impl View {
         let rejected = left(|provider| provider.rejected);
         let is_starting = report.manifests == ManifestsReport::Unread && report.trouble.is_none();
         let (mood, headline) = match (problems, &report.running) {
+            _ if report.stopping => (Mood::Busy, "Stopping".to_owned()),
             _ if is_starting => (Mood::Busy, "Starting".to_owned()),
             ([_, ..], _) => (Mood::Bad, "Needs attention".to_owned()),
             ([], Some(run)) if run.targets > 0 => (Mood::Busy, "Purging".to_owned()),

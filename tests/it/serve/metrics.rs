@@ -10,22 +10,28 @@ use crate::support::cloud::{Cloud, Step};
 use crate::support::is_installed;
 use crate::support::reader::{get, request, send};
 
-/// What promtool says of the metrics as they are now.
+/// Lets promtool look at something.
+fn promtool(arguments: &[&str], text: &str) {
+    if !is_installed("promtool", "prometheus") {
+        return;
+    }
+    let mut child = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("written");
+    let told = child.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success() && said.is_empty(), "{said}{}\n{text}", String::from_utf8_lossy(&told.stdout));
+}
+
+/// The metrics as they are now; promtool finds nothing wrong with them.
 fn is_clean(at: SocketAddr) -> String {
     let text = get(at, "/metrics").body;
-    if is_installed("promtool", "prometheus") {
-        let mut child = Command::new("promtool")
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("started");
-        child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("written");
-        let told = child.wait_with_output().expect("ended");
-        let said = String::from_utf8_lossy(&told.stderr).into_owned() + &String::from_utf8_lossy(&told.stdout);
-        assert!(told.status.success() && said.is_empty(), "{said}\n{text}");
-    }
+    promtool(&["check", "metrics"], &text);
     text
 }
 
@@ -119,4 +125,21 @@ fn labels_are_bounded() {
     assert_eq!(text.lines().filter(|line| line.contains("state=\"pending\"")).count(), 100);
     assert!(!text.contains("example.com"), "{text}");
     watching.stop();
+}
+
+/// The rules in the documentation are rules, and about metrics that exist.
+#[test]
+fn documented_rules_and_metrics_are_real() {
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/listen.md")).expect("the page");
+    let rules = documented.split("```yaml\n# rules\n").nth(1).and_then(|rest| rest.split("```").next()).expect("rules");
+    promtool(&["check", "rules", "/dev/stdin"], rules);
+    let source =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/serve/metrics.rs")).expect("the source");
+    let names = documented.split(|character: char| !(character.is_ascii_lowercase() || character == '_'));
+    let names: Vec<&str> = names.filter_map(|word| word.strip_prefix("freshen_")).collect();
+    assert!(names.len() > 20);
+    for name in names {
+        let family = name.strip_suffix("_total").unwrap_or(name);
+        assert!(source.contains(&format!("\"{family}\"")), "freshen_{name} does not exist");
+    }
 }
