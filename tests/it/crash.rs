@@ -7,11 +7,12 @@ pub(crate) mod kills;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::cli_apply::urls;
 use crate::support::cli::{Bench, Ran, STATE, manifest};
 use crate::support::cloud::Cloud;
+use crate::support::strace_is_there;
 
 /// Calls that change files or send, the frequent ones last, since they are begun with; those that a machine does not have are passed over.
 const CHANGING: [&str; 12] = [
@@ -32,16 +33,6 @@ const CHANGING: [&str; 12] = [
 const REFUSABLE: [&str; 8] = ["mkdir", "fchmod", "rename", "fdatasync", "ftruncate", "unlink", "fsync", "pwrite64"];
 const KIND: &str = "tencent-vod";
 const LIMITS: &str = "limits: {urls_per_call: 2, calls_per_second: 1000}\n";
-
-/// Sweeps are skipped where the tool is missing, but not in continuous integration.
-fn strace_is_there() -> bool {
-    let there = Command::new("strace").arg("-V").output().is_ok();
-    assert!(there || std::env::var_os("CI").is_none(), "strace is missing");
-    if !there {
-        eprintln!("SKIPPED: strace is not installed");
-    }
-    there
-}
 
 /// Where a sweep strikes: a first run makes the state, a later one changes it, a migrating one finds it in an older format.
 #[derive(Clone, Copy, Debug, PartialEq)]
