@@ -316,7 +316,7 @@ pub struct StatusArgs {
     /// How to lock the state.
     #[command(flatten)]
     pub lock: LockArgs,
-    /// How many of the last runs to show
+    /// How many of the last runs to show; the newest 1000 are kept
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub runs: usize,
 }

@@ -63,6 +63,13 @@ pub struct Order {
     pub held: Vec<Held>,
 }
 
+impl Order {
+    /// Whether a provider that is configured like this is not to be asked.
+    pub fn holds(&self, provider: &str, config: &str) -> bool {
+        self.held.iter().any(|held| held.provider == provider && held.config == config)
+    }
+}
+
 /// A provider that is left in peace after failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {

@@ -5,12 +5,14 @@
 mod ask;
 mod desired;
 mod exit;
+mod left;
 mod prepare;
 mod since;
 
 pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
 pub use desired::Desired;
 pub use exit::Exit;
+pub use left::Left;
 pub use prepare::{Choice, Prepared, accounts, prepare, real_accounts};
 
 use tokio::sync::watch;

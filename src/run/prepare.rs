@@ -5,7 +5,7 @@ use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::model::{CredentialSource, Manifest, Model};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
-use crate::core::recorded::KnownManifest;
+use crate::core::recorded::{KnownManifest, Standing};
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
@@ -55,7 +55,17 @@ impl Prepared {
         let Difference { adopt, forget, dropped, owners, left_alone, has_unseen, .. } = &self.difference;
         let settled = adopt.is_empty() && forget.is_empty() && dropped.is_empty() && owners.is_empty();
         let settled = settled && left_alone.is_empty();
-        self.plan.jobs.is_empty() && settled && !has_unseen && !self.manifests_changed
+        self.plan.jobs.iter().all(|job| self.waits_for_quota(job)) && settled && !has_unseen && !self.manifests_changed
+    }
+
+    /// Whether the quota leaves no room for any of the job's changes, as the state has it.
+    fn waits_for_quota(&self, job: &Job) -> bool {
+        let resets_at = job.quota.as_ref().map(|quota| quota.resets_at);
+        let is_noted = |index: &usize| match self.difference.changes.standing(*index) {
+            Standing::Deferred { until, .. } => Some(*until) == resets_at,
+            _ => false,
+        };
+        job.calls() == 0 && job.over_quota.iter().all(is_noted)
     }
 
     /// Whether nothing is to be written or sent.

@@ -31,6 +31,8 @@ use crate::core::time::Timestamp;
 
 /// Writes after which a state is looked through again, seal or no seal: media forget without a trace.
 const CHECKED_EVERY: i64 = 10_000;
+/// Newest runs that are kept: a program that stays up makes many.
+const RUNS_KEPT: i64 = 1_000;
 
 /// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
@@ -504,6 +506,7 @@ impl Store for SqliteStore {
                     counts.rejected.cast_signed()
                 ],
             )?;
+            transaction.execute("DELETE FROM run WHERE id <= ?1", [run.saturating_sub(RUNS_KEPT)])?;
             // Calls of stopped runs are of interest only while a target remembers them.
             if transaction.query_row("SELECT EXISTS (SELECT 1 FROM call)", [], |row| row.get(0))? {
                 let settled = "DELETE FROM call WHERE id NOT IN (SELECT call FROM target WHERE call IS NOT NULL)";

@@ -7,11 +7,12 @@ pub(crate) mod kills;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::cli_apply::urls;
 use crate::support::cli::{Bench, Ran, STATE, manifest};
 use crate::support::cloud::Cloud;
+use crate::support::is_installed;
 
 /// Calls that change files or send, the frequent ones last, since they are begun with; those that a machine does not have are passed over.
 const CHANGING: [&str; 12] = [
@@ -32,16 +33,6 @@ const CHANGING: [&str; 12] = [
 const REFUSABLE: [&str; 8] = ["mkdir", "fchmod", "rename", "fdatasync", "ftruncate", "unlink", "fsync", "pwrite64"];
 const KIND: &str = "tencent-vod";
 const LIMITS: &str = "limits: {urls_per_call: 2, calls_per_second: 1000}\n";
-
-/// Sweeps are skipped where the tool is missing, but not in continuous integration.
-fn strace_is_there() -> bool {
-    let there = Command::new("strace").arg("-V").output().is_ok();
-    assert!(there || std::env::var_os("CI").is_none(), "strace is missing");
-    if !there {
-        eprintln!("SKIPPED: strace is not installed");
-    }
-    there
-}
 
 /// Where a sweep strikes: a first run makes the state, a later one changes it, a migrating one finds it in an older format.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -264,7 +255,7 @@ fn swept(what: &str, counts: &BTreeMap<String, usize>, least: usize) {
 /// C1, C2, C3, C4, C5
 #[test]
 fn c4_a_first_run_killed_at_any_system_call_leaves_a_whole_state_or_none() {
-    if strace_is_there() {
+    if is_installed("strace", "strace") {
         let counts = side_by_side(&CHANGING, |call, cloud, state| killed_at_each(Run::First, call, cloud, state));
         swept("first run, killed", &counts, 150);
     }
@@ -273,7 +264,7 @@ fn c4_a_first_run_killed_at_any_system_call_leaves_a_whole_state_or_none() {
 /// C1, C2, C3, C4, C5
 #[test]
 fn c4_a_later_run_killed_at_any_system_call_loses_nothing() {
-    if strace_is_there() {
+    if is_installed("strace", "strace") {
         let counts = side_by_side(&CHANGING, |call, cloud, state| killed_at_each(Run::Later, call, cloud, state));
         swept("later run, killed", &counts, 80);
     }
@@ -282,7 +273,7 @@ fn c4_a_later_run_killed_at_any_system_call_loses_nothing() {
 /// C4: the format of a state changes whole or not at all.
 #[test]
 fn c4_a_run_that_migrates_its_state_killed_at_any_system_call_loses_nothing() {
-    if strace_is_there() {
+    if is_installed("strace", "strace") {
         let counts = side_by_side(&CHANGING, |call, cloud, state| killed_at_each(Run::Migrating, call, cloud, state));
         swept("migrating run, killed", &counts, 90);
     }
@@ -291,7 +282,7 @@ fn c4_a_run_that_migrates_its_state_killed_at_any_system_call_loses_nothing() {
 /// C8: a write or a sync that reports an error counts as not made.
 #[test]
 fn c8_an_error_of_the_disk_at_any_write_or_sync_records_nothing_falsely() {
-    if strace_is_there() {
+    if is_installed("strace", "strace") {
         for run in [Run::First, Run::Later] {
             let counts =
                 side_by_side(&REFUSABLE, |call, cloud, state| refused_at_each(run, call, "error=EIO", cloud, state));
@@ -303,7 +294,7 @@ fn c8_an_error_of_the_disk_at_any_write_or_sync_records_nothing_falsely() {
 /// C7: a disk that is full from some moment on.
 #[test]
 fn c7_a_disk_that_is_full_from_any_moment_on_records_nothing_falsely() {
-    if strace_is_there() {
+    if is_installed("strace", "strace") {
         for run in [Run::First, Run::Later] {
             let counts =
                 side_by_side(&REFUSABLE, |call, cloud, state| refused_at_each(run, call, "error=ENOSPC", cloud, state));
@@ -315,7 +306,7 @@ fn c7_a_disk_that_is_full_from_any_moment_on_records_nothing_falsely() {
 /// C7: the run's own record is committed before the first request, so a full disk costs no quota.
 #[test]
 fn c7_a_disk_that_is_full_from_the_start_is_found_before_anything_is_sent() {
-    if strace_is_there() {
+    if is_installed("strace", "strace") {
         let cloud = Cloud::of(KIND);
         let recorded = recorded_state(&cloud);
         for (run, call) in [(Run::First, "pwrite64"), (Run::Later, "pwrite64"), (Run::Later, "fsync")] {

@@ -3,6 +3,8 @@
 
 mod faults;
 mod files;
+mod limits;
+mod storms;
 
 use crate::support::cli::Bench;
 use crate::support::cloud::Cloud;

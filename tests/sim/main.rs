@@ -4,11 +4,14 @@
 //! time, the network's and the disk's faults, who edits the manifest, when a process dies and how soon the next one begins.
 //! Not simulated: endpoints that change.
 //!
-//! `FRESHEN_SIM_SEEDS=1000000` plays more seeds, `FRESHEN_SIM_FIRST` begins with another one, `FRESHEN_SIM_SEED=42` plays
+//! Days of the watch (`day.rs`) have its machine besides, and what `cli/watch` does around it (`watch.rs`).
+//!
+//! `FRESHEN_SIM_SEEDS=1000000` plays more seeds, `FRESHEN_SIM_DAYS` more days, `FRESHEN_SIM_FIRST` begins with another one, `FRESHEN_SIM_SEED=42` plays
 //! one and shows what happens.
 
 #![expect(clippy::disallowed_methods, reason = "tests read their own environment and the time that they take")]
 
+mod day;
 mod faults;
 mod planted;
 mod seams;
@@ -16,11 +19,13 @@ mod spec;
 mod store;
 mod truth;
 mod vendors;
+mod watch;
 mod world;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use day::{Lived, WatchBug, live};
 use planted::Bug;
 use world::{Played, play};
 
@@ -28,22 +33,23 @@ use world::{Played, play};
 const SEEDS: u64 = 20_000;
 /// Seeds within which each planted defect is found.
 const PLANTED_SEEDS: u64 = 1_000;
+/// Days of the watch, and those within which each of its planted defects is found.
+const DAYS: u64 = 250;
+const PLANTED_DAYS: u64 = 200;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Plays seeds on two threads until one fails; the lowest that did.
-fn first_failure(seeds: std::ops::Range<u64>, bug: Option<Bug>, seen: &(dyn Fn(&Played) + Sync)) -> Option<u64> {
+/// Plays seeds on two threads until one fails; the lowest that did. `fails` plays one.
+fn first_failure(seeds: std::ops::Range<u64>, fails: &(dyn Fn(u64) -> bool + Sync)) -> Option<u64> {
     let (next, lowest) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
     let worker = || loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         if number >= seeds.end || number > lowest.load(Ordering::Relaxed) {
             return;
         }
-        let played = play(number, bug, false);
-        seen(&played);
-        if played.violation.is_some() {
+        if fails(number) {
             lowest.fetch_min(number, Ordering::Relaxed);
         }
     };
@@ -66,9 +72,11 @@ fn every_seed_keeps_the_invariants() {
     let first = variable("FRESHEN_SIM_FIRST").unwrap_or(0);
     let seeds = variable("FRESHEN_SIM_SEEDS").unwrap_or(SEEDS);
     let totals = Mutex::new((0, 0, 0));
-    let failed = first_failure(first..first + seeds, None, &|played| {
+    let failed = first_failure(first..first + seeds, &|seed| {
+        let Played { runs, kills, requests, violation, .. } = play(seed, None, false);
         let mut totals = totals.lock().expect("no panic");
-        *totals = (totals.0 + played.runs, totals.1 + played.kills, totals.2 + played.requests);
+        *totals = (totals.0 + runs, totals.1 + kills, totals.2 + requests);
+        violation.is_some()
     });
     let (runs, kills, requests) = *totals.lock().expect("no panic");
     println!("{seeds} seeds: {runs} runs, {kills} of them killed, {requests} requests");
@@ -84,7 +92,8 @@ fn every_seed_keeps_the_invariants() {
 fn every_planted_defect_is_found() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
-        let Some(seed) = first_failure(0..PLANTED_SEEDS, Some(bug), &|_| {}) else {
+        let Some(seed) = first_failure(0..PLANTED_SEEDS, &|seed| play(seed, Some(bug), false).violation.is_some())
+        else {
             missed.push((bug, "nothing"));
             continue;
         };
@@ -104,6 +113,63 @@ fn every_planted_defect_is_found() {
 fn a_seed_replays_byte_for_byte() {
     for seed in 0..20 {
         let (one, two) = (play(seed, None, true), play(seed, None, true));
+        let differs = one.trace.iter().zip(&two.trace).find(|(one, two)| one != two);
+        assert_eq!((differs, one.trace.len()), (None, two.trace.len()), "seed {seed}");
+    }
+}
+
+/// T2, W1, W4, W6, L1: whatever a day brings, the watch is prompt, spares providers that fail, and converges.
+#[test]
+fn every_day_of_the_watch_converges() {
+    if let Some(seed) = variable("FRESHEN_SIM_SEED") {
+        let bug = variable("FRESHEN_SIM_BUG").map(|number| WatchBug::ALL[usize::try_from(number).expect("a defect")]);
+        let lived = live(seed, bug, true);
+        println!("{}", lived.trace.join("\n"));
+        assert_eq!(lived.violation, None, "seed {seed}");
+        return;
+    }
+    let first = variable("FRESHEN_SIM_FIRST").unwrap_or(0);
+    let days = variable("FRESHEN_SIM_DAYS").unwrap_or(DAYS);
+    let totals = Mutex::new((0, 0, 0));
+    let failed = first_failure(first..first + days, &|seed| {
+        let Lived { runs, kills, requests, violation, .. } = live(seed, None, false);
+        let mut totals = totals.lock().expect("no panic");
+        *totals = (totals.0 + runs, totals.1 + kills, totals.2 + requests);
+        violation.is_some()
+    });
+    let (runs, kills, requests) = *totals.lock().expect("no panic");
+    println!("{days} days: {runs} runs, {kills} kills, {requests} requests");
+    if let Some(seed) = failed {
+        let violation = live(seed, None, false).violation;
+        panic!(
+            "seed {seed}: {violation:?}\nsee it with: FRESHEN_SIM_SEED={seed} cargo test --profile sim --test sim every_day -- --nocapture"
+        );
+    }
+}
+
+#[test]
+fn every_planted_defect_of_the_watch_is_found() {
+    let mut missed = Vec::new();
+    for bug in WatchBug::ALL {
+        let Some(seed) = first_failure(0..PLANTED_DAYS, &|seed| live(seed, Some(bug), false).violation.is_some())
+        else {
+            missed.push((bug, "nothing"));
+            continue;
+        };
+        let violation = live(seed, Some(bug), false).violation.expect("it failed before");
+        println!("{bug:?}: seed {seed}, {}: {}", violation.id, violation.what);
+        if !bug.breaks().contains(&violation.id) {
+            missed.push((bug, violation.id));
+        }
+        assert_eq!(live(seed, None, false).violation, None, "{bug:?}: seed {seed} without it");
+    }
+    assert!(missed.is_empty(), "not found within {PLANTED_DAYS} days, or by another claim: {missed:?}");
+}
+
+#[test]
+fn a_day_replays_byte_for_byte() {
+    for seed in 0..5 {
+        let (one, two) = (live(seed, None, true), live(seed, None, true));
         let differs = one.trace.iter().zip(&two.trace).find(|(one, two)| one != two);
         assert_eq!((differs, one.trace.len()), (None, two.trace.len()), "seed {seed}");
     }

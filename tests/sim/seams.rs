@@ -47,6 +47,8 @@ pub(crate) struct Core {
     days: BTreeMap<u64, (String, bool)>,
     /// What the newest intent for a directory stands for.
     pub(crate) directories: BTreeMap<String, Vec<Key>>,
+    /// When each target was purged last.
+    pub(crate) purged_at: BTreeMap<Key, u64>,
     pub(crate) truth: Truth,
     pub(crate) trace: Option<Vec<String>>,
     told_violation: bool,
@@ -75,6 +77,7 @@ impl Shared {
             late: BTreeMap::new(),
             days: BTreeMap::new(),
             directories: BTreeMap::new(),
+            purged_at: BTreeMap::new(),
             truth,
             trace: trace.then(Vec::new),
             told_violation: false,
@@ -96,23 +99,10 @@ impl Shared {
     /// Polls the runs until each has ended or died; `None` for a dead one.
     pub(crate) fn execute<T>(&self, mut runs: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<Option<T>> {
         let mut ends: Vec<Option<Option<T>>> = runs.iter().map(|_| None).collect();
-        let mut context = Context::from_waker(Waker::noop());
         let started = self.lock().now;
         loop {
             for (run, end) in runs.iter_mut().zip(&mut ends).filter(|(_, end)| end.is_none()) {
-                match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut context))) {
-                    Ok(Poll::Ready(value)) => *end = Some(Some(value)),
-                    Ok(Poll::Pending) => {}
-                    Err(cause) if cause.is::<Killed>() => *end = Some(None),
-                    Err(cause) => {
-                        let text = cause.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned());
-                        self.lock().violated("C13", || text);
-                        *end = Some(None);
-                    }
-                }
-                if end.is_none() && self.lock().killed {
-                    *end = Some(None);
-                }
+                *end = self.poll(run);
             }
             if ends.iter().all(Option::is_some) {
                 break;
@@ -127,6 +117,32 @@ impl Shared {
         drop(runs);
         self.lock().timers.clear();
         ends.into_iter().map(Option::flatten).collect()
+    }
+
+    /// Polls a run once: `Some(None)` if its process died.
+    #[expect(clippy::option_option, reason = "whether it ended, and whether by itself")]
+    pub(crate) fn poll<T>(&self, run: &mut Pin<Box<dyn Future<Output = T> + '_>>) -> Option<Option<T>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut context))) {
+            Ok(Poll::Ready(value)) => Some(Some(value)),
+            Ok(Poll::Pending) => self.lock().killed.then_some(None),
+            Err(cause) if cause.is::<Killed>() => Some(None),
+            Err(cause) => {
+                let text = cause.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned());
+                self.lock().violated("C13", || text);
+                Some(None)
+            }
+        }
+    }
+
+    /// Goes to the next thing that happens by itself, or to `until` if that comes first.
+    pub(crate) fn go_on(&self, until: u64) {
+        let mut core = self.lock();
+        if core.next_at().is_some_and(|at| at <= until) {
+            core.advance();
+        } else {
+            core.now = core.now.max(until);
+        }
     }
 
     /// Time passes between runs; what is on its way to a vendor arrives.
@@ -193,6 +209,12 @@ impl Core {
         self.killed
     }
 
+    /// When the next thing happens by itself.
+    fn next_at(&self) -> Option<u64> {
+        let (timer, late) = (self.timers.keys().next(), self.late.keys().next());
+        timer.into_iter().chain(late).map(|(at, _)| *at).min()
+    }
+
     /// Goes to the next thing that happens by itself; `false` if there is none.
     fn advance(&mut self) -> bool {
         let (timer, late) = (self.timers.keys().next().copied(), self.late.keys().next().copied());
@@ -232,6 +254,7 @@ impl Core {
         if said.contains("NonceUsed") || replay {
             self.truth.violate("R10", || "a nonce was used twice".to_owned());
         }
+        let at = self.now;
         let mut keys = Vec::new();
         for Target { scope, text } in purged {
             if scope == Scope::Directory {
@@ -241,6 +264,7 @@ impl Core {
                 keys.extend(self.truth.purged(&text, endpoint, sent));
             }
         }
+        self.purged_at.extend(keys.iter().map(|key| (*key, at)));
         let body = self.trace.is_some().then(|| String::from_utf8_lossy(&response.body).into_owned());
         self.tell(|| format!("  vendor: {} {} purged {keys:?}", response.status, body.unwrap_or_default()));
         self.tell_violation();

@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
+use freshen::core::collapse::Collapse;
 use freshen::core::contract::{Credentials, OptionValue, Options};
+use freshen::core::guard::Guard;
 use freshen::core::http::Endpoint;
-use freshen::core::model::{CredentialSource, HostPattern, Limits, Place, ProviderConfig};
+use freshen::core::model::{
+    CredentialSource, Entry, HostPattern, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority,
+    ProviderConfig,
+};
 use freshen::core::secret::Secret;
-use freshen::core::target::Scope;
+use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::provider;
 use freshen::rehearse::{Setup, emulator};
 
@@ -156,4 +161,43 @@ pub(crate) fn actors(
         }
     }
     actors
+}
+
+/// What the manifest says of targets that come, go or are many.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Policy {
+    pub(crate) adopts: bool,
+    pub(crate) forgets: bool,
+    /// Hosts are purged as a whole in place of more URLs than that.
+    pub(crate) collapse: Option<u64>,
+}
+
+/// A manifest that lists these.
+pub(crate) fn model(
+    specs: &[Spec],
+    texts: &BTreeMap<Key, String>,
+    listed: &BTreeMap<Key, String>,
+    policy: Policy,
+    bug: Option<Bug>,
+) -> Model {
+    let entry = |(key, hash): (&Key, &String)| Entry {
+        provider: key.0,
+        target: Target::url(&texts[key]),
+        hash: ContentHash::from_canonical(hash.clone()),
+        priority: [Priority::High, Priority::Normal, Priority::Normal, Priority::Low][key.1 % 4],
+        manifests: vec![0],
+        place: Place::default(),
+        matched: Matched::Host,
+    };
+    let entries = listed.iter().map(entry).collect();
+    let manifest = Manifest {
+        name: "site".to_owned(),
+        path: "site.yaml".to_owned(),
+        on_new: if policy.adopts { OnNew::Adopt } else { OnNew::Purge },
+        on_removed: if policy.forgets { OnRemoved::Forget } else { OnRemoved::Purge },
+        guard: Guard::default(),
+        collapse: policy.collapse.map(|above| Collapse { directory: "/".to_owned(), above }).into_iter().collect(),
+    };
+    let providers = specs.iter().enumerate().map(|(index, spec)| spec.config(index, bug)).collect();
+    Model { providers, manifests: vec![manifest], entries }
 }

@@ -8,14 +8,13 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use freshen::core::budget::LastCalls;
-use freshen::core::collapse::Collapse;
 use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::event::ItemState;
-use freshen::core::guard::{Allowed, Guard};
-use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
+use freshen::core::guard::Allowed;
+use freshen::core::model::Model;
 use freshen::core::plan::Job;
 use freshen::core::recorded::{Recorded, Standing};
-use freshen::core::target::{ContentHash, Scope, Target};
+use freshen::core::target::{Scope, Target};
 use freshen::drive::{CallReport, GRACE_MS};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::{Clock, Host, Timeouts};
@@ -25,7 +24,7 @@ use freshen::state::{RunStart, SqliteStore, StateError, Store};
 use crate::faults::{Faults, jump};
 use crate::planted::Bug;
 use crate::seams::{Shared, SimClock, SimEnv, SimHttp};
-use crate::spec::{Spec, actors, text_of};
+use crate::spec::{Policy, Spec, actors, model, text_of};
 use crate::store::SimStore;
 use crate::truth::{Present, Truth, Violation};
 use crate::vendors::Key;
@@ -129,7 +128,8 @@ impl World {
         }
         // Drawn without the generator: the other worlds stay as they are. A directory that is refused is refused for good,
         // and defects are planted in calls of URLs.
-        let collapse = (seed % 3 == 0 && poison.is_empty() && !two_runners && bug.is_none()).then_some(seed / 3 % 6);
+        let collapse =
+            (seed.is_multiple_of(3) && poison.is_empty() && !two_runners && bug.is_none()).then_some(seed / 3 % 6);
         let actors = actors(&specs, &poison, jumps || others, two_runners, collapse.is_some());
         let folder = two_runners.then(|| {
             let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
@@ -262,28 +262,8 @@ impl World {
     }
 
     fn model(&self) -> Model {
-        let entry = |(key, hash): (&Key, &String)| Entry {
-            provider: key.0,
-            target: Target::url(&self.texts[key]),
-            hash: ContentHash::from_canonical(hash.clone()),
-            priority: [Priority::High, Priority::Normal, Priority::Normal, Priority::Low][key.1 % 4],
-            manifests: vec![0],
-            place: Place::default(),
-            matched: Matched::Host,
-        };
-        let entries = self.listed.iter().map(entry).collect();
-        let on_new = if self.adopts { OnNew::Adopt } else { OnNew::Purge };
-        let on_removed = if self.forgets { OnRemoved::Forget } else { OnRemoved::Purge };
-        let manifest = Manifest {
-            name: "site".to_owned(),
-            path: "site.yaml".to_owned(),
-            on_new,
-            on_removed,
-            guard: Guard::default(),
-            collapse: self.collapse.map(|above| Collapse { directory: "/".to_owned(), above }).into_iter().collect(),
-        };
-        let providers = self.specs.iter().enumerate().map(|(index, spec)| spec.config(index, self.bug)).collect();
-        Model { providers, manifests: vec![manifest], entries }
+        let policy = Policy { adopts: self.adopts, forgets: self.forgets, collapse: self.collapse };
+        model(&self.specs, &self.texts, &self.listed, policy, self.bug)
     }
 
     fn sim_store(&self, order: &Order, inner: Arc<Mutex<SqliteStore>>) -> SimStore {

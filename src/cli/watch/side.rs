@@ -10,13 +10,12 @@ use super::log::line;
 use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
-use crate::core::event::ItemState;
 use crate::core::report::{ProviderReport, Report};
-use crate::core::time::{Tick, Timestamp};
-use crate::core::watch::{Held, Order, ProviderEnd};
+use crate::core::time::Tick;
+use crate::core::watch::{Order, ProviderEnd};
 use crate::drive::CallReport;
 use crate::host::Host;
-use crate::run::{Desired, Finished, Prepared};
+use crate::run::{Desired, Finished, Left, Prepared};
 use crate::state::{Counts, Identity, SqliteStore, Store};
 
 /// Vendors are asked for their count of a quota at most this often, in milliseconds: the question comes before the purge.
@@ -98,74 +97,24 @@ impl<'a> WatchSide<'a> {
     }
 
     fn is_held(&self, desired: &Desired, provider: usize) -> bool {
-        let (name, config) = (&desired.model.providers[provider].name, &desired.config_digests[provider]);
-        self.order.held.iter().any(|Held { provider, config: held }| provider == name && held == config)
+        self.order.holds(&desired.model.providers[provider].name, &desired.config_digests[provider])
     }
 
-    /// Where a provider stands after the run, for the machine and for the report.
-    fn stands(&self, finished: &Finished<'_>, provider: usize) -> (ProviderEnd, ProviderReport) {
-        let Finished { desired, outcome, .. } = finished;
-        let config = &desired.model.providers[provider];
-        let counts = finished.counts(Some(provider));
-        let rest = Rest::of(finished, provider);
-        let unavailable = finished.unavailable.iter().find(|(index, _)| *index == provider).map(|(_, why)| why.clone());
-        let stopped = outcome.stops.get(provider).and_then(|stop| stop.reason.clone());
-        let failed = self.last_accepted.get(&provider) == Some(&false);
-        let whole = outcome.cut_short.is_none();
-        let trouble = stopped.is_some() || unavailable.is_some() || (counts.pending > 0 && (failed || whole));
-        let end = ProviderEnd {
-            name: config.name.clone(),
-            config: desired.config_digests[provider].clone(),
-            asked: !self.is_held(desired, provider),
-            progress: counts.recorded > 0,
-            trouble,
-            pending: counts.pending,
-            deferred_until: rest.deferred_until,
-        };
-        let report = ProviderReport {
-            kind: config.kind.capabilities().kind.to_owned(),
-            pending: counts.pending,
-            deferred: counts.deferred,
-            rejected: counts.rejected,
-            oldest: rest.oldest,
-            deferred_until: rest.deferred_until,
-            reason: unavailable.or(stopped).or(rest.reason),
-            ..ProviderReport::default()
-        };
-        (end, report)
+    fn left(&self, finished: &Finished<'_>, provider: usize) -> Left {
+        Left::of(finished, provider, self.order, self.last_accepted.get(&provider).copied())
     }
 }
 
-/// What is left at a provider.
-#[derive(Default)]
-struct Rest {
-    oldest: Option<Timestamp>,
-    deferred_until: Option<Timestamp>,
-    reason: Option<String>,
-}
-
-impl Rest {
-    fn of(finished: &Finished<'_>, provider: usize) -> Self {
-        let changes = &finished.prepared.difference.changes;
-        let mut rest = Self::default();
-        for (index, state) in finished.outcome.states.iter().enumerate() {
-            let (until, reason) = match state {
-                ItemState::Pending(reason) => (None, reason.as_ref()),
-                ItemState::Deferred(until, reason) => (Some(*until), Some(reason)),
-                ItemState::Recorded | ItemState::Rejected(_) => continue,
-            };
-            if changes.provider(index) == provider {
-                let earlier = |known: Option<Timestamp>, at: Timestamp| known.map_or(at, |known| known.min(at));
-                if until.is_none() {
-                    rest.oldest = Some(earlier(rest.oldest, changes.since(index)));
-                }
-                rest.deferred_until = until.map(|until| earlier(rest.deferred_until, until)).or(rest.deferred_until);
-                if rest.reason.is_none() {
-                    rest.reason = reason.cloned();
-                }
-            }
-        }
-        rest
+fn report_of(desired: &Desired, provider: usize, left: &Left) -> ProviderReport {
+    ProviderReport {
+        kind: desired.model.providers[provider].kind.capabilities().kind.to_owned(),
+        pending: left.counts.pending,
+        deferred: left.counts.deferred,
+        rejected: left.counts.rejected,
+        oldest: left.oldest,
+        deferred_until: left.end.deferred_until,
+        reason: left.reason.clone(),
+        ..ProviderReport::default()
     }
 }
 
@@ -228,8 +177,8 @@ impl Side for WatchSide<'_> {
     }
 
     fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
-        let stands: Vec<_> =
-            (0..finished.desired.model.providers.len()).map(|provider| self.stands(finished, provider)).collect();
+        let providers = 0..finished.desired.model.providers.len();
+        let left: Vec<Left> = providers.map(|provider| self.left(finished, provider)).collect();
         self.came = Came {
             left: Vec::new(),
             reasons: BTreeMap::new(),
@@ -244,12 +193,14 @@ impl Side for WatchSide<'_> {
             report.targets = targets;
             report.quotas.extend(quotas);
             report.rates.extend(rates);
-            report.providers = stands.iter().map(|(end, report)| (end.name.clone(), report.clone())).collect();
+            let reports = left.iter().enumerate();
+            let report_of =
+                |(provider, left): (usize, &Left)| (left.end.name.clone(), report_of(finished.desired, provider, left));
+            report.providers = reports.map(report_of).collect();
         });
-        let reason = |(end, report): &(ProviderEnd, ProviderReport)| Some((end.name.clone(), report.reason.clone()?));
-        self.came.reasons = stands.iter().filter_map(reason).collect();
-        let has_work = |end: &ProviderEnd| end.pending > 0 || end.deferred_until.is_some();
-        self.came.left = stands.into_iter().map(|(end, _)| end).filter(has_work).collect();
+        self.came.reasons =
+            left.iter().filter_map(|left| Some((left.end.name.clone(), left.reason.clone()?))).collect();
+        self.came.left = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
         if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
             self.calls.last = finished.outcome.last_calls.clone();
         }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use freshen::core::event::{CallId, Record};
 use freshen::core::target::Target;
-use freshen::state::{Counts, SqliteStore, StateError, Store};
+use freshen::state::{Counts, RunStart, SqliteStore, StateError, Store};
 use proptest::prelude::*;
 
 use super::{Bench, KINDS, accepted, intent, key, outcome, urls};
@@ -433,4 +433,15 @@ fn a_value_that_was_never_written_is_damage() {
         assert!(is_damage(&told), "{edit}: {told:?}");
         assert_eq!(std::fs::read(&path).expect("readable"), before, "{edit}");
     }
+}
+
+/// W6: a program that stays up makes runs without end, and the state keeps the newest thousand.
+#[test]
+fn only_the_newest_runs_are_kept() {
+    let mut store = SqliteStore::scratch(Path::new("no/such/state"), "lineage").unwrap();
+    let start = RunStart { at: START, host: "host".into(), pid: 7 };
+    let runs: Vec<i64> = (0..1005).map(|_| store.begin_run(&start, &[]).unwrap()).collect();
+    store.finish_run(runs[1004], START, 0, 0, Counts::default()).unwrap();
+    let kept: Vec<i64> = store.runs(2000).unwrap().iter().map(|run| run.id).rev().collect();
+    assert_eq!(kept, runs[5..]);
 }

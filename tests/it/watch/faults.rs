@@ -71,6 +71,28 @@ fn runs_that_can_do_nothing_leave_no_trace() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// T2, W6: what waits for its quota is noted once, however often files change meanwhile.
+#[test]
+fn a_spent_quota_leaves_one_trace() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::new().provider("own", "http-purge", &cloud.url(), "");
+    let limited = provider("own", "http-purge", &cloud.url(), "").replace("{calls_per", "{urls_per_day: 1, calls_per");
+    bench.write("manifests/provider-own.yaml", limited);
+    bench.assets(&urls(2), "0");
+    bench.run(&["adopt"]).exits(0);
+    bench.assets(&urls(2), "1");
+    let mut watching = Watching::start(&bench, &["--resync", "20ms"]);
+    watching.wait("a deferral", |record| record["deferred"] == 1);
+    let before = runs(&bench);
+    (0..5).for_each(|_| drop(watching.ends_a_run()));
+    assert_eq!((runs(&bench), cloud.arrived()), (before, 1));
+    bench.assets(&urls(2), "2");
+    watching.says("sending");
+    (0..3).for_each(|_| drop(watching.ends_a_run()));
+    watching.stop();
+    assert_eq!((runs(&bench), cloud.arrived()), (before + 1, 1));
+}
+
 fn runs(bench: &Bench) -> usize {
     let status = bench.run(&["status", "--runs", "1000", "--format", "json"]).exits(0).json();
     status["runs"].as_array().expect("a list").len()

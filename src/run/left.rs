@@ -1,0 +1,83 @@
+//! What a run left at a provider, for a program that stays up.
+
+use super::Finished;
+use crate::core::event::ItemState;
+use crate::core::time::Timestamp;
+use crate::core::watch::{Order, ProviderEnd};
+use crate::state::Counts;
+
+/// Work that a run left at a provider.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// What the machine of the watch is told.
+    pub end: ProviderEnd,
+    /// Where its changes stand.
+    pub counts: Counts,
+    /// When the oldest change that is pending was first seen.
+    pub oldest: Option<Timestamp>,
+    /// Why, where that is known.
+    pub reason: Option<String>,
+}
+
+impl Left {
+    /// What is left at a provider, by its index, after a run that `order` asked for. `last_accepted`: whether the last call to
+    /// it was accepted, if there was one.
+    pub fn of(finished: &Finished<'_>, provider: usize, order: &Order, last_accepted: Option<bool>) -> Self {
+        let Finished { desired, outcome, .. } = finished;
+        let (name, config) = (&desired.model.providers[provider].name, &desired.config_digests[provider]);
+        let counts = finished.counts(Some(provider));
+        let rest = Rest::of(finished, provider);
+        let unavailable = finished.unavailable.iter().find(|(index, _)| *index == provider).map(|(_, why)| why.clone());
+        let stopped = outcome.stops.get(provider).and_then(|stop| stop.reason.clone());
+        let failed = last_accepted == Some(false);
+        let whole = outcome.cut_short.is_none();
+        let trouble = stopped.is_some() || unavailable.is_some() || (counts.pending > 0 && (failed || whole));
+        let end = ProviderEnd {
+            name: name.clone(),
+            config: config.clone(),
+            asked: !order.holds(name, config),
+            progress: counts.recorded > 0,
+            trouble,
+            pending: counts.pending,
+            deferred_until: rest.deferred_until,
+        };
+        Self { end, counts, oldest: rest.oldest, reason: unavailable.or(stopped).or(rest.reason) }
+    }
+
+    /// Whether anything is pending or deferred.
+    pub const fn is_work(&self) -> bool {
+        self.end.pending > 0 || self.end.deferred_until.is_some()
+    }
+}
+
+#[derive(Default)]
+struct Rest {
+    oldest: Option<Timestamp>,
+    deferred_until: Option<Timestamp>,
+    reason: Option<String>,
+}
+
+impl Rest {
+    fn of(finished: &Finished<'_>, provider: usize) -> Self {
+        let changes = &finished.prepared.difference.changes;
+        let mut rest = Self::default();
+        for (index, state) in finished.outcome.states.iter().enumerate() {
+            let (until, reason) = match state {
+                ItemState::Pending(reason) => (None, reason.as_ref()),
+                ItemState::Deferred(until, reason) => (Some(*until), Some(reason)),
+                ItemState::Recorded | ItemState::Rejected(_) => continue,
+            };
+            if changes.provider(index) == provider {
+                let earlier = |known: Option<Timestamp>, at: Timestamp| known.map_or(at, |known| known.min(at));
+                if until.is_none() {
+                    rest.oldest = Some(earlier(rest.oldest, changes.since(index)));
+                }
+                rest.deferred_until = until.map(|until| earlier(rest.deferred_until, until)).or(rest.deferred_until);
+                if rest.reason.is_none() {
+                    rest.reason = reason.cloned();
+                }
+            }
+        }
+        rest
+    }
+}

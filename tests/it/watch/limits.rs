@@ -1,0 +1,37 @@
+//! Systems that refuse to watch.
+
+use super::{is_recorded, recorded, urls};
+use crate::support::is_installed;
+use crate::support::watching::Watching;
+
+/// Runs with every such call refused, and looks whether changes are found all the same.
+fn polls_without(call: &str, error: &str) {
+    if !is_installed("strace", "strace") {
+        return;
+    }
+    let (cloud, bench) = recorded(2);
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}"));
+    // The tracer stands aside: signals go to the program itself.
+    let strace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let watch = ["watch", "--log-format", "json", "--log-level", "debug"];
+    let mut watching = Watching::of(bench.wrapped("strace", &strace, &watch).spawn().expect("started"));
+    watching.says("looking at files every so often");
+    watching.ends_a_run();
+    bench.assets(&urls(2), "1");
+    let run = watching.records(2);
+    assert_eq!((run["reason"].as_str(), cloud.purged().len()), (Some("changed"), 2));
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
+/// W5: where the system has no more instances for events, files are looked at every so often, and the log says so.
+#[test]
+fn without_instances_files_are_looked_at() {
+    polls_without("inotify_init1", "EMFILE");
+}
+
+/// W5: the same where it refuses one more folder.
+#[test]
+fn without_watches_files_are_looked_at() {
+    polls_without("inotify_add_watch", "ENOSPC");
+}
