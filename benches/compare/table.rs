@@ -3,11 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A time or a size.
+/// A time, a size, a number, or a share of one core's time.
 #[derive(Clone, Copy)]
 pub(crate) enum Amount {
     Time(Duration),
     Bytes(u64),
+    Count(u64),
+    Share(f64),
 }
 
 /// A bar: the most that may be measured.
@@ -40,7 +42,8 @@ impl Amount {
     fn number(self) -> f64 {
         match self {
             Self::Time(time) => time.as_secs_f64(),
-            Self::Bytes(bytes) => bytes as f64,
+            Self::Bytes(number) | Self::Count(number) => number as f64,
+            Self::Share(share) => share,
         }
     }
 }
@@ -54,6 +57,8 @@ impl fmt::Display for Amount {
             Self::Bytes(_) if number >= 1e9 => write!(f, "{:.2} GB", number / 1e9),
             Self::Bytes(_) if number >= 1e6 => write!(f, "{:.1} MB", number / 1e6),
             Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Share(share) => write!(f, "{:.2} %", share * 100.0),
         }
     }
 }

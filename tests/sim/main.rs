@@ -34,7 +34,7 @@ const SEEDS: u64 = 20_000;
 /// Seeds within which each planted defect is found.
 const PLANTED_SEEDS: u64 = 1_000;
 /// Days of the watch, and those within which each of its planted defects is found.
-const DAYS: u64 = 250;
+const DAYS: u64 = 100;
 const PLANTED_DAYS: u64 = 200;
 
 fn variable(name: &str) -> Option<u64> {
