@@ -211,9 +211,8 @@ impl<'a> Keeper<'a> {
         }
         let polling = self.watcher.cover(&self.roots);
         self.polls(polling);
-        if order.reason == Reason::Asked {
-            // Credentials may have been replaced as well.
-            self.memory = Some(Memory::new(self.host));
+        if let (Reason::Asked, Some(memory)) = (order.reason, &mut self.memory) {
+            memory.renew(self.host);
         }
         self.runs += 1;
         self.started = self.host.clock.now();

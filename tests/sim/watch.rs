@@ -235,7 +235,8 @@ impl Round {
     }
 
     fn prepare(&self, store: &SimStore, desired: &Desired, accounts: &[String]) -> Result<Prepared, StateError> {
-        run::prepare(desired, Some(store), &Choice::default(), accounts, self.host.clock.now().wall)
+        let prepared = run::prepare(desired, Some(store), &Choice::default(), accounts, self.host.clock.now().wall)?;
+        Ok(prepared.expect("all manifests were read"))
     }
 
     async fn pass(&self, store: &mut SimStore, desired: &Desired, allowed: Allowed) -> Result<Ended, StateError> {

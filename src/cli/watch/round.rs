@@ -33,6 +33,11 @@ impl Memory {
     pub(super) fn new(host: &Host) -> Self {
         Self { credentials: CredentialStore::new(host.env.clone()), calls: Calls::default(), last_valid: None }
     }
+
+    /// Forgets credentials, which may have been replaced.
+    pub(super) fn renew(&mut self, host: &Host) {
+        self.credentials = CredentialStore::new(host.env.clone());
+    }
 }
 
 /// What a run is given.
@@ -217,7 +222,7 @@ impl Round<'_> {
             Ok(Ran::Waited) => return Attempt::Again(Box::new(memory), Extent::Changed),
             Ok(Ran::Ended(exit)) => {
                 came.exit = Some(exit);
-                match came.state_error.take() {
+                match came.trouble.take() {
                     Some(error) => (RunEnd::Failed, Vec::new(), Some(error)),
                     None => (RunEnd::Done(came.left.clone()), Vec::new(), None),
                 }

@@ -68,7 +68,7 @@ pub(super) struct Came {
     pub(super) counts: Counts,
     pub(super) calls: u64,
     /// The state could not be written any more.
-    pub(super) state_error: Option<String>,
+    pub(super) trouble: Option<String>,
     /// How it would end as a command.
     pub(super) exit: Option<Exit>,
 }
@@ -116,6 +116,12 @@ fn report_of(desired: &Desired, provider: usize, left: &Left) -> ProviderReport 
         reason: left.reason.clone(),
         ..ProviderReport::default()
     }
+}
+
+/// Why a run ended early that would end so again at once: the state or the audit log cannot be written.
+fn trouble_of(finished: &Finished<'_>) -> Option<String> {
+    let unwritten = || Some(format!("a call could not be written down: {}", finished.outcome.observer_error.as_ref()?));
+    finished.outcome.state_error.as_ref().map(ToString::to_string).or_else(unwritten)
 }
 
 impl Side for WatchSide<'_> {
@@ -184,7 +190,7 @@ impl Side for WatchSide<'_> {
             reasons: BTreeMap::new(),
             counts: finished.counts(None),
             calls: finished.outcome.calls,
-            state_error: finished.outcome.state_error.as_ref().map(ToString::to_string),
+            trouble: trouble_of(finished),
             exit: Some(finished.exit),
         };
         let targets = left::oldest(finished);

@@ -14,6 +14,10 @@ fn pending_work_is_retried_while_manifests_are_not_valid() {
     watching.says("provider fails");
     bench.write("manifests/site.yaml", "assets: [");
     watching.says("the manifests are not valid");
+    // What is asked for anew does not forget what was valid.
+    watching.signal("HUP");
+    watching.says("reading everything anew");
+    watching.ends_a_run();
     cloud.always(None);
     watching.records(2);
     watching.says("in order again");
