@@ -195,7 +195,8 @@ pub(crate) fn model(
         path: "site.yaml".to_owned(),
         on_new: if policy.adopts { OnNew::Adopt } else { OnNew::Purge },
         on_removed: if policy.forgets { OnRemoved::Forget } else { OnRemoved::Purge },
-        guard: Guard::default(),
+        // A whole host is purged only where somebody set a limit for it.
+        guard: Guard { max_purges: policy.collapse.map(|_| u64::MAX), ..Guard::default() },
         collapse: policy.collapse.map(|above| Collapse { directory: "/".to_owned(), above }).into_iter().collect(),
     };
     let providers = specs.iter().enumerate().map(|(index, spec)| spec.config(index, bug)).collect();
