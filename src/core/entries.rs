@@ -128,7 +128,7 @@ impl Table {
             if kinds.len() > 256 { 0 } else { ranks[row.common as usize] << 56 | text >> 8 }
         };
         let mut keyed: Vec<(u64, Row)> = rows.into_iter().map(|row| (key(&row), row)).collect();
-        keyed.sort_unstable_by(|(one, a), (other, b)| {
+        keyed.sort_by(|(one, a), (other, b)| {
             // Places go up as texts are packed: the reading order decides among equals.
             one.cmp(other).then_with(|| self.order(*a, *b).then((a.at, a.line).cmp(&(b.at, b.line))))
         });
