@@ -14,16 +14,17 @@ use crate::state::Store;
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
     let found = session::find(&args.manifests.paths)?;
-    let Loaded { desired, caches, .. } = found.load(host, &global.state, global.format)?;
+    let Loaded { desired, caches, ahead } = found.load(host, &global.state, global.format)?;
     let model = &desired.model;
     select::known_providers(model, &args.providers)?;
     let only = select::patterns(&args.only)?;
     let start = session::run_start(host);
     let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open_or_create(host, &global.state)?;
-    if let Err(error) = stat_caches::keep(&mut store, caches) {
-        terminal::tell(&format!("note: the next run will read all files again: {error}\n"));
+    if let Err(note) = stat_caches::keep(&mut store, caches) {
+        terminal::tell(&format!("note: {note}\n"));
     }
+    store.compare_with(ahead);
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
         let provider = model.provider_index(row.provider);

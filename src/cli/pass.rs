@@ -242,8 +242,8 @@ pub(super) fn admit(
 }
 
 fn keep(store: &mut SqliteStore, caches: StatCaches, side: &mut dyn Side) {
-    if let Err(error) = stat_caches::keep(store, caches) {
-        side.note(&format!("the next run will read all files again: {error}"));
+    if let Err(note) = stat_caches::keep(store, caches) {
+        side.note(&note);
     }
 }
 

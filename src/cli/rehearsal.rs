@@ -28,7 +28,7 @@ use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let mut desired = session::find(&args.manifests.paths)?.load(host, &global.state, global.format)?.desired;
+    let mut desired = session::find(&args.manifests.paths)?.load_all(host, &global.state, global.format)?.0;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
     let accounts = run::accounts(host, &desired.model, Some(&store)).await?;

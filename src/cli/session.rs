@@ -74,7 +74,7 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 /// # Errors
 /// Bad input if there is any error.
 pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desired> {
-    Ok(find(paths)?.load(host, state, Format::Human)?.desired)
+    Ok(find(paths)?.load_all(host, state, Format::Human)?.0)
 }
 
 /// Manifests that are found and identified, and perhaps not read yet.
@@ -146,6 +146,15 @@ impl Found<'_> {
     /// Bad input if there is any error.
     pub(super) fn load(&self, host: &Host, state: &Path, format: Format) -> Result<Loaded> {
         let ahead = ReadAhead::begin(state);
+        let (desired, caches) = self.load_all(host, state, format)?;
+        Ok(Loaded { desired, caches, ahead })
+    }
+
+    /// As [`Found::load`], for who compares the manifests with no state, or with a copy of one.
+    ///
+    /// # Errors
+    /// Bad input if there is any error.
+    pub(super) fn load_all(&self, host: &Host, state: &Path, format: Format) -> Result<(Desired, StatCaches)> {
         let Checked { built, caches, named } = check(host, state, &self.files);
         if format == Format::Github && built.model.is_some() {
             terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
@@ -156,7 +165,7 @@ impl Found<'_> {
             let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
             Stop { problems: Some(problems), ..stop }
         })?;
-        Ok(Loaded { desired, caches, ahead })
+        Ok((desired, caches))
     }
 
     /// As [`Found::desired`], for somebody who stays: problems are handed over, and so is what the manifests name as sources,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::host::Host;
 use crate::host::sources::{CacheKey, Sources};
-use crate::state::{SqliteStore, StatCacheRow, StateError};
+use crate::state::{SqliteStore, StatCacheRow};
 
 /// Caches to be kept.
 pub(super) type StatCaches = Vec<(CacheKey, Vec<u8>)>;
@@ -24,14 +24,16 @@ pub(super) fn sources<'p>(host: &Host, state: &'p Path) -> Sources<'p> {
 /// Keeps caches, and drops those of directories that are gone, for whoever holds the lock of the state.
 ///
 /// # Errors
-/// They cannot be written, so the next run will read all files again.
-pub(super) fn keep(store: &mut SqliteStore, caches: StatCaches) -> Result<(), StateError> {
+/// They cannot be written; what that means, for people.
+pub(super) fn keep(store: &mut SqliteStore, caches: StatCaches) -> Result<(), String> {
     if caches.is_empty() {
         return Ok(());
     }
     let row = |((directory, rules), content)| StatCacheRow { directory, rules, content };
     let rows: Vec<StatCacheRow> = caches.into_iter().map(row).collect();
-    let directories = store.cached_directories()?;
-    let gone = directories.into_iter().filter(|directory| !Path::new(directory).is_dir());
-    store.keep_stat_caches(&rows, &gone.collect::<Vec<_>>())
+    let kept = store.cached_directories().and_then(|directories| {
+        let gone = directories.into_iter().filter(|directory| !Path::new(directory).is_dir());
+        store.keep_stat_caches(&rows, &gone.collect::<Vec<_>>())
+    });
+    kept.map_err(|error| format!("the next run will read all files again: {error}"))
 }

@@ -52,10 +52,15 @@ impl Prepared {
 
     /// Whether nothing is to be sent and the state knows all that is left.
     pub fn is_known(&self) -> bool {
-        let Difference { adopt, forget, dropped, owners, left_alone, has_unseen, .. } = &self.difference;
-        let settled = adopt.is_empty() && forget.is_empty() && dropped.is_empty() && owners.is_empty();
-        let settled = settled && left_alone.is_empty();
-        self.plan.jobs.iter().all(|job| self.waits_for_quota(job)) && settled && !has_unseen && !self.manifests_changed
+        let waits = self.plan.jobs.iter().all(|job| self.waits_for_quota(job));
+        waits && !self.difference.has_unseen && self.is_settled()
+    }
+
+    /// Whether the state stays as it is, apart from changes.
+    fn is_settled(&self) -> bool {
+        let Difference { adopt, forget, dropped, owners, left_alone, .. } = &self.difference;
+        let is_recorded = adopt.is_empty() && forget.is_empty() && dropped.is_empty();
+        is_recorded && owners.is_empty() && left_alone.is_empty() && !self.manifests_changed
     }
 
     /// Whether the quota leaves no room for any of the job's changes, as the state has it.
@@ -70,8 +75,7 @@ impl Prepared {
 
     /// Whether nothing is to be written or sent.
     pub fn is_nothing(&self) -> bool {
-        let Difference { owners, left_alone, .. } = &self.difference;
-        self.is_quiet() && owners.is_empty() && left_alone.is_empty() && !self.manifests_changed
+        self.difference.changes.is_empty() && self.is_settled()
     }
 
     /// Whether there is nothing that a user has to know of.
