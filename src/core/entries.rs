@@ -7,7 +7,11 @@ use std::sync::Arc;
 use super::algorithm::Algorithm;
 use super::model::{Entry, Matched, Place, Priority};
 use super::pack::{At, Pack, PackedText};
+use super::runs;
 use super::target::{ContentHash, Scope, Target};
+
+/// Rows in order side by side, on average, from where lists are joined instead of sorted as one.
+const WORTH_JOINING: usize = 64;
 
 /// Desired entries, unique and in order of (provider, target). Copies share one table.
 #[derive(Clone, Debug, Default)]
@@ -111,10 +115,21 @@ impl Table {
         key(a).cmp(&key(b)).then_with(|| self.pack.text(a.at).cmp(&self.pack.text(b.at)))
     }
 
-    /// Sorts the rows. Most are told apart by a few bytes behind what all texts have in common, without a look at them.
-    fn sort(&mut self) {
+    /// Brings the rows in order, and tells whether some may be for the same target.
+    fn put_in_order(&mut self) -> bool {
         let rows = std::mem::take(&mut self.rows);
-        let Some(first) = rows.first() else { return };
+        let order = |a: &Row, b: &Row| self.order(*a, *b);
+        let ends = runs::ends(&rows, order);
+        let is_worth_joining = ends.len() <= rows.len().div_ceil(WORTH_JOINING);
+        let (rows, is_repeated) =
+            if is_worth_joining { runs::join(rows, ends, order) } else { (self.sorted(rows), true) };
+        self.rows = rows;
+        is_repeated
+    }
+
+    /// The rows in order. Most are told apart by a few bytes behind what all texts have in common, without a look at them.
+    fn sorted(&self, rows: Vec<Row>) -> Vec<Row> {
+        let Some(first) = rows.first() else { return rows };
         let first = self.pack.text(first.at);
         let shared = rows.iter().map(|row| self.pack.text(row.at).shared_bytes(first)).min().unwrap_or_default();
         let mut kinds: Vec<_> = self.commons.iter().map(|common| (common.provider, common.scope)).collect();
@@ -129,10 +144,10 @@ impl Table {
         };
         let mut keyed: Vec<(u64, Row)> = rows.into_iter().map(|row| (key(&row), row)).collect();
         keyed.sort_by(|(one, a), (other, b)| {
-            // Places go up as texts are packed: the reading order decides among equals.
-            one.cmp(other).then_with(|| self.order(*a, *b).then((a.at, a.line).cmp(&(b.at, b.line))))
+            // Stable: the reading order decides among equals.
+            one.cmp(other).then_with(|| self.order(*a, *b))
         });
-        self.rows = keyed.into_iter().map(|(_, row)| row).collect();
+        keyed.into_iter().map(|(_, row)| row).collect()
     }
 
     fn entry(&self, row: Row) -> Entry {
@@ -255,8 +270,7 @@ impl Draft {
     /// one stays, and those that one place lists twice are told to `report`.
     pub fn finish(mut self, mut report: impl FnMut(Repeat)) -> Entries {
         let table = &mut self.table;
-        if !table.rows.is_sorted_by(|a, b| table.order(*a, *b).is_lt()) {
-            table.sort();
+        if table.put_in_order() {
             table.merge(&mut report);
         }
         table.pack.shrink();
@@ -431,6 +445,19 @@ mod tests {
         assert!(repeats[0].is_conflict());
         let merged = Entry { priority: Priority::High, manifests: vec![0, 2], ..first };
         assert_eq!(entries.iter().collect::<Vec<_>>(), [merged]);
+    }
+
+    /// R5: lists that are long and in order are joined in another way than short ones.
+    #[test]
+    fn what_two_long_lists_have_in_common_is_merged() {
+        let list = |manifest, numbers: std::ops::Range<usize>| {
+            numbers.map(move |number| entry(0, &format!("https://a.cn/{number:04}"), "rev:1", manifest, 1))
+        };
+        let listed: Vec<Entry> = list(0, 0..300).chain(list(1, 299..500)).collect();
+        let entries = draft(&listed).finish(|repeat| panic!("{repeat:?}"));
+        assert_eq!(entries.len(), 500);
+        let manifests: Vec<_> = (298..=300).map(|at| entries.manifests(at).to_vec()).collect();
+        assert_eq!(manifests, [vec![0], vec![0, 1], vec![1]]);
     }
 
     /// A source lists all its files at one place: only who reads it can tell whether a name is there twice.

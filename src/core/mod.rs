@@ -20,6 +20,7 @@ pub mod quota;
 pub mod recorded;
 pub mod report;
 pub mod retry;
+pub mod runs;
 pub mod secret;
 pub mod states;
 pub mod target;
