@@ -133,16 +133,10 @@ impl Pack {
         ContentHash::from_canonical(self.hash_text(at, &mut text))
     }
 
-    /// Appends the hash at `at` to a text.
-    pub fn push_hash_to(&self, at: At, to: &mut String) {
-        let mut text = [0; MAX_DIGEST_TEXT];
-        to.push_str(self.hash_text(at, &mut text));
-    }
-
     /// Whether the hash at `at` is this one.
     pub fn is_hash(&self, at: At, canonical: &str) -> bool {
         let mut text = [0; MAX_DIGEST_TEXT];
-        self.hash_text(at, &mut text) == canonical
+        self.hash_bytes(at, &mut text) == canonical.as_bytes()
     }
 
     /// Whether two hashes are the same one.
@@ -166,10 +160,15 @@ impl Pack {
     }
 
     fn hash_text<'t>(&'t self, at: At, buffer: &'t mut [u8; MAX_DIGEST_TEXT]) -> &'t str {
+        std::str::from_utf8(self.hash_bytes(at, buffer)).unwrap_or_default()
+    }
+
+    /// The text of a hash as bytes.
+    fn hash_bytes<'t>(&'t self, at: At, buffer: &'t mut [u8; MAX_DIGEST_TEXT]) -> &'t [u8] {
         let tag = self.byte(at);
         if tag == OPAQUE {
             let (length, at) = self.number(at + 1);
-            return self.str_at(at, length);
+            return &self.bytes[index(at)..][..length];
         }
         let (word, bytes) = ALGORITHMS[usize::from(tag)];
         let digest = &self.bytes[index(at + 1)..][..bytes];
@@ -179,7 +178,7 @@ impl Pack {
         for (pair, byte) in buffer[word.len() + 1..length].chunks_exact_mut(2).zip(digest) {
             pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
-        std::str::from_utf8(&buffer[..length]).unwrap_or_default()
+        &buffer[..length]
     }
 
     fn packed_hash(&self, at: At) -> &[u8] {
@@ -217,10 +216,6 @@ impl Pack {
 
     fn byte(&self, at: At) -> u8 {
         self.bytes[index(at)]
-    }
-
-    fn str_at(&self, at: At, length: usize) -> &str {
-        std::str::from_utf8(&self.bytes[index(at)..][..length]).unwrap_or_default()
     }
 }
 
@@ -286,12 +281,6 @@ impl PackedText<'_> {
         found
     }
 
-    /// Appends it to a text.
-    pub fn push_to(&self, to: &mut String) {
-        to.push_str(self.origin);
-        to.push_str(std::str::from_utf8(self.rest).unwrap_or_default());
-    }
-
     /// Whether it begins with `start`.
     pub fn starts_with(&self, start: &str) -> bool {
         let (origin, rest) = start.as_bytes().split_at(self.origin.len().min(start.len()));
@@ -313,7 +302,8 @@ impl PartialOrd for PackedText<'_> {
 
 impl Ord for PackedText<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self.origin == other.origin {
+        // Of one table, equal origins are one.
+        if std::ptr::eq(self.origin, other.origin) || self.origin == other.origin {
             return self.rest.cmp(other.rest);
         }
         self.origin.bytes().chain(self.rest.iter().copied()).cmp(other.origin.bytes().chain(other.rest.iter().copied()))

@@ -1,21 +1,20 @@
 //! Rows of a state read by a thread of their own, while manifests are read that they will be compared with.
 //!
-//! A chunk is packed, and only so many wait: who compares late finds some of the work done and the memory bounded.
+//! They go in chunks, of which only so many wait: who compares late finds some of the work done and the memory bounded.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::{Identity, SqliteStore, StateError, Store};
-use crate::core::pack::{At, Pack};
 use crate::core::recorded::{RecordedRow, Work};
 use crate::core::target::Scope;
 
 /// A smaller file is read faster than a thread is started, in bytes.
 const WORTHWHILE_BYTES: u64 = 4 * 1024 * 1024;
-/// Packed bytes of a chunk.
+/// Bytes of texts of a chunk, but for its last row.
 const CHUNK_BYTES: usize = 512 * 1024;
-/// Most rows of a chunk that have work, which is not packed.
+/// Most rows of a chunk that have work, which take more memory.
 const CHUNK_WORKS: usize = 256;
 /// Most chunks that wait to be compared.
 const WAITING_CHUNKS: usize = 64;
@@ -66,10 +65,9 @@ impl ReadAhead {
         if !matches!(rows.recv(), Ok(Message::Begin(found)) if found == *expected) {
             return Ok(false);
         }
-        let mut buffer = String::new();
         loop {
             match rows.recv() {
-                Ok(Message::Rows(chunk)) => chunk.each(&mut buffer, visit),
+                Ok(Message::Rows(chunk)) => chunk.each(visit),
                 Ok(Message::End) => return Ok(true),
                 Ok(Message::Failed(error)) => return Err(error),
                 Ok(Message::Begin(_)) | Err(_) => return Err(self.died()),
@@ -101,17 +99,17 @@ struct Group {
     owners: Vec<String>,
 }
 
-/// A row: its text is packed, followed by its hash if it has one.
+/// A row: where its text and its hash, if it has one, end in the texts of its chunk.
 struct Row {
-    at: At,
+    text_end: u32,
+    hash_end: Option<u32>,
     group: u32,
-    has_hash: bool,
 }
 
-/// Rows in order.
+/// Rows in order. Their texts stand one after another as the state has them: they are compared once, and gone.
 #[derive(Default)]
 struct Chunk {
-    pack: Pack,
+    texts: String,
     rows: Vec<Row>,
     groups: Vec<Group>,
     /// Of few rows, by their index, in order.
@@ -129,31 +127,34 @@ impl Chunk {
         if let Some(work) = row.work {
             self.works.push((self.rows.len(), work.clone()));
         }
-        let at = self.pack.push_text(row.text);
-        if let Some(hash) = row.hash {
-            self.pack.push_hash(hash);
-        }
+        let text_end = self.add(row.text);
+        let hash_end = row.hash.map(|hash| self.add(hash));
         let group = u32::try_from(self.groups.len() - 1).unwrap_or(u32::MAX);
-        self.rows.push(Row { at, group, has_hash: row.hash.is_some() });
+        self.rows.push(Row { text_end, hash_end, group });
     }
 
-    fn each(&self, buffer: &mut String, visit: &mut dyn FnMut(RecordedRow<'_>)) {
+    /// Appends a text; returns where it ends.
+    fn add(&mut self, text: &str) -> u32 {
+        self.texts.push_str(text);
+        u32::try_from(self.texts.len()).unwrap_or(u32::MAX)
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) {
         let mut works = self.works.iter().peekable();
+        let mut start = 0;
+        let mut next = |end: u32| {
+            let text = &self.texts[start..end as usize];
+            start = end as usize;
+            text
+        };
         for (index, row) in self.rows.iter().enumerate() {
             let group = &self.groups[row.group as usize];
-            buffer.clear();
-            self.pack.text(row.at).push_to(buffer);
-            let end = buffer.len();
-            if row.has_hash {
-                self.pack.push_hash_to(self.pack.after_text(row.at), buffer);
-            }
-            let (text, hash) = buffer.split_at(end);
             visit(RecordedRow {
                 provider: &group.provider,
                 scope: group.scope,
-                text,
+                text: next(row.text_end),
                 owners: &group.owners,
-                hash: row.has_hash.then_some(hash),
+                hash: row.hash_end.map(&mut next),
                 work: works.next_if(|(at, _)| *at == index).map(|(_, work)| work),
             });
         }
@@ -172,7 +173,7 @@ impl SqliteStore {
             let mut chunk = Chunk::default();
             self.scan_while(&mut |row| {
                 chunk.push(row);
-                if chunk.pack.len() < CHUNK_BYTES && chunk.works.len() < CHUNK_WORKS {
+                if chunk.texts.len() < CHUNK_BYTES && chunk.works.len() < CHUNK_WORKS {
                     return true;
                 }
                 to.send(Message::Rows(std::mem::take(&mut chunk))).is_ok()

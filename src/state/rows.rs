@@ -11,8 +11,8 @@ use crate::core::time::Timestamp;
 pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, recorded_at, task_id, \
      work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call";
 
-/// Columns that [`visit`] expects while no work is left anywhere, in the places that they have in [`COLUMNS`].
-pub(super) const COLUMNS_WITHOUT_WORK: &str = "provider, scope, target, owners, hash, NULL, NULL, NULL";
+/// Columns that [`visit_settled`] expects.
+pub(super) const SETTLED_COLUMNS: &str = "target, owners, hash";
 
 /// What is wrong with a stored value.
 #[derive(Debug, thiserror::Error)]
@@ -73,33 +73,63 @@ pub(super) struct OwnersMemo {
     list: Vec<String>,
 }
 
+impl OwnersMemo {
+    fn read(&mut self, text: &str) -> Option<&[String]> {
+        if self.text.as_deref() != Some(text) {
+            self.list = list(text).filter(|owners| !owners.is_empty())?;
+            self.text = Some(text.to_owned());
+        }
+        Some(&self.list)
+    }
+}
+
 /// Shows `each` a row without copying it, its work apart.
 pub(super) fn visit(
     row: &Row<'_>,
     owners: &mut OwnersMemo,
     each: &mut dyn FnMut(RecordedRow<'_>),
 ) -> Result<(), ReadError> {
-    let text = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+    let text = text_in(row, 2)?;
     let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.to_owned() });
-    let owners_text = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
-    if owners.text.as_deref() != Some(owners_text) {
-        owners.list = list(owners_text).filter(|owners| !owners.is_empty()).ok_or_else(|| bad("owners"))?;
-        owners.text = Some(owners_text.to_owned());
-    }
-    let hash = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-    if hash.is_some_and(|hash| !hash.contains(':')) {
-        return Err(bad("hash"));
-    }
     let work = read_kind(row, &bad)?.map(|kind| read_work(row, kind, &bad)).transpose()?;
     each(RecordedRow {
-        provider: row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?,
+        provider: text_in(row, 0)?,
         scope: scope_of(row.get(1)?).ok_or_else(|| bad("scope"))?,
         text,
-        owners: &owners.list,
-        hash,
+        owners: owners.read(text_in(row, 3)?).ok_or_else(|| bad("owners"))?,
+        hash: hash_in(row, 4)?.map_err(|()| bad("hash"))?,
         work: work.as_ref(),
     });
     Ok(())
+}
+
+/// As [`visit`], a row of a provider and a scope that has no work.
+pub(super) fn visit_settled(
+    (provider, scope): (&str, Scope),
+    row: &Row<'_>,
+    owners: &mut OwnersMemo,
+    each: &mut dyn FnMut(RecordedRow<'_>),
+) -> Result<(), ReadError> {
+    let text = text_in(row, 0)?;
+    let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.to_owned() });
+    each(RecordedRow {
+        provider,
+        scope,
+        text,
+        owners: owners.read(text_in(row, 1)?).ok_or_else(|| bad("owners"))?,
+        hash: hash_in(row, 2)?.map_err(|()| bad("hash"))?,
+        work: None,
+    });
+    Ok(())
+}
+
+fn text_in<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, ReadError> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn hash_in<'r>(row: &'r Row<'_>, column: usize) -> Result<Result<Option<&'r str>, ()>, ReadError> {
+    let hash = row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    Ok(if hash.is_some_and(|hash| !hash.contains(':')) { Err(()) } else { Ok(hash) })
 }
 
 fn read_kind(row: &Row<'_>, bad: &dyn Fn(&'static str) -> ReadError) -> Result<Option<ChangeKind>, ReadError> {

@@ -1,12 +1,13 @@
 //! Rows of the `target` table, read one by one in their order and held by nobody.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
 use super::sqlite::failed;
 use super::{SqliteStore, StateError, Store};
 use crate::core::model::Model;
 use crate::core::recorded::RecordedRow;
+use crate::core::target::Scope;
 
 impl SqliteStore {
     /// Shows `each` the rows of the `target` table; `which` says which ones and in which order.
@@ -48,15 +49,43 @@ impl SqliteStore {
         }
     }
 
-    /// Shows `visit` all rows in order of (provider, target) until it answers `false`.
+    /// Shows `visit` all rows in order of (provider, scope, target) until it answers `false`. Within [`Self::in_one_look`].
     pub(super) fn scan_while(&self, visit: &mut dyn FnMut(RecordedRow<'_>) -> bool) -> Result<(), StateError> {
+        if !self.has_work()? {
+            return self.scan_settled_while(visit);
+        }
         let mut owners = OwnersMemo::default();
-        // The engine takes its time for every column that is asked for.
-        let columns = if self.has_work()? { rows::COLUMNS } else { rows::COLUMNS_WITHOUT_WORK };
-        self.each_row_of(columns, "ORDER BY provider, scope, target", [], |row| {
+        self.each_row("ORDER BY provider, scope, target", [], |row| {
             let mut wanted = true;
             rows::visit(row, &mut owners, &mut |row| wanted = visit(row))?;
             if wanted { Ok(()) } else { Err(ReadError::Enough) }
+        })
+    }
+
+    /// As [`Self::scan_while`], where nothing has work: the engine takes its time for every column that is asked for.
+    fn scan_settled_while(&self, visit: &mut dyn FnMut(RecordedRow<'_>) -> bool) -> Result<(), StateError> {
+        let (mut owners, mut wanted) = (OwnersMemo::default(), true);
+        let mut group = self.group_after(None)?;
+        while let Some((provider, scope)) = group.filter(|_| wanted) {
+            let which = "WHERE provider = ?1 AND scope = ?2 ORDER BY target";
+            let of_group = params![provider, scope_number(scope)];
+            self.each_row_of(rows::SETTLED_COLUMNS, which, of_group, |row| {
+                rows::visit_settled((&provider, scope), row, &mut owners, &mut |row| wanted = visit(row))?;
+                if wanted { Ok(()) } else { Err(ReadError::Enough) }
+            })?;
+            group = self.group_after(Some((&provider, scope)))?;
+        }
+        Ok(())
+    }
+
+    /// The first provider and scope of rows, or the next ones.
+    fn group_after(&self, before: Option<(&str, Scope)>) -> Result<Option<(String, Scope)>, StateError> {
+        let (provider, scope) = before.map_or(("", -1), |(provider, scope)| (provider, scope_number(scope)));
+        self.read(|db| {
+            let next = "SELECT provider, scope FROM target WHERE (provider, scope) > (?1, ?2)
+                 ORDER BY provider, scope LIMIT 1";
+            let group = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, rows::read_scope(row.get(1)?)?));
+            db.query_row(next, params![provider, scope], group).optional()
         })
     }
 

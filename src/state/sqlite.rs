@@ -281,9 +281,11 @@ impl Store for SqliteStore {
         self.check_pages()?;
         match self.ahead.take() {
             Some(ahead) if ahead.scan(&self.identity()?, visit)? => Ok(()),
-            _ => self.scan_while(&mut |row| {
-                visit(row);
-                true
+            _ => self.in_one_look(|| {
+                self.scan_while(&mut |row| {
+                    visit(row);
+                    true
+                })
             }),
         }
     }
