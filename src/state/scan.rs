@@ -124,3 +124,72 @@ impl SqliteStore {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::model::Priority;
+    use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
+    use crate::core::target::{ContentHash, Target};
+    use crate::core::time::Timestamp;
+
+    fn recorded(provider: &str, scope: Scope, text: &str) -> Recorded {
+        Recorded {
+            provider: provider.to_owned(),
+            target: Target { scope, text: text.to_owned() },
+            owners: vec!["site".to_owned()],
+            hash: Some(ContentHash::from_canonical("rev:1")),
+            recorded_at: None,
+            task_id: None,
+            work: None,
+        }
+    }
+
+    /// Settled rows are read in another way than those with work: what is seen of them is the same.
+    #[test]
+    fn all_rows_are_seen_in_order_with_work_and_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::create(&folder.path().join("state.db"), "lineage").unwrap();
+        let mut rows = vec![
+            recorded("b", Scope::AssetId, "a"),
+            recorded("a", Scope::Url, "https://a.cn/z"),
+            recorded("a", Scope::Directory, "https://a.cn/"),
+            recorded("b", Scope::Url, "https://a.cn/y"),
+            recorded("a", Scope::Url, "https://a.cn/y"),
+        ];
+        store.import(&rows).unwrap();
+        for with_work in [false, true] {
+            if with_work {
+                rows[0].work = Some(Work {
+                    desired: None,
+                    kind: ChangeKind::Removed,
+                    priority: Priority::Normal,
+                    since: Timestamp::from_unix_ms(5),
+                    standing: Standing::Pending { reason: None },
+                    in_doubt: false,
+                    accepted_at: Vec::new(),
+                });
+                store.import(&rows[..1]).unwrap();
+            }
+            let mut expected: Vec<Recorded> = rows.clone();
+            expected.sort_by(|a, b| (&a.provider, &a.target).cmp(&(&b.provider, &b.target)));
+            let mut seen = Vec::new();
+            store.scan(&mut |row| seen.push(format!("{row:?}"))).unwrap();
+            assert_eq!(seen, expected.iter().map(|row| format!("{:?}", row.row())).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn no_row_is_shown_after_the_last_one_that_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::create(&folder.path().join("state.db"), "lineage").unwrap();
+        store.import(&["a", "b", "c"].map(|provider| recorded(provider, Scope::Url, "https://a.cn/x"))).unwrap();
+        let mut seen = Vec::new();
+        let mut visit = |row: RecordedRow<'_>| {
+            seen.push(row.provider.to_owned());
+            row.provider != "b"
+        };
+        store.scan_while(&mut visit).unwrap();
+        assert_eq!(seen, ["a", "b"]);
+    }
+}
