@@ -11,7 +11,7 @@ use crate::cli::args::{Selection, WatchArgs};
 use crate::cli::exit::{self, Exit};
 use crate::cli::pass::{Pass, Ran};
 use crate::cli::session::{self, Loaded};
-use crate::cli::stat_caches::StatCaches;
+use crate::cli::stat_caches::{Own, StatCaches};
 use crate::core::report::Report;
 use crate::core::watch::{Order, RunEnd};
 use crate::host::Host;
@@ -190,7 +190,8 @@ impl Round<'_> {
         if extent == Extent::All {
             noted = None;
         }
-        let loaded = found.load_quietly(self.host, self.state, noted);
+        let own = Own { state: self.state, audit: self.args.audit.as_deref() };
+        let loaded = found.load_quietly(self.host, own, noted);
         let problems = problems(&loaded.problems);
         let read = match loaded.loaded {
             Some(valid) => Read::Valid(valid, problems),

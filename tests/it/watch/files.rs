@@ -38,6 +38,25 @@ fn a_file_that_is_truncated_first_removes_nothing() {
     assert_eq!((told("are not valid"), told("valid again")), (1, 1), "told once");
 }
 
+/// S9: a log that lies in a published directory would be purged with each of its lines.
+#[test]
+fn a_log_inside_a_published_directory_is_refused() {
+    let (cloud, bench) = recorded(1);
+    bench.write("public/index.html", "1");
+    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com\nsources: [{directory: ../public}]\n");
+    let mut command = bench.command(&["watch", "--listen", "127.0.0.1:0"]);
+    command.stderr(fs::File::create(bench.path("public/watch.log")).unwrap());
+    let mut child = command.spawn().unwrap();
+    let log = || String::from_utf8(bench.read("public/watch.log").unwrap()).unwrap();
+    while !log().contains("the last valid ones hold") {
+        std::thread::yield_now();
+    }
+    assert!(log().contains("standard error goes to `watch.log` in this directory"), "{}", log());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(cloud.arrived(), 0);
+}
+
 /// W2: as Kubernetes mounts a ConfigMap.
 #[test]
 fn a_swapped_config_map_is_purged() {
