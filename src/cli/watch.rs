@@ -5,6 +5,7 @@
 mod left;
 mod listen;
 mod log;
+mod reading;
 mod round;
 mod side;
 mod signals;
@@ -15,6 +16,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
@@ -127,6 +129,8 @@ impl<'a> Keeper<'a> {
     async fn run(mut self, mut signals: Signals, polling: Option<String>) -> Exit {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching");
         self.polls(polling);
+        // The first look at everything may take long, and nothing that waits for this program has to wait for that.
+        self.systemd.ready("reading");
         let mut under_way: Option<UnderWay<'a>> = None;
         let mut stopping = false;
         loop {
@@ -160,6 +164,11 @@ impl<'a> Keeper<'a> {
                 Woken::Told(Signal::Stop) => {
                     stopping = true;
                     self.stop(under_way.is_some());
+                    if under_way.is_some() && self.link.reading.load(Ordering::Acquire) {
+                        // There is nothing to finish, and reading may take long.
+                        tracing::info!("stopped");
+                        return Exit::Done;
+                    }
                 }
                 Woken::Ended(ended) => {
                     under_way = None;
