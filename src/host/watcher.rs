@@ -15,6 +15,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Clock;
+use super::paths::without_links;
 use crate::core::time::Tick;
 use folders::{Folders, Identity};
 pub use folders::{Root, RootKind};
@@ -23,6 +24,25 @@ pub use folders::{Root, RootKind};
 pub const POLL_MS: u64 = 10_000;
 /// How often folders are listed in a row while new ones keep appearing.
 const MOST_ROUNDS: usize = 8;
+
+/// What the names of files end with that are kept beside the state and begin with its name: the engine's, ours, and both of a
+/// state that is being made or was replaced.
+const BESIDE_STATE: [&str; 12] = [
+    "",
+    "-wal",
+    "-shm",
+    "-journal",
+    ".lock",
+    ".seal",
+    ".new",
+    ".new-wal",
+    ".new-shm",
+    ".new-journal",
+    ".old-wal",
+    ".old-journal",
+];
+/// What follows the state's name in those of files that keep what a run could not record.
+const ASIDE: &str = ".aside-";
 
 /// What is learned between two looks of whoever waits.
 #[derive(Default)]
@@ -43,8 +63,10 @@ struct Shared {
     folders: Mutex<Folders>,
     /// Watched folders that are gone, or were replaced.
     lost: Mutex<BTreeSet<PathBuf>>,
-    /// The state, whose files lie beside each other and begin with its name.
+    /// The state as it was given.
     state: PathBuf,
+    /// Where the state is, without links, as of the last look at the folders.
+    own: Mutex<Vec<PathBuf>>,
 }
 
 /// Watches the folders in which files matter.
@@ -73,7 +95,8 @@ impl Watcher {
             hints: Hints::default(),
             folders: Mutex::default(),
             lost: Mutex::default(),
-            state: folders::absolute(state),
+            state: state.to_owned(),
+            own: Mutex::default(),
         });
         let events = match poll_ms {
             Some(_) => Err("as asked for".to_owned()),
@@ -96,6 +119,7 @@ impl Watcher {
     /// Returns why folders are polled from now on, where that begins.
     pub fn cover(&mut self, roots: &[Root]) -> Option<String> {
         // One lock at a time: the thread of the events takes them as well.
+        *lock(&self.shared.own) = without_links(&self.shared.state);
         let none_lost = lock(&self.shared.lost).is_empty();
         let same_roots = lock(&self.shared.folders).roots == roots;
         let same_shape = !self.shared.hints.shape.swap(false, Ordering::AcqRel);
@@ -223,7 +247,9 @@ impl Shared {
                 lost.extend(folders.below(path).cloned());
                 matters = true;
             }
-            matters |= folders.cares_for(path) && !self.is_of_state(path);
+            if folders.cares_for(path) && !self.is_own(path) {
+                matters = true;
+            }
         }
         drop(folders);
         lock(&self.lost).extend(lost);
@@ -233,15 +259,14 @@ impl Shared {
     }
 
     /// Whether this is the state or something that freshen keeps beside it.
-    fn is_of_state(&self, path: &Path) -> bool {
-        let (Some(folder), Some(name)) = (self.state.parent(), self.state.file_name()) else { return false };
-        // Its own hidden folder, `.freshen` unless the user says otherwise, holds nothing else.
-        let hidden = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden && path.starts_with(folder) {
-            return true;
-        }
-        let beside = |file: &std::ffi::OsStr| file.as_encoded_bytes().starts_with(name.as_encoded_bytes());
-        path.parent() == Some(folder) && path.file_name().is_some_and(beside)
+    fn is_own(&self, path: &Path) -> bool {
+        let ends = |own: &PathBuf| {
+            let name = path.file_name().filter(|_| path.parent() == own.parent())?;
+            name.as_encoded_bytes().strip_prefix(own.file_name()?.as_encoded_bytes())
+        };
+        let is_ours =
+            |end: &[u8]| BESIDE_STATE.iter().any(|known| known.as_bytes() == end) || end.starts_with(ASIDE.as_bytes());
+        lock(&self.own).iter().filter_map(ends).any(is_ours)
     }
 
     fn note(&self, shape: bool) {
