@@ -226,13 +226,10 @@ fn open(shared: &Arc<Shared>) -> Result<RecommendedWatcher, String> {
 impl Shared {
     fn take(&self, event: notify::Result<notify::Event>) {
         let Ok(event) = event else {
-            // Something is wrong with the watches: all of them are made anew.
-            let all: Vec<PathBuf> = lock(&self.folders).paths().cloned().collect();
-            lock(&self.lost).extend(all);
-            return self.note(true);
+            return self.renew_all();
         };
         if event.need_rescan() {
-            return self.note(true);
+            return self.renew_all();
         }
         let is_written = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => true,
@@ -256,6 +253,14 @@ impl Shared {
         if matters {
             self.note(!is_written);
         }
+    }
+
+    /// Something is wrong with the watches, or events were lost, and with them perhaps that of a folder that is another one
+    /// now: all watches are made anew.
+    fn renew_all(&self) {
+        let all: Vec<PathBuf> = lock(&self.folders).paths().cloned().collect();
+        lock(&self.lost).extend(all);
+        self.note(true);
     }
 
     /// Whether this is the state or something that freshen keeps beside it.

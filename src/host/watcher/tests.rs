@@ -208,6 +208,20 @@ async fn files_that_are_no_manifests_do_not_matter() {
     world.sees("that the link is gone").await;
 }
 
+/// W1: with lost events a folder may have become another one, and its watch that of nothing.
+#[tokio::test]
+async fn after_lost_events_everything_is_watched_anew() {
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    let Eyes::Events(eyes) = &mut world.watcher.eyes else { panic!("events") };
+    eyes.unwatch(&world.folder.path().join("manifests/below")).unwrap();
+    let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+    world.watcher.shared.take(Ok(lost));
+    world.cover();
+    world.write("manifests/below/a.yaml");
+    world.sees("a file in a folder whose watch was lost").await;
+}
+
 /// A file given by name is watched over its folder, in which other names do not matter.
 #[tokio::test]
 async fn other_names_beside_a_file_do_not_matter() {
