@@ -137,6 +137,9 @@ impl<'a> Keeper<'a> {
             if let Some(at) = self.watcher.take() {
                 self.handle(Event::Changed(at));
             }
+            if self.machine.is_unquiet() {
+                self.handle(Event::Writing(self.watcher.is_writing()));
+            }
             let until = match self.machine.poll(self.host.clock.now()) {
                 Action::Run(order) => {
                     under_way = Some(self.start(order));

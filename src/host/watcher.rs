@@ -25,6 +25,10 @@ pub const POLL_MS: u64 = 10_000;
 /// How often folders are listed in a row while new ones keep appearing.
 const MOST_ROUNDS: usize = 8;
 
+/// How long a file whose writer has not closed it counts as being written since it was last written to, in milliseconds.
+const UNFINISHED_MS: u64 = 10_000;
+/// Whether the system tells that a writer has closed a file.
+const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// What the names of files end with that are kept beside the state and begin with its name: the engine's, ours, and both of a
 /// state that is being made or was replaced.
 const BESIDE_STATE: [&str; 12] = [
@@ -63,6 +67,8 @@ struct Shared {
     folders: Mutex<Folders>,
     /// Watched folders that are gone, or were replaced.
     lost: Mutex<BTreeSet<PathBuf>>,
+    /// Files that matter and were written to, and when last, until their writers close them.
+    unfinished: Mutex<BTreeMap<PathBuf, Tick>>,
     /// The state as it was given.
     state: PathBuf,
     /// Where the state is, without links, as of the last look at the folders.
@@ -95,6 +101,7 @@ impl Watcher {
             hints: Hints::default(),
             folders: Mutex::default(),
             lost: Mutex::default(),
+            unfinished: Mutex::default(),
             state: state.to_owned(),
             own: Mutex::default(),
         });
@@ -202,6 +209,15 @@ impl Watcher {
         hints.fresh.swap(false, Ordering::AcqRel).then(|| Tick::from_ms(hints.last_ms.load(Ordering::Acquire)))
     }
 
+    /// Whether a file that matters is being written right now, as far as the system tells: it was written to a short while ago,
+    /// and its writer has not closed it.
+    pub fn is_writing(&self) -> bool {
+        let now = self.shared.clock.now().tick;
+        let mut unfinished = lock(&self.shared.unfinished);
+        unfinished.retain(|_, last| last.plus_ms(UNFINISHED_MS) > now);
+        !unfinished.is_empty()
+    }
+
     /// Events that mattered, since the start.
     pub fn events(&self) -> u64 {
         self.shared.hints.events.load(Ordering::Relaxed)
@@ -246,6 +262,7 @@ impl Shared {
             }
             if folders.cares_for(path) && !self.is_own(path) {
                 matters = true;
+                self.follow_writing(event.kind, path);
             }
         }
         drop(folders);
@@ -260,7 +277,21 @@ impl Shared {
     fn renew_all(&self) {
         let all: Vec<PathBuf> = lock(&self.folders).paths().cloned().collect();
         lock(&self.lost).extend(all);
+        lock(&self.unfinished).clear();
         self.note(true);
+    }
+
+    fn follow_writing(&self, kind: EventKind, path: &Path) {
+        match kind {
+            EventKind::Modify(ModifyKind::Data(_)) if TELLS_OF_CLOSING => {
+                let now = self.clock.now().tick;
+                lock(&self.unfinished).insert(path.to_owned(), now);
+            }
+            EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
+                lock(&self.unfinished).remove(path);
+            }
+            _ => {}
+        }
     }
 
     /// Whether this is the state or something that freshen keeps beside it.

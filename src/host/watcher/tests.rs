@@ -222,6 +222,40 @@ async fn after_lost_events_everything_is_watched_anew() {
     world.sees("a file in a folder whose watch was lost").await;
 }
 
+/// W2: a file is being written from its first bytes until its writer closes it, renames it or removes it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn files_are_known_to_be_written_until_they_are_closed() {
+    use std::io::Write;
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    for (name, ends) in [("a.yaml", "closed"), ("b.yaml", "renamed"), ("c.yaml", "removed")] {
+        let path = world.path("manifests").join(name);
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(
+            b"assets:
+",
+        )
+        .unwrap();
+        while !world.watcher.is_writing() {
+            world.sees("that it is written to").await;
+        }
+        match ends {
+            "closed" => drop(file),
+            "renamed" => fs::rename(&path, world.path("manifests/done.yaml")).unwrap(),
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        while world.watcher.is_writing() {
+            world.sees(ends).await;
+        }
+    }
+    let mut other = fs::File::create(world.path("manifests/notes.txt")).unwrap();
+    other.write_all(b"x").unwrap();
+    world.write("manifests/d.yaml");
+    world.sees("a manifest").await;
+    assert!(!world.watcher.shared.unfinished.lock().unwrap().contains_key(&world.path("manifests/notes.txt")));
+}
+
 /// A file given by name is watched over its folder, in which other names do not matter.
 #[tokio::test]
 async fn other_names_beside_a_file_do_not_matter() {
