@@ -48,7 +48,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     log::start(args.log_format, args.log_level);
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
-    listen::start(host, &args.listen, &report).await?;
+    listen::start(host, &global.state, &args.listen, &report).await?;
     let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.poll);
     let keeper = Keeper {
         host,

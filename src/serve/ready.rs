@@ -5,7 +5,7 @@ use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 
 /// Most characters of a reason.
-const MOST: usize = 500;
+pub(super) const MOST: usize = 500;
 
 /// Why not all is well; empty if all is. A provider is stuck once targets have been pending at it for more than
 /// `within_ms` milliseconds.

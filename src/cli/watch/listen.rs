@@ -1,5 +1,6 @@
 //! Starts the listener of the watch, if one is wanted.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,12 +11,18 @@ use crate::cli::exit::Stop;
 use crate::core::report::Report;
 use crate::host::Host;
 use crate::serve::{Listener, MOST_TOKEN_BYTES, Settings, Token};
+use crate::state;
 
 /// Listens, and says where.
 ///
 /// # Errors
 /// Bad input: an address that is not ours or is taken, a token that is missing or cannot be used.
-pub(super) async fn start(host: &Host, args: &ListenArgs, report: &Arc<watch::Sender<Report>>) -> Result<()> {
+pub(super) async fn start(
+    host: &Host,
+    state: &Path,
+    args: &ListenArgs,
+    report: &Arc<watch::Sender<Report>>,
+) -> Result<()> {
     let Some(address) = args.listen else { return Ok(()) };
     let token = match &args.listen_token_file {
         Some(path) => Some(token(host, &path.to_string_lossy())?),
@@ -31,7 +38,13 @@ pub(super) async fn start(host: &Host, args: &ListenArgs, report: &Arc<watch::Se
         Stop::bad_input(format!("`--listen {address}`: {error}; is another program there? Port 0 takes a free one"))
     })?;
     tracing::info!("listening at http://{}", listener.address());
-    let settings = Settings { token, hosts: args.listen_host.clone(), ready_within_ms: args.ready_within };
+    let state = state.to_owned();
+    let settings = Settings {
+        token,
+        hosts: args.listen_host.clone(),
+        ready_within_ms: args.ready_within,
+        obstacle: Arc::new(move || state::obstacle(&state)),
+    };
     tokio::spawn(listener.serve(Arc::clone(&host.clock), report.subscribe(), settings));
     Ok(())
 }
