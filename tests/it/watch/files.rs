@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, manifest, provider};
@@ -69,12 +69,13 @@ fn a_log_inside_a_published_directory_is_refused() {
     command.stderr(fs::File::create(bench.path("public/watch.log")).unwrap());
     let mut child = command.spawn().unwrap();
     let log = || String::from_utf8(bench.read("public/watch.log").unwrap()).unwrap();
-    while !log().contains("the last valid ones hold") {
+    let end = Instant::now() + Duration::from_mins(1);
+    while !log().contains("the last valid ones hold") && Instant::now() < end {
         std::thread::yield_now();
     }
-    assert!(log().contains("standard error goes to `watch.log` in this directory"), "{}", log());
     child.kill().unwrap();
     child.wait().unwrap();
+    assert!(log().contains("standard error goes to `watch.log` in this directory"), "{}", log());
     assert_eq!(cloud.arrived(), 0);
 }
 
