@@ -20,6 +20,7 @@ use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::run::Desired;
+use crate::state::StateError;
 
 /// What one run leaves to the next.
 pub(super) struct Memory {
@@ -192,7 +193,7 @@ impl Round<'_> {
                 let refusals = format!("{error:#}").split("\nerror: ").map(str::to_owned).collect();
                 (RunEnd::Blocked, refusals, None)
             }
-            Err(error) => (RunEnd::Failed, Vec::new(), Some(format!("{error:#}"))),
+            Err(error) => (RunEnd::Failed, Vec::new(), Some(trouble(&error))),
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),
@@ -213,6 +214,16 @@ impl Round<'_> {
             Ok((Read::Valid(loaded, _), _)) => Some(loaded.desired),
             _ => None,
         }
+    }
+}
+
+/// Why a run could not be made, without advice for who runs a command.
+fn trouble(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<StateError>() {
+        Some(StateError::Locked { path, holder }) => {
+            format!("state `{}` is locked by another run: {holder}", path.display())
+        }
+        _ => format!("{error:#}"),
     }
 }
 

@@ -146,7 +146,8 @@ fn runs_by_hand_and_the_watch_take_turns() {
     let held = bench.start(&["apply", "--force", "*"]);
     cloud.wait_for_hold();
     bench.assets(&urls(1), "1");
-    watching.says("is locked by another run");
+    let told = watching.says("is locked by another run");
+    assert!(!told.to_string().contains("--lock-timeout"), "it has none: {told}");
     cloud.release();
     assert!(held.wait_with_output().expect("ended").status.success());
     watching.says("runs are made again");
