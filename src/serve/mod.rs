@@ -42,7 +42,7 @@ const CONNECTIONS: usize = 64;
 const STREAMS: usize = 16;
 /// Largest head of a request, in bytes, and most headers in it.
 const HEAD_BYTES: usize = 16 * 1024;
-const HEADERS: usize = 64;
+const HEADERS: usize = 256;
 /// How long the head of a request may take to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may take, in milliseconds, unless it is a stream of events.

@@ -52,8 +52,10 @@ fn heads_are_bounded() {
     let (_cloud, _bench, watching, at) = settled(1, &[]);
     let long = request(at, "GET", "/", &format!("X-Long: {}\r\n", "x".repeat(64 * 1024)));
     assert_eq!(send(at, long.as_bytes()).status, 431);
-    let many = request(at, "GET", "/", &"X-Many: x\r\n".repeat(100));
-    assert_eq!(send(at, many.as_bytes()).status, 431);
+    for (headers, status) in [(200, 200), (300, 431)] {
+        let many = request(at, "GET", "/", &"X-Many: x\r\n".repeat(headers));
+        assert_eq!(send(at, many.as_bytes()).status, status, "{headers} headers");
+    }
     let path = format!("/{}", "x".repeat(64 * 1024));
     assert!([414, 431].contains(&get(at, &path).status));
     assert_eq!(send(at, b"\x16\x03\x01\x02\x00\r\n\r\n").status, 400);
