@@ -256,11 +256,6 @@ fn folders(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect()
 }
 
-/// `word`, or its plural.
-pub(super) fn plural(count: usize, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
-}
-
 /// Computes the plan of what the user selected, of manifests that were all read. `store` is `None` before the first run.
 ///
 /// # Errors
