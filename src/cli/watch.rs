@@ -30,6 +30,7 @@ use crate::core::watch::{Action, Event, Order, Reason, Watch};
 use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Root, RootKind, Watcher};
+use listen::TokenFile;
 use log::line;
 use round::{Ended, Memory, Round};
 use side::Link;
@@ -48,7 +49,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     log::start(args.log_format, args.log_level);
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
-    listen::start(host, &global.state, &args.listen, &report).await?;
+    let token = listen::start(host, &global.state, &args.listen, &report).await?;
     let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.poll);
     let keeper = Keeper {
         host,
@@ -57,6 +58,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         machine: Watch::new(args.resync, host.seed),
         roots: roots(args, &[]),
         watcher,
+        token,
         systemd: Systemd::of(host),
         voice: Voice::default(),
         report,
@@ -114,6 +116,8 @@ struct Keeper<'a> {
     machine: Watch,
     watcher: Watcher,
     roots: Vec<Root>,
+    /// What readers have to show, if anything.
+    token: Option<TokenFile>,
     systemd: Systemd,
     voice: Voice,
     report: Arc<watch::Sender<Report>>,
@@ -290,6 +294,9 @@ impl<'a> Keeper<'a> {
     fn again(&mut self) {
         tracing::info!("reading everything anew");
         self.systemd.reloading();
+        if let Some(token) = &self.token {
+            token.renew(self.host);
+        }
         self.handle(Event::Asked);
     }
 

@@ -54,9 +54,9 @@ const ACCEPT_AGAIN_MS: u64 = 200;
 
 /// What readers have to show and are told.
 pub struct Settings {
-    /// What they have to send; `None`: nothing.
-    pub token: Option<Token>,
-    /// Names of this machine that they may use, besides `localhost` and the address that they reached.
+    /// What they have to send, as of now; `None`: nothing.
+    pub token: Option<watch::Receiver<Token>>,
+    /// Names in lower case and addresses without brackets that they may use for this machine, besides `localhost` and the address that they reached.
     pub hosts: Vec<String>,
     /// How long targets may be pending at a provider before it counts as stuck, in milliseconds.
     pub ready_within_ms: u64,
