@@ -163,11 +163,13 @@ fn sighup_tries_everything_now() {
     cloud.always(Some(Step::say(403, "no")));
     bench.assets(&urls(1), "1");
     watching.says("provider fails");
-    cloud.always(None);
     watching.signal("HUP");
     watching.says("reading everything anew");
-    let run = watching.records(1);
-    assert!(run["reason"] == "asked" || run["reason"] == "retry", "{run}");
+    let begun =
+        watching.wait("its run", |record| record["message"] == "run begins" && record["reason"] == "asked")["run"]
+            .clone();
+    let ended = watching.wait("its end", |record| record["message"] == "run ended" && record["run"] == begun);
+    assert_eq!((&ended["reason"], &ended["calls"], &ended["pending"]), (&"asked".into(), &1.into(), &1.into()));
     watching.stop();
 }
 
