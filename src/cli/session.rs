@@ -28,7 +28,7 @@ use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 ///
 /// # Errors
 /// Bad input if a file cannot be read.
-pub(super) fn examine(host: &Host, state: &PathBuf, paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
+pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
     let files = read(paths)?.files;
     let built = check(host, state.into(), &files).built;
     Ok((files, built))
@@ -73,7 +73,7 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn load(host: &Host, state: &PathBuf, paths: &[PathBuf]) -> Result<Desired> {
+pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desired> {
     Ok(find(paths)?.load_all(host, state.into(), Format::Human)?.0)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! They only spare work: whatever goes wrong with them, files are read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::host::Host;
 use crate::host::sources::{CacheKey, OwnFile, Sources};
@@ -18,8 +18,8 @@ pub(super) struct Own<'p> {
     pub(super) audit: Option<&'p Path>,
 }
 
-impl<'p> From<&'p PathBuf> for Own<'p> {
-    fn from(state: &'p PathBuf) -> Self {
+impl<'p> From<&'p Path> for Own<'p> {
+    fn from(state: &'p Path) -> Self {
         Self { state, audit: None }
     }
 }

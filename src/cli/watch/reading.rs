@@ -1,6 +1,6 @@
 //! What a run reads, on a thread of its own: files may be many and large, and signals are to be heard meanwhile.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::args::{Selection, WatchArgs};
 use crate::cli::session::{self, Loaded};
@@ -39,7 +39,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(host: &Host, state: &std::path::Path, args: &WatchArgs, extent: Extent) -> Self {
+    pub(super) fn new(host: &Host, state: &Path, args: &WatchArgs, extent: Extent) -> Self {
         let (audit, paths) = (args.audit.clone(), args.manifests.paths.clone());
         Self { host: host.clone(), state: state.to_owned(), audit, paths, extent }
     }
