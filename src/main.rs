@@ -16,7 +16,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    ExitCode::from(runtime.block_on(freshen::cli::run(std::env::args_os())))
+    let code = runtime.block_on(freshen::cli::run(std::env::args_os()));
+    // Whatever a thread still reads is not wanted any more.
+    runtime.shutdown_background();
+    ExitCode::from(code)
 }
 
 /// A core dump would hold credentials (X4). Where the system does not allow this, nothing changes.

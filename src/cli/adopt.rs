@@ -14,7 +14,7 @@ use crate::state::Store;
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
     let found = session::find(&args.manifests.paths)?;
-    let Loaded { desired, caches, ahead } = found.load(host, &global.state, global.format)?;
+    let Loaded { desired, caches, ahead } = found.load(host, global.state.as_path().into(), global.format)?;
     let model = &desired.model;
     select::known_providers(model, &args.providers)?;
     let only = select::patterns(&args.only)?;

@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::pass::{Pass, Ran, Side};
 use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
+use super::stat_caches::Own;
 use super::{interrupt, plan as plan_command, session, terminal};
 use crate::core::recorded::Inputs;
 use crate::drive::{self, CallReport};
@@ -39,6 +40,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         audit: args.audit.as_deref(),
         credentials: &credentials,
     };
+    let own = Own { state: &global.state, audit: args.audit.as_deref() };
     let mut reads_all = false;
     loop {
         let found = session::find(&args.manifests.paths)?;
@@ -49,7 +51,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
             return Ok(Exit::Done);
         }
         let noted = noted.filter(|_| !reads_all);
-        let mut loaded = found.desired(host, &global.state, global.format, noted)?;
+        let mut loaded = found.desired(host, own, global.format, noted)?;
         match pass.run(&mut loaded, &mut Terminal { global, progress: None }).await? {
             Ran::Ended(exit) => return Ok(exit),
             Ran::NotEnough => reads_all = true,

@@ -1,6 +1,6 @@
 //! The command line: verbs, arguments and their help.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -212,8 +212,9 @@ pub struct ListenArgs {
     /// File with the token that readers have to send, at least 16 characters; only its owner may read it
     #[arg(long, value_name = "FILE", requires = "listen")]
     pub listen_token_file: Option<PathBuf>,
-    /// Another name of this machine by which readers may ask, as the Host header of their requests has it; may be repeated
-    #[arg(long, value_name = "NAME", requires = "listen")]
+    /// Another name or address of this machine by which readers may ask, as the Host header of their requests has it,
+    /// without a port; may be repeated
+    #[arg(long, value_name = "NAME", requires = "listen", value_parser = listen_host)]
     pub listen_host: Vec<String>,
     /// How long targets may be pending at a provider before /readyz says no
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = super::duration::parse_positive)]
@@ -222,6 +223,22 @@ pub struct ListenArgs {
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464".to_owned())
+}
+
+/// A name in lower case, or an address in its usual form without brackets.
+fn listen_host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("write one name or address without a port, like watch.example.org, 10.0.0.7 or ::1; no pattern is taken"
+        .to_owned())
 }
 
 /// What guards are told.

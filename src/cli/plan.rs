@@ -33,7 +33,7 @@ pub(super) async fn show(
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let mut loaded = found.desired(host, &global.state, global.format, noted)?;
+        let mut loaded = found.desired(host, global.state.as_path().into(), global.format, noted)?;
         loop {
             let Loaded { desired, ahead, .. } = loaded;
             match &store {
@@ -46,7 +46,7 @@ pub(super) async fn show(
             if let Some(prepared) = session::prepare_if_enough(&desired, view, selection, &accounts, now)? {
                 break (desired, prepared);
             }
-            loaded = found.load(host, &global.state, global.format)?;
+            loaded = found.load(host, global.state.as_path().into(), global.format)?;
         }
     };
     let refusals = run::refusals(&desired, &prepared, allowed);

@@ -11,6 +11,7 @@ use super::args::{ApplyArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::session;
+use super::stat_caches::Own;
 use super::{interrupt, pass, terminal};
 use crate::core::budget::LastCalls;
 use crate::core::contract::{CredentialScheme, Credentials};
@@ -28,7 +29,8 @@ use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let mut desired = session::find(&args.manifests.paths)?.load_all(host, &global.state, global.format)?.0;
+    let own = Own { state: &global.state, audit: args.audit.as_deref() };
+    let mut desired = session::find(&args.manifests.paths)?.load_all(host, own, global.format)?.0;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
     let accounts = run::accounts(host, &desired.model, Some(&store)).await?;

@@ -75,7 +75,7 @@ fn unread(problems: &[TreeProblem]) -> Stop {
     const MOST: usize = 100;
     let mut lines: Vec<String> = problems.iter().take(MOST).map(ToString::to_string).collect();
     if problems.len() > MOST {
-        lines.push(format!("{} problems more", problems.len() - MOST));
+        lines.push(format!("{} more", super::render::count(problems.len() - MOST, "problem")));
     }
     Stop::bad_input(lines.join("\nerror: "))
 }

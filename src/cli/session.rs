@@ -10,7 +10,7 @@ use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::render::github;
-use super::stat_caches::{self, StatCaches};
+use super::stat_caches::{self, Own, StatCaches};
 use super::{select, terminal};
 use crate::core::diff::Forced;
 use crate::core::plan::Selected;
@@ -30,7 +30,7 @@ use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 /// Bad input if a file cannot be read.
 pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
     let files = read(paths)?.files;
-    let built = check(host, state, &files).built;
+    let built = check(host, state.into(), &files).built;
     Ok((files, built))
 }
 
@@ -42,8 +42,8 @@ struct Checked {
 }
 
 /// Checks manifests, and shows on a terminal how far that is.
-fn check(host: &Host, state: &Path, files: &[SourceFile]) -> Checked {
-    let sources = stat_caches::sources(host, state);
+fn check(host: &Host, own: Own<'_>, files: &[SourceFile]) -> Checked {
+    let sources = stat_caches::sources(host, own);
     let _shown = Progress::of_manifests(sources.seen());
     check_with(files, sources)
 }
@@ -74,7 +74,7 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 /// # Errors
 /// Bad input if there is any error.
 pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desired> {
-    Ok(find(paths)?.load_all(host, state, Format::Human)?.0)
+    Ok(find(paths)?.load_all(host, state.into(), Format::Human)?.0)
 }
 
 /// Manifests that are found and identified, and perhaps not read yet.
@@ -133,10 +133,10 @@ impl Found<'_> {
     ///
     /// # Errors
     /// Bad input if there is any error.
-    pub(super) fn desired(&self, host: &Host, state: &Path, format: Format, noted: Option<Inputs>) -> Result<Loaded> {
+    pub(super) fn desired(&self, host: &Host, own: Own<'_>, format: Format, noted: Option<Inputs>) -> Result<Loaded> {
         match noted.and_then(|noted| self.changed(noted)) {
             Some(loaded) => Ok(loaded),
-            None => self.load(host, state, format),
+            None => self.load(host, own, format),
         }
     }
 
@@ -144,9 +144,9 @@ impl Found<'_> {
     ///
     /// # Errors
     /// Bad input if there is any error.
-    pub(super) fn load(&self, host: &Host, state: &Path, format: Format) -> Result<Loaded> {
-        let ahead = ReadAhead::begin(state);
-        let (desired, caches) = self.load_all(host, state, format)?;
+    pub(super) fn load(&self, host: &Host, own: Own<'_>, format: Format) -> Result<Loaded> {
+        let ahead = ReadAhead::begin(own.state);
+        let (desired, caches) = self.load_all(host, own, format)?;
         Ok(Loaded { desired, caches, ahead })
     }
 
@@ -154,8 +154,8 @@ impl Found<'_> {
     ///
     /// # Errors
     /// Bad input if there is any error.
-    pub(super) fn load_all(&self, host: &Host, state: &Path, format: Format) -> Result<(Desired, StatCaches)> {
-        let Checked { built, caches, named } = check(host, state, &self.files);
+    pub(super) fn load_all(&self, host: &Host, own: Own<'_>, format: Format) -> Result<(Desired, StatCaches)> {
+        let Checked { built, caches, named } = check(host, own, &self.files);
         if format == Format::Github && built.model.is_some() {
             terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
         }
@@ -170,13 +170,13 @@ impl Found<'_> {
 
     /// As [`Found::desired`], for somebody who stays: problems are handed over, and so is what the manifests name as sources,
     /// also where they are not valid.
-    pub(super) fn load_quietly(&self, host: &Host, state: &Path, noted: Option<Inputs>) -> LoadedQuietly {
+    pub(super) fn load_quietly(&self, host: &Host, own: Own<'_>, noted: Option<Inputs>) -> LoadedQuietly {
         if let Some(loaded) = noted.and_then(|noted| self.changed(noted)) {
             // Where any names a source, all are read.
             return LoadedQuietly { loaded: Some(loaded), named: Vec::new(), problems: serde_json::json!([]) };
         }
-        let ahead = ReadAhead::begin(state);
-        let Checked { built, caches, named } = check_with(&self.files, stat_caches::sources(host, state));
+        let ahead = ReadAhead::begin(own.state);
+        let Checked { built, caches, named } = check_with(&self.files, stat_caches::sources(host, own));
         let problems = diagnostics::to_json(&self.files, &built.diagnostics);
         let loaded = self.known(built, &named).map(|desired| Loaded { desired, caches, ahead });
         LoadedQuietly { loaded, named, problems }
@@ -254,11 +254,6 @@ pub(super) fn noted(store: Option<&dyn Store>, selection: &Selection) -> Result<
 /// Folders given as PATH, normalised as manifest paths are.
 fn folders(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().filter(|path| path.is_dir()).map(|path| manifest_files::normalise(path)).collect()
-}
-
-/// `word`, or its plural.
-pub(super) fn plural(count: usize, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
 /// Computes the plan of what the user selected, of manifests that were all read. `store` is `None` before the first run.

@@ -5,20 +5,37 @@
 use std::path::Path;
 
 use crate::host::Host;
-use crate::host::sources::{CacheKey, Sources};
+use crate::host::sources::{CacheKey, OwnFile, Sources};
 use crate::state::{SqliteStore, StatCacheRow};
 
 /// Caches to be kept.
 pub(super) type StatCaches = Vec<(CacheKey, Vec<u8>)>;
 
+/// Files that a command writes, which no source may publish.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own<'p> {
+    pub(super) state: &'p Path,
+    pub(super) audit: Option<&'p Path>,
+}
+
+impl<'p> From<&'p Path> for Own<'p> {
+    fn from(state: &'p Path) -> Self {
+        Self { state, audit: None }
+    }
+}
+
 /// What reads sources. The state is opened with the first directory.
-pub(super) fn sources<'p>(host: &Host, state: &'p Path) -> Sources<'p> {
-    let mut opened = None;
+pub(super) fn sources<'p>(host: &Host, own: Own<'p>) -> Sources<'p> {
+    let (mut opened, state) = (None, own.state);
     let find = move |(directory, rules): &CacheKey| {
         let store = opened.get_or_insert_with(|| SqliteStore::open_caches(state));
         store.as_ref()?.stat_cache(directory, rules)
     };
-    Sources::new(host.clock.now().wall, Box::new(find)).apart_from(state)
+    let sources = Sources::new(host.clock.now().wall, Box::new(find)).apart_from(OwnFile::State, state);
+    match own.audit {
+        Some(audit) => sources.apart_from(OwnFile::Audit, audit),
+        None => sources,
+    }
 }
 
 /// Keeps caches, and drops those of directories that are gone, for whoever holds the lock of the state.

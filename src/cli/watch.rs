@@ -5,6 +5,7 @@
 mod left;
 mod listen;
 mod log;
+mod reading;
 mod round;
 mod side;
 mod signals;
@@ -15,6 +16,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
@@ -28,6 +30,7 @@ use crate::core::watch::{Action, Event, Order, Reason, Watch};
 use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Root, RootKind, Watcher};
+use listen::TokenFile;
 use log::line;
 use round::{Ended, Memory, Round};
 use side::Link;
@@ -46,7 +49,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     log::start(args.log_format, args.log_level);
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
-    listen::start(host, &args.listen, &report).await?;
+    let token = listen::start(host, &global.state, &args.listen, &report).await?;
     let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.poll);
     let keeper = Keeper {
         host,
@@ -55,6 +58,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         machine: Watch::new(args.resync, host.seed),
         roots: roots(args, &[]),
         watcher,
+        token,
         systemd: Systemd::of(host),
         voice: Voice::default(),
         report,
@@ -112,6 +116,8 @@ struct Keeper<'a> {
     machine: Watch,
     watcher: Watcher,
     roots: Vec<Root>,
+    /// What readers have to show, if anything.
+    token: Option<TokenFile>,
     systemd: Systemd,
     voice: Voice,
     report: Arc<watch::Sender<Report>>,
@@ -127,11 +133,16 @@ impl<'a> Keeper<'a> {
     async fn run(mut self, mut signals: Signals, polling: Option<String>) -> Exit {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching");
         self.polls(polling);
+        // The first look at everything may take long, and nothing that waits for this program has to wait for that.
+        self.systemd.ready("reading");
         let mut under_way: Option<UnderWay<'a>> = None;
         let mut stopping = false;
         loop {
             if let Some(at) = self.watcher.take() {
                 self.handle(Event::Changed(at));
+            }
+            if self.machine.is_unquiet() {
+                self.handle(Event::Writing(self.watcher.is_writing()));
             }
             let until = match self.machine.poll(self.host.clock.now()) {
                 Action::Run(order) => {
@@ -160,6 +171,11 @@ impl<'a> Keeper<'a> {
                 Woken::Told(Signal::Stop) => {
                     stopping = true;
                     self.stop(under_way.is_some());
+                    if under_way.is_some() && self.link.reading.load(Ordering::Acquire) {
+                        // There is nothing to finish, and reading may take long.
+                        tracing::info!("stopped");
+                        return Exit::Done;
+                    }
                 }
                 Woken::Ended(ended) => {
                     under_way = None;
@@ -278,6 +294,9 @@ impl<'a> Keeper<'a> {
     fn again(&mut self) {
         tracing::info!("reading everything anew");
         self.systemd.reloading();
+        if let Some(token) = &self.token {
+            token.renew(self.host);
+        }
         self.handle(Event::Asked);
     }
 

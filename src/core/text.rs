@@ -27,6 +27,16 @@ pub fn without_ci_commands(text: &str) -> String {
     }
 }
 
+/// `word`, or its plural.
+pub fn plural(count: usize, word: &str) -> String {
+    if count == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+/// A number with the word for what is counted.
+pub fn count(number: usize, word: &str) -> String {
+    format!("{number} {}", plural(number, word))
+}
+
 /// Whether a character can break out of its line: control characters, line separators and characters that reorder text.
 pub fn is_unsafe(character: char) -> bool {
     character.is_control()

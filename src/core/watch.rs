@@ -12,6 +12,8 @@ use super::time::{Now, Tick, Timestamp};
 pub const QUIET_MS: u64 = 200;
 /// Files that never come to rest are read this long after the first event, in milliseconds.
 pub const MOST_QUIET_MS: u64 = 2_000;
+/// A file that is still being written holds a run back for this long after the first event, in milliseconds.
+pub const MOST_WRITING_MS: u64 = 10_000;
 /// A run that has been sending goes on for this long once newer files wait, in milliseconds.
 pub const PATIENCE_MS: u64 = 5_000;
 /// First wait before a provider that failed is asked again, in milliseconds; each further one is twice as long.
@@ -29,6 +31,9 @@ const LOOK_AGAIN_MS: u64 = 60_000;
 pub enum Event {
     /// Something about the watched files may have changed at this moment, which is not after the event's own time.
     Changed(Tick),
+    /// Whether one of the files is being written right now, so that half of it would be read; to be told while
+    /// [`Watch::is_unquiet`] says so.
+    Writing(bool),
     /// The user wants everything to be read and tried now.
     Asked,
     /// Time has passed.
@@ -142,11 +147,20 @@ pub struct ProviderEnd {
 struct Unrest {
     first: Tick,
     last: Tick,
+    writing: bool,
 }
 
 impl Unrest {
     fn ready_at(self) -> Tick {
+        if self.writing {
+            return self.first.plus_ms(MOST_WRITING_MS);
+        }
         self.last.plus_ms(QUIET_MS).min(self.first.plus_ms(MOST_QUIET_MS))
+    }
+
+    /// When to look at it again: whoever writes may be done at any time.
+    fn wake_at(self, now: Tick) -> Tick {
+        if self.writing { self.ready_at().min(now.plus_ms(QUIET_MS)) } else { self.ready_at() }
     }
 }
 
@@ -225,9 +239,10 @@ impl Watch {
     pub fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::Changed(at) => {
-                let unrest = self.unrest.get_or_insert(Unrest { first: at, last: at });
+                let unrest = self.unrest.get_or_insert(Unrest { first: at, last: at, writing: false });
                 unrest.last = unrest.last.max(at);
             }
+            Event::Writing(writing) => self.unrest.iter_mut().for_each(|unrest| unrest.writing = writing),
             Event::Asked => {
                 self.asked = Some(Reason::Asked);
                 self.waiting.values_mut().for_each(|waiting| waiting.failures = 0);
@@ -331,6 +346,10 @@ impl Watch {
                 self.running = Some(Running { cut: true, ..running });
                 Action::CutShort
             }
+            // Whoever writes may be done at any time.
+            (false, false) if self.unrest.is_some_and(|unrest| unrest.writing) => {
+                Action::WakeAt(newer.map(|at| at.min(now.plus_ms(QUIET_MS))))
+            }
             (false, false) => Action::WakeAt(newer),
             (true, _) => Action::WakeAt(None),
         }
@@ -342,6 +361,9 @@ impl Watch {
         }
         if self.unrest.is_some_and(|unrest| unrest.ready_at() <= now.tick) {
             return Some(Reason::Changed);
+        }
+        if self.unrest.is_some_and(|unrest| unrest.writing) {
+            return None;
         }
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
@@ -364,7 +386,10 @@ impl Watch {
     }
 
     fn wake_at(&self, now: Now) -> Option<Tick> {
-        let rest = self.unrest.map(Unrest::ready_at);
+        let rest = self.unrest.map(|unrest| unrest.wake_at(now.tick));
+        if self.unrest.is_some_and(|unrest| unrest.writing) {
+            return rest;
+        }
         let Some(until) = self.failed_until else {
             let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
             return waiting.chain(rest).chain([self.resync_at]).min();

@@ -19,6 +19,8 @@ pub mod env;
 pub mod http;
 mod input_digest;
 pub mod manifest_files;
+mod output;
+mod paths;
 pub mod sources;
 mod templates;
 pub mod tree;

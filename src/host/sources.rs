@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::manifest_files::streamed;
+use super::output;
+use super::paths::without_links;
 use super::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
 use crate::core::algorithm::Algorithm;
 use crate::core::text::one_line;
@@ -31,14 +33,39 @@ pub struct NamedSource {
     pub is_directory: bool,
 }
 
+/// A file that a run writes itself: where it is published, each run would purge it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnFile {
+    /// The state.
+    State,
+    /// The audit log.
+    Audit,
+}
+
+impl OwnFile {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Audit => "audit log",
+        }
+    }
+
+    const fn help(self) -> &'static str {
+        match self {
+            Self::State => "keep the state elsewhere with `--state`, or leave its folder out with `exclude`",
+            Self::Audit => "write it elsewhere with `--audit`, or leave it out with `exclude`",
+        }
+    }
+}
+
 /// Reads sources, with stat caches of earlier runs.
 pub struct Sources<'f> {
     started: Timestamp,
     find: FindCache<'f>,
     caches: BTreeMap<CacheKey, Cached>,
     named: BTreeSet<NamedSource>,
-    /// The state's absolute path, without links.
-    state: Option<PathBuf>,
+    /// Files of ours by their absolute paths, without links.
+    own: Vec<(OwnFile, PathBuf)>,
     seen: Arc<AtomicU64>,
 }
 
@@ -52,18 +79,13 @@ struct Cached {
 impl<'f> Sources<'f> {
     /// `started` is the wall time before anything was read.
     pub fn new(started: Timestamp, find: FindCache<'f>) -> Self {
-        Self { started, find, caches: BTreeMap::new(), named: BTreeSet::new(), state: None, seen: Arc::default() }
+        Self { started, find, caches: BTreeMap::new(), named: BTreeSet::new(), own: Vec::new(), seen: Arc::default() }
     }
 
-    /// Refuses directories whose files would be the state's own: each run changes it, so each would purge it.
+    /// Refuses directories that publish this file of ours.
     #[must_use]
-    pub fn apart_from(mut self, state: &Path) -> Self {
-        let absolute = std::path::absolute(state).ok();
-        let folder = absolute.as_deref().and_then(Path::parent).and_then(|folder| fs::canonicalize(folder).ok());
-        self.state = match (folder, state.file_name()) {
-            (Some(folder), Some(name)) => Some(folder.join(name)),
-            _ => absolute,
-        };
+    pub fn apart_from(mut self, what: OwnFile, path: &Path) -> Self {
+        self.own.extend(without_links(path).into_iter().map(|path| (what, path)));
         self
     }
 
@@ -93,14 +115,11 @@ impl<'f> Sources<'f> {
     fn directory(&mut self, source: &FileSource, rules: &TreeRules, take: &mut dyn FnMut(Found<'_>)) {
         let path = source.path.as_str();
         let key = key(path, rules);
-        let below =
-            self.state.as_deref().zip(key.as_ref()).and_then(|(state, (root, _))| state.strip_prefix(root).ok());
-        if let Some(state) = below.filter(|state| rules.patterns.takes(state)) {
-            let state = one_line(&state.to_string_lossy(), 300);
-            let help = "keep the state elsewhere with `--state`, or leave its folder out with `exclude`";
+        if let Some((what, own)) = key.as_ref().and_then(|(root, _)| self.own_below(root, rules)) {
+            let (word, own) = (what.word(), one_line(&own.to_string_lossy(), 300));
             let message =
-                format!("{}: the state `{state}` is in this directory and would be published", one_line(path, 300));
-            return take(error(message, Some(help.to_owned())));
+                format!("{}: the {word} `{own}` is in this directory and would be published", one_line(path, 300));
+            return take(error(message, Some(what.help().to_owned())));
         }
         let before = key.as_ref().and_then(|key| Some(StatCache::from_bytes(&(self.find)(key)?))).unwrap_or_default();
         let tree = match tree::scan(Path::new(path), rules, &before, &self.seen) {
@@ -109,6 +128,14 @@ impl<'f> Sources<'f> {
                 return problems.iter().for_each(|problem| take(of_tree(Severity::Error, problem)));
             }
         };
+        if let Some((stream, file)) = output::written_to(|inode| tree.with_inode(inode), Path::new(path)) {
+            let message = format!(
+                "{}: standard {stream} goes to `{}` in this directory and would be published",
+                one_line(path, 300),
+                one_line(&file, 300)
+            );
+            return take(error(message, Some("write it elsewhere, or leave it out with `exclude`".to_owned())));
+        }
         tree.warnings.iter().for_each(|warning| take(of_tree(Severity::Warning, warning)));
         for file in tree.files() {
             let (algorithm, digest) = (Algorithm::Blake3, file.digest.as_slice());
@@ -117,6 +144,12 @@ impl<'f> Sources<'f> {
         if let Some(key) = key {
             self.keep(key, before, tree);
         }
+    }
+
+    /// A file of ours that is taken below the directory `root`.
+    fn own_below(&self, root: &str, rules: &TreeRules) -> Option<(OwnFile, &Path)> {
+        let below = self.own.iter().filter_map(|(what, path)| Some((*what, path.strip_prefix(root).ok()?)));
+        below.into_iter().find(|(_, path)| rules.patterns.takes(path))
     }
 
     fn keep(&mut self, key: CacheKey, before: StatCache, tree: Tree) {

@@ -87,6 +87,11 @@ impl Tree {
         self.table.get(path).map(|row| self.shown(row))
     }
 
+    /// Paths of the files with this inode; on another file system it may be another file's.
+    pub fn with_inode(&self, inode: u64) -> impl Iterator<Item = &str> {
+        self.table.rows.iter().filter(move |row| row.stamp.inode == inode).map(|row| self.table.path(row))
+    }
+
     /// How many files had to be read. If there were none, and as many files as the cache had, it need not be written.
     pub fn files_read(&self) -> usize {
         self.files_read

@@ -15,6 +15,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Clock;
+use super::paths::without_links;
 use crate::core::time::Tick;
 use folders::{Folders, Identity};
 pub use folders::{Root, RootKind};
@@ -23,6 +24,29 @@ pub use folders::{Root, RootKind};
 pub const POLL_MS: u64 = 10_000;
 /// How often folders are listed in a row while new ones keep appearing.
 const MOST_ROUNDS: usize = 8;
+
+/// How long a file whose writer has not closed it counts as being written since it was last written to, in milliseconds.
+const UNFINISHED_MS: u64 = 10_000;
+/// Whether the system tells that a writer has closed a file.
+const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
+/// What the names of files end with that are kept beside the state and begin with its name: the engine's, ours, and both of a
+/// state that is being made or was replaced.
+const BESIDE_STATE: [&str; 12] = [
+    "",
+    "-wal",
+    "-shm",
+    "-journal",
+    ".lock",
+    ".seal",
+    ".new",
+    ".new-wal",
+    ".new-shm",
+    ".new-journal",
+    ".old-wal",
+    ".old-journal",
+];
+/// What follows the state's name in those of files that keep what a run could not record.
+const ASIDE: &str = ".aside-";
 
 /// What is learned between two looks of whoever waits.
 #[derive(Default)]
@@ -43,8 +67,12 @@ struct Shared {
     folders: Mutex<Folders>,
     /// Watched folders that are gone, or were replaced.
     lost: Mutex<BTreeSet<PathBuf>>,
-    /// The state, whose files lie beside each other and begin with its name.
+    /// Files that matter and were written to, and when last, until their writers close them.
+    unfinished: Mutex<BTreeMap<PathBuf, Tick>>,
+    /// The state as it was given.
     state: PathBuf,
+    /// Where the state is, without links, as of the last look at the folders.
+    own: Mutex<Vec<PathBuf>>,
 }
 
 /// Watches the folders in which files matter.
@@ -73,7 +101,9 @@ impl Watcher {
             hints: Hints::default(),
             folders: Mutex::default(),
             lost: Mutex::default(),
-            state: folders::absolute(state),
+            unfinished: Mutex::default(),
+            state: state.to_owned(),
+            own: Mutex::default(),
         });
         let events = match poll_ms {
             Some(_) => Err("as asked for".to_owned()),
@@ -96,6 +126,7 @@ impl Watcher {
     /// Returns why folders are polled from now on, where that begins.
     pub fn cover(&mut self, roots: &[Root]) -> Option<String> {
         // One lock at a time: the thread of the events takes them as well.
+        *lock(&self.shared.own) = without_links(&self.shared.state);
         let none_lost = lock(&self.shared.lost).is_empty();
         let same_roots = lock(&self.shared.folders).roots == roots;
         let same_shape = !self.shared.hints.shape.swap(false, Ordering::AcqRel);
@@ -178,6 +209,15 @@ impl Watcher {
         hints.fresh.swap(false, Ordering::AcqRel).then(|| Tick::from_ms(hints.last_ms.load(Ordering::Acquire)))
     }
 
+    /// Whether a file that matters is being written right now, as far as the system tells: it was written to a short while ago,
+    /// and its writer has not closed it.
+    pub fn is_writing(&self) -> bool {
+        let now = self.shared.clock.now().tick;
+        let mut unfinished = lock(&self.shared.unfinished);
+        unfinished.retain(|_, last| last.plus_ms(UNFINISHED_MS) > now);
+        !unfinished.is_empty()
+    }
+
     /// Events that mattered, since the start.
     pub fn events(&self) -> u64 {
         self.shared.hints.events.load(Ordering::Relaxed)
@@ -202,13 +242,10 @@ fn open(shared: &Arc<Shared>) -> Result<RecommendedWatcher, String> {
 impl Shared {
     fn take(&self, event: notify::Result<notify::Event>) {
         let Ok(event) = event else {
-            // Something is wrong with the watches: all of them are made anew.
-            let all: Vec<PathBuf> = lock(&self.folders).paths().cloned().collect();
-            lock(&self.lost).extend(all);
-            return self.note(true);
+            return self.renew_all();
         };
         if event.need_rescan() {
-            return self.note(true);
+            return self.renew_all();
         }
         let is_written = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => true,
@@ -223,7 +260,10 @@ impl Shared {
                 lost.extend(folders.below(path).cloned());
                 matters = true;
             }
-            matters |= folders.cares_for(path) && !self.is_of_state(path);
+            if folders.cares_for(path) && !self.is_own(path) {
+                matters = true;
+                self.follow_writing(event.kind, path);
+            }
         }
         drop(folders);
         lock(&self.lost).extend(lost);
@@ -232,16 +272,37 @@ impl Shared {
         }
     }
 
-    /// Whether this is the state or something that freshen keeps beside it.
-    fn is_of_state(&self, path: &Path) -> bool {
-        let (Some(folder), Some(name)) = (self.state.parent(), self.state.file_name()) else { return false };
-        // Its own hidden folder, `.freshen` unless the user says otherwise, holds nothing else.
-        let hidden = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden && path.starts_with(folder) {
-            return true;
+    /// Something is wrong with the watches, or events were lost, and with them perhaps that of a folder that is another one
+    /// now: all watches are made anew.
+    fn renew_all(&self) {
+        let all: Vec<PathBuf> = lock(&self.folders).paths().cloned().collect();
+        lock(&self.lost).extend(all);
+        lock(&self.unfinished).clear();
+        self.note(true);
+    }
+
+    fn follow_writing(&self, kind: EventKind, path: &Path) {
+        match kind {
+            EventKind::Modify(ModifyKind::Data(_)) if TELLS_OF_CLOSING => {
+                let now = self.clock.now().tick;
+                lock(&self.unfinished).insert(path.to_owned(), now);
+            }
+            EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
+                lock(&self.unfinished).remove(path);
+            }
+            _ => {}
         }
-        let beside = |file: &std::ffi::OsStr| file.as_encoded_bytes().starts_with(name.as_encoded_bytes());
-        path.parent() == Some(folder) && path.file_name().is_some_and(beside)
+    }
+
+    /// Whether this is the state or something that freshen keeps beside it.
+    fn is_own(&self, path: &Path) -> bool {
+        let ends = |own: &PathBuf| {
+            let name = path.file_name().filter(|_| path.parent() == own.parent())?;
+            name.as_encoded_bytes().strip_prefix(own.file_name()?.as_encoded_bytes())
+        };
+        let is_ours =
+            |end: &[u8]| BESIDE_STATE.iter().any(|known| known.as_bytes() == end) || end.starts_with(ASIDE.as_bytes());
+        lock(&self.own).iter().filter_map(ends).any(is_ours)
     }
 
     fn note(&self, shape: bool) {

@@ -62,7 +62,7 @@ impl Follow {
                 pace = after(clock.as_ref(), PACE_MS);
             }
             let report = self.report.borrow_and_update().clone();
-            let view = self.served.view(&report);
+            let view = self.served.view(&report).await;
             let news = view.since(self.shown.as_ref());
             self.shown = Some(view);
             match news {

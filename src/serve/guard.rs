@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use tokio::sync::watch;
 
 use super::{Arrival, Served};
 
@@ -81,13 +82,13 @@ pub(super) enum Admitted {
 
 /// Who is answered.
 pub(super) struct Guard {
-    token: Option<Token>,
-    /// In lower case.
+    token: Option<watch::Receiver<Token>>,
+    /// Names in lower case and addresses without brackets.
     hosts: Vec<String>,
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<Token>, hosts: Vec<String>) -> Self {
+    pub(super) fn new(token: Option<watch::Receiver<Token>>, hosts: Vec<String>) -> Self {
         let given = hosts.into_iter().map(|host| host.to_ascii_lowercase());
         Self { token, hosts: given.chain(["localhost".to_owned()]).collect() }
     }
@@ -102,15 +103,17 @@ impl Guard {
 
     fn knows(&self, host: &str, reached: IpAddr) -> bool {
         let name = without_port(host).to_ascii_lowercase();
-        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        self.hosts.contains(&name) || address.is_ok_and(|address| address == reached.to_canonical())
+        match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(address) => address == reached.to_canonical() || self.hosts.contains(&address.to_string()),
+            Err(_) => self.hosts.contains(&name),
+        }
     }
 
     /// How much a request for `path` is told; `None` if nothing.
     fn admits(&self, headers: &HeaderMap, path: &str) -> Option<Admitted> {
         match &self.token {
             None => Some(Admitted::ToAll),
-            Some(token) if token.is_in(headers) => Some(Admitted::ToAll),
+            Some(token) if token.borrow().is_in(headers) => Some(Admitted::ToAll),
             // Those who look whether a service lives have no tokens, and learn no more than that.
             Some(_) if ["/healthz", "/readyz"].contains(&path) => Some(Admitted::ToLittle),
             Some(_) => None,
@@ -118,10 +121,14 @@ impl Guard {
     }
 }
 
-/// The host of a Host header.
+/// The host of a Host header; an address with colons stands in brackets there.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && (name.ends_with(']') || !name.contains(':')) =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -163,9 +170,11 @@ mod tests {
     /// H2
     #[test]
     fn only_listed_names_and_the_reached_address_are_ours() {
-        let guard = Guard::new(None, vec!["Watch.Example".to_owned()]);
+        let guard = Guard::new(None, ["Watch.Example", "::1", "10.0.0.9"].map(str::to_owned).to_vec());
         let knows = |host: &str, reached: &str| guard.knows(host, reached.parse().expect("an address"));
-        for host in ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9464", "watch.example:80"] {
+        for host in
+            ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9464", "watch.example:80", "[::1]:1", "10.0.0.9"]
+        {
             assert!(knows(host, "127.0.0.1"), "{host}");
         }
         assert!(knows("[::1]:9464", "::1") && knows("[::1]", "::1") && knows("10.0.0.7:1", "::ffff:10.0.0.7"));

@@ -29,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::core::report::Report;
+use crate::core::text::one_line;
 use crate::core::time::{Tick, Timestamp};
 use crate::host::Clock;
 use guard::{Admitted, Guard};
@@ -41,23 +42,30 @@ const CONNECTIONS: usize = 64;
 const STREAMS: usize = 16;
 /// Largest head of a request, in bytes, and most headers in it.
 const HEAD_BYTES: usize = 16 * 1024;
-const HEADERS: usize = 64;
+const HEADERS: usize = 256;
 /// How long the head of a request may take to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may take, in milliseconds, unless it is a stream of events.
 const CONNECTION_MS: u64 = 30_000;
+/// How long it is believed whether something can be recorded, in milliseconds.
+const BELIEVED_MS: u64 = 3_000;
 /// Wait after the system did not hand over a connection, in milliseconds: it may be out of files.
 const ACCEPT_AGAIN_MS: u64 = 200;
 
 /// What readers have to show and are told.
 pub struct Settings {
-    /// What they have to send; `None`: nothing.
-    pub token: Option<Token>,
-    /// Names of this machine that they may use, besides `localhost` and the address that they reached.
+    /// What they have to send, as of now; `None`: nothing.
+    pub token: Option<watch::Receiver<Token>>,
+    /// Names in lower case and addresses without brackets that they may use for this machine, besides `localhost` and the address that they reached.
     pub hosts: Vec<String>,
     /// How long targets may be pending at a provider before it counts as stuck, in milliseconds.
     pub ready_within_ms: u64,
+    /// Tells why nothing could be recorded now, if so. Asked every few seconds at most, on a thread that may wait for a disk.
+    pub obstacle: Arc<Obstacle>,
 }
+
+/// What [`Settings::obstacle`] is.
+pub type Obstacle = dyn Fn() -> Option<String> + Send + Sync;
 
 /// A socket that listens.
 pub struct Listener {
@@ -88,6 +96,8 @@ impl Listener {
             report,
             guard: Guard::new(settings.token, settings.hosts),
             ready_within_ms: settings.ready_within_ms,
+            obstacle: settings.obstacle,
+            known: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
         });
         let router = router(&served);
@@ -145,6 +155,9 @@ struct Served {
     report: watch::Receiver<Report>,
     guard: Guard,
     ready_within_ms: u64,
+    obstacle: Arc<Obstacle>,
+    /// Until when the answer is believed, and the answer.
+    known: tokio::sync::Mutex<(Tick, Option<String>)>,
     streams: Arc<Semaphore>,
 }
 
@@ -158,9 +171,27 @@ impl Served {
         self.report.borrow().clone()
     }
 
-    fn view(&self, report: &Report) -> View {
-        let now = self.now();
-        View::of(report, &ready::reasons(report, now, self.ready_within_ms), now)
+    async fn view(&self, report: &Report) -> View {
+        View::of(report, &self.reasons(report).await, self.now())
+    }
+
+    /// Why not all is well; empty if all is.
+    async fn reasons(&self, report: &Report) -> Vec<String> {
+        let mut reasons = ready::reasons(report, self.now(), self.ready_within_ms);
+        if let (Some(obstacle), None) = (self.obstacle().await, &report.trouble) {
+            reasons.push(format!("nothing could be recorded: {}", one_line(&obstacle, ready::MOST)));
+        }
+        reasons
+    }
+
+    async fn obstacle(&self) -> Option<String> {
+        let mut known = self.known.lock().await;
+        if known.0 <= self.clock.now().tick {
+            let ask = Arc::clone(&self.obstacle);
+            let answer = tokio::task::spawn_blocking(move || ask()).await.ok().flatten();
+            *known = (after(self.clock.as_ref(), BELIEVED_MS), answer);
+        }
+        known.1.clone()
     }
 }
 
@@ -183,7 +214,7 @@ fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
 }
 
 async fn page(State(served): State<Arc<Served>>) -> Response {
-    typed("text/html; charset=utf-8", page::html(&served.view(&served.report())))
+    typed("text/html; charset=utf-8", page::html(&served.view(&served.report()).await))
 }
 
 async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
@@ -200,7 +231,7 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
 
 /// Why it is not ready is told to those who may read everything, whether it is to anybody.
 async fn ready(State(served): State<Arc<Served>>, Extension(admitted): Extension<Admitted>) -> Response {
-    let reasons = ready::reasons(&served.report(), served.now(), served.ready_within_ms);
+    let reasons = served.reasons(&served.report()).await;
     if reasons.is_empty() {
         return "ready\n".into_response();
     }

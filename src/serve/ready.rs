@@ -1,11 +1,11 @@
 //! Whether the program does its work: why not, a text each.
 
 use crate::core::report::{ManifestsReport, Report};
-use crate::core::text::one_line;
+use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
 
 /// Most characters of a reason.
-const MOST: usize = 500;
+pub(super) const MOST: usize = 500;
 
 /// Why not all is well; empty if all is. A provider is stuck once targets have been pending at it for more than
 /// `within_ms` milliseconds.
@@ -17,9 +17,9 @@ pub(super) fn reasons(report: &Report, now: Timestamp, within_ms: u64) -> Vec<St
         }
         ManifestsReport::Unread | ManifestsReport::Valid { .. } => {}
         ManifestsReport::Invalid { since, problems } => {
-            let (count, since) = (problems.len(), since.utc_extended());
+            let (problems_of, since) = (count(problems.len(), "problem"), since.utc_extended());
             let first = problems.first().map(|problem| one_line(problem, MOST)).unwrap_or_default();
-            reasons.push(format!("the manifests are not valid since {since}, {count} problems, the first: {first}"));
+            reasons.push(format!("the manifests are not valid since {since}, {problems_of}, the first: {first}"));
         }
     }
     reasons.extend(report.refusals.iter().map(|refusal| format!("refused by a guard: {}", one_line(refusal, MOST))));
@@ -89,6 +89,6 @@ mod tests {
         let told = reasons(&report, at(9), 1);
         assert_eq!(told.len(), 5);
         assert!(told.iter().all(|reason| !reason.chars().any(char::is_control)), "{told:?}");
-        assert!(told[0].contains("30 problems"));
+        assert!(told[0].contains("30 problems, the first"));
     }
 }

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport, Running};
-use crate::core::text::one_line;
+use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
 
 /// Rows of a table that grows with the manifests.
@@ -163,20 +163,25 @@ fn under_way(run: &Running) -> String {
     if run.targets == 0 {
         return format!("{begun}: reading and comparing");
     }
-    format!("{begun}: {} of {} targets in {} calls", run.targets_done.min(run.targets), run.targets, run.calls_done)
+    let of = number(run.targets, "target");
+    format!("{begun}: {} of {of} in {}", run.targets_done.min(run.targets), number(run.calls_done, "call"))
+}
+
+fn number(number: u64, word: &str) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), word)
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
     let manifests = match &report.manifests {
         ManifestsReport::Unread => "not read yet".to_owned(),
-        ManifestsReport::Valid { manifests, targets } => format!("{manifests} valid, {targets} targets"),
+        ManifestsReport::Valid { manifests, targets } => format!("{manifests} valid, {}", number(*targets, "target")),
         ManifestsReport::Invalid { since, problems } => {
-            format!("{} problems since {}; the last valid ones hold", problems.len(), moment(*since))
+            format!("{} since {}; the last valid ones hold", count(problems.len(), "problem"), moment(*since))
         }
     };
     let watching = match &report.polling {
         Some(why) => format!("looked at every so often: {}", shown(why)),
-        None => format!("{} folders, {} events", report.folders, report.events),
+        None => format!("{}, {}", count(report.folders, "folder"), number(report.events, "event")),
     };
     let runs: Vec<String> = report.started.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let calls: u64 = report.calls.values().map(|count| count.calls).sum();

@@ -5,6 +5,7 @@ mod file;
 mod inputs;
 mod lock;
 mod migrate;
+mod obstacle;
 mod read_ahead;
 mod rows;
 mod scan;
@@ -17,6 +18,7 @@ mod write;
 
 pub use file::write_aside;
 pub use lock::{Holder, RunLock};
+pub use obstacle::obstacle;
 pub use read_ahead::ReadAhead;
 pub use sqlite::SqliteStore;
 pub use stat_caches::StatCacheRow;

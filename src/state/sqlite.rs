@@ -11,6 +11,7 @@ use super::file::{
     FileId, beside, has_log, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
 };
 use super::migrate::{copied, migrate, migrated_copy};
+use super::obstacle::obstacle;
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT};
@@ -559,7 +560,12 @@ pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error)
                 | rusqlite::Error::QueryReturnedNoRows
         )
         || (action == "read" && error.sqlite_error_code() == Some(ErrorCode::Unknown));
-    let cause = error.to_string();
+    let cause = match (error.sqlite_error_code(), obstacle(path)) {
+        (Some(ErrorCode::DiskFull), _) => "the disk is full".to_owned(),
+        // The engine tells that some call failed, and not why.
+        (Some(ErrorCode::SystemIoFailure), Some(obstacle)) => format!("{obstacle} ({error})"),
+        _ => error.to_string(),
+    };
     if damage {
         StateError::Damaged { path: path.into(), cause }
     } else {
@@ -570,6 +576,18 @@ pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// C7: what the engine says of a full disk differs from call to call.
+    #[test]
+    fn a_full_disk_is_called_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+        let told = failed(&folder.path().join("state.db"), "written", &full).to_string();
+        assert!(told.ends_with("cannot be written: the disk is full"), "{told}");
+        let broken = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), None);
+        let told = failed(Path::new("/proc/self/state.db"), "written", &broken).to_string();
+        assert!(told.contains("/proc/self` ") && told.ends_with(&format!("({broken})")), "{told}");
+    }
 
     #[test]
     fn a_state_is_read_where_nothing_can_be_written() {

@@ -41,8 +41,98 @@ fn command_lines_of_examples_are_taken() {
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
     assert_watches(&start.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>());
     assert_watches(&list(&documents("compose.yaml")[0]["services"]["freshen"]["command"]));
-    let pod = &documents("kubernetes.yaml")[2]["spec"]["template"]["spec"];
-    assert_watches(&list(&pod["containers"][0]["args"]));
+    assert_watches(&list(&pod()["containers"][0]["args"]));
+}
+
+/// The documents of a kind in the example for Kubernetes.
+fn of_kind(kind: &str) -> Vec<Value> {
+    documents("kubernetes.yaml").into_iter().filter(|document| document["kind"] == kind).collect()
+}
+
+fn pod() -> Value {
+    of_kind("Deployment").remove(0)["spec"]["template"]["spec"].take()
+}
+
+/// The pod names nothing that is not there: volumes, claims, secrets with the variables that its provider reads, ports.
+#[test]
+fn the_pod_fits_together() {
+    let pod = pod();
+    let volumes = pod["volumes"].as_array().expect("volumes");
+    let has = |kind: &str, name: &Value| of_kind(kind).iter().any(|document| document["metadata"]["name"] == *name);
+    for volume in volumes {
+        let is_there =
+            match volume.as_object().expect("a volume").keys().find(|key| *key != "name").expect("a kind").as_str() {
+                "configMap" => has("ConfigMap", &volume["configMap"]["name"]),
+                "secret" => has("Secret", &volume["secret"]["secretName"]),
+                "persistentVolumeClaim" => has("PersistentVolumeClaim", &volume["persistentVolumeClaim"]["claimName"]),
+                kind => kind == "emptyDir",
+            };
+        assert!(is_there, "{volume}");
+    }
+    let containers = ["initContainers", "containers"].map(|list| pod[list][0].clone());
+    for container in &containers {
+        for mount in container["volumeMounts"].as_array().expect("mounts") {
+            assert!(volumes.iter().any(|volume| volume["name"] == mount["name"]), "{mount}");
+        }
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    }
+    let [token, watch] = containers;
+    let arguments = list(&watch["args"]);
+    let after = |option: &str| &arguments[arguments.iter().position(|argument| argument == option).expect("given") + 1];
+    assert_eq!(list(&token["command"]).last(), Some(after("--listen-token-file")));
+    assert!(after("--listen").ends_with(&format!(":{}", watch["ports"][0]["containerPort"])));
+    let probes = ["livenessProbe", "readinessProbe"].map(|probe| watch[probe]["httpGet"].clone());
+    assert_eq!(probes.each_ref().map(|probe| probe["path"].clone()), ["/healthz", "/readyz"]);
+    assert!(probes.iter().all(|probe| probe["port"] == watch["ports"][0]["name"]));
+    let secrets = of_kind("Secret");
+    assert_eq!(watch["envFrom"][0]["secretRef"]["name"], secrets[0]["metadata"]["name"]);
+    let names: Vec<&String> = secrets[0]["stringData"].as_object().expect("variables").keys().collect();
+    assert_eq!(names, ["TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"]);
+    // H1: nobody runs with a token that stands in an example.
+    let bench = Bench::new().file("token", secrets[1]["stringData"]["token"].as_str().expect("text"));
+    std::fs::set_permissions(bench.path("token"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+    bench.run(&["watch", "--listen", "127.0.0.1:0", "--listen-token-file", "token"]).exits(2).says("fewer than 16");
+}
+
+/// What the image is built from is enough, and it is as new as the code asks for; what is run is no root's.
+#[test]
+fn the_image_gets_what_its_build_needs() {
+    let text = text("Dockerfile");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bench = Bench::new();
+    for line in text.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from")) {
+        let names: Vec<&str> = line.split_whitespace().skip(1).collect();
+        for name in &names[..names.len() - 1] {
+            let copied = bench.other("cp", &["-r", root.join(name).to_str().expect("UTF-8"), "."]).status();
+            assert!(copied.expect("started").success(), "{name}");
+            assert!(
+                std::fs::read_to_string(example("Dockerfile.dockerignore"))
+                    .expect("a list")
+                    .contains(&format!("!{name}\n"))
+            );
+        }
+    }
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--locked", "--offline", "--format-version", "1"])
+        .current_dir(bench.path("."))
+        .output()
+        .expect("started");
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let package: Value = serde_json::from_slice(&cargo.stdout).expect("JSON");
+    let wanted = package["packages"][0]["rust_version"].as_str().expect("a version");
+    assert!(text.contains(&format!("FROM rust:{wanted}-slim")), "the oldest compiler that will do is {wanted}");
+    let targets = package["packages"][0]["targets"].as_array().expect("targets");
+    assert!(targets.iter().any(|target| target["name"] == "freshen" && target["kind"][0] == "bin"));
+    assert!(text.contains("\nUSER 65532:65532\n") && text.ends_with("ENTRYPOINT [\"/usr/local/bin/freshen\"]\n"));
+    for (file, image) in [("compose.yaml", "image: freshen:latest"), ("kubernetes.yaml", "image: freshen:latest")] {
+        assert!(self::text(file).contains(image), "{file}");
+    }
+    let built = &documents("compose.yaml")[0]["services"]["freshen"]["build"];
+    assert!(
+        example(built["context"].as_str().expect("a folder"))
+            .join(built["dockerfile"].as_str().expect("a file"))
+            .exists()
+    );
 }
 
 /// The manifests in the ConfigMap are valid, as they would be mounted.

@@ -4,6 +4,7 @@
 mod faults;
 mod files;
 mod limits;
+mod reading;
 mod storms;
 
 use crate::support::cli::Bench;

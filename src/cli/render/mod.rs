@@ -19,6 +19,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use crate::core::diff::Difference;
 use crate::core::plan::Plan;
 use crate::core::recorded::ChangeKind;
+pub(super) use crate::core::text::count;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 
@@ -112,9 +113,4 @@ pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
 pub(super) fn left_out(plan: &Plan) -> Option<String> {
     let targets = count(plan.unselected.len(), "target");
     (!plan.unselected.is_empty()).then(|| format!("{targets} left out by --only or --provider, still pending"))
-}
-
-/// `1 target`, `2 targets`.
-pub(super) fn count(number: usize, word: &str) -> String {
-    format!("{number} {}", super::session::plural(number, word))
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
+use super::reading::{Extent, Read, Reading, WithSources};
 use super::side::{Calls, Came, Link, WatchSide};
 use super::voice;
 use crate::cli::args::{Selection, WatchArgs};
@@ -18,7 +20,7 @@ use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::run::Desired;
-use crate::state::Store;
+use crate::state::StateError;
 
 /// What one run leaves to the next.
 pub(super) struct Memory {
@@ -81,14 +83,6 @@ pub(super) struct Ended {
     pub(super) trouble: Option<String>,
 }
 
-/// How much of the manifests is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// What changed since all was done.
-    Changed,
-    All,
-}
-
 /// What came of a run with so much.
 enum Attempt {
     Ended(Box<Ended>),
@@ -100,14 +94,6 @@ impl Attempt {
     fn ended(ended: Ended) -> Self {
         Self::Ended(Box::new(ended))
     }
-}
-
-/// Manifests to run with.
-enum Read {
-    /// As they were when all was done.
-    Unchanged(Desired),
-    Valid(Loaded, Vec<String>),
-    Invalid(Vec<String>),
 }
 
 impl Round<'_> {
@@ -123,7 +109,10 @@ impl Round<'_> {
     }
 
     async fn attempt(&self, mut memory: Memory, extent: Extent) -> Attempt {
-        let (read, named) = match self.read(extent) {
+        self.link.reading.store(true, Ordering::Release);
+        let read = self.read(extent).await;
+        self.link.reading.store(false, Ordering::Release);
+        let (read, named) = match read {
             Ok(read) => read,
             Err(error) => {
                 let trouble = Some(format!("{error:#}"));
@@ -168,35 +157,8 @@ impl Round<'_> {
         memory.calls.is_alone(&store).then_some(loaded)
     }
 
-    /// Reads the manifests; with what they name as sources, unless they were not looked into.
-    ///
-    /// # Errors
-    /// A state that cannot be read.
-    fn read(&self, extent: Extent) -> anyhow::Result<(Read, Option<Vec<NamedSource>>)> {
-        let found = match session::find(&self.args.manifests.paths) {
-            Ok(found) => found,
-            Err(error) => {
-                let problems = format!("{error:#}");
-                let lines = problems.split("\nerror: ").map(str::to_owned);
-                return Ok((Read::Invalid(lines.collect()), None));
-            }
-        };
-        let store = session::open(self.state)?;
-        let mut noted = session::noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
-        drop(store);
-        if let Some(desired) = found.unchanged(noted.as_ref()) {
-            return Ok((Read::Unchanged(desired), None));
-        }
-        if extent == Extent::All {
-            noted = None;
-        }
-        let loaded = found.load_quietly(self.host, self.state, noted);
-        let problems = problems(&loaded.problems);
-        let read = match loaded.loaded {
-            Some(valid) => Read::Valid(valid, problems),
-            None => Read::Invalid(problems),
-        };
-        Ok((read, Some(loaded.named)))
+    async fn read(&self, extent: Extent) -> anyhow::Result<WithSources> {
+        Reading::new(self.host, self.state, self.args, extent).read().await
     }
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
@@ -231,7 +193,7 @@ impl Round<'_> {
                 let refusals = format!("{error:#}").split("\nerror: ").map(str::to_owned).collect();
                 (RunEnd::Blocked, refusals, None)
             }
-            Err(error) => (RunEnd::Failed, Vec::new(), Some(format!("{error:#}"))),
+            Err(error) => (RunEnd::Failed, Vec::new(), Some(trouble(&error))),
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),
@@ -239,19 +201,29 @@ impl Round<'_> {
             // What a guard refuses must not be done behind its back.
             RunEnd::Blocked => false,
         };
-        memory.last_valid = if keeps { self.whole(loaded.desired) } else { None };
+        memory.last_valid = if keeps { self.whole(loaded.desired).await } else { None };
         Attempt::ended(Ended { came, refusals, trouble, ..self.bare(memory, end) })
     }
 
     /// What all manifests ask for, where `desired` may be what only some do.
-    fn whole(&self, desired: Desired) -> Option<Desired> {
+    async fn whole(&self, desired: Desired) -> Option<Desired> {
         if desired.is_whole() {
             return Some(desired);
         }
-        match self.read(Extent::All) {
+        match self.read(Extent::All).await {
             Ok((Read::Valid(loaded, _), _)) => Some(loaded.desired),
             _ => None,
         }
+    }
+}
+
+/// Why a run could not be made, without advice for who runs a command.
+fn trouble(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<StateError>() {
+        Some(StateError::Locked { path, holder }) => {
+            format!("state `{}` is locked by another run: {holder}", path.display())
+        }
+        _ => format!("{error:#}"),
     }
 }
 
@@ -264,18 +236,4 @@ impl Found {
             warnings,
         }
     }
-}
-
-/// Problems as `check` lists them, a text each.
-fn problems(list: &serde_json::Value) -> Vec<String> {
-    let text = |problem: &serde_json::Value| {
-        let part = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
-        let place = match (problem["line"].as_u64(), problem["column"].as_u64()) {
-            (Some(line), Some(column)) => format!("{}:{line}:{column}", part("file")),
-            _ => part("file"),
-        };
-        let help = problem["help"].as_str().map(|help| format!(" ({help})")).unwrap_or_default();
-        format!("{place}: {}{help}", part("message"))
-    };
-    list.as_array().map(|list| list.iter().map(text).collect()).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{Notify, watch};
 
@@ -23,6 +24,8 @@ const ASK_QUOTAS_MS: u64 = 600_000;
 
 /// What a run and the loop that started it tell each other.
 pub(super) struct Link {
+    /// Files are being read, and nothing else has been done.
+    pub(super) reading: AtomicBool,
     /// Calls begin.
     pub(super) sending: Notify,
     /// Turns true when nothing more is to be sent.
@@ -31,7 +34,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { sending: Notify::new(), cut: watch::channel(false).0 })
+        Arc::new(Self { reading: AtomicBool::new(false), sending: Notify::new(), cut: watch::channel(false).0 })
     }
 
     /// What a run listens to: it hears also what was told before it began to listen.

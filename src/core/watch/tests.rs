@@ -92,6 +92,43 @@ impl World {
     }
 }
 
+/// W2: half a file may be valid. Whoever writes it is waited for, and not for ever.
+#[test]
+fn a_file_that_is_being_written_holds_runs_back() {
+    let mut world = World::settled();
+    world.handle(Event::Changed(world.now.tick));
+    let mut waited = 0;
+    for _ in 0..20 {
+        world.handle(Event::Writing(true));
+        let rest = world.rest();
+        assert!(rest > 0 && rest <= QUIET_MS, "looked at again soon");
+        world.pass(rest);
+        waited += rest;
+    }
+    assert!(waited > MOST_QUIET_MS);
+    world.handle(Event::Writing(false));
+    assert!(matches!(world.poll(), Action::Run(order) if order.reason == Reason::Changed));
+    world.end(RunEnd::Done(Vec::new()));
+    world.handle(Event::Changed(world.now.tick));
+    world.handle(Event::Writing(true));
+    assert_eq!(world.sleep_to_run(Reason::Changed), MOST_WRITING_MS);
+}
+
+/// W2: neither a retry nor a look at everything reads half a file; what the user asks for comes at once.
+#[test]
+fn other_runs_wait_for_a_file_as_well() {
+    let mut world = World::settled();
+    world.handle(Event::Asked);
+    assert!(matches!(world.poll(), Action::Run(_)));
+    world.end(RunEnd::Done(vec![failed("own")]));
+    world.pass(RETRY_CAP_MS.max(300_000));
+    world.handle(Event::Changed(world.now.tick));
+    world.handle(Event::Writing(true));
+    assert_eq!(world.rest(), QUIET_MS);
+    world.handle(Event::Asked);
+    assert!(matches!(world.poll(), Action::Run(order) if order.reason == Reason::Asked));
+}
+
 fn left(name: &str) -> ProviderEnd {
     ProviderEnd {
         name: name.to_owned(),

@@ -32,10 +32,21 @@ pub enum RootKind {
 }
 
 /// Which names in a folder matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Interest {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Interest {
+    extent: Extent,
+    /// Whatever the extent is.
+    names: BTreeSet<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    /// No others.
+    #[default]
+    Names,
+    /// Manifests and folders, but for hidden ones.
+    Manifests,
     All,
-    Names(BTreeSet<OsString>),
 }
 
 /// What tells a folder from another one that takes its name.
@@ -66,7 +77,7 @@ pub(super) struct Folders {
 }
 
 /// A path from the root of the file system, `.` left out and nothing else resolved.
-pub(super) fn absolute(path: &Path) -> PathBuf {
+fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -97,15 +108,17 @@ impl Folders {
         self.interests.keys().filter(move |folder| folder.starts_with(path))
     }
 
-    /// Whether it matters what happens to `path`.
+    /// Whether it matters what happens to `path`, which may be gone.
     pub(super) fn cares_for(&self, path: &Path) -> bool {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
-        self.interests.get(folder).is_some_and(|interest| interest.includes(name))
-    }
-
-    /// All names that matter in a folder.
-    pub(super) fn includes(&self, folder: &Path, name: &OsStr) -> bool {
-        self.interests.get(folder).is_some_and(|interest| interest.includes(name))
+        let Some(interest) = self.interests.get(folder) else { return false };
+        match interest.extent {
+            _ if interest.names.contains(name) => true,
+            Extent::Names => false,
+            Extent::Manifests if is_hidden(name) => false,
+            Extent::Manifests => is_manifest_name(path) || self.is_watched(path) || path.is_dir(),
+            Extent::All => true,
+        }
     }
 
     /// Why the system cannot tell of all changes in these folders; `None` where it can.
@@ -117,10 +130,7 @@ impl Folders {
     }
 
     fn name(&mut self, folder: &Path, name: &OsStr) {
-        let interest = self.interests.entry(folder.to_owned()).or_insert_with(|| Interest::Names(BTreeSet::new()));
-        if let Interest::Names(names) = interest {
-            names.insert(name.to_owned());
-        }
+        self.interests.entry(folder.to_owned()).or_default().names.insert(name.to_owned());
     }
 
     /// Takes in all folders in which something decides where `path` leads: those of links on the way, and that of its end.
@@ -157,28 +167,28 @@ impl Folders {
     }
 
     fn tree(&mut self, folder: &Path, kind: RootKind, depth: usize) {
-        self.interests.insert(folder.to_owned(), Interest::All);
+        let extent = if kind == RootKind::Manifests { Extent::Manifests } else { Extent::All };
+        let interest = self.interests.entry(folder.to_owned()).or_default();
+        interest.extent = interest.extent.max(extent);
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for entry in entries.flatten() {
             let Ok(file_type) = entry.file_type() else { continue };
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            let skipped = kind == RootKind::Manifests && hidden;
+            let (path, name) = (entry.path(), entry.file_name());
+            let skipped = kind == RootKind::Manifests && is_hidden(&name);
             if file_type.is_dir() && !skipped && depth < MOST_DEPTH {
-                self.tree(&entry.path(), kind, depth + 1);
-            } else if file_type.is_symlink() && kind == RootKind::Manifests && is_manifest_name(&entry.path()) {
-                self.follow(&entry.path());
+                self.tree(&path, kind, depth + 1);
+            } else if file_type.is_symlink() && kind == RootKind::Manifests && is_manifest_name(&path) {
+                self.follow(&path);
+            } else if file_type.is_symlink() && !skipped && path.is_dir() {
+                // An error while it is there, and no longer once it is gone.
+                self.name(folder, &name);
             }
         }
     }
 }
 
-impl Interest {
-    fn includes(&self, name: &OsStr) -> bool {
-        match self {
-            Self::All => true,
-            Self::Names(names) => names.contains(name),
-        }
-    }
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 /// Puts the parts of a path on a stack, the first one on top.

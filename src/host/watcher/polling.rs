@@ -56,8 +56,8 @@ fn look(shared: &Shared) -> u64 {
     for folder in &paths {
         let Ok(entries) = std::fs::read_dir(folder) else { continue };
         for entry in entries.flatten() {
-            let (path, name) = (entry.path(), entry.file_name());
-            if lock(&shared.folders).includes(folder, &name) && !shared.is_of_state(&path) {
+            let path = entry.path();
+            if lock(&shared.folders).cares_for(&path) && !shared.is_own(&path) {
                 // A sum, since folders are listed in any order.
                 sum = sum.wrapping_add(look_of(&path));
             }

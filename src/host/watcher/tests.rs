@@ -18,12 +18,15 @@ struct World {
 
 impl World {
     fn new(poll_ms: Option<u64>, roots: &[(&str, RootKind)]) -> Self {
+        Self::with_state(poll_ms, roots, "manifests/state.db")
+    }
+
+    fn with_state(poll_ms: Option<u64>, roots: &[(&str, RootKind)], state: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("manifests/below")).unwrap();
         let of = |(path, kind): &(&str, RootKind)| Root { path: folder.path().join(path), kind: *kind };
         let roots = roots.iter().map(of).collect();
-        let (watcher, why) =
-            Watcher::new(Arc::new(SystemClock::start()), &folder.path().join("manifests/state.db"), poll_ms);
+        let (watcher, why) = Watcher::new(Arc::new(SystemClock::start()), &folder.path().join(state), poll_ms);
         assert_eq!(why.is_some(), poll_ms.is_some(), "{why:?}");
         Self { folder, watcher, roots }
     }
@@ -63,9 +66,8 @@ async fn writes_renames_and_removals_are_seen() {
     world.cover();
     world.write("manifests/a.yaml");
     world.sees("a new file").await;
-    world.write("manifests/below/.b.tmp");
-    world.sees("a temporary file").await;
     world.cover();
+    world.write("manifests/below/.b.tmp");
     fs::rename(world.path("manifests/below/.b.tmp"), world.path("manifests/below/b.yaml")).unwrap();
     world.sees("a rename").await;
     world.cover();
@@ -150,6 +152,108 @@ async fn the_state_and_reading_are_no_changes() {
     fs::read(world.path("manifests/a.yaml")).unwrap();
     let most = world.events_until("manifests/last.yaml", before).await;
     assert!(most <= 4, "{most} events: created, opened, written, closed");
+}
+
+/// The same where the state is reached over links, and in whatever folder; what only begins with its name is not the state.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_state_is_known_behind_links_and_by_its_whole_name() {
+    use std::os::unix::fs::symlink;
+    let mut world = World::with_state(None, &[("tree", RootKind::Tree)], "way/state.db");
+    fs::create_dir_all(world.path("tree/.real")).unwrap();
+    symlink("tree/.real", world.path("way")).unwrap();
+    symlink("store", world.path("tree/.real/state.db")).unwrap();
+    world.write("tree/.real/store");
+    world.cover();
+    let before = world.watcher.events();
+    for name in ["state.db.lock", "state.db.seal", "store-wal", "store-shm", "store", "state.db.aside-1"] {
+        world.write(&format!("tree/.real/{name}"));
+    }
+    assert!(world.events_until("tree/last", before).await <= 4);
+    for name in ["state.db.html", "store-wall", "other"] {
+        world.cover();
+        world.write(&format!("tree/.real/{name}"));
+        world.sees(name).await;
+    }
+}
+
+/// Only what is read of a folder of manifests matters in it: neither other files, nor the state of another watch.
+#[cfg(unix)]
+#[tokio::test]
+async fn files_that_are_no_manifests_do_not_matter() {
+    use std::os::unix::fs::symlink;
+    let mut world = World::new(None, FOLDER);
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    world.cover();
+    let before = world.watcher.events();
+    for name in ["other.db", "other.db-wal", "notes.txt", ".site.yaml.swp", "below/README.md"] {
+        world.write(&format!("manifests/{name}"));
+    }
+    fs::create_dir(world.path("manifests/.hidden")).unwrap();
+    fs::remove_file(world.path("manifests/notes.txt")).unwrap();
+    assert!(world.events_until("manifests/last.JSON", before).await <= 4);
+    fs::create_dir(world.path("manifests/new")).unwrap();
+    world.sees("a new folder").await;
+    world.cover();
+    fs::rename(world.path("manifests/new"), world.path("manifests/renamed")).unwrap();
+    world.sees("a renamed folder").await;
+    world.cover();
+    fs::remove_dir(world.path("manifests/renamed")).unwrap();
+    world.sees("a removed folder").await;
+    world.cover();
+    symlink("../elsewhere", world.path("manifests/link")).unwrap();
+    world.sees("a link to a folder, which is an error").await;
+    world.cover();
+    fs::remove_file(world.path("manifests/link")).unwrap();
+    world.sees("that the link is gone").await;
+}
+
+/// W1: with lost events a folder may have become another one, and its watch that of nothing.
+#[tokio::test]
+async fn after_lost_events_everything_is_watched_anew() {
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    let Eyes::Events(eyes) = &mut world.watcher.eyes else { panic!("events") };
+    eyes.unwatch(&world.folder.path().join("manifests/below")).unwrap();
+    let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+    world.watcher.shared.take(Ok(lost));
+    world.cover();
+    world.write("manifests/below/a.yaml");
+    world.sees("a file in a folder whose watch was lost").await;
+}
+
+/// W2: a file is being written from its first bytes until its writer closes it, renames it or removes it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn files_are_known_to_be_written_until_they_are_closed() {
+    use std::io::Write;
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    for (name, ends) in [("a.yaml", "closed"), ("b.yaml", "renamed"), ("c.yaml", "removed")] {
+        let path = world.path("manifests").join(name);
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(
+            b"assets:
+",
+        )
+        .unwrap();
+        while !world.watcher.is_writing() {
+            world.sees("that it is written to").await;
+        }
+        match ends {
+            "closed" => drop(file),
+            "renamed" => fs::rename(&path, world.path("manifests/done.yaml")).unwrap(),
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        while world.watcher.is_writing() {
+            world.sees(ends).await;
+        }
+    }
+    let mut other = fs::File::create(world.path("manifests/notes.txt")).unwrap();
+    other.write_all(b"x").unwrap();
+    world.write("manifests/d.yaml");
+    world.sees("a manifest").await;
+    assert!(!world.watcher.shared.unfinished.lock().unwrap().contains_key(&world.path("manifests/notes.txt")));
 }
 
 /// A file given by name is watched over its folder, in which other names do not matter.

@@ -79,6 +79,53 @@ fn a_state_inside_a_published_directory_is_refused() {
     bench.run(&["apply", "--state", "public/.state/state.db"]).exits(0).says("Nothing to do");
 }
 
+/// S9: an audit log that is published is purged with each line that is added to it, and each purge adds one.
+#[test]
+fn an_audit_log_inside_a_published_directory_is_refused() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.write("public/index.html", "1");
+    std::os::unix::fs::symlink("public", bench.path("link")).expect("a link");
+    let site = |more: &str| {
+        let sources = format!("sources: [{{directory: ../public{more}}}]");
+        bench.write("manifests/site.yaml", format!("base_url: https://cdn.example.com\n{sources}\n"));
+    };
+    site("");
+    for verb in [&["apply"][..], &["apply", "--rehearse"], &["watch", "--once"]] {
+        for log in ["public/audit.jsonl", "link/audit.jsonl"] {
+            let ran = bench.run(&[verb, &["--audit", log]].concat()).exits(2);
+            ran.says("site.yaml:2:").says("the audit log `audit.jsonl` is in this directory").says("--audit");
+        }
+    }
+    assert!(cloud.count() == 0 && bench.read("public/audit.jsonl").is_none());
+    site(", exclude: [audit.jsonl]");
+    bench.run(&["apply", "--audit", "public/audit.jsonl"]).exits(0).says("1 purge accepted");
+    bench.run(&["apply", "--audit", "public/audit.jsonl"]).exits(0).says("Nothing to do");
+}
+
+/// S9: the same for what a run prints.
+#[test]
+fn output_into_a_published_directory_is_refused() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.write("public/index.html", "1");
+    let site = |more: &str| {
+        let sources = format!("sources: [{{directory: ../public{more}}}]");
+        bench.write("manifests/site.yaml", format!("base_url: https://cdn.example.com\n{sources}\n"));
+    };
+    site("");
+    let mut command = bench.command(&["apply"]);
+    command.stdout(std::fs::File::create(bench.path("public/purged.txt")).expect("a file"));
+    let ran = Ran::of(&command.output().expect("started")).exits(2);
+    ran.says("standard output goes to `purged.txt` in this directory").says("`exclude`");
+    assert_eq!(cloud.count(), 0);
+    site(", exclude: [purged.txt]");
+    let mut command = bench.command(&["apply"]);
+    command.stdout(std::fs::File::create(bench.path("public/purged.txt")).expect("a file"));
+    Ran::of(&command.output().expect("started")).exits(0);
+    assert_eq!(cloud.count(), 1);
+}
+
 /// L1: who waited for another run does what the manifests say then, not what they said before.
 #[test]
 fn a_run_that_waited_reads_the_manifests_again() {

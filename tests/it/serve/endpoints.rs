@@ -1,5 +1,7 @@
 //! What is told, and when.
 
+use std::time::{Duration, Instant};
+
 use super::{listening, settled, urls};
 use crate::support::cli::Bench;
 use crate::support::cloud::{Cloud, Step};
@@ -98,6 +100,31 @@ fn readiness_tells_why_not() {
     watching.signal("HUP");
     watching.says("in order again");
     assert_eq!(get(at, "/healthz").status, 200);
+    watching.stop();
+}
+
+/// C7: not ready while nothing could be recorded, whether a run has found that out yet or not.
+#[test]
+fn a_state_that_cannot_be_written_is_not_ready() {
+    let (_cloud, bench, watching, at) = settled(1, &[]);
+    assert_eq!(get(at, "/readyz").status, 200);
+    std::fs::rename(bench.path(".freshen"), bench.path("aside")).expect("moved");
+    bench.write(".freshen", "");
+    let end = Instant::now() + Duration::from_mins(1);
+    let told = loop {
+        let told = get(at, "/readyz");
+        if told.status != 200 || Instant::now() > end {
+            break told;
+        }
+    };
+    assert!(told.status == 503 && told.body.starts_with("nothing could be recorded: "), "{told:?}");
+    assert!(told.body.contains(".freshen` is not a folder"), "{told:?}");
+    assert!(get(at, "/").body.contains("Needs attention") && get(at, "/healthz").status == 200);
+    std::fs::remove_file(bench.path(".freshen")).expect("removed");
+    std::fs::rename(bench.path("aside"), bench.path(".freshen")).expect("moved back");
+    while get(at, "/readyz").status != 200 {
+        assert!(Instant::now() < end, "it is in order again");
+    }
     watching.stop();
 }
 

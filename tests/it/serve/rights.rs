@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{address, settled, urls};
+use super::{address, listening, settled, urls};
 use crate::support::cli::Bench;
 use crate::support::cloud::Cloud;
 use crate::support::reader::{Answer, get, request, send};
@@ -99,6 +99,48 @@ fn an_address_for_all_needs_a_token() {
     assert!(ask(at, "/readyz", &format!("Bearer {TOKEN}")).body.contains("site.yaml"));
     let log = format!("{:?}", watching.stop());
     assert!(!log.contains(TOKEN), "X1");
+}
+
+/// H1: a token that was replaced is taken from the next SIGHUP on, and the one before no longer.
+#[test]
+fn a_new_token_is_taken_at_sighup() {
+    let (_cloud, bench) = with_token(0o600);
+    let (mut watching, at) = listening(&bench, &["--listen-token-file", "token"]);
+    watching.ends_a_run();
+    let status = |token: &str| ask(at, "/metrics", &format!("Bearer {token}")).status;
+    assert_eq!((status(TOKEN), status(&TOKEN.replace('0', "1"))), (200, 401));
+    bench.write("token", "short");
+    watching.signal("HUP");
+    watching.says("the token stays as it was");
+    assert_eq!(status(TOKEN), 200);
+    bench.write("token", TOKEN.replace('0', "1"));
+    watching.signal("HUP");
+    watching.says("reading everything anew");
+    watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+    assert_eq!((status(TOKEN), status(&TOKEN.replace('0', "1"))), (401, 200));
+    let log = format!("{:?}", watching.stop());
+    assert!(!log.contains(&TOKEN.replace('0', "1")), "X1");
+}
+
+/// H2: a name is one name, and an address is known however it is written.
+#[test]
+fn listen_host_takes_names_and_addresses() {
+    let (_cloud, bench) = with_token(0o600);
+    for bad in ["*", "*.example", "", "watch.example:80", "[::1]:80", "http://watch.example", "a b", "a..b", "example."]
+    {
+        let ran = bench.run(&["watch", "--listen", "127.0.0.1:0", "--listen-host", bad]).exits(2);
+        ran.says("one name or address without a port");
+    }
+    let hosts = ["--listen-host", "0:0::1", "--listen-host", "[::2]", "--listen-host", "Watch.Example"];
+    let (mut watching, at) = listening(&bench, &hosts);
+    watching.ends_a_run();
+    let status = |host: &str| send(at, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).status;
+    for (host, known) in
+        [("[::1]:9464", 200), ("[0::2]", 200), ("watch.example", 200), ("[::3]", 421), ("a.example", 421)]
+    {
+        assert_eq!(status(host), known, "{host}");
+    }
+    watching.stop();
 }
 
 /// H1: a token that others can read, or guess, is none.

@@ -1,6 +1,8 @@
 //! Ways in which files change.
 
 use std::fs;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, manifest, provider};
@@ -36,6 +38,45 @@ fn a_file_that_is_truncated_first_removes_nothing() {
     let told = watching.stop();
     let told = |text: &str| told.iter().filter(|record| record["message"].as_str().unwrap().contains(text)).count();
     assert_eq!((told("are not valid"), told("valid again")), (1, 1), "told once");
+}
+
+/// W2: half of a file may be valid, and what it lacks would be purged. Whoever writes slowly is waited for until he closes it.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files and their events are real, so is the time between them")]
+fn half_of_a_file_that_is_still_written_purges_nothing() {
+    let (cloud, bench, mut watching) = watched(16);
+    let text = manifest(&urls(16), "1");
+    let mut file = fs::File::create(bench.path("manifests/site.yaml")).unwrap();
+    // For longer than the maximum of the wait, by one line each time; events come closer than the quiet that is waited for.
+    for line in text.split_inclusive('\n') {
+        file.write_all(line.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(170));
+    }
+    drop(file);
+    assert_eq!(watching.wait("a run", |record| record["message"] == "run ended")["recorded"], 16);
+    assert_eq!(cloud.purged().len(), 16);
+    watching.stop();
+    assert!(is_recorded(&bench, 16, "1"));
+}
+
+/// S9: a log that lies in a published directory would be purged with each of its lines.
+#[test]
+fn a_log_inside_a_published_directory_is_refused() {
+    let (cloud, bench) = recorded(1);
+    bench.write("public/index.html", "1");
+    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com\nsources: [{directory: ../public}]\n");
+    let mut command = bench.command(&["watch", "--listen", "127.0.0.1:0"]);
+    command.stderr(fs::File::create(bench.path("public/watch.log")).unwrap());
+    let mut child = command.spawn().unwrap();
+    let log = || String::from_utf8(bench.read("public/watch.log").unwrap()).unwrap();
+    let end = Instant::now() + Duration::from_mins(1);
+    while !log().contains("the last valid ones hold") && Instant::now() < end {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(log().contains("standard error goes to `watch.log` in this directory"), "{}", log());
+    assert_eq!(cloud.arrived(), 0);
 }
 
 /// W2: as Kubernetes mounts a ConfigMap.

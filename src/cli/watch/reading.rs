@@ -1,0 +1,96 @@
+//! What a run reads, on a thread of its own: files may be many and large, and signals are to be heard meanwhile.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::{Selection, WatchArgs};
+use crate::cli::session::{self, Loaded};
+use crate::cli::stat_caches::Own;
+use crate::host::Host;
+use crate::host::sources::NamedSource;
+use crate::run::Desired;
+use crate::state::Store;
+
+/// How much of the manifests is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What changed since all was done.
+    Changed,
+    All,
+}
+
+/// Manifests to run with.
+pub(super) enum Read {
+    /// As they were when all was done.
+    Unchanged(Desired),
+    Valid(Loaded, Vec<String>),
+    Invalid(Vec<String>),
+}
+
+/// What was read, and what it names as sources, unless it was not looked into.
+pub(super) type WithSources = (Read, Option<Vec<NamedSource>>);
+
+/// What there is to read.
+pub(super) struct Reading {
+    host: Host,
+    state: PathBuf,
+    audit: Option<PathBuf>,
+    paths: Vec<PathBuf>,
+    extent: Extent,
+}
+
+impl Reading {
+    pub(super) fn new(host: &Host, state: &Path, args: &WatchArgs, extent: Extent) -> Self {
+        let (audit, paths) = (args.audit.clone(), args.manifests.paths.clone());
+        Self { host: host.clone(), state: state.to_owned(), audit, paths, extent }
+    }
+
+    /// Reads. Whoever does not wait for it any more leaves a thread that ends by itself, and changes nothing.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub(super) async fn read(self) -> anyhow::Result<WithSources> {
+        tokio::task::spawn_blocking(move || self.read_now()).await?
+    }
+
+    fn read_now(&self) -> anyhow::Result<WithSources> {
+        let found = match session::find(&self.paths) {
+            Ok(found) => found,
+            Err(error) => {
+                let problems = format!("{error:#}");
+                let lines = problems.split("\nerror: ").map(str::to_owned);
+                return Ok((Read::Invalid(lines.collect()), None));
+            }
+        };
+        let store = session::open(&self.state)?;
+        let mut noted = session::noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
+        drop(store);
+        if let Some(desired) = found.unchanged(noted.as_ref()) {
+            return Ok((Read::Unchanged(desired), None));
+        }
+        if self.extent == Extent::All {
+            noted = None;
+        }
+        let own = Own { state: &self.state, audit: self.audit.as_deref() };
+        let loaded = found.load_quietly(&self.host, own, noted);
+        let problems = problems(&loaded.problems);
+        let read = match loaded.loaded {
+            Some(valid) => Read::Valid(valid, problems),
+            None => Read::Invalid(problems),
+        };
+        Ok((read, Some(loaded.named)))
+    }
+}
+
+/// Problems as `check` lists them, a text each.
+fn problems(list: &serde_json::Value) -> Vec<String> {
+    let text = |problem: &serde_json::Value| {
+        let part = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
+        let place = match (problem["line"].as_u64(), problem["column"].as_u64()) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}", part("file")),
+            _ => part("file"),
+        };
+        let help = problem["help"].as_str().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{place}: {}{help}", part("message"))
+    };
+    list.as_array().map(|list| list.iter().map(text).collect()).unwrap_or_default()
+}
