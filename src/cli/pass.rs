@@ -19,6 +19,7 @@ use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
+use crate::core::watch::Order;
 use crate::drive::CallReport;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
@@ -54,9 +55,9 @@ pub(super) trait Side {
         LastCalls::default()
     }
 
-    /// Whether a provider is not to be asked in this pass, by its index: what is due there stays pending.
-    fn holds_back(&self, _desired: &Desired, _provider: usize) -> bool {
-        false
+    /// What is not to be tried in this pass: it stays pending.
+    fn order(&self) -> Option<&Order> {
+        None
     }
 
     /// Whether a pass that would neither send nor note anything new is left out of the state's runs.
@@ -146,13 +147,13 @@ impl Pass<'_> {
     ) -> Result<Ran> {
         let Opened { store, caches, guessed, last_calls, start } = opened;
         let host = self.host;
-        prepared.hold_back(&|provider| side.holds_back(desired, provider));
+        hold_back(&mut prepared, desired, side);
         let accounts = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed).await;
         if accounts != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
             let Some(anew) = self.prepare(desired, store.as_ref(), &accounts)? else { return Ok(Ran::NotEnough) };
             prepared = anew;
-            prepared.hold_back(&|provider| side.holds_back(desired, provider));
+            hold_back(&mut prepared, desired, side);
         }
         if side.skips_known() && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
@@ -172,7 +173,7 @@ impl Pass<'_> {
             if learned.changed {
                 let Some(anew) = self.prepare(desired, Some(&store), &accounts)? else { return Ok(Ran::NotEnough) };
                 prepared = anew;
-                prepared.hold_back(&|provider| side.holds_back(desired, provider));
+                hold_back(&mut prepared, desired, side);
             }
         }
         // The time for questions is part of the time that the user gave.
@@ -239,6 +240,12 @@ pub(super) fn admit(
     let store = store.map(|store| store as &mut dyn Store);
     let reasons = run::admit(desired, prepared, store, allowed, expect)?;
     if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
+}
+
+fn hold_back(prepared: &mut Prepared, desired: &Desired, side: &dyn Side) {
+    if let Some(order) = side.order() {
+        prepared.hold_back(desired, order);
+    }
 }
 
 fn keep(store: &mut SqliteStore, caches: StatCaches, side: &mut dyn Side) {

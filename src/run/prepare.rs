@@ -7,6 +7,7 @@ use crate::core::model::{CredentialSource, Manifest, Model};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
 use crate::core::recorded::{KnownManifest, Standing};
 use crate::core::time::Timestamp;
+use crate::core::watch::Order;
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::state::{StateError, Store};
@@ -35,19 +36,22 @@ impl Prepared {
         Self { manifests_changed: false, first_run: false, difference, plan, digest }
     }
 
-    /// Leaves out of the plan what is due at some providers, by index: it stays pending and is not sent by this run.
-    pub fn hold_back(&mut self, held: &dyn Fn(usize) -> bool) {
-        let (held, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.plan.jobs).into_iter().partition(|job| held(job.provider));
-        self.plan.jobs = kept;
-        let mut left: Vec<usize> = Vec::new();
-        for job in &held {
-            left.extend(&job.over_quota);
-            left.extend(job.changes());
+    /// Leaves out of the plan what is not to be tried yet: it stays pending and is not sent by this run.
+    pub fn hold_back(&mut self, desired: &Desired, order: &Order) {
+        let Self { difference, plan, .. } = self;
+        let is_failed =
+            |index: usize| matches!(difference.changes.standing(index), Standing::Pending { reason: Some(_) });
+        for job in &mut plan.jobs {
+            let config = &desired.model.providers[job.provider];
+            let Some(held) = order.held(&config.name, &desired.config_digests[job.provider]) else { continue };
+            plan.unselected.extend(job.leave_out(&held.endpoints, &|index| held.targets && is_failed(index)));
+            if held.endpoints.len() >= config.endpoints.len() {
+                plan.unselected.append(&mut job.over_quota);
+            }
         }
-        self.plan.unselected.extend(left);
-        self.plan.unselected.sort_unstable();
-        self.plan.unselected.dedup();
+        plan.jobs.retain(|job| job.calls() > 0 || !job.over_quota.is_empty());
+        plan.unselected.sort_unstable();
+        plan.unselected.dedup();
     }
 
     /// Whether nothing is to be sent and the state knows all that is left.

@@ -218,7 +218,7 @@ fn refused() -> ItemOutcome {
 }
 
 fn later() -> ItemOutcome {
-    ItemOutcome::Later("HTTP 503".into())
+    ItemOutcome::Later(Some("HTTP 503".into()))
 }
 
 // --- Reasons --------------------------------------------------------------------------------------------------------

@@ -132,8 +132,9 @@ impl Process {
         self.under_way.is_some()
     }
 
+    /// Whether a provider fails, as opposed to single targets.
     pub(crate) fn fails(&self, provider: usize) -> bool {
-        self.machine.retry_of(&format!("p{provider}")).is_some()
+        self.machine.retry_of(&format!("p{provider}")).is_some_and(|retry| retry.endpoints)
     }
 
     /// The next thing that it does.
@@ -250,14 +251,11 @@ impl Round {
         if prepared.is_nothing() {
             return Ok(self.ended(&Finished::nothing(desired, &prepared), &BTreeMap::new()));
         }
-        let holds = |provider: usize| {
-            self.order.holds(&desired.model.providers[provider].name, &desired.config_digests[provider])
-        };
-        prepared.hold_back(&holds);
+        prepared.hold_back(desired, &self.order);
         let accounts = run::real_accounts(host, desired, &prepared.plan, &credentials, &guessed).await;
         if accounts != guessed {
             prepared = self.prepare(store, desired, &accounts)?;
-            prepared.hold_back(&holds);
+            prepared.hold_back(desired, &self.order);
         }
         if prepared.is_known() {
             return Ok(self.ended(&Finished::untouched(desired, &prepared), &BTreeMap::new()));

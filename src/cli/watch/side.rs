@@ -96,10 +96,6 @@ impl<'a> WatchSide<'a> {
         Self { host, run, order, link, report, calls, came: Came::default(), last_accepted: BTreeMap::new() }
     }
 
-    fn is_held(&self, desired: &Desired, provider: usize) -> bool {
-        self.order.holds(&desired.model.providers[provider].name, &desired.config_digests[provider])
-    }
-
     fn left(&self, finished: &Finished<'_>, provider: usize) -> Left {
         Left::of(finished, provider, self.order, self.last_accepted.get(&provider).copied())
     }
@@ -141,8 +137,8 @@ impl Side for WatchSide<'_> {
         self.calls.last.clone()
     }
 
-    fn holds_back(&self, desired: &Desired, provider: usize) -> bool {
-        self.is_held(desired, provider)
+    fn order(&self) -> Option<&Order> {
+        Some(self.order)
     }
 
     fn skips_known(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::cli::duration;
 use crate::cli::exit::Exit;
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport};
 use crate::core::time::Now;
-use crate::core::watch::{ProviderEnd, RunEnd, Watch};
+use crate::core::watch::{ProviderEnd, Retry, RunEnd, Watch};
 
 /// Problems of manifests that are told one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
@@ -109,11 +109,15 @@ impl Voice {
     ) {
         let mut failing = BTreeMap::new();
         for ProviderEnd { name: provider, pending, .. } in left {
-            let Some((at, failures)) = machine.retry_of(provider) else { continue };
+            let Some(Retry { at, failures, endpoints }) = machine.retry_of(provider) else { continue };
             if self.failing.get(provider) != Some(&failures) {
                 let again = duration::show(at.since(now.tick));
-                let reason = reasons.get(provider).map_or("not all is done", String::as_str);
-                tracing::warn!(run, provider, pending, failures, again, "provider fails: {}", line(reason));
+                let reason = line(reasons.get(provider).map_or("not all is done", String::as_str));
+                if endpoints {
+                    tracing::warn!(run, provider, pending, failures, again, "provider fails: {reason}");
+                } else {
+                    tracing::warn!(run, provider, pending, failures, again, "some targets fail: {reason}");
+                }
             }
             failing.insert(provider.clone(), failures);
         }
@@ -168,8 +172,8 @@ pub(super) fn report(
             }
             for (name, provider) in &mut report.providers {
                 let retry = machine.retry_of(name);
-                provider.retry_at = retry.map(|(tick, _)| wall_of(tick, now));
-                provider.failures = retry.map_or(0, |(_, failures)| failures);
+                provider.retry_at = retry.map(|retry| wall_of(retry.at, now));
+                provider.failures = retry.map_or(0, |retry| retry.failures);
             }
         }
         if has_news || exit != Exit::Done {

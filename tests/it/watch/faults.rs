@@ -55,6 +55,67 @@ fn a_failing_provider_neither_holds_up_others_nor_is_hammered() {
     assert!(is_recorded(&bench, 4, "4"));
 }
 
+/// L2: one URL that fails again and again waits alone; what changes besides goes to its provider at once.
+#[test]
+fn one_failing_url_does_not_hold_up_its_provider() {
+    let (cloud, bench, mut watching) = watched(2);
+    let write = |first: &str, second: &str| {
+        let [a, b] = [&urls(2)[..1], &urls(2)[1..]];
+        bench.write("manifests/site.yaml", manifest(a, first));
+        bench.write("manifests/other.yaml", manifest(b, second));
+    };
+    cloud.script((0..5).map(|_| Step::say(500, "this one fails")));
+    write("1", "0");
+    watching.says("some targets fail");
+    write("1", "1");
+    let run = watching.records(1);
+    assert_eq!((&run["reason"], &run["pending"], &run["calls"]), (&"changed".into(), &1.into(), &1.into()));
+    watching.says("in order again");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
+/// L2, R17: of several caches one is dead: the others get what changes at once, and it is left in peace.
+#[test]
+fn a_dead_cache_does_not_hold_up_the_others_of_its_provider() {
+    let cloud = Cloud::of("http-purge");
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let both = provider("own", "http-purge", &cloud.url(), "");
+    let both = both.replace("endpoints: [", &format!("endpoints: [\"http://{dead}\", "));
+    let bench = Bench::new().file("manifests/provider-own.yaml", both);
+    bench.assets(&urls(1), "0");
+    bench.run(&["adopt"]).exits(0);
+    let mut watching = Watching::start(&bench, &[]);
+    watching.ends_a_run();
+    bench.assets(&urls(1), "1");
+    watching.says("provider fails");
+    for revision in ["2", "3", "4"] {
+        let before = cloud.arrived();
+        bench.assets(&urls(1), revision);
+        let run = watching.wait("a run", |record| record["message"] == "run ended" && record["calls"].is_u64());
+        assert_eq!((cloud.arrived() - before, &run["pending"]), (1, &1.into()));
+        if run["reason"] == "changed" {
+            assert_eq!(run["calls"], 1, "the dead one is left in peace");
+        }
+    }
+    watching.stop();
+}
+
+/// T5: a wait that a provider asks for is kept from run to run, by what is new as well, and after that it is asked again.
+#[test]
+fn a_provider_that_asks_for_a_long_wait_gets_it() {
+    let (cloud, bench, mut watching) = watched(1);
+    let wait = |seconds: &str| Step::Say(429, vec![("Retry-After", seconds.to_owned())], Vec::new());
+    cloud.script([wait("600")]);
+    bench.assets(&urls(1), "1");
+    let told = watching.says("provider fails");
+    assert_eq!(told["again"], "10 min", "{told}");
+    bench.assets(&urls(1), "2");
+    watching.ends_a_run();
+    assert_eq!(cloud.arrived(), 1);
+    watching.stop();
+}
+
 /// W6: a provider that fails for days does not fill the state with runs that could do nothing.
 #[test]
 fn runs_that_can_do_nothing_leave_no_trace() {
