@@ -1,6 +1,6 @@
 //! What is told of runs: once when something changes, not with every run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -20,7 +20,8 @@ const MOST_PROBLEMS: usize = 20;
 /// What was told last.
 #[derive(Default)]
 pub(super) struct Voice {
-    invalid: bool,
+    /// What is wrong with the manifests; empty if nothing is.
+    problems: Vec<String>,
     warnings: Vec<String>,
     refusals: Vec<String>,
     trouble: Option<String>,
@@ -51,17 +52,19 @@ impl Voice {
     fn manifests(&mut self, found: Option<&Found>, run: u64) {
         match found {
             None => {}
-            Some(Found::Invalid(_)) if self.invalid => {}
             Some(Found::Invalid(problems)) => {
-                self.invalid = true;
-                for problem in problems.iter().take(MOST_PROBLEMS) {
+                let told: HashSet<&String> = self.problems.iter().collect();
+                for problem in problems.iter().filter(|problem| !told.contains(problem)).take(MOST_PROBLEMS) {
                     tracing::error!(run, "{}", line(problem));
                 }
-                let problems = problems.len();
-                tracing::error!(run, problems, "the manifests are not valid; the last valid ones hold");
+                if self.problems.is_empty() {
+                    let problems = problems.len();
+                    tracing::error!(run, problems, "the manifests are not valid; the last valid ones hold");
+                }
+                self.problems.clone_from(problems);
             }
             Some(Found::Valid { manifests, targets, warnings, .. }) => {
-                if std::mem::take(&mut self.invalid) {
+                if !std::mem::take(&mut self.problems).is_empty() {
                     tracing::info!(run, manifests, targets, "the manifests are valid again");
                 }
                 if *warnings != self.warnings {
@@ -130,7 +133,7 @@ impl Voice {
     /// In a few words, how it is.
     pub(super) fn status(&self) -> &'static str {
         match self {
-            _ if self.invalid => "manifests are not valid",
+            _ if !self.problems.is_empty() => "manifests are not valid",
             _ if !self.refusals.is_empty() => "refused by a guard",
             _ if self.trouble.is_some() => "runs cannot be made",
             _ if !self.failing.is_empty() => "a provider fails",
@@ -207,6 +210,7 @@ pub(super) fn take_manifests(report: &mut Report, found: Option<&Found>, now: No
             report.providers = named.collect();
             report.quotas.retain(|(provider, ..), _| report.providers.contains_key(provider));
             report.rates.retain(|(provider, _), _| report.providers.contains_key(provider));
+            report.calls.retain(|(provider, _), _| report.providers.contains_key(provider));
         }
         Some(Found::Invalid(problems)) => {
             let since = match &report.manifests {
@@ -215,5 +219,22 @@ pub(super) fn take_manifests(report: &mut Report, found: Option<&Found>, now: No
             };
             report.manifests = ManifestsReport::Invalid { since, problems: problems.clone().into() };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H5: what is told of providers is of those that are configured.
+    #[test]
+    fn calls_of_providers_that_are_gone_are_forgotten() {
+        let mut report = Report::default();
+        report.called("old", "accepted", 1);
+        report.called("new", "accepted", 1);
+        let providers = vec![("new".to_owned(), "http-purge".to_owned())];
+        let found = Found::Valid { manifests: 1, targets: 1, providers, warnings: Vec::new() };
+        take_manifests(&mut report, Some(&found), Now::default());
+        assert_eq!(report.calls.keys().collect::<Vec<_>>(), [&("new".to_owned(), "accepted")]);
     }
 }

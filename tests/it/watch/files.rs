@@ -38,6 +38,26 @@ fn a_file_that_is_truncated_first_removes_nothing() {
     assert_eq!((told("are not valid"), told("valid again")), (1, 1), "told once");
 }
 
+/// W7: each problem is told once, also one that comes while there is another.
+#[test]
+fn a_second_problem_is_told_as_well() {
+    let (_cloud, bench, mut watching) = watched(1);
+    bench.write("manifests/first.yaml", "assets: [");
+    watching.says("first.yaml");
+    watching.says("the manifests are not valid");
+    bench.write("manifests/second.yaml", "assets: [");
+    watching.says("second.yaml");
+    watching.signal("HUP");
+    watching.says("reading everything anew");
+    watching.ends_a_run();
+    fs::remove_file(bench.path("manifests/first.yaml")).unwrap();
+    fs::remove_file(bench.path("manifests/second.yaml")).unwrap();
+    watching.says("valid again");
+    let told = watching.stop();
+    let told = |text: &str| told.iter().filter(|record| record["message"].as_str().unwrap().contains(text)).count();
+    assert_eq!((told("first.yaml"), told("second.yaml"), told("are not valid")), (1, 1, 1));
+}
+
 /// W2: as Kubernetes mounts a ConfigMap.
 #[test]
 fn a_swapped_config_map_is_purged() {
