@@ -70,6 +70,11 @@ pub(super) trait Side {
         true
     }
 
+    /// What turns true when nothing is to be sent any more, for who can tell before calls begin.
+    fn cut(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
+
     /// Calls begin now, and no new ones once the answer turns true.
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool>;
 
@@ -88,6 +93,8 @@ pub(super) enum Ran {
     NotEnough,
     /// Nothing was done, since another run had to be waited for: the manifests may have changed meanwhile.
     Waited,
+    /// It was cut short before anything was sent; what it saw is marked.
+    Cut,
 }
 
 /// What a pass has found when it begins to send.
@@ -148,7 +155,8 @@ impl Pass<'_> {
         let Opened { store, caches, guessed, last_calls, start } = opened;
         let host = self.host;
         hold_back(&mut prepared, desired, side);
-        let accounts = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed).await;
+        let real = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed);
+        let Some(accounts) = unless_cut(side.cut(), real).await else { return cut(desired, &prepared, store) };
         if accounts != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
             let Some(anew) = self.prepare(desired, store.as_ref(), &accounts)? else { return Ok(Ran::NotEnough) };
@@ -168,7 +176,11 @@ impl Pass<'_> {
         keep(&mut store, caches, side);
         let asked = host.clock.now().tick;
         if side.asks_quotas() {
-            let learned = ask_quotas(host, desired, &prepared, self.credentials, self.timeout_ms, &mut store).await?;
+            let asking = ask_quotas(host, desired, &prepared, self.credentials, self.timeout_ms, &mut store);
+            let Some(learned) = unless_cut(side.cut(), asking).await else {
+                return cut(desired, &prepared, Some(store));
+            };
+            let learned = learned?;
             learned.notes.iter().for_each(|note| side.note(note));
             if learned.changed {
                 let Some(anew) = self.prepare(desired, Some(&store), &accounts)? else { return Ok(Ran::NotEnough) };
@@ -209,6 +221,23 @@ impl Pass<'_> {
         let view = store.map(|store| store as &dyn Store);
         session::prepare_if_enough(desired, view, self.selection, accounts, self.host.clock.now().wall)
     }
+}
+
+/// What `work` comes to, unless nothing is to be sent any more before it has.
+async fn unless_cut<T>(cut: Option<watch::Receiver<bool>>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(mut cut) = cut else { return Some(work.await) };
+    tokio::select! {
+        biased;
+        Ok(_) = cut.wait_for(|cut| *cut) => None,
+        done = work => Some(done),
+    }
+}
+
+fn cut(desired: &Desired, prepared: &Prepared, store: Option<SqliteStore>) -> Result<Ran> {
+    if let Some(mut store) = store {
+        store.mark_seen(&desired.model, &prepared.difference.changes)?;
+    }
+    Ok(Ran::Cut)
 }
 
 /// Asks what is left of the quotas that the plan draws on. If that changes anything, plan anew.

@@ -123,6 +123,8 @@ pub enum RunEnd {
     Blocked,
     /// It could not be made: the state is locked, cannot be written and the like.
     Failed,
+    /// It was cut short before it sent anything: where providers stand is as before.
+    Cut,
 }
 
 /// Work that a run left at a provider.
@@ -306,6 +308,7 @@ impl Watch {
                 let wait_ms = self.backoff(self.failures, FAILED_BASE_MS, FAILED_CAP_MS);
                 self.failed_until = Some(now.tick.plus_ms(wait_ms));
             }
+            RunEnd::Cut => self.failures = 0,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::log::line;
 use super::side::{Calls, Came, Link, WatchSide};
 use super::voice;
 use crate::cli::args::{Selection, WatchArgs};
@@ -24,6 +25,8 @@ use crate::state::Store;
 pub(super) struct Memory {
     pub(super) credentials: CredentialStore,
     calls: Calls,
+    /// The state was there.
+    has_state: bool,
     /// The last valid manifests, while they leave something to do: what is pending is tried again also when newer ones are
     /// not valid. Given back when all is done, since they may be large.
     last_valid: Option<Desired>,
@@ -31,7 +34,12 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(host: &Host) -> Self {
-        Self { credentials: CredentialStore::new(host.env.clone()), calls: Calls::default(), last_valid: None }
+        Self {
+            credentials: CredentialStore::new(host.env.clone()),
+            calls: Calls::default(),
+            has_state: false,
+            last_valid: None,
+        }
     }
 
     /// Forgets credentials, which may have been replaced.
@@ -113,6 +121,7 @@ enum Read {
 impl Round<'_> {
     /// Runs to the end.
     pub(super) async fn run(self, mut memory: Memory) -> Ended {
+        self.look_for_state(&mut memory);
         let mut extent = Extent::Changed;
         loop {
             match self.attempt(memory, extent).await {
@@ -120,6 +129,19 @@ impl Round<'_> {
                 Attempt::Again(back, wider) => (memory, extent) = (*back, wider),
             }
         }
+    }
+
+    /// A state that is made anew is no state that was lost, unless there was one.
+    fn look_for_state(&self, memory: &mut Memory) {
+        let has_state = self.state.exists();
+        if memory.has_state && !has_state {
+            let state = line(&self.state.to_string_lossy());
+            tracing::warn!(
+                run = self.number,
+                "state `{state}` is gone: nothing is known of what was purged, so what follows is a first run"
+            );
+        }
+        memory.has_state = has_state;
     }
 
     async fn attempt(&self, mut memory: Memory, extent: Extent) -> Attempt {
@@ -220,6 +242,7 @@ impl Round<'_> {
         let (end, refusals, trouble) = match ran {
             Ok(Ran::NotEnough) => return Attempt::Again(Box::new(memory), Extent::All),
             Ok(Ran::Waited) => return Attempt::Again(Box::new(memory), Extent::Changed),
+            Ok(Ran::Cut) => (RunEnd::Cut, Vec::new(), None),
             Ok(Ran::Ended(exit)) => {
                 came.exit = Some(exit);
                 match came.trouble.take() {
@@ -235,7 +258,7 @@ impl Round<'_> {
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),
-            RunEnd::Failed => true,
+            RunEnd::Failed | RunEnd::Cut => true,
             // What a guard refuses must not be done behind its back.
             RunEnd::Blocked => false,
         };

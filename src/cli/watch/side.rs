@@ -154,6 +154,10 @@ impl Side for WatchSide<'_> {
         due
     }
 
+    fn cut(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.link.interrupted())
+    }
+
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
         let targets = prepared.plan.targets() as u64;
         tracing::debug!(run = self.run, manifests = desired.manifests(), targets, "sending");

@@ -155,6 +155,7 @@ pub(super) fn report(
         (_, Some(Found::Invalid(_))) => Exit::BadInput,
         (RunEnd::Blocked, _) => Exit::Refused,
         (RunEnd::Failed, _) => Exit::Failed,
+        (RunEnd::Cut, _) => Exit::NotAllDone,
         (RunEnd::Done(_), _) => ended.came.exit.unwrap_or(Exit::Done),
     };
     sender.send_modify(|report| {

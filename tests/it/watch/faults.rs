@@ -1,7 +1,7 @@
 //! Providers that fail, signals, other runs, and the end of the program at any time.
 
 use super::{is_recorded, recorded, urls, watched};
-use crate::support::cli::{Bench, manifest, provider};
+use crate::support::cli::{Bench, make_pipe, manifest, provider};
 use crate::support::cloud::{Cloud, Step};
 use crate::support::watching::Watching;
 
@@ -275,6 +275,56 @@ fn the_grace_is_bounded_and_a_second_signal_ends_at_once() {
         cloud.release();
         assert_eq!(bench.due().len(), 1, "in doubt, so due");
     }
+}
+
+/// C14: a stop is heard also while a credentials program hangs, or a vendor that is asked for its quota; what was seen by then
+/// is due.
+#[test]
+fn a_stop_before_the_first_call_does_not_wait_for_answers() {
+    for hangs in ["credentials", "quota"] {
+        let cloud = Cloud::of("tencent-cdn");
+        let bench = Bench::at("tencent-cdn", &cloud);
+        bench.assets(&urls(2), "0");
+        bench.run(&["adopt"]).exits(0);
+        let pipe = bench.path("pipe");
+        make_pipe(&pipe);
+        if hangs == "credentials" {
+            let program = format!("credentials: {{command: [cat, {}]}}", pipe.display());
+            bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), &program));
+        }
+        bench.assets(&urls(2), "1");
+        cloud.ask_me(Some(Step::Hold));
+        let mut watching = Watching::start(&bench, &[]);
+        // Opening it waits for whoever reads.
+        let held =
+            (hangs == "credentials").then(|| std::fs::OpenOptions::new().write(true).open(&pipe).expect("opened"));
+        if held.is_none() {
+            cloud.wait_for_hold();
+        }
+        watching.signal("TERM");
+        let told = watching.wait("the end", |record| record["message"] == "sending" || record["message"] == "stopped");
+        assert_eq!(told["message"], "stopped", "{hangs}");
+        assert_eq!(watching.ended(), Some(0));
+        assert_eq!((cloud.arrived(), bench.due().len()), (0, 2), "{hangs}");
+        drop(held);
+    }
+}
+
+/// A state that is gone is mentioned, and what follows is a first run.
+#[test]
+fn a_state_that_vanishes_is_mentioned() {
+    let (cloud, bench, mut watching) = watched(101);
+    std::fs::remove_dir_all(bench.path(".freshen")).expect("removed");
+    watching.signal("HUP");
+    let told = watching.says("is gone");
+    assert_eq!(told["level"], "WARN");
+    watching.says("refused: first run");
+    watching.ends_a_run();
+    watching.signal("HUP");
+    watching.ends_a_run();
+    let told = watching.stop();
+    let told = told.iter().filter(|record| record["message"].as_str().unwrap().contains("is gone")).count();
+    assert_eq!((told, cloud.arrived()), (1, 0), "told once");
 }
 
 /// C1: killed in the middle of a call and started again, nothing is lost.
