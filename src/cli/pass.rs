@@ -15,6 +15,7 @@ use super::session::{self, Loaded};
 use super::stat_caches::{self, StatCaches};
 use crate::ask::Asker;
 use crate::core::budget::LastCalls;
+use crate::core::diff::Removals;
 use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
@@ -54,6 +55,12 @@ pub(super) trait Side {
     fn begins(&mut self, _store: Option<&SqliteStore>) -> LastCalls {
         LastCalls::default()
     }
+
+    /// Has the removals of this pass count with those of passes before it.
+    fn weigh(&mut self, _removals: &mut [Removals]) {}
+
+    /// The pass ends before it sends anything; what it saw is marked.
+    fn turned_back(&mut self, _store: Option<&SqliteStore>) {}
 
     /// What is not to be tried in this pass: it stays pending.
     fn order(&self) -> Option<&Order> {
@@ -130,12 +137,17 @@ impl Pass<'_> {
             None => drop(ahead),
         }
         let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
-        let Some(prepared) = self.prepare(desired, store.as_ref(), &guessed)? else { return Ok(Ran::NotEnough) };
+        let Some(mut prepared) = self.prepare(desired, store.as_ref(), &guessed)? else { return Ok(Ran::NotEnough) };
         tell_unfinished(store.as_ref(), side)?;
         if let Some(store) = &mut store {
             keep(store, std::mem::take(&mut caches), side);
         }
-        admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect))?;
+        side.weigh(&mut prepared.difference.removals);
+        let admitted = admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect));
+        if admitted.is_err() {
+            side.turned_back(store.as_ref());
+        }
+        admitted?;
         if prepared.is_nothing() {
             note_inputs(store.as_mut(), &prepared, side);
             side.finished(&Finished::nothing(desired, &prepared), store.as_ref());
@@ -156,7 +168,9 @@ impl Pass<'_> {
         let host = self.host;
         hold_back(&mut prepared, desired, side);
         let real = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed);
-        let Some(accounts) = unless_cut(side.cut(), real).await else { return cut(desired, &prepared, store) };
+        let Some(accounts) = unless_cut(side.cut(), real).await else {
+            return cut(desired, &prepared, store, side);
+        };
         if accounts != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
             let Some(anew) = self.prepare(desired, store.as_ref(), &accounts)? else { return Ok(Ran::NotEnough) };
@@ -178,7 +192,7 @@ impl Pass<'_> {
         if side.asks_quotas() {
             let asking = ask_quotas(host, desired, &prepared, self.credentials, self.timeout_ms, &mut store);
             let Some(learned) = unless_cut(side.cut(), asking).await else {
-                return cut(desired, &prepared, Some(store));
+                return cut(desired, &prepared, Some(store), side);
             };
             let learned = learned?;
             learned.notes.iter().for_each(|note| side.note(note));
@@ -233,10 +247,11 @@ async fn unless_cut<T>(cut: Option<watch::Receiver<bool>>, work: impl Future<Out
     }
 }
 
-fn cut(desired: &Desired, prepared: &Prepared, store: Option<SqliteStore>) -> Result<Ran> {
-    if let Some(mut store) = store {
+fn cut(desired: &Desired, prepared: &Prepared, mut store: Option<SqliteStore>, side: &mut dyn Side) -> Result<Ran> {
+    if let Some(store) = &mut store {
         store.mark_seen(&desired.model, &prepared.difference.changes)?;
     }
+    side.turned_back(store.as_ref());
     Ok(Ran::Cut)
 }
 

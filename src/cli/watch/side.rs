@@ -10,6 +10,8 @@ use super::log::line;
 use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
+use crate::core::diff::Removals;
+use crate::core::removal_window::RemovalWindow;
 use crate::core::report::{ProviderReport, Report};
 use crate::core::time::Tick;
 use crate::core::watch::{Order, ProviderEnd};
@@ -42,13 +44,14 @@ impl Link {
     }
 }
 
-/// What one run has to know of the calls of those before it.
+/// What one run has to know of those before it.
 #[derive(Default)]
 pub(super) struct Calls {
     last: LastCalls,
     /// The state as it was when our last run ended: nobody else has sent anything if it still is.
     identity: Option<Identity>,
     quotas_asked_at: Option<Tick>,
+    removals: RemovalWindow,
 }
 
 impl Calls {
@@ -133,8 +136,19 @@ impl Side for WatchSide<'_> {
         if !store.is_some_and(|store| self.calls.is_alone(store)) {
             // Somebody else may have sent a call a moment ago.
             self.calls.last = LastCalls::since(self.host.clock.now().tick);
+            // Nor do we know what somebody else allowed.
+            self.calls.removals = RemovalWindow::default();
         }
         self.calls.last.clone()
+    }
+
+    fn weigh(&mut self, removals: &mut [Removals]) {
+        self.calls.removals.add_up(removals, self.host.clock.now().tick);
+    }
+
+    fn turned_back(&mut self, store: Option<&SqliteStore>) {
+        self.calls.removals.refused(self.host.clock.now().tick);
+        self.calls.identity = store.and_then(|store| store.identity().ok());
     }
 
     fn order(&self) -> Option<&Order> {

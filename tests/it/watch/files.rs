@@ -189,6 +189,38 @@ fn the_state_does_not_trigger_runs() {
     }
 }
 
+/// D4, C11: a directory that is emptied little by little is refused as one that is emptied at once, however long that takes,
+/// until somebody else says that it is meant.
+#[test]
+fn a_directory_that_is_emptied_slowly_is_refused() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    (0..40).for_each(|file| bench.write(&format!("public/{file}.txt"), "content"));
+    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../public}]\n");
+    bench.run(&["adopt"]).exits(0);
+    let remove = |files: std::ops::Range<usize>| {
+        // A folder beside is emptied at once, so that no run sees half of it.
+        fs::rename(bench.path("public"), bench.path("aside")).unwrap();
+        files.for_each(|file| fs::remove_file(bench.path(&format!("aside/{file}.txt"))).unwrap());
+        fs::rename(bench.path("aside"), bench.path("public")).unwrap();
+    };
+    let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
+    watching.ends_a_run();
+    remove(0..10);
+    watching.records(10);
+    remove(10..20);
+    watching.says("20 of its 40 recorded targets are no longer listed, 10 of them since earlier runs");
+    watching.ends_a_run();
+    watching.ends_a_run();
+    assert_eq!(cloud.arrived(), 10);
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    watching.says("nothing is refused any more");
+    remove(20..30);
+    watching.records(10);
+    assert_eq!(cloud.arrived(), 30);
+    watching.stop();
+}
+
 /// W1: where events do not work files are looked at; and without any hint a rescan finds what changed.
 #[test]
 fn changes_are_found_without_events() {
