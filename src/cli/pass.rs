@@ -59,7 +59,12 @@ pub(super) trait Side {
     /// Has the removals of this pass count with those of passes before it.
     fn weigh(&mut self, _removals: &mut [Removals]) {}
 
-    /// The pass ends before it sends anything; what it saw is marked.
+    /// Whether what earlier passes tried is tried again where a guard refuses the plan.
+    fn retries_refused(&self) -> bool {
+        false
+    }
+
+    /// The plan is not carried out; what it saw is marked.
     fn turned_back(&mut self, _store: Option<&SqliteStore>) {}
 
     /// What is not to be tried in this pass: it stays pending.
@@ -111,6 +116,8 @@ struct Opened {
     guessed: Vec<String>,
     last_calls: LastCalls,
     start: RunStart,
+    /// A guard refuses what was not tried before.
+    is_refused: bool,
 }
 
 impl Pass<'_> {
@@ -144,17 +151,34 @@ impl Pass<'_> {
         }
         side.weigh(&mut prepared.difference.removals);
         let admitted = admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect));
-        if admitted.is_err() {
+        if let Err(refused) = admitted {
             side.turned_back(store.as_ref());
+            let opened = Opened { store, caches, guessed, last_calls, start, is_refused: true };
+            return self.retry(desired, &prepared, opened, side).await?.ok_or(refused);
         }
-        admitted?;
         if prepared.is_nothing() {
             note_inputs(store.as_mut(), &prepared, side);
             side.finished(&Finished::nothing(desired, &prepared), store.as_ref());
             return Ok(Ran::Ended(Exit::Done));
         }
-        let opened = Opened { store, caches, guessed, last_calls, start };
+        let opened = Opened { store, caches, guessed, last_calls, start, is_refused: false };
         self.send(desired, prepared, opened, side).await
+    }
+
+    /// Tries again what earlier passes tried, where a guard refuses the rest. `None`: the refusal is all that there is to tell.
+    async fn retry(
+        &self,
+        desired: &Desired,
+        prepared: &Prepared,
+        opened: Opened,
+        side: &mut dyn Side,
+    ) -> Result<Option<Ran>> {
+        let store = opened.store.as_ref().map(|store| store as &dyn Store);
+        let tried = prepared.tried(desired, store, &opened.guessed, self.host.clock.now().wall)?;
+        let tried = tried.filter(|tried| run::refusals(desired, tried, self.allowed).is_empty());
+        let Some(tried) = tried.filter(|_| side.retries_refused()) else { return Ok(None) };
+        let ran = self.send(desired, tried, opened, side).await?;
+        Ok(Some(ran).filter(|ran| matches!(ran, Ran::Cut)))
     }
 
     async fn send(
@@ -164,7 +188,7 @@ impl Pass<'_> {
         opened: Opened,
         side: &mut dyn Side,
     ) -> Result<Ran> {
-        let Opened { store, caches, guessed, last_calls, start } = opened;
+        let Opened { store, caches, guessed, last_calls, start, is_refused } = opened;
         let host = self.host;
         hold_back(&mut prepared, desired, side);
         let real = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed);
@@ -173,9 +197,9 @@ impl Pass<'_> {
         };
         if accounts != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
-            let Some(anew) = self.prepare(desired, store.as_ref(), &accounts)? else { return Ok(Ran::NotEnough) };
+            let anew = self.prepare_anew(desired, store.as_ref(), (&accounts, is_refused), side)?;
+            let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;
-            hold_back(&mut prepared, desired, side);
         }
         if side.skips_known() && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
@@ -189,17 +213,13 @@ impl Pass<'_> {
         };
         keep(&mut store, caches, side);
         let asked = host.clock.now().tick;
-        if side.asks_quotas() {
-            let asking = ask_quotas(host, desired, &prepared, self.credentials, self.timeout_ms, &mut store);
-            let Some(learned) = unless_cut(side.cut(), asking).await else {
-                return cut(desired, &prepared, Some(store), side);
-            };
-            let learned = learned?;
-            learned.notes.iter().for_each(|note| side.note(note));
-            if learned.changed {
-                let Some(anew) = self.prepare(desired, Some(&store), &accounts)? else { return Ok(Ran::NotEnough) };
+        match self.learn(desired, &prepared, &mut store, side).await? {
+            None => return cut(desired, &prepared, Some(store), side),
+            Some(false) => {}
+            Some(true) => {
+                let anew = self.prepare_anew(desired, Some(&store), (&accounts, is_refused), side)?;
+                let Some(anew) = anew else { return Ok(Ran::NotEnough) };
                 prepared = anew;
-                hold_back(&mut prepared, desired, side);
             }
         }
         // The time for questions is part of the time that the user gave.
@@ -229,6 +249,42 @@ impl Pass<'_> {
         }
         let unwritten = audit.finish(finished.outcome.observer_error.as_deref(), &mut |text| side.error(text));
         Ok(Ran::Ended(Exit::worst(unwritten.into_iter().chain([finished.exit]))))
+    }
+
+    /// Asks for quotas, if that is wanted; whether that changes anything. `None`: nothing is to be sent any more.
+    async fn learn(
+        &self,
+        desired: &Desired,
+        prepared: &Prepared,
+        store: &mut SqliteStore,
+        side: &mut dyn Side,
+    ) -> Result<Option<bool>> {
+        if !side.asks_quotas() {
+            return Ok(Some(false));
+        }
+        let asking = ask_quotas(self.host, desired, prepared, self.credentials, self.timeout_ms, store);
+        let Some(learned) = unless_cut(side.cut(), asking).await.transpose()? else { return Ok(None) };
+        learned.notes.iter().for_each(|note| side.note(note));
+        Ok(Some(learned.changed))
+    }
+
+    /// Plans anew once more is known, by the order and by what a guard leaves.
+    fn prepare_anew(
+        &self,
+        desired: &Desired,
+        store: Option<&SqliteStore>,
+        (accounts, is_refused): (&[String], bool),
+        side: &dyn Side,
+    ) -> Result<Option<Prepared>> {
+        let mut anew = self.prepare(desired, store, accounts)?;
+        if let Some(all) = anew.as_ref().filter(|_| is_refused) {
+            let view = store.map(|store| store as &dyn Store);
+            anew = all.tried(desired, view, accounts, self.host.clock.now().wall)?;
+        }
+        if let Some(anew) = &mut anew {
+            hold_back(anew, desired, side);
+        }
+        Ok(anew)
     }
 
     fn prepare(&self, desired: &Desired, store: Option<&SqliteStore>, accounts: &[String]) -> Result<Option<Prepared>> {

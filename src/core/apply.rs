@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
 use super::contract::{ErrorClass, Reply};
-use super::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use super::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, ProviderStop, Record, Trouble};
 use super::http::Endpoint;
 use super::lane::{Batch, Lane};
 use super::model::Model;
@@ -391,14 +391,16 @@ impl<'a> Apply<'a> {
         self.states
     }
 
-    /// How the endpoints of each provider fared that were to be called, by index and in order.
+    /// How the endpoints of each provider fared that were to be called, by index and in order, once nothing more is to come.
     pub fn endpoints(&self) -> Vec<Vec<EndpointEnd>> {
         let mut ends: Vec<BTreeMap<usize, EndpointEnd>> = vec![BTreeMap::new(); self.stops.len()];
         for lane in self.lanes.iter().filter(|lane| lane.called || lane.trouble.is_some()) {
             let fresh = EndpointEnd { endpoint: lane.endpoint, accepted: false, trouble: None, not_before: None };
             let end = ends[lane.provider].entry(lane.endpoint).or_insert(fresh);
             end.accepted |= lane.has_accepted();
-            end.trouble = end.trouble.max(lane.trouble);
+            // Calls that are still under way have been given up.
+            let given_up = (lane.in_flight > 0).then_some(Trouble::Target);
+            end.trouble = end.trouble.max(lane.trouble).max(given_up);
             end.not_before = end.not_before.max(lane.not_before);
         }
         ends.into_iter().map(|ends| ends.into_values().collect()).collect()

@@ -92,6 +92,15 @@ impl Removals {
     }
 }
 
+impl Difference {
+    /// What earlier runs were allowed to send, and tried: it is not for a guard any more.
+    #[must_use]
+    pub fn tried(&self) -> Self {
+        let changes = self.changes.iter().filter(|change| change.standing != Standing::fresh()).collect();
+        Self { changes, unchanged: self.unchanged, ..Self::default() }
+    }
+}
+
 /// Begins the recorded hash of a target that a run left alone, followed by what it was. Its URL may have been purged through
 /// another provider since, and may be cached anew: should its own come back, it is due.
 pub const LEFT_ALONE: &str = "rev:left-alone:";

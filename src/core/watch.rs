@@ -119,8 +119,9 @@ impl Reason {
 pub enum RunEnd {
     /// It went through; with the providers that have work left.
     Done(Vec<ProviderEnd>),
-    /// Manifests are not valid or a guard refused: nothing will change until files do. What waits goes on waiting.
-    Blocked,
+    /// A guard refused, and nothing will change until files do; with the providers that have work left of what was tried
+    /// before, if that was tried again. Else what waits goes on waiting.
+    Blocked(Option<Vec<ProviderEnd>>),
     /// It could not be made: the state is locked, cannot be written and the like.
     Failed,
     /// It was cut short before it sent anything: where providers stand is as before.
@@ -175,8 +176,8 @@ struct Rest {
     /// Runs in a row that came to nothing at it.
     failures: u32,
     retry_at: Tick,
-    /// It asked for the wait: so it is kept to also when nothing is left to do.
-    is_asked_for: bool,
+    /// It asked not to be called before: so it is not, also when nothing is left to do meanwhile.
+    not_before: Option<Tick>,
 }
 
 /// A provider with work that is left, or that wants to be left in peace.
@@ -299,8 +300,11 @@ impl Watch {
                 self.failures = 0;
                 self.left(left, run, now);
             }
-            RunEnd::Blocked => {
+            RunEnd::Blocked(left) => {
                 self.failures = 0;
+                if let Some(left) = left {
+                    self.left(left, run, now);
+                }
                 self.blocked_until = Some(now.tick.plus_ms(LOOK_AGAIN_MS));
             }
             RunEnd::Failed => {
@@ -322,7 +326,7 @@ impl Watch {
         }
         for (name, known) in before {
             let asked_for =
-                known.endpoints.into_iter().filter(|(_, rest)| rest.is_asked_for && rest.retry_at > now.tick);
+                known.endpoints.into_iter().filter(|(_, rest)| rest.not_before.is_some_and(|at| at > now.tick));
             let endpoints: BTreeMap<usize, Rest> = asked_for.collect();
             if !endpoints.is_empty() {
                 self.waiting.insert(name, Waiting { config: known.config, endpoints, ..Waiting::default() });
@@ -356,7 +360,8 @@ impl Watch {
         Waiting { config: end.config, has_work: true, endpoints, failures, retry_at, deferred_until }
     }
 
-    /// Endpoints that are left in peace after a run, and the one of those that it asked that is so for longest.
+    /// Endpoints that are left in peace after a run, and one of those that it asked. They are asked together again, or each
+    /// would have runs of its own.
     fn rests(
         &mut self,
         end: &ProviderEnd,
@@ -367,7 +372,7 @@ impl Watch {
         let held = before.holds_targets(run.began);
         let mut rests = before.endpoints.clone();
         rests.retain(|_, rest| rest.retry_at > run.began || run.cut);
-        let mut longest: Option<Rest> = None;
+        let mut down = None;
         for asked in &end.endpoints {
             let known = before.endpoints.get(&asked.endpoint);
             // Where one target alone fails it may be to blame, unless others fail as well that were never tried.
@@ -383,13 +388,16 @@ impl Watch {
             }
             let failures = known.map_or(0, |known| known.failures).saturating_add(1);
             let backoff = now.plus_ms(self.backoff(failures, RETRY_BASE_MS, RETRY_CAP_MS));
-            let own = if is_down { backoff } else { now };
-            let retry_at = not_before.map_or(own, |at| at.max(own));
-            let rest = Rest { failures, retry_at, is_asked_for: not_before.is_some() };
-            rests.insert(asked.endpoint, rest);
-            longest = longest.filter(|longest| longest.retry_at >= retry_at).or(Some(rest));
+            let retry_at = not_before.map_or(backoff, |at| if is_down { at.max(backoff) } else { at });
+            rests.insert(asked.endpoint, Rest { failures, retry_at, not_before });
+            down = Some(asked.endpoint);
         }
-        (rests, longest)
+        let soonest = rests.values().map(|rest| rest.retry_at).filter(|at| *at > now).min();
+        for rest in rests.values_mut() {
+            rest.retry_at = soonest.max(rest.not_before).unwrap_or(rest.retry_at);
+        }
+        let down = down.and_then(|endpoint| rests.get(&endpoint).copied());
+        (rests, down)
     }
 
     /// Exponential, between half of the step and the whole of it.

@@ -36,6 +36,27 @@ impl Prepared {
         Self { manifests_changed: false, first_run: false, difference, plan, digest }
     }
 
+    /// What is left of it where a guard refuses: purges that failed or were deferred in earlier runs, which were let through.
+    /// `None`: nothing.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub fn tried(
+        &self,
+        desired: &Desired,
+        store: Option<&dyn Store>,
+        accounts: &[String],
+        now: Timestamp,
+    ) -> Result<Option<Self>, StateError> {
+        let difference = self.difference.tried();
+        if difference.changes.is_empty() {
+            return Ok(None);
+        }
+        let plan = plan_of(desired, &difference, store, &Choice::default(), (accounts, now))?;
+        let digest = digest(desired, &difference, &plan);
+        Ok(Some(Self { manifests_changed: false, first_run: self.first_run, difference, plan, digest }))
+    }
+
     /// Leaves out of the plan what is not to be tried yet: it stays pending and is not sent by this run.
     pub fn hold_back(&mut self, desired: &Desired, order: &Order) {
         let Self { difference, plan, .. } = self;
@@ -134,6 +155,18 @@ pub fn prepare(
     };
     // Targets that nobody speaks for are to be mentioned by every run.
     difference.inputs = desired.inputs().cloned().filter(|_| difference.orphans.is_empty());
+    let plan = plan_of(desired, &difference, store, choice, (accounts, now))?;
+    let digest = digest(desired, &difference, &plan);
+    Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest }))
+}
+
+fn plan_of(
+    desired: &Desired,
+    difference: &Difference,
+    store: Option<&dyn Store>,
+    choice: &Choice<'_>,
+    (accounts, now): (&[String], Timestamp),
+) -> Result<Plan, StateError> {
     let quota_error = std::cell::RefCell::new(None);
     let used = |key: &QuotaKey| {
         let used = store.map_or(Ok(0), |store| store.quota_used(key));
@@ -143,15 +176,11 @@ pub fn prepare(
         })
     };
     let plan = plan::plan(
-        model,
+        &desired.model,
         &difference.changes,
         &plan::Circumstances { accounts, used: &used, selected: choice.selected, now },
     );
-    if let Some(error) = quota_error.into_inner() {
-        return Err(error);
-    }
-    let digest = digest(desired, &difference, &plan);
-    Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest }))
+    quota_error.into_inner().map_or(Ok(plan), Err)
 }
 
 fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {

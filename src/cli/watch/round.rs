@@ -252,7 +252,9 @@ impl Round<'_> {
             }
             Err(error) if exit::of(&error) == Exit::Refused => {
                 let refusals = format!("{error:#}").split("\nerror: ").map(str::to_owned).collect();
-                (RunEnd::Blocked, refusals, None)
+                // What failed earlier was tried again meanwhile.
+                let left = came.exit.is_some().then(|| came.left.clone());
+                (RunEnd::Blocked(left), refusals, came.trouble.take())
             }
             Err(error) => (RunEnd::Failed, Vec::new(), Some(format!("{error:#}"))),
         };
@@ -260,7 +262,7 @@ impl Round<'_> {
             RunEnd::Done(left) => !left.is_empty(),
             RunEnd::Failed | RunEnd::Cut => true,
             // What a guard refuses must not be done behind its back.
-            RunEnd::Blocked => false,
+            RunEnd::Blocked(_) => false,
         };
         memory.last_valid = if keeps { self.whole(loaded.desired) } else { None };
         Attempt::ended(Ended { came, refusals, trouble, ..self.bare(memory, end) })

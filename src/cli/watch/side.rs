@@ -146,6 +146,10 @@ impl Side for WatchSide<'_> {
         self.calls.removals.add_up(removals, self.host.clock.now().tick);
     }
 
+    fn retries_refused(&self) -> bool {
+        true
+    }
+
     fn turned_back(&mut self, store: Option<&SqliteStore>) {
         self.calls.removals.refused(self.host.clock.now().tick);
         self.calls.identity = store.and_then(|store| store.identity().ok());

@@ -44,7 +44,7 @@ impl Voice {
         } else {
             tracing::debug!(run, reason = ended.order.reason.word(), "run ended");
         }
-        if let RunEnd::Done(left) = &ended.end {
+        if let RunEnd::Done(left) | RunEnd::Blocked(Some(left)) = &ended.end {
             self.providers(left, &ended.came.reasons, run, (machine, now));
         }
     }
@@ -153,7 +153,7 @@ pub(super) fn report(
     let has_news = ended.came.calls > 0 || counts != crate::state::Counts::default();
     let exit = match (&ended.end, &ended.found) {
         (_, Some(Found::Invalid(_))) => Exit::BadInput,
-        (RunEnd::Blocked, _) => Exit::Refused,
+        (RunEnd::Blocked(_), _) => Exit::Refused,
         (RunEnd::Failed, _) => Exit::Failed,
         (RunEnd::Cut, _) => Exit::NotAllDone,
         (RunEnd::Done(_), _) => ended.came.exit.unwrap_or(Exit::Done),
@@ -170,10 +170,12 @@ pub(super) fn report(
         let duration_ms = now.tick.since(started.tick);
         report.durations.add(duration_ms);
         take_manifests(report, ended.found.as_ref(), now);
-        if let RunEnd::Done(left) = &ended.end {
-            if left.is_empty() {
-                report.last_success = Some(now.wall);
-            }
+        if let RunEnd::Done(left) = &ended.end
+            && left.is_empty()
+        {
+            report.last_success = Some(now.wall);
+        }
+        if let RunEnd::Done(_) | RunEnd::Blocked(Some(_)) = &ended.end {
             for (name, provider) in &mut report.providers {
                 let retry = machine.retry_of(name);
                 provider.retry_at = retry.map(|retry| wall_of(retry.at, now));

@@ -417,6 +417,30 @@ fn a_dead_endpoint_does_not_hold_up_the_others() {
     }
 }
 
+/// W6: several caches that are dead are asked together, and one that has been dead for long is no reason to wait for another.
+#[test]
+fn dead_endpoints_are_asked_together() {
+    let dead = |endpoint: usize| EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(endpoint) };
+    let well = |endpoint: usize| EndpointEnd { accepted: true, ..reached(endpoint) };
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    for _ in 0..10 {
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well(0), dead(1)], ..failed("a") }]));
+        world.sleep_to_run(Reason::Retry);
+    }
+    world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well(0), dead(1)], ..failed("a") }]));
+    world.change();
+    world.pass(QUIET_MS);
+    world.expect_run(Reason::Changed);
+    for wait in [RETRY_BASE_MS, RETRY_BASE_MS * 2] {
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![dead(0)], ..failed("a") }]));
+        assert!(world.sleep_to_run(Reason::Retry) <= wait);
+        assert_eq!(world.held, []);
+    }
+}
+
 /// A deferral that comes due while its provider is left in peace is looked at once that is over.
 #[test]
 fn a_late_deferral_is_not_forgotten() {
@@ -477,11 +501,13 @@ fn a_refusal_by_a_guard_does_not_count_as_a_failure() {
     let before = world.machine.retry_of("a");
     world.sleep_to_run(Reason::Retry);
     for _ in 0..20 {
-        world.end(RunEnd::Blocked);
+        world.end(RunEnd::Blocked(None));
         assert_eq!(world.machine.retry_of("a"), before);
         assert_eq!(world.sleep_to_run(Reason::Retry), LOOK_AGAIN_MS);
     }
-    world.end(RunEnd::Blocked);
+    world.end(RunEnd::Blocked(Some(vec![failed("a")])));
+    assert_eq!(world.machine.retry_of("a").unwrap().failures, 2, "it was tried again, and failed");
+    world.pass(RETRY_BASE_MS * 2);
     world.change();
     assert!(world.sleep_to_run(Reason::Changed) <= QUIET_MS);
     assert_eq!(world.held, []);

@@ -25,6 +25,26 @@ fn pending_work_is_retried_while_manifests_are_not_valid() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// C11, L2: what was let through and failed is tried again also while a guard refuses what came after it, and nothing else is.
+#[test]
+fn pending_work_is_retried_while_a_guard_refuses() {
+    let (cloud, bench, mut watching) = watched(3);
+    cloud.always(Some(Step::say(403, "no")));
+    bench.assets(&urls(3)[..2], "1");
+    watching.says("provider fails");
+    bench.write("manifests/more.yaml", format!("guard: {{max_purges: 1}}\n{}", manifest(&urls(9)[5..], "1")));
+    watching.says("refused: manifest");
+    cloud.always(None);
+    watching.signal("HUP");
+    let run = watching.records(3);
+    assert_eq!((&run["calls"], cloud.purged()), (&3.into(), urls(3)), "two changed, one was removed");
+    watching.says("in order again");
+    std::fs::remove_file(bench.path("manifests/more.yaml")).expect("removed");
+    watching.says("nothing is refused any more");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
 /// W6: one provider fails, and what changes goes to the other one at once; the failing one is left in peace meanwhile, and
 /// asked again after a while.
 #[test]
