@@ -14,7 +14,7 @@ use crate::core::apply::Apply;
 use crate::core::budget::{LastCalls, Paces};
 use crate::core::changes::Changes;
 use crate::core::contract::{Account, Call, Credentials, ErrorClass, Stamp};
-use crate::core::event::{Action, CallId, Ending, Event, ItemOutcome, ProviderStop, Record};
+use crate::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ProviderStop, Record};
 use crate::core::http::{Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
 use crate::core::plan::Plan;
@@ -94,6 +94,8 @@ pub struct Outcome {
     pub states: States,
     /// Why providers stopped, by index.
     pub stops: Vec<ProviderStop>,
+    /// How their endpoints fared, by index and in order.
+    pub endpoints: Vec<Vec<EndpointEnd>>,
     /// Calls made.
     pub calls: u64,
     /// Why the run ended early.
@@ -172,6 +174,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
     drop(flights);
     run.give_up(&inputs, observe, host.clock.now());
     run.outcome.stops = run.machine.stops().to_vec();
+    run.outcome.endpoints = run.machine.endpoints();
     run.outcome.last_calls = run.machine.last_calls();
     Outcome { states: run.machine.into_states(), ..run.outcome }
 }
@@ -284,7 +287,7 @@ impl Run<'_> {
         if self.cut_at.is_none() {
             self.cut_at = Some(now.tick.plus_ms(self.grace_ms));
             self.outcome.cut_short = Some(reason.to_owned());
-            self.machine.handle(Event::Cancelled(reason.to_owned()), now);
+            self.machine.handle(Event::Cancelled, now);
         }
     }
 

@@ -54,6 +54,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         let mut loaded = found.desired(host, own, global.format, noted)?;
         match pass.run(&mut loaded, &mut Terminal { global, progress: None }).await? {
             Ran::Ended(exit) => return Ok(exit),
+            Ran::Cut => return Ok(Exit::NotAllDone),
             Ran::NotEnough => reads_all = true,
             Ran::Waited => {}
         }

@@ -15,10 +15,12 @@ use super::session::{self, Loaded};
 use super::stat_caches::{self, StatCaches};
 use crate::ask::Asker;
 use crate::core::budget::LastCalls;
+use crate::core::diff::Removals;
 use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
+use crate::core::watch::Order;
 use crate::drive::CallReport;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
@@ -54,9 +56,20 @@ pub(super) trait Side {
         LastCalls::default()
     }
 
-    /// Whether a provider is not to be asked in this pass, by its index: what is due there stays pending.
-    fn holds_back(&self, _desired: &Desired, _provider: usize) -> bool {
+    /// Has the removals of this pass count with those of passes before it.
+    fn weigh(&mut self, _removals: &mut [Removals]) {}
+
+    /// Whether what earlier passes tried is tried again where a guard refuses the plan.
+    fn retries_refused(&self) -> bool {
         false
+    }
+
+    /// The plan is not carried out; what it saw is marked.
+    fn turned_back(&mut self, _store: Option<&SqliteStore>) {}
+
+    /// What is not to be tried in this pass: it stays pending.
+    fn order(&self) -> Option<&Order> {
+        None
     }
 
     /// Whether a pass that would neither send nor note anything new is left out of the state's runs.
@@ -67,6 +80,11 @@ pub(super) trait Side {
     /// Whether providers are asked what is left of their quotas.
     fn asks_quotas(&mut self) -> bool {
         true
+    }
+
+    /// What turns true when nothing is to be sent any more, for who can tell before calls begin.
+    fn cut(&self) -> Option<watch::Receiver<bool>> {
+        None
     }
 
     /// Calls begin now, and no new ones once the answer turns true.
@@ -87,6 +105,8 @@ pub(super) enum Ran {
     NotEnough,
     /// Nothing was done, since another run had to be waited for: the manifests may have changed meanwhile.
     Waited,
+    /// It was cut short before anything was sent; what it saw is marked.
+    Cut,
 }
 
 /// What a pass has found when it begins to send.
@@ -96,6 +116,8 @@ struct Opened {
     guessed: Vec<String>,
     last_calls: LastCalls,
     start: RunStart,
+    /// A guard refuses what was not tried before.
+    is_refused: bool,
 }
 
 impl Pass<'_> {
@@ -122,19 +144,41 @@ impl Pass<'_> {
             None => drop(ahead),
         }
         let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
-        let Some(prepared) = self.prepare(desired, store.as_ref(), &guessed)? else { return Ok(Ran::NotEnough) };
+        let Some(mut prepared) = self.prepare(desired, store.as_ref(), &guessed)? else { return Ok(Ran::NotEnough) };
         tell_unfinished(store.as_ref(), side)?;
         if let Some(store) = &mut store {
             keep(store, std::mem::take(&mut caches), side);
         }
-        admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect))?;
+        side.weigh(&mut prepared.difference.removals);
+        let admitted = admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect));
+        if let Err(refused) = admitted {
+            side.turned_back(store.as_ref());
+            let opened = Opened { store, caches, guessed, last_calls, start, is_refused: true };
+            return self.retry(desired, &prepared, opened, side).await?.ok_or(refused);
+        }
         if prepared.is_nothing() {
             note_inputs(store.as_mut(), &prepared, side);
             side.finished(&Finished::nothing(desired, &prepared), store.as_ref());
             return Ok(Ran::Ended(Exit::Done));
         }
-        let opened = Opened { store, caches, guessed, last_calls, start };
+        let opened = Opened { store, caches, guessed, last_calls, start, is_refused: false };
         self.send(desired, prepared, opened, side).await
+    }
+
+    /// Tries again what earlier passes tried, where a guard refuses the rest. `None`: the refusal is all that there is to tell.
+    async fn retry(
+        &self,
+        desired: &Desired,
+        prepared: &Prepared,
+        opened: Opened,
+        side: &mut dyn Side,
+    ) -> Result<Option<Ran>> {
+        let store = opened.store.as_ref().map(|store| store as &dyn Store);
+        let tried = prepared.tried(desired, store, &opened.guessed, self.host.clock.now().wall)?;
+        let tried = tried.filter(|tried| run::refusals(desired, tried, self.allowed).is_empty());
+        let Some(tried) = tried.filter(|_| side.retries_refused()) else { return Ok(None) };
+        let ran = self.send(desired, tried, opened, side).await?;
+        Ok(Some(ran).filter(|ran| matches!(ran, Ran::Cut)))
     }
 
     async fn send(
@@ -144,15 +188,18 @@ impl Pass<'_> {
         opened: Opened,
         side: &mut dyn Side,
     ) -> Result<Ran> {
-        let Opened { store, caches, guessed, last_calls, start } = opened;
+        let Opened { store, caches, guessed, last_calls, start, is_refused } = opened;
         let host = self.host;
-        prepared.hold_back(&|provider| side.holds_back(desired, provider));
-        let accounts = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed).await;
+        hold_back(&mut prepared, desired, side);
+        let real = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed);
+        let Some(accounts) = unless_cut(side.cut(), real).await else {
+            return cut(desired, &prepared, store, side);
+        };
         if accounts != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
-            let Some(anew) = self.prepare(desired, store.as_ref(), &accounts)? else { return Ok(Ran::NotEnough) };
+            let anew = self.prepare_anew(desired, store.as_ref(), (&accounts, is_refused), side)?;
+            let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;
-            prepared.hold_back(&|provider| side.holds_back(desired, provider));
         }
         if side.skips_known() && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
@@ -166,13 +213,13 @@ impl Pass<'_> {
         };
         keep(&mut store, caches, side);
         let asked = host.clock.now().tick;
-        if side.asks_quotas() {
-            let learned = ask_quotas(host, desired, &prepared, self.credentials, self.timeout_ms, &mut store).await?;
-            learned.notes.iter().for_each(|note| side.note(note));
-            if learned.changed {
-                let Some(anew) = self.prepare(desired, Some(&store), &accounts)? else { return Ok(Ran::NotEnough) };
+        match self.learn(desired, &prepared, &mut store, side).await? {
+            None => return cut(desired, &prepared, Some(store), side),
+            Some(false) => {}
+            Some(true) => {
+                let anew = self.prepare_anew(desired, Some(&store), (&accounts, is_refused), side)?;
+                let Some(anew) = anew else { return Ok(Ran::NotEnough) };
                 prepared = anew;
-                prepared.hold_back(&|provider| side.holds_back(desired, provider));
             }
         }
         // The time for questions is part of the time that the user gave.
@@ -204,10 +251,64 @@ impl Pass<'_> {
         Ok(Ran::Ended(Exit::worst(unwritten.into_iter().chain([finished.exit]))))
     }
 
+    /// Asks for quotas, if that is wanted; whether that changes anything. `None`: nothing is to be sent any more.
+    async fn learn(
+        &self,
+        desired: &Desired,
+        prepared: &Prepared,
+        store: &mut SqliteStore,
+        side: &mut dyn Side,
+    ) -> Result<Option<bool>> {
+        if !side.asks_quotas() {
+            return Ok(Some(false));
+        }
+        let asking = ask_quotas(self.host, desired, prepared, self.credentials, self.timeout_ms, store);
+        let Some(learned) = unless_cut(side.cut(), asking).await.transpose()? else { return Ok(None) };
+        learned.notes.iter().for_each(|note| side.note(note));
+        Ok(Some(learned.changed))
+    }
+
+    /// Plans anew once more is known, by the order and by what a guard leaves.
+    fn prepare_anew(
+        &self,
+        desired: &Desired,
+        store: Option<&SqliteStore>,
+        (accounts, is_refused): (&[String], bool),
+        side: &dyn Side,
+    ) -> Result<Option<Prepared>> {
+        let mut anew = self.prepare(desired, store, accounts)?;
+        if let Some(all) = anew.as_ref().filter(|_| is_refused) {
+            let view = store.map(|store| store as &dyn Store);
+            anew = all.tried(desired, view, accounts, self.host.clock.now().wall)?;
+        }
+        if let Some(anew) = &mut anew {
+            hold_back(anew, desired, side);
+        }
+        Ok(anew)
+    }
+
     fn prepare(&self, desired: &Desired, store: Option<&SqliteStore>, accounts: &[String]) -> Result<Option<Prepared>> {
         let view = store.map(|store| store as &dyn Store);
         session::prepare_if_enough(desired, view, self.selection, accounts, self.host.clock.now().wall)
     }
+}
+
+/// What `work` comes to, unless nothing is to be sent any more before it has.
+async fn unless_cut<T>(cut: Option<watch::Receiver<bool>>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(mut cut) = cut else { return Some(work.await) };
+    tokio::select! {
+        biased;
+        Ok(_) = cut.wait_for(|cut| *cut) => None,
+        done = work => Some(done),
+    }
+}
+
+fn cut(desired: &Desired, prepared: &Prepared, mut store: Option<SqliteStore>, side: &mut dyn Side) -> Result<Ran> {
+    if let Some(store) = &mut store {
+        store.mark_seen(&desired.model, &prepared.difference.changes)?;
+    }
+    side.turned_back(store.as_ref());
+    Ok(Ran::Cut)
 }
 
 /// Asks what is left of the quotas that the plan draws on. If that changes anything, plan anew.
@@ -239,6 +340,12 @@ pub(super) fn admit(
     let store = store.map(|store| store as &mut dyn Store);
     let reasons = run::admit(desired, prepared, store, allowed, expect)?;
     if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
+}
+
+fn hold_back(prepared: &mut Prepared, desired: &Desired, side: &dyn Side) {
+    if let Some(order) = side.order() {
+        prepared.hold_back(desired, order);
+    }
 }
 
 fn keep(store: &mut SqliteStore, caches: StatCaches, side: &mut dyn Side) {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
 use super::contract::{ErrorClass, Reply};
-use super::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use super::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, ProviderStop, Record, Trouble};
 use super::http::Endpoint;
 use super::lane::{Batch, Lane};
 use super::model::Model;
@@ -65,7 +65,7 @@ pub struct Apply<'a> {
     stops: Vec<ProviderStop>,
     next_call: u64,
     jitter: Jitter,
-    cancelled: Option<String>,
+    cancelled: bool,
 }
 
 impl<'a> Apply<'a> {
@@ -84,7 +84,7 @@ impl<'a> Apply<'a> {
             stops: vec![ProviderStop::default(); model.providers.len()],
             next_call: 1,
             jitter: Jitter::seeded(seed),
-            cancelled: None,
+            cancelled: false,
         };
         for job in &plan.jobs {
             machine.add_job(job);
@@ -142,25 +142,24 @@ impl<'a> Apply<'a> {
                 }
             }
             Event::Ended(call, ending) => self.ended(call, ending, now),
-            Event::Cancelled(reason) => {
-                self.cancelled.get_or_insert(reason);
-            }
+            Event::Cancelled => self.cancelled = true,
         }
         self.clear_stopped(now);
     }
 
-    /// Calls that were prepared but are not wanted any more leave no doubt behind, and what came back to a stopped
+    /// Calls that were prepared but are not wanted any more leave no doubt and no failure behind, and what came back to a stopped
     /// lane waits as the rest of it does.
     fn clear_stopped(&mut self, now: Now) {
         for index in 0..self.lanes.len() {
             let stopped = self.lanes[index].stopped.clone();
-            let Some(reason) = stopped.as_ref().map(|stop| &stop.reason).or(self.cancelled.as_ref()).cloned() else {
+            if stopped.is_none() && !self.cancelled {
                 continue;
-            };
+            }
+            let reason = stopped.as_ref().map(|stop| stop.reason.as_str());
             let mut left = Vec::new();
             for call in std::mem::take(&mut self.lanes[index].ready) {
                 let Some(flight) = self.flights.remove(&call) else { continue };
-                let items = self.later(&flight.batch.items, &reason);
+                let items = self.later(&flight.batch.items, reason);
                 let credit = self.give_back(index, flight.debit);
                 self.outbox.push_back(Record::Outcome { call: CallId(call), at: now.wall, items, credit });
                 left.extend(flight.batch.items);
@@ -193,7 +192,7 @@ impl<'a> Apply<'a> {
         if let Some(record) = self.outbox.pop_front() {
             return Action::Persist(record);
         }
-        let idle = self.cancelled.is_some() || self.lanes.iter().all(|lane| lane.stopped.is_some() || lane.is_empty());
+        let idle = self.cancelled || self.lanes.iter().all(|lane| lane.stopped.is_some() || lane.is_empty());
         if self.flights.is_empty() && idle {
             return Action::Done;
         }
@@ -208,6 +207,7 @@ impl<'a> Apply<'a> {
             let call = lane.ready.pop_front()?;
             self.paces[lane.pace].take(now);
             lane.in_flight += 1;
+            lane.called = true;
             if let Some(flight) = self.flights.get_mut(&call) {
                 flight.sent = now;
             }
@@ -218,7 +218,7 @@ impl<'a> Apply<'a> {
 
     /// Prepares the next call whose time has come and returns its intent.
     fn prepare(&mut self, now: Now) -> Option<Record> {
-        if self.cancelled.is_some() {
+        if self.cancelled {
             return None;
         }
         for index in 0..self.lanes.len() {
@@ -265,7 +265,7 @@ impl<'a> Apply<'a> {
                 if !lane.ready.is_empty() {
                     return Some(pace);
                 }
-                if self.cancelled.is_some() || !lane.has_room() {
+                if self.cancelled || !lane.has_room() {
                     return None;
                 }
                 lane.due_at().map(|due| due.max(pace))
@@ -333,18 +333,18 @@ impl<'a> Apply<'a> {
         self.outbox.push_back(Record::Left { items, standing });
     }
 
-    fn later(&mut self, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
+    fn later(&mut self, items: &[usize], reason: Option<&str>) -> Vec<(usize, ItemOutcome)> {
         items.iter().map(|&index| (index, self.later_one(index, reason))).collect()
     }
 
     /// What one endpoint has yet to do does not take back what another one settled.
-    fn later_one(&mut self, index: usize, reason: &str) -> ItemOutcome {
+    fn later_one(&mut self, index: usize, reason: Option<&str>) -> ItemOutcome {
         match self.states.get(index) {
             ItemState::Rejected(refusal) => return ItemOutcome::Rejected(refusal.clone()),
             ItemState::Recorded => {}
-            _ => self.states.set(index, &ItemState::Pending(Some(reason.to_owned()))),
+            _ => self.states.set(index, &ItemState::Pending(reason.map(str::to_owned))),
         }
-        ItemOutcome::Later(reason.to_owned())
+        ItemOutcome::Later(reason.map(str::to_owned))
     }
 
     fn reject(&mut self, lane: usize, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
@@ -357,7 +357,7 @@ impl<'a> Apply<'a> {
                 self.states.set(index, &ItemState::Rejected(reason.to_owned()));
                 return (index, ItemOutcome::Rejected(reason.to_owned()));
             }
-            (index, self.later_one(index, reason))
+            (index, self.later_one(index, Some(reason)))
         };
         items.iter().map(outcome).collect()
     }
@@ -389,6 +389,21 @@ impl<'a> Apply<'a> {
     /// The same, when nothing more is to come.
     pub fn into_states(self) -> States {
         self.states
+    }
+
+    /// How the endpoints of each provider fared that were to be called, by index and in order, once nothing more is to come.
+    pub fn endpoints(&self) -> Vec<Vec<EndpointEnd>> {
+        let mut ends: Vec<BTreeMap<usize, EndpointEnd>> = vec![BTreeMap::new(); self.stops.len()];
+        for lane in self.lanes.iter().filter(|lane| lane.called || lane.trouble.is_some()) {
+            let fresh = EndpointEnd { endpoint: lane.endpoint, accepted: false, trouble: None, not_before: None };
+            let end = ends[lane.provider].entry(lane.endpoint).or_insert(fresh);
+            end.accepted |= lane.has_accepted();
+            // Calls that are still under way have been given up.
+            let given_up = (lane.in_flight > 0).then_some(Trouble::Target);
+            end.trouble = end.trouble.max(lane.trouble).max(given_up);
+            end.not_before = end.not_before.max(lane.not_before);
+        }
+        ends.into_iter().map(|ends| ends.into_values().collect()).collect()
     }
 
     /// Why providers stopped, by index.

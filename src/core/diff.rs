@@ -61,10 +61,44 @@ pub struct Difference {
     pub has_unseen: bool,
     /// Entries whose recorded hash is the desired one.
     pub unchanged: usize,
-    /// Recorded targets per manifest of this run, the base of the removal guard: (name, recorded, removed).
-    pub removals: Vec<(String, usize, usize)>,
+    /// Recorded targets per manifest of this run, the base of the removal guard.
+    pub removals: Vec<Removals>,
     /// What was compared, if a later run may rely on it.
     pub inputs: Option<Inputs>,
+}
+
+/// How many of a manifest's recorded targets it no longer lists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Removals {
+    /// Name of the manifest.
+    pub manifest: String,
+    /// Its recorded targets.
+    pub recorded: usize,
+    /// How many of them go with this run.
+    pub removed: usize,
+    /// How many of them are about to go since an earlier run, which let them through.
+    pub let_through: usize,
+    /// What the guard looks at: so many are lost, of so many. More than go with this run where those of earlier ones count
+    /// as well.
+    pub lost: usize,
+    /// See `lost`.
+    pub of: usize,
+}
+
+impl Removals {
+    /// Removals of one run alone.
+    pub const fn new(manifest: String, recorded: usize, removed: usize) -> Self {
+        Self { manifest, recorded, removed, let_through: 0, lost: removed, of: recorded }
+    }
+}
+
+impl Difference {
+    /// What earlier runs were allowed to send, and tried: it is not for a guard any more.
+    #[must_use]
+    pub fn tried(&self) -> Self {
+        let changes = self.changes.iter().filter(|change| change.standing != Standing::fresh()).collect();
+        Self { changes, unchanged: self.unchanged, ..Self::default() }
+    }
 }
 
 /// Begins the recorded hash of a target that a run left alone, followed by what it was. Its URL may have been purged through
@@ -270,6 +304,7 @@ struct CoveredManifest<'a> {
     on_removed: OnRemoved,
     recorded: usize,
     removed: usize,
+    let_through: usize,
 }
 
 impl<'a> Covered<'a> {
@@ -278,7 +313,7 @@ impl<'a> Covered<'a> {
         let read = model.manifests.iter().map(|manifest| (manifest.name.as_str(), manifest.on_removed));
         let manifests: Vec<_> = vanished
             .chain(read)
-            .map(|(name, on_removed)| CoveredManifest { name, on_removed, recorded: 0, removed: 0 })
+            .map(|(name, on_removed)| CoveredManifest { name, on_removed, recorded: 0, removed: 0, let_through: 0 })
             .collect();
         let index = manifests.iter().enumerate().map(|(index, manifest)| (manifest.name, index)).collect();
         Self { index, manifests, last: 0 }
@@ -311,14 +346,18 @@ impl<'a> Covered<'a> {
             if let Some(index) = self.find(owner) {
                 self.manifests[index].recorded += 1;
                 self.manifests[index].removed += usize::from(goes && !let_through);
+                self.manifests[index].let_through += usize::from(goes && let_through);
             }
         }
     }
 
-    fn removals(&self) -> Vec<(String, usize, usize)> {
+    fn removals(&self) -> Vec<Removals> {
         let counted = self.manifests.iter().filter(|manifest| manifest.recorded > 0);
-        let mut removals: Vec<_> =
-            counted.map(|manifest| (manifest.name.to_owned(), manifest.recorded, manifest.removed)).collect();
+        let of = |manifest: &CoveredManifest<'_>| Removals {
+            let_through: manifest.let_through,
+            ..Removals::new(manifest.name.to_owned(), manifest.recorded, manifest.removed)
+        };
+        let mut removals: Vec<_> = counted.map(of).collect();
         removals.sort();
         removals
     }

@@ -19,8 +19,8 @@ pub enum Event {
     Persisted(CallId),
     /// The call ended.
     Ended(CallId, Ending),
-    /// Nothing more is to be started, for this reason.
-    Cancelled(String),
+    /// Nothing more is to be started.
+    Cancelled,
 }
 
 /// How a call ended.
@@ -102,8 +102,8 @@ pub enum ItemOutcome {
     AcceptedAt(String),
     /// Refused for good.
     Rejected(String),
-    /// Not done, or not known to be done; to be sent again.
-    Later(String),
+    /// Not done, or not known to be done, for this reason, or not even sent; to be sent again.
+    Later(Option<String>),
 }
 
 /// Where a target stands.
@@ -136,4 +136,26 @@ pub struct ProviderStop {
     pub credentials: bool,
     /// Why its calls stopped, the first reason.
     pub reason: Option<String>,
+}
+
+/// How an endpoint fared in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointEnd {
+    /// Index into the provider's endpoints.
+    pub endpoint: usize,
+    /// It accepted something.
+    pub accepted: bool,
+    /// What is to blame for calls that failed last, or for the end of them.
+    pub trouble: Option<Trouble>,
+    /// It asked not to be called before.
+    pub not_before: Option<Tick>,
+}
+
+/// What is to blame for failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Perhaps the one batch that failed: nothing else was tried.
+    Target,
+    /// The endpoint: several batches failed, or what failed is the same for all.
+    Endpoint,
 }

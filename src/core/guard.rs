@@ -78,8 +78,9 @@ pub enum Refusal {
     },
     /// A manifest lost a large share of its targets.
     #[error(
-        "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed \
-         (more than {REMOVALS_PERCENT} % and more than {REMOVALS}); if that is meant: `freshen apply --allow-removals`"
+        "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed{} \
+         (more than {REMOVALS_PERCENT} % and more than {REMOVALS}); if that is meant: `freshen apply --allow-removals`",
+        over_time(*.earlier)
     )]
     Removals {
         /// Name of the manifest.
@@ -88,11 +89,14 @@ pub enum Refusal {
         recorded: usize,
         /// How many of them it no longer lists.
         removed: usize,
+        /// How many of those went with earlier runs.
+        earlier: usize,
     },
     /// A manifest lost more of its targets than its guard allows.
     #[error(
-        "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed \
-         (its guard says `max_removed: {most}`); if that is meant: `freshen apply --allow-removals`"
+        "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed{} \
+         (its guard says `max_removed: {most}`); if that is meant: `freshen apply --allow-removals`",
+        over_time(*.earlier)
     )]
     GuardedRemovals {
         /// Name of the manifest.
@@ -101,6 +105,8 @@ pub enum Refusal {
         recorded: usize,
         /// How many of them it no longer lists.
         removed: usize,
+        /// How many of those went with earlier runs.
+        earlier: usize,
         /// What its guard allows.
         most: Limit,
     },
@@ -162,6 +168,10 @@ pub enum Refusal {
     },
 }
 
+fn over_time(earlier: usize) -> String {
+    if earlier == 0 { String::new() } else { format!(", {earlier} of them since earlier runs of this hour") }
+}
+
 impl Refusal {
     /// The manifest it is about, if it is about one.
     pub fn manifest(&self) -> Option<&str> {
@@ -221,19 +231,22 @@ fn whole_hosts<'a>(model: &'a Model, plan: &'a Plan) -> impl Iterator<Item = Ref
 fn removals(model: &Model, difference: &Difference) -> impl Iterator<Item = Refusal> {
     let own = model.manifests.iter().filter_map(|manifest| Some((manifest.name.as_str(), manifest.guard.max_removed?)));
     let own: HashMap<&str, Limit> = own.collect();
-    difference.removals.iter().filter_map(move |(manifest, recorded, removed)| {
-        let (name, recorded, removed) = (manifest.clone(), *recorded, *removed);
+    difference.removals.iter().filter_map(move |removals| {
+        let (manifest, recorded, removed) = (removals.manifest.clone(), removals.of, removals.lost);
+        let earlier = removed - removals.removed;
         match own.get(manifest.as_str()) {
-            Some(most) => most.is_exceeded(removed, recorded).then_some(Refusal::GuardedRemovals {
-                manifest: name,
+            Some(&most) => most.is_exceeded(removed, recorded).then_some(Refusal::GuardedRemovals {
+                manifest,
                 recorded,
                 removed,
-                most: *most,
+                earlier,
+                most,
             }),
             None => (removed > REMOVALS && removed * 100 > recorded * REMOVALS_PERCENT).then_some(Refusal::Removals {
-                manifest: name,
+                manifest,
                 recorded,
                 removed,
+                earlier,
             }),
         }
     })
@@ -255,7 +268,7 @@ fn purges_of_manifests(model: &Model, difference: &Difference, plan: &Plan, aske
         tally.of_recorded += directory.others;
     }
     let recorded: HashMap<&str, usize> =
-        difference.removals.iter().map(|(manifest, recorded, _)| (manifest.as_str(), *recorded)).collect();
+        difference.removals.iter().map(|removals| (removals.manifest.as_str(), removals.recorded)).collect();
     let mut refusals = Vec::new();
     for manifest in &model.manifests {
         let name = || manifest.name.clone();
@@ -283,13 +296,14 @@ fn purges_of_manifests(model: &Model, difference: &Difference, plan: &Plan, aske
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::diff::Removals;
 
     fn check(difference: &Difference, allowed: Allowed) -> Vec<Refusal> {
         super::check(&Model::default(), difference, &Plan::default(), false, allowed)
     }
 
     fn removals(recorded: usize, removed: usize) -> Difference {
-        Difference { removals: vec![("site".into(), recorded, removed)], ..Difference::default() }
+        Difference { removals: vec![Removals::new("site".into(), recorded, removed)], ..Difference::default() }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::changes::Changes;
 use super::collapse::Directory;
 use super::contract::{Culprit, Operation};
+use super::event::Trouble;
 use super::model::OperationLimits;
 use super::target::Target;
 use super::text::one_line;
@@ -91,6 +92,8 @@ pub struct Lane {
     pub unsent: usize,
     /// Calls under way.
     pub in_flight: usize,
+    /// A call has left.
+    pub called: bool,
     /// An answer has come and the endpoint is not in trouble: calls may overlap.
     pub answered: bool,
     retries_left: u32,
@@ -100,6 +103,12 @@ pub struct Lane {
     pub failures: u32,
     /// When the last of them was noticed.
     failed_at: Tick,
+    /// The first change of the batch that the first of them was sent with.
+    failing: Option<usize>,
+    /// What is to blame for them, or for the end of the lane.
+    pub trouble: Option<Trouble>,
+    /// An answer asked for nothing to be sent before.
+    pub not_before: Option<Tick>,
     /// Targets or hosts refused while nothing was accepted; `None` once something was.
     refusals: Option<u32>,
     /// Changes that no batch was made of yet, and how many of them are done with.
@@ -131,11 +140,15 @@ impl Lane {
             ready: VecDeque::new(),
             unsent: 0,
             in_flight: 0,
+            called: false,
             answered: false,
             retries_left: RETRY_BUDGET,
             hold_until: Tick::from_ms(0),
             failures: 0,
             failed_at: Tick::from_ms(0),
+            failing: None,
+            trouble: None,
+            not_before: None,
             refusals: Some(0),
             planned: Vec::new(),
             taken: 0,
@@ -224,11 +237,23 @@ impl Lane {
     pub fn reached(&mut self) {
         self.answered = true;
         self.failures = 0;
+        self.trouble = None;
     }
 
-    /// A call that left at `sent` failed; calls that were under way together fail as one. Returns how many have failed in
-    /// a row. From the second on calls go one at a time again.
-    pub fn failed(&mut self, sent: Tick, now: Tick) -> u32 {
+    /// Whether a call was accepted.
+    pub const fn has_accepted(&self) -> bool {
+        self.refusals.is_none()
+    }
+
+    /// A call for `batch` that left at `sent` failed; calls that were under way together fail as one. Returns how many have
+    /// failed in a row. From the second on calls go one at a time again.
+    pub fn failed(&mut self, batch: &Batch, sent: Tick, now: Tick) -> u32 {
+        let item = batch.items.first().copied();
+        if self.failures == 0 {
+            self.failing = item;
+        }
+        let blame = if self.failing == item { Trouble::Target } else { Trouble::Endpoint };
+        self.trouble = self.trouble.max(Some(blame));
         if self.failures == 0 || sent >= self.failed_at {
             self.failures += 1;
             self.failed_at = now;

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod query;
 pub mod quota;
 pub mod recorded;
+pub mod removal_window;
 pub mod report;
 pub mod retry;
 pub mod runs;

@@ -91,6 +91,13 @@ impl Batches {
         })
     }
 
+    /// Keeps those changes of endpoints for which `keeps` is true.
+    pub fn retain(&mut self, keeps: &dyn Fn(usize, usize) -> bool) {
+        for (endpoint, list) in self.lists.iter_mut().enumerate() {
+            list.retain(|&index| keeps(endpoint, index as usize));
+        }
+    }
+
     /// Changes of an endpoint, in order.
     pub fn of_endpoint(&self, endpoint: usize) -> &[u32] {
         self.lists.get(endpoint).map_or(&[], Vec::as_slice)
@@ -133,6 +140,26 @@ impl Job {
     /// How much of the quota it takes.
     pub fn cost(&self) -> u64 {
         if self.directories.is_empty() { self.targets as u64 } else { self.directories.len() as u64 }
+    }
+
+    /// Leaves out endpoints, by index, and changes that fail, unless a directory stands for others besides. Returns what it
+    /// does not settle any more.
+    pub fn leave_out(&mut self, endpoints: &[usize], fails: &dyn Fn(usize) -> bool) -> Vec<usize> {
+        let all = self.distinct_changes();
+        self.batches.retain(&|endpoint, index| !endpoints.contains(&endpoint) && !fails(index));
+        // Whoever takes directories has one endpoint.
+        self.directories
+            .retain(|directory| endpoints.is_empty() && !directory.changes.iter().all(|&index| fails(index as usize)));
+        let kept = self.distinct_changes();
+        self.targets = kept.len();
+        all.into_iter().filter(|index| kept.binary_search(index).is_err()).collect()
+    }
+
+    fn distinct_changes(&self) -> Vec<usize> {
+        let mut changes: Vec<usize> = self.changes().collect();
+        changes.sort_unstable();
+        changes.dedup();
+        changes
     }
 
     /// Changes that its calls settle, in no order and some of them several times.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::event::{EndpointEnd, Trouble};
 use super::retry::Jitter;
 use super::time::{Now, Tick, Timestamp};
 
@@ -16,10 +17,12 @@ pub const MOST_QUIET_MS: u64 = 2_000;
 pub const MOST_WRITING_MS: u64 = 10_000;
 /// A run that has been sending goes on for this long once newer files wait, in milliseconds.
 pub const PATIENCE_MS: u64 = 5_000;
-/// First wait before a provider that failed is asked again, in milliseconds; each further one is twice as long.
+/// First wait before what failed is tried again, in milliseconds; each further one is twice as long.
 pub const RETRY_BASE_MS: u64 = 5_000;
 /// Longest such wait, in milliseconds.
 pub const RETRY_CAP_MS: u64 = 600_000;
+/// Longest wait that a provider asks for and gets, in milliseconds: some ask for a year.
+pub const ASKED_CAP_MS: u64 = 3_600_000;
 /// First and longest wait after a run that could not do anything, in milliseconds: the state is locked, the disk is full.
 const FAILED_BASE_MS: u64 = 1_000;
 const FAILED_CAP_MS: u64 = 30_000;
@@ -64,24 +67,28 @@ pub enum Action {
 pub struct Order {
     /// Why.
     pub reason: Reason,
-    /// Providers that are not to be asked yet, unless they are configured differently now.
+    /// What is not to be tried yet at providers, unless they are configured differently now.
     pub held: Vec<Held>,
 }
 
 impl Order {
-    /// Whether a provider that is configured like this is not to be asked.
-    pub fn holds(&self, provider: &str, config: &str) -> bool {
-        self.held.iter().any(|held| held.provider == provider && held.config == config)
+    /// What is not to be tried at a provider that is configured like this.
+    pub fn held(&self, provider: &str, config: &str) -> Option<&Held> {
+        self.held.iter().find(|held| held.provider == provider && held.config == config)
     }
 }
 
-/// A provider that is left in peace after failures.
+/// What waits at a provider after failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Its name.
     pub provider: String,
     /// Digest of the configuration that failed.
     pub config: String,
+    /// Indexes of its endpoints that are left in peace, in order.
+    pub endpoints: Vec<usize>,
+    /// Whether targets that failed wait, while others are sent.
+    pub targets: bool,
 }
 
 /// Why a run is made.
@@ -117,10 +124,13 @@ impl Reason {
 pub enum RunEnd {
     /// It went through; with the providers that have work left.
     Done(Vec<ProviderEnd>),
-    /// Manifests are not valid or a guard refused: nothing will change until files do. What waits goes on waiting.
-    Blocked,
+    /// A guard refused, and nothing will change until files do; with the providers that have work left of what was tried
+    /// before, if that was tried again. Else what waits goes on waiting.
+    Blocked(Option<Vec<ProviderEnd>>),
     /// It could not be made: the state is locked, cannot be written and the like.
     Failed,
+    /// It was cut short before it sent anything: where providers stand is as before.
+    Cut,
 }
 
 /// Work that a run left at a provider.
@@ -130,10 +140,12 @@ pub struct ProviderEnd {
     pub name: String,
     /// Digest of its configuration.
     pub config: String,
-    /// Whether the run was allowed to ask it.
-    pub asked: bool,
-    /// Some of its targets were accepted.
-    pub progress: bool,
+    /// How its endpoints fared that were asked.
+    pub endpoints: Vec<EndpointEnd>,
+    /// Some of the targets that had failed before were recorded.
+    pub recovered: bool,
+    /// Targets that had not failed before did.
+    pub failed_anew: bool,
     /// Something went wrong at it, as opposed to a run that was cut short.
     pub trouble: bool,
     /// Targets that are pending.
@@ -165,29 +177,60 @@ impl Unrest {
 }
 
 /// A run that is under way.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Running {
+    began: Tick,
     sending_since: Option<Tick>,
     cut: bool,
 }
 
-/// A provider with work that is left.
-#[derive(Clone, Debug)]
+/// An endpoint that is left in peace.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    /// Runs in a row that came to nothing at it.
+    failures: u32,
+    retry_at: Tick,
+    /// It asked not to be called before: so it is not, also when nothing is left to do meanwhile.
+    not_before: Option<Tick>,
+}
+
+/// A provider with work that is left, or that wants to be left in peace.
+#[derive(Clone, Debug, Default)]
 struct Waiting {
     config: String,
-    /// Runs in a row that came to nothing.
+    has_work: bool,
+    endpoints: BTreeMap<usize, Rest>,
+    /// Runs in a row in which targets failed and none of those that had failed before was recorded.
     failures: u32,
+    /// When its targets are tried again.
     retry_at: Option<Tick>,
     deferred_until: Option<Timestamp>,
 }
 
 impl Waiting {
     fn is_due(&self, now: Now) -> bool {
-        self.retry_at.is_some_and(|at| at <= now.tick) || self.deferred_until.is_some_and(|until| until <= now.wall)
+        let retry_at = self.retries().min();
+        let is_over = |until: Timestamp| until <= now.wall;
+        self.has_work && (retry_at.is_some_and(|at| at <= now.tick) || self.deferred_until.is_some_and(is_over))
     }
 
-    fn is_held(&self, now: Tick) -> bool {
-        self.failures > 0 && self.retry_at.is_some_and(|at| at > now)
+    fn retries(&self) -> impl Iterator<Item = Tick> {
+        self.endpoints.values().map(|rest| rest.retry_at).chain(self.retry_at)
+    }
+
+    /// What of it is left in peace.
+    fn held(&self, provider: &str, now: Tick) -> Option<Held> {
+        let resting = self.endpoints.iter().filter(|(_, rest)| rest.retry_at > now);
+        let endpoints: Vec<usize> = resting.map(|(endpoint, _)| *endpoint).collect();
+        let targets = self.holds_targets(now);
+        let (provider, config) = (provider.to_owned(), self.config.clone());
+        (targets || !endpoints.is_empty()).then_some(Held { provider, config, endpoints, targets })
+    }
+
+    /// Whether targets that failed wait. An endpoint whose rest is over gets them to be tried with.
+    fn holds_targets(&self, now: Tick) -> bool {
+        let waits = self.failures > 0 && self.retry_at.is_some_and(|at| at > now);
+        waits && self.endpoints.values().all(|rest| rest.retry_at > now)
     }
 
     /// When to look at it again.
@@ -196,7 +239,7 @@ impl Waiting {
             let left_ms = until.unix_ms().saturating_sub(now.wall.unix_ms());
             now.tick.plus_ms(u64::try_from(left_ms).unwrap_or(0).min(LOOK_AGAIN_MS))
         });
-        self.retry_at.into_iter().chain(deferred).min()
+        self.retries().chain(deferred).min().filter(|_| self.has_work)
     }
 }
 
@@ -212,6 +255,8 @@ pub struct Watch {
     /// Runs in a row that could not be made.
     failures: u32,
     failed_until: Option<Tick>,
+    /// A guard refuses: work that is due is looked at again then.
+    blocked_until: Option<Tick>,
     waiting: BTreeMap<String, Waiting>,
     stopping: bool,
     jitter: Jitter,
@@ -229,6 +274,7 @@ impl Watch {
             resync_at: Tick::from_ms(0),
             failures: 0,
             failed_until: None,
+            blocked_until: None,
             waiting: BTreeMap::new(),
             stopping: false,
             jitter: Jitter::seeded(seed),
@@ -245,7 +291,10 @@ impl Watch {
             Event::Writing(writing) => self.unrest.iter_mut().for_each(|unrest| unrest.writing = writing),
             Event::Asked => {
                 self.asked = Some(Reason::Asked);
-                self.waiting.values_mut().for_each(|waiting| waiting.failures = 0);
+                for waiting in self.waiting.values_mut() {
+                    waiting.failures = 0;
+                    waiting.endpoints.clear();
+                }
             }
             Event::Woke => {}
             Event::Sending => {
@@ -259,62 +308,111 @@ impl Watch {
     }
 
     fn ended(&mut self, end: RunEnd, now: Now) {
-        self.running = None;
+        let run = self.running.take().unwrap_or(Running { began: now.tick, sending_since: None, cut: false });
+        self.blocked_until = None;
         match end {
             RunEnd::Done(left) => {
                 self.failures = 0;
-                let before = std::mem::take(&mut self.waiting);
-                for end in left {
-                    let name = end.name.clone();
-                    let waiting = self.waiting_of(end, before.get(&name), now);
-                    self.waiting.insert(name, waiting);
-                }
+                self.left(left, run, now);
             }
-            RunEnd::Blocked => {
+            RunEnd::Blocked(left) => {
                 self.failures = 0;
-                let names: Vec<String> = self.waiting.keys().cloned().collect();
-                for name in names {
-                    self.put_off(&name, now);
+                if let Some(left) = left {
+                    self.left(left, run, now);
                 }
+                self.blocked_until = Some(now.tick.plus_ms(LOOK_AGAIN_MS));
             }
             RunEnd::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 let wait_ms = self.backoff(self.failures, FAILED_BASE_MS, FAILED_CAP_MS);
                 self.failed_until = Some(now.tick.plus_ms(wait_ms));
             }
+            RunEnd::Cut => self.failures = 0,
+        }
+    }
+
+    fn left(&mut self, left: Vec<ProviderEnd>, run: Running, now: Now) {
+        let mut before = std::mem::take(&mut self.waiting);
+        for end in left {
+            let known = before.remove(&end.name).filter(|known| known.config == end.config);
+            let name = end.name.clone();
+            let waiting = self.waiting_of(end, &known.unwrap_or_default(), run, now);
+            self.waiting.insert(name, waiting);
+        }
+        for (name, known) in before {
+            let asked_for =
+                known.endpoints.into_iter().filter(|(_, rest)| rest.not_before.is_some_and(|at| at > now.tick));
+            let endpoints: BTreeMap<usize, Rest> = asked_for.collect();
+            if !endpoints.is_empty() {
+                self.waiting.insert(name, Waiting { config: known.config, endpoints, ..Waiting::default() });
+            }
         }
     }
 
     /// Where a provider stands after a run.
-    fn waiting_of(&mut self, end: ProviderEnd, before: Option<&Waiting>, now: Now) -> Waiting {
-        let failures = before.filter(|before| before.config == end.config).map_or(0, |before| before.failures);
+    fn waiting_of(&mut self, end: ProviderEnd, before: &Waiting, run: Running, now: Now) -> Waiting {
+        let (endpoints, down) = self.rests(&end, before, run, now.tick);
+        let held = before.holds_targets(run.began);
         // A quota day that is over and leaves nothing all the same is trouble: the clocks differ, or the vendor errs.
         let late = end.deferred_until.is_some_and(|until| until <= now.wall);
         let deferred_until = end.deferred_until.filter(|_| !late);
-        let (failures, retry_at) = if !end.asked {
-            (failures, before.and_then(|before| before.retry_at).filter(|_| end.pending > 0))
+        let Waiting { mut failures, mut retry_at, .. } = *before;
+        if let Some(down) = down {
+            (failures, retry_at) = (down.failures, Some(down.retry_at));
+        } else if held {
+            if end.failed_anew {
+                let soon = now.tick.plus_ms(self.backoff(1, RETRY_BASE_MS, RETRY_CAP_MS));
+                (failures, retry_at) = (1, retry_at.map(|at| at.min(soon)));
+            }
         } else if end.trouble || late {
-            let failures = if end.progress { 1 } else { failures.saturating_add(1) };
-            let wait_ms = self.backoff(failures, RETRY_BASE_MS, RETRY_CAP_MS);
-            (failures, Some(now.tick.plus_ms(wait_ms)))
+            failures = if end.recovered { 1 } else { failures.saturating_add(1) };
+            retry_at = Some(now.tick.plus_ms(self.backoff(failures, RETRY_BASE_MS, RETRY_CAP_MS)));
         } else {
-            (0, (end.pending > 0).then_some(now.tick))
-        };
-        Waiting { config: end.config, failures, retry_at, deferred_until }
+            // What was cut short goes on at once; what only waits for an endpoint, with that.
+            let goes_on = end.pending > 0 && endpoints.is_empty();
+            (failures, retry_at) = (0, goes_on.then_some(now.tick));
+        }
+        Waiting { config: end.config, has_work: true, endpoints, failures, retry_at, deferred_until }
     }
 
-    /// What was due and could not be looked at waits on.
-    fn put_off(&mut self, name: &str, now: Now) {
-        let Some(failures) = self.waiting.get(name).filter(|waiting| waiting.is_due(now)).map(|found| found.failures)
-        else {
-            return;
-        };
-        let wait_ms = self.backoff(failures + 1, RETRY_BASE_MS, RETRY_CAP_MS);
-        if let Some(waiting) = self.waiting.get_mut(name) {
-            waiting.failures = failures.saturating_add(1);
-            waiting.retry_at = Some(now.tick.plus_ms(wait_ms));
-            waiting.deferred_until = waiting.deferred_until.filter(|until| *until > now.wall);
+    /// Endpoints that are left in peace after a run, and one of those that it asked. They are asked together again, or each
+    /// would have runs of its own.
+    fn rests(
+        &mut self,
+        end: &ProviderEnd,
+        before: &Waiting,
+        run: Running,
+        now: Tick,
+    ) -> (BTreeMap<usize, Rest>, Option<Rest>) {
+        let held = before.holds_targets(run.began);
+        let mut rests = before.endpoints.clone();
+        rests.retain(|_, rest| rest.retry_at > run.began || run.cut);
+        let mut down = None;
+        for asked in &end.endpoints {
+            let known = before.endpoints.get(&asked.endpoint);
+            // Where one target alone fails it may be to blame, unless others fail as well that were never tried.
+            let is_down = match asked.trouble {
+                Some(Trouble::Endpoint) => !asked.accepted,
+                Some(Trouble::Target) => !asked.accepted && (held || known.is_some()),
+                None => false,
+            };
+            let not_before = asked.not_before.map(|at| at.min(now.plus_ms(ASKED_CAP_MS))).filter(|at| *at > now);
+            if !is_down && not_before.is_none() {
+                rests.remove(&asked.endpoint);
+                continue;
+            }
+            let failures = known.map_or(0, |known| known.failures).saturating_add(1);
+            let backoff = now.plus_ms(self.backoff(failures, RETRY_BASE_MS, RETRY_CAP_MS));
+            let retry_at = not_before.map_or(backoff, |at| if is_down { at.max(backoff) } else { at });
+            rests.insert(asked.endpoint, Rest { failures, retry_at, not_before });
+            down = Some(asked.endpoint);
         }
+        let soonest = rests.values().map(|rest| rest.retry_at).filter(|at| *at > now).min();
+        for rest in rests.values_mut() {
+            rest.retry_at = soonest.max(rest.not_before).unwrap_or(rest.retry_at);
+        }
+        let down = down.and_then(|endpoint| rests.get(&endpoint).copied());
+        (rests, down)
     }
 
     /// Exponential, between half of the step and the whole of it.
@@ -368,20 +466,21 @@ impl Watch {
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
         }
-        if self.failed_until.is_some() || self.waiting.values().any(|waiting| waiting.is_due(now)) {
+        let blocked = self.blocked_until.is_some_and(|until| until > now.tick);
+        let work_is_due = !blocked && self.waiting.values().any(|waiting| waiting.is_due(now));
+        if self.failed_until.is_some() || work_is_due {
             return Some(Reason::Retry);
         }
         (self.resync_at <= now.tick).then_some(Reason::Resync)
     }
 
     fn start(&mut self, reason: Reason, now: Now) -> Order {
-        self.running = Some(Running::default());
+        self.running = Some(Running { began: now.tick, sending_since: None, cut: false });
         self.unrest = None;
         self.asked = None;
         self.failed_until = None;
         self.resync_at = now.tick.plus_ms(self.resync_ms);
-        let held = self.waiting.iter().filter(|(_, waiting)| waiting.is_held(now.tick));
-        let held = held.map(|(name, waiting)| Held { provider: name.clone(), config: waiting.config.clone() });
+        let held = self.waiting.iter().filter_map(|(name, waiting)| waiting.held(name, now.tick));
         Order { reason, held: held.collect() }
     }
 
@@ -392,6 +491,7 @@ impl Watch {
         }
         let Some(until) = self.failed_until else {
             let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
+            let waiting = waiting.map(|at| self.blocked_until.map_or(at, |until| at.max(until)));
             return waiting.chain(rest).chain([self.resync_at]).min();
         };
         rest.into_iter().chain([until]).min()
@@ -403,11 +503,25 @@ impl Watch {
         self.unrest.is_some()
     }
 
-    /// When a provider that failed is asked again, and how many runs in a row failed at it.
-    pub fn retry_of(&self, provider: &str) -> Option<(Tick, u32)> {
-        let waiting = self.waiting.get(provider).filter(|waiting| waiting.failures > 0)?;
-        Some((waiting.retry_at?, waiting.failures))
+    /// What fails at a provider, and when it is tried again.
+    pub fn retry_of(&self, provider: &str) -> Option<Retry> {
+        let waiting = self.waiting.get(provider)?;
+        let of_targets = waiting.retry_at.map(|at| (at, waiting.failures));
+        let of_endpoints = waiting.endpoints.values().map(|rest| (rest.retry_at, rest.failures));
+        let (at, failures) = of_endpoints.chain(of_targets).filter(|(_, failures)| *failures > 0).min()?;
+        Some(Retry { at, failures, endpoints: !waiting.endpoints.is_empty() })
     }
+}
+
+/// What is tried again after failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// When the first of it is.
+    pub at: Tick,
+    /// Runs in a row that failed at that.
+    pub failures: u32,
+    /// Whether endpoints are left in peace; if not, only targets wait.
+    pub endpoints: bool,
 }
 
 #[cfg(test)]

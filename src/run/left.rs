@@ -2,6 +2,7 @@
 
 use super::Finished;
 use crate::core::event::ItemState;
+use crate::core::recorded::Standing;
 use crate::core::time::Timestamp;
 use crate::core::watch::{Order, ProviderEnd};
 use crate::state::Counts;
@@ -31,12 +32,16 @@ impl Left {
         let stopped = outcome.stops.get(provider).and_then(|stop| stop.reason.clone());
         let failed = last_accepted == Some(false);
         let whole = outcome.cut_short.is_none();
-        let trouble = stopped.is_some() || unavailable.is_some() || (counts.pending > 0 && (failed || whole));
+        // What was not tried at an endpoint that is left in peace has not failed.
+        let rests = order.held(name, config).is_some_and(|held| !held.endpoints.is_empty());
+        let is_left = counts.pending > 0 && !(rests && rest.failed == 0);
+        let trouble = stopped.is_some() || unavailable.is_some() || (is_left && (failed || whole));
         let end = ProviderEnd {
             name: name.clone(),
             config: config.clone(),
-            asked: !order.holds(name, config),
-            progress: counts.recorded > 0,
+            endpoints: outcome.endpoints.get(provider).cloned().unwrap_or_default(),
+            recovered: rest.recovered,
+            failed_anew: rest.failed_anew,
             trouble,
             pending: counts.pending,
             deferred_until: rest.deferred_until,
@@ -55,6 +60,10 @@ struct Rest {
     oldest: Option<Timestamp>,
     deferred_until: Option<Timestamp>,
     reason: Option<String>,
+    /// Targets that failed, in this run or before.
+    failed: usize,
+    failed_anew: bool,
+    recovered: bool,
 }
 
 impl Rest {
@@ -62,12 +71,17 @@ impl Rest {
         let changes = &finished.prepared.difference.changes;
         let mut rest = Self::default();
         for (index, state) in finished.outcome.states.iter().enumerate() {
-            let (until, reason) = match state {
-                ItemState::Pending(reason) => (None, reason.as_ref()),
-                ItemState::Deferred(until, reason) => (Some(*until), Some(reason)),
-                ItemState::Recorded | ItemState::Rejected(_) => continue,
-            };
             if changes.provider(index) == provider {
+                let had_failed = matches!(changes.standing(index), Standing::Pending { reason: Some(_) });
+                let fails = matches!(state, ItemState::Pending(Some(_)));
+                rest.failed += usize::from(fails);
+                rest.failed_anew |= fails && !had_failed;
+                rest.recovered |= had_failed && *state == ItemState::Recorded;
+                let (until, reason) = match state {
+                    ItemState::Pending(reason) => (None, reason.as_ref()),
+                    ItemState::Deferred(until, reason) => (Some(*until), Some(reason)),
+                    ItemState::Recorded | ItemState::Rejected(_) => continue,
+                };
                 let earlier = |known: Option<Timestamp>, at: Timestamp| known.map_or(at, |known| known.min(at));
                 if until.is_none() {
                     rest.oldest = Some(earlier(rest.oldest, changes.since(index)));

@@ -150,7 +150,13 @@ impl<'a> Run<'a> {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
         store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
-        let (accounts, unavailable) = self.available().await;
+        let mut interrupted = self.interrupted.clone();
+        let (accounts, unavailable) = tokio::select! {
+            biased;
+            // Nothing is sent then, so nobody needs credentials.
+            Ok(_) = interrupted.wait_for(|interrupted| *interrupted) => Default::default(),
+            found = self.available() => found,
+        };
         let run = store.begin_run(&self.start, &accounts)?;
         let inputs = Inputs {
             model,

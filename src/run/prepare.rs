@@ -7,6 +7,7 @@ use crate::core::model::{CredentialSource, Manifest, Model};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
 use crate::core::recorded::{KnownManifest, Standing};
 use crate::core::time::Timestamp;
+use crate::core::watch::Order;
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_id};
 use crate::state::{StateError, Store};
@@ -35,19 +36,43 @@ impl Prepared {
         Self { manifests_changed: false, first_run: false, difference, plan, digest }
     }
 
-    /// Leaves out of the plan what is due at some providers, by index: it stays pending and is not sent by this run.
-    pub fn hold_back(&mut self, held: &dyn Fn(usize) -> bool) {
-        let (held, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.plan.jobs).into_iter().partition(|job| held(job.provider));
-        self.plan.jobs = kept;
-        let mut left: Vec<usize> = Vec::new();
-        for job in &held {
-            left.extend(&job.over_quota);
-            left.extend(job.changes());
+    /// What is left of it where a guard refuses: purges that failed or were deferred in earlier runs, which were let through.
+    /// `None`: nothing.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub fn tried(
+        &self,
+        desired: &Desired,
+        store: Option<&dyn Store>,
+        accounts: &[String],
+        now: Timestamp,
+    ) -> Result<Option<Self>, StateError> {
+        let difference = self.difference.tried();
+        if difference.changes.is_empty() {
+            return Ok(None);
         }
-        self.plan.unselected.extend(left);
-        self.plan.unselected.sort_unstable();
-        self.plan.unselected.dedup();
+        let plan = plan_of(desired, &difference, store, &Choice::default(), (accounts, now))?;
+        let digest = digest(desired, &difference, &plan);
+        Ok(Some(Self { manifests_changed: false, first_run: self.first_run, difference, plan, digest }))
+    }
+
+    /// Leaves out of the plan what is not to be tried yet: it stays pending and is not sent by this run.
+    pub fn hold_back(&mut self, desired: &Desired, order: &Order) {
+        let Self { difference, plan, .. } = self;
+        let is_failed =
+            |index: usize| matches!(difference.changes.standing(index), Standing::Pending { reason: Some(_) });
+        for job in &mut plan.jobs {
+            let config = &desired.model.providers[job.provider];
+            let Some(held) = order.held(&config.name, &desired.config_digests[job.provider]) else { continue };
+            plan.unselected.extend(job.leave_out(&held.endpoints, &|index| held.targets && is_failed(index)));
+            if held.endpoints.len() >= config.endpoints.len() {
+                plan.unselected.append(&mut job.over_quota);
+            }
+        }
+        plan.jobs.retain(|job| job.calls() > 0 || !job.over_quota.is_empty());
+        plan.unselected.sort_unstable();
+        plan.unselected.dedup();
     }
 
     /// Whether nothing is to be sent and the state knows all that is left.
@@ -130,6 +155,18 @@ pub fn prepare(
     };
     // Targets that nobody speaks for are to be mentioned by every run.
     difference.inputs = desired.inputs().cloned().filter(|_| difference.orphans.is_empty());
+    let plan = plan_of(desired, &difference, store, choice, (accounts, now))?;
+    let digest = digest(desired, &difference, &plan);
+    Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest }))
+}
+
+fn plan_of(
+    desired: &Desired,
+    difference: &Difference,
+    store: Option<&dyn Store>,
+    choice: &Choice<'_>,
+    (accounts, now): (&[String], Timestamp),
+) -> Result<Plan, StateError> {
     let quota_error = std::cell::RefCell::new(None);
     let used = |key: &QuotaKey| {
         let used = store.map_or(Ok(0), |store| store.quota_used(key));
@@ -139,15 +176,11 @@ pub fn prepare(
         })
     };
     let plan = plan::plan(
-        model,
+        &desired.model,
         &difference.changes,
         &plan::Circumstances { accounts, used: &used, selected: choice.selected, now },
     );
-    if let Some(error) = quota_error.into_inner() {
-        return Err(error);
-    }
-    let digest = digest(desired, &difference, &plan);
-    Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest }))
+    quota_error.into_inner().map_or(Ok(plan), Err)
 }
 
 fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {

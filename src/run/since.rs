@@ -56,9 +56,9 @@ impl Since {
 
     /// Whether a manifest still lists all that it listed: as many of its targets were found.
     fn lists_all(&self, manifest: &Manifest, difference: &Difference) -> bool {
-        let found = difference.removals.iter().find(|(name, ..)| *name == manifest.name);
+        let found = difference.removals.iter().find(|removals| removals.manifest == manifest.name);
         let noted = self.noted.files.iter().find(|file| file.path == manifest.path);
-        noted.map(|file| file.targets) == Some(found.map_or(0, |(_, recorded, _)| *recorded as u64))
+        noted.map(|file| file.targets) == Some(found.map_or(0, |removals| removals.recorded as u64))
     }
 }
 

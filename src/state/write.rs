@@ -219,7 +219,7 @@ pub(super) fn commit_outcome(
             commit_standing(transaction, batch, index, &Standing::Rejected { reason: reason.clone(), config })
         }
         ItemOutcome::Later(reason) => {
-            commit_standing(transaction, batch, index, &Standing::Pending { reason: Some(reason.clone()) })
+            commit_standing(transaction, batch, index, &Standing::Pending { reason: reason.clone() })
         }
     }
 }

@@ -60,7 +60,7 @@ fn a_target_stays_in_doubt_until_the_last_of_its_calls_has_an_outcome() {
         let mut bench = Bench::new();
         bench.commit(&[outcome(first, ItemOutcome::AcceptedAt(endpoint(0).to_string()))]);
         assert!(bench.in_doubt(), "call {second} is still under way");
-        bench.commit(&[outcome(second, ItemOutcome::Later("no answer".to_owned()))]);
+        bench.commit(&[outcome(second, ItemOutcome::Later(Some("no answer".to_owned())))]);
         assert!(!bench.in_doubt());
     }
 }

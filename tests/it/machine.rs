@@ -637,14 +637,13 @@ fn a_prepared_call_is_taken_back_on_an_interrupt() {
     let at = |ms| Now { wall: START.plus_ms(ms), tick: Tick::from_ms(ms.cast_unsigned()) };
     machine.handle(Event::Woke, at(0));
     let Action::Persist(Record::Intent { call, items, debit, .. }) = machine.poll(at(204)) else { panic!("no intent") };
-    machine.handle(Event::Cancelled("interrupted".into()), at(205));
+    machine.handle(Event::Cancelled, at(205));
     machine.handle(Event::Persisted(call), at(206));
     let Action::Persist(Record::Outcome { call: taken, items: outcomes, credit, .. }) = machine.poll(at(206)) else {
         panic!("the intent stays in doubt")
     };
     assert_eq!((taken, credit), (call, debit));
-    let later: Vec<(usize, ItemOutcome)> =
-        items.iter().map(|&index| (index, ItemOutcome::Later("interrupted".into()))).collect();
+    let later: Vec<(usize, ItemOutcome)> = items.iter().map(|&index| (index, ItemOutcome::Later(None))).collect();
     assert_eq!(outcomes, later);
     assert_eq!(machine.poll(at(206)), Action::Done);
 }

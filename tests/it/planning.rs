@@ -5,7 +5,7 @@ use std::path::Path;
 
 use freshen::core::changes::Changes;
 use freshen::core::collapse::Collapse;
-use freshen::core::diff::{Change, Differ, Difference, Scope};
+use freshen::core::diff::{Change, Differ, Difference, Removals, Scope};
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
 use freshen::core::model::{
@@ -218,7 +218,7 @@ fn refused() -> ItemOutcome {
 }
 
 fn later() -> ItemOutcome {
-    ItemOutcome::Later("HTTP 503".into())
+    ItemOutcome::Later(Some("HTTP 503".into()))
 }
 
 // --- Reasons --------------------------------------------------------------------------------------------------------
@@ -460,7 +460,7 @@ fn a_run_over_one_manifest_leaves_the_others_alone() {
     site.list("m2", "y", "rev:2").unlist("m2", "z");
     let difference = site.look(&["m1"]);
     assert!(difference.changes.is_empty() && difference.owners.is_empty());
-    assert_eq!(difference.removals, [("m1".to_owned(), 1, 0)]);
+    assert_eq!(difference.removals, [Removals::new("m1".to_owned(), 1, 0)]);
     assert_eq!(kinds(&site.look(&["m2"])), [("y", ChangeKind::Changed), ("z", ChangeKind::Removed)]);
 }
 
@@ -479,7 +479,7 @@ fn a_vanished_manifest_removes_its_targets() {
             OnRemoved::Purge => assert_eq!(kinds(&difference), [("y", ChangeKind::Removed)]),
             OnRemoved::Forget => assert_eq!((&difference.forget[..], difference.changes.len()), (&goes[..], 0)),
         }
-        assert_eq!(difference.removals, [("m1".to_owned(), 1, 0), ("m2".to_owned(), 2, 1)]);
+        assert_eq!(difference.removals, [Removals::new("m1".to_owned(), 1, 0), Removals::new("m2".to_owned(), 2, 1)]);
     }
 }
 
@@ -632,7 +632,7 @@ fn mass_removals_are_refused_once() {
     assert_eq!(check(&site.look(&["site", "other"]), false, Allowed::default()), [], "30 % are let through");
     site.unlist("site", "0012");
     let difference = site.look(&["site", "other"]);
-    let refusal = Refusal::Removals { manifest: "site".into(), recorded: 40, removed: 13 };
+    let refusal = Refusal::Removals { manifest: "site".into(), recorded: 40, removed: 13, earlier: 0 };
     assert_eq!(check(&difference, false, Allowed::default()), [refusal], "large manifests beside do not hide it");
     assert_eq!(check(&difference, false, Allowed { removals: true, ..Allowed::default() }), []);
     // Let through once and cut short: the rest is not refused again.
@@ -687,7 +687,7 @@ fn a_manifests_guard_limits_its_removals() {
     {
         site.manifest("site").guard = Guard { max_removed: Some(most), ..Guard::default() };
         let (model, difference) = site.look_with(&["site"], &[], None);
-        let refusal = Refusal::GuardedRemovals { manifest: "site".into(), recorded: 40, removed: 13, most };
+        let refusal = Refusal::GuardedRemovals { manifest: "site".into(), recorded: 40, removed: 13, earlier: 0, most };
         let refusals = |allowed| guard::check(&model, &difference, &Plan::default(), false, allowed);
         assert_eq!(refusals(Allowed::default()), if is_refused { vec![refusal] } else { Vec::new() }, "{most}");
         assert_eq!(refusals(Allowed { removals: true, ..Allowed::default() }), []);
@@ -703,7 +703,7 @@ fn an_emptied_manifest_is_refused() {
         site.purge(&["site"]);
         site.manifest("site").assets.clear();
         let refusals = check(&site.look(&["site"]), false, Allowed::default());
-        assert_eq!(refusals, [Refusal::Removals { manifest: "site".into(), recorded: 20, removed: 20 }]);
+        assert_eq!(refusals, [Refusal::Removals { manifest: "site".into(), recorded: 20, removed: 20, earlier: 0 }]);
     }
 }
 

@@ -289,7 +289,7 @@ fn each_outcome_has_its_place() {
                 at: START,
                 items: vec![
                     (0, ItemOutcome::Rejected("not yours".into())),
-                    (1, ItemOutcome::Later("HTTP 503".into())),
+                    (1, ItemOutcome::Later(Some("HTTP 503".into()))),
                     (2, ItemOutcome::AcceptedAt(endpoint(0).to_string())),
                     (3, ItemOutcome::Recorded { task_id: None }),
                     (4, ItemOutcome::Recorded { task_id: None }),
@@ -310,7 +310,7 @@ fn each_outcome_has_its_place() {
         // A second endpoint adds to the first, and what another one says later does not take back a record.
         let records = [
             outcome(2, &[2], &ItemOutcome::AcceptedAt(endpoint(1).to_string())),
-            outcome(3, &[3], &ItemOutcome::Later("too late".into())),
+            outcome(3, &[3], &ItemOutcome::Later(Some("too late".into()))),
             outcome(4, &[3], &ItemOutcome::AcceptedAt(endpoint(1).to_string())),
         ];
         bench.commit(run, &changes, &records);

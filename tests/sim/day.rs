@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use freshen::core::guard::Allowed;
 use freshen::core::recorded::{Recorded, Standing};
-use freshen::core::watch::{Event, Order, Reason, RunEnd};
+use freshen::core::watch::{ASKED_CAP_MS, Event, Order, Reason, RunEnd};
 use freshen::run::Exit;
 use freshen::state::{SqliteStore, Store};
 
@@ -27,8 +27,8 @@ const DAY: u64 = 24 * HOUR;
 /// A change is purged within this time if nothing goes wrong at its provider, whatever goes wrong at others: debounce,
 /// patience and grace of the run before, and 40 targets at the slowest rate.
 const PROMPT: u64 = 4 * MINUTE;
-/// Once faults have stopped: the longest wait for a provider, and a run.
-const SETTLED: u64 = 15 * MINUTE;
+/// Once faults have stopped: the longest wait for a provider, which may have asked for it, and a run.
+const SETTLED: u64 = ASKED_CAP_MS + 15 * MINUTE;
 /// Days within which the smallest quota lets everything through.
 const LAST_DAYS: u64 = 8;
 /// Most requests of one run to a provider that is out: its retries, and what was under way with them.
@@ -630,13 +630,13 @@ impl World {
         self.done = if is_done { Some(self.reads.edition) } else { self.done.filter(|_| ended.finished.is_none()) };
         let keeps = match &ended.end {
             RunEnd::Done(left) => !left.is_empty(),
-            RunEnd::Failed => true,
-            RunEnd::Blocked => false,
+            RunEnd::Failed | RunEnd::Cut => true,
+            RunEnd::Blocked(_) => false,
         };
         if ended.finished.is_some() || !keeps {
             self.last_valid = keeps.then(|| self.reads.clone());
         }
-        if matches!(ended.end, RunEnd::Failed | RunEnd::Blocked) {
+        if matches!(ended.end, RunEnd::Failed | RunEnd::Blocked(_)) {
             self.steady = now;
             self.excuses += 1;
         }

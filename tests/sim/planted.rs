@@ -140,7 +140,8 @@ pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (Qu
                     let takes = match outcome {
                         ItemOutcome::AcceptedAt(_) => bug == Bug::PartIsWhole,
                         ItemOutcome::Later(reason) => {
-                            (bug == Bug::LostAnswerIsDone && reason.starts_with("no answer"))
+                            (bug == Bug::LostAnswerIsDone
+                                && reason.as_ref().is_some_and(|reason| reason.starts_with("no answer")))
                                 || (bug == Bug::HalfIsLost && place >= half)
                         }
                         _ => false,

@@ -55,6 +55,16 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// The same where a guard refused what was not tried before.
+    fn of(self, is_refused: bool) -> Self {
+        match self.end {
+            RunEnd::Done(left) if is_refused => Self { end: RunEnd::Blocked(Some(left)), finished: None, ..self },
+            _ => self,
+        }
+    }
+}
+
 type UnderWay = Pin<Box<dyn Future<Output = Ended>>>;
 
 /// What the machine did that the world has to know of.
@@ -132,8 +142,9 @@ impl Process {
         self.under_way.is_some()
     }
 
+    /// Whether a provider fails, as opposed to single targets.
     pub(crate) fn fails(&self, provider: usize) -> bool {
-        self.machine.retry_of(&format!("p{provider}")).is_some()
+        self.machine.retry_of(&format!("p{provider}")).is_some_and(|retry| retry.endpoints)
     }
 
     /// The next thing that it does.
@@ -239,28 +250,43 @@ impl Round {
         Ok(prepared.expect("all manifests were read"))
     }
 
+    fn tried(
+        &self,
+        prepared: &Prepared,
+        store: &SimStore,
+        desired: &Desired,
+        accounts: &[String],
+    ) -> Result<Option<Prepared>, StateError> {
+        prepared.tried(desired, Some(store), accounts, self.host.clock.now().wall)
+    }
+
     async fn pass(&self, store: &mut SimStore, desired: &Desired, allowed: Allowed) -> Result<Ended, StateError> {
         let host = &self.host;
         let credentials = CredentialStore::new(host.env.clone());
         let guessed = run::accounts(host, &desired.model, Some(store)).await?;
         let mut prepared = self.prepare(store, desired, &guessed)?;
-        if !run::admit(desired, &prepared, Some(store), allowed, None)?.is_empty() {
-            return Ok(Ended::bare(RunEnd::Blocked));
+        let is_refused = !run::admit(desired, &prepared, Some(store), allowed, None)?.is_empty();
+        if is_refused {
+            let tried = self.tried(&prepared, store, desired, &guessed)?;
+            match tried.filter(|tried| run::refusals(desired, tried, allowed).is_empty()) {
+                Some(tried) => prepared = tried,
+                None => return Ok(Ended::bare(RunEnd::Blocked(None))),
+            }
         }
         if prepared.is_nothing() {
             return Ok(self.ended(&Finished::nothing(desired, &prepared), &BTreeMap::new()));
         }
-        let holds = |provider: usize| {
-            self.order.holds(&desired.model.providers[provider].name, &desired.config_digests[provider])
-        };
-        prepared.hold_back(&holds);
+        prepared.hold_back(desired, &self.order);
         let accounts = run::real_accounts(host, desired, &prepared.plan, &credentials, &guessed).await;
         if accounts != guessed {
             prepared = self.prepare(store, desired, &accounts)?;
-            prepared.hold_back(&holds);
+            if is_refused {
+                prepared = self.tried(&prepared, store, desired, &accounts)?.expect("it was there a moment ago");
+            }
+            prepared.hold_back(desired, &self.order);
         }
         if prepared.is_known() {
-            return Ok(self.ended(&Finished::untouched(desired, &prepared), &BTreeMap::new()));
+            return Ok(self.ended(&Finished::untouched(desired, &prepared), &BTreeMap::new()).of(is_refused));
         }
         self.sending.store(true, Ordering::Relaxed);
         let run = Run {
@@ -281,7 +307,7 @@ impl Round {
             Ok(())
         };
         let finished = run.execute(store, &mut observe).await?;
-        Ok(self.ended(&finished, &last_accepted))
+        Ok(self.ended(&finished, &last_accepted).of(is_refused))
     }
 
     fn ended(&self, finished: &Finished<'_>, last_accepted: &BTreeMap<usize, bool>) -> Ended {

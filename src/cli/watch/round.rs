@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
+use super::log::line;
 use super::reading::{Extent, Read, Reading, WithSources};
 use super::side::{Calls, Came, Link, WatchSide};
 use super::voice;
@@ -26,6 +27,8 @@ use crate::state::StateError;
 pub(super) struct Memory {
     pub(super) credentials: CredentialStore,
     calls: Calls,
+    /// The state was there.
+    has_state: bool,
     /// The last valid manifests, while they leave something to do: what is pending is tried again also when newer ones are
     /// not valid. Given back when all is done, since they may be large.
     last_valid: Option<Desired>,
@@ -33,7 +36,12 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(host: &Host) -> Self {
-        Self { credentials: CredentialStore::new(host.env.clone()), calls: Calls::default(), last_valid: None }
+        Self {
+            credentials: CredentialStore::new(host.env.clone()),
+            calls: Calls::default(),
+            has_state: false,
+            last_valid: None,
+        }
     }
 
     /// Forgets credentials, which may have been replaced.
@@ -99,6 +107,7 @@ impl Attempt {
 impl Round<'_> {
     /// Runs to the end.
     pub(super) async fn run(self, mut memory: Memory) -> Ended {
+        self.look_for_state(&mut memory);
         let mut extent = Extent::Changed;
         loop {
             match self.attempt(memory, extent).await {
@@ -106,6 +115,19 @@ impl Round<'_> {
                 Attempt::Again(back, wider) => (memory, extent) = (*back, wider),
             }
         }
+    }
+
+    /// A state that is made anew is no state that was lost, unless there was one.
+    fn look_for_state(&self, memory: &mut Memory) {
+        let has_state = self.state.exists();
+        if memory.has_state && !has_state {
+            let state = line(&self.state.to_string_lossy());
+            tracing::warn!(
+                run = self.number,
+                "state `{state}` is gone: nothing is known of what was purged, so what follows is a first run"
+            );
+        }
+        memory.has_state = has_state;
     }
 
     async fn attempt(&self, mut memory: Memory, extent: Extent) -> Attempt {
@@ -182,6 +204,7 @@ impl Round<'_> {
         let (end, refusals, trouble) = match ran {
             Ok(Ran::NotEnough) => return Attempt::Again(Box::new(memory), Extent::All),
             Ok(Ran::Waited) => return Attempt::Again(Box::new(memory), Extent::Changed),
+            Ok(Ran::Cut) => (RunEnd::Cut, Vec::new(), None),
             Ok(Ran::Ended(exit)) => {
                 came.exit = Some(exit);
                 match came.trouble.take() {
@@ -191,15 +214,17 @@ impl Round<'_> {
             }
             Err(error) if exit::of(&error) == Exit::Refused => {
                 let refusals = format!("{error:#}").split("\nerror: ").map(str::to_owned).collect();
-                (RunEnd::Blocked, refusals, None)
+                // What failed earlier was tried again meanwhile.
+                let left = came.exit.is_some().then(|| came.left.clone());
+                (RunEnd::Blocked(left), refusals, came.trouble.take())
             }
             Err(error) => (RunEnd::Failed, Vec::new(), Some(trouble(&error))),
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),
-            RunEnd::Failed => true,
+            RunEnd::Failed | RunEnd::Cut => true,
             // What a guard refuses must not be done behind its back.
-            RunEnd::Blocked => false,
+            RunEnd::Blocked(_) => false,
         };
         memory.last_valid = if keeps { self.whole(loaded.desired).await } else { None };
         Attempt::ended(Ended { came, refusals, trouble, ..self.bare(memory, end) })

@@ -11,6 +11,8 @@ use super::log::line;
 use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
+use crate::core::diff::Removals;
+use crate::core::removal_window::RemovalWindow;
 use crate::core::report::{ProviderReport, Report};
 use crate::core::time::Tick;
 use crate::core::watch::{Order, ProviderEnd};
@@ -45,13 +47,14 @@ impl Link {
     }
 }
 
-/// What one run has to know of the calls of those before it.
+/// What one run has to know of those before it.
 #[derive(Default)]
 pub(super) struct Calls {
     last: LastCalls,
     /// The state as it was when our last run ended: nobody else has sent anything if it still is.
     identity: Option<Identity>,
     quotas_asked_at: Option<Tick>,
+    removals: RemovalWindow,
 }
 
 impl Calls {
@@ -99,10 +102,6 @@ impl<'a> WatchSide<'a> {
         Self { host, run, order, link, report, calls, came: Came::default(), last_accepted: BTreeMap::new() }
     }
 
-    fn is_held(&self, desired: &Desired, provider: usize) -> bool {
-        self.order.holds(&desired.model.providers[provider].name, &desired.config_digests[provider])
-    }
-
     fn left(&self, finished: &Finished<'_>, provider: usize) -> Left {
         Left::of(finished, provider, self.order, self.last_accepted.get(&provider).copied())
     }
@@ -140,12 +139,27 @@ impl Side for WatchSide<'_> {
         if !store.is_some_and(|store| self.calls.is_alone(store)) {
             // Somebody else may have sent a call a moment ago.
             self.calls.last = LastCalls::since(self.host.clock.now().tick);
+            // Nor do we know what somebody else allowed.
+            self.calls.removals = RemovalWindow::default();
         }
         self.calls.last.clone()
     }
 
-    fn holds_back(&self, desired: &Desired, provider: usize) -> bool {
-        self.is_held(desired, provider)
+    fn weigh(&mut self, removals: &mut [Removals]) {
+        self.calls.removals.add_up(removals, self.host.clock.now().tick);
+    }
+
+    fn retries_refused(&self) -> bool {
+        true
+    }
+
+    fn turned_back(&mut self, store: Option<&SqliteStore>) {
+        self.calls.removals.refused(self.host.clock.now().tick);
+        self.calls.identity = store.and_then(|store| store.identity().ok());
+    }
+
+    fn order(&self) -> Option<&Order> {
+        Some(self.order)
     }
 
     fn skips_known(&self) -> bool {
@@ -159,6 +173,10 @@ impl Side for WatchSide<'_> {
             self.calls.quotas_asked_at = Some(now);
         }
         due
+    }
+
+    fn cut(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.link.interrupted())
     }
 
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {

@@ -1,6 +1,6 @@
 //! What is told of runs: once when something changes, not with every run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use crate::cli::duration;
 use crate::cli::exit::Exit;
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport};
 use crate::core::time::Now;
-use crate::core::watch::{ProviderEnd, RunEnd, Watch};
+use crate::core::watch::{ProviderEnd, Retry, RunEnd, Watch};
 
 /// Problems of manifests that are told one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
@@ -20,7 +20,8 @@ const MOST_PROBLEMS: usize = 20;
 /// What was told last.
 #[derive(Default)]
 pub(super) struct Voice {
-    invalid: bool,
+    /// What is wrong with the manifests; empty if nothing is.
+    problems: Vec<String>,
     warnings: Vec<String>,
     refusals: Vec<String>,
     trouble: Option<String>,
@@ -43,7 +44,7 @@ impl Voice {
         } else {
             tracing::debug!(run, reason = ended.order.reason.word(), "run ended");
         }
-        if let RunEnd::Done(left) = &ended.end {
+        if let RunEnd::Done(left) | RunEnd::Blocked(Some(left)) = &ended.end {
             self.providers(left, &ended.came.reasons, run, (machine, now));
         }
     }
@@ -51,17 +52,19 @@ impl Voice {
     fn manifests(&mut self, found: Option<&Found>, run: u64) {
         match found {
             None => {}
-            Some(Found::Invalid(_)) if self.invalid => {}
             Some(Found::Invalid(problems)) => {
-                self.invalid = true;
-                for problem in problems.iter().take(MOST_PROBLEMS) {
+                let told: HashSet<&String> = self.problems.iter().collect();
+                for problem in problems.iter().filter(|problem| !told.contains(problem)).take(MOST_PROBLEMS) {
                     tracing::error!(run, "{}", line(problem));
                 }
-                let problems = problems.len();
-                tracing::error!(run, problems, "the manifests are not valid; the last valid ones hold");
+                if self.problems.is_empty() {
+                    let problems = problems.len();
+                    tracing::error!(run, problems, "the manifests are not valid; the last valid ones hold");
+                }
+                self.problems.clone_from(problems);
             }
             Some(Found::Valid { manifests, targets, warnings, .. }) => {
-                if std::mem::take(&mut self.invalid) {
+                if !std::mem::take(&mut self.problems).is_empty() {
                     tracing::info!(run, manifests, targets, "the manifests are valid again");
                 }
                 if *warnings != self.warnings {
@@ -109,11 +112,15 @@ impl Voice {
     ) {
         let mut failing = BTreeMap::new();
         for ProviderEnd { name: provider, pending, .. } in left {
-            let Some((at, failures)) = machine.retry_of(provider) else { continue };
+            let Some(Retry { at, failures, endpoints }) = machine.retry_of(provider) else { continue };
             if self.failing.get(provider) != Some(&failures) {
                 let again = duration::show(at.since(now.tick));
-                let reason = reasons.get(provider).map_or("not all is done", String::as_str);
-                tracing::warn!(run, provider, pending, failures, again, "provider fails: {}", line(reason));
+                let reason = line(reasons.get(provider).map_or("not all is done", String::as_str));
+                if endpoints {
+                    tracing::warn!(run, provider, pending, failures, again, "provider fails: {reason}");
+                } else {
+                    tracing::warn!(run, provider, pending, failures, again, "some targets fail: {reason}");
+                }
             }
             failing.insert(provider.clone(), failures);
         }
@@ -126,7 +133,7 @@ impl Voice {
     /// In a few words, how it is.
     pub(super) fn status(&self) -> &'static str {
         match self {
-            _ if self.invalid => "manifests are not valid",
+            _ if !self.problems.is_empty() => "manifests are not valid",
             _ if !self.refusals.is_empty() => "refused by a guard",
             _ if self.trouble.is_some() => "runs cannot be made",
             _ if !self.failing.is_empty() => "a provider fails",
@@ -146,8 +153,9 @@ pub(super) fn report(
     let has_news = ended.came.calls > 0 || counts != crate::state::Counts::default();
     let exit = match (&ended.end, &ended.found) {
         (_, Some(Found::Invalid(_))) => Exit::BadInput,
-        (RunEnd::Blocked, _) => Exit::Refused,
+        (RunEnd::Blocked(_), _) => Exit::Refused,
         (RunEnd::Failed, _) => Exit::Failed,
+        (RunEnd::Cut, _) => Exit::NotAllDone,
         (RunEnd::Done(_), _) => ended.came.exit.unwrap_or(Exit::Done),
     };
     sender.send_modify(|report| {
@@ -162,14 +170,16 @@ pub(super) fn report(
         let duration_ms = now.tick.since(started.tick);
         report.durations.add(duration_ms);
         take_manifests(report, ended.found.as_ref(), now);
-        if let RunEnd::Done(left) = &ended.end {
-            if left.is_empty() {
-                report.last_success = Some(now.wall);
-            }
+        if let RunEnd::Done(left) = &ended.end
+            && left.is_empty()
+        {
+            report.last_success = Some(now.wall);
+        }
+        if let RunEnd::Done(_) | RunEnd::Blocked(Some(_)) = &ended.end {
             for (name, provider) in &mut report.providers {
                 let retry = machine.retry_of(name);
-                provider.retry_at = retry.map(|(tick, _)| wall_of(tick, now));
-                provider.failures = retry.map_or(0, |(_, failures)| failures);
+                provider.retry_at = retry.map(|retry| wall_of(retry.at, now));
+                provider.failures = retry.map_or(0, |retry| retry.failures);
             }
         }
         if has_news || exit != Exit::Done {
@@ -203,6 +213,7 @@ pub(super) fn take_manifests(report: &mut Report, found: Option<&Found>, now: No
             report.providers = named.collect();
             report.quotas.retain(|(provider, ..), _| report.providers.contains_key(provider));
             report.rates.retain(|(provider, _), _| report.providers.contains_key(provider));
+            report.calls.retain(|(provider, _), _| report.providers.contains_key(provider));
         }
         Some(Found::Invalid(problems)) => {
             let since = match &report.manifests {
@@ -211,5 +222,22 @@ pub(super) fn take_manifests(report: &mut Report, found: Option<&Found>, now: No
             };
             report.manifests = ManifestsReport::Invalid { since, problems: problems.clone().into() };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H5: what is told of providers is of those that are configured.
+    #[test]
+    fn calls_of_providers_that_are_gone_are_forgotten() {
+        let mut report = Report::default();
+        report.called("old", "accepted", 1);
+        report.called("new", "accepted", 1);
+        let providers = vec![("new".to_owned(), "http-purge".to_owned())];
+        let found = Found::Valid { manifests: 1, targets: 1, providers, warnings: Vec::new() };
+        take_manifests(&mut report, Some(&found), Now::default());
+        assert_eq!(report.calls.keys().collect::<Vec<_>>(), [&("new".to_owned(), "accepted")]);
     }
 }

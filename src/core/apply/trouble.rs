@@ -2,7 +2,7 @@
 
 use super::{Apply, Flight};
 use crate::core::contract::{CallError, Culprit, ErrorClass};
-use crate::core::event::{CallId, Record};
+use crate::core::event::{CallId, Record, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::lane::{Stopped, split};
 use crate::core::retry::{self, Verdict};
@@ -24,6 +24,9 @@ impl Apply<'_> {
             server_time: None,
         };
         let sent = failure.kind == TransportFailureKind::Unknown;
+        if failure.kind == TransportFailureKind::NotConnected {
+            self.lanes[flight.lane].trouble = Some(Trouble::Endpoint);
+        }
         self.not_done(call, flight, &error, !sent, now);
     }
 
@@ -43,7 +46,7 @@ impl Apply<'_> {
     pub(super) fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
         let debit = flight.debit.take();
         let credit = self.give_back(flight.lane, debit);
-        let items = self.later(&flight.batch.items, &flight.batch.reason(error.summary()));
+        let items = self.later(&flight.batch.items, Some(&flight.batch.reason(error.summary())));
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
         flight.batch.attempts += 1;
         self.lanes[flight.lane].push_front(vec![flight.batch]);
@@ -51,6 +54,9 @@ impl Apply<'_> {
 
     fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
         let reason = flight.batch.reason(error.summary());
+        let asked = error.retry_after_ms.map(|ms| now.tick.plus_ms(ms));
+        let not_before = &mut self.lanes[flight.lane].not_before;
+        *not_before = asked.max(*not_before);
         let in_place = flight.batch.directory.is_some();
         let debit = flight.debit.take().filter(|_| surely);
         let credit = self.give_back(flight.lane, debit);
@@ -66,7 +72,7 @@ impl Apply<'_> {
         let items = match &parts {
             // A directory was refused, not the URLs that it stands for.
             Some(None) if !busy && !in_place => self.reject(flight.lane, &flight.batch.items, &reason),
-            _ => self.later(&flight.batch.items, &reason),
+            _ => self.later(&flight.batch.items, Some(&reason)),
         };
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
         match parts {
@@ -128,7 +134,7 @@ impl Apply<'_> {
     fn back_off(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
         let Flight { lane, mut batch, sent, .. } = flight;
         let random = self.jitter.next();
-        let failures = self.lanes[lane].failed(sent, now.tick);
+        let failures = self.lanes[lane].failed(&batch, sent, now.tick);
         let throttled = error.class == ErrorClass::Throttled;
         let asks_s = error.retry_after_ms.filter(|&ms| ms > retry::LONGEST_WAIT_MS).map(|ms| ms / 1000);
         match retry::decide(error.class, batch.attempts.max(failures), error.retry_after_ms, random) {
@@ -152,7 +158,8 @@ impl Apply<'_> {
             _ => {
                 self.lanes[lane].push_again(batch);
                 let asks = asks_s.map_or(String::new(), |seconds| format!("; it asks to wait {seconds} s"));
-                self.stop(lane, error.class, &format!("{reason}{asks}"));
+                let blame = self.lanes[lane].trouble.filter(|_| !throttled && asks_s.is_none());
+                self.stop_for(lane, error.class, blame.unwrap_or(Trouble::Endpoint), &format!("{reason}{asks}"));
             }
         }
     }
@@ -183,6 +190,11 @@ impl Apply<'_> {
     /// Stops what shares the cause: all lanes to this endpoint of this provider. What is wrong with directories may be right
     /// with URLs, for example the permissions of a key.
     pub(super) fn stop(&mut self, lane: usize, class: ErrorClass, reason: &str) {
+        self.stop_for(lane, class, Trouble::Endpoint, reason);
+    }
+
+    /// As [`Apply::stop`], with what is to blame.
+    fn stop_for(&mut self, lane: usize, class: ErrorClass, blame: Trouble, reason: &str) {
         let (provider, endpoint) = (self.lanes[lane].provider, self.lanes[lane].endpoint);
         let stop = &mut self.stops[provider];
         stop.credentials |= class == ErrorClass::Auth;
@@ -191,6 +203,9 @@ impl Apply<'_> {
         for index in 0..self.lanes.len() {
             let other = &self.lanes[index];
             if index == lane || (!alone && other.provider == provider && other.endpoint == endpoint) {
+                if !alone {
+                    self.lanes[index].trouble = Some(blame);
+                }
                 self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None });
             }
         }

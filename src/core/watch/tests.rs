@@ -133,16 +133,38 @@ fn left(name: &str) -> ProviderEnd {
     ProviderEnd {
         name: name.to_owned(),
         config: "c1".to_owned(),
-        asked: true,
-        progress: false,
+        endpoints: Vec::new(),
+        recovered: false,
+        failed_anew: false,
         trouble: false,
         pending: 0,
         deferred_until: None,
     }
 }
 
+/// Nothing was accepted, and not for the sake of a target.
 fn failed(name: &str) -> ProviderEnd {
-    ProviderEnd { trouble: true, pending: 3, ..left(name) }
+    let endpoints = vec![EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(0) }];
+    ProviderEnd { endpoints, failed_anew: true, trouble: true, pending: 3, ..left(name) }
+}
+
+/// Some targets were not accepted.
+fn failed_in_part(name: &str) -> ProviderEnd {
+    let endpoints = vec![EndpointEnd { accepted: true, ..reached(0) }];
+    ProviderEnd { endpoints, failed_anew: true, trouble: true, pending: 1, ..left(name) }
+}
+
+/// A run that went by what is held, and had nothing to do there.
+fn untouched(name: &str) -> ProviderEnd {
+    ProviderEnd { trouble: true, pending: 1, ..left(name) }
+}
+
+fn reached(endpoint: usize) -> EndpointEnd {
+    EndpointEnd { endpoint, accepted: false, trouble: None, not_before: None }
+}
+
+fn held(endpoints: &[usize], targets: bool) -> Vec<Held> {
+    vec![Held { provider: "a".into(), config: "c1".into(), endpoints: endpoints.to_vec(), targets }]
 }
 
 /// W2: files are read once they have been left alone for a while.
@@ -220,7 +242,7 @@ fn newer_files_end_a_run_that_has_been_sending() {
     world.pass(PATIENCE_MS);
     assert_eq!(world.poll(), Action::CutShort);
     assert_eq!(world.poll(), Action::WakeAt(None), "told once");
-    let cut = ProviderEnd { pending: 9, progress: true, ..left("a") };
+    let cut = ProviderEnd { pending: 9, ..left("a") };
     world.end(RunEnd::Done(vec![cut]));
     world.expect_run(Reason::Changed);
     assert_eq!(world.held, [], "what was cut short goes on at once");
@@ -251,7 +273,7 @@ fn a_failing_provider_is_asked_less_and_less() {
         assert!((step / 2..=step).contains(wait), "wait {index} of {waits:?}");
     }
     assert!(waits[8..].windows(2).any(|pair| pair[0] != pair[1]), "jitter: {waits:?}");
-    world.end(RunEnd::Done(vec![ProviderEnd { progress: true, ..failed("a") }]));
+    world.end(RunEnd::Done(vec![ProviderEnd { recovered: true, ..failed_in_part("a") }]));
     assert!(world.sleep_to_run(Reason::Retry) <= RETRY_BASE_MS, "progress counts");
 }
 
@@ -263,13 +285,13 @@ fn changes_do_not_hammer_a_failing_provider() {
     world.sleep_to_run(Reason::Changed);
     world.end(RunEnd::Done(vec![failed("a"), ProviderEnd { pending: 0, ..left("b") }]));
     let until = world.machine.retry_of("a").unwrap();
-    assert_eq!(until.1, 1);
-    while world.now.tick.plus_ms(300) < until.0 {
+    assert_eq!((until.failures, until.endpoints), (1, true));
+    while world.now.tick.plus_ms(300) < until.at {
         world.change();
         world.pass(QUIET_MS);
         world.expect_run(Reason::Changed);
-        assert_eq!(world.held, [Held { provider: "a".into(), config: "c1".into() }]);
-        world.end(RunEnd::Done(vec![ProviderEnd { asked: false, trouble: false, ..failed("a") }]));
+        assert_eq!(world.held, held(&[0], true));
+        world.end(RunEnd::Done(vec![untouched("a")]));
         assert_eq!(world.machine.retry_of("a"), Some(until), "its time stays");
     }
     world.sleep_to_run(Reason::Retry);
@@ -287,7 +309,7 @@ fn a_changed_configuration_or_the_user_resets_the_wait() {
         world.sleep_to_run(Reason::Retry);
     }
     world.end(RunEnd::Done(vec![ProviderEnd { config: "c2".into(), ..failed("a") }]));
-    assert_eq!(world.machine.retry_of("a").unwrap().1, 1);
+    assert_eq!(world.machine.retry_of("a").unwrap().failures, 1);
     world.handle(Event::Asked);
     world.expect_run(Reason::Asked);
     assert_eq!(world.held, []);
@@ -343,19 +365,189 @@ fn a_run_that_cannot_be_made_is_tried_again() {
     assert!(world.sleep_to_run(Reason::Changed) <= QUIET_MS, "files that change do not wait for it");
 }
 
-/// W7: with manifests that are not valid, what is pending is looked at with backoff and not in a busy loop.
+/// L2: targets that fail wait for their time, and nothing else does.
 #[test]
-fn a_blocked_run_puts_off_what_was_due() {
+fn new_changes_do_not_wait_for_targets_that_fail() {
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    for _ in 0..10 {
+        world.end(RunEnd::Done(vec![failed_in_part("a")]));
+        world.sleep_to_run(Reason::Retry);
+    }
+    world.end(RunEnd::Done(vec![failed_in_part("a")]));
+    let until = world.machine.retry_of("a").unwrap();
+    assert!(!until.endpoints && until.failures > 8, "{until:?}");
+    for _ in 0..5 {
+        world.change();
+        world.pass(QUIET_MS);
+        world.expect_run(Reason::Changed);
+        assert_eq!(world.held, held(&[], true));
+        let accepted = vec![EndpointEnd { accepted: true, ..reached(0) }];
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: accepted, ..untouched("a") }]));
+        assert_eq!(world.machine.retry_of("a"), Some(until), "neither sooner nor later");
+    }
+    world.change();
+    world.pass(QUIET_MS);
+    world.expect_run(Reason::Changed);
+    world.end(RunEnd::Done(vec![failed_in_part("a")]));
+    assert!(world.sleep_to_run(Reason::Retry) <= RETRY_BASE_MS, "what fails for the first time waits as if alone");
+    assert_eq!(world.held, []);
+}
+
+/// W6: where one target fails alone it may be to blame; once another one fails that was never tried, it is the endpoint.
+#[test]
+fn a_second_target_that_fails_tells_that_it_is_the_provider() {
+    let alone =
+        || ProviderEnd { endpoints: vec![EndpointEnd { trouble: Some(Trouble::Target), ..reached(0) }], ..failed("a") };
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    for _ in 0..4 {
+        world.end(RunEnd::Done(vec![alone()]));
+        assert!(!world.machine.retry_of("a").unwrap().endpoints);
+        world.sleep_to_run(Reason::Retry);
+    }
+    world.end(RunEnd::Done(vec![alone()]));
+    world.change();
+    world.pass(QUIET_MS);
+    world.expect_run(Reason::Changed);
+    assert_eq!(world.held, held(&[], true));
+    world.end(RunEnd::Done(vec![alone()]));
+    for failures in 1..5 {
+        let retry = world.machine.retry_of("a").unwrap();
+        assert_eq!((retry.endpoints, retry.failures), (true, failures));
+        world.change();
+        world.pass(QUIET_MS);
+        world.expect_run(Reason::Changed);
+        assert_eq!(world.held, held(&[0], true));
+        world.end(RunEnd::Done(vec![untouched("a")]));
+        world.sleep_to_run(Reason::Retry);
+        assert_eq!(world.held, [], "asked with all that waits");
+        world.end(RunEnd::Done(vec![alone()]));
+    }
+    world.sleep_to_run(Reason::Retry);
+    world.end(RunEnd::Done(vec![failed_in_part("a")]));
+    assert!(!world.machine.retry_of("a").unwrap().endpoints, "something was accepted");
+}
+
+/// L2: of several caches the dead one is left in peace, and only that.
+#[test]
+fn a_dead_endpoint_does_not_hold_up_the_others() {
+    let dead = EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(1) };
+    let well = EndpointEnd { accepted: true, ..reached(0) };
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    for _ in 0..6 {
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well.clone(), dead.clone()], ..failed("a") }]));
+        world.change();
+        world.pass(QUIET_MS);
+        world.expect_run(Reason::Changed);
+        assert_eq!(world.held, held(&[1], true));
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well.clone()], ..untouched("a") }]));
+        world.sleep_to_run(Reason::Retry);
+        assert_eq!(world.held, []);
+    }
+}
+
+/// W6: several caches that are dead are asked together, and one that has been dead for long is no reason to wait for another.
+#[test]
+fn dead_endpoints_are_asked_together() {
+    let dead = |endpoint: usize| EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(endpoint) };
+    let well = |endpoint: usize| EndpointEnd { accepted: true, ..reached(endpoint) };
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    for _ in 0..10 {
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well(0), dead(1)], ..failed("a") }]));
+        world.sleep_to_run(Reason::Retry);
+    }
+    world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well(0), dead(1)], ..failed("a") }]));
+    world.change();
+    world.pass(QUIET_MS);
+    world.expect_run(Reason::Changed);
+    for wait in [RETRY_BASE_MS, RETRY_BASE_MS * 2] {
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![dead(0)], ..failed("a") }]));
+        assert!(world.sleep_to_run(Reason::Retry) <= wait);
+        assert_eq!(world.held, []);
+    }
+}
+
+/// A deferral that comes due while its provider is left in peace is looked at once that is over.
+#[test]
+fn a_late_deferral_is_not_forgotten() {
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    let until = Some(world.now.wall.plus_ms(1));
+    let late = ProviderEnd { deferred_until: until, ..left("a") };
+    world.pass(10);
+    world.end(RunEnd::Done(vec![late.clone()]));
+    let retry = world.machine.retry_of("a").unwrap();
+    world.change();
+    world.pass(QUIET_MS);
+    world.expect_run(Reason::Changed);
+    world.end(RunEnd::Done(vec![late]));
+    assert_eq!(world.machine.retry_of("a"), Some(retry));
+    assert!(world.sleep_to_run(Reason::Retry) <= RETRY_BASE_MS);
+}
+
+/// T5: a wait that a provider asks for is kept over runs, also if meanwhile nothing is left to do, up to a cap.
+#[test]
+fn a_wait_that_is_asked_for_is_kept() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    for (asked_ms, kept_ms) in [(600_000, 600_000), (YEAR_MS, ASKED_CAP_MS)] {
+        let mut world = World::settled();
+        world.machine.resync_ms = u64::MAX / 4;
+        world.change();
+        world.sleep_to_run(Reason::Changed);
+        let not_before = Some(world.now.tick.plus_ms(asked_ms));
+        let asks = EndpointEnd { trouble: Some(Trouble::Endpoint), not_before, ..reached(0) };
+        let began = world.now.tick;
+        world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![asks], ..failed("a") }]));
+        world.change();
+        world.pass(QUIET_MS);
+        world.expect_run(Reason::Changed);
+        world.end(RunEnd::Done(Vec::new()));
+        assert_eq!(world.poll(), Action::WakeAt(Some(world.machine.resync_at)), "nothing is left to do");
+        world.change();
+        world.pass(QUIET_MS);
+        world.expect_run(Reason::Changed);
+        assert_eq!(world.held, held(&[0], false));
+        world.end(RunEnd::Done(vec![ProviderEnd { pending: 1, ..left("a") }]));
+        world.sleep_to_run(Reason::Retry);
+        assert_eq!((world.now.tick.since(began), world.held.clone()), (kept_ms, Vec::new()));
+    }
+}
+
+/// A guard that refuses is no failure of a provider: what was due is looked at again every so often, and is tried at once
+/// when the guard is content.
+#[test]
+fn a_refusal_by_a_guard_does_not_count_as_a_failure() {
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();
     world.sleep_to_run(Reason::Changed);
     world.end(RunEnd::Done(vec![failed("a")]));
+    let before = world.machine.retry_of("a");
     world.sleep_to_run(Reason::Retry);
     for _ in 0..20 {
-        world.end(RunEnd::Blocked);
-        assert!(world.sleep_to_run(Reason::Retry) >= RETRY_BASE_MS);
+        world.end(RunEnd::Blocked(None));
+        assert_eq!(world.machine.retry_of("a"), before);
+        assert_eq!(world.sleep_to_run(Reason::Retry), LOOK_AGAIN_MS);
     }
+    world.end(RunEnd::Blocked(Some(vec![failed("a")])));
+    assert_eq!(world.machine.retry_of("a").unwrap().failures, 2, "it was tried again, and failed");
+    world.pass(RETRY_BASE_MS * 2);
+    world.change();
+    assert!(world.sleep_to_run(Reason::Changed) <= QUIET_MS);
+    assert_eq!(world.held, []);
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Disk {
             }
             ItemOutcome::AcceptedAt(endpoint) => self.accepted_at.entry(index).or_default().push(endpoint.clone()),
             ItemOutcome::Rejected(reason) => self.stand(index, ItemState::Rejected(reason.clone())),
-            ItemOutcome::Later(reason) => self.stand(index, ItemState::Pending(Some(reason.clone()))),
+            ItemOutcome::Later(reason) => self.stand(index, ItemState::Pending(reason.clone())),
         }
     }
 
@@ -317,7 +317,7 @@ impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
             self.now = self.now.max(next);
             if cut == Some(next) {
                 cancelled = true;
-                self.machine.handle(Event::Cancelled("interrupted".to_owned()), self.now());
+                self.machine.handle(Event::Cancelled, self.now());
             } else if lands == Some(next) {
                 let ((_, call), ending) = flights.pop_first().expect("a call under way");
                 self.machine.handle(Event::Ended(CallId(call), ending), self.now());

@@ -1,7 +1,7 @@
 //! Providers that fail, signals, other runs, and the end of the program at any time.
 
 use super::{is_recorded, recorded, urls, watched};
-use crate::support::cli::{Bench, manifest, provider};
+use crate::support::cli::{Bench, make_pipe, manifest, provider};
 use crate::support::cloud::{Cloud, Step};
 use crate::support::watching::Watching;
 
@@ -21,6 +21,26 @@ fn pending_work_is_retried_while_manifests_are_not_valid() {
     cloud.always(None);
     watching.records(2);
     watching.says("in order again");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
+/// C11, L2: what was let through and failed is tried again also while a guard refuses what came after it, and nothing else is.
+#[test]
+fn pending_work_is_retried_while_a_guard_refuses() {
+    let (cloud, bench, mut watching) = watched(3);
+    cloud.always(Some(Step::say(403, "no")));
+    bench.assets(&urls(3)[..2], "1");
+    watching.says("provider fails");
+    bench.write("manifests/more.yaml", format!("guard: {{max_purges: 1}}\n{}", manifest(&urls(9)[5..], "1")));
+    watching.says("refused: manifest");
+    cloud.always(None);
+    watching.signal("HUP");
+    let run = watching.records(3);
+    assert_eq!((&run["calls"], cloud.purged()), (&3.into(), urls(3)), "two changed, one was removed");
+    watching.says("in order again");
+    std::fs::remove_file(bench.path("manifests/more.yaml")).expect("removed");
+    watching.says("nothing is refused any more");
     watching.stop();
     assert!(is_recorded(&bench, 2, "1"));
 }
@@ -53,6 +73,70 @@ fn a_failing_provider_neither_holds_up_others_nor_is_hammered() {
     assert_eq!(good.purged().len(), 8);
     watching.stop();
     assert!(is_recorded(&bench, 4, "4"));
+}
+
+/// L2: one URL that fails again and again waits alone; what changes besides goes to its provider at once.
+#[test]
+fn one_failing_url_does_not_hold_up_its_provider() {
+    let (cloud, bench, mut watching) = watched(2);
+    let write = |first: &str, second: &str| {
+        let [a, b] = [&urls(2)[..1], &urls(2)[1..]];
+        bench.write("manifests/site.yaml", manifest(a, first));
+        bench.write("manifests/other.yaml", manifest(b, second));
+    };
+    cloud.script((0..5).map(|_| Step::say(500, "this one fails")));
+    write("1", "0");
+    watching.says("some targets fail");
+    write("1", "1");
+    let run = watching.records(1);
+    assert_eq!((&run["reason"], &run["pending"], &run["calls"]), (&"changed".into(), &1.into(), &1.into()));
+    watching.says("in order again");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
+/// L2, R17: of several caches one is dead: the others get what changes at once, and it is left in peace.
+#[test]
+fn a_dead_cache_does_not_hold_up_the_others_of_its_provider() {
+    let cloud = Cloud::of("http-purge");
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let both = provider("own", "http-purge", &cloud.url(), "");
+    let both = both.replace("endpoints: [", &format!("endpoints: [\"http://{dead}\", "));
+    let bench = Bench::new().file("manifests/provider-own.yaml", both);
+    bench.assets(&urls(1), "0");
+    bench.run(&["adopt"]).exits(0);
+    let mut watching = Watching::start(&bench, &[]);
+    watching.ends_a_run();
+    bench.assets(&urls(1), "1");
+    watching.says("provider fails");
+    let mut at_once = 0;
+    for revision in ["2", "3", "4"] {
+        let before = cloud.arrived();
+        bench.assets(&urls(1), revision);
+        let run = watching.wait("a run", |record| record["message"] == "run ended" && record["calls"].is_u64());
+        assert_eq!((cloud.arrived() - before, &run["pending"]), (1, &1.into()));
+        if run["reason"] == "changed" {
+            assert_eq!(run["calls"], 1, "the dead one is left in peace");
+            at_once += 1;
+        }
+    }
+    assert!(at_once > 0);
+    watching.stop();
+}
+
+/// T5: a wait that a provider asks for is kept from run to run, by what is new as well, and after that it is asked again.
+#[test]
+fn a_provider_that_asks_for_a_long_wait_gets_it() {
+    let (cloud, bench, mut watching) = watched(1);
+    let wait = |seconds: &str| Step::Say(429, vec![("Retry-After", seconds.to_owned())], Vec::new());
+    cloud.script([wait("600")]);
+    bench.assets(&urls(1), "1");
+    let told = watching.says("provider fails");
+    assert_eq!(told["again"], "10 min", "{told}");
+    bench.assets(&urls(1), "2");
+    watching.ends_a_run();
+    assert_eq!(cloud.arrived(), 1);
+    watching.stop();
 }
 
 /// W6: a provider that fails for days does not fill the state with runs that could do nothing.
@@ -217,6 +301,56 @@ fn the_grace_is_bounded_and_a_second_signal_ends_at_once() {
         cloud.release();
         assert_eq!(bench.due().len(), 1, "in doubt, so due");
     }
+}
+
+/// C14: a stop is heard also while a credentials program hangs, or a vendor that is asked for its quota; what was seen by then
+/// is due.
+#[test]
+fn a_stop_before_the_first_call_does_not_wait_for_answers() {
+    for hangs in ["credentials", "quota"] {
+        let cloud = Cloud::of("tencent-cdn");
+        let bench = Bench::at("tencent-cdn", &cloud);
+        bench.assets(&urls(2), "0");
+        bench.run(&["adopt"]).exits(0);
+        let pipe = bench.path("pipe");
+        make_pipe(&pipe);
+        if hangs == "credentials" {
+            let program = format!("credentials: {{command: [cat, {}]}}", pipe.display());
+            bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), &program));
+        }
+        bench.assets(&urls(2), "1");
+        cloud.ask_me(Some(Step::Hold));
+        let mut watching = Watching::start(&bench, &[]);
+        // Opening it waits for whoever reads.
+        let held =
+            (hangs == "credentials").then(|| std::fs::OpenOptions::new().write(true).open(&pipe).expect("opened"));
+        if held.is_none() {
+            cloud.wait_for_hold();
+        }
+        watching.signal("TERM");
+        let told = watching.wait("the end", |record| record["message"] == "sending" || record["message"] == "stopped");
+        assert_eq!(told["message"], "stopped", "{hangs}");
+        assert_eq!(watching.ended(), Some(0));
+        assert_eq!((cloud.arrived(), bench.due().len()), (0, 2), "{hangs}");
+        drop(held);
+    }
+}
+
+/// A state that is gone is mentioned, and what follows is a first run.
+#[test]
+fn a_state_that_vanishes_is_mentioned() {
+    let (cloud, bench, mut watching) = watched(101);
+    std::fs::remove_dir_all(bench.path(".freshen")).expect("removed");
+    watching.signal("HUP");
+    let told = watching.says("is gone");
+    assert_eq!(told["level"], "WARN");
+    watching.says("refused: first run");
+    watching.ends_a_run();
+    watching.signal("HUP");
+    watching.ends_a_run();
+    let told = watching.stop();
+    let told = told.iter().filter(|record| record["message"].as_str().unwrap().contains("is gone")).count();
+    assert_eq!((told, cloud.arrived()), (1, 0), "told once");
 }
 
 /// C1: killed in the middle of a call and started again, nothing is lost.

@@ -79,6 +79,26 @@ fn a_log_inside_a_published_directory_is_refused() {
     assert_eq!(cloud.arrived(), 0);
 }
 
+/// W7: each problem is told once, also one that comes while there is another.
+#[test]
+fn a_second_problem_is_told_as_well() {
+    let (_cloud, bench, mut watching) = watched(1);
+    bench.write("manifests/first.yaml", "assets: [");
+    watching.says("first.yaml");
+    watching.says("the manifests are not valid");
+    bench.write("manifests/second.yaml", "assets: [");
+    watching.says("second.yaml");
+    watching.signal("HUP");
+    watching.says("reading everything anew");
+    watching.ends_a_run();
+    fs::remove_file(bench.path("manifests/first.yaml")).unwrap();
+    fs::remove_file(bench.path("manifests/second.yaml")).unwrap();
+    watching.says("valid again");
+    let told = watching.stop();
+    let told = |text: &str| told.iter().filter(|record| record["message"].as_str().unwrap().contains(text)).count();
+    assert_eq!((told("first.yaml"), told("second.yaml"), told("are not valid")), (1, 1, 1));
+}
+
 /// W2: as Kubernetes mounts a ConfigMap.
 #[test]
 fn a_swapped_config_map_is_purged() {
@@ -208,6 +228,38 @@ fn the_state_does_not_trigger_runs() {
         // The last purges may be followed by a look at files that were closed a moment after they were read.
         assert!((3..=5).contains(&reasons.len()), "{state}: {reasons:#?}");
     }
+}
+
+/// D4, C11: a directory that is emptied little by little is refused as one that is emptied at once, however long that takes,
+/// until somebody else says that it is meant.
+#[test]
+fn a_directory_that_is_emptied_slowly_is_refused() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    (0..40).for_each(|file| bench.write(&format!("public/{file}.txt"), "content"));
+    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../public}]\n");
+    bench.run(&["adopt"]).exits(0);
+    let remove = |files: std::ops::Range<usize>| {
+        // A folder beside is emptied at once, so that no run sees half of it.
+        fs::rename(bench.path("public"), bench.path("aside")).unwrap();
+        files.for_each(|file| fs::remove_file(bench.path(&format!("aside/{file}.txt"))).unwrap());
+        fs::rename(bench.path("aside"), bench.path("public")).unwrap();
+    };
+    let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
+    watching.ends_a_run();
+    remove(0..10);
+    watching.records(10);
+    remove(10..20);
+    watching.says("20 of its 40 recorded targets are no longer listed, 10 of them since earlier runs");
+    watching.ends_a_run();
+    watching.ends_a_run();
+    assert_eq!(cloud.arrived(), 10);
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    watching.says("nothing is refused any more");
+    remove(20..30);
+    watching.records(10);
+    assert_eq!(cloud.arrived(), 30);
+    watching.stop();
 }
 
 /// W1: where events do not work files are looked at; and without any hint a rescan finds what changed.
