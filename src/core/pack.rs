@@ -113,6 +113,32 @@ impl Pack {
         at
     }
 
+    /// Packs a text as what it has behind the start that it shares with `before`, and its hash, if it has one.
+    pub fn push_next(&mut self, before: &str, text: &str, hash: Option<&str>) {
+        let shared = shared_chars(before, text);
+        self.push_number(shared);
+        self.push_number(2 * (text.len() - shared) + usize::from(hash.is_some()));
+        self.bytes.extend_from_slice(&text.as_bytes()[shared..]);
+        hash.map(|hash| self.push_hash(hash));
+    }
+
+    /// Reads what [`Pack::push_next`] has packed at `at`: makes the text before it its text, and the hash its hash. Returns
+    /// whether it has a hash, and the place after it.
+    pub fn read_next(&self, at: At, text: &mut String, hash: &mut String) -> (bool, At) {
+        let (shared, at) = self.number(at);
+        let (length, at) = self.number(at);
+        let (length, has_hash) = (length / 2, length % 2 == 1);
+        text.truncate(shared);
+        text.push_str(std::str::from_utf8(&self.bytes[index(at)..][..length]).unwrap_or_default());
+        let at = at + length as At;
+        hash.clear();
+        if !has_hash {
+            return (false, at);
+        }
+        hash.push_str(self.hash_text(at, &mut [0; MAX_DIGEST_TEXT]));
+        (true, at + self.packed_hash(at).len() as At)
+    }
+
     /// The text at `at`.
     pub fn text(&self, at: At) -> PackedText<'_> {
         let (origin, at) = self.number(at);
@@ -230,6 +256,12 @@ pub fn origin_len(text: &str) -> usize {
     let Some(scheme) = text.find("://") else { return 0 };
     let start = scheme + 3;
     text.as_bytes()[start..].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(text.len(), |end| start + end)
+}
+
+/// Bytes of the whole characters that two texts have in common from their start on.
+fn shared_chars(one: &str, other: &str) -> usize {
+    let shared = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
+    (0..=shared).rev().find(|&end| other.is_char_boundary(end)).unwrap_or(0)
 }
 
 /// Whether a hash is a digest in its canonical form.
@@ -353,6 +385,27 @@ mod tests {
             let (packed, written) = (pack.push_digest(algorithm, bytes), algorithm.hash(bytes));
             let text = pack.push_hash(written.as_str());
             assert!(pack.same_hash(packed, text) && pack.hash(packed) == written, "{algorithm:?}");
+        }
+    }
+
+    proptest::proptest! {
+        // U1: characters of several bytes may differ in the last one only.
+        #[test]
+        fn texts_packed_one_after_the_other_come_back(
+            rows in proptest::collection::vec(("(https://a\\.cn/)?[a-cé你佟]{0,6}", proptest::option::of("(rev|md5|sha256):[0-9a-f]{32}")), 0..9)
+        ) {
+            let (mut pack, mut before) = (Pack::default(), "");
+            for (text, hash) in &rows {
+                pack.push_next(before, text, hash.as_deref());
+                before = text;
+            }
+            let (mut at, mut text, mut hash) = (0, String::new(), String::new());
+            for row in &rows {
+                let (has_hash, after) = pack.read_next(at, &mut text, &mut hash);
+                proptest::prop_assert_eq!((&text, has_hash.then_some(&hash)), (&row.0, row.1.as_ref()));
+                at = after;
+            }
+            proptest::prop_assert_eq!(at, pack.len() as At);
         }
     }
 

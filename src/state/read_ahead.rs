@@ -1,23 +1,26 @@
 //! Rows of a state read by a thread of their own, while manifests are read that they will be compared with.
 //!
-//! They go in chunks, of which only so many wait: who compares late finds some of the work done and the memory bounded.
+//! They go in chunks, of which only so many wait: who compares late finds most of the work done and the memory bounded.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::{Identity, SqliteStore, StateError, Store};
+use crate::core::pack::Pack;
 use crate::core::recorded::{RecordedRow, Work};
 use crate::core::target::Scope;
 
 /// A smaller file is read faster than a thread is started, in bytes.
 const WORTHWHILE_BYTES: u64 = 4 * 1024 * 1024;
-/// Bytes of texts of a chunk, but for its last row.
+/// Packed bytes of a chunk, but for its last row.
 const CHUNK_BYTES: usize = 512 * 1024;
-/// Most rows of a chunk that have work, which take more memory.
+/// Most rows of a chunk that have work, which is not packed.
 const CHUNK_WORKS: usize = 256;
-/// Most chunks that wait to be compared.
+/// Fewest chunks that may wait to be compared, and the share of the state's bytes above that: rows take a third of their
+/// place in the file, so nearly all of them may.
 const WAITING_CHUNKS: usize = 64;
+const WAITING_SHARE: u64 = 4;
 
 /// Rows on their way.
 pub struct ReadAhead {
@@ -38,10 +41,12 @@ enum Message {
 impl ReadAhead {
     /// Begins to read the state at `path`; `None` where that would not be worth it, or cannot be done.
     pub fn begin(path: &Path) -> Option<Self> {
-        if std::fs::metadata(path).ok()?.len() < WORTHWHILE_BYTES {
+        let bytes = std::fs::metadata(path).ok()?.len();
+        if bytes < WORTHWHILE_BYTES {
             return None;
         }
-        let (sender, receiver) = sync_channel(WAITING_CHUNKS);
+        let share = usize::try_from(bytes / WAITING_SHARE).unwrap_or(usize::MAX) / CHUNK_BYTES;
+        let (sender, receiver) = sync_channel(share.max(WAITING_CHUNKS));
         let of = path.to_owned();
         let read = move || {
             let read = SqliteStore::connected(&of).and_then(|store| match store {
@@ -99,19 +104,15 @@ struct Group {
     owners: Vec<String>,
 }
 
-/// A row: where its text and its hash, if it has one, end in the texts of its chunk.
-struct Row {
-    text_end: u32,
-    hash_end: Option<u32>,
-    group: u32,
-}
-
-/// Rows in order. Their texts stand one after another as the state has them: they are compared once, and gone.
+/// Rows in order, each packed as what it has beyond the one before.
 #[derive(Default)]
 struct Chunk {
-    texts: String,
-    rows: Vec<Row>,
-    groups: Vec<Group>,
+    pack: Pack,
+    rows: usize,
+    /// Text of the last row.
+    last: String,
+    /// Each with the index of its first row.
+    groups: Vec<(usize, Group)>,
     /// Of few rows, by their index, in order.
     works: Vec<(usize, Work)>,
 }
@@ -120,43 +121,35 @@ impl Chunk {
     fn push(&mut self, row: RecordedRow<'_>) {
         let is_same =
             |group: &Group| group.provider == row.provider && group.scope == row.scope && group.owners == row.owners;
-        if !self.groups.last().is_some_and(is_same) {
+        if !self.groups.last().is_some_and(|(_, group)| is_same(group)) {
             let RecordedRow { provider, scope, owners, .. } = row;
-            self.groups.push(Group { provider: provider.to_owned(), scope, owners: owners.to_vec() });
+            self.groups.push((self.rows, Group { provider: provider.to_owned(), scope, owners: owners.to_vec() }));
         }
         if let Some(work) = row.work {
-            self.works.push((self.rows.len(), work.clone()));
+            self.works.push((self.rows, work.clone()));
         }
-        let text_end = self.add(row.text);
-        let hash_end = row.hash.map(|hash| self.add(hash));
-        let group = u32::try_from(self.groups.len() - 1).unwrap_or(u32::MAX);
-        self.rows.push(Row { text_end, hash_end, group });
-    }
-
-    /// Appends a text; returns where it ends.
-    fn add(&mut self, text: &str) -> u32 {
-        self.texts.push_str(text);
-        u32::try_from(self.texts.len()).unwrap_or(u32::MAX)
+        self.pack.push_next(&self.last, row.text, row.hash);
+        row.text.clone_into(&mut self.last);
+        self.rows += 1;
     }
 
     fn each(&self, visit: &mut dyn FnMut(RecordedRow<'_>)) {
+        let (mut at, mut text, mut hash) = (0, String::new(), String::new());
         let mut works = self.works.iter().peekable();
-        let mut start = 0;
-        let mut next = |end: u32| {
-            let text = &self.texts[start..end as usize];
-            start = end as usize;
-            text
-        };
-        for (index, row) in self.rows.iter().enumerate() {
-            let group = &self.groups[row.group as usize];
-            visit(RecordedRow {
-                provider: &group.provider,
-                scope: group.scope,
-                text: next(row.text_end),
-                owners: &group.owners,
-                hash: row.hash_end.map(&mut next),
-                work: works.next_if(|(at, _)| *at == index).map(|(_, work)| work),
-            });
+        let ends = self.groups.iter().skip(1).map(|(start, _)| *start).chain([self.rows]);
+        for ((start, group), end) in self.groups.iter().zip(ends) {
+            for index in *start..end {
+                let (has_hash, after) = self.pack.read_next(at, &mut text, &mut hash);
+                at = after;
+                visit(RecordedRow {
+                    provider: &group.provider,
+                    scope: group.scope,
+                    text: &text,
+                    owners: &group.owners,
+                    hash: has_hash.then_some(hash.as_str()),
+                    work: works.next_if(|(at, _)| *at == index).map(|(_, work)| work),
+                });
+            }
         }
     }
 }
@@ -173,7 +166,7 @@ impl SqliteStore {
             let mut chunk = Chunk::default();
             self.scan_while(&mut |row| {
                 chunk.push(row);
-                if chunk.texts.len() < CHUNK_BYTES && chunk.works.len() < CHUNK_WORKS {
+                if chunk.pack.len() < CHUNK_BYTES && chunk.works.len() < CHUNK_WORKS {
                     return true;
                 }
                 to.send(Message::Rows(std::mem::take(&mut chunk))).is_ok()
