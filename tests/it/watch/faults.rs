@@ -1,8 +1,11 @@
 //! Providers that fail, signals, other runs, and the end of the program at any time.
 
+use std::time::Duration;
+
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, make_pipe, manifest, provider};
 use crate::support::cloud::{Cloud, Step};
+use crate::support::service_manager::ServiceManager;
 use crate::support::watching::Watching;
 
 /// W6, W7: what failed is tried again also while newer manifests are not valid, from the last valid ones.
@@ -401,27 +404,15 @@ fn records_are_single_lines_without_credentials() {
 #[test]
 fn systemd_is_told_when_it_is_ready_and_alive() {
     let (_cloud, bench) = recorded(1);
-    let socket = std::os::unix::net::UnixDatagram::bind(bench.path("notify")).expect("a socket");
-    socket.set_read_timeout(Some(std::time::Duration::from_mins(1))).expect("set");
-    let path = bench.path("notify").to_str().expect("UTF-8").to_owned();
-    let bench = bench.var("NOTIFY_SOCKET", &path).var("WATCHDOG_USEC", "100000");
+    let (bench, mut manager) = ServiceManager::of(bench, Duration::from_millis(100));
     let watching = Watching::start(&bench, &[]);
-    let mut told = String::new();
-    let mut hear = |what: &str| {
-        while !told.contains(what) {
-            let mut datagram = [0; 4096];
-            let length = socket.recv(&mut datagram).unwrap_or_else(|error| panic!("{what}: {error}; {told}"));
-            told += std::str::from_utf8(&datagram[..length]).expect("UTF-8");
-            told += "\n";
-        }
-    };
-    hear("READY=1");
-    hear("STATUS=in order");
-    hear("WATCHDOG=1");
+    manager.hears("READY=1");
+    manager.hears("STATUS=in order");
+    manager.hears("WATCHDOG=1");
     watching.signal("HUP");
-    hear("RELOADING=1");
-    hear("MONOTONIC_USEC=");
+    manager.hears("RELOADING=1");
+    manager.hears("MONOTONIC_USEC=");
     watching.signal("TERM");
-    hear("STOPPING=1");
+    manager.hears("STOPPING=1");
     assert_eq!(watching.ended(), Some(0));
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, manifest, provider};
 use crate::support::cloud::Cloud;
+use crate::support::service_manager::ServiceManager;
 use crate::support::watching::Watching;
 
 /// W2: an editor writes beside the file and renames.
@@ -42,16 +43,18 @@ fn a_file_that_is_truncated_first_removes_nothing() {
 
 /// W2: half of a file may be valid, and what it lacks would be purged. Whoever writes slowly is waited for until he closes it.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "files and their events are real, so is the time between them")]
 fn half_of_a_file_that_is_still_written_purges_nothing() {
-    let (cloud, bench, mut watching) = watched(16);
+    let (cloud, bench) = recorded(16);
+    let (bench, mut manager) = ServiceManager::of(bench, Duration::from_secs(2));
+    let mut watching = Watching::start(&bench, &[]);
+    watching.ends_a_run();
     let text = manifest(&urls(16), "1");
+    let half = text.match_indices('\n').nth(text.lines().count() / 2).unwrap().0 + 1;
     let mut file = fs::File::create(bench.path("manifests/site.yaml")).unwrap();
-    // For longer than the maximum of the wait, by one line each time; events come closer than the quiet that is waited for.
-    for line in text.split_inclusive('\n') {
-        file.write_all(line.as_bytes()).unwrap();
-        std::thread::sleep(Duration::from_millis(170));
-    }
+    file.write_all(&text.as_bytes()[..half]).unwrap();
+    // Longer than the most that is waited for quiet, by the watch's own clock: a sign of life a second.
+    (0..4).for_each(|_| manager.hears("WATCHDOG=1"));
+    file.write_all(&text.as_bytes()[half..]).unwrap();
     drop(file);
     assert_eq!(watching.wait("a run", |record| record["message"] == "run ended")["recorded"], 16);
     assert_eq!(cloud.purged().len(), 16);

@@ -1,12 +1,12 @@
 //! Files that take long to read.
 
 use std::fs::File;
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::support::cli::Bench;
 use crate::support::cloud::Cloud;
 use crate::support::reader::get;
+use crate::support::service_manager::ServiceManager;
 use crate::support::watching::Watching;
 
 /// More than is hashed in the time of a test, and no space on the disk.
@@ -27,29 +27,16 @@ fn endless(cloud: &Cloud) -> Bench {
 #[test]
 fn a_long_first_look_neither_hides_signs_of_life_nor_holds_up_the_end() {
     let cloud = Cloud::of("http-purge");
-    let bench = endless(&cloud);
-    let socket = UnixDatagram::bind(bench.path("notify")).expect("a socket");
-    socket.set_read_timeout(Some(Duration::from_mins(1))).expect("set");
-    let path = bench.path("notify").to_str().expect("UTF-8").to_owned();
-    let bench = bench.var("NOTIFY_SOCKET", &path).var("WATCHDOG_USEC", "100000");
+    let (bench, mut manager) = ServiceManager::of(endless(&cloud), Duration::from_millis(100));
     let mut watching = Watching::start(&bench, &["--listen", "127.0.0.1:0"]);
     let told = watching.says("listening at")["message"].as_str().expect("a text").to_owned();
     watching.says("run begins");
-    let hear = |what: &str| {
-        let mut datagram = [0; 4096];
-        while let Ok(length) = socket.recv(&mut datagram) {
-            if String::from_utf8_lossy(&datagram[..length]).contains(what) {
-                return;
-            }
-        }
-        panic!("{what} was not told");
-    };
-    hear("READY=1");
-    (0..3).for_each(|_| hear("WATCHDOG=1"));
+    manager.hears("READY=1");
+    (0..3).for_each(|_| manager.hears("WATCHDOG=1"));
     let at = told.rsplit_once("http://").expect("an address").1.parse().expect("an address");
     assert_eq!((get(at, "/healthz").status, get(at, "/readyz").status), (200, 503));
     watching.signal("TERM");
-    hear("STOPPING=1");
+    manager.hears("STOPPING=1");
     watching.says("stopped");
     assert_eq!(watching.ended(), Some(0));
     assert_eq!(cloud.arrived(), 0);
