@@ -50,7 +50,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
     let token = listen::start(host, &global.state, &args.listen, &report).await?;
-    let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.poll);
+    let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.audit.as_deref(), args.poll);
     let keeper = Keeper {
         host,
         state: &global.state,

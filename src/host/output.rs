@@ -11,19 +11,31 @@ pub(super) fn written_to<'t, F: Iterator<Item = &'t str>>(
 ) -> Option<(&'static str, String)> {
     use std::os::unix::fs::MetadataExt;
 
+    files().find_map(|(stream, device, inode)| {
+        let is_it = |path: &&str| {
+            // The device tells files of different file systems apart.
+            std::fs::metadata(folder.join(path)).is_ok_and(|file| (file.dev(), file.ino()) == (device, inode))
+        };
+        let path = with_inode(inode).find(is_it)?;
+        Some((stream, path.to_owned()))
+    })
+}
+
+/// The streams that go to regular files, with the device and the inode of each.
+#[cfg(unix)]
+pub(super) fn files() -> impl Iterator<Item = (&'static str, u64, u64)> {
     use rustix::fs::{FileType, fstat};
 
     let streams = [("error", fstat(std::io::stderr())), ("output", fstat(std::io::stdout()))];
-    streams.into_iter().find_map(|(stream, found)| {
+    streams.into_iter().filter_map(|(stream, found)| {
         let found = found.ok().filter(|found| FileType::from_raw_mode(found.st_mode).is_file())?;
-        let is_it = |path: &&str| {
-            // Its own number tells files of different file systems apart.
-            std::fs::metadata(folder.join(path))
-                .is_ok_and(|file| (file.dev(), file.ino()) == (found.st_dev, found.st_ino))
-        };
-        let path = with_inode(found.st_ino).find(is_it)?;
-        Some((stream, path.to_owned()))
+        Some((stream, found.st_dev, found.st_ino))
     })
+}
+
+#[cfg(not(unix))]
+pub(super) fn files() -> impl Iterator<Item = (&'static str, u64, u64)> {
+    std::iter::empty()
 }
 
 #[cfg(not(unix))]

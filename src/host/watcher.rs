@@ -69,10 +69,20 @@ struct Shared {
     lost: Mutex<BTreeSet<PathBuf>>,
     /// Files that matter and were written to, and when last, until their writers close them.
     unfinished: Mutex<BTreeMap<PathBuf, Tick>>,
-    /// The state as it was given.
+    /// The state, and the audit log if there is one, as they were given.
     state: PathBuf,
-    /// Where the state is, without links, as of the last look at the folders.
-    own: Mutex<Vec<PathBuf>>,
+    audit: Option<PathBuf>,
+    /// Files that the program prints to.
+    printed_to: Vec<Identity>,
+    /// Where the state and the audit log are, without links, as of the last look at the folders.
+    own: Mutex<OwnPaths>,
+}
+
+/// Where files are that a run writes.
+#[derive(Default)]
+struct OwnPaths {
+    states: Vec<PathBuf>,
+    audits: Vec<PathBuf>,
 }
 
 /// Watches the folders in which files matter.
@@ -94,8 +104,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Watcher {
     /// A watcher that sees nothing yet, and why it polls, if it does; with `poll_ms` it never uses events. What is written to
-    /// the state at `state` does not count as a change.
-    pub fn new(clock: Arc<dyn Clock>, state: &Path, poll_ms: Option<u64>) -> (Self, Option<String>) {
+    /// the state, to the audit log and to files that the program prints to does not count as a change.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        state: &Path,
+        audit: Option<&Path>,
+        poll_ms: Option<u64>,
+    ) -> (Self, Option<String>) {
         let shared = Arc::new(Shared {
             clock,
             hints: Hints::default(),
@@ -103,6 +118,8 @@ impl Watcher {
             lost: Mutex::default(),
             unfinished: Mutex::default(),
             state: state.to_owned(),
+            audit: audit.map(Path::to_owned),
+            printed_to: Identity::printed_to(),
             own: Mutex::default(),
         });
         let events = match poll_ms {
@@ -126,7 +143,8 @@ impl Watcher {
     /// Returns why folders are polled from now on, where that begins.
     pub fn cover(&mut self, roots: &[Root]) -> Option<String> {
         // One lock at a time: the thread of the events takes them as well.
-        *lock(&self.shared.own) = without_links(&self.shared.state);
+        let audits = self.shared.audit.as_deref().map(without_links).unwrap_or_default();
+        *lock(&self.shared.own) = OwnPaths { states: without_links(&self.shared.state), audits };
         let none_lost = lock(&self.shared.lost).is_empty();
         let same_roots = lock(&self.shared.folders).roots == roots;
         let same_shape = !self.shared.hints.shape.swap(false, Ordering::AcqRel);
@@ -294,15 +312,20 @@ impl Shared {
         }
     }
 
-    /// Whether this is the state or something that freshen keeps beside it.
+    /// Whether this is a file that a run writes: the state, something that is kept beside it, or a log.
     fn is_own(&self, path: &Path) -> bool {
+        let is_printed_to = || Identity::of(path).is_some_and(|file| self.printed_to.contains(&file));
+        if !self.printed_to.is_empty() && is_printed_to() {
+            return true;
+        }
         let ends = |own: &PathBuf| {
             let name = path.file_name().filter(|_| path.parent() == own.parent())?;
             name.as_encoded_bytes().strip_prefix(own.file_name()?.as_encoded_bytes())
         };
         let is_ours =
             |end: &[u8]| BESIDE_STATE.iter().any(|known| known.as_bytes() == end) || end.starts_with(ASIDE.as_bytes());
-        lock(&self.own).iter().filter_map(ends).any(is_ours)
+        let own = lock(&self.own);
+        own.audits.iter().any(|own| own == path) || own.states.iter().filter_map(ends).any(is_ours)
     }
 
     fn note(&self, shape: bool) {

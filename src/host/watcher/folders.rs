@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use crate::host::manifest_files::is_manifest_name;
+use crate::host::output;
 
 /// Links that are followed from one path, as many as the system follows.
 const MOST_LINKS: usize = 40;
@@ -49,11 +50,16 @@ enum Extent {
     All,
 }
 
-/// What tells a folder from another one that takes its name.
+/// What tells a folder or a file from another one that takes its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(u64, u64);
 
 impl Identity {
+    /// Of the files that the program itself prints to.
+    pub(super) fn printed_to() -> Vec<Self> {
+        output::files().map(|(_, device, inode)| Self(device, inode)).collect()
+    }
+
     pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         #[cfg(unix)]

@@ -26,7 +26,7 @@ impl World {
         fs::create_dir_all(folder.path().join("manifests/below")).unwrap();
         let of = |(path, kind): &(&str, RootKind)| Root { path: folder.path().join(path), kind: *kind };
         let roots = roots.iter().map(of).collect();
-        let (watcher, why) = Watcher::new(Arc::new(SystemClock::start()), &folder.path().join(state), poll_ms);
+        let (watcher, why) = Watcher::new(Arc::new(SystemClock::start()), &folder.path().join(state), None, poll_ms);
         assert_eq!(why.is_some(), poll_ms.is_some(), "{why:?}");
         Self { folder, watcher, roots }
     }

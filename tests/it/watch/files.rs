@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, manifest, provider};
 use crate::support::cloud::Cloud;
+use crate::support::reader::get;
 use crate::support::service_manager::ServiceManager;
 use crate::support::watching::Watching;
 
@@ -80,6 +81,37 @@ fn a_log_inside_a_published_directory_is_refused() {
     child.wait().unwrap();
     assert!(log().contains("standard error goes to `watch.log` in this directory"), "{}", log());
     assert_eq!(cloud.arrived(), 0);
+}
+
+/// W4, S9: logs of its own that are left out of what is published are no change each time that they grow.
+#[test]
+fn logs_beside_published_files_are_no_changes() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.write("public/index.html", "0");
+    let sources =
+        "base_url: http://cdn.example.com\nsources: [{directory: ../public, exclude: ['*.log', '*.jsonl']}]\n";
+    bench.write("manifests/site.yaml", sources);
+    bench.write("public/audit.jsonl", "");
+    let arguments = ["watch", "--log-level", "debug", "--audit", "public/audit.jsonl", "--listen", "127.0.0.1:0"];
+    let mut command = bench.command(&arguments);
+    command.stderr(fs::File::create(bench.path("public/watch.log")).unwrap());
+    let mut child = command.spawn().unwrap();
+    let log = || String::from_utf8(bench.read("public/watch.log").unwrap()).unwrap();
+    for change in 1..=6 {
+        let end = Instant::now() + Duration::from_mins(1);
+        while cloud.purged().len() < change && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        bench.write("public/index.html", change.to_string());
+    }
+    let at = log().split_once("listening at http://").unwrap().1.lines().next().unwrap().parse().unwrap();
+    let metrics = get(at, "/metrics").body;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let events = metrics.lines().find_map(|line| line.strip_prefix("freshen_file_events_total ")).unwrap();
+    // Six times a file was truncated, written and closed; each time five lines were logged.
+    assert!(events.parse::<u32>().unwrap() <= 18, "{events} events: {}", log());
 }
 
 /// W7: each problem is told once, also one that comes while there is another.
