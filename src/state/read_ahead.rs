@@ -17,10 +17,10 @@ const WORTHWHILE_BYTES: u64 = 4 * 1024 * 1024;
 const CHUNK_BYTES: usize = 512 * 1024;
 /// Most rows of a chunk that have work, which is not packed.
 const CHUNK_WORKS: usize = 256;
-/// Fewest chunks that may wait to be compared, and the share of the state's bytes above that: rows take a third of their
-/// place in the file, so nearly all of them may.
+/// Fewest chunks that may wait to be compared, and the share of the state's bytes above that. Rows take a third of their place
+/// in the file, so half of them may wait: about as many as are read in the time that the manifests take.
 const WAITING_CHUNKS: usize = 64;
-const WAITING_SHARE: u64 = 4;
+const WAITING_SHARE: u64 = 8;
 
 /// Rows on their way.
 pub struct ReadAhead {
