@@ -140,7 +140,7 @@ impl Side for WatchSide<'_> {
             // Somebody else may have sent a call a moment ago.
             self.calls.last = LastCalls::since(self.host.clock.now().tick);
             // Nor do we know what somebody else allowed.
-            self.calls.removals = RemovalWindow::default();
+            self.calls.removals.others_ran();
         }
         self.calls.last.clone()
     }
