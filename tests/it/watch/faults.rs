@@ -98,6 +98,33 @@ fn one_failing_url_does_not_hold_up_its_provider() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// L2: a URL at which its provider hangs waits alone as well, once its call was given up for the sake of newer files.
+#[test]
+fn one_hanging_url_does_not_hold_up_its_provider() {
+    let (cloud, bench) = recorded(2);
+    let mut watching = Watching::start(&bench, &["--grace", "50ms"]);
+    watching.ends_a_run();
+    let write = |first: &str, second: &str| {
+        let [a, b] = [&urls(2)[..1], &urls(2)[1..]];
+        bench.write("manifests/site.yaml", manifest(a, first));
+        bench.write("manifests/other.yaml", manifest(b, second));
+    };
+    cloud.script([Step::Hold]);
+    write("1", "0");
+    cloud.wait_for_hold();
+    write("1", "1");
+    let told = watching.says("some targets fail");
+    assert!(told["message"].as_str().unwrap().contains("before the run ended"), "{told}");
+    let run = watching.records(1);
+    assert_eq!((&run["reason"], &run["pending"], &run["calls"]), (&"changed".into(), &1.into(), &1.into()));
+    let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+    assert!(status.to_string().contains("before the run ended"), "{status}");
+    cloud.release();
+    watching.says("in order again");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
 /// L2, R17: of several caches one is dead: the others get what changes at once, and it is left in peace.
 #[test]
 fn a_dead_cache_does_not_hold_up_the_others_of_its_provider() {
