@@ -28,6 +28,36 @@ fn pending_work_is_retried_while_manifests_are_not_valid() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// W6, W7: the same where others broke while the first run was under way that had read no more than what changed.
+#[test]
+fn pending_work_is_retried_while_manifests_are_not_valid_that_broke_meanwhile() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    // Simple lists, which are passed over while they do not change.
+    let list = |name: &str, revision: u8| {
+        let text = format!("base_url: http://cdn.example.com/\nassets:\n  {name}.js: rev:{revision}\n");
+        bench.write(&format!("manifests/{name}.yaml"), text);
+    };
+    list("site", 0);
+    list("other", 0);
+    bench.run(&["adopt"]).exits(0);
+    let mut watching = Watching::start(&bench, &["--grace", "50ms"]);
+    watching.ends_a_run();
+    cloud.script([Step::Hold]);
+    list("other", 1);
+    cloud.wait_for_hold();
+    bench.write("manifests/site.yaml", "assets: [");
+    watching.signal("HUP");
+    watching.says("the manifests are not valid");
+    watching.records(1);
+    cloud.release();
+    list("site", 1);
+    watching.says("the manifests are valid again");
+    watching.records(1);
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
 /// C11, L2: what was let through and failed is tried again also while a guard refuses what came after it, and nothing else is.
 #[test]
 fn pending_work_is_retried_while_a_guard_refuses() {
