@@ -78,6 +78,28 @@ fn pending_work_is_retried_while_a_guard_refuses() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// C11, L2: the same under a guard that knows shares: what is tried again is a share of all that is recorded.
+#[test]
+fn pending_work_is_retried_while_a_share_is_refused() {
+    let (cloud, bench, mut watching) = watched(10);
+    let change = |changed: usize| {
+        let revision = |index: usize| i32::from(index < changed);
+        let asset = |(index, url): (usize, String)| format!("  \"{url}\": rev:{}\n", revision(index));
+        let assets: String = urls(10).into_iter().enumerate().map(asset).collect();
+        bench.write("manifests/site.yaml", format!("guard: {{max_share: 30%}}\nassets:\n{assets}"));
+    };
+    cloud.always(Some(Step::say(403, "no")));
+    change(2);
+    watching.says("provider fails");
+    change(8);
+    watching.says("refused: manifest");
+    cloud.always(None);
+    watching.signal("HUP");
+    watching.records(2);
+    assert_eq!(cloud.purged(), urls(10)[..2]);
+    watching.stop();
+}
+
 /// W6: one provider fails, and what changes goes to the other one at once; the failing one is left in peace meanwhile, and
 /// asked again after a while.
 #[test]
