@@ -221,6 +221,29 @@ fn a_provider_that_asks_for_a_long_wait_gets_it() {
     watching.stop();
 }
 
+/// W6: who asks for everything gets it, also from a provider that began to fail in the run that was under way.
+#[test]
+fn a_word_of_the_user_holds_for_what_fails_meanwhile() {
+    let (bad, good) = (Cloud::of("http-purge"), Cloud::of("http-purge"));
+    let bench =
+        Bench::new().provider("bad", "http-purge", &bad.url(), "").provider("good", "http-purge", &good.url(), "");
+    bench.assets(&urls(1), "0");
+    bench.run(&["adopt"]).exits(0);
+    let mut watching = Watching::start(&bench, &["--grace", "50ms"]);
+    watching.ends_a_run();
+    bad.script([Step::Say(429, vec![("Retry-After", "600".to_owned())], Vec::new())]);
+    good.script([Step::Hold]);
+    bench.assets(&urls(1), "1");
+    good.wait_for_hold();
+    watching.wait("a call", |record| record["provider"] == "bad");
+    watching.signal("HUP");
+    watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+    watching.ends_a_run();
+    assert_eq!(bad.arrived(), 2);
+    good.release();
+    watching.stop();
+}
+
 /// W6: a provider that fails for days does not fill the state with runs that could do nothing.
 #[test]
 fn runs_that_can_do_nothing_leave_no_trace() {
