@@ -102,8 +102,28 @@ impl<'a> WatchSide<'a> {
         Self { host, run, order, link, report, calls, came: Came::default(), last_accepted: BTreeMap::new() }
     }
 
-    fn left(&self, finished: &Finished<'_>, provider: usize) -> Left {
-        Left::of(finished, provider, self.order, self.last_accepted.get(&provider).copied())
+    /// What is left at each provider, by index.
+    fn left(&self, finished: &Finished<'_>) -> Vec<Left> {
+        let last_accepted = |provider| self.last_accepted.get(&provider).copied();
+        let providers = 0..finished.desired.model.providers.len();
+        providers.map(|provider| Left::of(finished, provider, self.order, last_accepted(provider))).collect()
+    }
+
+    /// Puts into the report what is left, and returns that.
+    fn tell_left(&self, finished: &Finished<'_>) -> Vec<Left> {
+        let left = self.left(finished);
+        let targets = left::oldest(finished);
+        self.report.send_modify(|report| {
+            report.targets = targets;
+            let known = std::mem::take(&mut report.providers);
+            for (provider, left) in left.iter().enumerate() {
+                let of_now = report_of(finished.desired, provider, left);
+                let (retry_at, failures) =
+                    known.get(&left.end.name).map_or((None, 0), |known| (known.retry_at, known.failures));
+                report.providers.insert(left.end.name.clone(), ProviderReport { retry_at, failures, ..of_now });
+            }
+        });
+        left
     }
 }
 
@@ -182,6 +202,8 @@ impl Side for WatchSide<'_> {
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
         let targets = prepared.plan.targets() as u64;
         tracing::debug!(run = self.run, manifests = desired.manifests(), targets, "sending");
+        // It may take long, and what it has not purged yet is pending.
+        self.tell_left(&Finished::untouched(desired, prepared));
         self.report.send_modify(|report| {
             if let Some(running) = &mut report.running {
                 running.targets = targets;
@@ -192,9 +214,12 @@ impl Side for WatchSide<'_> {
     }
 
     fn called(&mut self, desired: &Desired, call: &CallReport) {
-        let provider = &desired.model.providers[call.provider].name;
+        let config = &desired.model.providers[call.provider];
+        let provider = &config.name;
         self.last_accepted.insert(call.provider, call.result.is_ok());
-        self.report.send_modify(|report| report.called(provider, call.outcome, call.changes));
+        // Where there are several, one that accepts is not enough.
+        let settles = config.endpoints.len() == 1;
+        self.report.send_modify(|report| report.called(provider, call.outcome, call.changes, settles));
         let ms = call.ended.tick.since(call.sent.tick);
         let (targets, outcome) = (call.changes, call.outcome);
         match &call.result {
@@ -204,8 +229,7 @@ impl Side for WatchSide<'_> {
     }
 
     fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
-        let providers = 0..finished.desired.model.providers.len();
-        let left: Vec<Left> = providers.map(|provider| self.left(finished, provider)).collect();
+        let left = self.tell_left(finished);
         self.came = Came {
             left: Vec::new(),
             reasons: BTreeMap::new(),
@@ -214,16 +238,10 @@ impl Side for WatchSide<'_> {
             trouble: trouble_of(finished),
             exit: Some(finished.exit),
         };
-        let targets = left::oldest(finished);
         let (quotas, rates) = left::limits(finished, store);
         self.report.send_modify(|report| {
-            report.targets = targets;
             report.quotas.extend(quotas);
             report.rates.extend(rates);
-            let reports = left.iter().enumerate();
-            let report_of =
-                |(provider, left): (usize, &Left)| (left.end.name.clone(), report_of(finished.desired, provider, left));
-            report.providers = reports.map(report_of).collect();
         });
         self.came.reasons =
             left.iter().filter_map(|left| Some((left.end.name.clone(), left.reason.clone()?))).collect();
