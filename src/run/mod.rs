@@ -15,6 +15,8 @@ pub use exit::Exit;
 pub use left::Left;
 pub use prepare::{Choice, Prepared, accounts, prepare, real_accounts};
 
+use std::collections::BTreeSet;
+
 use tokio::sync::watch;
 
 use crate::core::budget::LastCalls;
@@ -135,9 +137,17 @@ impl<'a> Finished<'a> {
         states.filter(|(_, state)| matches!(state, ItemState::Recorded)).map(|(index, _)| index)
     }
 
-    /// Numbers of changes by where they stand; `provider` narrows it down.
+    /// Numbers of changes by where they stand, as the state has them; `provider` narrows it down.
     pub fn counts(&self, provider: Option<usize>) -> Counts {
-        counts(&self.prepared.difference.changes, &self.outcome.states, provider)
+        let changes = &self.prepared.difference.changes;
+        let mut counts = counts(changes, &self.outcome.states, provider);
+        let of_it = |index: &&usize| provider.is_none_or(|provider| changes.provider(**index) == provider);
+        // Several endpoints may have accepted the same.
+        let lost: BTreeSet<&usize> = self.outcome.unrecorded.iter().filter(of_it).collect();
+        let lost = lost.into_iter().filter(|index| *self.outcome.states.get(**index) == ItemState::Recorded).count();
+        counts.recorded -= lost as u64;
+        counts.pending += lost as u64;
+        counts
     }
 }
 

@@ -291,6 +291,24 @@ fn runs(bench: &Bench) -> usize {
     status["runs"].as_array().expect("a list").len()
 }
 
+/// C7, R3: what was accepted and could not be recorded any more is told as pending.
+#[test]
+fn what_could_not_be_recorded_is_not_told_as_recorded() {
+    let (cloud, bench, mut watching) = watched(2);
+    cloud.script([Step::Hold]);
+    bench.assets(&urls(2), "1");
+    cloud.wait_for_hold();
+    let other = rusqlite::Connection::open(bench.path(".freshen/state.db")).expect("opened");
+    other.execute("UPDATE meta SET serial = serial + 5", []).expect("written");
+    drop(other);
+    cloud.release();
+    let run = watching.ends_a_run();
+    assert_eq!((&run["recorded"], &run["pending"]), (&0.into(), &2.into()));
+    watching.records(2);
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
 /// A configuration that is put right is tried at once, however long the wait would have been.
 #[test]
 fn a_provider_that_is_configured_anew_is_asked_at_once() {
