@@ -173,8 +173,11 @@ impl Side for WatchSide<'_> {
         true
     }
 
-    fn turned_back(&mut self, store: Option<&SqliteStore>) {
+    fn turned_back(&mut self, _desired: &Desired, _prepared: &Prepared) {
         self.calls.removals.refused(self.host.clock.now().tick);
+    }
+
+    fn marked(&mut self, store: Option<&SqliteStore>) {
         self.calls.identity = store.and_then(|store| store.identity().ok());
     }
 
