@@ -23,6 +23,7 @@ use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed, Refusal};
+use crate::core::recorded;
 use crate::core::states::States;
 use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::credentials::{CredentialStore, account_id};
@@ -123,8 +124,19 @@ impl<'a> Finished<'a> {
 
     /// A run that left everything as it was.
     pub fn untouched(desired: &'a Desired, prepared: &'a Prepared) -> Self {
+        Self::unsent(desired, prepared, |standing| standing.into())
+    }
+
+    /// A run that a guard refuses: what earlier runs have tried is not its concern.
+    pub fn refused(desired: &'a Desired, prepared: &'a Prepared) -> Self {
+        let fresh = recorded::Standing::fresh();
+        let state = |standing: &_| if *standing == fresh { ItemState::Pending(None) } else { ItemState::Recorded };
+        Self::unsent(desired, prepared, state)
+    }
+
+    fn unsent(desired: &'a Desired, prepared: &'a Prepared, state: impl Fn(&recorded::Standing) -> ItemState) -> Self {
         let changes = &prepared.difference.changes;
-        let states = (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect();
+        let states = (0..changes.len()).map(|index| state(changes.standing(index))).collect();
         let outcome = Outcome { states, ..Outcome::default() };
         let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
         finished.exit = exit_of(&finished);

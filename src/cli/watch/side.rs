@@ -13,8 +13,8 @@ use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
 use crate::core::removal_window::RemovalWindow;
-use crate::core::report::{ProviderReport, Report};
-use crate::core::time::Tick;
+use crate::core::report::{ProviderReport, Report, TargetReport};
+use crate::core::time::{Tick, Timestamp};
 use crate::core::watch::{Order, ProviderEnd};
 use crate::drive::CallReport;
 use crate::host::Host;
@@ -90,6 +90,16 @@ pub(super) struct WatchSide<'a> {
     pub(super) came: Came,
     /// Whether the last call to each provider that was called was accepted, by index.
     last_accepted: BTreeMap<usize, bool>,
+    /// What a guard keeps from being sent, while the rest is tried.
+    refused: Refused,
+}
+
+/// What a guard refuses: it is pending as well.
+#[derive(Default)]
+struct Refused {
+    /// By index of the provider: how many, and when the oldest was first seen.
+    left: BTreeMap<usize, (u64, Option<Timestamp>)>,
+    targets: Arc<[TargetReport]>,
 }
 
 impl<'a> WatchSide<'a> {
@@ -99,7 +109,8 @@ impl<'a> WatchSide<'a> {
         report: &'a watch::Sender<Report>,
         calls: &'a mut Calls,
     ) -> Self {
-        Self { host, run, order, link, report, calls, came: Came::default(), last_accepted: BTreeMap::new() }
+        let (came, last_accepted, refused) = (Came::default(), BTreeMap::new(), Refused::default());
+        Self { host, run, order, link, report, calls, came, last_accepted, refused }
     }
 
     /// What is left at each provider, by index.
@@ -112,15 +123,20 @@ impl<'a> WatchSide<'a> {
     /// Puts into the report what is left, and returns that.
     fn tell_left(&self, finished: &Finished<'_>) -> Vec<Left> {
         let left = self.left(finished);
-        let targets = left::oldest(finished);
+        let targets = left::merge(&left::oldest(finished), &self.refused.targets);
         self.report.send_modify(|report| {
             report.targets = targets;
             let known = std::mem::take(&mut report.providers);
             for (provider, left) in left.iter().enumerate() {
-                let of_now = report_of(finished.desired, provider, left);
-                let (retry_at, failures) =
-                    known.get(&left.end.name).map_or((None, 0), |known| (known.retry_at, known.failures));
-                report.providers.insert(left.end.name.clone(), ProviderReport { retry_at, failures, ..of_now });
+                let mut of_now = report_of(finished.desired, provider, left);
+                if let Some((pending, oldest)) = self.refused.left.get(&provider) {
+                    of_now.pending += pending;
+                    of_now.oldest = of_now.oldest.into_iter().chain(*oldest).min();
+                }
+                if let Some(known) = known.get(&left.end.name) {
+                    (of_now.retry_at, of_now.failures) = (known.retry_at, known.failures);
+                }
+                report.providers.insert(left.end.name.clone(), of_now);
             }
         });
         left
@@ -173,8 +189,15 @@ impl Side for WatchSide<'_> {
         true
     }
 
-    fn turned_back(&mut self, _desired: &Desired, _prepared: &Prepared) {
+    fn turned_back(&mut self, desired: &Desired, prepared: &Prepared) {
         self.calls.removals.refused(self.host.clock.now().tick);
+        self.tell_left(&Finished::untouched(desired, prepared));
+        let refused = Finished::refused(desired, prepared);
+        let left = self.left(&refused).into_iter().enumerate();
+        self.refused = Refused {
+            left: left.map(|(provider, left)| (provider, (left.counts.pending, left.oldest))).collect(),
+            targets: left::oldest(&refused),
+        };
     }
 
     fn marked(&mut self, store: Option<&SqliteStore>) {

@@ -92,7 +92,9 @@ fn readiness_tells_why_not() {
     bench.assets(&urls(1), "0");
     watching.says("refused");
     watching.ends_a_run();
-    assert!(get(at, "/readyz").body.starts_with("refused by a guard: "));
+    let told = get(at, "/readyz");
+    assert!(told.body.starts_with("refused by a guard: "), "{told:?}");
+    assert!(told.body.contains("provider own is stuck: 100 pending"), "what is refused is left: {told:?}");
     cloud.always(Some(Step::say(500, "no")));
     bench.assets(&urls(101), "1");
     watching.says("provider fails");
