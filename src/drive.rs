@@ -172,7 +172,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
         }
     }
     drop(flights);
-    run.give_up(&inputs, observe, host.clock.now());
+    run.give_up(store, &inputs, observe, host.clock.now());
     run.outcome.stops = run.machine.stops().to_vec();
     run.outcome.endpoints = run.machine.endpoints();
     run.outcome.last_calls = run.machine.last_calls();
@@ -273,13 +273,19 @@ impl Run<'_> {
         }
     }
 
-    /// Calls that were not waited for: perhaps carried out.
-    fn give_up(&mut self, inputs: &Inputs<'_>, observe: &mut Observe<'_>, now: Now) {
-        let left: Vec<CallId> = self.under_way.keys().copied().collect();
-        for id in left {
-            let message = "given up when the run ended".to_owned();
+    /// Calls that were not waited for: perhaps carried out. Their targets have failed like those of any other call.
+    fn give_up(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, observe: &mut Observe<'_>, now: Now) {
+        let endpoint = |(id, leaving): (&CallId, &Leaving)| (*id, leaving.prepared.call.endpoint.to_string());
+        let left: Vec<(CallId, String)> = self.under_way.iter().map(endpoint).collect();
+        let mut records = Vec::new();
+        for (id, endpoint) in left {
+            let message = format!("no answer from {endpoint} before the run ended");
+            records.extend(self.machine.give_up(id, &message));
             let ending = Ending::Failed(TransportFailure { kind: TransportFailureKind::Unknown, message });
             self.ended(inputs, id, &ending, observe, now);
+        }
+        if !records.is_empty() {
+            self.persist(store, inputs, &records, now);
         }
     }
 

@@ -64,8 +64,11 @@ pub(super) trait Side {
         false
     }
 
-    /// The plan is not carried out; what it saw is marked.
-    fn turned_back(&mut self, _store: Option<&SqliteStore>) {}
+    /// A guard refuses the plan; what it saw is marked.
+    fn turned_back(&mut self, _desired: &Desired, _prepared: &Prepared) {}
+
+    /// The pass may end before it sends anything; what it saw is marked.
+    fn marked(&mut self, _store: Option<&SqliteStore>) {}
 
     /// What is not to be tried in this pass: it stays pending.
     fn order(&self) -> Option<&Order> {
@@ -152,7 +155,8 @@ impl Pass<'_> {
         side.weigh(&mut prepared.difference.removals);
         let admitted = admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect));
         if let Err(refused) = admitted {
-            side.turned_back(store.as_ref());
+            side.turned_back(desired, &prepared);
+            side.marked(store.as_ref());
             let opened = Opened { store, caches, guessed, last_calls, start, is_refused: true };
             return self.retry(desired, &prepared, opened, side).await?.ok_or(refused);
         }
@@ -240,7 +244,7 @@ impl Pass<'_> {
             side.called(desired, call);
             audit.record(&desired.model, call, targets)
         };
-        let finished = run.execute(&mut store, &mut observe).await?;
+        let finished = run.execute(&mut store, &mut observe).await.inspect_err(|_| side.marked(Some(&store)))?;
         side.finished(&finished, Some(&store));
         match write_aside(&finished, self.state, host.clock.now().wall) {
             Some(Ok(aside)) => side.note(&aside),
@@ -307,7 +311,7 @@ fn cut(desired: &Desired, prepared: &Prepared, mut store: Option<SqliteStore>, s
     if let Some(store) = &mut store {
         store.mark_seen(&desired.model, &prepared.difference.changes)?;
     }
-    side.turned_back(store.as_ref());
+    side.marked(store.as_ref());
     Ok(Ran::Cut)
 }
 

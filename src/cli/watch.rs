@@ -140,6 +140,7 @@ impl<'a> Keeper<'a> {
         loop {
             if let Some(at) = self.watcher.take() {
                 self.handle(Event::Changed(at));
+                self.tell_files();
             }
             if self.machine.is_unquiet() {
                 self.handle(Event::Writing(self.watcher.is_writing()));
@@ -275,9 +276,13 @@ impl<'a> Keeper<'a> {
                 self.machine.handle(Event::Changed(now.tick), now);
             }
         }
+        self.tell_files();
+        self.systemd.ready(self.voice.status());
+    }
+
+    fn tell_files(&self) {
         let (events, folders) = (self.watcher.events(), self.watcher.folders());
         self.report.send_modify(|report| (report.events, report.folders) = (events, folders));
-        self.systemd.ready(self.voice.status());
     }
 
     fn polls(&mut self, why: Option<String>) {

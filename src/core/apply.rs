@@ -314,10 +314,21 @@ impl<'a> Apply<'a> {
     }
 
     /// Notes that items will not be sent by this lane in this run.
-    fn leave(&mut self, mut items: Vec<usize>, until: Option<Timestamp>, reason: String) {
+    fn leave(&mut self, items: Vec<usize>, until: Option<Timestamp>, reason: String) {
+        let record = self.left(items, until, reason);
+        self.outbox.extend(record);
+    }
+
+    /// A call under way is not waited for any more: its items stay in doubt. What is to be written down, if anything is.
+    pub fn give_up(&mut self, call: CallId, reason: &str) -> Option<Record> {
+        let items = self.flights.get(&call.0)?.batch.items.clone();
+        self.left(items, None, reason.to_owned())
+    }
+
+    fn left(&mut self, mut items: Vec<usize>, until: Option<Timestamp>, reason: String) -> Option<Record> {
         items.retain(|&index| !matches!(self.states.get(index), ItemState::Recorded | ItemState::Rejected(_)));
         if items.is_empty() {
-            return;
+            return None;
         }
         let state = match until {
             Some(until) => ItemState::Deferred(until, reason.clone()),
@@ -330,7 +341,7 @@ impl<'a> Apply<'a> {
             Some(until) => Standing::Deferred { until, reason },
             None => Standing::Pending { reason: Some(reason) },
         };
-        self.outbox.push_back(Record::Left { items, standing });
+        Some(Record::Left { items, standing })
     }
 
     fn later(&mut self, items: &[usize], reason: Option<&str>) -> Vec<(usize, ItemOutcome)> {

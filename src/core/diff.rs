@@ -97,7 +97,9 @@ impl Difference {
     #[must_use]
     pub fn tried(&self) -> Self {
         let changes = self.changes.iter().filter(|change| change.standing != Standing::fresh()).collect();
-        Self { changes, unchanged: self.unchanged, ..Self::default() }
+        // Guards want to know how many there are; what goes of them was let through.
+        let removals = self.removals.iter().map(|all| Removals::new(all.manifest.clone(), all.recorded, 0)).collect();
+        Self { changes, unchanged: self.unchanged, removals, ..Self::default() }
     }
 }
 

@@ -15,34 +15,72 @@ pub const WINDOW_MS: u64 = 3_600_000;
 /// How many recorded targets each manifest listed, within the last while.
 #[derive(Debug, Default)]
 pub struct RemovalWindow {
-    /// By manifest: numbers, each smaller than the one before, and when they were seen. The first is the largest.
-    sizes: BTreeMap<String, VecDeque<(Tick, usize)>>,
+    /// By manifest.
+    sizes: BTreeMap<String, Sizes>,
+}
+
+/// How many recorded targets a manifest listed.
+#[derive(Debug, Default)]
+struct Sizes {
+    /// Numbers, each smaller than the one before, and when they were seen. The first is the largest.
+    seen: VecDeque<(Tick, usize)>,
+    /// The last one.
+    last: usize,
+    /// What it comes to once our own run has carried out its removals.
+    least: usize,
+    /// Another process has used the state since.
+    others_ran: bool,
+}
+
+impl Sizes {
+    /// Takes in how many there are, and how many are left without those that are about to go; the most of the last while.
+    fn look(&mut self, size: usize, least: usize, now: Tick) -> usize {
+        if std::mem::take(&mut self.others_ran) && size < self.least {
+            // Somebody else carried removals out, and allowed them.
+            self.seen.clear();
+        }
+        while self.seen.back().is_some_and(|(_, smaller)| *smaller <= size) {
+            self.seen.pop_back();
+        }
+        self.seen.push_back((now, size));
+        (self.last, self.least) = (size, least);
+        self.seen.front().map_or(size, |(_, size)| *size)
+    }
 }
 
 impl RemovalWindow {
     /// Takes in what a run at `now` found, and has its removals count with those of the runs before. What was listed anew
     /// meanwhile makes up for them: a site that replaces files is not one that loses them.
     pub fn add_up(&mut self, removals: &mut [Removals], now: Tick) {
+        self.sizes.values_mut().for_each(|sizes| {
+            while sizes.seen.front().is_some_and(|(seen, _)| now.since(*seen) > WINDOW_MS) {
+                sizes.seen.pop_front();
+            }
+        });
+        self.sizes.retain(|_, sizes| !sizes.seen.is_empty());
         for removal in removals {
             let size = removal.recorded - removal.let_through;
-            let sizes = self.sizes.entry(removal.manifest.clone()).or_default();
-            while sizes.back().is_some_and(|(_, smaller)| *smaller <= size) {
-                sizes.pop_back();
-            }
-            sizes.push_back((now, size));
-            while sizes.front().is_some_and(|(seen, _)| now.since(*seen) > WINDOW_MS) {
-                sizes.pop_front();
-            }
-            let most = sizes.front().map_or(size, |(_, size)| *size);
+            let least = size - removal.removed;
+            let most = self.sizes.entry(removal.manifest.clone()).or_default().look(size, least, now);
             if removal.removed > 0 {
-                (removal.of, removal.lost) = (most, most - (size - removal.removed));
+                (removal.of, removal.lost) = (most, most - least);
             }
         }
     }
 
-    /// A run was refused: until that ends nothing goes out of the window, or waiting would be a way through.
+    /// Another process has used the state: it may have carried removals out, which do not count then. Where it did not, all
+    /// that went before counts as it did.
+    pub fn others_ran(&mut self) {
+        self.sizes.values_mut().for_each(|sizes| sizes.others_ran = true);
+    }
+
+    /// The run was refused. Until that ends nothing goes out of the window where something is about to be removed, or waiting
+    /// would be a way through.
     pub fn refused(&mut self, now: Tick) {
-        self.sizes.values_mut().filter_map(VecDeque::front_mut).for_each(|(seen, _)| *seen = now);
+        for sizes in self.sizes.values_mut().filter(|sizes| sizes.least < sizes.last) {
+            sizes.seen.iter_mut().take(1).for_each(|(seen, _)| *seen = now);
+            sizes.least = sizes.last;
+        }
     }
 }
 
@@ -99,5 +137,33 @@ mod tests {
             assert_eq!(look(&mut window, 59 * hour, (80, 20, 0)), (40, 100));
             window.refused(Tick::from_ms(59 * hour * MINUTE_MS));
         }
+    }
+
+    /// C11: a command that had nothing to do with it lifts no refusal, and one that carried the removals out does.
+    #[test]
+    fn only_who_carries_removals_out_lifts_a_refusal() {
+        let mut window = RemovalWindow::default();
+        assert_eq!(look(&mut window, 0, (40, 10, 0)), (10, 40));
+        window.others_ran();
+        assert_eq!(look(&mut window, 1, (30, 10, 0)), (20, 40), "what our own run removed counts");
+        window.refused(Tick::from_ms(MINUTE_MS));
+        window.others_ran();
+        assert_eq!(look(&mut window, 2, (30, 10, 0)), (20, 40), "nothing was allowed");
+        window.refused(Tick::from_ms(2 * MINUTE_MS));
+        window.others_ran();
+        assert_eq!(look(&mut window, 3, (20, 0, 0)), (0, 20));
+        assert_eq!(look(&mut window, 4, (20, 5, 0)), (5, 20), "another command has allowed it");
+    }
+
+    /// W6: what is known does not grow with time, and what goes on somewhere else keeps nothing.
+    #[test]
+    fn manifests_that_are_gone_are_forgotten() {
+        let mut window = RemovalWindow::default();
+        for hour in 0..100 {
+            let now = Tick::from_ms(61 * hour * MINUTE_MS);
+            window.add_up(&mut [Removals::new(format!("{hour}"), 100, 0)], now);
+            window.refused(now);
+        }
+        assert_eq!(window.sizes.len(), 1);
     }
 }

@@ -205,8 +205,8 @@ pub struct CallCount {
 }
 
 impl Report {
-    /// A call has ended.
-    pub fn called(&mut self, provider: &str, outcome: &'static str, targets: usize) {
+    /// A call has ended. `settles`: its targets are recorded if it was accepted.
+    pub fn called(&mut self, provider: &str, outcome: &'static str, targets: usize, settles: bool) {
         let count = self.calls.entry((provider.to_owned(), outcome)).or_default();
         count.calls += 1;
         count.targets += targets as u64;
@@ -215,6 +215,9 @@ impl Report {
             if outcome == ACCEPTED {
                 running.targets_done += targets as u64;
             }
+        }
+        if let Some(left) = self.providers.get_mut(provider).filter(|_| settles && outcome == ACCEPTED) {
+            left.pending = left.pending.saturating_sub(targets as u64);
         }
     }
 
@@ -250,7 +253,7 @@ mod tests {
                 rejected,
             };
             report.ended(ended);
-            report.called("own", "accepted", 2);
+            report.called("own", "accepted", 2, true);
         }
         assert_eq!((report.runs.len(), report.runs[0].run), (RUNS, 100));
         assert_eq!(report.calls[&("own".to_owned(), "accepted")], CallCount { calls: 100, targets: 200 });

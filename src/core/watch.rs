@@ -289,13 +289,7 @@ impl Watch {
                 unrest.last = unrest.last.max(at);
             }
             Event::Writing(writing) => self.unrest.iter_mut().for_each(|unrest| unrest.writing = writing),
-            Event::Asked => {
-                self.asked = Some(Reason::Asked);
-                for waiting in self.waiting.values_mut() {
-                    waiting.failures = 0;
-                    waiting.endpoints.clear();
-                }
-            }
+            Event::Asked => self.asked = Some(Reason::Asked),
             Event::Woke => {}
             Event::Sending => {
                 if let Some(running) = &mut self.running {
@@ -480,6 +474,13 @@ impl Watch {
         self.asked = None;
         self.failed_until = None;
         self.resync_at = now.tick.plus_ms(self.resync_ms);
+        if reason == Reason::Asked {
+            // Here, since a run that was under way when the user asked has left what failed as well.
+            for waiting in self.waiting.values_mut() {
+                waiting.failures = 0;
+                waiting.endpoints.clear();
+            }
+        }
         let held = self.waiting.iter().filter_map(|(name, waiting)| waiting.held(name, now.tick));
         Order { reason, held: held.collect() }
     }

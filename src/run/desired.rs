@@ -99,9 +99,15 @@ impl Desired {
         Self { model, config_digests, folders, inputs: Some(inputs), since: None }
     }
 
-    /// Whether it is what all manifests ask for.
-    pub fn is_whole(&self) -> bool {
-        self.since.is_none()
+    /// The same to go on with after a run has left work, as long as no other one uses the state. No later run knows it again
+    /// where lists were passed over: they may differ by then.
+    #[must_use]
+    pub fn tried(mut self) -> Self {
+        if let Some(since) = &mut self.since {
+            since.go_on();
+            self.inputs = None;
+        }
+        self
     }
 
     /// How many manifests there are.

@@ -15,12 +15,15 @@ pub use exit::Exit;
 pub use left::Left;
 pub use prepare::{Choice, Prepared, accounts, prepare, real_accounts};
 
+use std::collections::BTreeSet;
+
 use tokio::sync::watch;
 
 use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed, Refusal};
+use crate::core::recorded;
 use crate::core::states::States;
 use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::credentials::{CredentialStore, account_id};
@@ -121,8 +124,19 @@ impl<'a> Finished<'a> {
 
     /// A run that left everything as it was.
     pub fn untouched(desired: &'a Desired, prepared: &'a Prepared) -> Self {
+        Self::unsent(desired, prepared, |standing| standing.into())
+    }
+
+    /// A run that a guard refuses: what earlier runs have tried is not its concern.
+    pub fn refused(desired: &'a Desired, prepared: &'a Prepared) -> Self {
+        let fresh = recorded::Standing::fresh();
+        let state = |standing: &_| if *standing == fresh { ItemState::Pending(None) } else { ItemState::Recorded };
+        Self::unsent(desired, prepared, state)
+    }
+
+    fn unsent(desired: &'a Desired, prepared: &'a Prepared, state: impl Fn(&recorded::Standing) -> ItemState) -> Self {
         let changes = &prepared.difference.changes;
-        let states = (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect();
+        let states = (0..changes.len()).map(|index| state(changes.standing(index))).collect();
         let outcome = Outcome { states, ..Outcome::default() };
         let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
         finished.exit = exit_of(&finished);
@@ -135,9 +149,17 @@ impl<'a> Finished<'a> {
         states.filter(|(_, state)| matches!(state, ItemState::Recorded)).map(|(index, _)| index)
     }
 
-    /// Numbers of changes by where they stand; `provider` narrows it down.
+    /// Numbers of changes by where they stand, as the state has them; `provider` narrows it down.
     pub fn counts(&self, provider: Option<usize>) -> Counts {
-        counts(&self.prepared.difference.changes, &self.outcome.states, provider)
+        let changes = &self.prepared.difference.changes;
+        let mut counts = counts(changes, &self.outcome.states, provider);
+        let of_it = |index: &&usize| provider.is_none_or(|provider| changes.provider(**index) == provider);
+        // Several endpoints may have accepted the same.
+        let lost: BTreeSet<&usize> = self.outcome.unrecorded.iter().filter(of_it).collect();
+        let lost = lost.into_iter().filter(|index| *self.outcome.states.get(**index) == ItemState::Recorded).count();
+        counts.recorded -= lost as u64;
+        counts.pending += lost as u64;
+        counts
     }
 }
 

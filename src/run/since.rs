@@ -16,13 +16,20 @@ pub(super) struct Since {
     noted: Inputs,
     /// Names of manifests whose lists were passed over.
     passed_over: HashSet<String>,
+    /// A run has compared it before and has left work, and no other one has used the state since.
+    is_tried: bool,
 }
 
 impl Since {
     /// `passed_over` by index of the manifest.
     pub(super) fn new(noted: Inputs, model: &Model, passed_over: &[bool]) -> Self {
         let passed_over = model.manifests.iter().zip(passed_over).filter(|(_, passed_over)| **passed_over);
-        Self { noted, passed_over: passed_over.map(|(manifest, _)| manifest.name.clone()).collect() }
+        Self { noted, passed_over: passed_over.map(|(manifest, _)| manifest.name.clone()).collect(), is_tried: false }
+    }
+
+    /// Goes on with what a run has left.
+    pub(super) fn go_on(&mut self) {
+        self.is_tried = true;
     }
 
     /// The difference; `None` if all manifests have to be read for it.
@@ -34,7 +41,7 @@ impl Since {
     ) -> Result<Option<Difference>, StateError> {
         let Some(store) = store else { return Ok(None) };
         // Another run may have come between.
-        if store.has_work()? || store.inputs()?.as_ref() != Some(&self.noted) {
+        if !self.is_tried && (store.has_work()? || store.inputs()?.as_ref() != Some(&self.noted)) {
             return Ok(None);
         }
         let mut rows: u64 = 0;
@@ -45,8 +52,9 @@ impl Since {
             differ.row(row);
         })?;
         let mut difference = differ.finish();
-        let read = desired.model.manifests.iter().filter(|manifest| !self.passed_over.contains(&manifest.name));
-        if is_shared || !read.into_iter().all(|manifest| self.lists_all(manifest, &difference)) {
+        let mut read = desired.model.manifests.iter().filter(|manifest| !self.passed_over.contains(&manifest.name));
+        // What was recorded meanwhile was not noted.
+        if is_shared || !(self.is_tried || read.all(|manifest| self.lists_all(manifest, &difference))) {
             return Ok(None);
         }
         let others = self.noted.targets.saturating_sub(rows);

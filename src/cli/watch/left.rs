@@ -29,6 +29,16 @@ pub(super) fn oldest(finished: &Finished<'_>) -> Arc<[TargetReport]> {
     indexes.map(|index| target(finished, index)).collect()
 }
 
+/// The same with others that are pending besides.
+pub(super) fn merge(targets: &[TargetReport], besides: &[TargetReport]) -> Arc<[TargetReport]> {
+    let all = targets.iter().chain(besides).cloned();
+    let (mut merged, others): (Vec<TargetReport>, Vec<_>) = all.partition(|target| target.standing == "pending");
+    merged.sort_by_key(|target| target.since);
+    merged.truncate(TARGETS);
+    merged.extend(others);
+    merged.into()
+}
+
 fn target(finished: &Finished<'_>, index: usize) -> TargetReport {
     let changes = &finished.prepared.difference.changes;
     let (standing, until, reason) = match finished.outcome.states.get(index) {

@@ -226,19 +226,8 @@ impl Round<'_> {
             // What a guard refuses must not be done behind its back.
             RunEnd::Blocked(_) => false,
         };
-        memory.last_valid = if keeps { self.whole(loaded.desired).await } else { None };
+        memory.last_valid = keeps.then(|| loaded.desired.tried());
         Attempt::ended(Ended { came, refusals, trouble, ..self.bare(memory, end) })
-    }
-
-    /// What all manifests ask for, where `desired` may be what only some do.
-    async fn whole(&self, desired: Desired) -> Option<Desired> {
-        if desired.is_whole() {
-            return Some(desired);
-        }
-        match self.read(Extent::All).await {
-            Ok((Read::Valid(loaded, _), _)) => Some(loaded.desired),
-            _ => None,
-        }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
 use crate::core::removal_window::RemovalWindow;
-use crate::core::report::{ProviderReport, Report};
-use crate::core::time::Tick;
+use crate::core::report::{ProviderReport, Report, TargetReport};
+use crate::core::time::{Tick, Timestamp};
 use crate::core::watch::{Order, ProviderEnd};
 use crate::drive::CallReport;
 use crate::host::Host;
@@ -90,6 +90,16 @@ pub(super) struct WatchSide<'a> {
     pub(super) came: Came,
     /// Whether the last call to each provider that was called was accepted, by index.
     last_accepted: BTreeMap<usize, bool>,
+    /// What a guard keeps from being sent, while the rest is tried.
+    refused: Refused,
+}
+
+/// What a guard refuses: it is pending as well.
+#[derive(Default)]
+struct Refused {
+    /// By index of the provider: how many, and when the oldest was first seen.
+    left: BTreeMap<usize, (u64, Option<Timestamp>)>,
+    targets: Arc<[TargetReport]>,
 }
 
 impl<'a> WatchSide<'a> {
@@ -99,11 +109,37 @@ impl<'a> WatchSide<'a> {
         report: &'a watch::Sender<Report>,
         calls: &'a mut Calls,
     ) -> Self {
-        Self { host, run, order, link, report, calls, came: Came::default(), last_accepted: BTreeMap::new() }
+        let (came, last_accepted, refused) = (Came::default(), BTreeMap::new(), Refused::default());
+        Self { host, run, order, link, report, calls, came, last_accepted, refused }
     }
 
-    fn left(&self, finished: &Finished<'_>, provider: usize) -> Left {
-        Left::of(finished, provider, self.order, self.last_accepted.get(&provider).copied())
+    /// What is left at each provider, by index.
+    fn left(&self, finished: &Finished<'_>) -> Vec<Left> {
+        let last_accepted = |provider| self.last_accepted.get(&provider).copied();
+        let providers = 0..finished.desired.model.providers.len();
+        providers.map(|provider| Left::of(finished, provider, self.order, last_accepted(provider))).collect()
+    }
+
+    /// Puts into the report what is left, and returns that.
+    fn tell_left(&self, finished: &Finished<'_>) -> Vec<Left> {
+        let left = self.left(finished);
+        let targets = left::merge(&left::oldest(finished), &self.refused.targets);
+        self.report.send_modify(|report| {
+            report.targets = targets;
+            let known = std::mem::take(&mut report.providers);
+            for (provider, left) in left.iter().enumerate() {
+                let mut of_now = report_of(finished.desired, provider, left);
+                if let Some((pending, oldest)) = self.refused.left.get(&provider) {
+                    of_now.pending += pending;
+                    of_now.oldest = of_now.oldest.into_iter().chain(*oldest).min();
+                }
+                if let Some(known) = known.get(&left.end.name) {
+                    (of_now.retry_at, of_now.failures) = (known.retry_at, known.failures);
+                }
+                report.providers.insert(left.end.name.clone(), of_now);
+            }
+        });
+        left
     }
 }
 
@@ -140,7 +176,7 @@ impl Side for WatchSide<'_> {
             // Somebody else may have sent a call a moment ago.
             self.calls.last = LastCalls::since(self.host.clock.now().tick);
             // Nor do we know what somebody else allowed.
-            self.calls.removals = RemovalWindow::default();
+            self.calls.removals.others_ran();
         }
         self.calls.last.clone()
     }
@@ -153,8 +189,18 @@ impl Side for WatchSide<'_> {
         true
     }
 
-    fn turned_back(&mut self, store: Option<&SqliteStore>) {
+    fn turned_back(&mut self, desired: &Desired, prepared: &Prepared) {
         self.calls.removals.refused(self.host.clock.now().tick);
+        self.tell_left(&Finished::untouched(desired, prepared));
+        let refused = Finished::refused(desired, prepared);
+        let left = self.left(&refused).into_iter().enumerate();
+        self.refused = Refused {
+            left: left.map(|(provider, left)| (provider, (left.counts.pending, left.oldest))).collect(),
+            targets: left::oldest(&refused),
+        };
+    }
+
+    fn marked(&mut self, store: Option<&SqliteStore>) {
         self.calls.identity = store.and_then(|store| store.identity().ok());
     }
 
@@ -182,6 +228,8 @@ impl Side for WatchSide<'_> {
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
         let targets = prepared.plan.targets() as u64;
         tracing::debug!(run = self.run, manifests = desired.manifests(), targets, "sending");
+        // It may take long, and what it has not purged yet is pending.
+        self.tell_left(&Finished::untouched(desired, prepared));
         self.report.send_modify(|report| {
             if let Some(running) = &mut report.running {
                 running.targets = targets;
@@ -192,9 +240,12 @@ impl Side for WatchSide<'_> {
     }
 
     fn called(&mut self, desired: &Desired, call: &CallReport) {
-        let provider = &desired.model.providers[call.provider].name;
+        let config = &desired.model.providers[call.provider];
+        let provider = &config.name;
         self.last_accepted.insert(call.provider, call.result.is_ok());
-        self.report.send_modify(|report| report.called(provider, call.outcome, call.changes));
+        // Where there are several, one that accepts is not enough.
+        let settles = config.endpoints.len() == 1;
+        self.report.send_modify(|report| report.called(provider, call.outcome, call.changes, settles));
         let ms = call.ended.tick.since(call.sent.tick);
         let (targets, outcome) = (call.changes, call.outcome);
         match &call.result {
@@ -204,8 +255,7 @@ impl Side for WatchSide<'_> {
     }
 
     fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
-        let providers = 0..finished.desired.model.providers.len();
-        let left: Vec<Left> = providers.map(|provider| self.left(finished, provider)).collect();
+        let left = self.tell_left(finished);
         self.came = Came {
             left: Vec::new(),
             reasons: BTreeMap::new(),
@@ -214,16 +264,10 @@ impl Side for WatchSide<'_> {
             trouble: trouble_of(finished),
             exit: Some(finished.exit),
         };
-        let targets = left::oldest(finished);
         let (quotas, rates) = left::limits(finished, store);
         self.report.send_modify(|report| {
-            report.targets = targets;
             report.quotas.extend(quotas);
             report.rates.extend(rates);
-            let reports = left.iter().enumerate();
-            let report_of =
-                |(provider, left): (usize, &Left)| (left.end.name.clone(), report_of(finished.desired, provider, left));
-            report.providers = reports.map(report_of).collect();
         });
         self.came.reasons =
             left.iter().filter_map(|left| Some((left.end.name.clone(), left.reason.clone()?))).collect();

@@ -233,8 +233,8 @@ mod tests {
     #[test]
     fn calls_of_providers_that_are_gone_are_forgotten() {
         let mut report = Report::default();
-        report.called("old", "accepted", 1);
-        report.called("new", "accepted", 1);
+        report.called("old", "accepted", 1, true);
+        report.called("new", "accepted", 1, true);
         let providers = vec![("new".to_owned(), "http-purge".to_owned())];
         let found = Found::Valid { manifests: 1, targets: 1, providers, warnings: Vec::new() };
         take_manifests(&mut report, Some(&found), Now::default());

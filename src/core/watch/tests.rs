@@ -315,6 +315,20 @@ fn a_changed_configuration_or_the_user_resets_the_wait() {
     assert_eq!(world.held, []);
 }
 
+/// W6: what a run leaves that was under way when the user asked is no exception.
+#[test]
+fn the_user_resets_the_wait_of_what_fails_meanwhile() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    world.handle(Event::Sending);
+    world.handle(Event::Asked);
+    assert_eq!(world.poll(), Action::CutShort);
+    world.end(RunEnd::Done(vec![failed("a")]));
+    world.expect_run(Reason::Asked);
+    assert_eq!(world.held, []);
+}
+
 /// T2: a quota day that begins in hours is found also if the wall clock jumps over it or back.
 #[test]
 fn deferred_work_goes_on_when_its_time_comes_whatever_the_clock_does() {

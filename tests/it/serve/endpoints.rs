@@ -45,8 +45,10 @@ fn events_follow_a_run() {
     events.until(|event| event["mood"] == "good");
     cloud.always(Some(Step::say(500, "no")));
     bench.assets(&urls(2), "2");
-    let left = events.until(|event| event["tables"]["targets"].as_array().is_some_and(|rows| rows.len() == 3));
-    assert!(left["tables"]["targets"][0].to_string().contains("HTTP 500"), "{left}");
+    let rows = |event: &serde_json::Value| event["tables"]["targets"].as_array().cloned().unwrap_or_default();
+    let during = events.until(|event| rows(event).len() == 3);
+    assert!(rows(&during)[0].to_string().contains("pending"), "{during}");
+    events.until(|event| rows(event).len() == 3 && rows(event)[0].to_string().contains("HTTP 500"));
     watching.stop();
 }
 
@@ -90,7 +92,9 @@ fn readiness_tells_why_not() {
     bench.assets(&urls(1), "0");
     watching.says("refused");
     watching.ends_a_run();
-    assert!(get(at, "/readyz").body.starts_with("refused by a guard: "));
+    let told = get(at, "/readyz");
+    assert!(told.body.starts_with("refused by a guard: "), "{told:?}");
+    assert!(told.body.contains("provider own is stuck: 100 pending"), "what is refused is left: {told:?}");
     cloud.always(Some(Step::say(500, "no")));
     bench.assets(&urls(101), "1");
     watching.says("provider fails");

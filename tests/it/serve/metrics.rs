@@ -91,6 +91,25 @@ fn metrics_tell_what_happened() {
     watching.stop();
 }
 
+/// W6: a provider that does not answer is seen to have work, and for how long, before the run ends that waits for it.
+#[test]
+fn what_a_run_has_yet_to_do_is_pending() {
+    let (cloud, bench, mut watching, at) = settled(1, &["--ready-within", "1ms"]);
+    cloud.script([Step::Hold]);
+    bench.assets(&urls(1), "1");
+    cloud.wait_for_hold();
+    let text = is_clean(at);
+    assert_eq!(value(&text, "freshen_targets{provider=\"own\",state=\"pending\"}"), 1);
+    assert!(value(&text, "freshen_file_events_total") >= 1);
+    let told = get(at, "/readyz");
+    assert!(told.body.starts_with("provider own is stuck: 1 pending, the oldest since "), "{told:?}");
+    assert!(get(at, "/").body.contains(&urls(1)[0]));
+    cloud.release();
+    watching.records(1);
+    watching.stop();
+    assert_eq!(cloud.purged(), urls(1));
+}
+
 /// Who asks for OpenMetrics gets it: ended by its mark, counters without the ending of their samples.
 #[test]
 fn open_metrics_are_told_to_who_asks() {

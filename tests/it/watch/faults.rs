@@ -28,6 +28,36 @@ fn pending_work_is_retried_while_manifests_are_not_valid() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// W6, W7: the same where others broke while the first run was under way that had read no more than what changed.
+#[test]
+fn pending_work_is_retried_while_manifests_are_not_valid_that_broke_meanwhile() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    // Simple lists, which are passed over while they do not change.
+    let list = |name: &str, revision: u8| {
+        let text = format!("base_url: http://cdn.example.com/\nassets:\n  {name}.js: rev:{revision}\n");
+        bench.write(&format!("manifests/{name}.yaml"), text);
+    };
+    list("site", 0);
+    list("other", 0);
+    bench.run(&["adopt"]).exits(0);
+    let mut watching = Watching::start(&bench, &["--grace", "50ms"]);
+    watching.ends_a_run();
+    cloud.script([Step::Hold]);
+    list("other", 1);
+    cloud.wait_for_hold();
+    bench.write("manifests/site.yaml", "assets: [");
+    watching.signal("HUP");
+    watching.says("the manifests are not valid");
+    watching.records(1);
+    cloud.release();
+    list("site", 1);
+    watching.says("the manifests are valid again");
+    watching.records(1);
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
 /// C11, L2: what was let through and failed is tried again also while a guard refuses what came after it, and nothing else is.
 #[test]
 fn pending_work_is_retried_while_a_guard_refuses() {
@@ -46,6 +76,28 @@ fn pending_work_is_retried_while_a_guard_refuses() {
     watching.says("nothing is refused any more");
     watching.stop();
     assert!(is_recorded(&bench, 2, "1"));
+}
+
+/// C11, L2: the same under a guard that knows shares: what is tried again is a share of all that is recorded.
+#[test]
+fn pending_work_is_retried_while_a_share_is_refused() {
+    let (cloud, bench, mut watching) = watched(10);
+    let change = |changed: usize| {
+        let revision = |index: usize| i32::from(index < changed);
+        let asset = |(index, url): (usize, String)| format!("  \"{url}\": rev:{}\n", revision(index));
+        let assets: String = urls(10).into_iter().enumerate().map(asset).collect();
+        bench.write("manifests/site.yaml", format!("guard: {{max_share: 30%}}\nassets:\n{assets}"));
+    };
+    cloud.always(Some(Step::say(403, "no")));
+    change(2);
+    watching.says("provider fails");
+    change(8);
+    watching.says("refused: manifest");
+    cloud.always(None);
+    watching.signal("HUP");
+    watching.records(2);
+    assert_eq!(cloud.purged(), urls(10)[..2]);
+    watching.stop();
 }
 
 /// W6: one provider fails, and what changes goes to the other one at once; the failing one is left in peace meanwhile, and
@@ -98,6 +150,33 @@ fn one_failing_url_does_not_hold_up_its_provider() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// L2: a URL at which its provider hangs waits alone as well, once its call was given up for the sake of newer files.
+#[test]
+fn one_hanging_url_does_not_hold_up_its_provider() {
+    let (cloud, bench) = recorded(2);
+    let mut watching = Watching::start(&bench, &["--grace", "50ms"]);
+    watching.ends_a_run();
+    let write = |first: &str, second: &str| {
+        let [a, b] = [&urls(2)[..1], &urls(2)[1..]];
+        bench.write("manifests/site.yaml", manifest(a, first));
+        bench.write("manifests/other.yaml", manifest(b, second));
+    };
+    cloud.script([Step::Hold]);
+    write("1", "0");
+    cloud.wait_for_hold();
+    write("1", "1");
+    let told = watching.says("some targets fail");
+    assert!(told["message"].as_str().unwrap().contains("before the run ended"), "{told}");
+    let run = watching.records(1);
+    assert_eq!((&run["reason"], &run["pending"], &run["calls"]), (&"changed".into(), &1.into(), &1.into()));
+    let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+    assert!(status.to_string().contains("before the run ended"), "{status}");
+    cloud.release();
+    watching.says("in order again");
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
+}
+
 /// L2, R17: of several caches one is dead: the others get what changes at once, and it is left in peace.
 #[test]
 fn a_dead_cache_does_not_hold_up_the_others_of_its_provider() {
@@ -139,6 +218,29 @@ fn a_provider_that_asks_for_a_long_wait_gets_it() {
     bench.assets(&urls(1), "2");
     watching.ends_a_run();
     assert_eq!(cloud.arrived(), 1);
+    watching.stop();
+}
+
+/// W6: who asks for everything gets it, also from a provider that began to fail in the run that was under way.
+#[test]
+fn a_word_of_the_user_holds_for_what_fails_meanwhile() {
+    let (bad, good) = (Cloud::of("http-purge"), Cloud::of("http-purge"));
+    let bench =
+        Bench::new().provider("bad", "http-purge", &bad.url(), "").provider("good", "http-purge", &good.url(), "");
+    bench.assets(&urls(1), "0");
+    bench.run(&["adopt"]).exits(0);
+    let mut watching = Watching::start(&bench, &["--grace", "50ms"]);
+    watching.ends_a_run();
+    bad.script([Step::Say(429, vec![("Retry-After", "600".to_owned())], Vec::new())]);
+    good.script([Step::Hold]);
+    bench.assets(&urls(1), "1");
+    good.wait_for_hold();
+    watching.wait("a call", |record| record["provider"] == "bad");
+    watching.signal("HUP");
+    watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+    watching.ends_a_run();
+    assert_eq!(bad.arrived(), 2);
+    good.release();
     watching.stop();
 }
 
@@ -187,6 +289,24 @@ fn a_spent_quota_leaves_one_trace() {
 fn runs(bench: &Bench) -> usize {
     let status = bench.run(&["status", "--runs", "1000", "--format", "json"]).exits(0).json();
     status["runs"].as_array().expect("a list").len()
+}
+
+/// C7, R3: what was accepted and could not be recorded any more is told as pending.
+#[test]
+fn what_could_not_be_recorded_is_not_told_as_recorded() {
+    let (cloud, bench, mut watching) = watched(2);
+    cloud.script([Step::Hold]);
+    bench.assets(&urls(2), "1");
+    cloud.wait_for_hold();
+    let other = rusqlite::Connection::open(bench.path(".freshen/state.db")).expect("opened");
+    other.execute("UPDATE meta SET serial = serial + 5", []).expect("written");
+    drop(other);
+    cloud.release();
+    let run = watching.ends_a_run();
+    assert_eq!((&run["recorded"], &run["pending"]), (&0.into(), &2.into()));
+    watching.records(2);
+    watching.stop();
+    assert!(is_recorded(&bench, 2, "1"));
 }
 
 /// A configuration that is put right is tried at once, however long the wait would have been.

@@ -311,3 +311,34 @@ fn changes_are_found_without_events() {
         watching.stop();
     }
 }
+
+/// C11: a directory that is emptied in slices stays refused, whatever commands use the same state meanwhile.
+#[test]
+fn an_unrelated_command_lifts_no_refusal() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    (0..40).for_each(|file| bench.write(&format!("public/{file}.txt"), "content"));
+    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../public}]\n");
+    bench.run(&["adopt"]).exits(0);
+    bench.write("other/provider.yaml", bench.read("manifests/provider-own.yaml").unwrap());
+    bench.write("other/site.yaml", manifest(&["http://cdn.example.com/unrelated"], "1"));
+    let remove = |files: std::ops::Range<usize>| {
+        fs::rename(bench.path("public"), bench.path("aside")).unwrap();
+        files.for_each(|file| fs::remove_file(bench.path(&format!("aside/{file}.txt"))).unwrap());
+        fs::rename(bench.path("aside"), bench.path("public")).unwrap();
+    };
+    let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
+    watching.ends_a_run();
+    remove(0..10);
+    watching.records(10);
+    remove(10..20);
+    watching.says("20 of its 40 recorded targets are no longer listed, 10 of them since earlier runs");
+    watching.ends_a_run();
+    bench.run(&["apply", "other"]).exits(0);
+    (0..8).for_each(|_| drop(watching.ends_a_run()));
+    assert_eq!(cloud.arrived(), 11, "ten that were let through and the unrelated one");
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    watching.says("nothing is refused any more");
+    watching.stop();
+    assert_eq!(cloud.arrived(), 21);
+}
