@@ -346,6 +346,31 @@ async fn refused_credentials_are_asked_for_again() {
     assert_eq!(env.outputs_left(), 0);
 }
 
+/// A process that stays up goes by how a provider is configured now, whatever it was called before.
+#[tokio::test]
+async fn a_provider_that_is_configured_anew_gets_other_credentials() {
+    let (_folder, from_file) = file(GOOD.as_bytes(), 0o600);
+    let variables = [("ID", "first"), ("SECRET", "s"), ("P_ID", "second"), ("P_SECRET", "s"), ("BEARER", "token")];
+    let store = CredentialStore::new(Arc::new(ScriptedEnv::with(&variables)));
+    let script = r#"echo '{"key_id":"third","key_secret":"s"}'"#;
+    let cases = [
+        (&KEYS, environment(""), "first"),
+        (&KEYS, environment("P_"), "second"),
+        (&KEYS, shell(script), "third"),
+        (&KEYS, from_file, "id-1"),
+        (&KEYS, environment(""), "first"),
+        (&BEARER, environment(""), "token"),
+    ];
+    for (kind, source, id) in cases {
+        let got = store.get(&provider(kind, source), NOW).await.expect("given");
+        assert_eq!(spelled(&got)[1], id);
+    }
+    for (template, value) in [("${ID}", "first"), ("${P_ID}", "second")] {
+        let got = store.get(&with_headers(&[("X-Key", template)]), NOW).await.expect("given");
+        assert_eq!(spelled(&got), ["X-Key", value]);
+    }
+}
+
 #[tokio::test]
 async fn calls_at_once_share_one_answer() {
     let env = Arc::new(ScriptedEnv::printing(&[GOOD]));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, make_pipe, manifest, provider};
-use crate::support::cloud::{Cloud, Step};
+use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step, variables};
 use crate::support::service_manager::ServiceManager;
 use crate::support::watching::Watching;
 
@@ -203,6 +203,23 @@ fn a_provider_that_is_configured_anew_is_asked_at_once() {
     assert_eq!(other.purged().len(), 1);
 }
 
+/// W6: credentials are those that the manifest names now, not those of the same provider before.
+#[test]
+fn a_provider_gets_the_credentials_that_its_manifest_names_now() {
+    let kind = "tencent-vod";
+    let cloud = Cloud::of(kind);
+    let [id, secret, _] = variables(kind);
+    let bench = Bench::new().provider("own", kind, &cloud.url(), "").keys(kind, "AKIDother", "other", None);
+    let bench = bench.var(&format!("P_{id}"), KEY_ID).var(&format!("P_{secret}"), KEY_SECRET);
+    bench.assets(&urls(2), "1");
+    let mut watching = Watching::start(&bench, &[]);
+    watching.says("provider fails");
+    let anew = provider("own", kind, &cloud.url(), "credentials: {env_prefix: P_}");
+    bench.write("manifests/provider-own.yaml", anew);
+    watching.records(2);
+    watching.stop();
+}
+
 /// C11: a first run that would purge everything is refused, told once, and nothing is sent; `adopt` beside it is enough.
 #[test]
 fn a_refusal_is_told_and_the_program_stays() {
@@ -396,7 +413,7 @@ fn records_are_single_lines_without_credentials() {
     watching.says("call");
     let told = watching.stop();
     let all = format!("{told:?}");
-    assert!(!all.contains("forged\u{1b}") && !all.contains(crate::support::cloud::KEY_SECRET), "{all}");
+    assert!(!all.contains("forged\u{1b}") && !all.contains(KEY_SECRET), "{all}");
     assert!(told.iter().all(|record| record["message"] != "forged\u{1b}[31m"));
 }
 
