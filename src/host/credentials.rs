@@ -262,6 +262,11 @@ impl CredentialStore {
         Ok(held.insert(fresh).credentials.clone())
     }
 
+    /// A run begins: sources may be asked once more in it. For who keeps a store over runs.
+    pub fn begin_run(&self) {
+        self.slots().values_mut().for_each(|slot| slot.asked_again = false);
+    }
+
     /// Whether the source has other credentials than the ones that were `used` and refused. It is asked once more in
     /// a run, unless the held ones are others already.
     pub async fn renewed(&self, provider: &ProviderConfig, used: &Credentials, now: Timestamp) -> bool {

@@ -185,6 +185,7 @@ impl Round<'_> {
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
         let Memory { credentials, calls, .. } = &mut memory;
+        credentials.begin_run();
         let mut side = WatchSide::new((self.host, self.number, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,

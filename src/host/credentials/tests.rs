@@ -371,6 +371,24 @@ async fn a_provider_that_is_configured_anew_gets_other_credentials() {
     }
 }
 
+/// W6: keys that are replaced after they were refused are found by a later run of the same process, and so are the next ones.
+#[tokio::test]
+async fn each_run_asks_once_more_for_refused_credentials() {
+    let of = |id: &str| format!(r#"{{"key_id":"{id}","key_secret":"s"}}"#);
+    let outputs = [of("old"), of("old"), of("new"), of("newest")];
+    let env = Arc::new(ScriptedEnv::printing(&outputs.each_ref().map(String::as_str)));
+    let store = CredentialStore::new(env.clone());
+    let config = provider(&KEYS, shell(""));
+    for (found, left) in [([false, false], 2), ([true, true], 1), ([true, true], 0)] {
+        store.begin_run();
+        let used = store.get(&config, NOW).await.expect("printed");
+        for found in found {
+            assert_eq!(store.renewed(&config, &used, NOW).await, found);
+        }
+        assert_eq!(env.outputs_left(), left);
+    }
+}
+
 #[tokio::test]
 async fn calls_at_once_share_one_answer() {
     let env = Arc::new(ScriptedEnv::printing(&[GOOD]));
