@@ -213,8 +213,11 @@ async fn files_that_are_no_manifests_do_not_matter() {
 async fn after_lost_events_everything_is_watched_anew() {
     let mut world = World::new(None, FOLDER);
     world.cover();
-    let Eyes::Events(eyes) = &mut world.watcher.eyes else { panic!("events") };
-    eyes.unwatch(&world.folder.path().join("manifests/below")).unwrap();
+    let below = world.path("manifests/below");
+    match &mut lock(&world.watcher.cover).eyes {
+        Eyes::Events(eyes) => eyes.unwatch(&below).unwrap(),
+        Eyes::Polling(_) => panic!("events"),
+    }
     let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
     world.watcher.shared.take(Ok(lost));
     world.cover();

@@ -24,6 +24,25 @@ fn polls_without(call: &str, error: &str) {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// C14: folders may be many, and disks slow; whoever is told to stop while he begins to watch them stops.
+#[test]
+fn a_stop_is_heard_while_folders_are_looked_through() {
+    if !is_installed("strace", "strace") {
+        return;
+    }
+    let (_cloud, bench) = recorded(1);
+    // In microseconds, for each folder.
+    let delay = "inject=inotify_add_watch:delay_enter=2000000";
+    let strace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=inotify_add_watch", "-e", delay];
+    let watch = ["watch", "--log-format", "json", "--log-level", "debug"];
+    let mut watching = Watching::of(bench.wrapped("strace", &strace, &watch).spawn().expect("started"));
+    watching.says("run begins");
+    watching.signal("TERM");
+    let told = watching.wait("the end", |record| record["message"] == "run ended" || record["message"] == "stopped");
+    assert_eq!(told["message"], "stopped");
+    assert_eq!(watching.ended(), Some(0));
+}
+
 /// W5: where the system has no more instances for events, files are looked at every so often, and the log says so.
 #[test]
 fn without_instances_files_are_looked_at() {
