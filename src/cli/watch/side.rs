@@ -1,6 +1,6 @@
 //! What a run of the watch says, is told and leaves: into the log, the report and the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
+use crate::core::http::TransportFailureKind;
 use crate::core::removal_window::RemovalWindow;
 use crate::core::report::{ProviderReport, Report};
 use crate::core::time::Tick;
@@ -55,13 +56,29 @@ pub(super) struct Calls {
     identity: Option<Identity>,
     quotas_asked_at: Option<Tick>,
     removals: RemovalWindow,
+    /// Endpoints from which the last call got no answer.
+    silent: BTreeSet<String>,
 }
 
 impl Calls {
+    /// Whether this call got no answer from an endpoint that answered before.
+    fn falls_silent(&mut self, call: &CallReport) -> bool {
+        if is_unanswered(call) {
+            return self.silent.insert(call.endpoint.clone());
+        }
+        self.silent.remove(&call.endpoint);
+        false
+    }
+
     /// Whether the state is as our last run left it.
     pub(super) fn is_alone(&self, store: &SqliteStore) -> bool {
         self.identity.is_some() && store.identity().ok() == self.identity
     }
+}
+
+/// Whether no answer came, as opposed to no connection, or an answer that says little.
+fn is_unanswered(call: &CallReport) -> bool {
+    call.result.is_err() && call.code.is_none() && call.outcome == TransportFailureKind::Unknown.word()
 }
 
 /// What came of a run.
@@ -90,6 +107,8 @@ pub(super) struct WatchSide<'a> {
     pub(super) came: Came,
     /// Whether the last call to each provider that was called was accepted, by index.
     last_accepted: BTreeMap<usize, bool>,
+    /// Of providers whose last call got no answer by the end of it, what to tell, by index.
+    unanswered: BTreeMap<usize, String>,
 }
 
 impl<'a> WatchSide<'a> {
@@ -99,7 +118,8 @@ impl<'a> WatchSide<'a> {
         report: &'a watch::Sender<Report>,
         calls: &'a mut Calls,
     ) -> Self {
-        Self { host, run, order, link, report, calls, came: Came::default(), last_accepted: BTreeMap::new() }
+        let (came, last_accepted, unanswered) = (Came::default(), BTreeMap::new(), BTreeMap::new());
+        Self { host, run, order, link, report, calls, came, last_accepted, unanswered }
     }
 
     fn left(&self, finished: &Finished<'_>, provider: usize) -> Left {
@@ -197,8 +217,18 @@ impl Side for WatchSide<'_> {
         self.report.send_modify(|report| report.called(provider, call.outcome, call.changes));
         let ms = call.ended.tick.since(call.sent.tick);
         let (targets, outcome) = (call.changes, call.outcome);
+        if is_unanswered(call) {
+            self.unanswered.insert(call.provider, format!("no answer from {} yet", call.endpoint));
+        } else {
+            self.unanswered.remove(&call.provider);
+        }
+        let falls_silent = self.calls.falls_silent(call);
         match &call.result {
             Ok(_) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call"),
+            Err(why) if falls_silent => {
+                let (run, endpoint) = (self.run, line(&call.endpoint));
+                tracing::warn!(run, provider, targets, outcome, ms, "no answer from {endpoint}: {}", line(why));
+            }
             Err(why) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call: {}", line(why)),
         }
     }
@@ -225,8 +255,10 @@ impl Side for WatchSide<'_> {
                 |(provider, left): (usize, &Left)| (left.end.name.clone(), report_of(finished.desired, provider, left));
             report.providers = reports.map(report_of).collect();
         });
-        self.came.reasons =
-            left.iter().filter_map(|left| Some((left.end.name.clone(), left.reason.clone()?))).collect();
+        let reason_of = |provider: usize, left: &Left| self.unanswered.get(&provider).or(left.reason.as_ref()).cloned();
+        let reasons = left.iter().enumerate();
+        let reasons = reasons.filter_map(|(provider, left)| Some((left.end.name.clone(), reason_of(provider, left)?)));
+        self.came.reasons = reasons.collect();
         self.came.left = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
         if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
             self.calls.last = finished.outcome.last_calls.clone();

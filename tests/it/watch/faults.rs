@@ -277,6 +277,24 @@ fn sighup_tries_everything_now() {
     watching.stop();
 }
 
+/// C14, W6: a provider that gives no answer is named as soon as a call is given up, and as the reason.
+#[test]
+fn a_provider_that_hangs_is_named() {
+    let (cloud, bench) = recorded(1);
+    let mut watching = Watching::start(&bench, &["--timeout", "50ms"]);
+    watching.ends_a_run();
+    cloud.always(Some(Step::Hold));
+    bench.assets(&urls(1), "1");
+    let named = format!("no answer from {}", cloud.url());
+    let told = watching.says(&named);
+    assert_eq!((told["level"].as_str(), told["outcome"].as_str()), (Some("WARN"), Some("unknown")));
+    let told = watching.wait("a wait", |record| record["again"].is_string());
+    assert!(told.to_string().contains(&format!("{named} yet")), "{told}");
+    let seen = watching.stop();
+    let texts = seen.iter().filter_map(|record| record["message"].as_str());
+    assert_eq!(texts.filter(|text| text.starts_with(&named)).count(), 1, "told once");
+}
+
 /// C14: SIGTERM lets the call under way end and records it; what is left is the next start's.
 #[test]
 fn sigterm_finishes_what_is_under_way() {
