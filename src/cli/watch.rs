@@ -11,6 +11,7 @@ mod round;
 mod side;
 mod signals;
 mod systemd;
+mod trouble;
 mod voice;
 
 use std::future::Future;

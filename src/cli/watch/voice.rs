@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::log::line;
 use super::round::{Ended, Found};
+use super::trouble::Trouble;
 use super::wall_of;
 use crate::cli::duration;
 use crate::cli::exit::Exit;
@@ -26,7 +27,7 @@ pub(super) struct Voice {
     problems: Vec<String>,
     warnings: Vec<String>,
     refusals: Refusals,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     /// Failures in a row of each provider that fails.
     failing: BTreeMap<String, u32>,
 }
@@ -89,14 +90,13 @@ impl Voice {
         }
     }
 
-    fn trouble(&mut self, trouble: Option<&String>, run: u64) {
-        if self.trouble.as_ref() == trouble {
-            return;
-        }
-        if let Some(trouble) = trouble {
-            tracing::error!(run, "{}; tried again soon", line(trouble));
-        } else {
-            tracing::info!(run, "runs are made again");
+    fn trouble(&mut self, trouble: Option<&Trouble>, run: u64) {
+        match (trouble, &self.trouble) {
+            (None, None) => {}
+            (Some(now), Some(told)) if now.is_like(told) => {}
+            (Some(Trouble::Locked(text)), _) => tracing::warn!(run, "{}; tried again soon", line(text)),
+            (Some(Trouble::Other(text)), _) => tracing::error!(run, "{}; tried again soon", line(text)),
+            (None, Some(_)) => tracing::info!(run, "runs are made again"),
         }
         self.trouble = trouble.cloned();
     }
@@ -191,7 +191,7 @@ pub(super) fn report(
     };
     sender.send_modify(|report| {
         report.running = None;
-        report.trouble.clone_from(&ended.trouble);
+        report.trouble = ended.trouble.as_ref().map(|trouble| trouble.text().to_owned());
         report.refusals.clone_from(&ended.refusals);
         if matches!(ended.end, RunEnd::Done(_)) && ended.came.exit.is_none() {
             // It was enough to know that nothing is left at any of them.

@@ -252,6 +252,7 @@ fn runs_by_hand_and_the_watch_take_turns() {
     bench.assets(&urls(1), "1");
     let told = watching.says("is locked by another run");
     assert!(!told.to_string().contains("--lock-timeout"), "it has none: {told}");
+    assert_eq!(told["level"], "WARN", "no fault");
     cloud.release();
     assert!(held.wait_with_output().expect("ended").status.success());
     watching.says("runs are made again");
