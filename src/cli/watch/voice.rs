@@ -36,8 +36,12 @@ impl Voice {
     /// Writes into the log what is new.
     pub(super) fn tell(&mut self, ended: &Ended, run: u64, machine: &Watch, now: Now) {
         self.manifests(ended.found.as_ref(), run);
-        self.refusals(&ended.refusals, run, now.tick);
-        self.trouble(ended.trouble.as_ref(), run);
+        if has_asked(&ended.end) {
+            self.refusals(&ended.refusals, run, now.tick);
+        }
+        if has_asked(&ended.end) || ended.trouble.is_some() {
+            self.trouble(ended.trouble.as_ref(), run);
+        }
         let counts = ended.came.counts;
         if ended.came.calls > 0 || counts.recorded > 0 {
             let (reason, calls) = (ended.order.reason.word(), ended.came.calls);
@@ -141,6 +145,11 @@ impl Voice {
     }
 }
 
+/// Whether a run came as far as to ask state and guards: what earlier ones were told may be over. Any other says nothing of it.
+const fn has_asked(end: &RunEnd) -> bool {
+    matches!(end, RunEnd::Done(_) | RunEnd::Blocked(_))
+}
+
 /// What is refused, as it was told and when, by what it is about.
 #[derive(Default)]
 struct Refusals {
@@ -191,8 +200,12 @@ pub(super) fn report(
     };
     sender.send_modify(|report| {
         report.running = None;
-        report.trouble = ended.trouble.as_ref().map(|trouble| trouble.text().to_owned());
-        report.refusals.clone_from(&ended.refusals);
+        if has_asked(&ended.end) || ended.trouble.is_some() {
+            report.trouble = ended.trouble.as_ref().map(|trouble| trouble.text().to_owned());
+        }
+        if has_asked(&ended.end) {
+            report.refusals.clone_from(&ended.refusals);
+        }
         if matches!(ended.end, RunEnd::Done(_)) && ended.came.exit.is_none() {
             // It was enough to know that nothing is left at any of them.
             report.providers.clear();

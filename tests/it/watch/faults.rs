@@ -238,6 +238,24 @@ fn a_refusal_is_told_and_the_program_stays() {
     assert_eq!(refused, 1, "told once");
 }
 
+/// C11: a refusal lasts while manifests are not valid, since no guard is asked then.
+#[test]
+fn what_is_refused_stays_so_until_a_guard_says_otherwise() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(101), "1");
+    let mut watching = Watching::start(&bench, &[]);
+    watching.says("refused: first run");
+    bench.write("manifests/site.yaml", "assets: [");
+    watching.says("the manifests are not valid");
+    bench.assets(&urls(101), "1");
+    watching.says("the manifests are valid again");
+    watching.ends_a_run();
+    let seen = watching.stop();
+    let told = seen.iter().filter(|record| record["message"].as_str().is_some_and(|text| text.contains("refused")));
+    assert_eq!(told.count(), 1, "{seen:#?}");
+}
+
 /// R1: a run by hand has the lock; the watch waits and goes on, and its own lock is free between runs.
 #[test]
 fn runs_by_hand_and_the_watch_take_turns() {
