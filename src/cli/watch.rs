@@ -226,8 +226,9 @@ impl<'a> Keeper<'a> {
         if !matches!(order.reason, Reason::Changed | Reason::Retry) {
             self.watcher.look_around();
         }
-        if let (Reason::Asked, Some(memory)) = (order.reason, &mut self.memory) {
-            memory.renew(self.host);
+        if order.reason == Reason::Asked {
+            self.systemd.reload_begins();
+            self.memory.iter_mut().for_each(|memory| memory.renew(self.host));
         }
         self.runs += 1;
         self.started = self.host.clock.now();
