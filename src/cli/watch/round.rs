@@ -236,9 +236,15 @@ impl Round<'_> {
         if desired.is_whole() {
             return Some(desired);
         }
-        match self.read(Extent::All).await {
-            Ok((Read::Valid(loaded, _), _)) => Some(loaded.desired),
-            _ => None,
+        let mut report = self.report.subscribe();
+        tokio::select! {
+            biased;
+            // The run is over, and nobody needs what is kept for another one.
+            Ok(_) = report.wait_for(|report| report.stopping) => None,
+            read = self.read(Extent::All) => match read {
+                Ok((Read::Valid(loaded, _), _)) => Some(loaded.desired),
+                _ => None,
+            },
         }
     }
 }
