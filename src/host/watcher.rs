@@ -168,12 +168,13 @@ impl Watcher {
             }
             let unseen = wanted.unseen();
             let is_known = std::mem::replace(&mut *lock(&self.shared.folders), wanted.clone()) == wanted;
-            if let Some(why) = unseen.or_else(|| cover.renew(&self.shared)) {
-                cover.poll(&self.shared, self.poll_ms);
-                return Some(why);
-            }
-            if is_known {
-                return None;
+            match unseen.map_or_else(|| cover.renew(&self.shared), Err) {
+                Err(why) => {
+                    cover.poll(&self.shared, self.poll_ms);
+                    return Some(why);
+                }
+                Ok(is_same) if is_same && is_known => return None,
+                Ok(_) => {}
             }
         }
         self.look_around();
@@ -232,9 +233,10 @@ impl Cover {
         self.eyes = Eyes::Polling(poller);
     }
 
-    /// Watches what is wanted and not watched yet, or was replaced. Returns why that does not go.
-    fn renew(&mut self, shared: &Shared) -> Option<String> {
-        let Eyes::Events(eyes) = &mut self.eyes else { return None };
+    /// Watches what is wanted and not watched yet, or was replaced. Returns whether that was nothing, or why it does not go.
+    fn renew(&mut self, shared: &Shared) -> Result<bool, String> {
+        let Eyes::Events(eyes) = &mut self.eyes else { return Ok(true) };
+        let mut is_same = true;
         let wanted: Vec<PathBuf> = lock(&shared.folders).paths().cloned().collect();
         let lost = std::mem::take(&mut *lock(&shared.lost));
         self.watched.retain(|path, identity| {
@@ -252,13 +254,16 @@ impl Cover {
             }
             let identity = Identity::of(&path);
             match eyes.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(path, identity)),
-                Err(error) if is_limit(&error) => return Some(cause(&error)),
+                Ok(()) => {
+                    self.watched.insert(path, identity);
+                    is_same = false;
+                }
+                Err(error) if is_limit(&error) => return Err(cause(&error)),
                 // It went away meanwhile, which its parent tells of, or may not be read, which the run tells of.
                 Err(_) => {}
             }
         }
-        None
+        Ok(is_same)
     }
 }
 
