@@ -27,6 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 use crate::core::report::Report;
 use crate::core::text::one_line;
@@ -149,6 +150,16 @@ async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock) {
     }
 }
 
+/// Whether something can be recorded, as far as it was asked.
+#[derive(Default)]
+struct Known {
+    /// Until when the answer is believed.
+    until: Tick,
+    answer: Option<String>,
+    /// It is being asked. A disk that hangs holds one thread, however many readers give up waiting.
+    asking: Option<JoinHandle<Option<String>>>,
+}
+
 /// What all requests are answered from.
 struct Served {
     clock: Arc<dyn Clock>,
@@ -156,8 +167,7 @@ struct Served {
     guard: Guard,
     ready_within_ms: u64,
     obstacle: Arc<Obstacle>,
-    /// Until when the answer is believed, and the answer.
-    known: tokio::sync::Mutex<(Tick, Option<String>)>,
+    known: tokio::sync::Mutex<Known>,
     streams: Arc<Semaphore>,
 }
 
@@ -186,12 +196,15 @@ impl Served {
 
     async fn obstacle(&self) -> Option<String> {
         let mut known = self.known.lock().await;
-        if known.0 <= self.clock.now().tick {
-            let ask = Arc::clone(&self.obstacle);
-            let answer = tokio::task::spawn_blocking(move || ask()).await.ok().flatten();
-            *known = (after(self.clock.as_ref(), BELIEVED_MS), answer);
+        if known.until <= self.clock.now().tick {
+            let ask = || {
+                let ask = Arc::clone(&self.obstacle);
+                tokio::task::spawn_blocking(move || ask())
+            };
+            let answer = known.asking.get_or_insert_with(ask).await.ok().flatten();
+            *known = Known { until: after(self.clock.as_ref(), BELIEVED_MS), answer, asking: None };
         }
-        known.1.clone()
+        known.answer.clone()
     }
 }
 
@@ -253,4 +266,44 @@ async fn events(State(served): State<Arc<Served>>, Extension(arrival): Extension
 /// Later by so many milliseconds.
 fn after(clock: &dyn Clock, ms: u64) -> Tick {
     clock.now().tick.plus_ms(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc::channel;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::host::clock::SystemClock;
+
+    /// H4: where a disk hangs, readers that give up and come back are no reason to ask it again.
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_asked_once() {
+        let (release, released) = channel::<()>();
+        let (released, asked) = (Mutex::new(released), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        let obstacle = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = released.lock().expect("no panic").recv();
+            Some("it was slow".to_owned())
+        };
+        let served = Served {
+            clock: Arc::new(SystemClock::start()),
+            report: watch::channel(Report::default()).1,
+            guard: Guard::new(None, Vec::new()),
+            ready_within_ms: 1,
+            obstacle: Arc::new(obstacle),
+            known: tokio::sync::Mutex::default(),
+            streams: Arc::new(Semaphore::new(1)),
+        };
+        for _ in 0..3 {
+            assert_eq!(served.obstacle().now_or_never(), None, "given up");
+        }
+        drop(release);
+        assert_eq!(served.obstacle().await.as_deref(), Some("it was slow"));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
 }
