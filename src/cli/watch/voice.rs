@@ -177,7 +177,8 @@ impl Refusals {
 
 /// What a refusal is about: its manifest, and its words without numbers.
 fn subject_of(refusal: &str) -> String {
-    let name_end = refusal.strip_prefix("manifest `").and_then(|rest| Some(refusal.len() - rest.len() + rest.find('`')?));
+    let name_end =
+        refusal.strip_prefix("manifest `").and_then(|rest| Some(refusal.len() - rest.len() + rest.find('`')?));
     let (name, words) = refusal.split_at(name_end.unwrap_or(0));
     name.chars().chain(words.chars().filter(|c| !c.is_ascii_digit())).collect()
 }
@@ -277,7 +278,9 @@ mod tests {
     /// itself.
     #[test]
     fn a_refusal_with_other_numbers_is_told_again_after_a_while() {
-        let lost = |manifest: &str, number: u32| format!("manifest `{manifest}`: {number} of its 101 targets; see `-m {number}`");
+        let lost = |manifest: &str, number: u32| {
+            format!("manifest `{manifest}`: {number} of its 101 targets; see `-m {number}`")
+        };
         let mut refusals = Refusals::default();
         let mut told = |all: &[String], ms| refusals.news(all, Tick::from_ms(ms)).join(" ");
         assert_eq!(told(&[lost("a1", 31)], 0), lost("a1", 31));
