@@ -56,6 +56,8 @@ pub(super) struct Calls {
     identity: Option<Identity>,
     quotas_asked_at: Option<Tick>,
     removals: RemovalWindow,
+    /// What was noted and is not to be noted again.
+    noted: Option<String>,
     /// Endpoints from which the last call got no answer.
     silent: BTreeSet<String>,
 }
@@ -149,6 +151,13 @@ fn trouble_of(finished: &Finished<'_>) -> Option<String> {
 impl Side for WatchSide<'_> {
     fn note(&mut self, text: &str) {
         tracing::info!(run = self.run, "{}", line(text));
+    }
+
+    fn note_once(&mut self, text: &str) {
+        if self.calls.noted.as_deref() != Some(text) {
+            self.note(text);
+            self.calls.noted = Some(text.to_owned());
+        }
     }
 
     fn error(&mut self, text: &str) {
