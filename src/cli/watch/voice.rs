@@ -25,6 +25,8 @@ const TOLD_AGAIN_MS: u64 = 300_000;
 pub(super) struct Voice {
     /// What is wrong with the manifests; empty if nothing is.
     problems: Vec<String>,
+    /// They were valid once since the start.
+    were_valid: bool,
     warnings: Vec<String>,
     refusals: Refusals,
     trouble: Option<Trouble>,
@@ -66,11 +68,13 @@ impl Voice {
                 }
                 if self.problems.is_empty() {
                     let problems = problems.len();
-                    tracing::error!(run, problems, "the manifests are not valid; the last valid ones hold");
+                    let meanwhile = if self.were_valid { "the last valid ones hold" } else { "nothing is done" };
+                    tracing::error!(run, problems, "the manifests are not valid; {meanwhile}");
                 }
                 self.problems.clone_from(problems);
             }
             Some(Found::Valid { manifests, targets, warnings, .. }) => {
+                self.were_valid = true;
                 if !std::mem::take(&mut self.problems).is_empty() {
                     tracing::info!(run, manifests, targets, "the manifests are valid again");
                 }
