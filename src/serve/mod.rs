@@ -7,6 +7,7 @@ mod events;
 mod guard;
 mod metrics;
 mod page;
+mod places;
 mod ready;
 mod view;
 
@@ -23,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router, middleware};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,9 +37,10 @@ use crate::core::time::{Tick, Timestamp};
 use crate::host::Clock;
 use guard::{Admitted, Guard};
 pub use guard::{MOST_TOKEN_BYTES, Token};
+use places::{Place, Places};
 use view::View;
 
-/// Connections at once; further ones wait to be accepted.
+/// Connections at once.
 const CONNECTIONS: usize = 64;
 /// Streams of events at once, fewer than connections, so that others always get through.
 const STREAMS: usize = 16;
@@ -102,18 +105,15 @@ impl Listener {
             streams: Arc::new(Semaphore::new(STREAMS)),
         });
         let router = router(&served);
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::new(CONNECTIONS);
         loop {
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             let Ok((stream, _)) = self.socket.accept().await else {
                 served.clock.sleep_until(after(served.clock.as_ref(), ACCEPT_AGAIN_MS)).await;
                 continue;
             };
             let (router, clock) = (router.clone(), Arc::clone(&served.clock));
-            tokio::spawn(async move {
-                converse(stream, router, clock.as_ref()).await;
-                drop(permit);
-            });
+            let place = places.take().await;
+            tokio::spawn(async move { converse(stream, router, clock.as_ref(), place).await });
         }
     }
 }
@@ -128,10 +128,14 @@ struct Arrival {
 }
 
 /// Serves one request and closes.
-async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock) {
+async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock, place: Place) {
     let Ok(at) = stream.local_addr() else { return };
     let is_stream = Arc::new(AtomicBool::new(false));
-    let service = TowerToHyperService::new(router.layer(Extension(Arrival { at, is_stream: Arc::clone(&is_stream) })));
+    let answers = TowerToHyperService::new(router.layer(Extension(Arrival { at, is_stream: Arc::clone(&is_stream) })));
+    let service = service_fn(|request| {
+        place.keep();
+        answers.call(request)
+    });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
     server.keep_alive(false).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
@@ -144,8 +148,10 @@ async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock) {
         }
     };
     tokio::select! {
+        biased;
         // Whatever went wrong, it is the reader's concern.
         _ = connection => {}
+        () = place.wanted() => {}
         () = too_long => {}
     }
 }
