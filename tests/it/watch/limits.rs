@@ -1,5 +1,7 @@
 //! Systems that refuse to watch.
 
+use std::time::{Duration, Instant};
+
 use super::{is_recorded, recorded, urls};
 use crate::support::is_installed;
 use crate::support::watching::Watching;
@@ -31,15 +33,18 @@ fn a_stop_is_heard_while_folders_are_looked_through() {
         return;
     }
     let (_cloud, bench) = recorded(1);
-    // In microseconds, for each folder.
-    let delay = "inject=inotify_add_watch:delay_enter=2000000";
+    // For each folder.
+    let wait = Duration::from_secs(5);
+    let delay = &format!("inject=inotify_add_watch:delay_enter={}", wait.as_micros());
     let strace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=inotify_add_watch", "-e", delay];
     let watch = ["watch", "--log-format", "json", "--log-level", "debug"];
     let mut watching = Watching::of(bench.wrapped("strace", &strace, &watch).spawn().expect("started"));
     watching.says("run begins");
+    let told_to_stop = Instant::now();
     watching.signal("TERM");
     let told = watching.wait("the end", |record| record["message"] == "run ended" || record["message"] == "stopped");
     assert_eq!(told["message"], "stopped");
+    assert!(told_to_stop.elapsed() < wait, "nobody waited for a folder");
     assert_eq!(watching.ended(), Some(0));
 }
 
