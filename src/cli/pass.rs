@@ -48,6 +48,11 @@ pub(super) trait Side {
     /// Something worth to know.
     fn note(&mut self, text: &str);
 
+    /// The same, of something that later passes find again.
+    fn note_once(&mut self, text: &str) {
+        self.note(text);
+    }
+
     /// Something that went wrong and does not end the pass.
     fn error(&mut self, text: &str);
 
@@ -377,7 +382,7 @@ fn tell_unfinished(store: Option<&SqliteStore>, side: &mut dyn Side) -> Result<(
     let last = store.map_or(Ok(Vec::new()), |store| store.runs(1))?;
     if let Some(run) = last.first().filter(|run| run.finished_at.is_none()) {
         let began = super::render::moment(run.started_at);
-        side.note(&format!("the run that began {began} was stopped before its end; this one goes on from there"));
+        side.note_once(&format!("the run that began {began} was stopped before its end; this one goes on from there"));
     }
     Ok(())
 }

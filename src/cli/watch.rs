@@ -2,6 +2,7 @@
 //!
 //! The machine of `core/watch.rs` decides when; this file waits, starts runs and tells what came of them.
 
+mod cover;
 mod left;
 mod listen;
 mod log;
@@ -10,6 +11,7 @@ mod round;
 mod side;
 mod signals;
 mod systemd;
+mod trouble;
 mod voice;
 
 use std::future::Future;
@@ -31,7 +33,6 @@ use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Root, RootKind, Watcher};
 use listen::TokenFile;
-use log::line;
 use round::{Ended, Memory, Round};
 use side::Link;
 use signals::{Signal, Signals};
@@ -57,7 +58,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         args,
         machine: Watch::new(args.resync, host.seed),
         roots: roots(args, &[]),
-        watcher,
+        watcher: Arc::new(watcher),
         token,
         systemd: Systemd::of(host),
         voice: Voice::default(),
@@ -114,7 +115,7 @@ struct Keeper<'a> {
     state: &'a Path,
     args: &'a WatchArgs,
     machine: Watch,
-    watcher: Watcher,
+    watcher: Arc<Watcher>,
     roots: Vec<Root>,
     /// What readers have to show, if anything.
     token: Option<TokenFile>,
@@ -132,7 +133,7 @@ struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     async fn run(mut self, mut signals: Signals, polling: Option<String>) -> Exit {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching");
-        self.polls(polling);
+        cover::tell_polling(polling, self.watcher.poll_ms(), &self.report);
         // The first look at everything may take long, and nothing that waits for this program has to wait for that.
         self.systemd.ready("reading");
         let mut under_way: Option<UnderWay<'a>> = None;
@@ -226,10 +227,9 @@ impl<'a> Keeper<'a> {
         if !matches!(order.reason, Reason::Changed | Reason::Retry) {
             self.watcher.look_around();
         }
-        let polling = self.watcher.cover(&self.roots);
-        self.polls(polling);
-        if let (Reason::Asked, Some(memory)) = (order.reason, &mut self.memory) {
-            memory.renew(self.host);
+        if order.reason == Reason::Asked {
+            self.systemd.reload_begins();
+            self.memory.iter_mut().for_each(|memory| memory.renew(self.host));
         }
         self.runs += 1;
         self.started = self.host.clock.now();
@@ -257,7 +257,11 @@ impl<'a> Keeper<'a> {
             report: Arc::clone(&self.report),
         };
         let memory = self.memory.take().unwrap_or_else(|| Memory::new(self.host));
-        Box::pin(round.run(memory))
+        let (watcher, roots) = (Arc::clone(&self.watcher), self.roots.clone());
+        Box::pin(async move {
+            cover::cover(watcher, roots, &round.link, &round.report).await;
+            round.run(memory).await
+        })
     }
 
     fn ended(&mut self, ended: Ended) {
@@ -270,9 +274,7 @@ impl<'a> Keeper<'a> {
             let roots = roots(self.args, &named);
             if roots != self.roots {
                 self.roots = roots;
-                let polling = self.watcher.cover(&self.roots);
-                self.polls(polling);
-                // They may have changed between being read and being watched.
+                // They may change before the next run watches them.
                 self.machine.handle(Event::Changed(now.tick), now);
             }
         }
@@ -283,17 +285,6 @@ impl<'a> Keeper<'a> {
     fn tell_files(&self) {
         let (events, folders) = (self.watcher.events(), self.watcher.folders());
         self.report.send_modify(|report| (report.events, report.folders) = (events, folders));
-    }
-
-    fn polls(&mut self, why: Option<String>) {
-        if let Some(why) = why {
-            tracing::warn!(
-                every = super::duration::show(self.watcher.poll_ms()),
-                "looking at files every so often: {}",
-                line(&why)
-            );
-            self.report.send_modify(|report| report.polling = Some(why));
-        }
     }
 
     fn again(&mut self) {

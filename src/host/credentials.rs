@@ -2,7 +2,7 @@
 //!
 //! Does not know vendors beyond their variables' names, and never shows a value: not in errors, not in `Debug`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -207,32 +207,64 @@ impl Held {
     }
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
+type Shared = Arc<tokio::sync::Mutex<Option<Held>>>;
 
-/// Credentials of all providers of a run, by their names.
+/// What is held for a provider, as it was configured then.
+struct Slot {
+    kind: &'static str,
+    source: CredentialSource,
+    headers: Vec<(String, String)>,
+    held: Shared,
+    /// The source was asked again because the vendor refused what it gave.
+    asked_again: bool,
+}
+
+impl Slot {
+    fn of(provider: &ProviderConfig) -> Self {
+        Self {
+            kind: provider.kind.capabilities().kind,
+            source: provider.credentials.clone(),
+            headers: provider.options.headers(HEADERS_OPTION).to_vec(),
+            held: Shared::default(),
+            asked_again: false,
+        }
+    }
+
+    /// Whether the provider's credentials are still configured like this.
+    fn is_of(&self, provider: &ProviderConfig) -> bool {
+        self.kind == provider.kind.capabilities().kind
+            && self.source == provider.credentials
+            && self.headers == provider.options.headers(HEADERS_OPTION)
+    }
+}
+
+/// Credentials of providers by their names, each for as long as it is configured in the same way.
 pub struct CredentialStore {
     env: Arc<dyn Env>,
     slots: Mutex<HashMap<String, Slot>>,
-    /// Providers whose source was asked again because a vendor refused what it gave.
-    asked_again: Mutex<HashSet<String>>,
 }
 
 impl CredentialStore {
     /// An empty store that reads through `env`.
     pub fn new(env: Arc<dyn Env>) -> Self {
-        Self { env, slots: Mutex::default(), asked_again: Mutex::default() }
+        Self { env, slots: Mutex::default() }
     }
 
-    /// The provider's credentials. The source is asked on first use, after a refusal ([`Self::renewed`]), and when they expire
-    /// within a minute; calls that come meanwhile wait for that one answer.
+    /// The provider's credentials. The source is asked on first use, when it is configured differently, after a refusal
+    /// ([`Self::renewed`]), and when they expire within a minute; calls that come meanwhile wait for that one answer.
     pub async fn get(&self, provider: &ProviderConfig, now: Timestamp) -> Result<Credentials, CredentialError> {
-        let slot = Arc::clone(self.slots().entry(provider.name.clone()).or_default());
-        let mut held = slot.lock().await;
+        let shared = self.with_slot(provider, |slot| Arc::clone(&slot.held));
+        let mut held = shared.lock().await;
         if let Some(current) = held.as_ref().filter(|current| current.lasts(now)) {
             return Ok(current.credentials.clone());
         }
         let fresh = read(self.env.as_ref(), provider, now).await?;
         Ok(held.insert(fresh).credentials.clone())
+    }
+
+    /// A run begins: sources may be asked once more in it. For who keeps a store over runs.
+    pub fn begin_run(&self) {
+        self.slots().values_mut().for_each(|slot| slot.asked_again = false);
     }
 
     /// Whether the source has other credentials than the ones that were `used` and refused. It is asked once more in
@@ -244,7 +276,7 @@ impl CredentialStore {
         if self.get(provider, now).await.is_ok_and(|held| !same(&held, used)) {
             return true;
         }
-        if !self.asked_again().insert(provider.name.clone()) {
+        if self.with_slot(provider, |slot| std::mem::replace(&mut slot.asked_again, true)) {
             return false;
         }
         self.invalidate(provider);
@@ -253,7 +285,7 @@ impl CredentialStore {
 
     /// Forgets what is held, because the vendor refused it.
     fn invalidate(&self, provider: &ProviderConfig) {
-        self.slots().remove(&provider.name);
+        self.with_slot(provider, |slot| slot.held = Shared::default());
     }
 
     /// Whether asking the source again can give other credentials within a run: variables stay as they are.
@@ -264,8 +296,14 @@ impl CredentialStore {
         }
     }
 
-    fn asked_again(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.asked_again.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Uses what is held for the provider; nothing is if it was configured differently.
+    fn with_slot<T>(&self, provider: &ProviderConfig, using: impl FnOnce(&mut Slot) -> T) -> T {
+        let mut slots = self.slots();
+        let slot = slots.entry(provider.name.clone()).or_insert_with(|| Slot::of(provider));
+        if !slot.is_of(provider) {
+            *slot = Slot::of(provider);
+        }
+        using(slot)
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {

@@ -29,7 +29,7 @@ impl Env for SystemEnv {
     }
 
     fn read_private(&self, path: &str, most_bytes: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
-        let unreadable = |error: io::Error| PrivateFileError::Unreadable(error.kind().to_string());
+        let unreadable = |error: io::Error| PrivateFileError::Unreadable(error.to_string());
         // Opening a pipe would block, so its kind is looked at first.
         check_regular(&std::fs::metadata(path).map_err(unreadable)?)?;
         let file = File::open(path).map_err(unreadable)?;

@@ -88,9 +88,15 @@ struct OwnPaths {
 /// Watches the folders in which files matter.
 pub struct Watcher {
     shared: Arc<Shared>,
+    /// Held while folders are looked through, which may take long: the thread of the events never takes it.
+    cover: Mutex<Cover>,
+    poll_ms: u64,
+}
+
+/// How folders are watched.
+struct Cover {
     eyes: Eyes,
     watched: BTreeMap<PathBuf, Option<Identity>>,
-    poll_ms: u64,
 }
 
 enum Eyes {
@@ -131,17 +137,13 @@ impl Watcher {
             Ok(eyes) => (Eyes::Events(eyes), None),
             Err(why) => (Eyes::Polling(polling::Poller::start(&shared, poll_ms)), Some(why)),
         };
-        (Self { shared, eyes, watched: BTreeMap::new(), poll_ms }, why)
+        let cover = Mutex::new(Cover { eyes, watched: BTreeMap::new() });
+        (Self { shared, cover, poll_ms }, why)
     }
 
-    fn poll(&mut self) {
-        self.watched.clear();
-        self.eyes = Eyes::Polling(polling::Poller::start(&self.shared, self.poll_ms));
-    }
-
-    /// Watches all folders in which something about these roots can change, from now on: call it before they are read.
-    /// Returns why folders are polled from now on, where that begins.
-    pub fn cover(&mut self, roots: &[Root]) -> Option<String> {
+    /// Watches all folders in which something about these roots can change, from now on: call it before they are read, on a
+    /// thread that may wait for disks. Returns why folders are polled from now on, where that begins.
+    pub fn cover(&self, roots: &[Root]) -> Option<String> {
         // One lock at a time: the thread of the events takes them as well.
         let audits = self.shared.audit.as_deref().map(without_links).unwrap_or_default();
         *lock(&self.shared.own) = OwnPaths { states: without_links(&self.shared.state), audits };
@@ -151,23 +153,28 @@ impl Watcher {
         if none_lost && same_roots && same_shape {
             return None;
         }
-        // What appears in a folder before it is watched tells nobody: look again until nothing new is found.
+        self.settle(|| Folders::of(roots))
+    }
+
+    /// What appears in a folder before it is watched tells nobody: looks again until nothing new is found.
+    fn settle(&self, mut list: impl FnMut() -> Folders) -> Option<String> {
+        let mut cover = lock(&self.cover);
         for _ in 0..MOST_ROUNDS {
-            let wanted = Folders::of(roots);
-            if matches!(self.eyes, Eyes::Polling(_)) {
+            let wanted = list();
+            if let Eyes::Polling(poller) = &cover.eyes {
                 *lock(&self.shared.folders) = wanted;
-                self.baseline();
+                poller.baseline(&self.shared);
                 return None;
             }
             let unseen = wanted.unseen();
             let is_known = std::mem::replace(&mut *lock(&self.shared.folders), wanted.clone()) == wanted;
-            if let Some(why) = unseen.or_else(|| self.renew()) {
-                self.poll();
-                self.baseline();
-                return Some(why);
-            }
-            if is_known {
-                return None;
+            match unseen.map_or_else(|| cover.renew(&self.shared), Err) {
+                Err(why) => {
+                    cover.poll(&self.shared, self.poll_ms);
+                    return Some(why);
+                }
+                Ok(is_same) if is_same && is_known => return None,
+                Ok(_) => {}
             }
         }
         self.look_around();
@@ -177,41 +184,6 @@ impl Watcher {
     /// The next [`Watcher::cover`] works out anew what is to be watched.
     pub fn look_around(&self) {
         self.shared.hints.shape.store(true, Ordering::Release);
-    }
-
-    fn baseline(&self) {
-        if let Eyes::Polling(poller) = &self.eyes {
-            poller.baseline(&self.shared);
-        }
-    }
-
-    /// Watches what is wanted and not watched yet, or was replaced. Returns why that does not go.
-    fn renew(&mut self) -> Option<String> {
-        let Eyes::Events(eyes) = &mut self.eyes else { return None };
-        let wanted: Vec<PathBuf> = lock(&self.shared.folders).paths().cloned().collect();
-        let lost = std::mem::take(&mut *lock(&self.shared.lost));
-        self.watched.retain(|path, identity| {
-            let is_same = *identity == Identity::of(path) && !lost.contains(path);
-            let stays = is_same && wanted.binary_search(path).is_ok();
-            if !stays {
-                // Where the folder is gone the watch is as well.
-                let _ = eyes.unwatch(path);
-            }
-            stays
-        });
-        for path in wanted {
-            if self.watched.contains_key(&path) {
-                continue;
-            }
-            let identity = Identity::of(&path);
-            match eyes.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(path, identity)),
-                Err(error) if is_limit(&error) => return Some(cause(&error)),
-                // It went away meanwhile, which its parent tells of, or may not be read, which the run tells of.
-                Err(_) => {}
-            }
-        }
-        None
     }
 
     /// Waits for something to happen that was not taken yet.
@@ -249,6 +221,49 @@ impl Watcher {
     /// How many folders are watched.
     pub fn folders(&self) -> usize {
         lock(&self.shared.folders).paths().count()
+    }
+}
+
+impl Cover {
+    /// Looks at the folders from now on.
+    fn poll(&mut self, shared: &Arc<Shared>, poll_ms: u64) {
+        self.watched.clear();
+        let poller = polling::Poller::start(shared, poll_ms);
+        poller.baseline(shared);
+        self.eyes = Eyes::Polling(poller);
+    }
+
+    /// Watches what is wanted and not watched yet, or was replaced. Returns whether that was nothing, or why it does not go.
+    fn renew(&mut self, shared: &Shared) -> Result<bool, String> {
+        let Eyes::Events(eyes) = &mut self.eyes else { return Ok(true) };
+        let mut is_same = true;
+        let wanted: Vec<PathBuf> = lock(&shared.folders).paths().cloned().collect();
+        let lost = std::mem::take(&mut *lock(&shared.lost));
+        self.watched.retain(|path, identity| {
+            let is_same = *identity == Identity::of(path) && !lost.contains(path);
+            let stays = is_same && wanted.binary_search(path).is_ok();
+            if !stays {
+                // Where the folder is gone the watch is as well.
+                let _ = eyes.unwatch(path);
+            }
+            stays
+        });
+        for path in wanted {
+            if self.watched.contains_key(&path) {
+                continue;
+            }
+            let identity = Identity::of(&path);
+            match eyes.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path, identity);
+                    is_same = false;
+                }
+                Err(error) if is_limit(&error) => return Err(cause(&error)),
+                // It went away meanwhile, which its parent tells of, or may not be read, which the run tells of.
+                Err(_) => {}
+            }
+        }
+        Ok(is_same)
     }
 }
 

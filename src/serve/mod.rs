@@ -7,6 +7,7 @@ mod events;
 mod guard;
 mod metrics;
 mod page;
+mod places;
 mod ready;
 mod view;
 
@@ -23,10 +24,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router, middleware};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 use crate::core::report::Report;
 use crate::core::text::one_line;
@@ -34,9 +37,10 @@ use crate::core::time::{Tick, Timestamp};
 use crate::host::Clock;
 use guard::{Admitted, Guard};
 pub use guard::{MOST_TOKEN_BYTES, Token};
+use places::{Place, Places};
 use view::View;
 
-/// Connections at once; further ones wait to be accepted.
+/// Connections at once.
 const CONNECTIONS: usize = 64;
 /// Streams of events at once, fewer than connections, so that others always get through.
 const STREAMS: usize = 16;
@@ -101,18 +105,15 @@ impl Listener {
             streams: Arc::new(Semaphore::new(STREAMS)),
         });
         let router = router(&served);
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::new(CONNECTIONS);
         loop {
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             let Ok((stream, _)) = self.socket.accept().await else {
                 served.clock.sleep_until(after(served.clock.as_ref(), ACCEPT_AGAIN_MS)).await;
                 continue;
             };
             let (router, clock) = (router.clone(), Arc::clone(&served.clock));
-            tokio::spawn(async move {
-                converse(stream, router, clock.as_ref()).await;
-                drop(permit);
-            });
+            let place = places.take().await;
+            tokio::spawn(async move { converse(stream, router, clock.as_ref(), place).await });
         }
     }
 }
@@ -127,10 +128,14 @@ struct Arrival {
 }
 
 /// Serves one request and closes.
-async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock) {
+async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock, place: Place) {
     let Ok(at) = stream.local_addr() else { return };
     let is_stream = Arc::new(AtomicBool::new(false));
-    let service = TowerToHyperService::new(router.layer(Extension(Arrival { at, is_stream: Arc::clone(&is_stream) })));
+    let answers = TowerToHyperService::new(router.layer(Extension(Arrival { at, is_stream: Arc::clone(&is_stream) })));
+    let service = service_fn(|request| {
+        place.keep();
+        answers.call(request)
+    });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
     server.keep_alive(false).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
@@ -143,10 +148,22 @@ async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock) {
         }
     };
     tokio::select! {
+        biased;
         // Whatever went wrong, it is the reader's concern.
         _ = connection => {}
+        () = place.wanted() => {}
         () = too_long => {}
     }
+}
+
+/// Whether something can be recorded, as far as it was asked.
+#[derive(Default)]
+struct Known {
+    /// Until when the answer is believed.
+    until: Tick,
+    answer: Option<String>,
+    /// It is being asked. A disk that hangs holds one thread, however many readers give up waiting.
+    asking: Option<JoinHandle<Option<String>>>,
 }
 
 /// What all requests are answered from.
@@ -156,8 +173,7 @@ struct Served {
     guard: Guard,
     ready_within_ms: u64,
     obstacle: Arc<Obstacle>,
-    /// Until when the answer is believed, and the answer.
-    known: tokio::sync::Mutex<(Tick, Option<String>)>,
+    known: tokio::sync::Mutex<Known>,
     streams: Arc<Semaphore>,
 }
 
@@ -186,12 +202,15 @@ impl Served {
 
     async fn obstacle(&self) -> Option<String> {
         let mut known = self.known.lock().await;
-        if known.0 <= self.clock.now().tick {
-            let ask = Arc::clone(&self.obstacle);
-            let answer = tokio::task::spawn_blocking(move || ask()).await.ok().flatten();
-            *known = (after(self.clock.as_ref(), BELIEVED_MS), answer);
+        if known.until <= self.clock.now().tick {
+            let ask = || {
+                let ask = Arc::clone(&self.obstacle);
+                tokio::task::spawn_blocking(move || ask())
+            };
+            let answer = known.asking.get_or_insert_with(ask).await.ok().flatten();
+            *known = Known { until: after(self.clock.as_ref(), BELIEVED_MS), answer, asking: None };
         }
-        known.1.clone()
+        known.answer.clone()
     }
 }
 
@@ -253,4 +272,44 @@ async fn events(State(served): State<Arc<Served>>, Extension(arrival): Extension
 /// Later by so many milliseconds.
 fn after(clock: &dyn Clock, ms: u64) -> Tick {
     clock.now().tick.plus_ms(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc::channel;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::host::clock::SystemClock;
+
+    /// H4: where a disk hangs, readers that give up and come back are no reason to ask it again.
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_asked_once() {
+        let (release, released) = channel::<()>();
+        let (released, asked) = (Mutex::new(released), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        let obstacle = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = released.lock().expect("no panic").recv();
+            Some("it was slow".to_owned())
+        };
+        let served = Served {
+            clock: Arc::new(SystemClock::start()),
+            report: watch::channel(Report::default()).1,
+            guard: Guard::new(None, Vec::new()),
+            ready_within_ms: 1,
+            obstacle: Arc::new(obstacle),
+            known: tokio::sync::Mutex::default(),
+            streams: Arc::new(Semaphore::new(1)),
+        };
+        for _ in 0..3 {
+            assert_eq!(served.obstacle().now_or_never(), None, "given up");
+        }
+        drop(release);
+        assert_eq!(served.obstacle().await.as_deref(), Some("it was slow"));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
 }

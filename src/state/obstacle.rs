@@ -47,7 +47,9 @@ pub fn obstacle(_: &Path) -> Option<String> {
 #[cfg(unix)]
 fn full(bytes: Option<u64>, files: Option<u64>) -> Option<String> {
     match (bytes, files) {
-        (Some(bytes), _) if bytes < LEAST_BYTES => Some(format!("the disk is full, {bytes} bytes are left")),
+        (Some(bytes), _) if bytes < LEAST_BYTES => {
+            Some(format!("the disk is full, {bytes} bytes are left, less than 1 MiB"))
+        }
         (_, Some(0)) => Some("the disk has no room for another file".to_owned()),
         _ => None,
     }

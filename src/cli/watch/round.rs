@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::log::line;
 use super::reading::{Extent, Read, Reading, WithSources};
 use super::side::{Calls, Came, Link, WatchSide};
+use super::trouble::Trouble;
 use super::voice;
 use crate::cli::args::{Selection, WatchArgs};
 use crate::cli::exit::{self, Exit};
@@ -21,7 +22,6 @@ use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::run::Desired;
-use crate::state::StateError;
 
 /// What one run leaves to the next.
 pub(super) struct Memory {
@@ -88,7 +88,7 @@ pub(super) struct Ended {
     /// Why guards refuse the plan.
     pub(super) refusals: Vec<String>,
     /// Why the run could not be made.
-    pub(super) trouble: Option<String>,
+    pub(super) trouble: Option<Trouble>,
 }
 
 /// What came of a run with so much.
@@ -137,7 +137,7 @@ impl Round<'_> {
         let (read, named) = match read {
             Ok(read) => read,
             Err(error) => {
-                let trouble = Some(format!("{error:#}"));
+                let trouble = Some(Trouble::of(&error));
                 return Attempt::ended(Ended { trouble, ..self.bare(memory, RunEnd::Failed) });
             }
         };
@@ -185,6 +185,7 @@ impl Round<'_> {
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
         let Memory { credentials, calls, .. } = &mut memory;
+        credentials.begin_run();
         let mut side = WatchSide::new((self.host, self.number, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,
@@ -208,7 +209,7 @@ impl Round<'_> {
             Ok(Ran::Ended(exit)) => {
                 came.exit = Some(exit);
                 match came.trouble.take() {
-                    Some(error) => (RunEnd::Failed, Vec::new(), Some(error)),
+                    Some(error) => (RunEnd::Failed, Vec::new(), Some(Trouble::Other(error))),
                     None => (RunEnd::Done(came.left.clone()), Vec::new(), None),
                 }
             }
@@ -216,9 +217,9 @@ impl Round<'_> {
                 let refusals = format!("{error:#}").split("\nerror: ").map(str::to_owned).collect();
                 // What failed earlier was tried again meanwhile.
                 let left = came.exit.is_some().then(|| came.left.clone());
-                (RunEnd::Blocked(left), refusals, came.trouble.take())
+                (RunEnd::Blocked(left), refusals, came.trouble.take().map(Trouble::Other))
             }
-            Err(error) => (RunEnd::Failed, Vec::new(), Some(trouble(&error))),
+            Err(error) => (RunEnd::Failed, Vec::new(), Some(Trouble::of(&error))),
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),
@@ -228,16 +229,6 @@ impl Round<'_> {
         };
         memory.last_valid = keeps.then(|| loaded.desired.tried());
         Attempt::ended(Ended { came, refusals, trouble, ..self.bare(memory, end) })
-    }
-}
-
-/// Why a run could not be made, without advice for who runs a command.
-fn trouble(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<StateError>() {
-        Some(StateError::Locked { path, holder }) => {
-            format!("state `{}` is locked by another run: {holder}", path.display())
-        }
-        _ => format!("{error:#}"),
     }
 }
 

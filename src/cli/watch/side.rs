@@ -1,6 +1,6 @@
 //! What a run of the watch says, is told and leaves: into the log, the report and the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
+use crate::core::http::TransportFailureKind;
 use crate::core::removal_window::RemovalWindow;
 use crate::core::report::{ProviderReport, Report, TargetReport};
 use crate::core::time::{Tick, Timestamp};
@@ -55,13 +56,31 @@ pub(super) struct Calls {
     identity: Option<Identity>,
     quotas_asked_at: Option<Tick>,
     removals: RemovalWindow,
+    /// What was noted and is not to be noted again.
+    noted: Option<String>,
+    /// Endpoints from which the last call got no answer.
+    silent: BTreeSet<String>,
 }
 
 impl Calls {
+    /// Whether this call got no answer from an endpoint that answered before.
+    fn falls_silent(&mut self, call: &CallReport) -> bool {
+        if is_unanswered(call) {
+            return self.silent.insert(call.endpoint.clone());
+        }
+        self.silent.remove(&call.endpoint);
+        false
+    }
+
     /// Whether the state is as our last run left it.
     pub(super) fn is_alone(&self, store: &SqliteStore) -> bool {
         self.identity.is_some() && store.identity().ok() == self.identity
     }
+}
+
+/// Whether no answer came, as opposed to no connection, or an answer that says little.
+fn is_unanswered(call: &CallReport) -> bool {
+    call.result.is_err() && call.code.is_none() && call.outcome == TransportFailureKind::Unknown.word()
 }
 
 /// What came of a run.
@@ -90,6 +109,8 @@ pub(super) struct WatchSide<'a> {
     pub(super) came: Came,
     /// Whether the last call to each provider that was called was accepted, by index.
     last_accepted: BTreeMap<usize, bool>,
+    /// Of providers whose last call got no answer by the end of it, what to tell, by index.
+    unanswered: BTreeMap<usize, String>,
     /// What a guard keeps from being sent, while the rest is tried.
     refused: Refused,
 }
@@ -109,8 +130,9 @@ impl<'a> WatchSide<'a> {
         report: &'a watch::Sender<Report>,
         calls: &'a mut Calls,
     ) -> Self {
-        let (came, last_accepted, refused) = (Came::default(), BTreeMap::new(), Refused::default());
-        Self { host, run, order, link, report, calls, came, last_accepted, refused }
+        let (came, last_accepted, unanswered) = (Came::default(), BTreeMap::new(), BTreeMap::new());
+        let refused = Refused::default();
+        Self { host, run, order, link, report, calls, came, last_accepted, unanswered, refused }
     }
 
     /// What is left at each provider, by index.
@@ -165,6 +187,13 @@ fn trouble_of(finished: &Finished<'_>) -> Option<String> {
 impl Side for WatchSide<'_> {
     fn note(&mut self, text: &str) {
         tracing::info!(run = self.run, "{}", line(text));
+    }
+
+    fn note_once(&mut self, text: &str) {
+        if self.calls.noted.as_deref() != Some(text) {
+            self.note(text);
+            self.calls.noted = Some(text.to_owned());
+        }
     }
 
     fn error(&mut self, text: &str) {
@@ -248,8 +277,18 @@ impl Side for WatchSide<'_> {
         self.report.send_modify(|report| report.called(provider, call.outcome, call.changes, settles));
         let ms = call.ended.tick.since(call.sent.tick);
         let (targets, outcome) = (call.changes, call.outcome);
+        if is_unanswered(call) {
+            self.unanswered.insert(call.provider, format!("no answer from {} yet", call.endpoint));
+        } else {
+            self.unanswered.remove(&call.provider);
+        }
+        let falls_silent = self.calls.falls_silent(call);
         match &call.result {
             Ok(_) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call"),
+            Err(why) if falls_silent => {
+                let (run, endpoint) = (self.run, line(&call.endpoint));
+                tracing::warn!(run, provider, targets, outcome, ms, "no answer from {endpoint}: {}", line(why));
+            }
             Err(why) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call: {}", line(why)),
         }
     }
@@ -269,8 +308,10 @@ impl Side for WatchSide<'_> {
             report.quotas.extend(quotas);
             report.rates.extend(rates);
         });
-        self.came.reasons =
-            left.iter().filter_map(|left| Some((left.end.name.clone(), left.reason.clone()?))).collect();
+        let reason_of = |provider: usize, left: &Left| self.unanswered.get(&provider).or(left.reason.as_ref()).cloned();
+        let reasons = left.iter().enumerate();
+        let reasons = reasons.filter_map(|(provider, left)| Some((left.end.name.clone(), reason_of(provider, left)?)));
+        self.came.reasons = reasons.collect();
         self.came.left = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
         if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
             self.calls.last = finished.outcome.last_calls.clone();

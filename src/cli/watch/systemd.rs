@@ -8,6 +8,8 @@ use crate::host::Host;
 /// What systemd was told.
 pub(super) struct Systemd {
     is_ready: bool,
+    /// A reload was asked for, and the run that reads everything for it has not begun.
+    reload_waits: bool,
     /// How often it wants a sign of life, halved, in milliseconds.
     beat_ms: Option<u64>,
     next_beat: Tick,
@@ -16,24 +18,31 @@ pub(super) struct Systemd {
 impl Systemd {
     pub(super) fn of(host: &Host) -> Self {
         let beat = sd_notify::watchdog_enabled().and_then(|every| u64::try_from(every.as_millis() / 2).ok());
-        Self { is_ready: false, beat_ms: beat.filter(|ms| *ms > 0), next_beat: host.clock.now().tick }
+        let (beat_ms, next_beat) = (beat.filter(|ms| *ms > 0), host.clock.now().tick);
+        Self { is_ready: false, reload_waits: false, beat_ms, next_beat }
     }
 
-    /// Manifests were read: the service is up, or done with reloading.
+    /// Manifests were read: the service is up, or done with reloading, unless they were read for something else.
     pub(super) fn ready(&mut self, status: &str) {
-        if !std::mem::replace(&mut self.is_ready, true) {
+        if !self.reload_waits && !std::mem::replace(&mut self.is_ready, true) {
             tell(&[NotifyState::Ready]);
         }
         tell(&[NotifyState::Status(status)]);
     }
 
-    /// Everything is read anew; [`Systemd::ready`] ends it.
+    /// Everything is to be read anew; once [`Systemd::reload_begins`] was told, [`Systemd::ready`] ends it.
     pub(super) fn reloading(&mut self) {
+        self.reload_waits = true;
         if std::mem::replace(&mut self.is_ready, false)
             && let Ok(now) = NotifyState::monotonic_usec_now()
         {
             tell(&[NotifyState::Reloading, now]);
         }
+    }
+
+    /// The run that reads everything anew begins.
+    pub(super) const fn reload_begins(&mut self) {
+        self.reload_waits = false;
     }
 
     /// The program is about to end.

@@ -7,24 +7,29 @@ use tokio::sync::watch;
 
 use super::log::line;
 use super::round::{Ended, Found};
+use super::trouble::Trouble;
 use super::wall_of;
 use crate::cli::duration;
 use crate::cli::exit::Exit;
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport};
-use crate::core::time::Now;
+use crate::core::time::{Now, Tick};
 use crate::core::watch::{ProviderEnd, Retry, RunEnd, Watch};
 
 /// Problems of manifests that are told one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
+/// A refusal with other numbers is told again after this time, in milliseconds.
+const TOLD_AGAIN_MS: u64 = 300_000;
 
 /// What was told last.
 #[derive(Default)]
 pub(super) struct Voice {
     /// What is wrong with the manifests; empty if nothing is.
     problems: Vec<String>,
+    /// They were valid once since the start.
+    were_valid: bool,
     warnings: Vec<String>,
-    refusals: Vec<String>,
-    trouble: Option<String>,
+    refusals: Refusals,
+    trouble: Option<Trouble>,
     /// Failures in a row of each provider that fails.
     failing: BTreeMap<String, u32>,
 }
@@ -33,8 +38,12 @@ impl Voice {
     /// Writes into the log what is new.
     pub(super) fn tell(&mut self, ended: &Ended, run: u64, machine: &Watch, now: Now) {
         self.manifests(ended.found.as_ref(), run);
-        self.refusals(&ended.refusals, run);
-        self.trouble(ended.trouble.as_ref(), run);
+        if has_asked(&ended.end) {
+            self.refusals(&ended.refusals, run, now.tick);
+        }
+        if has_asked(&ended.end) || ended.trouble.is_some() {
+            self.trouble(ended.trouble.as_ref(), run);
+        }
         let counts = ended.came.counts;
         if ended.came.calls > 0 || counts.recorded > 0 {
             let (reason, calls) = (ended.order.reason.word(), ended.came.calls);
@@ -59,11 +68,13 @@ impl Voice {
                 }
                 if self.problems.is_empty() {
                     let problems = problems.len();
-                    tracing::error!(run, problems, "the manifests are not valid; the last valid ones hold");
+                    let meanwhile = if self.were_valid { "the last valid ones hold" } else { "nothing is done" };
+                    tracing::error!(run, problems, "the manifests are not valid; {meanwhile}");
                 }
                 self.problems.clone_from(problems);
             }
             Some(Found::Valid { manifests, targets, warnings, .. }) => {
+                self.were_valid = true;
                 if !std::mem::take(&mut self.problems).is_empty() {
                     tracing::info!(run, manifests, targets, "the manifests are valid again");
                 }
@@ -77,27 +88,23 @@ impl Voice {
         }
     }
 
-    fn refusals(&mut self, refusals: &[String], run: u64) {
-        if self.refusals == refusals {
-            return;
-        }
-        for refusal in refusals {
+    fn refusals(&mut self, refusals: &[String], run: u64, now: Tick) {
+        let before = !self.refusals.told.is_empty();
+        for refusal in self.refusals.news(refusals, now) {
             tracing::error!(run, "refused: {}", line(refusal));
         }
-        if refusals.is_empty() {
+        if before && refusals.is_empty() {
             tracing::info!(run, "nothing is refused any more");
         }
-        self.refusals = refusals.to_vec();
     }
 
-    fn trouble(&mut self, trouble: Option<&String>, run: u64) {
-        if self.trouble.as_ref() == trouble {
-            return;
-        }
-        if let Some(trouble) = trouble {
-            tracing::error!(run, "{}; tried again soon", line(trouble));
-        } else {
-            tracing::info!(run, "runs are made again");
+    fn trouble(&mut self, trouble: Option<&Trouble>, run: u64) {
+        match (trouble, &self.trouble) {
+            (None, None) => {}
+            (Some(now), Some(told)) if now.is_like(told) => {}
+            (Some(Trouble::Locked(text)), _) => tracing::warn!(run, "{}; tried again soon", line(text)),
+            (Some(Trouble::Other(text)), _) => tracing::error!(run, "{}; tried again soon", line(text)),
+            (None, Some(_)) => tracing::info!(run, "runs are made again"),
         }
         self.trouble = trouble.cloned();
     }
@@ -134,12 +141,50 @@ impl Voice {
     pub(super) fn status(&self) -> &'static str {
         match self {
             _ if !self.problems.is_empty() => "manifests are not valid",
-            _ if !self.refusals.is_empty() => "refused by a guard",
+            _ if !self.refusals.told.is_empty() => "refused by a guard",
             _ if self.trouble.is_some() => "runs cannot be made",
             _ if !self.failing.is_empty() => "a provider fails",
             _ => "in order",
         }
     }
+}
+
+/// Whether a run came as far as to ask state and guards: what earlier ones were told may be over. Any other says nothing of it.
+const fn has_asked(end: &RunEnd) -> bool {
+    matches!(end, RunEnd::Done(_) | RunEnd::Blocked(_))
+}
+
+/// What is refused, as it was told and when, by what it is about.
+#[derive(Default)]
+struct Refusals {
+    told: BTreeMap<String, (String, Tick)>,
+}
+
+impl Refusals {
+    /// Takes in what is refused now; returns what of it is to be told. Of a manifest that is written to all the time only the
+    /// numbers change.
+    fn news<'a>(&mut self, refusals: &'a [String], now: Tick) -> Vec<&'a str> {
+        let before = std::mem::take(&mut self.told);
+        let mut news = Vec::new();
+        for refusal in refusals {
+            let subject = subject_of(refusal);
+            let known = before.get(&subject);
+            let known = known.filter(|(text, at)| text == refusal || now.since(*at) < TOLD_AGAIN_MS).cloned();
+            if known.is_none() {
+                news.push(refusal.as_str());
+            }
+            self.told.insert(subject, known.unwrap_or_else(|| (refusal.clone(), now)));
+        }
+        news
+    }
+}
+
+/// What a refusal is about: its manifest, and its words without numbers.
+fn subject_of(refusal: &str) -> String {
+    let name_end =
+        refusal.strip_prefix("manifest `").and_then(|rest| Some(refusal.len() - rest.len() + rest.find('`')?));
+    let (name, words) = refusal.split_at(name_end.unwrap_or(0));
+    name.chars().chain(words.chars().filter(|c| !c.is_ascii_digit())).collect()
 }
 
 /// Puts what came of a run into the report.
@@ -160,8 +205,12 @@ pub(super) fn report(
     };
     sender.send_modify(|report| {
         report.running = None;
-        report.trouble.clone_from(&ended.trouble);
-        report.refusals.clone_from(&ended.refusals);
+        if has_asked(&ended.end) || ended.trouble.is_some() {
+            report.trouble = ended.trouble.as_ref().map(|trouble| trouble.text().to_owned());
+        }
+        if has_asked(&ended.end) {
+            report.refusals.clone_from(&ended.refusals);
+        }
         if matches!(ended.end, RunEnd::Done(_)) && ended.came.exit.is_none() {
             // It was enough to know that nothing is left at any of them.
             report.providers.clear();
@@ -228,6 +277,26 @@ pub(super) fn take_manifests(report: &mut Report, found: Option<&Found>, now: No
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// W6: while a refused manifest is written to, its numbers change with each run. Each manifest and kind of refusal counts by
+    /// itself.
+    #[test]
+    fn a_refusal_with_other_numbers_is_told_again_after_a_while() {
+        let lost = |manifest: &str, number: u32| {
+            format!("manifest `{manifest}`: {number} of its 101 targets; see `-m {number}`")
+        };
+        let mut refusals = Refusals::default();
+        let mut told = |all: &[String], ms| refusals.news(all, Tick::from_ms(ms)).join(" ");
+        assert_eq!(told(&[lost("a1", 31)], 0), lost("a1", 31));
+        assert_eq!(told(&[lost("a1", 32)], 1), "");
+        assert_eq!(told(&[lost("a1", 33), lost("a2", 33)], 2), lost("a2", 33), "another manifest");
+        let purges = "manifest `a1`: 9 purges".to_owned();
+        assert_eq!(told(&[lost("a1", 33), purges.clone()], 3), purges, "another kind");
+        assert_eq!(told(&[lost("a1", 31)], TOLD_AGAIN_MS), "", "as it was told");
+        assert_eq!(told(&[lost("a1", 34)], TOLD_AGAIN_MS), lost("a1", 34));
+        assert_eq!(told(&[], TOLD_AGAIN_MS), "");
+        assert_eq!(told(&[lost("a1", 34)], TOLD_AGAIN_MS + 1), lost("a1", 34), "it had ended");
+    }
 
     /// H5: what is told of providers is of those that are configured.
     #[test]

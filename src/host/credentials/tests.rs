@@ -346,6 +346,49 @@ async fn refused_credentials_are_asked_for_again() {
     assert_eq!(env.outputs_left(), 0);
 }
 
+/// A process that stays up goes by how a provider is configured now, whatever it was called before.
+#[tokio::test]
+async fn a_provider_that_is_configured_anew_gets_other_credentials() {
+    let (_folder, from_file) = file(GOOD.as_bytes(), 0o600);
+    let variables = [("ID", "first"), ("SECRET", "s"), ("P_ID", "second"), ("P_SECRET", "s"), ("BEARER", "token")];
+    let store = CredentialStore::new(Arc::new(ScriptedEnv::with(&variables)));
+    let script = r#"echo '{"key_id":"third","key_secret":"s"}'"#;
+    let cases = [
+        (&KEYS, environment(""), "first"),
+        (&KEYS, environment("P_"), "second"),
+        (&KEYS, shell(script), "third"),
+        (&KEYS, from_file, "id-1"),
+        (&KEYS, environment(""), "first"),
+        (&BEARER, environment(""), "token"),
+    ];
+    for (kind, source, id) in cases {
+        let got = store.get(&provider(kind, source), NOW).await.expect("given");
+        assert_eq!(spelled(&got)[1], id);
+    }
+    for (template, value) in [("${ID}", "first"), ("${P_ID}", "second")] {
+        let got = store.get(&with_headers(&[("X-Key", template)]), NOW).await.expect("given");
+        assert_eq!(spelled(&got), ["X-Key", value]);
+    }
+}
+
+/// W6: keys that are replaced after they were refused are found by a later run of the same process, and so are the next ones.
+#[tokio::test]
+async fn each_run_asks_once_more_for_refused_credentials() {
+    let of = |id: &str| format!(r#"{{"key_id":"{id}","key_secret":"s"}}"#);
+    let outputs = [of("old"), of("old"), of("new"), of("newest")];
+    let env = Arc::new(ScriptedEnv::printing(&outputs.each_ref().map(String::as_str)));
+    let store = CredentialStore::new(env.clone());
+    let config = provider(&KEYS, shell(""));
+    for (found, left) in [([false, false], 2), ([true, true], 1), ([true, true], 0)] {
+        store.begin_run();
+        let used = store.get(&config, NOW).await.expect("printed");
+        for found in found {
+            assert_eq!(store.renewed(&config, &used, NOW).await, found);
+        }
+        assert_eq!(env.outputs_left(), left);
+    }
+}
+
 #[tokio::test]
 async fn calls_at_once_share_one_answer() {
     let env = Arc::new(ScriptedEnv::printing(&[GOOD]));

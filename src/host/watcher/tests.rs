@@ -213,13 +213,33 @@ async fn files_that_are_no_manifests_do_not_matter() {
 async fn after_lost_events_everything_is_watched_anew() {
     let mut world = World::new(None, FOLDER);
     world.cover();
-    let Eyes::Events(eyes) = &mut world.watcher.eyes else { panic!("events") };
-    eyes.unwatch(&world.folder.path().join("manifests/below")).unwrap();
+    let below = world.path("manifests/below");
+    match &mut lock(&world.watcher.cover).eyes {
+        Eyes::Events(eyes) => eyes.unwatch(&below).unwrap(),
+        Eyes::Polling(_) => panic!("events"),
+    }
     let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
     world.watcher.shared.take(Ok(lost));
     world.cover();
     world.write("manifests/below/a.yaml");
     world.sees("a file in a folder whose watch was lost").await;
+}
+
+/// W3: the same folders watched anew may hold others by then that nobody told of.
+#[tokio::test]
+async fn folders_made_while_others_are_watched_anew_are_watched() {
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    world.watcher.shared.renew_all();
+    let late = world.path("manifests/below/late");
+    let list = || {
+        let found = Folders::of(&world.roots);
+        fs::create_dir_all(&late).unwrap();
+        found
+    };
+    // As if it had been made before the folder above it was watched: its event is lost.
+    assert_eq!(world.watcher.settle(list), None);
+    assert!(lock(&world.watcher.cover).watched.contains_key(&late));
 }
 
 /// W2: a file is being written from its first bytes until its writer closes it, renames it or removes it.

@@ -164,7 +164,7 @@ fn bad_addresses_end_the_program() {
     bench
         .run(&["watch", "--listen", "192.0.2.1:9464", "--listen-token-file", "none"])
         .exits(2)
-        .says("token file `none`");
+        .says("token file `none` cannot be read: No such file");
     bench.run(&["watch", "--once", "--listen", "127.0.0.1:0"]).exits(2);
     bench.run(&["watch", "--listen", &address]).exits(2).says(&format!("`--listen {address}`: Address already in use"));
     assert!(cloud.arrived() == 0 && bench.read(".freshen/state.db").is_none());

@@ -25,8 +25,8 @@ impl ServiceManager {
         (bench, Self { socket, told: String::new() })
     }
 
-    /// Waits until `what` is told, behind what was waited for before.
-    pub(crate) fn hears(&mut self, what: &str) {
+    /// Waits until `what` is told, behind what was waited for before; returns all that was told up to it.
+    pub(crate) fn hears(&mut self, what: &str) -> String {
         let end = loop {
             if let Some(start) = self.told.find(what) {
                 break start + what.len();
@@ -37,6 +37,6 @@ impl ServiceManager {
             self.told += std::str::from_utf8(&datagram[..length]).expect("UTF-8");
             self.told += "\n";
         };
-        self.told.drain(..end);
+        self.told.drain(..end).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, make_pipe, manifest, provider};
-use crate::support::cloud::{Cloud, Step};
+use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step, variables};
 use crate::support::service_manager::ServiceManager;
 use crate::support::watching::Watching;
 
@@ -323,6 +323,23 @@ fn a_provider_that_is_configured_anew_is_asked_at_once() {
     assert_eq!(other.purged().len(), 1);
 }
 
+/// W6: credentials are those that the manifest names now, not those of the same provider before.
+#[test]
+fn a_provider_gets_the_credentials_that_its_manifest_names_now() {
+    let kind = "tencent-vod";
+    let cloud = Cloud::of(kind);
+    let [id, secret, _] = variables(kind);
+    let bench = Bench::new().provider("own", kind, &cloud.url(), "").keys(kind, "AKIDother", "other", None);
+    let bench = bench.var(&format!("P_{id}"), KEY_ID).var(&format!("P_{secret}"), KEY_SECRET);
+    bench.assets(&urls(2), "1");
+    let mut watching = Watching::start(&bench, &[]);
+    watching.says("provider fails");
+    let anew = provider("own", kind, &cloud.url(), "credentials: {env_prefix: P_}");
+    bench.write("manifests/provider-own.yaml", anew);
+    watching.records(2);
+    watching.stop();
+}
+
 /// C11: a first run that would purge everything is refused, told once, and nothing is sent; `adopt` beside it is enough.
 #[test]
 fn a_refusal_is_told_and_the_program_stays() {
@@ -341,6 +358,24 @@ fn a_refusal_is_told_and_the_program_stays() {
     assert_eq!(refused, 1, "told once");
 }
 
+/// C11: a refusal lasts while manifests are not valid, since no guard is asked then.
+#[test]
+fn what_is_refused_stays_so_until_a_guard_says_otherwise() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(101), "1");
+    let mut watching = Watching::start(&bench, &[]);
+    watching.says("refused: first run");
+    bench.write("manifests/site.yaml", "assets: [");
+    watching.says("the manifests are not valid");
+    bench.assets(&urls(101), "1");
+    watching.says("the manifests are valid again");
+    watching.ends_a_run();
+    let seen = watching.stop();
+    let told = seen.iter().filter(|record| record["message"].as_str().is_some_and(|text| text.contains("refused")));
+    assert_eq!(told.count(), 1, "{seen:#?}");
+}
+
 /// R1: a run by hand has the lock; the watch waits and goes on, and its own lock is free between runs.
 #[test]
 fn runs_by_hand_and_the_watch_take_turns() {
@@ -355,6 +390,7 @@ fn runs_by_hand_and_the_watch_take_turns() {
     bench.assets(&urls(1), "1");
     let told = watching.says("is locked by another run");
     assert!(!told.to_string().contains("--lock-timeout"), "it has none: {told}");
+    assert_eq!(told["level"], "WARN", "no fault");
     cloud.release();
     assert!(held.wait_with_output().expect("ended").status.success());
     watching.says("runs are made again");
@@ -378,6 +414,24 @@ fn sighup_tries_everything_now() {
     let ended = watching.wait("its end", |record| record["message"] == "run ended" && record["run"] == begun);
     assert_eq!((&ended["reason"], &ended["calls"], &ended["pending"]), (&"asked".into(), &1.into(), &1.into()));
     watching.stop();
+}
+
+/// C14, W6: a provider that gives no answer is named as soon as a call is given up, and as the reason.
+#[test]
+fn a_provider_that_hangs_is_named() {
+    let (cloud, bench) = recorded(1);
+    let mut watching = Watching::start(&bench, &["--timeout", "50ms"]);
+    watching.ends_a_run();
+    cloud.always(Some(Step::Hold));
+    bench.assets(&urls(1), "1");
+    let named = format!("no answer from {}", cloud.url());
+    let told = watching.says(&named);
+    assert_eq!((told["level"].as_str(), told["outcome"].as_str()), (Some("WARN"), Some("unknown")));
+    let told = watching.wait("a wait", |record| record["again"].is_string());
+    assert!(told.to_string().contains(&format!("{named} yet")), "{told}");
+    let seen = watching.stop();
+    let texts = seen.iter().filter_map(|record| record["message"].as_str());
+    assert_eq!(texts.filter(|text| text.starts_with(&named)).count(), 1, "told once");
 }
 
 /// C14: SIGTERM lets the call under way end and records it; what is left is the next start's.
@@ -516,7 +570,7 @@ fn records_are_single_lines_without_credentials() {
     watching.says("call");
     let told = watching.stop();
     let all = format!("{told:?}");
-    assert!(!all.contains("forged\u{1b}") && !all.contains(crate::support::cloud::KEY_SECRET), "{all}");
+    assert!(!all.contains("forged\u{1b}") && !all.contains(KEY_SECRET), "{all}");
     assert!(told.iter().all(|record| record["message"] != "forged\u{1b}[31m"));
 }
 

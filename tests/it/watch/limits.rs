@@ -1,5 +1,7 @@
 //! Systems that refuse to watch.
 
+use std::time::{Duration, Instant};
+
 use super::{is_recorded, recorded, urls};
 use crate::support::is_installed;
 use crate::support::watching::Watching;
@@ -22,6 +24,28 @@ fn polls_without(call: &str, error: &str) {
     assert_eq!((run["reason"].as_str(), cloud.purged().len()), (Some("changed"), 2));
     watching.stop();
     assert!(is_recorded(&bench, 2, "1"));
+}
+
+/// C14: folders may be many, and disks slow; whoever is told to stop while he begins to watch them stops.
+#[test]
+fn a_stop_is_heard_while_folders_are_looked_through() {
+    if !is_installed("strace", "strace") {
+        return;
+    }
+    let (_cloud, bench) = recorded(1);
+    // For each folder.
+    let wait = Duration::from_secs(5);
+    let delay = &format!("inject=inotify_add_watch:delay_enter={}", wait.as_micros());
+    let strace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=inotify_add_watch", "-e", delay];
+    let watch = ["watch", "--log-format", "json", "--log-level", "debug"];
+    let mut watching = Watching::of(bench.wrapped("strace", &strace, &watch).spawn().expect("started"));
+    watching.says("run begins");
+    let told_to_stop = Instant::now();
+    watching.signal("TERM");
+    let told = watching.wait("the end", |record| record["message"] == "run ended" || record["message"] == "stopped");
+    assert_eq!(told["message"], "stopped");
+    assert!(told_to_stop.elapsed() < wait, "nobody waited for a folder");
+    assert_eq!(watching.ended(), Some(0));
 }
 
 /// W5: where the system has no more instances for events, files are looked at every so often, and the log says so.

@@ -1,0 +1,52 @@
+//! Why a run of the watch could not be made.
+
+use crate::state::StateError;
+
+/// What kept a run from being made.
+#[derive(Clone)]
+pub(super) enum Trouble {
+    /// Another run has the state, which is no fault.
+    Locked(String),
+    Other(String),
+}
+
+impl Trouble {
+    /// Without advice for who runs a command.
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        match error.downcast_ref::<StateError>() {
+            Some(StateError::Locked { path, holder }) => {
+                Self::Locked(format!("state `{}` is locked by another run: {holder}", path.display()))
+            }
+            _ => Self::Other(format!("{error:#}")),
+        }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Locked(text) | Self::Other(text) => text,
+        }
+    }
+
+    /// Whether it is the same trouble, whoever the other run is by now.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Locked(_), Self::Locked(_)) => true,
+            (Self::Other(one), Self::Other(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R1: the runs that have the state follow one another, which is no news.
+    #[test]
+    fn whoever_has_the_state_it_is_locked() {
+        let of = |text: &str| [Trouble::Locked(text.into()), Trouble::Other(text.into())];
+        let ([locked, other], [locked_again, another]) = (of("process 1"), of("process 2"));
+        assert!(locked.is_like(&locked_again) && other.is_like(&other.clone()));
+        assert!(!other.is_like(&another) && !locked.is_like(&other));
+    }
+}
