@@ -103,7 +103,7 @@ pub struct Lane {
     pub failures: u32,
     /// When the last of them was noticed.
     failed_at: Tick,
-    /// The first change of the batch that the first of them was sent with.
+    /// The first change of the batch that the first of them was sent with, which may be to blame itself.
     failing: Option<usize>,
     /// What is to blame for them, or for the end of the lane.
     pub trouble: Option<Trouble>,
@@ -194,8 +194,13 @@ impl Lane {
         self.stopped.is_none() && waiting < ahead && waiting + self.in_flight < most
     }
 
-    /// The next batch whose time has come; batches put back come first.
+    /// The next batch whose time has come. Batches put back come first; where one fails that may be to blame itself,
+    /// others do, which may fare better.
     pub fn take_due(&mut self, now: Tick) -> Option<Batch> {
+        let other = if self.failing.is_some() { self.first.pop_front().or_else(|| self.cut()) } else { None };
+        if other.is_some() {
+            return other;
+        }
         let due = self.again.iter().enumerate().filter(|(_, batch)| batch.not_before <= now);
         if let Some((index, _)) = due.min_by_key(|(_, batch)| batch.not_before) {
             return Some(self.again.remove(index));
@@ -237,6 +242,7 @@ impl Lane {
     pub fn reached(&mut self) {
         self.answered = true;
         self.failures = 0;
+        self.failing = None;
         self.trouble = None;
     }
 
@@ -246,10 +252,12 @@ impl Lane {
     }
 
     /// A call for `batch` that left at `sent` failed; calls that were under way together fail as one. Returns how many have
-    /// failed in a row. From the second on calls go one at a time again.
-    pub fn failed(&mut self, batch: &Batch, sent: Tick, now: Tick) -> u32 {
+    /// failed in a row. From the second on calls go one at a time again. A call that was `throttled` says nothing of its batch.
+    pub fn failed(&mut self, batch: &Batch, throttled: bool, sent: Tick, now: Tick) -> u32 {
         let item = batch.items.first().copied();
-        if self.failures == 0 {
+        if throttled {
+            self.failing = None;
+        } else if self.failures == 0 {
             self.failing = item;
         }
         let blame = if self.failing == item { Trouble::Target } else { Trouble::Endpoint };

@@ -233,6 +233,17 @@ fn the_first_call_goes_alone_and_later_ones_overlap() {
     assert_eq!(most, Some(4), "four calls may be under way at Tencent VOD");
 }
 
+/// L2: a batch that fails again and again keeps no other waiting, however soon it may be repeated.
+#[test]
+fn while_a_batch_fails_others_go_first() {
+    // At one call a second a repeat is due before the next call may go.
+    let limits = Limits { calls_per_second: Some(1), ..Limits::default() };
+    let mut world = World::new(vec![ProviderConfig { limits, ..vod("a") }]).urls(0, 60);
+    let report = world.run(|call| if call.items.contains(&0) { refuse(ErrorClass::Transient) } else { accept() });
+    let sent: Vec<usize> = report.sent.iter().map(|sent| sent.items[0]).collect();
+    assert_eq!((sent[1], report.counts().0), (20, 40), "{sent:?}");
+}
+
 /// R10: a throttled call waits, is repeated, and the provider is slower for the rest of the run.
 #[test]
 fn throttled_batch_waits_then_goes_on_at_half_the_pace() {

@@ -109,8 +109,6 @@ pub(super) struct WatchSide<'a> {
     pub(super) came: Came,
     /// Whether the last call to each provider that was called was accepted, by index.
     last_accepted: BTreeMap<usize, bool>,
-    /// Of providers whose last call got no answer by the end of it, what to tell, by index.
-    unanswered: BTreeMap<usize, String>,
     /// What a guard keeps from being sent, while the rest is tried.
     refused: Refused,
 }
@@ -130,9 +128,8 @@ impl<'a> WatchSide<'a> {
         report: &'a watch::Sender<Report>,
         calls: &'a mut Calls,
     ) -> Self {
-        let (came, last_accepted, unanswered) = (Came::default(), BTreeMap::new(), BTreeMap::new());
-        let refused = Refused::default();
-        Self { host, run, order, link, report, calls, came, last_accepted, unanswered, refused }
+        let (came, last_accepted, refused) = (Came::default(), BTreeMap::new(), Refused::default());
+        Self { host, run, order, link, report, calls, came, last_accepted, refused }
     }
 
     /// What is left at each provider, by index.
@@ -277,11 +274,6 @@ impl Side for WatchSide<'_> {
         self.report.send_modify(|report| report.called(provider, call.outcome, call.changes, settles));
         let ms = call.ended.tick.since(call.sent.tick);
         let (targets, outcome) = (call.changes, call.outcome);
-        if is_unanswered(call) {
-            self.unanswered.insert(call.provider, format!("no answer from {} yet", call.endpoint));
-        } else {
-            self.unanswered.remove(&call.provider);
-        }
         let falls_silent = self.calls.falls_silent(call);
         match &call.result {
             Ok(_) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call"),
@@ -308,9 +300,7 @@ impl Side for WatchSide<'_> {
             report.quotas.extend(quotas);
             report.rates.extend(rates);
         });
-        let reason_of = |provider: usize, left: &Left| self.unanswered.get(&provider).or(left.reason.as_ref()).cloned();
-        let reasons = left.iter().enumerate();
-        let reasons = reasons.filter_map(|(provider, left)| Some((left.end.name.clone(), reason_of(provider, left)?)));
+        let reasons = left.iter().filter_map(|left| Some((left.end.name.clone(), left.reason.clone()?)));
         self.came.reasons = reasons.collect();
         self.came.left = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
         if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {

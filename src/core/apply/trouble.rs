@@ -134,8 +134,8 @@ impl Apply<'_> {
     fn back_off(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
         let Flight { lane, mut batch, sent, .. } = flight;
         let random = self.jitter.next();
-        let failures = self.lanes[lane].failed(&batch, sent, now.tick);
         let throttled = error.class == ErrorClass::Throttled;
+        let failures = self.lanes[lane].failed(&batch, throttled, sent, now.tick);
         let asks_s = error.retry_after_ms.filter(|&ms| ms > retry::LONGEST_WAIT_MS).map(|ms| ms / 1000);
         match retry::decide(error.class, batch.attempts.max(failures), error.retry_after_ms, random) {
             Verdict::After(ms) if self.lanes[lane].spend_retry() => {

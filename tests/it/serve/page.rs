@@ -66,7 +66,7 @@ fn hostile_texts_run_nothing() {
         "Array.from(document.querySelectorAll('td')).some(cell => cell.textContent.includes('<script>window.owned'))";
     browser.open(&format!("http://{at}/"));
     browser.until(shown);
-    watching.says("provider fails");
+    watching.says("some targets fail");
     browser.open(&format!("http://{at}/"));
     browser.until(shown);
     browser.until("document.getElementById('link').textContent === 'Up to date.'");
