@@ -1,6 +1,6 @@
 //! Rows of the `target` table, read one by one in their order and held by nobody.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
 use super::sqlite::failed;
@@ -15,7 +15,7 @@ impl SqliteStore {
         &self,
         which: &str,
         values: impl rusqlite::Params,
-        each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
+        each: impl FnMut(&Row<'_>) -> Result<(), ReadError>,
     ) -> Result<(), StateError> {
         self.each_row_of(rows::COLUMNS, which, values, each)
     }
@@ -25,7 +25,7 @@ impl SqliteStore {
         columns: &str,
         which: &str,
         values: impl rusqlite::Params,
-        mut each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), ReadError>,
+        mut each: impl FnMut(&Row<'_>) -> Result<(), ReadError>,
     ) -> Result<(), StateError> {
         self.check_pages()?;
         let sql = format!("SELECT {columns} FROM target {which}");
@@ -65,27 +65,30 @@ impl SqliteStore {
     /// As [`Self::scan_while`], where nothing has work: the engine takes its time for every column that is asked for.
     fn scan_settled_while(&self, visit: &mut dyn FnMut(RecordedRow<'_>) -> bool) -> Result<(), StateError> {
         let (mut owners, mut wanted) = (OwnersMemo::default(), true);
-        let mut group = self.group_after(None)?;
-        while let Some((provider, scope)) = group.filter(|_| wanted) {
+        let mut group = self.next_group(None)?;
+        while let Some((provider, scope)) = group {
             let which = "WHERE provider = ?1 AND scope = ?2 ORDER BY target";
             let of_group = params![provider, scope_number(scope)];
             self.each_row_of(rows::SETTLED_COLUMNS, which, of_group, |row| {
                 rows::visit_settled((&provider, scope), row, &mut owners, &mut |row| wanted = visit(row))?;
                 if wanted { Ok(()) } else { Err(ReadError::Enough) }
             })?;
-            group = self.group_after(Some((&provider, scope)))?;
+            group = if wanted { self.next_group(Some((&provider, scope)))? } else { None };
         }
         Ok(())
     }
 
-    /// The first provider and scope of rows, or the next ones.
-    fn group_after(&self, before: Option<(&str, Scope)>) -> Result<Option<(String, Scope)>, StateError> {
-        let (provider, scope) = before.map_or(("", -1), |(provider, scope)| (provider, scope_number(scope)));
+    /// The first provider and scope of rows, or the next ones. Each is found without a look at the rows between.
+    fn next_group(&self, before: Option<(&str, Scope)>) -> Result<Option<(String, Scope)>, StateError> {
+        let first = |db: &Connection, which: &str, values: &[&dyn ToSql]| {
+            let next = format!("SELECT provider, scope FROM target {which} ORDER BY provider, scope LIMIT 1");
+            let group = |row: &Row<'_>| Ok((row.get(0)?, rows::read_scope(row.get(1)?)?));
+            db.query_row(&next, values, group).optional()
+        };
         self.read(|db| {
-            let next = "SELECT provider, scope FROM target WHERE (provider, scope) > (?1, ?2)
-                 ORDER BY provider, scope LIMIT 1";
-            let group = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, rows::read_scope(row.get(1)?)?));
-            db.query_row(next, params![provider, scope], group).optional()
+            let Some((provider, scope)) = before else { return first(db, "", &[]) };
+            let of_provider = first(db, "WHERE provider = ?1 AND scope > ?2", &[&provider, &scope_number(scope)])?;
+            if of_provider.is_some() { Ok(of_provider) } else { first(db, "WHERE provider > ?1", &[&provider]) }
         })
     }
 
