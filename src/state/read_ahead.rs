@@ -17,6 +17,8 @@ const WORTHWHILE_BYTES: u64 = 4 * 1024 * 1024;
 const CHUNK_BYTES: usize = 512 * 1024;
 /// Most rows of a chunk that have work, which is not packed.
 const CHUNK_WORKS: usize = 256;
+/// Most groups of a chunk, which are not packed either: where owners alternate, each row is one.
+const CHUNK_GROUPS: usize = 2048;
 /// Fewest chunks that may wait to be compared, and the share of the state's bytes above that. Rows take a third of their place
 /// in the file, so half of them may wait: about as many as are read in the time that the manifests take.
 const WAITING_CHUNKS: usize = 64;
@@ -166,9 +168,11 @@ impl SqliteStore {
             let mut chunk = Chunk::default();
             self.scan_while(&mut |row| {
                 chunk.push(row);
-                if chunk.pack.len() < CHUNK_BYTES && chunk.works.len() < CHUNK_WORKS {
+                let has_room = chunk.works.len() < CHUNK_WORKS && chunk.groups.len() < CHUNK_GROUPS;
+                if chunk.pack.len() < CHUNK_BYTES && has_room {
                     return true;
                 }
+                chunk.pack.shrink();
                 to.send(Message::Rows(std::mem::take(&mut chunk))).is_ok()
             })?;
             let _ = to.send(Message::Rows(chunk));

@@ -560,10 +560,12 @@ pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error)
                 | rusqlite::Error::QueryReturnedNoRows
         )
         || (action == "read" && error.sqlite_error_code() == Some(ErrorCode::Unknown));
-    let cause = match (error.sqlite_error_code(), obstacle(path)) {
-        (Some(ErrorCode::DiskFull), _) => "the disk is full".to_owned(),
+    let cause = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
         // The engine tells that some call failed, and not why.
-        (Some(ErrorCode::SystemIoFailure), Some(obstacle)) => format!("{obstacle} ({error})"),
+        Some(ErrorCode::SystemIoFailure) if action != "read" => {
+            obstacle(path).map_or_else(|| error.to_string(), |obstacle| format!("{obstacle} ({error})"))
+        }
         _ => error.to_string(),
     };
     if damage {

@@ -204,7 +204,8 @@ impl Apply<'_> {
             let other = &self.lanes[index];
             if index == lane || (!alone && other.provider == provider && other.endpoint == endpoint) {
                 if !alone {
-                    self.lanes[index].trouble = Some(blame);
+                    let trouble = &mut self.lanes[index].trouble;
+                    *trouble = (*trouble).max(Some(blame));
                 }
                 self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None });
             }

@@ -265,33 +265,40 @@ fn the_state_does_not_trigger_runs() {
     }
 }
 
+/// A directory of so many files that is published and recorded.
+fn published(files: usize) -> (Cloud, Bench) {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    (0..files).for_each(|file| bench.write(&format!("public/{file}.txt"), "content"));
+    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../public}]\n");
+    bench.run(&["adopt"]).exits(0);
+    (cloud, bench)
+}
+
+/// Removes some of them, beside and put back, so that no run sees half of it.
+fn remove(bench: &Bench, files: std::ops::Range<usize>) {
+    fs::rename(bench.path("public"), bench.path("aside")).expect("renamed");
+    files.for_each(|file| fs::remove_file(bench.path(&format!("aside/{file}.txt"))).expect("removed"));
+    fs::rename(bench.path("aside"), bench.path("public")).expect("renamed");
+}
+
 /// D4, C11: a directory that is emptied little by little is refused as one that is emptied at once, however long that takes,
 /// until somebody else says that it is meant.
 #[test]
 fn a_directory_that_is_emptied_slowly_is_refused() {
-    let cloud = Cloud::of("http-purge");
-    let bench = Bench::at("http-purge", &cloud);
-    (0..40).for_each(|file| bench.write(&format!("public/{file}.txt"), "content"));
-    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../public}]\n");
-    bench.run(&["adopt"]).exits(0);
-    let remove = |files: std::ops::Range<usize>| {
-        // A folder beside is emptied at once, so that no run sees half of it.
-        fs::rename(bench.path("public"), bench.path("aside")).unwrap();
-        files.for_each(|file| fs::remove_file(bench.path(&format!("aside/{file}.txt"))).unwrap());
-        fs::rename(bench.path("aside"), bench.path("public")).unwrap();
-    };
+    let (cloud, bench) = published(40);
     let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
     watching.ends_a_run();
-    remove(0..10);
+    remove(&bench, 0..10);
     watching.records(10);
-    remove(10..20);
+    remove(&bench, 10..20);
     watching.says("20 of its 40 recorded targets are no longer listed, 10 of them since earlier runs");
     watching.ends_a_run();
     watching.ends_a_run();
     assert_eq!(cloud.arrived(), 10);
     bench.run(&["apply", "--allow-removals"]).exits(0);
     watching.says("nothing is refused any more");
-    remove(20..30);
+    remove(&bench, 20..30);
     watching.records(10);
     assert_eq!(cloud.arrived(), 30);
     watching.stop();
@@ -315,23 +322,14 @@ fn changes_are_found_without_events() {
 /// C11: a directory that is emptied in slices stays refused, whatever commands use the same state meanwhile.
 #[test]
 fn an_unrelated_command_lifts_no_refusal() {
-    let cloud = Cloud::of("http-purge");
-    let bench = Bench::at("http-purge", &cloud);
-    (0..40).for_each(|file| bench.write(&format!("public/{file}.txt"), "content"));
-    bench.write("manifests/site.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../public}]\n");
-    bench.run(&["adopt"]).exits(0);
+    let (cloud, bench) = published(40);
     bench.write("other/provider.yaml", bench.read("manifests/provider-own.yaml").unwrap());
     bench.write("other/site.yaml", manifest(&["http://cdn.example.com/unrelated"], "1"));
-    let remove = |files: std::ops::Range<usize>| {
-        fs::rename(bench.path("public"), bench.path("aside")).unwrap();
-        files.for_each(|file| fs::remove_file(bench.path(&format!("aside/{file}.txt"))).unwrap());
-        fs::rename(bench.path("aside"), bench.path("public")).unwrap();
-    };
     let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
     watching.ends_a_run();
-    remove(0..10);
+    remove(&bench, 0..10);
     watching.records(10);
-    remove(10..20);
+    remove(&bench, 10..20);
     watching.says("20 of its 40 recorded targets are no longer listed, 10 of them since earlier runs");
     watching.ends_a_run();
     bench.run(&["apply", "other"]).exits(0);
