@@ -296,6 +296,24 @@ fn a_wait_of_a_year_is_not_waited_for() {
     }
 }
 
+/// T5, W6: a wait that goes with a refused target or host leaves the endpoint to the others; one for calls closes it.
+#[test]
+fn a_wait_concerns_the_endpoint_only_where_calls_are_refused() {
+    let table = [
+        (ErrorClass::TargetRefused(Culprit::Target), false),
+        (ErrorClass::TargetRefused(Culprit::BusyHost), false),
+        (ErrorClass::BatchTooLarge, false),
+        (ErrorClass::Transient, true),
+        (ErrorClass::Throttled, true),
+    ];
+    for (class, closes) in table {
+        let mut world = World::new(vec![vod("a")]).urls(0, 20);
+        let report = world.run(|_| refuse_until(class, Some(1_800_000)));
+        let not_before = report.endpoints[0][0].not_before;
+        assert_eq!(not_before.is_some(), closes, "{class:?}: {not_before:?}");
+    }
+}
+
 // --- Refused targets ------------------------------------------------------------------------------------------------
 
 /// R11: one refused URL of a thousand is found with 2·⌈log2 n⌉ extra calls, rejected by name, and alone.

@@ -54,9 +54,6 @@ impl Apply<'_> {
 
     fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
         let reason = flight.batch.reason(error.summary());
-        let asked = error.retry_after_ms.map(|ms| now.tick.plus_ms(ms));
-        let not_before = &mut self.lanes[flight.lane].not_before;
-        *not_before = asked.max(*not_before);
         let in_place = flight.batch.directory.is_some();
         let debit = flight.debit.take().filter(|_| surely);
         let credit = self.give_back(flight.lane, debit);
@@ -135,7 +132,9 @@ impl Apply<'_> {
         let Flight { lane, mut batch, sent, .. } = flight;
         let random = self.jitter.next();
         let throttled = error.class == ErrorClass::Throttled;
+        let asked = error.retry_after_ms.map(|ms| now.tick.plus_ms(ms));
         let failures = self.lanes[lane].failed(&batch, throttled, sent, now.tick);
+        self.lanes[lane].not_before = asked.max(self.lanes[lane].not_before);
         let asks_s = error.retry_after_ms.filter(|&ms| ms > retry::LONGEST_WAIT_MS).map(|ms| ms / 1000);
         match retry::decide(error.class, batch.attempts.max(failures), error.retry_after_ms, random) {
             Verdict::After(ms) if self.lanes[lane].spend_retry() => {

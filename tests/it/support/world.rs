@@ -9,7 +9,7 @@ use freshen::core::budget::Paces;
 use freshen::core::changes::Changes;
 use freshen::core::contract::{CallError, ErrorClass, Options, Reply};
 use freshen::core::diff::Change;
-use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use freshen::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, ProviderStop, Record};
 use freshen::core::http::{Endpoint, TransportFailure, TransportFailureKind};
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Model, Place, Priority, ProviderConfig};
 use freshen::core::plan::{Circumstances, Job, Plan, QuotaKey, plan};
@@ -227,9 +227,10 @@ impl World {
         run.finish();
         let Run { machine, log, sent, disk, now, .. } = run;
         let (states, stops) = (machine.states().iter().cloned().collect(), machine.stops().to_vec());
+        let endpoints = machine.endpoints();
         assert_eq!(machine.calls_open(), 0);
         drop(machine);
-        let report = Report { log, sent, states, stops, accepted_at: disk.accepted_at.clone(), took: now };
+        let report = Report { log, sent, states, stops, endpoints, accepted_at: disk.accepted_at.clone(), took: now };
         report.check(self, &plan, &disk);
         self.disk = disk;
         report
@@ -366,6 +367,8 @@ pub(crate) struct Report {
     pub(crate) sent: Vec<Sent>,
     pub(crate) states: Vec<ItemState>,
     pub(crate) stops: Vec<ProviderStop>,
+    /// How the endpoints of each provider fared.
+    pub(crate) endpoints: Vec<Vec<EndpointEnd>>,
     /// Endpoints that accepted, by change, where more are needed.
     pub(crate) accepted_at: BTreeMap<usize, Vec<String>>,
     /// Virtual time of the run, in milliseconds.
