@@ -28,7 +28,7 @@ use watcher::Watcher;
 const HELP: &str = "\
 cargo bench --bench watch -- [--idle SECONDS] [--help]
 
-From a change to its purge, a storm of events, and what an idle watch costs for so many seconds (60).
+From a change to its purge, a storm of events, and what an idle watch costs for so many seconds (60). Fails if a bar is missed.
 ";
 
 /// Files must have been left alone this long before they are read.
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     table.begin("idle");
     idles(&setup, &mut table, Duration::from_secs(idle));
     print!("{table}");
-    ExitCode::SUCCESS
+    if table.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the user names the folder")]
