@@ -451,11 +451,9 @@ impl Watch {
         if self.asked.is_some() {
             return self.asked;
         }
-        if self.unrest.is_some_and(|unrest| unrest.ready_at() <= now.tick) {
-            return Some(Reason::Changed);
-        }
-        if self.unrest.is_some_and(|unrest| unrest.writing) {
-            return None;
+        // Files between two moves of one deployment are not to be read by any run.
+        if let Some(unrest) = self.unrest {
+            return (unrest.ready_at() <= now.tick).then_some(Reason::Changed);
         }
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
@@ -486,16 +484,12 @@ impl Watch {
     }
 
     fn wake_at(&self, now: Now) -> Option<Tick> {
-        let rest = self.unrest.map(|unrest| unrest.wake_at(now.tick));
-        if self.unrest.is_some_and(|unrest| unrest.writing) {
-            return rest;
+        if let Some(at) = self.unrest.map(|unrest| unrest.wake_at(now.tick)).or(self.failed_until) {
+            return Some(at);
         }
-        let Some(until) = self.failed_until else {
-            let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
-            let waiting = waiting.map(|at| self.blocked_until.map_or(at, |until| at.max(until)));
-            return waiting.chain(rest).chain([self.resync_at]).min();
-        };
-        rest.into_iter().chain([until]).min()
+        let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
+        let waiting = waiting.map(|at| self.blocked_until.map_or(at, |until| at.max(until)));
+        waiting.chain([self.resync_at]).min()
     }
 
     /// Whether events of files wait for quiet: until [`Action::WakeAt`] comes, further ones change nothing but the time of

@@ -116,17 +116,19 @@ fn a_file_that_is_being_written_holds_runs_back() {
 
 /// W2: neither a retry nor a look at everything reads half a file; what the user asks for comes at once.
 #[test]
-fn other_runs_wait_for_a_file_as_well() {
-    let mut world = World::settled();
-    world.handle(Event::Asked);
-    assert!(matches!(world.poll(), Action::Run(_)));
-    world.end(RunEnd::Done(vec![failed("own")]));
-    world.pass(RETRY_CAP_MS.max(300_000));
-    world.handle(Event::Changed(world.now.tick));
-    world.handle(Event::Writing(true));
-    assert_eq!(world.rest(), QUIET_MS);
-    world.handle(Event::Asked);
-    assert!(matches!(world.poll(), Action::Run(order) if order.reason == Reason::Asked));
+fn no_run_begins_while_files_change() {
+    for writing in [false, true] {
+        let mut world = World::settled();
+        world.handle(Event::Asked);
+        assert!(matches!(world.poll(), Action::Run(_)));
+        world.end(RunEnd::Done(vec![failed("own")]));
+        world.pass(RETRY_CAP_MS.max(300_000));
+        world.handle(Event::Changed(world.now.tick));
+        world.handle(Event::Writing(writing));
+        assert_eq!(world.rest(), QUIET_MS, "writing: {writing}");
+        world.handle(Event::Asked);
+        assert!(matches!(world.poll(), Action::Run(order) if order.reason == Reason::Asked));
+    }
 }
 
 fn left(name: &str) -> ProviderEnd {
