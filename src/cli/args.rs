@@ -178,8 +178,8 @@ pub struct WatchArgs {
     /// How long calls under way get to end after SIGTERM or SIGINT; a second signal ends the program at once
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = super::duration::parse)]
     pub grace: u64,
-    /// Make a single run and end as `apply` does
-    #[arg(long, conflicts_with = "listen")]
+    /// Make a single run and end as `apply` does, with its output; options of a program that stays up are not taken
+    #[arg(long, conflicts_with_all = ["listen", "resync", "poll", "grace", "log_format"])]
     pub once: bool,
     /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]

@@ -558,6 +558,18 @@ fn once_ends_as_apply_does() {
     bench.run(&["watch", "--once"]).exits(2);
 }
 
+/// What a single run would not heed is not taken.
+#[test]
+fn once_takes_no_options_of_a_program_that_stays_up() {
+    let (cloud, bench) = recorded(2);
+    bench.assets(&urls(2), "1");
+    for option in ["--resync=1m", "--poll", "--grace=1s", "--log-format=json", "--listen=127.0.0.1:0"] {
+        let name = option.split('=').next().expect("a name");
+        bench.run(&["watch", "--once", option]).exits(2).says(name);
+    }
+    assert_eq!(cloud.count(), 0);
+}
+
 /// X1, X5: one record is one line, whatever a provider answers, and credentials are not in it.
 #[test]
 fn records_are_single_lines_without_credentials() {
