@@ -135,6 +135,23 @@ fn the_image_gets_what_its_build_needs() {
     );
 }
 
+/// A volume takes its owner from the image: who runs in it can write its state.
+#[test]
+fn the_state_of_the_image_can_be_written() {
+    let volumes = list(&documents("compose.yaml")[0]["services"]["freshen"]["volumes"]);
+    let written: Vec<&str> = volumes
+        .iter()
+        .filter_map(|volume| volume.split_once(':'))
+        .map(|(_, path)| path)
+        .filter(|path| !path.ends_with(":ro"))
+        .collect();
+    assert_eq!(written, ["/state"]);
+    let image = text("Dockerfile");
+    for path in written {
+        assert!(image.contains(&format!("\nCOPY --from=build --chown=65532:65532 {path} {path}\n")), "{path}");
+    }
+}
+
 /// The manifests in the ConfigMap are valid, as they would be mounted.
 #[test]
 fn the_config_map_holds_valid_manifests() {
