@@ -77,7 +77,7 @@ impl Side for Terminal<'_> {
     }
 
     fn sending(&mut self, _: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
-        self.progress = Some(Progress::of_purges(prepared.plan.targets()));
+        self.progress = Some(Progress::of_purges(prepared.plan.purges()));
         interrupt::listen()
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Progress of `total` purges.
     pub(super) fn of_purges(total: usize) -> Self {
-        let template = "purging {bar:30} {pos} of {len} targets, {elapsed}";
+        let template = "purging {bar:30} {pos} of {len} purges, {elapsed}";
         Self::start(template, Some(total as u64), Arc::default())
     }
 

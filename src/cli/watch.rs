@@ -239,9 +239,9 @@ impl<'a> Keeper<'a> {
             run: self.runs,
             reason: order.reason,
             since: self.started.wall,
-            targets: 0,
+            purges: 0,
             calls_done: 0,
-            targets_done: 0,
+            purges_done: 0,
         };
         self.report.send_modify(|report| {
             *report.started.entry(order.reason.word()).or_default() += 1;

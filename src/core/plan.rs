@@ -78,6 +78,11 @@ impl Batches {
         self.lists.iter().map(|list| list.len().div_ceil(self.size)).sum()
     }
 
+    /// Changes of all endpoints, each counted for each of them.
+    fn purges(&self) -> usize {
+        self.lists.iter().map(Vec::len).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.lists.iter().all(Vec::is_empty)
@@ -189,6 +194,13 @@ impl Plan {
     /// Calls of all jobs.
     pub fn calls(&self) -> usize {
         self.jobs.iter().map(Job::calls).sum()
+    }
+
+    /// What has to be accepted until all is done: each target at each endpoint that it is sent to.
+    pub fn purges(&self) -> usize {
+        // Kinds that purge directories have one endpoint.
+        let in_directories = |job: &Job| job.directories.iter().map(|directory| directory.changes.len()).sum::<usize>();
+        self.jobs.iter().map(|job| job.batches.purges() + in_directories(job)).sum()
     }
 
     /// Targets of all jobs.

@@ -162,12 +162,12 @@ pub struct Running {
     pub reason: Reason,
     /// When it began.
     pub since: Timestamp,
-    /// Targets that it is to purge; 0 until it has a plan.
-    pub targets: u64,
+    /// Purges that have to be accepted, one for each target and endpoint; 0 until it has a plan.
+    pub purges: u64,
     /// Calls that ended so far.
     pub calls_done: u64,
-    /// Targets in those that were accepted.
-    pub targets_done: u64,
+    /// Purges that were.
+    pub purges_done: u64,
 }
 
 /// A run that ended.
@@ -213,7 +213,7 @@ impl Report {
         if let Some(running) = &mut self.running {
             running.calls_done += 1;
             if outcome == ACCEPTED {
-                running.targets_done += targets as u64;
+                running.purges_done += targets as u64;
             }
         }
         if let Some(left) = self.providers.get_mut(provider).filter(|_| settles && outcome == ACCEPTED) {

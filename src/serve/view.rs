@@ -73,7 +73,7 @@ impl View {
             _ if report.stopping => (Mood::Busy, "Stopping".to_owned()),
             _ if is_starting => (Mood::Busy, "Starting".to_owned()),
             ([_, ..], _) => (Mood::Bad, "Needs attention".to_owned()),
-            ([], Some(run)) if run.targets > 0 => (Mood::Busy, "Purging".to_owned()),
+            ([], Some(run)) if run.purges > 0 => (Mood::Busy, "Purging".to_owned()),
             _ if pending + deferred + rejected > 0 => {
                 (Mood::Busy, format!("{pending} pending, {deferred} deferred, {rejected} rejected"))
             }
@@ -84,7 +84,7 @@ impl View {
             mood,
             headline,
             running: running.map(under_way).unwrap_or_default(),
-            progress: running.filter(|run| run.targets > 0).map(|run| (run.targets_done.min(run.targets), run.targets)),
+            progress: running.filter(|run| run.purges > 0).map(|run| (run.purges_done.min(run.purges), run.purges)),
             facts: facts(report),
             tables: vec![
                 problems_of(report, problems),
@@ -157,14 +157,14 @@ fn text_or_dash(text: Option<&String>) -> String {
     text.map_or_else(dash, |text| shown(text))
 }
 
-/// `run 3 since 2026-11-21 16:51:04 UTC, because files changed: 40 of 60 targets in 2 calls`
+/// `Run 3 (changed) since 2026-11-21 16:51:04 UTC: 40 of 60 purges in 2 calls`
 fn under_way(run: &Running) -> String {
     let begun = format!("Run {} ({}) since {}", run.run, run.reason.word(), moment(run.since));
-    if run.targets == 0 {
+    if run.purges == 0 {
         return format!("{begun}: reading and comparing");
     }
-    let of = number(run.targets, "target");
-    format!("{begun}: {} of {of} in {}", run.targets_done.min(run.targets), number(run.calls_done, "call"))
+    let of = number(run.purges, "purge");
+    format!("{begun}: {} of {of} in {}", run.purges_done.min(run.purges), number(run.calls_done, "call"))
 }
 
 fn number(number: u64, word: &str) -> String {

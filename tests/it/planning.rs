@@ -592,6 +592,11 @@ fn only_missing_endpoints_are_planned() {
         plan.jobs[0].batches.iter().map(|batch| batch.endpoint).collect()
     };
     assert_eq!(endpoints(&site), [1]);
+    site.list("site", "y", "rev:1");
+    let (model, difference) = site.look_with(&["site"], &[], None);
+    let plan = plan_of(&model, &difference.changes, site.now);
+    assert_eq!((plan.targets(), plan.purges()), (2, 1 + 3), "one for each endpoint");
+    site.unlist("site", "y");
     site.providers[0].require = 2;
     assert_eq!(endpoints(&site), [0, 1, 2], "enough accepted it, and it was not recorded: start anew");
 }

@@ -252,13 +252,13 @@ impl Side for WatchSide<'_> {
     }
 
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
-        let targets = prepared.plan.targets() as u64;
+        let (targets, purges) = (prepared.plan.targets(), prepared.plan.purges() as u64);
         tracing::debug!(run = self.run, manifests = desired.manifests(), targets, "sending");
         // It may take long, and what it has not purged yet is pending.
         self.tell_left(&Finished::untouched(desired, prepared));
         self.report.send_modify(|report| {
             if let Some(running) = &mut report.running {
-                running.targets = targets;
+                running.purges = purges;
             }
         });
         self.link.sending.notify_one();

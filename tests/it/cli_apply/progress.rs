@@ -35,7 +35,7 @@ fn on_a_terminal(bench: &Bench, verb: &str) -> Option<(String, String)> {
 fn a_long_run_shows_its_progress_on_a_terminal() {
     let cloud = Cloud::of("tencent-cdn");
     let Some((shown, result)) = on_a_terminal(&bench(&cloud), "apply") else { return };
-    assert!(shown.contains("purging") && shown.contains("of 3 targets"), "{shown}");
+    assert!(shown.contains("purging") && shown.contains("of 3 purges"), "{shown}");
     assert!(result.contains("3 purges accepted in 3 calls") && !result.contains("purging"), "{result}");
 }
 

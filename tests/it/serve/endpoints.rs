@@ -40,7 +40,7 @@ fn events_follow_a_run() {
     bench.assets(&urls(3), "1");
     cloud.wait_for_hold();
     let during = events.until(|event| event["progress"][1] == 3);
-    assert!(during["texts"]["running"].as_str().unwrap().contains(" of 3 targets in "), "{during}");
+    assert!(during["texts"]["running"].as_str().unwrap().contains(" of 3 purges in "), "{during}");
     cloud.release();
     events.until(|event| event["mood"] == "good");
     cloud.always(Some(Step::say(500, "no")));
