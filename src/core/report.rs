@@ -50,7 +50,7 @@ pub struct Report {
     pub started: BTreeMap<&'static str, u64>,
     /// Calls by provider and the word of their outcome, `accepted` among them.
     pub calls: BTreeMap<(String, &'static str), CallCount>,
-    /// When a run last went through with nothing left pending.
+    /// When a run last went through and left nothing: `apply` would have ended with 0.
     pub last_success: Option<Timestamp>,
     /// The program ends once the run that is under way has ended.
     pub stopping: bool,
@@ -195,6 +195,13 @@ pub struct RunReport {
     pub rejected: u64,
 }
 
+impl RunReport {
+    fn did_nothing_like(&self, other: &Self) -> bool {
+        let came_to = |run: &Self| (run.exit, run.calls, run.recorded, run.pending, run.deferred, run.rejected);
+        self.calls == 0 && self.recorded == 0 && came_to(self) == came_to(other)
+    }
+}
+
 /// Calls with one outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCount {
@@ -221,8 +228,11 @@ impl Report {
         }
     }
 
-    /// A run has ended that did or left something.
+    /// A run has ended that did or left something. One that did nothing, as the one before, takes its place.
     pub fn ended(&mut self, run: RunReport) {
+        if self.runs.front().is_some_and(|before| before.did_nothing_like(&run)) {
+            self.runs.pop_front();
+        }
         self.runs.truncate(RUNS - 1);
         self.runs.push_front(run);
     }
@@ -232,31 +242,43 @@ impl Report {
 mod tests {
     use super::*;
 
+    fn run(run: u64, calls: u64, exit: u8) -> RunReport {
+        RunReport {
+            run,
+            reason: Reason::Changed,
+            started_at: Timestamp::default(),
+            duration_ms: 1,
+            exit,
+            calls,
+            recorded: calls,
+            pending: 0,
+            deferred: 0,
+            rejected: 0,
+        }
+    }
+
     /// W6: what is kept does not grow with time.
     #[test]
     fn only_the_last_runs_are_kept() {
         let mut report = Report::default();
-        for run in 1..=100 {
-            let at = Timestamp::default();
-            let (reason, duration_ms, exit) = (Reason::Changed, 1, 0);
-            let (calls, recorded, pending, deferred, rejected) = (1, 1, 0, 0, 0);
-            let ended = RunReport {
-                run,
-                reason,
-                started_at: at,
-                duration_ms,
-                exit,
-                calls,
-                recorded,
-                pending,
-                deferred,
-                rejected,
-            };
-            report.ended(ended);
+        for number in 1..=100 {
+            report.ended(run(number, 1, 0));
             report.called("own", "accepted", 2, true);
         }
         assert_eq!((report.runs.len(), report.runs[0].run), (RUNS, 100));
         assert_eq!(report.calls[&("own".to_owned(), "accepted")], CallCount { calls: 100, targets: 200 });
+    }
+
+    /// W6: a state that stays locked does not push out the runs that did something.
+    #[test]
+    fn runs_that_come_to_the_same_nothing_are_one() {
+        let mut report = Report::default();
+        report.ended(run(1, 5, 0));
+        (2..=100).for_each(|number| report.ended(run(number, 0, 6)));
+        (101..=200).for_each(|number| report.ended(run(number, 0, 5)));
+        report.ended(run(201, 1, 0));
+        report.ended(run(202, 1, 0));
+        assert_eq!(report.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [202, 201, 200, 100, 1]);
     }
 
     #[test]

@@ -137,8 +137,7 @@ impl Round<'_> {
         let (read, named) = match read {
             Ok(read) => read,
             Err(error) => {
-                let trouble = Some(Trouble::of(&error));
-                return Attempt::ended(Ended { trouble, ..self.bare(memory, RunEnd::Failed) });
+                return Attempt::ended(self.failed(memory, &error));
             }
         };
         let (loaded, found) = match read {
@@ -169,6 +168,11 @@ impl Round<'_> {
     fn bare(&self, memory: Memory, end: RunEnd) -> Ended {
         let (order, came) = (self.order.clone(), Came::default());
         Ended { memory, order, end, found: None, named: None, came, refusals: Vec::new(), trouble: None }
+    }
+
+    fn failed(&self, memory: Memory, error: &anyhow::Error) -> Ended {
+        let came = Came { exit: Some(exit::of(error)), ..Came::default() };
+        Ended { came, trouble: Some(Trouble::of(error)), ..self.bare(memory, RunEnd::Failed) }
     }
 
     /// The last valid manifests, if nobody else has run since: another run may have seen newer ones.
@@ -219,7 +223,10 @@ impl Round<'_> {
                 let left = came.exit.is_some().then(|| came.left.clone());
                 (RunEnd::Blocked(left), refusals, came.trouble.take().map(Trouble::Other))
             }
-            Err(error) => (RunEnd::Failed, Vec::new(), Some(Trouble::of(&error))),
+            Err(error) => {
+                came.exit = Some(exit::of(&error));
+                (RunEnd::Failed, Vec::new(), Some(Trouble::of(&error)))
+            }
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),

@@ -199,7 +199,7 @@ pub(super) fn report(
     let exit = match (&ended.end, &ended.found) {
         (_, Some(Found::Invalid(_))) => Exit::BadInput,
         (RunEnd::Blocked(_), _) => Exit::Refused,
-        (RunEnd::Failed, _) => Exit::Failed,
+        (RunEnd::Failed, _) => ended.came.exit.filter(|exit| *exit != Exit::Done).unwrap_or(Exit::Failed),
         (RunEnd::Cut, _) => Exit::NotAllDone,
         (RunEnd::Done(_), _) => ended.came.exit.unwrap_or(Exit::Done),
     };
@@ -219,9 +219,7 @@ pub(super) fn report(
         let duration_ms = now.tick.since(started.tick);
         report.durations.add(duration_ms);
         take_manifests(report, ended.found.as_ref(), now);
-        if let RunEnd::Done(left) = &ended.end
-            && left.is_empty()
-        {
+        if exit == Exit::Done {
             report.last_success = Some(now.wall);
         }
         if let RunEnd::Done(_) | RunEnd::Blocked(Some(_)) = &ended.end {

@@ -52,6 +52,27 @@ fn events_follow_a_run() {
     watching.stop();
 }
 
+/// R1: a run that cannot be made is told with the code that `apply` would have ended with, and as one however often it is tried.
+#[test]
+fn runs_that_cannot_be_made_are_told_as_apply_would() {
+    let (cloud, bench, watching, at) = settled(1, &[]);
+    cloud.script([Step::Hold]);
+    let held = bench.start(&["apply", "--force", "*"]);
+    cloud.wait_for_hold();
+    let mut events = Events::follow(at);
+    bench.assets(&urls(1), "1");
+    let runs = |event: &serde_json::Value| event["tables"]["runs"].as_array().cloned().unwrap_or_default();
+    let number =
+        |event: &serde_json::Value| runs(event).first().and_then(|run| run[0].as_str()?.parse().ok()).unwrap_or(0);
+    let told = events.until(|event| runs(event).first().is_some_and(|run| run[9] == "6"));
+    let again = events.until(|event| number(event) >= number(&told) + 2);
+    assert_eq!(runs(&again).len(), runs(&told).len(), "{again}");
+    cloud.release();
+    assert!(held.wait_with_output().expect("ended").status.success());
+    events.until(|event| runs(event).first().is_some_and(|run| run[9] == "0"));
+    watching.stop();
+}
+
 /// H3: what manifests and providers say is shown as it is, markup or not.
 #[test]
 fn hostile_texts_are_escaped() {

@@ -91,6 +91,29 @@ fn metrics_tell_what_happened() {
     watching.stop();
 }
 
+/// W6, W7: nothing went through while manifests are not valid, whatever earlier ones had left and is done by now.
+#[test]
+fn what_is_done_of_the_last_valid_manifests_is_no_success() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(2), "1");
+    cloud.always(Some(Step::say(500, "no")));
+    let (mut watching, at) = listening(&bench, &[]);
+    watching.says("provider fails");
+    bench.write("manifests/site.yaml", "assets: [");
+    watching.says("the manifests are not valid");
+    cloud.always(None);
+    watching.signal("HUP");
+    watching.records(2);
+    let text = is_clean(at);
+    assert_eq!(value(&text, "freshen_manifests_valid"), 0);
+    assert!(!text.contains("\nfreshen_last_success_timestamp_seconds"), "{text}");
+    bench.assets(&urls(2), "1");
+    watching.says("the manifests are valid again");
+    assert!(value(&is_clean(at), "freshen_last_success_timestamp_seconds") > 1_700_000_000);
+    watching.stop();
+}
+
 /// W6: a provider that does not answer is seen to have work, and for how long, before the run ends that waits for it.
 #[test]
 fn what_a_run_has_yet_to_do_is_pending() {
