@@ -103,8 +103,15 @@ impl<'a> Apply<'a> {
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
         }
         for endpoint in 0..config.endpoints.len() {
-            self.lanes[first_lane + endpoint].extend(job.batches.of_endpoint(endpoint));
-            self.lanes[first_lane + endpoint].extend_directories(&job.directories);
+            let changes = job.batches.of_endpoint(endpoint);
+            let has_failed =
+                |&index: &u32| matches!(self.changes.standing(index as usize), Standing::Pending { reason: Some(_) });
+            let lane = &mut self.lanes[first_lane + endpoint];
+            lane.extend(changes);
+            lane.extend_directories(&job.directories);
+            if changes.iter().any(has_failed) {
+                lane.mistrust();
+            }
         }
         job.changes().for_each(|index| self.states.no_longer_deferred(index));
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {

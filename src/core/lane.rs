@@ -14,6 +14,10 @@ use super::time::{Tick, Timestamp};
 /// Retries that the batches of a lane share; an accepted call earns one back.
 const RETRY_BUDGET: u32 = 12;
 
+/// Once an endpoint has failed again, its next call has one target, and each further one this many times as many: a call
+/// whose outcome is not known keeps its quota, and whole batches would spend the day's within a short outage.
+const PROBE_GROWTH: usize = 10;
+
 /// Refusals, with nothing accepted, after which the configuration is to blame and no longer the targets.
 const REFUSALS: u32 = 16;
 
@@ -109,6 +113,9 @@ pub struct Lane {
     pub trouble: Option<Trouble>,
     /// An answer asked for nothing to be sent before.
     pub not_before: Option<Tick>,
+    /// Most targets of the next call, since the endpoint failed again and has not answered often enough since; `None`: as many
+    /// as allowed.
+    probe: Option<usize>,
     /// Targets or hosts refused while nothing was accepted; `None` once something was.
     refusals: Option<u32>,
     /// Changes that no batch was made of yet, and how many of them are done with.
@@ -149,6 +156,7 @@ impl Lane {
             failing: None,
             trouble: None,
             not_before: None,
+            probe: None,
             refusals: Some(0),
             planned: Vec::new(),
             taken: 0,
@@ -194,9 +202,18 @@ impl Lane {
         self.stopped.is_none() && waiting < ahead && waiting + self.in_flight < most
     }
 
-    /// The next batch whose time has come. Batches put back come first; where one fails that may be to blame itself,
-    /// others do, which may fare better.
+    /// The next batch whose time has come, no larger than the endpoint is trusted with.
     pub fn take_due(&mut self, now: Tick) -> Option<Batch> {
+        let mut batch = self.next_due(now)?;
+        if let Some(most) = self.probe.filter(|most| *most < batch.cost()) {
+            let rest = batch.items.split_off(most);
+            self.first.push_front(Batch { items: rest, ..batch.clone() });
+        }
+        Some(batch)
+    }
+
+    /// Batches put back come first; where one fails that may be to blame itself, others do, which may fare better.
+    fn next_due(&mut self, now: Tick) -> Option<Batch> {
         let other = if self.failing.is_some() { self.first.pop_front().or_else(|| self.cut()) } else { None };
         if other.is_some() {
             return other;
@@ -238,8 +255,14 @@ impl Lane {
         self.refusals = None;
     }
 
+    /// The endpoint has failed again, or a run before this one left targets that had failed.
+    pub const fn mistrust(&mut self) {
+        self.probe = Some(1);
+    }
+
     /// A call was answered, whatever the answer: the endpoint is not in trouble, and calls may overlap.
     pub fn reached(&mut self) {
+        self.probe = self.probe.map(|most| most * PROBE_GROWTH).filter(|most| *most < self.limits.targets_per_call);
         self.answered = true;
         self.failures = 0;
         self.failing = None;

@@ -222,7 +222,7 @@ fn the_run_after_a_spent_quota_goes_url_by_url() {
     assert_eq!(report.counts(), (0, 40, 0, 0));
     world.next(&report, 60_000);
     let report = world.run(|_| accept());
-    assert_eq!((report.counts(), report.sent.len(), report.sent[0].is_directory), ((40, 0, 0, 0), 1, false));
+    assert_eq!((report.counts(), report.sent.len(), report.sent[0].is_directory), ((40, 0, 0, 0), 3, false));
     // A day on directories are there again.
     world.changes = below("/a/", 40).iter().map(|path| change(0, &format!("https://a.example{path}"))).collect();
     world.next(&Report { states: vec![ItemState::Pending(None); 40], ..report }, DAY_MS);

@@ -134,6 +134,9 @@ impl Apply<'_> {
         let throttled = error.class == ErrorClass::Throttled;
         let asked = error.retry_after_ms.map(|ms| now.tick.plus_ms(ms));
         let failures = self.lanes[lane].failed(&batch, throttled, sent, now.tick);
+        if failures > 1 && !throttled {
+            self.lanes[lane].mistrust();
+        }
         self.lanes[lane].not_before = asked.max(self.lanes[lane].not_before);
         let asks_s = error.retry_after_ms.filter(|&ms| ms > retry::LONGEST_WAIT_MS).map(|ms| ms / 1000);
         match retry::decide(error.class, batch.attempts.max(failures), error.retry_after_ms, random) {
