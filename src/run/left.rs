@@ -18,6 +18,8 @@ pub struct Left {
     pub oldest: Option<Timestamp>,
     /// Why, where that is known.
     pub reason: Option<String>,
+    /// Why the first deferred change is.
+    pub deferred_because: Option<String>,
 }
 
 impl Left {
@@ -46,7 +48,9 @@ impl Left {
             pending: counts.pending,
             deferred_until: rest.deferred_until,
         };
-        Self { end, counts, oldest: rest.oldest, reason: unavailable.or(stopped).or(rest.reason) }
+        let deferred_because = rest.deferred_because;
+        let reason = unavailable.or(stopped).or(rest.reason).or_else(|| deferred_because.clone());
+        Self { end, counts, oldest: rest.oldest, reason, deferred_because }
     }
 
     /// Whether anything is pending or deferred.
@@ -60,6 +64,7 @@ struct Rest {
     oldest: Option<Timestamp>,
     deferred_until: Option<Timestamp>,
     reason: Option<String>,
+    deferred_because: Option<String>,
     /// Targets that failed, in this run or before.
     failed: usize,
     failed_anew: bool,
@@ -77,18 +82,17 @@ impl Rest {
                 rest.failed += usize::from(fails);
                 rest.failed_anew |= fails && !had_failed;
                 rest.recovered |= had_failed && *state == ItemState::Recorded;
-                let (until, reason) = match state {
-                    ItemState::Pending(reason) => (None, reason.as_ref()),
-                    ItemState::Deferred(until, reason) => (Some(*until), Some(reason)),
-                    ItemState::Recorded | ItemState::Rejected(_) => continue,
-                };
-                let earlier = |known: Option<Timestamp>, at: Timestamp| known.map_or(at, |known| known.min(at));
-                if until.is_none() {
-                    rest.oldest = Some(earlier(rest.oldest, changes.since(index)));
-                }
-                rest.deferred_until = until.map(|until| earlier(rest.deferred_until, until)).or(rest.deferred_until);
-                if rest.reason.is_none() {
-                    rest.reason = reason.cloned();
+                let earlier = |known: Option<Timestamp>, at: Timestamp| Some(known.map_or(at, |known| known.min(at)));
+                match state {
+                    ItemState::Pending(reason) => {
+                        rest.oldest = earlier(rest.oldest, changes.since(index));
+                        rest.reason = rest.reason.or_else(|| reason.clone());
+                    }
+                    ItemState::Deferred(until, reason) => {
+                        rest.deferred_until = earlier(rest.deferred_until, *until);
+                        rest.deferred_because.get_or_insert_with(|| reason.clone());
+                    }
+                    ItemState::Recorded | ItemState::Rejected(_) => {}
                 }
             }
         }

@@ -214,13 +214,13 @@ impl Round<'_> {
                 came.exit = Some(exit);
                 match came.trouble.take() {
                     Some(error) => (RunEnd::Failed, Vec::new(), Some(Trouble::Other(error))),
-                    None => (RunEnd::Done(came.left.clone()), Vec::new(), None),
+                    None => (RunEnd::Done(came.ends()), Vec::new(), None),
                 }
             }
             Err(error) if exit::of(&error) == Exit::Refused => {
                 let refusals = format!("{error:#}").split("\nerror: ").map(str::to_owned).collect();
                 // What failed earlier was tried again meanwhile.
-                let left = came.exit.is_some().then(|| came.left.clone());
+                let left = came.exit.is_some().then(|| came.ends());
                 (RunEnd::Blocked(left), refusals, came.trouble.take().map(Trouble::Other))
             }
             Err(error) => {

@@ -12,7 +12,9 @@ use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
+use crate::core::event::ItemState;
 use crate::core::http::TransportFailureKind;
+use crate::core::recorded::Standing;
 use crate::core::removal_window::RemovalWindow;
 use crate::core::report::{ProviderReport, Report, TargetReport};
 use crate::core::time::{Tick, Timestamp};
@@ -24,6 +26,9 @@ use crate::state::{Counts, Identity, SqliteStore, Store};
 
 /// Vendors are asked for their count of a quota at most this often, in milliseconds: the question comes before the purge.
 const ASK_QUOTAS_MS: u64 = 600_000;
+
+/// Targets that were refused for good are named one by one up to so many of a run; `freshen status` shows all.
+const MOST_REJECTED: usize = 20;
 
 /// What a run and the loop that started it tell each other.
 pub(super) struct Link {
@@ -86,16 +91,21 @@ fn is_unanswered(call: &CallReport) -> bool {
 /// What came of a run.
 #[derive(Default)]
 pub(super) struct Came {
-    /// Providers with work left.
-    pub(super) left: Vec<ProviderEnd>,
-    /// Why, by name, where that is known.
-    pub(super) reasons: BTreeMap<String, String>,
+    /// What is left at providers with work.
+    pub(super) left: Vec<Left>,
     pub(super) counts: Counts,
     pub(super) calls: u64,
     /// The state could not be written any more.
     pub(super) trouble: Option<String>,
     /// How it would end as a command.
     pub(super) exit: Option<Exit>,
+}
+
+impl Came {
+    /// What the machine is told of the providers with work.
+    pub(super) fn ends(&self) -> Vec<ProviderEnd> {
+        self.left.iter().map(|left| left.end.clone()).collect()
+    }
 }
 
 /// The watch's side of a pass.
@@ -137,6 +147,28 @@ impl<'a> WatchSide<'a> {
         let last_accepted = |provider| self.last_accepted.get(&provider).copied();
         let providers = 0..finished.desired.model.providers.len();
         providers.map(|provider| Left::of(finished, provider, self.order, last_accepted(provider))).collect()
+    }
+
+    /// Names what was refused for good, which no later run tries.
+    fn tell_rejected(&self, finished: &Finished<'_>) {
+        let changes = &finished.prepared.difference.changes;
+        let mut told = 0;
+        for (index, state) in finished.outcome.states.iter().enumerate() {
+            let ItemState::Rejected(reason) = state else { continue };
+            if matches!(changes.standing(index), Standing::Rejected { .. }) {
+                continue;
+            }
+            told += 1;
+            if told <= MOST_REJECTED {
+                let provider = &finished.desired.model.providers[changes.provider(index)].name;
+                let target = line(&changes.target(index).text);
+                tracing::warn!(run = self.run, provider, target, "rejected: {}", line(reason));
+            }
+        }
+        if told > MOST_REJECTED {
+            let more = told - MOST_REJECTED;
+            tracing::warn!(run = self.run, more, "more were rejected; `freshen status` names them");
+        }
     }
 
     /// Puts into the report what is left, and returns that.
@@ -289,7 +321,6 @@ impl Side for WatchSide<'_> {
         let left = self.tell_left(finished);
         self.came = Came {
             left: Vec::new(),
-            reasons: BTreeMap::new(),
             counts: finished.counts(None),
             calls: finished.outcome.calls,
             trouble: trouble_of(finished),
@@ -300,9 +331,8 @@ impl Side for WatchSide<'_> {
             report.quotas.extend(quotas);
             report.rates.extend(rates);
         });
-        let reasons = left.iter().filter_map(|left| Some((left.end.name.clone(), left.reason.clone()?)));
-        self.came.reasons = reasons.collect();
-        self.came.left = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
+        self.tell_rejected(finished);
+        self.came.left = left.into_iter().filter(Left::is_work).collect();
         if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
             self.calls.last = finished.outcome.last_calls.clone();
         }

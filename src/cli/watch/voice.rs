@@ -12,8 +12,9 @@ use super::wall_of;
 use crate::cli::duration;
 use crate::cli::exit::Exit;
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport};
-use crate::core::time::{Now, Tick};
+use crate::core::time::{Now, Tick, Timestamp};
 use crate::core::watch::{ProviderEnd, Retry, RunEnd, Watch};
+use crate::run::Left;
 
 /// Problems of manifests that are told one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
@@ -30,6 +31,8 @@ pub(super) struct Voice {
     warnings: Vec<String>,
     refusals: Refusals,
     trouble: Option<Trouble>,
+    /// How much is deferred at each provider, and until when.
+    deferred: BTreeMap<String, (u64, Timestamp)>,
     /// Failures in a row of each provider that fails.
     failing: BTreeMap<String, u32>,
 }
@@ -53,8 +56,9 @@ impl Voice {
         } else {
             tracing::debug!(run, reason = ended.order.reason.word(), "run ended");
         }
-        if let RunEnd::Done(left) | RunEnd::Blocked(Some(left)) = &ended.end {
-            self.providers(left, &ended.came.reasons, run, (machine, now));
+        if let RunEnd::Done(_) | RunEnd::Blocked(Some(_)) = &ended.end {
+            self.deferred(&ended.came.left, run);
+            self.providers(&ended.came.left, run, (machine, now));
         }
     }
 
@@ -109,20 +113,32 @@ impl Voice {
         self.trouble = trouble.cloned();
     }
 
+    /// Deferred work is told of when there is more of it, and when it waits for another time.
+    fn deferred(&mut self, left: &[Left], run: u64) {
+        let mut deferred = BTreeMap::new();
+        for Left { end, counts, deferred_because, .. } in left {
+            let Some(until) = end.deferred_until else { continue };
+            let (provider, number) = (&end.name, counts.deferred);
+            if self.deferred.get(provider).is_none_or(|&(told, told_until)| told < number || told_until != until) {
+                let reason = line(deferred_because.as_deref().unwrap_or_default());
+                tracing::warn!(run, provider, deferred = number, until = until.utc_extended(), "deferred: {reason}");
+            }
+            deferred.insert(provider.clone(), (number, until));
+        }
+        for provider in self.deferred.keys().filter(|provider| !deferred.contains_key(*provider)) {
+            tracing::info!(run, provider, "nothing is deferred any more");
+        }
+        self.deferred = deferred;
+    }
+
     /// A provider is told of when its failures begin, with each further wait, and when they end.
-    fn providers(
-        &mut self,
-        left: &[ProviderEnd],
-        reasons: &BTreeMap<String, String>,
-        run: u64,
-        (machine, now): (&Watch, Now),
-    ) {
+    fn providers(&mut self, left: &[Left], run: u64, (machine, now): (&Watch, Now)) {
         let mut failing = BTreeMap::new();
-        for ProviderEnd { name: provider, pending, .. } in left {
+        for Left { end: ProviderEnd { name: provider, pending, .. }, reason, .. } in left {
             let Some(Retry { at, failures, endpoints }) = machine.retry_of(provider) else { continue };
             if self.failing.get(provider) != Some(&failures) {
                 let again = duration::show(at.since(now.tick));
-                let reason = line(reasons.get(provider).map_or("not all is done", String::as_str));
+                let reason = line(reason.as_deref().unwrap_or("not all is done"));
                 if endpoints {
                     tracing::warn!(run, provider, pending, failures, again, "provider fails: {reason}");
                 } else {
@@ -132,7 +148,10 @@ impl Voice {
             failing.insert(provider.clone(), failures);
         }
         for provider in self.failing.keys().filter(|provider| !failing.contains_key(*provider)) {
-            tracing::info!(run, provider, "in order again");
+            match self.deferred.get(provider) {
+                None => tracing::info!(run, provider, "in order again"),
+                Some((deferred, _)) => tracing::info!(run, provider, deferred, "fails no more; deferred work waits"),
+            }
         }
         self.failing = failing;
     }
@@ -144,6 +163,7 @@ impl Voice {
             _ if !self.refusals.told.is_empty() => "refused by a guard",
             _ if self.trouble.is_some() => "runs cannot be made",
             _ if !self.failing.is_empty() => "a provider fails",
+            _ if !self.deferred.is_empty() => "work is deferred",
             _ => "in order",
         }
     }

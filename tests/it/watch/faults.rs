@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{is_recorded, recorded, urls, watched};
 use crate::support::cli::{Bench, make_pipe, manifest, provider};
 use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step, variables};
@@ -284,6 +286,57 @@ fn a_spent_quota_leaves_one_trace() {
     (0..3).for_each(|_| drop(watching.ends_a_run()));
     watching.stop();
     assert_eq!((runs(&bench), cloud.arrived()), (before + 1, 1));
+}
+
+/// L3: what waits for a quota is told with why and until when, again when more comes and after a restart; it is not in order.
+#[test]
+fn deferred_work_is_told_with_its_reason_and_time() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::new().provider("own", "http-purge", &cloud.url(), "");
+    let limited = provider("own", "http-purge", &cloud.url(), "").replace("{calls_per", "{urls_per_day: 1, calls_per");
+    bench.write("manifests/provider-own.yaml", &limited);
+    bench.assets(&urls(2), "0");
+    bench.run(&["adopt"]).exits(0);
+    bench.assets(&urls(2), "1");
+    let mut watching = Watching::start(&bench, &["--resync", "20ms"]);
+    let is_told = |number: u64| move |record: &Value| record["level"] == "WARN" && record["deferred"] == number;
+    let told = watching.wait("a deferral", is_told(1));
+    assert_eq!(
+        (&told["provider"], &told["message"]),
+        (&"own".into(), &"deferred: the day's quota of 1 is spent".into())
+    );
+    assert!(told["until"].as_str().is_some_and(|until| until.ends_with('Z')), "{told}");
+    bench.assets(&urls(3), "1");
+    watching.wait("the third", is_told(2));
+    (0..5).for_each(|_| drop(watching.ends_a_run()));
+    let seen = watching.stop();
+    assert_eq!(seen.iter().filter(|record| record["until"].is_string()).count(), 2, "no more than news");
+    let mut watching = Watching::start(&bench, &[]);
+    watching.wait("what waits from before", is_told(2));
+    bench.write("manifests/provider-own.yaml", limited.replace("urls_per_day: 1", "urls_per_day: 9"));
+    watching.says("nothing is deferred any more");
+    watching.stop();
+    assert!(is_recorded(&bench, 3, "1"));
+}
+
+/// R11, L3: what is refused for good is named once, with the reason.
+#[test]
+fn a_rejected_target_is_named() {
+    let (cloud, bench, mut watching) = watched(2);
+    cloud.script([Step::say(400, "no")]);
+    bench.assets(&urls(2), "1");
+    let told = watching.wait("a rejection", |record| record["target"].is_string());
+    assert_eq!(
+        (&told["level"], &told["provider"], &told["target"]),
+        (&"WARN".into(), &"own".into(), &urls(2)[0].as_str().into())
+    );
+    assert!(told["message"].as_str().is_some_and(|message| message.contains("HTTP 400")), "{told}");
+    watching.records(1);
+    watching.signal("HUP");
+    watching.says("reading everything anew");
+    watching.ends_a_run();
+    let seen = watching.stop();
+    assert_eq!(seen.iter().filter(|record| record["target"].is_string()).count(), 1);
 }
 
 fn runs(bench: &Bench) -> usize {
