@@ -103,13 +103,10 @@ impl<'a> Apply<'a> {
             self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
         }
         for endpoint in 0..config.endpoints.len() {
-            let changes = job.batches.of_endpoint(endpoint);
-            let has_failed =
-                |&index: &u32| matches!(self.changes.standing(index as usize), Standing::Pending { reason: Some(_) });
             let lane = &mut self.lanes[first_lane + endpoint];
-            lane.extend(changes);
+            lane.extend(job.batches.of_endpoint(endpoint));
             lane.extend_directories(&job.directories);
-            if changes.iter().any(has_failed) {
+            if job.batches.starts_small() {
                 lane.mistrust();
             }
         }

@@ -7,16 +7,13 @@ use super::collapse::Directory;
 use super::contract::{Culprit, Operation};
 use super::event::Trouble;
 use super::model::OperationLimits;
+use super::plan::PROBE_GROWTH;
 use super::target::Target;
 use super::text::one_line;
 use super::time::{Tick, Timestamp};
 
 /// Retries that the batches of a lane share; an accepted call earns one back.
 const RETRY_BUDGET: u32 = 12;
-
-/// Once an endpoint has failed again, its next call has one target, and each further one this many times as many: a call
-/// whose outcome is not known keeps its quota, and whole batches would spend the day's within a short outage.
-const PROBE_GROWTH: usize = 10;
 
 /// Refusals, with nothing accepted, after which the configuration is to blame and no longer the targets.
 const REFUSALS: u32 = 16;
@@ -195,7 +192,7 @@ impl Lane {
 
     /// Whether one more call may be prepared: the first call goes alone, later ones overlap.
     pub fn has_room(&self) -> bool {
-        let most = if self.answered { self.limits.calls_in_flight } else { 1 };
+        let most = if self.answered && self.probe.is_none() { self.limits.calls_in_flight } else { 1 };
         // Intents run a few milliseconds ahead of their calls, never more: a crash leaves them in doubt.
         let ahead = usize::try_from(self.limits.calls_per_second / 50).unwrap_or(1).max(1);
         let waiting = self.unsent + self.ready.len();
@@ -228,8 +225,8 @@ impl Lane {
     /// The next planned batch.
     fn cut(&mut self) -> Option<Batch> {
         let left = &self.planned[self.taken..];
-        let items: Vec<usize> =
-            left.iter().take(self.limits.targets_per_call.max(1)).map(|&index| index as usize).collect();
+        let most = self.probe.unwrap_or(usize::MAX).min(self.limits.targets_per_call.max(1));
+        let items: Vec<usize> = left.iter().take(most).map(|&index| index as usize).collect();
         self.taken += items.len();
         (!items.is_empty()).then(|| Batch::new(items))
     }

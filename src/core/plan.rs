@@ -57,6 +57,10 @@ pub struct PlannedBatch {
     pub changes: Vec<usize>,
 }
 
+/// Where something failed before, the first call has one target, and each further one this many times as many until batches are
+/// full: a call whose outcome is not known keeps its quota, and whole batches would spend the day's within a short outage.
+pub(super) const PROBE_GROWTH: usize = 10;
+
 /// The batches of a job. They are cut when they are asked for: a million of one target each would weigh more than all
 /// that they purge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,17 +69,37 @@ pub struct Batches {
     lists: Vec<Vec<u32>>,
     /// Most targets in one call.
     size: usize,
+    /// The first calls are small, since some of the changes have failed before.
+    starts_small: bool,
 }
 
 impl Batches {
     /// Batches of `size` targets at most; `lists` has the changes of each endpoint, in order.
-    pub fn new(lists: Vec<Vec<u32>>, size: usize) -> Self {
-        Self { lists, size: size.max(1) }
+    pub fn new(lists: Vec<Vec<u32>>, size: usize, starts_small: bool) -> Self {
+        Self { lists, size: size.max(1), starts_small }
     }
 
     /// How many calls they are.
     pub fn len(&self) -> usize {
-        self.lists.iter().map(|list| list.len().div_ceil(self.size)).sum()
+        self.lists.iter().map(|list| self.calls_of(list.len())).sum()
+    }
+
+    fn calls_of(&self, mut targets: usize) -> usize {
+        let (mut calls, mut most) = (0, self.first_size());
+        while targets > 0 && most < self.size {
+            (calls, targets, most) = (calls + 1, targets.saturating_sub(most), most * PROBE_GROWTH);
+        }
+        calls + targets.div_ceil(self.size)
+    }
+
+    /// Most targets of the first call to each endpoint.
+    const fn first_size(&self) -> usize {
+        if self.starts_small { 1 } else { self.size }
+    }
+
+    /// Whether the first calls are small.
+    pub const fn starts_small(&self) -> bool {
+        self.starts_small
     }
 
     /// Changes of all endpoints, each counted for each of them.
@@ -92,7 +116,16 @@ impl Batches {
     pub fn iter(&self) -> impl Iterator<Item = PlannedBatch> + '_ {
         self.lists.iter().enumerate().flat_map(move |(endpoint, list)| {
             let changes = |batch: &[u32]| batch.iter().map(|&index| index as usize).collect();
-            list.chunks(self.size).map(move |batch| PlannedBatch { endpoint, changes: changes(batch) })
+            self.cut(list).map(move |batch| PlannedBatch { endpoint, changes: changes(batch) })
+        })
+    }
+
+    fn cut<'a>(&self, list: &'a [u32]) -> impl Iterator<Item = &'a [u32]> + use<'a> {
+        let (mut left, mut most, size) = (list, self.first_size(), self.size);
+        std::iter::from_fn(move || {
+            let (batch, rest) = left.split_at(most.min(left.len()));
+            (left, most) = (rest, (most * PROBE_GROWTH).min(size));
+            (!batch.is_empty()).then_some(batch)
         })
     }
 
@@ -152,6 +185,8 @@ impl Job {
     pub fn leave_out(&mut self, endpoints: &[usize], fails: &dyn Fn(usize) -> bool) -> Vec<usize> {
         let all = self.distinct_changes();
         self.batches.retain(&|endpoint, index| !endpoints.contains(&endpoint) && !fails(index));
+        // All that failed before is left out, or nothing of it.
+        self.batches.starts_small &= !all.iter().any(|&index| fails(index));
         // Whoever takes directories has one endpoint.
         self.directories
             .retain(|directory| endpoints.is_empty() && !directory.changes.iter().all(|&index| fails(index as usize)));
@@ -335,7 +370,9 @@ fn job(
         enough || !accepted_at.contains(address)
     };
     let open = |address: &String| indexes.iter().copied().filter(|&index| still_open(address, index)).collect();
-    let batches = Batches::new(addresses.iter().map(open).collect(), limits.targets_per_call);
+    let has_failed = |index: &u32| matches!(changes.standing(*index as usize), Standing::Pending { reason: Some(_) });
+    let starts_small = indexes.iter().any(has_failed);
+    let batches = Batches::new(addresses.iter().map(open).collect(), limits.targets_per_call, starts_small);
     if let Some(quota) = &quota {
         *spent.entry(quota.key.clone()).or_default() += indexes.len() as u64;
     }
