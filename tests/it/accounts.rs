@@ -14,7 +14,7 @@ use freshen::host::credentials::CredentialStore;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::{BoxFuture, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use freshen::run::{Accounts, Desired, Exit, Prepared, Run};
-use freshen::state::{RunStart, SqliteStore};
+use freshen::state::{RunStart, SqliteStore, Store};
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::watch;
 
@@ -67,6 +67,7 @@ struct Came {
     troubled: Vec<usize>,
     unavailable: Vec<(usize, String)>,
     calls: u64,
+    in_doubt: usize,
     asked: usize,
     cut: bool,
 }
@@ -112,12 +113,14 @@ fn run(good: usize, cut_before: bool) -> Came {
     let outcome = &finished.outcome;
     let is_troubled =
         |provider: &usize| outcome.endpoints[*provider].iter().any(|end| end.trouble == Some(Trouble::Endpoint));
+    let rows = store.recorded().expect("readable");
     Came {
         exit: finished.exit,
         states: outcome.states.iter().cloned().collect(),
         troubled: (0..2).filter(is_troubled).collect(),
         unavailable: finished.unavailable.clone(),
         calls: outcome.calls,
+        in_doubt: rows.iter().filter(|row| row.work.as_ref().is_some_and(|work| work.in_doubt)).count(),
         asked: env.asked.load(Ordering::Relaxed),
         cut: outcome.cut_short.is_some(),
     }
@@ -140,4 +143,13 @@ fn a_run_that_is_cut_at_once_tells_who_has_no_credentials() {
     let came = run(0, true);
     assert!(came.cut && came.calls == 0);
     assert_eq!((came.asked, came.troubled, came.unavailable.len()), (1, vec![0], 1));
+}
+
+/// C14: calls that wait for credentials when a run is cut short are not waited for, and nothing about them is in doubt.
+#[test]
+fn calls_without_credentials_leave_no_doubt_when_a_run_is_cut() {
+    let came = run(1, false);
+    assert!(came.cut && came.asked == 2);
+    assert_eq!(came.in_doubt, 0);
+    assert!(came.states[..3].iter().all(|state| matches!(state, ItemState::Pending(_))));
 }
