@@ -2,7 +2,7 @@
 //!
 //! Knows no vendor and decides nothing; it is the only place that waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -125,6 +125,10 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
     let mut flights = FuturesUnordered::new();
     loop {
         run.keep_deadline(inputs.deadline, host.clock.now());
+        if run.cut_at.is_some() {
+            boarding.clear();
+            run.all_aboard(host.clock.now());
+        }
         let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
             run.outcome.calls += 1;
@@ -140,6 +144,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
         }
         if !due.records.is_empty() {
             let written = run.persist(store, &inputs, &due.records, host.clock.now());
+            run.boarding.extend(&written);
             boarding.extend(written.into_iter().map(|id| board(host, &inputs, id, run.provider_of(id))));
         }
         if look_again {
@@ -152,7 +157,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
         tokio::select! {
             biased;
             Some(id) = boarding.next(), if !boarding.is_empty() => {
-                run.machine.handle(Event::Persisted(id), host.clock.now());
+                run.aboard(id, host.clock.now());
             }
             Some(landed) = flights.next(), if !flights.is_empty() => {
                 run.landed(&inputs, landed, observe, host.clock.now());
@@ -186,6 +191,8 @@ struct Run<'a> {
     grace_ms: u64,
     /// Once the run is cut short: when calls under way are given up.
     cut_at: Option<Tick>,
+    /// Calls whose intents are on disk and whose credentials are not there yet.
+    boarding: BTreeSet<CallId>,
     /// Calls that have not ended.
     under_way: BTreeMap<CallId, Leaving>,
 }
@@ -209,8 +216,14 @@ impl<'a> Run<'a> {
             machine.exclude(*provider, reason);
         }
         machine.handle(Event::Woke, now);
-        let grace_ms = inputs.grace_ms;
-        Self { machine, outcome: Outcome::default(), grace_ms, cut_at: None, under_way: BTreeMap::new() }
+        Self {
+            machine,
+            outcome: Outcome::default(),
+            grace_ms: inputs.grace_ms,
+            cut_at: None,
+            boarding: BTreeSet::new(),
+            under_way: BTreeMap::new(),
+        }
     }
 }
 
@@ -250,6 +263,19 @@ impl Run<'_> {
             _ => None,
         });
         intents.collect()
+    }
+
+    /// The call may take its turn.
+    fn aboard(&mut self, id: CallId, now: Now) {
+        self.boarding.remove(&id);
+        self.machine.handle(Event::Persisted(id), now);
+    }
+
+    /// Nobody waits for credentials of calls that will not be sent: the machine takes them back.
+    fn all_aboard(&mut self, now: Now) {
+        while let Some(id) = self.boarding.pop_first() {
+            self.machine.handle(Event::Persisted(id), now);
+        }
     }
 
     fn provider_of(&self, id: CallId) -> Option<usize> {

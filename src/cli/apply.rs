@@ -39,6 +39,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         grace_ms: drive::GRACE_MS,
         audit: args.audit.as_deref(),
         credentials: &credentials,
+        patience_ms: None,
     };
     let own = Own { state: &global.state, audit: args.audit.as_deref() };
     let mut reads_all = false;

@@ -24,7 +24,7 @@ use crate::core::watch::Order;
 use crate::drive::CallReport;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::run::{self, Desired, Finished, Learned, Prepared, Run};
+use crate::run::{self, Accounts, Desired, Finished, Learned, Prepared, Run};
 use crate::state::{self, RunLock, RunStart, SqliteStore, StateError, Store};
 
 /// What a pass is to do, whatever the manifests say.
@@ -41,6 +41,8 @@ pub(super) struct Pass<'a> {
     pub(super) grace_ms: u64,
     pub(super) audit: Option<&'a Path>,
     pub(super) credentials: &'a CredentialStore,
+    /// How long they are waited for; `None`: until each source has answered.
+    pub(super) patience_ms: Option<u64>,
 }
 
 /// Who runs a pass: takes its words, and decides what is his to decide.
@@ -122,6 +124,8 @@ struct Opened {
     store: Option<SqliteStore>,
     caches: StatCaches,
     guessed: Vec<String>,
+    /// When its changes were looked at: whatever takes time after that, they are the same ones.
+    at: Timestamp,
     last_calls: LastCalls,
     start: RunStart,
     /// A guard refuses what was not tried before.
@@ -152,7 +156,10 @@ impl Pass<'_> {
             None => drop(ahead),
         }
         let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
-        let Some(mut prepared) = self.prepare(desired, store.as_ref(), &guessed)? else { return Ok(Ran::NotEnough) };
+        let at = host.clock.now().wall;
+        let Some(mut prepared) = self.prepare(desired, store.as_ref(), (&guessed, at))? else {
+            return Ok(Ran::NotEnough);
+        };
         tell_unfinished(store.as_ref(), side)?;
         if let Some(store) = &mut store {
             keep(store, std::mem::take(&mut caches), side);
@@ -162,7 +169,7 @@ impl Pass<'_> {
         if let Err(refused) = admitted {
             side.turned_back(desired, &prepared);
             side.marked(store.as_ref());
-            let opened = Opened { store, caches, guessed, last_calls, start, is_refused: true };
+            let opened = Opened { store, caches, guessed, at, last_calls, start, is_refused: true };
             return self.retry(desired, &prepared, opened, side).await?.ok_or(refused);
         }
         if prepared.is_nothing() {
@@ -170,7 +177,7 @@ impl Pass<'_> {
             side.finished(&Finished::nothing(desired, &prepared), store.as_ref());
             return Ok(Ran::Ended(Exit::Done));
         }
-        let opened = Opened { store, caches, guessed, last_calls, start, is_refused: false };
+        let opened = Opened { store, caches, guessed, at, last_calls, start, is_refused: false };
         self.send(desired, prepared, opened, side).await
     }
 
@@ -183,7 +190,7 @@ impl Pass<'_> {
         side: &mut dyn Side,
     ) -> Result<Option<Ran>> {
         let store = opened.store.as_ref().map(|store| store as &dyn Store);
-        let tried = prepared.tried(desired, store, &opened.guessed, self.host.clock.now().wall)?;
+        let tried = prepared.tried(desired, store, &opened.guessed, opened.at)?;
         let tried = tried.filter(|tried| run::refusals(desired, tried, self.allowed).is_empty());
         let Some(tried) = tried.filter(|_| side.retries_refused()) else { return Ok(None) };
         let ran = self.send(desired, tried, opened, side).await?;
@@ -197,16 +204,16 @@ impl Pass<'_> {
         opened: Opened,
         side: &mut dyn Side,
     ) -> Result<Ran> {
-        let Opened { store, caches, guessed, last_calls, start, is_refused } = opened;
+        let Opened { store, caches, guessed, at, last_calls, start, is_refused } = opened;
         let host = self.host;
         hold_back(&mut prepared, desired, side);
-        let real = run::real_accounts(host, desired, &prepared.plan, self.credentials, &guessed);
-        let Some(accounts) = unless_cut(side.cut(), real).await else {
+        let looking = Accounts::look_up(host, desired, &prepared.plan, self.credentials, &guessed, self.patience_ms);
+        let Some(accounts) = unless_cut(side.cut(), looking).await else {
             return cut(desired, &prepared, store, side);
         };
-        if accounts != guessed {
+        if accounts.all() != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
-            let anew = self.prepare_anew(desired, store.as_ref(), (&accounts, is_refused), side)?;
+            let anew = self.prepare_anew(desired, store.as_ref(), (accounts.all(), at, is_refused), side)?;
             let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;
         }
@@ -226,7 +233,7 @@ impl Pass<'_> {
             None => return cut(desired, &prepared, Some(store), side),
             Some(false) => {}
             Some(true) => {
-                let anew = self.prepare_anew(desired, Some(&store), (&accounts, is_refused), side)?;
+                let anew = self.prepare_anew(desired, Some(&store), (accounts.all(), at, is_refused), side)?;
                 let Some(anew) = anew else { return Ok(Ran::NotEnough) };
                 prepared = anew;
             }
@@ -243,6 +250,7 @@ impl Pass<'_> {
             grace_ms: self.grace_ms,
             last_calls,
             credentials: self.credentials,
+            accounts: &accounts,
             interrupted: side.sending(desired, &prepared),
         };
         let mut observe = |call: &CallReport, targets: &[Target]| {
@@ -282,13 +290,13 @@ impl Pass<'_> {
         &self,
         desired: &Desired,
         store: Option<&SqliteStore>,
-        (accounts, is_refused): (&[String], bool),
+        (accounts, at, is_refused): (&[String], Timestamp, bool),
         side: &dyn Side,
     ) -> Result<Option<Prepared>> {
-        let mut anew = self.prepare(desired, store, accounts)?;
+        let mut anew = self.prepare(desired, store, (accounts, at))?;
         if let Some(all) = anew.as_ref().filter(|_| is_refused) {
             let view = store.map(|store| store as &dyn Store);
-            anew = all.tried(desired, view, accounts, self.host.clock.now().wall)?;
+            anew = all.tried(desired, view, accounts, at)?;
         }
         if let Some(anew) = &mut anew {
             hold_back(anew, desired, side);
@@ -296,9 +304,14 @@ impl Pass<'_> {
         Ok(anew)
     }
 
-    fn prepare(&self, desired: &Desired, store: Option<&SqliteStore>, accounts: &[String]) -> Result<Option<Prepared>> {
+    fn prepare(
+        &self,
+        desired: &Desired,
+        store: Option<&SqliteStore>,
+        (accounts, at): (&[String], Timestamp),
+    ) -> Result<Option<Prepared>> {
         let view = store.map(|store| store as &dyn Store);
-        session::prepare_if_enough(desired, view, self.selection, accounts, self.host.clock.now().wall)
+        session::prepare_if_enough(desired, view, self.selection, accounts, at)
     }
 }
 

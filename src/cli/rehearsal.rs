@@ -24,7 +24,7 @@ use crate::host::credentials::CredentialStore;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use crate::rehearse::{Emulator, Setup, emulator};
-use crate::run::{self, Desired, Prepared, Run};
+use crate::run::{self, Accounts, Desired, Prepared, Run};
 use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
@@ -52,6 +52,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if learned.changed {
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
     }
+    let found = Accounts::look_up(host, &desired, &prepared.plan, credentials, &accounts, None).await;
     let run = Run {
         host,
         desired: &desired,
@@ -60,6 +61,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         deadline_ms,
         timeouts: Timeouts::default(),
         credentials,
+        accounts: &found,
         interrupted,
         grace_ms: GRACE_MS,
         last_calls: LastCalls::default(),

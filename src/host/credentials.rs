@@ -3,10 +3,13 @@
 //! Does not know vendors beyond their variables' names, and never shows a value: not in errors, not in `Debug`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{CommandError, CommandLimits, Env, PrivateFileError, templates};
+use futures_util::future::{FutureExt, Shared};
+
+use super::{BoxFuture, CommandError, CommandLimits, Env, PrivateFileError, templates};
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, ProviderConfig};
@@ -96,6 +99,12 @@ pub enum CredentialError {
         origin: Origin,
         /// When.
         expired_at: Timestamp,
+    },
+    /// The source has not answered yet, and this run does not wait for it any more.
+    #[error("no credentials within {waited_ms} ms; their source goes on, and the next run looks again")]
+    Late {
+        /// How long it was waited for.
+        waited_ms: u64,
     },
     /// Kinds without an account read nothing but variables.
     #[error("this kind sends only configured headers: put ${{NAME}} into their values instead of a file or command")]
@@ -207,34 +216,73 @@ impl Held {
     }
 }
 
-type Shared = Arc<tokio::sync::Mutex<Option<Held>>>;
+/// What a source answers, for all who wait for it. It goes on where it was when they stop and others begin to wait.
+type Answer = Shared<BoxFuture<'static, Result<Held, CredentialError>>>;
 
-/// What is held for a provider, as it was configured then.
-struct Slot {
+/// Where a provider's credentials come from, as it is configured.
+#[derive(Clone, PartialEq, Eq)]
+struct Source {
     kind: &'static str,
-    source: CredentialSource,
+    scheme: CredentialScheme,
+    from: CredentialSource,
     headers: Vec<(String, String)>,
-    held: Shared,
+}
+
+impl Source {
+    fn of(provider: &ProviderConfig) -> Self {
+        Self {
+            kind: provider.kind.capabilities().kind,
+            scheme: provider.scheme(),
+            from: provider.credentials.clone(),
+            headers: provider.options.headers(HEADERS_OPTION).to_vec(),
+        }
+    }
+
+    fn ask(&self, env: &Arc<dyn Env>, now: Timestamp) -> Answer {
+        let (env, source) = (Arc::clone(env), self.clone());
+        let answer: BoxFuture<'static, _> = Box::pin(async move { read(env.as_ref(), &source, now).await });
+        answer.shared()
+    }
+}
+
+/// What is known of a provider's credentials.
+struct Slot {
+    source: Source,
+    /// `None`: the source was not asked.
+    answer: Option<Answer>,
+    /// This run does not wait for the answer any more.
+    late: Option<CredentialError>,
     /// The source was asked again because the vendor refused what it gave.
     asked_again: bool,
 }
 
 impl Slot {
-    fn of(provider: &ProviderConfig) -> Self {
-        Self {
-            kind: provider.kind.capabilities().kind,
-            source: provider.credentials.clone(),
-            headers: provider.options.headers(HEADERS_OPTION).to_vec(),
-            held: Shared::default(),
-            asked_again: false,
-        }
+    const fn of(source: Source) -> Self {
+        Self { source, answer: None, late: None, asked_again: false }
     }
 
-    /// Whether the provider's credentials are still configured like this.
-    fn is_of(&self, provider: &ProviderConfig) -> bool {
-        self.kind == provider.kind.capabilities().kind
-            && self.source == provider.credentials
-            && self.headers == provider.options.headers(HEADERS_OPTION)
+    /// The answer to wait for: the one that was given or is under way, unless it has run out. A failure is one as well.
+    fn answer(&mut self, env: &Arc<dyn Env>, now: Timestamp) -> Result<Answer, CredentialError> {
+        if let Some(late) = &self.late {
+            return Err(late.clone());
+        }
+        let known = self.answer.take().filter(|answer| match answer.peek() {
+            Some(Ok(held)) => held.lasts(now),
+            Some(Err(_)) | None => true,
+        });
+        Ok(self.answer.insert(known.unwrap_or_else(|| self.source.ask(env, now))).clone())
+    }
+
+    fn begin_run(&mut self) {
+        self.late = None;
+        self.asked_again = false;
+        if let Some(Err(_)) = self.answer.as_ref().and_then(Shared::peek) {
+            self.answer = None;
+        }
+        // Where nobody waited meanwhile, a program whose time is over is stopped now; its failure is this run's.
+        if let Some(answer) = &self.answer {
+            let _ = answer.clone().now_or_never();
+        }
     }
 }
 
@@ -252,19 +300,26 @@ impl CredentialStore {
 
     /// The provider's credentials. The source is asked on first use, when it is configured differently, after a refusal
     /// ([`Self::renewed`]), and when they expire within a minute; calls that come meanwhile wait for that one answer.
+    /// Who stops waiting does not stop the source: the next one who asks gets its answer.
+    ///
+    /// # Errors
+    /// Why there are none, which stays so for the rest of the run.
     pub async fn get(&self, provider: &ProviderConfig, now: Timestamp) -> Result<Credentials, CredentialError> {
-        let shared = self.with_slot(provider, |slot| Arc::clone(&slot.held));
-        let mut held = shared.lock().await;
-        if let Some(current) = held.as_ref().filter(|current| current.lasts(now)) {
-            return Ok(current.credentials.clone());
-        }
-        let fresh = read(self.env.as_ref(), provider, now).await?;
-        Ok(held.insert(fresh).credentials.clone())
+        let answer = self.with_slot(provider, |slot| slot.answer(&self.env, now))?;
+        answer.await.map(|held| held.credentials)
     }
 
-    /// A run begins: sources may be asked once more in it. For who keeps a store over runs.
+    /// The rest of the run does without an answer that has not come after `waited_ms` milliseconds. Returns the error that is
+    /// given from now on.
+    pub fn give_up(&self, provider: &ProviderConfig, waited_ms: u64) -> CredentialError {
+        let late = CredentialError::Late { waited_ms };
+        self.with_slot(provider, |slot| slot.late.insert(late).clone())
+    }
+
+    /// A run begins: sources that failed are asked anew in it, and all may be asked once more. For who keeps a store over
+    /// runs.
     pub fn begin_run(&self) {
-        self.slots().values_mut().for_each(|slot| slot.asked_again = false);
+        self.slots().values_mut().for_each(Slot::begin_run);
     }
 
     /// Whether the source has other credentials than the ones that were `used` and refused. It is asked once more in
@@ -283,9 +338,9 @@ impl CredentialStore {
         self.get(provider, now).await.is_ok_and(|fresh| !same(&fresh, used))
     }
 
-    /// Forgets what is held, because the vendor refused it.
+    /// Forgets the answer, because the vendor refused it.
     fn invalidate(&self, provider: &ProviderConfig) {
-        self.with_slot(provider, |slot| slot.held = Shared::default());
+        self.with_slot(provider, |slot| slot.answer = None);
     }
 
     /// Whether asking the source again can give other credentials within a run: variables stay as they are.
@@ -296,13 +351,13 @@ impl CredentialStore {
         }
     }
 
-    /// Uses what is held for the provider; nothing is if it was configured differently.
+    /// Uses what is known of the provider's credentials; nothing is if it was configured differently.
     fn with_slot<T>(&self, provider: &ProviderConfig, using: impl FnOnce(&mut Slot) -> T) -> T {
-        let mut slots = self.slots();
-        let slot = slots.entry(provider.name.clone()).or_insert_with(|| Slot::of(provider));
-        if !slot.is_of(provider) {
-            *slot = Slot::of(provider);
-        }
+        let (mut slots, source) = (self.slots(), Source::of(provider));
+        let slot = match slots.entry(provider.name.clone()) {
+            Entry::Occupied(known) if known.get().source == source => known.into_mut(),
+            other => other.insert_entry(Slot::of(source)).into_mut(),
+        };
         using(slot)
     }
 
@@ -338,12 +393,12 @@ pub fn account_id(credentials: &Credentials, endpoint: &Endpoint) -> String {
     hash.finalize().to_hex()[..16].to_owned()
 }
 
-async fn read(env: &dyn Env, provider: &ProviderConfig, now: Timestamp) -> Result<Held, CredentialError> {
-    let scheme = provider.scheme();
+async fn read(env: &dyn Env, source: &Source, now: Timestamp) -> Result<Held, CredentialError> {
+    let scheme = source.scheme;
     let forever = |credentials| Held { credentials, expires_at: None };
-    match (&provider.credentials, scheme) {
+    match (&source.from, scheme) {
         (CredentialSource::Environment { .. }, CredentialScheme::Headers) => {
-            from_templates(env, provider.options.headers(HEADERS_OPTION)).map(forever)
+            from_templates(env, &source.headers).map(forever)
         }
         (_, CredentialScheme::Headers) => Err(CredentialError::NoAccount),
         (CredentialSource::Environment { prefix }, CredentialScheme::Keys { .. }) => {

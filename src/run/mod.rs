@@ -2,6 +2,7 @@
 //!
 //! Knows no files, arguments or output; the caller holds the lock and shows what came of it.
 
+mod accounts;
 mod ask;
 mod desired;
 mod exit;
@@ -9,11 +10,12 @@ mod left;
 mod prepare;
 mod since;
 
+pub use accounts::{Accounts, accounts};
 pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
 pub use desired::Desired;
 pub use exit::Exit;
 pub use left::Left;
-pub use prepare::{Choice, Prepared, accounts, prepare, real_accounts};
+pub use prepare::{Choice, Prepared, prepare};
 
 use std::collections::BTreeSet;
 
@@ -26,7 +28,7 @@ use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::recorded;
 use crate::core::states::States;
 use crate::drive::{self, Inputs, Observe, Outcome};
-use crate::host::credentials::{CredentialStore, account_id};
+use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Counts, RunStart, StateError, Store};
 
@@ -93,6 +95,8 @@ pub struct Run<'a> {
     pub timeouts: Timeouts,
     /// Credentials of all providers.
     pub credentials: &'a CredentialStore,
+    /// The accounts that were found, by which it was planned.
+    pub accounts: &'a Accounts,
     /// Turns true when the user wants the run to end.
     pub interrupted: watch::Receiver<bool>,
     /// How long calls under way then get to end, in milliseconds.
@@ -172,14 +176,8 @@ impl<'a> Run<'a> {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
         store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
-        let mut interrupted = self.interrupted.clone();
-        let (accounts, unavailable) = tokio::select! {
-            biased;
-            // Nothing is sent then, so nobody needs credentials.
-            Ok(_) = interrupted.wait_for(|interrupted| *interrupted) => Default::default(),
-            found = self.available() => found,
-        };
-        let run = store.begin_run(&self.start, &accounts)?;
+        let unavailable = self.accounts.unavailable(&prepared.plan);
+        let run = store.begin_run(&self.start, &self.accounts.found(model))?;
         let inputs = Inputs {
             model,
             changes: &prepared.difference.changes,
@@ -209,23 +207,6 @@ impl<'a> Run<'a> {
         }
         finished.exit = exit_of(&finished);
         Ok(finished)
-    }
-
-    /// Accounts of all providers that have work and credentials, by name; and those that have none, with the reason.
-    async fn available(&self) -> (Vec<(String, String)>, Vec<(usize, String)>) {
-        let (mut accounts, mut unavailable) = (Vec::new(), Vec::new());
-        let mut seen: Vec<usize> = self.prepared.plan.jobs.iter().map(|job| job.provider).collect();
-        seen.dedup();
-        for index in seen {
-            let config = &self.desired.model.providers[index];
-            let found = self.credentials.get(config, self.host.clock.now().wall).await;
-            match (found, config.endpoints.first()) {
-                (Ok(found), Some(endpoint)) => accounts.push((config.name.clone(), account_id(&found, endpoint))),
-                (Err(error), _) => unavailable.push((index, error.to_string())),
-                (Ok(_), None) => {}
-            }
-        }
-        (accounts, unavailable)
     }
 }
 

@@ -3,13 +3,11 @@
 use super::Desired;
 use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
-use crate::core::model::{CredentialSource, Manifest, Model};
+use crate::core::model::Manifest;
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
 use crate::core::recorded::{KnownManifest, Standing};
 use crate::core::time::Timestamp;
 use crate::core::watch::Order;
-use crate::host::Host;
-use crate::host::credentials::{CredentialStore, account_id};
 use crate::state::{StateError, Store};
 
 /// Desired against recorded, and what to do about it.
@@ -226,46 +224,4 @@ fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
         line(&["drop", provider, &target.text]);
     }
     hash.finalize().to_hex()[..32].to_owned()
-}
-
-/// The accounts with those of all providers that have work looked up: files are read and programs run, so this is not
-/// for plans that are only shown. Where that fails `guessed` stays; the run says why nothing is sent.
-pub async fn real_accounts(
-    host: &Host,
-    desired: &Desired,
-    plan: &Plan,
-    credentials: &CredentialStore,
-    guessed: &[String],
-) -> Vec<String> {
-    let mut accounts = guessed.to_vec();
-    for job in &plan.jobs {
-        let config = &desired.model.providers[job.provider];
-        let found = credentials.get(config, host.clock.now().wall).await;
-        if let (Ok(found), Some(endpoint)) = (found, config.endpoints.first()) {
-            accounts[job.provider] = account_id(&found, endpoint);
-        }
-    }
-    accounts
-}
-
-/// The account of each provider as far as it is known without asking anybody: from variables, else from the last run.
-///
-/// # Errors
-/// A state that cannot be read.
-pub async fn accounts(host: &Host, model: &Model, store: Option<&dyn Store>) -> Result<Vec<String>, StateError> {
-    let credentials = CredentialStore::new(host.env.clone());
-    let mut accounts = Vec::with_capacity(model.providers.len());
-    for provider in &model.providers {
-        let from_variables = match provider.credentials {
-            CredentialSource::Environment { .. } => credentials.get(provider, host.clock.now().wall).await.ok(),
-            CredentialSource::File(_) | CredentialSource::Command(_) => None,
-        };
-        let endpoint = provider.endpoints.first();
-        let account = match (from_variables, endpoint) {
-            (Some(found), Some(endpoint)) => Some(account_id(&found, endpoint)),
-            _ => store.map_or(Ok(None), |store| store.account_of(&provider.name))?,
-        };
-        accounts.push(account.unwrap_or_else(|| format!("provider {}", provider.name)));
-    }
-    Ok(accounts)
 }

@@ -17,7 +17,7 @@ use freshen::core::contract::Credentials;
 use freshen::core::secret::Secret;
 use freshen::core::target::{Scope, Target};
 
-use crate::support::cli::{Bench, STATE, manifest};
+use crate::support::cli::{Bench, STATE, make_pipe, manifest};
 use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, keys, variables};
 
 /// Kinds with an account; `http-purge` has none.
@@ -232,4 +232,28 @@ fn l2_missing_variables_are_named_and_the_other_provider_is_done() {
     let bench = bench.keys("huawei-vod", KEY_ID, KEY_SECRET, None);
     bench.run(&["apply"]).exits(0);
     assert_eq!((other.purged(), good.count()), (urls(3), 1), "only what was left is sent");
+}
+
+/// L2: credentials programs run side by side, so that a slow one costs its own time and no more; one that fails is asked once,
+/// and the others are done.
+#[test]
+fn l2_credentials_programs_run_side_by_side_and_one_that_fails_is_asked_once() {
+    let (clouds, good) = (["first", "second"].map(|name| (name, Cloud::of("tencent-cdn"))), Cloud::of("http-purge"));
+    let failing = "credentials: {command: [/bin/sh, -c, \"echo asked >> asked; exit 1\"]}\n";
+    let mut bench = Bench::new()
+        .provider("failing", "tencent-cdn", &good.url(), failing)
+        .provider("good", "http-purge", &good.url(), "")
+        .var("PATH", "/usr/bin:/bin")
+        .file("keys.json", format!("{{\"key_id\": \"{KEY_ID}\", \"key_secret\": \"{KEY_SECRET}\"}}"))
+        // The first one to be looked up waits for the second one to be looked up.
+        .file("first.sh", "cat pipe; exec cat keys.json")
+        .file("second.sh", ": > pipe; exec cat keys.json");
+    make_pipe(&bench.path("pipe"));
+    for (name, cloud) in &clouds {
+        let program = format!("credentials: {{command: [/bin/sh, {name}.sh]}}\n");
+        bench = bench.provider(name, "tencent-cdn", &cloud.url(), &program);
+    }
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(2).says("ended with exit status 1");
+    assert_eq!((bench.recorded().len(), bench.read("asked")), (6, Some(b"asked\n".to_vec())));
 }

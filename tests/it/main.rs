@@ -6,6 +6,7 @@
 )]
 
 mod acceptance;
+mod accounts;
 mod cli_apply;
 mod cli_bad_input;
 mod cli_commands;

@@ -176,7 +176,11 @@ const LAYERS: &[Layer] = &[
             ("host", "credentials and clocks"),
             ("state", "what is recorded"),
         ],
-        crates: &[("blake3", "digests of plans and configurations"), ("tokio", "the user's wish to stop")],
+        crates: &[
+            ("blake3", "digests of plans and configurations"),
+            ("futures_util", "accounts looked up side by side"),
+            ("tokio", "the user's wish to stop"),
+        ],
     },
     Layer {
         at: "src/serve/",

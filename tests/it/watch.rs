@@ -1,6 +1,7 @@
 //! `freshen watch` as a program: files change under it, providers fail, signals come. What is purged is counted at a cache
 //! on loopback.
 
+mod credentials;
 mod faults;
 mod files;
 mod limits;

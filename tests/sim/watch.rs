@@ -15,7 +15,7 @@ use freshen::core::watch::{Action, Event, Order, ProviderEnd, Reason, RunEnd, Wa
 use freshen::drive::{CallReport, GRACE_MS};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::{Clock, Host, Timeouts};
-use freshen::run::{self, Choice, Desired, Exit, Finished, Left, Prepared, Run};
+use freshen::run::{self, Accounts, Choice, Desired, Exit, Finished, Left, Prepared, Run};
 use freshen::state::{RunStart, StateError};
 use tokio::sync::watch::{Receiver, Sender, channel};
 
@@ -277,11 +277,11 @@ impl Round {
             return Ok(self.ended(&Finished::nothing(desired, &prepared), &BTreeMap::new()));
         }
         prepared.hold_back(desired, &self.order);
-        let accounts = run::real_accounts(host, desired, &prepared.plan, &credentials, &guessed).await;
-        if accounts != guessed {
-            prepared = self.prepare(store, desired, &accounts)?;
+        let accounts = Accounts::look_up(host, desired, &prepared.plan, &credentials, &guessed, None).await;
+        if accounts.all() != guessed {
+            prepared = self.prepare(store, desired, accounts.all())?;
             if is_refused {
-                prepared = self.tried(&prepared, store, desired, &accounts)?.expect("it was there a moment ago");
+                prepared = self.tried(&prepared, store, desired, accounts.all())?.expect("it was there a moment ago");
             }
             prepared.hold_back(desired, &self.order);
         }
@@ -297,6 +297,7 @@ impl Round {
             deadline_ms: None,
             timeouts: Timeouts::default(),
             credentials: &credentials,
+            accounts: &accounts,
             interrupted: self.cut.clone(),
             grace_ms: GRACE_MS,
             last_calls: self.last_calls.clone(),

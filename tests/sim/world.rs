@@ -18,7 +18,7 @@ use freshen::core::target::{Scope, Target};
 use freshen::drive::{CallReport, GRACE_MS};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::{Clock, Host, Timeouts};
-use freshen::run::{self, Choice, Desired, Exit, Run};
+use freshen::run::{self, Accounts, Choice, Desired, Exit, Run};
 use freshen::state::{RunStart, SqliteStore, StateError, Store};
 
 use crate::faults::{Faults, jump};
@@ -532,6 +532,7 @@ async fn session(
     let start = RunStart { at: host.clock.now().wall, host: "sim".to_owned(), pid: 1 };
     let deadline_ms = order.deadline_ms;
     let (credentials, timeouts) = (&CredentialStore::new(host.env.clone()), Timeouts::default());
+    let found = Accounts::look_up(&host, &desired, &prepared.plan, credentials, &accounts, None).await;
     let run = Run {
         host: &host,
         desired: &desired,
@@ -540,6 +541,7 @@ async fn session(
         deadline_ms,
         timeouts,
         credentials,
+        accounts: &found,
         interrupted,
         grace_ms: GRACE_MS,
         last_calls: LastCalls::default(),

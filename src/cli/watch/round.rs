@@ -23,6 +23,9 @@ use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::run::Desired;
 
+/// A provider without credentials is left to a later run after this time, in milliseconds: others wait for its program.
+const CREDENTIALS_MS: u64 = 5_000;
+
 /// What one run leaves to the next.
 pub(super) struct Memory {
     pub(super) credentials: CredentialStore,
@@ -203,6 +206,7 @@ impl Round<'_> {
             grace_ms: self.args.grace,
             audit: self.args.audit.as_deref(),
             credentials,
+            patience_ms: Some(CREDENTIALS_MS),
         };
         let ran = pass.run(&mut loaded, &mut side).await;
         let mut came = std::mem::take(&mut side.came);

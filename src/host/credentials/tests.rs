@@ -1,3 +1,8 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use secrecy::zeroize::Zeroizing;
+use tokio::sync::oneshot;
+
 use super::testing::ScriptedEnv;
 use super::*;
 use crate::core::contract::{Account, Call, CallError, Capabilities, OptionValue, Options, Provider, Reply, Stamp};
@@ -387,6 +392,66 @@ async fn each_run_asks_once_more_for_refused_credentials() {
         }
         assert_eq!(env.outputs_left(), left);
     }
+}
+
+/// L2: a source that fails is not asked again in the same run, whoever wants to know.
+#[tokio::test]
+async fn a_source_that_failed_is_asked_anew_in_the_next_run_only() {
+    let env = Arc::new(ScriptedEnv::printing(&["nonsense", GOOD]));
+    let store = CredentialStore::new(env.clone());
+    let config = provider(&KEYS, shell(""));
+    for _ in 0..3 {
+        assert!(matches!(store.get(&config, NOW).await, Err(CredentialError::Content { .. })));
+    }
+    assert_eq!(env.outputs_left(), 1);
+    store.begin_run();
+    assert!(store.get(&config, NOW).await.is_ok());
+    assert_eq!(env.outputs_left(), 0);
+}
+
+/// A program that prints when the test says so.
+struct Slow {
+    asked: AtomicUsize,
+    output: tokio::sync::Mutex<Option<oneshot::Receiver<&'static str>>>,
+}
+
+impl Env for Slow {
+    fn var(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn read_private(&self, _: &str, _: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+        unreachable!("a program is asked")
+    }
+
+    fn run<'a>(&'a self, _: &'a [String], _: CommandLimits) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let output = self.output.lock().await.take().expect("asked once").await.expect("it prints");
+            Ok(output.as_bytes().to_vec().into())
+        })
+    }
+}
+
+/// L2: a slow program is not waited for, neither stopped nor started again, and a later run gets what it printed.
+#[tokio::test]
+async fn an_answer_that_is_late_is_the_next_runs() {
+    let (print, output) = oneshot::channel();
+    let env = Arc::new(Slow { asked: AtomicUsize::new(0), output: tokio::sync::Mutex::new(Some(output)) });
+    let store = CredentialStore::new(env.clone());
+    let config = provider(&KEYS, shell(""));
+    for _ in 0..2 {
+        store.begin_run();
+        assert!(store.get(&config, NOW).now_or_never().is_none(), "it is at work");
+        let late = store.give_up(&config, 5_000);
+        assert!(late.to_string().contains("no credentials within 5000 ms"), "{late}");
+        assert_eq!(store.get(&config, NOW).await.expect_err("given up"), late);
+    }
+    print.send(GOOD).expect("somebody listens");
+    assert!(store.get(&config, NOW).await.is_err(), "a run that did without does so to its end");
+    store.begin_run();
+    assert_eq!(spelled(&store.get(&config, NOW).await.expect("printed"))[1], "id-1");
+    assert_eq!(env.asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,106 @@
+//! Whose quotas and paces providers draw on: a guess for plans that are only shown, and what their credentials say for runs.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::Desired;
+use crate::core::model::{CredentialSource, Model};
+use crate::core::plan::Plan;
+use crate::host::Host;
+use crate::host::credentials::{CredentialStore, account_id};
+use crate::state::{StateError, Store};
+
+/// The account of each provider as far as it is known without asking anybody: from variables, else from the last run.
+///
+/// # Errors
+/// A state that cannot be read.
+pub async fn accounts(host: &Host, model: &Model, store: Option<&dyn Store>) -> Result<Vec<String>, StateError> {
+    let credentials = CredentialStore::new(host.env.clone());
+    let mut accounts = Vec::with_capacity(model.providers.len());
+    for provider in &model.providers {
+        let from_variables = match provider.credentials {
+            CredentialSource::Environment { .. } => credentials.get(provider, host.clock.now().wall).await.ok(),
+            CredentialSource::File(_) | CredentialSource::Command(_) => None,
+        };
+        let endpoint = provider.endpoints.first();
+        let account = match (from_variables, endpoint) {
+            (Some(found), Some(endpoint)) => Some(account_id(&found, endpoint)),
+            _ => store.map_or(Ok(None), |store| store.account_of(&provider.name))?,
+        };
+        accounts.push(account.unwrap_or_else(|| format!("provider {}", provider.name)));
+    }
+    Ok(accounts)
+}
+
+/// The accounts that a run found. Nothing is sent to a provider whose account it did not find: its quota would be debited to
+/// a guess.
+pub struct Accounts {
+    /// Fingerprints by index of the provider, guessed where none was found.
+    all: Vec<String>,
+    /// By index of the providers that were asked for: why there are no credentials, if there are none.
+    asked: BTreeMap<usize, Option<String>>,
+}
+
+impl Accounts {
+    /// Looks up those of all providers that the plan has work for, side by side; `guessed` are those of the rest. Files are read
+    /// and programs run, so this is not for plans that are only shown. Who has not answered after `patience_ms` milliseconds is
+    /// left to the next run.
+    pub async fn look_up(
+        host: &Host,
+        desired: &Desired,
+        plan: &Plan,
+        credentials: &CredentialStore,
+        guessed: &[String],
+        patience_ms: Option<u64>,
+    ) -> Self {
+        let (now, model) = (host.clock.now(), &desired.model);
+        let look_up = async |provider: &usize| {
+            let config = &model.providers[*provider];
+            let answer = credentials.get(config, now.wall);
+            let Some(ms) = patience_ms else { return answer.await };
+            tokio::select! {
+                biased;
+                found = answer => found,
+                () = host.clock.sleep_until(now.tick.plus_ms(ms)) => Err(credentials.give_up(config, ms)),
+            }
+        };
+        let mut providers: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
+        providers.dedup();
+        let answers = join_all(providers.iter().map(look_up)).await;
+        let mut accounts = Self { all: guessed.to_vec(), asked: BTreeMap::new() };
+        for (provider, found) in providers.into_iter().zip(answers) {
+            if let (Ok(found), Some(endpoint)) = (&found, model.providers[provider].endpoints.first()) {
+                accounts.all[provider] = account_id(found, endpoint);
+            }
+            accounts.asked.insert(provider, found.err().map(|error| error.to_string()));
+        }
+        accounts
+    }
+
+    /// The accounts of all providers, by index.
+    pub fn all(&self) -> &[String] {
+        &self.all
+    }
+
+    /// Those that were found, by name of the provider.
+    pub(super) fn found(&self, model: &Model) -> Vec<(String, String)> {
+        let found = self.asked.iter().filter(|(_, problem)| problem.is_none());
+        found.map(|(&provider, _)| (model.providers[provider].name.clone(), self.all[provider].clone())).collect()
+    }
+
+    /// Providers that the plan has work for and whose account was not found, by index, with the reason.
+    pub(super) fn unavailable(&self, plan: &Plan) -> Vec<(usize, String)> {
+        let mut unavailable: Vec<(usize, String)> = Vec::new();
+        for job in &plan.jobs {
+            let reason = match self.asked.get(&job.provider) {
+                Some(None) => continue,
+                Some(Some(reason)) => reason.clone(),
+                None => "its credentials were not looked up; the next run does".to_owned(),
+            };
+            unavailable.push((job.provider, reason));
+        }
+        unavailable.dedup();
+        unavailable
+    }
+}
