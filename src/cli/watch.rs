@@ -28,10 +28,10 @@ use super::exit::Exit;
 use super::{apply, args};
 use crate::core::report::{Report, Running};
 use crate::core::time::{Now, Tick, Timestamp};
-use crate::core::watch::{Action, Event, Order, Reason, Watch};
+use crate::core::watch::{Action, Event, Order, Reason, RunEnd, Watch};
 use crate::host::Host;
 use crate::host::sources::NamedSource;
-use crate::host::watcher::{Root, RootKind, Watcher};
+use crate::host::watcher::{Root, RootKind, Since, Watcher};
 use listen::TokenFile;
 use round::{Ended, Memory, Round};
 use side::Link;
@@ -253,6 +253,8 @@ impl<'a> Keeper<'a> {
             args: self.args,
             number: self.runs,
             order,
+            roots: self.roots.clone(),
+            since: Since::now(&self.watcher),
             link: Arc::clone(&self.link),
             report: Arc::clone(&self.report),
         };
@@ -266,6 +268,7 @@ impl<'a> Keeper<'a> {
 
     fn ended(&mut self, ended: Ended) {
         let now = self.host.clock.now();
+        let is_stale = ended.end == RunEnd::Stale;
         self.machine.handle(Event::RunEnded(ended.end.clone()), now);
         voice::report(&self.report, &ended, (self.runs, self.started, now), &self.machine);
         self.voice.tell(&ended, self.runs, &self.machine, now);
@@ -279,7 +282,9 @@ impl<'a> Keeper<'a> {
             }
         }
         self.tell_files();
-        self.systemd.ready(self.voice.status());
+        if !is_stale {
+            self.systemd.ready(self.voice.status());
+        }
     }
 
     fn tell_files(&self) {

@@ -5,6 +5,7 @@
 
 mod folders;
 mod polling;
+mod since;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use super::paths::without_links;
 use crate::core::time::Tick;
 use folders::{Folders, Identity};
 pub use folders::{Root, RootKind};
+pub use since::{Moved, Since};
 
 /// How often folders are looked at where events do not work, in milliseconds, unless the user says otherwise.
 pub const POLL_MS: u64 = 10_000;
@@ -72,6 +74,7 @@ struct Shared {
     /// The state, and the audit log if there is one, as they were given.
     state: PathBuf,
     audit: Option<PathBuf>,
+    mark: since::Mark,
     /// Files that the program prints to.
     printed_to: Vec<Identity>,
     /// Where the state and the audit log are, without links, as of the last look at the folders.
@@ -125,6 +128,7 @@ impl Watcher {
             unfinished: Mutex::default(),
             state: state.to_owned(),
             audit: audit.map(Path::to_owned),
+            mark: since::Mark::default(),
             printed_to: Identity::printed_to(),
             own: Mutex::default(),
         });
@@ -282,7 +286,7 @@ impl Shared {
         }
         let is_written = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => true,
-            EventKind::Access(_) => return,
+            EventKind::Access(_) => return event.paths.iter().for_each(|path| self.mark.passes(path)),
             _ => false,
         };
         let (mut lost, mut matters) = (Vec::new(), false);

@@ -3,6 +3,7 @@
 
 mod faults;
 mod files;
+mod half;
 mod limits;
 mod reading;
 mod storms;

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use anyhow::Context;
 use tokio::sync::watch;
 
 use super::log::line;
-use super::reading::{Extent, Read, Reading, WithSources};
+use super::reading::{Extent, Outcome, Read, Reading};
 use super::side::{Calls, Came, Link, WatchSide};
 use super::trouble::Trouble;
 use super::voice;
@@ -15,12 +16,13 @@ use crate::cli::args::{Selection, WatchArgs};
 use crate::cli::exit::{self, Exit};
 use crate::cli::pass::{Pass, Ran};
 use crate::cli::session::{self, Loaded};
-use crate::cli::stat_caches::StatCaches;
+use crate::cli::stat_caches::{self, StatCaches};
 use crate::core::report::Report;
 use crate::core::watch::{Order, RunEnd};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
+use crate::host::watcher::{Moved, Root, Since};
 use crate::run::Desired;
 
 /// What one run leaves to the next.
@@ -57,6 +59,10 @@ pub(super) struct Round<'a> {
     pub(super) args: &'a WatchArgs,
     pub(super) number: u64,
     pub(super) order: Order,
+    /// What is watched.
+    pub(super) roots: Vec<Root>,
+    /// What happened to that since the run began.
+    pub(super) since: Since,
     pub(super) link: Arc<Link>,
     pub(super) report: Arc<watch::Sender<Report>>,
 }
@@ -134,12 +140,16 @@ impl Round<'_> {
         self.link.reading.store(true, Ordering::Release);
         let read = self.read(extent).await;
         self.link.reading.store(false, Ordering::Release);
-        let (read, named) = match read {
+        let read = match read {
             Ok(read) => read,
             Err(error) => {
                 return Attempt::ended(self.failed(memory, &error));
             }
         };
+        if self.is_stale(&read) {
+            return Attempt::ended(self.discard(memory, read).await);
+        }
+        let Outcome { read, named, .. } = read;
         let (loaded, found) = match read {
             Read::Unchanged(desired) => {
                 memory.last_valid = None;
@@ -183,8 +193,43 @@ impl Round<'_> {
         memory.calls.is_alone(&store).then_some(loaded)
     }
 
-    async fn read(&self, extent: Extent) -> anyhow::Result<WithSources> {
-        Reading::new(self.host, self.state, self.args, extent).read().await
+    async fn read(&self, extent: Extent) -> anyhow::Result<Outcome> {
+        Reading::new(self.host, self.state, self.args, extent, self.since.clone()).read().await
+    }
+
+    /// Whether files changed while they were read, or may have: nobody watched them.
+    fn is_stale(&self, read: &Outcome) -> bool {
+        let is_watched = read.named.as_ref().is_none_or(|named| super::roots(self.args, named) == self.roots);
+        self.order.rereads.applies(read.moved.changed || !is_watched, read.moved.writing)
+    }
+
+    /// Makes nothing of what was read, but for what spares reading it again.
+    async fn discard(&self, mut memory: Memory, Outcome { read, named, moved }: Outcome) -> Ended {
+        let why = match moved {
+            Moved { writing: true, .. } => "a file is being written",
+            Moved { changed: true, .. } => "files changed while they were read",
+            Moved { .. } => "sources were read that nobody watched",
+        };
+        tracing::debug!(run = self.number, "{why}: everything is read again");
+        let caches = match read {
+            Read::Valid(loaded, _) => loaded.caches,
+            Read::Unchanged(_) | Read::Invalid(_) => StatCaches::default(),
+        };
+        if let Err(error) = self.keep(&mut memory, caches).await {
+            tracing::info!(run = self.number, "{}", line(&format!("{error:#}")));
+        }
+        Ended { named, ..self.bare(memory, RunEnd::Stale) }
+    }
+
+    /// Keeps stat caches, also before the first run that sends: to read everything for it may take long.
+    async fn keep(&self, memory: &mut Memory, caches: StatCaches) -> anyhow::Result<()> {
+        if caches.is_empty() {
+            return Ok(());
+        }
+        let context = "the next run will read all files again";
+        let _lock = session::lock(self.host, self.state, &session::run_start(self.host), 0).await.context(context)?;
+        let mut store = session::open_or_create(self.host, self.state).context(context)?;
+        memory.calls.alone(&mut store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
     }
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
@@ -230,7 +275,7 @@ impl Round<'_> {
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),
-            RunEnd::Failed | RunEnd::Cut => true,
+            RunEnd::Failed | RunEnd::Cut | RunEnd::Stale => true,
             // What a guard refuses must not be done behind its back.
             RunEnd::Blocked(_) => false,
         };

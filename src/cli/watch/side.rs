@@ -81,6 +81,16 @@ impl Calls {
     pub(super) fn is_alone(&self, store: &SqliteStore) -> bool {
         self.identity.is_some() && store.identity().ok() == self.identity
     }
+
+    /// Lets `write` change the state beside any run: that is nobody else.
+    pub(super) fn alone<T>(&mut self, store: &mut SqliteStore, write: impl FnOnce(&mut SqliteStore) -> T) -> T {
+        let is_alone = self.is_alone(store);
+        let written = write(store);
+        if is_alone {
+            self.identity = store.identity().ok();
+        }
+        written
+    }
 }
 
 /// Whether no answer came, as opposed to no connection, or an answer that says little.

@@ -220,7 +220,7 @@ pub(super) fn report(
         (_, Some(Found::Invalid(_))) => Exit::BadInput,
         (RunEnd::Blocked(_), _) => Exit::Refused,
         (RunEnd::Failed, _) => ended.came.exit.filter(|exit| *exit != Exit::Done).unwrap_or(Exit::Failed),
-        (RunEnd::Cut, _) => Exit::NotAllDone,
+        (RunEnd::Cut | RunEnd::Stale, _) => Exit::NotAllDone,
         (RunEnd::Done(_), _) => ended.came.exit.unwrap_or(Exit::Done),
     };
     sender.send_modify(|report| {
@@ -249,7 +249,8 @@ pub(super) fn report(
                 provider.failures = retry.map_or(0, |retry| retry.failures);
             }
         }
-        if has_news || exit != Exit::Done {
+        // Of runs that came to nothing there may be many, and the next one is at hand.
+        if has_news || exit != Exit::Done && ended.end != RunEnd::Stale {
             report.ended(RunReport {
                 run,
                 reason: ended.order.reason,

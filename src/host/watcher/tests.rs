@@ -276,6 +276,28 @@ async fn files_are_known_to_be_written_until_they_are_closed() {
     assert!(!world.watcher.shared.unfinished.lock().unwrap().contains_key(&world.path("manifests/notes.txt")));
 }
 
+/// W2: what happened is known as soon as it is asked for, however late the thread of the events is.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_happened_a_moment_ago_is_known() {
+    use std::io::Write;
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    let watcher = Arc::new(world.watcher);
+    for round in 0..200 {
+        let since = Since::now(&watcher);
+        assert_eq!(since.look(), Moved::default());
+        let mut file = fs::File::create(world.folder.path().join("manifests/a.yaml")).unwrap();
+        file.write_all(b"assets:").unwrap();
+        assert_eq!(since.look(), Moved { changed: true, writing: true }, "{round}");
+        drop(file);
+        assert_eq!(since.look(), Moved { changed: true, writing: false }, "{round}");
+    }
+    let notes = Since::now(&watcher);
+    fs::write(world.folder.path().join("manifests/notes.txt"), "x").unwrap();
+    assert_eq!(notes.look(), Moved::default());
+}
+
 /// A file given by name is watched over its folder, in which other names do not matter.
 #[tokio::test]
 async fn other_names_beside_a_file_do_not_matter() {
