@@ -66,7 +66,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         memory: Some(Memory::new(host)),
         link: Link::new(),
         started: host.clock.now(),
-        runs: 0,
+        passes: 0,
     };
     Ok(keeper.run(signals, polling).await)
 }
@@ -127,13 +127,14 @@ struct Keeper<'a> {
     link: Arc<Link>,
     /// When the run that is under way, or the last one, began.
     started: Now,
-    runs: u64,
+    /// How many began.
+    passes: u64,
 }
 
 impl<'a> Keeper<'a> {
     async fn run(mut self, mut signals: Signals, polling: Option<String>) -> Exit {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching");
-        cover::tell_polling(polling, self.watcher.poll_ms(), &self.report);
+        cover::tell_polling(polling, self.watcher.poll_ms(), None, &self.report);
         // The first look at everything may take long, and nothing that waits for this program has to wait for that.
         self.systemd.ready("reading");
         let mut under_way: Option<UnderWay<'a>> = None;
@@ -231,12 +232,12 @@ impl<'a> Keeper<'a> {
             self.systemd.reload_begins();
             self.memory.iter_mut().for_each(|memory| memory.renew(self.host));
         }
-        self.runs += 1;
+        self.passes += 1;
         self.started = self.host.clock.now();
         self.link = Link::new();
-        tracing::debug!(run = self.runs, reason = order.reason.word(), "run begins");
+        tracing::debug!(pass = self.passes, reason = order.reason.word(), "run begins");
         let running = Running {
-            run: self.runs,
+            run: None,
             reason: order.reason,
             since: self.started.wall,
             purges: 0,
@@ -251,7 +252,7 @@ impl<'a> Keeper<'a> {
             host: self.host,
             state: self.state,
             args: self.args,
-            number: self.runs,
+            pass: self.passes,
             order,
             roots: self.roots.clone(),
             since: Since::now(&self.watcher),
@@ -261,7 +262,7 @@ impl<'a> Keeper<'a> {
         let memory = self.memory.take().unwrap_or_else(|| Memory::new(self.host));
         let (watcher, roots) = (Arc::clone(&self.watcher), self.roots.clone());
         Box::pin(async move {
-            cover::cover(watcher, roots, &round.link, &round.report).await;
+            cover::cover(watcher, roots, &round).await;
             round.run(memory).await
         })
     }
@@ -270,8 +271,8 @@ impl<'a> Keeper<'a> {
         let now = self.host.clock.now();
         let is_stale = ended.end == RunEnd::Stale;
         self.machine.handle(Event::RunEnded(ended.end.clone()), now);
-        voice::report(&self.report, &ended, (self.runs, self.started, now), &self.machine);
-        self.voice.tell(&ended, self.runs, &self.machine, now);
+        voice::report(&self.report, &ended, (self.started, now), &self.machine);
+        self.voice.tell(&ended, self.passes, &self.machine, now);
         self.memory = Some(ended.memory);
         if let Some(named) = ended.named {
             let roots = roots(self.args, &named);

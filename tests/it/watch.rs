@@ -5,6 +5,7 @@ mod faults;
 mod files;
 mod half;
 mod limits;
+mod log;
 mod reading;
 mod storms;
 

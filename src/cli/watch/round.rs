@@ -57,7 +57,8 @@ pub(super) struct Round<'a> {
     pub(super) host: &'a Host,
     pub(super) state: &'a Path,
     pub(super) args: &'a WatchArgs,
-    pub(super) number: u64,
+    /// Which one it is in this process, from 1.
+    pub(super) pass: u64,
     pub(super) order: Order,
     /// What is watched.
     pub(super) roots: Vec<Root>,
@@ -129,7 +130,7 @@ impl Round<'_> {
         if memory.has_state && !has_state {
             let state = line(&self.state.to_string_lossy());
             tracing::warn!(
-                run = self.number,
+                pass = self.pass,
                 "state `{state}` is gone: nothing is known of what was purged, so what follows is a first run"
             );
         }
@@ -210,13 +211,13 @@ impl Round<'_> {
             Moved { changed: true, .. } => "files changed while they were read",
             Moved { .. } => "sources were read that nobody watched",
         };
-        tracing::debug!(run = self.number, "{why}: everything is read again");
+        tracing::debug!(pass = self.pass, "{why}: everything is read again");
         let caches = match read {
             Read::Valid(loaded, _) => loaded.caches,
             Read::Unchanged(_) | Read::Invalid(_) => StatCaches::default(),
         };
         if let Err(error) = self.keep(&mut memory, caches).await {
-            tracing::info!(run = self.number, "{}", line(&format!("{error:#}")));
+            tracing::info!(pass = self.pass, "{}", line(&format!("{error:#}")));
         }
         Ended { named, ..self.bare(memory, RunEnd::Stale) }
     }
@@ -235,7 +236,7 @@ impl Round<'_> {
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
         let Memory { credentials, calls, .. } = &mut memory;
         credentials.begin_run();
-        let mut side = WatchSide::new((self.host, self.number, &self.order), &self.link, &self.report, calls);
+        let mut side = WatchSide::new((self.host, self.pass, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,
             state: self.state,

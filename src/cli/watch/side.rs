@@ -101,6 +101,8 @@ fn is_unanswered(call: &CallReport) -> bool {
 /// What came of a run.
 #[derive(Default)]
 pub(super) struct Came {
+    /// Its number in the state, once that counts it: it sends something, or would.
+    pub(super) run: Option<i64>,
     /// What is left at providers with work.
     pub(super) left: Vec<Left>,
     pub(super) counts: Counts,
@@ -121,7 +123,7 @@ impl Came {
 /// The watch's side of a pass.
 pub(super) struct WatchSide<'a> {
     pub(super) host: &'a Host,
-    pub(super) run: u64,
+    pub(super) pass: u64,
     pub(super) order: &'a Order,
     pub(super) link: &'a Link,
     pub(super) report: &'a watch::Sender<Report>,
@@ -143,13 +145,13 @@ struct Refused {
 
 impl<'a> WatchSide<'a> {
     pub(super) fn new(
-        (host, run, order): (&'a Host, u64, &'a Order),
+        (host, pass, order): (&'a Host, u64, &'a Order),
         link: &'a Link,
         report: &'a watch::Sender<Report>,
         calls: &'a mut Calls,
     ) -> Self {
         let (came, last_accepted, refused) = (Came::default(), BTreeMap::new(), Refused::default());
-        Self { host, run, order, link, report, calls, came, last_accepted, refused }
+        Self { host, pass, order, link, report, calls, came, last_accepted, refused }
     }
 
     /// What is left at each provider, by index.
@@ -172,12 +174,17 @@ impl<'a> WatchSide<'a> {
             if told <= MOST_REJECTED {
                 let provider = &finished.desired.model.providers[changes.provider(index)].name;
                 let target = line(&changes.target(index).text);
-                tracing::warn!(run = self.run, provider, target, "rejected: {}", line(reason));
+                tracing::warn!(pass = self.pass, run = self.came.run, provider, target, "rejected: {}", line(reason));
             }
         }
         if told > MOST_REJECTED {
             let more = told - MOST_REJECTED;
-            tracing::warn!(run = self.run, more, "more were rejected; `freshen status` names them");
+            tracing::warn!(
+                pass = self.pass,
+                run = self.came.run,
+                more,
+                "more were rejected; `freshen status` names them"
+            );
         }
     }
 
@@ -225,7 +232,7 @@ fn trouble_of(finished: &Finished<'_>) -> Option<String> {
 
 impl Side for WatchSide<'_> {
     fn note(&mut self, text: &str) {
-        tracing::info!(run = self.run, "{}", line(text));
+        tracing::info!(pass = self.pass, run = self.came.run, "{}", line(text));
     }
 
     fn note_once(&mut self, text: &str) {
@@ -236,7 +243,7 @@ impl Side for WatchSide<'_> {
     }
 
     fn error(&mut self, text: &str) {
-        tracing::error!(run = self.run, "{}", line(text));
+        tracing::error!(pass = self.pass, run = self.came.run, "{}", line(text));
     }
 
     fn begins(&mut self, store: Option<&SqliteStore>) -> LastCalls {
@@ -295,7 +302,7 @@ impl Side for WatchSide<'_> {
 
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
         let (targets, purges) = (prepared.plan.targets(), prepared.plan.purges() as u64);
-        tracing::debug!(run = self.run, manifests = desired.manifests(), targets, "sending");
+        tracing::debug!(pass = self.pass, manifests = desired.manifests(), targets, "sending");
         // It may take long, and what it has not purged yet is pending.
         self.tell_left(&Finished::untouched(desired, prepared));
         self.report.send_modify(|report| {
@@ -313,23 +320,30 @@ impl Side for WatchSide<'_> {
         self.last_accepted.insert(call.provider, call.result.is_ok());
         // Where there are several, one that accepts is not enough.
         let settles = config.endpoints.len() == 1;
-        self.report.send_modify(|report| report.called(provider, call.outcome, call.changes, settles));
+        self.came.run = Some(call.run);
+        self.report.send_modify(|report| {
+            if let Some(running) = &mut report.running {
+                running.run = Some(call.run);
+            }
+            report.called(provider, call.outcome, call.changes, settles);
+        });
         let ms = call.ended.tick.since(call.sent.tick);
-        let (targets, outcome) = (call.changes, call.outcome);
+        let (pass, run, targets, outcome) = (self.pass, call.run, call.changes, call.outcome);
         let falls_silent = self.calls.falls_silent(call);
         match &call.result {
-            Ok(_) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call"),
+            Ok(_) => tracing::debug!(pass, run, provider, targets, outcome, ms, "call"),
             Err(why) if falls_silent => {
-                let (run, endpoint) = (self.run, line(&call.endpoint));
-                tracing::warn!(run, provider, targets, outcome, ms, "no answer from {endpoint}: {}", line(why));
+                let endpoint = line(&call.endpoint);
+                tracing::warn!(pass, run, provider, targets, outcome, ms, "no answer from {endpoint}: {}", line(why));
             }
-            Err(why) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call: {}", line(why)),
+            Err(why) => tracing::debug!(pass, run, provider, targets, outcome, ms, "call: {}", line(why)),
         }
     }
 
     fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
         let left = self.tell_left(finished);
         self.came = Came {
+            run: finished.outcome.run,
             left: Vec::new(),
             counts: finished.counts(None),
             calls: finished.outcome.calls,
