@@ -2,7 +2,6 @@
 //! heard meanwhile.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
@@ -14,7 +13,6 @@ use crate::host::watcher::{Root, Watcher};
 
 /// Watches all folders in which something about these roots can change. What a run reads after it and that changes is seen.
 pub(super) async fn cover(watcher: Arc<Watcher>, roots: Vec<Root>, round: &Round<'_>) {
-    round.link.reading.store(true, Ordering::Release);
     let poll_ms = watcher.poll_ms();
     let polling = tokio::task::spawn_blocking(move || watcher.cover(&roots)).await;
     tell_polling(polling.ok().flatten(), poll_ms, Some(round.pass), &round.report);

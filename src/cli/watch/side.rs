@@ -32,7 +32,7 @@ const MOST_REJECTED: usize = 20;
 
 /// What a run and the loop that started it tell each other.
 pub(super) struct Link {
-    /// Files are being read, and nothing else has been done.
+    /// Folders are looked through or files are read, and nothing else has been done.
     pub(super) reading: AtomicBool,
     /// Calls begin.
     pub(super) sending: Notify,
@@ -42,7 +42,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { reading: AtomicBool::new(false), sending: Notify::new(), cut: watch::channel(false).0 })
+        Arc::new(Self { reading: AtomicBool::new(true), sending: Notify::new(), cut: watch::channel(false).0 })
     }
 
     /// What a run listens to: it hears also what was told before it began to listen.
@@ -367,6 +367,12 @@ impl Side for WatchSide<'_> {
 #[cfg(test)]
 mod tests {
     use super::Link;
+
+    /// C14: a stop that comes before a run has taken its first step waits for nothing that it would read.
+    #[test]
+    fn a_run_begins_with_reading() {
+        assert!(Link::new().reading.load(std::sync::atomic::Ordering::Acquire));
+    }
 
     /// C14: a run that is stopped while it still reads manifests sends nothing.
     #[test]
