@@ -216,6 +216,19 @@ struct Running {
     began: Tick,
     sending_since: Option<Tick>,
     cut: bool,
+    /// The run before it was cut short for the user before it came to much: this one gets to send, whatever he asks.
+    spared: bool,
+}
+
+impl Running {
+    fn at(tick: Tick, spared: bool) -> Self {
+        Self { began: tick, sending_since: None, cut: false, spared }
+    }
+
+    /// When it has been sending for long enough; `None` while it does not send.
+    fn had_its_turn_at(self) -> Option<Tick> {
+        self.sending_since.map(|since| since.plus_ms(PATIENCE_MS))
+    }
 }
 
 /// An endpoint that is left in peace.
@@ -285,6 +298,8 @@ pub struct Watch {
     unrest: Option<Unrest>,
     /// When what a run had read was thrown away, for the first time since one came to an end of its own.
     stale_since: Option<Tick>,
+    /// The last run was cut short for the user before it had its turn.
+    rushed: bool,
     /// A run that the user or the start asked for.
     asked: Option<Reason>,
     resync_at: Tick,
@@ -307,6 +322,7 @@ impl Watch {
             running: None,
             unrest: None,
             stale_since: None,
+            rushed: false,
             asked: Some(Reason::Start),
             resync_at: Tick::from_ms(0),
             failures: 0,
@@ -339,7 +355,8 @@ impl Watch {
     }
 
     fn ended(&mut self, end: RunEnd, now: Now) {
-        let run = self.running.take().unwrap_or(Running { began: now.tick, sending_since: None, cut: false });
+        let run = self.running.take().unwrap_or(Running::at(now.tick, false));
+        self.rushed = run.cut && run.had_its_turn_at().is_none_or(|at| now.tick < at);
         if end != RunEnd::Stale {
             (self.stale_since, self.blocked_until) = (None, None);
         }
@@ -476,7 +493,9 @@ impl Watch {
     fn poll_running(&mut self, running: Running, now: Tick) -> Action {
         let newer = self.unrest.zip(running.sending_since);
         let newer = newer.map(|(unrest, since)| unrest.ready_at().max(since).plus_ms(PATIENCE_MS));
-        let wanted = self.stopping || self.asked.is_some() || newer.is_some_and(|at| at <= now);
+        let asked = self.asked.and_then(|_| if running.spared { running.had_its_turn_at() } else { Some(now) });
+        let end_at = newer.into_iter().chain(asked).min();
+        let wanted = self.stopping || end_at.is_some_and(|at| at <= now);
         match (running.cut, wanted) {
             (false, true) => {
                 self.running = Some(Running { cut: true, ..running });
@@ -484,9 +503,9 @@ impl Watch {
             }
             // Whoever writes may be done at any time.
             (false, false) if self.unrest.is_some_and(|unrest| unrest.writing) => {
-                Action::WakeAt(newer.map(|at| at.min(now.plus_ms(QUIET_MS))))
+                Action::WakeAt(end_at.map(|at| at.min(now.plus_ms(QUIET_MS))))
             }
-            (false, false) => Action::WakeAt(newer),
+            (false, false) => Action::WakeAt(end_at),
             (true, _) => Action::WakeAt(None),
         }
     }
@@ -511,7 +530,7 @@ impl Watch {
     }
 
     fn start(&mut self, reason: Reason, now: Now) -> Order {
-        self.running = Some(Running { began: now.tick, sending_since: None, cut: false });
+        self.running = Some(Running::at(now.tick, self.rushed));
         let rereads = self.rereads(reason, now.tick);
         self.unrest = None;
         self.asked = None;

@@ -321,6 +321,32 @@ fn newer_files_end_a_run_that_has_been_sending() {
     assert_eq!(world.held, [], "what was cut short goes on at once");
 }
 
+/// W4: whoever asks more often than everything can be read does not keep what is due from being sent.
+#[test]
+fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
+    const READING_MS: u64 = 1_000;
+    let mut world = World::settled();
+    world.handle(Event::Asked);
+    for turn in 0..3 {
+        world.expect_run(Reason::Asked);
+        world.handle(Event::Asked);
+        assert_eq!(world.poll(), Action::CutShort, "{turn}: at once, as long as the run before had its turn");
+        world.pass(READING_MS);
+        world.end(RunEnd::Cut);
+        world.expect_run(Reason::Asked);
+        for _ in 0..READING_MS / 100 {
+            world.handle(Event::Asked);
+            assert_eq!(world.poll(), Action::WakeAt(None), "{turn}: it reads, and what it reads is new enough");
+            world.pass(100);
+        }
+        world.handle(Event::Sending);
+        assert_eq!(world.rest(), PATIENCE_MS);
+        world.pass(PATIENCE_MS);
+        assert_eq!(world.poll(), Action::CutShort);
+        world.end(RunEnd::Done(vec![ProviderEnd { pending: 9, ..left("a") }]));
+    }
+}
+
 #[test]
 fn everything_is_looked_at_every_so_often() {
     let mut world = World::settled();
