@@ -66,6 +66,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         memory: Some(Memory::new(host)),
         link: Link::new(),
         started: host.clock.now(),
+        slow_at: None,
         passes: 0,
     };
     Ok(keeper.run(signals, polling).await)
@@ -127,6 +128,8 @@ struct Keeper<'a> {
     link: Arc<Link>,
     /// When the run that is under way, or the last one, began.
     started: Now,
+    /// When the run that is under way is told to read for too long, unless it was, or reads no more.
+    slow_at: Option<Tick>,
     /// How many began.
     passes: u64,
 }
@@ -144,6 +147,7 @@ impl<'a> Keeper<'a> {
                 self.handle(Event::Changed(at));
                 self.tell_files();
             }
+            self.tell_slow_reading();
             if self.machine.is_unquiet() {
                 self.handle(Event::Writing(self.watcher.is_writing()));
             }
@@ -200,6 +204,7 @@ impl<'a> Keeper<'a> {
         until: Option<Tick>,
     ) -> Woken {
         let unquiet = self.machine.is_unquiet();
+        let until = until.into_iter().chain(self.slow_at).min();
         let run = async {
             match under_way {
                 Some(run) => run.as_mut().await,
@@ -234,10 +239,12 @@ impl<'a> Keeper<'a> {
         }
         self.passes += 1;
         self.started = self.host.clock.now();
+        self.slow_at = Some(self.started.tick.plus_ms(self.args.listen.ready_within));
         self.link = Link::new();
         tracing::debug!(pass = self.passes, reason = order.reason.word(), "run begins");
         let running = Running {
             run: None,
+            reads_long: false,
             reason: order.reason,
             since: self.started.wall,
             purges: 0,
@@ -269,6 +276,7 @@ impl<'a> Keeper<'a> {
 
     fn ended(&mut self, ended: Ended) {
         let now = self.host.clock.now();
+        self.slow_at = None;
         let is_stale = ended.end == RunEnd::Stale;
         self.machine.handle(Event::RunEnded(ended.end.clone()), now);
         voice::report(&self.report, &ended, (self.started, now), &self.machine);
@@ -285,6 +293,22 @@ impl<'a> Keeper<'a> {
         self.tell_files();
         if !is_stale {
             self.systemd.ready(self.voice.status());
+        }
+    }
+
+    /// A disk that hangs, such as a share whose server is gone, ends no run and lets none begin.
+    fn tell_slow_reading(&mut self) {
+        if self.slow_at.is_none_or(|at| at > self.host.clock.now().tick) {
+            return;
+        }
+        self.slow_at = None;
+        if self.link.reading.load(Ordering::Acquire) {
+            let within = super::duration::show(self.args.listen.ready_within);
+            tracing::warn!(
+                pass = self.passes,
+                "still reading files after {within}; if a disk hangs, nothing is purged"
+            );
+            self.report.send_modify(|report| report.running.iter_mut().for_each(|running| running.reads_long = true));
         }
     }
 

@@ -158,6 +158,8 @@ impl Durations {
 pub struct Running {
     /// Its number in the state, from its first call on.
     pub run: Option<i64>,
+    /// It has been reading files for longer than it should.
+    pub reads_long: bool,
     /// Why it is made.
     pub reason: Reason,
     /// When it began.

@@ -141,6 +141,9 @@ impl Round<'_> {
         self.link.reading.store(true, Ordering::Release);
         let read = self.read(extent).await;
         self.link.reading.store(false, Ordering::Release);
+        self.report.send_if_modified(|report| {
+            report.running.as_mut().is_some_and(|running| std::mem::take(&mut running.reads_long))
+        });
         let read = match read {
             Ok(read) => read,
             Err(error) => {
