@@ -8,6 +8,7 @@ mod polling;
 mod since;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -172,7 +173,8 @@ impl Watcher {
             }
             let unseen = wanted.unseen();
             let is_known = std::mem::replace(&mut *lock(&self.shared.folders), wanted.clone()) == wanted;
-            match unseen.map_or_else(|| cover.renew(&self.shared), Err) {
+            let renew = || unless_it_panics(|| cover.renew(&self.shared)).unwrap_or_else(Err);
+            match unseen.map_or_else(renew, Err) {
                 Err(why) => {
                     cover.poll(&self.shared, self.poll_ms);
                     return Some(why);
@@ -234,7 +236,9 @@ impl Cover {
         self.watched.clear();
         let poller = polling::Poller::start(shared, poll_ms);
         poller.baseline(shared);
-        self.eyes = Eyes::Polling(poller);
+        let before = std::mem::replace(&mut self.eyes, Eyes::Polling(poller));
+        // Whose thread is gone may not even be let go without a panic.
+        let _ = unless_it_panics(|| drop(before));
     }
 
     /// Watches what is wanted and not watched yet, or was replaced. Returns whether that was nothing, or why it does not go.
@@ -269,6 +273,11 @@ impl Cover {
         }
         Ok(is_same)
     }
+}
+
+/// What `work` comes to, or that it has a defect: whoever waits for changes is to learn of them all the same.
+fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "watching folders has failed; please report it".to_owned())
 }
 
 fn open(shared: &Arc<Shared>) -> Result<RecommendedWatcher, String> {

@@ -14,8 +14,16 @@ use crate::host::watcher::{Root, Watcher};
 /// Watches all folders in which something about these roots can change. What a run reads after it and that changes is seen.
 pub(super) async fn cover(watcher: Arc<Watcher>, roots: Vec<Root>, round: &Round<'_>) {
     let poll_ms = watcher.poll_ms();
-    let polling = tokio::task::spawn_blocking(move || watcher.cover(&roots)).await;
-    tell_polling(polling.ok().flatten(), poll_ms, Some(round.pass), &round.report);
+    match tokio::task::spawn_blocking(move || watcher.cover(&roots)).await {
+        Ok(polling) => tell_polling(polling, poll_ms, Some(round.pass), &round.report),
+        Err(error) => {
+            let error = line(&error.to_string());
+            tracing::error!(
+                pass = round.pass,
+                "folders may not be watched, changes are found late: {error}; please report it"
+            );
+        }
+    }
 }
 
 /// Tells why folders are looked at every so often, if they are from now on; `pass`: of the run that found it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
 
-use super::{Eyes, Shared, Watcher, lock};
+use super::{Eyes, Shared, Watcher, lock, unless_it_panics};
 
 /// A file that can always be opened and is in no folder that is watched: our own program.
 const MARK: &str = "/proc/self/exe";
@@ -39,7 +39,10 @@ impl Since {
 
     /// What happened up to now, as far as the system tells of it; on a thread that may wait.
     pub fn look(&self) -> Moved {
-        self.watcher.catch_up();
+        let is_told = unless_it_panics(|| self.watcher.catch_up()).is_ok();
+        if !is_told {
+            self.watcher.shared.renew_all();
+        }
         Moved { changed: self.watcher.events() != self.events, writing: self.watcher.is_writing() }
     }
 }
