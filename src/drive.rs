@@ -90,6 +90,8 @@ pub type Observe<'a> = dyn FnMut(&CallReport, &[Target]) -> std::io::Result<()> 
 /// What a run came to.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// Its number in the state; `None` for one that was not begun.
+    pub run: Option<i64>,
     /// Where each change stands, by index.
     pub states: States,
     /// Why providers stopped, by index.
@@ -181,7 +183,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
     run.outcome.stops = run.machine.stops().to_vec();
     run.outcome.endpoints = run.machine.endpoints();
     run.outcome.last_calls = run.machine.last_calls();
-    Outcome { states: run.machine.into_states(), ..run.outcome }
+    Outcome { run: Some(inputs.run), states: run.machine.into_states(), ..run.outcome }
 }
 
 /// The machine with what the run has come to so far.

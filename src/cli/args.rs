@@ -216,7 +216,7 @@ pub struct ListenArgs {
     /// without a port; may be repeated
     #[arg(long, value_name = "NAME", requires = "listen", value_parser = listen_host)]
     pub listen_host: Vec<String>,
-    /// How long targets may be pending at a provider before /readyz says no
+    /// How long targets may be pending at a provider, and a run may read files, before /readyz says no
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = super::duration::parse_positive)]
     pub ready_within: u64,
 }

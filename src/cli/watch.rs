@@ -28,10 +28,10 @@ use super::exit::Exit;
 use super::{apply, args};
 use crate::core::report::{Report, Running};
 use crate::core::time::{Now, Tick, Timestamp};
-use crate::core::watch::{Action, Event, Order, Reason, Watch};
+use crate::core::watch::{Action, Event, Order, Reason, RunEnd, Watch};
 use crate::host::Host;
 use crate::host::sources::NamedSource;
-use crate::host::watcher::{Root, RootKind, Watcher};
+use crate::host::watcher::{Root, RootKind, Since, Watcher};
 use listen::TokenFile;
 use round::{Ended, Memory, Round};
 use side::Link;
@@ -66,7 +66,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         memory: Some(Memory::new(host)),
         link: Link::new(),
         started: host.clock.now(),
-        runs: 0,
+        slow_at: None,
+        passes: 0,
     };
     Ok(keeper.run(signals, polling).await)
 }
@@ -127,13 +128,16 @@ struct Keeper<'a> {
     link: Arc<Link>,
     /// When the run that is under way, or the last one, began.
     started: Now,
-    runs: u64,
+    /// When the run that is under way is told to read for too long, unless it was, or reads no more.
+    slow_at: Option<Tick>,
+    /// How many began.
+    passes: u64,
 }
 
 impl<'a> Keeper<'a> {
     async fn run(mut self, mut signals: Signals, polling: Option<String>) -> Exit {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching");
-        cover::tell_polling(polling, self.watcher.poll_ms(), &self.report);
+        cover::tell_polling(polling, self.watcher.poll_ms(), None, &self.report);
         // The first look at everything may take long, and nothing that waits for this program has to wait for that.
         self.systemd.ready("reading");
         let mut under_way: Option<UnderWay<'a>> = None;
@@ -143,6 +147,7 @@ impl<'a> Keeper<'a> {
                 self.handle(Event::Changed(at));
                 self.tell_files();
             }
+            self.tell_slow_reading();
             if self.machine.is_unquiet() {
                 self.handle(Event::Writing(self.watcher.is_writing()));
             }
@@ -199,6 +204,7 @@ impl<'a> Keeper<'a> {
         until: Option<Tick>,
     ) -> Woken {
         let unquiet = self.machine.is_unquiet();
+        let until = until.into_iter().chain(self.slow_at).min();
         let run = async {
             match under_way {
                 Some(run) => run.as_mut().await,
@@ -231,12 +237,14 @@ impl<'a> Keeper<'a> {
             self.systemd.reload_begins();
             self.memory.iter_mut().for_each(|memory| memory.renew(self.host));
         }
-        self.runs += 1;
+        self.passes += 1;
         self.started = self.host.clock.now();
+        self.slow_at = Some(self.started.tick.plus_ms(self.args.listen.ready_within));
         self.link = Link::new();
-        tracing::debug!(run = self.runs, reason = order.reason.word(), "run begins");
+        tracing::debug!(pass = self.passes, reason = order.reason.word(), "run begins");
         let running = Running {
-            run: self.runs,
+            run: None,
+            reads_long: false,
             reason: order.reason,
             since: self.started.wall,
             purges: 0,
@@ -251,24 +259,28 @@ impl<'a> Keeper<'a> {
             host: self.host,
             state: self.state,
             args: self.args,
-            number: self.runs,
+            pass: self.passes,
             order,
+            roots: self.roots.clone(),
+            since: Since::now(&self.watcher),
             link: Arc::clone(&self.link),
             report: Arc::clone(&self.report),
         };
         let memory = self.memory.take().unwrap_or_else(|| Memory::new(self.host));
         let (watcher, roots) = (Arc::clone(&self.watcher), self.roots.clone());
         Box::pin(async move {
-            cover::cover(watcher, roots, &round.link, &round.report).await;
+            cover::cover(watcher, roots, &round).await;
             round.run(memory).await
         })
     }
 
     fn ended(&mut self, ended: Ended) {
         let now = self.host.clock.now();
+        self.slow_at = None;
+        let is_stale = ended.end == RunEnd::Stale;
         self.machine.handle(Event::RunEnded(ended.end.clone()), now);
-        voice::report(&self.report, &ended, (self.runs, self.started, now), &self.machine);
-        self.voice.tell(&ended, self.runs, &self.machine, now);
+        voice::report(&self.report, &ended, (self.started, now), &self.machine);
+        self.voice.tell(&ended, self.passes, &self.machine, now);
         self.memory = Some(ended.memory);
         if let Some(named) = ended.named {
             let roots = roots(self.args, &named);
@@ -279,7 +291,25 @@ impl<'a> Keeper<'a> {
             }
         }
         self.tell_files();
-        self.systemd.ready(self.voice.status());
+        if !is_stale {
+            self.systemd.ready(self.voice.status());
+        }
+    }
+
+    /// A disk that hangs, such as a share whose server is gone, ends no run and lets none begin.
+    fn tell_slow_reading(&mut self) {
+        if self.slow_at.is_none_or(|at| at > self.host.clock.now().tick) {
+            return;
+        }
+        self.slow_at = None;
+        if self.link.reading.load(Ordering::Acquire) {
+            let within = super::duration::show(self.args.listen.ready_within);
+            tracing::warn!(
+                pass = self.passes,
+                "still reading files after {within}; if a disk hangs, nothing is purged"
+            );
+            self.report.send_modify(|report| report.running.iter_mut().for_each(|running| running.reads_long = true));
+        }
     }
 
     fn tell_files(&self) {

@@ -156,8 +156,10 @@ impl Durations {
 /// A run that is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
-    /// Its number in this process, from 1.
-    pub run: u64,
+    /// Its number in the state, from its first call on.
+    pub run: Option<i64>,
+    /// It has been reading files for longer than it should.
+    pub reads_long: bool,
     /// Why it is made.
     pub reason: Reason,
     /// When it began.
@@ -173,8 +175,8 @@ pub struct Running {
 /// A run that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunReport {
-    /// Its number in this process, from 1.
-    pub run: u64,
+    /// Its number in the state, if it came so far that it has one.
+    pub run: Option<i64>,
     /// Why it was made.
     pub reason: Reason,
     /// When it began.
@@ -242,9 +244,9 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn run(run: u64, calls: u64, exit: u8) -> RunReport {
+    fn run(number: i64, calls: u64, exit: u8) -> RunReport {
         RunReport {
-            run,
+            run: Some(number),
             reason: Reason::Changed,
             started_at: Timestamp::default(),
             duration_ms: 1,
@@ -265,7 +267,7 @@ mod tests {
             report.ended(run(number, 1, 0));
             report.called("own", "accepted", 2, true);
         }
-        assert_eq!((report.runs.len(), report.runs[0].run), (RUNS, 100));
+        assert_eq!((report.runs.len(), report.runs[0].run), (RUNS, Some(100)));
         assert_eq!(report.calls[&("own".to_owned(), "accepted")], CallCount { calls: 100, targets: 200 });
     }
 
@@ -278,7 +280,7 @@ mod tests {
         (101..=200).for_each(|number| report.ended(run(number, 0, 5)));
         report.ended(run(201, 1, 0));
         report.ended(run(202, 1, 0));
-        assert_eq!(report.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [202, 201, 200, 100, 1]);
+        assert_eq!(report.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [202, 201, 200, 100, 1].map(Some));
     }
 
     #[test]

@@ -69,12 +69,36 @@ pub struct Order {
     pub reason: Reason,
     /// What is not to be tried yet at providers, unless they are configured differently now.
     pub held: Vec<Held>,
+    /// When the run is to be made anew, since files changed while it read them.
+    pub rereads: Rereads,
 }
 
 impl Order {
     /// What is not to be tried at a provider that is configured like this.
     pub fn held(&self, provider: &str, config: &str) -> Option<&Held> {
         self.held.iter().find(|held| held.provider == provider && held.config == config)
+    }
+}
+
+/// What makes a run throw away what it has read, and end with [`RunEnd::Stale`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rereads {
+    /// Any change of files since the run began: what was read may be half of a file, or files that do not belong together.
+    AfterChanges,
+    /// A file that is being written.
+    WhileWriting,
+    /// Nothing: files were waited for long enough.
+    Never,
+}
+
+impl Rereads {
+    /// Whether what was read is to be thrown away; `changed`: since the run began.
+    pub const fn applies(self, changed: bool, writing: bool) -> bool {
+        match self {
+            Self::AfterChanges => changed || writing,
+            Self::WhileWriting => writing,
+            Self::Never => false,
+        }
     }
 }
 
@@ -131,6 +155,8 @@ pub enum RunEnd {
     Failed,
     /// It was cut short before it sent anything: where providers stand is as before.
     Cut,
+    /// Files changed while it read them, and [`Order::rereads`] applies: nothing was made of what it read.
+    Stale,
 }
 
 /// Work that a run left at a provider.
@@ -163,6 +189,14 @@ struct Unrest {
 }
 
 impl Unrest {
+    const fn at(tick: Tick) -> Self {
+        Self { first: tick, last: tick, writing: false }
+    }
+
+    fn is_quiet(&self, now: Tick) -> bool {
+        !self.writing && self.last.plus_ms(QUIET_MS) <= now
+    }
+
     fn ready_at(self) -> Tick {
         if self.writing {
             return self.first.plus_ms(MOST_WRITING_MS);
@@ -182,6 +216,19 @@ struct Running {
     began: Tick,
     sending_since: Option<Tick>,
     cut: bool,
+    /// The run before it was cut short for the user before it came to much: this one gets to send, whatever he asks.
+    spared: bool,
+}
+
+impl Running {
+    fn at(tick: Tick, spared: bool) -> Self {
+        Self { began: tick, sending_since: None, cut: false, spared }
+    }
+
+    /// When it has been sending for long enough; `None` while it does not send.
+    fn had_its_turn_at(self) -> Option<Tick> {
+        self.sending_since.map(|since| since.plus_ms(PATIENCE_MS))
+    }
 }
 
 /// An endpoint that is left in peace.
@@ -249,6 +296,10 @@ pub struct Watch {
     resync_ms: u64,
     running: Option<Running>,
     unrest: Option<Unrest>,
+    /// When what a run had read was thrown away, for the first time since one came to an end of its own.
+    stale_since: Option<Tick>,
+    /// The last run was cut short for the user before it had its turn.
+    rushed: bool,
     /// A run that the user or the start asked for.
     asked: Option<Reason>,
     resync_at: Tick,
@@ -270,6 +321,8 @@ impl Watch {
             resync_ms,
             running: None,
             unrest: None,
+            stale_since: None,
+            rushed: false,
             asked: Some(Reason::Start),
             resync_at: Tick::from_ms(0),
             failures: 0,
@@ -285,7 +338,7 @@ impl Watch {
     pub fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::Changed(at) => {
-                let unrest = self.unrest.get_or_insert(Unrest { first: at, last: at, writing: false });
+                let unrest = self.unrest.get_or_insert(Unrest::at(at));
                 unrest.last = unrest.last.max(at);
             }
             Event::Writing(writing) => self.unrest.iter_mut().for_each(|unrest| unrest.writing = writing),
@@ -302,8 +355,11 @@ impl Watch {
     }
 
     fn ended(&mut self, end: RunEnd, now: Now) {
-        let run = self.running.take().unwrap_or(Running { began: now.tick, sending_since: None, cut: false });
-        self.blocked_until = None;
+        let run = self.running.take().unwrap_or(Running::at(now.tick, false));
+        self.rushed = run.cut && run.had_its_turn_at().is_none_or(|at| now.tick < at);
+        if end != RunEnd::Stale {
+            (self.stale_since, self.blocked_until) = (None, None);
+        }
         match end {
             RunEnd::Done(left) => {
                 self.failures = 0;
@@ -322,6 +378,11 @@ impl Watch {
                 self.failed_until = Some(now.tick.plus_ms(wait_ms));
             }
             RunEnd::Cut => self.failures = 0,
+            RunEnd::Stale => {
+                self.stale_since.get_or_insert(now.tick);
+                // Its event may be still to come.
+                self.unrest.get_or_insert(Unrest::at(now.tick));
+            }
         }
     }
 
@@ -432,7 +493,9 @@ impl Watch {
     fn poll_running(&mut self, running: Running, now: Tick) -> Action {
         let newer = self.unrest.zip(running.sending_since);
         let newer = newer.map(|(unrest, since)| unrest.ready_at().max(since).plus_ms(PATIENCE_MS));
-        let wanted = self.stopping || self.asked.is_some() || newer.is_some_and(|at| at <= now);
+        let asked = self.asked.and_then(|_| if running.spared { running.had_its_turn_at() } else { Some(now) });
+        let end_at = newer.into_iter().chain(asked).min();
+        let wanted = self.stopping || end_at.is_some_and(|at| at <= now);
         match (running.cut, wanted) {
             (false, true) => {
                 self.running = Some(Running { cut: true, ..running });
@@ -440,9 +503,9 @@ impl Watch {
             }
             // Whoever writes may be done at any time.
             (false, false) if self.unrest.is_some_and(|unrest| unrest.writing) => {
-                Action::WakeAt(newer.map(|at| at.min(now.plus_ms(QUIET_MS))))
+                Action::WakeAt(end_at.map(|at| at.min(now.plus_ms(QUIET_MS))))
             }
-            (false, false) => Action::WakeAt(newer),
+            (false, false) => Action::WakeAt(end_at),
             (true, _) => Action::WakeAt(None),
         }
     }
@@ -467,7 +530,8 @@ impl Watch {
     }
 
     fn start(&mut self, reason: Reason, now: Now) -> Order {
-        self.running = Some(Running { began: now.tick, sending_since: None, cut: false });
+        self.running = Some(Running::at(now.tick, self.rushed));
+        let rereads = self.rereads(reason, now.tick);
         self.unrest = None;
         self.asked = None;
         self.failed_until = None;
@@ -480,7 +544,20 @@ impl Watch {
             }
         }
         let held = self.waiting.iter().filter_map(|(name, waiting)| waiting.held(name, now.tick));
-        Order { reason, held: held.collect() }
+        Order { reason, held: held.collect(), rereads }
+    }
+
+    /// Files that never come to rest are waited for no longer while they are read than before that.
+    fn rereads(&self, reason: Reason, now: Tick) -> Rereads {
+        let is_late = |ms| self.stale_since.is_some_and(|first| first.plus_ms(ms) <= now);
+        let had_to = reason == Reason::Changed && self.unrest.is_some_and(|unrest| !unrest.is_quiet(now));
+        if had_to || is_late(MOST_WRITING_MS) {
+            Rereads::Never
+        } else if is_late(MOST_QUIET_MS) {
+            Rereads::WhileWriting
+        } else {
+            Rereads::AfterChanges
+        }
     }
 
     fn wake_at(&self, now: Now) -> Option<Tick> {

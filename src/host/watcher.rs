@@ -5,8 +5,10 @@
 
 mod folders;
 mod polling;
+mod since;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +21,7 @@ use super::paths::without_links;
 use crate::core::time::Tick;
 use folders::{Folders, Identity};
 pub use folders::{Root, RootKind};
+pub use since::{Moved, Since};
 
 /// How often folders are looked at where events do not work, in milliseconds, unless the user says otherwise.
 pub const POLL_MS: u64 = 10_000;
@@ -72,6 +75,7 @@ struct Shared {
     /// The state, and the audit log if there is one, as they were given.
     state: PathBuf,
     audit: Option<PathBuf>,
+    mark: since::Mark,
     /// Files that the program prints to.
     printed_to: Vec<Identity>,
     /// Where the state and the audit log are, without links, as of the last look at the folders.
@@ -125,6 +129,7 @@ impl Watcher {
             unfinished: Mutex::default(),
             state: state.to_owned(),
             audit: audit.map(Path::to_owned),
+            mark: since::Mark::default(),
             printed_to: Identity::printed_to(),
             own: Mutex::default(),
         });
@@ -168,7 +173,8 @@ impl Watcher {
             }
             let unseen = wanted.unseen();
             let is_known = std::mem::replace(&mut *lock(&self.shared.folders), wanted.clone()) == wanted;
-            match unseen.map_or_else(|| cover.renew(&self.shared), Err) {
+            let renew = || unless_it_panics(|| cover.renew(&self.shared)).unwrap_or_else(Err);
+            match unseen.map_or_else(renew, Err) {
                 Err(why) => {
                     cover.poll(&self.shared, self.poll_ms);
                     return Some(why);
@@ -230,7 +236,9 @@ impl Cover {
         self.watched.clear();
         let poller = polling::Poller::start(shared, poll_ms);
         poller.baseline(shared);
-        self.eyes = Eyes::Polling(poller);
+        let before = std::mem::replace(&mut self.eyes, Eyes::Polling(poller));
+        // Whose thread is gone may not even be let go without a panic.
+        let _ = unless_it_panics(|| drop(before));
     }
 
     /// Watches what is wanted and not watched yet, or was replaced. Returns whether that was nothing, or why it does not go.
@@ -267,6 +275,11 @@ impl Cover {
     }
 }
 
+/// What `work` comes to, or that it has a defect: whoever waits for changes is to learn of them all the same.
+fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "watching folders has failed; please report it".to_owned())
+}
+
 fn open(shared: &Arc<Shared>) -> Result<RecommendedWatcher, String> {
     let shared = Arc::clone(shared);
     notify::recommended_watcher(move |event| shared.take(event)).map_err(|error| cause(&error))
@@ -282,7 +295,7 @@ impl Shared {
         }
         let is_written = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => true,
-            EventKind::Access(_) => return,
+            EventKind::Access(_) => return event.paths.iter().for_each(|path| self.mark.passes(path)),
             _ => false,
         };
         let (mut lost, mut matters) = (Vec::new(), false);

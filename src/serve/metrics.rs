@@ -110,10 +110,12 @@ impl Snapshot {
         let report = &self.report;
         sheet.gauge("in_trouble", "Whether the last run could not be made", flag(report.trouble.is_some()))?;
         sheet.gauge("run_active", "Whether a run is under way", flag(report.running.is_some()))?;
+        if let Some(run) = &report.running {
+            sheet.moment("run_started_timestamp_seconds", "When the run that is under way began", run.since)?;
+        }
         if let Some(at) = report.last_success {
             let help = "When a run last went through with nothing left pending";
-            let mut family = sheet.family("last_success_timestamp_seconds", help, MetricType::Gauge)?;
-            family.encode_gauge(&seconds(at.unix_ms()))?;
+            sheet.moment("last_success_timestamp_seconds", help, at)?;
         }
         let started = report.started.iter().map(|(reason, count)| ([("reason", *reason)], *count));
         sheet.counters("runs", "Runs by what caused them", started)?;
@@ -187,6 +189,10 @@ impl Sheet<'_> {
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
         self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn moment(&mut self, name: &str, help: &str, at: Timestamp) -> Result<(), Error> {
+        self.family(name, help, MetricType::Gauge)?.encode_gauge(&seconds(at.unix_ms()))
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {

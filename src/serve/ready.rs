@@ -24,6 +24,10 @@ pub(super) fn reasons(report: &Report, now: Timestamp, within_ms: u64) -> Vec<St
     }
     reasons.extend(report.refusals.iter().map(|refusal| format!("refused by a guard: {}", one_line(refusal, MOST))));
     reasons.extend(report.trouble.iter().map(|trouble| format!("runs cannot be made: {}", one_line(trouble, MOST))));
+    if let Some(run) = report.running.as_ref().filter(|run| run.reads_long) {
+        let since = run.since.utc_extended();
+        reasons.push(format!("a run has been reading files since {since} and may never end: does a disk hang?"));
+    }
     let within_ms = i64::try_from(within_ms).unwrap_or(i64::MAX);
     for (name, provider) in &report.providers {
         let Some(oldest) = provider.oldest.filter(|oldest| provider.pending > 0 && oldest.plus_ms(within_ms) < now)

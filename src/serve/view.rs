@@ -159,7 +159,8 @@ fn text_or_dash(text: Option<&String>) -> String {
 
 /// `Run 3 (changed) since 2026-11-21 16:51:04 UTC: 40 of 60 purges in 2 calls`
 fn under_way(run: &Running) -> String {
-    let begun = format!("Run {} ({}) since {}", run.run, run.reason.word(), moment(run.since));
+    let known = run.run.map(|run| format!(" {run}")).unwrap_or_default();
+    let begun = format!("Run{known} ({}) since {}", run.reason.word(), moment(run.since));
     if run.purges == 0 {
         return format!("{begun}: reading and comparing");
     }
@@ -276,7 +277,12 @@ fn runs(report: &Report) -> Table {
     let row = |run: &RunReport| {
         let counts = [run.calls, run.recorded, run.pending, run.deferred, run.rejected];
         let took = format!("{}.{:03} s", run.duration_ms / 1000, run.duration_ms % 1000);
-        let first = vec![run.run.to_string(), run.reason.word().to_owned(), moment(run.started_at), took];
+        let first = vec![
+            run.run.map_or_else(dash, |run| run.to_string()),
+            run.reason.word().to_owned(),
+            moment(run.started_at),
+            took,
+        ];
         let counts = counts.map(|count| count.to_string()).to_vec();
         [first, counts, vec![run.exit.to_string()]].concat()
     };

@@ -4,7 +4,9 @@
 mod credentials;
 mod faults;
 mod files;
+mod half;
 mod limits;
+mod log;
 mod reading;
 mod storms;
 

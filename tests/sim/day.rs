@@ -630,7 +630,7 @@ impl World {
         self.done = if is_done { Some(self.reads.edition) } else { self.done.filter(|_| ended.finished.is_none()) };
         let keeps = match &ended.end {
             RunEnd::Done(left) => !left.is_empty(),
-            RunEnd::Failed | RunEnd::Cut => true,
+            RunEnd::Failed | RunEnd::Cut | RunEnd::Stale => true,
             RunEnd::Blocked(_) => false,
         };
         if ended.finished.is_some() || !keeps {

@@ -2,28 +2,34 @@
 //! heard meanwhile.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
 use super::log::line;
-use super::side::Link;
+use super::round::Round;
 use crate::cli::duration;
 use crate::core::report::Report;
 use crate::host::watcher::{Root, Watcher};
 
 /// Watches all folders in which something about these roots can change. What a run reads after it and that changes is seen.
-pub(super) async fn cover(watcher: Arc<Watcher>, roots: Vec<Root>, link: &Link, report: &watch::Sender<Report>) {
-    link.reading.store(true, Ordering::Release);
+pub(super) async fn cover(watcher: Arc<Watcher>, roots: Vec<Root>, round: &Round<'_>) {
     let poll_ms = watcher.poll_ms();
-    let polling = tokio::task::spawn_blocking(move || watcher.cover(&roots)).await;
-    tell_polling(polling.ok().flatten(), poll_ms, report);
+    match tokio::task::spawn_blocking(move || watcher.cover(&roots)).await {
+        Ok(polling) => tell_polling(polling, poll_ms, Some(round.pass), &round.report),
+        Err(error) => {
+            let error = line(&error.to_string());
+            tracing::error!(
+                pass = round.pass,
+                "folders may not be watched, changes are found late: {error}; please report it"
+            );
+        }
+    }
 }
 
-/// Tells why folders are looked at every so often, if they are from now on.
-pub(super) fn tell_polling(why: Option<String>, poll_ms: u64, report: &watch::Sender<Report>) {
+/// Tells why folders are looked at every so often, if they are from now on; `pass`: of the run that found it.
+pub(super) fn tell_polling(why: Option<String>, poll_ms: u64, pass: Option<u64>, report: &watch::Sender<Report>) {
     if let Some(why) = why {
-        tracing::warn!(every = duration::show(poll_ms), "looking at files every so often: {}", line(&why));
+        tracing::warn!(pass, every = duration::show(poll_ms), "looking at files every so often: {}", line(&why));
         report.send_modify(|report| report.polling = Some(why));
     }
 }

@@ -7,6 +7,7 @@ use crate::cli::session::{self, Loaded};
 use crate::cli::stat_caches::Own;
 use crate::host::Host;
 use crate::host::sources::NamedSource;
+use crate::host::watcher::{Moved, Since};
 use crate::run::Desired;
 use crate::state::Store;
 
@@ -26,8 +27,14 @@ pub(super) enum Read {
     Invalid(Vec<String>),
 }
 
-/// What was read, and what it names as sources, unless it was not looked into.
-pub(super) type WithSources = (Read, Option<Vec<NamedSource>>);
+/// What came of reading.
+pub(super) struct Outcome {
+    pub(super) read: Read,
+    /// What the manifests name as sources, unless they were not looked into.
+    pub(super) named: Option<Vec<NamedSource>>,
+    /// What happened to files since the run began.
+    pub(super) moved: Moved,
+}
 
 /// What there is to read.
 pub(super) struct Reading {
@@ -36,23 +43,35 @@ pub(super) struct Reading {
     audit: Option<PathBuf>,
     paths: Vec<PathBuf>,
     extent: Extent,
+    since: Since,
 }
 
 impl Reading {
-    pub(super) fn new(host: &Host, state: &Path, args: &WatchArgs, extent: Extent) -> Self {
+    /// `since`: when the run began.
+    pub(super) fn new(host: &Host, state: &Path, args: &WatchArgs, extent: Extent, since: Since) -> Self {
         let (audit, paths) = (args.audit.clone(), args.manifests.paths.clone());
-        Self { host: host.clone(), state: state.to_owned(), audit, paths, extent }
+        Self { host: host.clone(), state: state.to_owned(), audit, paths, extent, since }
     }
 
     /// Reads. Whoever does not wait for it any more leaves a thread that ends by itself, and changes nothing.
     ///
     /// # Errors
     /// A state that cannot be read.
-    pub(super) async fn read(self) -> anyhow::Result<WithSources> {
+    pub(super) async fn read(self) -> anyhow::Result<Outcome> {
         tokio::task::spawn_blocking(move || self.read_now()).await?
     }
 
-    fn read_now(&self) -> anyhow::Result<WithSources> {
+    fn read_now(&self) -> anyhow::Result<Outcome> {
+        let (read, named) = self.read_manifests()?;
+        let moved = match read {
+            // It is what was read before.
+            Read::Unchanged(_) => Moved::default(),
+            Read::Valid(..) | Read::Invalid(_) => self.since.look(),
+        };
+        Ok(Outcome { read, named, moved })
+    }
+
+    fn read_manifests(&self) -> anyhow::Result<(Read, Option<Vec<NamedSource>>)> {
         let found = match session::find(&self.paths) {
             Ok(found) => found,
             Err(error) => {

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use anyhow::Context;
 use tokio::sync::watch;
 
 use super::log::line;
-use super::reading::{Extent, Read, Reading, WithSources};
+use super::reading::{Extent, Outcome, Read, Reading};
 use super::side::{Calls, Came, Link, WatchSide};
 use super::trouble::Trouble;
 use super::voice;
@@ -15,12 +16,13 @@ use crate::cli::args::{Selection, WatchArgs};
 use crate::cli::exit::{self, Exit};
 use crate::cli::pass::{Pass, Ran};
 use crate::cli::session::{self, Loaded};
-use crate::cli::stat_caches::StatCaches;
+use crate::cli::stat_caches::{self, StatCaches};
 use crate::core::report::Report;
 use crate::core::watch::{Order, RunEnd};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
+use crate::host::watcher::{Moved, Root, Since};
 use crate::run::Desired;
 
 /// A provider without credentials is left to a later run after this time, in milliseconds: others wait for its program.
@@ -58,8 +60,13 @@ pub(super) struct Round<'a> {
     pub(super) host: &'a Host,
     pub(super) state: &'a Path,
     pub(super) args: &'a WatchArgs,
-    pub(super) number: u64,
+    /// Which one it is in this process, from 1.
+    pub(super) pass: u64,
     pub(super) order: Order,
+    /// What is watched.
+    pub(super) roots: Vec<Root>,
+    /// What happened to that since the run began.
+    pub(super) since: Since,
     pub(super) link: Arc<Link>,
     pub(super) report: Arc<watch::Sender<Report>>,
 }
@@ -126,7 +133,7 @@ impl Round<'_> {
         if memory.has_state && !has_state {
             let state = line(&self.state.to_string_lossy());
             tracing::warn!(
-                run = self.number,
+                pass = self.pass,
                 "state `{state}` is gone: nothing is known of what was purged, so what follows is a first run"
             );
         }
@@ -137,12 +144,19 @@ impl Round<'_> {
         self.link.reading.store(true, Ordering::Release);
         let read = self.read(extent).await;
         self.link.reading.store(false, Ordering::Release);
-        let (read, named) = match read {
+        self.report.send_if_modified(|report| {
+            report.running.as_mut().is_some_and(|running| std::mem::take(&mut running.reads_long))
+        });
+        let read = match read {
             Ok(read) => read,
             Err(error) => {
                 return Attempt::ended(self.failed(memory, &error));
             }
         };
+        if self.is_stale(&read) {
+            return Attempt::ended(self.discard(memory, read).await);
+        }
+        let Outcome { read, named, .. } = read;
         let (loaded, found) = match read {
             Read::Unchanged(desired) => {
                 memory.last_valid = None;
@@ -186,14 +200,49 @@ impl Round<'_> {
         memory.calls.is_alone(&store).then_some(loaded)
     }
 
-    async fn read(&self, extent: Extent) -> anyhow::Result<WithSources> {
-        Reading::new(self.host, self.state, self.args, extent).read().await
+    async fn read(&self, extent: Extent) -> anyhow::Result<Outcome> {
+        Reading::new(self.host, self.state, self.args, extent, self.since.clone()).read().await
+    }
+
+    /// Whether files changed while they were read, or may have: nobody watched them.
+    fn is_stale(&self, read: &Outcome) -> bool {
+        let is_watched = read.named.as_ref().is_none_or(|named| super::roots(self.args, named) == self.roots);
+        self.order.rereads.applies(read.moved.changed || !is_watched, read.moved.writing)
+    }
+
+    /// Makes nothing of what was read, but for what spares reading it again.
+    async fn discard(&self, mut memory: Memory, Outcome { read, named, moved }: Outcome) -> Ended {
+        let why = match moved {
+            Moved { writing: true, .. } => "a file is being written",
+            Moved { changed: true, .. } => "files changed while they were read",
+            Moved { .. } => "sources were read that nobody watched",
+        };
+        tracing::debug!(pass = self.pass, "{why}: everything is read again");
+        let caches = match read {
+            Read::Valid(loaded, _) => loaded.caches,
+            Read::Unchanged(_) | Read::Invalid(_) => StatCaches::default(),
+        };
+        if let Err(error) = self.keep(&mut memory, caches).await {
+            tracing::info!(pass = self.pass, "{}", line(&format!("{error:#}")));
+        }
+        Ended { named, ..self.bare(memory, RunEnd::Stale) }
+    }
+
+    /// Keeps stat caches, also before the first run that sends: to read everything for it may take long.
+    async fn keep(&self, memory: &mut Memory, caches: StatCaches) -> anyhow::Result<()> {
+        if caches.is_empty() {
+            return Ok(());
+        }
+        let context = "the next run will read all files again";
+        let _lock = session::lock(self.host, self.state, &session::run_start(self.host), 0).await.context(context)?;
+        let mut store = session::open_or_create(self.host, self.state).context(context)?;
+        memory.calls.alone(&mut store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
     }
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
         let Memory { credentials, calls, .. } = &mut memory;
         credentials.begin_run();
-        let mut side = WatchSide::new((self.host, self.number, &self.order), &self.link, &self.report, calls);
+        let mut side = WatchSide::new((self.host, self.pass, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,
             state: self.state,
@@ -234,7 +283,7 @@ impl Round<'_> {
         };
         let keeps = match &end {
             RunEnd::Done(left) => !left.is_empty(),
-            RunEnd::Failed | RunEnd::Cut => true,
+            RunEnd::Failed | RunEnd::Cut | RunEnd::Stale => true,
             // What a guard refuses must not be done behind its back.
             RunEnd::Blocked(_) => false,
         };

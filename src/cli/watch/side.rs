@@ -32,7 +32,7 @@ const MOST_REJECTED: usize = 20;
 
 /// What a run and the loop that started it tell each other.
 pub(super) struct Link {
-    /// Files are being read, and nothing else has been done.
+    /// Folders are looked through or files are read, and nothing else has been done.
     pub(super) reading: AtomicBool,
     /// Calls begin.
     pub(super) sending: Notify,
@@ -42,7 +42,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { reading: AtomicBool::new(false), sending: Notify::new(), cut: watch::channel(false).0 })
+        Arc::new(Self { reading: AtomicBool::new(true), sending: Notify::new(), cut: watch::channel(false).0 })
     }
 
     /// What a run listens to: it hears also what was told before it began to listen.
@@ -81,6 +81,16 @@ impl Calls {
     pub(super) fn is_alone(&self, store: &SqliteStore) -> bool {
         self.identity.is_some() && store.identity().ok() == self.identity
     }
+
+    /// Lets `write` change the state beside any run: that is nobody else.
+    pub(super) fn alone<T>(&mut self, store: &mut SqliteStore, write: impl FnOnce(&mut SqliteStore) -> T) -> T {
+        let is_alone = self.is_alone(store);
+        let written = write(store);
+        if is_alone {
+            self.identity = store.identity().ok();
+        }
+        written
+    }
 }
 
 /// Whether no answer came, as opposed to no connection, or an answer that says little.
@@ -91,6 +101,8 @@ fn is_unanswered(call: &CallReport) -> bool {
 /// What came of a run.
 #[derive(Default)]
 pub(super) struct Came {
+    /// Its number in the state, once that counts it: it sends something, or would.
+    pub(super) run: Option<i64>,
     /// What is left at providers with work.
     pub(super) left: Vec<Left>,
     pub(super) counts: Counts,
@@ -111,7 +123,7 @@ impl Came {
 /// The watch's side of a pass.
 pub(super) struct WatchSide<'a> {
     pub(super) host: &'a Host,
-    pub(super) run: u64,
+    pub(super) pass: u64,
     pub(super) order: &'a Order,
     pub(super) link: &'a Link,
     pub(super) report: &'a watch::Sender<Report>,
@@ -133,13 +145,13 @@ struct Refused {
 
 impl<'a> WatchSide<'a> {
     pub(super) fn new(
-        (host, run, order): (&'a Host, u64, &'a Order),
+        (host, pass, order): (&'a Host, u64, &'a Order),
         link: &'a Link,
         report: &'a watch::Sender<Report>,
         calls: &'a mut Calls,
     ) -> Self {
         let (came, last_accepted, refused) = (Came::default(), BTreeMap::new(), Refused::default());
-        Self { host, run, order, link, report, calls, came, last_accepted, refused }
+        Self { host, pass, order, link, report, calls, came, last_accepted, refused }
     }
 
     /// What is left at each provider, by index.
@@ -162,12 +174,17 @@ impl<'a> WatchSide<'a> {
             if told <= MOST_REJECTED {
                 let provider = &finished.desired.model.providers[changes.provider(index)].name;
                 let target = line(&changes.target(index).text);
-                tracing::warn!(run = self.run, provider, target, "rejected: {}", line(reason));
+                tracing::warn!(pass = self.pass, run = self.came.run, provider, target, "rejected: {}", line(reason));
             }
         }
         if told > MOST_REJECTED {
             let more = told - MOST_REJECTED;
-            tracing::warn!(run = self.run, more, "more were rejected; `freshen status` names them");
+            tracing::warn!(
+                pass = self.pass,
+                run = self.came.run,
+                more,
+                "more were rejected; `freshen status` names them"
+            );
         }
     }
 
@@ -215,7 +232,7 @@ fn trouble_of(finished: &Finished<'_>) -> Option<String> {
 
 impl Side for WatchSide<'_> {
     fn note(&mut self, text: &str) {
-        tracing::info!(run = self.run, "{}", line(text));
+        tracing::info!(pass = self.pass, run = self.came.run, "{}", line(text));
     }
 
     fn note_once(&mut self, text: &str) {
@@ -226,7 +243,7 @@ impl Side for WatchSide<'_> {
     }
 
     fn error(&mut self, text: &str) {
-        tracing::error!(run = self.run, "{}", line(text));
+        tracing::error!(pass = self.pass, run = self.came.run, "{}", line(text));
     }
 
     fn begins(&mut self, store: Option<&SqliteStore>) -> LastCalls {
@@ -285,7 +302,7 @@ impl Side for WatchSide<'_> {
 
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
         let (targets, purges) = (prepared.plan.targets(), prepared.plan.purges() as u64);
-        tracing::debug!(run = self.run, manifests = desired.manifests(), targets, "sending");
+        tracing::debug!(pass = self.pass, manifests = desired.manifests(), targets, "sending");
         // It may take long, and what it has not purged yet is pending.
         self.tell_left(&Finished::untouched(desired, prepared));
         self.report.send_modify(|report| {
@@ -303,23 +320,30 @@ impl Side for WatchSide<'_> {
         self.last_accepted.insert(call.provider, call.result.is_ok());
         // Where there are several, one that accepts is not enough.
         let settles = config.endpoints.len() == 1;
-        self.report.send_modify(|report| report.called(provider, call.outcome, call.changes, settles));
+        self.came.run = Some(call.run);
+        self.report.send_modify(|report| {
+            if let Some(running) = &mut report.running {
+                running.run = Some(call.run);
+            }
+            report.called(provider, call.outcome, call.changes, settles);
+        });
         let ms = call.ended.tick.since(call.sent.tick);
-        let (targets, outcome) = (call.changes, call.outcome);
+        let (pass, run, targets, outcome) = (self.pass, call.run, call.changes, call.outcome);
         let falls_silent = self.calls.falls_silent(call);
         match &call.result {
-            Ok(_) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call"),
+            Ok(_) => tracing::debug!(pass, run, provider, targets, outcome, ms, "call"),
             Err(why) if falls_silent => {
-                let (run, endpoint) = (self.run, line(&call.endpoint));
-                tracing::warn!(run, provider, targets, outcome, ms, "no answer from {endpoint}: {}", line(why));
+                let endpoint = line(&call.endpoint);
+                tracing::warn!(pass, run, provider, targets, outcome, ms, "no answer from {endpoint}: {}", line(why));
             }
-            Err(why) => tracing::debug!(run = self.run, provider, targets, outcome, ms, "call: {}", line(why)),
+            Err(why) => tracing::debug!(pass, run, provider, targets, outcome, ms, "call: {}", line(why)),
         }
     }
 
     fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
         let left = self.tell_left(finished);
         self.came = Came {
+            run: finished.outcome.run,
             left: Vec::new(),
             counts: finished.counts(None),
             calls: finished.outcome.calls,
@@ -343,6 +367,12 @@ impl Side for WatchSide<'_> {
 #[cfg(test)]
 mod tests {
     use super::Link;
+
+    /// C14: a stop that comes before a run has taken its first step waits for nothing that it would read.
+    #[test]
+    fn a_run_begins_with_reading() {
+        assert!(Link::new().reading.load(std::sync::atomic::Ordering::Acquire));
+    }
 
     /// C14: a run that is stopped while it still reads manifests sends nothing.
     #[test]

@@ -39,52 +39,52 @@ pub(super) struct Voice {
 
 impl Voice {
     /// Writes into the log what is new.
-    pub(super) fn tell(&mut self, ended: &Ended, run: u64, machine: &Watch, now: Now) {
-        self.manifests(ended.found.as_ref(), run);
+    pub(super) fn tell(&mut self, ended: &Ended, pass: u64, machine: &Watch, now: Now) {
+        self.manifests(ended.found.as_ref(), pass);
         if has_asked(&ended.end) {
-            self.refusals(&ended.refusals, run, now.tick);
+            self.refusals(&ended.refusals, pass, now.tick);
         }
         if has_asked(&ended.end) || ended.trouble.is_some() {
-            self.trouble(ended.trouble.as_ref(), run);
+            self.trouble(ended.trouble.as_ref(), pass);
         }
         let counts = ended.came.counts;
         if ended.came.calls > 0 || counts.recorded > 0 {
-            let (reason, calls) = (ended.order.reason.word(), ended.came.calls);
+            let (run, reason, calls) = (ended.came.run, ended.order.reason.word(), ended.came.calls);
             let (recorded, pending, deferred, rejected) =
                 (counts.recorded, counts.pending, counts.deferred, counts.rejected);
-            tracing::info!(run, reason, calls, recorded, pending, deferred, rejected, "run ended");
+            tracing::info!(pass, run, reason, calls, recorded, pending, deferred, rejected, "run ended");
         } else {
-            tracing::debug!(run, reason = ended.order.reason.word(), "run ended");
+            tracing::debug!(pass, reason = ended.order.reason.word(), "run ended");
         }
         if let RunEnd::Done(_) | RunEnd::Blocked(Some(_)) = &ended.end {
-            self.deferred(&ended.came.left, run);
-            self.providers(&ended.came.left, run, (machine, now));
+            self.deferred(&ended.came.left, pass);
+            self.providers(&ended.came.left, pass, (machine, now));
         }
     }
 
-    fn manifests(&mut self, found: Option<&Found>, run: u64) {
+    fn manifests(&mut self, found: Option<&Found>, pass: u64) {
         match found {
             None => {}
             Some(Found::Invalid(problems)) => {
                 let told: HashSet<&String> = self.problems.iter().collect();
                 for problem in problems.iter().filter(|problem| !told.contains(problem)).take(MOST_PROBLEMS) {
-                    tracing::error!(run, "{}", line(problem));
+                    tracing::error!(pass, "{}", line(problem));
                 }
                 if self.problems.is_empty() {
                     let problems = problems.len();
                     let meanwhile = if self.were_valid { "the last valid ones hold" } else { "nothing is done" };
-                    tracing::error!(run, problems, "the manifests are not valid; {meanwhile}");
+                    tracing::error!(pass, problems, "the manifests are not valid; {meanwhile}");
                 }
                 self.problems.clone_from(problems);
             }
             Some(Found::Valid { manifests, targets, warnings, .. }) => {
                 self.were_valid = true;
                 if !std::mem::take(&mut self.problems).is_empty() {
-                    tracing::info!(run, manifests, targets, "the manifests are valid again");
+                    tracing::info!(pass, manifests, targets, "the manifests are valid again");
                 }
                 if *warnings != self.warnings {
                     for warning in warnings.iter().take(MOST_PROBLEMS) {
-                        tracing::warn!(run, "{}", line(warning));
+                        tracing::warn!(pass, "{}", line(warning));
                     }
                     self.warnings.clone_from(warnings);
                 }
@@ -92,47 +92,47 @@ impl Voice {
         }
     }
 
-    fn refusals(&mut self, refusals: &[String], run: u64, now: Tick) {
+    fn refusals(&mut self, refusals: &[String], pass: u64, now: Tick) {
         let before = !self.refusals.told.is_empty();
         for refusal in self.refusals.news(refusals, now) {
-            tracing::error!(run, "refused: {}", line(refusal));
+            tracing::error!(pass, "refused: {}", line(refusal));
         }
         if before && refusals.is_empty() {
-            tracing::info!(run, "nothing is refused any more");
+            tracing::info!(pass, "nothing is refused any more");
         }
     }
 
-    fn trouble(&mut self, trouble: Option<&Trouble>, run: u64) {
+    fn trouble(&mut self, trouble: Option<&Trouble>, pass: u64) {
         match (trouble, &self.trouble) {
             (None, None) => {}
             (Some(now), Some(told)) if now.is_like(told) => {}
-            (Some(Trouble::Locked(text)), _) => tracing::warn!(run, "{}; tried again soon", line(text)),
-            (Some(Trouble::Other(text)), _) => tracing::error!(run, "{}; tried again soon", line(text)),
-            (None, Some(_)) => tracing::info!(run, "runs are made again"),
+            (Some(Trouble::Locked(text)), _) => tracing::warn!(pass, "{}; tried again soon", line(text)),
+            (Some(Trouble::Other(text)), _) => tracing::error!(pass, "{}; tried again soon", line(text)),
+            (None, Some(_)) => tracing::info!(pass, "runs are made again"),
         }
         self.trouble = trouble.cloned();
     }
 
     /// Deferred work is told of when there is more of it, and when it waits for another time.
-    fn deferred(&mut self, left: &[Left], run: u64) {
+    fn deferred(&mut self, left: &[Left], pass: u64) {
         let mut deferred = BTreeMap::new();
         for Left { end, counts, deferred_because, .. } in left {
             let Some(until) = end.deferred_until else { continue };
             let (provider, number) = (&end.name, counts.deferred);
             if self.deferred.get(provider).is_none_or(|&(told, told_until)| told < number || told_until != until) {
                 let reason = line(deferred_because.as_deref().unwrap_or_default());
-                tracing::warn!(run, provider, deferred = number, until = until.utc_extended(), "deferred: {reason}");
+                tracing::warn!(pass, provider, deferred = number, until = until.utc_extended(), "deferred: {reason}");
             }
             deferred.insert(provider.clone(), (number, until));
         }
         for provider in self.deferred.keys().filter(|provider| !deferred.contains_key(*provider)) {
-            tracing::info!(run, provider, "nothing is deferred any more");
+            tracing::info!(pass, provider, "nothing is deferred any more");
         }
         self.deferred = deferred;
     }
 
     /// A provider is told of when its failures begin, with each further wait, and when they end.
-    fn providers(&mut self, left: &[Left], run: u64, (machine, now): (&Watch, Now)) {
+    fn providers(&mut self, left: &[Left], pass: u64, (machine, now): (&Watch, Now)) {
         let mut failing = BTreeMap::new();
         for Left { end: ProviderEnd { name: provider, pending, .. }, reason, .. } in left {
             let Some(Retry { at, failures, endpoints }) = machine.retry_of(provider) else { continue };
@@ -140,17 +140,17 @@ impl Voice {
                 let again = duration::show(at.since(now.tick));
                 let reason = line(reason.as_deref().unwrap_or("not all is done"));
                 if endpoints {
-                    tracing::warn!(run, provider, pending, failures, again, "provider fails: {reason}");
+                    tracing::warn!(pass, provider, pending, failures, again, "provider fails: {reason}");
                 } else {
-                    tracing::warn!(run, provider, pending, failures, again, "some targets fail: {reason}");
+                    tracing::warn!(pass, provider, pending, failures, again, "some targets fail: {reason}");
                 }
             }
             failing.insert(provider.clone(), failures);
         }
         for provider in self.failing.keys().filter(|provider| !failing.contains_key(*provider)) {
             match self.deferred.get(provider) {
-                None => tracing::info!(run, provider, "in order again"),
-                Some((deferred, _)) => tracing::info!(run, provider, deferred, "fails no more; deferred work waits"),
+                None => tracing::info!(pass, provider, "in order again"),
+                Some((deferred, _)) => tracing::info!(pass, provider, deferred, "fails no more; deferred work waits"),
             }
         }
         self.failing = failing;
@@ -208,19 +208,14 @@ fn subject_of(refusal: &str) -> String {
 }
 
 /// Puts what came of a run into the report.
-pub(super) fn report(
-    sender: &watch::Sender<Report>,
-    ended: &Ended,
-    (run, started, now): (u64, Now, Now),
-    machine: &Watch,
-) {
+pub(super) fn report(sender: &watch::Sender<Report>, ended: &Ended, (started, now): (Now, Now), machine: &Watch) {
     let counts = ended.came.counts;
     let has_news = ended.came.calls > 0 || counts != crate::state::Counts::default();
     let exit = match (&ended.end, &ended.found) {
         (_, Some(Found::Invalid(_))) => Exit::BadInput,
         (RunEnd::Blocked(_), _) => Exit::Refused,
         (RunEnd::Failed, _) => ended.came.exit.filter(|exit| *exit != Exit::Done).unwrap_or(Exit::Failed),
-        (RunEnd::Cut, _) => Exit::NotAllDone,
+        (RunEnd::Cut | RunEnd::Stale, _) => Exit::NotAllDone,
         (RunEnd::Done(_), _) => ended.came.exit.unwrap_or(Exit::Done),
     };
     sender.send_modify(|report| {
@@ -249,9 +244,10 @@ pub(super) fn report(
                 provider.failures = retry.map_or(0, |retry| retry.failures);
             }
         }
-        if has_news || exit != Exit::Done {
+        // Of runs that came to nothing there may be many, and the next one is at hand.
+        if has_news || exit != Exit::Done && ended.end != RunEnd::Stale {
             report.ended(RunReport {
-                run,
+                run: ended.came.run,
                 reason: ended.order.reason,
                 started_at: started.wall,
                 duration_ms,

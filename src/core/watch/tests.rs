@@ -11,12 +11,13 @@ struct World {
     /// When runs started, and why.
     runs: Vec<(u64, Reason)>,
     held: Vec<Held>,
+    rereads: Rereads,
 }
 
 impl World {
     fn new() -> Self {
         let now = Now { wall: Timestamp::from_unix_ms(1_700_000_000_000), tick: Tick::from_ms(1000) };
-        Self { machine: Watch::new(RESYNC_MS, 7), now, runs: Vec::new(), held: Vec::new() }
+        Self { machine: Watch::new(RESYNC_MS, 7), now, runs: Vec::new(), held: Vec::new(), rereads: Rereads::Never }
     }
 
     /// After a first run that left nothing.
@@ -45,6 +46,7 @@ impl World {
         if let Action::Run(order) = &action {
             self.runs.push((self.now.tick.ms(), order.reason));
             self.held.clone_from(&order.held);
+            self.rereads = order.rereads;
         }
         action
     }
@@ -129,6 +131,75 @@ fn no_run_begins_while_files_change() {
         world.handle(Event::Asked);
         assert!(matches!(world.poll(), Action::Run(order) if order.reason == Reason::Asked));
     }
+}
+
+/// W2: files that change while they are read are waited for again, and no other run reads them meanwhile.
+#[test]
+fn files_that_change_while_they_are_read_are_read_again() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    world.end(RunEnd::Done(vec![failed("a")]));
+    world.sleep_to_run(Reason::Retry);
+    assert_eq!(world.rereads, Rereads::AfterChanges);
+    world.change();
+    world.end(RunEnd::Stale);
+    assert_eq!(world.sleep_to_run(Reason::Changed), QUIET_MS, "what is due waits as well");
+    world.end(RunEnd::Stale);
+    assert_eq!(world.sleep_to_run(Reason::Changed), QUIET_MS, "also where the event has not come yet");
+    world.end(RunEnd::Stale);
+    world.change();
+    world.handle(Event::Writing(true));
+    assert!(world.rest() <= QUIET_MS, "looked at again soon");
+    world.handle(Event::Writing(false));
+    world.sleep_to_run(Reason::Changed);
+    assert_eq!(world.rereads, Rereads::AfterChanges);
+}
+
+/// W4: the bound holds over all runs that came to nothing in a row, and begins anew once one did not. Reading may take any time.
+#[test]
+fn files_that_change_each_time_that_they_are_read_are_acted_on_in_the_end() {
+    for reading_ms in [10, 3_000, 600_000] {
+        let mut world = World::settled();
+        for _ in 0..2 {
+            world.change();
+            world.sleep_to_run(Reason::Changed);
+            let (mut stale_ms, mut runs) = (0, 0);
+            while world.rereads.applies(true, false) {
+                world.pass(reading_ms);
+                world.change();
+                world.end(RunEnd::Stale);
+                stale_ms += world.sleep_to_run(Reason::Changed) + if runs > 0 { reading_ms } else { 0 };
+                runs += 1;
+            }
+            assert!(stale_ms < MOST_QUIET_MS + reading_ms + QUIET_MS && runs >= 1, "{stale_ms} ms, {runs} runs");
+            assert_eq!(world.rereads.applies(true, true), reading_ms < MOST_WRITING_MS, "who writes may take longer");
+            world.end(RunEnd::Done(Vec::new()));
+        }
+    }
+}
+
+/// W4: whoever was waited for in vain before a run is not waited for again while it reads.
+#[test]
+fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
+    let mut world = World::settled();
+    world.change();
+    let began = world.now.tick;
+    while let Action::WakeAt(_) = world.poll() {
+        world.pass(50);
+        world.change();
+    }
+    assert_eq!((world.now.tick.since(began), world.rereads), (MOST_QUIET_MS, Rereads::Never));
+    world.end(RunEnd::Done(Vec::new()));
+    world.change();
+    world.handle(Event::Writing(true));
+    assert_eq!(world.sleep_to_run(Reason::Changed), MOST_WRITING_MS);
+    assert_eq!(world.rereads, Rereads::Never);
+    world.handle(Event::Asked);
+    world.change();
+    world.end(RunEnd::Cut);
+    world.expect_run(Reason::Asked);
+    assert_eq!(world.rereads, Rereads::AfterChanges, "nobody waited for anything");
 }
 
 fn left(name: &str) -> ProviderEnd {
@@ -248,6 +319,32 @@ fn newer_files_end_a_run_that_has_been_sending() {
     world.end(RunEnd::Done(vec![cut]));
     world.expect_run(Reason::Changed);
     assert_eq!(world.held, [], "what was cut short goes on at once");
+}
+
+/// W4: whoever asks more often than everything can be read does not keep what is due from being sent.
+#[test]
+fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
+    const READING_MS: u64 = 1_000;
+    let mut world = World::settled();
+    world.handle(Event::Asked);
+    for turn in 0..3 {
+        world.expect_run(Reason::Asked);
+        world.handle(Event::Asked);
+        assert_eq!(world.poll(), Action::CutShort, "{turn}: at once, as long as the run before had its turn");
+        world.pass(READING_MS);
+        world.end(RunEnd::Cut);
+        world.expect_run(Reason::Asked);
+        for _ in 0..READING_MS / 100 {
+            world.handle(Event::Asked);
+            assert_eq!(world.poll(), Action::WakeAt(None), "{turn}: it reads, and what it reads is new enough");
+            world.pass(100);
+        }
+        world.handle(Event::Sending);
+        assert_eq!(world.rest(), PATIENCE_MS);
+        world.pass(PATIENCE_MS);
+        assert_eq!(world.poll(), Action::CutShort);
+        world.end(RunEnd::Done(vec![ProviderEnd { pending: 9, ..left("a") }]));
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ const BOUND: Duration = Duration::from_secs(30);
 
 struct World {
     folder: tempfile::TempDir,
-    watcher: Watcher,
+    watcher: Arc<Watcher>,
     roots: Vec<Root>,
 }
 
@@ -28,7 +28,7 @@ impl World {
         let roots = roots.iter().map(of).collect();
         let (watcher, why) = Watcher::new(Arc::new(SystemClock::start()), &folder.path().join(state), None, poll_ms);
         assert_eq!(why.is_some(), poll_ms.is_some(), "{why:?}");
-        Self { folder, watcher, roots }
+        Self { folder, watcher: Arc::new(watcher), roots }
     }
 
     fn cover(&mut self) {
@@ -276,6 +276,28 @@ async fn files_are_known_to_be_written_until_they_are_closed() {
     assert!(!world.watcher.shared.unfinished.lock().unwrap().contains_key(&world.path("manifests/notes.txt")));
 }
 
+/// W2: what happened is known as soon as it is asked for, however late the thread of the events is.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_happened_a_moment_ago_is_known() {
+    use std::io::Write;
+    let mut world = World::new(None, FOLDER);
+    world.cover();
+    let watcher = Arc::clone(&world.watcher);
+    for round in 0..200 {
+        let since = Since::now(&watcher);
+        assert_eq!(since.look(), Moved::default());
+        let mut file = fs::File::create(world.folder.path().join("manifests/a.yaml")).unwrap();
+        file.write_all(b"assets:").unwrap();
+        assert_eq!(since.look(), Moved { changed: true, writing: true }, "{round}");
+        drop(file);
+        assert_eq!(since.look(), Moved { changed: true, writing: false }, "{round}");
+    }
+    let notes = Since::now(&watcher);
+    fs::write(world.folder.path().join("manifests/notes.txt"), "x").unwrap();
+    assert_eq!(notes.look(), Moved::default());
+}
+
 /// A file given by name is watched over its folder, in which other names do not matter.
 #[tokio::test]
 async fn other_names_beside_a_file_do_not_matter() {
@@ -288,6 +310,27 @@ async fn other_names_beside_a_file_do_not_matter() {
     assert!(most <= 4, "{most} events");
     world.write("manifests/a.yaml");
     world.sees("the file").await;
+}
+
+/// W1: where the thread of the events is gone, folders are looked at from then on, and it is told why.
+#[tokio::test]
+async fn a_watcher_that_breaks_is_replaced_by_looking() {
+    let mut world = World::new(None, FOLDER);
+    Arc::get_mut(&mut world.watcher).expect("only here").poll_ms = 20;
+    world.cover();
+    lock(&world.watcher.cover).eyes =
+        Eyes::Events(notify::recommended_watcher(|_| panic!("a defect")).expect("events"));
+    lock(&world.watcher.cover).watched.clear();
+    world.watcher.look_around();
+    assert_eq!(world.watcher.cover(&world.roots), None);
+    world.write("manifests/a.yaml");
+    let since = Since::now(&world.watcher);
+    assert!(since.look().changed, "nobody knows");
+    let told = world.watcher.cover(&world.roots);
+    assert_eq!(told.as_deref(), Some("watching folders has failed; please report it"));
+    world.watcher.take();
+    world.write("manifests/below/b.yaml");
+    world.sees("a new file").await;
 }
 
 /// W1, W5: without events folders are looked at.

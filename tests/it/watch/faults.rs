@@ -462,9 +462,9 @@ fn sighup_tries_everything_now() {
     watching.signal("HUP");
     watching.says("reading everything anew");
     let begun =
-        watching.wait("its run", |record| record["message"] == "run begins" && record["reason"] == "asked")["run"]
+        watching.wait("its run", |record| record["message"] == "run begins" && record["reason"] == "asked")["pass"]
             .clone();
-    let ended = watching.wait("its end", |record| record["message"] == "run ended" && record["run"] == begun);
+    let ended = watching.wait("its end", |record| record["message"] == "run ended" && record["pass"] == begun);
     assert_eq!((&ended["reason"], &ended["calls"], &ended["pending"]), (&"asked".into(), &1.into(), &1.into()));
     watching.stop();
 }

@@ -74,7 +74,7 @@ fn a_log_inside_a_published_directory_is_refused() {
     let mut child = command.spawn().unwrap();
     let log = || String::from_utf8(bench.read("public/watch.log").unwrap()).unwrap();
     let end = Instant::now() + Duration::from_mins(1);
-    while !log().contains("the last valid ones hold") && Instant::now() < end {
+    while !log().contains("the manifests are not valid") && Instant::now() < end {
         std::thread::yield_now();
     }
     child.kill().unwrap();

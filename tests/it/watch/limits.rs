@@ -17,7 +17,9 @@ fn polls_without(call: &str, error: &str) {
     let strace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
     let watch = ["watch", "--log-format", "json", "--log-level", "debug"];
     let mut watching = Watching::of(bench.wrapped("strace", &strace, &watch).spawn().expect("started"));
-    watching.says("looking at files every so often");
+    let told = watching.says("looking at files every so often");
+    // What is known before any run is of none.
+    assert_eq!(told["pass"].as_u64(), (call == "inotify_add_watch").then_some(1));
     watching.ends_a_run();
     bench.assets(&urls(2), "1");
     let run = watching.records(2);

@@ -48,6 +48,28 @@ fn a_reload_is_not_over_with_the_run_before_it() {
     assert_eq!(watching.ended(), Some(0));
 }
 
+/// W7: on a disk that hangs a run reads for ever, no other one begins, and whoever looks after the program is told so.
+#[test]
+fn a_run_that_never_ends_reading_is_told() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&["http://cdn.example.com/1"], "1");
+    let mut watching = Watching::start(&bench, &["--listen", "127.0.0.1:0", "--ready-within", "2s"]);
+    let told = watching.says("listening at")["message"].as_str().expect("a text").to_owned();
+    let at = told.rsplit_once("http://").expect("an address").1.parse().expect("an address");
+    watching.records(1);
+    assert_eq!(get(at, "/readyz").status, 200);
+    publish_endless(&bench);
+    let told = watching.says("still reading files after 2 s");
+    assert_eq!((&told["level"], told["pass"].is_u64()), (&"WARN".into(), true));
+    let ready = get(at, "/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("a run has been reading files since"), "{}", ready.body);
+    let metrics = get(at, "/metrics").body;
+    assert!(metrics.contains("\nfreshen_run_started_timestamp_seconds 1"), "{metrics}");
+    watching.stop();
+}
+
 /// C14, W4: whoever reads is told to stop, and nothing was sent, so there is nothing to wait for. Meanwhile it shows that it
 /// lives, and systemd waits for no first look at everything.
 #[test]
