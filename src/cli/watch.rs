@@ -47,7 +47,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     if args.once {
         return apply::run(host, global, &as_apply(args)).await;
     }
-    log::start(args.log_format, args.log_level);
+    let _log = log::start(args.log_format, args.log_level).context("no log can be written")?;
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
     let token = listen::start(host, &global.state, &args.listen, &report).await?;
