@@ -5,11 +5,10 @@
 use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Stamp};
 use crate::core::http::{Request, Response, TransportFailure};
 use crate::core::model::ProviderConfig;
-use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::mask;
+use crate::mask::{self, Sensitive};
 
 /// Clocks further apart than this explain a refused nonce, in seconds.
 const NONCE_CLOCK_S: u64 = 60;
@@ -65,7 +64,7 @@ pub(crate) async fn exchange<T>(
 }
 
 /// The error as it may be shown.
-fn told(mut error: CallError, sensitive: &[Secret], now: Timestamp) -> CallError {
+fn told(mut error: CallError, sensitive: &Sensitive, now: Timestamp) -> CallError {
     let texts = [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id);
     texts.for_each(|text| *text = mask::hide(text, sensitive));
     match (error.class, error.server_time) {

@@ -47,10 +47,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     if args.once {
         return apply::run(host, global, &as_apply(args)).await;
     }
-    log::start(args.log_format, args.log_level);
+    let _log = log::start(args.log_format, args.log_level).context("no log can be written")?;
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
-    let token = listen::start(host, &global.state, &args.listen, &report).await?;
+    let turned = watch::channel(host.clock.now().tick).0;
+    let token = listen::start(host, &global.state, &args.listen, &report, turned.subscribe()).await?;
     let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.audit.as_deref(), args.poll);
     let keeper = Keeper {
         host,
@@ -63,6 +64,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         systemd: Systemd::of(host),
         voice: Voice::default(),
         report,
+        turned,
         memory: Some(Memory::new(host)),
         link: Link::new(),
         started: host.clock.now(),
@@ -123,6 +125,8 @@ struct Keeper<'a> {
     systemd: Systemd,
     voice: Voice,
     report: Arc<watch::Sender<Report>>,
+    /// When the loop last turned.
+    turned: watch::Sender<Tick>,
     /// `None` while a run has it.
     memory: Option<Memory>,
     link: Arc<Link>,
@@ -143,6 +147,7 @@ impl<'a> Keeper<'a> {
         let mut under_way: Option<UnderWay<'a>> = None;
         let mut stopping = false;
         loop {
+            self.turned.send_replace(self.host.clock.now().tick);
             if let Some(at) = self.watcher.take() {
                 self.handle(Event::Changed(at));
                 self.tell_files();

@@ -51,6 +51,10 @@ const HEADERS: usize = 256;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may take, in milliseconds, unless it is a stream of events.
 const CONNECTION_MS: u64 = 30_000;
+/// How often the main loop turns at least, in milliseconds.
+pub const TURN_MS: u64 = 15_000;
+/// After how long without a turn it hangs, in milliseconds.
+const HANGS_MS: u64 = 60_000;
 /// How long it is believed whether something can be recorded, in milliseconds.
 const BELIEVED_MS: u64 = 3_000;
 /// Wait after the system did not hand over a connection, in milliseconds: it may be out of files.
@@ -64,6 +68,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// How long targets may be pending at a provider before it counts as stuck, in milliseconds.
     pub ready_within_ms: u64,
+    /// When the program's main loop last turned, which it does at least every [`TURN_MS`].
+    pub turned: watch::Receiver<Tick>,
     /// Tells why nothing could be recorded now, if so. Asked every few seconds at most, on a thread that may wait for a disk.
     pub obstacle: Arc<Obstacle>,
 }
@@ -100,6 +106,7 @@ impl Listener {
             report,
             guard: Guard::new(settings.token, settings.hosts),
             ready_within_ms: settings.ready_within_ms,
+            turned: settings.turned,
             obstacle: settings.obstacle,
             known: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
@@ -172,6 +179,7 @@ struct Served {
     report: watch::Receiver<Report>,
     guard: Guard,
     ready_within_ms: u64,
+    turned: watch::Receiver<Tick>,
     obstacle: Arc<Obstacle>,
     known: tokio::sync::Mutex<Known>,
     streams: Arc<Semaphore>,
@@ -221,7 +229,7 @@ fn router(served: &Arc<Served>) -> Router {
         .route("/style.css", get(|| async { typed("text/css; charset=utf-8", include_str!("style.css")) }))
         .route("/events", get(events))
         .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is /, /metrics, /healthz and /readyz\n") })
         .layer(middleware::from_fn_with_state(Arc::clone(served), guard::check))
@@ -246,6 +254,15 @@ async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Respo
     } else {
         typed("text/plain; version=0.0.4; charset=utf-8", metrics::as_prometheus(&text))
     }
+}
+
+async fn health(State(served): State<Arc<Served>>) -> Response {
+    let still_ms = served.clock.now().tick.since(*served.turned.borrow());
+    if still_ms < HANGS_MS {
+        return "alive\n".into_response();
+    }
+    let text = format!("the program hangs: its main loop has stood still for {} s\n", still_ms / 1000);
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 /// Why it is not ready is told to those who may read everything, whether it is to anybody.
@@ -283,7 +300,33 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::core::time::Now;
     use crate::host::clock::SystemClock;
+    use crate::host::virtual_clock::VirtualClock;
+
+    /// A request would be answered by this.
+    fn served(clock: impl Clock + 'static, obstacle: impl Fn() -> Option<String> + Send + Sync + 'static) -> Served {
+        Served {
+            turned: watch::channel(clock.now().tick).1,
+            clock: Arc::new(clock),
+            report: watch::channel(Report::default()).1,
+            guard: Guard::new(None, Vec::new()),
+            ready_within_ms: 1,
+            obstacle: Arc::new(obstacle),
+            known: tokio::sync::Mutex::default(),
+            streams: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// W6: a loop that hangs purges nothing, however well the listener answers.
+    #[tokio::test]
+    async fn a_loop_that_stands_still_is_not_alive() {
+        let served = Arc::new(served(VirtualClock::starting_at(Now::default()), || None));
+        for (ms, status) in [(0, 200), (HANGS_MS - 1, 200), (HANGS_MS, 503)] {
+            served.clock.sleep_until(Tick::from_ms(ms)).await;
+            assert_eq!(health(State(Arc::clone(&served))).await.status(), status, "after {ms} ms");
+        }
+    }
 
     /// H4: where a disk hangs, readers that give up and come back are no reason to ask it again.
     #[tokio::test]
@@ -296,15 +339,7 @@ mod tests {
             let _ = released.lock().expect("no panic").recv();
             Some("it was slow".to_owned())
         };
-        let served = Served {
-            clock: Arc::new(SystemClock::start()),
-            report: watch::channel(Report::default()).1,
-            guard: Guard::new(None, Vec::new()),
-            ready_within_ms: 1,
-            obstacle: Arc::new(obstacle),
-            known: tokio::sync::Mutex::default(),
-            streams: Arc::new(Semaphore::new(1)),
-        };
+        let served = served(SystemClock::start(), obstacle);
         for _ in 0..3 {
             assert_eq!(served.obstacle().now_or_never(), None, "given up");
         }

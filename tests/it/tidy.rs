@@ -128,7 +128,10 @@ const LAYERS: &[Layer] = &[
         at: "src/mask.rs",
         pure: true,
         ours: &[("core", "credentials and requests")],
-        crates: &[("percent_encoding", "credentials as they look in a query")],
+        crates: &[
+            ("base64", "credentials in an encoding that servers use"),
+            ("percent_encoding", "credentials as they look in a query"),
+        ],
     },
     Layer {
         at: "src/exchange.rs",

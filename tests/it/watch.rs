@@ -7,6 +7,7 @@ mod files;
 mod half;
 mod limits;
 mod log;
+mod log_reader;
 mod reading;
 mod storms;
 

@@ -10,6 +10,7 @@ use super::log::line;
 use crate::cli::args::ListenArgs;
 use crate::cli::exit::Stop;
 use crate::core::report::Report;
+use crate::core::time::Tick;
 use crate::host::Host;
 use crate::serve::{Listener, MOST_TOKEN_BYTES, Settings, Token};
 use crate::state;
@@ -45,6 +46,7 @@ pub(super) async fn start(
     state: &Path,
     args: &ListenArgs,
     report: &Arc<watch::Sender<Report>>,
+    turned: watch::Receiver<Tick>,
 ) -> Result<Option<TokenFile>> {
     let Some(address) = args.listen else { return Ok(None) };
     let token = args.listen_token_file.as_deref().map(|path| TokenFile::open(host, path)).transpose()?;
@@ -63,6 +65,7 @@ pub(super) async fn start(
         token: token.as_ref().map(|file| file.token.subscribe()),
         hosts: args.listen_host.clone(),
         ready_within_ms: args.ready_within,
+        turned,
         obstacle: Arc::new(move || state::obstacle(&state)),
     };
     tokio::spawn(listener.serve(Arc::clone(&host.clock), report.subscribe(), settings));

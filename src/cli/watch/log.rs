@@ -1,8 +1,12 @@
 //! The log of a program that stays up: one record one line, on standard error.
 //!
-//! What comes from outside is escaped by whoever writes a record, with [`line`].
+//! What comes from outside is escaped by whoever writes a record, with [`line`]. A thread of its own writes to whoever reads:
+//! a terminal may be halted and a collector of logs may hang, and nothing else has to wait for that.
+
+mod queue;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
@@ -11,12 +15,31 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::cli::args::{LogFormat, LogLevel};
 use crate::core::text::one_line;
+use queue::Queue;
 
 /// Most characters of a text in a record.
 const MOST: usize = 1000;
+/// Most bytes of records that wait to be written.
+const MOST_WAITING: usize = 1024 * 1024;
+/// How long the end of the program waits for records that are not written yet.
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+
+static QUEUE: Queue = Queue::new(MOST_WAITING);
+
+/// A log that was begun; whoever drops it waits, for a while, until it is written.
+pub(super) struct Log;
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        QUEUE.drain(LONGEST_DRAIN);
+    }
+}
 
 /// Begins to log. To be called once.
-pub(super) fn start(format: LogFormat, level: LogLevel) {
+///
+/// # Errors
+/// There is no thread to write it.
+pub(super) fn start(format: LogFormat, level: LogLevel) -> std::io::Result<Log> {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -25,8 +48,8 @@ pub(super) fn start(format: LogFormat, level: LogLevel) {
     };
     // Other crates may log what must not be shown.
     let ours = Targets::new().with_target("freshen", level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    // A reader that went away is no reason to panic.
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| &QUEUE).with_target(false);
+    // They would be written directly, which waits for the reader.
     let layer = layer.log_internal_errors(false);
     // Whoever has set a subscriber already, as tests of the library may, keeps it.
     let _ = match format {
@@ -41,6 +64,15 @@ pub(super) fn start(format: LogFormat, level: LogLevel) {
             tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(ours)))
         }
     };
+    // Of any level: whatever is wanted may be among them.
+    let tell = |missing| tracing::error!(missing, "records are missing here: whoever reads the log did not keep up");
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || QUEUE.write_to(std::io::stderr(), tell))?;
+    // For the same reason.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("internal error at {place}; please report it");
+    }));
+    Ok(Log)
 }
 
 /// A text from outside on one line, nothing in it that a terminal or a CI system would obey.

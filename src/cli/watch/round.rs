@@ -121,7 +121,11 @@ impl Round<'_> {
         let mut extent = Extent::Changed;
         loop {
             match self.attempt(memory, extent).await {
-                Attempt::Ended(ended) => return *ended,
+                Attempt::Ended(mut ended) => {
+                    // It may be the run that made it.
+                    ended.memory.has_state |= self.state.exists();
+                    return *ended;
+                }
                 Attempt::Again(back, wider) => (memory, extent) = (*back, wider),
             }
         }

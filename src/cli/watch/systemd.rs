@@ -4,21 +4,23 @@ use sd_notify::NotifyState;
 
 use crate::core::time::Tick;
 use crate::host::Host;
+use crate::serve::TURN_MS;
 
 /// What systemd was told.
 pub(super) struct Systemd {
     is_ready: bool,
     /// A reload was asked for, and the run that reads everything for it has not begun.
     reload_waits: bool,
-    /// How often it wants a sign of life, halved, in milliseconds.
-    beat_ms: Option<u64>,
+    /// How often a sign of life is given, in milliseconds: at least twice in the time that it waits for one.
+    beat_ms: u64,
     next_beat: Tick,
 }
 
 impl Systemd {
     pub(super) fn of(host: &Host) -> Self {
         let beat = sd_notify::watchdog_enabled().and_then(|every| u64::try_from(every.as_millis() / 2).ok());
-        let (beat_ms, next_beat) = (beat.filter(|ms| *ms > 0), host.clock.now().tick);
+        let beat_ms = beat.filter(|ms| *ms > 0).map_or(TURN_MS, |ms| ms.min(TURN_MS));
+        let next_beat = host.clock.now().tick;
         Self { is_ready: false, reload_waits: false, beat_ms, next_beat }
     }
 
@@ -50,12 +52,11 @@ impl Systemd {
         tell(&[NotifyState::Stopping]);
     }
 
-    /// Returns when a sign of life is due, and gives it; never where none is wanted.
+    /// Returns when a sign of life is due, and gives it.
     pub(super) async fn beat(&mut self, host: &Host) {
-        let Some(every_ms) = self.beat_ms else { return std::future::pending().await };
         host.clock.sleep_until(self.next_beat).await;
         tell(&[NotifyState::Watchdog]);
-        self.next_beat = host.clock.now().tick.plus_ms(every_ms);
+        self.next_beat = host.clock.now().tick.plus_ms(self.beat_ms);
     }
 }
 

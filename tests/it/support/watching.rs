@@ -12,6 +12,25 @@ use super::cli::Bench;
 /// How long a test waits for what must happen, so that a broken test ends.
 const BOUND: Duration = Duration::from_mins(1);
 
+/// Sends a signal, by its name without `SIG`.
+pub(crate) fn signal(process: u32, name: &str) {
+    let process = process.to_string();
+    let sent = std::process::Command::new("/bin/sh").args(["-c", "kill -\"$1\" \"$0\"", &process, name]).status();
+    assert!(sent.expect("a shell").success());
+}
+
+/// How a program ended by itself, within a minute; `None` for a signal.
+#[track_caller]
+pub(crate) fn ended(mut child: Child) -> Option<i32> {
+    let process = child.id();
+    let (sender, status) = channel();
+    std::thread::spawn(move || sender.send(child.wait().expect("ours").code()));
+    status.recv_timeout(BOUND).unwrap_or_else(|_| {
+        signal(process, "KILL");
+        panic!("it does not end");
+    })
+}
+
 /// A running program; it is killed when the test ends.
 pub(crate) struct Watching {
     child: Child,
@@ -81,9 +100,7 @@ impl Watching {
 
     /// Sends a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = std::process::Command::new("/bin/sh").args(["-c", "kill -\"$1\" \"$0\"", &pid, name]).status();
-        assert!(sent.expect("a shell").success());
+        signal(self.child.id(), name);
     }
 
     /// Waits for its end and returns its exit code; `None` for a signal.

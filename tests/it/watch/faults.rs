@@ -583,6 +583,21 @@ fn a_state_that_vanishes_is_mentioned() {
     assert_eq!((told, cloud.arrived()), (1, 0), "told once");
 }
 
+/// The same where the watch made it itself, with its first run.
+#[test]
+fn a_state_that_vanishes_after_the_run_that_made_it_is_mentioned() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(2), "0");
+    let mut watching = Watching::start(&bench, &[]);
+    watching.records(2);
+    std::fs::remove_dir_all(bench.path(".freshen")).expect("removed");
+    watching.signal("HUP");
+    watching.records(2);
+    let told = watching.stop();
+    assert!(told.iter().any(|record| record["message"].as_str().unwrap().contains("is gone")), "{told:#?}");
+}
+
 /// C1: killed in the middle of a call and started again, nothing is lost.
 #[test]
 fn what_was_under_way_when_it_was_killed_is_sent_again() {

@@ -1,0 +1,165 @@
+//! Records on their way to whoever reads the log. Who writes one never waits for the reader: what does not fit is counted.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Records that wait to be written. Each write to it is one record.
+pub(super) struct Queue {
+    most_bytes: usize,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+struct Waiting {
+    records: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Records that did not fit, and of which nobody was told yet.
+    missing: u64,
+    /// Something that was taken out is not written yet.
+    is_writing: bool,
+}
+
+enum Next {
+    Record(Vec<u8>),
+    Missing(u64),
+}
+
+impl Queue {
+    /// An empty one that holds so many bytes.
+    pub(super) const fn new(most_bytes: usize) -> Self {
+        let waiting = Waiting { records: VecDeque::new(), bytes: 0, missing: 0, is_writing: false };
+        Self { most_bytes, waiting: Mutex::new(waiting), changed: Condvar::new() }
+    }
+
+    /// Writes to `out` whatever comes, for ever. Once all that fitted is written, `tell` is given the number of records that
+    /// did not fit meanwhile.
+    pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
+        loop {
+            match self.next() {
+                // A reader that went away is no concern of ours.
+                Next::Record(record) => drop(out.write_all(&record)),
+                Next::Missing(number) => tell(number),
+            }
+        }
+    }
+
+    /// Waits until all is written, but not longer than this.
+    pub(super) fn drain(&self, longest: Duration) {
+        let is_busy = |waiting: &mut Waiting| waiting.is_writing || waiting.missing > 0 || waiting.bytes > 0;
+        drop(self.changed.wait_timeout_while(self.lock(), longest, is_busy));
+    }
+
+    fn push(&self, record: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.bytes + record.len() > self.most_bytes {
+            waiting.missing += 1;
+        } else {
+            waiting.bytes += record.len();
+            waiting.records.push_back(record.to_owned());
+        }
+        self.changed.notify_all();
+    }
+
+    fn next(&self) -> Next {
+        let mut waiting = self.lock();
+        waiting.is_writing = false;
+        self.changed.notify_all();
+        loop {
+            if let Some(record) = waiting.records.pop_front() {
+                waiting.bytes -= record.len();
+                waiting.is_writing = true;
+                return Next::Record(record);
+            }
+            if waiting.missing > 0 {
+                waiting.is_writing = true;
+                return Next::Missing(std::mem::take(&mut waiting.missing));
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for &Queue {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        self.push(record);
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A reader that takes a record whenever it is told to.
+    struct Reader {
+        may: Receiver<()>,
+        took: Sender<String>,
+    }
+
+    impl Write for Reader {
+        fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+            self.may.recv().map_err(io::Error::other)?;
+            self.took.send(String::from_utf8_lossy(record).into_owned()).map_err(io::Error::other)?;
+            Ok(record.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn read(queue: &'static Queue) -> (Sender<()>, Receiver<String>) {
+        let ((go, may), (took, taken)) = (channel(), channel());
+        let tell = move |number| queue.push(format!("{number} missing\n").as_bytes());
+        std::thread::spawn(move || queue.write_to(Reader { may, took }, tell));
+        (go, taken)
+    }
+
+    /// W6: a reader that stops holds up nobody, and learns afterwards how much it has missed, once.
+    #[test]
+    fn what_does_not_fit_is_counted_and_told_once() {
+        static QUEUE: Queue = Queue::new(20);
+        let (go, taken) = read(&QUEUE);
+        QUEUE.push(b"first\n");
+        // Taken out before others come, so that what fits is known.
+        go.send(()).expect("there");
+        assert_eq!(taken.recv().expect("written"), "first\n");
+        for number in 1..=9 {
+            QUEUE.push(format!("record {number}\n").as_bytes());
+        }
+        QUEUE.drain(Duration::from_millis(1));
+        drop((0..9).map(|_| go.send(())).collect::<Vec<_>>());
+        QUEUE.drain(Duration::from_mins(1));
+        let taken: String = taken.try_iter().collect();
+        let all = (1..=9).map(|number| format!("record {number}\n"));
+        let kept: Vec<String> = all.filter(|record| taken.contains(record)).collect();
+        assert!(matches!(kept.len(), 2..=3), "{taken}");
+        assert_eq!(taken, format!("{}{} missing\n", kept.concat(), 9 - kept.len()));
+    }
+
+    /// C14: what is queued at the end is written if somebody reads, and the end comes either way.
+    #[test]
+    fn the_end_waits_for_readers_but_not_for_ever() {
+        static STOPPED: Queue = Queue::new(100);
+        let (go, taken) = read(&STOPPED);
+        STOPPED.push(b"a\n");
+        STOPPED.push(b"b\n");
+        STOPPED.drain(Duration::from_millis(1));
+        assert!(taken.try_recv().is_err());
+        drop((0..2).map(|_| go.send(())).collect::<Vec<_>>());
+        STOPPED.drain(Duration::from_mins(1));
+        assert_eq!(taken.try_iter().collect::<String>(), "a\nb\n");
+    }
+}
