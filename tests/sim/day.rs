@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use freshen::core::guard::Allowed;
-use freshen::core::recorded::{Recorded, Standing};
-use freshen::core::watch::{ASKED_CAP_MS, Event, Order, Reason, RunEnd};
+use freshen::core::recorded::{Recorded, Standing, Work};
+use freshen::core::watch::{Event, MOST_QUIET_MS, Order, RETRY_CAP_MS, Reason, RunEnd};
 use freshen::run::Exit;
 use freshen::state::{SqliteStore, Store};
 
 use crate::faults::{Faults, jump};
+use crate::planted::WatchBug;
+use crate::promises::{Promise, Promises};
+use crate::removals::Removals;
 use crate::seams::Shared;
 use crate::spec::{Policy, Spec, actors, model, text_of};
 use crate::store::SimStore;
@@ -24,11 +27,10 @@ const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// A change is purged within this time if nothing goes wrong at its provider, whatever goes wrong at others: debounce,
-/// patience and grace of the run before, and 40 targets at the slowest rate.
-const PROMPT: u64 = 4 * MINUTE;
-/// Once faults have stopped: the longest wait for a provider, which may have asked for it, and a run.
-const SETTLED: u64 = ASKED_CAP_MS + 15 * MINUTE;
+/// All is done within this time, once faults have stopped and no provider may be left in peace any more.
+const SETTLED: u64 = 15 * MINUTE;
+/// A look at everything may have to wait for a run for so long.
+const LONG_RUN: u64 = 20 * MINUTE;
 /// Days within which the smallest quota lets everything through.
 const LAST_DAYS: u64 = 8;
 /// Most requests of one run to a provider that is out: its retries, and what was under way with them.
@@ -38,44 +40,6 @@ const CLOCKS_AGREE: u64 = 4 * MINUTE;
 /// Most turns in one moment of time.
 const TURNS: u32 = 1_000;
 
-/// A defect that is planted between the machine and its world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WatchBug {
-    /// Files that change during a run are not looked at again.
-    EventsOfRunsLost,
-    /// Files that never come to rest are never read.
-    QuietForEver,
-    /// Providers that fail are asked by each run.
-    FailedAreAskedAgain,
-    /// A run that hangs keeps the next one waiting.
-    RunsNeverCut,
-    /// A run under way is forgotten, and another one begins.
-    RunsForgotten,
-    /// Waits are told by the wall clock.
-    WaitsByTheWallClock,
-}
-
-impl WatchBug {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::EventsOfRunsLost,
-        Self::QuietForEver,
-        Self::FailedAreAskedAgain,
-        Self::RunsNeverCut,
-        Self::RunsForgotten,
-        Self::WaitsByTheWallClock,
-    ];
-
-    /// The claims that may find it.
-    pub(crate) const fn breaks(self) -> &'static [&'static str] {
-        match self {
-            Self::EventsOfRunsLost | Self::QuietForEver | Self::RunsNeverCut => &["W4"],
-            Self::FailedAreAskedAgain => &["W6"],
-            Self::RunsForgotten => &["W4", "W6"],
-            Self::WaitsByTheWallClock => &["W4", "W6", "L1"],
-        }
-    }
-}
-
 /// What a day came to.
 #[derive(Default)]
 pub(crate) struct Lived {
@@ -83,8 +47,34 @@ pub(crate) struct Lived {
     pub(crate) runs: u64,
     pub(crate) kills: u64,
     pub(crate) requests: u64,
+    /// Kinds of things that happened, of [`KINDS`].
+    pub(crate) seen: BTreeSet<&'static str>,
     pub(crate) trace: Vec<String>,
 }
+
+/// What days are to bring, and of how many in a hundred at least.
+pub(crate) const KINDS: [(&str, u64); 20] = [
+    ("a provider is out", 50),
+    ("requests go wrong", 50),
+    ("a vendor asks for a long rest", 10),
+    ("a quota is spent", 10),
+    ("manifests are not valid", 50),
+    ("nothing is known of valid manifests", 10),
+    ("the state is locked", 10),
+    ("the disk is full", 10),
+    ("the wall clock jumps", 10),
+    ("an event is lost", 10),
+    ("files do not come to rest", 10),
+    ("a guard refuses", 5),
+    ("work goes on behind a refusal", 10),
+    ("a run is cut short while it sends", 10),
+    ("a run is cut short before it sends", 10),
+    ("SIGHUP", 50),
+    ("SIGTERM", 50),
+    ("a process dies", 50),
+    ("faults stop amid the day", 50),
+    ("faults stop while work is left", 50),
+];
 
 /// The manifests at some time.
 #[derive(Clone, Default)]
@@ -100,18 +90,30 @@ struct Spell {
     gap: u64,
 }
 
+/// A folder that is emptied step by step, and perhaps put back.
+struct Loss {
+    steps: u32,
+    before: Option<BTreeMap<Key, String>>,
+}
+
 /// When what happens by itself happens next.
+#[derive(Default)]
 struct Diary {
     edit: u64,
     phase: u64,
     upset: u64,
     mend: Option<u64>,
     spell: Option<Spell>,
+    loss: Option<Loss>,
+    signal: Option<u64>,
 }
 
 impl Diary {
     fn next(&self) -> u64 {
-        self.edit.min(self.phase).min(self.upset).min(self.mend.unwrap_or(u64::MAX))
+        self.edit
+            .min(self.phase)
+            .min(self.upset)
+            .min(self.mend.into_iter().chain(self.signal).min().unwrap_or(u64::MAX))
     }
 }
 
@@ -140,6 +142,8 @@ struct World {
     /// Half a manifest, or none.
     broken: bool,
     locked: bool,
+    /// Faults have stopped for a while.
+    calm: bool,
     jumps: bool,
     allowed: Allowed,
     resync: u64,
@@ -161,11 +165,15 @@ struct World {
     /// Step at which a run began last.
     begun: u64,
     outage: Option<Outage>,
-    /// Changes that wait for their purge, since when.
-    promises: BTreeMap<Key, u64>,
-    /// Since when nothing but single providers goes wrong, and since when each of them does not.
-    steady: u64,
-    healthy: Vec<u64>,
+    promises: Promises,
+    /// The guard refused what the last run found.
+    refused: bool,
+    removals: Removals,
+    /// The run under way cannot be made, or has manifests to go by.
+    may_fail: bool,
+    reads_valid: bool,
+    /// Files changed, and no event told of it.
+    unseen: bool,
     /// Runs since the world began, by what they were made for, and what may cause them.
     changed_runs: u64,
     retries: u64,
@@ -183,6 +191,7 @@ pub(crate) fn live(seed: u64, bug: Option<WatchBug>, trace: bool) -> Lived {
     let mut core = shared.lock();
     lived.violation.clone_from(&core.truth.violation);
     lived.requests = core.actors.iter().map(|actor| actor.requests).sum();
+    lived.seen = std::mem::take(&mut core.seen);
     lived.trace = core.trace.take().unwrap_or_default();
     lived
 }
@@ -195,8 +204,8 @@ impl World {
         let mut truth = Truth::new(names, specs.iter().map(|spec| spec.require).collect());
         let (jumps, with_poison) = (rng.u8(..3) == 0, rng.u8(..4) == 0);
         let (mut texts, mut poison) = (BTreeMap::new(), BTreeSet::new());
-        let most = [8, 12, 40][rng.usize(..3)];
-        for number in 0..rng.usize(3..=most) {
+        let (least, most) = [(3, 8), (3, 12), (20, 40)][rng.usize(..3)];
+        for number in 0..rng.usize(least..=most) {
             let key = (rng.usize(..specs.len()), number);
             let is_poison = with_poison && rng.u8(..6) == 0;
             let text = text_of(key, &specs[key.0], is_poison);
@@ -206,7 +215,7 @@ impl World {
         }
         let actors = actors(&specs, &poison, jumps, false, false);
         let store = SqliteStore::scratch(&PathBuf::from("no/such/state"), "sim").expect("a store");
-        let healthy = vec![0; specs.len()];
+        let promises = Promises::among(texts.len());
         let mut world = Self {
             specs,
             texts,
@@ -215,10 +224,11 @@ impl World {
             history: BTreeMap::new(),
             broken: false,
             locked: false,
+            calm: false,
             jumps,
-            allowed: Allowed { purge_all: true, removals: rng.u8(..4) > 0, max_purges: None },
+            allowed: Allowed { purge_all: true, removals: rng.u8(..3) == 0, max_purges: None },
             resync: [5 * MINUTE, HOUR, 2 * HOUR, 12 * HOUR][rng.usize(..4)],
-            diary: Diary { edit: rng.u64(..HOUR), phase: 0, upset: rng.u64(..6 * HOUR), mend: None, spell: None },
+            diary: Diary { edit: rng.u64(..HOUR), upset: rng.u64(..6 * HOUR), ..Diary::default() },
             event: None,
             event_since_run: false,
             shared: Shared::new(actors, truth, jumps, trace),
@@ -231,9 +241,12 @@ impl World {
             known: (u64::MAX, 0),
             begun: 0,
             outage: None,
-            promises: BTreeMap::new(),
-            steady: 0,
-            healthy,
+            promises,
+            refused: false,
+            removals: Removals::default(),
+            may_fail: false,
+            reads_valid: false,
+            unseen: false,
             changed_runs: 0,
             retries: 0,
             excuses: 0,
@@ -258,13 +271,25 @@ impl World {
     }
 
     fn live(&mut self) {
-        self.until(DAY, true);
-        self.quiet_down();
+        let parts = self.rng.u64(1..=4);
+        for part in 1..=parts {
+            let end = self.clock() + DAY / parts;
+            self.until(end, true);
+            let removals = self.allowed.removals;
+            if part < parts {
+                self.saw("faults stop amid the day");
+            }
+            self.quiet_down();
+            let end = self.rests().values().copied().fold(self.clock(), u64::max) + SETTLED;
+            self.until(end, false);
+            self.must_be_done(true);
+            if part < parts {
+                self.goes_on(removals);
+            }
+        }
         let calm = self.clock();
-        self.until(calm + SETTLED, false);
-        self.must_be_done(true);
         for day in 1..=LAST_DAYS {
-            if self.is_over() || !self.has_deferred() {
+            if self.is_over() || !self.has_work() {
                 break;
             }
             self.until(calm + day * DAY, false);
@@ -291,7 +316,7 @@ impl World {
                 self.happen(now);
             }
             let next = if eventful { self.diary.next().min(end) } else { end };
-            let next = self.promises.values().map(|at| at + PROMPT).fold(next, u64::min);
+            let next = self.promises.next(&self.rests()).min(next);
             self.act(now, next);
         }
     }
@@ -307,7 +332,14 @@ impl World {
             self.locked = false;
         }
         if self.diary.edit <= now {
-            self.write(now);
+            match self.diary.loss.take() {
+                Some(loss) => self.lose(loss, now),
+                None => self.write(now),
+            }
+        }
+        if self.diary.signal.is_some_and(|at| at <= now) {
+            self.diary.signal = None;
+            self.signal();
         }
         if self.diary.phase <= now {
             self.next_phase(now);
@@ -327,9 +359,10 @@ impl World {
                 Some(spell) => self.rng.u64(1..=spell.gap),
                 None => [300, 20 * SECOND, 10 * MINUTE, 3 * HOUR][self.rng.usize(..4)] / 2 + self.rng.u64(..HOUR),
             };
+        let is_seen = spell.is_some() || self.rng.u8(..30) > 0;
         // Most of what is written in a spell changes no asset.
         if spell.is_none() || self.rng.u8(..40) == 0 {
-            self.edit(now);
+            self.edit(now, is_seen);
         }
         match self.rng.u8(..40) {
             // A file is truncated before it is written.
@@ -338,7 +371,12 @@ impl World {
                 let long = [400, MINUTE, 2 * HOUR][self.rng.usize(..3)];
                 self.diary.mend = Some(now + 1 + self.rng.u64(..long));
             }
-            6..14 if spell.is_none() => {
+            6..11 if spell.is_none() => {
+                let before = self.rng.u8(..4) > 0;
+                let before = before.then(|| self.now.listed.clone());
+                self.diary.loss = Some(Loss { steps: self.rng.u32(1..=6), before });
+            }
+            11..18 if spell.is_none() => {
                 let (long, gap) = match self.rng.u8(..10) {
                     0 => (6 * MINUTE, 190),
                     1..=3 => (30 * SECOND, 5),
@@ -347,11 +385,38 @@ impl World {
                 };
                 self.diary.spell = Some(Spell { until: now + long, gap });
                 self.diary.edit = now + 1;
+                if long > MOST_QUIET_MS {
+                    self.saw("files do not come to rest");
+                }
             }
             _ => {}
         }
-        let is_seen = spell.is_some() || self.rng.u8(..30) > 0;
         self.files_change(now, is_seen);
+    }
+
+    /// A folder loses some more of its files, or is put back.
+    fn lose(&mut self, loss: Loss, now: u64) {
+        let Loss { steps, before } = loss;
+        let long = [10 * SECOND, 20 * MINUTE][self.rng.usize(..2)];
+        self.diary.edit = now + self.rng.u64(1..long);
+        self.now.edition += 1;
+        let listed = self.now.listed.clone();
+        if steps > 0 {
+            let one_in = self.rng.u8(2..=8);
+            let rng = &mut self.rng;
+            self.now.listed.retain(|_, _| rng.u8(..one_in) > 0);
+            self.diary.loss = Some(Loss { steps: steps - 1, before });
+        } else if let Some(before) = before {
+            self.now.listed = before;
+        }
+        for key in self.texts.keys() {
+            if listed.get(key) != self.now.listed.get(key) {
+                self.promises.make(*key, now);
+            }
+        }
+        let listed = self.now.listed.clone();
+        self.shared.lock().tell(|| format!("LOSS the manifest lists {listed:?}"));
+        self.files_change(now, true);
     }
 
     fn files_change(&mut self, now: u64, is_seen: bool) {
@@ -359,9 +424,13 @@ impl World {
             self.event = Some(now);
             self.event_since_run = true;
         } else {
-            // A lost event is found by the next look at everything.
-            self.promises.clear();
+            self.saw("an event is lost");
+            self.unseen = true;
         }
+    }
+
+    fn saw(&self, what: &'static str) {
+        self.shared.lock().saw(what);
     }
 
     fn publish(&mut self, key: Key) {
@@ -372,23 +441,29 @@ impl World {
     }
 
     /// New contents, contents that come back, targets that come and go.
-    fn edit(&mut self, now: u64) {
+    fn edit(&mut self, now: u64, is_seen: bool) {
         self.now.edition += 1;
         let keys: Vec<Key> = self.texts.keys().copied().collect();
         for _ in 0..self.rng.usize(1..=keys.len().min(8)) {
             let key = keys[self.rng.usize(..keys.len())];
+            let before = self.now.listed.get(&key).cloned();
             match self.rng.u8(..12) {
                 0 => drop(self.now.listed.remove(&key)),
                 1..=4 => {
-                    let before = self.history.get(&key).map_or(&[][..], Vec::as_slice);
-                    if let Some(hash) = before.iter().rev().nth(1).cloned() {
+                    let history = self.history.get(&key).map_or(&[][..], Vec::as_slice);
+                    if let Some(hash) = history.iter().rev().nth(1).cloned() {
                         self.history.entry(key).or_default().push(hash.clone());
                         self.now.listed.insert(key, hash);
                     }
                 }
                 _ => self.publish(key),
             }
-            self.promises.entry(key).or_insert(now);
+            match (self.now.listed.get(&key) != before.as_ref(), is_seen) {
+                (false, _) => {}
+                (true, true) => self.promises.make(key, now),
+                // Found by the next look at everything.
+                (true, false) => self.promises.make_later(key, now, now + self.resync + LONG_RUN),
+            }
         }
         let listed = self.now.listed.clone();
         self.shared.lock().tell(|| format!("EDIT the manifest lists {listed:?}"));
@@ -403,9 +478,6 @@ impl World {
             if self.rng.u8(..3) == 0 { Faults::none() } else { Faults::draw(&mut self.rng, self.specs.len()) };
         if !self.jumps {
             faults.never_jump();
-        }
-        if !faults.only_outage() {
-            self.steady = now;
         }
         self.outage = faults.outage.map(|(provider, _)| Outage {
             provider,
@@ -422,8 +494,8 @@ impl World {
     /// W6: a provider that fails is asked less and less often.
     fn end_outage(&mut self, now: u64) {
         let Some(Outage { provider, since, fresh, asked, .. }) = self.outage.take() else { return };
-        // Waits of half of 5 s, 10 s and so on up to 10 minutes.
-        let most = fresh * 8 + (now - since) / (5 * MINUTE) + 2;
+        // Waits of half of 5 s, 10 s and so on up to 10 minutes; once more where at first a target alone is to blame.
+        let most = (fresh + 1) * 8 + (now - since) / (5 * MINUTE) + 2;
         if asked > most {
             let seconds = (now - since) / SECOND;
             self.shared.lock().violated("W6", || {
@@ -434,11 +506,11 @@ impl World {
 
     /// Something that concerns everything.
     fn upset(&mut self, now: u64) {
-        self.steady = now;
         match self.rng.u8(..6) {
             0 if self.jumps => {
                 let ms = jump(&mut self.rng);
                 let mut core = self.shared.lock();
+                core.saw("the wall clock jumps");
                 core.skew_ms = if core.skew_ms == 0 { ms } else { 0 };
                 core.tell(|| format!("the wall clock jumps by {ms} ms, or back"));
             }
@@ -446,23 +518,23 @@ impl World {
                 self.locked = true;
                 self.diary.mend = Some(now + self.rng.u64(..20 * MINUTE));
             }
-            2 => {
-                self.excuse();
-                if let Some(process) = &mut self.process {
-                    process.handle(Event::Asked);
-                }
-            }
-            3 => {
-                if let Some(process) = &mut self.process {
-                    process.handle(Event::Stop);
-                }
-            }
+            2..=3 => self.signal(),
             _ => {
                 self.shared.lock().killed = true;
                 if self.process.is_some() {
                     self.dies(now);
                 }
             }
+        }
+    }
+
+    /// The user says something.
+    fn signal(&mut self) {
+        let (what, event) = if self.rng.bool() { ("SIGHUP", Event::Asked) } else { ("SIGTERM", Event::Stop) };
+        if let Some(process) = &mut self.process {
+            process.handle(event);
+            self.saw(what);
+            self.excuse();
         }
     }
 
@@ -478,7 +550,7 @@ impl World {
     fn act(&mut self, now: u64, next: u64) {
         if self.process.is_none() {
             if self.starts_at > now {
-                self.steady = now;
+                self.promises.excuse(now);
                 return self.shared.go_on(next.min(self.starts_at));
             }
             self.starts(now);
@@ -496,7 +568,7 @@ impl World {
             Turn::Died => self.dies(now),
             Turn::Exits => {
                 self.process = None;
-                self.rests(now);
+                self.starts_later(now);
             }
             Turn::Waits(until) => {
                 let waits = self.event.map_or(u64::MAX, |at| at + 200);
@@ -512,16 +584,17 @@ impl World {
         core.tell(|| "START".to_owned());
         drop(core);
         let seed = self.rng.u64(..);
+        self.removals = Removals::default();
         self.process = Some(Process::new(&self.shared, self.resync, seed, self.bug));
         (self.done, self.last_valid, self.event) = (None, None, None);
         self.event_since_run = false;
-        self.steady = now;
+        self.promises.excuse(now);
     }
 
-    fn rests(&mut self, now: u64) {
-        let long = [1, 10 * SECOND, 30 * MINUTE][self.rng.usize(..3)];
+    fn starts_later(&mut self, now: u64) {
+        let long = if self.calm { 1 } else { [1, 10 * SECOND, 30 * MINUTE][self.rng.usize(..3)] };
         self.starts_at = now + self.rng.u64(..long);
-        self.steady = now;
+        self.promises.excuse(now);
     }
 
     fn dies(&mut self, now: u64) {
@@ -530,11 +603,12 @@ impl World {
         self.process = None;
         let mut core = self.shared.lock();
         core.faults.never_kill();
+        core.saw("a process dies");
         core.tell(|| "DIED".to_owned());
         core.truth.check(&rows);
         core.truth.died(&rows);
         drop(core);
-        self.rests(now);
+        self.starts_later(now);
     }
 
     fn begins(&mut self, order: Order, now: u64) {
@@ -555,21 +629,35 @@ impl World {
             self.outage = Some(outage);
         }
         let read = self.read();
-        if !matches!(read, Read::Valid(_) | Read::Unchanged) {
-            self.steady = now;
+        match read {
+            Read::Unknown => self.saw("nothing is known of valid manifests"),
+            Read::Locked => self.saw("the state is locked"),
+            Read::Valid(_) if self.broken => self.saw("manifests are not valid"),
+            Read::Valid(_) | Read::Unchanged => {}
         }
+        self.may_fail = matches!(read, Read::Unknown | Read::Locked);
+        self.unseen &= matches!(read, Read::Locked) || self.broken;
         let reads = self.reads.listed.clone();
         let step = self.shared.lock().steps;
         if matches!(read, Read::Valid(_)) && self.known != (step, self.reads.edition) {
             self.known = (step, self.reads.edition);
             let rows = self.rows();
             let mut core = self.shared.lock();
+            self.removals.find(&rows, |row| core.truth.wanted(&reads, row).is_some());
             core.truth.starts(&rows, &reads, &|_| false);
             // Calls that a run gives up have ended with it.
             core.actors.iter_mut().for_each(|actor| actor.flights = 0);
             core.tell(|| format!("RUN {order:?}"));
         }
         self.begun = step;
+        self.reads_valid = matches!(read, Read::Valid(_));
+        if self.reads_valid {
+            self.removals.begins(now, self.allowed.removals);
+        }
+        // The user may say something at the worst time.
+        if self.rng.u8(..50) == 0 && self.diary.signal.is_none() {
+            self.diary.signal = Some(now + self.rng.u64(..30 * SECOND));
+        }
         if let Some(process) = &mut self.process {
             process.begin(order, read);
         }
@@ -600,6 +688,7 @@ impl World {
             forced: BTreeSet::new(),
             adopts: false,
             forgets: false,
+            refused: false,
             bug: None,
             debits: BTreeMap::new(),
         };
@@ -626,6 +715,7 @@ impl World {
             }
         }
         drop(core);
+        self.forget_what_came_back();
         let is_done = matches!(ended.finished, Some((Exit::Done, _)));
         self.done = if is_done { Some(self.reads.edition) } else { self.done.filter(|_| ended.finished.is_none()) };
         let keeps = match &ended.end {
@@ -633,14 +723,38 @@ impl World {
             RunEnd::Failed | RunEnd::Cut | RunEnd::Stale => true,
             RunEnd::Blocked(_) => false,
         };
-        if ended.finished.is_some() || !keeps {
+        if self.reads_valid {
             self.last_valid = keeps.then(|| self.reads.clone());
         }
+        self.judge(ended, now);
+        self.count_requests(&ended.end);
+    }
+
+    /// Whether the run had to end as it did.
+    fn judge(&mut self, ended: &Ended, now: u64) {
+        match &ended.end {
+            RunEnd::Done(left) if left.iter().any(|left| left.deferred_until.is_some()) => self.saw("a quota is spent"),
+            RunEnd::Blocked(None) => self.saw("a guard refuses"),
+            RunEnd::Blocked(Some(_)) => self.saw("work goes on behind a refusal"),
+            RunEnd::Cut => self.saw("a run is cut short before it sends"),
+            RunEnd::Done(_) | RunEnd::Failed => {}
+        }
+        if ended.end != RunEnd::Failed && ended.finished.is_some_and(|(_, whole)| !whole) {
+            self.saw("a run is cut short while it sends");
+        }
         if matches!(ended.end, RunEnd::Failed | RunEnd::Blocked(_)) {
-            self.steady = now;
+            self.promises.excuse(now);
             self.excuses += 1;
         }
-        self.count_requests(&ended.end);
+        self.refused = matches!(ended.end, RunEnd::Blocked(_));
+        if self.reads_valid && !matches!(ended.end, RunEnd::Failed | RunEnd::Cut) {
+            let wrong = self.removals.ends(now, self.refused);
+            wrong.into_iter().for_each(|what| self.shared.lock().violated("C11", || what.to_owned()));
+        }
+        let mut core = self.shared.lock();
+        if ended.end == RunEnd::Failed && !self.may_fail && core.disk_full_at < self.begun {
+            core.violated("W4", || "a run fails for no reason".to_owned());
+        }
     }
 
     /// W6: what the run asked of a provider that is out.
@@ -670,38 +784,46 @@ impl World {
         self.store.lock().expect("no panic").recorded().expect("readable")
     }
 
-    /// W4, L2: what changed is purged in time, unless something goes wrong with it.
+    /// W4, L2: what changed is purged in time, unless faults that were put there stand in its way.
     fn keep_promises(&mut self, now: u64) {
-        let out = {
-            let core = self.shared.lock();
+        let (is_shaken, rests) = {
+            let mut core = self.shared.lock();
             // Vendors refuse what is signed at another time.
-            if !core.faults.only_outage() || core.skew_ms.unsigned_abs() > CLOCKS_AGREE {
-                self.steady = now;
+            let is_off = core.skew_ms.unsigned_abs() > CLOCKS_AGREE;
+            if is_off {
+                (0..self.specs.len()).for_each(|provider| core.may_rest(provider, RETRY_CAP_MS));
             }
-            core.faults.outage.map(|(provider, _)| provider)
+            (is_off || !core.faults.only_outage(), core.rests.clone())
         };
-        if self.broken || self.locked {
-            self.steady = now;
+        if is_shaken || self.broken || self.locked || self.refused || self.process.is_none() {
+            self.promises.excuse(now);
         }
-        for provider in 0..self.specs.len() {
-            if out == Some(provider) || self.process.as_ref().is_none_or(|process| process.fails(provider)) {
-                self.healthy[provider] = now;
-            }
-        }
-        let due: Vec<(Key, u64)> =
-            self.promises.iter().filter(|(_, at)| **at + PROMPT <= now).map(|(key, at)| (*key, *at)).collect();
+        let due = self.promises.take(now, &rests);
         if due.is_empty() {
             return;
         }
         let rows = self.rows();
-        for (key, at) in due {
-            self.promises.remove(&key);
-            let excused = at <= self.steady.max(self.healthy[key.0]) || self.poison.contains(&key);
-            if !excused && !self.is_served(key, at, &rows) {
-                let (now, listed) = (now - at, self.now.listed.get(&key).cloned());
-                self.shared
-                    .lock()
-                    .violated("W4", || format!("{key:?}, which is {listed:?}, still waits after {now} ms"));
+        for (key, Promise { since, .. }) in due {
+            if !self.poison.contains(&key) && !self.is_served(key, since, &rows) {
+                let (ms, listed) = (now - since, self.now.listed.get(&key).cloned());
+                let what = || format!("{key:?}, which is {listed:?}, still waits after {ms} ms");
+                self.shared.lock().violated("W4", what);
+            }
+        }
+    }
+
+    /// Until when each provider may be left in peace.
+    fn rests(&self) -> BTreeMap<usize, u64> {
+        self.shared.lock().rests.clone()
+    }
+
+    /// What changes back to what is recorded before a run sees it needs no purge.
+    fn forget_what_came_back(&mut self) {
+        let waiting = self.promises.targets();
+        let rows = if waiting.is_empty() { Vec::new() } else { self.rows() };
+        for key in waiting {
+            if self.is_recorded(key, &rows) {
+                self.promises.fulfil(key);
             }
         }
     }
@@ -710,32 +832,62 @@ impl World {
         if self.shared.lock().purged_at.get(&key).is_some_and(|at| *at >= since) {
             return true;
         }
+        // Where a quota is spent, what changes again and again may never be noted at all.
+        let provider = format!("p{}", key.0);
+        let is_spent = self.counts_differ(key.0)
+            || self.has_quota(key.0) && rows.iter().any(|row| row.provider == provider && is_deferred(row));
+        is_spent || self.is_recorded(key, rows)
+    }
+
+    /// Whether the state has it as it is, and nothing to do.
+    fn is_recorded(&self, key: Key, rows: &[Recorded]) -> bool {
         let row = rows.iter().find(|row| row.target.text == self.texts[&key]);
         let is_clean = row.is_none_or(|row| row.work.is_none());
         let recorded = row.and_then(|row| row.hash.as_ref()).map(ToString::to_string);
-        // Where a quota is spent, what changes again and again may never be noted at all.
-        let provider = format!("p{}", key.0);
-        let is_spent = rows.iter().any(|row| row.provider == provider && is_deferred(row));
-        is_spent || (is_clean && recorded.as_ref() == self.now.listed.get(&key))
+        is_clean && recorded.as_ref() == self.now.listed.get(&key)
     }
 
-    /// Faults stop. The last thing that anyone does is to save a valid manifest.
+    /// Faults stop. What the watch cannot know is mended by hand.
     fn quiet_down(&mut self) {
         let now = self.clock();
         self.end_outage(now);
-        self.promises.clear();
-        (self.broken, self.locked, self.allowed.removals) = (false, false, true);
-        self.starts_at = now;
+        let is_mended = self.broken || self.refused || self.unseen;
+        (self.broken, self.locked, self.calm, self.allowed.removals) = (false, false, true, true);
+        self.starts_at = self.starts_at.min(now);
         let mut core = self.shared.lock();
         core.faults = Faults::none();
         core.skew_ms = 0;
         core.tell(|| "ALL FAULTS STOP".to_owned());
         drop(core);
-        self.files_change(now, true);
+        if is_mended {
+            self.files_change(now, true);
+        }
+        if self.rows().iter().any(|row| row.work.is_some()) {
+            self.saw("faults stop while work is left");
+        }
     }
 
-    fn has_deferred(&self) -> bool {
-        self.rows().iter().any(is_deferred)
+    /// The day goes on after some calm.
+    fn goes_on(&mut self, removals: bool) {
+        let now = self.clock();
+        (self.calm, self.allowed.removals) = (false, removals);
+        let mut soon = |most| now + self.rng.u64(..most);
+        let (edit, phase, upset) = (soon(HOUR), soon(HOUR), soon(6 * HOUR));
+        self.diary = Diary { edit, phase, upset, ..Diary::default() };
+    }
+
+    fn has_quota(&self, provider: usize) -> bool {
+        self.specs[provider].quota.is_some() || self.specs[provider].is_cloud()
+    }
+
+    /// Whether vendor and ledger may count a quota by different days.
+    fn counts_differ(&self, provider: usize) -> bool {
+        self.has_quota(provider) && self.shared.lock().seen.contains("the wall clock jumps")
+    }
+
+    fn has_work(&self) -> bool {
+        let is_left = |work: &Work| !matches!(work.standing, Standing::Rejected { .. });
+        self.rows().iter().any(|row| row.work.as_ref().is_some_and(is_left))
     }
 
     /// L1: all that is asked for is recorded; `today`: or deferred by a quota.
@@ -744,10 +896,12 @@ impl World {
             return;
         }
         let rows = self.rows();
+        let differ: Vec<bool> = (0..self.specs.len()).map(|provider| self.counts_differ(provider)).collect();
+        let waits_for_a_day = |row: &Recorded| row.provider[1..].parse().is_ok_and(|provider: usize| differ[provider]);
         let is_left = |row: &&Recorded| match row.work.as_ref().map(|work| &work.standing) {
             None | Some(Standing::Rejected { .. }) => false,
             Some(Standing::Deferred { .. }) => !today,
-            Some(Standing::Pending { .. }) => true,
+            Some(Standing::Pending { .. }) => !(today && waits_for_a_day(row)),
         };
         let mut left: Vec<String> = rows.iter().filter(is_left).map(|row| row.target.text.clone()).collect();
         let known: BTreeMap<&str, &Recorded> = rows.iter().map(|row| (row.target.text.as_str(), row)).collect();

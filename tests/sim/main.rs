@@ -14,6 +14,8 @@
 mod day;
 mod faults;
 mod planted;
+mod promises;
+mod removals;
 mod seams;
 mod spec;
 mod store;
@@ -22,11 +24,12 @@ mod vendors;
 mod watch;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use day::{Lived, WatchBug, live};
-use planted::Bug;
+use day::{KINDS, Lived, live};
+use planted::{Bug, WatchBug};
 use world::{Played, play};
 
 /// Seeds of every test run.
@@ -130,21 +133,26 @@ fn every_day_of_the_watch_converges() {
     }
     let first = variable("FRESHEN_SIM_FIRST").unwrap_or(0);
     let days = variable("FRESHEN_SIM_DAYS").unwrap_or(DAYS);
-    let totals = Mutex::new((0, 0, 0));
+    let totals = Mutex::new(((0, 0, 0), BTreeMap::new()));
     let failed = first_failure(first..first + days, &|seed| {
-        let Lived { runs, kills, requests, violation, .. } = live(seed, None, false);
-        let mut totals = totals.lock().expect("no panic");
+        let Lived { runs, kills, requests, violation, seen, .. } = live(seed, None, false);
+        let (totals, kinds) = &mut *totals.lock().expect("no panic");
         *totals = (totals.0 + runs, totals.1 + kills, totals.2 + requests);
+        seen.into_iter().for_each(|kind| *kinds.entry(kind).or_insert(0) += 1);
         violation.is_some()
     });
-    let (runs, kills, requests) = *totals.lock().expect("no panic");
-    println!("{days} days: {runs} runs, {kills} kills, {requests} requests");
+    let ((runs, kills, requests), kinds) = totals.into_inner().expect("no panic");
+    println!("{days} days: {runs} runs, {kills} kills, {requests} requests; days with: {kinds:#?}");
     if let Some(seed) = failed {
         let violation = live(seed, None, false).violation;
         panic!(
             "seed {seed}: {violation:?}\nsee it with: FRESHEN_SIM_SEED={seed} cargo test --profile sim --test sim every_day -- --nocapture"
         );
     }
+    // What never happens proves nothing.
+    let of = |kind: &str| kinds.get(kind).copied().unwrap_or(0);
+    let rare: Vec<_> = KINDS.iter().filter(|(kind, percent)| of(kind) * 100 < percent * days).collect();
+    assert!(days < DAYS || rare.is_empty(), "in too few of {days} days: {rare:?}");
 }
 
 #[test]

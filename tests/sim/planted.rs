@@ -1,4 +1,5 @@
-//! Defects that are planted between the engine and its seams, to prove that the invariants find them.
+//! Defects that are planted between the engine and its seams, and between the watch and its world, to prove that the
+//! invariants find them.
 
 use std::collections::BTreeMap;
 
@@ -211,6 +212,61 @@ impl Provider for Defective {
                 Ok(Reply::default())
             }
             decoded => decoded,
+        }
+    }
+}
+
+/// A defect between the machine of the watch and its world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchBug {
+    /// Files that change during a run are not looked at again.
+    EventsOfRunsLost,
+    /// Files that never come to rest are never read.
+    QuietForEver,
+    /// Providers that fail are asked by each run.
+    FailedAreAskedAgain,
+    /// A run that hangs keeps the next one waiting.
+    RunsNeverCut,
+    /// A run under way is forgotten, and another one begins.
+    RunsForgotten,
+    /// Waits are told by the wall clock.
+    WaitsByTheWallClock,
+    /// One provider fails, and all are left in peace.
+    HealthyAreLeftInPeace,
+    /// Each file that changes during a run gets a run of its own.
+    EventsQueueUp,
+    /// What is no longer configured is remembered.
+    GoneAreRemembered,
+    /// Each run's removals are looked at alone.
+    SlicesDoNotAddUp,
+}
+
+impl WatchBug {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::EventsOfRunsLost,
+        Self::QuietForEver,
+        Self::FailedAreAskedAgain,
+        Self::RunsNeverCut,
+        Self::RunsForgotten,
+        Self::WaitsByTheWallClock,
+        Self::HealthyAreLeftInPeace,
+        Self::EventsQueueUp,
+        Self::GoneAreRemembered,
+        Self::SlicesDoNotAddUp,
+    ];
+
+    /// The claims that may find it.
+    pub(crate) const fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::EventsOfRunsLost
+            | Self::QuietForEver
+            | Self::RunsNeverCut
+            | Self::HealthyAreLeftInPeace
+            | Self::EventsQueueUp => &["W4"],
+            Self::GoneAreRemembered => &["W6"],
+            Self::SlicesDoNotAddUp => &["C11"],
+            Self::RunsForgotten | Self::FailedAreAskedAgain => &["W4", "W6"],
+            Self::WaitsByTheWallClock => &["W4", "W6", "L1"],
         }
     }
 }

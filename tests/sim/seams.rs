@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what must hold; `truth.rs` is told what vendors and disk saw, and judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use freshen::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
+use freshen::core::watch::{ASKED_CAP_MS, RETRY_CAP_MS};
 use freshen::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Http, PrivateFileError, Timeouts};
 use secrecy::zeroize::Zeroizing;
 
@@ -49,6 +50,12 @@ pub(crate) struct Core {
     pub(crate) directories: BTreeMap<String, Vec<Key>>,
     /// When each target was purged last.
     pub(crate) purged_at: BTreeMap<Key, u64>,
+    /// Until when each provider may be left in peace, by what was done to requests to it.
+    pub(crate) rests: BTreeMap<usize, u64>,
+    /// Step at which the disk was full last.
+    pub(crate) disk_full_at: u64,
+    /// Kinds of things that happened.
+    pub(crate) seen: BTreeSet<&'static str>,
     pub(crate) truth: Truth,
     pub(crate) trace: Option<Vec<String>>,
     told_violation: bool,
@@ -78,6 +85,9 @@ impl Shared {
             days: BTreeMap::new(),
             directories: BTreeMap::new(),
             purged_at: BTreeMap::new(),
+            rests: BTreeMap::new(),
+            disk_full_at: 0,
+            seen: BTreeSet::new(),
             truth,
             trace: trace.then(Vec::new),
             told_violation: false,
@@ -165,6 +175,28 @@ impl Core {
         Timestamp::from_unix_ms(START_MS).plus_ms(i64::try_from(self.now).expect("a short world"))
     }
 
+    /// Something of this kind happened.
+    pub(crate) fn saw(&mut self, what: &'static str) {
+        self.seen.insert(what);
+    }
+
+    /// A provider may be left in peace for so long.
+    pub(crate) fn may_rest(&mut self, provider: usize, ms: u64) {
+        let until = self.rests.entry(provider).or_default();
+        *until = (self.now + ms).max(*until);
+    }
+
+    /// A request to an actor goes wrong, or has gone wrong.
+    fn goes_wrong(&mut self, actor: usize, asked_ms: u64) {
+        self.saw(if self.faults.outage.is_some() { "a provider is out" } else { "requests go wrong" });
+        for provider in self.actors[actor].providers.clone() {
+            self.may_rest(provider, RETRY_CAP_MS.max(asked_ms.min(ASKED_CAP_MS)));
+        }
+        if asked_ms > RETRY_CAP_MS {
+            self.saw("a vendor asks for a long rest");
+        }
+    }
+
     pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>6} {:>12} ms  {}", self.steps, self.now, what()));
@@ -196,6 +228,7 @@ impl Core {
         self.tell(what);
         if let Some(ms) = self.faults.jump_now() {
             self.skew_ms += ms;
+            self.saw("the wall clock jumps");
             self.tell(|| format!("the wall clock jumps by {ms} ms"));
         }
         if let (true, Some(interrupt)) = (self.faults.interrupt_now(), &self.interrupt) {
@@ -356,7 +389,7 @@ impl SimHttp {
         }
     }
 
-    async fn exchange(&self, request: Request) -> Result<Response, TransportFailure> {
+    async fn exchange(&self, request: Request, timeouts: Timeouts) -> Result<Response, TransportFailure> {
         self.step(|| format!("about to send to {}", request.endpoint)).await;
         let (actor, fate, latency, sent) = {
             let mut core = self.shared.lock();
@@ -368,18 +401,19 @@ impl SimHttp {
             (actor, fate, latency, core.leave(actor, &request, fate))
         };
         let failed = |kind, text: &str| Err(TransportFailure { kind, message: text.to_owned() });
+        let _wrong = GoesWrong::of(&self.shared, actor, fate);
         match fate {
             Fate::NotConnected => {
                 self.wait(latency).await;
                 return failed(TransportFailureKind::NotConnected, "connection refused");
             }
             Fate::RequestLost => {
-                self.wait(60_000).await;
+                self.wait(timeouts.first_byte_ms).await;
                 return failed(TransportFailureKind::Unknown, "timed out");
             }
             Fate::Late(ms) => {
                 self.shared.lock().arrives_later(ms, (actor, request, sent));
-                self.wait(60_000).await;
+                self.wait(timeouts.first_byte_ms).await;
                 return failed(TransportFailureKind::Unknown, "timed out");
             }
             Fate::Instead { status, retry_after, effect: false } => {
@@ -404,6 +438,28 @@ impl SimHttp {
                 Ok(response)
             }
         }
+    }
+}
+
+/// A request that goes wrong: from when it leaves until nobody waits for it any more its provider is in trouble.
+struct GoesWrong<'a>(&'a Shared, usize, u64);
+
+impl<'a> GoesWrong<'a> {
+    fn of(shared: &'a Shared, actor: usize, fate: Fate) -> Option<Self> {
+        let asked = match fate {
+            Fate::Clean => return None,
+            Fate::Instead { retry_after, .. } => retry_after.and_then(|text| text.parse::<u64>().ok()),
+            _ => None,
+        };
+        let asked_ms = asked.unwrap_or(0).saturating_mul(1000);
+        shared.lock().goes_wrong(actor, asked_ms);
+        Some(Self(shared, actor, asked_ms))
+    }
+}
+
+impl Drop for GoesWrong<'_> {
+    fn drop(&mut self) {
+        self.0.lock().goes_wrong(self.1, self.2);
     }
 }
 
@@ -454,7 +510,7 @@ fn plain(status: u16, retry_after: Option<&'static str>) -> Response {
 }
 
 impl Http for SimHttp {
-    fn send(&self, request: Request, _: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>> {
+    fn send(&self, request: Request, timeouts: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>> {
         Box::pin(async move {
             let (actor, endpoint, wanted) = {
                 let core = self.shared.lock();
@@ -462,7 +518,7 @@ impl Http for SimHttp {
                 let actor = actor.expect("a configured endpoint");
                 (actor, core.actors[actor].endpoint, core.wanted(actor, &request).0)
             };
-            let result = self.exchange(request).await;
+            let result = self.exchange(request, timeouts).await;
             let mut core = self.shared.lock();
             core.actors[actor].ends();
             core.truth.ended(&wanted, endpoint);

@@ -40,6 +40,8 @@ pub(crate) struct SimStore {
     pub(crate) forced: BTreeSet<Key>,
     pub(crate) adopts: bool,
     pub(crate) forgets: bool,
+    /// A guard refuses what was not tried before.
+    pub(crate) refused: bool,
     pub(crate) bug: Option<Bug>,
     pub(crate) debits: BTreeMap<u64, (QuotaKey, u64)>,
 }
@@ -57,7 +59,11 @@ impl SimStore {
     ) -> Result<T, StateError> {
         self.shared.step(|| format!("about to {what}"));
         if self.shared.lock().faults.store_fails_now() {
-            self.shared.lock().tell(|| format!("the disk is full: no {what}"));
+            let mut core = self.shared.lock();
+            core.disk_full_at = core.steps;
+            core.saw("the disk is full");
+            core.tell(|| format!("the disk is full: no {what}"));
+            drop(core);
             return Err(StateError::Io { path: ":memory:".into(), action: "written", cause: "disk full".to_owned() });
         }
         if let (Some(path), Some(Bug::NoLock)) = (&self.path, self.bug) {
@@ -222,7 +228,7 @@ impl Store for SimStore {
             let key = |change: Change| (model.providers[change.provider].name.clone(), change.target);
             altered.forget.extend(gone.into_iter().map(key));
         }
-        self.write("mark", |store| store.mark(model, &altered, at), |this, before| this.marks(before, false))
+        self.write("mark", |store| store.mark(model, &altered, at), |this, before| this.marks(before, this.refused))
     }
 
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {

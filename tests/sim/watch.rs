@@ -1,5 +1,9 @@
-//! One process of `freshen watch`: the machine of `core/watch.rs`, and runs as `cli/watch/round.rs` and `cli/pass.rs` make them,
-//! on these seams.
+//! One process of `freshen watch`: the machine of `core/watch.rs`, and runs as `cli/watch/round.rs`, `cli/watch/side.rs` and
+//! `cli/pass.rs` make them, on these seams.
+//!
+//! Those three are told again here, with the guards, the removal window, what is tried again behind a refusal, what is held
+//! back, and a run that is cut short before it sends. Left out, and tested with the program: reading files, asking for quotas,
+//! the audit log, the lock's file, and other processes that use the state.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -7,21 +11,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use freshen::core::budget::LastCalls;
+use freshen::core::event::{EndpointEnd, Trouble};
 use freshen::core::guard::Allowed;
 use freshen::core::model::Model;
+use freshen::core::removal_window::RemovalWindow;
 use freshen::core::target::Target;
 use freshen::core::time::{Now, Tick};
-use freshen::core::watch::{Action, Event, Order, ProviderEnd, Reason, RunEnd, Watch};
-use freshen::drive::{CallReport, GRACE_MS};
+use freshen::core::watch::{ASKED_CAP_MS, Action, Event, Order, ProviderEnd, RunEnd, Watch};
+use freshen::drive::CallReport;
 use freshen::host::credentials::CredentialStore;
 use freshen::host::{Clock, Host, Timeouts};
 use freshen::run::{self, Accounts, Choice, Desired, Exit, Finished, Left, Prepared, Run};
-use freshen::state::{RunStart, StateError};
+use freshen::state::{Identity, RunStart, StateError, Store};
 use tokio::sync::watch::{Receiver, Sender, channel};
 
-use crate::day::WatchBug;
+use crate::planted::WatchBug;
 use crate::seams::{Shared, SimClock, SimEnv, SimHttp};
 use crate::store::SimStore;
+
+/// `--grace` unless the user says otherwise.
+const GRACE_MS: u64 = 20_000;
+/// A program that knows credentials takes less than this, in milliseconds.
+const CREDENTIALS_MS: u64 = 20_000;
+/// What a process keeps from run to run, told as text: so much, and a little for each endpoint and asset.
+const BYTES: usize = 1_000;
+const BYTES_AN_ENDPOINT: usize = 600;
+const BYTES_AN_ASSET: usize = 25;
 
 /// What a run is to do, and with what.
 pub(crate) struct Given {
@@ -46,26 +61,47 @@ pub(crate) struct Ended {
     pub(crate) end: RunEnd,
     /// How it ends, and whether it had the chance to record all that it was told; `None`: it did not get that far.
     pub(crate) finished: Option<(Exit, bool)>,
-    last_calls: Option<LastCalls>,
 }
 
 impl Ended {
     const fn bare(end: RunEnd) -> Self {
-        Self { end, finished: None, last_calls: None }
+        Self { end, finished: None }
     }
-}
 
-impl Ended {
     /// The same where a guard refused what was not tried before.
     fn of(self, is_refused: bool) -> Self {
         match self.end {
-            RunEnd::Done(left) if is_refused => Self { end: RunEnd::Blocked(Some(left)), finished: None, ..self },
+            RunEnd::Done(left) if is_refused => Self { end: RunEnd::Blocked(Some(left)), finished: None },
             _ => self,
         }
     }
 }
 
-type UnderWay = Pin<Box<dyn Future<Output = Ended>>>;
+/// What one run leaves to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    last_calls: LastCalls,
+    /// The state as it was when our last run ended.
+    identity: Option<Identity>,
+    removals: RemovalWindow,
+}
+
+impl Memory {
+    /// A run begins.
+    fn begins(&mut self, store: &SimStore, now: Tick) {
+        if self.identity.is_none() || store.identity().ok() != self.identity {
+            self.last_calls = LastCalls::since(now);
+            self.removals.others_ran();
+        }
+    }
+
+    /// What the run saw is marked.
+    fn marked(&mut self, store: &SimStore) {
+        self.identity = store.identity().ok();
+    }
+}
+
+type UnderWay = Pin<Box<dyn Future<Output = (Ended, Memory)>>>;
 
 /// What the machine did that the world has to know of.
 pub(crate) enum Turn {
@@ -90,7 +126,10 @@ pub(crate) struct Process {
     under_way: Option<UnderWay>,
     sending: Arc<AtomicBool>,
     cut: Sender<bool>,
-    last_calls: LastCalls,
+    /// `None` while a run has it.
+    memory: Option<Memory>,
+    /// Files that changed during runs, for a planted defect.
+    queued: u32,
     /// Wall time at its start.
     born_ms: i64,
     bug: Option<WatchBug>,
@@ -108,7 +147,8 @@ impl Process {
             under_way: None,
             sending: Arc::default(),
             cut: channel(false).0,
-            last_calls: LastCalls::since(now.tick),
+            memory: None,
+            queued: 0,
             born_ms: now.wall.unix_ms(),
             bug,
         }
@@ -134,6 +174,7 @@ impl Process {
         if self.bug == Some(WatchBug::EventsOfRunsLost) && self.is_running() {
             return;
         }
+        self.queued += u32::from(self.bug == Some(WatchBug::EventsQueueUp) && self.is_running());
         let at = Tick::from_ms(self.now().tick.ms().saturating_sub(ago_ms));
         self.handle(Event::Changed(at));
     }
@@ -142,18 +183,23 @@ impl Process {
         self.under_way.is_some()
     }
 
-    /// Whether a provider fails, as opposed to single targets.
-    pub(crate) fn fails(&self, provider: usize) -> bool {
-        self.machine.retry_of(&format!("p{provider}")).is_some_and(|retry| retry.endpoints)
-    }
-
     /// The next thing that it does.
     pub(crate) fn turn(&mut self) -> Turn {
+        self.must_be_small();
         if let Some(run) = &mut self.under_way {
             match self.shared.poll(run) {
                 None => {}
                 Some(None) => return Turn::Died,
-                Some(Some(ended)) => return Turn::Ended(self.ended(ended)),
+                Some(Some((ended, memory))) => {
+                    self.under_way = None;
+                    self.memory = Some(memory);
+                    self.handle(Event::RunEnded(ended.end.clone()));
+                    if self.queued > 0 {
+                        self.queued -= 1;
+                        self.changed(0);
+                    }
+                    return Turn::Ended(ended);
+                }
             }
         }
         if self.sending.swap(false, Ordering::Relaxed) {
@@ -171,6 +217,22 @@ impl Process {
         }
     }
 
+    /// W6: what is kept from run to run is bounded by what is configured, whatever happens and however long.
+    fn must_be_small(&self) {
+        let kept = format!("{:?} {:?}", self.machine, self.memory);
+        let count = |what| kept.matches(what).count();
+        let (providers, endpoints) = (count(" Waiting {"), count(" Rest {"));
+        let mut core = self.shared.lock();
+        let most: usize = core.actors.iter().map(|actor| actor.providers.len()).sum();
+        let bytes = BYTES + BYTES_AN_ENDPOINT * most + BYTES_AN_ASSET * core.truth.entries.len();
+        if providers > most || endpoints > most || kept.len() > bytes {
+            let bytes = kept.len();
+            core.violated("W6", || {
+                format!("{providers} providers and {endpoints} endpoints are kept, in {bytes} bytes")
+            });
+        }
+    }
+
     fn time_of(&self, tick: Tick, now: Now) -> u64 {
         let world = self.shared.lock().now;
         if tick <= now.tick {
@@ -180,52 +242,43 @@ impl Process {
         world.saturating_add(tick.since(now.tick))
     }
 
-    fn ended(&mut self, ended: Ended) -> Ended {
-        self.under_way = None;
-        if let Some(calls) = &ended.last_calls {
-            self.last_calls = calls.clone();
-        }
-        self.handle(Event::RunEnded(ended.end.clone()));
-        ended
-    }
-
     /// Begins a run that was asked for.
     pub(crate) fn begin(&mut self, mut order: Order, read: Read) {
         if self.is_running() {
             self.shared.lock().violated("W4", || "a second run begins beside the first".to_owned());
-        }
-        if order.reason == Reason::Asked {
-            self.last_calls = LastCalls::since(self.clock.now().tick);
         }
         if self.bug == Some(WatchBug::FailedAreAskedAgain) {
             order.held.clear();
         }
         self.sending = Arc::default();
         self.cut = channel(false).0;
+        let memory = self.memory.take().unwrap_or_default();
         let given = match read {
             Read::Valid(given) => given,
-            Read::Unchanged => return self.ends_at_once(RunEnd::Done(Vec::new())),
-            Read::Unknown | Read::Locked => return self.ends_at_once(RunEnd::Failed),
+            Read::Unchanged => return self.ends_at_once(RunEnd::Done(Vec::new()), memory),
+            Read::Unknown | Read::Locked => return self.ends_at_once(RunEnd::Failed, memory),
         };
         self.host_seed = self.host_seed.wrapping_add(1);
         let (clock, http) = (Arc::clone(&self.clock), Arc::new(SimHttp { shared: self.shared.clone(), runner: 0 }));
         let mut cut = self.cut.subscribe();
         cut.mark_changed();
+        let mut dice = fastrand::Rng::with_seed(self.host_seed);
         let round = Round {
             host: Host { clock, http, env: Arc::new(SimEnv), seed: self.host_seed },
             order,
-            last_calls: self.last_calls.clone(),
+            credentials_ms: [0, 0, 0, dice.u64(..CREDENTIALS_MS)][dice.usize(..4)],
             sending: Arc::clone(&self.sending),
             cut,
+            bug: self.bug,
         };
-        self.under_way = Some(Box::pin(round.run(*given)));
+        self.under_way = Some(Box::pin(round.run(*given, memory)));
         if self.bug == Some(WatchBug::RunsForgotten) {
             self.handle(Event::RunEnded(RunEnd::Done(Vec::new())));
         }
     }
 
-    fn ends_at_once(&mut self, end: RunEnd) {
-        self.under_way = Some(Box::pin(std::future::ready(Ended::bare(end))));
+    fn ends_at_once(&mut self, end: RunEnd, memory: Memory) {
+        self.under_way = Some(Box::pin(std::future::ready((Ended::bare(end), memory))));
     }
 }
 
@@ -233,16 +286,19 @@ impl Process {
 struct Round {
     host: Host,
     order: Order,
-    last_calls: LastCalls,
+    /// How long the program takes that knows the credentials.
+    credentials_ms: u64,
     sending: Arc<AtomicBool>,
     cut: Receiver<bool>,
+    bug: Option<WatchBug>,
 }
 
 impl Round {
-    async fn run(self, given: Given) -> Ended {
+    async fn run(self, given: Given, mut memory: Memory) -> (Ended, Memory) {
         let Given { mut store, model, allowed } = given;
         let desired = Desired::new(model, Vec::new());
-        self.pass(&mut store, &desired, allowed).await.unwrap_or_else(|_| Ended::bare(RunEnd::Failed))
+        let ended = self.pass(&mut store, &mut memory, &desired, allowed).await;
+        (ended.unwrap_or_else(|_| Ended::bare(RunEnd::Failed)), memory)
     }
 
     fn prepare(&self, store: &SimStore, desired: &Desired, accounts: &[String]) -> Result<Prepared, StateError> {
@@ -260,13 +316,26 @@ impl Round {
         prepared.tried(desired, Some(store), accounts, self.host.clock.now().wall)
     }
 
-    async fn pass(&self, store: &mut SimStore, desired: &Desired, allowed: Allowed) -> Result<Ended, StateError> {
+    async fn pass(
+        &self,
+        store: &mut SimStore,
+        memory: &mut Memory,
+        desired: &Desired,
+        allowed: Allowed,
+    ) -> Result<Ended, StateError> {
         let host = &self.host;
-        let credentials = CredentialStore::new(host.env.clone());
+        let tick = host.clock.now().tick;
+        memory.begins(store, tick);
         let guessed = run::accounts(host, &desired.model, Some(store)).await?;
         let mut prepared = self.prepare(store, desired, &guessed)?;
+        if self.bug != Some(WatchBug::SlicesDoNotAddUp) {
+            memory.removals.add_up(&mut prepared.difference.removals, tick);
+        }
         let is_refused = !run::admit(desired, &prepared, Some(store), allowed, None)?.is_empty();
         if is_refused {
+            store.refused = true;
+            memory.removals.refused(tick);
+            memory.marked(store);
             let tried = self.tried(&prepared, store, desired, &guessed)?;
             match tried.filter(|tried| run::refusals(desired, tried, allowed).is_empty()) {
                 Some(tried) => prepared = tried,
@@ -274,10 +343,27 @@ impl Round {
             }
         }
         if prepared.is_nothing() {
+            memory.marked(store);
             return Ok(self.ended(&Finished::nothing(desired, &prepared), &BTreeMap::new()));
         }
+        Ok(self.send(store, memory, desired, (prepared, guessed, is_refused)).await?.of(is_refused))
+    }
+
+    async fn send(
+        &self,
+        store: &mut SimStore,
+        memory: &mut Memory,
+        desired: &Desired,
+        (mut prepared, guessed, is_refused): (Prepared, Vec<String>, bool),
+    ) -> Result<Ended, StateError> {
+        let host = &self.host;
+        let credentials = CredentialStore::new(host.env.clone());
         prepared.hold_back(desired, &self.order);
-        let accounts = Accounts::look_up(host, desired, &prepared.plan, &credentials, &guessed, None).await;
+        let Some(accounts) = self.accounts(desired, &prepared, &credentials, &guessed).await else {
+            store.mark_seen(&desired.model, &prepared.difference.changes)?;
+            memory.marked(store);
+            return Ok(Ended::bare(RunEnd::Cut));
+        };
         if accounts.all() != guessed {
             prepared = self.prepare(store, desired, accounts.all())?;
             if is_refused {
@@ -286,7 +372,8 @@ impl Round {
             prepared.hold_back(desired, &self.order);
         }
         if prepared.is_known() {
-            return Ok(self.ended(&Finished::untouched(desired, &prepared), &BTreeMap::new()).of(is_refused));
+            memory.marked(store);
+            return Ok(self.ended(&Finished::untouched(desired, &prepared), &BTreeMap::new()));
         }
         self.sending.store(true, Ordering::Relaxed);
         let run = Run {
@@ -300,28 +387,73 @@ impl Round {
             accounts: &accounts,
             interrupted: self.cut.clone(),
             grace_ms: GRACE_MS,
-            last_calls: self.last_calls.clone(),
+            last_calls: memory.last_calls.clone(),
         };
         let mut last_accepted = BTreeMap::new();
         let mut observe = |call: &CallReport, _: &[Target]| {
             last_accepted.insert(call.provider, call.result.is_ok());
             Ok(())
         };
-        let finished = run.execute(store, &mut observe).await?;
-        Ok(self.ended(&finished, &last_accepted).of(is_refused))
+        let finished = run.execute(store, &mut observe).await.inspect_err(|_| memory.marked(store))?;
+        if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
+            memory.last_calls = finished.outcome.last_calls.clone();
+        }
+        memory.marked(store);
+        Ok(self.ended(&finished, &last_accepted))
+    }
+
+    /// The accounts as credentials tell them; `None`: nothing is to be sent any more.
+    async fn accounts(
+        &self,
+        desired: &Desired,
+        prepared: &Prepared,
+        credentials: &CredentialStore,
+        guessed: &[String],
+    ) -> Option<Accounts> {
+        let mut cut = self.cut.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = cut.wait_for(|cut| *cut) => None,
+            found = async {
+                let found = Accounts::look_up(&self.host, desired, &prepared.plan, credentials, guessed, None).await;
+                self.host.clock.sleep_until(self.host.clock.now().tick.plus_ms(self.credentials_ms)).await;
+                found
+            } => Some(found),
+        }
     }
 
     fn ended(&self, finished: &Finished<'_>, last_accepted: &BTreeMap<usize, bool>) -> Ended {
-        let left = (0..finished.desired.model.providers.len())
-            .map(|provider| Left::of(finished, provider, &self.order, last_accepted.get(&provider).copied()));
-        let left: Vec<ProviderEnd> = left.filter(Left::is_work).map(|left| left.end).collect();
+        let of = |provider| Left::of(finished, provider, &self.order, last_accepted.get(&provider).copied());
+        let mut left: Vec<Left> = (0..finished.desired.model.providers.len()).map(of).collect();
+        if self.bug == Some(WatchBug::HealthyAreLeftInPeace) && left.iter().any(|left| is_down(&left.end)) {
+            left.iter_mut().for_each(|left| rest(&mut left.end));
+        }
+        let mut left: Vec<ProviderEnd> = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
+        if self.bug == Some(WatchBug::GoneAreRemembered) {
+            left.extend(left.first().map(|end| self.gone(end)));
+        }
         let outcome = &finished.outcome;
         let failed = outcome.state_error.is_some();
         let whole = !failed && outcome.cut_short.is_none();
-        Ended {
-            end: if failed { RunEnd::Failed } else { RunEnd::Done(left) },
-            finished: Some((finished.exit, whole)),
-            last_calls: (outcome.calls > 0 || failed).then(|| outcome.last_calls.clone()),
-        }
+        Ended { end: if failed { RunEnd::Failed } else { RunEnd::Done(left) }, finished: Some((finished.exit, whole)) }
     }
+}
+
+impl Round {
+    /// A provider that nobody will hear of again.
+    fn gone(&self, like: &ProviderEnd) -> ProviderEnd {
+        let not_before = Some(self.host.clock.now().tick.plus_ms(ASKED_CAP_MS));
+        let rests = EndpointEnd { endpoint: 0, accepted: false, trouble: None, not_before };
+        ProviderEnd { name: format!("gone {}", self.host.seed), endpoints: vec![rests], ..like.clone() }
+    }
+}
+
+fn is_down(end: &ProviderEnd) -> bool {
+    end.endpoints.iter().any(|endpoint| !endpoint.accepted && endpoint.trouble == Some(Trouble::Endpoint))
+}
+
+/// Tells the machine to leave a provider in peace.
+fn rest(end: &mut ProviderEnd) {
+    let down = EndpointEnd { endpoint: 0, accepted: false, trouble: Some(Trouble::Endpoint), not_before: None };
+    (end.endpoints, end.trouble, end.pending) = (vec![down], true, end.pending.max(1));
 }

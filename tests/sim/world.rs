@@ -276,6 +276,7 @@ impl World {
             forced: order.forced.clone(),
             adopts: self.adopts,
             forgets: self.forgets,
+            refused: false,
             bug: self.bug,
             debits: BTreeMap::new(),
         }

@@ -1,6 +1,9 @@
-//! Files that change back and forth while the program is killed at random: what is purged is what the files ask for.
+//! Files that change back and forth while the program is killed at random: what is purged is what the files asked for whenever
+//! a run read them.
 //!
-//! Intervals are of real time, since events of files are; what must hold does not depend on them.
+//! Intervals are of real time, since events of files are; what must hold does not depend on them. What runs read, the state
+//! tells: triggers in it write down what each run asked for and what it recorded, in the transactions that do so. From that the
+//! purges follow one by one, except that a kill may leave some in doubt.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::support::cli::{Bench, manifest, provider};
+use crate::support::cli::{Bench, STATE, manifest, provider};
 use crate::support::cloud::Cloud;
 use crate::support::watching::Watching;
 
@@ -18,6 +21,29 @@ const SWITCHES: usize = 200;
 /// Manifests that differ between the two sides, and assets in each.
 const FILES: usize = 6;
 const ASSETS: usize = 3;
+
+/// Writes down what becomes of each target. `asks`: a run wants it to be `wanted`; `sends`: a call is about to leave;
+/// `records`: it was purged for that; `drops`: it went before anything was recorded of it.
+const WITNESS: &str = "
+    CREATE TABLE witness (id INTEGER PRIMARY KEY, target TEXT NOT NULL, event TEXT NOT NULL, known TEXT, wanted TEXT);
+    CREATE TRIGGER asks_anew AFTER INSERT ON target WHEN new.work_kind IS NOT NULL BEGIN
+        INSERT INTO witness (target, event, known, wanted) VALUES (new.target, 'asks', new.hash, new.desired);
+    END;
+    CREATE TRIGGER asks AFTER UPDATE ON target
+    WHEN new.work_kind IS NOT NULL AND (old.work_kind IS NULL OR new.desired IS NOT old.desired) BEGIN
+        INSERT INTO witness (target, event, known, wanted) VALUES (new.target, 'asks', old.hash, new.desired);
+    END;
+    CREATE TRIGGER sends AFTER UPDATE ON target WHEN new.call > 0 AND new.call IS NOT old.call BEGIN
+        INSERT INTO witness (target, event) VALUES (new.target, 'sends');
+    END;
+    CREATE TRIGGER records AFTER UPDATE ON target WHEN old.work_kind IS NOT NULL AND new.work_kind IS NULL BEGIN
+        INSERT INTO witness (target, event, known, wanted) VALUES (new.target, 'records', new.hash, old.desired);
+    END;
+    CREATE TRIGGER goes AFTER DELETE ON target WHEN old.work_kind IS NOT NULL BEGIN
+        INSERT INTO witness (target, event, known, wanted)
+        VALUES (old.target, CASE WHEN old.hash IS NULL THEN 'drops' ELSE 'records' END, NULL, old.desired);
+    END;
+";
 
 /// The two sides of everything.
 const SIDES: [&str; 2] = ["1", "2"];
@@ -45,8 +71,6 @@ struct Storm<'a> {
     watching: Option<Watching>,
     /// Changes that may be seen of each asset in one switch: a file that git replaces is away for a moment.
     seen_per_switch: usize,
-    /// The side, and how often each asset had been purged, when all was settled last.
-    settled: (usize, BTreeMap<String, usize>),
     switches: usize,
     kills: usize,
 }
@@ -97,19 +121,74 @@ impl Storm<'_> {
         });
         watching.ends_a_run();
         assert!(is_at(self.bench, side), "{:#?}", self.bench.exported());
+        self.purged_what_was_asked();
+    }
+
+    /// Each target was purged exactly once for whatever it was asked to become, and besides only where a kill left it in doubt.
+    fn purged_what_was_asked(&self) {
         let mut purged: BTreeMap<String, usize> = BTreeMap::new();
         self.cloud.purged().into_iter().for_each(|url| *purged.entry(url).or_default() += 1);
-        let (before, known) = &self.settled;
+        let stories = stories(self.bench);
         for url in (0..FILES).flat_map(urls) {
-            let count = purged.get(&url).unwrap_or(&0) - known.get(&url).unwrap_or(&0);
-            assert!(count > 0 || *before == side, "{url} is on another side, and was not purged");
-            let most = self.seen_per_switch * self.switches + self.kills;
-            assert!(count <= most, "{url} was purged {count} times, and changed {most} times");
+            let Story { asked, sent, recorded, is_due, .. } = stories.get(&url).cloned().unwrap_or_default();
+            let count = purged.remove(&url).unwrap_or_default();
+            assert!(!is_due && asked == recorded, "{url}: {recorded} of {asked}");
+            // What a kill cut off has arrived, or not.
+            assert!((recorded..=sent).contains(&count), "{url} was purged {count} times, for {recorded} changes");
+            assert!(sent - recorded <= self.kills, "{url} was sent {sent} times, for {recorded} changes");
+            let most = self.seen_per_switch * self.switches;
+            assert!(asked <= most, "{url} was asked for {asked} times, and changed {most} times");
         }
-        assert!(urls(FILES).iter().all(|url| !purged.contains_key(url)), "what never changes is never purged");
-        self.settled = (side, purged);
-        (self.switches, self.kills) = (0, 0);
+        assert!(purged.is_empty(), "what never changes is never purged: {purged:?}");
     }
+}
+
+/// What became of a target.
+#[derive(Clone, Default)]
+struct Story {
+    /// Times that it was asked to become something, while nothing was due.
+    asked: usize,
+    /// Times that a call was about to leave.
+    sent: usize,
+    /// Times that it was recorded as what was asked for last.
+    recorded: usize,
+    is_due: bool,
+    wanted: Option<String>,
+}
+
+impl Story {
+    fn goes_on(&mut self, target: &str, event: &str, [known, wanted]: [Option<String>; 2]) {
+        match event {
+            "asks" => {
+                assert!(self.is_due || known != wanted, "{target} was {known:?} already");
+                self.asked += usize::from(!self.is_due);
+                (self.is_due, self.wanted) = (true, wanted);
+            }
+            "records" => {
+                assert!(self.is_due, "nobody asked for {target}");
+                assert_eq!((&known, &wanted), (&self.wanted, &self.wanted), "{target}");
+                self.recorded += 1;
+                self.is_due = false;
+            }
+            "sends" => self.sent += 1,
+            // Nobody asks for it any more, and nothing was recorded.
+            _ => (self.is_due, self.asked) = (false, self.asked - 1),
+        }
+    }
+}
+
+/// What became of each target, as the state has written it down.
+fn stories(bench: &Bench) -> BTreeMap<String, Story> {
+    let mut stories: BTreeMap<String, Story> = BTreeMap::new();
+    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+    let mut events = state.prepare("SELECT target, event, known, wanted FROM witness ORDER BY id").expect("a table");
+    let mut rows = events.query([]).expect("read");
+    while let Some(row) = rows.next().expect("a row") {
+        let text = |column: usize| row.get::<_, String>(column).expect("text");
+        let (target, hashes) = (text(0), [2, 3].map(|column| row.get(column).expect("a hash")));
+        stories.entry(target.clone()).or_default().goes_on(&target, &text(1), hashes);
+    }
+    stories
 }
 
 /// Whether all assets are recorded as this side has them, and nothing is due.
@@ -128,8 +207,9 @@ fn pause(rng: &mut Rng) {
 
 fn storm<'a>(bench: &'a Bench, cloud: &'a Cloud, folder: &'a str, seen_per_switch: usize) -> Storm<'a> {
     bench.run(&["adopt", folder]).exits(0);
-    let settled = (0, BTreeMap::new());
-    Storm { bench, cloud, folder, watching: None, seen_per_switch, settled, switches: 0, kills: 0 }
+    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+    state.execute_batch(WITNESS).expect("triggers");
+    Storm { bench, cloud, folder, watching: None, seen_per_switch, switches: 0, kills: 0 }
 }
 
 fn git(bench: &Bench, arguments: &[&str]) {
