@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::core::contract::Credentials;
 use crate::core::http::Request;
 use crate::core::secret::Secret;
-use crate::core::text::is_unsafe;
+use crate::core::text::{hex, is_unsafe};
 
 /// Texts with fewer characters than this would mask ordinary words.
 const SHORTEST: usize = 4;
@@ -77,7 +77,6 @@ fn as_written(text: &str) -> [String; 2] {
 /// A text in hexadecimal digits and in base64. There it looks different after one and after two other bytes; the characters
 /// that it shares with what surrounds it are left out.
 fn encodings(text: &str) -> [String; 4] {
-    let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     let base64 = |before: usize| {
         let bytes = [&[0; 2][..before], text.as_bytes()].concat();
         let shared_at_end = usize::from(!bytes.len().is_multiple_of(3));
@@ -85,7 +84,7 @@ fn encodings(text: &str) -> [String; 4] {
         let shared = if before == 0 { 0 } else { before + 1 };
         encoded.get(shared..encoded.len() - shared_at_end).unwrap_or_default().to_owned()
     };
-    [hex, base64(0), base64(1), base64(2)]
+    [hex(text.as_bytes()), base64(0), base64(1), base64(2)]
 }
 
 impl Form {
@@ -188,7 +187,7 @@ mod tests {
         let secret = "Canary/secret?key+9";
         let list = sensitive(&Credentials::Bearer(Secret::new(secret.into())), &request(Vec::new(), b""));
         let shown = |text: &str| hide(text, &list);
-        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(secret.as_bytes());
         assert_eq!(shown(&format!("hex {hex}, {}", hex.to_uppercase())), "hex ***, ***");
         assert_eq!(shown("as CANARY/SECRET?KEY+9, Canary\\/secret?key+9, Canary\n/secret?key\r+9"), "as ***, ***, ***");
         assert_eq!(shown("it begins with Canary/s and ends"), "it begins with *** and ends");

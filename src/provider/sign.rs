@@ -14,6 +14,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::core::secret::Secret;
+use crate::core::text::hex;
 use crate::core::time::Timestamp;
 
 /// All bytes but the unreserved ones of RFC 3986.
@@ -243,11 +244,6 @@ fn hmac_sha1(key: &[u8], text: &[u8]) -> Zeroizing<[u8; 20]> {
     let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text);
     Zeroizing::new(mac.finalize().into_bytes().into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]
