@@ -3,11 +3,14 @@
 //! No files, no clock: each event carries the time. Events of files are hints; every run reads everything, and one comes
 //! at least every so often. Knows providers by name only, and what is to be done at them not at all.
 
+mod waiting;
+
 use std::collections::BTreeMap;
 
 use super::event::{EndpointEnd, Trouble};
 use super::retry::Jitter;
 use super::time::{Now, Tick, Timestamp};
+use waiting::{Rest, Waiting};
 
 /// Files must have been left alone this long before they are read, in milliseconds.
 pub const QUIET_MS: u64 = 200;
@@ -17,6 +20,8 @@ pub const MOST_QUIET_MS: u64 = 2_000;
 pub const MOST_WRITING_MS: u64 = 10_000;
 /// A run that has been sending goes on for this long once newer files wait, in milliseconds.
 pub const PATIENCE_MS: u64 = 5_000;
+/// A run sends for this long at most, in milliseconds: the next one goes on with it, and tries again what failed meanwhile.
+pub const MOST_SENDING_MS: u64 = 300_000;
 /// First wait before what failed is tried again, in milliseconds; each further one is twice as long.
 pub const RETRY_BASE_MS: u64 = 5_000;
 /// Longest such wait, in milliseconds.
@@ -231,65 +236,6 @@ impl Running {
     }
 }
 
-/// An endpoint that is left in peace.
-#[derive(Clone, Copy, Debug)]
-struct Rest {
-    /// Runs in a row that came to nothing at it.
-    failures: u32,
-    retry_at: Tick,
-    /// It asked not to be called before: so it is not, also when nothing is left to do meanwhile.
-    not_before: Option<Tick>,
-}
-
-/// A provider with work that is left, or that wants to be left in peace.
-#[derive(Clone, Debug, Default)]
-struct Waiting {
-    config: String,
-    has_work: bool,
-    endpoints: BTreeMap<usize, Rest>,
-    /// Runs in a row in which targets failed and none of those that had failed before was recorded.
-    failures: u32,
-    /// When its targets are tried again.
-    retry_at: Option<Tick>,
-    deferred_until: Option<Timestamp>,
-}
-
-impl Waiting {
-    fn is_due(&self, now: Now) -> bool {
-        let retry_at = self.retries().min();
-        let is_over = |until: Timestamp| until <= now.wall;
-        self.has_work && (retry_at.is_some_and(|at| at <= now.tick) || self.deferred_until.is_some_and(is_over))
-    }
-
-    fn retries(&self) -> impl Iterator<Item = Tick> {
-        self.endpoints.values().map(|rest| rest.retry_at).chain(self.retry_at)
-    }
-
-    /// What of it is left in peace.
-    fn held(&self, provider: &str, now: Tick) -> Option<Held> {
-        let resting = self.endpoints.iter().filter(|(_, rest)| rest.retry_at > now);
-        let endpoints: Vec<usize> = resting.map(|(endpoint, _)| *endpoint).collect();
-        let targets = self.holds_targets(now);
-        let (provider, config) = (provider.to_owned(), self.config.clone());
-        (targets || !endpoints.is_empty()).then_some(Held { provider, config, endpoints, targets })
-    }
-
-    /// Whether targets that failed wait. An endpoint whose rest is over gets them to be tried with.
-    fn holds_targets(&self, now: Tick) -> bool {
-        let waits = self.failures > 0 && self.retry_at.is_some_and(|at| at > now);
-        waits && self.endpoints.values().all(|rest| rest.retry_at > now)
-    }
-
-    /// When to look at it again.
-    fn wake_at(&self, now: Now) -> Option<Tick> {
-        let deferred = self.deferred_until.map(|until| {
-            let left_ms = until.unix_ms().saturating_sub(now.wall.unix_ms());
-            now.tick.plus_ms(u64::try_from(left_ms).unwrap_or(0).min(LOOK_AGAIN_MS))
-        });
-        self.retries().chain(deferred).min().filter(|_| self.has_work)
-    }
-}
-
 /// The machine.
 #[derive(Debug)]
 pub struct Watch {
@@ -494,7 +440,8 @@ impl Watch {
         let newer = self.unrest.zip(running.sending_since);
         let newer = newer.map(|(unrest, since)| unrest.ready_at().max(since).plus_ms(PATIENCE_MS));
         let asked = self.asked.and_then(|_| if running.spared { running.had_its_turn_at() } else { Some(now) });
-        let end_at = newer.into_iter().chain(asked).min();
+        let over = running.sending_since.map(|since| since.plus_ms(MOST_SENDING_MS));
+        let end_at = newer.into_iter().chain(asked).chain(over).min();
         let wanted = self.stopping || end_at.is_some_and(|at| at <= now);
         match (running.cut, wanted) {
             (false, true) => {

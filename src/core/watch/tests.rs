@@ -321,6 +321,21 @@ fn newer_files_end_a_run_that_has_been_sending() {
     assert_eq!(world.held, [], "what was cut short goes on at once");
 }
 
+/// W4, L2: a run that sends for hours keeps neither a provider that failed in it nor a look at everything waiting.
+#[test]
+fn a_long_run_gives_way() {
+    let mut world = World::settled();
+    world.change();
+    world.sleep_to_run(Reason::Changed);
+    world.handle(Event::Sending);
+    assert_eq!(world.rest(), MOST_SENDING_MS);
+    world.pass(MOST_SENDING_MS);
+    assert_eq!(world.poll(), Action::CutShort);
+    world.end(RunEnd::Done(vec![ProviderEnd { pending: 9, ..left("a") }, failed("b")]));
+    world.expect_run(Reason::Retry);
+    assert_eq!(world.held.len(), 1, "what failed waits for its time, the rest goes on");
+}
+
 /// W4: whoever asks more often than everything can be read does not keep what is due from being sent.
 #[test]
 fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {

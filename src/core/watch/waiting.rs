@@ -1,0 +1,65 @@
+//! What waits at a provider after failures, and until when.
+
+use std::collections::BTreeMap;
+
+use super::{Held, LOOK_AGAIN_MS};
+use crate::core::time::{Now, Tick, Timestamp};
+
+/// An endpoint that is left in peace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// Runs in a row that came to nothing at it.
+    pub(super) failures: u32,
+    pub(super) retry_at: Tick,
+    /// It asked not to be called before: so it is not, also when nothing is left to do meanwhile.
+    pub(super) not_before: Option<Tick>,
+}
+
+/// A provider with work that is left, or that wants to be left in peace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) config: String,
+    pub(super) has_work: bool,
+    pub(super) endpoints: BTreeMap<usize, Rest>,
+    /// Runs in a row in which targets failed and none of those that had failed before was recorded.
+    pub(super) failures: u32,
+    /// When its targets are tried again.
+    pub(super) retry_at: Option<Tick>,
+    pub(super) deferred_until: Option<Timestamp>,
+}
+
+impl Waiting {
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        let retry_at = self.retries().min();
+        let is_over = |until: Timestamp| until <= now.wall;
+        self.has_work && (retry_at.is_some_and(|at| at <= now.tick) || self.deferred_until.is_some_and(is_over))
+    }
+
+    pub(super) fn retries(&self) -> impl Iterator<Item = Tick> {
+        self.endpoints.values().map(|rest| rest.retry_at).chain(self.retry_at)
+    }
+
+    /// What of it is left in peace.
+    pub(super) fn held(&self, provider: &str, now: Tick) -> Option<Held> {
+        let resting = self.endpoints.iter().filter(|(_, rest)| rest.retry_at > now);
+        let endpoints: Vec<usize> = resting.map(|(endpoint, _)| *endpoint).collect();
+        let targets = self.holds_targets(now);
+        let (provider, config) = (provider.to_owned(), self.config.clone());
+        (targets || !endpoints.is_empty()).then_some(Held { provider, config, endpoints, targets })
+    }
+
+    /// Whether targets that failed wait. An endpoint whose rest is over gets them to be tried with.
+    pub(super) fn holds_targets(&self, now: Tick) -> bool {
+        let waits = self.failures > 0 && self.retry_at.is_some_and(|at| at > now);
+        waits && self.endpoints.values().all(|rest| rest.retry_at > now)
+    }
+
+    /// When to look at it again.
+    pub(super) fn wake_at(&self, now: Now) -> Option<Tick> {
+        let deferred = self.deferred_until.map(|until| {
+            let left_ms = until.unix_ms().saturating_sub(now.wall.unix_ms());
+            now.tick.plus_ms(u64::try_from(left_ms).unwrap_or(0).min(LOOK_AGAIN_MS))
+        });
+        self.retries().chain(deferred).min().filter(|_| self.has_work)
+    }
+}
