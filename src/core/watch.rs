@@ -199,7 +199,7 @@ impl Unrest {
     }
 
     fn is_quiet(&self, now: Tick) -> bool {
-        !self.writing && self.last.plus_ms(QUIET_MS) <= now
+        self.last.plus_ms(QUIET_MS) <= now
     }
 
     fn ready_at(self) -> Tick {
@@ -494,13 +494,13 @@ impl Watch {
         Order { reason, held: held.collect(), rereads }
     }
 
-    /// Files that never come to rest are waited for no longer while they are read than before that.
+    /// Whoever was waited for in vain before the run is not waited for again while it reads.
     fn rereads(&self, reason: Reason, now: Tick) -> Rereads {
         let is_late = |ms| self.stale_since.is_some_and(|first| first.plus_ms(ms) <= now);
-        let had_to = reason == Reason::Changed && self.unrest.is_some_and(|unrest| !unrest.is_quiet(now));
-        if had_to || is_late(MOST_WRITING_MS) {
+        let waited_for = self.unrest.filter(|_| reason == Reason::Changed);
+        if is_late(MOST_WRITING_MS) || waited_for.is_some_and(|unrest| unrest.writing) {
             Rereads::Never
-        } else if is_late(MOST_QUIET_MS) {
+        } else if is_late(MOST_QUIET_MS) || waited_for.is_some_and(|unrest| !unrest.is_quiet(now)) {
             Rereads::WhileWriting
         } else {
             Rereads::AfterChanges

@@ -189,12 +189,20 @@ fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
         world.pass(50);
         world.change();
     }
-    assert_eq!((world.now.tick.since(began), world.rereads), (MOST_QUIET_MS, Rereads::Never));
+    assert_eq!((world.now.tick.since(began), world.rereads), (MOST_QUIET_MS, Rereads::WhileWriting));
     world.end(RunEnd::Done(Vec::new()));
     world.change();
     world.handle(Event::Writing(true));
     assert_eq!(world.sleep_to_run(Reason::Changed), MOST_WRITING_MS);
     assert_eq!(world.rereads, Rereads::Never);
+    world.end(RunEnd::Done(Vec::new()));
+    world.change();
+    world.handle(Event::Writing(true));
+    world.pass(MOST_WRITING_MS / 2);
+    world.change();
+    world.handle(Event::Writing(false));
+    world.expect_run(Reason::Changed);
+    assert_eq!(world.rereads, Rereads::WhileWriting, "who has closed one file may write the next one");
     world.handle(Event::Asked);
     world.change();
     world.end(RunEnd::Cut);
