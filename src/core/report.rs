@@ -69,8 +69,10 @@ pub enum ManifestsReport {
         /// How many targets they ask for, at all providers together.
         targets: u64,
     },
-    /// Some are not valid or cannot be read; the last valid ones hold.
+    /// Some are not valid or cannot be read.
     Invalid {
+        /// Others were valid since the start: they hold meanwhile.
+        were_valid: bool,
         /// Since when.
         since: Timestamp,
         /// What is wrong, a text each: file, line and column where there are, and the problem.

@@ -201,11 +201,10 @@ impl Served {
 
     /// Why not all is well; empty if all is.
     async fn reasons(&self, report: &Report) -> Vec<String> {
-        let mut reasons = ready::reasons(report, self.now(), self.ready_within_ms);
-        if let (Some(obstacle), None) = (self.obstacle().await, &report.trouble) {
-            reasons.push(format!("nothing could be recorded: {}", one_line(&obstacle, ready::MOST)));
-        }
-        reasons
+        // Before what came of it, which may say less.
+        let obstacle = self.obstacle().await;
+        let obstacle = obstacle.map(|why| format!("nothing could be recorded: {}", one_line(&why, ready::MOST)));
+        obstacle.into_iter().chain(ready::reasons(report, self.now(), self.ready_within_ms)).collect()
     }
 
     async fn obstacle(&self) -> Option<String> {
@@ -300,6 +299,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::core::report::ManifestsReport;
     use crate::core::time::Now;
     use crate::host::clock::SystemClock;
     use crate::host::virtual_clock::VirtualClock;
@@ -316,6 +316,22 @@ mod tests {
             known: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// C7: a full disk is named also once runs have failed for it.
+    #[tokio::test]
+    async fn what_keeps_the_state_from_being_written_is_told_first() {
+        let served = served(VirtualClock::starting_at(Now::default()), || Some("the disk is full".to_owned()));
+        let trouble = Some("state `s` cannot be read: disk I/O error".to_owned());
+        let manifests = ManifestsReport::Valid { manifests: 1, targets: 1 };
+        let reasons = served.reasons(&Report { trouble, manifests, ..Report::default() }).await;
+        assert_eq!(
+            reasons,
+            [
+                "nothing could be recorded: the disk is full",
+                "runs cannot be made: state `s` cannot be read: disk I/O error"
+            ]
+        );
     }
 
     /// W6: a loop that hangs purges nothing, however well the listener answers.

@@ -103,6 +103,7 @@ mod tests {
     fn filled(text: &str) -> Report {
         let mut report = Report {
             manifests: ManifestsReport::Invalid {
+                were_valid: true,
                 since: Timestamp::default(),
                 problems: vec![text.to_owned(); 2].into(),
             },

@@ -16,7 +16,7 @@ pub(super) fn reasons(report: &Report, now: Timestamp, within_ms: u64) -> Vec<St
             reasons.push("the manifests are not read yet".to_owned());
         }
         ManifestsReport::Unread | ManifestsReport::Valid { .. } => {}
-        ManifestsReport::Invalid { since, problems } => {
+        ManifestsReport::Invalid { since, problems, .. } => {
             let (problems_of, since) = (count(problems.len(), "problem"), since.utc_extended());
             let first = problems.first().map(|problem| one_line(problem, MOST)).unwrap_or_default();
             reasons.push(format!("the manifests are not valid since {since}, {problems_of}, the first: {first}"));
@@ -81,7 +81,11 @@ mod tests {
         assert!(reasons(&valid(), at(0), 1).is_empty());
         let hostile = "a\nready\n\u{1b}[31m".to_owned();
         let mut report = Report {
-            manifests: ManifestsReport::Invalid { since: at(0), problems: vec![hostile.clone(); 30].into() },
+            manifests: ManifestsReport::Invalid {
+                were_valid: true,
+                since: at(0),
+                problems: vec![hostile.clone(); 30].into(),
+            },
             refusals: vec![hostile.clone()],
             trouble: Some(hostile.clone()),
             stopping: true,

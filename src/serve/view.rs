@@ -176,8 +176,9 @@ fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
     let manifests = match &report.manifests {
         ManifestsReport::Unread => "not read yet".to_owned(),
         ManifestsReport::Valid { manifests, targets } => format!("{manifests} valid, {}", number(*targets, "target")),
-        ManifestsReport::Invalid { since, problems } => {
-            format!("{} since {}; the last valid ones hold", count(problems.len(), "problem"), moment(*since))
+        ManifestsReport::Invalid { were_valid, since, problems } => {
+            let meanwhile = if *were_valid { "the last valid ones hold" } else { "nothing is done" };
+            format!("{} since {}; {meanwhile}", count(problems.len(), "problem"), moment(*since))
         }
     };
     let watching = match &report.polling {

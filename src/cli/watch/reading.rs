@@ -8,6 +8,7 @@ use crate::cli::stat_caches::Own;
 use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Since};
+use crate::manifest::Severity;
 use crate::run::Desired;
 use crate::state::Store;
 
@@ -91,17 +92,18 @@ impl Reading {
         }
         let own = Own { state: &self.state, audit: self.audit.as_deref() };
         let loaded = found.load_quietly(&self.host, own, noted);
-        let problems = problems(&loaded.problems);
+        let of = |severity| problems(&loaded.problems, severity);
         let read = match loaded.loaded {
-            Some(valid) => Read::Valid(valid, problems),
-            None => Read::Invalid(problems),
+            Some(valid) => Read::Valid(valid, of(Severity::Warning)),
+            // Warnings are told once there is nothing worse.
+            None => Read::Invalid(of(Severity::Error)),
         };
         Ok((read, Some(loaded.named)))
     }
 }
 
-/// Problems as `check` lists them, a text each.
-fn problems(list: &serde_json::Value) -> Vec<String> {
+/// Problems of one severity among those that `check` lists, a text each.
+fn problems(list: &serde_json::Value, severity: Severity) -> Vec<String> {
     let text = |problem: &serde_json::Value| {
         let part = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
         let place = match (problem["line"].as_u64(), problem["column"].as_u64()) {
@@ -111,5 +113,6 @@ fn problems(list: &serde_json::Value) -> Vec<String> {
         let help = problem["help"].as_str().map(|help| format!(" ({help})")).unwrap_or_default();
         format!("{place}: {}{help}", part("message"))
     };
-    list.as_array().map(|list| list.iter().map(text).collect()).unwrap_or_default()
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter(|problem| problem["severity"] == severity.word()).map(text).collect()
 }

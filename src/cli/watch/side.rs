@@ -22,7 +22,7 @@ use crate::core::watch::{Order, ProviderEnd};
 use crate::drive::CallReport;
 use crate::host::Host;
 use crate::run::{Desired, Finished, Left, Prepared};
-use crate::state::{Counts, Identity, SqliteStore, Store};
+use crate::state::{Counts, Identity, SqliteStore, StateError, Store};
 
 /// Vendors are asked for their count of a quota at most this often, in milliseconds: the question comes before the purge.
 const ASK_QUOTAS_MS: u64 = 600_000;
@@ -209,6 +209,26 @@ impl<'a> WatchSide<'a> {
         });
         left
     }
+
+    /// Tells what was accepted but not recorded, a record each, as `apply` tells it; where the state is another one now, a
+    /// file beside it lists them.
+    fn tell_unrecorded(&self, finished: &Finished<'_>) {
+        let Some(error) = &finished.outcome.state_error else { return };
+        let unrecorded: BTreeSet<usize> = finished.outcome.unrecorded.iter().copied().collect();
+        if unrecorded.is_empty() {
+            return;
+        }
+        let (run, targets) = (self.run, unrecorded.len());
+        tracing::error!(run, targets, "accepted but not recorded, so sent again: {}", line(&error.to_string()));
+        if matches!(error, StateError::Replaced { .. } | StateError::Overtaken { .. }) {
+            return;
+        }
+        for index in unrecorded {
+            let change = finished.prepared.difference.changes.get(index);
+            let provider = &finished.desired.model.providers[change.provider].name;
+            tracing::error!(run, provider, target = line(&change.target.text), "accepted but not recorded");
+        }
+    }
 }
 
 fn report_of(desired: &Desired, provider: usize, left: &Left) -> ProviderReport {
@@ -350,6 +370,7 @@ impl Side for WatchSide<'_> {
             trouble: trouble_of(finished),
             exit: Some(finished.exit),
         };
+        self.tell_unrecorded(finished);
         let (quotas, rates) = left::limits(finished, store);
         self.report.send_modify(|report| {
             report.quotas.extend(quotas);

@@ -279,11 +279,12 @@ pub(super) fn take_manifests(report: &mut Report, found: Option<&Found>, now: No
             report.calls.retain(|(provider, _), _| report.providers.contains_key(provider));
         }
         Some(Found::Invalid(problems)) => {
-            let since = match &report.manifests {
-                ManifestsReport::Invalid { since, .. } => *since,
-                _ => now.wall,
+            let (were_valid, since) = match &report.manifests {
+                ManifestsReport::Unread => (false, now.wall),
+                ManifestsReport::Valid { .. } => (true, now.wall),
+                ManifestsReport::Invalid { were_valid, since, .. } => (*were_valid, *since),
             };
-            report.manifests = ManifestsReport::Invalid { since, problems: problems.clone().into() };
+            report.manifests = ManifestsReport::Invalid { were_valid, since, problems: problems.clone().into() };
         }
     }
 }

@@ -362,6 +362,28 @@ fn what_could_not_be_recorded_is_not_told_as_recorded() {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
+/// C7: where the state cannot be written in the middle of a run, what was accepted is listed, and sent again afterwards.
+#[test]
+fn what_was_accepted_but_not_recorded_is_listed() {
+    let (cloud, bench, mut watching) = watched(1);
+    cloud.script([Step::Hold]);
+    bench.assets(&urls(1), "1");
+    cloud.wait_for_hold();
+    let other = rusqlite::Connection::open(bench.path(".freshen/state.db")).expect("opened");
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON meta BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    other.execute(full, []).expect("written");
+    cloud.release();
+    let told = watching.says("accepted but not recorded, so sent again");
+    assert_eq!((&told["level"], &told["targets"]), (&"ERROR".into(), &1.into()), "{told}");
+    let each = watching.says("accepted but not recorded");
+    assert_eq!((&each["level"], &each["provider"]), (&"ERROR".into(), &"own".into()));
+    assert_eq!(each["target"], urls(1)[0].as_str());
+    other.execute("DROP TRIGGER full", []).expect("written");
+    watching.says("runs are made again");
+    watching.stop();
+    assert!(is_recorded(&bench, 1, "1"));
+}
+
 /// A configuration that is put right is tried at once, however long the wait would have been.
 #[test]
 fn a_provider_that_is_configured_anew_is_asked_at_once() {

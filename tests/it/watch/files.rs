@@ -134,6 +134,34 @@ fn a_second_problem_is_told_as_well() {
     assert_eq!((told("first.yaml"), told("second.yaml"), told("are not valid")), (1, 1, 1));
 }
 
+/// W7: errors are told as such and counted, as `check` does; warnings once there is nothing worse.
+#[test]
+fn warnings_are_no_errors_while_manifests_are_not_valid() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.write("manifests/odd.yaml", manifest(&["http://cdn.example.com/%7eb"], "0"));
+    bench.write("manifests/site.yaml", "assets: {\"http://nobody.example.org/\": rev:0}\n");
+    let checked = bench.run(&["check", "--format", "json"]).exits(2).json();
+    let severities: Vec<_> =
+        checked["problems"].as_array().expect("a list").iter().map(|one| &one["severity"]).collect();
+    assert_eq!(severities, ["warning", "error"], "{checked:#}");
+    let mut watching = Watching::start(&bench, &["--listen", "127.0.0.1:0"]);
+    let listens = watching.says("listening at")["message"].as_str().unwrap().to_owned();
+    let told = watching.says("the manifests are not valid");
+    assert_eq!((&told["problems"], told["message"].as_str().unwrap().contains("; nothing is done")), (&1.into(), true));
+    let page = get(listens.rsplit_once('/').expect("an address").1.parse().expect("an address"), "/").body;
+    assert!(page.contains("1 problem since ") && page.contains("; nothing is done"), "{page}");
+    let odd = |watching: &Watching| {
+        let mut seen = watching.seen.iter().filter(|record| record["message"].as_str().unwrap().contains("odd.yaml"));
+        seen.next().map(|record| record["level"].clone())
+    };
+    assert_eq!(odd(&watching), None);
+    std::fs::remove_file(bench.path("manifests/site.yaml")).expect("removed");
+    watching.records(1);
+    assert_eq!(odd(&watching), Some("WARN".into()));
+    watching.stop();
+}
+
 /// W2: as Kubernetes mounts a ConfigMap.
 #[test]
 fn a_swapped_config_map_is_purged() {
