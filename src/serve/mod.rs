@@ -324,7 +324,7 @@ mod tests {
         let served = served(VirtualClock::starting_at(Now::default()), || Some("the disk is full".to_owned()));
         let trouble = Some("state `s` cannot be read: disk I/O error".to_owned());
         let manifests = ManifestsReport::Valid { manifests: 1, targets: 1 };
-        let reasons = served.reasons(&Report { trouble, manifests, ..Report::default() }).await;
+        let reasons = served.reasons(&Report { manifests, trouble, ..Report::default() }).await;
         assert_eq!(
             reasons,
             [

@@ -218,15 +218,15 @@ impl<'a> WatchSide<'a> {
         if unrecorded.is_empty() {
             return;
         }
-        let (run, targets) = (self.run, unrecorded.len());
-        tracing::error!(run, targets, "accepted but not recorded, so sent again: {}", line(&error.to_string()));
+        let (pass, run, targets) = (self.pass, finished.outcome.run, unrecorded.len());
+        tracing::error!(pass, run, targets, "accepted but not recorded, so sent again: {}", line(&error.to_string()));
         if matches!(error, StateError::Replaced { .. } | StateError::Overtaken { .. }) {
             return;
         }
         for index in unrecorded {
             let change = finished.prepared.difference.changes.get(index);
             let provider = &finished.desired.model.providers[change.provider].name;
-            tracing::error!(run, provider, target = line(&change.target.text), "accepted but not recorded");
+            tracing::error!(pass, run, provider, target = line(&change.target.text), "accepted but not recorded");
         }
     }
 }
