@@ -4,6 +4,7 @@
 //! changes, or not of so many folders, folders are looked at every so often instead.
 
 mod folders;
+mod mounts;
 mod polling;
 mod since;
 
@@ -68,6 +69,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     hints: Hints,
     folders: Mutex<Folders>,
+    /// Folders that the system watches, as they were then.
+    watched: Mutex<BTreeMap<PathBuf, Option<Identity>>>,
     /// Watched folders that are gone, or were replaced.
     lost: Mutex<BTreeSet<PathBuf>>,
     /// Files that matter and were written to, and when last, until their writers close them.
@@ -93,16 +96,11 @@ struct OwnPaths {
 pub struct Watcher {
     shared: Arc<Shared>,
     /// Held while folders are looked through, which may take long: the thread of the events never takes it.
-    cover: Mutex<Cover>,
+    eyes: Mutex<Eyes>,
     poll_ms: u64,
 }
 
 /// How folders are watched.
-struct Cover {
-    eyes: Eyes,
-    watched: BTreeMap<PathBuf, Option<Identity>>,
-}
-
 enum Eyes {
     Events(RecommendedWatcher),
     Polling(polling::Poller),
@@ -125,6 +123,7 @@ impl Watcher {
             clock,
             hints: Hints::default(),
             folders: Mutex::default(),
+            watched: Mutex::default(),
             lost: Mutex::default(),
             unfinished: Mutex::default(),
             state: state.to_owned(),
@@ -139,11 +138,13 @@ impl Watcher {
         };
         let poll_ms = poll_ms.unwrap_or(POLL_MS);
         let (eyes, why) = match events {
-            Ok(eyes) => (Eyes::Events(eyes), None),
+            Ok(eyes) => {
+                mounts::follow(&shared);
+                (Eyes::Events(eyes), None)
+            }
             Err(why) => (Eyes::Polling(polling::Poller::start(&shared, poll_ms)), Some(why)),
         };
-        let cover = Mutex::new(Cover { eyes, watched: BTreeMap::new() });
-        (Self { shared, cover, poll_ms }, why)
+        (Self { shared, eyes: Mutex::new(eyes), poll_ms }, why)
     }
 
     /// Watches all folders in which something about these roots can change, from now on: call it before they are read, on a
@@ -163,20 +164,20 @@ impl Watcher {
 
     /// What appears in a folder before it is watched tells nobody: looks again until nothing new is found.
     fn settle(&self, mut list: impl FnMut() -> Folders) -> Option<String> {
-        let mut cover = lock(&self.cover);
+        let mut eyes = lock(&self.eyes);
         for _ in 0..MOST_ROUNDS {
             let wanted = list();
-            if let Eyes::Polling(poller) = &cover.eyes {
+            if let Eyes::Polling(poller) = &*eyes {
                 *lock(&self.shared.folders) = wanted;
                 poller.baseline(&self.shared);
                 return None;
             }
             let unseen = wanted.unseen();
             let is_known = std::mem::replace(&mut *lock(&self.shared.folders), wanted.clone()) == wanted;
-            let renew = || unless_it_panics(|| cover.renew(&self.shared)).unwrap_or_else(Err);
+            let renew = || unless_it_panics(|| eyes.renew(&self.shared)).unwrap_or_else(Err);
             match unseen.map_or_else(renew, Err) {
                 Err(why) => {
-                    cover.poll(&self.shared, self.poll_ms);
+                    eyes.poll(&self.shared, self.poll_ms);
                     return Some(why);
                 }
                 Ok(is_same) if is_same && is_known => return None,
@@ -230,24 +231,25 @@ impl Watcher {
     }
 }
 
-impl Cover {
+impl Eyes {
     /// Looks at the folders from now on.
     fn poll(&mut self, shared: &Arc<Shared>, poll_ms: u64) {
-        self.watched.clear();
+        lock(&shared.watched).clear();
         let poller = polling::Poller::start(shared, poll_ms);
         poller.baseline(shared);
-        let before = std::mem::replace(&mut self.eyes, Eyes::Polling(poller));
+        let before = std::mem::replace(self, Self::Polling(poller));
         // Whose thread is gone may not even be let go without a panic.
         let _ = unless_it_panics(|| drop(before));
     }
 
     /// Watches what is wanted and not watched yet, or was replaced. Returns whether that was nothing, or why it does not go.
     fn renew(&mut self, shared: &Shared) -> Result<bool, String> {
-        let Eyes::Events(eyes) = &mut self.eyes else { return Ok(true) };
+        let Self::Events(eyes) = self else { return Ok(true) };
         let mut is_same = true;
         let wanted: Vec<PathBuf> = lock(&shared.folders).paths().cloned().collect();
         let lost = std::mem::take(&mut *lock(&shared.lost));
-        self.watched.retain(|path, identity| {
+        let mut watched = lock(&shared.watched);
+        watched.retain(|path, identity| {
             let is_same = *identity == Identity::of(path) && !lost.contains(path);
             let stays = is_same && wanted.binary_search(path).is_ok();
             if !stays {
@@ -257,13 +259,13 @@ impl Cover {
             stays
         });
         for path in wanted {
-            if self.watched.contains_key(&path) {
+            if watched.contains_key(&path) {
                 continue;
             }
             let identity = Identity::of(&path);
             match eyes.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.watched.insert(path, identity);
+                    watched.insert(path, identity);
                     is_same = false;
                 }
                 Err(error) if is_limit(&error) => return Err(cause(&error)),

@@ -8,6 +8,7 @@ mod half;
 mod limits;
 mod log;
 mod log_reader;
+mod mounts;
 mod reading;
 mod storms;
 

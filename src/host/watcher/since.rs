@@ -74,8 +74,8 @@ impl Watcher {
     /// Waits until everything was told that happened so far. The system tells in order: what is watched only now, and opened,
     /// comes last.
     fn catch_up(&self) {
-        let mut cover = lock(&self.cover);
-        let Eyes::Events(eyes) = &mut cover.eyes else { return };
+        let mut eyes = lock(&self.eyes);
+        let Eyes::Events(eyes) = &mut *eyes else { return };
         let (mark, shared): (_, &Shared) = (Path::new(MARK), &self.shared);
         *lock(&shared.mark.seen) = false;
         if eyes.watch(mark, RecursiveMode::NonRecursive).is_ok() {

@@ -214,7 +214,7 @@ async fn after_lost_events_everything_is_watched_anew() {
     let mut world = World::new(None, FOLDER);
     world.cover();
     let below = world.path("manifests/below");
-    match &mut lock(&world.watcher.cover).eyes {
+    match &mut *lock(&world.watcher.eyes) {
         Eyes::Events(eyes) => eyes.unwatch(&below).unwrap(),
         Eyes::Polling(_) => panic!("events"),
     }
@@ -239,7 +239,7 @@ async fn folders_made_while_others_are_watched_anew_are_watched() {
     };
     // As if it had been made before the folder above it was watched: its event is lost.
     assert_eq!(world.watcher.settle(list), None);
-    assert!(lock(&world.watcher.cover).watched.contains_key(&late));
+    assert!(lock(&world.watcher.shared.watched).contains_key(&late));
 }
 
 /// W2: a file is being written from its first bytes until its writer closes it, renames it or removes it.
@@ -318,9 +318,8 @@ async fn a_watcher_that_breaks_is_replaced_by_looking() {
     let mut world = World::new(None, FOLDER);
     Arc::get_mut(&mut world.watcher).expect("only here").poll_ms = 20;
     world.cover();
-    lock(&world.watcher.cover).eyes =
-        Eyes::Events(notify::recommended_watcher(|_| panic!("a defect")).expect("events"));
-    lock(&world.watcher.cover).watched.clear();
+    *lock(&world.watcher.eyes) = Eyes::Events(notify::recommended_watcher(|_| panic!("a defect")).expect("events"));
+    lock(&world.watcher.shared.watched).clear();
     world.watcher.look_around();
     assert_eq!(world.watcher.cover(&world.roots), None);
     world.write("manifests/a.yaml");

@@ -98,6 +98,11 @@ impl Watching {
         self.says("run ended")
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
