@@ -737,7 +737,7 @@ impl World {
             RunEnd::Blocked(None) => self.saw("a guard refuses"),
             RunEnd::Blocked(Some(_)) => self.saw("work goes on behind a refusal"),
             RunEnd::Cut => self.saw("a run is cut short before it sends"),
-            RunEnd::Done(_) | RunEnd::Failed => {}
+            RunEnd::Done(_) | RunEnd::Failed | RunEnd::Stale => {}
         }
         if ended.end != RunEnd::Failed && ended.finished.is_some_and(|(_, whole)| !whole) {
             self.saw("a run is cut short while it sends");
@@ -747,7 +747,7 @@ impl World {
             self.excuses += 1;
         }
         self.refused = matches!(ended.end, RunEnd::Blocked(_));
-        if self.reads_valid && !matches!(ended.end, RunEnd::Failed | RunEnd::Cut) {
+        if self.reads_valid && !matches!(ended.end, RunEnd::Failed | RunEnd::Cut | RunEnd::Stale) {
             let wrong = self.removals.ends(now, self.refused);
             wrong.into_iter().for_each(|what| self.shared.lock().violated("C11", || what.to_owned()));
         }

@@ -2,7 +2,8 @@
 //! `cli/pass.rs` make them, on these seams.
 //!
 //! Those three are told again here, with the guards, the removal window, what is tried again behind a refusal, what is held
-//! back, and a run that is cut short before it sends. Left out, and tested with the program: reading files, asking for quotas,
+//! back, and a run that is cut short before it sends. Left out, and tested with the program: reading files, and what is read
+//! being thrown away since they change meanwhile, asking for quotas,
 //! the audit log, the lock's file, and other processes that use the state.
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -19,16 +19,19 @@ pub(crate) fn signal(process: u32, name: &str) {
     assert!(sent.expect("a shell").success());
 }
 
-/// How a program ended by itself, within a minute; `None` for a signal.
-#[track_caller]
-pub(crate) fn ended(mut child: Child) -> Option<i32> {
+/// How a program ended; `None` for a signal, also for the one that it gets if it does not end within a minute.
+pub(crate) fn ended(child: &mut Child) -> Option<i32> {
     let process = child.id();
-    let (sender, status) = channel();
-    std::thread::spawn(move || sender.send(child.wait().expect("ours").code()));
-    status.recv_timeout(BOUND).unwrap_or_else(|_| {
-        signal(process, "KILL");
-        panic!("it does not end");
-    })
+    let (has_ended, end) = channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if end.recv_timeout(BOUND) == Err(RecvTimeoutError::Timeout) {
+            signal(process, "KILL");
+        }
+    });
+    let status = child.wait().expect("ours");
+    drop(has_ended);
+    guard.join().expect("no panic");
+    status.code()
 }
 
 /// A running program; it is killed when the test ends.
@@ -108,9 +111,9 @@ impl Watching {
         signal(self.child.id(), name);
     }
 
-    /// Waits for its end and returns its exit code; `None` for a signal.
+    /// Waits for its end, as [`ended`] does.
     pub(crate) fn ended(mut self) -> Option<i32> {
-        self.child.wait().expect("ended").code()
+        ended(&mut self.child)
     }
 
     /// Ends it and returns everything it said.

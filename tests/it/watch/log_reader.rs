@@ -23,10 +23,20 @@ fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     (reader, writer, held)
 }
 
+/// A program that is killed when the test ends.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A watch that writes there.
-fn start(bench: &Bench, log: PipeWriter) -> Child {
+fn start(bench: &Bench, log: PipeWriter) -> Started {
     let mut command = bench.command(&["watch", "--log-format", "json", "--log-level", "debug"]);
-    command.stderr(log).spawn().expect("started")
+    Started(command.stderr(log).spawn().expect("started"))
 }
 
 /// W6, C14: purges and signals do not wait for whoever reads the log.
@@ -36,11 +46,11 @@ fn a_reader_of_the_log_that_stops_holds_up_nothing() {
     let (reader, log, _) = full_pipe();
     bench.assets(&urls(3), "1");
     cloud.script([Step::Pass, Step::Pass, Step::Hold]);
-    let child = start(&bench, log);
+    let mut child = start(&bench, log);
     cloud.wait_for_hold();
-    signal(child.id(), "TERM");
+    signal(child.0.id(), "TERM");
     cloud.release();
-    assert_eq!(ended(child), Some(0), "nobody reads to its end");
+    assert_eq!(ended(&mut child.0), Some(0), "nobody reads to its end");
     assert!(is_recorded(&bench, 3, "1"));
     drop(reader);
 }
@@ -52,9 +62,9 @@ fn what_is_left_of_the_log_is_written_at_the_end() {
     let (mut reader, log, held) = full_pipe();
     bench.assets(&urls(3), "1");
     cloud.script([Step::Pass, Step::Pass, Step::Hold]);
-    let child = start(&bench, log);
+    let mut child = start(&bench, log);
     cloud.wait_for_hold();
-    signal(child.id(), "TERM");
+    signal(child.0.id(), "TERM");
     cloud.release();
     let mut told = String::new();
     reader.read_to_string(&mut told).expect("text");
@@ -63,5 +73,5 @@ fn what_is_left_of_the_log_is_written_at_the_end() {
     assert_eq!(messages.first().map(String::as_str), Some("watching"));
     assert_eq!(messages.last().map(String::as_str), Some("stopped"));
     assert_eq!(messages.iter().filter(|message| *message == "call").count(), 3, "{messages:?}");
-    assert_eq!(ended(child), Some(0));
+    assert_eq!(ended(&mut child.0), Some(0));
 }
