@@ -24,8 +24,8 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Global, LockArgs, Selection, WatchArgs};
-use super::exit::Exit;
-use super::{apply, args};
+use super::exit::{Exit, Stop};
+use super::{apply, args, duration};
 use crate::core::report::{Report, Running};
 use crate::core::time::{Now, Tick, Timestamp};
 use crate::core::watch::{Action, Event, Order, Reason, RunEnd, Watch};
@@ -47,6 +47,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     if args.once {
         return apply::run(host, global, &as_apply(args)).await;
     }
+    check_poll(args)?;
     let _log = log::start(args.log_format, args.log_level).context("no log can be written")?;
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
@@ -72,6 +73,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         passes: 0,
     };
     Ok(keeper.run(signals, polling).await)
+}
+
+/// Its duration is optional, so that `--poll 30s` would watch a path of that name.
+fn check_poll(args: &WatchArgs) -> Result<(), Stop> {
+    let is_meant = |path: &str| args.poll.is_some() && duration::parse(path).is_ok() && !Path::new(path).exists();
+    match args.manifests.paths.iter().filter_map(|path| path.to_str()).find(|path| is_meant(path)) {
+        Some(path) => Err(Stop::bad_input(format!("there is no `{path}`; for a duration write `--poll={path}`"))),
+        None => Ok(()),
+    }
 }
 
 /// The same words for a single run.
@@ -141,7 +151,8 @@ struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     async fn run(mut self, mut signals: Signals, polling: Option<String>) -> Exit {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "watching");
-        cover::tell_polling(polling, self.watcher.poll_ms(), None, &self.report);
+        let how = (self.watcher.poll_ms(), self.args.poll.is_some());
+        cover::tell_polling(polling, how, None, &self.report);
         // The first look at everything may take long, and nothing that waits for this program has to wait for that.
         self.systemd.ready("reading");
         let mut under_way: Option<UnderWay<'a>> = None;
@@ -333,7 +344,7 @@ impl<'a> Keeper<'a> {
 
     fn stop(&mut self, runs: bool) {
         if runs {
-            let grace = super::duration::show(self.args.grace);
+            let grace = duration::show(self.args.grace);
             tracing::info!(
                 grace,
                 "stopping: calls under way may end, nothing new is sent; a second signal stops at once"

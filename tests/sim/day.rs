@@ -749,7 +749,9 @@ impl World {
         self.refused = matches!(ended.end, RunEnd::Blocked(_));
         if self.reads_valid && !matches!(ended.end, RunEnd::Failed | RunEnd::Cut | RunEnd::Stale) {
             let wrong = self.removals.ends(now, self.refused);
-            wrong.into_iter().for_each(|what| self.shared.lock().violated("C11", || what.to_owned()));
+            for what in wrong {
+                self.shared.lock().violated("C11", || what.to_owned());
+            }
         }
         let mut core = self.shared.lock();
         if ended.end == RunEnd::Failed && !self.may_fail && core.disk_full_at < self.begun {

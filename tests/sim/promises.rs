@@ -79,7 +79,9 @@ impl Promises {
     pub(crate) fn take(&mut self, now: u64, rests: &BTreeMap<usize, u64>) -> Vec<(Key, Promise)> {
         let promises = self.of.iter().map(|(key, promise)| (*key, *promise));
         let due: Vec<_> = promises.filter(|(key, promise)| self.due(*key, *promise, rests) <= now).collect();
-        due.iter().for_each(|(key, _)| self.fulfil(*key));
+        for (key, _) in &due {
+            self.fulfil(*key);
+        }
         due
     }
 }

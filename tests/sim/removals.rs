@@ -39,7 +39,9 @@ impl Removals {
         if refused {
             // Waiting is no way through.
             let most = self.seen.iter_mut().rev().max_by_key(|(_, size)| *size);
-            most.into_iter().for_each(|(at, _)| *at = now);
+            for (at, _) in most {
+                *at = now;
+            }
         }
         match (self.refuses, refused) {
             (true, false) => Some("what was lost within an hour is removed"),

@@ -427,7 +427,9 @@ impl Round {
         let of = |provider| Left::of(finished, provider, &self.order, last_accepted.get(&provider).copied());
         let mut left: Vec<Left> = (0..finished.desired.model.providers.len()).map(of).collect();
         if self.bug == Some(WatchBug::HealthyAreLeftInPeace) && left.iter().any(|left| is_down(&left.end)) {
-            left.iter_mut().for_each(|left| rest(&mut left.end));
+            for left in &mut left {
+                rest(&mut left.end);
+            }
         }
         let mut left: Vec<ProviderEnd> = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
         if self.bug == Some(WatchBug::GoneAreRemembered) {

@@ -15,7 +15,7 @@ use crate::host::watcher::{Root, Watcher};
 pub(super) async fn cover(watcher: Arc<Watcher>, roots: Vec<Root>, round: &Round<'_>) {
     let poll_ms = watcher.poll_ms();
     match tokio::task::spawn_blocking(move || watcher.cover(&roots)).await {
-        Ok(polling) => tell_polling(polling, poll_ms, Some(round.pass), &round.report),
+        Ok(polling) => tell_polling(polling, (poll_ms, false), Some(round.pass), &round.report),
         Err(error) => {
             let error = line(&error.to_string());
             tracing::error!(
@@ -26,10 +26,21 @@ pub(super) async fn cover(watcher: Arc<Watcher>, roots: Vec<Root>, round: &Round
     }
 }
 
-/// Tells why folders are looked at every so often, if they are from now on; `pass`: of the run that found it.
-pub(super) fn tell_polling(why: Option<String>, poll_ms: u64, pass: Option<u64>, report: &watch::Sender<Report>) {
+/// Tells why folders are looked at every so often, if they are from now on; `is_asked`: the user wants it so. `pass`: of the run
+/// that found it.
+pub(super) fn tell_polling(
+    why: Option<String>,
+    (poll_ms, is_asked): (u64, bool),
+    pass: Option<u64>,
+    report: &watch::Sender<Report>,
+) {
     if let Some(why) = why {
-        tracing::warn!(pass, every = duration::show(poll_ms), "looking at files every so often: {}", line(&why));
+        let (every, shown) = (duration::show(poll_ms), line(&why));
+        if is_asked {
+            tracing::info!(pass, every, "looking at files every so often: {shown}");
+        } else {
+            tracing::warn!(pass, every, "looking at files every so often: {shown}");
+        }
         report.send_modify(|report| report.polling = Some(why));
     }
 }

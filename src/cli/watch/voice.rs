@@ -18,7 +18,7 @@ use crate::run::Left;
 
 /// Problems of manifests that are told one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
-/// A refusal with other numbers is told again after this time, in milliseconds.
+/// A refusal with other numbers, and a state that is locked once more, are told again after this time, in milliseconds.
 const TOLD_AGAIN_MS: u64 = 300_000;
 
 /// What was told last.
@@ -33,6 +33,8 @@ pub(super) struct Voice {
     trouble: Option<Trouble>,
     /// How much is deferred at each provider, and until when.
     deferred: BTreeMap<String, (u64, Timestamp)>,
+    /// When it was last told that another run has the state.
+    locked_told_at: Option<Tick>,
     /// Failures in a row of each provider that fails.
     failing: BTreeMap<String, u32>,
 }
@@ -45,7 +47,7 @@ impl Voice {
             self.refusals(&ended.refusals, pass, now.tick);
         }
         if has_asked(&ended.end) || ended.trouble.is_some() {
-            self.trouble(ended.trouble.as_ref(), pass);
+            self.trouble(ended.trouble.as_ref(), pass, now.tick);
         }
         let counts = ended.came.counts;
         if ended.came.calls > 0 || counts.recorded > 0 {
@@ -102,7 +104,14 @@ impl Voice {
         }
     }
 
-    fn trouble(&mut self, trouble: Option<&Trouble>, pass: u64) {
+    fn trouble(&mut self, trouble: Option<&Trouble>, pass: u64, now: Tick) {
+        if let Some(Trouble::Locked(_)) = trouble {
+            // Two watches may share a state, and get in each other's way every few seconds.
+            if self.locked_told_at.is_some_and(|at| now.since(at) < TOLD_AGAIN_MS) {
+                return;
+            }
+            self.locked_told_at = Some(now);
+        }
         match (trouble, &self.trouble) {
             (None, None) => {}
             (Some(now), Some(told)) if now.is_like(told) => {}

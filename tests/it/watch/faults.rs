@@ -470,8 +470,20 @@ fn runs_by_hand_and_the_watch_take_turns() {
     assert!(held.wait_with_output().expect("ended").status.success());
     watching.says("runs are made again");
     watching.records(1);
-    watching.stop();
-    assert!(is_recorded(&bench, 1, "1"));
+    // Two watches may share a state for long.
+    cloud.script([Step::Hold]);
+    let held = bench.start(&["apply", "--force", "*"]);
+    cloud.wait_for_hold();
+    bench.assets(&urls(1), "2");
+    watching.says("run begins");
+    watching.ends_a_run();
+    cloud.release();
+    assert!(held.wait_with_output().expect("ended").status.success());
+    watching.records(1);
+    let told = watching.stop();
+    let told = |text: &str| told.iter().filter(|record| record["message"].as_str().unwrap().contains(text)).count();
+    assert_eq!((told("is locked by another run"), told("runs are made again")), (1, 1));
+    assert!(is_recorded(&bench, 1, "2"));
 }
 
 /// SIGHUP reads everything at once and forgets what it waited for.
@@ -507,6 +519,17 @@ fn a_provider_that_hangs_is_named() {
     let seen = watching.stop();
     let texts = seen.iter().filter_map(|record| record["message"].as_str());
     assert_eq!(texts.filter(|text| text.starts_with(&named)).count(), 1, "told once");
+}
+
+/// Habits of those who rotate logs end nothing.
+#[test]
+fn signals_without_a_meaning_are_ignored() {
+    let (_cloud, bench, mut watching) = watched(1);
+    watching.signal("USR1");
+    watching.signal("USR2");
+    bench.assets(&urls(1), "1");
+    watching.records(1);
+    watching.stop();
 }
 
 /// C14: SIGTERM lets the call under way end and records it; what is left is the next start's.

@@ -9,7 +9,7 @@ use crate::support::cli::{Bench, manifest, provider};
 use crate::support::cloud::Cloud;
 use crate::support::reader::get;
 use crate::support::service_manager::ServiceManager;
-use crate::support::watching::Watching;
+use crate::support::watching::{Watching, ended};
 
 /// W2: an editor writes beside the file and renames.
 #[test]
@@ -338,13 +338,29 @@ fn changes_are_found_without_events() {
     for arguments in [["--poll=50ms", "--resync=1h"], ["--poll=1h", "--resync=100ms"]] {
         let (cloud, bench) = recorded(2);
         let mut watching = Watching::start(&bench, &arguments);
-        watching.says("looking at files every so often");
+        let told = watching.says("looking at files every so often");
+        assert_eq!(told["level"], "INFO", "it was asked for");
         watching.ends_a_run();
         bench.assets(&urls(2), "1");
         watching.records(2);
         assert_eq!(cloud.purged().len(), 2);
         watching.stop();
     }
+}
+
+/// A duration that stands apart is no path of manifests, unless there is one.
+#[test]
+fn a_duration_apart_from_poll_is_named() {
+    let (_cloud, bench) = recorded(1);
+    let mut child = bench.start(&["watch", "--poll", "30s"]);
+    let told = child.stderr.take().expect("a pipe");
+    assert_eq!(ended(&mut child), Some(2));
+    let told = std::io::read_to_string(told).expect("text");
+    assert!(told.contains("there is no `30s`; for a duration write `--poll=30s`"), "{told}");
+    std::fs::rename(bench.path("manifests"), bench.path("30s")).expect("renamed");
+    let mut watching = Watching::start(&bench, &["--poll", "30s"]);
+    watching.ends_a_run();
+    watching.stop();
 }
 
 /// C11: a directory that is emptied in slices stays refused, whatever commands use the same state meanwhile.

@@ -20,6 +20,7 @@ fn polls_without(call: &str, error: &str) {
     let told = watching.says("looking at files every so often");
     // What is known before any run is of none.
     assert_eq!(told["pass"].as_u64(), (call == "inotify_add_watch").then_some(1));
+    assert_eq!(told["level"], "WARN");
     watching.ends_a_run();
     bench.assets(&urls(2), "1");
     let run = watching.records(2);
