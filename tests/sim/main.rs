@@ -138,7 +138,9 @@ fn every_day_of_the_watch_converges() {
         let Lived { runs, kills, requests, violation, seen, .. } = live(seed, None, false);
         let (totals, kinds) = &mut *totals.lock().expect("no panic");
         *totals = (totals.0 + runs, totals.1 + kills, totals.2 + requests);
-        seen.into_iter().for_each(|kind| *kinds.entry(kind).or_insert(0) += 1);
+        for kind in seen {
+            *kinds.entry(kind).or_insert(0) += 1;
+        }
         violation.is_some()
     });
     let ((runs, kills, requests), kinds) = totals.into_inner().expect("no panic");

@@ -39,7 +39,7 @@ impl Removals {
         if refused {
             // Waiting is no way through.
             let most = self.seen.iter_mut().rev().max_by_key(|(_, size)| *size);
-            for (at, _) in most {
+            if let Some((at, _)) = most {
                 *at = now;
             }
         }
