@@ -53,8 +53,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const CONNECTION_MS: u64 = 30_000;
 /// How often the main loop turns at least, in milliseconds.
 pub const TURN_MS: u64 = 15_000;
-/// After how long without a turn it hangs, in milliseconds.
-const HANGS_MS: u64 = 60_000;
+/// After how long without a turn it hangs, in milliseconds. Comparing and noting millions of targets is one turn, and may take a
+/// minute where the processor or the disk is slow: whoever restarts the program for that makes it begin anew.
+const HANGS_MS: u64 = 300_000;
 /// How long it is believed whether something can be recorded, in milliseconds.
 const BELIEVED_MS: u64 = 3_000;
 /// Wait after the system did not hand over a connection, in milliseconds: it may be out of files.

@@ -1,4 +1,4 @@
-//! Readiness and signs of life for systemd; elsewhere nothing happens.
+//! Readiness and signs of life: systemd is told of them where it runs; everywhere they turn the main loop, which `/healthz` goes by.
 
 use sd_notify::NotifyState;
 
