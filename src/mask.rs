@@ -32,9 +32,9 @@ struct Form {
 /// Everything in a request that must not be shown.
 pub(crate) fn sensitive(credentials: &Credentials, request: &Request) -> Sensitive {
     let mut forms = Vec::new();
-    for text in of_credentials(credentials) {
+    for (text, in_part) in of_credentials(credentials) {
         let encoded = encodings(text).into_iter().filter(|form| form.len() >= SHORTEST_PART);
-        forms.extend(as_written(text).into_iter().chain(encoded).map(|text| Form::of(&text, true)));
+        forms.extend(as_written(text).into_iter().chain(encoded).map(|text| Form::of(&text, in_part)));
     }
     // Much in it is no secret.
     let signed = of_request(request);
@@ -43,15 +43,19 @@ pub(crate) fn sensitive(credentials: &Credentials, request: &Request) -> Sensiti
     Sensitive(forms)
 }
 
-fn of_credentials(credentials: &Credentials) -> Vec<&str> {
+/// The texts, and whether the beginning of each tells something as well.
+fn of_credentials(credentials: &Credentials) -> Vec<(&str, bool)> {
     match credentials {
         Credentials::Headers(headers) => {
             let values = headers.iter().map(|(_, value)| value.expose());
-            // Without `Bearer` as well.
-            values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, rest)| rest)]).flatten().collect()
+            // Without `Bearer` as well. A whole value may be no secret, and begin as URLs and types of media do.
+            let bare = |value| str::split_once(value, ' ').map(|(_, rest)| (rest, true));
+            values.flat_map(|value| [Some((value, false)), bare(value)]).flatten().collect()
         }
-        Credentials::Keys { id, secret, token } => [id, secret].into_iter().chain(token).map(Secret::expose).collect(),
-        Credentials::Bearer(token) => vec![token.expose()],
+        Credentials::Keys { id, secret, token } => {
+            [id, secret].into_iter().chain(token).map(|text| (text.expose(), true)).collect()
+        }
+        Credentials::Bearer(token) => vec![(token.expose(), true)],
     }
 }
 
@@ -181,6 +185,7 @@ mod tests {
         let echo = "SecretId=AKID%20canary&Token=TOKEN%2Bcanary%3D&Signature=ab%2Bcd, that is ab+cd";
         assert_eq!(hide(echo, &list), "SecretId=***&Token=***&Signature=***, that is ***");
     }
+
     /// X1
     #[test]
     fn an_echo_in_another_form_is_masked() {
@@ -200,6 +205,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What a header always says hides nothing that merely begins like it.
+    #[test]
+    fn constant_headers_hide_no_other_text() {
+        let headers = vec![("Referer".to_owned(), Secret::new("https://www.example.cn/".into()))];
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""));
+        assert_eq!(hide("https://cdn.example.com/a is no page", &list), "https://cdn.example.com/a is no page");
     }
 
     /// X1: keys that begin alike, or of which one holds the other.
