@@ -302,9 +302,14 @@ impl Watch {
 
     fn ended(&mut self, end: RunEnd, now: Now) {
         let run = self.running.take().unwrap_or(Running::at(now.tick, false));
-        self.rushed = run.cut && run.had_its_turn_at().is_none_or(|at| now.tick < at);
+        let cut_early = run.cut && run.had_its_turn_at().is_none_or(|at| now.tick < at);
+        // A run that threw away what it read has not had its turn either.
+        self.rushed = cut_early || (run.spared && end == RunEnd::Stale);
         if end != RunEnd::Stale {
-            (self.stale_since, self.blocked_until) = (None, None);
+            self.blocked_until = None;
+        }
+        if !matches!(end, RunEnd::Stale | RunEnd::Cut) {
+            self.stale_since = None;
         }
         match end {
             RunEnd::Done(left) => {

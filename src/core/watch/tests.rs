@@ -370,6 +370,24 @@ fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
     }
 }
 
+/// W4: the same where files change meanwhile, and what was read is thrown away.
+#[test]
+fn a_spared_run_that_reads_again_stays_spared() {
+    let mut world = World::settled();
+    world.handle(Event::Asked);
+    world.expect_run(Reason::Asked);
+    world.handle(Event::Asked);
+    assert_eq!(world.poll(), Action::CutShort);
+    world.end(RunEnd::Cut);
+    for _ in 0..2 {
+        world.expect_run(Reason::Asked);
+        world.handle(Event::Asked);
+        assert_eq!(world.poll(), Action::WakeAt(None));
+        world.change();
+        world.end(RunEnd::Stale);
+    }
+}
+
 #[test]
 fn everything_is_looked_at_every_so_often() {
     let mut world = World::settled();
