@@ -118,6 +118,7 @@ impl Round<'_> {
     /// Runs to the end.
     pub(super) async fn run(self, mut memory: Memory) -> Ended {
         self.look_for_state(&mut memory);
+        memory.credentials.begin_run();
         let mut extent = Extent::Changed;
         loop {
             match self.attempt(memory, extent).await {
@@ -245,7 +246,6 @@ impl Round<'_> {
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
         let Memory { credentials, calls, .. } = &mut memory;
-        credentials.begin_run();
         let mut side = WatchSide::new((self.host, self.pass, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,
