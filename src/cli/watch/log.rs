@@ -19,8 +19,8 @@ use queue::Queue;
 
 /// Most characters of a text in a record.
 const MOST: usize = 1000;
-/// Most bytes of records that wait to be written.
-const MOST_WAITING: usize = 1024 * 1024;
+/// Most bytes of records that wait to be written: as many as name each target of all calls under way at some providers.
+const MOST_WAITING: usize = 4 * 1024 * 1024;
 /// How long the end of the program waits for records that are not written yet.
 const LONGEST_DRAIN: Duration = Duration::from_secs(1);
 
@@ -78,4 +78,9 @@ pub(super) fn start(format: LogFormat, level: LogLevel) -> std::io::Result<Log> 
 /// A text from outside on one line, nothing in it that a terminal or a CI system would obey.
 pub(super) fn line(text: &str) -> String {
     one_line(text.trim(), MOST)
+}
+
+/// The same, however long it is.
+pub(super) fn whole(text: &str) -> String {
+    one_line(text, usize::MAX)
 }

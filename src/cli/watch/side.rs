@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{Notify, watch};
 
 use super::left;
-use super::log::line;
+use super::log::{line, whole};
 use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
 use crate::core::budget::LastCalls;
@@ -226,7 +226,7 @@ impl<'a> WatchSide<'a> {
         for index in unrecorded {
             let change = finished.prepared.difference.changes.get(index);
             let provider = &finished.desired.model.providers[change.provider].name;
-            tracing::error!(pass, run, provider, target = line(&change.target.text), "accepted but not recorded");
+            tracing::error!(pass, run, provider, target = whole(&change.target.text), "accepted but not recorded");
         }
     }
 }

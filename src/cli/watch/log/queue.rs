@@ -34,12 +34,24 @@ impl Queue {
     }
 
     /// Writes to `out` whatever comes, for ever. Once all that fitted is written, `tell` is given the number of records that
-    /// did not fit meanwhile.
+    /// did not fit meanwhile, and once one could be written again, the number of those that could not.
     pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
+        let mut unwritten = 0;
         loop {
             match self.next() {
-                // A reader that went away is no concern of ours.
-                Next::Record(record) => drop(out.write_all(&record)),
+                Next::Record(mut record) => {
+                    if unwritten > 0 {
+                        // Half of the last one may stand there.
+                        record.insert(0, b'\n');
+                    }
+                    match out.write_all(&record) {
+                        Ok(()) if unwritten > 0 => tell(std::mem::take(&mut unwritten)),
+                        Ok(()) => {}
+                        // A reader that went away is no concern of ours.
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                        Err(_) => unwritten += 1,
+                    }
+                }
                 Next::Missing(number) => tell(number),
             }
         }
@@ -98,6 +110,7 @@ impl Write for &Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
@@ -147,6 +160,42 @@ mod tests {
         let kept: Vec<String> = all.filter(|record| taken.contains(record)).collect();
         assert!(matches!(kept.len(), 2..=3), "{taken}");
         assert_eq!(taken, format!("{}{} missing\n", kept.concat(), 9 - kept.len()));
+    }
+
+    /// A file on a disk that is full for a while.
+    struct Disk(&'static AtomicBool, Sender<String>);
+
+    impl Write for Disk {
+        fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+            if self.0.load(Ordering::Acquire) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.1.send(String::from_utf8_lossy(record).into_owned()).map_err(io::Error::other)?;
+            Ok(record.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// C7: records that could not be written are counted as well, and told once there is room; no half of one spoils another.
+    #[test]
+    fn what_could_not_be_written_is_told_once_there_is_room() {
+        static QUEUE: Queue = Queue::new(1000);
+        static IS_FULL: AtomicBool = AtomicBool::new(true);
+        let (took, taken) = channel();
+        std::thread::spawn(move || {
+            QUEUE.write_to(Disk(&IS_FULL, took), |number| QUEUE.push(format!("{number} missing\n").as_bytes()));
+        });
+        QUEUE.push(b"a\n");
+        QUEUE.push(b"b\n");
+        QUEUE.drain(Duration::from_mins(1));
+        IS_FULL.store(false, Ordering::Release);
+        QUEUE.push(b"c\n");
+        let bound = Duration::from_mins(1);
+        let told: Vec<String> = (0..2).map(|_| taken.recv_timeout(bound).expect("written")).collect();
+        assert_eq!(told, ["\nc\n", "2 missing\n"]);
     }
 
     /// C14: what is queued at the end is written if somebody reads, and the end comes either way.
