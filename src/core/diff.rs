@@ -411,9 +411,20 @@ fn continued_change(
                 change.standing = work.standing.clone();
             }
             reconsider(&mut change, &scope.config_digests[entry.provider]);
+        } else if !forced {
+            change.standing = still_failing(&work.standing);
         }
     }
     change
+}
+
+/// Where a target stands whose work is another one now: what failed is not trusted more for it, or each change of a provider
+/// that is out would cost whole batches of its quota.
+fn still_failing(standing: &Standing) -> Standing {
+    match standing {
+        Standing::Pending { .. } => standing.clone(),
+        Standing::Deferred { .. } | Standing::Rejected { .. } => Standing::fresh(),
+    }
 }
 
 /// A refusal holds only for the configuration that was refused; a deferral only until its time, which the plan checks.
@@ -434,7 +445,11 @@ fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<
         kind: ChangeKind::Removed,
         priority: row.work.map_or(Priority::Normal, |work| work.priority),
         since: row.work.map_or(scope.now, |work| work.since),
-        standing: work.map_or(Standing::fresh(), |work| work.standing.clone()),
+        standing: match (work, row.work) {
+            (Some(work), _) => work.standing.clone(),
+            (None, Some(before)) => still_failing(&before.standing),
+            (None, None) => Standing::fresh(),
+        },
         in_doubt: row.work.is_some_and(|work| work.in_doubt),
         accepted_at: work.map_or(Vec::new(), |work| work.accepted_at.clone()),
         owners: row.owners.to_vec(),

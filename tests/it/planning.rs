@@ -329,6 +329,32 @@ fn a_forced_purge_is_due_until_it_is_accepted() {
     assert!(site.look(&["site"]).changes.is_empty());
 }
 
+/// S5: what failed is asked about with one target first, also once it is to become something else or to go.
+#[test]
+fn what_failed_is_not_trusted_more_for_another_hash() {
+    let mut site = Site::new();
+    site.list_many("site", 0..50, "rev:1");
+    site.purge(&["site"]);
+    site.list_many("site", 0..50, "rev:2");
+    let calls = |site: &Site| {
+        let (model, difference) = site.look_with(&["site"], &[], None);
+        plan_of(&model, &difference.changes, site.now).calls()
+    };
+    assert_eq!(calls(&site), 1);
+    site.run_with(&["site"], None, &ItemOutcome::Later(Some("HTTP 502".to_owned())));
+    assert_eq!(calls(&site), 3, "1, 10 and 39");
+    site.list_many("site", 0..50, "rev:3");
+    assert_eq!(calls(&site), 3);
+    site.see(&["site"]);
+    assert_eq!(calls(&site), 3, "also after another look");
+    for number in 0..50 {
+        site.unlist("site", &format!("{number:04}"));
+    }
+    assert_eq!(calls(&site), 3);
+    site.see(&["site"]);
+    assert_eq!(calls(&site), 3);
+}
+
 // --- Rejected -------------------------------------------------------------------------------------------------------
 
 /// R11, L3: a refusal holds until the hash, the configuration or the user changes something.
