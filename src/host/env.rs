@@ -52,13 +52,14 @@ impl Env for SystemEnv {
         limits: CommandLimits,
     ) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>> {
         Box::pin(async move {
-            let mut child = start(command)?;
+            let mut started = Started(start(command)?);
             let deadline = Duration::from_millis(limits.timeout_ms);
-            let ended = tokio::time::timeout(deadline, read_to_exit(&mut child, limits.most_bytes)).await;
+            let ended = tokio::time::timeout(deadline, read_to_exit(&mut started.0, limits.most_bytes)).await;
             let outcome = ended.unwrap_or(Err(CommandError::TimedOut { timeout_ms: limits.timeout_ms }));
             if outcome.is_err() {
+                started.stop();
                 // It may have ended by itself, which is as good.
-                let _ = child.kill().await;
+                let _ = started.0.kill().await;
             }
             outcome
         })
@@ -83,9 +84,33 @@ fn check_mode(_metadata: &Metadata) -> Result<(), PrivateFileError> {
     Ok(())
 }
 
+/// A program that is stopped, with all that it has started, once nobody waits for it any more.
+struct Started(Child);
+
+impl Started {
+    fn stop(&self) {
+        // Without a number it has ended, and its group may be another's by now.
+        #[cfg(unix)]
+        if let Some(group) = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
+        {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 fn start(command: &[String]) -> Result<Child, CommandError> {
     let (program, arguments) = command.split_first().ok_or(CommandError::Empty)?;
-    Command::new(program)
+    let mut command = Command::new(program);
+    // In a group of its own, which holds what it starts.
+    #[cfg(unix)]
+    command.process_group(0);
+    command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

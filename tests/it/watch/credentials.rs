@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use super::{is_recorded, urls};
 use crate::support::cli::{Bench, make_pipe};
@@ -61,6 +62,24 @@ fn a_hanging_credentials_program_holds_up_no_other_provider() {
     assert_eq!((asked(&bench), good.arrived()), (1, 6), "started once");
     watching.stop();
     assert!(is_recorded(&bench, 4, "3"));
+}
+
+/// C14: a program that is stopped takes along what it has started, or each try at a provider would leave something behind.
+#[test]
+fn what_a_credentials_program_has_started_ends_with_it() {
+    let cloud = Cloud::of("tencent-cdn");
+    let hanging = "credentials: {command: [/bin/sh, -c, \"cat pipe > /dev/null; echo late\"]}\n";
+    let bench = Bench::new().provider("own", "tencent-cdn", &cloud.url(), hanging);
+    make_pipe(&bench.path("pipe"));
+    bench.assets(&urls(1), "1");
+    let mut watching = Watching::start(&bench, &["--purge-all"]);
+    let mut pipe = hold(&bench);
+    watching.says("provider fails");
+    watching.stop();
+    let end = Instant::now() + Duration::from_mins(1);
+    while pipe.write_all(b" ").is_ok() {
+        assert!(Instant::now() < end, "somebody still reads");
+    }
 }
 
 /// W6: a program that fails is started once a run, and left in peace by the runs that others have meanwhile.
