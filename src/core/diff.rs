@@ -412,19 +412,10 @@ fn continued_change(
             }
             reconsider(&mut change, &scope.config_digests[entry.provider]);
         } else if !forced {
-            change.standing = still_failing(&work.standing);
+            change.standing = work.standing.of_other_content();
         }
     }
     change
-}
-
-/// Where a target stands whose work is another one now: what failed is not trusted more for it, or each change of a provider
-/// that is out would cost whole batches of its quota.
-fn still_failing(standing: &Standing) -> Standing {
-    match standing {
-        Standing::Pending { .. } => standing.clone(),
-        Standing::Deferred { .. } | Standing::Rejected { .. } => Standing::fresh(),
-    }
 }
 
 /// A refusal holds only for the configuration that was refused; a deferral only until its time, which the plan checks.
@@ -447,7 +438,7 @@ fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<
         since: row.work.map_or(scope.now, |work| work.since),
         standing: match (work, row.work) {
             (Some(work), _) => work.standing.clone(),
-            (None, Some(before)) => still_failing(&before.standing),
+            (None, Some(before)) => before.standing.of_other_content(),
             (None, None) => Standing::fresh(),
         },
         in_doubt: row.work.is_some_and(|work| work.in_doubt),

@@ -180,17 +180,16 @@ impl Job {
         if self.directories.is_empty() { self.targets as u64 } else { self.directories.len() as u64 }
     }
 
-    /// Leaves out endpoints, by index, and changes that fail, unless a directory stands for others besides. Returns what it
+    /// Leaves out endpoints, by index, and `changes` that fail, unless a directory stands for others besides. Returns what it
     /// does not settle any more.
-    pub fn leave_out(&mut self, endpoints: &[usize], fails: &dyn Fn(usize) -> bool) -> Vec<usize> {
+    pub fn leave_out(&mut self, endpoints: &[usize], fails: &dyn Fn(usize) -> bool, changes: &Changes) -> Vec<usize> {
         let all = self.distinct_changes();
         self.batches.retain(&|endpoint, index| !endpoints.contains(&endpoint) && !fails(index));
-        // All that failed before is left out, or nothing of it.
-        self.batches.starts_small &= !all.iter().any(|&index| fails(index));
         // Whoever takes directories has one endpoint.
         self.directories
             .retain(|directory| endpoints.is_empty() && !directory.changes.iter().all(|&index| fails(index as usize)));
         let kept = self.distinct_changes();
+        self.batches.starts_small &= kept.iter().any(|&index| changes.standing(index).has_ever_failed());
         self.targets = kept.len();
         all.into_iter().filter(|index| kept.binary_search(index).is_err()).collect()
     }
@@ -370,8 +369,8 @@ fn job(
         enough || !accepted_at.contains(address)
     };
     let open = |address: &String| indexes.iter().copied().filter(|&index| still_open(address, index)).collect();
-    let has_failed = |index: &u32| matches!(changes.standing(*index as usize), Standing::Pending { reason: Some(_) });
-    let starts_small = indexes.iter().any(has_failed);
+    // A provider that is out is not trusted more for other content: each deployment would cost whole batches of its quota.
+    let starts_small = indexes.iter().any(|&index| changes.standing(index as usize).has_ever_failed());
     let batches = Batches::new(addresses.iter().map(open).collect(), limits.targets_per_call, starts_small);
     if let Some(quota) = &quota {
         *spent.entry(quota.key.clone()).or_default() += indexes.len() as u64;

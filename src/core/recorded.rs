@@ -125,10 +125,35 @@ pub enum Standing {
     },
 }
 
+/// With this begins the reason of a change that failed with other content.
+const BEFORE: &str = "before it changed again: ";
+
 impl Standing {
     /// Pending, with nothing gone wrong yet.
     pub const fn fresh() -> Self {
         Self::Pending { reason: None }
+    }
+
+    /// The same once the change is to another content: it may be sent at once, and what went wrong stays known.
+    #[must_use]
+    pub fn of_other_content(&self) -> Self {
+        match self {
+            Self::Pending { reason: Some(reason) } if !reason.starts_with(BEFORE) => {
+                Self::Pending { reason: Some(format!("{BEFORE}{reason}")) }
+            }
+            Self::Pending { .. } => self.clone(),
+            Self::Deferred { .. } | Self::Rejected { .. } => Self::fresh(),
+        }
+    }
+
+    /// Whether it was sent with its present content, and failed.
+    pub fn has_failed(&self) -> bool {
+        matches!(self, Self::Pending { reason: Some(reason) } if !reason.starts_with(BEFORE))
+    }
+
+    /// Whether it failed with its present content or the ones before.
+    pub const fn has_ever_failed(&self) -> bool {
+        matches!(self, Self::Pending { reason: Some(_) })
     }
 
     /// The word for it in output and state.

@@ -2,7 +2,6 @@
 
 use super::Finished;
 use crate::core::event::ItemState;
-use crate::core::recorded::Standing;
 use crate::core::time::Timestamp;
 use crate::core::watch::{Order, ProviderEnd};
 use crate::state::Counts;
@@ -77,7 +76,7 @@ impl Rest {
         let mut rest = Self::default();
         for (index, state) in finished.outcome.states.iter().enumerate() {
             if changes.provider(index) == provider {
-                let had_failed = matches!(changes.standing(index), Standing::Pending { reason: Some(_) });
+                let had_failed = changes.standing(index).has_failed();
                 let fails = matches!(state, ItemState::Pending(Some(_)));
                 rest.failed += usize::from(fails);
                 rest.failed_anew |= fails && !had_failed;

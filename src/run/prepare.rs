@@ -58,12 +58,15 @@ impl Prepared {
     /// Leaves out of the plan what is not to be tried yet: it stays pending and is not sent by this run.
     pub fn hold_back(&mut self, desired: &Desired, order: &Order) {
         let Self { difference, plan, .. } = self;
-        let is_failed =
-            |index: usize| matches!(difference.changes.standing(index), Standing::Pending { reason: Some(_) });
+        let is_failed = |index: usize| difference.changes.standing(index).has_failed();
         for job in &mut plan.jobs {
             let config = &desired.model.providers[job.provider];
             let Some(held) = order.held(&config.name, &desired.config_digests[job.provider]) else { continue };
-            plan.unselected.extend(job.leave_out(&held.endpoints, &|index| held.targets && is_failed(index)));
+            plan.unselected.extend(job.leave_out(
+                &held.endpoints,
+                &|index| held.targets && is_failed(index),
+                &difference.changes,
+            ));
             if held.endpoints.len() >= config.endpoints.len() {
                 plan.unselected.append(&mut job.over_quota);
             }
