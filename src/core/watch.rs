@@ -252,7 +252,7 @@ pub struct Watch {
     /// Runs in a row that could not be made.
     failures: u32,
     failed_until: Option<Tick>,
-    /// A guard refuses: everything is looked at again then.
+    /// A guard refuses: work that is due is looked at again then.
     blocked_until: Option<Tick>,
     waiting: BTreeMap<String, Waiting>,
     stopping: bool,
@@ -473,11 +473,8 @@ impl Watch {
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
         }
-        // Whoever was told of a refusal may have allowed it by another command meanwhile.
-        let work_is_due = match self.blocked_until {
-            Some(until) => until <= now.tick,
-            None => self.waiting.values().any(|waiting| waiting.is_due(now)),
-        };
+        let blocked = self.blocked_until.is_some_and(|until| until > now.tick);
+        let work_is_due = !blocked && self.waiting.values().any(|waiting| waiting.is_due(now));
         if self.failed_until.is_some() || work_is_due {
             return Some(Reason::Retry);
         }
@@ -520,8 +517,8 @@ impl Watch {
             return Some(at);
         }
         let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
-        let due = self.blocked_until.or(waiting.min());
-        due.into_iter().chain([self.resync_at]).min()
+        let waiting = waiting.map(|at| self.blocked_until.map_or(at, |until| at.max(until)));
+        waiting.chain([self.resync_at]).min()
     }
 
     /// Whether events of files wait for quiet: until [`Action::WakeAt`] comes, further ones change nothing but the time of

@@ -388,18 +388,6 @@ fn a_spared_run_that_reads_again_stays_spared() {
     }
 }
 
-/// What is refused may be allowed by another command, which changes no file.
-#[test]
-fn what_is_refused_is_looked_at_again_each_minute() {
-    let mut world = World::settled();
-    world.change();
-    world.sleep_to_run(Reason::Changed);
-    for _ in 0..3 {
-        world.end(RunEnd::Blocked(None));
-        assert_eq!(world.sleep_to_run(Reason::Retry), LOOK_AGAIN_MS);
-    }
-}
-
 #[test]
 fn everything_is_looked_at_every_so_often() {
     let mut world = World::settled();
