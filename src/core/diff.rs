@@ -96,7 +96,7 @@ impl Difference {
     /// What earlier runs were allowed to send, and tried: it is not for a guard any more.
     #[must_use]
     pub fn tried(&self) -> Self {
-        let changes = self.changes.iter().filter(|change| change.standing != Standing::fresh()).collect();
+        let changes = self.changes.iter().filter(|change| change.standing.was_tried()).collect();
         // Guards want to know how many there are; what goes of them was let through.
         let removals = self.removals.iter().map(|all| Removals::new(all.manifest.clone(), all.recorded, 0)).collect();
         Self { changes, unchanged: self.unchanged, removals, ..Self::default() }

@@ -151,6 +151,11 @@ impl Standing {
         matches!(self, Self::Pending { reason: Some(reason) } if !reason.starts_with(BEFORE))
     }
 
+    /// Whether a plan with its present content was let through before.
+    pub fn was_tried(&self) -> bool {
+        !matches!(self, Self::Pending { .. }) || self.has_failed()
+    }
+
     /// Whether it failed with its present content or the ones before.
     pub const fn has_ever_failed(&self) -> bool {
         matches!(self, Self::Pending { reason: Some(_) })
