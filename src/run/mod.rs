@@ -133,8 +133,9 @@ impl<'a> Finished<'a> {
 
     /// A run that a guard refuses: what earlier runs have tried is not its concern.
     pub fn refused(desired: &'a Desired, prepared: &'a Prepared) -> Self {
-        let fresh = recorded::Standing::fresh();
-        let state = |standing: &_| if *standing == fresh { ItemState::Pending(None) } else { ItemState::Recorded };
+        let state = |standing: &recorded::Standing| {
+            if standing.was_tried() { ItemState::Recorded } else { ItemState::Pending(None) }
+        };
         Self::unsent(desired, prepared, state)
     }
 
