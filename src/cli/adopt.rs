@@ -5,15 +5,17 @@ use anyhow::Result;
 use super::args::{AdoptArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
-use super::session::{self, Loaded};
+use super::session::{self, Loaded, Lookup};
 use super::{select, stat_caches, terminal};
 use crate::core::model::Model;
+use crate::core::recorded::KnownManifest;
 use crate::host::Host;
+use crate::run;
 use crate::state::Store;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
-    let found = session::find(&args.manifests.paths)?;
+    let found = session::find(Lookup::of(global, &args.manifests.paths))?;
     let Loaded { desired, caches, ahead } = found.load(host, global.state.as_path().into(), global.format)?;
     let model = &desired.model;
     select::known_providers(model, &args.providers)?;
@@ -25,12 +27,15 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         terminal::tell(&format!("note: {note}\n"));
     }
     store.compare_with(ahead);
+    let claims = run::claims(&desired, &store)?;
+    session::refuse_without_namespace(&claims)?;
+    let spoken_for = &claims.spoken_for;
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
         let provider = model.provider_index(row.provider);
         let entry = provider.and_then(|provider| model.entries.find(provider, row.scope, row.text));
         if let (Some(entry), Some(hash), None) = (entry, row.hash, row.work) {
-            is_fresh[entry] = model.entries.is_hash(entry, hash) && has_owners(model, entry, row.owners);
+            is_fresh[entry] = model.entries.is_hash(entry, hash) && has_owners((model, spoken_for), entry, row.owners);
         }
     })?;
     let is_selected = |index: usize| {
@@ -41,7 +46,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let selected: Vec<usize> =
         (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
     let now = host.clock.now().wall;
-    store.adopt(model, &selected, now)?;
+    store.adopt(model, &selected, spoken_for, now)?;
     let accounts = vec![String::new(); model.providers.len()];
     let prepared = session::prepare(&desired, Some(&store), &Selection::default(), &accounts, now)?;
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
@@ -62,10 +67,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
 }
 
 /// Whether the recorded owners of an entry are those that list it, as far as these manifests go.
-fn has_owners(model: &Model, entry: usize, owners: &[String]) -> bool {
+fn has_owners((model, spoken_for): (&Model, &[KnownManifest]), entry: usize, owners: &[String]) -> bool {
     let listing = model.entries.manifests(entry);
     let is_listing = |owner: &String| listing.iter().any(|&manifest| model.manifests[manifest].name == *owner);
     let is_read = |owner: &String| model.manifests.iter().any(|manifest| manifest.name == *owner);
+    let is_ours = |owner: &String| is_read(owner) || spoken_for.iter().any(|manifest| manifest.name == *owner);
     let found = owners.iter().filter(|owner| is_listing(owner)).count();
-    found == listing.len() && (found == owners.len() || owners.iter().all(|owner| is_listing(owner) || !is_read(owner)))
+    found == listing.len() && (found == owners.len() || owners.iter().all(|owner| is_listing(owner) || !is_ours(owner)))
 }

@@ -8,8 +8,9 @@ use super::exit::Exit;
 use super::pass::{Pass, Ran, Side};
 use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
+use super::session::{self, Found, Lookup};
 use super::stat_caches::Own;
-use super::{interrupt, plan as plan_command, session, terminal};
+use super::{interrupt, plan as plan_command, terminal};
 use crate::core::recorded::Inputs;
 use crate::drive::{self, CallReport};
 use crate::host::Host;
@@ -44,8 +45,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let own = Own { state: &global.state, audit: args.audit.as_deref() };
     let mut reads_all = false;
     loop {
-        let found = session::find(&args.manifests.paths)?;
-        let noted = noted(global, args)?;
+        let found = session::find(Lookup::selected(global, &args.manifests.paths, &args.selection))?;
+        let noted = noted(global, args, &found)?;
         if let Some(desired) = found.unchanged(noted.as_ref()) {
             let prepared = Prepared::of_unread(&desired);
             report(global, &Finished::nothing(&desired, &prepared));
@@ -95,9 +96,9 @@ impl Side for Terminal<'_> {
 }
 
 /// What an earlier run noted. No lock is needed: what another run does now is work, and what it has done is seen later.
-fn noted(global: &Global, args: &ApplyArgs) -> Result<Option<Inputs>> {
+fn noted(global: &Global, args: &ApplyArgs, found: &Found<'_>) -> Result<Option<Inputs>> {
     let store = if args.expect.is_none() { session::open(&global.state)? } else { None };
-    session::noted(store.as_ref().map(|store| store as &dyn Store), &args.selection)
+    found.noted(store.as_ref().map(|store| store as &dyn Store), &args.selection)
 }
 
 /// What the renderer needs.

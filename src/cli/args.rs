@@ -28,9 +28,21 @@ pub struct Global {
     /// State file: recorded hashes, pending work, quota ledger and runs
     #[arg(long, global = true, env = "FRESHEN_STATE", default_value = ".freshen/state.db", value_name = "FILE")]
     pub state: PathBuf,
+    /// Keeps the manifests apart from those of other repositories in the same state: letters, digits and -_./, at most 64
+    #[arg(long, global = true, env = "FRESHEN_NAMESPACE", value_name = "NAME", value_parser = namespace)]
+    pub namespace: Option<String>,
     /// How results are printed on standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+}
+
+/// A namespace stands before names of manifests, with `:` between.
+fn namespace(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("write 1 to 64 letters, digits, `-`, `_`, `.` or `/`, like the name of the repository".to_owned())
 }
 
 /// Forms of output.
@@ -102,12 +114,16 @@ pub struct Selection {
     /// Purge targets that match this pattern even if their hash is recorded; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub force: Vec<String>,
+    /// This manifest, which is not there any more and was not where this run looks, has vanished: purge what only it lists; may
+    /// be repeated
+    #[arg(long, value_name = "MANIFEST")]
+    pub vanished: Vec<String>,
 }
 
 impl Selection {
-    /// Whether nothing is left out and nothing forced.
+    /// Whether nothing is left out, nothing forced and nothing called vanished.
     pub(crate) fn is_all(&self) -> bool {
-        self.only.is_empty() && self.providers.is_empty() && self.force.is_empty()
+        self.only.is_empty() && self.providers.is_empty() && self.force.is_empty() && self.vanished.is_empty()
     }
 }
 
@@ -376,6 +392,9 @@ pub enum StateVerb {
         /// Only of this provider
         #[arg(long, value_name = "NAME")]
         provider: Option<String>,
+        /// Only what this manifest lists; what others list as well is theirs alone from then on
+        #[arg(long, value_name = "NAME")]
+        manifest: Option<String>,
         /// How to lock the state.
         #[command(flatten)]
         lock: LockArgs,

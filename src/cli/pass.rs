@@ -173,9 +173,10 @@ impl Pass<'_> {
             return self.retry(desired, &prepared, opened, side).await?.ok_or(refused);
         }
         if prepared.is_nothing() {
-            note_inputs(store.as_mut(), &prepared, side);
-            side.finished(&Finished::nothing(desired, &prepared), store.as_ref());
-            return Ok(Ran::Ended(Exit::Done));
+            let finished = Finished::nothing(desired, &prepared);
+            note_inputs(store.as_mut(), &finished, side);
+            side.finished(&finished, store.as_ref());
+            return Ok(Ran::Ended(finished.exit));
         }
         let opened = Opened { store, caches, guessed, at, last_calls, start, is_refused: false };
         self.send(desired, prepared, opened, side).await
@@ -378,14 +379,14 @@ fn keep(store: &mut SqliteStore, caches: StatCaches, side: &mut dyn Side) {
 
 /// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be
 /// written, the next run reads them.
-fn note_inputs(store: Option<&mut SqliteStore>, prepared: &Prepared, side: &mut dyn Side) {
-    let (Some(store), Some(inputs)) = (store, &prepared.difference.inputs) else { return };
-    let noted = match store.inputs() {
-        Ok(known) if known.as_ref() == Some(inputs) => Ok(()),
-        Ok(_) => store.note_inputs(inputs),
-        Err(error) => Err(error),
+fn note_inputs(store: Option<&mut SqliteStore>, finished: &Finished<'_>, side: &mut dyn Side) {
+    let Some(store) = store else { return };
+    let noted = match (&finished.prepared.difference.inputs, store.inputs()) {
+        (Some(inputs), Ok(known)) if known.as_ref() != Some(inputs) => store.note_inputs(inputs),
+        (_, Ok(_)) => Ok(()),
+        (_, Err(error)) => Err(error),
     };
-    if let Err(error) = noted {
+    if let Err(error) = noted.and_then(|()| run::forget_departed(store, finished)) {
         side.note(&format!("the next run reads all manifests again: {error}"));
     }
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::args::{Format, Global, PlanArgs, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, plan as render, shown};
-use super::session::{self, Loaded};
+use super::session::{self, Loaded, Lookup};
 use super::terminal;
 use crate::core::guard::Allowed;
 use crate::host::Host;
@@ -26,9 +26,9 @@ pub(super) async fn show(
     selection: &Selection,
     allowed: Allowed,
 ) -> Result<bool> {
-    let found = session::find(paths)?;
+    let found = session::find(Lookup::selected(global, paths, selection))?;
     let store = session::open(&global.state)?;
-    let noted = session::noted(store.as_ref().map(|store| store as &dyn Store), selection)?;
+    let noted = found.noted(store.as_ref().map(|store| store as &dyn Store), selection)?;
     let (desired, prepared) = if let Some(desired) = found.unchanged(noted.as_ref()) {
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)

@@ -10,7 +10,7 @@ use super::apply;
 use super::args::{ApplyArgs, Format, Global, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
-use super::session;
+use super::session::{self, Lookup};
 use super::stat_caches::Own;
 use super::{interrupt, pass, terminal};
 use crate::core::budget::LastCalls;
@@ -30,7 +30,9 @@ use crate::state::{SqliteStore, Store};
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
     let own = Own { state: &global.state, audit: args.audit.as_deref() };
-    let mut desired = session::find(&args.manifests.paths)?.load_all(host, own, global.format)?.0;
+    let mut desired = session::find(Lookup::selected(global, &args.manifests.paths, &args.selection))?
+        .load_all(host, own, global.format)?
+        .0;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
     let accounts = run::accounts(host, &desired.model, Some(&store)).await?;

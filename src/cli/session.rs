@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::args::{Format, Selection};
+use super::args::{Format, Global, Selection};
 use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
@@ -13,12 +13,16 @@ use super::render::github;
 use super::stat_caches::{self, Own, StatCaches};
 use super::{select, terminal};
 use crate::core::diff::Forced;
+use crate::core::guard::Refusal;
+use crate::core::owners::{Claims, Reach};
 use crate::core::plan::Selected;
-use crate::core::recorded::{InputFile, Inputs};
+use crate::core::recorded::{InputFile, Inputs, KnownManifest};
 use crate::core::target::Target;
+use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
+use crate::host::manifest_tree;
 use crate::host::sources::{NamedSource, Sources};
 use crate::manifest::{self, Built, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
@@ -73,13 +77,47 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn load(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<Desired> {
-    Ok(find(paths)?.load_all(host, state.into(), Format::Human)?.0)
+pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf]) -> Result<Desired> {
+    Ok(find(Lookup::of(global, paths))?.load_all(host, global.state.as_path().into(), Format::Human)?.0)
+}
+
+/// Which manifests a command is about.
+#[derive(Clone, Copy)]
+pub(super) struct Lookup<'a> {
+    /// Files and folders that were given.
+    pub(super) paths: &'a [PathBuf],
+    /// What keeps manifests of several repositories in one state apart.
+    pub(super) namespace: Option<&'a str>,
+    /// Names of manifests that the user calls vanished.
+    pub(super) vanished: &'a [String],
+}
+
+impl<'a> Lookup<'a> {
+    /// Those of `paths`.
+    pub(super) fn of(global: &'a Global, paths: &'a [PathBuf]) -> Self {
+        Self { paths, namespace: global.namespace.as_deref(), vanished: &[] }
+    }
+
+    /// Those of `paths`, with what the user selected.
+    pub(super) fn selected(global: &'a Global, paths: &'a [PathBuf], selection: &'a Selection) -> Self {
+        Self { vanished: &selection.vanished, ..Self::of(global, paths) }
+    }
+
+    fn reach(&self) -> Reach {
+        let folders = self.paths.iter().filter(|path| path.is_dir());
+        Reach {
+            folders: folders.filter_map(|folder| manifest_tree::absolute_folder(folder)).collect(),
+            working_directory: manifest_tree::absolute_folder(Path::new(".")).unwrap_or_default(),
+            namespace: self.namespace.map(str::to_owned),
+            vanished: self.vanished.to_vec(),
+            is_there: Box::new(manifest_tree::is_there),
+        }
+    }
 }
 
 /// Manifests that are found and identified, and perhaps not read yet.
 pub(super) struct Found<'a> {
-    paths: &'a [PathBuf],
+    lookup: Lookup<'a>,
     files: Vec<SourceFile>,
     /// What identifies them; how many targets they list is not known.
     inputs: Inputs,
@@ -90,22 +128,26 @@ pub(super) struct Found<'a> {
 ///
 /// # Errors
 /// Bad input if a file cannot be read.
-pub(super) fn find(paths: &[PathBuf]) -> Result<Found<'_>> {
-    let found = read(paths)?;
+pub(super) fn find(lookup: Lookup<'_>) -> Result<Found<'_>> {
+    let found = read(lookup.paths)?;
     let mut digest = blake3::Hasher::new();
     digest.update(concat!("freshen ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
     digest.update(&manifest::RULES.to_le_bytes());
-    for folder in folders(paths) {
+    digest.update(lookup.namespace.unwrap_or_default().as_bytes()).update(&[0]);
+    for folder in folders(lookup.paths) {
         digest.update(folder.as_bytes()).update(&[0]);
     }
     let short = |digest: &blake3::Hash| digest.to_hex()[..32].to_owned();
     let mut inputs = Inputs { frame: short(&digest.finalize()), ..Inputs::default() };
     for (file, of_file) in found.files.iter().zip(found.digests().map_err(|problem| unreadable(&[problem]))?) {
-        digest.update(&(file.path.len() as u64).to_le_bytes()).update(file.path.as_bytes()).update(of_file.as_bytes());
+        for text in [&file.path, &file.tree.path] {
+            digest.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        digest.update(of_file.as_bytes());
         inputs.files.push(InputFile { path: file.path.clone(), digest: short(&of_file), targets: 0, is_simple: false });
     }
     inputs.digest = short(&digest.finalize());
-    Ok(Found { paths, files: found.files, inputs })
+    Ok(Found { lookup, files: found.files, inputs })
 }
 
 /// Manifests that were read, all or some of them.
@@ -184,7 +226,7 @@ impl Found<'_> {
 
     /// What valid manifests ask for, known again by a later run if it may.
     fn known(&self, built: Built, named: &[NamedSource]) -> Option<Desired> {
-        let desired = Desired::new(built.model?, folders(self.paths));
+        let desired = Desired::new(built.model?, self.lookup.reach());
         // The digest of manifests says nothing of what they name, and a warning is to be shown by every run.
         if !named.is_empty() || !built.diagnostics.is_empty() {
             return Some(desired);
@@ -227,8 +269,27 @@ impl Found<'_> {
             file.is_simple = *list != ListReading::Yaml;
         }
         let model = built.model.filter(|_| built.diagnostics.is_empty())?;
-        let desired = Desired::new(model, folders(self.paths)).known_since(inputs, noted, &passed_over)?;
+        let desired = Desired::new(model, self.lookup.reach()).known_since(inputs, noted, &passed_over)?;
         Some(Loaded { desired, caches: StatCaches::default(), ahead: None })
+    }
+
+    /// What an earlier run noted of its manifests, if nothing was left to do after it and all manifests are where they were.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub(super) fn noted(&self, store: Option<&dyn Store>, selection: &Selection) -> Result<Option<Inputs>> {
+        let Some(store) = store.filter(|_| selection.is_all()) else { return Ok(None) };
+        if store.has_work()? || store.manifests()?.iter().any(|known| self.misses(known)) {
+            return Ok(None);
+        }
+        Ok(store.inputs()?)
+    }
+
+    /// Whether a manifest is neither among these nor where it was.
+    fn misses(&self, known: &KnownManifest) -> bool {
+        let is_ours = known.namespace.as_deref() == self.lookup.namespace;
+        let is_found = || self.files.iter().any(|file| file.tree.path == known.path);
+        is_ours && !is_found() && (known.root.is_none() || !manifest_tree::is_there(&known.file()))
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.
@@ -241,15 +302,6 @@ impl Found<'_> {
 const MOST_LOOKED_UP: u64 = 10_000;
 /// While one target is looked up, so many are read one after another.
 const WORTH_OF_A_LOOK: u64 = 8;
-
-/// What an earlier run noted of its manifests, if nothing was left to do after it.
-///
-/// # Errors
-/// A state that cannot be read.
-pub(super) fn noted(store: Option<&dyn Store>, selection: &Selection) -> Result<Option<Inputs>> {
-    let Some(store) = store.filter(|_| selection.is_all()) else { return Ok(None) };
-    Ok(if store.has_work()? { None } else { store.inputs()? })
-}
 
 /// Folders given as PATH, normalised as manifest paths are.
 fn folders(paths: &[PathBuf]) -> Vec<String> {
@@ -297,7 +349,27 @@ pub(super) fn prepare_if_enough(
         forced: (!selection.force.is_empty()).then_some(&forced as &Forced<'_>),
     };
     let _shown = Progress::of_plan();
+    if !selection.vanished.is_empty() {
+        check_vanished(desired, store, &selection.vanished)?;
+    }
     Ok(run::prepare(desired, store, &choice, accounts, now)?)
+}
+
+/// What is called vanished has to be known, and not to be there.
+fn check_vanished(desired: &Desired, store: Option<&dyn Store>, names: &[String]) -> Result<()> {
+    let claims = store.map_or(Ok(Claims::default()), |store| run::claims(desired, store))?;
+    let is_known = |name: &&String| claims.spoken_for.iter().any(|manifest| manifest.name == **name);
+    match names.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "`--vanished {}`: the state knows no such manifest, or it is still there; `freshen status` shows those that \
+                 nobody speaks for",
+                one_line(name, 200)
+            );
+            Err(Stop::bad_input(message).into())
+        }
+    }
 }
 
 /// Opens the state for reading.
@@ -362,4 +434,16 @@ pub(super) fn refused(reasons: &[Reason]) -> Stop {
     };
     let message = reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("\nerror: ");
     Stop { exit: Exit::Refused, message, problems: Some(reasons.iter().map(problem).collect()) }
+}
+
+/// Refuses to go on in a state that keeps manifests of several repositories apart, without a word whose these are.
+///
+/// # Errors
+/// Exit 5 with the namespaces in use.
+pub(super) fn refuse_without_namespace(claims: &Claims) -> Result<()> {
+    if claims.namespaces.is_empty() {
+        return Ok(());
+    }
+    let refusal = Refusal::Namespace { namespaces: claims.namespaces.clone() };
+    Err(refused(&[Reason { manifest: None, text: refusal.to_string() }]).into())
 }

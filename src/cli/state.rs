@@ -1,5 +1,6 @@
 //! `freshen state`: list, export, import and forget what the state holds.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -31,8 +32,9 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
         StateVerb::List { pattern } => list(global, pattern.as_deref()),
         StateVerb::Export => export(global),
         StateVerb::Import { file, lock } => import(host, global, file, lock.lock_timeout).await,
-        StateVerb::Forget { pattern, provider, lock } => {
-            forget(host, global, pattern, provider.as_deref(), lock.lock_timeout).await
+        StateVerb::Forget { pattern, provider, manifest, lock } => {
+            let which = Which { pattern, provider: provider.as_deref(), manifest: manifest.as_deref() };
+            forget(host, global, &which, lock.lock_timeout).await
         }
     }
 }
@@ -115,25 +117,41 @@ async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) ->
     Ok(Exit::Done)
 }
 
-async fn forget(
-    host: &Host,
-    global: &Global,
-    pattern: &str,
-    provider: Option<&str>,
-    lock_timeout: u64,
-) -> Result<Exit> {
-    let wanted = select::patterns(&[pattern.to_owned()])?;
+/// Which targets are forgotten.
+struct Which<'a> {
+    pattern: &'a str,
+    provider: Option<&'a str>,
+    manifest: Option<&'a str>,
+}
+
+async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u64) -> Result<Exit> {
+    let wanted = select::patterns(&[which.pattern.to_owned()])?;
     let start = session::run_start(host);
     existing(global)?;
     let _lock = session::lock(host, &global.state, &start, lock_timeout).await?;
     let mut store = SqliteStore::open_to_write(&global.state)?.ok_or_else(|| missing(global))?;
-    let keys: Vec<(String, Target)> = store
-        .recorded()?
+    let is_of = |row: &Recorded| which.manifest.is_none_or(|name| row.owners.iter().any(|owner| owner == name));
+    let rows = store.recorded()?;
+    let (of_manifest, others): (Vec<Recorded>, Vec<Recorded>) = rows.into_iter().partition(is_of);
+    let (chosen, kept): (Vec<Recorded>, Vec<Recorded>) = of_manifest
         .into_iter()
-        .filter(|row| wanted.is_match(&row.target.text) && provider.is_none_or(|name| name == row.provider))
-        .map(|row| (row.provider, row.target))
-        .collect();
+        .partition(|row| wanted.is_match(&row.target.text) && which.provider.is_none_or(|name| name == row.provider));
+    let is_shared = |row: &Recorded| which.manifest.is_some() && row.owners.len() > 1;
+    let (mut shared, own): (Vec<Recorded>, Vec<Recorded>) = chosen.into_iter().partition(is_shared);
+    for row in &mut shared {
+        row.owners.retain(|owner| Some(owner.as_str()) != which.manifest);
+    }
+    let keys: Vec<(String, Target)> = own.into_iter().map(|row| (row.provider, row.target)).collect();
     let gone = if keys.is_empty() { 0 } else { store.forget(&keys)? };
+    if !shared.is_empty() {
+        store.import(&shared)?;
+    }
+    // What owns nothing any more would be looked for by each run.
+    let owners: HashSet<&String> = kept.iter().chain(&shared).chain(&others).flat_map(|row| &row.owners).collect();
+    let is_idle = |name: &&str| !owners.iter().any(|owner| owner.as_str() == *name);
+    if let Some(name) = which.manifest.filter(is_idle) {
+        store.forget_manifests(&[name.to_owned()])?;
+    }
     done(global, "forgotten", gone);
     Ok(Exit::Done)
 }

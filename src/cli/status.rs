@@ -1,5 +1,7 @@
 //! `freshen status`: what the state holds, from the state alone; with `--refresh`, first what the providers say.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use super::args::{Format, Global, StatusArgs};
@@ -8,8 +10,12 @@ use super::render::{JSON_VERSION, online, status as render};
 use super::{session, terminal};
 use crate::ask::Asker;
 use crate::core::contract::ErrorClass;
+use crate::core::diff::Unclaimed;
+use crate::core::owners;
 use crate::core::query::TaskState;
+use crate::core::recorded::{KnownManifest, Recorded};
 use crate::host::credentials::CredentialStore;
+use crate::host::manifest_tree;
 use crate::host::{Host, Timeouts};
 use crate::run::{self, Results};
 use crate::state::{RunLock, Settled, SqliteStore, Store};
@@ -36,10 +42,12 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
         store.runs(1)?.first().filter(|run| running.is_some() && run.finished_at.is_none()).map(|run| run.started_at);
     let (unanswered, doubtful): (Vec<_>, Vec<_>) =
         store.doubtful_calls()?.into_iter().partition(|call| live_since.is_some_and(|since| call.at >= since));
+    let recorded = store.recorded()?;
     let view = render::View {
         path: global.state.display().to_string(),
         identity: store.identity()?,
-        recorded: store.recorded()?,
+        unclaimed: unclaimed(&store.manifests()?, &recorded),
+        recorded,
         doubtful,
         runs: store.runs(args.runs)?,
         running,
@@ -62,7 +70,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
 /// Asks the providers what became of accepted purges and notes it. Only the noting needs the lock: what another run does
 /// meanwhile is left alone.
 async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Option<(Results, u64)>> {
-    let desired = session::load(host, &global.state, &args.paths)?;
+    let desired = session::load(host, global, &args.paths)?;
     let Some(store) = session::open(&global.state)? else { return Ok(None) };
     let open = store.open_tasks()?;
     drop(store);
@@ -87,4 +95,20 @@ fn exit_of(results: &Results, due_again: u64) -> Exit {
         _ => Exit::Failed,
     });
     Exit::worst(refusals.chain((due_again > 0).then_some(Exit::NotAllDone)))
+}
+
+/// What only manifests list that are not there any more.
+fn unclaimed(known: &[KnownManifest], recorded: &[Recorded]) -> Vec<Unclaimed> {
+    let absent = owners::absent(known, &manifest_tree::is_there);
+    let of = |name: &String| absent.iter().find(|manifest| manifest.name == *name);
+    let mut unclaimed: BTreeMap<&str, Unclaimed> = BTreeMap::new();
+    for row in recorded.iter().filter(|row| row.owners.iter().all(|owner| of(owner).is_some())) {
+        let Some(manifest) = row.owners.first().and_then(of) else { continue };
+        let (name, file) = (manifest.name.clone(), Some(manifest.file()));
+        let none = Unclaimed { manifest: name, file, targets: 0, pending: 0 };
+        let found = unclaimed.entry(&manifest.name).or_insert(none);
+        found.targets += 1;
+        found.pending += usize::from(row.work.is_some());
+    }
+    unclaimed.into_values().collect()
 }

@@ -56,7 +56,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.audit.as_deref(), args.poll);
     let keeper = Keeper {
         host,
-        state: &global.state,
+        global,
         args,
         machine: Watch::new(args.resync, host.seed),
         roots: roots(args, &[]),
@@ -125,7 +125,7 @@ enum Woken {
 /// Everything that stays while runs come and go.
 struct Keeper<'a> {
     host: &'a Host,
-    state: &'a Path,
+    global: &'a Global,
     args: &'a WatchArgs,
     machine: Watch,
     watcher: Arc<Watcher>,
@@ -273,7 +273,7 @@ impl<'a> Keeper<'a> {
         });
         let round = Round {
             host: self.host,
-            state: self.state,
+            global: self.global,
             args: self.args,
             pass: self.passes,
             order,

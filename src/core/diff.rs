@@ -2,13 +2,19 @@
 //!
 //! Does not know quotas, batches or what a vendor will say.
 
+mod covered;
+
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::fmt;
+
+use covered::Covered;
 
 use super::changes::Changes;
-use super::model::{Entry, Model, OnNew, OnRemoved, Place, Priority};
+use super::model::{Entry, Model, OnNew, Place, Priority};
+use super::owners::{Claims, Moved};
 use super::recorded::{ChangeKind, Inputs, KnownManifest, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
+use super::text::shell_word;
 use super::time::Timestamp;
 
 /// One target whose purge is due.
@@ -57,6 +63,14 @@ pub struct Difference {
     pub orphans: Vec<(String, usize)>,
     /// Those of them that are left alone for the first time, with what to record: see [`LEFT_ALONE`].
     pub left_alone: Vec<(String, Target, ContentHash)>,
+    /// Manifests that nobody speaks for, with what only they list.
+    pub unclaimed: Vec<Unclaimed>,
+    /// Manifests that are not read any more and that own nothing once the changes are recorded.
+    pub departed: Vec<String>,
+    /// Manifests that are read from another tree than before, while their file there still is.
+    pub moved: Vec<Moved>,
+    /// Namespaces in use, if the run has none and needs one.
+    pub namespaces: Vec<String>,
     /// A change is new, or not the one that the state knows as work.
     pub has_unseen: bool,
     /// Entries whose recorded hash is the desired one.
@@ -65,6 +79,50 @@ pub struct Difference {
     pub removals: Vec<Removals>,
     /// What was compared, if a later run may rely on it.
     pub inputs: Option<Inputs>,
+}
+
+/// What only a manifest lists that nobody speaks for: no run will purge it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// Name of the manifest.
+    pub manifest: String,
+    /// Absolute path that it was last read from, where it is not any more; `None` if that is not known.
+    pub file: Option<String>,
+    /// Its targets.
+    pub targets: usize,
+    /// Those of them that are still to be purged.
+    pub pending: usize,
+}
+
+impl Unclaimed {
+    /// Whether it is known that nobody will ever speak for it. A manifest of which only an older program knew where it is may be
+    /// read by another run.
+    pub const fn is_certain(&self) -> bool {
+        self.file.is_some()
+    }
+}
+
+impl fmt::Display for Unclaimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { manifest, file, targets, pending } = self;
+        let target = if *targets == 1 { "target" } else { "targets" };
+        write!(f, "{targets} {target} of manifest `{manifest}`")?;
+        if *pending > 0 {
+            write!(f, ", {pending} of them pending")?;
+        }
+        match file {
+            Some(file) => {
+                write!(f, ": it was read from `{file}` and is not there any more, so that no run speaks for it")?
+            }
+            None => f.write_str(": where it is is not known; run over it once, if it is still there")?,
+        }
+        let name = shell_word(manifest);
+        write!(
+            f,
+            "; to purge what only it lists, `freshen apply --vanished {name}`; to drop it, \
+             `freshen state forget '*' --manifest {name}`"
+        )
+    }
 }
 
 /// How many of a manifest's recorded targets it no longer lists.
@@ -113,8 +171,8 @@ pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
 /// What the difference depends on besides model and state.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
-    /// Manifests that vanished from a folder that this run covers.
-    pub vanished: &'a [KnownManifest],
+    /// What becomes of manifests that this run does not read.
+    pub claims: &'a Claims,
     /// Digest of each provider's configuration, by index.
     pub config_digests: &'a [String],
     /// What the user forces, if anything.
@@ -142,7 +200,9 @@ pub struct Differ<'a> {
 impl<'a> Differ<'a> {
     /// Feed it all recorded rows in order of (provider, target), then take what it found.
     pub fn new(model: &'a Model, scope: Scope<'a>) -> Self {
-        let difference = Difference { changes: Changes::of(&model.entries), ..Difference::default() };
+        let Claims { moved, namespaces, .. } = scope.claims.clone();
+        let difference =
+            Difference { changes: Changes::of(&model.entries), moved, namespaces, ..Difference::default() };
         Self { model, scope, covered: Covered::new(model, &scope), next: 0, difference }
     }
 
@@ -171,6 +231,8 @@ impl<'a> Differ<'a> {
             self.unrecorded(entry);
         }
         self.difference.removals = self.covered.removals();
+        self.difference.departed = self.covered.departed();
+        self.difference.unclaimed.sort_by(|a, b| a.manifest.cmp(&b.manifest));
         self.difference
     }
 
@@ -210,6 +272,7 @@ impl<'a> Differ<'a> {
         if row.work.is_none() && row.hash.is_some_and(|hash| entries.is_hash(index, hash)) && !forced {
             self.difference.unchanged += 1;
             if !self.is_only_owner(index, row.owners) {
+                self.covered.keep_others(row.owners);
                 let owners = self.owners(index, row.owners);
                 if row.owners != owners {
                     let target = entries.get(index).target;
@@ -218,6 +281,7 @@ impl<'a> Differ<'a> {
             }
             return;
         }
+        self.covered.keep_others(row.owners);
         let entry = entries.get(index);
         let change = continued_change(&entry, row, self.owners(index, row.owners), forced, &self.scope);
         let is_seen = |work: &Work| {
@@ -249,10 +313,13 @@ impl<'a> Differ<'a> {
     fn unlisted(&mut self, row: RecordedRow<'_>) -> bool {
         let others: Vec<String> = self.covered.others(row.owners).cloned().collect();
         if others.len() == row.owners.len() {
+            self.unclaimed(row);
             return false;
         }
         let target = Target { scope: row.scope, text: row.text.to_owned() };
-        if !others.is_empty() {
+        // Who is not there any more holds nothing that those who speak for it have given up.
+        if !others.iter().all(|owner| self.covered.is_unclaimed(owner)) {
+            self.covered.keep_others(row.owners);
             self.difference.owners.push((row.provider.to_owned(), target, others));
             return false;
         }
@@ -265,6 +332,7 @@ impl<'a> Differ<'a> {
         let able = |index: &usize| self.model.providers[*index].limits_of(row.scope).is_some();
         let Some(provider) = self.model.provider_index(row.provider).filter(able) else {
             if !forgets {
+                self.covered.keep(row.owners);
                 self.orphan(row.provider);
                 if !hash.starts_with(LEFT_ALONE) {
                     let hash = ContentHash::from_canonical(format!("{LEFT_ALONE}{hash}"));
@@ -285,83 +353,26 @@ impl<'a> Differ<'a> {
         true
     }
 
+    /// A target that this run cannot speak for: nobody can if all that list it are gone.
+    fn unclaimed(&mut self, row: RecordedRow<'_>) {
+        self.covered.keep(row.owners);
+        let Some(owner) = row.owners.first().filter(|_| self.covered.has_no_voice(row.owners)) else { return };
+        let pending = usize::from(row.work.is_some());
+        if let Some(known) = self.difference.unclaimed.iter_mut().find(|known| known.manifest == *owner) {
+            known.targets += 1;
+            known.pending += pending;
+        } else {
+            let known = self.scope.claims.unclaimed.iter().find(|manifest| manifest.name == *owner);
+            let file = known.map(KnownManifest::file);
+            self.difference.unclaimed.push(Unclaimed { manifest: owner.clone(), file, targets: 1, pending });
+        }
+    }
+
     fn orphan(&mut self, provider: &str) {
         match self.difference.orphans.iter_mut().find(|(name, _)| *name == provider) {
             Some((_, count)) => *count += 1,
             None => self.difference.orphans.push((provider.to_owned(), 1)),
         }
-    }
-}
-
-/// Manifests this run speaks for, with what they say about removals and how many targets they have.
-struct Covered<'a> {
-    index: HashMap<&'a str, usize>,
-    manifests: Vec<CoveredManifest<'a>>,
-    /// The one that was found last.
-    last: usize,
-}
-
-struct CoveredManifest<'a> {
-    name: &'a str,
-    on_removed: OnRemoved,
-    recorded: usize,
-    removed: usize,
-    let_through: usize,
-}
-
-impl<'a> Covered<'a> {
-    fn new(model: &'a Model, scope: &Scope<'a>) -> Self {
-        let vanished = scope.vanished.iter().map(|known| (known.name.as_str(), known.on_removed));
-        let read = model.manifests.iter().map(|manifest| (manifest.name.as_str(), manifest.on_removed));
-        let manifests: Vec<_> = vanished
-            .chain(read)
-            .map(|(name, on_removed)| CoveredManifest { name, on_removed, recorded: 0, removed: 0, let_through: 0 })
-            .collect();
-        let index = manifests.iter().enumerate().map(|(index, manifest)| (manifest.name, index)).collect();
-        Self { index, manifests, last: 0 }
-    }
-
-    fn forgets(&self, name: &str) -> bool {
-        self.index.get(name).is_some_and(|&index| self.manifests[index].on_removed == OnRemoved::Forget)
-    }
-
-    /// Owners that this run cannot speak for.
-    fn others<'r>(&self, owners: &'r [String]) -> impl Iterator<Item = &'r String> {
-        owners.iter().filter(|owner| !self.index.contains_key(owner.as_str()))
-    }
-
-    /// Index of a manifest; most rows are of the same one as the row before.
-    fn find(&mut self, name: &str) -> Option<usize> {
-        if self.manifests.get(self.last).is_none_or(|last| last.name != name) {
-            self.last = *self.index.get(name)?;
-        }
-        Some(self.last)
-    }
-
-    /// Counts a recorded target for the removal guard. Removals that an earlier run let through are not counted again.
-    fn count(&mut self, row: RecordedRow<'_>, goes: bool) {
-        if row.hash.is_none() {
-            return;
-        }
-        let let_through = row.work.is_some_and(|work| work.kind == ChangeKind::Removed);
-        for owner in row.owners {
-            if let Some(index) = self.find(owner) {
-                self.manifests[index].recorded += 1;
-                self.manifests[index].removed += usize::from(goes && !let_through);
-                self.manifests[index].let_through += usize::from(goes && let_through);
-            }
-        }
-    }
-
-    fn removals(&self) -> Vec<Removals> {
-        let counted = self.manifests.iter().filter(|manifest| manifest.recorded > 0);
-        let of = |manifest: &CoveredManifest<'_>| Removals {
-            let_through: manifest.let_through,
-            ..Removals::new(manifest.name.to_owned(), manifest.recorded, manifest.removed)
-        };
-        let mut removals: Vec<_> = counted.map(of).collect();
-        removals.sort();
-        removals
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::diff::Difference;
 use super::model::Model;
+use super::owners::Moved;
 use super::plan::Plan;
 
 /// A first run above this many purges needs a word from the user.
@@ -75,6 +76,31 @@ pub enum Refusal {
     FirstRun {
         /// Targets that would be purged.
         purges: usize,
+    },
+    /// The state keeps manifests of several repositories apart, and this run does not say which one it is of.
+    #[error(
+        "this state is used with {}, and this run has no namespace: say whose manifests these are with `--namespace`",
+        list(namespaces)
+    )]
+    Namespace {
+        /// Namespaces in use.
+        namespaces: Vec<String>,
+    },
+    /// A manifest of the same name in another place, which lists nothing of what the state knows of it.
+    #[error(
+        "manifest `{manifest}` was read from `{before}` before, where it still is; the one at `{now}` lists none of its \
+         targets, and {removed} would be removed; if it is another manifest, give it a `name:` or its repository a \
+         `--namespace`; if it is the same one: `freshen apply --allow-removals`"
+    )]
+    Elsewhere {
+        /// Name of the manifest.
+        manifest: String,
+        /// Absolute path that it was read from before.
+        before: String,
+        /// Absolute path that it is read from now.
+        now: String,
+        /// Recorded targets that would be removed.
+        removed: usize,
     },
     /// A manifest lost a large share of its targets.
     #[error(
@@ -168,6 +194,11 @@ pub enum Refusal {
     },
 }
 
+fn list(namespaces: &[String]) -> String {
+    let quoted: Vec<String> = namespaces.iter().map(|namespace| format!("`--namespace {namespace}`")).collect();
+    quoted.join(", ")
+}
+
 fn over_time(earlier: usize) -> String {
     if earlier == 0 { String::new() } else { format!(", {earlier} of them since earlier runs of this hour") }
 }
@@ -176,9 +207,10 @@ impl Refusal {
     /// The manifest it is about, if it is about one.
     pub fn manifest(&self) -> Option<&str> {
         match self {
-            Self::FirstRun { .. } => None,
+            Self::FirstRun { .. } | Self::Namespace { .. } => None,
             Self::Removals { manifest, .. }
             | Self::GuardedRemovals { manifest, .. }
+            | Self::Elsewhere { manifest, .. }
             | Self::Purges { manifest, .. }
             | Self::Share { manifest, .. }
             | Self::WholeHost { manifest, .. }
@@ -203,7 +235,11 @@ pub fn check(model: &Model, difference: &Difference, plan: &Plan, first_run: boo
     if first_run && purges > FIRST_RUN_PURGES && !allowed.purge_all {
         refusals.push(Refusal::FirstRun { purges });
     }
+    if !difference.namespaces.is_empty() {
+        refusals.push(Refusal::Namespace { namespaces: difference.namespaces.clone() });
+    }
     if !allowed.removals {
+        refusals.extend(elsewhere(model, difference));
         refusals.extend(removals(model, difference));
     }
     refusals.extend(purges_of_manifests(model, difference, plan, allowed.max_purges));
@@ -211,6 +247,30 @@ pub fn check(model: &Model, difference: &Difference, plan: &Plan, first_run: boo
         refusals.extend(whole_hosts(model, plan));
     }
     refusals
+}
+
+/// Manifests that have the names of others: they are read in another place, and nothing of what those list is kept.
+fn elsewhere(model: &Model, difference: &Difference) -> Option<Refusal> {
+    let loses = |moved: &&Moved| difference.removals.iter().any(|all| all.manifest == moved.name && all.removed > 0);
+    let moved = difference.moved.iter().find(loses).or(difference.moved.first())?;
+    let is_moved = |name: &str| difference.moved.iter().any(|moved| moved.name == name);
+    let read = |name: &str| model.manifests.iter().find(|manifest| manifest.name == name);
+    let (mut kept, mut removed) = (0, 0);
+    for removals in &difference.removals {
+        let name = removals.manifest.as_str();
+        if is_moved(name) {
+            kept += removals.recorded - removals.removed - removals.let_through;
+        }
+        if is_moved(name) || read(name).is_none() {
+            removed += removals.removed;
+        }
+    }
+    (kept == 0 && removed > 0).then(|| Refusal::Elsewhere {
+        manifest: moved.name.clone(),
+        before: moved.before.clone(),
+        now: read(&moved.name).map(|manifest| manifest.tree.absolute()).unwrap_or_default(),
+        removed,
+    })
 }
 
 /// Hosts that would be purged as a whole, where no limit was given that the purge keeps to.

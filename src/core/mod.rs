@@ -13,6 +13,7 @@ pub mod guard;
 pub mod http;
 pub mod lane;
 pub mod model;
+pub mod owners;
 pub mod pack;
 pub mod plan;
 pub mod query;

@@ -7,6 +7,7 @@ use super::contract::{CredentialScheme, Options, Provider};
 use super::entries::Entries;
 use super::guard::Guard;
 use super::http::Endpoint;
+use super::owners::TreePath;
 use super::target::{ContentHash, Scope, Target};
 
 /// Everything the manifests of one run ask for.
@@ -150,12 +151,16 @@ impl HostPattern {
 }
 
 /// One manifest file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// Its `name:`, else its normalised path.
+    /// Its `name:`, else its path below the root of its tree; after the namespace and `:`, if there is one.
     pub name: String,
-    /// Path relative to the working directory, normalised, for messages and for noticing that it vanished.
+    /// Path relative to the working directory, normalised, for messages.
     pub path: String,
+    /// What keeps it apart from manifests of other repositories.
+    pub namespace: Option<String>,
+    /// Where it is, wherever it is read from.
+    pub tree: TreePath,
     /// What to do about targets that were never recorded.
     pub on_new: OnNew,
     /// What to do about recorded targets that the manifest no longer lists.

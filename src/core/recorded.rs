@@ -1,6 +1,6 @@
 //! What the state knows of a target: the recorded hash and the work that is left.
 
-use super::model::{OnRemoved, Priority};
+use super::model::{Manifest, OnRemoved, Priority};
 use super::target::{ContentHash, Scope, Target};
 use super::time::Timestamp;
 
@@ -214,8 +214,25 @@ pub struct InputFile {
 pub struct KnownManifest {
     /// Its name.
     pub name: String,
-    /// Its normalised path then.
+    /// The namespace that it was read in.
+    pub namespace: Option<String>,
+    /// The root of its tree then; `None` where an older program read it.
+    pub root: Option<String>,
+    /// Its path below the root; where that is not known, as seen from the working directory then.
     pub path: String,
     /// What to do with its targets once it no longer lists them.
     pub on_removed: OnRemoved,
+}
+
+impl KnownManifest {
+    /// Whether a manifest that is read is this one, unchanged and in the same place.
+    pub fn is(&self, manifest: &Manifest) -> bool {
+        (&self.name, &self.namespace, self.on_removed) == (&manifest.name, &manifest.namespace, manifest.on_removed)
+            && (self.root.as_ref(), &self.path) == (Some(&manifest.tree.root), &manifest.tree.path)
+    }
+
+    /// The path that it was last read from: absolute, unless an older program read it.
+    pub fn file(&self) -> String {
+        self.root.as_ref().map_or_else(|| self.path.clone(), |root| format!("{root}/{}", self.path))
+    }
 }

@@ -24,6 +24,8 @@ pub struct Report {
     pub manifests: ManifestsReport,
     /// Why guards refuse what the manifests ask for; empty if they do not.
     pub refusals: Vec<String>,
+    /// What only manifests list that no run speaks for, as of the last run that looked: a line each.
+    pub unclaimed: Vec<String>,
     /// Why the last run could not be made: the state is locked, cannot be written and the like.
     pub trouble: Option<String>,
     /// Configured providers by name, once manifests were read.

@@ -49,9 +49,18 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
+/// A text as a word of a shell's command.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,@%+=".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::one_line;
+    use super::{one_line, shell_word};
 
     /// X5
     #[test]
@@ -60,5 +69,14 @@ mod tests {
         assert_eq!(one_line(" ::set-output name=x::y", 99), " \\u{3a}:set-output name=x::y");
         assert_eq!(one_line("a ##[add-mask]b", 99), "a ##\\u{5b}add-mask]b");
         assert_eq!(one_line("äöüß", 2), "äö…");
+    }
+
+    #[test]
+    fn words_of_a_shell_are_quoted_where_it_matters() {
+        assert_eq!(shell_word("web:manifests/a-1.yaml"), "web:manifests/a-1.yaml");
+        assert_eq!(
+            (shell_word("a b"), shell_word("it's"), shell_word("")),
+            ("'a b'".into(), r"'it'\''s'".into(), "''".into())
+        );
     }
 }

@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use super::input_digest::{self, Input};
+use super::manifest_tree::Trees;
+use crate::core::owners::TreePath;
 use crate::manifest::{MAX_FILE_BYTES, Pieces, SourceFile};
 
 /// Largest file that is held whole, in bytes.
@@ -41,8 +43,14 @@ pub struct ReadProblem {
 /// well, since what it lists would seem to be removed.
 pub fn read_manifests(paths: &[PathBuf]) -> Result<Manifests, Vec<ReadProblem>> {
     let working_directory = std::env::current_dir().unwrap_or_default();
-    let mut reader =
-        Reader { working_directory, seen: HashSet::new(), files: Vec::new(), larges: Vec::new(), problems: Vec::new() };
+    let mut reader = Reader {
+        working_directory,
+        trees: Trees::of(paths),
+        seen: HashSet::new(),
+        files: Vec::new(),
+        larges: Vec::new(),
+        problems: Vec::new(),
+    };
     for path in paths {
         reader.path(path);
     }
@@ -92,6 +100,7 @@ impl Manifests {
 
 struct Reader {
     working_directory: PathBuf,
+    trees: Trees,
     seen: HashSet<String>,
     files: Vec<SourceFile>,
     larges: Vec<Option<LargeFile>>,
@@ -102,7 +111,10 @@ impl Reader {
     fn path(&mut self, path: &Path) {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
-            Ok(_) => self.file(path),
+            Ok(_) => {
+                let tree = self.trees.of_given(path);
+                self.file(path, tree);
+            }
             Err(error) => self.fail(path, format!("cannot be read: {error}")),
         }
     }
@@ -120,7 +132,8 @@ impl Reader {
         }
         found.sort_by(|a: &PathBuf, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
         for path in found {
-            self.file(&path);
+            let tree = self.trees.of_found(&path);
+            self.file(&path, tree);
         }
     }
 
@@ -151,11 +164,11 @@ impl Reader {
         }
     }
 
-    fn file(&mut self, path: &Path) {
-        let Some(shown) = normalised(&self.working_directory, path) else {
+    fn file(&mut self, path: &Path, tree: Option<TreePath>) {
+        let (Some(shown), Some(tree)) = (normalised(&self.working_directory, path), tree) else {
             return self.fail(path, "its path is not UTF-8; rename it");
         };
-        if !self.seen.insert(shown.clone()) {
+        if !self.seen.insert(tree.absolute()) {
             return;
         }
         let read = large(path).and_then(|large| {
@@ -167,7 +180,7 @@ impl Reader {
         });
         match read {
             Ok((file, large)) => {
-                self.files.push(file);
+                self.files.push(file.of_tree(tree));
                 self.larges.push(large);
             }
             Err(message) => self.problems.push(ReadProblem { path: shown, message }),

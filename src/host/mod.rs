@@ -19,6 +19,7 @@ pub mod env;
 pub mod http;
 mod input_digest;
 pub mod manifest_files;
+pub mod manifest_tree;
 mod output;
 mod paths;
 pub mod sources;

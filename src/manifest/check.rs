@@ -169,7 +169,7 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
     }
     let (name, name_span) = match fields.text("name") {
         Some((name, span)) => (name, span),
-        None => (source.path.as_str(), tree.span),
+        None => (source.tree.path.as_str(), tree.span),
     };
     if name.len() > MAX_NAME_BYTES && fields.has("name") {
         let message = format!("a name of {} bytes, more than {MAX_NAME_BYTES}", name.len());
@@ -178,6 +178,8 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
     let manifest = Manifest {
         name: name.to_owned(),
         path: source.path.clone(),
+        namespace: None,
+        tree: source.tree.clone(),
         on_new: if fields.text("on_new").is_some_and(|(word, _)| word == "adopt") {
             OnNew::Adopt
         } else {

@@ -2,10 +2,14 @@
 
 use std::sync::OnceLock;
 
+use crate::core::owners::TreePath;
+
 /// A manifest file.
 pub struct SourceFile {
     /// Path relative to the working directory, normalised, with `/`.
     pub path: String,
+    /// Where it is, wherever it is read from.
+    pub tree: TreePath,
     content: Content,
 }
 
@@ -26,12 +30,23 @@ enum Content {
 impl SourceFile {
     /// A file whose bytes were read.
     pub fn whole(path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), content: Content::Whole(bytes.into()) }
+        Self::new(path.into(), Content::Whole(bytes.into()))
     }
 
     /// A large file.
     pub fn in_pieces(path: impl Into<String>, pieces: Box<dyn Pieces>) -> Self {
-        Self { path: path.into(), content: Content::Pieces { pieces, whole: OnceLock::new() } }
+        Self::new(path.into(), Content::Pieces { pieces, whole: OnceLock::new() })
+    }
+
+    fn new(path: String, content: Content) -> Self {
+        let tree = TreePath { root: String::new(), path: path.clone() };
+        Self { path, tree, content }
+    }
+
+    /// The same file, known by its tree.
+    #[must_use]
+    pub fn of_tree(self, tree: TreePath) -> Self {
+        Self { tree, ..self }
     }
 
     /// All bytes. Those of a large file are held from now on.

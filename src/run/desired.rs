@@ -1,7 +1,8 @@
 //! What the manifests of a command ask for, as a run needs it; and what a later run knows them again by.
 
 use crate::core::model::{Model, ProviderConfig};
-use crate::core::recorded::{Inputs, KnownManifest};
+use crate::core::owners::Reach;
+use crate::core::recorded::Inputs;
 
 use super::since::Since;
 
@@ -11,8 +12,8 @@ pub struct Desired {
     pub model: Model,
     /// Digest of each provider's configuration, by index.
     pub config_digests: Vec<String>,
-    /// Folders given as PATH, normalised as manifest paths are.
-    folders: Vec<String>,
+    /// Where the command looks for manifests.
+    pub(super) reach: Reach,
     /// What a later run knows the manifests by, if it may.
     inputs: Option<Inputs>,
     /// What an earlier run noted, where lists that did not change since were passed over.
@@ -46,10 +47,16 @@ fn name_and_kind(config: &ProviderConfig) -> (String, String) {
 }
 
 impl Desired {
-    /// `folders` are those given as PATH, normalised as manifest paths are.
-    pub fn new(model: Model, folders: Vec<String>) -> Self {
+    /// What manifests ask for that were found within `reach`, whose namespace comes before their names.
+    pub fn new(mut model: Model, reach: Reach) -> Self {
+        if let Some(namespace) = &reach.namespace {
+            for manifest in &mut model.manifests {
+                manifest.name = format!("{namespace}:{}", manifest.name);
+                manifest.namespace = Some(namespace.clone());
+            }
+        }
         let config_digests = model.providers.iter().map(config_digest).collect();
-        Self { model, config_digests, folders, inputs: None, since: None }
+        Self { model, config_digests, reach, inputs: None, since: None }
     }
 
     /// Lets a later run know the manifests again. Of `inputs` digests and files are used; targets that were read are added to
@@ -95,8 +102,8 @@ impl Desired {
 
     /// Manifests that were not read, since they are as they were when all they ask for was found to be recorded.
     pub fn unread(inputs: Inputs) -> Self {
-        let (model, config_digests, folders) = (Model::default(), Vec::new(), Vec::new());
-        Self { model, config_digests, folders, inputs: Some(inputs), since: None }
+        let (model, config_digests) = (Model::default(), Vec::new());
+        Self { model, config_digests, reach: Reach::default(), inputs: Some(inputs), since: None }
     }
 
     /// The same to go on with after a run has left work, as long as no other one uses the state. No later run knows it again
@@ -129,19 +136,5 @@ impl Desired {
     /// What a later run knows the manifests by.
     pub fn inputs(&self) -> Option<&Inputs> {
         self.inputs.as_ref()
-    }
-
-    /// Manifests of earlier runs that a run over these paths speaks for, and that are gone or have another name now.
-    pub(super) fn vanished(&self, known: Vec<KnownManifest>) -> Vec<KnownManifest> {
-        let gone = |manifest: &KnownManifest| {
-            let here = |folder: &String| {
-                let below = manifest.path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
-                below || (folder == "." && !manifest.path.starts_with("../") && !manifest.path.starts_with('/'))
-            };
-            let renamed = self.model.manifests.iter().any(|read| read.path == manifest.path);
-            let named = self.model.manifests.iter().any(|read| read.name == manifest.name);
-            !named && (renamed || self.folders.iter().any(here))
-        };
-        known.into_iter().filter(gone).collect()
     }
 }

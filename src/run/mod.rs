@@ -15,7 +15,7 @@ pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks,
 pub use desired::Desired;
 pub use exit::Exit;
 pub use left::Left;
-pub use prepare::{Choice, Prepared, prepare};
+pub use prepare::{Choice, Prepared, claims, prepare};
 
 use std::collections::BTreeSet;
 
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
+use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::recorded;
@@ -123,7 +124,9 @@ impl<'a> Finished<'a> {
     /// A run that had nothing to do.
     pub fn nothing(desired: &'a Desired, prepared: &'a Prepared) -> Self {
         let outcome = Outcome::default();
-        Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done }
+        let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
+        finished.exit = exit_of(&finished);
+        finished
     }
 
     /// A run that left everything as it was.
@@ -152,6 +155,16 @@ impl<'a> Finished<'a> {
     pub fn accepted(&self) -> impl Iterator<Item = usize> {
         let states = self.outcome.states.iter().enumerate();
         states.filter(|(_, state)| matches!(state, ItemState::Recorded)).map(|(index, _)| index)
+    }
+
+    /// Manifests that are not read any more and own nothing now.
+    pub fn departed(&self) -> Vec<String> {
+        let Difference { changes, departed, .. } = &self.prepared.difference;
+        let owns_work = |name: &&String| {
+            let left = self.outcome.states.iter().enumerate().filter(|(_, state)| **state != ItemState::Recorded);
+            left.map(|(index, _)| index).any(|index| changes.get(index).owners.contains(name))
+        };
+        departed.iter().filter(|name| !owns_work(name)).cloned().collect()
     }
 
     /// Numbers of changes by where they stand, as the state has them; `provider` narrows it down.
@@ -200,7 +213,7 @@ impl<'a> Run<'a> {
             let counts = finished.counts(None);
             let exit = i64::from(finished.exit.code());
             let end = store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts);
-            finished.outcome.state_error = end.err();
+            finished.outcome.state_error = end.and_then(|()| forget_departed(store, &finished)).err();
         }
         if let Some(StateError::Replaced { .. }) = finished.outcome.state_error {
             // What was committed before went to a file that nobody will read again.
@@ -209,6 +222,15 @@ impl<'a> Run<'a> {
         finished.exit = exit_of(&finished);
         Ok(finished)
     }
+}
+
+/// Forgets manifests that are not read any more and own nothing now: each run would look for what they list.
+///
+/// # Errors
+/// A state that cannot be written.
+pub fn forget_departed(store: &mut dyn Store, finished: &Finished<'_>) -> Result<(), StateError> {
+    let departed = finished.departed();
+    if departed.is_empty() { Ok(()) } else { store.forget_manifests(&departed) }
 }
 
 fn exit_of(finished: &Finished<'_>) -> Exit {
@@ -225,7 +247,8 @@ fn exit_of(finished: &Finished<'_>) -> Exit {
         all.push(Exit::Failed);
     }
     all.extend(outcome.state_error.as_ref().map(Exit::of_state));
-    if counts.pending + counts.deferred + counts.rejected > 0 {
+    let is_orphaned = finished.prepared.difference.unclaimed.iter().any(Unclaimed::is_certain);
+    if counts.pending + counts.deferred + counts.rejected > 0 || is_orphaned {
         all.push(Exit::NotAllDone);
     }
     Exit::worst(all)

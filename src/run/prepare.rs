@@ -4,8 +4,9 @@ use super::Desired;
 use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::model::Manifest;
+use crate::core::owners::{self, Claims};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
-use crate::core::recorded::{KnownManifest, Standing};
+use crate::core::recorded::Standing;
 use crate::core::time::Timestamp;
 use crate::core::watch::Order;
 use crate::state::{StateError, Store};
@@ -123,6 +124,14 @@ pub struct Choice<'a> {
     pub forced: Option<&'a Forced<'a>>,
 }
 
+/// What becomes of manifests that the state knows and that are not read.
+///
+/// # Errors
+/// A state that cannot be read.
+pub fn claims(desired: &Desired, store: &dyn Store) -> Result<Claims, StateError> {
+    Ok(owners::claims(store.manifests()?, &desired.model.manifests, &desired.reach))
+}
+
 /// Computes the plan; `None`: for that all manifests have to be read. `store` is `None` before the first run.
 ///
 /// # Errors
@@ -139,10 +148,11 @@ pub fn prepare(
         Some(store) => (store.manifests()?, store.is_first_run()?),
         None => (Vec::new(), true),
     };
-    let manifests_changed = store.is_some() && model.manifests.iter().any(|manifest| !is_known(&known, manifest));
-    let vanished = desired.vanished(known);
+    let is_known = |manifest: &Manifest| known.iter().any(|known| known.is(manifest));
+    let manifests_changed = store.is_some() && !model.manifests.iter().all(is_known);
+    let claims = owners::claims(known, &model.manifests, &desired.reach);
     let config_digests = &desired.config_digests;
-    let scope = diff::Scope { vanished: &vanished, config_digests, forced: choice.forced, now };
+    let scope = diff::Scope { claims: &claims, config_digests, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);
     let mut difference = match &desired.since {
         None => {
@@ -150,12 +160,13 @@ pub fn prepare(
             differ.finish()
         }
         Some(since) => match since.compare(desired, store, differ)? {
-            Some(difference) if !manifests_changed && vanished.is_empty() => difference,
+            Some(difference) if !manifests_changed && claims.is_empty() => difference,
             _ => return Ok(None),
         },
     };
     // Targets that nobody speaks for are to be mentioned by every run.
-    difference.inputs = desired.inputs().cloned().filter(|_| difference.orphans.is_empty());
+    let is_silent = difference.orphans.is_empty() && difference.unclaimed.is_empty();
+    difference.inputs = desired.inputs().cloned().filter(|_| is_silent);
     let plan = plan_of(desired, &difference, store, choice, (accounts, now))?;
     let digest = digest(desired, &difference, &plan);
     Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest }))
@@ -182,13 +193,6 @@ fn plan_of(
         &plan::Circumstances { accounts, used: &used, selected: choice.selected, now },
     );
     quota_error.into_inner().map_or(Ok(plan), Err)
-}
-
-fn is_known(known: &[KnownManifest], manifest: &Manifest) -> bool {
-    let same = |known: &KnownManifest| {
-        (&known.name, &known.path, known.on_removed) == (&manifest.name, &manifest.path, manifest.on_removed)
-    };
-    known.iter().any(same)
 }
 
 /// Identifies what a plan does, whatever the hour and the quota.

@@ -76,6 +76,7 @@ mod tests {
 
     use super::*;
     use crate::core::model::Priority;
+    use crate::core::owners::Reach;
     use crate::core::recorded::{ChangeKind, InputFile, Standing, Work};
     use crate::core::target::{ContentHash, Target};
     use crate::core::time::Timestamp;
@@ -109,8 +110,8 @@ mod tests {
     /// A state in which both lists are recorded and noted.
     fn recorded() -> (SqliteStore, Inputs) {
         let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
-        let desired = Desired::new(build(&files("rev:1")).model.unwrap(), Vec::new()).known_by(inputs([0, 0, 0]));
-        store.adopt(&desired.model, &[0, 1], NOW).unwrap();
+        let desired = Desired::new(build(&files("rev:1")).model.unwrap(), Reach::default()).known_by(inputs([0, 0, 0]));
+        store.adopt(&desired.model, &[0, 1], &[], NOW).unwrap();
         let noted = desired.inputs().unwrap().clone();
         store.note_inputs(&noted).unwrap();
         (store, noted)
@@ -120,7 +121,7 @@ mod tests {
     fn changed(store: &SqliteStore, noted: &Inputs) -> Option<Prepared> {
         let passed_over = [false, true, false];
         let model = build_partly(&files("rev:2"), &passed_over, &mut NoSources).model.unwrap();
-        let desired = Desired::new(model, Vec::new()).known_since(inputs([0, 1, 0]), noted.clone(), &passed_over);
+        let desired = Desired::new(model, Reach::default()).known_since(inputs([0, 1, 0]), noted.clone(), &passed_over);
         prepare(&desired.unwrap(), Some(store), &Choice::default(), &["account".to_owned()], NOW).unwrap()
     }
 

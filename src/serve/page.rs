@@ -108,6 +108,7 @@ mod tests {
                 problems: vec![text.to_owned(); 2].into(),
             },
             refusals: vec![text.to_owned()],
+            unclaimed: vec![text.to_owned()],
             trouble: Some(text.to_owned()),
             polling: Some(text.to_owned()),
             targets: [TargetReport {

@@ -72,6 +72,7 @@ impl View {
         let (mood, headline) = match (problems, &report.running) {
             _ if report.stopping => (Mood::Busy, "Stopping".to_owned()),
             _ if is_starting => (Mood::Busy, "Starting".to_owned()),
+            _ if !report.unclaimed.is_empty() => (Mood::Bad, "Needs attention".to_owned()),
             ([_, ..], _) => (Mood::Bad, "Needs attention".to_owned()),
             ([], Some(run)) if run.purges > 0 => (Mood::Busy, "Purging".to_owned()),
             _ if pending + deferred + rejected > 0 => {
@@ -198,6 +199,7 @@ fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
 
 fn problems_of(report: &Report, problems: &[String]) -> Table {
     let mut rows: Vec<Vec<String>> = problems.iter().take(ROWS).map(|problem| vec![shown(problem)]).collect();
+    rows.extend(report.unclaimed.iter().take(PROBLEMS).map(|unclaimed| vec![shown(unclaimed)]));
     if let ManifestsReport::Invalid { problems, .. } = &report.manifests {
         rows.extend(problems.iter().skip(1).take(PROBLEMS - 1).map(|problem| vec![shown(problem)]));
         if problems.len() > PROBLEMS {

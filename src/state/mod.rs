@@ -242,12 +242,19 @@ pub trait Store: Send {
 
     /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
-    /// Marks only changes that are no removals, as a refused run leaves them behind.
+    /// Marks only changes that are no removals, as a refused run leaves them behind, with manifests that are new.
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError>;
     /// Notes what was compared and found to be recorded.
     fn note_inputs(&mut self, inputs: &Inputs) -> Result<(), StateError>;
-    /// Records entries as fresh without a purge and drops their pending work.
-    fn adopt(&mut self, model: &Model, entries: &[usize], at: Timestamp) -> Result<(), StateError>;
+    /// Records entries as fresh without a purge and drops their pending work. Manifests in `spoken_for` list them no more
+    /// unless the model says so.
+    fn adopt(
+        &mut self,
+        model: &Model,
+        entries: &[usize],
+        spoken_for: &[KnownManifest],
+        at: Timestamp,
+    ) -> Result<(), StateError>;
     /// Begins a run; also proves that the state can be written before anything is sent.
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError>;
     /// Commits intents and outcomes of a run, durably, in one transaction.
@@ -261,6 +268,8 @@ pub trait Store: Send {
     fn learn_quota(&mut self, key: &QuotaKey, used: u64) -> Result<(), StateError>;
     /// Drops everything known of the targets (provider, target); returns how many there were.
     fn forget(&mut self, keys: &[(String, crate::core::target::Target)]) -> Result<usize, StateError>;
+    /// Forgets manifests that own nothing any more.
+    fn forget_manifests(&mut self, names: &[String]) -> Result<(), StateError>;
     /// Puts rows in place of what is known of their targets.
     fn import(&mut self, rows: &[Recorded]) -> Result<(), StateError>;
 }

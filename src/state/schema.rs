@@ -5,6 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -62,6 +63,18 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              targets INTEGER NOT NULL,
              is_simple INTEGER NOT NULL
          ) STRICT, WITHOUT ROWID",
+        ],
+    ),
+    (
+        4,
+        &[
+            // The root of the tree that `path` is below; null: `path` is as an older program saw it from somewhere.
+            "ALTER TABLE manifest ADD COLUMN root TEXT",
+            "ALTER TABLE manifest ADD COLUMN namespace TEXT",
+            // Runs that were refused or cut short noted owners and not their manifests: nobody could speak for those.
+            "INSERT INTO manifest (name, path, on_removed)
+             SELECT DISTINCT value, value, 'purge' FROM target, json_each(owners) WHERE true
+             ON CONFLICT (name) DO NOTHING",
         ],
     ),
 ];

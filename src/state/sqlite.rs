@@ -17,7 +17,8 @@ use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT};
 use super::seal::Seal;
 use super::write::{
-    OpenCall, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
+    OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
+    note_new_manifests, note_owners,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
 use super::{TaskCounts, inputs, tasks};
@@ -308,10 +309,12 @@ impl Store for SqliteStore {
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
         self.read(|db| {
-            let mut statement = db.prepare("SELECT name, path, on_removed FROM manifest ORDER BY name")?;
+            let sql = "SELECT name, namespace, root, path, on_removed FROM manifest ORDER BY name";
+            let mut statement = db.prepare(sql)?;
             let list = statement.query_map([], |row| {
-                let on_removed = rows::read_on_removed(&row.get::<_, String>(2)?)?;
-                Ok(KnownManifest { name: row.get(0)?, path: row.get(1)?, on_removed })
+                let on_removed = rows::read_on_removed(&row.get::<_, String>(4)?)?;
+                let (name, namespace) = (row.get(0)?, row.get(1)?);
+                Ok(KnownManifest { name, namespace, root: row.get(2)?, path: row.get(3)?, on_removed })
             })?;
             list.collect()
         })
@@ -414,7 +417,8 @@ impl Store for SqliteStore {
             for change in difference.changes.iter() {
                 mark_change(transaction, model, change)?;
             }
-            adopt_entries(transaction, model, &difference.adopt, at)?;
+            // Entries that are adopted are new to the state, and so nobody else's.
+            adopt_entries(transaction, model, &difference.adopt, (&Speakers::new(model, &[]), at))?;
             for (provider, target, owners) in &difference.owners {
                 transaction
                     .prepare_cached("UPDATE target SET owners = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
@@ -452,13 +456,22 @@ impl Store for SqliteStore {
                     mark_change(transaction, model, change)?;
                 }
             }
+            // Whoever owns work must be known: what becomes of the manifest decides what becomes of that.
+            note_new_manifests(transaction, model)?;
             inputs::replace(transaction, None)
         })
     }
 
-    fn adopt(&mut self, model: &Model, entries: &[usize], at: Timestamp) -> Result<(), StateError> {
+    fn adopt(
+        &mut self,
+        model: &Model,
+        entries: &[usize],
+        spoken_for: &[KnownManifest],
+        at: Timestamp,
+    ) -> Result<(), StateError> {
         self.write(|transaction| {
-            adopt_entries(transaction, model, entries, at)?;
+            let speakers = Speakers::new(model, spoken_for);
+            adopt_entries(transaction, model, entries, (&speakers, at))?;
             mark_manifests(transaction, model)?;
             inputs::replace(transaction, None)
         })
@@ -538,11 +551,19 @@ impl Store for SqliteStore {
         })
     }
 
+    fn forget_manifests(&mut self, names: &[String]) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached("DELETE FROM manifest WHERE name = ?1")?;
+            names.iter().try_for_each(|name| statement.execute([name]).map(drop))
+        })
+    }
+
     fn import(&mut self, imported: &[Recorded]) -> Result<(), StateError> {
         self.write(|transaction| {
             for row in imported {
                 rows::write(transaction, row)?;
                 rows::write_doubt(transaction, row)?;
+                note_owners(transaction, &row.owners)?;
             }
             inputs::replace(transaction, None)
         })

@@ -1,14 +1,16 @@
 //! The statements of a writing transaction.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Commit;
 use super::rows::{self, scope_number};
 use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
-use crate::core::model::Model;
+use crate::core::model::{Manifest, Model};
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{Recorded, Standing, Work};
+use crate::core::recorded::{KnownManifest, Recorded, Standing, Work};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
@@ -37,10 +39,21 @@ pub(super) fn has_work(transaction: &Transaction<'_>, provider: &str, target: &T
         .query_row(params![provider, scope_number(target.scope), target.text], |row| row.get(0))
 }
 
-/// Manifests that list a target according to the state and that this run did not read.
+/// Names of manifests that a run speaks for.
+pub(super) struct Speakers<'a>(HashSet<&'a str>);
+
+impl<'a> Speakers<'a> {
+    /// Those that it reads, and others besides.
+    pub(super) fn new(model: &'a Model, spoken_for: &'a [KnownManifest]) -> Self {
+        let read = model.manifests.iter().map(|manifest| manifest.name.as_str());
+        Self(read.chain(spoken_for.iter().map(|manifest| manifest.name.as_str())).collect())
+    }
+}
+
+/// Manifests that list a target according to the state and that this run does not speak for.
 fn other_owners(
     transaction: &Transaction<'_>,
-    model: &Model,
+    speakers: &Speakers<'_>,
     provider: &str,
     target: &Target,
 ) -> rusqlite::Result<Vec<String>> {
@@ -49,21 +62,21 @@ fn other_owners(
         .query_row(params![provider, scope_number(target.scope), target.text], |row| row.get(0))
         .optional()?;
     let owners = known.and_then(|text| rows::list(&text)).unwrap_or_default();
-    Ok(owners.into_iter().filter(|owner| model.manifests.iter().all(|read| read.name != *owner)).collect())
+    Ok(owners.into_iter().filter(|owner| !speakers.0.contains(owner.as_str())).collect())
 }
 
 pub(super) fn adopt_entries(
     transaction: &Transaction<'_>,
     model: &Model,
     entries: &[usize],
-    at: Timestamp,
+    (speakers, at): (&Speakers<'_>, Timestamp),
 ) -> rusqlite::Result<()> {
     for &index in entries {
         let entry = model.entries.get(index);
         let provider = model.providers[entry.provider].name.clone();
         let mut owners: Vec<String> =
             entry.manifests.iter().map(|&owner| model.manifests[owner].name.clone()).collect();
-        owners.extend(other_owners(transaction, model, &provider, &entry.target)?);
+        owners.extend(other_owners(transaction, speakers, &provider, &entry.target)?);
         owners.sort();
         owners.dedup();
         transaction
@@ -83,15 +96,35 @@ pub(super) fn adopt_entries(
     Ok(())
 }
 
+/// Notes the manifests of a run, where they are and what they say.
 pub(super) fn mark_manifests(transaction: &Transaction<'_>, model: &Model) -> rusqlite::Result<()> {
-    for manifest in &model.manifests {
-        let on_removed = rows::on_removed_word(manifest.on_removed);
-        transaction.execute(
-            "INSERT INTO manifest VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET path = ?2, on_removed = ?3",
-            params![manifest.name, manifest.path, on_removed],
-        )?;
+    write_manifests(transaction, model, "DO UPDATE SET path = ?2, on_removed = ?3, root = ?4, namespace = ?5")
+}
+
+/// Notes manifests that no run has noted yet: one that does nothing must not say where the others are now.
+pub(super) fn note_new_manifests(transaction: &Transaction<'_>, model: &Model) -> rusqlite::Result<()> {
+    write_manifests(transaction, model, "DO NOTHING")
+}
+
+fn write_manifests(transaction: &Transaction<'_>, model: &Model, if_known: &str) -> rusqlite::Result<()> {
+    let sql = format!(
+        "INSERT INTO manifest (name, path, on_removed, root, namespace) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (name) {if_known}"
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
+    for Manifest { name, namespace, tree, on_removed, .. } in &model.manifests {
+        let on_removed = rows::on_removed_word(*on_removed);
+        statement.execute(params![name, tree.path, on_removed, tree.root, namespace])?;
     }
     Ok(())
+}
+
+/// Notes manifests of which nothing is known but that they own something.
+pub(super) fn note_owners(transaction: &Transaction<'_>, owners: &[String]) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO manifest (name, path, on_removed) VALUES (?1, ?1, 'purge') ON CONFLICT (name) DO NOTHING",
+    )?;
+    owners.iter().try_for_each(|owner| statement.execute([owner]).map(drop))
 }
 
 pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<usize> {

@@ -8,6 +8,7 @@ use freshen::core::diff::Difference;
 use freshen::core::event::{ItemState, Trouble};
 use freshen::core::http::{Request, Response, TransportFailure};
 use freshen::core::model::{CredentialSource, ProviderConfig};
+use freshen::core::owners::Reach;
 use freshen::core::time::{Now, Tick};
 use freshen::drive;
 use freshen::host::credentials::CredentialStore;
@@ -87,7 +88,7 @@ fn run(good: usize, cut_before: bool) -> Came {
     let (plan, digest) = (world.plan(), String::new());
     let prepared = Prepared { manifests_changed: false, first_run: true, difference, plan, digest };
     let World { model, accounts: guessed, .. } = world;
-    let desired = Desired::new(model, Vec::new());
+    let desired = Desired::new(model, Reach::default());
     let credentials = CredentialStore::new(host.env.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let looking = Accounts::look_up(&host, &desired, &prepared.plan, &credentials, &guessed, Some(5_000));

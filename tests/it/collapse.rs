@@ -6,8 +6,7 @@ use freshen::core::collapse::Collapse;
 use freshen::core::contract::{Culprit, ErrorClass};
 use freshen::core::diff::Change;
 use freshen::core::event::{ItemState, Record};
-use freshen::core::guard::Guard;
-use freshen::core::model::{Manifest, OnNew, OnRemoved, ProviderConfig};
+use freshen::core::model::{Manifest, ProviderConfig};
 use freshen::core::target::{Scope, Target};
 use serde_json::{Value, json};
 
@@ -25,14 +24,7 @@ const KINDS: [(&str, &str, &str); 2] = [
 
 fn site(name: &str, collapse: &[(&str, u64)]) -> Manifest {
     let collapse = collapse.iter().map(|(directory, above)| Collapse { directory: (*directory).into(), above: *above });
-    Manifest {
-        name: name.into(),
-        path: format!("{name}.yaml"),
-        on_new: OnNew::Purge,
-        on_removed: OnRemoved::Purge,
-        guard: Guard::default(),
-        collapse: collapse.collect(),
-    }
+    Manifest { name: name.into(), path: format!("{name}.yaml"), collapse: collapse.collect(), ..Manifest::default() }
 }
 
 /// A world of one provider whose manifest `site` collapses so, and changes of these URLs below `https://a.example`.

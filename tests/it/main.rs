@@ -25,6 +25,7 @@ mod host_http;
 mod lost_purge;
 mod machine;
 mod manifests;
+mod owners;
 mod planning;
 mod readme;
 mod real_caches;

@@ -9,8 +9,8 @@ use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
 use freshen::core::entries::Entries;
 use freshen::core::event::{CallId, ItemOutcome, Record};
-use freshen::core::guard::Guard;
-use freshen::core::model::{Entry, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority};
+use freshen::core::model::{Entry, Manifest, Matched, Model, OnRemoved, Place, Priority};
+use freshen::core::owners::TreePath;
 use freshen::core::plan::QuotaKey;
 use freshen::core::query::TaskState;
 use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Work};
@@ -61,10 +61,9 @@ impl Bench {
         let manifest = Manifest {
             name: "site".into(),
             path: "manifests/site.yaml".into(),
-            on_new: OnNew::Purge,
+            tree: TreePath { root: "/site".into(), path: "manifests/site.yaml".into() },
             on_removed: OnRemoved::Forget,
-            guard: Guard::default(),
-            collapse: Vec::new(),
+            ..Manifest::default()
         };
         let providers = vec![config("a", "tencent-cdn"), cluster("b", 2, 2)];
         let model = Model { providers, manifests: vec![manifest], entries: Entries::default() };
@@ -224,8 +223,13 @@ fn what_was_marked_comes_back_as_it_was() {
         }
         let order: Vec<_> = rows.iter().map(|row| (row.provider.clone(), row.target.clone())).collect();
         assert!(order.is_sorted(), "in order of (provider, target)");
-        let known =
-            KnownManifest { name: "site".into(), path: "manifests/site.yaml".into(), on_removed: OnRemoved::Forget };
+        let known = KnownManifest {
+            name: "site".into(),
+            namespace: None,
+            root: Some("/site".into()),
+            path: "manifests/site.yaml".into(),
+            on_removed: OnRemoved::Forget,
+        };
         assert_eq!(bench.store.manifests().unwrap(), [known]);
     });
 }
@@ -446,7 +450,7 @@ fn the_first_run_lasts_until_something_is_recorded() {
         let mut changes = urls(1);
         (changes[0].recorded, changes[0].kind) = (None, ChangeKind::New);
         bench.mark(&changes);
-        bench.store.adopt(&bench.model, &[], START).unwrap();
+        bench.store.adopt(&bench.model, &[], &[], START).unwrap();
         bench.store.import(&[]).unwrap();
         bench.reopen();
         assert!(bench.store.is_first_run().unwrap());
@@ -491,7 +495,7 @@ fn adopting_records_without_a_purge() {
         let mut shared = bench.row(&url(0));
         shared.owners = vec!["elsewhere".into(), "site".into()];
         bench.store.import(&[shared]).unwrap();
-        bench.store.adopt(&bench.model, &[0], START.plus_ms(99)).unwrap();
+        bench.store.adopt(&bench.model, &[0], &[], START.plus_ms(99)).unwrap();
         bench.reopen();
         assert!(!bench.store.is_first_run().unwrap());
         let row = bench.row(&url(0));
@@ -569,7 +573,7 @@ fn each_write_raises_the_serial() {
         bench.store.finish_run(run, START, 0, 1, Counts::default()).unwrap();
         assert_eq!(bench.serial(), 4);
         let model = std::mem::take(&mut bench.model);
-        bench.store.adopt(&model, &[], START).unwrap();
+        bench.store.adopt(&model, &[], &[], START).unwrap();
         bench.store.mark_seen(&model, &Changes::default()).unwrap();
         bench.store.forget(&[]).unwrap();
         bench.store.import(&[]).unwrap();

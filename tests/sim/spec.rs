@@ -11,6 +11,7 @@ use freshen::core::model::{
     CredentialSource, Entry, HostPattern, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority,
     ProviderConfig,
 };
+use freshen::core::owners::TreePath;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::provider;
@@ -193,6 +194,8 @@ pub(crate) fn model(
     let manifest = Manifest {
         name: "site".to_owned(),
         path: "site.yaml".to_owned(),
+        tree: TreePath { root: "/site".to_owned(), path: "site.yaml".to_owned() },
+        namespace: None,
         on_new: if policy.adopts { OnNew::Adopt } else { OnNew::Purge },
         on_removed: if policy.forgets { OnRemoved::Forget } else { OnRemoved::Purge },
         // A whole host is purged only where somebody set a limit for it.

@@ -235,8 +235,12 @@ impl Store for SimStore {
         self.write("mark", |store| store.mark_seen(model, changes), |this, before| this.marks(before, true))
     }
 
-    fn adopt(&mut self, _: &Model, _: &[usize], _: Timestamp) -> Result<(), StateError> {
+    fn adopt(&mut self, _: &Model, _: &[usize], _: &[KnownManifest], _: Timestamp) -> Result<(), StateError> {
         unreachable!("no run adopts by command")
+    }
+
+    fn forget_manifests(&mut self, names: &[String]) -> Result<(), StateError> {
+        self.write("forget", |store| store.forget_manifests(names), |_, _| {})
     }
 
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {

@@ -15,6 +15,7 @@ use freshen::core::budget::LastCalls;
 use freshen::core::event::{EndpointEnd, Trouble};
 use freshen::core::guard::Allowed;
 use freshen::core::model::Model;
+use freshen::core::owners::Reach;
 use freshen::core::removal_window::RemovalWindow;
 use freshen::core::target::Target;
 use freshen::core::time::{Now, Tick};
@@ -297,7 +298,7 @@ struct Round {
 impl Round {
     async fn run(self, given: Given, mut memory: Memory) -> (Ended, Memory) {
         let Given { mut store, model, allowed } = given;
-        let desired = Desired::new(model, Vec::new());
+        let desired = Desired::new(model, Reach::default());
         let ended = self.pass(&mut store, &mut memory, &desired, allowed).await;
         (ended.unwrap_or_else(|_| Ended::bare(RunEnd::Failed)), memory)
     }

@@ -12,6 +12,7 @@ use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::event::ItemState;
 use freshen::core::guard::Allowed;
 use freshen::core::model::Model;
+use freshen::core::owners::Reach;
 use freshen::core::plan::Job;
 use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::{Scope, Target};
@@ -510,7 +511,7 @@ async fn session(
     }
     let http = Arc::new(SimHttp { shared: shared.clone(), runner: store.runner });
     let host = Host { clock, http, env: Arc::new(SimEnv), seed: order.seed };
-    let desired = Desired::new(model, Vec::new());
+    let desired = Desired::new(model, Reach::default());
     let accounts = run::accounts(&host, &desired.model, Some(store)).await?;
     let key_of = |target: &Target| shared.lock().truth.key(&target.text);
     let choice = Choice {

@@ -16,7 +16,7 @@ pub(super) use document::Document;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::core::diff::Difference;
+use crate::core::diff::{Difference, Unclaimed};
 use crate::core::plan::Plan;
 use crate::core::recorded::ChangeKind;
 pub(super) use crate::core::text::count;
@@ -81,6 +81,14 @@ pub(super) fn moment(at: Timestamp) -> String {
     format!("{date} {} UTC", time.get(..5).unwrap_or(time))
 }
 
+/// What no run speaks for, a line each.
+pub(super) fn unclaimed(unclaimed: &[Unclaimed]) -> String {
+    unclaimed.iter().map(|one| one_line(&one.to_string(), LONGEST_ASIDE) + "\n").collect()
+}
+
+/// Longest line about something besides purges, in characters.
+const LONGEST_ASIDE: usize = 1_000;
+
 /// What a difference brings along besides purges, a line each. `is_running`: another run is under way.
 pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
     let in_doubt = if is_running {
@@ -106,7 +114,7 @@ pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
              `freshen state forget '*' --provider {provider}`\n"
         ));
     }
-    text
+    text + &unclaimed(&difference.unclaimed)
 }
 
 /// Targets that the user left out of a plan, if any.

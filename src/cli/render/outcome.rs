@@ -117,7 +117,11 @@ pub(super) fn headline(view: &View<'_>) -> (String, String) {
     let headline = format!("{accepted} accepted in {calls}");
     let left = pending + deferred + rejected;
     if left == 0 {
-        let what = if view.exit == Exit::Done { "everything is recorded" } else { "but not all could be recorded" };
+        let what = match view.exit {
+            Exit::Done => "everything is recorded",
+            Exit::NotAllDone => "all that these manifests list is recorded",
+            _ => "but not all could be recorded",
+        };
         return (headline, format!(", {what}."));
     }
     let hint = if pending + deferred > 0 { "; the next run sends what is due" } else { "" };
@@ -248,6 +252,7 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
         "providers": providers,
         "adopted": view.prepared.difference.adopt.len(),
         "orphans": super::plan::orphans_json(&view.prepared.difference),
+        "unclaimed": super::plan::unclaimed_json(&view.prepared.difference.unclaimed),
         "state_error": view.outcome.state_error.as_ref().map(ToString::to_string),
         "cut_short": view.outcome.cut_short,
     }));

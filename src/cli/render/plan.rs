@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Document, JSON_VERSION, count, directories, kind_word, moment, shown, strong, table};
 use crate::cli::duration;
-use crate::core::diff::{Change, Difference};
+use crate::core::diff::{Change, Difference, Unclaimed};
 use crate::core::guard::Refusal;
 use crate::core::plan::{Job, Plan};
 use crate::core::recorded::Standing;
@@ -168,6 +168,7 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
         "jobs": plan.jobs.iter().map(|job| job_json(view, job)).collect::<Value>(),
         "one_by_one": plan.one_by_one.iter().map(|one| directories::json(model, one)).collect::<Value>(),
         "orphans": orphans_json(difference),
+        "unclaimed": unclaimed_json(&difference.unclaimed),
         "refused": view.refusals.iter().map(ToString::to_string).collect::<Value>(),
     }));
     document.list("changes", || changes_json(view));
@@ -185,6 +186,12 @@ pub(super) fn dropped_json(list: &[(String, Target)]) -> impl Iterator<Item = Va
 /// Recorded targets of providers that no manifest configures.
 pub(super) fn orphans_json(difference: &Difference) -> Value {
     difference.orphans.iter().map(|(provider, targets)| json!({"provider": provider, "targets": targets})).collect()
+}
+
+/// Manifests that nobody speaks for.
+pub(super) fn unclaimed_json(unclaimed: &[Unclaimed]) -> Value {
+    let one = |one: &Unclaimed| json!({"manifest": one.manifest, "file": one.file, "targets": one.targets, "pending": one.pending});
+    unclaimed.iter().map(one).collect()
 }
 
 fn job_json(view: &View<'_>, job: &Job) -> Value {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, shown, strong, table};
+use crate::core::diff::Unclaimed;
 use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
@@ -21,6 +22,8 @@ pub(crate) struct View {
     pub identity: Identity,
     /// All targets.
     pub recorded: Vec<Recorded>,
+    /// What only manifests list that are not there any more.
+    pub unclaimed: Vec<Unclaimed>,
     /// Calls of stopped runs without an outcome.
     pub doubtful: Vec<DoubtfulCall>,
     /// Who holds the lock.
@@ -88,6 +91,7 @@ pub(crate) fn human(view: &View) -> String {
             text.push_str(&format!("  … and {} more; `freshen state list` lists all\n", open.len() - LISTED));
         }
     }
+    text.push_str(&super::unclaimed(&view.unclaimed));
     for call in &view.doubtful {
         let targets = count(usize::try_from(call.targets).unwrap_or(usize::MAX), "target");
         let at = moment(call.at);
@@ -240,6 +244,7 @@ pub(crate) fn json(view: &View) -> Value {
         "in_doubt": view.doubtful.iter().map(|call| json!({"provider": call.provider, "at": call.at.utc_extended(), "targets": call.targets})).collect::<Value>(),
         "runs": runs,
         "quota": quota,
+        "unclaimed": super::plan::unclaimed_json(&view.unclaimed),
         "tasks": tasks,
     })
 }

@@ -1,9 +1,9 @@
 //! What a run reads, on a thread of its own: files may be many and large, and signals are to be heard meanwhile.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::cli::args::{Selection, WatchArgs};
-use crate::cli::session::{self, Loaded};
+use crate::cli::args::{Global, Selection, WatchArgs};
+use crate::cli::session::{self, Loaded, Lookup};
 use crate::cli::stat_caches::Own;
 use crate::host::Host;
 use crate::host::sources::NamedSource;
@@ -43,15 +43,21 @@ pub(super) struct Reading {
     state: PathBuf,
     audit: Option<PathBuf>,
     paths: Vec<PathBuf>,
+    namespace: Option<String>,
     extent: Extent,
     since: Since,
 }
 
 impl Reading {
     /// `since`: when the run began.
-    pub(super) fn new(host: &Host, state: &Path, args: &WatchArgs, extent: Extent, since: Since) -> Self {
+    pub(super) fn new(host: &Host, global: &Global, args: &WatchArgs, extent: Extent, since: Since) -> Self {
+        let (state, namespace) = (global.state.clone(), global.namespace.clone());
         let (audit, paths) = (args.audit.clone(), args.manifests.paths.clone());
-        Self { host: host.clone(), state: state.to_owned(), audit, paths, extent, since }
+        Self { host: host.clone(), state, audit, paths, namespace, extent, since }
+    }
+
+    fn lookup(&self) -> Lookup<'_> {
+        Lookup { paths: &self.paths, namespace: self.namespace.as_deref(), vanished: &[] }
     }
 
     /// Reads. Whoever does not wait for it any more leaves a thread that ends by itself, and changes nothing.
@@ -73,7 +79,7 @@ impl Reading {
     }
 
     fn read_manifests(&self) -> anyhow::Result<(Read, Option<Vec<NamedSource>>)> {
-        let found = match session::find(&self.paths) {
+        let found = match session::find(self.lookup()) {
             Ok(found) => found,
             Err(error) => {
                 let problems = format!("{error:#}");
@@ -82,7 +88,7 @@ impl Reading {
             }
         };
         let store = session::open(&self.state)?;
-        let mut noted = session::noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
+        let mut noted = found.noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
         drop(store);
         if let Some(desired) = found.unchanged(noted.as_ref()) {
             return Ok((Read::Unchanged(desired), None));

@@ -1,6 +1,5 @@
 //! One run of the watch: the manifests as they are, or the last valid ones, and a pass over the state with them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +11,7 @@ use super::reading::{Extent, Outcome, Read, Reading};
 use super::side::{Calls, Came, Link, WatchSide};
 use super::trouble::Trouble;
 use super::voice;
-use crate::cli::args::{Selection, WatchArgs};
+use crate::cli::args::{Global, Selection, WatchArgs};
 use crate::cli::exit::{self, Exit};
 use crate::cli::pass::{Pass, Ran};
 use crate::cli::session::{self, Loaded};
@@ -58,7 +57,7 @@ impl Memory {
 /// What a run is given.
 pub(super) struct Round<'a> {
     pub(super) host: &'a Host,
-    pub(super) state: &'a Path,
+    pub(super) global: &'a Global,
     pub(super) args: &'a WatchArgs,
     /// Which one it is in this process, from 1.
     pub(super) pass: u64,
@@ -124,7 +123,7 @@ impl Round<'_> {
             match self.attempt(memory, extent).await {
                 Attempt::Ended(mut ended) => {
                     // It may be the run that made it.
-                    ended.memory.has_state |= self.state.exists();
+                    ended.memory.has_state |= self.global.state.exists();
                     return *ended;
                 }
                 Attempt::Again(back, wider) => (memory, extent) = (*back, wider),
@@ -134,9 +133,9 @@ impl Round<'_> {
 
     /// A state that is made anew is no state that was lost, unless there was one.
     fn look_for_state(&self, memory: &mut Memory) {
-        let has_state = self.state.exists();
+        let has_state = self.global.state.exists();
         if memory.has_state && !has_state {
-            let state = line(&self.state.to_string_lossy());
+            let state = line(&self.global.state.to_string_lossy());
             tracing::warn!(
                 pass = self.pass,
                 "state `{state}` is gone: nothing is known of what was purged, so what follows is a first run"
@@ -200,13 +199,13 @@ impl Round<'_> {
     /// The last valid manifests, if nobody else has run since: another run may have seen newer ones.
     fn last_valid(&self, memory: &mut Memory) -> Option<Loaded> {
         let desired = memory.last_valid.take()?;
-        let store = session::open(self.state).ok()??;
+        let store = session::open(&self.global.state).ok()??;
         let loaded = Loaded { desired, caches: StatCaches::default(), ahead: None };
         memory.calls.is_alone(&store).then_some(loaded)
     }
 
     async fn read(&self, extent: Extent) -> anyhow::Result<Outcome> {
-        Reading::new(self.host, self.state, self.args, extent, self.since.clone()).read().await
+        Reading::new(self.host, self.global, self.args, extent, self.since.clone()).read().await
     }
 
     /// Whether files changed while they were read, or may have: nobody watched them.
@@ -239,8 +238,9 @@ impl Round<'_> {
             return Ok(());
         }
         let context = "the next run will read all files again";
-        let _lock = session::lock(self.host, self.state, &session::run_start(self.host), 0).await.context(context)?;
-        let mut store = session::open_or_create(self.host, self.state).context(context)?;
+        let _lock =
+            session::lock(self.host, &self.global.state, &session::run_start(self.host), 0).await.context(context)?;
+        let mut store = session::open_or_create(self.host, &self.global.state).context(context)?;
         memory.calls.alone(&mut store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
     }
 
@@ -249,7 +249,7 @@ impl Round<'_> {
         let mut side = WatchSide::new((self.host, self.pass, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,
-            state: self.state,
+            state: &self.global.state,
             selection: &Selection::default(),
             allowed: self.args.allowed.allowed(),
             expect: None,

@@ -210,6 +210,17 @@ impl<'a> WatchSide<'a> {
         left
     }
 
+    /// Logs what no run speaks for, once while it stays the same.
+    fn log_unclaimed(&mut self, finished: &Finished<'_>) {
+        let unclaimed: Vec<String> =
+            finished.prepared.difference.unclaimed.iter().map(|one| line(&one.to_string())).collect();
+        let is_news = self.report.borrow().unclaimed != unclaimed;
+        if is_news {
+            unclaimed.iter().for_each(|one| tracing::warn!(pass = self.pass, run = finished.outcome.run, "{one}"));
+            self.report.send_modify(|report| report.unclaimed = unclaimed);
+        }
+    }
+
     /// Tells what was accepted but not recorded, a record each, as `apply` tells it; where the state is another one now, a
     /// file beside it lists them.
     fn tell_unrecorded(&self, finished: &Finished<'_>) {
@@ -362,6 +373,7 @@ impl Side for WatchSide<'_> {
 
     fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
         let left = self.tell_left(finished);
+        self.log_unclaimed(finished);
         self.came = Came {
             run: finished.outcome.run,
             left: Vec::new(),

@@ -235,7 +235,7 @@ fn c10_a_newer_state_is_refused_with_both_versions() {
     bench.write(STATE, &newer);
     bench.assets(&urls(2), "2");
     for verb in ["apply", "plan", "adopt", "status"] {
-        bench.run(&[verb]).exits(6).says("format 99").says("up to 3");
+        bench.run(&[verb]).exits(6).says("format 99").says("up to 4");
         assert!(bench.read(STATE).as_ref() == Some(&newer), "{verb}");
     }
 }

@@ -334,13 +334,13 @@ fn a_text_that_is_not_utf8_is_damage() {
 fn a_newer_format_is_refused_with_both_versions() {
     let (folder, path) = written_state(3);
     let raw = rusqlite::Connection::open(&path).expect("opened");
-    raw.pragma_update(None, "user_version", 4).expect("written");
+    raw.pragma_update(None, "user_version", 5).expect("written");
     raw.close().expect("closed");
     let before = files(folder.path());
     let told = opened(&std::fs::read(&path).expect("readable"));
-    assert!(matches!(told, Err(StateError::Newer { found: 4, known: 3, .. })), "{told:?}");
-    assert!(told.expect_err("newer").to_string().contains("format 4, this program knows up to 3"));
-    assert!(matches!(SqliteStore::open_to_write(&path), Err(StateError::Newer { found: 4, known: 3, .. })));
+    assert!(matches!(told, Err(StateError::Newer { found: 5, known: 4, .. })), "{told:?}");
+    assert!(told.expect_err("newer").to_string().contains("format 5, this program knows up to 4"));
+    assert!(matches!(SqliteStore::open_to_write(&path), Err(StateError::Newer { found: 5, known: 4, .. })));
     assert_eq!(files(folder.path()), before);
 }
 

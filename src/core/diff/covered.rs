@@ -1,0 +1,153 @@
+//! Manifests that a run speaks for, and those that nobody speaks for, as they are met in the state: what they own, what they
+//! lose.
+
+use std::collections::HashMap;
+
+use super::{Removals, Scope};
+use crate::core::model::{Model, OnRemoved};
+use crate::core::owners::Claims;
+use crate::core::recorded::{ChangeKind, KnownManifest, RecordedRow};
+
+/// Manifests this run speaks for, with what they say about removals and how many targets they have; and those that nobody
+/// speaks for.
+pub(super) struct Covered<'a> {
+    index: HashMap<&'a str, usize>,
+    manifests: Vec<CoveredManifest<'a>>,
+    /// The one that was found last.
+    last: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coverage {
+    Read,
+    SpokenFor,
+    Unclaimed,
+    Unlocated,
+}
+
+impl Coverage {
+    /// Whether this run speaks for the manifest.
+    const fn speaks(self) -> bool {
+        matches!(self, Self::Read | Self::SpokenFor)
+    }
+}
+
+struct CoveredManifest<'a> {
+    name: &'a str,
+    coverage: Coverage,
+    on_removed: OnRemoved,
+    /// Whether it owns anything besides what is about to go.
+    stays: bool,
+    recorded: usize,
+    removed: usize,
+    let_through: usize,
+}
+
+impl<'a> Covered<'a> {
+    pub(super) fn new(model: &'a Model, scope: &Scope<'a>) -> Self {
+        let covered = |name, coverage, on_removed| CoveredManifest {
+            name,
+            coverage,
+            on_removed,
+            stays: false,
+            recorded: 0,
+            removed: 0,
+            let_through: 0,
+        };
+        let known = |known: &'a KnownManifest, coverage| covered(known.name.as_str(), coverage, known.on_removed);
+        let Claims { spoken_for, unclaimed, unlocated, .. } = scope.claims;
+        let spoken_for = spoken_for.iter().map(|manifest| known(manifest, Coverage::SpokenFor));
+        let unclaimed = unclaimed.iter().map(|manifest| known(manifest, Coverage::Unclaimed));
+        let unlocated = unlocated.iter().map(|manifest| known(manifest, Coverage::Unlocated));
+        let read = model.manifests.iter();
+        let read = read.map(|manifest| covered(manifest.name.as_str(), Coverage::Read, manifest.on_removed));
+        let manifests: Vec<_> = spoken_for.chain(unclaimed).chain(unlocated).chain(read).collect();
+        let index = manifests.iter().enumerate().map(|(index, manifest)| (manifest.name, index)).collect();
+        Self { index, manifests, last: 0 }
+    }
+
+    pub(super) fn forgets(&self, name: &str) -> bool {
+        self.index.get(name).is_some_and(|&index| self.manifests[index].on_removed == OnRemoved::Forget)
+    }
+
+    fn coverage(&self, name: &str) -> Option<Coverage> {
+        self.index.get(name).map(|&index| self.manifests[index].coverage)
+    }
+
+    pub(super) fn is_unclaimed(&self, name: &str) -> bool {
+        self.coverage(name) == Some(Coverage::Unclaimed)
+    }
+
+    /// Whether nobody speaks for any of these.
+    pub(super) fn has_no_voice(&self, owners: &[String]) -> bool {
+        owners.iter().all(|owner| self.coverage(owner).is_some_and(|coverage| !coverage.speaks()))
+    }
+
+    fn is_other(&self, name: &str) -> bool {
+        self.coverage(name).is_none_or(|coverage| !coverage.speaks())
+    }
+
+    /// Owners that this run cannot speak for.
+    pub(super) fn others<'r>(&self, owners: &'r [String]) -> impl Iterator<Item = &'r String> {
+        owners.iter().filter(|owner| self.is_other(owner))
+    }
+
+    /// These own a target after this run as well.
+    pub(super) fn keep(&mut self, owners: &[String]) {
+        for owner in owners {
+            if let Some(&index) = self.index.get(owner.as_str()) {
+                self.manifests[index].stays = true;
+            }
+        }
+    }
+
+    /// Those that this run cannot speak for own a target after it as well.
+    pub(super) fn keep_others(&mut self, owners: &[String]) {
+        for owner in owners {
+            if let Some(&index) = self.index.get(owner.as_str()) {
+                self.manifests[index].stays |= !self.manifests[index].coverage.speaks();
+            }
+        }
+    }
+
+    /// Manifests that are not read and that own nothing but what is about to go.
+    pub(super) fn departed(&self) -> Vec<String> {
+        let departed = self.manifests.iter().filter(|manifest| manifest.coverage != Coverage::Read && !manifest.stays);
+        departed.map(|manifest| manifest.name.to_owned()).collect()
+    }
+
+    /// Index of a manifest; most rows are of the same one as the row before.
+    fn find(&mut self, name: &str) -> Option<usize> {
+        if self.manifests.get(self.last).is_none_or(|last| last.name != name) {
+            self.last = *self.index.get(name)?;
+        }
+        Some(self.last)
+    }
+
+    /// Counts a recorded target for the removal guard. Removals that an earlier run let through are not counted again.
+    pub(super) fn count(&mut self, row: RecordedRow<'_>, goes: bool) {
+        if row.hash.is_none() {
+            return;
+        }
+        let let_through = row.work.is_some_and(|work| work.kind == ChangeKind::Removed);
+        for owner in row.owners {
+            if let Some(index) = self.find(owner) {
+                self.manifests[index].recorded += 1;
+                self.manifests[index].removed += usize::from(goes && !let_through);
+                self.manifests[index].let_through += usize::from(goes && let_through);
+            }
+        }
+    }
+
+    pub(super) fn removals(&self) -> Vec<Removals> {
+        let counted = self.manifests.iter().filter(|manifest| manifest.coverage.speaks());
+        let counted = counted.filter(|manifest| manifest.recorded > 0);
+        let of = |manifest: &CoveredManifest<'_>| Removals {
+            let_through: manifest.let_through,
+            ..Removals::new(manifest.name.to_owned(), manifest.recorded, manifest.removed)
+        };
+        let mut removals: Vec<_> = counted.map(of).collect();
+        removals.sort();
+        removals
+    }
+}

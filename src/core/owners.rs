@@ -1,0 +1,375 @@
+//! Which manifests a run may speak for: those that it reads, those that are gone from where it looks, and those that it
+//! reads under another name or in another place.
+//!
+//! Does not know the disk: what is there is a question to whoever calls.
+
+use std::collections::HashMap;
+
+use super::model::Manifest;
+use super::recorded::KnownManifest;
+
+/// A file by its tree: the folder that is the root of the tree, and the path below it. Another checkout of the same tree has
+/// another root and the same path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreePath {
+    /// Absolute path of the root, without links and without `/` at its end; empty for `/` itself.
+    pub root: String,
+    /// Path below the root, with `/`.
+    pub path: String,
+}
+
+impl TreePath {
+    /// The file's absolute path.
+    pub fn absolute(&self) -> String {
+        joined(&self.root, &self.path)
+    }
+}
+
+fn joined(root: &str, path: &str) -> String {
+    format!("{root}/{path}")
+}
+
+/// Whether a file is there, by its absolute path.
+pub type IsThere = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Where a run looks for manifests.
+pub struct Reach {
+    /// Folders given as PATH: absolute, without links and without `/` at their end.
+    pub folders: Vec<String>,
+    /// The working directory, as absolute; older states know manifests by their path from there.
+    pub working_directory: String,
+    /// What keeps manifests of several repositories in one state apart.
+    pub namespace: Option<String>,
+    /// Names of manifests that the user calls vanished.
+    pub vanished: Vec<String>,
+    /// Whether a file is there.
+    pub is_there: Box<IsThere>,
+}
+
+impl Default for Reach {
+    /// A run that looks nowhere but at what it reads.
+    fn default() -> Self {
+        Self {
+            folders: Vec::new(),
+            working_directory: String::new(),
+            namespace: None,
+            vanished: Vec::new(),
+            is_there: Box::new(|_| true),
+        }
+    }
+}
+
+/// A manifest that is read from another tree than before, while the file that it was read from is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Its name.
+    pub name: String,
+    /// Absolute path of the file before.
+    pub before: String,
+}
+
+/// What becomes of manifests that the state knows and that a run does not read under their name.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// The run speaks for these: they are gone from where it looks, or it reads them under another name.
+    pub spoken_for: Vec<KnownManifest>,
+    /// These are not there any more, and not where this run looks.
+    pub unclaimed: Vec<KnownManifest>,
+    /// An older program read these, or only an import names them: nobody knows where they are.
+    pub unlocated: Vec<KnownManifest>,
+    /// Read from another tree than before.
+    pub moved: Vec<Moved>,
+    /// Namespaces in use, if the run has none and needs one.
+    pub namespaces: Vec<String>,
+}
+
+impl Claims {
+    /// Whether all manifests that the state knows are read, or are no business of this run.
+    pub const fn is_empty(&self) -> bool {
+        let Self { spoken_for, unclaimed, unlocated, moved, namespaces } = self;
+        spoken_for.is_empty()
+            && unclaimed.is_empty()
+            && unlocated.is_empty()
+            && moved.is_empty()
+            && namespaces.is_empty()
+    }
+}
+
+/// Sorts manifests of earlier runs by what a run that reads `read` may say about them.
+pub fn claims(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Claims {
+    let mut claims = Claims::default();
+    if reach.namespace.is_none() {
+        claims.namespaces = known.iter().filter_map(|manifest| manifest.namespace.clone()).collect();
+        claims.namespaces.sort();
+        claims.namespaces.dedup();
+    }
+    let view = View::new(&known, read, reach);
+    claims.moved = known.iter().filter_map(|manifest| view.moved(manifest)).collect();
+    let fates: Vec<Fate> = known.iter().map(|manifest| view.fate(manifest)).collect();
+    for (manifest, fate) in known.into_iter().zip(fates) {
+        match fate {
+            Fate::NotOurs => {}
+            Fate::SpokenFor => claims.spoken_for.push(manifest),
+            Fate::Unclaimed => claims.unclaimed.push(manifest),
+            Fate::Unlocated => claims.unlocated.push(manifest),
+        }
+    }
+    claims
+}
+
+/// What the state shows of manifests that are in none of the places that it knows: not where they were read from, and in no
+/// other checkout. Where none is there at all, nothing is known: these are others' files.
+pub fn absent<'a>(known: &'a [KnownManifest], is_there: &IsThere) -> Vec<&'a KnownManifest> {
+    let mut roots: Vec<&String> = known.iter().filter_map(|manifest| manifest.root.as_ref()).collect();
+    roots.sort();
+    roots.dedup();
+    let located = known.iter().filter(|manifest| manifest.root.is_some());
+    let (there, absent): (Vec<_>, Vec<_>) =
+        located.partition(|manifest| roots.iter().any(|root| is_there(&joined(root, &manifest.path))));
+    if there.is_empty() { Vec::new() } else { absent }
+}
+
+enum Fate {
+    NotOurs,
+    SpokenFor,
+    Unclaimed,
+    Unlocated,
+}
+
+/// The manifests that are read, by name and by file, and where trees have moved to.
+struct View<'a> {
+    reach: &'a Reach,
+    by_name: HashMap<&'a str, &'a Manifest>,
+    by_file: HashMap<String, &'a Manifest>,
+    /// Roots of trees that are read in another place now, and which.
+    successors: HashMap<String, Vec<&'a str>>,
+}
+
+impl<'a> View<'a> {
+    fn new(known: &[KnownManifest], read: &'a [Manifest], reach: &'a Reach) -> Self {
+        let by_name: HashMap<&str, &Manifest> =
+            read.iter().map(|manifest| (manifest.name.as_str(), manifest)).collect();
+        let by_file = read.iter().map(|manifest| (manifest.tree.absolute(), manifest)).collect();
+        let mut successors: HashMap<String, Vec<&str>> = HashMap::new();
+        for manifest in known {
+            let (Some(root), Some(now)) = (&manifest.root, by_name.get(manifest.name.as_str())) else { continue };
+            let roots = successors.entry(root.clone()).or_default();
+            if now.tree.root != *root && !roots.contains(&now.tree.root.as_str()) {
+                roots.push(&now.tree.root);
+            }
+        }
+        successors.retain(|_, roots| !roots.is_empty());
+        Self { reach, by_name, by_file, successors }
+    }
+
+    fn moved(&self, known: &KnownManifest) -> Option<Moved> {
+        let (root, now) = (known.root.as_ref()?, self.by_name.get(known.name.as_str())?);
+        let before = joined(root, &known.path);
+        let is_moved = now.tree.root != *root && before != now.tree.absolute() && (self.reach.is_there)(&before);
+        is_moved.then(|| Moved { name: known.name.clone(), before })
+    }
+
+    fn fate(&self, known: &KnownManifest) -> Fate {
+        if self.by_name.contains_key(known.name.as_str()) {
+            return Fate::NotOurs;
+        }
+        if known.namespace != self.reach.namespace {
+            // What was known before a namespace was given comes into it.
+            let comes_in = known.namespace.is_none() && self.is_read(known);
+            return if comes_in { Fate::SpokenFor } else { Fate::NotOurs };
+        }
+        if self.is_read(known) {
+            return Fate::SpokenFor;
+        }
+        let places = self.places(known);
+        if places.iter().any(|place| (self.reach.is_there)(place)) {
+            return Fate::NotOurs;
+        }
+        if self.reach.vanished.contains(&known.name) {
+            return Fate::SpokenFor;
+        }
+        if places.is_empty() {
+            return Fate::Unlocated;
+        }
+        let is_within = |place: &String| self.reach.folders.iter().any(|folder| is_below(place, folder));
+        if places.iter().any(is_within) { Fate::SpokenFor } else { Fate::Unclaimed }
+    }
+
+    /// Whether its file is read under another name.
+    fn is_read(&self, known: &KnownManifest) -> bool {
+        match &known.root {
+            Some(root) => self.by_file.contains_key(&joined(root, &known.path)),
+            None => self.is_read_by_old_path(&known.path),
+        }
+    }
+
+    /// Where the file of a manifest would be now.
+    fn places(&self, known: &KnownManifest) -> Vec<String> {
+        let Some(root) = &known.root else { return self.places_of_old_path(&known.path) };
+        match self.successors.get(root) {
+            Some(roots) => roots.iter().map(|root| joined(root, &known.path)).collect(),
+            None => vec![joined(root, &known.path)],
+        }
+    }
+
+    /// Whether an older state's path, which may have been taken from any working directory, leads to a file that is read. If a
+    /// file of that path is at the root of the tree, the path means that one.
+    fn is_read_by_old_path(&self, path: &str) -> bool {
+        let from_here = from(&self.reach.working_directory, path);
+        self.by_file.iter().any(|(file, manifest)| {
+            let ends_so = file.strip_suffix(path).is_some_and(|before| before.ends_with('/'));
+            let means_other = || (self.reach.is_there)(&joined(&manifest.tree.root, path));
+            *file == from_here || (ends_so && (manifest.tree.path == path || !means_other()))
+        })
+    }
+
+    /// As [`View::places`], for a path that may have been taken from any working directory: as seen from this one, and below
+    /// each folder that its first parts name.
+    fn places_of_old_path(&self, path: &str) -> Vec<String> {
+        if path.starts_with('/') {
+            return vec![path.to_owned()];
+        }
+        let from_here = from(&self.reach.working_directory, path);
+        let mut places = Vec::new();
+        for folder in &self.reach.folders {
+            let ends = path.char_indices().filter(|(_, char)| *char == '/').map(|(end, _)| end);
+            let below = ends.filter_map(|end| {
+                let above = folder.strip_suffix(&path[..end]).filter(|above| above.ends_with('/'))?;
+                Some(format!("{above}{path}"))
+            });
+            places.extend(below);
+        }
+        let is_within = self.reach.folders.iter().any(|folder| is_below(&from_here, folder));
+        if is_within && !places.contains(&from_here) {
+            places.push(from_here);
+        }
+        places
+    }
+}
+
+/// Whether a path is below a folder, part by part.
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// A path as seen from a folder, with `..` resolved by name.
+fn from(folder: &str, path: &str) -> String {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    let (mut folder, mut path) = (folder, path);
+    while let Some(rest) = path.strip_prefix("../") {
+        folder = folder.rsplit_once('/').map_or("", |(above, _)| above);
+        path = rest;
+    }
+    joined(folder, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::model::OnRemoved;
+
+    fn known(name: &str, root: Option<&str>, path: &str) -> KnownManifest {
+        KnownManifest {
+            name: name.into(),
+            namespace: None,
+            root: root.map(str::to_owned),
+            path: path.into(),
+            on_removed: OnRemoved::Purge,
+        }
+    }
+
+    fn read(root: &str, path: &str) -> Manifest {
+        let tree = TreePath { root: root.into(), path: path.into() };
+        Manifest { name: path.into(), path: path.into(), tree, ..Manifest::default() }
+    }
+
+    fn reach(folders: &[&str], there: &[&str]) -> Reach {
+        let there: Vec<String> = there.iter().map(|&file| file.to_owned()).collect();
+        Reach {
+            folders: folders.iter().map(|&folder| folder.to_owned()).collect(),
+            working_directory: "/site".into(),
+            is_there: Box::new(move |file| there.iter().any(|known| known == file)),
+            ..Reach::default()
+        }
+    }
+
+    /// Names of what is spoken for, unclaimed and unlocated.
+    fn sorted(manifests: &[KnownManifest], read: &[Manifest], reach: &Reach) -> [Vec<String>; 3] {
+        let Claims { spoken_for, unclaimed, unlocated, .. } = claims(manifests.to_vec(), read, reach);
+        [spoken_for, unclaimed, unlocated].map(|list| list.into_iter().map(|manifest| manifest.name).collect())
+    }
+
+    #[test]
+    fn only_what_is_not_there_has_vanished_and_only_below_folders_that_were_given() {
+        let of = |path: &str| known(path, Some("/site"), path);
+        let manifests = [of("m/there.yaml"), of("m/gone.yaml"), of("mm/beside.yaml"), of("n/there.yaml")];
+        let reach = reach(&["/site/m"], &["/site/m/there.yaml", "/site/n/there.yaml"]);
+        let [spoken_for, unclaimed, unlocated] = sorted(&manifests, &[read("/site", "m/read.yaml")], &reach);
+        assert_eq!((spoken_for, unclaimed), (vec!["m/gone.yaml".to_owned()], vec!["mm/beside.yaml".to_owned()]));
+        assert!(unlocated.is_empty());
+    }
+
+    #[test]
+    fn what_is_read_under_another_name_is_spoken_for() {
+        let manifests = [known("before", Some("/site"), "m/a.yaml"), known("m/b.yaml", Some("/site"), "m/b.yaml")];
+        let now = [Manifest { name: "after".into(), ..read("/site", "m/a.yaml") }, read("/site", "m/b.yaml")];
+        let [spoken_for, unclaimed, _] = sorted(&manifests, &now, &reach(&[], &["/site/m/a.yaml", "/site/m/b.yaml"]));
+        assert_eq!((spoken_for, unclaimed.len()), (vec!["before".to_owned()], 0));
+    }
+
+    #[test]
+    fn a_tree_that_is_read_in_another_place_takes_its_manifests_along() {
+        let of = |path: &str| known(path, Some("/releases/1"), path);
+        let manifests = [of("m/a.yaml"), of("m/gone.yaml"), of("other/b.yaml")];
+        let there =
+            ["/releases/1/m/a.yaml", "/releases/1/m/gone.yaml", "/releases/2/m/a.yaml", "/releases/2/other/b.yaml"];
+        let reach = reach(&["/releases/2/m"], &there);
+        let claims = claims(manifests.to_vec(), &[read("/releases/2", "m/a.yaml")], &reach);
+        assert_eq!(claims.spoken_for, [of("m/gone.yaml")]);
+        assert_eq!((claims.unclaimed.len(), claims.moved.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_path_of_an_older_state_may_be_seen_from_anywhere() {
+        let now = [read("/srv/site", "m/a.yaml")];
+        let reach = reach(&["/srv/site/m"], &["/srv/site/m/a.yaml", "/srv/site/top.yaml"]);
+        for path in ["srv/site/m/a.yaml", "site/m/a.yaml", "a.yaml", "/srv/site/m/a.yaml", "../srv/site/m/a.yaml"] {
+            let [spoken_for, ..] = sorted(&[known("before", None, path)], &now, &reach);
+            assert_eq!(spoken_for, ["before"], "{path}");
+        }
+        for path in ["srv/site/m/gone.yaml", "m/gone.yaml"] {
+            let [spoken_for, ..] = sorted(&[known("before", None, path)], &now, &reach);
+            assert_eq!(spoken_for, ["before"], "{path}");
+        }
+        for path in ["other/gone.yaml", "named"] {
+            let [spoken_for, unclaimed, unlocated] = sorted(&[known("before", None, path)], &now, &reach);
+            assert_eq!((spoken_for.len() + unclaimed.len(), unlocated.len()), (0, 1), "{path}");
+        }
+    }
+
+    /// A file at the root of the tree has the first right to its name.
+    #[test]
+    fn a_short_path_of_an_older_state_means_the_file_at_the_root() {
+        let now = [read("/srv/site", "m/top.yaml")];
+        let reach = reach(&["/srv/site/m"], &["/srv/site/m/top.yaml", "/srv/site/top.yaml"]);
+        let [spoken_for, ..] = sorted(&[known("top.yaml", None, "top.yaml")], &now, &reach);
+        assert!(spoken_for.is_empty());
+    }
+
+    #[test]
+    fn namespaces_are_taken_over_and_otherwise_left_alone() {
+        let other =
+            KnownManifest { namespace: Some("other".into()), ..known("other:m/x.yaml", Some("/x"), "m/x.yaml") };
+        let manifests =
+            [known("m/a.yaml", Some("/site"), "m/a.yaml"), known("m/b.yaml", Some("/y"), "m/b.yaml"), other];
+        let now =
+            [Manifest { name: "web:m/a.yaml".into(), namespace: Some("web".into()), ..read("/site", "m/a.yaml") }];
+        let within = Reach { namespace: Some("web".into()), ..reach(&["/site/m"], &[]) };
+        let [spoken_for, unclaimed, unlocated] = sorted(&manifests, &now, &within);
+        assert_eq!((spoken_for, unclaimed.len() + unlocated.len()), (vec!["m/a.yaml".to_owned()], 0));
+        let without = claims(manifests.to_vec(), &[read("/site", "m/a.yaml")], &reach(&[], &[]));
+        assert_eq!(without.namespaces, ["other"]);
+    }
+}

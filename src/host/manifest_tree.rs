@@ -1,0 +1,197 @@
+//! Where manifests are, wherever they are read from: the root of the tree that a file belongs to, and its path below.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::core::owners::TreePath;
+
+/// What marks the root of a repository or working copy.
+const MARKERS: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
+/// The folder that manifests are in by default: what holds it is the root where nothing else marks one.
+const USUAL_FOLDER: &str = "manifests";
+
+/// Tells for files of one command where they are.
+pub(super) struct Trees {
+    /// The deepest folder that holds all that was given.
+    common: PathBuf,
+    /// Roots by folder, as they were found; many files are in one folder.
+    roots: HashMap<PathBuf, PathBuf>,
+}
+
+impl Trees {
+    /// For the files and folders given to a command.
+    pub(super) fn of(given: &[PathBuf]) -> Self {
+        let folder = |path: &PathBuf| {
+            if path.is_dir() { canonical(path) } else { place_of_given(path).parent().map(Path::to_path_buf) }
+        };
+        let mut folders = given.iter().filter_map(folder);
+        let first = folders.next().unwrap_or_default();
+        let common = folders.fold(first, |common, other| {
+            common.components().zip(other.components()).take_while(|(a, b)| a == b).map(|(part, _)| part).collect()
+        });
+        Self { common, roots: HashMap::new() }
+    }
+
+    /// Where a file is that was found below a folder, by the name that it has there; `None` if that is not UTF-8.
+    pub(super) fn of_found(&mut self, path: &Path) -> Option<TreePath> {
+        self.tree_path(&place_of_found(path))
+    }
+
+    /// Where a file is that was given itself.
+    pub(super) fn of_given(&mut self, path: &Path) -> Option<TreePath> {
+        self.tree_path(&place_of_given(path))
+    }
+
+    fn tree_path(&mut self, file: &Path) -> Option<TreePath> {
+        let folder = file.parent()?;
+        if !self.roots.contains_key(folder) {
+            self.roots.insert(folder.to_owned(), self.root_of(folder));
+        }
+        let root = &self.roots[folder];
+        let parts: Option<Vec<&str>> =
+            file.strip_prefix(root).ok()?.components().map(|part| part.as_os_str().to_str()).collect();
+        Some(TreePath { root: without_slash(root)?, path: parts?.join("/") })
+    }
+
+    fn root_of(&self, folder: &Path) -> PathBuf {
+        let is_marked = |folder: &&Path| MARKERS.iter().any(|marker| folder.join(marker).exists());
+        if let Some(marked) = folder.ancestors().find(is_marked) {
+            return marked.to_owned();
+        }
+        let is_usual = |folder: &&Path| folder.file_name().is_some_and(|name| name == USUAL_FOLDER);
+        let holds_usual = folder.ancestors().find(is_usual).and_then(Path::parent);
+        let common = Some(self.common.as_path()).filter(|common| folder.starts_with(common));
+        holds_usual.or(common).unwrap_or(folder).to_owned()
+    }
+}
+
+/// Absolute path of a folder without links and without `/` at its end.
+pub fn absolute_folder(path: &Path) -> Option<String> {
+    without_slash(&canonical(path)?)
+}
+
+/// Whether a file is at an absolute path. Only what is surely not there is gone: what cannot be looked at may be there.
+pub fn is_there(path: &str) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => !metadata.is_dir(),
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
+fn without_slash(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    Some(text.strip_suffix('/').unwrap_or(text).to_owned())
+}
+
+fn canonical(path: &Path) -> Option<PathBuf> {
+    fs::canonicalize(path).ok()
+}
+
+/// A file by the name that it has in its folder, which is followed to where it is.
+fn place_of_found(path: &Path) -> PathBuf {
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    match (folder.and_then(canonical), path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
+}
+
+/// As [`place_of_found`]; but a link is a way to the file that it leads to. One to a hidden folder beside it is how mounted
+/// configuration is swapped: the name in front stays.
+fn place_of_given(path: &Path) -> PathBuf {
+    let found = place_of_found(path);
+    let is_swapped = |target: &PathBuf| {
+        let below = found.parent().and_then(|folder| target.strip_prefix(folder).ok());
+        below.is_some_and(|below| below.as_os_str().as_encoded_bytes().starts_with(b".") && below.iter().count() > 1)
+    };
+    canonical(path).filter(|target| !is_swapped(target)).unwrap_or(found)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A folder without links with these files.
+    fn folder_with(files: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for file in files {
+            fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            fs::write(root.join(file), "assets: {}\n").unwrap();
+        }
+        (folder, root)
+    }
+
+    fn path_of(given: &Path) -> String {
+        let mut trees = Trees::of(&[given.to_owned()]);
+        trees.of_given(given).unwrap().path
+    }
+
+    #[test]
+    fn a_file_has_one_path_whatever_leads_to_it() {
+        let (_folder, root) =
+            folder_with(&["1/manifests/eu/site.yaml", "2/manifests/eu/site.yaml", "2/manifests/x.yaml"]);
+        symlink("2", root.join("current")).unwrap();
+        symlink("current/manifests/eu/site.yaml", root.join("link.yaml")).unwrap();
+        for given in [
+            "1/manifests/eu/site.yaml",
+            "2/manifests/../manifests/eu/site.yaml",
+            "current/manifests/eu/site.yaml",
+            "link.yaml",
+        ] {
+            assert_eq!(path_of(&root.join(given)), "manifests/eu/site.yaml", "{given}");
+        }
+        let mut trees = Trees::of(&[root.join("current/manifests")]);
+        let found = trees.of_found(&root.join("current/manifests/eu/site.yaml")).unwrap();
+        assert_eq!(
+            (found.path.as_str(), found.root.as_str()),
+            ("manifests/eu/site.yaml", root.join("2").to_str().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_repository_is_the_tree_of_its_files() {
+        let (_folder, root) = folder_with(&["a/sites/manifests/x.yaml", "a/conf/y.yaml", "b/conf/y.yaml"]);
+        fs::create_dir(root.join("a/.git")).unwrap();
+        fs::write(root.join("b/.git"), "gitdir: elsewhere\n").unwrap();
+        assert_eq!(path_of(&root.join("a/sites/manifests/x.yaml")), "sites/manifests/x.yaml");
+        assert_eq!(
+            (path_of(&root.join("a/conf/y.yaml")), path_of(&root.join("b/conf/y.yaml"))),
+            ("conf/y.yaml".into(), "conf/y.yaml".into())
+        );
+    }
+
+    #[test]
+    fn without_any_mark_paths_are_taken_from_what_holds_all_that_was_given() {
+        let (_folder, root) = folder_with(&["etc/eu/site.yaml", "etc/us/site.yaml"]);
+        let given = [root.join("etc/eu"), root.join("etc/us")];
+        let mut trees = Trees::of(&given);
+        let paths =
+            ["eu", "us"].map(|name| trees.of_found(&root.join("etc").join(name).join("site.yaml")).unwrap().path);
+        assert_eq!(paths, ["eu/site.yaml", "us/site.yaml"]);
+        assert_eq!(path_of(&root.join("etc/eu/site.yaml")), "site.yaml");
+    }
+
+    #[test]
+    fn files_that_are_swapped_behind_a_link_keep_their_path() {
+        let (_folder, root) = folder_with(&["mount/..1/site.yaml"]);
+        symlink("..1", root.join("mount/..data")).unwrap();
+        symlink("..data/site.yaml", root.join("mount/site.yaml")).unwrap();
+        let mut trees = Trees::of(&[root.join("mount")]);
+        let tree = trees.of_given(&root.join("mount/site.yaml")).unwrap();
+        assert_eq!((tree.path.as_str(), tree.root.as_str()), ("site.yaml", root.join("mount").to_str().unwrap()));
+    }
+
+    #[test]
+    fn only_what_is_surely_not_there_is_gone() {
+        let (_folder, root) = folder_with(&["a.yaml"]);
+        symlink("nowhere", root.join("dangling.yaml")).unwrap();
+        let there = |name: &str| is_there(root.join(name).to_str().unwrap());
+        assert!(there("a.yaml") && there("dangling.yaml"));
+        assert!(!there("b.yaml") && !there("a.yaml/b.yaml") && !there(""));
+    }
+}

@@ -1,0 +1,355 @@
+//! Who may speak for a target: names of manifests, what is gone, what was refused, namespaces.
+
+use std::cell::Cell;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::support::cli::{Bench, Ran, STATE, manifest};
+use crate::support::cloud::Cloud;
+
+fn url(name: &str) -> String {
+    format!("https://cdn.example.com/{name}")
+}
+
+/// A manifest that lists these, each with its revision.
+fn listing(assets: &[(&str, u32)]) -> String {
+    let line = |(name, revision): &(&str, u32)| format!("  {}: rev:{revision}\n", url(name));
+    format!("assets:\n{}", assets.iter().map(line).collect::<String>())
+}
+
+struct Site {
+    cloud: Cloud,
+    bench: Bench,
+    /// How many purges were asked about.
+    seen: Cell<usize>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let cloud = Cloud::of("tencent-cdn");
+        let bench = Bench::at("tencent-cdn", &cloud);
+        Self { cloud, bench, seen: Cell::new(0) }
+    }
+
+    /// Runs in a folder of its own, with the usual state.
+    fn run_in(&self, folder: &Path, arguments: &[&str]) -> Ran {
+        let state = self.bench.path(STATE);
+        let state = ["--state", state.to_str().expect("UTF-8")];
+        let mut command = self.bench.command(&[arguments, &state].concat());
+        Ran::of(&command.current_dir(folder).output().expect("started"))
+    }
+
+    /// What was purged since the last question, by name and in order.
+    fn purged(&self) -> Vec<String> {
+        let log = self.cloud.log();
+        let new = log.iter().skip(self.seen.replace(log.len()));
+        let name = |text: &String| text.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut names: Vec<String> = new.map(|purged| name(&purged.target.text)).collect();
+        names.sort();
+        names
+    }
+
+    fn remove(&self, file: &str) {
+        fs::remove_file(self.bench.path(file)).expect("removed");
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.bench.path(from), self.bench.path(to)).expect("renamed");
+    }
+
+    /// Names of the manifests that the state knows.
+    fn manifests(&self) -> Vec<String> {
+        let state = rusqlite::Connection::open(self.bench.path(STATE)).expect("opened");
+        let mut names = state.prepare("SELECT name FROM manifest ORDER BY name").expect("a table");
+        let names = names.query_map([], |row| row.get(0)).expect("read");
+        names.collect::<Result<_, _>>().expect("texts")
+    }
+}
+
+/// Wherever a run begins and whatever leads to the files, a manifest is the same one: what is removed from it is purged, and
+/// nothing else.
+#[test]
+fn a_manifest_is_the_same_one_wherever_it_is_read_from() {
+    let ways: [(&str, &[&str]); 8] = [
+        (".", &["manifests"]),
+        ("manifests", &["."]),
+        ("elsewhere", &["../manifests"]),
+        ("/", &["ABSOLUTE/manifests"]),
+        ("/", &["ABSOLUTE/link"]),
+        (".", &["manifests/site.yaml", "manifests/provider-own.yaml"]),
+        ("elsewhere", &["ABSOLUTE/current/manifests"]),
+        ("checkouts/2", &["manifests"]),
+    ];
+    for first in 0..ways.len() {
+        for second in [(first + 1) % ways.len(), (first + 3) % ways.len()] {
+            let site = Site::new();
+            let root = site.bench.path(".").canonicalize().expect("a folder");
+            let write = |text: &str| {
+                for folder in ["manifests", "checkouts/1/manifests", "checkouts/2/manifests"] {
+                    let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+                    site.bench.write(&format!("{folder}/provider-own.yaml"), provider);
+                    site.bench.write(&format!("{folder}/site.yaml"), text);
+                }
+            };
+            fs::create_dir(root.join("elsewhere")).expect("made");
+            symlink("manifests", root.join("link")).expect("linked");
+            symlink("checkouts/1", root.join("current")).expect("linked");
+            let run = |verb: &str, (folder, paths): (&str, &[&str])| {
+                let absolute = root.to_str().expect("UTF-8");
+                let paths: Vec<String> = paths.iter().map(|path| path.replace("ABSOLUTE", absolute)).collect();
+                let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+                site.run_in(&root.join(folder), &[&[verb], &paths[..]].concat())
+            };
+            write(&listing(&[("kept", 1), ("gone", 1)]));
+            run("apply", ways[first]).exits(0);
+            run("adopt", ways[second]).exits(0);
+            site.purged();
+            write(&listing(&[("kept", 1)]));
+            run("apply", ways[first]).exits(0);
+            assert_eq!(site.purged(), ["gone"], "{:?} and {:?}", ways[first], ways[second]);
+            run("apply", ways[second]).exits(0).says("Nothing to do");
+        }
+    }
+}
+
+/// Owners are noted with their manifests also by a run that a guard refuses: what is taken back leaves nothing, and holds
+/// nothing that others give up.
+#[test]
+fn what_a_refused_run_saw_can_be_spoken_for() {
+    let site = Site::new();
+    site.bench.write("manifests/site.yaml", listing(&[("own", 1), ("shared", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    let new = listing(&[("new-1", 1), ("new-2", 1), ("shared", 1)]);
+    site.bench.write("manifests/new.yaml", format!("guard: {{max_purges: 1}}\n{new}"));
+    site.bench.run(&["apply"]).exits(5);
+    assert_eq!(site.bench.due(), [url("new-1"), url("new-2")]);
+    site.remove("manifests/new.yaml");
+    site.purged();
+    site.bench.run(&["apply"]).exits(0);
+    assert_eq!((site.bench.due(), site.purged().len()), (Vec::new(), 0));
+    site.bench.write("manifests/site.yaml", listing(&[("own", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    assert_eq!(site.purged(), ["shared"]);
+    assert_eq!(site.manifests(), ["manifests/provider-own.yaml", "manifests/site.yaml"]);
+}
+
+/// The same for a plan that is not the reviewed one.
+#[test]
+fn what_an_unexpected_plan_saw_can_be_spoken_for() {
+    let site = Site::new();
+    site.bench.write("manifests/site.yaml", listing(&[("a", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    site.bench.write("manifests/new.yaml", listing(&[("b", 1)]));
+    site.bench.run(&["apply", "--expect", "0"]).exits(5);
+    site.rename("manifests/new.yaml", "manifests/other.yaml");
+    site.bench.write("manifests/other.yaml", listing(&[("c", 1)]));
+    site.purged();
+    site.bench.run(&["apply"]).exits(0);
+    assert_eq!((site.purged(), site.bench.due()), (vec!["c".to_owned()], Vec::new()));
+}
+
+/// A name that is taken back after a refused run under another one loses nothing.
+#[test]
+fn a_name_that_comes_back_after_a_refusal_keeps_its_targets() {
+    let site = Site::new();
+    let write = |name: &str, assets: &[(&str, u32)]| {
+        site.bench.write(&format!("manifests/{name}.yaml"), format!("guard: {{max_purges: 2}}\n{}", listing(assets)));
+    };
+    write("site", &[("x", 1), ("y", 1), ("z", 1)]);
+    site.bench.run(&["apply", "--max-purges", "9"]).exits(0);
+    site.remove("manifests/site.yaml");
+    write("www", &[("x", 2), ("y", 2), ("z", 2)]);
+    site.bench.run(&["apply"]).exits(5);
+    site.rename("manifests/www.yaml", "manifests/site.yaml");
+    site.bench.run(&["apply", "--max-purges", "9"]).exits(0);
+    site.purged();
+    write("site", &[("x", 2), ("y", 2)]);
+    site.bench.run(&["apply"]).exits(0);
+    assert_eq!(site.purged(), ["z"]);
+}
+
+/// A manifest given as a file and renamed: no run covers the folder, so each says what nobody speaks for, and how to go on.
+#[test]
+fn what_nobody_speaks_for_is_said_by_each_run_until_it_is_purged_or_forgotten() {
+    for way in ["--vanished", "forget", "folder"] {
+        let site = Site::new();
+        let provider = "manifests/provider-own.yaml";
+        site.bench.write("manifests/old.yaml", listing(&[("kept", 1), ("given-up", 1), ("lost", 1)]));
+        site.bench.run(&["apply", provider, "manifests/old.yaml"]).exits(0);
+        site.rename("manifests/old.yaml", "manifests/new.yaml");
+        site.bench.write("manifests/new.yaml", listing(&[("kept", 1), ("given-up", 1)]));
+        let run = |more: &[&str]| site.bench.run(&[&["apply", provider, "manifests/new.yaml"], more].concat());
+        site.purged();
+        for _ in 0..2 {
+            let said = run(&[]).exits(4).says("1 target of manifest `manifests/old.yaml`");
+            said.says("freshen apply --vanished manifests/old.yaml");
+        }
+        let json = run(&["--format", "json"]).json();
+        assert_eq!((json["unclaimed"][0]["targets"].as_u64(), json["exit"].as_u64()), (Some(1), Some(4)));
+        site.bench.run(&["plan", provider, "manifests/new.yaml"]).exits(0).says("of manifest `manifests/old.yaml`");
+        site.bench.run(&["status"]).exits(0).says("1 target of manifest `manifests/old.yaml`");
+        // What the present manifest gives up is not held by one that is gone.
+        site.bench.write("manifests/new.yaml", listing(&[("kept", 1)]));
+        run(&[]).exits(4);
+        assert_eq!(site.purged(), ["given-up"]);
+        match way {
+            "--vanished" => drop(run(&["--vanished", "manifests/old.yaml"]).exits(0)),
+            "folder" => drop(site.bench.run(&["apply"]).exits(0)),
+            _ => drop(site.bench.run(&["state", "forget", "*", "--manifest", "manifests/old.yaml"]).exits(0)),
+        }
+        assert_eq!(site.purged().len(), usize::from(way != "forget"), "{way}");
+        run(&[]).exits(0).says("Nothing to do: 1 target recorded");
+        assert_eq!(site.manifests(), ["manifests/new.yaml", provider]);
+        run(&["--vanished", "manifests/new.yaml"]).exits(2).says("still there");
+        run(&["--vanished", "manifests/old.yaml"]).exits(2);
+    }
+}
+
+/// Vanished is what is not there: not what a folder would not read, nor what is beside it.
+#[test]
+fn what_is_there_is_not_taken_for_vanished() {
+    let site = Site::new();
+    let provider =
+        String::from_utf8(site.bench.read("manifests/provider-own.yaml").expect("a provider")).expect("text");
+    let others = ["manifests/.hidden/a.yaml", "manifests/list.txt", "manifests/.b.yaml", "beside/c.yaml", "d.yaml"];
+    for (index, file) in others.into_iter().enumerate() {
+        site.bench.write(file, format!("{provider}{}", listing(&[(&format!("of-{index}"), 1)])));
+        site.bench.run(&["apply", file]).exits(0);
+    }
+    fs::create_dir_all(site.bench.path("beside/deep")).expect("made");
+    site.purged();
+    let deep = site.bench.path("beside/deep");
+    site.bench.write("manifests/site.yaml", listing(&[("site", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    site.run_in(&deep, &["apply", "../../manifests"]).exits(0).says("Nothing to do");
+    assert_eq!(site.purged(), ["site"]);
+    for file in others {
+        site.bench.run(&["apply", file]).exits(0).says("Nothing to do: 1 target recorded");
+    }
+    site.remove("manifests/.hidden/a.yaml");
+    site.bench.run(&["apply"]).exits(0);
+    assert_eq!(site.purged(), ["of-0"]);
+}
+
+/// A manifest that went is forgotten with the last of its targets, so that later runs read only what changed.
+#[test]
+fn manifests_that_own_nothing_any_more_are_forgotten() {
+    let site = Site::new();
+    site.bench.write("manifests/site.yaml", listing(&[("a", 1)]));
+    site.bench.write("manifests/old.yaml", listing(&[("b", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    site.remove("manifests/old.yaml");
+    site.cloud.always(Some(crate::support::cloud::Step::say(503, "")));
+    site.bench.run(&["apply"]).exits(4);
+    assert_eq!(site.manifests().len(), 3, "it still owns what is to be purged");
+    site.cloud.always(None);
+    site.bench.run(&["apply"]).exits(0);
+    assert_eq!(site.manifests(), ["manifests/provider-own.yaml", "manifests/site.yaml"]);
+}
+
+/// Two repositories whose manifests are called the same share a state by namespaces, and neither can be forgotten to be said.
+#[test]
+fn namespaces_keep_repositories_apart() {
+    let site = Site::new();
+    let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+    for (repository, asset) in [("one", "a"), ("two", "b")] {
+        site.bench.write(&format!("{repository}/manifests/provider-own.yaml"), &provider);
+        site.bench.write(&format!("{repository}/manifests/site.yaml"), listing(&[(asset, 1), ("both", 1)]));
+    }
+    let run = |repository: &str, arguments: &[&str]| site.run_in(&site.bench.path(repository), arguments);
+    run("one", &["apply", "--namespace", "one"]).exits(0);
+    run("two", &["apply", "--namespace", "two"]).exits(0);
+    assert_eq!(site.purged(), ["a", "b", "both"]);
+    for verb in ["apply", "adopt"] {
+        run("two", &[verb]).exits(5).says("`--namespace one`, `--namespace two`");
+    }
+    run("two", &["plan"]).exits(0).says("apply would refuse: this state is used with");
+    run("one", &["apply", "--namespace", "a:b"]).exits(2);
+    site.bench.write("one/manifests/site.yaml", listing(&[]).replace("assets:", "assets: {}"));
+    run("one", &["apply", "--namespace", "one"]).exits(0);
+    assert_eq!(site.purged(), ["a"], "the other repository lists what both did");
+    run("two", &["apply", "--namespace", "two"]).exits(0).says("Nothing to do: 2 targets recorded");
+    assert!(site.manifests().iter().all(|name| name.starts_with("one:") || name.starts_with("two:")));
+}
+
+/// A state comes into a namespace as it is.
+#[test]
+fn a_namespace_takes_over_what_was_known_without_one() {
+    let site = Site::new();
+    site.bench.write("manifests/site.yaml", listing(&[("a", 1), ("b", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    site.purged();
+    site.bench.write("manifests/site.yaml", listing(&[("a", 1)]));
+    site.bench.run(&["apply", "--namespace", "web"]).exits(0);
+    assert_eq!(site.purged(), ["b"]);
+    assert_eq!(site.manifests(), ["web:manifests/provider-own.yaml", "web:manifests/site.yaml"]);
+}
+
+/// Without a namespace another repository's manifest of the same name purges nothing of the first one's.
+#[test]
+fn another_manifest_of_the_same_name_is_refused() {
+    let site = Site::new();
+    let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+    for (repository, asset) in [("one", "a"), ("two", "b")] {
+        site.bench.write(&format!("{repository}/manifests/provider-own.yaml"), &provider);
+        site.bench.write(&format!("{repository}/manifests/site.yaml"), manifest(&[url(asset)], "1"));
+    }
+    let run = |repository: &str, more: &[&str]| site.run_in(&site.bench.path(repository), &[&["apply"], more].concat());
+    run("one", &[]).exits(0);
+    for _ in 0..2 {
+        run("two", &[]).exits(5).says("one/manifests/site.yaml` before, where it still is");
+    }
+    assert_eq!(site.purged(), ["a"]);
+    run("one", &[]).exits(0);
+    run("two", &["--allow-removals"]).exits(0);
+    assert_eq!(site.purged(), ["a", "b"]);
+}
+
+/// A release whose folder holds the next checkout: manifests that are not in it any more have vanished, whether or not the
+/// folder before is kept.
+#[test]
+fn a_manifest_that_is_not_in_the_next_checkout_has_vanished() {
+    for keeps in [true, false] {
+        let site = Site::new();
+        let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+        for release in ["1", "2"] {
+            site.bench.write(&format!("{release}/manifests/provider-own.yaml"), &provider);
+            site.bench.write(&format!("{release}/manifests/site.yaml"), listing(&[("site", 1)]));
+        }
+        site.bench.write("1/manifests/old.yaml", listing(&[("old", 1)]));
+        site.run_in(&site.bench.path("1"), &["apply"]).exits(0);
+        if !keeps {
+            fs::remove_dir_all(site.bench.path("1")).expect("removed");
+        }
+        site.purged();
+        site.run_in(&site.bench.path("2"), &["apply"]).exits(0);
+        assert_eq!(site.purged(), ["old"]);
+        site.run_in(&site.bench.path("2"), &["apply"]).exits(0).says("Nothing to do");
+    }
+}
+
+/// A state of before: names as seen from several working directories, and owners that no manifest was noted for.
+#[test]
+fn owners_of_older_states_are_brought_along() {
+    let site = Site::new();
+    site.bench.write("manifests/site.yaml", listing(&[("kept", 1), ("seen-from-root", 1), ("zombie", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    let root = site.bench.path(".").canonicalize().expect("a folder");
+    let from_root = root.join("manifests/site.yaml").to_str().expect("UTF-8").trim_start_matches('/').to_owned();
+    let state = rusqlite::Connection::open(site.bench.path(STATE)).expect("opened");
+    let statements = format!(
+        "ALTER TABLE manifest DROP COLUMN root; ALTER TABLE manifest DROP COLUMN namespace; PRAGMA user_version = 3;
+         INSERT INTO manifest (name, path, on_removed) VALUES ('{from_root}', '{from_root}', 'purge');
+         UPDATE target SET owners = json_array('manifests/site.yaml', '{from_root}') WHERE target LIKE '%seen-from-root';
+         UPDATE target SET owners = json_array('manifests/taken-back.yaml') WHERE target LIKE '%zombie';
+         UPDATE meta SET serial = serial + 1; DELETE FROM inputs;"
+    );
+    state.execute_batch(&statements).expect("an older state");
+    drop(state);
+    site.purged();
+    site.bench.write("manifests/site.yaml", listing(&[("kept", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    assert_eq!(site.purged(), ["seen-from-root", "zombie"]);
+    assert_eq!(site.manifests(), ["manifests/provider-own.yaml", "manifests/site.yaml"]);
+}
