@@ -5,7 +5,7 @@
 
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
@@ -14,8 +14,8 @@ use super::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, Item
 use super::http::Endpoint;
 use super::lane::{Batch, Lane};
 use super::model::Model;
-use super::plan::{Plan, QuotaKey};
-use super::quota::QuotaLeft;
+use super::plan::{Plan, rank};
+use super::quota::{Days, Ledger, QuotaKey};
 use super::recorded::Standing;
 use super::retry::{self, Jitter};
 use super::states::States;
@@ -33,7 +33,8 @@ struct Flight {
     lane: usize,
     batch: Batch,
     debit: Option<(QuotaKey, u64)>,
-    sent: Tick,
+    /// When it left; `None`: it is prepared.
+    sent: Option<Tick>,
 }
 
 /// A view of a call for whoever sends it.
@@ -59,9 +60,9 @@ pub struct Apply<'a> {
     states: States,
     lanes: Vec<Lane>,
     paces: Paces,
-    quotas: Vec<QuotaLeft>,
+    ledgers: Vec<Ledger>,
     flights: BTreeMap<u64, Flight>,
-    outbox: std::collections::VecDeque<Record>,
+    outbox: VecDeque<Record>,
     stops: Vec<ProviderStop>,
     next_call: u64,
     jitter: Jitter,
@@ -78,9 +79,9 @@ impl<'a> Apply<'a> {
             states: (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect(),
             lanes: Vec::new(),
             paces,
-            quotas: Vec::new(),
+            ledgers: plan.ledgers.clone(),
             flights: BTreeMap::new(),
-            outbox: std::collections::VecDeque::new(),
+            outbox: VecDeque::new(),
             stops: vec![ProviderStop::default(); model.providers.len()],
             next_call: 1,
             jitter: Jitter::seeded(seed),
@@ -93,14 +94,15 @@ impl<'a> Apply<'a> {
     }
 
     fn add_job(&mut self, job: &super::plan::Job) {
-        let quota = job.quota.as_ref().map(|quota| self.quota_index(quota));
         let config = &self.model.providers[job.provider];
         let first_lane = self.lanes.len();
         for endpoint in 0..config.endpoints.len() {
             let pace = self.paces.join(&job.pace_key, endpoint, job.limits.calls_per_second);
             // A target counts once, as in the plan: at the first cache of a cluster.
-            let quota = quota.filter(|_| endpoint == 0);
-            self.lanes.push(Lane::new((job.provider, endpoint), job.operation, job.limits, pace, quota));
+            let draw = job.draw.clone().filter(|_| endpoint == 0);
+            let mut lane = Lane::new((job.provider, endpoint), job.operation, job.limits, pace, draw);
+            lane.day_offset_minutes = job.day_offset_minutes;
+            self.lanes.push(lane);
         }
         for endpoint in 0..config.endpoints.len() {
             let lane = &mut self.lanes[first_lane + endpoint];
@@ -112,17 +114,8 @@ impl<'a> Apply<'a> {
         }
         job.changes().for_each(|index| self.states.no_longer_deferred(index));
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
-            let reason = format!("the day's quota of {} is spent", quota.limit);
-            self.leave(job.over_quota.clone(), Some(quota.resets_at), reason);
+            self.leave(job.over_quota.clone(), Some(quota.resets_at), spent(quota.limit));
         }
-    }
-
-    fn quota_index(&mut self, quota: &super::plan::Quota) -> usize {
-        if let Some(known) = self.quotas.iter().position(|known| *known.key() == quota.key) {
-            return known;
-        }
-        self.quotas.push(QuotaLeft::new(quota));
-        self.quotas.len() - 1
     }
 
     /// Sends nothing to this provider; its targets are left for the next run.
@@ -136,19 +129,87 @@ impl<'a> Apply<'a> {
 
     /// Takes an event in. Ask [`Apply::poll`] afterwards until it answers `WakeAt` or `Done`.
     pub fn handle(&mut self, event: Event, now: Now) {
+        self.begin_days(now);
         match event {
             Event::Woke => {}
-            Event::Persisted(call) => {
-                if let Some(flight) = self.flights.get(&call.0) {
-                    let lane = &mut self.lanes[flight.lane];
-                    lane.unsent -= 1;
-                    lane.ready.push_back(call.0);
-                }
-            }
+            Event::Persisted(call) => self.persisted(call, now),
             Event::Ended(call, ending) => self.ended(call, ending, now),
             Event::Cancelled => self.cancelled = true,
         }
         self.clear_stopped(now);
+    }
+
+    fn persisted(&mut self, call: CallId, now: Now) {
+        let Some(flight) = self.flights.get(&call.0) else { return };
+        let lane = flight.lane;
+        self.lanes[lane].unsent -= 1;
+        self.lanes[lane].ready.push_back(call.0);
+        self.take_back_of_yesterday(lane, now);
+    }
+
+    /// Ledgers of days that are over make way for those of the new day. What the new one has no room for waits on.
+    fn begin_days(&mut self, now: Now) {
+        for ledger in 0..self.ledgers.len() {
+            if self.ledgers[ledger].begin_day(now.wall) {
+                (0..self.lanes.len()).for_each(|lane| self.take_back_of_yesterday(lane, now));
+                self.cut_to_room(ledger);
+            }
+        }
+    }
+
+    /// Calls that midnight overtook count where the vendor counts them: they are prepared anew.
+    fn take_back_of_yesterday(&mut self, lane: usize, now: Now) {
+        let Some(ledger) = self.lanes[lane].draw.as_ref().map(|draw| draw.ledger) else { return };
+        let is_over =
+            |flight: &Flight| flight.debit.as_ref().is_some_and(|(key, _)| !self.ledgers[ledger].is_today(key));
+        let ready = std::mem::take(&mut self.lanes[lane].ready);
+        let (over, ready): (VecDeque<u64>, _) =
+            ready.into_iter().partition(|call| self.flights.get(call).is_some_and(is_over));
+        self.lanes[lane].ready = ready;
+        for call in over.iter().rev() {
+            let Some(flight) = self.flights.remove(call) else { continue };
+            let items = self.later(&flight.batch.items, None);
+            let credit = self.give_back(lane, flight.debit);
+            self.outbox.push_back(Record::Outcome { call: CallId(*call), at: now.wall, items, credit });
+            self.lanes[lane].push_front(vec![flight.batch]);
+        }
+        if !over.is_empty() {
+            self.cut_to_room(ledger);
+        }
+    }
+
+    /// Leaves to the next day what a ledger has no room for any more, by rank over all lanes that draw on it.
+    fn cut_to_room(&mut self, ledger: usize) {
+        let draws_on = |lane: &Lane| lane.draw.clone().filter(|draw| draw.ledger == ledger && lane.stopped.is_none());
+        let lanes: Vec<_> =
+            self.lanes.iter().enumerate().filter_map(|(index, lane)| Some((index, draws_on(lane)?))).collect();
+        let waiting: usize = lanes.iter().map(|(index, _)| self.lanes[*index].waiting().count()).sum();
+        let uses = self.ledgers[ledger].uses();
+        let is_enough = |limit: u64, area: &str| uses.of(area).saturating_add(waiting as u64) <= limit;
+        if lanes.iter().all(|(_, draw)| draw.limit.is_none_or(|limit| is_enough(limit, &draw.area))) {
+            return;
+        }
+        let mut ranked = Vec::with_capacity(waiting);
+        for (index, draw) in &lanes {
+            ranked.extend(self.lanes[*index].waiting().map(|item| (item, *index, draw)));
+        }
+        ranked.sort_by_key(|(item, ..)| rank(self.changes, *item));
+        let mut days = Days::of(&self.ledgers[ledger]);
+        let mut over: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for (item, index, draw) in ranked {
+            if !days.take_today(draw) {
+                over.entry(index).or_default().insert(item);
+            }
+        }
+        let resets_at = self.ledgers[ledger].resets_at();
+        for (index, items) in over {
+            let lane = &mut self.lanes[index];
+            // What directories stood for need not wait for them: the next run purges it URL by URL.
+            let until = Some(resets_at).filter(|_| !lane.collapsed);
+            let limit = lane.draw.as_ref().and_then(|draw| draw.limit).unwrap_or_default();
+            let items = lane.withdraw(&items);
+            self.leave(items, until, spent(limit));
+        }
     }
 
     /// Calls that were prepared but are not wanted any more leave no doubt and no failure behind, and what came back to a stopped
@@ -178,12 +239,14 @@ impl<'a> Apply<'a> {
     /// The credit for a call that was not carried out.
     fn give_back(&mut self, lane: usize, debit: Option<(QuotaKey, u64)>) -> Option<(QuotaKey, u64)> {
         let (key, cost) = debit?;
-        let known = self.lanes[lane].quota.is_none_or(|quota| self.quotas[quota].give_back(&key, cost));
+        let draw = self.lanes[lane].draw.as_ref();
+        let known = draw.is_none_or(|draw| self.ledgers[draw.ledger].give_back(&key, cost));
         known.then_some((key, cost))
     }
 
     /// The next thing to do at `now`.
     pub fn poll(&mut self, now: Now) -> Action {
+        self.begin_days(now);
         if let Some(record) = self.outbox.pop_front() {
             return Action::Persist(record);
         }
@@ -193,31 +256,50 @@ impl<'a> Apply<'a> {
         if let Some(record) = self.prepare(now) {
             return Action::Persist(record);
         }
-        if let Some(record) = self.outbox.pop_front() {
-            return Action::Persist(record);
-        }
         let idle = self.cancelled || self.lanes.iter().all(|lane| lane.stopped.is_some() || lane.is_empty());
         if self.flights.is_empty() && idle {
             return Action::Done;
         }
-        Action::WakeAt(self.wake_at())
+        Action::WakeAt(self.wake_at(now.tick))
     }
 
     fn send_ready(&mut self, now: Tick) -> Option<CallId> {
-        for lane in &mut self.lanes {
-            if lane.ready.is_empty() || self.paces[lane.pace].ready_at().max(lane.hold_until) > now {
-                continue;
-            }
-            let call = lane.ready.pop_front()?;
-            self.paces[lane.pace].take(now);
-            lane.in_flight += 1;
-            lane.called = true;
-            if let Some(flight) = self.flights.get_mut(&call) {
-                flight.sent = now;
-            }
-            return Some(CallId(call));
+        let first = |lane: &Lane| {
+            let call = self.flights.get(lane.ready.front()?)?;
+            self.is_due(lane, now).then(|| rank(self.changes, call.batch.items[0]))
+        };
+        let index = self.first_lane(first)?;
+        let lane = &mut self.lanes[index];
+        let call = lane.ready.pop_front()?;
+        self.paces[lane.pace].take(now);
+        lane.in_flight += 1;
+        lane.called = true;
+        if let Some(flight) = self.flights.get_mut(&call) {
+            flight.sent = Some(now);
         }
-        None
+        Some(CallId(call))
+    }
+
+    fn is_due(&self, lane: &Lane, now: Tick) -> bool {
+        self.paces[lane.pace].ready_at().max(lane.hold_until) <= now
+    }
+
+    /// The first change of the lane's next batch at `then`, unless a call that ranks before it takes the next turn.
+    fn next_of(&self, lane: &Lane, then: Tick, now: Tick) -> Option<usize> {
+        let next = lane.next_item(then)?;
+        let goes_before = |flight: &Flight| {
+            let other = &self.lanes[flight.lane];
+            let shares_pace = other.pace == lane.pace && !std::ptr::eq(other, lane);
+            let is_prepared = flight.sent.is_none() && other.hold_until <= now;
+            shares_pace && is_prepared && rank(self.changes, flight.batch.items[0]) < rank(self.changes, next)
+        };
+        (!self.flights.values().any(goes_before)).then_some(next)
+    }
+
+    /// The lane whose turn it is: those that share an account share its quota and its pace.
+    fn first_lane<R: Ord>(&self, turn: impl Fn(&Lane) -> Option<R>) -> Option<usize> {
+        let turns = self.lanes.iter().enumerate().filter_map(|(index, lane)| Some((turn(lane)?, index)));
+        turns.min().map(|(_, index)| index)
     }
 
     /// Prepares the next call whose time has come and returns its intent.
@@ -225,43 +307,24 @@ impl<'a> Apply<'a> {
         if self.cancelled {
             return None;
         }
-        for index in 0..self.lanes.len() {
-            let lane = &self.lanes[index];
-            if !lane.has_room() || self.paces[lane.pace].ready_at().max(lane.hold_until) > now.tick {
-                continue;
-            }
-            let Some(batch) = self.lanes[index].take_due(now.tick) else { continue };
-            let Some((batch, debit)) = self.debit(index, batch, now) else { continue };
-            let call = CallId(self.next_call);
-            self.next_call += 1;
-            self.lanes[index].unsent += 1;
-            let (items, operation) = (batch.items.clone(), self.lanes[index].operation.name);
-            self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone(), sent: now.tick });
-            return Some(Record::Intent { call, operation, items, debit });
-        }
-        None
+        let first = |lane: &Lane| {
+            let may_go = lane.has_room() && self.is_due(lane, now.tick);
+            let next = may_go.then(|| self.next_of(lane, now.tick, now.tick)).flatten()?;
+            Some(rank(self.changes, next))
+        };
+        let index = self.first_lane(first)?;
+        let lane = &mut self.lanes[index];
+        let batch = lane.take_due(now.tick)?;
+        lane.unsent += 1;
+        let (items, operation, cost) = (batch.items.clone(), lane.operation.name, batch.cost() as u64);
+        let debit = lane.draw.as_ref().map(|draw| (self.ledgers[draw.ledger].debit(&draw.area, cost), cost));
+        let call = CallId(self.next_call);
+        self.next_call += 1;
+        self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone(), sent: None });
+        Some(Record::Intent { call, operation, items, debit })
     }
 
-    /// Takes the batch's quota; cuts the batch to what is left, defers the lane when nothing is.
-    fn debit(&mut self, index: usize, mut batch: Batch, now: Now) -> Option<(Batch, Option<(QuotaKey, u64)>)> {
-        let Some(quota) = self.lanes[index].quota else { return Some((batch, None)) };
-        let quota = &mut self.quotas[quota];
-        let room = quota.take(batch.cost(), now.wall);
-        if room == 0 {
-            let (until, limit) = (quota.resets_at(), quota.limit());
-            self.lanes[index].push_front(vec![batch]);
-            self.stop_for_quota(index, until, &format!("the day's quota of {limit} is spent"));
-            return None;
-        }
-        let debit = (quota.key().clone(), room as u64);
-        if batch.cost() > room {
-            let rest = batch.items.split_off(room);
-            self.lanes[index].push_front(vec![Batch::new(rest)]);
-        }
-        Some((batch, Some(debit)))
-    }
-
-    fn wake_at(&self) -> Option<Tick> {
+    fn wake_at(&self, now: Tick) -> Option<Tick> {
         self.lanes
             .iter()
             .filter_map(|lane| {
@@ -272,15 +335,18 @@ impl<'a> Apply<'a> {
                 if self.cancelled || !lane.has_room() {
                     return None;
                 }
-                lane.due_at().map(|due| due.max(pace))
+                let due = lane.due_at()?;
+                self.next_of(lane, due.max(now), now).map(|_| due.max(pace))
             })
             .min()
     }
 
     fn ended(&mut self, call: CallId, ending: Ending, now: Now) {
         let Some(flight) = self.flights.remove(&call.0) else { return };
-        let lane = &mut self.lanes[flight.lane];
-        lane.in_flight -= 1;
+        let ledger = flight.debit.as_ref().and(self.lanes[flight.lane].draw.as_ref()).map(|draw| draw.ledger);
+        let counted = ledger.map(|ledger| (ledger, self.ledgers[ledger].uses().clone()));
+        let is_accepted = matches!(ending, Ending::Accepted(_));
+        self.lanes[flight.lane].in_flight -= 1;
         match ending {
             Ending::Accepted(reply) => self.accepted(call, &flight, &reply, now),
             Ending::Renewed(error) if flight.batch.attempts + 1 < retry::ATTEMPTS => {
@@ -288,6 +354,11 @@ impl<'a> Apply<'a> {
             }
             Ending::Renewed(error) | Ending::Refused(error) => self.refused(call, flight, &error, now),
             Ending::Failed(failure) => self.failed(call, flight, &failure, now),
+        }
+        // A call that may have been carried out keeps its quota, and what it held needs more.
+        let kept = counted.filter(|(ledger, uses)| !is_accepted && self.ledgers[*ledger].uses() == uses);
+        if let Some((ledger, _)) = kept {
+            self.cut_to_room(ledger);
         }
     }
 
@@ -425,6 +496,10 @@ impl<'a> Apply<'a> {
     pub fn stops(&self) -> &[ProviderStop] {
         &self.stops
     }
+}
+
+fn spent(limit: u64) -> String {
+    format!("the day's quota of {limit} is spent")
 }
 
 /// What an earlier run came to; with enough acceptances it would be recorded, so then the endpoints were changed.

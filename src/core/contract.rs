@@ -379,6 +379,11 @@ pub trait Provider: Sync {
         String::new()
     }
 
+    /// All shares that [`Provider::quota_area`] may name. A call that draws on none of its own draws on each.
+    fn quota_areas(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The operation that purges everything below a URL, if there is one with these options.
     fn directories(&self, options: &Options) -> Option<&'static Operation> {
         let _ = options;

@@ -1,6 +1,6 @@
 //! One line of calls to one endpoint: what waits, what was put back, how a refused batch is split.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::changes::Changes;
 use super::collapse::Directory;
@@ -8,6 +8,7 @@ use super::contract::{Culprit, Operation};
 use super::event::Trouble;
 use super::model::OperationLimits;
 use super::plan::PROBE_GROWTH;
+use super::quota::Draw;
 use super::target::Target;
 use super::text::one_line;
 use super::time::{Tick, Timestamp};
@@ -59,6 +60,13 @@ impl Batch {
     }
 }
 
+/// Where the next batch is.
+enum Place {
+    First,
+    Again(usize),
+    Planned,
+}
+
 /// Why and for how long a lane is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopped {
@@ -81,8 +89,10 @@ pub struct Lane {
     pub limits: OperationLimits,
     /// Index of the shared pace.
     pub pace: usize,
-    /// Index of the shared quota, where there is one.
-    pub quota: Option<usize>,
+    /// The ledger on which its calls count, where one is kept.
+    pub draw: Option<Draw>,
+    /// When the account's quota days begin: midnight at this offset from UTC, in minutes.
+    pub day_offset_minutes: i32,
     /// Whether its batches purge directories in place of URLs.
     pub collapsed: bool,
     /// Why nothing more is sent, once that is so.
@@ -130,7 +140,7 @@ impl Lane {
         operation: &'static Operation,
         limits: OperationLimits,
         pace: usize,
-        quota: Option<usize>,
+        draw: Option<Draw>,
     ) -> Self {
         Self {
             provider,
@@ -138,7 +148,8 @@ impl Lane {
             operation,
             limits,
             pace,
-            quota,
+            draw,
+            day_offset_minutes: 0,
             collapsed: false,
             stopped: None,
             ready: VecDeque::new(),
@@ -209,17 +220,32 @@ impl Lane {
         Some(batch)
     }
 
-    /// Batches put back come first; where one fails that may be to blame itself, others do, which may fare better.
     fn next_due(&mut self, now: Tick) -> Option<Batch> {
-        let other = if self.failing.is_some() { self.first.pop_front().or_else(|| self.cut()) } else { None };
-        if other.is_some() {
+        match self.next_place(now)? {
+            Place::First => self.first.pop_front(),
+            Place::Again(index) => Some(self.again.remove(index)),
+            Place::Planned => self.cut(),
+        }
+    }
+
+    /// The first change of the next batch whose time has come.
+    pub fn next_item(&self, now: Tick) -> Option<usize> {
+        match self.next_place(now)? {
+            Place::First => self.first.front()?.items.first().copied(),
+            Place::Again(index) => self.again[index].items.first().copied(),
+            Place::Planned => self.planned.get(self.taken).map(|&index| index as usize),
+        }
+    }
+
+    /// Batches put back come first; where one fails that may be to blame itself, others do, which may fare better.
+    fn next_place(&self, now: Tick) -> Option<Place> {
+        let planned = (self.taken < self.planned.len()).then_some(Place::Planned);
+        let other = if self.first.is_empty() { planned } else { Some(Place::First) };
+        if self.failing.is_some() && other.is_some() {
             return other;
         }
         let due = self.again.iter().enumerate().filter(|(_, batch)| batch.not_before <= now);
-        if let Some((index, _)) = due.min_by_key(|(_, batch)| batch.not_before) {
-            return Some(self.again.remove(index));
-        }
-        self.first.pop_front().or_else(|| self.cut())
+        due.min_by_key(|(_, batch)| batch.not_before).map(|(index, _)| Place::Again(index)).or(other)
     }
 
     /// The next planned batch.
@@ -296,6 +322,39 @@ impl Lane {
     pub fn refuses_all(&mut self) -> bool {
         self.refusals = self.refusals.map(|count| count + 1);
         self.refusals.is_some_and(|count| count >= REFUSALS)
+    }
+
+    /// What waits, a change for each target that a quota counts.
+    pub fn waiting(&self) -> impl Iterator<Item = usize> + '_ {
+        let of_batch = |batch: &Batch| batch.items[..batch.cost()].to_vec();
+        let planned = self.planned[self.taken..].iter().map(|&index| index as usize);
+        self.first.iter().chain(&self.again).flat_map(of_batch).chain(planned)
+    }
+
+    /// Takes out those of [`Lane::waiting`] that are among `items`; returns the changes that they stood for.
+    pub fn withdraw(&mut self, items: &BTreeSet<usize>) -> Vec<usize> {
+        let mut withdrawn = Vec::new();
+        let mut keep = |batch: &mut Batch| {
+            let is_whole = batch.directory.is_some() && items.contains(&batch.items[0]);
+            let (out, kept) =
+                batch.items.iter().partition(|&item| is_whole || (batch.directory.is_none() && items.contains(item)));
+            let out: Vec<usize> = out;
+            withdrawn.extend(out);
+            batch.items = kept;
+            !batch.items.is_empty()
+        };
+        self.first.retain_mut(&mut keep);
+        self.again.retain_mut(&mut keep);
+        let mut planned = self.planned.split_off(self.taken);
+        planned.retain(|&index| {
+            let stays = !items.contains(&(index as usize));
+            if !stays {
+                withdrawn.push(index as usize);
+            }
+            stays
+        });
+        self.planned.append(&mut planned);
+        withdrawn
     }
 
     /// Empties the lane; returns the items that wait.

@@ -8,43 +8,39 @@ use super::budget;
 use super::changes::Changes;
 use super::collapse::{Directory, collapse};
 use super::contract::Operation;
-use super::model::{Model, OperationLimits};
+use super::http::Endpoint;
+use super::model::{Model, OperationLimits, Priority, ProviderConfig};
+use super::quota::{Days, Draw, Ledger};
 use super::recorded::Standing;
 use super::target::{Scope, Target};
 use super::time::Timestamp;
 
-/// Whose quota a call draws on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QuotaKey {
-    /// Fingerprint of the account.
-    pub account: String,
-    /// Name of the quota, see [`Operation::quota`].
-    pub operation: &'static str,
-    /// Share of the quota, for example an area.
-    pub area: String,
-    /// Civil date of the quota day.
-    pub day: String,
-}
+pub use super::quota::QuotaKey;
 
-/// A daily quota as the ledger knows it.
+/// A daily quota as a plan shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Whose it is.
+    /// The row of the ledger that its targets count in.
     pub key: QuotaKey,
     /// Targets a day.
     pub limit: u64,
-    /// Targets of this day already spent, before this plan's job.
+    /// Targets of this day already spent, by all that draw on it.
     pub used: u64,
+    /// The same once all of the plan is sent.
+    pub used_after: u64,
     /// When the next day begins.
     pub resets_at: Timestamp,
-    /// Where each day begins: midnight at this offset from UTC.
-    pub day_offset_minutes: i32,
 }
 
 impl Quota {
     /// Targets that may still be purged today.
     pub const fn left(&self) -> u64 {
         self.limit.saturating_sub(self.used)
+    }
+
+    /// The same once all of the plan is sent.
+    pub const fn left_after(&self) -> u64 {
+        self.limit.saturating_sub(self.used_after)
     }
 }
 
@@ -159,6 +155,10 @@ pub struct Job {
     pub directories: Vec<Directory>,
     /// The quota, where there is one.
     pub quota: Option<Quota>,
+    /// The ledger on which its calls count, where one is kept: also where only others on it have a limit.
+    pub draw: Option<Draw>,
+    /// When the account's quota days begin: midnight at this offset from UTC, in minutes.
+    pub day_offset_minutes: i32,
     /// Targets the calls purge, each counted once; URLs also where a directory stands for them.
     pub targets: usize,
     /// Changes that the quota leaves no room for today, in order.
@@ -173,11 +173,6 @@ impl Job {
     /// How many calls it takes.
     pub fn calls(&self) -> usize {
         self.batches.len() + self.directories.len()
-    }
-
-    /// How much of the quota it takes.
-    pub fn cost(&self) -> u64 {
-        if self.directories.is_empty() { self.targets as u64 } else { self.directories.len() as u64 }
     }
 
     /// Leaves out endpoints, by index, and `changes` that fail, unless a directory stands for others besides. Returns what it
@@ -222,6 +217,8 @@ pub struct Plan {
     pub unselected: Vec<usize>,
     /// Directories for which no quota is left today: the jobs purge what they would stand for URL by URL.
     pub one_by_one: Vec<Directory>,
+    /// Ledgers that the jobs draw on, by their index.
+    pub ledgers: Vec<Ledger>,
 }
 
 impl Plan {
@@ -248,7 +245,7 @@ pub type Selected<'a> = dyn Fn(usize, &Target) -> bool + 'a;
 
 /// What the plan depends on besides model and changes.
 pub struct Circumstances<'a> {
-    /// Fingerprint of each provider's account, by index.
+    /// Each provider's account, by index.
     pub accounts: &'a [String],
     /// Targets already spent of a quota.
     pub used: &'a dyn Fn(&QuotaKey) -> u64,
@@ -280,64 +277,34 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
     }
     let mut keys: Vec<_> = due.keys().copied().collect();
     keys.sort_unstable();
-    let mut spent: HashMap<QuotaKey, u64> = HashMap::new();
-    for key in keys {
-        let mut indexes = due.remove(&key).unwrap_or_default();
-        let mut in_place = None;
-        if let (provider, Scope::Url) = key {
+    let mut room = Room { model, circumstances, ledgers: Vec::new(), days: Vec::new() };
+    let mut demands: Vec<Demand> = Vec::new();
+    let mut in_place: Vec<Job> = Vec::new();
+    for (provider, scope) in keys {
+        let mut indexes = due.remove(&(provider, scope)).unwrap_or_default();
+        if scope == Scope::Url {
             let mut directories = collapse(model, changes, provider, &mut indexes);
-            in_place = directory_job(model, circumstances, provider, &mut directories, &mut spent);
+            in_place.extend(room.directory_job(provider, &mut directories));
             indexes.extend(directories.iter().flat_map(|directory| &directory.changes));
             plan.one_by_one.extend(directories);
         }
-        // High priority first, within one priority the oldest change, then by target, which is the order of indexes.
-        indexes.sort_by_key(|&index| (changes.priority(index as usize), changes.since(index as usize), index));
-        if !indexes.is_empty() {
-            plan.jobs.extend(job(model, changes, circumstances, key, indexes, &mut spent));
-        }
-        plan.jobs.extend(in_place);
+        indexes.sort_by_key(|&index| rank(changes, index as usize));
+        demands.extend(room.demand(provider, scope, indexes));
     }
+    room.allot(&mut demands, changes);
+    plan.jobs =
+        demands.into_iter().filter(|demand| !demand.is_empty()).map(|demand| room.job(demand, changes)).collect();
+    plan.jobs.extend(in_place);
+    // Those of one provider stay together, directories after what they are no part of.
+    plan.jobs.sort_by_key(|job| (job.provider, job.operation.scope == Scope::AssetId));
+    room.finish(&mut plan);
     plan
 }
 
-/// The job that purges directories in place of URLs. Those for which there is no quota, with the fewest changes, are left in
-/// `directories`.
-fn directory_job(
-    model: &Model,
-    circumstances: &Circumstances<'_>,
-    provider: usize,
-    directories: &mut Vec<Directory>,
-    spent: &mut HashMap<QuotaKey, u64>,
-) -> Option<Job> {
-    if directories.is_empty() {
-        return None;
-    }
-    let config = &model.providers[provider];
-    let operation = config.kind.directories(&config.options)?;
-    let limits = config.limits_of(operation.scope)?;
-    let quota = quota_of(model, circumstances, provider, operation, limits, spent);
-    let room = quota.as_ref().map_or(usize::MAX, |quota| usize::try_from(quota.left()).unwrap_or(usize::MAX));
-    directories.sort_by(|a, b| b.changes.len().cmp(&a.changes.len()).then_with(|| a.target.cmp(&b.target)));
-    let purged: Vec<Directory> = directories.drain(..room.min(directories.len())).collect();
-    if purged.is_empty() {
-        return None;
-    }
-    if let Some(quota) = &quota {
-        *spent.entry(quota.key.clone()).or_default() += purged.len() as u64;
-    }
-    Some(Job {
-        provider,
-        operation,
-        limits,
-        pace_key: (circumstances.accounts[provider].clone(), operation.name),
-        batches: Batches::default(),
-        targets: purged.iter().map(|directory| directory.changes.len()).sum(),
-        duration_ms: budget::duration_ms(limits.calls_per_second, purged.len() as u64),
-        directories: purged,
-        quota,
-        over_quota: Vec::new(),
-        days: 1,
-    })
+/// Where a change stands among all that draw on one quota: high priority first, within one priority the oldest change, then by
+/// target, which is the order of indexes.
+pub fn rank(changes: &Changes, index: usize) -> (Priority, Timestamp, usize) {
+    (changes.priority(index), changes.since(index), index)
 }
 
 fn has_ledger(model: &Model, changes: &Changes, index: usize) -> bool {
@@ -346,72 +313,207 @@ fn has_ledger(model: &Model, changes: &Changes, index: usize) -> bool {
         .is_some_and(|limits| limits.targets_per_day.is_some())
 }
 
-fn job(
-    model: &Model,
-    changes: &Changes,
-    circumstances: &Circumstances<'_>,
-    (provider, scope): (usize, Scope),
-    mut indexes: Vec<u32>,
-    spent: &mut HashMap<QuotaKey, u64>,
-) -> Option<Job> {
-    let config = &model.providers[provider];
-    let operation = config.kind.capabilities().operation(scope)?;
-    let limits = config.limits_of(scope)?;
-    let account = &circumstances.accounts[provider];
-    let quota = quota_of(model, circumstances, provider, operation, limits, spent);
-    let room = quota.as_ref().map_or(usize::MAX, |quota| usize::try_from(quota.left()).unwrap_or(usize::MAX));
-    let over_quota: Vec<usize> = indexes.drain(room.min(indexes.len())..).map(|index| index as usize).collect();
-    let addresses: Vec<String> = config.endpoints.iter().map(ToString::to_string).collect();
-    let still_open = |address: &String, index: u32| {
-        let accepted_at = changes.accepted_at(index as usize);
-        // With enough acceptances it would be recorded; that it is not means that the endpoints were changed: start anew.
-        let enough = addresses.iter().filter(|address| accepted_at.contains(address)).count() >= config.require;
-        enough || !accepted_at.contains(address)
-    };
-    let open = |address: &String| indexes.iter().copied().filter(|&index| still_open(address, index)).collect();
-    // A provider that is out is not trusted more for other content: each deployment would cost whole batches of its quota.
-    let starts_small = indexes.iter().any(|&index| changes.standing(index as usize).has_ever_failed());
-    let batches = Batches::new(addresses.iter().map(open).collect(), limits.targets_per_call, starts_small);
-    if let Some(quota) = &quota {
-        *spent.entry(quota.key.clone()).or_default() += indexes.len() as u64;
-    }
-    let days = quota.as_ref().map_or(1, |quota| 1 + (over_quota.len() as u64).div_ceil(quota.limit.max(1)));
-    let per_endpoint = batches.len().div_ceil(config.endpoints.len().max(1));
-    Some(Job {
-        provider,
-        operation,
-        limits,
-        pace_key: (account.clone(), operation.name),
-        targets: indexes.len(),
-        duration_ms: budget::duration_ms(limits.calls_per_second, per_endpoint as u64),
-        batches,
-        directories: Vec::new(),
-        quota,
-        over_quota,
-        days,
-    })
-}
-
-fn quota_of(
-    model: &Model,
-    circumstances: &Circumstances<'_>,
+/// What one provider wants to purge with one operation.
+struct Demand {
     provider: usize,
     operation: &'static Operation,
     limits: OperationLimits,
-    spent: &HashMap<QuotaKey, u64>,
-) -> Option<Quota> {
-    let config = &model.providers[provider];
-    let limit = limits.targets_per_day?;
-    let offset = day_offset_minutes(model, circumstances.accounts, provider);
-    let key = QuotaKey {
-        account: circumstances.accounts[provider].clone(),
-        operation: operation.quota,
-        area: config.kind.quota_area(&config.options),
-        day: circumstances.now.date_at_offset(offset),
-    };
-    let used = (circumstances.used)(&key).saturating_add(spent.get(&key).copied().unwrap_or(0));
-    let resets_at = circumstances.now.next_midnight(offset);
-    Some(Quota { key, limit, used, resets_at, day_offset_minutes: offset })
+    draw: Option<Draw>,
+    /// Changes that have no day yet, by rank, from the one that is next.
+    indexes: Vec<u32>,
+    next: usize,
+    today: Vec<u32>,
+    over_quota: Vec<usize>,
+    /// The first day that may have room, and the last that is needed.
+    from: usize,
+    last_day: usize,
+}
+
+impl Demand {
+    const fn is_empty(&self) -> bool {
+        self.today.is_empty() && self.over_quota.is_empty()
+    }
+
+    fn draws_on(&self, ledger: usize) -> bool {
+        self.draw.as_ref().is_some_and(|draw| draw.ledger == ledger)
+    }
+
+    /// Gives the next change its day.
+    fn take(&mut self, days: &mut Days, costs: bool) {
+        let Some(index) = self.indexes.get(self.next).copied() else { return };
+        self.next += 1;
+        let day = match &self.draw {
+            Some(draw) if costs => {
+                self.from = days.take(draw, self.from);
+                self.from
+            }
+            _ => 0,
+        };
+        self.last_day = self.last_day.max(day);
+        if day == 0 {
+            self.today.push(index);
+        } else {
+            self.over_quota.push(index as usize);
+        }
+    }
+}
+
+/// The ledgers and the room on them.
+struct Room<'a> {
+    model: &'a Model,
+    circumstances: &'a Circumstances<'a>,
+    ledgers: Vec<Ledger>,
+    days: Vec<Days>,
+}
+
+impl Room<'_> {
+    fn demand(&mut self, provider: usize, scope: Scope, indexes: Vec<u32>) -> Option<Demand> {
+        let config = &self.model.providers[provider];
+        let operation = config.kind.capabilities().operation(scope)?;
+        let limits = config.limits_of(scope)?;
+        let draw = self.draw(provider, operation, limits);
+        let (today, over_quota) = (Vec::new(), Vec::new());
+        Some(Demand { provider, operation, limits, draw, indexes, next: 0, today, over_quota, from: 0, last_day: 0 })
+    }
+
+    /// Who calls `operation` draws on a ledger if anybody of the account has a limit for it.
+    fn draw(&mut self, provider: usize, operation: &Operation, limits: OperationLimits) -> Option<Draw> {
+        let accounts = self.circumstances.accounts;
+        let config = &self.model.providers[provider];
+        let is_limited = |other: &ProviderConfig| {
+            let mut operations = other.kind.capabilities().operations.iter();
+            operations.any(|one| {
+                one.quota == operation.quota
+                    && other.limits_of(one.scope).is_some_and(|limits| limits.targets_per_day.is_some())
+            })
+        };
+        let mut others = self.model.providers.iter().zip(accounts);
+        if !others.any(|(other, account)| *account == accounts[provider] && is_limited(other)) {
+            return None;
+        }
+        let known = self.ledgers.iter().position(|known| known.is_of(&accounts[provider], operation.quota));
+        let ledger = known.unwrap_or_else(|| {
+            let at = (self.circumstances.now, day_offset_minutes(self.model, accounts, provider));
+            let whose = (accounts[provider].as_str(), operation.quota);
+            let ledger = Ledger::read(whose, config.kind.quota_areas(), at, self.circumstances.used);
+            self.days.push(Days::of(&ledger));
+            self.ledgers.push(ledger);
+            self.ledgers.len() - 1
+        });
+        Some(Draw { ledger, area: config.kind.quota_area(&config.options), limit: limits.targets_per_day })
+    }
+
+    /// Gives each change its day, in order of rank over all that draw on one ledger.
+    fn allot(&mut self, demands: &mut [Demand], changes: &Changes) {
+        for demand in demands.iter_mut().filter(|demand| demand.draw.is_none()) {
+            demand.today = std::mem::take(&mut demand.indexes);
+        }
+        for ledger in 0..self.ledgers.len() {
+            let mut sharing: Vec<&mut Demand> = demands.iter_mut().filter(|demand| demand.draws_on(ledger)).collect();
+            let head = |demand: &Demand| demand.indexes.get(demand.next).map(|&index| rank(changes, index as usize));
+            let mut heads: Vec<_> = sharing.iter().map(|demand| head(demand)).collect();
+            while let Some((first, next)) =
+                heads.iter().enumerate().filter_map(|(at, head)| Some((at, (*head)?))).min_by_key(|(_, head)| *head)
+            {
+                let demand = &mut *sharing[first];
+                let costs = is_open(&self.model.providers[demand.provider], 0, changes, next.2);
+                demand.take(&mut self.days[ledger], costs);
+                heads[first] = head(demand);
+            }
+        }
+    }
+
+    fn job(&self, demand: Demand, changes: &Changes) -> Job {
+        let Demand { provider, operation, limits, draw, today, over_quota, last_day, .. } = demand;
+        let config = &self.model.providers[provider];
+        let open = |endpoint| {
+            today.iter().copied().filter(|&index| is_open(config, endpoint, changes, index as usize)).collect()
+        };
+        // A provider that is out is not trusted more for other content: each deployment would cost whole batches of its quota.
+        let starts_small = today.iter().any(|&index| changes.standing(index as usize).has_ever_failed());
+        let batches =
+            Batches::new((0..config.endpoints.len()).map(open).collect(), limits.targets_per_call, starts_small);
+        let per_endpoint = batches.len().div_ceil(config.endpoints.len().max(1));
+        Job {
+            targets: today.len(),
+            duration_ms: budget::duration_ms(limits.calls_per_second, per_endpoint as u64),
+            batches,
+            over_quota,
+            days: 1 + last_day as u64,
+            ..self.empty_job(provider, operation, limits, draw)
+        }
+    }
+
+    /// The job that purges directories in place of URLs. Those for which there is no quota, with the fewest changes, are left in
+    /// `directories`.
+    fn directory_job(&mut self, provider: usize, directories: &mut Vec<Directory>) -> Option<Job> {
+        let config = &self.model.providers[provider];
+        let operation = config.kind.directories(&config.options).filter(|_| !directories.is_empty())?;
+        let limits = config.limits_of(operation.scope)?;
+        let draw = self.draw(provider, operation, limits);
+        directories.sort_by(|a, b| b.changes.len().cmp(&a.changes.len()).then_with(|| a.target.cmp(&b.target)));
+        let mut fits = |_: &Directory| draw.as_ref().is_none_or(|draw| self.days[draw.ledger].take_today(draw));
+        let room = directories.iter().take_while(|one| fits(one)).count();
+        let purged: Vec<Directory> = directories.drain(..room).collect();
+        if purged.is_empty() {
+            return None;
+        }
+        Some(Job {
+            targets: purged.iter().map(|directory| directory.changes.len()).sum(),
+            duration_ms: budget::duration_ms(limits.calls_per_second, purged.len() as u64),
+            directories: purged,
+            ..self.empty_job(provider, operation, limits, draw)
+        })
+    }
+
+    fn empty_job(
+        &self,
+        provider: usize,
+        operation: &'static Operation,
+        limits: OperationLimits,
+        draw: Option<Draw>,
+    ) -> Job {
+        Job {
+            provider,
+            operation,
+            limits,
+            pace_key: (self.circumstances.accounts[provider].clone(), operation.name),
+            batches: Batches::default(),
+            directories: Vec::new(),
+            quota: draw.as_ref().and_then(|draw| self.quota(draw)),
+            draw,
+            day_offset_minutes: day_offset_minutes(self.model, self.circumstances.accounts, provider),
+            targets: 0,
+            over_quota: Vec::new(),
+            duration_ms: 0,
+            days: 1,
+        }
+    }
+
+    fn quota(&self, draw: &Draw) -> Option<Quota> {
+        let ledger = &self.ledgers[draw.ledger];
+        let (limit, used) = (draw.limit?, ledger.uses().of(&draw.area));
+        Some(Quota { key: ledger.key(&draw.area), limit, used, used_after: used, resets_at: ledger.resets_at() })
+    }
+
+    /// What is known only once every job is there.
+    fn finish(self, plan: &mut Plan) {
+        for job in &mut plan.jobs {
+            if let (Some(quota), Some(draw)) = (&mut job.quota, &job.draw) {
+                quota.used_after = self.days[draw.ledger].today().of(&draw.area);
+            }
+        }
+        plan.ledgers = self.ledgers;
+    }
+}
+
+/// Whether an endpoint of the provider has still to accept a change.
+fn is_open(config: &ProviderConfig, endpoint: usize, changes: &Changes, index: usize) -> bool {
+    let accepted_at = changes.accepted_at(index);
+    let has_accepted = |endpoint: &Endpoint| accepted_at.contains(&endpoint.to_string());
+    // With enough acceptances it would be recorded; that it is not means that the endpoints were changed: start anew.
+    let enough = || config.endpoints.iter().filter(|endpoint| has_accepted(endpoint)).count() >= config.require;
+    accepted_at.is_empty() || !config.endpoints.get(endpoint).is_some_and(has_accepted) || enough()
 }
 
 /// When the quota day of an account begins: providers that share it draw on one quota, so the first one's word counts.

@@ -1,43 +1,127 @@
-//! What is left of a daily quota during a run.
+//! Daily quotas: ledgers that several providers may draw on, what fits into which day, and what is left during a run.
 //!
-//! Knows neither calls nor providers; the state keeps the ledger that it starts from.
+//! Knows neither calls nor providers; the state keeps the ledgers that a run starts from.
 
-use super::plan::{Quota, QuotaKey};
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::time::Timestamp;
 
-/// A quota that one or several lanes draw on.
-#[derive(Clone, Debug)]
-pub struct QuotaLeft {
-    key: QuotaKey,
-    limit: u64,
-    left: u64,
-    resets_at: Timestamp,
-    offset_minutes: i32,
-    /// The vendor said that nothing is left, whatever was counted here.
-    said_spent: bool,
+/// Days after today of which a ledger is read: where a quota day begins lies up to 28 hours apart, and clocks are set.
+const DAYS_AHEAD: usize = 2;
+const DAY_MS: i64 = 86_400_000;
+
+/// Which ledger a call counts on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuotaKey {
+    /// The account, by its name in the ledger.
+    pub account: String,
+    /// Name of the quota, see [`Operation::quota`](super::contract::Operation::quota).
+    pub operation: &'static str,
+    /// Share of the quota, for example an area; empty for all of them.
+    pub area: String,
+    /// Civil date of the quota day.
+    pub day: String,
 }
 
-impl QuotaLeft {
-    /// What the plan left.
-    pub fn new(quota: &Quota) -> Self {
-        Self {
-            key: quota.key.clone(),
-            limit: quota.limit,
-            left: quota.left(),
-            resets_at: quota.resets_at,
-            offset_minutes: quota.day_offset_minutes,
-            said_spent: false,
-        }
+/// Targets purged on a day, by area.
+///
+/// A purge in no area of its own draws on the quota of each area that it touches, which only the vendor knows: it counts in all
+/// of them, and has the room that is left in the fullest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    everywhere: u64,
+    areas: BTreeMap<String, u64>,
+}
+
+impl Uses {
+    /// What `used` tells of a day's ledgers; `areas` are those that the vendor has. The area of `key` does not matter.
+    pub fn read(key: &QuotaKey, areas: &[&str], used: &dyn Fn(&QuotaKey) -> u64) -> Self {
+        let of = |area: &str| used(&QuotaKey { area: area.to_owned(), ..key.clone() });
+        let areas = areas.iter().map(|area| ((*area).to_owned(), of(area))).collect();
+        Self { everywhere: of(""), areas }
     }
 
-    /// Whose quota it is, with the day.
-    pub const fn key(&self) -> &QuotaKey {
-        &self.key
+    /// Targets that leave no room for others in `area`; empty for purges in no area of their own.
+    pub fn of(&self, area: &str) -> u64 {
+        let in_area = if area.is_empty() { self.areas.values().copied().max() } else { self.areas.get(area).copied() };
+        self.everywhere.saturating_add(in_area.unwrap_or(0))
     }
 
-    /// Targets a day.
-    pub const fn limit(&self) -> u64 {
-        self.limit
+    fn row(&mut self, area: &str) -> &mut u64 {
+        if area.is_empty() { &mut self.everywhere } else { self.areas.entry(area.to_owned()).or_default() }
+    }
+
+    fn add(&mut self, area: &str, targets: u64) {
+        let row = self.row(area);
+        *row = row.saturating_add(targets);
+    }
+}
+
+/// Who draws on a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Index of the ledger.
+    pub ledger: usize,
+    /// Where its targets count.
+    pub area: String,
+    /// It takes none once so many are used; `None`: it may take any number, which count all the same.
+    pub limit: Option<u64>,
+}
+
+impl Draw {
+    /// Whether one more target has room beside those that are used.
+    pub fn fits(&self, uses: &Uses) -> bool {
+        self.limit.is_none_or(|limit| uses.of(&self.area) < limit)
+    }
+}
+
+/// The quota of an account: what is used today, and what is known of the days that follow.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    key: QuotaKey,
+    uses: Uses,
+    ahead: BTreeMap<String, Uses>,
+    resets_at: Timestamp,
+    offset_minutes: i32,
+    /// Areas of which the vendor said that nothing is left, whatever was counted here.
+    said_spent: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// The ledger of an account and operation as `used` tells it at `now`. Its days begin at midnight at this offset from UTC.
+    pub fn read(
+        (account, operation): (&str, &'static str),
+        areas: &[&str],
+        (now, offset_minutes): (Timestamp, i32),
+        used: &dyn Fn(&QuotaKey) -> u64,
+    ) -> Self {
+        let (account, area) = (account.to_owned(), String::new());
+        let key = QuotaKey { account, operation, area, day: now.date_at_offset(offset_minutes) };
+        let resets_at = now.next_midnight(offset_minutes);
+        let day = |number: usize| {
+            let ms = DAY_MS.saturating_mul(i64::try_from(number).unwrap_or(i64::MAX));
+            let day = resets_at.plus_ms(ms).date_at_offset(offset_minutes);
+            let uses = Uses::read(&QuotaKey { day: day.clone(), ..key.clone() }, areas, used);
+            (day, uses)
+        };
+        let uses = Uses::read(&key, areas, used);
+        let ahead = (0..DAYS_AHEAD).map(day).collect();
+        Self { key, uses, ahead, resets_at, offset_minutes, said_spent: BTreeSet::new() }
+    }
+
+    /// Whether it is that of this account and operation.
+    pub fn is_of(&self, account: &str, operation: &str) -> bool {
+        self.key.account == account && self.key.operation == operation
+    }
+
+    /// The row of today that targets in `area` count in.
+    pub fn key(&self, area: &str) -> QuotaKey {
+        QuotaKey { area: area.to_owned(), ..self.key.clone() }
+    }
+
+    /// What is used today.
+    pub const fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// When the next day begins.
@@ -45,35 +129,88 @@ impl QuotaLeft {
         self.resets_at
     }
 
-    /// Takes up to `most` targets and returns how many there were, 0 if the day's quota is spent. A new day starts anew.
-    pub fn take(&mut self, most: usize, now: Timestamp) -> usize {
-        if now >= self.resets_at {
-            self.key.day = now.date_at_offset(self.offset_minutes);
-            self.resets_at = now.next_midnight(self.offset_minutes);
-            self.left = self.limit;
-            self.said_spent = false;
-        }
-        let taken = most.min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.left -= taken as u64;
-        taken
+    /// Whether a call that counts on `key` counts today.
+    pub fn is_today(&self, key: &QuotaKey) -> bool {
+        self.key.day == key.day
     }
 
-    /// Takes `cost` targets back; `false`: the vendor's own count stands against it.
-    pub fn give_back(&mut self, key: &QuotaKey, cost: u64) -> bool {
-        if *key != self.key {
-            return true;
-        }
-        if self.said_spent {
+    /// Turns to the day of `now` if the one before is over; whether it was.
+    pub fn begin_day(&mut self, now: Timestamp) -> bool {
+        if now < self.resets_at {
             return false;
         }
-        self.left += cost;
+        self.key.day = now.date_at_offset(self.offset_minutes);
+        self.resets_at = now.next_midnight(self.offset_minutes);
+        self.uses = self.ahead.remove(&self.key.day).unwrap_or_default();
+        self.said_spent.clear();
         true
     }
 
-    /// The vendor says that the day's quota is spent.
-    pub const fn spend_all(&mut self) {
-        self.left = 0;
-        self.said_spent = true;
+    /// Counts targets; returns the row that they count in.
+    pub fn debit(&mut self, area: &str, targets: u64) -> QuotaKey {
+        self.uses.add(area, targets);
+        self.key(area)
+    }
+
+    /// Takes targets back; `false`: the vendor's own count stands against it.
+    pub fn give_back(&mut self, key: &QuotaKey, targets: u64) -> bool {
+        if !self.is_today(key) {
+            return true;
+        }
+        if self.said_spent.contains(&key.area) {
+            return false;
+        }
+        let row = self.uses.row(&key.area);
+        *row = row.saturating_sub(targets);
+        true
+    }
+
+    /// The vendor says that the day's quota in `area` is spent: at least `limit` targets are used. Returns what its row comes to.
+    pub fn spend(&mut self, area: &str, limit: u64) -> u64 {
+        self.said_spent.insert(area.to_owned());
+        self.uses.add(area, limit.saturating_sub(self.uses.of(area)));
+        *self.uses.row(area)
+    }
+}
+
+/// Room on a ledger from today on, given away target by target: who comes first gets the earliest day.
+#[derive(Clone, Debug)]
+pub struct Days(Vec<Uses>);
+
+impl Days {
+    /// All that the ledger has left.
+    pub fn of(ledger: &Ledger) -> Self {
+        let mut days = vec![ledger.uses.clone()];
+        days.extend(ledger.ahead.values().cloned());
+        Self(days)
+    }
+
+    /// What is used today and given away.
+    pub fn today(&self) -> &Uses {
+        &self.0[0]
+    }
+
+    /// Whether today has room for one more target, which it then is given.
+    pub fn take_today(&mut self, draw: &Draw) -> bool {
+        let fits = draw.fits(&self.0[0]);
+        if fits {
+            self.0[0].add(&draw.area, 1);
+        }
+        fits
+    }
+
+    /// The first day, 0 for today, that has room for one more target, which it then is given. Days before `from` are known to
+    /// be full for this draw.
+    pub fn take(&mut self, draw: &Draw, from: usize) -> usize {
+        let mut day = from;
+        while self.0.get(day).is_some_and(|uses| !draw.fits(uses)) {
+            day += 1;
+        }
+        if day == self.0.len() {
+            self.0.push(Uses::default());
+        }
+        self.0[day].add(&draw.area, 1);
+        day
     }
 }
 
@@ -81,26 +218,68 @@ impl QuotaLeft {
 mod tests {
     use super::*;
 
-    fn left(limit: u64, used: u64) -> QuotaLeft {
-        let now = Timestamp::from_unix_ms(1_700_000_000_000);
-        let key =
-            QuotaKey { account: "a".into(), operation: "purge", area: String::new(), day: now.date_at_offset(480) };
-        QuotaLeft::new(&Quota { key, limit, used, resets_at: now.next_midnight(480), day_offset_minutes: 480 })
+    fn ledger(now: Timestamp, used: &[(&str, &str, u64)]) -> Ledger {
+        let rows = |key: &QuotaKey| {
+            let row = used.iter().find(|(area, day, _)| (*area, *day) == (key.area.as_str(), key.day.as_str()));
+            row.map_or(0, |(.., used)| *used)
+        };
+        Ledger::read(("a", "purge"), &["mainland", "overseas"], (now, 480), &rows)
+    }
+
+    const NOON: Timestamp = Timestamp::from_unix_ms(1_700_020_800_000);
+
+    fn draw(area: &str, limit: u64) -> Draw {
+        Draw { ledger: 0, area: area.to_owned(), limit: Some(limit) }
     }
 
     /// T3, T4
     #[test]
     fn what_the_vendor_calls_spent_stays_spent_until_its_next_day() {
-        let mut quota = left(100, 40);
-        let (key, midnight) = (quota.key().clone(), quota.resets_at());
-        assert_eq!((quota.take(50, midnight.plus_ms(-1)), quota.take(50, midnight.plus_ms(-1))), (50, 10));
-        assert!(quota.give_back(&key, 20));
-        assert_eq!(quota.take(50, midnight.plus_ms(-1)), 20);
-        quota.spend_all();
-        assert!(!quota.give_back(&key, 20));
-        assert_eq!(quota.take(50, midnight.plus_ms(-1)), 0);
-        assert_eq!(quota.take(500, midnight), 100);
-        assert!(quota.give_back(&key, 20), "the old day's ledger takes it, the new day has no more");
-        assert_eq!(quota.take(500, midnight), 0);
+        let mut ledger = ledger(NOON, &[("", "2023-11-15", 40)]);
+        let midnight = ledger.resets_at();
+        let key = ledger.debit("", 60);
+        assert!(ledger.give_back(&key, 20) && ledger.uses().of("") == 80);
+        assert_eq!(ledger.spend("", 100), 100);
+        assert!(!ledger.give_back(&key, 20) && ledger.uses().of("") == 100);
+        assert!(!ledger.begin_day(midnight.plus_ms(-1)) && ledger.begin_day(midnight));
+        assert_eq!((ledger.uses().of(""), ledger.is_today(&key)), (0, false));
+        ledger.debit("", 100);
+        assert!(ledger.give_back(&key, 20), "the old day's row takes it");
+        assert_eq!(ledger.uses().of(""), 100, "the new day has no more");
+    }
+
+    /// T2: clocks are set, and quota days are moved: a day that begins may have been drawn on.
+    #[test]
+    fn a_day_begins_with_what_its_ledger_holds() {
+        let mut ledger = ledger(NOON, &[("", "2023-11-16", 7), ("mainland", "2023-11-17", 3)]);
+        let (at, midnight) = (|ledger: &Ledger| ledger.uses().of("mainland"), ledger.resets_at());
+        assert_eq!(at(&ledger), 0);
+        assert!(ledger.begin_day(midnight));
+        assert_eq!((at(&ledger), ledger.key("").day.as_str()), (7, "2023-11-16"));
+        assert!(ledger.begin_day(midnight.plus_ms(DAY_MS)));
+        assert_eq!(at(&ledger), 3);
+        let mut days = Days::of(&ledger);
+        assert_eq!((days.take(&draw("", 3), 0), days.take(&draw("overseas", 3), 0)), (1, 0));
+    }
+
+    /// S5: Tencent CDN counts a purge without an area in each area that it touches.
+    #[test]
+    fn a_purge_in_no_area_counts_in_all_of_them() {
+        let mut ledger = ledger(NOON, &[("mainland", "2023-11-15", 5), ("overseas", "2023-11-15", 2)]);
+        ledger.debit("", 3);
+        let uses = ledger.uses();
+        assert_eq!((uses.of("mainland"), uses.of("overseas"), uses.of("")), (8, 5, 8));
+        assert_eq!(ledger.spend("mainland", 100), 97, "with those in all areas");
+        assert_eq!((ledger.uses().of("mainland"), ledger.uses().of("overseas")), (100, 5));
+    }
+
+    /// Each takes the first day with room for it, whatever others of another limit could not have.
+    #[test]
+    fn days_are_given_away_in_order() {
+        let mut days = Days::of(&ledger(NOON, &[("", "2023-11-16", 2)]));
+        let mut take = |limit| days.take(&draw("", limit), 0);
+        assert_eq!([take(2), take(2), take(2), take(4), take(2), take(4), take(3)], [0, 0, 2, 0, 2, 0, 1]);
+        let any = Draw { limit: None, ..draw("", 1) };
+        assert_eq!(days.take(&any, 0), 0);
     }
 }

@@ -22,6 +22,9 @@ pub(crate) static ADAPTER: TencentCdn = TencentCdn;
 /// The adapter.
 pub(crate) struct TencentCdn;
 
+/// Areas with a quota of their own.
+const AREAS: &[&str] = &["mainland", "overseas"];
+
 static CAPABILITIES: Capabilities = Capabilities {
     kind: "tencent-cdn",
     summary: "Tencent Cloud CDN (API 3.0)",
@@ -31,7 +34,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     options: &[
         request::option(
             "area",
-            OptionShape::OneOf(&["mainland", "overseas"]),
+            OptionShape::OneOf(AREAS),
             false,
             "area in which to purge; must fit the domain. Default: where the domain is accelerated, at the cost of \
              quota in each of its areas",
@@ -157,6 +160,10 @@ impl Provider for TencentCdn {
 
     fn quota_area(&self, options: &Options) -> String {
         options.text("area").unwrap_or_default().to_owned()
+    }
+
+    fn quota_areas(&self) -> &'static [&'static str] {
+        AREAS
     }
 
     fn encode(
@@ -378,6 +385,7 @@ mod tests {
     fn quota_is_kept_by_area() {
         assert_eq!(ADAPTER.quota_area(&options(&[("area", word("overseas"))])), "overseas");
         assert_eq!(ADAPTER.quota_area(&Options::default()), "");
+        assert_eq!(ADAPTER.quota_areas(), ["mainland", "overseas"]);
     }
 
     #[test]

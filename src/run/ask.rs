@@ -37,11 +37,11 @@ pub async fn learn_quotas(
     let mut learned = Learned::default();
     let mut accounts: BTreeMap<(&str, &str), Vec<QuotaFound>> = BTreeMap::new();
     // Of providers that share a quota with different limits the lowest tells how much is used for sure.
-    let mut limits: BTreeMap<&QuotaKey, (usize, u64)> = BTreeMap::new();
+    let mut limits: BTreeMap<&QuotaKey, (usize, u64, u64)> = BTreeMap::new();
     for job in &plan.jobs {
         let spec = model.providers[job.provider].kind.capabilities().queries.quota;
         let (Some(spec), Some(quota)) = (spec, &job.quota) else { continue };
-        let limit = limits.entry(&quota.key).or_insert((job.provider, quota.limit));
+        let limit = limits.entry(&quota.key).or_insert((job.provider, quota.limit, quota.used));
         limit.1 = limit.1.min(quota.limit);
         let account = (quota.key.account.as_str(), spec.name);
         if accounts.contains_key(&account) || asker.credentials(job.provider).await.is_err() {
@@ -57,14 +57,15 @@ pub async fn learn_quotas(
         });
         accounts.insert(account, found);
     }
-    for (key, (provider, limit)) in limits {
+    for (key, (provider, limit, ours)) in limits {
         let config = &model.providers[provider];
         let spec = config.kind.capabilities().queries.quota.map_or("", |spec| spec.name);
         let found = accounts.get(&(key.account.as_str(), spec)).map_or(&[][..], Vec::as_slice);
         let Some(left) = quota_left(found, key.operation, &key.area) else { continue };
-        let (used, ours) = (limit.saturating_sub(left), store.quota_used(key)?);
+        let used = limit.saturating_sub(left);
         if used > ours {
-            store.learn_quota(key, used)?;
+            // Purges that count in all areas, or under another name of the account, have rows of their own.
+            store.learn_quota(key, store.quota_used(key)? + (used - ours))?;
             learned.changed = true;
             learned.notes.push(format!(
                 "provider `{}` has {left} left of its quota of {limit}, {} fewer than our own count: others use the account",

@@ -69,7 +69,7 @@ pub(super) fn job_row(desired: &Desired, job: &Job) -> [String; 7] {
     let quota = job.quota.as_ref().map_or_else(
         || "no limit".to_owned(),
         |quota| {
-            let (left, after) = (quota.left(), quota.left().saturating_sub(job.cost()));
+            let (left, after) = (quota.left(), quota.left_after());
             let what = if job.directories.is_empty() { "" } else { " directories" };
             format!("{left} of {}{what} left, {after} after", quota.limit)
         },
@@ -201,7 +201,7 @@ fn job_json(view: &View<'_>, job: &Job) -> Value {
             "limit": quota.limit,
             "used": quota.used,
             "left": quota.left(),
-            "left_after": quota.left().saturating_sub(job.cost()),
+            "left_after": quota.left_after(),
             "area": quota.key.area,
             "day": quota.key.day,
             "resets_at": quota.resets_at.utc_extended(),

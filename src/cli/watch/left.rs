@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::core::event::ItemState;
+use crate::core::quota::{QuotaKey, Uses};
 use crate::core::report::{QuotaReport, TARGETS, TargetReport};
 use crate::core::time::Timestamp;
 use crate::run::Finished;
@@ -61,7 +62,9 @@ pub(super) fn limits(finished: &Finished<'_>, store: Option<&SqliteStore>) -> (Q
         let name = &finished.desired.model.providers[job.provider].name;
         rates.push(((name.clone(), job.operation.name), job.limits.calls_per_second));
         if let Some(quota) = &job.quota {
-            let used = store.and_then(|store| store.quota_used(&quota.key).ok()).unwrap_or(quota.used);
+            let areas = finished.desired.model.providers[job.provider].kind.quota_areas();
+            let row = |key: &QuotaKey| store.and_then(|store| store.quota_used(key).ok()).unwrap_or_default();
+            let used = Uses::read(&quota.key, areas, &row).of(&quota.key.area).max(quota.used);
             let report = QuotaReport { limit: quota.limit, used, resets_at: quota.resets_at };
             quotas.push(((name.clone(), quota.key.operation, quota.key.area.clone()), report));
         }

@@ -4,9 +4,10 @@ use super::{Apply, Flight};
 use crate::core::contract::{CallError, Culprit, ErrorClass};
 use crate::core::event::{CallId, Record, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
-use crate::core::lane::{Stopped, split};
+use crate::core::lane::{Lane, Stopped, split};
+use crate::core::quota::Draw;
 use crate::core::retry::{self, Verdict};
-use crate::core::time::{Now, Timestamp};
+use crate::core::time::Now;
 
 impl Apply<'_> {
     pub(super) fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
@@ -133,7 +134,7 @@ impl Apply<'_> {
         let random = self.jitter.next();
         let throttled = error.class == ErrorClass::Throttled;
         let asked = error.retry_after_ms.map(|ms| now.tick.plus_ms(ms));
-        let failures = self.lanes[lane].failed(&batch, throttled, sent, now.tick);
+        let failures = self.lanes[lane].failed(&batch, throttled, sent.unwrap_or(now.tick), now.tick);
         if failures > 1 && !throttled {
             self.lanes[lane].mistrust();
         }
@@ -166,24 +167,28 @@ impl Apply<'_> {
         }
     }
 
+    /// The vendor's count stands for all that draw on the same share of the quota.
     fn quota_spent(&mut self, lane: usize, reason: &str, now: Now) {
-        let offset = self.model.providers[self.lanes[lane].provider].quota_day_offset_minutes();
-        let mut until = now.wall.next_midnight(offset);
-        if let Some(index) = self.lanes[lane].quota {
-            let quota = &mut self.quotas[index];
-            until = quota.resets_at().max(now.wall);
-            quota.spend_all();
-            self.outbox.push_back(Record::QuotaSpent { key: quota.key().clone(), used: quota.limit() });
+        let mut until = now.wall.next_midnight(self.lanes[lane].day_offset_minutes);
+        let draw = self.lanes[lane].draw.clone();
+        let shares =
+            |other: &&Draw| draw.as_ref().is_some_and(|own| (own.ledger, &own.area) == (other.ledger, &other.area));
+        let sharing = |lane: &Lane| lane.draw.as_ref().filter(shares).is_some();
+        if let Some(draw) = &draw {
+            let limits = self.lanes.iter().filter_map(|lane| lane.draw.as_ref().filter(shares)?.limit);
+            let limit = limits.max();
+            let ledger = &mut self.ledgers[draw.ledger];
+            until = ledger.resets_at().max(now.wall);
+            if let Some(limit) = limit {
+                let used = ledger.spend(&draw.area, limit);
+                self.outbox.push_back(Record::QuotaSpent { key: ledger.key(&draw.area), used });
+            }
         }
-        self.stop_for_quota(lane, until, reason);
-    }
-
-    pub(super) fn stop_for_quota(&mut self, lane: usize, until: Timestamp, reason: &str) {
-        let quota = self.lanes[lane].quota;
         for index in 0..self.lanes.len() {
-            if index == lane || (quota.is_some() && self.lanes[index].quota == quota) {
+            let other = &self.lanes[index];
+            if index == lane || sharing(other) {
                 // What directories stood for need not wait for them: the next run purges it URL by URL.
-                let until = Some(until).filter(|_| !self.lanes[index].collapsed);
+                let until = Some(until).filter(|_| !other.collapsed);
                 self.stop_lane(index, Stopped { reason: reason.to_owned(), until });
             }
         }
