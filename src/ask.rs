@@ -12,7 +12,7 @@ use crate::core::query::{Finding, Query, QuerySpec, Question, QuotaFound, TaskRe
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::exchange::{self, Hide, Line, Trouble, refusal};
-use crate::host::credentials::{CredentialError, CredentialStore, account_id};
+use crate::host::credentials::{CredentialError, CredentialStore, account_of};
 use crate::host::{Host, Timeouts};
 
 /// Pages of one task that are read at most, so that an answer that never ends does.
@@ -96,7 +96,7 @@ impl<'a> Asker<'a> {
             let error = refusal(ErrorClass::Config, "not asked", "the vendor has no such query".into());
             return Answered { finding: Err(error), clock_ahead_s: None };
         };
-        self.keep_pace(config, spec).await;
+        self.keep_pace(provider, spec).await;
         let query = Query { question, endpoint: endpoint.clone() };
         let line = Line { host: self.host, credentials: self.credentials, config, timeouts: self.timeouts };
         let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
@@ -123,9 +123,10 @@ impl<'a> Asker<'a> {
     }
 
     /// Waits for the turn of one more question to the provider's account.
-    async fn keep_pace(&mut self, config: &ProviderConfig, spec: QuerySpec) {
+    async fn keep_pace(&mut self, provider: usize, spec: QuerySpec) {
+        let config = &self.model.providers[provider];
         let found = self.credentials.get(config, self.host.clock.now().wall).await.ok();
-        let account = found.zip(config.endpoints.first()).map(|(found, endpoint)| account_id(&found, endpoint));
+        let account = found.map(|found| account_of(&self.model.providers, provider, &found));
         let rate = config.limits.calls_per_second.map_or(spec.calls_per_second, |own| own.min(spec.calls_per_second));
         let key = (account.unwrap_or_else(|| config.name.clone()), spec.name);
         let start = self.host.clock.now().tick;

@@ -1,5 +1,6 @@
 //! The pure core: values in, decisions out. No clock, environment, files, network, randomness or async.
 
+pub mod account;
 pub mod algorithm;
 pub mod apply;
 pub mod budget;

@@ -46,6 +46,8 @@ pub struct ProviderConfig {
     pub limits: Limits,
     /// URLs that differ only in their query are one target.
     pub ignore_query: bool,
+    /// Name of its account: of that of all providers that give it.
+    pub account: Option<String>,
     /// Where credentials come from.
     pub credentials: CredentialSource,
     /// Where it is configured.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::{FutureExt, Shared};
 
 use super::{BoxFuture, CommandError, CommandLimits, Env, PrivateFileError, templates};
+use crate::core::account;
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, ProviderConfig};
@@ -380,12 +381,19 @@ fn same(one: &Credentials, other: &Credentials) -> bool {
         && one.iter().zip(&other).all(|(a, b)| a.as_ref().map(Secret::expose) == b.as_ref().map(Secret::expose))
 }
 
-/// Names an account in the quota ledger: 16 hexadecimal digits of a hash over the key id, or over the endpoint where
-/// calls carry no key id. Neither can be read back from it.
-pub fn account_id(credentials: &Credentials, endpoint: &Endpoint) -> String {
+/// Names the account of a provider in the quota ledger, now that its credentials are known.
+pub fn account_of(providers: &[ProviderConfig], provider: usize, credentials: &Credentials) -> String {
+    account::named(providers, provider).unwrap_or_else(|| match providers[provider].endpoints.first() {
+        Some(endpoint) if !account::are_temporary(credentials) => fingerprint(credentials, endpoint),
+        _ => account::lasting(providers, provider),
+    })
+}
+
+/// 16 hexadecimal digits of a hash over the key id, or over the endpoint where calls carry no key id. Neither can be read back
+/// from it.
+fn fingerprint(credentials: &Credentials, endpoint: &Endpoint) -> String {
     let (sort, name) = match credentials {
         Credentials::Keys { id, .. } => ("key", id.expose().to_owned()),
-        // Bearer tokens change every day, their quota does not.
         Credentials::Headers(_) | Credentials::Bearer(_) => ("endpoint", endpoint.to_string()),
     };
     let mut hash = blake3::Hasher::new();

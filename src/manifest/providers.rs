@@ -200,6 +200,7 @@ impl Reader<'_, '_, '_> {
             options,
             limits,
             ignore_query: self.fields.flag("ignore_query"),
+            account: self.fields.text("account").map(|(name, _)| name.to_owned()),
             credentials,
             place: Place { manifest: self.file, line: self.place.line, column: self.place.column },
         })

@@ -225,6 +225,11 @@ pub(crate) static PROVIDER: Section = Section {
             Shape::Texts,
             "Hosts of the URLs that this provider carries; `*.example.cn` stands for every name below example.cn.",
         ),
+        key(
+            "account",
+            Shape::Text,
+            "Name of the account, any text: providers that give the same one draw on one quota, whatever their keys are.",
+        ),
         key("limits", Shape::Section(&LIMITS), "Limits of the account where they differ from the documented ones."),
         key(
             "ignore_query",

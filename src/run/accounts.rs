@@ -1,42 +1,61 @@
 //! Whose quotas and paces providers draw on: a guess for plans that are only shown, and what their credentials say for runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
 use super::Desired;
+use crate::core::account;
 use crate::core::model::{CredentialSource, Model};
 use crate::core::plan::Plan;
 use crate::host::Host;
-use crate::host::credentials::{CredentialStore, account_id};
+use crate::host::credentials::{CredentialStore, account_of};
 use crate::state::{StateError, Store};
 
-/// The account of each provider as far as it is known without asking anybody: from variables, else from the last run.
+/// The account of each provider as far as it is known without asking anybody: from the manifest or from variables, else from the
+/// last run.
 ///
 /// # Errors
 /// A state that cannot be read.
 pub async fn accounts(host: &Host, model: &Model, store: Option<&dyn Store>) -> Result<Vec<String>, StateError> {
     let credentials = CredentialStore::new(host.env.clone());
     let mut accounts = Vec::with_capacity(model.providers.len());
-    for provider in &model.providers {
+    for (index, provider) in model.providers.iter().enumerate() {
+        if let Some(named) = account::named(&model.providers, index) {
+            accounts.push(named);
+            continue;
+        }
         let from_variables = match provider.credentials {
             CredentialSource::Environment { .. } => credentials.get(provider, host.clock.now().wall).await.ok(),
             CredentialSource::File(_) | CredentialSource::Command(_) => None,
         };
-        let endpoint = provider.endpoints.first();
-        let account = match (from_variables, endpoint) {
-            (Some(found), Some(endpoint)) => Some(account_id(&found, endpoint)),
-            _ => store.map_or(Ok(None), |store| store.account_of(&provider.name))?,
+        let account = match from_variables {
+            Some(found) => Some(account_of(&model.providers, index, &found)),
+            None => store.map_or(Ok(None), |store| store.account_of(&provider.name))?,
         };
-        accounts.push(account.unwrap_or_else(|| format!("provider {}", provider.name)));
+        accounts.push(account.unwrap_or_else(|| account::lasting(&model.providers, index)));
     }
     Ok(accounts)
+}
+
+/// Accounts that go on in those of this run, each with the one that it goes on in: what was spent there counts here.
+pub(super) fn taken_over(
+    store: &dyn Store,
+    model: &Model,
+    accounts: &[String],
+) -> Result<BTreeSet<(String, String)>, StateError> {
+    let mut taken_over = BTreeSet::new();
+    for (provider, now) in model.providers.iter().zip(accounts) {
+        let before = store.account_of(&provider.name)?.filter(|before| account::takes_over(now, before));
+        taken_over.extend(before.map(|before| (before, now.clone())));
+    }
+    Ok(taken_over)
 }
 
 /// The accounts that a run found. Nothing is sent to a provider whose account it did not find: its quota would be debited to
 /// a guess.
 pub struct Accounts {
-    /// Fingerprints by index of the provider, guessed where none was found.
+    /// By index of the provider, guessed where none was found.
     all: Vec<String>,
     /// By index of the providers that were asked for: why there are no credentials, if there are none.
     asked: BTreeMap<usize, Option<String>>,
@@ -70,8 +89,8 @@ impl Accounts {
         let answers = join_all(providers.iter().map(look_up)).await;
         let mut accounts = Self { all: guessed.to_vec(), asked: BTreeMap::new() };
         for (provider, found) in providers.into_iter().zip(answers) {
-            if let (Ok(found), Some(endpoint)) = (&found, model.providers[provider].endpoints.first()) {
-                accounts.all[provider] = account_id(found, endpoint);
+            if let Ok(found) = &found {
+                accounts.all[provider] = account_of(&model.providers, provider, found);
             }
             accounts.asked.insert(provider, found.err().map(|error| error.to_string()));
         }

@@ -35,8 +35,8 @@ fn config_digest(config: &ProviderConfig) -> String {
 fn configuration_digest(providers: &[ProviderConfig]) -> String {
     let mut hash = blake3::Hasher::new();
     for config in providers {
-        let ProviderConfig { name, hosts, require, limits, ignore_query, .. } = config;
-        hash.update(format!("{name:?} {hosts:?} {require} {limits:?} {ignore_query} ").as_bytes());
+        let ProviderConfig { name, hosts, require, limits, ignore_query, account, .. } = config;
+        hash.update(format!("{name:?} {hosts:?} {require} {limits:?} {ignore_query} {account:?} ").as_bytes());
         hash.update(config_digest(config).as_bytes());
     }
     hash.finalize().to_hex()[..32].to_owned()

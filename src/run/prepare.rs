@@ -1,6 +1,9 @@
 //! What is to be done: desired against recorded, put into a plan. Reads the state, writes and sends nothing.
 
+use std::collections::BTreeSet;
+
 use super::Desired;
+use super::accounts::taken_over;
 use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::model::Manifest;
@@ -180,8 +183,18 @@ fn plan_of(
     (accounts, now): (&[String], Timestamp),
 ) -> Result<Plan, StateError> {
     let quota_error = std::cell::RefCell::new(None);
+    let model = &desired.model;
+    let taken_over = store.map_or(Ok(BTreeSet::new()), |store| taken_over(store, model, accounts))?;
+    let used_of = |key: &QuotaKey| {
+        let Some(store) = store else { return Ok(0) };
+        let mut used = store.quota_used(key)?;
+        for (before, _) in taken_over.iter().filter(|(_, now)| *now == key.account) {
+            used += store.quota_used(&QuotaKey { account: before.clone(), ..key.clone() })?;
+        }
+        Ok(used)
+    };
     let used = |key: &QuotaKey| {
-        let used = store.map_or(Ok(0), |store| store.quota_used(key));
+        let used = used_of(key);
         used.unwrap_or_else(|error| {
             quota_error.borrow_mut().get_or_insert(error);
             u64::MAX

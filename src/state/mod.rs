@@ -151,7 +151,7 @@ pub struct RunStart {
 /// Spent quota of one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaUse {
-    /// Account fingerprint, operation, area, day.
+    /// The account, by its name in the ledger.
     pub account: String,
     /// The vendor's name of the operation.
     pub operation: String,
@@ -227,7 +227,7 @@ pub trait Store: Send {
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError>;
     /// The whole quota ledger, newest day first.
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError>;
-    /// The account fingerprint that a provider used last.
+    /// The account that a provider used last, by its name in the ledger.
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
     /// Calls whose outcome is unknown because a run was stopped.
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError>;
@@ -255,7 +255,8 @@ pub trait Store: Send {
         spoken_for: &[KnownManifest],
         at: Timestamp,
     ) -> Result<(), StateError>;
-    /// Begins a run; also proves that the state can be written before anything is sent.
+    /// Begins a run; also proves that the state can be written before anything is sent. `accounts` are those that providers use,
+    /// by name; what a provider spent in an account that goes on in this one counts there from now on.
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError>;
     /// Commits intents and outcomes of a run, durably, in one transaction.
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError>;

@@ -18,7 +18,7 @@ use super::schema::{APPLICATION_ID, FORMAT};
 use super::seal::Seal;
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
-    note_new_manifests, note_owners,
+    note_account, note_new_manifests, note_owners,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
 use super::{TaskCounts, inputs, tasks};
@@ -480,11 +480,8 @@ impl Store for SqliteStore {
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {
         self.open.clear();
         self.write(|transaction| {
-            for (provider, fingerprint) in accounts {
-                transaction.execute(
-                    "INSERT INTO account VALUES (?1, ?2) ON CONFLICT (provider) DO UPDATE SET fingerprint = ?2",
-                    params![provider, fingerprint],
-                )?;
+            for (provider, account) in accounts {
+                note_account(transaction, provider, account)?;
             }
             transaction.execute(
                 "INSERT INTO run (started_at, host, pid) VALUES (?1, ?2, ?3)",

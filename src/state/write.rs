@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Commit;
 use super::rows::{self, scope_number};
+use crate::core::account;
 use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
 use crate::core::model::{Manifest, Model};
@@ -299,5 +300,26 @@ pub(super) fn debit_quota(transaction: &Transaction<'_>, key: &QuotaKey, cost: i
              ON CONFLICT (account, operation, area, day) DO UPDATE SET used = max(used + ?5, 0)",
         )?
         .execute(params![key.account, key.operation, key.area, key.day, cost])?;
+    Ok(())
+}
+
+/// Notes the account that a provider uses. One that goes on in it becomes it, for all that used it, with what was spent there.
+pub(super) fn note_account(transaction: &Transaction<'_>, provider: &str, now: &str) -> rusqlite::Result<()> {
+    let before: Option<String> = transaction
+        .query_row("SELECT fingerprint FROM account WHERE provider = ?1", [provider], |row| row.get(0))
+        .optional()?;
+    if let Some(before) = before.filter(|before| account::takes_over(now, before)) {
+        transaction.execute(
+            "INSERT INTO quota SELECT ?2, operation, area, day, used FROM quota WHERE account = ?1
+             ON CONFLICT (account, operation, area, day) DO UPDATE SET used = used + excluded.used",
+            params![before, now],
+        )?;
+        transaction.execute("DELETE FROM quota WHERE account = ?1", [&before])?;
+        transaction.execute("UPDATE account SET fingerprint = ?2 WHERE fingerprint = ?1", params![before, now])?;
+    }
+    transaction.execute(
+        "INSERT INTO account VALUES (?1, ?2) ON CONFLICT (provider) DO UPDATE SET fingerprint = ?2",
+        params![provider, now],
+    )?;
     Ok(())
 }

@@ -9,6 +9,7 @@ mod formats;
 mod guards;
 mod hostile;
 mod progress;
+mod quotas;
 mod runs;
 
 use std::os::unix::fs::PermissionsExt;

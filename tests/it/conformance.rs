@@ -36,6 +36,7 @@ impl Pair {
             options: options(provider),
             limits: Limits::default(),
             ignore_query: false,
+            account: None,
             credentials: CredentialSource::Environment { prefix: String::new() },
             place: Place::default(),
         };

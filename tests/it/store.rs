@@ -562,6 +562,40 @@ fn runs_are_kept_with_their_ends() {
     });
 }
 
+/// S5: what was spent goes along, once, where an account goes on under another name; of two keys nobody knows.
+#[test]
+fn what_was_spent_follows_an_account_to_its_new_name() {
+    each_store(|bench| {
+        let use_accounts = |bench: &mut Bench, accounts: &[(&str, &str)]| {
+            let accounts: Vec<_> = accounts.iter().map(|(name, account)| ((*name).into(), (*account).into())).collect();
+            let start = RunStart { at: START, host: "builder".into(), pid: 7 };
+            bench.store.begin_run(&start, &accounts).unwrap();
+            bench.reopen();
+        };
+        let used = |bench: &Bench, account: &str| {
+            let key = QuotaKey { account: account.into(), ..key("2023-11-15") };
+            bench.store.quota_used(&key).unwrap()
+        };
+        let spend = |bench: &mut Bench, account: &str, used| {
+            bench.store.learn_quota(&QuotaKey { account: account.into(), ..key("2023-11-15") }, used).unwrap();
+        };
+        use_accounts(bench, &[("a", "key 1"), ("b", "key 1"), ("c", "key 2")]);
+        spend(bench, "key 1", 5);
+        spend(bench, "key 2", 3);
+        use_accounts(bench, &[("c", "key 3")]);
+        assert_eq!(["key 2", "key 3"].map(|account| used(bench, account)), [3, 0]);
+        use_accounts(bench, &[("a", "account main")]);
+        assert_eq!(["key 1", "account main"].map(|account| used(bench, account)), [0, 5]);
+        assert_eq!(bench.store.account_of("b").unwrap().as_deref(), Some("account main"), "it used the same");
+        use_accounts(bench, &[("b", "account main"), ("c", "account main")]);
+        spend(bench, "account main", 9);
+        assert_eq!(["key 1", "key 3", "account main"].map(|account| used(bench, account)), [0, 0, 9]);
+        use_accounts(bench, &[("a", "provider a")]);
+        use_accounts(bench, &[("a", "key 1")]);
+        assert_eq!(["provider a", "account main", "key 1"].map(|account| used(bench, account)), [0, 0, 9]);
+    });
+}
+
 /// S10: each write raises the serial by one, reading does not.
 #[test]
 fn each_write_raises_the_serial() {

@@ -80,6 +80,7 @@ impl Spec {
                 quota_day_offset_minutes: None,
             },
             ignore_query: false,
+            account: None,
             credentials: CredentialSource::Environment { prefix: format!("KEY{}_", self.account) },
             place: Place::default(),
         }

@@ -68,6 +68,7 @@ fn provider(kind: &'static Kind, credentials: CredentialSource) -> ProviderConfi
         options: Options::default(),
         limits: Limits::default(),
         ignore_query: false,
+        account: None,
         credentials,
         place: Place::default(),
     }
@@ -470,19 +471,50 @@ fn only_files_and_commands_can_give_others() {
     assert!(!can(&KEYS, environment("")) && !can(&HEADERS, environment("")));
 }
 
+fn keys_of(id: &str, secret: &str, token: Option<&str>) -> Credentials {
+    let secret_of = |text: &str| Secret::new(text.into());
+    Credentials::Keys { id: secret_of(id), secret: secret_of(secret), token: token.map(secret_of) }
+}
+
 #[test]
-fn account_is_known_by_key_id_or_endpoint() {
-    let keys = |id: &str, secret: &str| Credentials::Keys {
-        id: Secret::new(id.into()),
-        secret: Secret::new(secret.into()),
-        token: None,
-    };
+fn an_account_is_known_by_key_id_or_endpoint() {
     let at = |host: &str| Endpoint { tls: true, host: host.into(), port: None, path_prefix: String::new() };
-    let id = account_id(&keys("id", "a"), &at("a"));
+    let of = |kind, host, credentials: &Credentials| {
+        let config = ProviderConfig { endpoints: vec![at(host)], ..provider(kind, environment("")) };
+        account_of(&[config], 0, credentials)
+    };
+    let id = of(&KEYS, "a", &keys_of("id", "a", None));
     assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-    assert_eq!(id, account_id(&keys("id", "b"), &at("b")));
-    assert_ne!(id, account_id(&keys("other", "a"), &at("a")));
-    let bearer = |token: &str| Credentials::Bearer(Secret::new(token.into()));
-    assert_eq!(account_id(&bearer("x"), &at("a")), account_id(&bearer("y"), &at("a")));
-    assert_ne!(account_id(&bearer("x"), &at("a")), account_id(&Credentials::Headers(Vec::new()), &at("b")));
+    assert_eq!(id, of(&KEYS, "b", &keys_of("id", "b", None)));
+    assert_ne!(id, of(&KEYS, "a", &keys_of("other", "a", None)));
+    let headers = |host| of(&HEADERS, host, &Credentials::Headers(Vec::new()));
+    assert!(headers("a") == headers("a") && headers("a") != headers("b") && headers("a") != id);
+}
+
+/// S5: temporary keys come and go, and their account stays.
+#[test]
+fn the_account_of_temporary_credentials_has_a_name_that_lasts() {
+    let named = |name: &str, kind, from, account: Option<&str>| ProviderConfig {
+        name: name.into(),
+        account: account.map(str::to_owned),
+        ..provider(kind, from)
+    };
+    let providers = [
+        named("a", &KEYS, environment(""), None),
+        named("b", &KEYS, environment("B_"), None),
+        named("c", &KEYS, environment(""), None),
+        named("d", &BEARER, CredentialSource::File("keys.json".into()), None),
+        named("e", &BEARER, CredentialSource::File("keys.json".into()), Some("main")),
+        named("f", &HEADERS, environment(""), None),
+        named("g", &HEADERS, environment(""), Some("main")),
+    ];
+    let of = |provider, credentials: &Credentials| account_of(&providers, provider, credentials);
+    let one = |provider| of(provider, &keys_of("one", "x", Some("token")));
+    assert_eq!([one(0), one(1), one(2)], ["provider a", "provider b", "provider a"], "one source, one account");
+    assert_eq!(one(0), of(0, &keys_of("two", "y", Some("another"))));
+    let bearer = Credentials::Bearer(Secret::new("x".into()));
+    assert_eq!((of(3, &bearer), of(4, &bearer)), ("account main".into(), "account main".into()));
+    assert_eq!(of(4, &keys_of("rotated", "x", None)), "account main");
+    assert_eq!(of(6, &Credentials::Headers(Vec::new())), "account main");
+    assert_eq!(account::named(&providers, 5), None, "headers are each provider's own");
 }

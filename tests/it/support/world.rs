@@ -32,6 +32,7 @@ pub(crate) fn config(name: &str, kind: &str) -> ProviderConfig {
         options: Options::default(),
         limits: Limits::default(),
         ignore_query: false,
+        account: None,
         credentials: CredentialSource::Environment { prefix: String::new() },
         place: Place::default(),
     }

@@ -1,0 +1,50 @@
+//! Names of accounts: whose quotas and paces providers draw on, whatever their credentials are at the moment.
+//!
+//! An account that the manifest names, or whose credentials are temporary, has a name that lasts. Any other one is known by a
+//! fingerprint of its key, or of where calls go.
+
+use super::contract::{CredentialScheme, Credentials};
+use super::model::ProviderConfig;
+
+const NAMED: &str = "account ";
+const OF_PROVIDER: &str = "provider ";
+
+/// The account of the provider with this index as far as manifests tell: by `account`, of its own or of one that has the same
+/// credentials.
+pub fn named(providers: &[ProviderConfig], provider: usize) -> Option<String> {
+    let own = providers[provider].account.as_deref();
+    let name = own.or_else(|| sharing(providers, provider).find_map(|other| other.account.as_deref()))?;
+    Some(format!("{NAMED}{name}"))
+}
+
+/// The account of a provider whose credentials are temporary: that of the first provider that has them from the same source.
+pub fn lasting(providers: &[ProviderConfig], provider: usize) -> String {
+    let first = sharing(providers, provider).next().unwrap_or(&providers[provider]);
+    format!("{OF_PROVIDER}{}", first.name)
+}
+
+/// Whether credentials make way for others before long, which are those of the same account.
+pub const fn are_temporary(credentials: &Credentials) -> bool {
+    match credentials {
+        Credentials::Bearer(_) => true,
+        Credentials::Keys { token, .. } => token.is_some(),
+        Credentials::Headers(_) => false,
+    }
+}
+
+/// Whether an account that a provider had before goes on in the one that it has now. Of two keys nobody knows.
+pub fn takes_over(now: &str, before: &str) -> bool {
+    let lasts = |account: &str| account.starts_with(NAMED) || account.starts_with(OF_PROVIDER);
+    now != before && (lasts(now) || lasts(before))
+}
+
+/// Providers that have their credentials from the same source, in order, itself included.
+fn sharing(providers: &[ProviderConfig], provider: usize) -> impl Iterator<Item = &ProviderConfig> {
+    let own = &providers[provider];
+    let shares = move |other: &&ProviderConfig| {
+        // Headers are each provider's own.
+        let has_keys = own.scheme() != CredentialScheme::Headers;
+        has_keys && (other.scheme(), &other.credentials) == (own.scheme(), &own.credentials)
+    };
+    providers.iter().filter(shares)
+}
