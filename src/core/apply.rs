@@ -287,6 +287,9 @@ impl<'a> Apply<'a> {
     /// The first change of the lane's next batch at `then`, unless a call that ranks before it takes the next turn.
     fn next_of(&self, lane: &Lane, then: Tick, now: Tick) -> Option<usize> {
         let next = lane.next_item(then)?;
+        if !self.paces[lane.pace].is_shared() {
+            return Some(next);
+        }
         let goes_before = |flight: &Flight| {
             let other = &self.lanes[flight.lane];
             let shares_pace = other.pace == lane.pace && !std::ptr::eq(other, lane);

@@ -17,6 +17,8 @@ pub struct Pace {
     slow: u64,
     next_us: u64,
     left_at: Option<Tick>,
+    /// Lanes that keep to it.
+    lanes: usize,
 }
 
 impl Pace {
@@ -26,7 +28,7 @@ impl Pace {
     /// died, whatever the wall clock says. So the limit holds over restarts, and no record of calls is needed for it.
     pub fn new(calls_per_second: u32, start: Tick) -> Self {
         let interval_us = interval_us(calls_per_second);
-        Self { interval_us, slow: 1, next_us: start.ms() * 1000 + interval_us, left_at: None }
+        Self { interval_us, slow: 1, next_us: start.ms() * 1000 + interval_us, left_at: None, lanes: 0 }
     }
 
     /// Keeps to this limit too: of several limits on one account the lowest holds. For a pace that is not used yet.
@@ -34,6 +36,11 @@ impl Pace {
         let wider_us = interval_us(calls_per_second).saturating_sub(self.interval_us);
         self.interval_us += wider_us;
         self.next_us += wider_us;
+    }
+
+    /// Whether several lanes keep to it.
+    pub const fn is_shared(&self) -> bool {
+        self.lanes > 1
     }
 
     /// The first moment at which a call may leave.
@@ -110,6 +117,7 @@ impl Paces {
             self.list.len() - 1
         });
         self[index].at_most(calls_per_second);
+        self[index].lanes += 1;
         index
     }
 

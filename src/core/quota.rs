@@ -88,12 +88,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger of an account and operation as `used` tells it at `now`. Its days begin at midnight at this offset from UTC.
+    /// The ledger of an account and operation as `rows` tell it at `now`. Its days begin at midnight at this offset from UTC.
     pub fn read(
         (account, operation): (&str, &'static str),
         areas: &[&str],
         (now, offset_minutes): (Timestamp, i32),
-        used: &dyn Fn(&QuotaKey) -> u64,
+        rows: &dyn Fn(&QuotaKey) -> u64,
     ) -> Self {
         let (account, area) = (account.to_owned(), String::new());
         let key = QuotaKey { account, operation, area, day: now.date_at_offset(offset_minutes) };
@@ -101,10 +101,10 @@ impl Ledger {
         let day = |number: usize| {
             let ms = DAY_MS.saturating_mul(i64::try_from(number).unwrap_or(i64::MAX));
             let day = resets_at.plus_ms(ms).date_at_offset(offset_minutes);
-            let uses = Uses::read(&QuotaKey { day: day.clone(), ..key.clone() }, areas, used);
+            let uses = Uses::read(&QuotaKey { day: day.clone(), ..key.clone() }, areas, rows);
             (day, uses)
         };
-        let uses = Uses::read(&key, areas, used);
+        let uses = Uses::read(&key, areas, rows);
         let ahead = (0..DAYS_AHEAD).map(day).collect();
         Self { key, uses, ahead, resets_at, offset_minutes, said_spent: BTreeSet::new() }
     }

@@ -172,10 +172,10 @@ impl Apply<'_> {
         let mut until = now.wall.next_midnight(self.lanes[lane].day_offset_minutes);
         let draw = self.lanes[lane].draw.clone();
         let shares =
-            |other: &&Draw| draw.as_ref().is_some_and(|own| (own.ledger, &own.area) == (other.ledger, &other.area));
-        let sharing = |lane: &Lane| lane.draw.as_ref().filter(shares).is_some();
+            |other: &Draw| draw.as_ref().is_some_and(|own| (own.ledger, &own.area) == (other.ledger, &other.area));
+        let sharing = |lane: &Lane| lane.draw.as_ref().is_some_and(&shares);
         if let Some(draw) = &draw {
-            let limits = self.lanes.iter().filter_map(|lane| lane.draw.as_ref().filter(shares)?.limit);
+            let limits = self.lanes.iter().filter_map(|lane| lane.draw.as_ref().filter(|other| shares(other))?.limit);
             let limit = limits.max();
             let ledger = &mut self.ledgers[draw.ledger];
             until = ledger.resets_at().max(now.wall);
