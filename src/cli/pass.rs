@@ -165,7 +165,7 @@ impl Pass<'_> {
             keep(store, std::mem::take(&mut caches), side);
         }
         side.weigh(&mut prepared.difference.removals);
-        let admitted = admit(desired, &prepared, store.as_mut(), (self.allowed, self.expect));
+        let admitted = admit(desired, &mut prepared, store.as_mut(), (self.allowed, self.expect));
         if let Err(refused) = admitted {
             side.turned_back(desired, &prepared);
             side.marked(store.as_ref());
@@ -205,7 +205,7 @@ impl Pass<'_> {
         opened: Opened,
         side: &mut dyn Side,
     ) -> Result<Ran> {
-        let Opened { store, caches, guessed, at, last_calls, start, is_refused } = opened;
+        let Opened { mut store, caches, guessed, at, last_calls, start, is_refused } = opened;
         let host = self.host;
         hold_back(&mut prepared, desired, side);
         let looking = Accounts::look_up(host, desired, &prepared.plan, self.credentials, &guessed, self.patience_ms);
@@ -217,6 +217,7 @@ impl Pass<'_> {
             let anew = self.prepare_anew(desired, store.as_ref(), (accounts.all(), at, is_refused), side)?;
             let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;
+            self.admit_anew(desired, &mut prepared, store.as_mut(), side)?;
         }
         if side.skips_known() && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
@@ -237,6 +238,7 @@ impl Pass<'_> {
                 let anew = self.prepare_anew(desired, Some(&store), (accounts.all(), at, is_refused), side)?;
                 let Some(anew) = anew else { return Ok(Ran::NotEnough) };
                 prepared = anew;
+                self.admit_anew(desired, &mut prepared, Some(&mut store), side)?;
             }
         }
         // The time for questions is part of the time that the user gave.
@@ -305,6 +307,22 @@ impl Pass<'_> {
         Ok(anew)
     }
 
+    /// Lets guards look at a plan that was made anew: another quota may leave room for more.
+    fn admit_anew(
+        &self,
+        desired: &Desired,
+        prepared: &mut Prepared,
+        mut store: Option<&mut SqliteStore>,
+        side: &mut dyn Side,
+    ) -> Result<()> {
+        let admitted = admit(desired, prepared, store.as_deref_mut(), (self.allowed, None));
+        if admitted.is_err() {
+            side.turned_back(desired, prepared);
+            side.marked(store.as_deref());
+        }
+        admitted
+    }
+
     fn prepare(
         &self,
         desired: &Desired,
@@ -356,7 +374,7 @@ pub(super) async fn ask_quotas(
 /// Exit 5 with the reasons.
 pub(super) fn admit(
     desired: &Desired,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
     store: Option<&mut SqliteStore>,
     (allowed, expect): (Allowed, Option<&str>),
 ) -> Result<()> {

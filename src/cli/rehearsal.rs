@@ -44,7 +44,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if human {
         show_plan(&desired, &prepared, args);
     }
-    pass::admit(&desired, &prepared, Some(&mut store), (args.allowed.allowed(), args.expect.as_deref()))?;
+    pass::admit(&desired, &mut prepared, Some(&mut store), (args.allowed.allowed(), args.expect.as_deref()))?;
     let mut reports = Vec::new();
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
@@ -53,6 +53,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     learned.notes.iter().for_each(|note| terminal::tell(&format!("note: {note}\n")));
     if learned.changed {
         prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
+        pass::admit(&desired, &mut prepared, Some(&mut store), (args.allowed.allowed(), None))?;
     }
     let found = Accounts::look_up(host, &desired, &prepared.plan, credentials, &accounts, None).await;
     let run = Run {

@@ -12,7 +12,7 @@ use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, count, status};
 use super::{select, session, terminal};
 use crate::core::model::Priority;
-use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
+use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
@@ -189,6 +189,11 @@ struct WorkLine {
     reason: Option<String>,
     until_ms: Option<i64>,
     refused_config: Option<String>,
+    /// Absent in what older versions exported.
+    #[serde(default)]
+    progress: Option<String>,
+    #[serde(default)]
+    waits: Option<u32>,
     in_doubt: bool,
     accepted_at: Vec<String>,
 }
@@ -229,13 +234,16 @@ impl Line {
 impl WorkLine {
     fn into_work(self) -> Result<Work, String> {
         let reason = self.reason;
+        let config = self.refused_config.unwrap_or_default();
+        let progress =
+            self.progress.map(|word| one_of(&Progress::ALL, Progress::word, &word, "progress")).transpose()?;
         let standing = match (self.standing.as_str(), self.until_ms) {
             ("pending", _) => Standing::Pending { reason },
-            ("deferred", Some(until)) => Standing::Deferred { until: time(until)?, reason: reason.unwrap_or_default() },
-            ("rejected", _) => {
-                let config = self.refused_config.unwrap_or_default();
-                Standing::Rejected { reason: reason.unwrap_or_default(), config }
+            ("deferred", Some(until)) => {
+                let wait = self.waits.map_or(Wait::Quota, |times| Wait::Host { times });
+                Standing::Deferred { until: time(until)?, reason: reason.unwrap_or_default(), wait, config }
             }
+            ("rejected", _) => Standing::Rejected { reason: reason.unwrap_or_default(), config },
             (other, _) => return Err(format!("`{other}` is no standing, or its time is missing")),
         };
         let priorities = [Priority::High, Priority::Normal, Priority::Low];
@@ -245,6 +253,7 @@ impl WorkLine {
             priority: one_of(&priorities, Priority::word, &self.priority, "priority")?,
             since: time(self.since_ms)?,
             standing,
+            progress: progress.unwrap_or_default(),
             in_doubt: self.in_doubt,
             accepted_at: self.accepted_at,
         })

@@ -10,13 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
 use super::contract::{ErrorClass, Reply};
-use super::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, ProviderStop, Record, Trouble};
+use super::event::{
+    Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, Left, ProviderStop, Record, Trouble,
+};
 use super::http::Endpoint;
-use super::lane::{Batch, Lane};
+use super::lane::{Batch, Lane, Suspect};
 use super::model::Model;
 use super::plan::{Plan, rank};
 use super::quota::{Days, Ledger, QuotaKey};
-use super::recorded::Standing;
+use super::recorded::Wait;
 use super::retry::{self, Jitter};
 use super::states::States;
 use super::target::Target;
@@ -258,7 +260,8 @@ impl<'a> Apply<'a> {
         }
         let idle = self.cancelled || self.lanes.iter().all(|lane| lane.stopped.is_some() || lane.is_empty());
         if self.flights.is_empty() && idle {
-            return Action::Done;
+            self.judge();
+            return self.outbox.pop_front().map_or(Action::Done, Action::Persist);
         }
         Action::WakeAt(self.wake_at(now.tick))
     }
@@ -367,7 +370,7 @@ impl<'a> Apply<'a> {
 
     fn accepted(&mut self, call: CallId, flight: &Flight, reply: &Reply, now: Now) {
         self.lanes[flight.lane].reached();
-        self.lanes[flight.lane].accepted();
+        let suspects = self.lanes[flight.lane].accepted();
         let lane = &self.lanes[flight.lane];
         let config = &self.model.providers[lane.provider];
         let endpoint = self.endpoint(flight.lane).to_string();
@@ -384,6 +387,7 @@ impl<'a> Apply<'a> {
             }
         }
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit: None });
+        self.reject_all(flight.lane, suspects);
     }
 
     fn endpoint(&self, lane: usize) -> &Endpoint {
@@ -393,33 +397,34 @@ impl<'a> Apply<'a> {
 
     /// Notes that items will not be sent by this lane in this run.
     fn leave(&mut self, items: Vec<usize>, until: Option<Timestamp>, reason: String) {
-        let record = self.left(items, until, reason);
+        let left = match until {
+            Some(until) => Left::Deferred(until, reason, Wait::Quota),
+            None => Left::Pending(reason),
+        };
+        self.leave_as(items, left);
+    }
+
+    fn leave_as(&mut self, items: Vec<usize>, left: Left) {
+        let record = self.left(items, left);
         self.outbox.extend(record);
     }
 
     /// A call under way is not waited for any more: its items stay in doubt. What is to be written down, if anything is.
     pub fn give_up(&mut self, call: CallId, reason: &str) -> Option<Record> {
         let items = self.flights.get(&call.0)?.batch.items.clone();
-        self.left(items, None, reason.to_owned())
+        self.left(items, Left::Pending(reason.to_owned()))
     }
 
-    fn left(&mut self, mut items: Vec<usize>, until: Option<Timestamp>, reason: String) -> Option<Record> {
+    fn left(&mut self, mut items: Vec<usize>, left: Left) -> Option<Record> {
         items.retain(|&index| !matches!(self.states.get(index), ItemState::Recorded | ItemState::Rejected(_)));
         if items.is_empty() {
             return None;
         }
-        let state = match until {
-            Some(until) => ItemState::Deferred(until, reason.clone()),
-            None => ItemState::Pending(Some(reason.clone())),
-        };
+        let state = ItemState::from(&left);
         for &index in &items {
             self.states.set(index, &state);
         }
-        let standing = match until {
-            Some(until) => Standing::Deferred { until, reason },
-            None => Standing::Pending { reason: Some(reason) },
-        };
-        Some(Record::Left { items, standing })
+        Some(Record::Left { items, left })
     }
 
     fn later(&mut self, items: &[usize], reason: Option<&str>) -> Vec<(usize, ItemOutcome)> {
@@ -436,19 +441,17 @@ impl<'a> Apply<'a> {
         ItemOutcome::Later(reason.map(str::to_owned))
     }
 
-    fn reject(&mut self, lane: usize, items: &[usize], reason: &str) -> Vec<(usize, ItemOutcome)> {
+    /// What is refused for good: targets that too few endpoints are left for.
+    fn reject_all(&mut self, lane: usize, suspects: Vec<Suspect>) {
         let config = &self.model.providers[self.lanes[lane].provider];
-        let outcome = |&index: &usize| {
-            let tally = &mut self.tallies[index];
-            tally.refused += 1;
-            let still_able = config.endpoints.len().saturating_sub(usize::from(tally.refused));
-            if still_able < config.require && *self.states.get(index) != ItemState::Recorded {
-                self.states.set(index, &ItemState::Rejected(reason.to_owned()));
-                return (index, ItemOutcome::Rejected(reason.to_owned()));
-            }
-            (index, self.later_one(index, Some(reason)))
-        };
-        items.iter().map(outcome).collect()
+        for Suspect { mut items, reason } in suspects {
+            items.retain(|&index| {
+                let tally = &mut self.tallies[index];
+                tally.refused += 1;
+                config.endpoints.len().saturating_sub(usize::from(tally.refused)) < config.require
+            });
+            self.leave_as(items, Left::Rejected(reason));
+        }
     }
 
     /// The call `id`, while it is prepared or under way.

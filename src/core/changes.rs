@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::diff::Change;
 use super::entries::Entries;
-use super::guard::Tally;
+use super::guard::{Tallies, Tally};
 use super::model::{Place, Priority};
 use super::pack::{At, Pack};
-use super::recorded::{ChangeKind, Standing};
+use super::recorded::{ChangeKind, Progress, Standing};
 use super::target::{ContentHash, Scope, Target};
 use super::time::Timestamp;
 
@@ -48,6 +48,7 @@ struct Common {
     since: Timestamp,
     in_doubt: bool,
     standing: Standing,
+    progress: Progress,
     accepted_at: Vec<String>,
     owners: Vec<String>,
     /// Of changes that are no entries.
@@ -82,6 +83,7 @@ impl Changes {
             since: change.since,
             in_doubt: change.in_doubt,
             standing: change.standing,
+            progress: change.progress,
             accepted_at: change.accepted_at,
             owners: change.owners,
             has_desired: change.desired.is_some(),
@@ -171,6 +173,17 @@ impl Changes {
         &self.common_of(index).standing
     }
 
+    /// Whether guards let the change at `index` through before, with its present content.
+    pub fn is_admitted(&self, index: usize) -> bool {
+        self.common_of(index).progress >= Progress::Admitted
+    }
+
+    /// Whether the change at `index` failed with its present content.
+    pub fn has_failed(&self, index: usize) -> bool {
+        let Common { progress, standing, .. } = self.common_of(index);
+        *progress == Progress::Tried && standing.has_ever_failed()
+    }
+
     /// Names of the manifests that list the target at `index`, or listed it last.
     pub fn owners(&self, index: usize) -> &[String] {
         &self.common_of(index).owners
@@ -186,8 +199,8 @@ impl Changes {
         self.common_of(index).in_doubt
     }
 
-    /// Numbers of changes by the manifests that list their targets, apart from those in `left_out`, each in it once.
-    pub fn tally(&self, left_out: impl Iterator<Item = usize>) -> HashMap<&str, Tally> {
+    /// Numbers of changes that no run let through yet, apart from those in `left_out`, each in it once.
+    pub fn tally(&self, left_out: impl Iterator<Item = usize>) -> Tallies<'_> {
         let mut of_commons = vec![Tally::default(); self.commons.len()];
         for row in &self.rows {
             let tally = &mut of_commons[row.common as usize];
@@ -199,15 +212,18 @@ impl Changes {
             tally.purges -= 1;
             tally.of_recorded -= usize::from(row.recorded != NONE);
         }
-        let mut of_manifests: HashMap<&str, Tally> = HashMap::new();
-        for (common, counted) in self.commons.iter().zip(of_commons) {
+        let mut tallies = Tallies::default();
+        for (common, mut counted) in self.commons.iter().zip(of_commons) {
+            if common.progress >= Progress::Admitted {
+                continue;
+            }
+            counted.removals = if common.kind == ChangeKind::Removed { counted.purges } else { 0 };
+            tallies.purges += counted.purges;
             for owner in &common.owners {
-                let tally = of_manifests.entry(owner).or_default();
-                tally.purges += counted.purges;
-                tally.of_recorded += counted.of_recorded;
+                tallies.of_manifests.entry(owner).or_default().add(counted);
             }
         }
-        of_manifests
+        tallies
     }
 
     fn common_of(&self, index: usize) -> &Common {
@@ -225,6 +241,7 @@ impl Changes {
             priority: common.priority,
             since: common.since,
             standing: common.standing,
+            progress: common.progress,
             in_doubt: common.in_doubt,
             accepted_at: common.accepted_at,
             owners: common.owners,
@@ -276,6 +293,7 @@ mod tests {
             priority: Priority::High,
             since: Timestamp::from_unix_ms(5),
             standing: Standing::fresh(),
+            progress: Progress::Seen,
             in_doubt: true,
             accepted_at: vec!["http://127.0.0.1/".into()],
             owners: vec!["site".into()],

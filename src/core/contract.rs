@@ -309,7 +309,7 @@ pub enum ErrorClass {
     SignAgain,
     /// The local clock is off; not repeated.
     Clock,
-    /// Halve the batch; a batch of one is refused for good.
+    /// Halve the batch; a batch of one is refused as a target is.
     BatchTooLarge,
     /// The quota of the day is spent; defer the rest.
     QuotaSpent,
@@ -350,7 +350,8 @@ impl ErrorClass {
 pub enum Culprit {
     /// A host: all targets of that host share the fate, so split by host first.
     Host,
-    /// A host that may be taken later: split by host, then repeat; never refused for good.
+    /// A host that the vendor does not serve at the moment: split by host, then wait, each time for longer; never refused
+    /// for good.
     BusyHost,
     /// A single target: split by halves.
     Target,

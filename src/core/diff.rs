@@ -12,7 +12,7 @@ use covered::Covered;
 use super::changes::Changes;
 use super::model::{Entry, Model, OnNew, Place, Priority};
 use super::owners::{Claims, Moved};
-use super::recorded::{ChangeKind, Inputs, KnownManifest, RecordedRow, Standing, Work};
+use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
 use super::text::shell_word;
 use super::time::Timestamp;
@@ -36,6 +36,8 @@ pub struct Change {
     pub since: Timestamp,
     /// What holds it up, from an earlier run.
     pub standing: Standing,
+    /// How far it came in earlier runs.
+    pub progress: Progress,
     /// It may have been purged before: an earlier run stopped without an outcome.
     pub in_doubt: bool,
     /// Endpoints that accepted a purge for `desired` already.
@@ -79,6 +81,8 @@ pub struct Difference {
     pub removals: Vec<Removals>,
     /// What was compared, if a later run may rely on it.
     pub inputs: Option<Inputs>,
+    /// Changes that go on by themselves from now on, by index: guards let them through. Empty: none.
+    pub admitted: Vec<bool>,
 }
 
 /// What only a manifest lists that nobody speaks for: no run will purge it.
@@ -151,10 +155,10 @@ impl Removals {
 }
 
 impl Difference {
-    /// What earlier runs were allowed to send, and tried: it is not for a guard any more.
+    /// What earlier runs were allowed to send: it is not for a guard any more.
     #[must_use]
-    pub fn tried(&self) -> Self {
-        let changes = self.changes.iter().filter(|change| change.standing.was_tried()).collect();
+    pub fn let_through(&self) -> Self {
+        let changes = self.changes.iter().filter(|change| change.progress >= Progress::Admitted).collect();
         // Guards want to know how many there are; what goes of them was let through.
         let removals = self.removals.iter().map(|all| Removals::new(all.manifest.clone(), all.recorded, 0)).collect();
         Self { changes, unchanged: self.unchanged, removals, ..Self::default() }
@@ -386,6 +390,7 @@ fn fresh_change(entry: &Entry, kind: ChangeKind, owners: Vec<String>, now: Times
         priority: entry.priority,
         since: now,
         standing: Standing::fresh(),
+        progress: Progress::Seen,
         in_doubt: false,
         accepted_at: Vec::new(),
         owners,
@@ -417,23 +422,16 @@ fn continued_change(
         change.since = work.since;
         change.in_doubt = work.in_doubt;
         if work.desired.as_ref() == Some(&entry.hash) {
+            change.progress = work.progress;
             if !forced {
                 change.accepted_at.clone_from(&work.accepted_at);
-                change.standing = work.standing.clone();
+                change.standing = work.standing.clone().under(&scope.config_digests[entry.provider]);
             }
-            reconsider(&mut change, &scope.config_digests[entry.provider]);
         } else if !forced {
             change.standing = work.standing.of_other_content();
         }
     }
     change
-}
-
-/// A refusal holds only for the configuration that was refused; a deferral only until its time, which the plan checks.
-fn reconsider(change: &mut Change, config_digest: &str) {
-    if matches!(&change.standing, Standing::Rejected { config, .. } if config != config_digest) {
-        change.standing = Standing::fresh();
-    }
 }
 
 /// A recorded target that is to be purged since no manifest lists it any more.
@@ -448,10 +446,11 @@ fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<
         priority: row.work.map_or(Priority::Normal, |work| work.priority),
         since: row.work.map_or(scope.now, |work| work.since),
         standing: match (work, row.work) {
-            (Some(work), _) => work.standing.clone(),
+            (Some(work), _) => work.standing.clone().under(&scope.config_digests[provider]),
             (None, Some(before)) => before.standing.of_other_content(),
             (None, None) => Standing::fresh(),
         },
+        progress: work.map_or(Progress::Seen, |work| work.progress),
         in_doubt: row.work.is_some_and(|work| work.in_doubt),
         accepted_at: work.map_or(Vec::new(), |work| work.accepted_at.clone()),
         owners: row.owners.to_vec(),
@@ -460,6 +459,5 @@ fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<
     if scope.is_forced(provider, || change.target.clone()) {
         change.standing = Standing::fresh();
     }
-    reconsider(&mut change, &scope.config_digests[provider]);
     change
 }

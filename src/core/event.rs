@@ -3,7 +3,7 @@
 use super::contract::{CallError, Reply};
 use super::http::TransportFailure;
 use super::plan::QuotaKey;
-use super::recorded::Standing;
+use super::recorded::{Standing, Wait};
 use super::time::{Tick, Timestamp};
 
 /// Number of a call, unique in a run.
@@ -81,13 +81,36 @@ pub enum Record {
         /// Targets to count as used.
         used: u64,
     },
-    /// These targets will not be sent in this run.
+    /// These targets will not be sent in this run any more.
     Left {
         /// The targets.
         items: Vec<usize>,
         /// What holds them up.
-        standing: Standing,
+        left: Left,
     },
+}
+
+/// What holds targets up that are not sent any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing but this failure.
+    Pending(String),
+    /// Not before this time, for this reason.
+    Deferred(Timestamp, String, Wait),
+    /// Refused for good.
+    Rejected(String),
+}
+
+impl Left {
+    /// As the state keeps it; `config`: digest of all that it depends on.
+    pub fn standing(&self, config: &str) -> Standing {
+        let config = config.to_owned();
+        match self.clone() {
+            Self::Pending(reason) => Standing::Pending { reason: Some(reason) },
+            Self::Deferred(until, reason, wait) => Standing::Deferred { until, reason, wait, config },
+            Self::Rejected(reason) => Standing::Rejected { reason, config },
+        }
+    }
 }
 
 /// What became of a target in a call.
@@ -123,8 +146,18 @@ impl From<&Standing> for ItemState {
     fn from(standing: &Standing) -> Self {
         match standing {
             Standing::Pending { reason } => Self::Pending(reason.clone()),
-            Standing::Deferred { until, reason } => Self::Deferred(*until, reason.clone()),
+            Standing::Deferred { until, reason, .. } => Self::Deferred(*until, reason.clone()),
             Standing::Rejected { reason, .. } => Self::Rejected(reason.clone()),
+        }
+    }
+}
+
+impl From<&Left> for ItemState {
+    fn from(left: &Left) -> Self {
+        match left.clone() {
+            Left::Pending(reason) => Self::Pending(Some(reason)),
+            Left::Deferred(until, reason, _) => Self::Deferred(until, reason),
+            Left::Rejected(reason) => Self::Rejected(reason),
         }
     }
 }

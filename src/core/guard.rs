@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::diff::Difference;
+use super::collapse::Directory;
+use super::diff::{Difference, Removals};
 use super::model::Model;
 use super::owners::Moved;
 use super::plan::Plan;
@@ -138,21 +139,23 @@ pub enum Refusal {
     },
     /// More purges of a manifest's targets than its guard allows.
     #[error(
-        "manifest `{manifest}`: {purges} purges (its guard says `max_purges: {most}`); \
-         if that is meant: `freshen apply --max-purges {purges}`"
+        "manifest `{manifest}`: {purges} purges{} (its guard says `max_purges: {most}`); \
+         if that is meant: `freshen apply --max-purges {}`", and_later(*.later), purges + later
     )]
     Purges {
         /// Name of the manifest.
         manifest: String,
         /// Purges of its targets.
         purges: usize,
+        /// How many more wait for another quota day.
+        later: usize,
         /// What its guard allows.
         most: u64,
     },
     /// Purges of a larger share of a manifest's recorded targets than its guard allows.
     #[error(
-        "manifest `{manifest}`: purges of {purged} of its {recorded} recorded targets (its guard says \
-         `max_share: {most}%`); if that is meant: `freshen apply --max-purges {purges}`"
+        "manifest `{manifest}`: purges of {purged} of its {recorded} recorded targets{} (its guard says \
+         `max_share: {most}%`); if that is meant: `freshen apply --max-purges {}`", and_later(*.later), purges + later
     )]
     Share {
         /// Name of the manifest.
@@ -163,6 +166,8 @@ pub enum Refusal {
         purged: usize,
         /// Purges of its targets, with those of new ones.
         purges: usize,
+        /// How many more wait for another quota day.
+        later: usize,
         /// What its guard allows, in percent.
         most: u64,
     },
@@ -203,6 +208,10 @@ fn over_time(earlier: usize) -> String {
     if earlier == 0 { String::new() } else { format!(", {earlier} of them since earlier runs of this hour") }
 }
 
+fn and_later(later: usize) -> String {
+    if later == 0 { String::new() } else { format!(", and {later} more on later days") }
+}
+
 impl Refusal {
     /// The manifest it is about, if it is about one.
     pub fn manifest(&self) -> Option<&str> {
@@ -219,34 +228,210 @@ impl Refusal {
     }
 }
 
-/// Purges of a manifest's targets that a run would send.
+/// Purges of a manifest's targets that guards count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// All of them.
     pub purges: usize,
     /// Those of targets that have a recorded hash.
     pub of_recorded: usize,
+    /// Those of targets that are no longer listed.
+    pub removals: usize,
+}
+
+impl Tally {
+    pub(super) const fn add(&mut self, other: Self) {
+        self.purges += other.purges;
+        self.of_recorded += other.of_recorded;
+        self.removals += other.removals;
+    }
+}
+
+/// What guards count.
+#[derive(Clone, Debug, Default)]
+pub struct Tallies<'a> {
+    /// All purges, each once.
+    pub purges: usize,
+    /// By the manifests that list the targets.
+    pub of_manifests: HashMap<&'a str, Tally>,
+}
+
+impl Tallies<'_> {
+    fn of(&self, manifest: &str) -> Tally {
+        self.of_manifests.get(manifest).copied().unwrap_or_default()
+    }
+}
+
+/// What guards look at.
+struct Check<'a> {
+    model: &'a Model,
+    difference: &'a Difference,
+    plan: &'a Plan,
+    /// Nothing was ever recorded.
+    first_run: bool,
+    allowed: Allowed,
 }
 
 /// All reasons to refuse; empty: go on. `first_run` says that nothing was ever recorded.
+///
+/// What counts is sent by this run and was not let through before: neither what waits for another day, was rejected or was
+/// left out by the user, nor what an earlier run was allowed to send with the same content.
 pub fn check(model: &Model, difference: &Difference, plan: &Plan, first_run: bool, allowed: Allowed) -> Vec<Refusal> {
-    let mut refusals = Vec::new();
-    let purges = difference.changes.len();
-    if first_run && purges > FIRST_RUN_PURGES && !allowed.purge_all {
-        refusals.push(Refusal::FirstRun { purges });
+    Check { model, difference, plan, first_run, allowed }.refusals(&later(plan).collect::<Vec<_>>())
+}
+
+/// Which changes go on by themselves once a plan was let through, by index: what it sends, and what the quota leaves for
+/// other days if guards let all of that through at once as well.
+pub fn admitted(model: &Model, difference: &Difference, plan: &Plan, first_run: bool, allowed: Allowed) -> Vec<bool> {
+    let check = Check { model, difference, plan, first_run, allowed };
+    let mut admitted = vec![true; difference.changes.len()];
+    let mut leave = |index: usize| admitted[index] = false;
+    left_out(plan).for_each(&mut leave);
+    if !check.refusals(&[]).is_empty() {
+        later(plan).for_each(&mut leave);
     }
-    if !difference.namespaces.is_empty() {
-        refusals.push(Refusal::Namespace { namespaces: difference.namespaces.clone() });
+    // To purge URLs one by one is another thing than to purge their host as a whole, once there is a quota for that.
+    let whole = plan.one_by_one.iter().filter(|directory| check.is_whole(directory));
+    whole.flat_map(|directory| &directory.changes).for_each(|&index| leave(index as usize));
+    admitted
+}
+
+/// What a plan does not send at all.
+fn left_out(plan: &Plan) -> impl Iterator<Item = usize> {
+    [&plan.unselected, &plan.waiting, &plan.rejected].into_iter().flatten().copied()
+}
+
+/// What waits for another quota day.
+fn later(plan: &Plan) -> impl Iterator<Item = usize> {
+    plan.jobs.iter().flat_map(|job| &job.over_quota).copied()
+}
+
+impl<'a> Check<'a> {
+    /// Reasons to refuse what the plan sends, with what waits for another day unless it is `left`.
+    fn refusals(&self, left: &[usize]) -> Vec<Refusal> {
+        let tallies = self.tallies(left);
+        let mut refusals = Vec::new();
+        if self.first_run && tallies.purges > FIRST_RUN_PURGES && !self.allowed.purge_all {
+            refusals.push(Refusal::FirstRun { purges: tallies.purges });
+        }
+        if !self.difference.namespaces.is_empty() {
+            refusals.push(Refusal::Namespace { namespaces: self.difference.namespaces.clone() });
+        }
+        if !self.allowed.removals {
+            refusals.extend(elsewhere(self.model, self.difference));
+            refusals.extend(self.removals(&tallies));
+        }
+        refusals.extend(self.purges(tallies, left));
+        if self.allowed.max_purges.is_none() {
+            refusals.extend(self.whole_hosts());
+        }
+        refusals
     }
-    if !allowed.removals {
-        refusals.extend(elsewhere(model, difference));
-        refusals.extend(removals(model, difference));
+
+    fn tallies(&self, left: &[usize]) -> Tallies<'a> {
+        self.difference.changes.tally(left_out(self.plan).chain(left.iter().copied()))
     }
-    refusals.extend(purges_of_manifests(model, difference, plan, allowed.max_purges));
-    if allowed.max_purges.is_none() {
-        refusals.extend(whole_hosts(model, plan));
+
+    /// A host that would be purged as a whole, where no limit was given that the purge keeps to.
+    fn is_whole(&self, directory: &Directory) -> bool {
+        let is_whole = directory.target.path_and_query().as_deref() == Some("/");
+        let is_limited =
+            self.model.manifests[directory.manifest].guard.max_purges.or(self.allowed.max_purges).is_some();
+        is_whole && !is_limited
     }
-    refusals
+
+    /// Directories that were not let through before.
+    fn directories(&self) -> impl Iterator<Item = &Directory> {
+        let is_admitted = |&index: &u32| self.difference.changes.is_admitted(index as usize);
+        let all = self.plan.jobs.iter().flat_map(|job| &job.directories);
+        all.filter(move |directory| !directory.changes.iter().all(is_admitted))
+    }
+
+    fn whole_hosts(&self) -> impl Iterator<Item = Refusal> {
+        let whole = self.directories().filter(|directory| self.is_whole(directory));
+        whole.map(|directory| Refusal::WholeHost {
+            manifest: self.model.manifests[directory.manifest].name.clone(),
+            host: directory.target.text.clone(),
+            purges: directory.changes.len(),
+            others: directory.others,
+        })
+    }
+
+    /// Manifests that lost much, unless nothing of it happens in this run: a loss is a mistake of the manifest, however many
+    /// purges it comes to at once.
+    fn removals(&self, counted: &Tallies<'_>) -> Vec<Refusal> {
+        let own = self.model.manifests.iter();
+        let own = own.filter_map(|manifest| Some((manifest.name.as_str(), manifest.guard.max_removed?)));
+        let own: HashMap<&str, Limit> = own.collect();
+        let all = self.difference.changes.tally(std::iter::empty());
+        let refusal = |removals: &Removals| {
+            let (manifest, recorded, removed) = (removals.manifest.clone(), removals.of, removals.lost);
+            let earlier = removed - removals.removed;
+            let waits = all.of(&manifest).removals - counted.of(&manifest).removals;
+            if removals.removed <= waits {
+                return None;
+            }
+            match own.get(manifest.as_str()) {
+                Some(&most) => most.is_exceeded(removed, recorded).then_some(Refusal::GuardedRemovals {
+                    manifest,
+                    recorded,
+                    removed,
+                    earlier,
+                    most,
+                }),
+                None => (removed > REMOVALS && removed * 100 > recorded * REMOVALS_PERCENT)
+                    .then_some(Refusal::Removals { manifest, recorded, removed, earlier }),
+            }
+        };
+        self.difference.removals.iter().filter_map(refusal).collect()
+    }
+
+    /// Refusals for the number of purges; what the user allowed takes the place of all guards.
+    fn purges(&self, mut tallies: Tallies<'a>, left: &[usize]) -> Vec<Refusal> {
+        let Self { model, difference, allowed, .. } = self;
+        let guarded = |guard: &Guard| guard.max_purges.is_some() || guard.max_share.is_some();
+        if allowed.max_purges.is_none() && !model.manifests.iter().any(|manifest| guarded(&manifest.guard)) {
+            return Vec::new();
+        }
+        let later: Vec<usize> = match left {
+            [] => vec![0; model.manifests.len()],
+            _ => {
+                let all = self.tallies(&[]);
+                let of = |name: &str| all.of(name).purges - tallies.of(name).purges;
+                model.manifests.iter().map(|manifest| of(&manifest.name)).collect()
+            }
+        };
+        for directory in self.directories() {
+            // What a directory purges besides counts as if it had been asked for.
+            let tally = tallies.of_manifests.entry(model.manifests[directory.manifest].name.as_str()).or_default();
+            tally.add(Tally { purges: directory.others, of_recorded: directory.others, removals: 0 });
+        }
+        let recorded: HashMap<&str, usize> =
+            difference.removals.iter().map(|removals| (removals.manifest.as_str(), removals.recorded)).collect();
+        let mut refusals = Vec::new();
+        for (manifest, later) in model.manifests.iter().zip(later) {
+            let name = || manifest.name.clone();
+            let Tally { purges, of_recorded, .. } = tallies.of(&manifest.name);
+            if let Some(most) = allowed.max_purges {
+                if purges as u64 > most {
+                    refusals.push(Refusal::Asked { manifest: name(), purges, most });
+                }
+                continue;
+            }
+            if let Some(most) = manifest.guard.max_purges.filter(|most| purges as u64 > *most) {
+                refusals.push(Refusal::Purges { manifest: name(), purges, later, most });
+            }
+            let recorded = recorded.get(manifest.name.as_str()).copied().unwrap_or_default();
+            // Targets that came over from another manifest are recorded, but not yet as this one's.
+            let recorded = recorded.max(of_recorded);
+            let share =
+                manifest.guard.max_share.filter(|most| Limit::Percent(*most).is_exceeded(of_recorded, recorded));
+            if let Some(most) = share {
+                refusals.push(Refusal::Share { manifest: name(), recorded, purged: of_recorded, purges, later, most });
+            }
+        }
+        refusals
+    }
 }
 
 /// Manifests that have the names of others: they are read in another place, and nothing of what those list is kept.
@@ -273,90 +458,9 @@ fn elsewhere(model: &Model, difference: &Difference) -> Option<Refusal> {
     })
 }
 
-/// Hosts that would be purged as a whole, where no limit was given that the purge keeps to.
-fn whole_hosts<'a>(model: &'a Model, plan: &'a Plan) -> impl Iterator<Item = Refusal> + 'a {
-    let directories = plan.jobs.iter().flat_map(|job| &job.directories);
-    directories.filter_map(|directory| {
-        let manifest = &model.manifests[directory.manifest];
-        let is_whole = directory.target.path_and_query().as_deref() == Some("/");
-        (is_whole && manifest.guard.max_purges.is_none()).then(|| Refusal::WholeHost {
-            manifest: manifest.name.clone(),
-            host: directory.target.text.clone(),
-            purges: directory.changes.len(),
-            others: directory.others,
-        })
-    })
-}
-
-fn removals(model: &Model, difference: &Difference) -> impl Iterator<Item = Refusal> {
-    let own = model.manifests.iter().filter_map(|manifest| Some((manifest.name.as_str(), manifest.guard.max_removed?)));
-    let own: HashMap<&str, Limit> = own.collect();
-    difference.removals.iter().filter_map(move |removals| {
-        let (manifest, recorded, removed) = (removals.manifest.clone(), removals.of, removals.lost);
-        let earlier = removed - removals.removed;
-        match own.get(manifest.as_str()) {
-            Some(&most) => most.is_exceeded(removed, recorded).then_some(Refusal::GuardedRemovals {
-                manifest,
-                recorded,
-                removed,
-                earlier,
-                most,
-            }),
-            None => (removed > REMOVALS && removed * 100 > recorded * REMOVALS_PERCENT).then_some(Refusal::Removals {
-                manifest,
-                recorded,
-                removed,
-                earlier,
-            }),
-        }
-    })
-}
-
-/// Refusals for the number of purges that this run would send: what it leaves out, and what waits or was rejected, does
-/// not count. `asked` takes the place of all guards.
-fn purges_of_manifests(model: &Model, difference: &Difference, plan: &Plan, asked: Option<u64>) -> Vec<Refusal> {
-    let guarded = |guard: &Guard| guard.max_purges.is_some() || guard.max_share.is_some();
-    if asked.is_none() && !model.manifests.iter().any(|manifest| guarded(&manifest.guard)) {
-        return Vec::new();
-    }
-    let left_out = [&plan.unselected, &plan.waiting, &plan.rejected];
-    let mut tallies = difference.changes.tally(left_out.into_iter().flatten().copied());
-    for directory in plan.jobs.iter().flat_map(|job| &job.directories) {
-        // What a directory purges besides counts as if it had been asked for.
-        let tally = tallies.entry(model.manifests[directory.manifest].name.as_str()).or_default();
-        tally.purges += directory.others;
-        tally.of_recorded += directory.others;
-    }
-    let recorded: HashMap<&str, usize> =
-        difference.removals.iter().map(|removals| (removals.manifest.as_str(), removals.recorded)).collect();
-    let mut refusals = Vec::new();
-    for manifest in &model.manifests {
-        let name = || manifest.name.clone();
-        let Tally { purges, of_recorded } = tallies.get(manifest.name.as_str()).copied().unwrap_or_default();
-        if let Some(most) = asked {
-            if purges as u64 > most {
-                refusals.push(Refusal::Asked { manifest: name(), purges, most });
-            }
-            continue;
-        }
-        if let Some(most) = manifest.guard.max_purges.filter(|most| purges as u64 > *most) {
-            refusals.push(Refusal::Purges { manifest: name(), purges, most });
-        }
-        let recorded = recorded.get(manifest.name.as_str()).copied().unwrap_or_default();
-        // Targets that came over from another manifest are recorded, but not yet as this one's.
-        let recorded = recorded.max(of_recorded);
-        let share = manifest.guard.max_share.filter(|most| Limit::Percent(*most).is_exceeded(of_recorded, recorded));
-        if let Some(most) = share {
-            refusals.push(Refusal::Share { manifest: name(), recorded, purged: of_recorded, purges, most });
-        }
-    }
-    refusals
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::diff::Removals;
 
     fn check(difference: &Difference, allowed: Allowed) -> Vec<Refusal> {
         super::check(&Model::default(), difference, &Plan::default(), false, allowed)

@@ -16,8 +16,8 @@ use super::time::{Tick, Timestamp};
 /// Retries that the batches of a lane share; an accepted call earns one back.
 const RETRY_BUDGET: u32 = 12;
 
-/// Refusals, with nothing accepted, after which the configuration is to blame and no longer the targets.
-const REFUSALS: u32 = 16;
+/// Refusals, with nothing accepted, after which nothing more is sent.
+const REFUSALS: usize = 16;
 
 /// A batch on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,15 @@ pub struct Stopped {
     pub until: Option<Timestamp>,
 }
 
+/// Targets that were refused alone, while nothing else was accepted: whether they are to blame is not known.
+#[derive(Debug)]
+pub struct Suspect {
+    /// Indexes into the changes.
+    pub items: Vec<usize>,
+    /// The refusal.
+    pub reason: String,
+}
+
 /// Calls to one endpoint of one provider for one operation.
 #[derive(Debug)]
 pub struct Lane {
@@ -123,8 +132,8 @@ pub struct Lane {
     /// Most targets of the next call, since the endpoint failed again and has not answered often enough since; `None`: as many
     /// as allowed.
     probe: Option<usize>,
-    /// Targets or hosts refused while nothing was accepted; `None` once something was.
-    refusals: Option<u32>,
+    has_accepted: bool,
+    suspects: Vec<Suspect>,
     /// Changes that no batch was made of yet, and how many of them are done with.
     planned: Vec<u32>,
     taken: usize,
@@ -165,7 +174,8 @@ impl Lane {
             trouble: None,
             not_before: None,
             probe: None,
-            refusals: Some(0),
+            has_accepted: false,
+            suspects: Vec::new(),
             planned: Vec::new(),
             taken: 0,
             first: VecDeque::new(),
@@ -272,10 +282,27 @@ impl Lane {
         some_left
     }
 
-    /// A call was accepted: it earns a retry back.
-    pub fn accepted(&mut self) {
+    /// A call was accepted: it earns a retry back. Returns what was refused before: the endpoint takes others, so that is to
+    /// blame.
+    pub fn accepted(&mut self) -> Vec<Suspect> {
         self.retries_left = (self.retries_left + 1).min(RETRY_BUDGET);
-        self.refusals = None;
+        self.has_accepted = true;
+        self.take_suspects()
+    }
+
+    /// A target or a host was refused alone, while nothing was accepted.
+    pub fn suspect(&mut self, items: Vec<usize>, reason: String) {
+        self.suspects.push(Suspect { items, reason });
+    }
+
+    /// So many were refused, and nothing accepted, that the cause is another.
+    pub const fn refuses_all(&self) -> bool {
+        self.suspects.len() >= REFUSALS
+    }
+
+    /// What was refused, once it is judged.
+    pub fn take_suspects(&mut self) -> Vec<Suspect> {
+        std::mem::take(&mut self.suspects)
     }
 
     /// The endpoint has failed again, or a run before this one left targets that had failed.
@@ -294,7 +321,7 @@ impl Lane {
 
     /// Whether a call was accepted.
     pub const fn has_accepted(&self) -> bool {
-        self.refusals.is_none()
+        self.has_accepted
     }
 
     /// A call for `batch` that left at `sent` failed; calls that were under way together fail as one. Returns how many have
@@ -316,12 +343,6 @@ impl Lane {
             self.answered = false;
         }
         self.failures
-    }
-
-    /// A target or host is refused for good; `true`: so many were, and nothing accepted, that the cause is another.
-    pub fn refuses_all(&mut self) -> bool {
-        self.refusals = self.refusals.map(|count| count + 1);
-        self.refusals.is_some_and(|count| count >= REFUSALS)
     }
 
     /// What waits, a change for each target that a quota counts.

@@ -11,7 +11,7 @@ use super::contract::Operation;
 use super::http::Endpoint;
 use super::model::{Model, OperationLimits, Priority, ProviderConfig};
 use super::quota::{Days, Draw, Ledger};
-use super::recorded::Standing;
+use super::recorded::{Standing, Wait};
 use super::target::{Scope, Target};
 use super::time::Timestamp;
 
@@ -267,7 +267,9 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
             }
             Standing::Rejected { .. } => plan.rejected.push(index),
             // Where a ledger is kept it decides, so that a raised quota takes effect at once.
-            Standing::Deferred { until, .. } if *until > circumstances.now && !has_ledger(model, changes, index) => {
+            Standing::Deferred { until, wait, .. }
+                if *until > circumstances.now && !(*wait == Wait::Quota && has_ledger(model, changes, index)) =>
+            {
                 plan.waiting.push(index);
             }
             _ => {

@@ -67,6 +67,8 @@ pub struct Work {
     pub since: Timestamp,
     /// What holds it up.
     pub standing: Standing,
+    /// How far it has come with its present content.
+    pub progress: Progress,
     /// A purge of it was about to be sent and no outcome is known: it may have been purged before.
     pub in_doubt: bool,
     /// Endpoints that accepted a purge for `desired`, where a provider has several.
@@ -115,18 +117,57 @@ pub enum Standing {
         until: Timestamp,
         /// Why it waits.
         reason: String,
+        /// What it waits for.
+        wait: Wait,
+        /// Digest of all that the wait depends on, as [`Standing::Rejected`] has it.
+        config: String,
     },
-    /// Refused for good until the entry or the provider's configuration changes.
+    /// Refused for good until the entry changes, or what the refusal depended on.
     Rejected {
         /// The vendor's code and message.
         reason: String,
-        /// Digest of the provider's configuration that was refused.
+        /// Digest of all that the refusal depended on: the provider's configuration, and whose account it was.
         config: String,
     },
 }
 
-/// With this begins the reason of a change that failed with other content.
-const BEFORE: &str = "before it changed again: ";
+/// What a deferred change waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// The next quota day. Where a ledger of the quota is kept, it decides.
+    Quota,
+    /// Its host, which the vendor does not serve at the moment.
+    Host {
+        /// How many times in a row, from 1.
+        times: u32,
+    },
+}
+
+/// How far a change has come with its present content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Progress {
+    /// No run was allowed to send it yet.
+    #[default]
+    Seen,
+    /// Guards let it through, or would not have refused it: it is not for them any more.
+    Admitted,
+    /// It failed: the reason why it is pending is about its present content.
+    Tried,
+}
+
+impl Progress {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Seen, Self::Admitted, Self::Tried];
+
+    /// The word for it in output and state.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Admitted => "admitted",
+            Self::Tried => "tried",
+        }
+    }
+}
 
 impl Standing {
     /// Pending, with nothing gone wrong yet.
@@ -138,22 +179,26 @@ impl Standing {
     #[must_use]
     pub fn of_other_content(&self) -> Self {
         match self {
-            Self::Pending { reason: Some(reason) } if !reason.starts_with(BEFORE) => {
-                Self::Pending { reason: Some(format!("{BEFORE}{reason}")) }
-            }
             Self::Pending { .. } => self.clone(),
             Self::Deferred { .. } | Self::Rejected { .. } => Self::fresh(),
         }
     }
 
-    /// Whether it was sent with its present content, and failed.
-    pub fn has_failed(&self) -> bool {
-        matches!(self, Self::Pending { reason: Some(reason) } if !reason.starts_with(BEFORE))
+    /// How many times in a row it waited for its host.
+    pub const fn host_waits(&self) -> u32 {
+        match self {
+            Self::Deferred { wait: Wait::Host { times }, .. } => *times,
+            _ => 0,
+        }
     }
 
-    /// Whether a plan with its present content was let through before.
-    pub fn was_tried(&self) -> bool {
-        !matches!(self, Self::Pending { .. }) || self.has_failed()
+    /// The same once it depends on what has this digest: a refusal or a wait holds for nothing else.
+    #[must_use]
+    pub fn under(self, config_digest: &str) -> Self {
+        match &self {
+            Self::Rejected { config, .. } | Self::Deferred { config, .. } if config != config_digest => Self::fresh(),
+            _ => self,
+        }
     }
 
     /// Whether it failed with its present content or the ones before.

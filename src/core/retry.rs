@@ -7,6 +7,11 @@ pub const ATTEMPTS: u32 = 5;
 /// Longest wait that an answer may ask for and still be waited for, in milliseconds.
 pub const LONGEST_WAIT_MS: u64 = 120_000;
 
+/// First wait for a host that the vendor does not serve at the moment; each further one is twice as long.
+const HOST_BASE_MS: u64 = 60_000;
+/// Longest such wait.
+const HOST_CAP_MS: u64 = 21_600_000;
+
 const TRANSIENT_BASE_MS: u64 = 500;
 const THROTTLED_BASE_MS: u64 = 2_000;
 const CAP_MS: u64 = 60_000;
@@ -60,9 +65,22 @@ pub fn decide(class: ErrorClass, attempt: u32, retry_after_ms: Option<u64>, rand
     Verdict::After(jittered.max(asked))
 }
 
+/// How long targets of a host wait that the vendor does not serve at the moment, for the `times`-th time in a row from 1, in
+/// milliseconds.
+pub fn host_wait_ms(times: u32) -> u64 {
+    (HOST_BASE_MS << times.saturating_sub(1).min(16)).min(HOST_CAP_MS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_for_a_host_double_up_to_six_hours() {
+        let minutes = (1..=11).map(|times| host_wait_ms(times) / 60_000).collect::<Vec<_>>();
+        assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360]);
+        assert_eq!(host_wait_ms(u32::MAX), 21_600_000);
+    }
 
     #[test]
     fn waits_grow_and_stay_below_the_cap() {

@@ -100,8 +100,9 @@ const CODES: &Codes = &[
     ("LimitExceeded.CdnPurgePathExceedDayLimit", QuotaSpent),
     ("LimitExceeded.CdnPushExceedDayLimit", QuotaSpent),
     ("ResourceNotFound.CdnHostNotExists", TargetRefused(Culprit::Host)),
-    ("ResourceUnavailable.CdnHostIsNotOnline", TargetRefused(Culprit::Host)),
-    ("InvalidParameter.CdnHostInvalidStatus", TargetRefused(Culprit::Host)),
+    // Both pass: the domain is off line, or about to be switched.
+    ("ResourceUnavailable.CdnHostIsNotOnline", TargetRefused(Culprit::BusyHost)),
+    ("InvalidParameter.CdnHostInvalidStatus", TargetRefused(Culprit::BusyHost)),
     ("UnauthorizedOperation.CdnHostUnauthorized", TargetRefused(Culprit::Host)),
     ("InvalidParameter.CdnUrlExceedLength", TargetRefused(Culprit::Target)),
     ("InvalidParameter.CdnPurgeWildcardNotAllowed", TargetRefused(Culprit::Target)),
@@ -436,10 +437,10 @@ mod tests {
             (Fatal, &["ActionOffline", "IpInBlacklist", "IpNotInWhitelist", "OperationDenied.ProductUpgraded"]),
             (Fatal, &["OperationDenied.ProductUpdating", "OperationDenied.UserMigrating", "Never.Heard"]),
             (
-                TargetRefused(Culprit::Host),
-                &["ResourceNotFound.CdnHostNotExists", "InvalidParameter.CdnHostInvalidStatus"],
+                TargetRefused(Culprit::BusyHost),
+                &["ResourceUnavailable.CdnHostIsNotOnline", "InvalidParameter.CdnHostInvalidStatus"],
             ),
-            (TargetRefused(Culprit::Host), &["ResourceUnavailable.CdnHostIsNotOnline"]),
+            (TargetRefused(Culprit::Host), &["ResourceNotFound.CdnHostNotExists"]),
             (TargetRefused(Culprit::Host), &["UnauthorizedOperation.CdnHostUnauthorized"]),
             (
                 TargetRefused(Culprit::Target),

@@ -76,7 +76,7 @@ impl Rest {
         let mut rest = Self::default();
         for (index, state) in finished.outcome.states.iter().enumerate() {
             if changes.provider(index) == provider {
-                let had_failed = changes.standing(index).has_failed();
+                let had_failed = changes.has_failed(index);
                 let fails = matches!(state, ItemState::Pending(Some(_)));
                 rest.failed += usize::from(fails);
                 rest.failed_anew |= fails && !had_failed;

@@ -26,7 +26,6 @@ use crate::core::changes::Changes;
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed, Refusal};
-use crate::core::recorded;
 use crate::core::states::States;
 use crate::drive::{self, Inputs, Observe, Outcome};
 use crate::host::credentials::CredentialStore;
@@ -47,14 +46,14 @@ pub struct Reason {
     pub text: String,
 }
 
-/// Lets guards and the reviewed digest speak: the reasons to refuse the plan, none to go on. A refused run still marks
-/// what it saw, except removals.
+/// Lets guards and the reviewed digest speak: the reasons to refuse the plan; with none it goes on, and goes on by itself in
+/// later runs. A refused run still marks what it saw, except removals.
 ///
 /// # Errors
 /// A state that cannot be written.
 pub fn admit(
     desired: &Desired,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
     store: Option<&mut dyn Store>,
     allowed: Allowed,
     expected: Option<&str>,
@@ -74,8 +73,11 @@ pub fn admit(
         );
         reasons.push(Reason { manifest: None, text });
     }
-    if let (false, Some(store)) = (reasons.is_empty(), store) {
-        store.mark_seen(&desired.model, &prepared.difference.changes)?;
+    let Prepared { difference, plan, first_run, .. } = prepared;
+    if reasons.is_empty() {
+        difference.admitted = guard::admitted(&desired.model, difference, plan, *first_run, allowed);
+    } else if let Some(store) = store {
+        store.mark_seen(&desired.model, &difference.changes)?;
     }
     Ok(reasons)
 }
@@ -131,20 +133,20 @@ impl<'a> Finished<'a> {
 
     /// A run that left everything as it was.
     pub fn untouched(desired: &'a Desired, prepared: &'a Prepared) -> Self {
-        Self::unsent(desired, prepared, |standing| standing.into())
+        Self::unsent(desired, prepared, |changes, index| changes.standing(index).into())
     }
 
-    /// A run that a guard refuses: what earlier runs have tried is not its concern.
+    /// A run that a guard refuses: what earlier runs let through is not its concern.
     pub fn refused(desired: &'a Desired, prepared: &'a Prepared) -> Self {
-        let state = |standing: &recorded::Standing| {
-            if standing.was_tried() { ItemState::Recorded } else { ItemState::Pending(None) }
+        let state = |changes: &Changes, index| {
+            if changes.is_admitted(index) { ItemState::Recorded } else { ItemState::Pending(None) }
         };
         Self::unsent(desired, prepared, state)
     }
 
-    fn unsent(desired: &'a Desired, prepared: &'a Prepared, state: impl Fn(&recorded::Standing) -> ItemState) -> Self {
+    fn unsent(desired: &'a Desired, prepared: &'a Prepared, state: impl Fn(&Changes, usize) -> ItemState) -> Self {
         let changes = &prepared.difference.changes;
-        let states = (0..changes.len()).map(|index| state(changes.standing(index))).collect();
+        let states = (0..changes.len()).map(|index| state(changes, index)).collect();
         let outcome = Outcome { states, ..Outcome::default() };
         let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
         finished.exit = exit_of(&finished);

@@ -38,8 +38,7 @@ impl Prepared {
         Self { manifests_changed: false, first_run: false, difference, plan, digest }
     }
 
-    /// What is left of it where a guard refuses: purges that failed or were deferred in earlier runs, which were let through.
-    /// `None`: nothing.
+    /// What is left of it where a guard refuses: purges that earlier runs let through. `None`: nothing.
     ///
     /// # Errors
     /// A state that cannot be read.
@@ -50,7 +49,7 @@ impl Prepared {
         accounts: &[String],
         now: Timestamp,
     ) -> Result<Option<Self>, StateError> {
-        let difference = self.difference.tried();
+        let difference = self.difference.let_through();
         if difference.changes.is_empty() {
             return Ok(None);
         }
@@ -62,7 +61,7 @@ impl Prepared {
     /// Leaves out of the plan what is not to be tried yet: it stays pending and is not sent by this run.
     pub fn hold_back(&mut self, desired: &Desired, order: &Order) {
         let Self { difference, plan, .. } = self;
-        let is_failed = |index: usize| difference.changes.standing(index).has_failed();
+        let is_failed = |index: usize| difference.changes.has_failed(index);
         for job in &mut plan.jobs {
             let config = &desired.model.providers[job.provider];
             let Some(held) = order.held(&config.name, &desired.config_digests[job.provider]) else { continue };

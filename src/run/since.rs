@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::core::model::Priority;
     use crate::core::owners::Reach;
-    use crate::core::recorded::{ChangeKind, InputFile, Standing, Work};
+    use crate::core::recorded::{ChangeKind, InputFile, Progress, Standing, Work};
     use crate::core::target::{ContentHash, Target};
     use crate::core::time::Timestamp;
     use crate::manifest::{NoSources, SourceFile, build, build_partly};
@@ -149,6 +149,7 @@ mod tests {
             priority: Priority::Normal,
             since: NOW,
             standing: Standing::fresh(),
+            progress: Progress::Seen,
             in_doubt: false,
             accepted_at: Vec::new(),
         });

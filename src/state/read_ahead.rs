@@ -184,7 +184,7 @@ impl SqliteStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::recorded::{ChangeKind, Recorded, Standing};
+    use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing};
     use crate::core::target::{ContentHash, Target};
     use crate::core::time::Timestamp;
 
@@ -204,6 +204,7 @@ mod tests {
                 priority: crate::core::model::Priority::Normal,
                 since: Timestamp::from_unix_ms(5),
                 standing: Standing::Pending { reason: Some(number.to_string()) },
+                progress: Progress::Tried,
                 in_doubt: false,
                 accepted_at: Vec::new(),
             }),

@@ -3,13 +3,14 @@
 use rusqlite::{Row, Transaction, params};
 
 use crate::core::model::{OnRemoved, Priority};
-use crate::core::recorded::{ChangeKind, Recorded, RecordedRow, Standing, Work};
+use crate::core::recorded::{ChangeKind, Progress, Recorded, RecordedRow, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::time::Timestamp;
 
 /// Columns that [`read`] expects, in its order.
 pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, recorded_at, task_id, \
-     work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call";
+     work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call, \
+     progress, waits";
 
 /// Columns that [`visit_settled`] expects.
 pub(super) const SETTLED_COLUMNS: &str = "target, owners, hash";
@@ -143,15 +144,20 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
     let priority = [Priority::High, Priority::Normal, Priority::Low].into_iter().find(|known| known.word() == priority);
     let reason: Option<String> = row.get(12)?;
     let until = row.get::<_, Option<i64>>(13)?.map(Timestamp::from_unix_ms);
+    let config = row.get::<_, Option<String>>(14)?.unwrap_or_default();
     let standing = match (row.get::<_, String>(11)?.as_str(), until) {
         ("pending", _) => Standing::Pending { reason },
-        ("deferred", Some(until)) => Standing::Deferred { until, reason: reason.unwrap_or_default() },
-        ("rejected", _) => {
-            let config = row.get::<_, Option<String>>(14)?.unwrap_or_default();
-            Standing::Rejected { reason: reason.unwrap_or_default(), config }
+        ("deferred", Some(until)) => {
+            let times: Option<i64> = row.get(18)?;
+            let times = times.map(u32::try_from).transpose().map_err(|_| bad("waits"))?;
+            let wait = times.map_or(Wait::Quota, |times| Wait::Host { times });
+            Standing::Deferred { until, reason: reason.unwrap_or_default(), wait, config }
         }
+        ("rejected", _) => Standing::Rejected { reason: reason.unwrap_or_default(), config },
         _ => return Err(bad("standing")),
     };
+    let progress: String = row.get(17)?;
+    let progress = Progress::ALL.into_iter().find(|known| known.word() == progress);
     let accepted_at = row.get::<_, Option<String>>(15)?;
     Ok(Work {
         desired: read_hash(row.get(8)?).map_err(|()| bad("desired"))?,
@@ -159,6 +165,7 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
         priority: priority.ok_or_else(|| bad("priority"))?,
         since: Timestamp::from_unix_ms(row.get(10)?),
         standing,
+        progress: progress.ok_or_else(|| bad("progress"))?,
         in_doubt: row.get::<_, Option<i64>>(16)?.is_some(),
         accepted_at: accepted_at.map_or(Some(Vec::new()), |text| list(&text)).ok_or_else(|| bad("accepted_at"))?,
     })
@@ -216,15 +223,15 @@ pub(super) fn write_work(
     owners: &[String],
     work: &Work,
 ) -> rusqlite::Result<()> {
-    let (reason, until, config) = standing_columns(&work.standing);
+    let StandingColumns { reason, until, config, waits } = StandingColumns::of(&work.standing);
     transaction
         .prepare_cached(
             "INSERT INTO target (provider, scope, target, owners, work_kind, desired, priority, since, standing, reason,
-                 until, refused_config, accepted_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                 until, refused_config, accepted_at, progress, waits)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (provider, scope, target) DO UPDATE SET
                  owners = ?4, work_kind = ?5, desired = ?6, priority = ?7, since = ?8, standing = ?9, reason = ?10,
-                 until = ?11, refused_config = ?12, accepted_at = ?13",
+                 until = ?11, refused_config = ?12, accepted_at = ?13, progress = ?14, waits = ?15",
         )?
         .execute(params![
             provider,
@@ -240,6 +247,8 @@ pub(super) fn write_work(
             until,
             config,
             json_list(&work.accepted_at),
+            work.progress.word(),
+            waits,
         ])?;
     Ok(())
 }
@@ -248,15 +257,16 @@ pub(super) fn write_work(
 pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO target (provider, scope, target, owners, hash, recorded_at, task_id,
-             work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, progress, waits)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
          ON CONFLICT (provider, scope, target) DO UPDATE SET
              owners = ?4, hash = ?5, recorded_at = ?6, task_id = ?7,
              work_kind = ?8, desired = ?9, priority = ?10, since = ?11, standing = ?12,
-             reason = ?13, until = ?14, refused_config = ?15, accepted_at = ?16",
+             reason = ?13, until = ?14, refused_config = ?15, accepted_at = ?16, progress = ?17, waits = ?18",
     )?;
     let work = row.work.as_ref();
-    let (reason, until, config) = work.map_or((None, None, None), |work| standing_columns(&work.standing));
+    let standing = work.map(|work| StandingColumns::of(&work.standing)).unwrap_or_default();
+    let StandingColumns { reason, until, config, waits } = standing;
     statement.execute(params![
         row.provider,
         scope_number(row.target.scope),
@@ -274,6 +284,8 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::
         until,
         config,
         work.map(|work| json_list(&work.accepted_at)),
+        work.map(|work| work.progress.word()),
+        waits,
     ])?;
     Ok(())
 }
@@ -290,12 +302,33 @@ pub(super) fn write_doubt(transaction: &Transaction<'_>, row: &Recorded) -> rusq
     Ok(())
 }
 
-/// `reason`, `until` and `refused_config` of a standing.
-pub(super) fn standing_columns(standing: &Standing) -> (Option<&str>, Option<i64>, Option<&str>) {
-    match standing {
-        Standing::Pending { reason } => (reason.as_deref(), None, None),
-        Standing::Deferred { until, reason } => (Some(reason), Some(until.unix_ms()), None),
-        Standing::Rejected { reason, config } => (Some(reason), None, Some(config)),
+/// The columns of a standing, besides its word.
+#[derive(Default)]
+pub(super) struct StandingColumns<'a> {
+    pub(super) reason: Option<&'a str>,
+    pub(super) until: Option<i64>,
+    /// `refused_config`
+    pub(super) config: Option<&'a str>,
+    pub(super) waits: Option<u32>,
+}
+
+impl<'a> StandingColumns<'a> {
+    pub(super) fn of(standing: &'a Standing) -> Self {
+        match standing {
+            Standing::Pending { reason } => Self { reason: reason.as_deref(), ..Self::default() },
+            Standing::Deferred { until, reason, wait, config } => Self {
+                reason: Some(reason),
+                until: Some(until.unix_ms()),
+                config: Some(config),
+                waits: match wait {
+                    Wait::Quota => None,
+                    Wait::Host { times } => Some(*times),
+                },
+            },
+            Standing::Rejected { reason, config } => {
+                Self { reason: Some(reason), config: Some(config), ..Self::default() }
+            }
+        }
     }
 }
 

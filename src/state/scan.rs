@@ -132,7 +132,7 @@ impl SqliteStore {
 mod tests {
     use super::*;
     use crate::core::model::Priority;
-    use crate::core::recorded::{ChangeKind, Recorded, Standing, Work};
+    use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Work};
     use crate::core::target::{ContentHash, Target};
     use crate::core::time::Timestamp;
 
@@ -169,6 +169,7 @@ mod tests {
                     priority: Priority::Normal,
                     since: Timestamp::from_unix_ms(5),
                     standing: Standing::Pending { reason: None },
+                    progress: Progress::Seen,
                     in_doubt: false,
                     accepted_at: Vec::new(),
                 });

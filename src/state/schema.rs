@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -75,6 +75,19 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
             "INSERT INTO manifest (name, path, on_removed)
              SELECT DISTINCT value, value, 'purge' FROM target, json_each(owners) WHERE true
              ON CONFLICT (name) DO NOTHING",
+            // How far work has come with its present content: seen, admitted, tried.
+            "ALTER TABLE target ADD COLUMN progress TEXT",
+            // How many times in a row deferred work waited for its host; null: it waits for a quota.
+            "ALTER TABLE target ADD COLUMN waits INTEGER",
+            // Until then a reason began like this where it was about other content.
+            "UPDATE target SET progress = CASE
+                 WHEN standing = 'pending' AND reason IS NOT NULL AND reason NOT LIKE 'before it changed again: %'
+                     THEN 'tried'
+                 WHEN standing <> 'pending' OR desired IS NULL THEN 'admitted'
+                 ELSE 'seen' END
+             WHERE work_kind IS NOT NULL",
+            "UPDATE target SET reason = substr(reason, length('before it changed again: ') + 1)
+             WHERE work_kind IS NOT NULL AND reason LIKE 'before it changed again: %'",
         ],
     ),
 ];

@@ -414,8 +414,9 @@ impl Store for SqliteStore {
 
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
-            for change in difference.changes.iter() {
-                mark_change(transaction, model, change)?;
+            for (index, change) in difference.changes.iter().enumerate() {
+                let is_admitted = difference.admitted.get(index).copied().unwrap_or_default();
+                mark_change(transaction, model, change, is_admitted)?;
             }
             // Entries that are adopted are new to the state, and so nobody else's.
             adopt_entries(transaction, model, &difference.adopt, (&Speakers::new(model, &[]), at))?;
@@ -453,7 +454,7 @@ impl Store for SqliteStore {
                     ChangeKind::Forced | ChangeKind::New | ChangeKind::Changed => true,
                 };
                 if is_seen {
-                    mark_change(transaction, model, change)?;
+                    mark_change(transaction, model, change, false)?;
                 }
             }
             // Whoever owns work must be known: what becomes of the manifest decides what becomes of that.

@@ -66,7 +66,7 @@ fn fail(transaction: &Transaction<'_>, task: &OpenTask, at: Timestamp) -> rusqli
         let mut statement = transaction.prepare_cached(&format!(
             "UPDATE target SET failed_tasks = failed_tasks + 1, work_kind = 'changed', desired = hash,
                  priority = 'normal', since = ?5, standing = 'pending', until = NULL, refused_config = NULL,
-                 accepted_at = '[]'
+                 waits = NULL, progress = 'tried', accepted_at = '[]'
              WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND task_id = ?4 AND {WITH_TASK}
              RETURNING failed_tasks"
         ))?;

@@ -5,18 +5,23 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Commit;
-use super::rows::{self, scope_number};
+use super::rows::{self, StandingColumns, scope_number};
 use crate::core::account;
 use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
 use crate::core::model::{Manifest, Model};
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{KnownManifest, Recorded, Standing, Work};
+use crate::core::recorded::{KnownManifest, Progress, Recorded, Standing, Work};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
 /// Marks a change as pending; what is recorded of its target stays.
-pub(super) fn mark_change(transaction: &Transaction<'_>, model: &Model, change: Change) -> rusqlite::Result<()> {
+pub(super) fn mark_change(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    change: Change,
+    is_admitted: bool,
+) -> rusqlite::Result<()> {
     let provider = &model.providers[change.provider].name;
     let work = Work {
         desired: change.desired,
@@ -24,6 +29,7 @@ pub(super) fn mark_change(transaction: &Transaction<'_>, model: &Model, change: 
         priority: change.priority,
         since: change.since,
         standing: change.standing,
+        progress: change.progress.max(if is_admitted { Progress::Admitted } else { Progress::Seen }),
         in_doubt: change.in_doubt,
         accepted_at: change.accepted_at,
     };
@@ -174,9 +180,12 @@ pub(super) fn commit_record(
             credit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, -cost.cast_signed()))
         }
         Record::QuotaSpent { key, used } => learn_quota(transaction, key, *used),
-        Record::Left { items, standing } => {
+        Record::Left { items, left } => {
             // What an earlier run left in doubt stays so: nothing was sent since.
-            items.iter().try_for_each(|&index| commit_standing(transaction, batch, index, standing))
+            items.iter().try_for_each(|&index| {
+                let config = &batch.config_digests[batch.changes.provider(index)];
+                commit_standing(transaction, batch, index, &left.standing(config))
+            })
         }
     }
 }
@@ -233,7 +242,7 @@ pub(super) fn commit_outcome(
                 .prepare_cached(
                     "UPDATE target SET hash = ?4, recorded_at = ?5, task_id = ?6, work_kind = NULL, desired = NULL,
                          priority = NULL, since = NULL, standing = NULL, reason = NULL, until = NULL,
-                         refused_config = NULL, accepted_at = NULL, call = NULL
+                         refused_config = NULL, accepted_at = NULL, call = NULL, progress = NULL, waits = NULL
                      WHERE provider = ?1 AND scope = ?2 AND target = ?3",
                 )?
                 .execute(params![provider, scope, target, desired.as_str(), at.unix_ms(), task_id])?;
@@ -265,10 +274,12 @@ pub(super) fn commit_standing(
     standing: &Standing,
 ) -> rusqlite::Result<()> {
     let target = batch.changes.target(index);
-    let (reason, until, config) = rows::standing_columns(standing);
+    let StandingColumns { reason, until, config, waits } = StandingColumns::of(standing);
+    let failed = matches!(standing, Standing::Pending { reason: Some(_) });
     transaction
         .prepare_cached(
-            "UPDATE target SET standing = ?4, reason = ?5, until = ?6, refused_config = ?7
+            "UPDATE target SET standing = ?4, reason = ?5, until = ?6, refused_config = ?7, waits = ?8,
+                 progress = CASE WHEN ?9 THEN 'tried' ELSE progress END
              WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
         )?
         .execute(params![
@@ -278,7 +289,9 @@ pub(super) fn commit_standing(
             standing.word(),
             reason,
             until,
-            config
+            config,
+            waits,
+            failed
         ])?;
     Ok(())
 }

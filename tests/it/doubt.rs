@@ -4,9 +4,8 @@ use std::path::Path;
 
 use freshen::core::changes::Changes;
 use freshen::core::diff::Difference;
-use freshen::core::event::{CallId, ItemOutcome, Record};
+use freshen::core::event::{CallId, ItemOutcome, Left, Record};
 use freshen::core::model::Model;
-use freshen::core::recorded::Standing;
 use freshen::state::{Commit, RunStart, SqliteStore, Store};
 
 use crate::support::world::{START, change, cluster, endpoint};
@@ -69,7 +68,7 @@ fn a_target_stays_in_doubt_until_the_last_of_its_calls_has_an_outcome() {
 #[test]
 fn a_target_that_is_left_stays_in_doubt() {
     let mut bench = Bench::new();
-    let standing = Standing::Pending { reason: Some("stopped".to_owned()) };
-    bench.commit(&[Record::Left { items: vec![0], standing }]);
+    let left = Left::Pending("stopped".to_owned());
+    bench.commit(&[Record::Left { items: vec![0], left }]);
     assert!(bench.in_doubt());
 }

@@ -11,6 +11,7 @@ use freshen::core::contract::{Culprit, ErrorClass};
 use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, Record};
 use freshen::core::http::TransportFailureKind;
 use freshen::core::model::{Limits, ProviderConfig};
+use freshen::core::recorded::Standing;
 use freshen::core::time::{Now, Tick, Timestamp};
 
 use crate::support::world::{
@@ -50,17 +51,16 @@ fn refusing(bad: &[String], class: ErrorClass) -> impl FnMut(&Sent) -> Ending {
 /// stops. The other provider never notices.
 #[test]
 fn every_class_of_refusal_has_its_place() {
-    // A batch of 20 that is halved down to each single URL costs 2 · 20 - 1 calls.
-    let halved = 2 * (2 * 20 - 1);
     let table = [
         (ErrorClass::Transient, "pending", 5..=5, true),
         (ErrorClass::Unknown, "pending", 5..=5, true),
         (ErrorClass::Throttled, "pending", 5..=5, true),
         (ErrorClass::SignAgain, "pending", 2..=2, true),
         (ErrorClass::Clock, "pending", 1..=1, true),
-        (ErrorClass::BatchTooLarge, "rejected", halved..=halved, false),
+        (ErrorClass::BatchTooLarge, "pending", 20..=40, true),
         (ErrorClass::QuotaSpent, "deferred", 1..=1, false),
-        (ErrorClass::TargetRefused(Culprit::Host), "rejected", 2..=2, false),
+        (ErrorClass::TargetRefused(Culprit::Host), "pending", 2..=2, true),
+        (ErrorClass::TargetRefused(Culprit::BusyHost), "deferred", 2..=2, false),
         (ErrorClass::Auth, "pending", 1..=1, true),
         (ErrorClass::Config, "pending", 1..=1, true),
         (ErrorClass::Fatal, "pending", 1..=1, true),
@@ -79,25 +79,69 @@ fn every_class_of_refusal_has_its_place() {
     }
 }
 
-/// R11, S6: where every target is refused one after another, it is not the targets: the rest is left alone.
+/// R11, S6: where every target is refused one after another, it is not the targets: none is given up, and the rest is left
+/// alone.
 #[test]
 fn splitting_stops_where_everything_is_refused() {
     let mut world = World::new(vec![vod("sick"), vod("well")]).urls(0, 400).urls(1, 20);
     let refused = ErrorClass::TargetRefused(Culprit::Target);
     let report = world.run(|sent| if sent.provider == 0 { refuse(refused) } else { accept() });
-    assert_eq!(report.counts(), (20, 384, 0, 16));
+    assert_eq!(report.counts(), (20, 400, 0, 0));
     assert!(report.calls_to(0) <= 40, "{} calls", report.calls_to(0));
     assert!(report.stops[0].reason.as_deref().is_some_and(|reason| reason.contains("options")));
 }
 
-/// L2: a host that is not ready yet is asked a few times and then left pending, never refused; others do not wait.
+/// R11: a refusal stands once the endpoint takes something else, before or after it, or where nothing else is to be done.
+#[test]
+fn a_refusal_stands_where_something_shows_that_the_target_is_to_blame() {
+    let refused = ErrorClass::TargetRefused(Culprit::Target);
+    for (targets, bad, counts) in [
+        (1, 0..1, (0, 0, 0, 1)),
+        (2, 0..2, (0, 2, 0, 0)),
+        (9, 0..9, (0, 9, 0, 0)),
+        (9, 0..8, (1, 0, 0, 8)),
+        (9, 1..9, (1, 0, 0, 8)),
+        (60, 0..10, (50, 0, 0, 10)),
+    ] {
+        let mut world = World::new(vec![vod("a")]).urls(0, targets);
+        let bad: Vec<String> = bad.map(url).collect();
+        let report = world.run(refusing(&bad, refused));
+        assert_eq!(report.counts(), counts, "{bad:?} of {targets}");
+        assert_eq!(report.stops[0].reason.is_some(), counts.1 > 0);
+        if counts.1 > 0 {
+            world.next(&report, 1000);
+            assert_eq!(world.run(|_| accept()).counts(), (targets, 0, 0, 0), "all go once it takes them");
+        }
+    }
+}
+
+/// R11: what else waits at a provider shows that a target that is refused alone may not be to blame.
+#[test]
+fn a_target_that_is_sent_alone_is_not_given_up_while_others_wait() {
+    let mut world = World::new(vec![vod("a")]).urls(0, 2);
+    let (reason, config) = ("refused".to_owned(), String::new());
+    world.changes[0].standing = Standing::Rejected { reason, config };
+    let report = world.run(|_| refuse(ErrorClass::TargetRefused(Culprit::Target)));
+    assert_eq!((report.sent.len(), report.counts()), (1, (0, 1, 0, 1)));
+}
+
+/// L2: a host that its vendor does not serve at the moment waits, each time for longer, and is never refused; others go on.
 #[test]
 fn a_busy_host_holds_up_its_own_targets_only() {
     let mut world = World::new(vec![vod("a")]).urls(0, 40);
-    let bad = url(45 - 40);
-    let report = world.run(refusing(&[bad], ErrorClass::TargetRefused(Culprit::BusyHost)));
-    assert_eq!(report.counts(), (20, 20, 0, 0));
-    assert_eq!(report.sent.len(), 1 + 5);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let report = world.run(refusing(&[url(5)], ErrorClass::TargetRefused(Culprit::BusyHost)));
+        let ItemState::Deferred(until, _) = report.states[0] else { panic!("{:?}", report.states[0]) };
+        let wait_ms = until.unix_ms() - world.wall.unix_ms();
+        waits.push(wait_ms / 60_000);
+        world.next(&report, wait_ms - 1000);
+        let early = world.run(|_| panic!("its time has not come"));
+        world.next(&early, 2000);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360, 360]);
+    assert_eq!(world.used(), 20, "the others went through, and what was refused costs nothing");
+    assert_eq!(world.run(|_| accept()).counts(), (20, 0, 0, 0));
 }
 
 /// L2: no connection and no answer are tried again, a certificate that is not accepted stops its provider.

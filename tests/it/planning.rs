@@ -13,7 +13,7 @@ use freshen::core::model::{
 };
 use freshen::core::owners::Claims;
 use freshen::core::plan::{Circumstances, Plan, QuotaKey, Selected, plan};
-use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing};
+use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Wait};
 use freshen::core::target::{ContentHash, Target};
 use freshen::core::time::Timestamp;
 use freshen::state::{Commit, SqliteStore, Store};
@@ -152,7 +152,8 @@ impl Site {
 
     /// A run in which each target that is planned has this outcome.
     fn run_with(&mut self, names: &[&str], force: Option<&str>, outcome: &ItemOutcome) -> Difference {
-        let (model, difference) = self.look_with(names, &Claims::default(), force);
+        let (model, mut difference) = self.look_with(names, &Claims::default(), force);
+        difference.admitted = vec![true; difference.changes.len()];
         self.store.mark(&model, &difference, self.now).expect("marked");
         let planned = plan_of(&model, &difference.changes, self.now);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
@@ -602,7 +603,8 @@ fn a_deferral_holds_where_no_ledger_is_kept() {
         site.list("site", "x", "rev:1");
         let (model, mut difference) = site.look_with(&["site"], &Claims::default(), None);
         let until = START.plus_ms(1000);
-        let standing = Standing::Deferred { until, reason: "quota".into() };
+        let (reason, config) = ("quota".to_owned(), "config 1".to_owned());
+        let standing = Standing::Deferred { until, reason, wait: Wait::Quota, config };
         difference.changes =
             difference.changes.iter().map(|change| Change { standing: standing.clone(), ..change }).collect();
         assert_eq!(plan_of(&model, &difference.changes, START).waiting.len(), waiting);
@@ -652,9 +654,14 @@ fn a_first_run_is_refused_above_a_hundred_purges() {
     assert_eq!(check(&difference, true, Allowed::default()), [Refusal::FirstRun { purges: 101 }]);
     assert_eq!(check(&difference, true, Allowed { purge_all: true, ..Allowed::default() }), []);
     assert_eq!(check(&difference, false, Allowed::default()), [], "it is no first run");
-    // What was seen and failed leaves the first run a first run.
+    // What was seen leaves the first run a first run.
+    site.see(&["site"]);
+    assert_eq!(check(&site.look(&["site"]), true, Allowed::default()), [Refusal::FirstRun { purges: 101 }]);
+    // What was let through and failed goes on, until it is another content.
     site.run_with(&["site"], None, &later());
     assert!(site.store.is_first_run().expect("readable"));
+    assert_eq!(check(&site.look(&["site"]), true, Allowed::default()), []);
+    site.list_many("site", 0..100, "rev:2").list("site", "one more", "rev:2");
     assert_eq!(check(&site.look(&["site"]), true, Allowed::default()), [Refusal::FirstRun { purges: 101 }]);
 }
 
@@ -699,8 +706,8 @@ fn a_manifests_guard_counts_its_own_purges() {
     assert_eq!(
         refusals(&site, Allowed::default(), None),
         [
-            Refusal::Purges { manifest: name(), purges: 15, most: 14 },
-            Refusal::Share { manifest: name(), recorded: 40, purged: 10, purges: 15, most: 24 },
+            Refusal::Purges { manifest: name(), purges: 15, later: 0, most: 14 },
+            Refusal::Share { manifest: name(), recorded: 40, purged: 10, purges: 15, later: 0, most: 24 },
         ]
     );
     let allowed = |most| Allowed { max_purges: Some(most), ..Allowed::default() };

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
 use freshen::core::entries::Entries;
-use freshen::core::event::{CallId, ItemOutcome, Record};
+use freshen::core::event::{CallId, ItemOutcome, Left, Record};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnRemoved, Place, Priority};
 use freshen::core::owners::TreePath;
 use freshen::core::plan::QuotaKey;
 use freshen::core::query::TaskState;
-use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Work};
+use freshen::core::recorded::{ChangeKind, KnownManifest, Progress, Recorded, Standing, Wait, Work};
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::core::time::Timestamp;
 use freshen::state::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunStart, Settled, SqliteStore};
@@ -181,11 +181,22 @@ fn what_was_marked_comes_back_as_it_was() {
         let standings = [
             Standing::fresh(),
             Standing::Pending { reason: Some("HTTP 503".into()) },
-            Standing::Deferred { until: START.plus_ms(1), reason: "quota".into() },
+            Standing::Deferred {
+                until: START.plus_ms(1),
+                reason: "quota".into(),
+                wait: Wait::Quota,
+                config: "digest a".into(),
+            },
+            Standing::Deferred {
+                until: START.plus_ms(1),
+                reason: "off line".into(),
+                wait: Wait::Host { times: 3 },
+                config: "digest a".into(),
+            },
             Standing::Rejected { reason: "not yours".into(), config: "digest a".into() },
         ];
         let mut changes = Vec::new();
-        for (number, standing) in standings.iter().cycle().take(24).enumerate() {
+        for (number, standing) in standings.iter().cycle().take(30).enumerate() {
             let kind = ChangeKind::ALL[number / 4 % 4];
             let scope = Scope::ALL[number % 3];
             let removed = kind == ChangeKind::Removed;
@@ -196,6 +207,7 @@ fn what_was_marked_comes_back_as_it_was() {
                 kind,
                 priority: [Priority::High, Priority::Normal, Priority::Low][number % 3],
                 standing: standing.clone(),
+                progress: Progress::ALL[number % 3],
                 accepted_at: (0..number % 3).map(|at| format!("http://127.0.0.1:{at}")).collect(),
                 owners: vec!["a \"quoted\" name".into(), "site".into()],
                 ..change(number % 2, "")
@@ -216,6 +228,7 @@ fn what_was_marked_comes_back_as_it_was() {
                 priority: change.priority,
                 since: change.since,
                 standing: change.standing.clone(),
+                progress: change.progress,
                 in_doubt: false,
                 accepted_at: change.accepted_at.clone(),
             };
@@ -327,16 +340,22 @@ fn each_outcome_has_its_place() {
 #[test]
 fn what_is_left_keeps_its_reason_and_time() {
     each_store(|bench| {
-        let changes = urls(2);
-        bench.mark(&changes);
         let run = bench.begin();
         let until = START.plus_ms(60_000);
-        let deferred = Standing::Deferred { until, reason: "quota".into() };
-        let pending = Standing::Pending { reason: Some("stopped".into()) };
-        let left = |index: usize, standing: &Standing| Record::Left { items: vec![index], standing: standing.clone() };
-        bench.commit(run, &changes, &[left(0, &deferred), left(1, &pending)]);
+        let each = [
+            Left::Deferred(until, "quota".into(), Wait::Quota),
+            Left::Deferred(until, "off line".into(), Wait::Host { times: 2 }),
+            Left::Pending("stopped".into()),
+            Left::Rejected("not yours".into()),
+        ];
+        let changes = urls(each.len());
+        bench.mark(&changes);
+        let record = |(index, left): (usize, &Left)| Record::Left { items: vec![index], left: left.clone() };
+        bench.commit(run, &changes, &each.iter().enumerate().map(record).collect::<Vec<_>>());
         bench.reopen();
-        assert_eq!((bench.work(&url(0)).standing, bench.work(&url(1)).standing), (deferred, pending));
+        for (index, left) in each.iter().enumerate() {
+            assert_eq!(bench.work(&url(index)).standing, left.standing("digest a"));
+        }
     });
 }
 
@@ -674,19 +693,25 @@ fn any_row() -> impl Strategy<Value = Recorded> {
     let hash = || "[a-z0-9]{1,8}:\\PC{0,9}".prop_map(ContentHash::from_canonical);
     let standing = prop_oneof![
         prop::option::of(text).prop_map(|reason| Standing::Pending { reason }),
-        (moment(), text).prop_map(|(until, reason)| Standing::Deferred { until, reason }),
+        (moment(), text, 0u32..3, text).prop_map(|(until, reason, times, config)| {
+            let wait = if times == 0 { Wait::Quota } else { Wait::Host { times } };
+            Standing::Deferred { until, reason, wait, config }
+        }),
         (text, text).prop_map(|(reason, config)| Standing::Rejected { reason, config }),
     ];
     let priority = prop::sample::select(vec![Priority::High, Priority::Normal, Priority::Low]);
     let kind = prop::sample::select(ChangeKind::ALL.to_vec());
     let list = || prop::collection::vec(text, 0..3);
+    let progress = prop::sample::select(Progress::ALL.to_vec());
+    let standing = (standing, progress);
     let work = (prop::option::of(hash()), kind, priority, moment(), standing, list(), any::<bool>()).prop_map(
-        |(desired, kind, priority, since, standing, accepted_at, in_doubt)| Work {
+        |(desired, kind, priority, since, (standing, progress), accepted_at, in_doubt)| Work {
             desired,
             kind,
             priority,
             since,
             standing,
+            progress,
             in_doubt,
             accepted_at,
         },

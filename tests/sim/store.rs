@@ -219,6 +219,7 @@ impl Store for SimStore {
             forget: difference.forget.clone(),
             dropped: difference.dropped.clone(),
             owners: difference.owners.clone(),
+            admitted: difference.admitted.clone(),
             ..Difference::default()
         };
         if self.bug == Some(Bug::RemovalForgotten) {

@@ -233,7 +233,7 @@ fn changes_json<'a>(view: &'a View<'a>) -> impl Iterator<Item = Value> + 'a {
     view.prepared.difference.changes.iter().enumerate().map(move |(index, change)| {
         let (reason, until) = match &change.standing {
             Standing::Pending { reason } => (reason.clone(), None),
-            Standing::Deferred { until, reason } => (Some(reason.clone()), Some(until.utc_extended())),
+            Standing::Deferred { until, reason, .. } => (Some(reason.clone()), Some(until.utc_extended())),
             Standing::Rejected { reason, .. } => (Some(reason.clone()), None),
         };
         json!({

@@ -152,7 +152,7 @@ pub(crate) fn to_do(row: &Recorded) -> String {
     let why = match &work.standing {
         Standing::Pending { reason: None } => "pending".to_owned(),
         Standing::Pending { reason: Some(reason) } => format!("pending: {}", shown(reason)),
-        Standing::Deferred { until, reason } => format!("deferred until {}: {}", moment(*until), shown(reason)),
+        Standing::Deferred { until, reason, .. } => format!("deferred until {}: {}", moment(*until), shown(reason)),
         Standing::Rejected { reason, .. } => format!("rejected: {}", shown(reason)),
     };
     let doubt = if work.in_doubt { ", may have been purged before" } else { "" };
@@ -164,9 +164,12 @@ pub(crate) fn target_json(row: &Recorded) -> Value {
     let work = row.work.as_ref().map(|work| {
         let (reason, until, config) = match &work.standing {
             Standing::Pending { reason } => (reason.clone(), None, None),
-            Standing::Deferred { until, reason } => (Some(reason.clone()), Some(until.unix_ms()), None),
+            Standing::Deferred { until, reason, config, .. } => {
+                (Some(reason.clone()), Some(until.unix_ms()), Some(config.clone()))
+            }
             Standing::Rejected { reason, config } => (Some(reason.clone()), None, Some(config.clone())),
         };
+        let waits = work.standing.host_waits();
         json!({
             "kind": work.kind.word(),
             "desired": work.desired.as_ref().map(ContentHash::as_str),
@@ -176,6 +179,8 @@ pub(crate) fn target_json(row: &Recorded) -> Value {
             "reason": reason,
             "until_ms": until,
             "refused_config": config,
+            "progress": work.progress.word(),
+            "waits": (waits > 0).then_some(waits),
             "in_doubt": work.in_doubt,
             "accepted_at": work.accepted_at,
         })

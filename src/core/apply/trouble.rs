@@ -2,10 +2,11 @@
 
 use super::{Apply, Flight};
 use crate::core::contract::{CallError, Culprit, ErrorClass};
-use crate::core::event::{CallId, Record, Trouble};
+use crate::core::event::{CallId, Left, Record, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
-use crate::core::lane::{Lane, Stopped, split};
+use crate::core::lane::{Lane, Stopped, Suspect, split};
 use crate::core::quota::Draw;
+use crate::core::recorded::Wait;
 use crate::core::retry::{self, Verdict};
 use crate::core::time::Now;
 
@@ -66,44 +67,60 @@ impl Apply<'_> {
         if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
             self.lanes[flight.lane].reached();
         }
-        let busy = error.class == ErrorClass::TargetRefused(Culprit::BusyHost);
-        let items = match &parts {
-            // A directory was refused, not the URLs that it stands for.
-            Some(None) if !busy && !in_place => self.reject(flight.lane, &flight.batch.items, &reason),
-            _ => self.later(&flight.batch.items, Some(&reason)),
-        };
+        let items = self.later(&flight.batch.items, Some(&reason));
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
         match parts {
             Some(Some(parts)) => self.lanes[flight.lane].push_front(parts.into()),
-            Some(None) if busy => self.wait_or_leave(flight, error, &reason, now),
-            Some(None) if in_place || error.class == ErrorClass::BatchTooLarge => {}
-            Some(None) => self.refused_alone(flight.lane, &reason),
+            Some(None) if error.class == ErrorClass::TargetRefused(Culprit::BusyHost) => {
+                self.wait_for_host(flight.batch.items, error, reason, now);
+            }
+            // A directory was refused, not the URLs that it stands for.
+            Some(None) if in_place => {}
+            Some(None) => self.refused_alone(flight.lane, flight.batch.items, reason),
             None => self.repeat_or_stop(flight, error, &reason, now),
         }
     }
 
-    /// A host that is not ready holds up its own targets only.
-    fn wait_or_leave(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
-        let Flight { lane, mut batch, .. } = flight;
-        batch.attempts += 1;
-        let random = self.jitter.next();
-        match retry::decide(ErrorClass::Transient, batch.attempts, error.retry_after_ms, random) {
-            Verdict::After(ms) => {
-                batch.not_before = now.tick.plus_ms(ms);
-                self.lanes[lane].push_again(batch);
-            }
-            Verdict::GiveUp => self.leave(batch.items, None, reason.to_owned()),
+    /// A host that its vendor does not serve at the moment holds up its own targets only, each time for longer.
+    fn wait_for_host(&mut self, items: Vec<usize>, error: &CallError, reason: String, now: Now) {
+        let before = items.iter().map(|&index| self.changes.standing(index).host_waits()).max();
+        let times = before.unwrap_or(0).saturating_add(1);
+        let ms = retry::host_wait_ms(times).max(error.retry_after_ms.unwrap_or(0));
+        let until = now.wall.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+        self.leave_as(items, Left::Deferred(until, reason, Wait::Host { times }));
+    }
+
+    /// Splitting has found a culprit, if anything else is accepted. Where everything is one, the cause is another.
+    fn refused_alone(&mut self, lane: usize, items: Vec<usize>, reason: String) {
+        if self.lanes[lane].has_accepted() {
+            return self.reject_all(lane, vec![Suspect { items, reason }]);
+        }
+        let why = reason.clone();
+        self.lanes[lane].suspect(items, reason);
+        if self.lanes[lane].refuses_all() {
+            self.stop(lane, ErrorClass::Request, &not_the_targets(&why));
         }
     }
 
-    /// Splitting has found the culprit. Where everything is one, it is the provider's configuration.
-    fn refused_alone(&mut self, lane: usize, reason: &str) {
-        if self.lanes[lane].refuses_all() {
-            let reason = &format!(
-                "every target was refused so far, so the rest is not sent; look at the provider's options: {reason}"
-            );
-            self.stop(lane, ErrorClass::Request, reason);
+    /// Nothing more is to come. A refusal stands where the target was all that there is to do at its provider; where there is
+    /// more and nothing was accepted, nothing shows that the targets are to blame, and they stay pending.
+    pub(super) fn judge(&mut self) {
+        for lane in 0..self.lanes.len() {
+            let suspects = self.lanes[lane].take_suspects();
+            let Some(Suspect { items, reason }) = suspects.last().filter(|_| !self.cancelled) else { continue };
+            if suspects.len() == 1 && items.len() == 1 && self.is_alone(items[0]) {
+                self.reject_all(lane, suspects);
+            } else if self.lanes[lane].stopped.is_none() {
+                // Few of them may be to blame all the same, so what was not tried yet need not wait for them.
+                let reason = not_the_targets(reason);
+                self.stop_for(lane, ErrorClass::Request, Trouble::Target, &reason);
+            }
         }
+    }
+
+    fn is_alone(&self, item: usize) -> bool {
+        let provider = self.changes.provider(item);
+        (0..self.changes.len()).all(|other| other == item || self.changes.provider(other) != provider)
     }
 
     fn repeat_or_stop(&mut self, mut flight: Flight, error: &CallError, reason: &str, now: Now) {
@@ -225,4 +242,11 @@ impl Apply<'_> {
         let items = self.lanes[index].drain();
         self.leave(items, until, reason);
     }
+}
+
+/// What is said of a lane that refused all and accepted nothing.
+fn not_the_targets(reason: &str) -> String {
+    format!(
+        "everything was refused and nothing accepted, so nothing is given up; look at the provider's options: {reason}"
+    )
 }

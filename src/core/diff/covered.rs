@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{Removals, Scope};
 use crate::core::model::{Model, OnRemoved};
 use crate::core::owners::Claims;
-use crate::core::recorded::{ChangeKind, KnownManifest, RecordedRow};
+use crate::core::recorded::{KnownManifest, Progress, RecordedRow};
 
 /// Manifests this run speaks for, with what they say about removals and how many targets they have; and those that nobody
 /// speaks for.
@@ -129,7 +129,7 @@ impl<'a> Covered<'a> {
         if row.hash.is_none() {
             return;
         }
-        let let_through = row.work.is_some_and(|work| work.kind == ChangeKind::Removed);
+        let let_through = row.work.is_some_and(|work| work.desired.is_none() && work.progress >= Progress::Admitted);
         for owner in row.owners {
             if let Some(index) = self.find(owner) {
                 self.manifests[index].recorded += 1;

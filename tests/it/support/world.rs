@@ -9,11 +9,13 @@ use freshen::core::budget::Paces;
 use freshen::core::changes::Changes;
 use freshen::core::contract::{CallError, ErrorClass, Options, Reply};
 use freshen::core::diff::Change;
-use freshen::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, ProviderStop, Record};
+use freshen::core::event::{
+    Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, Left, ProviderStop, Record,
+};
 use freshen::core::http::{Endpoint, TransportFailure, TransportFailureKind};
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Model, Place, Priority, ProviderConfig};
 use freshen::core::plan::{Circumstances, Job, Plan, QuotaKey, plan};
-use freshen::core::recorded::{ChangeKind, Standing};
+use freshen::core::recorded::{ChangeKind, Progress, Standing, Wait};
 use freshen::core::target::{ContentHash, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
 use freshen::provider;
@@ -60,6 +62,7 @@ pub(crate) fn change(provider: usize, text: &str) -> Change {
         priority: Priority::Normal,
         since: START,
         standing: Standing::fresh(),
+        progress: Progress::Seen,
         in_doubt: false,
         accepted_at: Vec::new(),
         owners: vec!["site".to_owned()],
@@ -102,6 +105,7 @@ pub(crate) enum Step {
 pub(crate) struct Disk {
     pub(crate) states: BTreeMap<usize, ItemState>,
     pub(crate) accepted_at: BTreeMap<usize, Vec<String>>,
+    pub(crate) waits: BTreeMap<usize, Wait>,
     pub(crate) quota: BTreeMap<QuotaKey, u64>,
     open: BTreeSet<u64>,
 }
@@ -129,14 +133,13 @@ impl Disk {
                 let known = self.quota.entry(key.clone()).or_default();
                 *known = (*known).max(*used);
             }
-            Record::Left { items, standing } => {
+            Record::Left { items, left } => {
                 for &index in items {
-                    let state = match standing {
-                        Standing::Pending { reason } => ItemState::Pending(reason.clone()),
-                        Standing::Deferred { until, reason } => ItemState::Deferred(*until, reason.clone()),
-                        Standing::Rejected { reason, .. } => ItemState::Rejected(reason.clone()),
-                    };
-                    self.stand(index, state);
+                    self.stand(index, ItemState::from(left));
+                    self.waits.remove(&index);
+                    if let Left::Deferred(.., wait) = left {
+                        self.waits.insert(index, *wait);
+                    }
                 }
             }
         }
@@ -223,7 +226,7 @@ impl World {
         for (provider, reason) in &self.excluded {
             machine.exclude(*provider, reason);
         }
-        let disk = Disk { states: BTreeMap::new(), accepted_at: BTreeMap::new(), ..self.disk.clone() };
+        let disk = Disk { quota: self.disk.quota.clone(), open: self.disk.open.clone(), ..Disk::default() };
         let mut run = Run { world: self, machine, vendor, now: 0, log: Vec::new(), sent: Vec::new(), disk };
         run.finish();
         let Run { machine, log, sent, disk, now, .. } = run;
@@ -247,9 +250,15 @@ impl World {
                 change.standing = match state {
                     ItemState::Recorded => return None,
                     ItemState::Pending(reason) => Standing::Pending { reason: reason.clone() },
-                    ItemState::Deferred(until, reason) => Standing::Deferred { until: *until, reason: reason.clone() },
+                    ItemState::Deferred(until, reason) => Standing::Deferred {
+                        until: *until,
+                        reason: reason.clone(),
+                        wait: self.disk.waits.get(&index).copied().unwrap_or(Wait::Quota),
+                        config: String::new(),
+                    },
                     ItemState::Rejected(reason) => Standing::Rejected { reason: reason.clone(), config: String::new() },
                 };
+                change.progress = if change.standing.has_ever_failed() { Progress::Tried } else { Progress::Admitted };
                 change.accepted_at.extend(report.accepted_at.get(&index).into_iter().flatten().cloned());
                 Some(change)
             })
