@@ -508,7 +508,7 @@ fn spent(limit: u64) -> String {
     format!("the day's quota of {limit} is spent")
 }
 
-/// What an earlier run came to; with enough acceptances it would be recorded, so then the endpoints were changed.
+/// What an earlier run came to.
 fn tally(model: &Model, changes: &Changes, index: usize) -> Tally {
     let config = &model.providers[changes.provider(index)];
     let has_accepted = |endpoint: &&Endpoint| changes.accepted_at(index).contains(&endpoint.to_string());
@@ -516,6 +516,5 @@ fn tally(model: &Model, changes: &Changes, index: usize) -> Tally {
         [] => 0,
         _ => config.endpoints.iter().filter(has_accepted).count(),
     };
-    let accepted = if accepted >= config.require { 0 } else { u16::try_from(accepted).unwrap_or(u16::MAX) };
-    Tally { accepted, refused: 0 }
+    Tally { accepted: u16::try_from(accepted).unwrap_or(u16::MAX), refused: 0 }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use covered::Covered;
 
 use super::changes::Changes;
-use super::model::{Entry, Model, OnNew, Place, Priority};
+use super::model::{Entry, Model, OnNew, Place, Priority, ProviderConfig};
 use super::owners::{Claims, Moved};
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
@@ -287,7 +287,8 @@ impl<'a> Differ<'a> {
         }
         self.covered.keep_others(row.owners);
         let entry = entries.get(index);
-        let change = continued_change(&entry, row, self.owners(index, row.owners), forced, &self.scope);
+        let config = &self.model.providers[entry.provider];
+        let change = continued_change((&entry, config), row, self.owners(index, row.owners), forced, &self.scope);
         let is_seen = |work: &Work| {
             let (known, wanted) = ((work.kind, work.priority), (change.kind, change.priority));
             work.desired == change.desired && known == wanted && row.owners == change.owners && !forced
@@ -351,7 +352,8 @@ impl<'a> Differ<'a> {
             self.difference.forget.push((row.provider.to_owned(), target));
             return true;
         }
-        let change = removal(provider, target, ContentHash::from_canonical(hash), row, &self.scope);
+        let mut change = removal(provider, target, ContentHash::from_canonical(hash), row, &self.scope);
+        keep_acceptances(&mut change, &self.model.providers[provider]);
         self.difference.has_unseen |= row.work.is_none_or(|work| work.desired.is_some());
         self.difference.changes.push(change);
         true
@@ -400,7 +402,7 @@ fn fresh_change(entry: &Entry, kind: ChangeKind, owners: Vec<String>, now: Times
 
 /// A change of a target the state knows: once seen it stays due, also when the old hash comes back.
 fn continued_change(
-    entry: &Entry,
+    (entry, config): (&Entry, &ProviderConfig),
     row: RecordedRow<'_>,
     owners: Vec<String>,
     forced: bool,
@@ -427,11 +429,23 @@ fn continued_change(
                 change.accepted_at.clone_from(&work.accepted_at);
                 change.standing = work.standing.clone().under(&scope.config_digests[entry.provider]);
             }
+            keep_acceptances(&mut change, config);
         } else if !forced {
             change.standing = work.standing.of_other_content();
         }
     }
     change
+}
+
+/// Keeps acceptances of endpoints that are still configured. With enough of them it would be recorded: that it is not means
+/// that endpoints or `require` were changed since, and it is sent to all of them once more.
+fn keep_acceptances(change: &mut Change, config: &ProviderConfig) {
+    if change.accepted_at.is_empty() {
+        return;
+    }
+    let addresses = config.endpoints.iter().map(ToString::to_string);
+    let kept: Vec<String> = addresses.filter(|address| change.accepted_at.contains(address)).collect();
+    change.accepted_at = if kept.len() < config.require { kept } else { Vec::new() };
 }
 
 /// A recorded target that is to be purged since no manifest lists it any more.

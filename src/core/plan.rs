@@ -513,9 +513,7 @@ impl Room<'_> {
 fn is_open(config: &ProviderConfig, endpoint: usize, changes: &Changes, index: usize) -> bool {
     let accepted_at = changes.accepted_at(index);
     let has_accepted = |endpoint: &Endpoint| accepted_at.contains(&endpoint.to_string());
-    // With enough acceptances it would be recorded; that it is not means that the endpoints were changed: start anew.
-    let enough = || config.endpoints.iter().filter(|endpoint| has_accepted(endpoint)).count() >= config.require;
-    accepted_at.is_empty() || !config.endpoints.get(endpoint).is_some_and(has_accepted) || enough()
+    accepted_at.is_empty() || !config.endpoints.get(endpoint).is_some_and(has_accepted)
 }
 
 /// When the quota day of an account begins: providers that share it draw on one quota, so the first one's word counts.

@@ -20,14 +20,15 @@ pub struct Desired {
     pub(super) since: Option<Since>,
 }
 
-/// Identifies what a refusal depended on: the adapter, where calls go, as whom and with which options.
+/// Identifies what refusals and waits depend on: the adapter, where calls go, as whom, with which options and limits.
 fn config_digest(config: &ProviderConfig) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(config.kind.capabilities().kind.as_bytes());
     for endpoint in &config.endpoints {
         hash.update(&[0]).update(endpoint.to_string().as_bytes());
     }
-    hash.update(format!("{:?} {:?}", config.options, config.credentials).as_bytes());
+    let ProviderConfig { options, credentials, require, limits, .. } = config;
+    hash.update(format!("{options:?} {credentials:?} {require} {limits:?}").as_bytes());
     hash.finalize().to_hex()[..32].to_owned()
 }
 
@@ -35,8 +36,8 @@ fn config_digest(config: &ProviderConfig) -> String {
 fn configuration_digest(providers: &[ProviderConfig]) -> String {
     let mut hash = blake3::Hasher::new();
     for config in providers {
-        let ProviderConfig { name, hosts, require, limits, ignore_query, account, .. } = config;
-        hash.update(format!("{name:?} {hosts:?} {require} {limits:?} {ignore_query} {account:?} ").as_bytes());
+        let ProviderConfig { name, hosts, ignore_query, account, .. } = config;
+        hash.update(format!("{name:?} {hosts:?} {ignore_query} {account:?} ").as_bytes());
         hash.update(config_digest(config).as_bytes());
     }
     hash.finalize().to_hex()[..32].to_owned()
@@ -57,6 +58,17 @@ impl Desired {
         }
         let config_digests = model.providers.iter().map(config_digest).collect();
         Self { model, config_digests, reach, inputs: None, since: None }
+    }
+
+    /// Identifies what a refusal or a wait of each provider holds for, by index: its configuration, and whose account it is.
+    /// Other credentials may have other rights.
+    pub fn grounds(&self, accounts: &[String]) -> Vec<String> {
+        let ground = |(config, account): (&String, &String)| {
+            let mut hash = blake3::Hasher::new();
+            hash.update(config.as_bytes()).update(&[0]).update(account.as_bytes());
+            hash.finalize().to_hex()[..32].to_owned()
+        };
+        self.config_digests.iter().zip(accounts).map(ground).collect()
     }
 
     /// Lets a later run know the manifests again. Of `inputs` digests and files are used; targets that were read are added to

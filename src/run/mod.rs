@@ -193,12 +193,13 @@ impl<'a> Run<'a> {
         let model = &desired.model;
         store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
         let unavailable = self.accounts.unavailable(&prepared.plan);
+        let grounds = desired.grounds(self.accounts.all());
         let run = store.begin_run(&self.start, &self.accounts.found(model))?;
         let inputs = Inputs {
             model,
             changes: &prepared.difference.changes,
             plan: &prepared.plan,
-            config_digests: &desired.config_digests,
+            config_digests: &grounds,
             credentials: self.credentials,
             unavailable: &unavailable,
             run,

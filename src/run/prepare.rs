@@ -153,7 +153,7 @@ pub fn prepare(
     let is_known = |manifest: &Manifest| known.iter().any(|known| known.is(manifest));
     let manifests_changed = store.is_some() && !model.manifests.iter().all(is_known);
     let claims = owners::claims(known, &model.manifests, &desired.reach);
-    let config_digests = &desired.config_digests;
+    let config_digests = &desired.grounds(accounts);
     let scope = diff::Scope { claims: &claims, config_digests, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);
     let mut difference = match &desired.since {

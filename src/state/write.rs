@@ -252,7 +252,8 @@ pub(super) fn commit_outcome(
             transaction
                 .prepare_cached(
                     "UPDATE target SET accepted_at = json_insert(accepted_at, '$[#]', ?4)
-                     WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
+                     WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL
+                         AND NOT EXISTS (SELECT 1 FROM json_each(accepted_at) WHERE value = ?4)",
                 )?
                 .execute(params![provider, scope, target, endpoint])?;
             Ok(())

@@ -331,6 +331,9 @@ fn each_outcome_has_its_place() {
             outcome(4, &[3], &ItemOutcome::AcceptedAt(endpoint(1).to_string())),
         ];
         bench.commit(run, &changes, &records);
+        // An acceptance that is known does not add up.
+        let again = outcome(5, &[2], &ItemOutcome::AcceptedAt(endpoint(0).to_string()));
+        bench.commit(run, &changes, &[again]);
         assert_eq!(bench.work(&url(2)).accepted_at, [endpoint(0).to_string(), endpoint(1).to_string()]);
         assert_eq!(bench.row(&url(3)).work, None);
     });
