@@ -356,10 +356,15 @@ fn content(response: &Response) -> Result<(Value, Option<String>), CallError> {
         return Err(with_wait(answer::without_code(response), response));
     };
     let request_id = answer::text_of(&body, &["RequestId"]);
+    let is_success = (200..300).contains(&response.status);
     if let Some(code) = answer::text_of(&body, &["Code"]) {
-        let class = answer::classify(&code, &[CODES]);
+        // Refusals are documented with HTTP 4xx and 5xx; a success with a code is no answer of the service.
+        let class = answer::classify(&code, &[CODES]).filter(|_| !is_success);
         let message = answer::text_of(&body, &["Message"]).unwrap_or_default();
         return Err(with_wait(Refusal { code, message, request_id }.error(class, response), response));
+    }
+    if is_success && answer::has_error_member(&body, &[]) {
+        return Err(CallError { request_id, ..answer::without_code(response) });
     }
     Ok((body, request_id))
 }
@@ -384,7 +389,8 @@ mod tests {
     use crate::core::contract::ErrorClass::{self, Fatal, Unknown};
     use crate::core::contract::OptionValue;
     use crate::provider::testing::{
-        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, stamp, word,
+        Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
+        options, stamp, word,
     };
     use crate::provider::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
 
@@ -504,6 +510,16 @@ mod tests {
     }
 
     #[test]
+    fn a_success_that_speaks_of_an_error_is_unknown() {
+        let body = |member: &str| format!(r#"{{{member},"RefreshTaskId":"1","RequestId":"r"}}"#);
+        assert_errors_spoil_acceptance(&ADAPTER, 200, &body);
+        for status in [200, 202] {
+            let refused = body(r#""Code":"InvalidDomain.NotFound""#);
+            assert_eq!(decoded(&ADAPTER, status, &refused).unwrap_err().class, Unknown, "{status}");
+        }
+    }
+
+    #[test]
     fn every_listed_code_has_its_class() {
         let expected: &[(u16, ErrorClass, &[&str])] = &[
             (503, Throttled, &["Throttling", "Throttling.User", "Throttling.Api"]),
@@ -532,7 +548,7 @@ mod tests {
             (400, Clock, &["InvalidTimeStamp.Expired", "InvalidTimeStamp.Format"]),
             (400, SignAgain, &["SignatureNonceUsed"]),
             (400, Fatal, &["Never.Heard"]),
-            (200, Fatal, &["Never.Heard"]),
+            (200, Unknown, &["Never.Heard", "InvalidDomain.NotFound", "SignatureDoesNotMatch"]),
         ];
         for (status, class, codes) in expected {
             for code in *codes {

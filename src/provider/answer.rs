@@ -28,9 +28,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// The error for it: of `class`, or, for a code that is in no table, by the status.
+    /// The error for it: of `class`, or, for a code that is in no table, by the status. A success with such a code is neither
+    /// the documented acceptance nor a documented refusal.
     pub(super) fn error(self, class: Option<ErrorClass>, response: &Response) -> CallError {
         let class = class.unwrap_or(match response.status {
+            200..300 => ErrorClass::Unknown,
             429 => ErrorClass::Throttled,
             500.. => ErrorClass::Transient,
             _ => ErrorClass::Fatal,
@@ -101,6 +103,13 @@ pub(super) fn status_code(response: &Response) -> String {
 /// The body as a JSON object; `None` for anything else.
 pub(super) fn json_object(response: &Response) -> Option<Value> {
     serde_json::from_slice(&response.body).ok().filter(Value::is_object)
+}
+
+/// Whether an object that should be an acceptance has a member for errors besides those `expected`, whatever is in it.
+pub(super) fn has_error_member(object: &Value, expected: &[&str]) -> bool {
+    let names_error = |name: &str| name.eq_ignore_ascii_case("code") || name.to_ascii_lowercase().starts_with("error");
+    let mut names = object.as_object().into_iter().flat_map(serde_json::Map::keys);
+    names.any(|name| names_error(name) && !expected.contains(&name.as_str()))
 }
 
 /// The first of these fields that holds a text or a number; vendors mix the two up. Empty texts count as absent.
@@ -197,9 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn unknown_codes_are_fatal_unless_the_server_failed() {
+    fn unknown_codes_are_fatal_unless_the_server_failed_or_says_success() {
         let class = |status| Refusal::default().error(None, &answer(status, &[], "")).class;
-        assert_eq!(class(200), ErrorClass::Fatal);
+        assert_eq!(class(200), ErrorClass::Unknown);
+        assert_eq!(class(400), ErrorClass::Fatal);
         assert_eq!(class(403), ErrorClass::Fatal);
         assert_eq!(class(429), ErrorClass::Throttled);
         assert_eq!(class(500), ErrorClass::Transient);

@@ -6,7 +6,7 @@ use url::{Position, Url};
 
 use super::answer::{self, error, status_code};
 use super::request;
-use crate::core::contract::ErrorClass::{Auth, Config, Fatal, TargetRefused};
+use crate::core::contract::ErrorClass::{Auth, Config, Fatal, TargetRefused, Unknown};
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape,
     OptionValue, Options, Provider, Reply, Stamp,
@@ -145,7 +145,7 @@ impl Provider for HttpPurge {
         answer::refuse_redirect(response)?;
         let (class, message) = match status {
             200..300 => {
-                (Config, "this status is not in `expect_status`; the endpoint does not purge, or the list is wrong")
+                (Unknown, "this status is not in `expect_status`; the endpoint does not purge, or the list is wrong")
             }
             403 | 405 | 501 => (
                 Config,
@@ -214,7 +214,7 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::contract::ErrorClass::{self, Throttled, Transient, Unknown};
+    use crate::core::contract::ErrorClass::{self, Throttled, Transient};
     use crate::core::secret::Secret;
     use crate::provider::testing::{account, call, decoded, decoded_with, keys, options, stamp, word};
 
@@ -355,7 +355,7 @@ mod tests {
             decoded_with(&ADAPTER, &[("expect_status", list)], status, &[], "").map_err(|error| error.class)
         };
         assert_eq!((decode(204), decode(301)), (Ok(Reply::default()), Ok(Reply::default())));
-        assert_eq!((decode(200), decode(404), decode(412)), (Err(Config), Err(Fatal), Err(Fatal)));
+        assert_eq!((decode(200), decode(404), decode(412)), (Err(Unknown), Err(Fatal), Err(Fatal)));
         assert_eq!((decode(405), decode(503), decode(302)), (Err(Config), Err(Transient), Err(Fatal)));
     }
 }

@@ -217,10 +217,15 @@ fn content(response: &Response) -> Result<(Value, Option<String>), CallError> {
         return Err(CallError { request_id: header_id, ..answer::without_code(response) });
     };
     let request_id = header_id.or_else(|| answer::text_of(&body, &["request_id"]));
+    let is_success = (200..300).contains(&response.status);
     if let Some(code) = answer::text_of(&body, &["error_code", "code", "errorCode"]) {
         let message = answer::text_of(&body, &["error_msg", "message", "errorMsg"]).unwrap_or_default();
-        let class = class_of(&code, response.status, &message);
+        // Refusals are documented with HTTP 4xx and 5xx; a success with a code is no answer of the service.
+        let class = class_of(&code, response.status, &message).filter(|_| !is_success);
         return Err(Refusal { code, message, request_id }.error(class, response));
+    }
+    if is_success && answer::has_error_member(&body, &[]) {
+        return Err(CallError { request_id, ..answer::without_code(response) });
     }
     Ok((body, request_id))
 }
@@ -278,8 +283,8 @@ mod tests {
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
     use crate::provider::testing::{
-        Vector, account, assert_garbage_is_unknown, call, decoded, decoded_with, keys, options, scoped_call, stamp,
-        word,
+        Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
+        options, scoped_call, stamp, word,
     };
     use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
@@ -372,8 +377,16 @@ mod tests {
         for status in [200, 201, 204] {
             assert_eq!(decoded(&ADAPTER, status, r#"{"task_id":"t"}"#).unwrap_err().class, Unknown);
         }
-        let error = decoded(&ADAPTER, 202, r#"{"task_id":"t","error_code":"VOD.10062"}"#).unwrap_err();
-        assert_eq!(error.class, TargetRefused(Culprit::Target));
+    }
+
+    #[test]
+    fn a_success_that_speaks_of_an_error_is_unknown() {
+        let body = |member: &str| format!(r#"{{{member},"task_id":"t"}}"#);
+        assert_errors_spoil_acceptance(&ADAPTER, 202, &body);
+        for status in [200, 202] {
+            let refused = body(r#""error_code":"VOD.10062""#);
+            assert_eq!(decoded(&ADAPTER, status, &refused).unwrap_err().class, Unknown, "{status}");
+        }
     }
 
     #[test]

@@ -191,6 +191,9 @@ fn data_of(response: &Response) -> Result<(Value, Option<String>), CallError> {
     if code != 0 {
         return Err(refusal(&body, code, request_id, response));
     }
+    if answer::has_error_member(&body, &["code"]) {
+        return Err(CallError { request_id, ..without_code(response) });
+    }
     Ok((body.get_mut("data").map(Value::take).unwrap_or_default(), request_id))
 }
 
@@ -222,6 +225,8 @@ fn refusal(body: &Value, code: i64, request_id: Option<String>, response: &Respo
         (BAD_PARAMETER, module) => Some(module.and_then(|module| find(MODULE_CODES, module)).unwrap_or(Malformed)),
         (code, _) => find(CODES, code),
     };
+    // Refusals are documented with HTTP 200; another success is no answer of the service.
+    let class = class.filter(|_| !matches!(response.status, 201..300));
     let code = match (module.map(|module| module.to_string()), symbol) {
         (Some(detail), _) | (None, Some(detail)) => format!("{code} ({detail})"),
         (None, None) => code.to_string(),
@@ -246,7 +251,9 @@ fn integer(value: &Value) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::testing::{Vector, account, assert_garbage_is_unknown, call, decoded, keys, stamp, word};
+    use crate::provider::testing::{
+        Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, stamp, word,
+    };
     use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/qcloud-cdn.json");
@@ -314,6 +321,17 @@ mod tests {
     }
 
     #[test]
+    fn a_success_that_speaks_of_an_error_is_unknown() {
+        let body = |member: &str| format!(r#"{{"code":0,{member},"data":{{"count":1,"task_id":"t"}}}}"#);
+        assert_errors_spoil_acceptance(&ADAPTER, 200, &body);
+        for code in ["null", "true", "{}", "[0]", "\"ok\"", "0.5", "\"\"", "7777", "\"7777\"", "-1"] {
+            let body = format!(r#"{{"code":{code},"data":{{"count":1,"task_id":"t"}}}}"#);
+            assert_eq!(decoded(&ADAPTER, 200, &body).unwrap_err().class, Unknown, "{code}");
+        }
+        assert_eq!(decoded(&ADAPTER, 202, r#"{"code":4100,"message":"m"}"#).unwrap_err().class, Unknown);
+    }
+
+    #[test]
     fn every_general_code_has_its_class() {
         let expected = [
             (4000, Malformed),
@@ -331,7 +349,7 @@ mod tests {
             (6000, Transient),
             (6100, Fatal),
             (6200, Transient),
-            (7777, Fatal),
+            (7777, Unknown),
         ];
         for (code, class) in expected {
             for written in [code.to_string(), format!("\"{code}\"")] {

@@ -96,22 +96,26 @@ pub(super) fn encode(endpoint: &Endpoint, action: &Action, keys: &Keys<'_>, stam
 /// A refusal by the codes of `own` and the common ones, and every answer that is not the service's.
 pub(super) fn accepted(response: &Response, own: &Codes) -> Result<Value, CallError> {
     answer::refuse_redirect(response)?;
-    let content = answer::json_object(response).and_then(|mut body| Some(body.get_mut("Response")?.take()));
-    let Some(content) = content.filter(Value::is_object) else {
+    let body = answer::json_object(response);
+    let Some((body, content)) = body.as_ref().and_then(|body| Some((body, body.get("Response")?))) else {
         return Err(answer::without_code(response));
     };
-    if let Some(error) = content.get("Error").filter(|error| !error.is_null()) {
-        let code = answer::text_of(error, &["Code"]).unwrap_or_else(|| answer::status_code(response));
+    let request_id = request_id(content);
+    if let Some((error, code)) =
+        content.get("Error").and_then(|error| Some((error, answer::text_of(error, &["Code"])?)))
+    {
+        // Refusals are documented with HTTP 200; another success is no answer of the service.
         let class = answer::classify(&code, &[own, COMMON_CODES]);
+        let class = class.filter(|_| !matches!(response.status, 201..300));
         let message = answer::text_of(error, &["Message"]).unwrap_or_default();
-        let refusal = Refusal { code, message, request_id: request_id(&content) };
-        return Err(refusal.error(class, response));
+        return Err(Refusal { code, message, request_id }.error(class, response));
     }
-    // Success is HTTP 200 and nothing else; the request id shows that the service itself answered.
-    if response.status != 200 || request_id(&content).is_none() {
-        return Err(answer::without_code(response));
+    // Success is HTTP 200 without any `Error`; the request id shows that the service itself answered.
+    let has_error = answer::has_error_member(content, &[]) || answer::has_error_member(body, &[]);
+    if response.status != 200 || has_error || request_id.is_none() {
+        return Err(CallError { request_id, ..answer::without_code(response) });
     }
-    Ok(content)
+    Ok(content.clone())
 }
 
 /// `RequestId` of an answer's content.

@@ -273,7 +273,8 @@ mod tests {
     use crate::core::contract::ErrorClass::{self, Clock};
     use crate::core::contract::OptionValue;
     use crate::provider::testing::{
-        Vector, account, assert_garbage_is_unknown, call, decoded, keys, options, stamp, word,
+        Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, options,
+        stamp, word,
     };
     use crate::provider::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
 
@@ -407,6 +408,19 @@ mod tests {
     }
 
     #[test]
+    fn a_success_that_speaks_of_an_error_is_unknown() {
+        let inside = |member: &str| format!(r#"{{"Response":{{{member},"TaskId":"t","RequestId":"r"}}}}"#);
+        assert_errors_spoil_acceptance(&ADAPTER, 200, &inside);
+        let beside = |member: &str| format!(r#"{{{member},"Response":{{"TaskId":"t","RequestId":"r"}}}}"#);
+        assert_errors_spoil_acceptance(&ADAPTER, 200, &beside);
+        // A documented code that comes with another success than the documented one.
+        let refused = inside(r#""Error":{"Code":"ResourceNotFound.CdnHostNotExists","Message":"m"}"#);
+        for status in [201, 202, 204] {
+            assert_eq!(decoded(&ADAPTER, status, &refused).unwrap_err().class, ErrorClass::Unknown, "{status}");
+        }
+    }
+
+    #[test]
     fn every_listed_code_has_its_class() {
         let internal = ["CamSystemError", "CdnConfigError", "CdnDbError", "CdnQueryParamError", "CdnQuerySystemError"]
             .into_iter()
@@ -435,7 +449,8 @@ mod tests {
             (QuotaSpent, &["LimitExceeded.CdnPurgeUrlExceedDayLimit", "LimitExceeded.CdnPurgePathExceedDayLimit"]),
             (QuotaSpent, &["LimitExceeded.CdnPushExceedDayLimit"]),
             (Fatal, &["ActionOffline", "IpInBlacklist", "IpNotInWhitelist", "OperationDenied.ProductUpgraded"]),
-            (Fatal, &["OperationDenied.ProductUpdating", "OperationDenied.UserMigrating", "Never.Heard"]),
+            (Fatal, &["OperationDenied.ProductUpdating", "OperationDenied.UserMigrating"]),
+            (ErrorClass::Unknown, &["Never.Heard"]),
             (
                 TargetRefused(Culprit::BusyHost),
                 &["ResourceUnavailable.CdnHostIsNotOnline", "InvalidParameter.CdnHostInvalidStatus"],

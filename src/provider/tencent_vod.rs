@@ -92,9 +92,11 @@ impl Provider for TencentVod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::contract::ErrorClass::{self, Fatal, QuotaSpent, Request as Malformed, Throttled, Transient};
+    use crate::core::contract::ErrorClass::{self, QuotaSpent, Request as Malformed, Throttled, Transient};
     use crate::core::contract::OptionValue;
-    use crate::provider::testing::{Vector, account, assert_garbage_is_unknown, call, decoded, keys, stamp};
+    use crate::provider::testing::{
+        Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, stamp,
+    };
 
     const VECTORS: &str = include_str!("../../tests/it/golden/vectors/tencent-vod.json");
 
@@ -128,6 +130,12 @@ mod tests {
     }
 
     #[test]
+    fn a_success_that_speaks_of_an_error_is_unknown() {
+        let body = |member: &str| format!(r#"{{"Response":{{{member},"RequestId":"r"}}}}"#);
+        assert_errors_spoil_acceptance(&ADAPTER, 200, &body);
+    }
+
+    #[test]
     fn every_listed_code_has_its_class() {
         let expected: &[(&str, ErrorClass)] = &[
             ("FailedOperation", Transient),
@@ -141,7 +149,7 @@ mod tests {
             ("InvalidParameterValue.SubAppId", Config),
             ("FailedOperation.InvalidVodUser", Auth),
             ("RequestLimitExceeded", Throttled),
-            ("FailedOperation.Other", Fatal),
+            ("FailedOperation.Other", ErrorClass::Unknown),
         ];
         for (code, class) in expected {
             let body = format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}},"RequestId":"r"}}}}"#);

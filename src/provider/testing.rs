@@ -153,6 +153,28 @@ pub(super) fn assert_garbage_is_unknown(provider: &dyn Provider, status: u16) {
     assert_eq!((limited.class, limited.retry_after_ms), (ErrorClass::Throttled, Some(3000)));
 }
 
+/// Acceptances with a member for errors, as `body` makes them: whatever it is called and holds, they are unknown.
+pub(super) fn assert_errors_spoil_acceptance(provider: &dyn Provider, status: u16, body: &dyn Fn(&str) -> String) {
+    assert!(decoded(provider, status, &body("\"Other\":1")).is_ok());
+    for name in ["Error", "error", "ERROR", "Code", "CODE", "error_code", "errorCode", "ErrorMessage"] {
+        for value in [
+            "null",
+            "\"\"",
+            "0",
+            "false",
+            "{}",
+            "[]",
+            "\"ok\"",
+            "{\"Code\":null}",
+            "{\"Code\":5}",
+            "{\"Code\":\"Never.Heard\"}",
+        ] {
+            let body = body(&format!("\"{name}\":{value}"));
+            assert_eq!(decoded(provider, status, &body).unwrap_err().class, ErrorClass::Unknown, "{body}");
+        }
+    }
+}
+
 /// One vector of a file.
 pub(super) struct Vector(Value);
 
