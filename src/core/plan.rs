@@ -213,6 +213,8 @@ pub struct Plan {
     pub waiting: Vec<usize>,
     /// Changes that were refused for good.
     pub rejected: Vec<usize>,
+    /// Providers of both, by index and in order: other credentials may make it due.
+    pub not_due_at: Vec<usize>,
     /// Changes that the user left out with `--only` or `--provider`.
     pub unselected: Vec<usize>,
     /// Directories for which no quota is left today: the jobs purge what they would stand for URL by URL.
@@ -277,6 +279,9 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
             }
         }
     }
+    plan.not_due_at = plan.waiting.iter().chain(&plan.rejected).map(|&index| changes.provider(index)).collect();
+    plan.not_due_at.sort_unstable();
+    plan.not_due_at.dedup();
     let mut keys: Vec<_> = due.keys().copied().collect();
     keys.sort_unstable();
     let mut room = Room { model, circumstances, ledgers: Vec::new(), days: Vec::new() };

@@ -62,7 +62,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Looks up those of all providers that the plan has work for, side by side; `guessed` are those of the rest. Files are read
+    /// Looks up those of all providers that the plan has work for, or would have with other credentials, side by side; `guessed` are those of the rest. Files are read
     /// and programs run, so this is not for plans that are only shown. Who has not answered after `patience_ms` milliseconds is
     /// left to the next run.
     pub async fn look_up(
@@ -85,6 +85,8 @@ impl Accounts {
             }
         };
         let mut providers: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
+        providers.extend(&plan.not_due_at);
+        providers.sort_unstable();
         providers.dedup();
         let answers = join_all(providers.iter().map(look_up)).await;
         let mut accounts = Self { all: guessed.to_vec(), asked: BTreeMap::new() };
