@@ -10,6 +10,7 @@ mod guards;
 mod hostile;
 mod progress;
 mod quotas;
+mod refusals;
 mod runs;
 
 use std::os::unix::fs::PermissionsExt;

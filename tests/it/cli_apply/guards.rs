@@ -1,8 +1,8 @@
 //! Guards, removals, selection and review: what `apply` refuses, leaves out or forces.
 
 use super::{Bench, Cloud, STATE, urls};
-use crate::support::cli::manifest;
-use crate::support::cloud::{KEY_ID, KEY_SECRET};
+use crate::support::cli::{manifest, provider};
+use crate::support::cloud::{KEY_ID, KEY_SECRET, Step};
 
 fn bench(cloud: &Cloud) -> Bench {
     Bench::at("tencent-cdn", cloud)
@@ -213,4 +213,92 @@ fn quota_is_one_for_all_who_use_an_account() {
     bench.run(&["apply", "manifests"]).exits(4).says("deferred");
     let sent: usize = bench.exported().iter().filter(|row| row["hash"] == "rev:1").count();
     assert_eq!(sent, 5, "four at one provider, one at the other, and none in the second run");
+}
+
+/// C11: a guard counts what would be sent now. What was let through once goes on by itself, whatever came between.
+#[test]
+fn c11_what_was_let_through_goes_on_by_itself() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    let limit = |bench: &Bench, urls_per_day: usize| {
+        let limits = format!("limits: {{urls_per_day: {urls_per_day}}}");
+        bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), &limits));
+    };
+    let listed = |bench: &Bench, revision: &str| {
+        bench.write("manifests/site.yaml", format!("guard: {{max_purges: 2}}\n{}", manifest(&urls(6), revision)));
+    };
+    limit(&bench, 3);
+    listed(&bench, "1");
+    let way_on = "3 purges, and 3 more on later days (its guard says `max_purges: 2`); if that is meant: \
+                  `freshen apply --max-purges 6`";
+    bench.run(&["apply"]).exits(5).says(way_on);
+    // The word for today is no word for tomorrow.
+    bench.run(&["apply", "--max-purges", "3"]).exits(4);
+    assert_eq!(cloud.purged().len(), 3);
+    bench.run(&["apply"]).exits(4);
+    limit(&bench, 6);
+    bench.run(&["apply"]).exits(5).says("3 purges (its guard says");
+    limit(&bench, 3);
+    bench.run(&["apply", "--expect", "another"]).exits(5);
+    limit(&bench, 6);
+    bench.run(&["apply"]).exits(5);
+    limit(&bench, 3);
+    bench.run(&["apply", "--max-purges", "6"]).exits(4);
+    bench.run(&["plan"]).exits(0);
+    assert!(!bench.run(&["plan"]).exits(0).stdout.contains("would refuse"));
+    limit(&bench, 6);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.purged().len(), 6);
+    // Other content is another release.
+    limit(&bench, 9);
+    listed(&bench, "2");
+    bench.run(&["apply", "--max-purges", "6"]).exits(4);
+    assert_eq!(cloud.purged().len(), 9);
+    limit(&bench, 12);
+    listed(&bench, "3");
+    bench.run(&["apply"]).exits(5).says("3 purges, and 3 more on later days");
+    // What failed was let through as well.
+    cloud.always(Some(Step::Close));
+    bench.run(&["apply", "--max-purges", "6"]).exits(4);
+    cloud.always(None);
+    limit(&bench, 200);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(bench.due(), Vec::<String>::new());
+}
+
+/// C11: a first run counts what it sends. Once allowed it goes on, also where nothing of it was recorded.
+#[test]
+fn c11_a_first_run_that_was_allowed_goes_on() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.assets(&urls(150), "1");
+    cloud.always(Some(Step::Close));
+    bench.run(&["apply"]).exits(5);
+    bench.run(&["apply", "--purge-all"]).exits(4);
+    bench.run(&["apply"]).exits(4);
+    cloud.always(None);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.purged().len(), 150);
+}
+
+/// C11: removals that wait for another day are refused on that day, unless they were allowed.
+#[test]
+fn c11_removals_are_refused_when_they_would_happen() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    let limit = |urls_per_day: usize| {
+        let limits = format!("limits: {{urls_per_day: {urls_per_day}}}");
+        bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), &limits));
+    };
+    limit(40);
+    bench.assets(&urls(40), "1");
+    bench.run(&["apply"]).exits(0);
+    bench.assets(&urls(20), "1");
+    bench.run(&["apply"]).exits(4);
+    limit(45);
+    bench.run(&["apply"]).exits(5).says("20 of its 40");
+    bench.run(&["apply", "--allow-removals"]).exits(4);
+    limit(60);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.purged().len(), bench.exported().len()), (40 + 20, 20));
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use freshen::core::event::{CallId, Record};
+use freshen::core::recorded::{Progress, Standing};
 use freshen::core::target::Target;
 use freshen::state::{Counts, RunStart, SqliteStore, StateError, Store};
 use proptest::prelude::*;
@@ -222,6 +223,44 @@ fn states_of_older_formats_are_migrated_whole() {
         let mut store = SqliteStore::open_to_write(&path).expect("readable").expect("there");
         assert_eq!(store.identity().expect("readable").serial, serial + 1);
         store.import(&[]).expect("written");
+    }
+}
+
+/// C4: what formats up to 3 told in words, or not at all, is a fact after the migration: what failed, and what was let through.
+#[test]
+fn what_older_formats_told_in_words_becomes_facts() {
+    let (_folder, path) = state_of(FORMAT_2);
+    let raw = rusqlite::Connection::open(&path).expect("opened");
+    let stands = [
+        ("'changed', desired = 'rev:9', standing = 'pending', reason = NULL", Progress::Seen),
+        ("'changed', desired = 'rev:9', standing = 'pending', reason = 'HTTP 503'", Progress::Tried),
+        (
+            "'changed', desired = 'rev:9', standing = 'pending', reason = 'before it changed again: HTTP 503'",
+            Progress::Seen,
+        ),
+        ("'changed', desired = 'rev:9', standing = 'deferred', reason = 'quota', until = 5", Progress::Admitted),
+        ("'changed', desired = 'rev:9', standing = 'rejected', reason = 'no'", Progress::Admitted),
+        ("'removed', desired = NULL, standing = 'pending', reason = NULL", Progress::Admitted),
+    ];
+    let target = |number: usize| format!("https://migrated.example/{number}");
+    for (number, (work, _)) in stands.iter().enumerate() {
+        let sql = format!(
+            "INSERT INTO target (provider, scope, target, owners, hash) VALUES ('p', 0, '{0}', '[\"m\"]', 'rev:1');
+             UPDATE target SET priority = 'normal', since = 1, accepted_at = '[]', work_kind = {work} WHERE target = '{0}'",
+            target(number)
+        );
+        raw.execute_batch(&sql).expect("written");
+    }
+    drop(raw);
+    let store = SqliteStore::open_to_write(&path).expect("migrated").expect("there");
+    let rows = store.recorded().expect("readable");
+    for (number, (work, progress)) in stands.iter().enumerate() {
+        let row = rows.iter().find(|row| row.target.text == target(number)).expect("kept");
+        let known = row.work.as_ref().expect("work");
+        assert_eq!(known.progress, *progress, "{work}");
+        if number == 2 {
+            assert_eq!(known.standing, Standing::Pending { reason: Some("HTTP 503".into()) });
+        }
     }
 }
 

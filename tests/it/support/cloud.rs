@@ -52,7 +52,7 @@ impl Step {
         Self::Say(status, Vec::new(), body.as_bytes().to_vec())
     }
 
-    fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         match self {
             Self::Say(status, headers, body) => Self::Say(*status, headers.clone(), body.clone()),
             Self::Echo(status, wrap) => Self::Echo(*status, Arc::clone(wrap)),

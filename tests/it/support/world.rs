@@ -248,6 +248,7 @@ impl World {
         self.changes = changes
             .filter_map(|(index, (mut change, state))| {
                 change.standing = match state {
+                    state if *state == ItemState::from(&change.standing) => change.standing,
                     ItemState::Recorded => return None,
                     ItemState::Pending(reason) => Standing::Pending { reason: reason.clone() },
                     ItemState::Deferred(until, reason) => Standing::Deferred {
