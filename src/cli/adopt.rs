@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::args::{AdoptArgs, Format, Global, Selection};
+use super::claim::{Claim, Claimed};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
 use super::session::{self, Loaded, Lookup};
@@ -11,17 +12,13 @@ use crate::core::model::Model;
 use crate::core::recorded::KnownManifest;
 use crate::host::Host;
 use crate::run;
-use crate::state::Store;
+use crate::state::{RunLock, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
-    let found = session::find(Lookup::of(global, &args.manifests.paths))?;
-    let Loaded { desired, caches, ahead } = found.load(host, global.state.as_path().into(), global.format)?;
+    let (_lock, Loaded { desired, caches, ahead }) = read(host, global, args).await?;
     let model = &desired.model;
-    select::known_providers(model, &args.providers)?;
     let only = select::patterns(&args.only)?;
-    let start = session::run_start(host);
-    let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
     let mut store = session::open_or_create(host, &global.state)?;
     if let Err(note) = stat_caches::keep(&mut store, caches) {
         terminal::tell(&format!("note: {note}\n"));
@@ -64,6 +61,32 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         ));
     }
     Ok(Exit::Done)
+}
+
+/// The manifests as they are while the state is locked, or were when nobody wrote to it since.
+async fn read(host: &Host, global: &Global, args: &AdoptArgs) -> Result<(RunLock, Loaded)> {
+    let start = session::run_start(host);
+    let mut claim = Claim::before_reading(&global.state);
+    loop {
+        let found = session::find(Lookup::of(global, &args.manifests.paths))?;
+        let mut loaded = found.load(host, global.state.as_path().into(), global.format)?;
+        select::known_providers(&loaded.desired.model, &args.providers)?;
+        select::patterns(&args.only)?;
+        if claim.waits(&global.state) {
+            // Who runs is about to change what was read ahead.
+            loaded.ahead = None;
+        }
+        match claim.take(host, &global.state, &start, args.lock.lock_timeout).await? {
+            Claimed::Current(lock) => return Ok((lock, loaded)),
+            Claimed::Overtaken(lock) => {
+                drop(loaded.ahead);
+                if let Err(note) = stat_caches::keep_at(&global.state, loaded.caches) {
+                    terminal::tell(&format!("note: {note}\n"));
+                }
+                claim = Claim::Held(lock);
+            }
+        }
+    }
 }
 
 /// Whether the recorded owners of an entry are those that list it, as far as these manifests go.

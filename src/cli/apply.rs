@@ -4,6 +4,7 @@ use anyhow::Result;
 use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
+use super::claim::Claim;
 use super::exit::Exit;
 use super::pass::{Pass, Ran, Side};
 use super::progress::Progress;
@@ -43,8 +44,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         patience_ms: None,
     };
     let own = Own { state: &global.state, audit: args.audit.as_deref() };
-    let mut reads_all = false;
+    let (mut reads_all, mut held) = (false, None);
     loop {
+        let claim = held.take().map_or_else(|| Claim::before_reading(&global.state), Claim::Held);
         let found = session::find(Lookup::selected(global, &args.manifests.paths, &args.selection))?;
         let noted = noted(global, args, &found)?;
         if let Some(desired) = found.unchanged(noted.as_ref()) {
@@ -54,11 +56,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         }
         let noted = noted.filter(|_| !reads_all);
         let mut loaded = found.desired(host, own, global.format, noted)?;
-        match pass.run(&mut loaded, &mut Terminal { global, progress: None }).await? {
+        match pass.run(&mut loaded, claim, &mut Terminal { global, progress: None }).await? {
             Ran::Ended(exit) => return Ok(exit),
             Ran::Cut => return Ok(Exit::NotAllDone),
             Ran::NotEnough => reads_all = true,
-            Ran::Waited => {}
+            Ran::Overtaken(lock) => held = Some(lock),
         }
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 pub mod args;
 mod audit;
 mod check;
+mod claim;
 mod compare;
 pub mod diagnostics;
 mod duration;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::args::Selection;
 use super::audit::Audit;
+use super::claim::{Claim, Claimed};
 use super::exit::Exit;
 use super::session::{self, Loaded};
 use super::stat_caches::{self, StatCaches};
@@ -113,8 +114,9 @@ pub(super) enum Ran {
     Ended(Exit),
     /// Nothing was done, since all manifests have to be read for it.
     NotEnough,
-    /// Nothing was done, since another run had to be waited for: the manifests may have changed meanwhile.
-    Waited,
+    /// Nothing was done, since another run wrote to the state after the manifests were read: they have to be read again, under
+    /// this lock.
+    Overtaken(RunLock),
     /// It was cut short before anything was sent; what it saw is marked.
     Cut,
 }
@@ -133,22 +135,27 @@ struct Opened {
 }
 
 impl Pass<'_> {
-    /// Runs it to its end; the lock is held meanwhile.
+    /// Runs it to its end; the lock is held meanwhile. `claim` is from before the manifests were read.
     ///
     /// # Errors
     /// Whatever kept it from sending: the state, guards, credentials.
-    pub(super) async fn run(&self, loaded: &mut Loaded, side: &mut dyn Side) -> Result<Ran> {
+    pub(super) async fn run(&self, loaded: &mut Loaded, claim: Claim, side: &mut dyn Side) -> Result<Ran> {
         let Loaded { ref desired, ref mut caches, ref mut ahead } = *loaded;
-        let waits = RunLock::holder(self.state).is_some();
         // Who runs is about to change what was read, and must not be kept from tidying its log.
-        let ahead = ahead.take().filter(|_| !waits);
+        let ahead = ahead.take().filter(|_| !claim.waits(self.state));
         let mut caches = std::mem::take(caches);
         let host = self.host;
         let start = session::run_start(host);
-        let _lock = session::lock(host, self.state, &start, self.lock_timeout_ms).await?;
-        if waits {
-            return Ok(Ran::Waited);
-        }
+        let _lock = match claim.take(host, self.state, &start, self.lock_timeout_ms).await? {
+            Claimed::Current(lock) => lock,
+            Claimed::Overtaken(lock) => {
+                drop(ahead);
+                if let Err(note) = stat_caches::keep_at(self.state, caches) {
+                    side.note(&note);
+                }
+                return Ok(Ran::Overtaken(lock));
+            }
+        };
         let mut store = SqliteStore::open_to_write(self.state)?;
         let last_calls = side.begins(store.as_ref());
         match &store {

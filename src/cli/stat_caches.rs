@@ -38,6 +38,21 @@ pub(super) fn sources<'p>(host: &Host, own: Own<'p>) -> Sources<'p> {
     }
 }
 
+/// As [`keep`], where there is a state.
+///
+/// # Errors
+/// As [`keep`].
+pub(super) fn keep_at(state: &Path, caches: StatCaches) -> Result<(), String> {
+    if caches.is_empty() {
+        return Ok(());
+    }
+    match SqliteStore::open_to_write(state) {
+        Ok(Some(mut store)) => keep(&mut store, caches),
+        Ok(None) => Ok(()),
+        Err(error) => Err(format!("the next run will read all files again: {error}")),
+    }
+}
+
 /// Keeps caches, and drops those of directories that are gone, for whoever holds the lock of the state.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::args::{Format, Global, StateVerb};
+use super::claim::{Claim, Claimed};
 use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, count, status};
 use super::{select, session, terminal};
@@ -100,7 +101,8 @@ fn parse(line: &str) -> Result<Recorded, String> {
     parsed.and_then(Line::into_row)
 }
 
-async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
+/// All rows of a file, or of standard input for `-`.
+fn read_rows(file: &Path) -> Result<Vec<Recorded>, Stop> {
     let text = read_lines(file)?;
     let mut rows = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -110,8 +112,21 @@ async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) ->
         })?;
         rows.push(row);
     }
+    Ok(rows)
+}
+
+async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
     let start = session::run_start(host);
-    let _lock = session::lock(host, &global.state, &start, lock_timeout).await?;
+    let claim = Claim::before_reading(&global.state);
+    let mut rows = read_rows(file)?;
+    let _lock = match claim.take(host, &global.state, &start, lock_timeout).await? {
+        Claimed::Current(lock) => lock,
+        Claimed::Overtaken(_) if file.as_os_str() == "-" => return Err(overtaken(global).into()),
+        Claimed::Overtaken(lock) => {
+            rows = read_rows(file)?;
+            lock
+        }
+    };
     session::open_or_create(host, &global.state)?.import(&rows)?;
     done(global, "imported", rows.len());
     Ok(Exit::Done)
@@ -154,6 +169,16 @@ async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u
     }
     done(global, "forgotten", gone);
     Ok(Exit::Done)
+}
+
+/// What was read from a pipe cannot be read again, and may be older than what another run has recorded since.
+fn overtaken(global: &Global) -> Stop {
+    let message = format!(
+        "another run wrote to the state `{}` after standard input was read; nothing was imported: make the lines anew and \
+         import them again, or give them as a file",
+        global.state.display()
+    );
+    Stop { exit: Exit::State, message, problems: None }
 }
 
 fn done(global: &Global, what: &str, number: usize) {

@@ -109,6 +109,14 @@ impl SqliteStore {
         Ok(Some(store))
     }
 
+    /// Which state is at `path`, without a look at anything else of it; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn identity_at(path: &Path) -> Result<Option<Identity>, StateError> {
+        Self::connected(path)?.map(|store| store.identity()).transpose()
+    }
+
     /// Pages that do not fit together, or an index that does not know what its table holds, would let targets vanish without
     /// a word. A file that nobody touched since it was sealed is not looked through again for a while: that costs about half a
     /// second a million rows.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::args::{Global, Selection, WatchArgs};
+use crate::cli::claim::Claim;
 use crate::cli::session::{self, Loaded, Lookup};
 use crate::cli::stat_caches::Own;
 use crate::host::Host;
@@ -35,6 +36,8 @@ pub(super) struct Outcome {
     pub(super) named: Option<Vec<NamedSource>>,
     /// What happened to files since the run began.
     pub(super) moved: Moved,
+    /// From before anything was read.
+    pub(super) claim: Claim,
 }
 
 /// What there is to read.
@@ -69,13 +72,14 @@ impl Reading {
     }
 
     fn read_now(&self) -> anyhow::Result<Outcome> {
+        let claim = Claim::before_reading(&self.state);
         let (read, named) = self.read_manifests()?;
         let moved = match read {
             // It is what was read before.
             Read::Unchanged(_) => Moved::default(),
             Read::Valid(..) | Read::Invalid(_) => self.since.look(),
         };
-        Ok(Outcome { read, named, moved })
+        Ok(Outcome { read, named, moved, claim })
     }
 
     fn read_manifests(&self) -> anyhow::Result<(Read, Option<Vec<NamedSource>>)> {

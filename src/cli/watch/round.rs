@@ -12,6 +12,7 @@ use super::side::{Calls, Came, Link, WatchSide};
 use super::trouble::Trouble;
 use super::voice;
 use crate::cli::args::{Global, Selection, WatchArgs};
+use crate::cli::claim::Claim;
 use crate::cli::exit::{self, Exit};
 use crate::cli::pass::{Pass, Ran};
 use crate::cli::session::{self, Loaded};
@@ -23,6 +24,7 @@ use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Root, Since};
 use crate::run::Desired;
+use crate::state::RunLock;
 
 /// A provider without credentials is left to a later run after this time, in milliseconds: others wait for its program.
 const CREDENTIALS_MS: u64 = 5_000;
@@ -103,8 +105,8 @@ pub(super) struct Ended {
 /// What came of a run with so much.
 enum Attempt {
     Ended(Box<Ended>),
-    /// Nothing was done: it is to be tried again with so much.
-    Again(Box<Memory>, Extent),
+    /// Nothing was done: it is to be tried again with so much, under the lock if it is held.
+    Again(Box<Memory>, Extent, Option<RunLock>),
 }
 
 impl Attempt {
@@ -118,15 +120,15 @@ impl Round<'_> {
     pub(super) async fn run(self, mut memory: Memory) -> Ended {
         self.look_for_state(&mut memory);
         memory.credentials.begin_run();
-        let mut extent = Extent::Changed;
+        let (mut extent, mut held) = (Extent::Changed, None);
         loop {
-            match self.attempt(memory, extent).await {
+            match self.attempt(memory, extent, held).await {
                 Attempt::Ended(mut ended) => {
                     // It may be the run that made it.
                     ended.memory.has_state |= self.global.state.exists();
                     return *ended;
                 }
-                Attempt::Again(back, wider) => (memory, extent) = (*back, wider),
+                Attempt::Again(back, wider, lock) => (memory, extent, held) = (*back, wider, lock),
             }
         }
     }
@@ -144,7 +146,7 @@ impl Round<'_> {
         memory.has_state = has_state;
     }
 
-    async fn attempt(&self, mut memory: Memory, extent: Extent) -> Attempt {
+    async fn attempt(&self, mut memory: Memory, extent: Extent, held: Option<RunLock>) -> Attempt {
         self.link.reading.store(true, Ordering::Release);
         let read = self.read(extent).await;
         self.link.reading.store(false, Ordering::Release);
@@ -158,9 +160,12 @@ impl Round<'_> {
             }
         };
         if self.is_stale(&read) {
+            // To keep caches takes the lock.
+            drop(held);
             return Attempt::ended(self.discard(memory, read).await);
         }
-        let Outcome { read, named, .. } = read;
+        let Outcome { read, named, claim, .. } = read;
+        let claim = held.map_or(claim, Claim::Held);
         let (loaded, found) = match read {
             Read::Unchanged(desired) => {
                 memory.last_valid = None;
@@ -179,7 +184,7 @@ impl Round<'_> {
         let Some(loaded) = loaded else {
             return Attempt::ended(Ended { found, named, ..self.bare(memory, RunEnd::Failed) });
         };
-        match self.pass(memory, loaded).await {
+        match self.pass(memory, loaded, claim).await {
             Attempt::Ended(ended) => Attempt::ended(Ended { found, named, ..*ended }),
             again @ Attempt::Again(..) => again,
         }
@@ -215,7 +220,7 @@ impl Round<'_> {
     }
 
     /// Makes nothing of what was read, but for what spares reading it again.
-    async fn discard(&self, mut memory: Memory, Outcome { read, named, moved }: Outcome) -> Ended {
+    async fn discard(&self, mut memory: Memory, Outcome { read, named, moved, .. }: Outcome) -> Ended {
         let why = match moved {
             Moved { writing: true, .. } => "a file is being written",
             Moved { changed: true, .. } => "files changed while they were read",
@@ -244,7 +249,7 @@ impl Round<'_> {
         memory.calls.alone(&mut store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
     }
 
-    async fn pass(&self, mut memory: Memory, mut loaded: Loaded) -> Attempt {
+    async fn pass(&self, mut memory: Memory, mut loaded: Loaded, claim: Claim) -> Attempt {
         let Memory { credentials, calls, .. } = &mut memory;
         let mut side = WatchSide::new((self.host, self.pass, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
@@ -261,11 +266,11 @@ impl Round<'_> {
             credentials,
             patience_ms: Some(CREDENTIALS_MS),
         };
-        let ran = pass.run(&mut loaded, &mut side).await;
+        let ran = pass.run(&mut loaded, claim, &mut side).await;
         let mut came = std::mem::take(&mut side.came);
         let (end, refusals, trouble) = match ran {
-            Ok(Ran::NotEnough) => return Attempt::Again(Box::new(memory), Extent::All),
-            Ok(Ran::Waited) => return Attempt::Again(Box::new(memory), Extent::Changed),
+            Ok(Ran::NotEnough) => return Attempt::Again(Box::new(memory), Extent::All, None),
+            Ok(Ran::Overtaken(lock)) => return Attempt::Again(Box::new(memory), Extent::Changed, Some(lock)),
             Ok(Ran::Cut) => (RunEnd::Cut, Vec::new(), None),
             Ok(Ran::Ended(exit)) => {
                 came.exit = Some(exit);

@@ -1,10 +1,15 @@
 //! What happens to providers, manifests and states between runs, and is not forgotten by the next one.
 
+use std::io::Write;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
 use freshen::core::time::Timestamp;
 use freshen::state::{RunLock, RunStart};
 
 use crate::support::cli::{Bench, Ran, STATE, manifest, provider};
 use crate::support::cloud::Cloud;
+use crate::support::is_installed;
 
 const URL: &str = "https://cdn.example.com/x";
 
@@ -126,6 +131,20 @@ fn output_into_a_published_directory_is_refused() {
     assert_eq!(cloud.count(), 1);
 }
 
+/// Waits until a command looks at the lock, which it does once it has read everything.
+fn waits(child: &Child) {
+    let files = format!("/proc/{}/fd", child.id());
+    let looks = |fd: std::io::Result<std::fs::DirEntry>| {
+        let link = fd.ok().and_then(|fd| std::fs::read_link(fd.path()).ok());
+        link.is_some_and(|link| link.to_string_lossy().ends_with(".lock"))
+    };
+    let end = Instant::now() + Duration::from_mins(1);
+    while !std::fs::read_dir(&files).is_ok_and(|mut fds| fds.any(looks)) {
+        assert!(Instant::now() < end, "it does not look at the lock");
+        std::thread::yield_now();
+    }
+}
+
 /// L1: who waited for another run does what the manifests say then, not what they said before.
 #[test]
 fn a_run_that_waited_reads_the_manifests_again() {
@@ -137,17 +156,122 @@ fn a_run_that_waited_reads_the_manifests_again() {
     let lock = RunLock::try_take(&bench.path(STATE), &start).expect("a lock").expect("free");
     bench.assets(&[URL], "2");
     let waiting = bench.start(&["apply", "--lock-timeout", "60s"]);
-    // It looks at the lock once it has read the manifests.
-    let files = format!("/proc/{}/fd", waiting.id());
-    let looks = |fd: std::io::Result<std::fs::DirEntry>| {
-        let link = fd.ok().and_then(|fd| std::fs::read_link(fd.path()).ok());
-        link.is_some_and(|link| link.to_string_lossy().ends_with(".lock"))
-    };
-    while !std::fs::read_dir(&files).is_ok_and(|mut fds| fds.any(looks)) {
-        std::thread::yield_now();
-    }
+    waits(&waiting);
     bench.assets(&[URL], "3");
     drop(lock);
     Ran::of(&waiting.wait_with_output().expect("ended")).exits(0).says("1 purge accepted");
     assert_eq!((cloud.count(), bench.recorded()), (2, vec![format!("own {URL} rev:3")]));
+}
+
+/// Starts a command and waits until it is held where it opens the list that is read after the manifests; `None` where nothing
+/// can hold it.
+#[track_caller]
+fn held(bench: &Bench, arguments: &[&str]) -> Option<Child> {
+    const TRACE: &str = "trace.log";
+    if !is_installed("strace", "strace") {
+        return None;
+    }
+    drop(std::fs::remove_file(bench.path(TRACE)));
+    // The tracer stands aside: it is the command that is waited for. Only the first time counts.
+    let strace = ["-D", "-f", "-e", "quiet=all", "-o", TRACE, "-P", "SHA256SUMS", "-e", "trace=openat"];
+    let strace = [&strace[..], &["-e", "inject=openat:signal=SIGSTOP:when=1"]].concat();
+    let child = bench.wrapped("strace", &strace, arguments).spawn().expect("started");
+    let end = Instant::now() + Duration::from_mins(1);
+    loop {
+        let trace = String::from_utf8_lossy(&bench.read(TRACE).unwrap_or_default()).into_owned();
+        if trace.contains("--- stopped by SIGSTOP") {
+            return Some(child);
+        }
+        assert!(Instant::now() < end, "the list is not opened; {trace}");
+        std::thread::yield_now();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the standard library cannot send signals")]
+fn goes_on(child: Child) -> Ran {
+    let pid = child.id().to_string();
+    let sent = std::process::Command::new("/bin/sh").args(["-c", "kill -CONT \"$0\"", &pid]).status();
+    assert!(sent.expect("a shell").success());
+    Ran::of(&child.wait_with_output().expect("ended"))
+}
+
+/// A page in a manifest, and a list in another one that is read later.
+fn page_and_list(cloud: &Cloud) -> Bench {
+    let bench = Bench::at("tencent-cdn", cloud);
+    bench.write("SHA256SUMS", format!("{:064x}  list/1\n", 1));
+    bench.write("manifests/zlist.yaml", "base_url: https://cdn.example.com\nsources: [{checksums: ../SHA256SUMS}]\n");
+    bench
+}
+
+/// S3, A → B → A: whoever read its manifests before another run came and went must not record what nobody asks for any more,
+/// nor call it fresh: the page that is rolled back to it is purged.
+#[test]
+fn what_was_read_before_another_run_wrote_is_read_again() {
+    for verb in ["apply", "adopt"] {
+        for is_first in [false, true] {
+            let cloud = Cloud::of("tencent-cdn");
+            let bench = page_and_list(&cloud);
+            if !is_first {
+                bench.assets(&[URL], "1");
+                bench.run(&["apply"]).exits(0);
+            }
+            bench.assets(&[URL], "2");
+            let Some(child) = held(&bench, &[verb]) else { return };
+            bench.assets(&[URL], "3");
+            bench.run(&["apply"]).exits(0);
+            goes_on(child).exits(0);
+            cloud.count();
+            assert!(
+                bench.recorded().contains(&format!("own {URL} rev:3")),
+                "{verb} {is_first}: {:?}",
+                bench.recorded()
+            );
+            bench.assets(&[URL], "2");
+            bench.run(&["apply"]).exits(0).says("1 purge accepted");
+            assert_eq!(cloud.count(), 1, "{verb} {is_first}");
+        }
+    }
+}
+
+/// The plan that was reviewed is that of the manifests as they are read again.
+#[test]
+fn a_plan_that_was_reviewed_is_compared_with_what_is_read_again() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = page_and_list(&cloud);
+    bench.assets(&[URL], "1");
+    bench.run(&["apply"]).exits(0);
+    bench.assets(&[URL], "2");
+    let digest = bench.run(&["plan", "--format", "json"]).exits(0).json()["digest"].as_str().expect("text").to_owned();
+    let Some(child) = held(&bench, &["apply", "--expect", &digest]) else { return };
+    bench.assets(&[URL], "3");
+    bench.run(&["apply"]).exits(0);
+    cloud.count();
+    goes_on(child).exits(5).says("not the one that was reviewed");
+    assert_eq!(cloud.count(), 0);
+}
+
+/// S3: rows from a pipe may be older than what a run has recorded since; those of a file are read again.
+#[test]
+fn rows_that_were_read_before_another_run_wrote_are_not_imported_unseen() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&[URL], "1");
+    bench.run(&["apply"]).exits(0);
+    let rows = bench.run(&["state", "export"]).exits(0).stdout;
+    bench.assets(&[URL], "2");
+    bench.run(&["apply"]).exits(0);
+    let start = RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 };
+    let lock = RunLock::try_take(&bench.path(STATE), &start).expect("a lock").expect("free");
+    let mut command = bench.command(&["state", "import", "-", "--lock-timeout", "60s"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("started");
+    child.stdin.take().expect("a pipe").write_all(rows.as_bytes()).expect("written");
+    waits(&child);
+    drop(lock);
+    Ran::of(&child.wait_with_output().expect("ended"))
+        .exits(6)
+        .says("nothing was imported")
+        .says("make the lines anew");
+    assert_eq!(bench.recorded(), [format!("own {URL} rev:2")]);
+    bench.write("rows", rows);
+    bench.run(&["state", "import", "rows"]).exits(0);
 }

@@ -1,0 +1,98 @@
+//! How a command that writes comes to the state: under the lock, and with what it read being as new as what others wrote.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::session;
+use crate::host::Host;
+use crate::state::{Identity, RunLock, RunStart, SqliteStore};
+
+/// What a command has of the state before it reads what it will write by.
+#[derive(Debug)]
+pub(super) enum Claim {
+    /// No lock, only which state it was; `None` inside if there was none, outside if it could not be read.
+    Seen(Option<Option<Identity>>),
+    /// The lock: nobody else writes meanwhile.
+    Held(RunLock),
+}
+
+/// The lock, and whether what was read still counts.
+#[derive(Debug)]
+pub(super) enum Claimed {
+    /// Nobody wrote to the state since before the reading.
+    Current(RunLock),
+    /// Another run came and went, or had to be waited for. It may have purged what is newer than what was read, so all has
+    /// to be read again: once, since nobody comes in between while the lock is held.
+    Overtaken(RunLock),
+}
+
+impl Claim {
+    /// Looks which state it is, before anything is read.
+    pub(super) fn before_reading(state: &Path) -> Self {
+        Self::Seen(SqliteStore::identity_at(state).ok())
+    }
+
+    /// Whether another run has to be waited for.
+    pub(super) fn waits(&self, state: &Path) -> bool {
+        matches!(self, Self::Seen(_)) && RunLock::holder(state).is_some()
+    }
+
+    /// Takes the lock, unless it is held already, waiting up to `timeout_ms` for another run to end.
+    ///
+    /// # Errors
+    /// As [`session::lock`].
+    pub(super) async fn take(self, host: &Host, state: &Path, start: &RunStart, timeout_ms: u64) -> Result<Claimed> {
+        let waits = self.waits(state);
+        let seen = match self {
+            Self::Held(lock) => return Ok(Claimed::Current(lock)),
+            Self::Seen(seen) => seen,
+        };
+        let lock = session::lock(host, state, start, timeout_ms).await?;
+        let is_same = seen.is_some() && SqliteStore::identity_at(state).ok() == seen;
+        Ok(if is_same && !waits { Claimed::Current(lock) } else { Claimed::Overtaken(lock) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::recorded::Inputs;
+    use crate::core::time::Timestamp;
+    use crate::state::Store;
+
+    async fn is_overtaken(claim: Claim, state: &Path) -> bool {
+        let start = RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 };
+        let host = Host::system();
+        matches!(claim.take(&host, state, &start, 0).await.unwrap(), Claimed::Overtaken(_))
+    }
+
+    /// S3: who comes and goes while another one reads has written what that one does not know.
+    #[tokio::test]
+    async fn a_write_after_the_reading_began_overtakes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state.db");
+        assert!(!is_overtaken(Claim::before_reading(&state), &state).await);
+        let first = Claim::before_reading(&state);
+        drop(SqliteStore::create(&state, "1").unwrap());
+        assert!(is_overtaken(first, &state).await, "the first run came in between");
+        assert!(!is_overtaken(Claim::before_reading(&state), &state).await);
+        let second = Claim::before_reading(&state);
+        SqliteStore::open_to_write(&state).unwrap().unwrap().note_inputs(&Inputs::default()).unwrap();
+        assert!(is_overtaken(second, &state).await);
+        let replaced = Claim::before_reading(&state);
+        std::fs::remove_file(&state).unwrap();
+        drop(SqliteStore::create(&state, "2").unwrap());
+        assert!(is_overtaken(replaced, &state).await);
+    }
+
+    /// S3: what could not be looked at may have been written by anybody.
+    #[tokio::test]
+    async fn a_state_that_could_not_be_looked_at_is_not_taken_for_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state.db");
+        std::fs::write(&state, "no state").unwrap();
+        let claim = Claim::before_reading(&state);
+        assert!(is_overtaken(claim, &state).await);
+    }
+}
