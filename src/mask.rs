@@ -152,7 +152,8 @@ mod tests {
 
     fn request(headers: Vec<(String, String)>, body: &[u8]) -> Request {
         let endpoint = Endpoint { tls: true, host: "a".into(), port: None, path_prefix: String::new() };
-        Request { method: "POST".into(), endpoint, path_and_query: "/".into(), headers, body: body.to_vec() }
+        let (method, route) = ("POST".into(), crate::core::http::Route::Direct);
+        Request { method, endpoint, route, path_and_query: "/".into(), headers, body: body.to_vec() }
     }
 
     /// X2

@@ -38,6 +38,16 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// How a request may get to its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// By no proxy, whatever the environment names: one that puts the endpoint's name in place of `Host` would have another
+    /// URL purged.
+    Direct,
+    /// By a proxy that the environment names, if any. Without TLS, `Host` has to be the endpoint's own authority.
+    ByProxy,
+}
+
 /// One request, complete: what is here is sent byte for byte.
 ///
 /// Headers may hold credentials and signatures, so `Debug` shows none of their values and no body.
@@ -47,6 +57,8 @@ pub struct Request {
     pub method: String,
     /// Where to connect to.
     pub endpoint: Endpoint,
+    /// How to get there.
+    pub route: Route,
     /// Path with query as in the request line, the endpoint's prefix included.
     pub path_and_query: String,
     /// Headers in order, `Host` included.
@@ -146,6 +158,7 @@ mod tests {
         let request = Request {
             method: "POST".into(),
             endpoint,
+            route: Route::Direct,
             path_and_query: "/?Signature=canary".into(),
             headers: vec![("Authorization".into(), "canary".into())],
             body: b"canary".to_vec(),

@@ -1,7 +1,7 @@
 //! Sends one request over HTTP/1.1 and reads one answer: byte for byte, bounded in time and size, once.
 //!
 //! Does not know vendors, signatures or retries. Redirects are answers like any other; nothing is followed, kept or
-//! decoded. Proxies serve endpoints beyond this machine only.
+//! decoded. Proxies serve endpoints beyond this machine only, and only requests that may go by one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use url::{Position, Url};
 
 use self::failure::{from_reqwest, not_connected, unknown};
 use super::{BoxFuture, Env, Http, Timeouts};
-use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
+use crate::core::http::{Request, Response, Route, TransportFailure, TransportFailureKind};
 
 mod failure;
 mod proxy;
@@ -35,7 +35,7 @@ pub struct HttpClient {
 /// What sets clients apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct ClientKey {
-    loopback: bool,
+    proxied: bool,
     roots: bool,
     connect_ms: u64,
 }
@@ -50,15 +50,15 @@ impl HttpClient {
     }
 
     fn client(&self, request: &Request, connect_ms: u64) -> Result<Client, TransportFailure> {
-        let loopback = request.endpoint.is_loopback();
-        let proxies = match (&self.proxies, loopback) {
-            (_, true) => &[],
-            (Ok(proxies), false) => proxies.as_slice(),
-            (Err(problem), false) => return Err(not_connected(problem.clone())),
+        let may_be_proxied = request.route == Route::ByProxy && !request.endpoint.is_loopback();
+        let proxies = match &self.proxies {
+            _ if !may_be_proxied => &[],
+            Ok(proxies) => proxies.as_slice(),
+            Err(problem) => return Err(not_connected(problem.clone())),
         };
         // Plain requests to a cache on this machine must work where no roots are installed.
         let roots = request.endpoint.tls || !proxies.is_empty();
-        let key = ClientKey { loopback, roots, connect_ms };
+        let key = ClientKey { proxied: !proxies.is_empty(), roots, connect_ms };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
@@ -73,12 +73,18 @@ impl HttpClient {
 
     async fn exchange(&self, request: Request, timeouts: Timeouts) -> Result<Response, TransportFailure> {
         let client = self.client(&request, timeouts.connect_ms)?;
+        let passes_proxies_by = request.route == Route::Direct && !request.endpoint.is_loopback() && self.has_proxies();
         let head = client.execute(to_reqwest(request)?);
         let answer = tokio::time::timeout(Duration::from_millis(timeouts.first_byte_ms), head)
             .await
             .map_err(|_| unknown(format!("no answer within {} ms", timeouts.first_byte_ms)))?
-            .map_err(from_reqwest)?;
+            .map_err(from_reqwest)
+            .map_err(|failure| if passes_proxies_by { without_proxy(failure) } else { failure })?;
         read(answer).await
+    }
+
+    fn has_proxies(&self) -> bool {
+        self.proxies.as_ref().map_or(true, |proxies| !proxies.is_empty())
     }
 }
 
@@ -109,6 +115,15 @@ fn build(key: ClientKey, proxies: &[reqwest::Proxy]) -> reqwest::Result<Client> 
         builder = builder.proxy(proxy.clone());
     }
     builder.build()
+}
+
+/// Whoever has a proxy for everything wonders why it was not used.
+fn without_proxy(mut failure: TransportFailure) -> TransportFailure {
+    if failure.kind == TransportFailureKind::NotConnected {
+        failure.message +=
+            " (purges to caches pass the proxy of the environment by, see the option `proxy` of `http-purge`)";
+    }
+    failure
 }
 
 fn to_reqwest(request: Request) -> Result<reqwest::Request, TransportFailure> {
@@ -172,6 +187,7 @@ mod tests {
         Request {
             method: "PURGE".into(),
             endpoint: Endpoint { tls: false, host: host.into(), port: Some(8080), path_prefix: String::new() },
+            route: Route::Direct,
             path_and_query: path.into(),
             headers: vec![("Host".into(), "a.example".into())],
             body: Vec::new(),

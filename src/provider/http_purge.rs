@@ -11,7 +11,7 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape,
     OptionValue, Options, Provider, Reply, Stamp,
 };
-use crate::core::http::{Request, Response};
+use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::Queries;
 use crate::core::target::{Scope, Target};
 
@@ -39,6 +39,12 @@ static CAPABILITIES: Capabilities = Capabilities {
             OptionShape::IntegerList,
             false,
             "statuses that mean done, in place of 2xx, 404 and 412 (was not cached)",
+        ),
+        request::option(
+            "proxy",
+            OptionShape::Bool,
+            false,
+            "whether purges go by the proxy that the environment names, which https endpoints alone allow. Default: false",
         ),
     ],
     operations: &[Operation {
@@ -122,7 +128,9 @@ impl Provider for HttpPurge {
             check_header(name, value.expose())?;
             headers.push(request::pair(name, value.expose()));
         }
+        let is_proxied = account.options.bool("proxy").unwrap_or(false);
         Ok(Request {
+            route: route(&call.endpoint, headers[0].1.as_str(), is_proxied)?,
             method: account.options.text("method").unwrap_or("PURGE").to_owned(),
             endpoint: call.endpoint.clone(),
             path_and_query: request::path(&call.endpoint, &path),
@@ -168,6 +176,21 @@ fn parts(target: &Target) -> Result<(&str, &str, String), String> {
         (Some(scheme), Some(authority), Some(path)) => Ok((scheme, authority, path)),
         _ => Err("a URL with scheme and host is needed".into()),
     }
+}
+
+/// How a purge for `host` gets to the endpoint. A proxy passes on what goes through a tunnel as it is; without TLS it writes the
+/// host of the request line, which is the endpoint's, in place of `Host`, and another URL would be purged.
+fn route(endpoint: &Endpoint, host: &str, is_proxied: bool) -> Result<Route, String> {
+    if !is_proxied {
+        return Ok(Route::Direct);
+    }
+    if endpoint.tls || endpoint.is_loopback() || endpoint.authority().eq_ignore_ascii_case(host) {
+        return Ok(Route::ByProxy);
+    }
+    Err(format!(
+        "`proxy: true` cannot be kept for {endpoint}: without TLS a proxy replaces the host {host} by the endpoint's own, so \
+         that another URL is purged; give the endpoint as https, or drop `proxy`"
+    ))
 }
 
 /// The authority without the port that is the scheme's own.
@@ -253,6 +276,31 @@ mod tests {
         assert!(error.contains("X-Key") && !error.contains("canary"), "{error}");
         let call = call(&ADAPTER, "127.0.0.1:1", &["http://a.example/"]);
         assert!(ADAPTER.encode(&call, &account(&[]), &keys("id", "canary", None), &stamp(0)).is_err());
+    }
+
+    /// U2: a proxy that is not told the page's own host would have another page purged.
+    #[test]
+    fn a_purge_goes_by_a_proxy_only_where_that_is_asked_for_and_keeps_its_host() {
+        let route = |endpoint: &str, url: &str, proxy: Option<bool>| {
+            let mut call = call(&ADAPTER, "127.0.0.1:6081", &[url]);
+            let (scheme, host) = endpoint.split_once("://").unwrap();
+            call.endpoint =
+                Endpoint { tls: scheme == "https", host: host.into(), port: None, path_prefix: String::new() };
+            let given: Vec<_> = proxy.into_iter().map(|proxy| ("proxy", OptionValue::Bool(proxy))).collect();
+            let sent = ADAPTER.encode(&call, &account(&given), &Credentials::Headers(Vec::new()), &stamp(0));
+            sent.map(|request| request.route)
+        };
+        let page = "https://www.example.cn/a";
+        for endpoint in ["http://cache.example", "https://cache.example", "http://www.example.cn", "http://127.0.0.1"] {
+            assert_eq!(route(endpoint, page, None), Ok(Route::Direct), "{endpoint}");
+            assert_eq!(route(endpoint, page, Some(false)), Ok(Route::Direct), "{endpoint}");
+        }
+        for endpoint in ["https://cache.example", "http://www.example.cn", "http://127.0.0.1"] {
+            assert_eq!(route(endpoint, page, Some(true)), Ok(Route::ByProxy), "{endpoint}");
+        }
+        let refused = route("http://cache.example", page, Some(true)).unwrap_err();
+        assert!(refused.contains("http://cache.example") && refused.contains("www.example.cn"), "{refused}");
+        assert!(route("http://www.example.cn", "https://www.example.cn:8443/a", Some(true)).is_err(), "another port");
     }
 
     #[test]

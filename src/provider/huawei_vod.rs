@@ -13,7 +13,7 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, ErrorClass, Operation, OptionShape,
     Options, Provider, Reply, Stamp,
 };
-use crate::core::http::{Endpoint, Request, Response};
+use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
 
@@ -206,7 +206,8 @@ fn signed(
         headers.push(request::pair("Authorization", authorization));
     }
     let path_and_query = if query.is_empty() { path } else { format!("{path}?{query}") };
-    Ok(Request { method: method.into(), endpoint: endpoint.clone(), path_and_query, headers, body })
+    let (method, endpoint) = (method.into(), endpoint.clone());
+    Ok(Request { method, endpoint, route: Route::ByProxy, path_and_query, headers, body })
 }
 
 /// The fields of an answer that is no refusal, with the request id.

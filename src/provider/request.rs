@@ -1,7 +1,7 @@
 //! What all vendors' requests have in common: credentials of the right sort, paths below a prefix, target checks.
 
 use crate::core::contract::{Account, Call, Capabilities, CredentialScheme, Credentials, OptionSpec};
-use crate::core::http::{Endpoint, Request};
+use crate::core::http::{Endpoint, Request, Route};
 use crate::core::secret::Secret;
 
 /// A key pair, with a session token if it is temporary.
@@ -75,7 +75,8 @@ pub(super) fn texts(call: &Call) -> Vec<&str> {
 
 /// A POST to `path`, which holds the endpoint's prefix already.
 pub(super) fn post(endpoint: &Endpoint, path: String, headers: Vec<(String, String)>, body: Vec<u8>) -> Request {
-    Request { method: "POST".into(), endpoint: endpoint.clone(), path_and_query: path, headers, body }
+    let (method, endpoint) = ("POST".into(), endpoint.clone());
+    Request { method, endpoint, route: Route::ByProxy, path_and_query: path, headers, body }
 }
 
 /// A header or a parameter of a form, name and value.

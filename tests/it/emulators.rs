@@ -83,6 +83,7 @@ fn recorded(kind: &str, vector: &Value) -> (Setup, Request, Timestamp) {
     let query = text(&expected["query"]);
     let separator = if query.is_empty() { "" } else { "?" };
     let request = Request {
+        route: freshen::core::http::Route::Direct,
         method: text(&expected["method"]),
         endpoint: setup.endpoint.clone(),
         path_and_query: format!("{}{separator}{query}", text(&expected["path"])),
@@ -549,6 +550,7 @@ fn huawei_urls_and_asset_ids_share_one_quota() {
 
 fn purge_request(host: &str, path: &str) -> Request {
     Request {
+        route: freshen::core::http::Route::Direct,
         method: "PURGE".into(),
         endpoint: setup("http-purge", "127.0.0.1:6081", None).endpoint,
         path_and_query: path.into(),

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;
 
-use freshen::core::http::{Endpoint, Request, Response, TransportFailure, TransportFailureKind};
+use freshen::core::http::{Endpoint, Request, Response, Route, TransportFailure, TransportFailureKind};
 use freshen::host::env::SystemEnv;
 use freshen::host::http::HttpClient;
 use freshen::host::{Http, Timeouts};
@@ -17,6 +17,7 @@ const MIB: usize = 1024 * 1024;
 
 fn at(address: SocketAddr, path: &str) -> Request {
     Request {
+        route: Route::Direct,
         method: "PURGE".into(),
         endpoint: Endpoint {
             tls: false,
@@ -282,6 +283,7 @@ async fn proxy_serves_endpoints_beyond_this_machine_and_its_password_is_not_show
     let client = HttpClient::new(&ProxyEnv(proxy.address));
     let mut request = at(proxy.address, "/a%2Fb?c");
     request.endpoint = Endpoint { tls: false, host: "cache.invalid".into(), port: None, path_prefix: String::new() };
+    request.route = Route::ByProxy;
     let response = client.send(request.clone(), Timeouts::default()).await.expect("answered by the proxy");
     assert_eq!(response.body, b"by proxy");
     assert!(text(&proxy.seen().requests[0]).starts_with("PURGE http://cache.invalid/a%2Fb?c HTTP/1.1\r\n"));
@@ -291,6 +293,30 @@ async fn proxy_serves_endpoints_beyond_this_machine_and_its_password_is_not_show
     assert_eq!(failure.kind, TransportFailureKind::NotConnected);
     assert!(!failure.message.contains("canary"), "{failure:?}");
     assert!(text(&proxy.seen().requests[1]).starts_with("CONNECT cache.invalid:443 "));
+}
+
+/// U2: a proxy puts the endpoint's name in place of `Host`, and another URL is purged.
+#[tokio::test]
+async fn a_request_that_goes_by_no_proxy_asks_none_whatever_the_environment_says() {
+    let proxy = RawServer::start(vec![Answer::Keep(ok("by proxy"))]);
+    let server = RawServer::start(vec![Answer::Keep(ok("directly"))]);
+    let client = HttpClient::new(&ProxyEnv(proxy.address));
+    // This machine under a name that is not taken for it.
+    let mut request = at(server.address, "/");
+    request.endpoint.host = "[::ffff:7f00:1]".into();
+    let answer = client.send(request.clone(), Timeouts::default()).await.expect("answered");
+    assert_eq!(answer.body, b"directly");
+    assert!(text(&server.seen().requests[0]).to_ascii_lowercase().contains("host: static.example.cn\r\n"));
+    drop(server);
+    request.endpoint.port = Some(closed_port());
+    let failure = client.send(request, Timeouts::default()).await.expect_err("nobody listens");
+    assert_eq!((failure.kind, proxy.seen().connections), (TransportFailureKind::NotConnected, 0));
+    assert!(failure.message.contains("proxy"), "it says why the proxy was not asked: {failure:?}");
+}
+
+/// A port of this machine that refuses connections.
+fn closed_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port()
 }
 
 /// A TLS server that answers each connection's first request; the second value is its certificate as PEM.

@@ -25,6 +25,7 @@ async fn purge_replaces_old_content(name: &'static str, not_cached: u16) {
     assert_eq!(cache.get(HOST, PATH).body, "old");
 
     let request = Request {
+        route: freshen::core::http::Route::Direct,
         method: "PURGE".into(),
         endpoint: Endpoint { tls: false, host: "127.0.0.1".into(), port: Some(cache.port), path_prefix: String::new() },
         path_and_query: PATH.into(),

@@ -321,6 +321,30 @@ fn r21_loopback_endpoints_are_never_reached_through_a_proxy() {
     assert_eq!((cloud.count(), proxy.requests().len()), (1, 0));
 }
 
+/// U2: a proxy that speaks plain http to a cache writes the cache's name in place of `Host`, and another URL is purged.
+#[test]
+fn a_cache_is_told_the_host_of_the_page_whatever_proxies_the_environment_names() {
+    let proxy = Cloud::of("http-purge");
+    for (name, option) in [("http_proxy", ""), ("HTTP_PROXY", ""), ("all_proxy", ""), ("http_proxy", "proxy: true\n")] {
+        let cloud = Cloud::of("http-purge");
+        // This machine under a name that is not taken for it.
+        let url = cloud.url().replace("127.0.0.1", "[::ffff:7f00:1]");
+        let bench =
+            Bench::new().provider("own", "http-purge", &url, &format!("allow_insecure_endpoint: true\n{option}"));
+        let bench = bench.var(name, &proxy.url());
+        bench.assets(&["http://cdn.example.com/x"], "1");
+        let ran = bench.run(&["apply"]);
+        assert!(proxy.requests().is_empty(), "{name} {option}");
+        if option.is_empty() {
+            ran.exits(0);
+            assert_eq!(cloud.purged(), ["http://cdn.example.com/x"], "{name}");
+        } else {
+            ran.exits(4).says("[::ffff:7f00:1]").says("`proxy: true`").says("as https");
+            assert!(bench.recorded().is_empty() && cloud.purged().is_empty());
+        }
+    }
+}
+
 /// S5: calls are spread over time. Half of the documented distance is asked for: arrival jitters, and six distances
 /// would have to shrink to three.
 #[test]

@@ -123,6 +123,7 @@ impl Draft {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let headers = std::iter::once(("Host".to_owned(), "api.example.org".to_owned())).chain(headers).collect();
         let mut request = Request {
+            route: freshen::core::http::Route::Direct,
             method: "POST".into(),
             endpoint: setup(self.kind, "api.example.org", None).endpoint,
             path_and_query: format!("{}{path}", self.prefix),

@@ -337,6 +337,7 @@ fn parse(raw: &[u8], endpoint: Endpoint) -> Request {
         (name.to_owned(), value.to_owned())
     };
     Request {
+        route: freshen::core::http::Route::Direct,
         method: method.to_owned(),
         endpoint,
         path_and_query: path.to_owned(),
