@@ -76,7 +76,8 @@ impl<'a> Asker<'a> {
         let spec = self.model.providers[provider].kind.capabilities().queries.task;
         let mut results = Vec::new();
         for page in 0..MOST_PAGES {
-            match self.ask(provider, spec, Question::Task { id: id.to_owned(), page }).await.finding? {
+            let question = Question::Task { id: id.to_owned(), page, seen: results.len() as u64 };
+            match self.ask(provider, spec, question).await.finding? {
                 Finding::Task(found) => {
                     results.extend(found.results);
                     if !found.more {

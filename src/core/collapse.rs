@@ -83,11 +83,13 @@ fn origins(changes: &Changes, due: &[u32]) -> Vec<String> {
     while let Some(&first) = rest.first() {
         let text = changes.target(first as usize).text;
         let origin = &text[..origin_len(&text)];
-        let all = below(changes, rest, &format!("{origin}/")).len();
-        if all > 0 {
+        // Other hosts may stand between a URL without a path and those with one: `https://a.cn`, `https://a.cn-x/`, `https://a.cn/`.
+        let has_path = text[origin.len()..].starts_with('/');
+        let all = if has_path { below(changes, rest, &format!("{origin}/")).len() } else { 1 };
+        if has_path {
             origins.push(origin.to_owned());
         }
-        rest = &rest[all.max(1)..];
+        rest = &rest[all..];
     }
     origins
 }

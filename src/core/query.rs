@@ -50,6 +50,8 @@ pub enum Question {
         id: String,
         /// Which page.
         page: u32,
+        /// How many rows the pages before it held: vendors may make them shorter than asked for.
+        seen: u64,
     },
 }
 

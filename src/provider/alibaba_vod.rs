@@ -190,7 +190,7 @@ impl Provider for AlibabaVod {
         // In order of name, as the signature has them.
         let (name, params) = match &query.question {
             Question::Quota => (QUOTA.name, Vec::new()),
-            Question::Task { id, page } => {
+            Question::Task { id, page, .. } => {
                 let number = (*page > 0).then(|| request::pair("PageNumber", (page + 1).to_string()));
                 let rest = [request::pair("PageSize", PAGE.to_string()), request::pair("TaskId", id)];
                 (TASKS.name, number.into_iter().chain(rest).collect())
@@ -207,7 +207,7 @@ impl Provider for AlibabaVod {
         let (body, request_id) = content(response)?;
         let finding = match query.question {
             Question::Quota => quotas_in(&body, &account.options).map(Finding::Quota),
-            Question::Task { page, .. } => tasks_in(&body, page).map(Finding::Task),
+            Question::Task { seen, .. } => tasks_in(&body, seen).map(Finding::Task),
         };
         let unreadable = || CallError { request_id, ..answer::without_code(response) };
         finding.filter(|_| response.status == 200).ok_or_else(unreadable)
@@ -238,7 +238,7 @@ fn quotas_in(body: &Value, options: &Options) -> Option<Vec<QuotaFound>> {
     found.collect()
 }
 
-fn tasks_in(body: &Value, page: u32) -> Option<TaskPage> {
+fn tasks_in(body: &Value, seen: u64) -> Option<TaskPage> {
     let result = |row: &Value| {
         let state = match row.get("Status")?.as_str()? {
             "Complete" => TaskState::Done,
@@ -255,8 +255,7 @@ fn tasks_in(body: &Value, page: u32) -> Option<TaskPage> {
     };
     let rows = body.get("Tasks")?.get("Task")?.as_array()?;
     let results: Vec<TaskResult> = rows.iter().map(result).collect::<Option<_>>()?;
-    let before_next = (u64::from(page) + 1) * u64::from(PAGE);
-    let more = !results.is_empty() && answer::count_of(body, &["TotalCount"])? > before_next;
+    let more = !results.is_empty() && answer::count_of(body, &["TotalCount"])? > seen + results.len() as u64;
     Some(TaskPage { results, more })
 }
 
@@ -584,7 +583,7 @@ mod tests {
             let keys = keys("LTAIEXAMPLE", "ALISECRETEXAMPLE", None);
             vector.assert_sent(&ADAPTER.ask(&query, &account(&[]), &keys, &stamp(vector.nonce())).unwrap());
         }
-        let third = query(HOST, Question::Task { id: "7".into(), page: 2 });
+        let third = query(HOST, Question::Task { id: "7".into(), page: 2, seen: 100 });
         let ask = |method| {
             let account = account(&[("signature_method", word(method))]);
             ADAPTER.ask(&third, &account, &keys("id", "secret", None), &stamp(1)).unwrap()
@@ -616,10 +615,14 @@ mod tests {
         let body = |total| format!(r#"{{"Tasks":{{"Task":[{rows}]}},"TotalCount":{total},"RequestId":"r"}}"#);
         let (done, open, failed) = (TaskState::Done, TaskState::Processing, TaskState::Failed);
         let results = results(&[(Some("a"), done), (Some("b"), open), (Some("c"), open), (Some("d"), failed)]);
-        for (total, more) in [("4", false), ("51", true), ("\"50\"", false)] {
+        for (seen, total, more) in [(0, "4", false), (0, "5", true), (46, "51", true), (46, "\"50\"", false)] {
             let page = TaskPage { results: results.clone(), more };
-            assert_eq!(understood(&ADAPTER, &[], &task("7"), 200, &body(total)), Ok(Finding::Task(page)));
+            let question = Question::Task { id: "7".into(), page: 1, seen };
+            assert_eq!(understood(&ADAPTER, &[], &question, 200, &body(total)), Ok(Finding::Task(page)));
         }
+        let empty = body("5").replace(&rows, "");
+        let found = understood(&ADAPTER, &[], &task("7"), 200, &empty);
+        assert_eq!(found, Ok(Finding::Task(TaskPage::default())), "a page without rows is the last one");
         let path = body("4").replace(r#""Status":"Complete""#, r#""ObjectType":"directory","Status":"Complete""#);
         let Ok(Finding::Task(page)) = understood(&ADAPTER, &[], &task("7"), 200, &path) else { panic!("no results") };
         assert_eq!(page.results[0].target, Some(Target::directory("a")));

@@ -208,7 +208,17 @@ fn results_in(data: &Value) -> Option<Vec<TaskResult>> {
         };
         Some(TaskResult { target: None, state })
     };
-    data.get("logs")?.as_array()?.iter().map(result).collect()
+    let rows = data.get("logs")?.as_array()?;
+    let mut results: Vec<TaskResult> = rows.iter().map(result).collect::<Option<_>>()?;
+    // The query has no pages: what became of rows that are left out is not known.
+    if data
+        .get("total")
+        .and_then(integer)
+        .is_some_and(|total| usize::try_from(total).is_ok_and(|total| total > rows.len()))
+    {
+        results.push(TaskResult { target: None, state: TaskState::Processing });
+    }
+    Some(results)
 }
 
 /// HTTP 501 is how the service says that a request is too large.

@@ -150,7 +150,7 @@ struct PathParameters<'a> {
 #[serde(rename_all = "PascalCase")]
 struct TaskParameters<'a> {
     task_id: &'a str,
-    offset: u32,
+    offset: u64,
     limit: u32,
 }
 
@@ -205,8 +205,8 @@ impl Provider for TencentCdn {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
         let (name, body) = match &query.question {
             Question::Quota => (QUOTA.name, Ok(b"{}".to_vec())),
-            Question::Task { id, page } => {
-                let parameters = TaskParameters { task_id: id, offset: page.saturating_mul(PAGE), limit: PAGE };
+            Question::Task { id, seen, .. } => {
+                let parameters = TaskParameters { task_id: id, offset: *seen, limit: PAGE };
                 (TASKS.name, serde_json::to_vec(&parameters))
             }
         };
@@ -218,7 +218,7 @@ impl Provider for TencentCdn {
         let content = tencent_api::accepted(response, CODES)?;
         let finding = match query.question {
             Question::Quota => quotas_in(&content).map(Finding::Quota),
-            Question::Task { page, .. } => tasks_in(&content, page).map(Finding::Task),
+            Question::Task { seen, .. } => tasks_in(&content, seen).map(Finding::Task),
         };
         finding.ok_or_else(|| CallError {
             request_id: tencent_api::request_id(&content),
@@ -246,7 +246,7 @@ fn quotas_in(content: &Value) -> Option<Vec<QuotaFound>> {
     Some(quotas)
 }
 
-fn tasks_in(content: &Value, page: u32) -> Option<TaskPage> {
+fn tasks_in(content: &Value, seen: u64) -> Option<TaskPage> {
     let result = |row: &Value| {
         let state = match row.get("Status")?.as_str()? {
             "done" => TaskState::Done,
@@ -262,8 +262,7 @@ fn tasks_in(content: &Value, page: u32) -> Option<TaskPage> {
         Some(TaskResult { target: answer::text_of(row, &["Url"]).map(|text| Target { scope, text }), state })
     };
     let results: Vec<TaskResult> = content.get("PurgeLogs")?.as_array()?.iter().map(result).collect::<Option<_>>()?;
-    let before_next = (u64::from(page) + 1) * u64::from(PAGE);
-    let more = !results.is_empty() && answer::count_of(content, &["TotalCount"])? > before_next;
+    let more = !results.is_empty() && answer::count_of(content, &["TotalCount"])? > seen + results.len() as u64;
     Some(TaskPage { results, more })
 }
 
@@ -489,7 +488,7 @@ mod tests {
             let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
             vector.assert_sent(&ADAPTER.ask(&query, &account(&[]), &keys, &stamp(0)).unwrap());
         }
-        let third = query("cdn.example.com", Question::Task { id: id.into(), page: 2 });
+        let third = query("cdn.example.com", Question::Task { id: id.into(), page: 2, seen: 2000 });
         let request = ADAPTER.ask(&third, &account(&[]), &keys("id", "s", None), &stamp(0)).unwrap();
         assert_eq!(request.body, format!(r#"{{"TaskId":"{id}","Offset":2000,"Limit":1000}}"#).into_bytes());
     }
@@ -521,8 +520,8 @@ mod tests {
             (Some("https://a/2"), TaskState::Processing),
             (Some("https://a/3"), TaskState::Failed),
         ]);
-        for (page, total, more) in [(0, 3, false), (0, 1001, true), (1, 1001, false), (1, 2001, true)] {
-            let question = Question::Task { id: "t".into(), page };
+        for (page, seen, total, more) in [(0, 0, 3, false), (0, 0, 4, true), (1, 3, 6, false), (1, 1000, 1004, true)] {
+            let question = Question::Task { id: "t".into(), page, seen };
             let page = TaskPage { results: results.clone(), more };
             assert_eq!(understood(&ADAPTER, &[], &question, 200, &body(total)), Ok(Finding::Task(page)));
         }

@@ -91,7 +91,7 @@ pub(super) fn query(authority: &str, question: Question) -> Query {
 
 /// A question about the first page of a task.
 pub(super) fn task(id: &str) -> Question {
-    Question::Task { id: id.to_owned(), page: 0 }
+    Question::Task { id: id.to_owned(), page: 0, seen: 0 }
 }
 
 /// What a provider makes of an answer to a question.

@@ -86,6 +86,27 @@ fn each_provider_and_origin_is_counted_by_itself() {
     assert_eq!(shape(&world), (directories, 2 + 1 + 9), "a kind without directories purges URL by URL");
 }
 
+/// U9: hosts that begin like another one sort between its URLs, and each has its directory.
+#[test]
+fn whatever_sorts_between_urls_of_a_host_has_its_own_directory() {
+    let others = ["https://a.example-x", "https://a.example.evil", "https://a.example:8443", "http://a.example"];
+    let mut world = world(config("own", "tencent-cdn"), &[("/d/", 2)], &below("/d/", 20));
+    for other in others {
+        world.changes.extend(below("/d/", 4).iter().map(|path| change(0, &format!("{other}{path}"))));
+    }
+    for bare in ["https://a.example", "https://a.example?q", "https://a.example-x", "https://a.example.evil?q"] {
+        world.changes.push(change(0, bare));
+    }
+    world.changes.sort_by(|a, b| a.target.cmp(&b.target));
+    let (directories, urls) = shape(&world);
+    let mut found: Vec<(String, usize)> = others.iter().map(|other| (format!("{other}/d/"), 4)).collect();
+    found.push(("https://a.example/d/".into(), 20));
+    found.sort();
+    let mut directories = directories;
+    directories.sort();
+    assert_eq!((directories, urls), (found, 4));
+}
+
 /// The most specific directory wins, unless what it leaves is too much for the outer one as well, which covers both.
 #[test]
 fn of_nested_directories_the_outer_one_wins_only_for_what_is_left() {

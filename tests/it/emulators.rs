@@ -632,7 +632,7 @@ fn questions_about_tasks_are_answered_from_the_log() {
         assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
         let id = emulator.log()[0].task_id.clone().expect("a task");
         let mut states = |after_ms: i64, id: &str| {
-            let question = Question::Task { id: id.to_owned(), page: 0 };
+            let question = Question::Task { id: id.to_owned(), page: 0, seen: 0 };
             let Finding::Task(page) = asked(kind, &mut *emulator, question, NOW.plus_ms(after_ms)) else {
                 panic!("{kind}: another answer")
             };
@@ -648,7 +648,7 @@ fn questions_about_tasks_are_answered_from_the_log() {
         (draft.at, draft.nonce) = (again, 2);
         assert_eq!(answered(&mut *emulator, &draft, again), "accepted", "{kind}");
         let id = emulator.log()[3].task_id.clone().expect("a task");
-        let question = Question::Task { id, page: 0 };
+        let question = Question::Task { id, page: 0, seen: 0 };
         let Finding::Task(page) = asked(kind, &mut *emulator, question, NOW.plus_ms(800_000)) else { panic!("{kind}") };
         assert_eq!(state_of(&Target::url(&draft.targets[1]), &page.results), done, "{kind}");
     }
@@ -670,10 +670,15 @@ fn questions_about_quotas_are_answered_from_the_ledger() {
         let left = url_limits(kind).2 - 560;
         assert_eq!(quota_left(&found, operation, area), Some(left), "{kind}");
         let id = emulator.log()[0].task_id.clone().expect("a task");
-        let question = |page| Question::Task { id: id.clone(), page };
-        let Finding::Task(first) = asked(kind, &mut *emulator, question(0), NOW.plus_ms(1)) else { panic!("{kind}") };
+        let question = |page, seen| Question::Task { id: id.clone(), page, seen };
+        let Finding::Task(first) = asked(kind, &mut *emulator, question(0, 0), NOW.plus_ms(1)) else {
+            panic!("{kind}")
+        };
         assert_eq!((first.results.len(), first.more), if kind == "alibaba-vod" { (50, true) } else { (60, false) });
-        let Finding::Task(next) = asked(kind, &mut *emulator, question(1), NOW.plus_ms(2)) else { panic!("{kind}") };
+        let Finding::Task(next) = asked(kind, &mut *emulator, question(1, first.results.len() as u64), NOW.plus_ms(2))
+        else {
+            panic!("{kind}")
+        };
         assert_eq!((next.results.len(), next.more), if kind == "alibaba-vod" { (10, false) } else { (0, false) });
     }
 }
