@@ -6,6 +6,7 @@
 
 mod content;
 mod digests;
+mod mount;
 mod root;
 mod stat_cache;
 mod table;
@@ -28,6 +29,7 @@ use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::manifest::{FilePatterns, Normalizer};
+use mount::Mount;
 use root::Root;
 use table::{FileTable, Row};
 
@@ -157,7 +159,17 @@ fn problem(root: &Path, path: &Path, message: impl Into<String>) -> TreeProblem 
 /// empty or has no file that the rules take; files and folders that cannot be read or that change twice while they are
 /// read; FIFOs, sockets and devices; names with control characters or that are not UTF-8.
 pub fn scan(path: &Path, rules: &TreeRules, cache: &StatCache, seen: &AtomicU64) -> Result<Tree, Vec<TreeProblem>> {
-    let root = Root::open(path).map_err(|message| vec![problem(path, Path::new(""), message)])?;
+    scan_on(Mount::of, path, rules, cache, seen)
+}
+
+fn scan_on(
+    mount_of: fn(&Path) -> Mount,
+    path: &Path,
+    rules: &TreeRules,
+    cache: &StatCache,
+    seen: &AtomicU64,
+) -> Result<Tree, Vec<TreeProblem>> {
+    let root = Root::open(path, mount_of).map_err(|message| vec![problem(path, Path::new(""), message)])?;
     let fingerprint = stat_cache::fingerprint(&rules.normalizer);
     let scan = Scan {
         shown: path,
@@ -278,7 +290,7 @@ impl Worker<'_> {
             .scan
             .cache
             .and_then(|cache| cache.get(path))
-            .filter(|row| self.scan.root.stamp(path) == Some(row.stamp));
+            .filter(|row| self.scan.root.is_unchanged(path, row.stamp));
         let content = if let Some(row) = known {
             Ok((row.stamp, row.digest))
         } else {

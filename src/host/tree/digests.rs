@@ -12,6 +12,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::content::{pieces, stable};
+use super::mount::Mount;
 use super::root::Root;
 use super::{TreeProblem, problem};
 use crate::core::algorithm::Algorithm;
@@ -31,7 +32,7 @@ pub struct Wanted<'w> {
 /// # Errors
 /// All files that cannot be read or that change meanwhile.
 pub fn digests(path: &Path, wanted: &[Wanted<'_>]) -> Result<Vec<ContentHash>, Vec<TreeProblem>> {
-    let root = Root::open(path).map_err(|message| vec![problem(path, Path::new(""), message)])?;
+    let root = Root::open(path, Mount::of).map_err(|message| vec![problem(path, Path::new(""), message)])?;
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(wanted.len()));
     let work = || {

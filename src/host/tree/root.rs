@@ -1,8 +1,12 @@
 //! The folder below which files are opened, and by what a file is known again.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::mount::Mount;
 
 /// An open folder. What is opened through it lies below it.
 pub(super) struct Root {
@@ -10,14 +14,20 @@ pub(super) struct Root {
     path: PathBuf,
     #[cfg(unix)]
     folder: rustix::fd::OwnedFd,
+    /// What is mounted where, looked up once a device.
+    mount_of: fn(&Path) -> Mount,
+    mounts: Mutex<BTreeMap<Device, Mount>>,
 }
+
+/// Number of a device.
+type Device = (u64, u64);
 
 impl Root {
     /// Opens the folder that `path` leads to now; a link at `path` may be swapped later on.
     ///
     /// # Errors
     /// What is wrong, as it follows the path.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    pub(super) fn open(path: &Path, mount_of: fn(&Path) -> Mount) -> Result<Self, String> {
         let cannot = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => {
                 "does not exist; a missing directory is never taken for a removal of everything".to_owned()
@@ -38,6 +48,8 @@ impl Root {
             path,
             #[cfg(unix)]
             folder,
+            mount_of,
+            mounts: Mutex::default(),
         })
     }
 
@@ -54,8 +66,20 @@ impl Root {
         rest.map_or_else(|| whole.strip_prefix(&self.path).unwrap_or(whole), Path::new)
     }
 
-    /// By what the file at `path` is known, a link there not followed.
-    pub(super) fn stamp(&self, path: &str) -> Option<Stamp> {
+    /// Whether the file at `path`, a link there not followed, still has this stamp, and that proves that it has its content.
+    pub(super) fn is_unchanged(&self, path: &str, known: Stamp) -> bool {
+        let Some((stamp, device)) = self.stamp(path) else { return false };
+        // On what can be least trusted; most files need no look at where they lie.
+        stamp == known && (Mount::ReadOnly.shows_content(stamp) || self.mount(path, device).shows_content(stamp))
+    }
+
+    fn mount(&self, path: &str, device: Device) -> Mount {
+        let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        *mounts.entry(device).or_insert_with(|| (self.mount_of)(&self.path.join(path)))
+    }
+
+    /// By what the file at `path` is known, a link there not followed, and on which device it is.
+    fn stamp(&self, path: &str) -> Option<(Stamp, Device)> {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{AtFlags, StatxFlags, statx};
@@ -63,16 +87,17 @@ impl Root {
             // From the open folder on: its own path is not walked for every file.
             if let Ok(found) = statx(&self.folder, path, AtFlags::SYMLINK_NOFOLLOW, wanted) {
                 let (modified, changed) = (found.stx_mtime, found.stx_ctime);
-                return Some(Stamp {
+                let stamp = Stamp {
                     size: found.stx_size,
                     modified_ns: whole_ns(modified.tv_sec, i64::from(modified.tv_nsec)),
                     changed_ns: whole_ns(changed.tv_sec, i64::from(changed.tv_nsec)),
                     inode: found.stx_ino,
-                });
+                };
+                return Some((stamp, (found.stx_dev_major.into(), found.stx_dev_minor.into())));
             }
         }
         // Kernels and sandboxes that do not know the call; also what is not there.
-        fs::symlink_metadata(self.path.join(path)).ok().map(|metadata| Stamp::of(&metadata))
+        fs::symlink_metadata(self.path.join(path)).ok().map(|metadata| (Stamp::of(&metadata), device_of(&metadata)))
     }
 
     /// Opens a file without waiting, over no link.
@@ -99,6 +124,16 @@ impl Root {
         }
         Ok(openat(&self.folder, path, flags, Mode::empty())?.into())
     }
+}
+
+#[cfg(unix)]
+fn device_of(metadata: &Metadata) -> Device {
+    (0, std::os::unix::fs::MetadataExt::dev(metadata))
+}
+
+#[cfg(not(unix))]
+const fn device_of(_: &Metadata) -> Device {
+    (0, 0)
 }
 
 #[cfg(unix)]

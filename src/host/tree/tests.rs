@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::root::Stamp;
 use super::*;
 
 /// Long after everything that the tests write.
@@ -120,7 +121,7 @@ fn no_file_is_opened_over_a_link_in_its_path() {
     let folder = tree_of(&[("real/x", "x")]);
     symlink(outside.path(), folder.path().join("swapped")).unwrap();
     symlink("real", folder.path().join("inner")).unwrap();
-    let root = Root::open(folder.path()).unwrap();
+    let root = Root::open(folder.path(), Mount::of).unwrap();
     assert!(root.file("real/x").is_ok());
     for path in ["swapped/x", "inner/x", "swapped"] {
         assert!(root.file(path).is_err(), "{path}");
@@ -138,7 +139,7 @@ fn what_is_no_regular_file_is_an_error_and_never_opened() {
     let errors = plain(folder.path()).unwrap_err();
     assert_eq!(errors, [format!("DIR/pipe: is a FIFO, {help}"), format!("DIR/socket: is a socket, {help}")]);
     // A FIFO that takes a file's place after the walk saw the file.
-    let root = Root::open(folder.path()).unwrap();
+    let root = Root::open(folder.path(), Mount::of).unwrap();
     let late = content::digest(&root, "pipe", &Normalizer::default(), &mut Vec::new());
     assert_eq!(late.unwrap_err(), format!("is a FIFO, {help}"));
     let others = scanned(folder.path(), &rules(&[], &["pipe", "socket"], &[]), &StatCache::default()).unwrap();
@@ -175,7 +176,7 @@ fn what_cannot_be_read_is_an_error_of_its_own() {
 #[test]
 fn a_file_that_changes_or_vanishes_while_it_is_read_is_read_once_more_and_then_an_error() {
     let folder = tree_of(&[("a", "one")]);
-    let (root, path) = (Root::open(folder.path()).unwrap(), folder.path().join("a"));
+    let (root, path) = (Root::open(folder.path(), Mount::of).unwrap(), folder.path().join("a"));
     let attempt = |writes: usize| {
         let mut attempts = 0;
         let result = content::stable(&root, "a", |_, size| {
@@ -244,6 +245,24 @@ fn an_unchanged_tree_is_not_read_again() {
     let changed = scanned(folder.path(), &TreeRules::default(), &cache).unwrap();
     assert_eq!(changed.files_read(), 1);
     assert_eq!(changed.get("b/c").unwrap().digest, blake3::hash(b"44").as_bytes());
+}
+
+// D4: an image of fixed times that takes the place of another one shows nothing of it in its stamps.
+#[test]
+fn files_of_a_read_only_mount_are_read_unless_their_times_differ() {
+    let folder = tree_of(&[("a", "1"), ("b", "2"), ("kept", "3")]);
+    let path = folder.path().join("kept");
+    fs::File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    for name in ["a", "b"] {
+        let metadata = fs::metadata(folder.path().join(name)).unwrap();
+        assert_eq!(Stamp::of(&metadata).modified_ns, Stamp::of(&metadata).changed_ns, "as images have it");
+    }
+    let cache = plain(folder.path()).unwrap().into_stat_cache(LATER);
+    let read = |mount_of: fn(&Path) -> Mount| {
+        let seen = AtomicU64::new(0);
+        scan_on(mount_of, folder.path(), &TreeRules::default(), &cache, &seen).unwrap().files_read()
+    };
+    assert_eq!((read(|_| Mount::ReadOnly), read(|_| Mount::Layered), read(|_| Mount::Writable)), (2, 0, 0));
 }
 
 // Tools set times back; the time of the last change and the inode cannot be set.
