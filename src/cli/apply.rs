@@ -28,6 +28,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if args.rehearse {
         return super::rehearsal::run(host, global, args).await;
     }
+    // All that comes before the first call counts: reading, the lock, credentials, questions.
+    let deadline = args.deadline.map(|ms| host.clock.now().tick.plus_ms(ms));
     let credentials = CredentialStore::new(host.env.clone());
     let pass = Pass {
         host,
@@ -36,7 +38,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         allowed: args.allowed.allowed(),
         expect: args.expect.as_deref(),
         lock_timeout_ms: args.lock.lock_timeout,
-        deadline_ms: args.deadline,
+        deadline,
         timeout_ms: args.timeout,
         grace_ms: drive::GRACE_MS,
         audit: args.audit.as_deref(),

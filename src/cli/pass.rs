@@ -20,7 +20,7 @@ use crate::core::diff::Removals;
 use crate::core::guard::Allowed;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
-use crate::core::time::Timestamp;
+use crate::core::time::{Tick, Timestamp};
 use crate::core::watch::Order;
 use crate::drive::CallReport;
 use crate::host::credentials::CredentialStore;
@@ -37,7 +37,8 @@ pub(super) struct Pass<'a> {
     /// The digest that was reviewed.
     pub(super) expect: Option<&'a str>,
     pub(super) lock_timeout_ms: u64,
-    pub(super) deadline_ms: Option<u64>,
+    /// Nothing is started after it, from the lock on.
+    pub(super) deadline: Option<Tick>,
     pub(super) timeout_ms: u64,
     pub(super) grace_ms: u64,
     pub(super) audit: Option<&'a Path>,
@@ -146,7 +147,7 @@ impl Pass<'_> {
         let mut caches = std::mem::take(caches);
         let host = self.host;
         let start = session::run_start(host);
-        let _lock = match claim.take(host, self.state, &start, self.lock_timeout_ms).await? {
+        let _lock = match claim.take(host, self.state, &start, self.within(self.lock_timeout_ms)).await? {
             Claimed::Current(lock) => lock,
             Claimed::Overtaken(lock) => {
                 drop(ahead);
@@ -216,9 +217,10 @@ impl Pass<'_> {
         let host = self.host;
         hold_back(&mut prepared, desired, side);
         let looking = Accounts::look_up(host, desired, &prepared.plan, self.credentials, &guessed, self.patience_ms);
-        let Some(accounts) = unless_cut(side.cut(), looking).await else {
+        let Some(accounts) = unless_cut(side.cut(), self.in_time(looking)).await else {
             return cut(desired, &prepared, store, side);
         };
+        let accounts = accounts.unwrap_or_else(|| Accounts::unasked(&guessed));
         if accounts.all() != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
             let anew = self.prepare_anew(desired, store.as_ref(), (accounts.all(), at, is_refused), side)?;
@@ -237,7 +239,6 @@ impl Pass<'_> {
             None => SqliteStore::create(self.state, &session::lineage(host))?,
         };
         keep(&mut store, caches, side);
-        let asked = host.clock.now().tick;
         match self.learn(desired, &prepared, &mut store, side).await? {
             None => return cut(desired, &prepared, Some(store), side),
             Some(false) => {}
@@ -248,14 +249,12 @@ impl Pass<'_> {
                 self.admit_anew(desired, &mut prepared, Some(&mut store), side)?;
             }
         }
-        // The time for questions is part of the time that the user gave.
-        let spent_ms = host.clock.now().tick.since(asked);
         let run = Run {
             host,
             desired,
             prepared: &prepared,
             start,
-            deadline_ms: self.deadline_ms.map(|ms| ms.saturating_sub(spent_ms)),
+            deadline_ms: self.left_ms(),
             timeouts: Timeouts::within(self.timeout_ms),
             grace_ms: self.grace_ms,
             last_calls,
@@ -290,9 +289,31 @@ impl Pass<'_> {
             return Ok(Some(false));
         }
         let asking = ask_quotas(self.host, desired, prepared, self.credentials, self.timeout_ms, store);
-        let Some(learned) = unless_cut(side.cut(), asking).await.transpose()? else { return Ok(None) };
+        let Some(learned) = unless_cut(side.cut(), self.in_time(asking)).await else { return Ok(None) };
+        // Without an answer in time nothing is sent either.
+        let Some(learned) = learned.transpose()? else { return Ok(Some(false)) };
         learned.notes.iter().for_each(|note| side.note(note));
         Ok(Some(learned.changed))
+    }
+
+    /// How much time is left, in milliseconds, if there is a deadline.
+    fn left_ms(&self) -> Option<u64> {
+        self.deadline.map(|deadline| deadline.since(self.host.clock.now().tick))
+    }
+
+    /// So many milliseconds, or fewer if there is less time left.
+    fn within(&self, ms: u64) -> u64 {
+        self.left_ms().map_or(ms, |left| left.min(ms))
+    }
+
+    /// What `work` comes to before the deadline; `None`: it was not begun, or not ended, in time.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Some(deadline) = self.deadline else { return Some(work.await) };
+        tokio::select! {
+            biased;
+            () = self.host.clock.sleep_until(deadline) => None,
+            done = work => Some(done),
+        }
     }
 
     /// Plans anew once more is known, by the order and by what a guard leaves.

@@ -99,6 +99,11 @@ impl Accounts {
         accounts
     }
 
+    /// None was looked up in time, so nothing is to be sent; `guessed` are those of all providers.
+    pub fn unasked(guessed: &[String]) -> Self {
+        Self { all: guessed.to_vec(), asked: BTreeMap::new() }
+    }
+
     /// The accounts of all providers, by index.
     pub fn all(&self) -> &[String] {
         &self.all

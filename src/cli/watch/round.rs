@@ -259,7 +259,7 @@ impl Round<'_> {
             allowed: self.args.allowed.allowed(),
             expect: None,
             lock_timeout_ms: 0,
-            deadline_ms: None,
+            deadline: None,
             timeout_ms: self.args.timeout,
             grace_ms: self.args.grace,
             audit: self.args.audit.as_deref(),

@@ -1,8 +1,12 @@
 //! Guards, removals, selection and review: what `apply` refuses, leaves out or forces.
 
+use freshen::core::time::Timestamp;
+use freshen::state::{RunLock, RunStart};
+
 use super::{Bench, Cloud, STATE, urls};
-use crate::support::cli::{manifest, provider};
+use crate::support::cli::{make_pipe, manifest, provider};
 use crate::support::cloud::{KEY_ID, KEY_SECRET, Step};
+use crate::support::raw_server::{Answer, RawServer};
 
 fn bench(cloud: &Cloud) -> Bench {
     Bench::at("tencent-cdn", cloud)
@@ -174,6 +178,38 @@ fn nothing_is_started_after_the_deadline() {
     assert_eq!((&ran.json()["cut_short"], cloud.count()), (&"the deadline has passed".into(), 0));
     bench.run(&["apply"]).exits(0);
     assert_eq!((cloud.purged(), cloud.count()), (urls(3), 1));
+}
+
+/// L3: what comes before the first call is part of the time, and nobody waits longer for it.
+#[test]
+fn a_deadline_that_is_over_before_the_first_call_leaves_all_pending() {
+    let cloud = Cloud::of("tencent-cdn");
+    let hangs = "credentials: {command: [/bin/sh, -c, \"exec cat pipe\"]}\n";
+    let bench = Bench::new().provider("own", "tencent-cdn", &cloud.url(), hangs);
+    make_pipe(&bench.path("pipe"));
+    bench.assets(&urls(3), "1");
+    let ran = bench.run(&["apply", "--deadline", "1s", "--format", "json"]).exits(4);
+    assert_eq!((&ran.json()["cut_short"], cloud.count()), (&"the deadline has passed".into(), 0));
+    assert_eq!(bench.due(), urls(3), "what it saw is marked");
+    let start = RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 };
+    let lock = RunLock::try_take(&bench.path(STATE), &start).expect("a lock").expect("free");
+    bench.run(&["apply", "--deadline", "1s", "--lock-timeout", "10m"]).exits(6).says("pid 1 ");
+    drop(lock);
+}
+
+/// The same for a question about the quota that gets no answer.
+#[test]
+fn a_question_that_hangs_ends_with_the_deadline() {
+    let (cloud, silent) = (Cloud::of("tencent-cdn"), RawServer::start(vec![Answer::Silent(Vec::new())]));
+    let bench = bench(&cloud);
+    bench.write(
+        "manifests/provider-own.yaml",
+        provider("own", "tencent-cdn", &format!("http://{}", silent.address), ""),
+    );
+    bench.assets(&urls(3), "1");
+    let ran = bench.run(&["apply", "--deadline", "1s", "--format", "json"]).exits(4);
+    assert_eq!(ran.json()["cut_short"], "the deadline has passed");
+    assert_eq!((bench.due(), silent.seen().requests.len()), (urls(3), 1));
 }
 
 /// S3: what is forced is forced within the selection only, and a refused run arms nothing.
