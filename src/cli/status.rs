@@ -38,10 +38,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
         return Ok(Exit::Done);
     };
     // What the run under way has not heard of yet is no doubt.
-    let live_since =
-        store.runs(1)?.first().filter(|run| running.is_some() && run.finished_at.is_none()).map(|run| run.started_at);
+    let live = store.runs(1)?.first().filter(|run| running.is_some() && run.finished_at.is_none()).map(|run| run.id);
     let (unanswered, doubtful): (Vec<_>, Vec<_>) =
-        store.doubtful_calls()?.into_iter().partition(|call| live_since.is_some_and(|since| call.at >= since));
+        store.doubtful_calls()?.into_iter().partition(|call| Some(call.run) == live);
     let recorded = store.recorded()?;
     let view = render::View {
         path: global.state.display().to_string(),

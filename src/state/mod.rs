@@ -99,6 +99,8 @@ pub enum StateError {
 /// A call whose outcome never came to the state: the run was stopped in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoubtfulCall {
+    /// Number of the run that sent it.
+    pub run: i64,
     /// Name of the provider.
     pub provider: String,
     /// When its intent was written.

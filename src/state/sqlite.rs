@@ -366,12 +366,13 @@ impl Store for SqliteStore {
 
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {
         self.read(|db| {
-            let mut statement = db.prepare("SELECT provider, at, targets FROM call ORDER BY id")?;
+            let mut statement = db.prepare("SELECT run, provider, at, targets FROM call ORDER BY id")?;
             let list = statement.query_map([], |row| {
                 Ok(DoubtfulCall {
-                    provider: row.get(0)?,
-                    at: Timestamp::from_unix_ms(row.get(1)?),
-                    targets: rows::read_count(row.get(2)?)?,
+                    run: row.get(0)?,
+                    provider: row.get(1)?,
+                    at: Timestamp::from_unix_ms(row.get(2)?),
+                    targets: rows::read_count(row.get(3)?)?,
                 })
             })?;
             list.collect()

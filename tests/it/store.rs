@@ -257,7 +257,7 @@ fn an_intent_without_an_outcome_stays_in_doubt() {
         bench.commit(run, &changes, &[intent(1, &[0, 1])]);
         bench.reopen();
         assert_eq!([0, 1, 2].map(|number| bench.work(&url(number)).in_doubt), [true, true, false]);
-        let call = DoubtfulCall { provider: "a".into(), at: START.plus_ms(5), targets: 2 };
+        let call = DoubtfulCall { run, provider: "a".into(), at: START.plus_ms(5), targets: 2 };
         assert_eq!(bench.store.doubtful_calls().unwrap(), [call]);
         bench.mark(&changes);
         assert!(bench.work(&url(0)).in_doubt, "a mark does not clear a doubt");

@@ -1,6 +1,6 @@
 //! Runs that meet other runs, edited manifests and signals.
 
-use super::{Bench, Cloud, urls};
+use super::{Bench, Cloud, STATE, urls};
 use crate::support::cli::{Ran, interrupt};
 use crate::support::cloud::Step;
 
@@ -40,6 +40,23 @@ fn r1_a_second_run_names_the_holder_of_the_lock() {
     assert!(bench.run(&["status", "--format", "json"]).exits(0).json()["running"].is_null());
     bench.run(&["apply", "--lock-timeout", "0s"]).exits(0).says("Nothing to do");
     assert_eq!(cloud.count(), 1);
+}
+
+/// T2, R1: whose calls those without an answer are does not hang on the clock, which may have been set back since the run began,
+/// or ahead while another one was stopped.
+#[test]
+fn calls_under_way_are_told_from_lost_ones_whatever_the_clock_says() {
+    let (cloud, bench, child) = held(2);
+    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+    let sql = "UPDATE run SET started_at = started_at + 3600000;
+               INSERT INTO call VALUES (999, 0, 1, 'own', 'PurgeUrlsCache', 3, (SELECT max(started_at) + 1 FROM run))";
+    state.execute_batch(sql).expect("written");
+    drop(state);
+    bench.run(&["status"]).exits(0).says("1 call not answered yet").says("In doubt: a call for 3 targets to `own`");
+    let in_doubt = bench.run(&["status", "--format", "json"]).exits(0).json()["in_doubt"].clone();
+    assert_eq!((in_doubt.as_array().map(Vec::len), &in_doubt[0]["targets"]), (Some(1), &3.into()), "{in_doubt}");
+    cloud.release();
+    ended(child).exits(0);
 }
 
 /// R1, R2: a run waits for the other one, and a dead holder's lock is free.
