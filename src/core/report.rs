@@ -129,7 +129,7 @@ pub struct QuotaReport {
     pub limit: u64,
     /// Targets that count as spent.
     pub used: u64,
-    /// When the next day begins.
+    /// When the day after the one of `used` begins.
     pub resets_at: Timestamp,
 }
 
@@ -137,6 +137,14 @@ impl QuotaReport {
     /// Targets that may still be purged, as far as is known at `now`.
     pub fn left(&self, now: Timestamp) -> u64 {
         if now < self.resets_at { self.limit.saturating_sub(self.used) } else { self.limit }
+    }
+
+    /// When the day after that of `now` begins: days are of one length all year, so they go on from the one that is known.
+    #[must_use]
+    pub const fn next_day(&self, now: Timestamp) -> Timestamp {
+        const DAY_MS: i64 = 86_400_000;
+        let since_midnight_ms = now.unix_ms().saturating_sub(self.resets_at.unix_ms()).rem_euclid(DAY_MS);
+        now.plus_ms(DAY_MS - since_midnight_ms)
     }
 }
 
@@ -302,5 +310,17 @@ mod tests {
         let at = Timestamp::from_unix_ms;
         let quota = QuotaReport { limit: 10, used: 12, resets_at: at(5) };
         assert_eq!([at(4), at(5)].map(|now| quota.left(now)), [0, 10]);
+    }
+
+    /// T2: where nothing has drawn on a quota for days, or the clock was set back, the next day is still one to come.
+    #[test]
+    fn the_next_day_of_a_quota_is_ahead() {
+        const DAY_MS: i64 = 86_400_000;
+        let at = Timestamp::from_unix_ms;
+        let quota = QuotaReport { limit: 10, used: 0, resets_at: at(5) };
+        let next = |now| quota.next_day(at(now)).unix_ms();
+        assert_eq!([4, 5, DAY_MS + 4, DAY_MS + 5].map(next), [5, DAY_MS + 5, DAY_MS + 5, 2 * DAY_MS + 5]);
+        assert_eq!([-DAY_MS, 30 * DAY_MS].map(next), [5 - DAY_MS, 30 * DAY_MS + 5]);
+        assert!(next(i64::MAX) > 0 && next(i64::MIN) < 0);
     }
 }

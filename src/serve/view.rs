@@ -264,7 +264,7 @@ fn quotas(report: &Report, now: Timestamp) -> Table {
             if area.is_empty() { "all".to_owned() } else { shown(area) },
             quota.left(now).to_string(),
             quota.limit.to_string(),
-            moment(quota.resets_at),
+            moment(quota.next_day(now)),
         ]
     };
     Table {
