@@ -71,7 +71,8 @@ impl View {
         let is_starting = report.manifests == ManifestsReport::Unread && report.trouble.is_none();
         let (mood, headline) = match (problems, &report.running) {
             _ if report.stopping => (Mood::Busy, "Stopping".to_owned()),
-            _ if is_starting => (Mood::Busy, "Starting".to_owned()),
+            // That manifests are not read yet is one; there is more where reading them hangs or nothing could be recorded.
+            _ if is_starting && problems.len() <= 1 => (Mood::Busy, "Starting".to_owned()),
             _ if !report.unclaimed.is_empty() => (Mood::Bad, "Needs attention".to_owned()),
             ([_, ..], _) => (Mood::Bad, "Needs attention".to_owned()),
             ([], Some(run)) if run.purges > 0 => (Mood::Busy, "Purging".to_owned()),
@@ -295,5 +296,29 @@ fn runs(report: &Report) -> Table {
         columns: &["Run", "Because", "Began", "Took", "Calls", "Recorded", "Pending", "Deferred", "Rejected", "Exit"],
         empty: "None yet.",
         rows: report.runs.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::watch::Reason;
+    use crate::serve::ready;
+
+    fn view(report: &Report) -> View {
+        let now = Timestamp::default();
+        View::of(report, &ready::reasons(report, now, 1), now)
+    }
+
+    /// W6: a disk that hangs from the start looks as bad as one that hangs later.
+    #[test]
+    fn a_start_that_hangs_needs_attention() {
+        let mut report = Report::default();
+        let of = |report: &Report| (view(report).mood, view(report).headline);
+        assert_eq!(of(&report), (Mood::Busy, "Starting".to_owned()));
+        let (reason, since) = (Reason::Start, Timestamp::default());
+        report.running =
+            Some(Running { run: None, reads_long: true, reason, since, purges: 0, calls_done: 0, purges_done: 0 });
+        assert_eq!(of(&report), (Mood::Bad, "Needs attention".to_owned()));
     }
 }
