@@ -43,6 +43,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
         store.doubtful_calls()?.into_iter().partition(|call| Some(call.run) == live);
     let recorded = store.recorded()?;
     let view = render::View {
+        now: host.clock.now().wall,
         path: global.state.display().to_string(),
         identity: store.identity()?,
         unclaimed: unclaimed(&store.manifests()?, &recorded),

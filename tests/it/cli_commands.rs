@@ -147,6 +147,21 @@ fn status_and_explain_tell_where_a_target_stands() {
     bench.run(&["status"]).exits(0).says("AuthFailure.SignatureFailure");
 }
 
+/// T2, L3: a day on which the clock was ahead once hides no other one.
+#[test]
+fn status_shows_the_quota_of_now_whatever_the_clock_was() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
+    state.execute("INSERT INTO quota VALUES ('other', 'PurgeUrlsCache', '', '2099-05-05', 77)", []).expect("written");
+    drop(state);
+    let status = bench.run(&["status"]).exits(0).says("Quota used on ").stdout;
+    assert!(!status.contains("2099-05-05") && !status.contains("77"), "{status}");
+    assert_eq!(bench.run(&["status", "--format", "json"]).exits(0).json()["quota"].as_array().map(Vec::len), Some(2));
+}
+
 /// C12
 #[test]
 fn state_is_listed_exported_imported_and_forgotten() {

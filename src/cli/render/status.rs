@@ -13,9 +13,13 @@ use crate::state::{DoubtfulCall, Holder, Identity, QuotaUse, RunRow, TaskCounts}
 
 /// Unfinished targets that are listed one by one for people.
 const LISTED: usize = 50;
+/// The offset from UTC at which a quota day begins first, in minutes.
+const EASTERNMOST_MINUTES: i32 = 14 * 60;
 
 /// What the state holds.
 pub(crate) struct View {
+    /// The wall clock.
+    pub now: Timestamp,
     /// The file.
     pub path: String,
     /// Lineage and serial.
@@ -119,8 +123,10 @@ fn runs_and_quota(view: &View) -> String {
         let head = ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
         text.push_str(&format!("\n{}\n{}", strong("Last runs"), table(&head, &rows, &[0, 3, 4, 5, 6, 7])));
     }
-    if let Some(day) = view.quota.first().map(|quota| quota.day.clone()) {
-        let today = view.quota.iter().filter(|quota| quota.day == day);
+    // Days that have not begun anywhere are those of a clock that was ahead.
+    let newest = view.now.date_at_offset(EASTERNMOST_MINUTES);
+    if let Some(day) = view.quota.iter().map(|quota| &quota.day).find(|day| **day <= newest) {
+        let today = view.quota.iter().filter(|quota| quota.day == *day);
         let row = |quota: &QuotaUse| {
             let area = if quota.area.is_empty() { "all" } else { &quota.area };
             vec![quota.account.clone(), quota.operation.clone(), area.to_owned(), quota.used.to_string()]
