@@ -262,7 +262,7 @@ pub trait Store: Send {
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError>;
     /// Commits intents and outcomes of a run, durably, in one transaction.
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError>;
-    /// Ends a run. All but the newest thousand runs are forgotten.
+    /// Ends a run. All but the newest thousand runs and the newest hundred days of the quota ledger are forgotten.
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError>;
     /// Notes what became of tasks: done ones are not asked about again, targets of failed ones are due again. A target that
     /// has another task or work by now is left alone. Returns how many are due again.

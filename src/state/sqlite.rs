@@ -35,6 +35,8 @@ use crate::core::time::Timestamp;
 const CHECKED_EVERY: i64 = 10_000;
 /// Newest runs that are kept: a program that stays up makes many.
 const RUNS_KEPT: i64 = 1_000;
+/// Newest days of the quota ledger that are kept. They are counted, not measured by a clock that may be wrong.
+const DAYS_KEPT: i64 = 100;
 
 /// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
@@ -530,6 +532,8 @@ impl Store for SqliteStore {
                 ],
             )?;
             transaction.execute("DELETE FROM run WHERE id <= ?1", [run.saturating_sub(RUNS_KEPT)])?;
+            let days = "SELECT DISTINCT day FROM quota ORDER BY day DESC LIMIT ?1";
+            transaction.execute(&format!("DELETE FROM quota WHERE day NOT IN ({days})"), [DAYS_KEPT])?;
             // Calls of stopped runs are of interest only while a target remembers them.
             if transaction.query_row("SELECT EXISTS (SELECT 1 FROM call)", [], |row| row.get(0))? {
                 let settled = "DELETE FROM call WHERE id NOT IN (SELECT call FROM target WHERE call IS NOT NULL)";

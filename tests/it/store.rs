@@ -269,6 +269,21 @@ fn an_intent_without_an_outcome_stays_in_doubt() {
     });
 }
 
+/// W6: the ledger does not grow with the days; a day to come, of a clock that was ahead, pushes out none but the oldest.
+#[test]
+fn the_ledger_keeps_its_newest_days() {
+    each_store(|bench| {
+        let days = (0..300).map(|day| START.plus_ms(day * 86_400_000).utc_date());
+        for day in days.chain(["2099-05-05".to_owned()]) {
+            bench.store.learn_quota(&key(&day), 1).unwrap();
+        }
+        let run = bench.begin();
+        bench.store.finish_run(run, START, 0, 0, Counts::default()).unwrap();
+        let kept: Vec<String> = bench.store.quota_uses().unwrap().into_iter().map(|quota| quota.day).collect();
+        assert_eq!((kept.len(), kept[0].as_str(), kept[1].as_str()), (100, "2099-05-05", "2024-09-08"));
+    });
+}
+
 /// C3: a committed outcome survives a restart: hash, time and task are there, no work is left, the first run is over.
 #[test]
 fn what_was_accepted_is_recorded_for_good() {
