@@ -15,6 +15,18 @@ pub(super) const FORMAT: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 /// Marks a SQLite file as a state of ours: the bytes `frsh`.
 pub(super) const APPLICATION_ID: i64 = 0x6672_7368;
 
+/// Whether work is left must not cost a look at every target.
+const WORK_INDEX: &str = "CREATE INDEX IF NOT EXISTS target_work ON target (work_kind) WHERE work_kind IS NOT NULL";
+
+/// What spares reading the unchanged files of a directory; its absolute path, without links. `rules` and `content` are the
+/// reader's own; what cannot be used there is as good as nothing.
+const STAT_CACHE: &str = "CREATE TABLE IF NOT EXISTS stat_cache (
+             directory TEXT NOT NULL,
+             rules BLOB NOT NULL,
+             content BLOB NOT NULL,
+             PRIMARY KEY (directory, rules)
+         ) STRICT, WITHOUT ROWID";
+
 /// Formats after the first, in order, with the statements that lead there from the one before.
 pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
     (
@@ -29,25 +41,20 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
             targets INTEGER NOT NULL,
             providers TEXT NOT NULL     -- JSON list of name and kind, in turn
         ) STRICT",
-            // Whether work is left must not cost a look at every target.
-            "CREATE INDEX target_work ON target (work_kind) WHERE work_kind IS NOT NULL",
+            WORK_INDEX,
             // Tasks that failed one after another.
             "ALTER TABLE target ADD COLUMN failed_tasks INTEGER NOT NULL DEFAULT 0",
-            // What spares reading the unchanged files of a directory; its absolute path, without links. `rules` and
-            // `content` are the reader's own; what cannot be used there is as good as nothing.
-            "CREATE TABLE stat_cache (
-             directory TEXT NOT NULL,
-             rules BLOB NOT NULL,
-             content BLOB NOT NULL,
-             PRIMARY KEY (directory, rules)
-         ) STRICT, WITHOUT ROWID",
+            STAT_CACHE,
         ],
     ),
     (
         3,
         &[
+            // Format 2 grew while it was made: its first states lack what came last.
+            WORK_INDEX,
+            STAT_CACHE,
             // What was noted is only ever a short cut, so it may go.
-            "DROP TABLE inputs",
+            "DROP TABLE IF EXISTS inputs",
             // What the last run compared: one row at most, gone as soon as it does not hold any more.
             "CREATE TABLE inputs (
              digest TEXT NOT NULL,

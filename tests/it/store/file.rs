@@ -264,6 +264,24 @@ fn what_older_formats_told_in_words_becomes_facts() {
     }
 }
 
+/// C4: format 2 grew while it was made, and each of its stages is brought to the newest format.
+#[test]
+fn every_stage_of_format_2_is_migrated_whole() {
+    let missing = ["DROP TABLE inputs", "DROP INDEX target_work", "DROP TABLE stat_cache"];
+    for gone in [&missing[..], &missing[..2], &missing[2..]] {
+        let (_folder, path) = state_of(FORMAT_2);
+        let raw = rusqlite::Connection::open(&path).expect("opened");
+        gone.iter().for_each(|statement| raw.execute_batch(statement).expect("written"));
+        drop(raw);
+        let (before, shown) = (as_format_1(&path), everything(&path).expect("readable"));
+        drop(SqliteStore::open_to_write(&path).expect("migrated").expect("there"));
+        assert_eq!((as_format_1(&path), everything(&path).expect("readable")), (before, shown), "{gone:?}");
+        let new = path.with_file_name("new.db");
+        drop(SqliteStore::create(&new, "lineage").expect("created"));
+        assert_eq!(schema(&path), schema(&new), "{gone:?}");
+    }
+}
+
 /// S9, C4: who only looks at an older state changes no byte of it, and cannot write what would be lost.
 #[test]
 fn readers_leave_an_older_state_as_it_is() {
