@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::cli::{Bench, Ran, STATE, make_pipe};
+use crate::support::cli::{Bench, Ran, STATE, make_pipe, provider};
 use crate::support::cloud::{Cloud, Step};
 
 fn urls(count: usize) -> Vec<String> {
@@ -58,6 +58,27 @@ fn a_plan_tells_when_a_configured_quota_day_ends() {
         let quota = &plan["jobs"][0]["quota"];
         assert!(quota["resets_at"].as_str().is_some_and(|time| time.ends_with(resets_at)), "{plan}");
     }
+}
+
+/// T3, L3: what a plan sends since the limit was raised does not wait, whatever the run before said.
+#[test]
+fn what_a_plan_sends_is_not_called_deferred() {
+    let cloud = Cloud::of("tencent-vod");
+    let bench = Bench::at("tencent-vod", &cloud);
+    let limited = |urls: u32| {
+        let limits = format!("limits: {{urls_per_day: {urls}}}\n");
+        bench.write("manifests/provider-own.yaml", provider("own", "tencent-vod", &cloud.url(), &limits));
+    };
+    limited(1);
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply"]).exits(4);
+    bench.run(&["plan"]).exits(0).says("(deferred: over today's quota)");
+    limited(10);
+    for format in ["human", "markdown", "github"] {
+        let plan = bench.run(&["plan", "--format", format]).exits(0);
+        assert!(!plan.stdout.contains("deferred"), "{}", plan.stdout);
+    }
+    bench.run(&["apply"]).exits(0);
 }
 
 /// A plan without the moment at which its changes were first seen, which is that of the run.

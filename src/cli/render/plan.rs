@@ -124,6 +124,8 @@ fn changes_list(view: &View<'_>) -> String {
 pub(super) struct Hints {
     over_quota: HashSet<usize>,
     unselected: HashSet<usize>,
+    /// The others that an earlier run deferred are sent: the limit was raised, or their time has come.
+    waiting: HashSet<usize>,
 }
 
 impl Hints {
@@ -133,6 +135,7 @@ impl Hints {
         Self {
             over_quota: plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect(),
             unselected: plan.unselected.iter().copied().collect(),
+            waiting: plan.waiting.iter().copied().collect(),
         }
     }
 
@@ -141,7 +144,9 @@ impl Hints {
         match &change.standing {
             _ if self.unselected.contains(&index) => Some("left out".into()),
             _ if self.over_quota.contains(&index) => Some("deferred: over today's quota".into()),
-            Standing::Deferred { until, .. } => Some(format!("deferred until {}", moment(*until))),
+            Standing::Deferred { until, .. } => {
+                self.waiting.contains(&index).then(|| format!("deferred until {}", moment(*until)))
+            }
             Standing::Rejected { reason, .. } => Some(format!("rejected: {}", shown(reason))),
             Standing::Pending { reason } => reason.as_ref().map(|reason| format!("pending: {}", shown(reason))),
         }
