@@ -1,7 +1,7 @@
 //! `freshen apply --rehearse`: the real run against emulators, on a scratch copy of the state, in virtual time.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use secrecy::zeroize::Zeroizing;
@@ -36,7 +36,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
     let accounts = run::accounts(host, &desired.model, Some(&store)).await?;
-    let stage = Stage::new(host, &mut desired.model);
+    let stage = Stage::new(host, &mut desired.model, &store)?;
     let start = session::run_start(&stage.host);
     let begun = stage.host.clock.now();
     let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
@@ -125,14 +125,14 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(real: &Host, model: &mut Model) -> Self {
+    fn new(real: &Host, model: &mut Model, store: &dyn Store) -> Result<Self> {
         let clock = Arc::new(VirtualClock::starting_at(real.clock.now()));
         let mut variables = HashMap::new();
         let mut actors = Vec::new();
-        for index in 0..model.providers.len() {
+        let hosts = hosts_of(model, store)?;
+        for (index, hosts) in hosts.into_iter().enumerate() {
             let prefix = format!("REHEARSAL_{index}_");
             let credentials = invent(index, &prefix, model.providers[index].scheme(), &mut variables);
-            let hosts = hosts_of(model, index);
             let config = &mut model.providers[index];
             config.credentials = match config.scheme() {
                 CredentialScheme::Headers => CredentialSource::Environment { prefix: String::new() },
@@ -150,19 +150,32 @@ impl Stage {
         }
         let http = Arc::new(Emulators { clock: clock.clone(), actors });
         let env = Arc::new(Invented { variables });
-        Self { host: Host { clock, http, env, seed: real.seed } }
+        Ok(Self { host: Host { clock, http, env, seed: real.seed } })
     }
 }
 
-/// Hosts that the emulated account owns: the configured ones, else those of the provider's URLs.
-fn hosts_of(model: &Model, provider: usize) -> Vec<HostPattern> {
-    let configured = &model.providers[provider].hosts;
-    if !configured.is_empty() {
-        return configured.clone();
+/// Hosts that each emulated account owns: the configured ones, else those of the provider's URLs, listed or recorded.
+fn hosts_of(model: &Model, store: &dyn Store) -> Result<Vec<Vec<HostPattern>>> {
+    let unnamed = |provider: &usize| model.providers[*provider].hosts.is_empty();
+    let mut hosts: Vec<BTreeSet<String>> = vec![BTreeSet::new(); model.providers.len()];
+    let mut add = |provider: usize, target: &Target| {
+        hosts[provider].extend(target.host().map(str::to_ascii_lowercase));
+    };
+    if (0..model.providers.len()).any(|provider| unnamed(&provider)) {
+        model
+            .entries
+            .iter()
+            .filter(|entry| unnamed(&entry.provider))
+            .for_each(|entry| add(entry.provider, &entry.target));
+        store.scan(&mut |row| {
+            if let Some(provider) = model.provider_index(row.provider).filter(unnamed) {
+                add(provider, &Target { scope: row.scope, text: row.text.to_owned() });
+            }
+        })?;
     }
-    let entries = model.entries.iter().filter(|entry| entry.provider == provider);
-    let hosts: BTreeSet<String> = entries.filter_map(|entry| Some(entry.target.host()?.to_ascii_lowercase())).collect();
-    hosts.into_iter().map(HostPattern::from_checked).collect()
+    let of_urls = |hosts: BTreeSet<String>| hosts.into_iter().map(HostPattern::from_checked).collect();
+    let named = model.providers.iter().map(|config| config.hosts.clone());
+    Ok(named.zip(hosts).map(|(named, hosts)| if named.is_empty() { of_urls(hosts) } else { named }).collect())
 }
 
 /// Tells the accounts of a rehearsal apart at an endpoint that several providers share.
@@ -194,13 +207,17 @@ struct Actor {
 }
 
 impl Actor {
+    /// Whether a request to its address is its provider's, and not another's that shares the address.
     fn is_meant(&self, request: &Request) -> bool {
-        let Some(key_id) = &self.key_id else { return true };
+        let Some(key_id) = &self.key_id else { return self.play().expects(request) };
         let named = |text: &str| text.contains(key_id.as_str());
-        request.endpoint.authority() == self.authority
-            && (named(&request.path_and_query)
-                || request.headers.iter().any(|(_, value)| named(value))
-                || named(&String::from_utf8_lossy(&request.body)))
+        named(&request.path_and_query)
+            || request.headers.iter().any(|(_, value)| named(value))
+            || named(&String::from_utf8_lossy(&request.body))
+    }
+
+    fn play(&self) -> MutexGuard<'_, Box<dyn Emulator>> {
+        self.emulator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -213,13 +230,12 @@ impl Http for Emulators {
     fn send(&self, request: Request, _: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>> {
         Box::pin(async move {
             let authority = request.endpoint.authority();
-            let here = self.actors.iter().filter(|actor| actor.authority == authority);
-            let Some(actor) = here.into_iter().find(|actor| actor.is_meant(&request)) else {
+            let mut here = self.actors.iter().filter(|actor| actor.authority == authority);
+            let Some(actor) = here.find(|actor| actor.is_meant(&request)) else {
                 let message = format!("no emulator plays {authority}");
                 return Err(TransportFailure { kind: TransportFailureKind::NotConnected, message });
             };
-            let mut emulator = actor.emulator.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(emulator.answer(&request, self.clock.now().wall))
+            Ok(actor.play().answer(&request, self.clock.now().wall))
         })
     }
 }

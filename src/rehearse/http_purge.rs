@@ -24,10 +24,14 @@ impl HttpPurge {
         Self { account: Account::new(setup), gone: BTreeSet::new() }
     }
 
+    fn method(&self) -> &str {
+        self.account.setup.options.text("method").unwrap_or(DEFAULT_METHOD)
+    }
+
     /// Status and text of the answer; what was purged is remembered by host and path.
     fn purge(&mut self, request: &Request, now: Timestamp) -> (u16, &'static str) {
         let setup = &self.account.setup;
-        if request.method != setup.options.text("method").unwrap_or(DEFAULT_METHOD) {
+        if request.method != self.method() {
             return (405, "method not allowed");
         }
         if let Credentials::Headers(expected) = &setup.credentials
@@ -61,6 +65,13 @@ impl HttpPurge {
 }
 
 impl Emulator for HttpPurge {
+    fn expects(&self, request: &Request) -> bool {
+        let host = request.header("Host").unwrap_or_default();
+        request.endpoint == self.account.setup.endpoint
+            && request.method == self.method()
+            && self.account.owns(&Target::url(format!("http://{host}/")))
+    }
+
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
         if let Some(defect) = wire::http_defect(request) {
             return wire::plain(400, defect, now);

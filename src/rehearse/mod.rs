@@ -92,6 +92,11 @@ pub struct Purged {
 
 /// An emulated API or cache.
 pub trait Emulator: Send {
+    /// Whether `request` is one that it was set up for, where several share an address and no key tells them apart.
+    fn expects(&self, _request: &Request) -> bool {
+        true
+    }
+
     /// Answers `request` as the vendor would at the moment `now` of the vendor's clock.
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response;
 

@@ -112,6 +112,41 @@ fn rehearsing_with_a_state_works_on_a_copy() {
     assert!(bench.read(STATE) == before && cloud.count() == 0);
 }
 
+/// What is right for real caches succeeds in a rehearsal: providers may share one, and each speaks to it as it is configured.
+#[test]
+fn rehearsed_caches_are_told_apart_by_all_that_a_manifest_says_of_them() {
+    let shared = |a: &str, b: &str| {
+        let of =
+            |name: &str, extra: &str| format!("  {name}: {{kind: http-purge, hosts: [{name}.example.com], {extra}}}\n");
+        let assets = "base_url: [https://a.example.com/, https://b.example.com/]\nassets: {1.js: rev:1}\n";
+        let manifest = format!("providers:\n{}{}{assets}", of("a", a), of("b", b));
+        let bench = Bench::new().file("manifests/site.yaml", manifest);
+        let ran = bench.run(&["apply", "--rehearse"]).exits(0);
+        assert!(ran.stdout.contains("A second run would find: nothing to do."), "{}", ran.stdout);
+    };
+    let one = "endpoints: [\"http://127.0.0.1:6081\"]";
+    shared(one, &format!("{one}, method: BAN"));
+    shared(&format!("{one}, expect_status: [204]"), &format!("{one}, expect_status: [205]"));
+    shared(one, "endpoints: [\"http://127.0.0.1:6081/b\"]");
+    shared("endpoints: [\"http://127.0.0.1:6081/a\", \"http://127.0.0.1:6081/c\"]", one);
+}
+
+/// A provider that names no hosts carries those of its URLs, also of URLs that are to be removed.
+#[test]
+fn a_removal_is_rehearsed_also_where_no_hosts_are_named() {
+    for provider in [
+        "{kind: tencent-cdn, endpoint: \"http://127.0.0.1:6081\"}",
+        "{kind: http-purge, endpoints: [\"http://127.0.0.1:6081\"]}",
+    ] {
+        let list = |assets: &str| format!("providers:\n  own: {provider}\nprovider: own\nassets: {{{assets}}}\n");
+        let (kept, gone) = ("\"https://a.example.com/1\": rev:1", "\"http://gone.example.com:8080/1?x\": rev:1");
+        let bench = Bench::new().file("manifests/site.yaml", list(&format!("{kept}, {gone}")));
+        bench.run(&["adopt"]).exits(0);
+        bench.write("manifests/site.yaml", list(kept));
+        bench.run(&["apply", "--rehearse"]).exits(0).says("1 purge accepted in 1 call");
+    }
+}
+
 #[test]
 fn check_reports_problems_as_json_with_their_places() {
     let bench = Bench::new().file("manifests/a.yaml", "assets:\n  https://a.cn/x: sha256:12\n  b: rev:1\nunkown: 1\n");
