@@ -68,6 +68,12 @@ impl<'a> Asker<'a> {
         Answered { finding, clock_ahead_s }
     }
 
+    /// What time it is for the provider that gave an answer; where that does not tell, for us.
+    pub fn time_of<T>(&self, answered: &Answered<T>) -> Timestamp {
+        let ahead_ms = answered.clock_ahead_s.unwrap_or(0).saturating_mul(1000);
+        self.host.clock.now().wall.plus_ms(ahead_ms.saturating_neg())
+    }
+
     /// The results of a task, all pages of them.
     ///
     /// # Errors

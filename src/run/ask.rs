@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::ask::Asker;
 use crate::core::contract::{CallError, ErrorClass};
 use crate::core::model::Model;
-use crate::core::plan::{Plan, QuotaKey};
+use crate::core::plan::{Plan, Quota, QuotaKey};
 use crate::core::query::{QuotaFound, TaskResult, quota_left, state_of};
 use crate::core::time::Timestamp;
 use crate::state::{OpenTask, Settled, StateError, Store};
@@ -13,6 +13,8 @@ use crate::state::{OpenTask, Settled, StateError, Store};
 /// Tasks that were accepted longer ago are not asked about where the vendor does not say how long it keeps them, in days.
 const KEPT_DAYS: u16 = 30;
 const DAY_MS: i64 = 86_400_000;
+/// How long after midnight a vendor may still count the day before, in milliseconds.
+const COUNTS_ANEW_MS: i64 = 900_000;
 
 /// What the quotas that a plan draws on are, by the vendors' own count.
 #[derive(Debug, Default)]
@@ -24,7 +26,8 @@ pub struct Learned {
 }
 
 /// Asks for the quotas that the plan draws on, once an account, and counts as much as used as the vendor does where that
-/// is more than the ledger has. A provider that does not answer, or has no such query, changes nothing.
+/// is more than the ledger has. A provider that does not answer, or has no such query, changes nothing, nor does a count that
+/// may be of another day.
 ///
 /// # Errors
 /// A state that cannot be read or written.
@@ -35,19 +38,21 @@ pub async fn learn_quotas(
     store: &mut dyn Store,
 ) -> Result<Learned, StateError> {
     let mut learned = Learned::default();
-    let mut accounts: BTreeMap<(&str, &str), Vec<QuotaFound>> = BTreeMap::new();
+    let mut accounts: BTreeMap<(&str, &str), (Vec<QuotaFound>, Timestamp)> = BTreeMap::new();
     // Of providers that share a quota with different limits the lowest tells how much is used for sure.
-    let mut limits: BTreeMap<&QuotaKey, (usize, u64, u64)> = BTreeMap::new();
+    let mut limits: BTreeMap<&QuotaKey, (usize, &Quota, u64)> = BTreeMap::new();
     for job in &plan.jobs {
         let spec = model.providers[job.provider].kind.capabilities().queries.quota;
         let (Some(spec), Some(quota)) = (spec, &job.quota) else { continue };
-        let limit = limits.entry(&quota.key).or_insert((job.provider, quota.limit, quota.used));
-        limit.1 = limit.1.min(quota.limit);
+        let limit = limits.entry(&quota.key).or_insert((job.provider, quota, quota.limit));
+        limit.2 = limit.2.min(quota.limit);
         let account = (quota.key.account.as_str(), spec.name);
         if accounts.contains_key(&account) || asker.credentials(job.provider).await.is_err() {
             continue;
         }
-        let found = asker.quota(job.provider).await.finding.unwrap_or_else(|error| {
+        let answered = asker.quota(job.provider).await;
+        let their_time = asker.time_of(&answered);
+        let found = answered.finding.unwrap_or_else(|error| {
             let name = &model.providers[job.provider].name;
             learned.notes.push(format!(
                 "provider `{name}` did not tell what is left of its quota, so our own count holds: {}",
@@ -55,12 +60,14 @@ pub async fn learn_quotas(
             ));
             Vec::new()
         });
-        accounts.insert(account, found);
+        accounts.insert(account, (found, their_time));
     }
-    for (key, (provider, limit, ours)) in limits {
+    for (key, (provider, &Quota { used: ours, resets_at, .. }, limit)) in limits {
         let config = &model.providers[provider];
         let spec = config.kind.capabilities().queries.quota.map_or("", |spec| spec.name);
-        let found = accounts.get(&(key.account.as_str(), spec)).map_or(&[][..], Vec::as_slice);
+        let is_of_the_day = |at: &Timestamp| (resets_at.plus_ms(COUNTS_ANEW_MS - DAY_MS)..resets_at).contains(at);
+        let found = accounts.get(&(key.account.as_str(), spec)).filter(|(_, at)| is_of_the_day(at));
+        let found = found.map_or(&[][..], |(found, _)| found.as_slice());
         let Some(left) = quota_left(found, key.operation, &key.area) else { continue };
         let used = limit.saturating_sub(left);
         if used > ours {

@@ -28,7 +28,7 @@ fn failing(kind: &str, targets: &[String]) -> Cloud {
 fn t4_the_providers_own_count_wins_when_it_is_higher() {
     for (kind, limit, left) in [("tencent-cdn", 10_000, 2), ("tencent-cdn", 10_000, 1), ("alibaba-vod", 2000, 2)] {
         let cloud = Cloud::with(kind, |setup| setup.afterwards.others = limit - left);
-        let bench = Bench::at(kind, &cloud);
+        let bench = Bench::at(kind, &cloud).provider("own", kind, &cloud.url(), &quota_day(720));
         bench.assets(&urls(5), "1");
         let ran = bench.run(&["apply"]).exits(4);
         let ran =
@@ -54,6 +54,35 @@ fn a_lower_count_of_the_provider_changes_nothing() {
     let ran = bench.run(&["apply"]).exits(0);
     assert!(!ran.stderr.contains("quota"), "{ran:?}");
     assert_eq!(bench.run(&["status", "--format", "json"]).json()["quota"][0]["used"], 3);
+}
+
+/// The `quota_day` of an account whose day began so many minutes ago.
+fn quota_day(minutes_ago: i64) -> String {
+    #[expect(clippy::disallowed_methods, reason = "the program reads the wall clock as well")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let since_midnight = i64::try_from(now / 60).expect("this era") % 1440;
+    let east = (minutes_ago - since_midnight).rem_euclid(1440);
+    let (side, minutes) = if east <= 720 { ('+', east) } else { ('-', 1440 - east) };
+    format!("limits: {{quota_day: \"{side}{:02}:{:02}\"}}\n", minutes / 60, minutes % 60)
+}
+
+/// T2, T4: just after midnight a provider may still count the day before, on a clock that is behind ours or before it has begun
+/// anew. To take that for today's would cost all of today.
+#[test]
+fn yesterdays_count_of_the_provider_is_not_todays() {
+    let cloud = Cloud::of("tencent-cdn");
+    for (minutes_ago, exit, purged) in [(0, 0, 3), (10, 0, 3), (120, 4, 0)] {
+        let bench = Bench::at("tencent-cdn", &cloud);
+        let bench = bench.provider("own", "tencent-cdn", &cloud.url(), &quota_day(minutes_ago));
+        bench.assets(&urls(3), "1");
+        let spent = json!({"Response": {"RequestId": "r", "UrlPurge":
+            [{"Area": "mainland", "Batch": 1000, "Total": 10_000, "Available": 0},
+             {"Area": "overseas", "Batch": 1000, "Total": 10_000, "Available": 0}]}});
+        cloud.ask_me(Some(Step::say(200, &spent.to_string())));
+        let before = cloud.purged().len();
+        bench.run(&["apply"]).exits(exit);
+        assert_eq!(cloud.purged().len() - before, purged, "{minutes_ago} minutes ago");
+    }
 }
 
 /// A provider that does not answer a question is no failure of the run; it is told, and purges go on.
