@@ -282,6 +282,48 @@ fn every_stage_of_format_2_is_migrated_whole() {
     }
 }
 
+/// A state as the program of format 3 left it, with what its last run compared.
+fn state_of_format_3() -> (tempfile::TempDir, PathBuf) {
+    let (folder, path) = state_of(FORMAT_2);
+    let raw = rusqlite::Connection::open(&path).expect("opened");
+    raw.execute_batch(
+        "DROP TABLE inputs;
+         CREATE TABLE inputs (
+             digest TEXT NOT NULL,
+             frame TEXT NOT NULL,
+             configuration TEXT NOT NULL,
+             targets INTEGER NOT NULL,
+             providers TEXT NOT NULL     -- JSON list of name and kind, in turn
+         ) STRICT;
+         CREATE TABLE input_file (
+             path TEXT PRIMARY KEY,
+             digest TEXT NOT NULL,
+             targets INTEGER NOT NULL,
+             is_simple INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         INSERT INTO inputs VALUES ('d', 'f', 'c', 41, '[\"a\",\"tencent-cdn\"]');
+         INSERT INTO input_file VALUES ('manifests/site.yaml', 'd', 41, 1);
+         PRAGMA user_version = 3",
+    )
+    .expect("written");
+    (folder, path)
+}
+
+/// C4: as above; what is newer than format 3 comes to it with all that it knows.
+#[test]
+fn a_state_of_format_3_keeps_all_of_it() {
+    let (_folder, path) = state_of_format_3();
+    let (before, shown) = (as_format_1(&path), everything(&path).expect("readable"));
+    let mut store = SqliteStore::open_to_write(&path).expect("migrated").expect("there");
+    store.inputs().expect("readable");
+    store.import(&[]).expect("written");
+    drop(store);
+    assert_eq!((as_format_1(&path), everything(&path).expect("readable")), (before, shown));
+    let new = path.with_file_name("new.db");
+    drop(SqliteStore::create(&new, "lineage").expect("created"));
+    assert_eq!(schema(&path), schema(&new));
+}
+
 /// S9, C4: who only looks at an older state changes no byte of it, and cannot write what would be lost.
 #[test]
 fn readers_leave_an_older_state_as_it_is() {
