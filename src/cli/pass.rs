@@ -223,10 +223,9 @@ impl Pass<'_> {
         let accounts = accounts.unwrap_or_else(|| Accounts::unasked(&guessed));
         if accounts.all() != guessed {
             // Quota and pace are the account's, whatever its provider is called here.
-            let anew = self.prepare_anew(desired, store.as_ref(), (accounts.all(), at, is_refused), side)?;
+            let anew = self.prepare_anew(desired, store.as_mut(), (accounts.all(), at, is_refused), side)?;
             let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;
-            self.admit_anew(desired, &mut prepared, store.as_mut(), side)?;
         }
         if side.skips_known() && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
@@ -243,10 +242,9 @@ impl Pass<'_> {
             None => return cut(desired, &prepared, Some(store), side),
             Some(false) => {}
             Some(true) => {
-                let anew = self.prepare_anew(desired, Some(&store), (accounts.all(), at, is_refused), side)?;
+                let anew = self.prepare_anew(desired, Some(&mut store), (accounts.all(), at, is_refused), side)?;
                 let Some(anew) = anew else { return Ok(Ran::NotEnough) };
                 prepared = anew;
-                self.admit_anew(desired, &mut prepared, Some(&mut store), side)?;
             }
         }
         let run = Run {
@@ -316,39 +314,29 @@ impl Pass<'_> {
         }
     }
 
-    /// Plans anew once more is known, by the order and by what a guard leaves.
+    /// Plans anew once more is known, by the order and by what a guard leaves. Guards look at it as well: another quota may
+    /// leave room for more.
     fn prepare_anew(
         &self,
         desired: &Desired,
-        store: Option<&SqliteStore>,
+        mut store: Option<&mut SqliteStore>,
         (accounts, at, is_refused): (&[String], Timestamp, bool),
-        side: &dyn Side,
+        side: &mut dyn Side,
     ) -> Result<Option<Prepared>> {
-        let mut anew = self.prepare(desired, store, (accounts, at))?;
+        let mut anew = self.prepare(desired, store.as_deref(), (accounts, at))?;
         if let Some(all) = anew.as_ref().filter(|_| is_refused) {
-            let view = store.map(|store| store as &dyn Store);
+            let view = store.as_deref().map(|store| store as &dyn Store);
             anew = all.tried(desired, view, accounts, at)?;
         }
-        if let Some(anew) = &mut anew {
-            hold_back(anew, desired, side);
-        }
-        Ok(anew)
-    }
-
-    /// Lets guards look at a plan that was made anew: another quota may leave room for more.
-    fn admit_anew(
-        &self,
-        desired: &Desired,
-        prepared: &mut Prepared,
-        mut store: Option<&mut SqliteStore>,
-        side: &mut dyn Side,
-    ) -> Result<()> {
-        let admitted = admit(desired, prepared, store.as_deref_mut(), (self.allowed, None));
-        if admitted.is_err() {
-            side.turned_back(desired, prepared);
+        let Some(mut anew) = anew else { return Ok(None) };
+        let admitted = admit(desired, &mut anew, store.as_deref_mut(), (self.allowed, None));
+        if let Err(refused) = admitted {
+            side.turned_back(desired, &anew);
             side.marked(store.as_deref());
+            return Err(refused);
         }
-        admitted
+        hold_back(&mut anew, desired, side);
+        Ok(Some(anew))
     }
 
     fn prepare(

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::collapse::Directory;
 use super::diff::{Difference, Removals};
-use super::model::Model;
+use super::model::{Manifest, Model};
 use super::owners::Moved;
 use super::plan::Plan;
 
@@ -321,7 +321,7 @@ impl<'a> Check<'a> {
             refusals.extend(elsewhere(self.model, self.difference));
             refusals.extend(self.removals(&tallies));
         }
-        refusals.extend(self.purges(tallies, left));
+        refusals.extend(self.purges(tallies));
         if self.allowed.max_purges.is_none() {
             refusals.extend(self.whole_hosts());
         }
@@ -387,20 +387,15 @@ impl<'a> Check<'a> {
     }
 
     /// Refusals for the number of purges; what the user allowed takes the place of all guards.
-    fn purges(&self, mut tallies: Tallies<'a>, left: &[usize]) -> Vec<Refusal> {
+    fn purges(&self, mut tallies: Tallies<'a>) -> Vec<Refusal> {
         let Self { model, difference, allowed, .. } = self;
         let guarded = |guard: &Guard| guard.max_purges.is_some() || guard.max_share.is_some();
         if allowed.max_purges.is_none() && !model.manifests.iter().any(|manifest| guarded(&manifest.guard)) {
             return Vec::new();
         }
-        let later: Vec<usize> = match left {
-            [] => vec![0; model.manifests.len()],
-            _ => {
-                let all = self.tallies(&[]);
-                let of = |name: &str| all.of(name).purges - tallies.of(name).purges;
-                model.manifests.iter().map(|manifest| of(&manifest.name)).collect()
-            }
-        };
+        let all = self.tallies(&[]);
+        let more = |manifest: &Manifest| all.of(&manifest.name).purges - tallies.of(&manifest.name).purges;
+        let later: Vec<usize> = model.manifests.iter().map(more).collect();
         for directory in self.directories() {
             // What a directory purges besides counts as if it had been asked for.
             let tally = tallies.of_manifests.entry(model.manifests[directory.manifest].name.as_str()).or_default();

@@ -132,8 +132,8 @@ pub struct Lane {
     /// Most targets of the next call, since the endpoint failed again and has not answered often enough since; `None`: as many
     /// as allowed.
     probe: Option<usize>,
-    has_accepted: bool,
-    suspects: Vec<Suspect>,
+    /// What was refused while nothing was accepted; `None` once something was.
+    suspects: Option<Vec<Suspect>>,
     /// Changes that no batch was made of yet, and how many of them are done with.
     planned: Vec<u32>,
     taken: usize,
@@ -174,8 +174,7 @@ impl Lane {
             trouble: None,
             not_before: None,
             probe: None,
-            has_accepted: false,
-            suspects: Vec::new(),
+            suspects: Some(Vec::new()),
             planned: Vec::new(),
             taken: 0,
             first: VecDeque::new(),
@@ -286,23 +285,22 @@ impl Lane {
     /// blame.
     pub fn accepted(&mut self) -> Vec<Suspect> {
         self.retries_left = (self.retries_left + 1).min(RETRY_BUDGET);
-        self.has_accepted = true;
-        self.take_suspects()
+        self.suspects.take().unwrap_or_default()
     }
 
     /// A target or a host was refused alone, while nothing was accepted.
     pub fn suspect(&mut self, items: Vec<usize>, reason: String) {
-        self.suspects.push(Suspect { items, reason });
+        self.suspects.get_or_insert_default().push(Suspect { items, reason });
     }
 
     /// So many were refused, and nothing accepted, that the cause is another.
-    pub const fn refuses_all(&self) -> bool {
-        self.suspects.len() >= REFUSALS
+    pub fn refuses_all(&self) -> bool {
+        self.suspects.as_ref().is_some_and(|suspects| suspects.len() >= REFUSALS)
     }
 
     /// What was refused, once it is judged.
     pub fn take_suspects(&mut self) -> Vec<Suspect> {
-        std::mem::take(&mut self.suspects)
+        self.suspects.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The endpoint has failed again, or a run before this one left targets that had failed.
@@ -321,7 +319,7 @@ impl Lane {
 
     /// Whether a call was accepted.
     pub const fn has_accepted(&self) -> bool {
-        self.has_accepted
+        self.suspects.is_none()
     }
 
     /// A call for `batch` that left at `sent` failed; calls that were under way together fail as one. Returns how many have
