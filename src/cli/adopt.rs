@@ -16,10 +16,10 @@ use crate::state::{RunLock, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
-    let (_lock, Loaded { desired, caches, ahead }) = read(host, global, args).await?;
+    let (lock, Loaded { desired, caches, ahead }) = read(host, global, args).await?;
     let model = &desired.model;
     let only = select::patterns(&args.only)?;
-    let mut store = session::open_or_create(host, &global.state)?;
+    let mut store = session::open_or_create(host, lock.state())?;
     if let Err(note) = stat_caches::keep(&mut store, caches) {
         terminal::tell(&format!("note: {note}\n"));
     }

@@ -27,6 +27,8 @@ mod status;
 mod terminal;
 mod watch;
 
+use std::path::Path;
+
 use clap::Parser;
 
 use crate::host::Host;
@@ -57,7 +59,8 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
 }
 
 async fn run_verb(cli: &Cli) -> Exit {
-    let ended = match cli.verb.check_format(cli.global.format) {
+    let checked = cli.verb.check_format(cli.global.format).and_then(|()| cli.verb.check_state(&cli.global.state));
+    let ended = match checked {
         Ok(()) => dispatch(&Host::system(), cli).await,
         Err(stop) => Err(stop.into()),
     };
@@ -82,6 +85,24 @@ async fn run_verb(cli: &Cli) -> Exit {
 }
 
 impl Verb {
+    /// # Errors
+    /// Bad usage for the address of a store that is no file: a path like it would make a folder that is called as the scheme.
+    fn check_state(&self, state: &Path) -> Result<(), Stop> {
+        let has_state = !matches!(self, Self::Providers(_) | Self::Schema | Self::Completions { .. } | Self::Man);
+        let scheme = state.to_str().and_then(|text| text.split_once(":/")).map(|(scheme, _)| scheme);
+        let is_scheme = |text: &&str| {
+            text.starts_with(|first: char| first.is_ascii_alphabetic())
+                && text.chars().all(|other| other.is_ascii_alphanumeric() || "+-.".contains(other))
+        };
+        // The rest of an address may hold a password.
+        match scheme.filter(is_scheme).filter(|_| has_state) {
+            Some(scheme) => Err(Stop::bad_input(format!(
+                "`--state {scheme}:…` is an address, and a state can only be a file; for a path of that name write `./{scheme}:…`"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// # Errors
     /// Bad usage for a form that the command does not have.
     fn check_format(&self, format: Format) -> Result<(), Stop> {

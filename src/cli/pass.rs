@@ -123,7 +123,8 @@ pub(super) enum Ran {
 }
 
 /// What a pass has found when it begins to send.
-struct Opened {
+struct Opened<'l> {
+    lock: &'l RunLock,
     store: Option<SqliteStore>,
     caches: StatCaches,
     guessed: Vec<String>,
@@ -147,7 +148,7 @@ impl Pass<'_> {
         let mut caches = std::mem::take(caches);
         let host = self.host;
         let start = session::run_start(host);
-        let _lock = match claim.take(host, self.state, &start, self.within(self.lock_timeout_ms)).await? {
+        let lock = &match claim.take(host, self.state, &start, self.within(self.lock_timeout_ms)).await? {
             Claimed::Current(lock) => lock,
             Claimed::Overtaken(lock) => {
                 drop(ahead);
@@ -157,7 +158,7 @@ impl Pass<'_> {
                 return Ok(Ran::Overtaken(lock));
             }
         };
-        let mut store = SqliteStore::open_to_write(self.state)?;
+        let mut store = SqliteStore::open_to_write(lock.state())?;
         let last_calls = side.begins(store.as_ref());
         match &store {
             Some(store) => store.compare_with(ahead),
@@ -177,7 +178,7 @@ impl Pass<'_> {
         if let Err(refused) = admitted {
             side.turned_back(desired, &prepared);
             side.marked(store.as_ref());
-            let opened = Opened { store, caches, guessed, at, last_calls, start, is_refused: true };
+            let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: true };
             return self.retry(desired, &prepared, opened, side).await?.ok_or(refused);
         }
         if prepared.is_nothing() {
@@ -186,7 +187,7 @@ impl Pass<'_> {
             side.finished(&finished, store.as_ref());
             return Ok(Ran::Ended(finished.exit));
         }
-        let opened = Opened { store, caches, guessed, at, last_calls, start, is_refused: false };
+        let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: false };
         self.send(desired, prepared, opened, side).await
     }
 
@@ -195,7 +196,7 @@ impl Pass<'_> {
         &self,
         desired: &Desired,
         prepared: &Prepared,
-        opened: Opened,
+        opened: Opened<'_>,
         side: &mut dyn Side,
     ) -> Result<Option<Ran>> {
         let store = opened.store.as_ref().map(|store| store as &dyn Store);
@@ -210,10 +211,10 @@ impl Pass<'_> {
         &self,
         desired: &Desired,
         mut prepared: Prepared,
-        opened: Opened,
+        opened: Opened<'_>,
         side: &mut dyn Side,
     ) -> Result<Ran> {
-        let Opened { mut store, caches, guessed, at, last_calls, start, is_refused } = opened;
+        let Opened { lock, mut store, caches, guessed, at, last_calls, start, is_refused } = opened;
         let host = self.host;
         hold_back(&mut prepared, desired, side);
         let looking = Accounts::look_up(host, desired, &prepared.plan, self.credentials, &guessed, self.patience_ms);
@@ -235,7 +236,7 @@ impl Pass<'_> {
         let mut audit = Audit::open(self.audit)?;
         let mut store = match store {
             Some(store) => store,
-            None => SqliteStore::create(self.state, &session::lineage(host))?,
+            None => SqliteStore::create(lock.state(), &session::lineage(host))?,
         };
         keep(&mut store, caches, side);
         match self.learn(desired, &prepared, &mut store, side).await? {
@@ -266,7 +267,7 @@ impl Pass<'_> {
         };
         let finished = run.execute(&mut store, &mut observe).await.inspect_err(|_| side.marked(Some(&store)))?;
         side.finished(&finished, Some(&store));
-        match write_aside(&finished, self.state, host.clock.now().wall) {
+        match write_aside(&finished, lock.state(), host.clock.now().wall) {
             Some(Ok(aside)) => side.note(&aside),
             Some(Err(error)) => side.error(&error),
             None => {}

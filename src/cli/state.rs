@@ -119,7 +119,7 @@ async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) ->
     let start = session::run_start(host);
     let claim = Claim::before_reading(&global.state);
     let mut rows = read_rows(file)?;
-    let _lock = match claim.take(host, &global.state, &start, lock_timeout).await? {
+    let lock = match claim.take(host, &global.state, &start, lock_timeout).await? {
         Claimed::Current(lock) => lock,
         Claimed::Overtaken(_) if file.as_os_str() == "-" => return Err(overtaken(global).into()),
         Claimed::Overtaken(lock) => {
@@ -127,7 +127,7 @@ async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) ->
             lock
         }
     };
-    session::open_or_create(host, &global.state)?.import(&rows)?;
+    session::open_or_create(host, lock.state())?.import(&rows)?;
     done(global, "imported", rows.len());
     Ok(Exit::Done)
 }
@@ -143,8 +143,8 @@ async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u
     let wanted = select::patterns(&[which.pattern.to_owned()])?;
     let start = session::run_start(host);
     existing(global)?;
-    let _lock = session::lock(host, &global.state, &start, lock_timeout).await?;
-    let mut store = SqliteStore::open_to_write(&global.state)?.ok_or_else(|| missing(global))?;
+    let lock = session::lock(host, &global.state, &start, lock_timeout).await?;
+    let mut store = SqliteStore::open_to_write(lock.state())?.ok_or_else(|| missing(global))?;
     let is_of = |row: &Recorded| which.manifest.is_none_or(|name| row.owners.iter().any(|owner| owner == name));
     let rows = store.recorded()?;
     let (of_manifest, others): (Vec<Recorded>, Vec<Recorded>) = rows.into_iter().partition(is_of);

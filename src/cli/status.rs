@@ -83,8 +83,8 @@ async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Opti
         return Ok(Some((results, 0)));
     }
     let start = session::run_start(host);
-    let _lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
-    let Some(mut store) = SqliteStore::open_to_write(&global.state)? else { return Ok(None) };
+    let lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
+    let Some(mut store) = SqliteStore::open_to_write(lock.state())? else { return Ok(None) };
     let due_again = store.settle(&settled, host.clock.now().wall)?;
     Ok(Some((results, due_again)))
 }

@@ -51,6 +51,7 @@ impl Exit {
             StateError::Io { .. } => Self::Failed,
             StateError::Damaged { .. }
             | StateError::Newer { .. }
+            | StateError::Misplaced { .. }
             | StateError::Locked { .. }
             | StateError::Overtaken { .. }
             | StateError::Replaced { .. } => Self::State,

@@ -1,6 +1,6 @@
 //! Connections to the engine: to a file, to one that cannot be written, and the tables of a new one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -14,16 +14,21 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connects for reading and writing, and reads: what a file lacks in rights shows with the first statement only.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let writable = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, writable)?;
+    let connection = Connection::open_with_flags(literal(path), writable)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
     Ok(connection)
 }
 
+/// A path that the engine takes as it is: `file:` and `:memory:` at its beginning have a meaning of their own there.
+pub(super) fn literal(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| Path::new(".").join(path))
+}
+
 /// Connects where no file can be made beside the state, as reading a state of ours else asks for. Only for a state
 /// without a log: what stands in one would be missed.
 pub(super) fn connect_unwritable(path: &Path) -> rusqlite::Result<Connection> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let absolute = literal(path);
     let mut address = "file://".to_owned();
     for &byte in absolute.as_os_str().as_encoded_bytes() {
         if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {

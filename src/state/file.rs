@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::StateError;
+use super::place::{locate, make_own, open_own};
+use super::schema::APPLICATION_ID;
 
 /// What tells a file from another one that takes its name: device and number. `None` if there is no file, or the
 /// system has no such numbers.
@@ -33,13 +35,9 @@ impl FileId {
 /// # Errors
 /// [`StateError::Io`] if it cannot be written, or is there already.
 pub fn write_aside(state: &Path, name: &str, text: &str) -> Result<PathBuf, StateError> {
-    let path = beside(state, &format!(".aside-{name}"));
+    let path = beside(&locate(state)?, &format!(".aside-{name}"));
     let io = |cause: std::io::Error| StateError::Io { path: path.clone(), action: "written", cause: cause.to_string() };
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&path).map_err(io)?;
+    let mut file = make_own(&path).map_err(io)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_folder(&path)).map_err(io)?;
     Ok(path)
 }
@@ -48,6 +46,12 @@ pub fn write_aside(state: &Path, name: &str, text: &str) -> Result<PathBuf, Stat
 pub(super) fn has_log(state: &Path) -> bool {
     std::fs::metadata(beside(state, "-wal")).is_ok_and(|log| log.len() > 0)
 }
+
+/// The head of a SQLite file, and where in it is whose file it is.
+const HEAD_BYTES: usize = 100;
+const APPLICATION_AT: usize = 68;
+/// What is wrong with a database of somebody else.
+pub(super) const NOT_OURS: &str = "it is a SQLite file, but not a state of freshen";
 
 /// Whether a state file is there; an empty or foreign one is damage, never a first run.
 pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
@@ -61,22 +65,24 @@ pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
     if !metadata.is_file() {
         return Err(damaged("it is not a regular file"));
     }
-    let mut head = [0; 18];
-    let mut file = File::open(path).map_err(io)?;
-    match file.read_exact(&mut head) {
-        Ok(()) if !head.starts_with(b"SQLite format 3\0") => Err(damaged("it is not a SQLite file")),
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let file = open_own(path, OpenOptions::new().read(true)).map_err(io)?;
+    file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(io)?;
+    let cause = match head.as_slice() {
+        [] => "it is empty",
+        head if !head.starts_with(b"SQLite format 3\0") => "it is not a SQLite file",
+        head if head.len() < HEAD_BYTES => "it is cut short",
+        // Before the engine opens it, which takes in the log of whatever it is.
+        head if head[APPLICATION_AT..APPLICATION_AT + 4] != APPLICATION_ID.to_be_bytes() => NOT_OURS,
         // With a log beside it the last page may be half-written: the log holds it whole.
-        Ok(()) if metadata.len() % page_bytes(head) != 0 && !beside(path, "-wal").exists() => {
-            Err(damaged("it is cut short"))
-        }
-        Ok(()) => Ok(true),
-        Err(_) if metadata.len() == 0 => Err(damaged("it is empty")),
-        Err(_) => Err(damaged("it is cut short")),
-    }
+        head if metadata.len() % page_bytes(head) != 0 && !beside(path, "-wal").exists() => "it is cut short",
+        _ => return Ok(true),
+    };
+    Err(damaged(cause))
 }
 
 /// Size of a page as the head of a SQLite file gives it; 1 stands for 64 KiB.
-fn page_bytes(head: [u8; 18]) -> u64 {
+fn page_bytes(head: &[u8]) -> u64 {
     match u16::from_be_bytes([head[16], head[17]]) {
         0 | 1 => 65_536,
         bytes => u64::from(bytes),
@@ -106,7 +112,7 @@ pub(super) fn remove_database(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn ignore_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+pub(super) fn ignore_missing(result: std::io::Result<()>) -> std::io::Result<()> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -120,18 +126,6 @@ pub(super) fn make_folder(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)
-}
-
-/// An empty file that only its owner can read, whatever the umask says.
-pub(super) fn private_file(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    file.sync_all()
 }
 
 pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::{beside, make_folder};
+use super::file::{beside, is_there, make_folder};
+use super::place::{has_other_names, locate, make_own, open_own};
 use super::{RunStart, StateError};
 
 /// Who holds a lock, as it wrote into the lock file.
@@ -32,47 +33,69 @@ impl fmt::Display for Holder {
 #[derive(Debug)]
 pub struct RunLock {
     _file: File,
+    state: PathBuf,
 }
 
 impl RunLock {
-    /// The lock file that belongs to a state file.
-    pub fn path_for(state: &Path) -> PathBuf {
-        beside(state, ".lock")
-    }
-
-    /// Takes the lock, or returns `None` and its holder if another run has it.
+    /// Takes the lock of the state that `state` leads to, or returns its holder if another run has it. What is there and is
+    /// not a state of ours gets no lock file beside it.
     ///
     /// # Errors
-    /// [`StateError::Io`] if the folder or the lock file cannot be made, or the system has no locks for it.
+    /// [`StateError::Io`] if the folder or the lock file cannot be made, or the system has no locks for it;
+    /// [`StateError::Misplaced`] or [`StateError::Damaged`] if there can be no state.
     pub fn try_take(state: &Path, start: &RunStart) -> Result<Result<Self, Holder>, StateError> {
-        let path = Self::path_for(state);
+        let state = locate(state)?;
+        is_there(&state)?;
+        let path = path_for(&state);
         let failed =
             |cause: std::io::Error| StateError::Io { path: path.clone(), action: "locked", cause: cause.to_string() };
-        make_folder(state).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path).map_err(failed)?;
+        make_folder(&state).map_err(failed)?;
+        let mut file = open_or_make(&path).map_err(failed)?;
         match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Err(read_holder(&mut file))),
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
         }
         let text = format!("{}\n{}\n{}\n", start.host.replace('\n', " "), start.pid, start.at.utc_extended());
-        // A lock file without a name still locks; a full disk shows when the state is written.
-        let _ =
-            file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
-        Ok(Ok(Self { _file: file }))
+        // A lock file without a name still locks; a full disk shows when the state is written. Other names of the file may
+        // be somebody else's.
+        if file.metadata().is_ok_and(|found| !has_other_names(&found)) {
+            let emptied = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
+            let _ = emptied.and_then(|_| file.write_all(text.as_bytes()));
+        }
+        Ok(Ok(Self { _file: file, state }))
+    }
+
+    /// Where the state is to which this lock belongs: what is opened there is what is locked, wherever links lead by now.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// Who holds the lock of a state now; `None` if nobody does or the lock file cannot be looked at. Writes nothing.
     pub fn holder(state: &Path) -> Option<Holder> {
-        let mut file = File::open(Self::path_for(state)).ok()?;
+        let path = path_for(&locate(state).ok()?);
+        let mut file = open_own(&path, OpenOptions::new().read(true)).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
             _ => None,
         }
+    }
+}
+
+/// The lock file that belongs to a state file.
+fn path_for(state: &Path) -> PathBuf {
+    beside(state, ".lock")
+}
+
+fn open_or_make(path: &Path) -> std::io::Result<File> {
+    let open = || open_own(path, OpenOptions::new().read(true).write(true));
+    match open() {
+        Err(error) if error.kind() == ErrorKind::NotFound => match make_own(path) {
+            // Somebody was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => open(),
+            made => made,
+        },
+        opened => opened,
     }
 }
 
@@ -121,7 +144,7 @@ mod tests {
         let state = folder.path().join("made/state.db");
         let _held = RunLock::try_take(&state, &start(1)).unwrap().unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&folder.path().join("made")), mode(&RunLock::path_for(&state))), (0o700, 0o600));
+        assert_eq!((mode(&folder.path().join("made")), mode(&path_for(&state))), (0o700, 0o600));
     }
 
     /// R1: to look at a lock does not take it, and keeps no run from its start.
@@ -130,7 +153,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state.db");
         assert_eq!(RunLock::holder(&state), None);
-        assert!(!RunLock::path_for(&state).exists());
+        assert!(!path_for(&state).exists());
         drop(RunLock::try_take(&state, &start(1)).unwrap());
         std::thread::scope(|scope| {
             let looker = scope.spawn(|| (0..2000).for_each(|_| drop(RunLock::holder(&state))));
@@ -152,6 +175,6 @@ mod tests {
         drop(held);
         assert_eq!(RunLock::holder(&state), None);
         assert!(RunLock::try_take(&state, &start(43)).unwrap().is_ok());
-        assert!(RunLock::path_for(&state).exists());
+        assert!(path_for(&state).exists());
     }
 }

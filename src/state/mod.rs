@@ -6,6 +6,7 @@ mod inputs;
 mod lock;
 mod migrate;
 mod obstacle;
+mod place;
 mod read_ahead;
 mod rows;
 mod scan;
@@ -59,6 +60,14 @@ pub enum StateError {
         found: i64,
         /// The newest format of this program.
         known: i64,
+    },
+    /// There can be no state at this path, or it is not safe to use it there.
+    #[error("state `{}` cannot be used: {cause}; nothing was changed", path.display())]
+    Misplaced {
+        /// The path.
+        path: PathBuf,
+        /// What was found there, and what to do about it.
+        cause: String,
     },
     /// Another run holds the lock.
     #[error("state `{}` is locked by another run: {holder}; wait for it or raise `--lock-timeout`", path.display())]

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+#[cfg(unix)]
+use super::{StateError, place::locate};
+
 /// Less room than this on a disk is none, in bytes: a small run needs about so much.
 const LEAST_BYTES: u64 = 1024 * 1024;
 
@@ -11,7 +14,13 @@ const LEAST_BYTES: u64 = 1024 * 1024;
 pub fn obstacle(path: &Path) -> Option<String> {
     use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
-    let absolute = std::path::absolute(path).ok()?;
+    let path = match locate(path) {
+        Ok(path) => path,
+        // The system says below what is in the way.
+        Err(StateError::Io { .. }) => path.to_owned(),
+        Err(error) => return Some(error.to_string()),
+    };
+    let absolute = std::path::absolute(&path).ok()?;
     // Folders that are missing are made.
     let found = absolute.ancestors().skip(1).find_map(|folder| Some((folder, std::fs::metadata(folder).ok()?)));
     let (folder, metadata) = found?;
@@ -33,7 +42,7 @@ pub fn obstacle(path: &Path) -> Option<String> {
     if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
         return Some(format!("the folder `{shown}` may not be written to: {}", std::io::Error::from(error)));
     }
-    let refused = access(path, Access::READ_OK | Access::WRITE_OK).err().map(std::io::Error::from);
+    let refused = access(&path, Access::READ_OK | Access::WRITE_OK).err().map(std::io::Error::from);
     let refused = refused.filter(|error| error.kind() != std::io::ErrorKind::NotFound)?;
     Some(format!("`{}` may not be written to: {refused}", path.display()))
 }

@@ -13,7 +13,7 @@
 pub(super) const FORMAT: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// Marks a SQLite file as a state of ours: the bytes `frsh`.
-pub(super) const APPLICATION_ID: i64 = 0x6672_7368;
+pub(super) const APPLICATION_ID: i32 = 0x6672_7368;
 
 /// Whether work is left must not cost a look at every target.
 const WORK_INDEX: &str = "CREATE INDEX IF NOT EXISTS target_work ON target (work_kind) WHERE work_kind IS NOT NULL";

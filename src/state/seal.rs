@@ -3,10 +3,12 @@
 //!
 //! A missing or broken seal only costs time. Who restores the times of a file that he changed deceives himself.
 
-use std::fs::Metadata;
+use std::fs::{Metadata, OpenOptions};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::{beside, has_log, private_file};
+use super::file::{beside, has_log, ignore_missing};
+use super::place::{make_own, open_own};
 
 /// Seals a state once its connection is closed: drop it after that.
 pub(super) struct Seal {
@@ -28,7 +30,9 @@ impl Seal {
 
     /// The serial at which the pages of the file at `path` were last looked through, if the file is as it was sealed.
     pub(super) fn checked_at(path: &Path) -> Option<i64> {
-        let seal = std::fs::read_to_string(beside(path, ".seal")).ok()?;
+        let mut seal = String::new();
+        let file = open_own(&beside(path, ".seal"), OpenOptions::new().read(true)).ok()?;
+        file.take(4096).read_to_string(&mut seal).ok()?;
         let (serial, sealed) = seal.split_once(' ')?;
         let looks = look(&std::fs::metadata(path).ok()?);
         (!has_log(path) && sealed == looks).then(|| serial.parse().ok())?
@@ -60,10 +64,9 @@ fn write(path: &Path, checked_at: i64) -> std::io::Result<()> {
     utimensat(CWD, path, &times, AtFlags::empty())?;
     let sealed = format!("{checked_at} {}", look(&std::fs::metadata(path)?));
     let seal = beside(path, ".seal");
-    if !seal.exists() {
-        private_file(&seal)?;
-    }
-    std::fs::write(seal, sealed)
+    // Made anew, so that nothing is written to another name of the old one.
+    ignore_missing(std::fs::remove_file(&seal))?;
+    make_own(&seal)?.write_all(sealed.as_bytes())
 }
 
 #[cfg(not(unix))]

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
-use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, is_unwritable};
+use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, is_unwritable, literal};
 use super::file::{
-    FileId, beside, has_log, is_there, make_folder, private_file, remove_database, set_old_log_aside, sync_folder,
+    FileId, NOT_OURS, beside, has_log, is_there, make_folder, remove_database, set_old_log_aside,
+    sync_folder,
 };
 use super::migrate::{copied, migrate, migrated_copy};
 use super::obstacle::obstacle;
+use super::place::{locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT};
@@ -99,6 +101,7 @@ impl SqliteStore {
 
     /// The state at `path`, not looked at but for its format.
     pub(super) fn connected(path: &Path) -> Result<Option<Self>, StateError> {
+        let path = &locate(path)?;
         if !is_there(path)? {
             return Ok(None);
         }
@@ -158,13 +161,14 @@ impl SqliteStore {
     pub fn create(path: &Path, lineage: &str) -> Result<Self, StateError> {
         let io =
             |cause: std::io::Error| StateError::Io { path: path.into(), action: "created", cause: cause.to_string() };
+        let path = &locate(path)?;
         make_folder(path).map_err(io)?;
         set_old_log_aside(path).map_err(io)?;
         // The run lock is held, so a half-made state is that of a run that was stopped.
         let fresh = beside(path, ".new");
         remove_database(&fresh).map_err(io)?;
-        private_file(&fresh).map_err(io)?;
-        let made = Connection::open(&fresh)
+        make_own(&fresh).and_then(|file| file.sync_all()).map_err(io)?;
+        let made = Connection::open(literal(&fresh))
             .and_then(|mut connection| create_tables(&mut connection, lineage).map(|()| connection))
             .and_then(|connection| connection.close().map_err(|(_, error)| error))
             .map_err(|error| failed(path, "created", &error));
@@ -199,9 +203,8 @@ impl SqliteStore {
         connection.set_prepared_statement_cache_capacity(32);
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(read);
         let (application, format) = (pragma("application_id")?, pragma("user_version")?);
-        if application != APPLICATION_ID || format < 1 {
-            let cause = "it is a SQLite file, but not a state of freshen".to_owned();
-            return Err(StateError::Damaged { path: path.into(), cause });
+        if application != i64::from(APPLICATION_ID) || format < 1 {
+            return Err(StateError::Damaged { path: path.into(), cause: NOT_OURS.to_owned() });
         }
         if format > FORMAT {
             return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });

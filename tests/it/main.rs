@@ -34,6 +34,7 @@ mod serve;
 mod signing;
 mod simple_lists;
 mod sources;
+mod state_files;
 mod store;
 mod support;
 mod tidy;

@@ -125,7 +125,7 @@ impl Round<'_> {
             match self.attempt(memory, extent, held).await {
                 Attempt::Ended(mut ended) => {
                     // It may be the run that made it.
-                    ended.memory.has_state |= self.global.state.exists();
+                    ended.memory.has_state |= self.has_state();
                     return *ended;
                 }
                 Attempt::Again(back, wider, lock) => (memory, extent, held) = (*back, wider, lock),
@@ -135,7 +135,7 @@ impl Round<'_> {
 
     /// A state that is made anew is no state that was lost, unless there was one.
     fn look_for_state(&self, memory: &mut Memory) {
-        let has_state = self.global.state.exists();
+        let has_state = self.has_state();
         if memory.has_state && !has_state {
             let state = line(&self.global.state.to_string_lossy());
             tracing::warn!(
@@ -144,6 +144,11 @@ impl Round<'_> {
             );
         }
         memory.has_state = has_state;
+    }
+
+    /// A link that leads nowhere is a state that cannot be used, which is told elsewhere, and none that is gone.
+    fn has_state(&self) -> bool {
+        self.global.state.is_symlink() || self.global.state.exists()
     }
 
     async fn attempt(&self, mut memory: Memory, extent: Extent, held: Option<RunLock>) -> Attempt {
@@ -243,9 +248,9 @@ impl Round<'_> {
             return Ok(());
         }
         let context = "the next run will read all files again";
-        let _lock =
-            session::lock(self.host, &self.global.state, &session::run_start(self.host), 0).await.context(context)?;
-        let mut store = session::open_or_create(self.host, &self.global.state).context(context)?;
+        let start = session::run_start(self.host);
+        let lock = session::lock(self.host, &self.global.state, &start, 0).await.context(context)?;
+        let mut store = session::open_or_create(self.host, lock.state()).context(context)?;
         memory.calls.alone(&mut store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
     }
 
