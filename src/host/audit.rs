@@ -21,8 +21,9 @@ impl AuditLog {
     /// What the system said; or the file is not a regular one, or holds something other than lines of JSON objects.
     pub fn open(path: &Path) -> io::Result<Self> {
         let other = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
-        // Opening a pipe would wait for a reader.
-        match std::fs::metadata(path) {
+        // Opening a pipe would wait for a reader, and who can lay a link into a checkout is not to have another file written.
+        match std::fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_symlink() => return Err(other("it is a link; name the file that it leads to")),
             Ok(metadata) if !metadata.is_file() => return Err(other("it is not a regular file")),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -33,7 +34,12 @@ impl AuditLog {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        {
+            use rustix::fs::OFlags;
+            use std::os::unix::fs::OpenOptionsExt;
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+            options.mode(0o600).custom_flags(flags.bits().cast_signed());
+        }
         let mut file = options.open(path)?;
         let mut first = [0; 1];
         if file.read(&mut first)? == 1 && first != *b"{" {

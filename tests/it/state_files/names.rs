@@ -121,6 +121,21 @@ fn a_new_state_is_made_through_no_link() {
     }
 }
 
+/// X6: an audit log is the file that is named, and no link's.
+#[test]
+fn an_audit_log_is_written_through_no_link() {
+    let (cloud, bench) = listing("1");
+    let bench = bench.file("precious.jsonl", "{}\n");
+    symlink("precious.jsonl", bench.path("audit.jsonl")).expect("a link");
+    symlink("made.jsonl", bench.path("dangling.jsonl")).expect("a link");
+    for name in ["audit.jsonl", "dangling.jsonl"] {
+        bench.run(&["apply", "--purge-all", "--audit", name]).exits(1).says("it is a link").says("nothing was sent");
+    }
+    assert_eq!(bench.read("precious.jsonl").as_deref(), Some(b"{}\n".as_slice()));
+    assert!(!bench.path("made.jsonl").exists());
+    assert_eq!(cloud.count(), 0);
+}
+
 /// X6: lock, seal, state and audit log are for their owner alone, whatever the umask says.
 #[test]
 fn all_files_of_a_state_are_private_under_any_umask() {
