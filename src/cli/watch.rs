@@ -6,6 +6,7 @@ mod cover;
 mod left;
 mod listen;
 mod log;
+mod newest;
 mod reading;
 mod round;
 mod side;

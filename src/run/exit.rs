@@ -52,6 +52,7 @@ impl Exit {
             StateError::Damaged { .. }
             | StateError::Newer { .. }
             | StateError::Misplaced { .. }
+            | StateError::NotLast { .. }
             | StateError::Locked { .. }
             | StateError::Overtaken { .. }
             | StateError::Replaced { .. } => Self::State,

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
+use super::Identity;
 use super::migrate::{TOOL, migrate};
 use super::schema::{APPLICATION_ID, CREATE};
 
@@ -40,6 +41,12 @@ pub(super) fn connect_unwritable(path: &Path) -> rusqlite::Result<Connection> {
     address.push_str("?immutable=1");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(address, flags)
+}
+
+/// Which state this is.
+pub(super) fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
+    let read = |row: &Row<'_>| Ok(Identity { lineage: row.get(0)?, serial: row.get(1)? });
+    connection.query_row("SELECT lineage, serial FROM meta", [], read)
 }
 
 /// Whether the rights of file or folder are in the way.

@@ -61,6 +61,20 @@ pub enum StateError {
         /// The newest format of this program.
         known: i64,
     },
+    /// It is not the state that was used here last: a copy took its place.
+    #[error(
+        "state `{}` is not the one that was used here last: {}; nothing was changed. Put that one back; or, to go on with this \
+         one, remove `{}.seal` and run `freshen apply --force '*'` to purge everything anew, or `freshen adopt` if the caches \
+         are fresh", path.display(), found.differs_from(known), path.display()
+    )]
+    NotLast {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: Identity,
+        /// What was used last.
+        known: Identity,
+    },
     /// There can be no state at this path, or it is not safe to use it there.
     #[error("state `{}` cannot be used: {cause}; nothing was changed", path.display())]
     Misplaced {
@@ -214,6 +228,20 @@ pub struct Identity {
     pub lineage: String,
     /// Goes up with each run that writes.
     pub serial: i64,
+}
+
+impl Identity {
+    /// Whether it is an older copy of the state that `known` is.
+    pub fn is_older_than(&self, known: &Self) -> bool {
+        self.lineage == known.lineage && self.serial < known.serial
+    }
+
+    fn differs_from(&self, known: &Self) -> String {
+        if self.is_older_than(known) {
+            return format!("it is an older copy with serial {}, and that one had {}", self.serial, known.serial);
+        }
+        "it was made apart from that one".to_owned()
+    }
 }
 
 /// The store of recorded hashes, pending work, quota ledger and runs.

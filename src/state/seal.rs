@@ -1,5 +1,6 @@
-//! The seal of a state: what its file looked like when a run that knew its pages to be whole had closed it. As long as
-//! nobody touched the file since, its pages need not be looked at again.
+//! The seal of a state: which state it was, and what its file looked like, when a run that knew its pages to be whole had
+//! closed it. As long as nobody touched the file since, its pages need not be looked at again; and a file that is another
+//! state, or an older copy of this one, is not taken for it.
 //!
 //! A missing or broken seal only costs time. Who restores the times of a file that he changed deceives himself.
 
@@ -9,12 +10,52 @@ use std::path::{Path, PathBuf};
 
 use super::file::{beside, has_log, ignore_missing};
 use super::place::{make_own, open_own};
+use super::{Identity, StateError};
 
 /// Seals a state once its connection is closed: drop it after that.
 pub(super) struct Seal {
     path: PathBuf,
-    /// The serial at which the pages were last looked through; `None`: there is nothing to seal.
-    due: Option<i64>,
+    /// What to seal, with the serial at which its pages were last looked through; `None`: nothing.
+    due: Option<(i64, Identity)>,
+}
+
+/// What a seal says.
+struct Sealed {
+    checked_at: i64,
+    identity: Identity,
+    looks: String,
+}
+
+impl Sealed {
+    /// Of the state at `path`; `None` if there is none, or it is broken.
+    fn read(path: &Path) -> Option<Self> {
+        let mut text = String::new();
+        let file = open_own(&beside(path, ".seal"), OpenOptions::new().read(true)).ok()?;
+        file.take(4096).read_to_string(&mut text).ok()?;
+        let mut parts = text.splitn(4, ' ');
+        let mut next = || parts.next();
+        let (checked_at, serial) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        let identity = Identity { lineage: next()?.to_owned(), serial };
+        Some(Self { checked_at, identity, looks: next()?.to_owned() })
+    }
+}
+
+/// The state that was sealed at `path` last. To be asked before the state is looked at, since a run that ends in between seals
+/// what it has left.
+pub(super) fn last(path: &Path) -> Option<Identity> {
+    Sealed::read(path).map(|sealed| sealed.identity)
+}
+
+/// # Errors
+/// [`StateError::NotLast`] if what was found at `path` is not the state that is known to have been the last one, or an older copy
+/// of it.
+pub(super) fn check_is_last(path: &Path, found: &Identity, known: Option<&Identity>) -> Result<(), StateError> {
+    match known {
+        Some(known) if known.lineage != found.lineage || found.is_older_than(known) => {
+            Err(StateError::NotLast { path: path.into(), found: found.clone(), known: known.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Seal {
@@ -23,33 +64,31 @@ impl Seal {
         Self { path: path.into(), due: None }
     }
 
-    /// The file was written to by somebody who knows its pages to be whole since they were looked through at this serial.
-    pub(super) fn set_due(&mut self, checked_at: Option<i64>) {
+    /// The file was written to and is this state now, by somebody who knows its pages to be whole since they were looked
+    /// through at this serial.
+    pub(super) fn set_due(&mut self, checked_at: Option<(i64, Identity)>) {
         self.due = checked_at;
     }
 
     /// The serial at which the pages of the file at `path` were last looked through, if the file is as it was sealed.
     pub(super) fn checked_at(path: &Path) -> Option<i64> {
-        let mut seal = String::new();
-        let file = open_own(&beside(path, ".seal"), OpenOptions::new().read(true)).ok()?;
-        file.take(4096).read_to_string(&mut seal).ok()?;
-        let (serial, sealed) = seal.split_once(' ')?;
+        let sealed = Sealed::read(path)?;
         let looks = look(&std::fs::metadata(path).ok()?);
-        (!has_log(path) && sealed == looks).then(|| serial.parse().ok())?
+        (!has_log(path) && sealed.looks == looks).then_some(sealed.checked_at)
     }
 }
 
 impl Drop for Seal {
     fn drop(&mut self) {
-        if let Some(checked_at) = self.due.filter(|_| !has_log(&self.path)) {
+        if let Some((checked_at, identity)) = self.due.take().filter(|_| !has_log(&self.path)) {
             // Without a seal the next run looks at the pages.
-            let _ = write(&self.path, checked_at);
+            let _ = write(&self.path, checked_at, &identity);
         }
     }
 }
 
 #[cfg(unix)]
-fn write(path: &Path, checked_at: i64) -> std::io::Result<()> {
+fn write(path: &Path, checked_at: i64, identity: &Identity) -> std::io::Result<()> {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
     use std::os::unix::fs::MetadataExt;
 
@@ -62,7 +101,8 @@ fn write(path: &Path, checked_at: i64) -> std::io::Result<()> {
     let times = Timestamps { last_access: past, last_modification: past };
     // By name: to close another handle of the file would drop the locks of the engine's.
     utimensat(CWD, path, &times, AtFlags::empty())?;
-    let sealed = format!("{checked_at} {}", look(&std::fs::metadata(path)?));
+    let Identity { lineage, serial } = identity;
+    let sealed = format!("{checked_at} {serial} {lineage} {}", look(&std::fs::metadata(path)?));
     let seal = beside(path, ".seal");
     // Made anew, so that nothing is written to another name of the old one.
     ignore_missing(std::fs::remove_file(&seal))?;
@@ -70,7 +110,7 @@ fn write(path: &Path, checked_at: i64) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn write(_: &Path, _: i64) -> std::io::Result<()> {
+fn write(_: &Path, _: i64, _: &Identity) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -102,7 +142,7 @@ mod tests {
         drop(Seal::new(&path));
         assert_eq!(Seal::checked_at(&path), None, "none is due");
         let mut seal = Seal::new(&path);
-        seal.set_due(Some(7));
+        seal.set_due(Some((7, Identity { lineage: "lineage".into(), serial: 9 })));
         drop(seal);
         assert_eq!(Seal::checked_at(&path), Some(7));
         std::fs::write(beside(&path, "-wal"), "log").unwrap();
@@ -111,5 +151,14 @@ mod tests {
         assert_eq!(Seal::checked_at(&path), Some(7));
         std::fs::write(&path, "wh0le").unwrap();
         assert_eq!(Seal::checked_at(&path), None);
+        // Which state it was is known all the same.
+        let is_last = |lineage: &str, serial| {
+            let found = Identity { lineage: lineage.into(), serial };
+            check_is_last(&path, &found, last(&path).as_ref()).is_ok()
+        };
+        assert!(is_last("lineage", 9) && is_last("lineage", 10));
+        assert!(!is_last("lineage", 8) && !is_last("other", 9));
+        std::fs::write(beside(&path, ".seal"), "7 (1, 2)\n").unwrap();
+        assert!(is_last("other", 0), "a broken seal says nothing");
     }
 }

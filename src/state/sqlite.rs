@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
-use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, is_unwritable, literal};
+use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, identity, is_unwritable, literal};
 use super::file::{
-    FileId, NOT_OURS, beside, has_log, is_there, make_folder, remove_database, set_old_log_aside,
+    FileId, NOT_OURS, beside, has_log, ignore_missing, is_there, make_folder, remove_database, set_old_log_aside,
     sync_folder,
 };
 use super::migrate::{copied, migrate, migrated_copy};
@@ -17,7 +17,7 @@ use super::place::{locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT};
-use super::seal::Seal;
+use super::seal::{self, Seal};
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
     note_account, note_new_manifests, note_owners,
@@ -105,11 +105,19 @@ impl SqliteStore {
         if !is_there(path)? {
             return Ok(None);
         }
+        let last = seal::last(path);
+        if has_log(path)
+            && let Ok(found) = connect_unwritable(path).and_then(|without_log| identity(&without_log))
+        {
+            // Before the log of a newer state is played into an older one, which would then pass for that.
+            seal::check_is_last(path, &found, last.as_ref())?;
+        }
         let connection = match connect(path) {
             Err(error) if is_unwritable(&error) && !has_log(path) => connect_unwritable(path),
             connected => connected,
         };
         let mut store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
+        seal::check_is_last(path, &store.known(), last.as_ref())?;
         store.file = Some(FileId::of(path));
         Ok(Some(store))
     }
@@ -164,6 +172,8 @@ impl SqliteStore {
         let path = &locate(path)?;
         make_folder(path).map_err(io)?;
         set_old_log_aside(path).map_err(io)?;
+        // Whoever took the old state away knows what he does.
+        ignore_missing(std::fs::remove_file(beside(path, ".seal"))).map_err(io)?;
         // The run lock is held, so a half-made state is that of a run that was stopped.
         let fresh = beside(path, ".new");
         remove_database(&fresh).map_err(io)?;
@@ -209,13 +219,16 @@ impl SqliteStore {
         if format > FORMAT {
             return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });
         }
-        let (serial, lineage) = connection
-            .query_row("SELECT serial, lineage FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(read)?;
+        let Identity { lineage, serial } = identity(&connection).map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
         let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), Seal::new(path));
         let ahead = Cell::new(None);
         Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, checked_at, ahead, seal })
+    }
+
+    /// Which state it is, as of this program's last look.
+    fn known(&self) -> Identity {
+        Identity { lineage: self.lineage.clone(), serial: self.serial }
     }
 
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
@@ -246,7 +259,8 @@ impl SqliteStore {
         transaction.commit().map_err(written)?;
         self.serial += 1;
         self.check_place()?;
-        self.seal.set_due(self.checked_at.get().filter(|_| self.file.is_some()));
+        let checked_at = self.checked_at.get().filter(|_| self.file.is_some());
+        self.seal.set_due(checked_at.map(|serial| (serial, self.known())));
         self.log = FileId::of(&beside(&self.path, "-wal"));
         Ok(value)
     }
@@ -411,11 +425,7 @@ impl Store for SqliteStore {
     }
 
     fn identity(&self) -> Result<Identity, StateError> {
-        self.read(|db| {
-            db.query_row("SELECT lineage, serial FROM meta", [], |row| {
-                Ok(Identity { lineage: row.get(0)?, serial: row.get(1)? })
-            })
-        })
+        self.read(identity)
     }
 
     fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError> {

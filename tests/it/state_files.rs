@@ -1,5 +1,6 @@
 //! The files of a state as commands meet them: other names of it, links, pipes and databases that are somebody else's.
 
+mod copies;
 mod names;
 
 use std::collections::BTreeMap;

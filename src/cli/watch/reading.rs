@@ -1,7 +1,9 @@
 //! What a run reads, on a thread of its own: files may be many and large, and signals are to be heard meanwhile.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::newest::Newest;
 use crate::cli::args::{Global, Selection, WatchArgs};
 use crate::cli::claim::Claim;
 use crate::cli::session::{self, Loaded, Lookup};
@@ -49,14 +51,20 @@ pub(super) struct Reading {
     namespace: Option<String>,
     extent: Extent,
     since: Since,
+    newest: Arc<Mutex<Newest>>,
 }
 
 impl Reading {
     /// `since`: when the run began.
-    pub(super) fn new(host: &Host, global: &Global, args: &WatchArgs, extent: Extent, since: Since) -> Self {
+    pub(super) fn new(
+        host: &Host,
+        (global, newest): (&Global, Arc<Mutex<Newest>>),
+        args: &WatchArgs,
+        (extent, since): (Extent, Since),
+    ) -> Self {
         let (state, namespace) = (global.state.clone(), global.namespace.clone());
         let (audit, paths) = (args.audit.clone(), args.manifests.paths.clone());
-        Self { host: host.clone(), state, audit, paths, namespace, extent, since }
+        Self { host: host.clone(), state, audit, paths, namespace, extent, since, newest }
     }
 
     fn lookup(&self) -> Lookup<'_> {
@@ -92,6 +100,10 @@ impl Reading {
             }
         };
         let store = session::open(&self.state)?;
+        if let Some(store) = &store {
+            let found = store.identity()?;
+            self.newest.lock().unwrap_or_else(PoisonError::into_inner).check(&self.state, found)?;
+        }
         let mut noted = found.noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
         drop(store);
         if let Some(desired) = found.unchanged(noted.as_ref()) {

@@ -1,12 +1,13 @@
 //! One run of the watch: the manifests as they are, or the last valid ones, and a pass over the state with them.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use tokio::sync::watch;
 
 use super::log::line;
+use super::newest::Newest;
 use super::reading::{Extent, Outcome, Read, Reading};
 use super::side::{Calls, Came, Link, WatchSide};
 use super::trouble::Trouble;
@@ -33,6 +34,7 @@ const CREDENTIALS_MS: u64 = 5_000;
 pub(super) struct Memory {
     pub(super) credentials: CredentialStore,
     calls: Calls,
+    newest: Arc<Mutex<Newest>>,
     /// The state was there.
     has_state: bool,
     /// The last valid manifests, while they leave something to do: what is pending is tried again also when newer ones are
@@ -45,6 +47,7 @@ impl Memory {
         Self {
             credentials: CredentialStore::new(host.env.clone()),
             calls: Calls::default(),
+            newest: Arc::default(),
             has_state: false,
             last_valid: None,
         }
@@ -153,7 +156,7 @@ impl Round<'_> {
 
     async fn attempt(&self, mut memory: Memory, extent: Extent, held: Option<RunLock>) -> Attempt {
         self.link.reading.store(true, Ordering::Release);
-        let read = self.read(extent).await;
+        let read = self.read(extent, &memory).await;
         self.link.reading.store(false, Ordering::Release);
         self.report.send_if_modified(|report| {
             report.running.as_mut().is_some_and(|running| std::mem::take(&mut running.reads_long))
@@ -214,8 +217,9 @@ impl Round<'_> {
         memory.calls.is_alone(&store).then_some(loaded)
     }
 
-    async fn read(&self, extent: Extent) -> anyhow::Result<Outcome> {
-        Reading::new(self.host, self.global, self.args, extent, self.since.clone()).read().await
+    async fn read(&self, extent: Extent, memory: &Memory) -> anyhow::Result<Outcome> {
+        let state = (self.global, Arc::clone(&memory.newest));
+        Reading::new(self.host, state, self.args, (extent, self.since.clone())).read().await
     }
 
     /// Whether files changed while they were read, or may have: nobody watched them.
@@ -255,7 +259,7 @@ impl Round<'_> {
     }
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded, claim: Claim) -> Attempt {
-        let Memory { credentials, calls, .. } = &mut memory;
+        let Memory { credentials, calls, newest, .. } = &mut memory;
         let mut side = WatchSide::new((self.host, self.pass, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,
@@ -273,6 +277,9 @@ impl Round<'_> {
         };
         let ran = pass.run(&mut loaded, claim, &mut side).await;
         let mut came = std::mem::take(&mut side.came);
+        if let Some(left) = calls.identity() {
+            newest.lock().unwrap_or_else(PoisonError::into_inner).note(left.clone());
+        }
         let (end, refusals, trouble) = match ran {
             Ok(Ran::NotEnough) => return Attempt::Again(Box::new(memory), Extent::All, None),
             Ok(Ran::Overtaken(lock)) => return Attempt::Again(Box::new(memory), Extent::Changed, Some(lock)),

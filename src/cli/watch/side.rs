@@ -77,6 +77,11 @@ impl Calls {
         false
     }
 
+    /// The state as it was when our last run ended.
+    pub(super) const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
     /// Whether the state is as our last run left it.
     pub(super) fn is_alone(&self, store: &SqliteStore) -> bool {
         self.identity.is_some() && store.identity().ok() == self.identity
