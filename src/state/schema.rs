@@ -9,6 +9,10 @@
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
+use std::sync::OnceLock;
+
+use rusqlite::Connection;
+
 /// Newest format that this program reads and writes.
 pub(super) const FORMAT: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
@@ -174,3 +178,40 @@ CREATE TABLE run (
     rejected INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 ";
+
+/// What a database is made of: kind, name, table and statement of each of its tables, indexes, views and triggers.
+type Objects = Vec<[String; 4]>;
+
+/// The name of something that is not as a state of this format has it, or that it lacks.
+pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {
+    static NEWEST: OnceLock<Objects> = OnceLock::new();
+    let expected = match NEWEST.get() {
+        Some(newest) if format == FORMAT => newest,
+        _ if format == FORMAT => {
+            let made = made(format)?;
+            NEWEST.get_or_init(|| made)
+        }
+        _ => &made(format)?,
+    };
+    let found = objects(db)?;
+    let differs = found.iter().find(|object| !expected.contains(object));
+    let differs = differs.or_else(|| expected.iter().find(|object| !found.contains(object)));
+    Ok(differs.map(|[_, name, ..]| name.clone()))
+}
+
+fn made(format: i64) -> rusqlite::Result<Objects> {
+    let db = Connection::open_in_memory()?;
+    db.execute_batch(CREATE)?;
+    for (_, statements) in MIGRATIONS.iter().filter(|(later, _)| *later <= format) {
+        statements.iter().try_for_each(|statement| db.execute_batch(statement))?;
+    }
+    objects(&db)
+}
+
+fn objects(db: &Connection) -> rusqlite::Result<Objects> {
+    // What the engine counts for itself, if somebody has asked it to, changes no answer.
+    let all = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT GLOB 'sqlite_stat*'";
+    let mut statement = db.prepare(all)?;
+    let objects = statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
+    objects.collect()
+}

@@ -16,7 +16,7 @@ use super::obstacle::obstacle;
 use super::place::{locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
-use super::schema::{APPLICATION_ID, FORMAT};
+use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::seal::{self, Seal};
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
@@ -218,6 +218,10 @@ impl SqliteStore {
         }
         if format > FORMAT {
             return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });
+        }
+        if let Some(name) = misfit(&connection, format).map_err(read)? {
+            let cause = format!("`{}` is not as format {format} has it", one_line(&name, 200));
+            return Err(StateError::Damaged { path: path.into(), cause });
         }
         let Identity { lineage, serial } = identity(&connection).map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
@@ -648,5 +652,27 @@ mod tests {
         assert!(!has_log(&path) && !beside(&path, "-shm").exists());
         std::fs::write(beside(&path, "-wal"), "log").unwrap();
         assert!(has_log(&path));
+    }
+
+    /// C4: a migration that cannot be finished leaves the old state, whole.
+    #[test]
+    fn a_migration_that_fails_leaves_the_old_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        std::fs::write(&path, include_bytes!("../../tests/it/golden/states/format-1.db")).unwrap();
+        let mut store = SqliteStore::connected(&path).unwrap().unwrap();
+        let told = |store: &SqliteStore| {
+            let all = "SELECT group_concat(sql) || (SELECT serial || tool FROM meta) FROM sqlite_schema";
+            let text: String = store.connection.query_row(all, [], |row| row.get(0)).unwrap();
+            (text, store.connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap())
+        };
+        let before = told(&store);
+        // The last statement fails.
+        let full = "CREATE TEMP TRIGGER t BEFORE UPDATE OF tool ON meta BEGIN SELECT raise(ABORT, 'full'); END";
+        store.connection.execute_batch(full).unwrap();
+        let failed = store.write(|transaction| migrate(transaction, 1));
+        assert!(matches!(failed, Err(StateError::Io { action: "written", .. })), "{failed:?}");
+        drop(store);
+        assert_eq!(told(&SqliteStore::connected(&path).unwrap().unwrap()), before);
     }
 }

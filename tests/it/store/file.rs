@@ -339,20 +339,6 @@ fn readers_leave_an_older_state_as_it_is() {
     assert_eq!(files(folder.path()), before);
 }
 
-/// C4: a migration that cannot be finished leaves the old state, whole.
-#[test]
-fn a_migration_that_fails_leaves_the_old_state() {
-    let (_folder, path) = old_state();
-    let raw = rusqlite::Connection::open(&path).expect("opened");
-    raw.execute_batch("CREATE TRIGGER t BEFORE UPDATE OF tool ON meta BEGIN SELECT raise(ABORT, 'full'); END")
-        .expect("written");
-    drop(raw);
-    let (rows, made) = (as_format_1(&path), schema(&path));
-    let error = SqliteStore::open_to_write(&path).err().expect("the last statement fails");
-    assert!(matches!(error, StateError::Io { action: "written", .. }), "{error}");
-    assert_eq!((as_format_1(&path), schema(&path)), (rows, made));
-}
-
 // --- SQLite: damage -------------------------------------------------------------------------------------------------
 
 /// Opens a file with this content; its folder must stay as it was.
@@ -532,6 +518,50 @@ fn a_value_that_was_never_written_is_damage() {
         assert!(is_damage(&told), "{edit}: {told:?}");
         assert_eq!(std::fs::read(&path).expect("readable"), before, "{edit}");
     }
+}
+
+/// C6: tables, indexes and the like that are not those of the format are damage, whatever they would do.
+#[test]
+fn a_schema_that_is_not_that_of_the_format_is_damage() {
+    let rewrite = |from: &str, to: &str| {
+        format!(
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}');
+             PRAGMA writable_schema = OFF"
+        )
+    };
+    let edits = [
+        ("target_work", "DROP INDEX target_work".to_owned()),
+        ("silent", "CREATE TRIGGER silent BEFORE UPDATE ON target BEGIN SELECT raise(IGNORE); END".to_owned()),
+        ("more", "CREATE VIEW more AS SELECT * FROM target".to_owned()),
+        ("extra", "CREATE TABLE extra (x)".to_owned()),
+        ("by_hash", "CREATE INDEX by_hash ON target (hash)".to_owned()),
+        ("target", "ALTER TABLE target DROP COLUMN settled_task".to_owned()),
+        ("target", "ALTER TABLE target ADD COLUMN more TEXT".to_owned()),
+        ("target", "ALTER TABLE target RENAME COLUMN reason TO cause".to_owned()),
+        ("quota", "DROP TABLE quota".to_owned()),
+        ("quota", rewrite("used INTEGER NOT NULL", "used INTEGER")),
+        ("target_work", rewrite("IS NOT NULL", "IS     NULL")),
+        ("target", "PRAGMA user_version = 2".to_owned()),
+    ];
+    for (name, edit) in edits {
+        let (folder, path) = written_state(3);
+        let raw = rusqlite::Connection::open(&path).expect("opened");
+        raw.execute_batch(&edit).expect(&edit);
+        raw.close().expect("closed");
+        let before = files(folder.path());
+        let told = everything(&path);
+        assert!(is_damage(&told), "{edit}: {told:?}");
+        if edit.starts_with("PRAGMA user_version") {
+            continue;
+        }
+        assert!(told.expect_err("damage").to_string().contains(&format!("`{name}`")), "{edit}");
+        assert!(matches!(SqliteStore::open_to_write(&path), Err(StateError::Damaged { .. })), "{edit}");
+        assert_eq!(files(folder.path()), before, "{edit}");
+    }
+    // What the engine knows of sizes is no part of it.
+    let (_folder, path) = written_state(3);
+    rusqlite::Connection::open(&path).expect("opened").execute_batch("ANALYZE").expect("counted");
+    assert!(everything(&path).is_ok());
 }
 
 /// W6: a program that stays up makes runs without end, and the state keeps the newest thousand.

@@ -1,9 +1,8 @@
 //! Files that change back and forth while the program is killed at random: what is purged is what the files asked for whenever
 //! a run read them.
 //!
-//! Intervals are of real time, since events of files are; what must hold does not depend on them. What runs read, the state
-//! tells: triggers in it write down what each run asked for and what it recorded, in the transactions that do so. From that the
-//! purges follow one by one, except that a kill may leave some in doubt.
+//! Intervals are of real time, since events of files are; what must hold does not depend on them. The audit log tells of each
+//! call that ended; a kill leaves those in doubt that were under way.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::support::cli::{Bench, STATE, manifest, provider};
+use crate::support::cli::{Bench, manifest, provider};
 use crate::support::cloud::Cloud;
 use crate::support::watching::Watching;
 
@@ -22,28 +21,8 @@ const SWITCHES: usize = 200;
 const FILES: usize = 6;
 const ASSETS: usize = 3;
 
-/// Writes down what becomes of each target. `asks`: a run wants it to be `wanted`; `sends`: a call is about to leave;
-/// `records`: it was purged for that; `drops`: it went before anything was recorded of it.
-const WITNESS: &str = "
-    CREATE TABLE witness (id INTEGER PRIMARY KEY, target TEXT NOT NULL, event TEXT NOT NULL, known TEXT, wanted TEXT);
-    CREATE TRIGGER asks_anew AFTER INSERT ON target WHEN new.work_kind IS NOT NULL BEGIN
-        INSERT INTO witness (target, event, known, wanted) VALUES (new.target, 'asks', new.hash, new.desired);
-    END;
-    CREATE TRIGGER asks AFTER UPDATE ON target
-    WHEN new.work_kind IS NOT NULL AND (old.work_kind IS NULL OR new.desired IS NOT old.desired) BEGIN
-        INSERT INTO witness (target, event, known, wanted) VALUES (new.target, 'asks', old.hash, new.desired);
-    END;
-    CREATE TRIGGER sends AFTER UPDATE ON target WHEN new.call > 0 AND new.call IS NOT old.call BEGIN
-        INSERT INTO witness (target, event) VALUES (new.target, 'sends');
-    END;
-    CREATE TRIGGER records AFTER UPDATE ON target WHEN old.work_kind IS NOT NULL AND new.work_kind IS NULL BEGIN
-        INSERT INTO witness (target, event, known, wanted) VALUES (new.target, 'records', new.hash, old.desired);
-    END;
-    CREATE TRIGGER goes AFTER DELETE ON target WHEN old.work_kind IS NOT NULL BEGIN
-        INSERT INTO witness (target, event, known, wanted)
-        VALUES (old.target, CASE WHEN old.hash IS NULL THEN 'drops' ELSE 'records' END, NULL, old.desired);
-    END;
-";
+/// Where each call is written down.
+const AUDIT: &str = "audit.jsonl";
 
 /// The two sides of everything.
 const SIDES: [&str; 2] = ["1", "2"];
@@ -100,7 +79,7 @@ impl Storm<'_> {
     }
 
     fn starts(&mut self) {
-        self.watching = Some(Watching::start(self.bench, &["--allow-removals", self.folder]));
+        self.watching = Some(Watching::start(self.bench, &["--allow-removals", "--audit", AUDIT, self.folder]));
     }
 
     /// Once a run has read everything after the last switch, the state is the files', and what was purged is what was asked
@@ -124,71 +103,41 @@ impl Storm<'_> {
         self.purged_what_was_asked();
     }
 
-    /// Each target was purged exactly once for whatever it was asked to become, and besides only where a kill left it in doubt.
+    /// Each target was purged once for each call that recorded it, and besides only where a kill left it in doubt; and never
+    /// more often than it changed.
     fn purged_what_was_asked(&self) {
         let mut purged: BTreeMap<String, usize> = BTreeMap::new();
         self.cloud.purged().into_iter().for_each(|url| *purged.entry(url).or_default() += 1);
-        let stories = stories(self.bench);
+        let accepted = accepted(self.bench);
         for url in (0..FILES).flat_map(urls) {
-            let Story { asked, sent, recorded, is_due, .. } = stories.get(&url).cloned().unwrap_or_default();
+            let accepted = accepted.get(&url).copied().unwrap_or_default();
             let count = purged.remove(&url).unwrap_or_default();
-            assert!(!is_due && asked == recorded, "{url}: {recorded} of {asked}");
             // What a kill cut off has arrived, or not.
-            assert!((recorded..=sent).contains(&count), "{url} was purged {count} times, for {recorded} changes");
-            assert!(sent - recorded <= self.kills, "{url} was sent {sent} times, for {recorded} changes");
-            let most = self.seen_per_switch * self.switches;
-            assert!(asked <= most, "{url} was asked for {asked} times, and changed {most} times");
+            assert!(
+                (accepted..=accepted + self.kills).contains(&count),
+                "{url} was purged {count} times, and that was written down {accepted} times"
+            );
+            let most = self.seen_per_switch * self.switches + self.kills;
+            assert!(count <= most, "{url} was purged {count} times, and changed or was in doubt {most} times");
         }
         assert!(purged.is_empty(), "what never changes is never purged: {purged:?}");
     }
 }
 
-/// What became of a target.
-#[derive(Clone, Default)]
-struct Story {
-    /// Times that it was asked to become something, while nothing was due.
-    asked: usize,
-    /// Times that a call was about to leave.
-    sent: usize,
-    /// Times that it was recorded as what was asked for last.
-    recorded: usize,
-    is_due: bool,
-    wanted: Option<String>,
-}
-
-impl Story {
-    fn goes_on(&mut self, target: &str, event: &str, [known, wanted]: [Option<String>; 2]) {
-        match event {
-            "asks" => {
-                assert!(self.is_due || known != wanted, "{target} was {known:?} already");
-                self.asked += usize::from(!self.is_due);
-                (self.is_due, self.wanted) = (true, wanted);
+/// How often a call was accepted for each target, as the audit log has it.
+fn accepted(bench: &Bench) -> BTreeMap<String, usize> {
+    let mut accepted = BTreeMap::new();
+    let log = bench.read(AUDIT).unwrap_or_default();
+    for line in String::from_utf8(log).expect("UTF-8").lines() {
+        // A kill may cut a line.
+        let Ok(call) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        if call["outcome"] == "accepted" {
+            for target in call["targets"].as_array().into_iter().flatten() {
+                *accepted.entry(target.as_str().expect("text").to_owned()).or_default() += 1;
             }
-            "records" => {
-                assert!(self.is_due, "nobody asked for {target}");
-                assert_eq!((&known, &wanted), (&self.wanted, &self.wanted), "{target}");
-                self.recorded += 1;
-                self.is_due = false;
-            }
-            "sends" => self.sent += 1,
-            // Nobody asks for it any more, and nothing was recorded.
-            _ => (self.is_due, self.asked) = (false, self.asked - 1),
         }
     }
-}
-
-/// What became of each target, as the state has written it down.
-fn stories(bench: &Bench) -> BTreeMap<String, Story> {
-    let mut stories: BTreeMap<String, Story> = BTreeMap::new();
-    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
-    let mut events = state.prepare("SELECT target, event, known, wanted FROM witness ORDER BY id").expect("a table");
-    let mut rows = events.query([]).expect("read");
-    while let Some(row) = rows.next().expect("a row") {
-        let text = |column: usize| row.get::<_, String>(column).expect("text");
-        let (target, hashes) = (text(0), [2, 3].map(|column| row.get(column).expect("a hash")));
-        stories.entry(target.clone()).or_default().goes_on(&target, &text(1), hashes);
-    }
-    stories
+    accepted
 }
 
 /// Whether all assets are recorded as this side has them, and nothing is due.
@@ -207,8 +156,6 @@ fn pause(rng: &mut Rng) {
 
 fn storm<'a>(bench: &'a Bench, cloud: &'a Cloud, folder: &'a str, seen_per_switch: usize) -> Storm<'a> {
     bench.run(&["adopt", folder]).exits(0);
-    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
-    state.execute_batch(WITNESS).expect("triggers");
     Storm { bench, cloud, folder, watching: None, seen_per_switch, switches: 0, kills: 0 }
 }
 
