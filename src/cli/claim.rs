@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use super::session;
 use crate::host::Host;
-use crate::state::{Identity, RunLock, RunStart, SqliteStore};
+use crate::state::{Identity, RunLock, RunStart, SqliteStore, StateError};
 
 /// What a command has of the state before it reads what it will write by.
 #[derive(Debug)]
 pub(super) enum Claim {
-    /// No lock, only which state it was; `None` inside if there was none, outside if it could not be read.
-    Seen(Option<Option<Identity>>),
+    /// No lock, only which state it was, if there was one and it could be read.
+    Seen(Result<Option<Identity>, StateError>),
     /// The lock: nobody else writes meanwhile.
     Held(RunLock),
 }
@@ -30,7 +30,7 @@ pub(super) enum Claimed {
 impl Claim {
     /// Looks which state it is, before anything is read.
     pub(super) fn before_reading(state: &Path) -> Self {
-        Self::Seen(SqliteStore::identity_at(state).ok())
+        Self::Seen(SqliteStore::identity_at(state))
     }
 
     /// Whether another run has to be waited for.
@@ -49,7 +49,7 @@ impl Claim {
             Self::Seen(seen) => seen,
         };
         let lock = session::lock(host, state, start, timeout_ms).await?;
-        let is_same = seen.is_some() && SqliteStore::identity_at(state).ok() == seen;
+        let is_same = matches!((seen, SqliteStore::identity_at(state)), (Ok(seen), Ok(found)) if seen == found);
         Ok(if is_same && !waits { Claimed::Current(lock) } else { Claimed::Overtaken(lock) })
     }
 }

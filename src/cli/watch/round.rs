@@ -275,7 +275,7 @@ impl Round<'_> {
             credentials,
             patience_ms: Some(CREDENTIALS_MS),
         };
-        let ran = pass.run(&mut loaded, claim, &mut side).await;
+        let ran = Box::pin(pass.run(&mut loaded, claim, &mut side)).await;
         let mut came = std::mem::take(&mut side.came);
         if let Some(left) = calls.identity() {
             newest.lock().unwrap_or_else(PoisonError::into_inner).note(left.clone());
