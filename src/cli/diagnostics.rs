@@ -1,7 +1,7 @@
 //! Problems of manifests as people and programs read them.
 //!
 //! Pure: files, diagnostics and what must be hidden in, text out. What is shown of a file is cut and cleaned, so that
-//! neither a line of megabytes nor a terminal escape reaches the terminal.
+//! neither a line of megabytes nor a terminal escape reaches the terminal. Of a file that may be no manifest, no line is shown.
 
 use std::ops::Range;
 
@@ -52,7 +52,7 @@ fn groups<'a>(files: &[SourceFile], diagnostic: &Diagnostic, hidden: &[Hidden]) 
     match diagnostic.span {
         Some(span) => {
             for (place, kind) in places(diagnostic, span) {
-                group = add_place(group, files, hidden, place, kind);
+                group = add_place(group, files, hidden, place, (kind, diagnostic.is_concealed));
             }
         }
         None => group = group.element(Origin::path(path_of(files, diagnostic.file))),
@@ -78,8 +78,12 @@ fn add_place<'a>(
     files: &[SourceFile],
     hidden: &[Hidden],
     (file, span, label): LabelledPlace<'_>,
-    kind: AnnotationKind,
+    (kind, is_concealed): (AnnotationKind, bool),
 ) -> Group<'a> {
+    if is_concealed {
+        let origin = Origin::path(path_of(files, file)).line(span.line as usize);
+        return group.element(origin.char_column(span.column as usize));
+    }
     let excerpt = excerpt(files, hidden, file, span);
     let annotation = kind.span(excerpt.marked).label((!label.is_empty()).then(|| clean(label)));
     let snippet = Snippet::source(excerpt.text).line_start(span.line as usize).annotation(annotation);

@@ -15,7 +15,6 @@ use super::{select, session, terminal};
 use crate::core::model::Priority;
 use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
-use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::read_regular;
@@ -91,13 +90,10 @@ fn read_input() -> Result<Vec<u8>, String> {
     }
 }
 
-/// Reads one exported line; what is wrong with it is told without repeating a password.
+/// Reads one exported line; what is wrong with it is told without its text, since the file may be any other.
 fn parse(line: &str) -> Result<Recorded, String> {
-    let parsed = serde_json::from_str::<Line>(line).map_err(|error| match error.to_string() {
-        // The reader repeats the value that it dislikes.
-        text if text.contains('@') => format!("not the values of a target at column {}", error.column()),
-        text => one_line(&text, 300),
-    });
+    let parsed = serde_json::from_str::<Line>(line)
+        .map_err(|error| format!("not the values of a target at column {}", error.column()));
     parsed.and_then(Line::into_row)
 }
 

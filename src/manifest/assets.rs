@@ -104,8 +104,8 @@ struct Asset<'n> {
     priority: Priority,
     chosen: Chosen,
     extra_urls: Vec<(&'n str, Span)>,
-    /// The file of a source that it is.
-    file: Option<&'n str>,
+    /// What messages call the file of a source that it is.
+    file: Option<String>,
 }
 
 impl<'n> Asset<'n> {
@@ -217,10 +217,13 @@ impl<'r> Lister<'r> {
         });
     }
 
-    /// As [`Lister::refuse`]; names the file where many stand at one place.
+    /// As [`Lister::refuse`]; names the file, or the line of a list, where many stand at one place.
     fn refuse_asset(&mut self, asset: &Asset<'_>, span: Span, refusal: Refusal) {
-        let file = asset.file.map(|file| format!("file `{}`: ", shown(file)));
-        self.refuse(span, Refusal { message: file.unwrap_or_default() + &refusal.message, ..refusal });
+        let message = match &asset.file {
+            Some(file) => format!("{file}: {}", refusal.message),
+            None => refusal.message,
+        };
+        self.refuse(span, Refusal { message, ..refusal });
     }
 
     /// Refuses a URL; one with a password is not shown.

@@ -8,15 +8,18 @@ use super::diagnostic::{Diagnostic, Hidden, Report, Span};
 use super::fields::{self, Fields};
 use super::file_source::{Expand, NoSources};
 use super::guard;
-use super::load::{self, Node};
+use super::load::{self, Node, Value};
+use super::nearest::nearest;
 use super::providers::Providers;
 use super::scan;
-use super::shape::MANIFEST;
+use super::shape::{self, MANIFEST};
 use super::source::SourceFile;
 use crate::core::model::{Manifest, Model, OnNew, OnRemoved};
 
 /// The version of the format that is read.
 const VERSION: u64 = 1;
+const LISTS_NOTHING: &str = "neither `assets`, `sources` nor `providers` in this manifest";
+const LIST_SOMETHING: &str = "list `assets`, or delete the file; to say that there are none write `assets: {}`";
 /// Longest name of a manifest, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
@@ -151,14 +154,15 @@ fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Report) -> Option
 }
 
 fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &mut Report) -> Option<Head<'n, 'a>> {
+    if !shows_manifest(tree) {
+        report.push_only(no_manifest(file, tree));
+        return None;
+    }
     let entries = fields::entries(file, "a manifest", tree, report)?;
     let fields = fields::read(file, &MANIFEST, Some(&[]), tree.span, entries, report);
     // A file that says nothing must not pass for one that lists nothing (Y5); `assets: {}` says so.
     if !entries.iter().any(|(key, _)| ["assets", "providers", "sources"].contains(&key.text.as_ref())) {
-        report.push(
-            Diagnostic::error(file, tree.span, "neither `assets`, `sources` nor `providers` in this manifest")
-                .help("list `assets`, or delete the file; to say that there are none write `assets: {}`"),
-        );
+        report.push(Diagnostic::error(file, tree.span, LISTS_NOTHING).help(LIST_SOMETHING));
     }
     if let Some(version) = fields.integer("version").filter(|version| *version != VERSION) {
         let span = fields.node("version").map_or(tree.span, |node| node.span);
@@ -194,6 +198,27 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
         collapse: collapse::of(file, &fields, report),
     };
     Some(Head { file, fields, manifest, name_span })
+}
+
+/// Whether a tree has a key at its top that manifests have, and other files do not.
+fn shows_manifest(tree: &Node<'_>) -> bool {
+    matches!(&tree.value, Value::Map(entries) if entries.iter().any(|(key, _)| shape::is_of_manifests(&key.text)))
+}
+
+/// What is wrong with a file of any other kind, without its text: it may hold secrets.
+fn no_manifest(file: usize, tree: &Node<'_>) -> Diagnostic {
+    let point = Span { end: tree.span.start, ..tree.span };
+    let (message, keys) = match &tree.value {
+        Value::Map(entries) => (LISTS_NOTHING, entries.as_slice()),
+        Value::List(_) => ("a manifest must be a map, found a list", &[][..]),
+        Value::Scalar { .. } | Value::Null => ("a manifest must be a map, found a text", &[][..]),
+    };
+    let known = || MANIFEST.keys.iter().map(|spec| spec.key).filter(|key| shape::is_of_manifests(key));
+    let help = match keys.iter().find_map(|(key, _)| nearest(&key.text, known())) {
+        Some(word) => format!("did you mean `{word}`? {LIST_SOMETHING}"),
+        None => LIST_SOMETHING.to_owned(),
+    };
+    Diagnostic::error(file, point, message).help(help).concealed()
 }
 
 /// The state knows manifests by name, so no two may share one.

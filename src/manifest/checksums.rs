@@ -1,13 +1,13 @@
 //! Checksum lists as `sha256sum`, `b3sum`, `md5sum` and their kin write them: bytes in, in pieces of any size, a call
 //! for each line out.
 //!
-//! Does not read files and keeps nothing but an unfinished line; who collects the names finds those listed twice.
+//! Does not read files and keeps nothing but an unfinished line; who collects the names finds those listed twice. What is
+//! wrong with a line is told without its text: the file may be no list at all, but one that holds secrets.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::load::shown;
 use crate::core::algorithm::Algorithm;
 
 /// Longest line, in bytes.
@@ -33,7 +33,7 @@ pub struct Listed<'l> {
 pub struct ChecksumProblem {
     /// Line, from 1.
     pub line: u64,
-    /// What was found, safe to show.
+    /// What was found; nothing of the line's text.
     pub message: String,
     /// What to do.
     pub help: String,
@@ -41,9 +41,9 @@ pub struct ChecksumProblem {
 
 impl ChecksumProblem {
     /// A name that is listed again, with the same digest or another one.
-    pub fn repeated(path: &str, first_line: u64, line: u64, is_same: bool) -> Self {
+    pub fn repeated(first_line: u64, line: u64, is_same: bool) -> Self {
         let digests = if is_same { "the same checksum" } else { "another checksum" };
-        let message = format!("`{}` is listed again with {digests}; first in line {first_line}", shown(path));
+        let message = format!("the name of line {first_line} is listed again with {digests}");
         Self::new(line, message, "list each file once: write the list anew rather than adding to it")
     }
 
@@ -184,24 +184,22 @@ fn read<'l>(
 ) -> Result<(Cow<'l, str>, Algorithm), Wrong> {
     let body = line.strip_prefix(b"\\").unwrap_or(line);
     let is_escaped = body.len() < line.len();
-    let Some(blank) = memchr(b' ', body) else { return Err(no_line(line)) };
+    let Some(blank) = memchr(b' ', body) else { return Err(no_line()) };
     let (first, rest) = (&body[..blank], &body[blank + 1..]);
     let (algorithm, digits, name) = match rest.split_first() {
         Some((b' ' | b'*', name)) => (algorithm_of_digits(first, declared)?, first, name),
         Some((b'(', rest)) => tagged(first, rest, declared)?,
-        _ => return Err(no_line(line)),
+        _ => return Err(no_line()),
     };
     decode(digits, algorithm, digest)?;
-    let name = std::str::from_utf8(name).map_err(|_| {
-        let found = String::from_utf8_lossy(name);
-        wrong(format!("the name `{}` is not UTF-8", shown(&found)), "rename the file, and write the list again")
-    })?;
+    let name = std::str::from_utf8(name)
+        .map_err(|_| wrong("a name that is not UTF-8", "rename the file, and write the list again"))?;
     let name = if is_escaped { Cow::Owned(unescaped(name)?) } else { Cow::Borrowed(name) };
     checked(name).map(|name| (name, algorithm))
 }
 
-fn no_line(line: &[u8]) -> Wrong {
-    wrong(format!("`{}` is no line of a checksum list", shown(&String::from_utf8_lossy(line))), FORMS)
+fn no_line() -> Wrong {
+    wrong("no line of a checksum list", FORMS)
 }
 
 fn algorithm_of_digits(digits: &[u8], declared: Option<Algorithm>) -> Result<Algorithm, Wrong> {
@@ -235,7 +233,7 @@ fn tagged<'l>(
     let known = Algorithm::ALL.into_iter().find(|algorithm| tag.eq_ignore_ascii_case(algorithm.word()));
     let Some(algorithm) = known else {
         let help = "write the list with BLAKE3, SHA256, SHA1, SHA384, SHA512 or MD5";
-        return Err(wrong(format!("`{}` is not a known algorithm", shown(&tag)), help));
+        return Err(wrong("an algorithm that is not known", help));
     };
     if let Some(declared) = declared.filter(|declared| *declared != algorithm) {
         let message = format!("a checksum of {}, but the list is declared as {}", algorithm.word(), declared.word());
@@ -277,9 +275,10 @@ fn decode(digits: &[u8], algorithm: Algorithm, digest: &mut Digest) -> Result<()
 }
 
 fn check_digits(digits: &[u8]) -> Result<(), Wrong> {
-    match String::from_utf8_lossy(digits).chars().find(|digit| !digit.is_ascii_hexdigit()) {
-        Some(bad) => Err(wrong(format!("`{}` is not a hex digit", shown(&bad.to_string())), FORMS)),
-        None => Ok(()),
+    if digits.iter().all(u8::is_ascii_hexdigit) {
+        Ok(())
+    } else {
+        Err(wrong("a checksum with other than hex digits", FORMS))
     }
 }
 
@@ -292,11 +291,10 @@ fn unescaped(name: &str) -> Result<String, Wrong> {
                 Some('\\') => '\\',
                 Some('n') => '\n',
                 Some('r') => '\r',
-                other => {
-                    let found: String = ['\\'].into_iter().chain(other).collect();
+                _ => {
                     let help =
                         "only `\\\\`, `\\n` and `\\r` stand in a line that begins with `\\`; write the list again";
-                    return Err(wrong(format!("`{}` in an escaped name", shown(&found)), help));
+                    return Err(wrong("an unknown escape in a name", help));
                 }
             },
             other => other,
@@ -334,20 +332,18 @@ fn is_plain(name: &[u8]) -> bool {
 
 fn check_parts(name: &str) -> Result<(), Wrong> {
     let anew = "write the list in the folder that is published, with paths of files below it";
-    let name_shown = shown(name);
-    if let Some(bad) = name.chars().find(|c| c.is_control()) {
-        let message = format!("the control character U+{:04X} in the name `{name_shown}`", u32::from(bad));
-        return Err(wrong(message, "rename the file, and write the list again"));
+    if name.chars().any(char::is_control) {
+        return Err(wrong("a control character in a name", "rename the file, and write the list again"));
     }
     match name {
         "" => return Err(wrong("a name that is empty", anew)),
         "-" => return Err(wrong("`-`, which stands for standard input, as a name", anew)),
-        _ if name.starts_with('/') => return Err(wrong(format!("the absolute path `{name_shown}`"), anew)),
+        _ if name.starts_with('/') => return Err(wrong("an absolute path", anew)),
         _ => {}
     }
     match name.split('/').find(|part| matches!(*part, "" | "." | "..")) {
-        Some("") => Err(wrong(format!("an empty part in the path `{name_shown}`"), anew)),
-        Some(part) => Err(wrong(format!("`{part}` in the path `{name_shown}`"), anew)),
+        Some("") => Err(wrong("an empty part in a path", anew)),
+        Some(part) => Err(wrong(format!("`{part}` in a path"), anew)),
         None => Ok(()),
     }
 }
@@ -437,25 +433,25 @@ mod tests {
             let found = lines(&format!("{MD5}  a\n{line}\n{MD5}  z\n"));
             assert_eq!(found, ["1 a md5:0cc1", &format!("2: {message}"), "3 z md5:0cc1"], "{line}");
         };
-        bad(&format!("{MD5}  /etc/passwd"), "the absolute path `/etc/passwd`");
-        bad(&format!("{MD5}  a/../b"), "`..` in the path `a/../b`");
-        bad(&format!("{MD5}  ./../b"), "`..` in the path `../b`");
-        bad(&format!("{MD5}  a/./b"), "`.` in the path `a/./b`");
-        bad(&format!("{MD5}  a//b"), "an empty part in the path `a//b`");
-        bad(&format!("{MD5}  a/"), "an empty part in the path `a/`");
+        bad(&format!("{MD5}  /etc/passwd"), "an absolute path");
+        bad(&format!("{MD5}  a/../b"), "`..` in a path");
+        bad(&format!("{MD5}  ./../b"), "`..` in a path");
+        bad(&format!("{MD5}  a/./b"), "`.` in a path");
+        bad(&format!("{MD5}  a//b"), "an empty part in a path");
+        bad(&format!("{MD5}  a/"), "an empty part in a path");
         bad(&format!("{MD5}  "), "a name that is empty");
         bad(&format!("{MD5}  ./"), "a name that is empty");
         bad(&format!("{MD5}  -"), "`-`, which stands for standard input, as a name");
-        bad(&format!("\\{MD5}  a\\nb"), "the control character U+000A in the name `a\\nb`");
-        bad(&format!("\\{MD5}  a\\tb"), "`\\t` in an escaped name");
-        bad(&format!("\\{MD5}  a\\"), "`\\` in an escaped name");
-        bad(&format!("{MD5}  a\u{85}"), "the control character U+0085 in the name `a\\u{85}`");
-        bad(&format!("{MD5} a"), &format!("`{MD5} a` is no line of a checksum list"));
-        bad("# comment", "`# comment` is no line of a checksum list");
-        bad("nothing", "`nothing` is no line of a checksum list");
-        bad(&format!("{}  a", MD5.replace('9', "g")), "`g` is not a hex digit");
+        bad(&format!("\\{MD5}  a\\nb"), "a control character in a name");
+        bad(&format!("\\{MD5}  a\\tb"), "an unknown escape in a name");
+        bad(&format!("\\{MD5}  a\\"), "an unknown escape in a name");
+        bad(&format!("{MD5}  a\u{85}"), "a control character in a name");
+        bad(&format!("{MD5} a"), "no line of a checksum list");
+        bad("# comment", "no line of a checksum list");
+        bad("nothing", "no line of a checksum list");
+        bad(&format!("{}  a", MD5.replace('9', "g")), "a checksum with other than hex digits");
         bad(&format!("{}  a", &MD5[..30]), "a checksum of 30 hex digits");
-        bad(&format!("SHA224 (a) = {MD5}"), "`SHA224` is not a known algorithm");
+        bad(&format!("SHA224 (a) = {MD5}"), "an algorithm that is not known");
         bad(&format!("MD5 (a) {MD5}"), "no `) = ` behind the name");
         bad("MD5 (a) = 0cc1", "md5 has 32 hex digits, found 4");
         bad(&format!("{MD5}  {}", "x".repeat(70_000)), "a line of more than 65536 bytes");
@@ -464,7 +460,7 @@ mod tests {
         let expected = ["1: a line of more than 65536 bytes", "2 z md5:0cc1"];
         assert_eq!(lines_in(long.as_bytes(), 1000, None), expected);
         let found = lines_in(&[MD5.as_bytes(), b"  \xff\n"].concat(), 5, None);
-        assert_eq!(found, ["1: the name `\u{fffd}` is not UTF-8"]);
+        assert_eq!(found, ["1: a name that is not UTF-8"]);
     }
 
     // D4
@@ -478,8 +474,8 @@ mod tests {
 
     #[test]
     fn names_that_are_listed_twice_have_a_problem_of_their_own() {
-        let problem = ChecksumProblem::repeated("a", 1, 7, false);
-        assert_eq!(problem.message, "`a` is listed again with another checksum; first in line 1");
+        let problem = ChecksumProblem::repeated(1, 7, false);
+        assert_eq!(problem.message, "the name of line 1 is listed again with another checksum");
         assert_eq!(problem.line, 7);
     }
 

@@ -58,6 +58,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Other places that matter: file, place and what is there.
     pub related: Vec<(usize, Span, String)>,
+    /// Whether the text at its place must not be shown: the file may be no manifest, but one that holds secrets.
+    pub is_concealed: bool,
 }
 
 impl Diagnostic {
@@ -71,6 +73,7 @@ impl Diagnostic {
             label: String::new(),
             help: None,
             related: Vec::new(),
+            is_concealed: false,
         }
     }
 
@@ -93,6 +96,12 @@ impl Diagnostic {
     /// Adds what to do.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Keeps the text at its place from being shown.
+    pub(crate) fn concealed(mut self) -> Self {
+        self.is_concealed = true;
         self
     }
 
@@ -130,6 +139,18 @@ impl Report {
         if *count <= most(diagnostic.severity) {
             self.kept.push(diagnostic);
         }
+    }
+
+    /// Takes the one problem that is told of its file, in place of all that was told of the file before.
+    pub(crate) fn push_only(&mut self, diagnostic: Diagnostic) {
+        self.kept.retain(|kept| kept.file != diagnostic.file);
+        self.counts.retain(|(file, _), _| *file != diagnostic.file);
+        self.push(diagnostic);
+    }
+
+    /// The first problem that was told of a file.
+    pub(crate) fn first_of(&self, file: usize) -> Option<&Diagnostic> {
+        self.kept.iter().find(|kept| kept.file == file)
     }
 
     /// Whether a warning about `file` would still be kept; spares the work of wording it.

@@ -5,7 +5,7 @@
 use super::diagnostic::{Diagnostic, Report, Severity, Span};
 use super::fields::{self, Fields};
 use super::file_patterns::{FilePatterns, PatternProblem};
-use super::load::Node;
+use super::load::{Node, shown};
 use super::normalizer::Normalizer;
 use super::shape::SOURCE;
 use crate::core::algorithm::Algorithm;
@@ -21,6 +21,16 @@ pub struct FileSource {
     pub path: String,
     /// What is read of it.
     pub kind: SourceKind,
+}
+
+impl FileSource {
+    /// What messages call a file of this source: of a list they tell the line, never its text.
+    pub(crate) fn name_of(&self, file: &FoundFile<'_>) -> String {
+        match file.line {
+            Some(line) => format!("{}:{line}", shown(&self.path)),
+            None => format!("file `{}`", shown(file.path)),
+        }
+    }
 }
 
 /// The kinds of sources.
@@ -86,7 +96,7 @@ pub struct NoSources;
 
 impl Expand for NoSources {
     fn expand(&mut self, source: &FileSource, take: &mut dyn FnMut(Found<'_>)) {
-        let message = format!("{} is not read here", super::load::shown(&source.path));
+        let message = format!("{} is not read here", shown(&source.path));
         take(Found::Problem(SourceProblem { severity: Severity::Error, message, help: None }));
     }
 }

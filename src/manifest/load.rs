@@ -12,6 +12,7 @@ use serde_yaml::granit_parser::{
 
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::secrets;
+use super::shape::is_of_manifests;
 
 /// Largest manifest, in bytes.
 pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
@@ -68,8 +69,23 @@ pub(crate) struct Key<'a> {
 }
 
 /// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
+///
+/// Of a file that has not shown itself a manifest before something is wrong with it, no text is told.
 pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<Node<'a>> {
-    let source = text_of(file, bytes, report)?;
+    let (source, fault) = text_of(file, bytes);
+    let is_faulty = fault.is_some();
+    let (tree, is_manifest) = read(file, source, report);
+    fault.into_iter().for_each(|fault| report.push_only(fault));
+    let first = report.first_of(file).filter(|first| !(is_manifest || first.is_concealed));
+    if let Some(span) = first.map(|first| first.span.unwrap_or_default()) {
+        report.push_only(no_manifest(file, span, "no manifest"));
+        return None;
+    }
+    tree.filter(|_| !is_faulty)
+}
+
+/// The tree of a text, and whether a key at its top showed it to be a manifest before anything was wrong with it.
+fn read<'a>(file: usize, source: &'a str, report: &mut Report) -> (Option<Node<'a>>, bool) {
     let mut builder = Builder {
         file,
         source,
@@ -80,6 +96,7 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Opt
         nodes: 0,
         anchors: HashMap::new(),
         aliased: 0,
+        is_manifest: false,
     };
     let parser = Parser::<StrInput>::new_from_str_with_options(
         source,
@@ -92,18 +109,28 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Opt
     for event in parser {
         let step = match event {
             Ok((event, span)) => builder.take(event, &span),
+            Err(error) if !(builder.is_manifest || matches!(error.kind(), ErrorKind::RecursionLimitExceeded)) => {
+                Err(Box::new(no_manifest(file, place_of_error(source, &error), "not valid YAML, and no manifest")))
+            }
             Err(error) => Err(Box::new(syntax_error(file, source, &error, builder.report))),
         };
         if let Err(stop) = step {
             builder.report.push(*stop);
-            return None;
+            return (None, builder.is_manifest);
         }
     }
     if builder.root.is_none() {
         let at = Span { line: 1, column: 1, ..Span::default() };
-        builder.report.push(empty_file(file, at));
+        builder.report.push(empty_file(file, at).concealed());
     }
-    builder.root
+    (builder.root, builder.is_manifest)
+}
+
+/// What is wrong with a file that may be of any kind: no word of its text.
+fn no_manifest(file: usize, span: Span, what: &str) -> Diagnostic {
+    let message = format!("{what}: no key of one stands at its top before this place");
+    let help = "give a file with `assets`, `sources` or `providers`; the text of other files is not shown";
+    Diagnostic::error(file, Span { end: span.start, ..span }, message).help(help).concealed()
 }
 
 fn empty_file(file: usize, at: Span) -> Diagnostic {
@@ -111,42 +138,30 @@ fn empty_file(file: usize, at: Span) -> Diagnostic {
         .help("list `assets`, or delete the file; to say that there are none write `assets: {}`")
 }
 
-/// The bytes as text, if they are UTF-8 without control characters and of bearable size.
-fn text_of<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+/// The bytes as text, up to what is wrong with them: they are UTF-8 without control characters and of bearable size.
+fn text_of(file: usize, bytes: &[u8]) -> (&str, Option<Diagnostic>) {
     if bytes.len() > MAX_FILE_BYTES {
         let at = Span { line: 1, column: 1, ..Span::default() };
-        report.push(
-            Diagnostic::error(file, at, format!("the file has {} bytes, more than {MAX_FILE_BYTES}", bytes.len()))
-                .help("split the manifest into several files"),
-        );
-        return None;
+        let message = format!("the file has {} bytes, more than {MAX_FILE_BYTES}", bytes.len());
+        let help = "split the manifest into several files";
+        return ("", Some(Diagnostic::error(file, at, message).help(help).concealed()));
     }
-    let source = match std::str::from_utf8(bytes) {
-        Ok(source) => source,
+    let (source, mut fault) = match std::str::from_utf8(bytes) {
+        Ok(source) => (source, None),
         Err(error) => {
             let good = error.valid_up_to();
             let before = std::str::from_utf8(&bytes[..good]).unwrap_or_default();
-            report.push(
-                Diagnostic::error(file, place_of(before, good, 0), format!("byte 0x{:02x} is not UTF-8", bytes[good]))
-                    .help("save the file as UTF-8"),
-            );
-            return None;
+            let message = format!("byte 0x{:02x} is not UTF-8", bytes[good]);
+            let fault = Diagnostic::error(file, place_of(before, good, 0), message);
+            (before, Some(fault.help("save the file as UTF-8")))
         }
     };
     // Only the first byte order mark is one; further ones come from files put together, and hide in keys.
     let is_misplaced = |(at, c): &(usize, char)| is_forbidden(*c) || (*at > 0 && *c == '\u{feff}');
-    if let Some((at, bad)) = source.char_indices().find(is_misplaced) {
-        report.push(
-            Diagnostic::error(
-                file,
-                place_of(source, at, bad.len_utf8()),
-                format!("control character U+{:04X} in the file", u32::from(bad)),
-            )
-            .help("delete it"),
-        );
-        return None;
-    }
-    Some(source)
+    let Some((at, bad)) = source.char_indices().find(is_misplaced) else { return (source, fault) };
+    let message = format!("control character U+{:04X} in the file", u32::from(bad));
+    fault = Some(Diagnostic::error(file, place_of(source, at, bad.len_utf8()), message).help("delete it"));
+    (&source[..at], fault)
 }
 
 fn is_forbidden(c: char) -> bool {
@@ -189,16 +204,14 @@ fn place(source: &str, of: &ParserSpan) -> Span {
 }
 
 fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Report) -> Diagnostic {
-    let marker = error.marker();
-    let start = marker.byte_offset().unwrap_or_else(|| byte_of(source, marker.line(), marker.col()));
+    let place = place_of_error(source, error);
+    let start = place.start as usize;
     let found = source.get(start..).and_then(|rest| rest.chars().next()).unwrap_or('\n');
-    let width = if found.is_control() { 0 } else { found.len_utf8() };
     secrets::hide_line(file, source, start, report);
-    let message = match error.kind() {
-        ErrorKind::RecursionLimitExceeded => format!("nested deeper than {MAX_DEPTH} levels"),
-        _ => format!("not valid YAML: {}", error.info()),
-    };
-    let diagnostic = Diagnostic::error(file, span(start, start + width, marker.line(), marker.col() + 1), message);
+    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+        return Diagnostic::error(file, place, format!("nested deeper than {MAX_DEPTH} levels")).concealed();
+    }
+    let diagnostic = Diagnostic::error(file, place, format!("not valid YAML: {}", error.info()));
     let line = source[..start.min(source.len())].rsplit(['\n', '\r']).next().unwrap_or_default();
     match found {
         '\t' => diagnostic.help("indent with blanks, not tabs"),
@@ -210,6 +223,13 @@ fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Repor
         }
         _ => diagnostic,
     }
+}
+
+fn place_of_error(source: &str, error: &ScanError) -> Span {
+    let marker = error.marker();
+    let start = marker.byte_offset().unwrap_or_else(|| byte_of(source, marker.line(), marker.col()));
+    let found = source.get(start..).and_then(|rest| rest.chars().next()).filter(|found| !found.is_control());
+    span(start, start + found.map_or(0, char::len_utf8), marker.line(), marker.col() + 1)
 }
 
 /// The byte at a line (from 1) and column (from 0), as the parser counts them.
@@ -256,6 +276,8 @@ struct Builder<'a, 'r> {
     nodes: usize,
     anchors: HashMap<usize, (usize, Node<'a>)>,
     aliased: usize,
+    /// A key at the top was one that manifests have.
+    is_manifest: bool,
 }
 
 type Step = Result<(), Box<Diagnostic>>;
@@ -326,7 +348,8 @@ impl<'a> Builder<'a, '_> {
         let short = Span { end: place.start, ..place };
         Err(Box::new(
             Diagnostic::error(self.file, short, message)
-                .help("nothing of the format needs this; split or correct the file"),
+                .help("nothing of the format needs this; split or correct the file")
+                .concealed(),
         ))
     }
 
@@ -369,12 +392,13 @@ impl<'a> Builder<'a, '_> {
             return Ok(());
         }
         let message = format!("anchors and aliases stand for more than {MAX_ALIASED_NODES} values");
-        Err(Box::new(Diagnostic::error(self.file, place, message).help("write the values out")))
+        Err(Box::new(Diagnostic::error(self.file, place, message).help("write the values out").concealed()))
     }
 
     fn alias(&mut self, anchor: usize, place: Span) -> Step {
         let Some((size, node)) = self.anchors.get(&anchor) else {
-            return Err(Box::new(Diagnostic::error(self.file, place, "this alias stands inside its own anchor")));
+            let message = "this alias stands inside its own anchor";
+            return Err(Box::new(Diagnostic::error(self.file, place, message).concealed()));
         };
         let (size, value) = (*size, node.value.clone());
         self.count_aliased(size, place)?;
@@ -385,6 +409,7 @@ impl<'a> Builder<'a, '_> {
 
     /// Hands a finished node to the collection it stands in.
     fn deliver(&mut self, node: Node<'a>) {
+        let is_top = self.stack.len() == 1;
         let Some(frame) = self.stack.last_mut() else {
             self.root = Some(as_value(node));
             return;
@@ -398,7 +423,11 @@ impl<'a> Builder<'a, '_> {
                         NextKey::Awaited
                     }
                     NextKey::Refused => NextKey::Awaited,
-                    NextKey::Awaited => as_key(self.file, node, self.report),
+                    NextKey::Awaited => {
+                        let read = as_key(self.file, node, self.report);
+                        self.is_manifest |= is_top && matches!(&read, NextKey::Read(key) if is_of_manifests(&key.text));
+                        read
+                    }
                 };
             }
         }

@@ -145,6 +145,12 @@ pub(crate) static MANIFEST: Section = Section {
     ],
 };
 
+/// Whether a key at the top of a file shows it to be a manifest: files of other kinds have a `name` or a `version` as well.
+pub(crate) fn is_of_manifests(key: &str) -> bool {
+    const OF_ANY_FILE: [&str; 6] = ["name", "version", "provider", "index", "origin", "verify"];
+    !OF_ANY_FILE.contains(&key) && MANIFEST.keys.iter().any(|spec| spec.key == key)
+}
+
 /// An asset in the list form.
 pub(crate) static ASSET: Section = Section {
     name: "an asset",

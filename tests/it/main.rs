@@ -14,6 +14,7 @@ mod cli_queries;
 mod cli_scan;
 mod cli_unchanged;
 mod collapse;
+mod concealed;
 mod conformance;
 mod crash;
 mod doubt;

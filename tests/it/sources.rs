@@ -187,7 +187,8 @@ fn files_that_share_a_url_are_named() {
     let urls = ["a", "a.html", "a/", "a/index", "a/index.html"].map(|path| format!("a a.cn/x/{path} 01"));
     assert_eq!(entries(&site, &mut shelf("public", same)), urls, "the same content is no conflict");
     let found = problems(&site, &mut shelf("public", &[("a.html", 1), ("a/index.html", 2)]));
-    let shared = "files `a.html` and `a/index.html` are both published at `https://a.cn/x/a`, with different hashes";
+    let shared =
+        "file `a.html` and file `a/index.html` are both published at `https://a.cn/x/a`, with different hashes";
     assert_eq!(found, [format!("3:16 {shared}")]);
     let two = format!("{SITE}  - checksums: L\n");
     let mut both = shelf("public", &[("a", 1), ("b", 1)]);
@@ -196,7 +197,7 @@ fn files_that_share_a_url_are_named() {
     assert_eq!(conflict.message, "`https://a.cn/x/b` is listed twice for provider `a`, with different hashes");
     assert_eq!(
         (conflict.label.as_str(), conflict.related[0].2.as_str()),
-        ("another hash: file `b`", "first listed here: file `b`")
+        ("another hash: line 1", "first listed here: file `b`")
     );
     let listed = format!("{SITE}assets:\n  a: rev:1\n");
     assert_eq!(problems(&listed, &mut shelf("public", &[("a", 1)])).len(), 1);
@@ -208,7 +209,7 @@ fn a_file_that_a_list_names_twice_is_an_error() {
     let site = "base_url: https://b.cn\nsources: [{checksums: SUMS}]\n";
     for (digest, which) in [(1, "the same"), (2, "another")] {
         let found = problems(site, &mut shelf("m/SUMS", &[("b", 1), ("a", 1), ("b", digest)]));
-        assert_eq!(found, [format!("2:23 m/SUMS:3: `b` is listed again with {which} checksum; first in line 1")]);
+        assert_eq!(found, [format!("2:23 m/SUMS:3: the name of line 1 is listed again with {which} checksum")]);
         let also = format!("{site}assets: {{b: 'blake3:{}'}}\n", "01".repeat(32));
         let found = problems(&also, &mut shelf("m/SUMS", &[("b", 1), ("a", 1), ("b", digest)]));
         assert!(found.len() == 1 && found[0].contains("is listed again with"), "{found:?}");
@@ -450,13 +451,13 @@ fn d3_a_list_with_names_that_are_none_purges_nothing() {
     list.extend_from_slice(format!("\\{digest}  new\\nline\nnonsense\n").as_bytes());
     bench.write("SUMS", list);
     let lines = [
-        "SUMS:1: the absolute path `/etc/passwd`",
-        "SUMS:2: `..` in the path `../x`",
-        "SUMS:3: an empty part in the path `a//b`",
-        "SUMS:4: the name `\u{fffd}` is not UTF-8",
-        "SUMS:6: `twice` is listed again with the same checksum; first in line 5",
-        "SUMS:8: the control character U+000A in the name",
-        "SUMS:9: `nonsense` is no line of a checksum list",
+        "SUMS:1: an absolute path",
+        "SUMS:2: `..` in a path",
+        "SUMS:3: an empty part in a path",
+        "SUMS:4: a name that is not UTF-8",
+        "SUMS:6: the name of line 5 is listed again with the same checksum",
+        "SUMS:8: a control character in a name",
+        "SUMS:9: no line of a checksum list",
         "manifests/site.yaml:3:16",
     ];
     refused(&bench, &cloud, &lines);

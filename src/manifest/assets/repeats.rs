@@ -122,7 +122,7 @@ impl<'c> Repeats<'c> {
     /// A list names a file twice.
     fn repeated(&self, place: Place, one: &Namesake, other: &Namesake) -> Diagnostic {
         let (first_line, line) = (one.line.unwrap_or_default(), other.line.unwrap_or_default());
-        let problem = ChecksumProblem::repeated(&other.path, first_line, line, one.hash == other.hash);
+        let problem = ChecksumProblem::repeated(first_line, line, one.hash == other.hash);
         let list = self.sources.get(&place).map_or("", |source| source.path.as_str());
         let message = format!("{}:{line}: {}", shown(list), problem.message);
         Diagnostic::error(place.manifest, self.span(place), message).help(problem.help)
@@ -131,8 +131,8 @@ impl<'c> Repeats<'c> {
     /// Two files of a source have a URL in common.
     fn shared(&self, repeat: &Repeat, one: &Namesake, other: &Namesake) -> Diagnostic {
         let (place, url) = (repeat.again.place, shown(&repeat.again.target.text));
-        let (one, other) = (shown(&one.path), shown(&other.path));
-        let message = format!("files `{one}` and `{other}` are both published at `{url}`, with different hashes");
+        let (one, other) = (one.shown(), other.shown());
+        let message = format!("{one} and {other} are both published at `{url}`, with different hashes");
         Diagnostic::error(place.manifest, self.span(place), message)
             .help("leave one of them out, or correct `index`, `slashless` and `strip_extension`")
     }
@@ -149,7 +149,7 @@ impl<'c> Repeats<'c> {
             "delete the one that is out of date"
         };
         let named = |label: &str, file: Option<&Namesake>| match file {
-            Some(file) => format!("{label}: file `{}`", shown(&file.path)),
+            Some(file) => format!("{label}: {}", file.shown()),
             None => label.to_owned(),
         };
         Diagnostic::error(again.place.manifest, self.span(again.place), message)
@@ -164,6 +164,11 @@ impl<'c> Repeats<'c> {
 }
 
 impl Namesake {
+    /// As messages call it: of a list they tell the line, never its text.
+    fn shown(&self) -> String {
+        self.line.map_or_else(|| format!("file `{}`", shown(&self.path)), |line| format!("line {line}"))
+    }
+
     fn of(file: &FoundFile<'_>) -> Self {
         Self { path: file.path.to_owned(), line: file.line, hash: file.algorithm.hash(file.digest) }
     }

@@ -54,18 +54,19 @@ impl Lister<'_> {
                     let hash = PlainHash::Bytes(file.algorithm, file.digest);
                     return short_cuts.iter().for_each(|cut| cut.list(self.draft, &self.own.forms, &path, hash, place));
                 }
-                self.odd_file(span, &file, &path);
+                self.odd_file(placed, &file, &path);
             }
         });
     }
 
     /// A file about which something may be to be said.
-    fn odd_file(&mut self, span: Span, file: &FoundFile<'_>, path: &str) {
+    fn odd_file(&mut self, placed: &PlacedSource, file: &FoundFile<'_>, path: &str) {
         if !matches!(self.own.bases, Bases::Given(_)) {
             return;
         }
         let hash = Some(file.algorithm.hash(file.digest));
-        self.list(&Asset { hash, file: Some(file.path), ..Asset::new(Name::Path(path), span) });
+        let file = Some(placed.source.name_of(file));
+        self.list(&Asset { hash, file, ..Asset::new(Name::Path(path), placed.span) });
     }
 
     fn source_problem(&mut self, span: Span, problem: SourceProblem) {
