@@ -3,7 +3,7 @@
 //!
 //! Input: a pattern to include, one to exclude, and paths of files, with `␞` between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use freshen::core::algorithm::Algorithm;
@@ -44,7 +44,16 @@ fn assert_found_again(file: &str) -> String {
     let path = url_path(file).into_owned();
     assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\\"<>".contains(&byte)), "{file:?}: {path}");
     assert_eq!(file_path(&path).as_deref(), Some(file), "{path}");
+    for spelling in spellings(&path) {
+        assert_eq!(file_path(&spelling).as_deref(), Some(file), "{spelling}");
+    }
     path
+}
+
+/// In which browsers ask for it: `[`, `]` and `|` stand unescaped in the standard's paths, `^` in those of its older form.
+fn spellings(path: &str) -> BTreeSet<String> {
+    let newer = path.replace("%5B", "[").replace("%5D", "]").replace("%7C", "|");
+    BTreeSet::from([path.to_owned(), newer.replace("%5E", "^"), newer])
 }
 
 fn assert_taken(include: &str, exclude: &str, file: &str) {
@@ -86,12 +95,14 @@ fn assert_published(files: &BTreeMap<String, &str>) {
     let written = manifest_of(Some(&published), files.values().map(|file| (*file, hash.clone())));
     assert_eq!((built.model.is_some(), written.is_ok()), (fits, fits), "{:?} {written:?}", built.diagnostics);
     let (Some(model), Ok(written)) = (built.model, written) else { return };
-    let expected: Vec<String> = files.keys().map(|path| format!("{BASE}{path}")).collect();
-    let urls: Vec<String> = model.entries.iter().map(|entry| entry.target.text).collect();
+    let all: BTreeSet<String> = files.keys().flat_map(|path| spellings(path)).collect();
+    let expected: Vec<String> = all.iter().map(|path| format!("{BASE}{path}")).collect();
+    let mut urls: Vec<String> = model.entries.iter().map(|entry| entry.target.text).collect();
+    urls.sort();
     assert_eq!(urls, expected);
     let read = build(&[SourceFile::whole("m.yaml", format!("{PROVIDER}{written}"))]);
     let is_fine = !read.diagnostics.iter().any(|found| found.severity == Severity::Error);
     assert!(is_fine, "{written}\n{:?}", read.diagnostics);
-    let urls = read.model.map(|model| model.entries.iter().map(|entry| entry.target.text).collect::<Vec<_>>());
-    assert_eq!(urls, Some(expected), "{written}");
+    let urls = read.model.map(|model| model.entries.iter().map(|entry| entry.target.text).collect::<BTreeSet<_>>());
+    assert_eq!(urls, Some(expected.into_iter().collect()), "{written}");
 }

@@ -6,6 +6,7 @@
 mod repeats;
 mod short_cut;
 mod sources;
+mod written;
 
 use std::collections::HashSet;
 
@@ -29,6 +30,7 @@ use crate::core::pack::is_digest;
 use crate::core::target::{ContentHash, Scope, Target};
 use repeats::Repeats;
 use short_cut::{PlainHash, ShortCut};
+use written::Written;
 
 /// Longest asset id, in bytes.
 const MAX_ASSET_ID_BYTES: usize = 256;
@@ -69,6 +71,7 @@ pub(crate) fn collect(
     let mut manifests = Vec::with_capacity(owns.len());
     for (head, own) in heads.iter().zip(owns) {
         let mut lister = Lister { own, providers, report, draft: &mut draft };
+        lister.warn_of_browsers();
         sources.extend(lister.sources(head, &files[head.file], expand));
         manifests.push(lister.own);
     }
@@ -138,17 +141,24 @@ struct Own {
     /// Hosts whose lack of a provider is reported already, by the provider that was named.
     hosts_reported: HashSet<(Option<usize>, String)>,
     base_reported: bool,
+    /// Names that browsers may spell otherwise.
+    written: Written,
 }
 
 impl Own {
-    /// Shows `each` every URL below the bases for a path.
-    fn urls(&self, path: &str, each: &mut dyn FnMut(String)) {
+    /// Shows `each` every URL below the bases for a path; for that of a file, also as browsers spell it.
+    fn urls(&self, path: &str, is_file: bool, each: &mut dyn FnMut(String)) {
         let Bases::Given(bases) = &self.bases else { return };
         for base in bases {
-            self.forms.each(path, &mut |form| match form {
+            let mut join = |form: Form<'_>| match form {
                 Form::Below(rest) => each(base.join(rest)),
                 Form::Bare => base.bare().into_iter().for_each(|bare| each(bare.to_owned())),
-            });
+            };
+            if is_file {
+                self.forms.each_of_file(path, &mut join);
+            } else {
+                self.forms.each(path, &mut join);
+            }
         }
     }
 }
@@ -170,6 +180,7 @@ impl<'r> Lister<'r> {
             forms: UrlForms::read(head.file, &head.fields, report),
             hosts_reported: HashSet::new(),
             base_reported: false,
+            written: Written::default(),
         };
         let mut new = Self { own, providers, report, draft };
         new.own.bases = new.bases(&head.fields);
@@ -393,9 +404,12 @@ impl<'r> Lister<'r> {
                 return;
             }
         }
-        self.warn_path_spelling(asset.span, path);
+        if asset.file.is_none() {
+            self.warn_path_spelling(asset.span, path);
+            self.own.written.take(asset.span, path);
+        }
         let mut urls = Vec::new();
-        self.own.urls(path, &mut |url| urls.push(url));
+        self.own.urls(path, asset.file.is_some(), &mut |url| urls.push(url));
         for text in urls {
             match url::check(&text) {
                 Ok(parts) => self.list_target(asset, asset.span, &Target::url(text.as_str()), Some(parts.host)),
@@ -408,6 +422,7 @@ impl<'r> Lister<'r> {
         match url::check(text) {
             Ok(parts) => {
                 self.warn_spelling(span, text);
+                self.own.written.take(span, text);
                 self.list_target(asset, span, &Target::url(text), Some(parts.host));
             }
             Err(refusal) => self.refuse_url(text, span, refusal),
@@ -499,6 +514,22 @@ impl<'r> Lister<'r> {
     fn warn_path_spelling(&mut self, span: Span, path: &str) {
         if let Some((spelled, reason)) = spelling::respelled(&format!("/{path}")) {
             self.warn(span, &spelled[1..], reason);
+        }
+    }
+
+    /// Says of names that are written in one spelling in which other ones browsers may ask for them.
+    fn warn_of_browsers(&mut self) {
+        for (span, spelling) in std::mem::take(&mut self.own.written).missing() {
+            if !self.report.has_room_for_warning(self.own.file) {
+                self.report.count_warning(self.own.file);
+                continue;
+            }
+            let warning = Diagnostic::warning(self.own.file, span, "browsers may ask for it in another spelling");
+            let help = format!(
+                "what is written is sent; if pages link to it unescaped, list `{}` too",
+                shown_whole(&spelling)
+            );
+            self.report.push(warning.label("sent as written").help(help));
         }
     }
 

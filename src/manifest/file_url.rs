@@ -1,6 +1,10 @@
-//! Names of files as parts of URLs: the one rule for percent-encoding.
+//! Names of files as parts of URLs: the one rule for percent-encoding, and the spellings that browsers have beside it.
 //!
 //! What it writes is canonical to `spelling.rs`. Does not know hosts.
+//!
+//! RFC 3986 lets no `[`, `]`, `|` and `^` stand in a path. The URL standard of browsers does: its path percent-encode set has
+//! the first three in no version, and `^` since the end of 2024 only. Whatever else RFC 3986 escapes, browsers escape as well
+//! (`{` and `}` since 2015); a backslash, `%`, `?` and `#` mean something else to them and reach no file unescaped.
 
 use std::borrow::Cow;
 
@@ -23,7 +27,41 @@ pub fn url_path(file: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The path of the file whose [`url_path`] this is; `None` if it is no file's.
+/// What browsers may send in place of an escape.
+const SENT_BY_BROWSERS: [(&str, &str); 3] = [("%5B", "["), ("%5D", "]"), ("%7C", "|")];
+/// What only browsers of the older standard send.
+const SENT_BY_OLDER_BROWSERS: (&str, &str) = ("%5E", "^");
+
+/// The other spellings of a path in which browsers ask for it where a link has the characters unescaped: by the standard as
+/// it is, then by the older one. What is sent unescaped is taken for its escape.
+pub(crate) fn browser_spellings(path: &str) -> impl Iterator<Item = String> {
+    let spelled = has_other_spellings(path).then(|| {
+        let pairs = || SENT_BY_BROWSERS.into_iter().chain([SENT_BY_OLDER_BROWSERS]);
+        let strict = pairs().fold(path.to_owned(), |text, (escape, sent)| {
+            text.replace(sent, escape).replace(&escape.to_ascii_lowercase(), escape)
+        });
+        let newer = SENT_BY_BROWSERS.into_iter().fold(strict, |text, (escape, sent)| text.replace(escape, sent));
+        let older = newer.replace(SENT_BY_OLDER_BROWSERS.0, SENT_BY_OLDER_BROWSERS.1);
+        let further = (older != newer).then_some(older);
+        [Some(newer), further].into_iter().flatten().filter(|spelling| spelling != path).collect::<Vec<_>>()
+    });
+    spelled.into_iter().flatten()
+}
+
+/// Whether some character of a path, as it is or escaped, is one of those.
+pub(crate) fn has_other_spellings(path: &str) -> bool {
+    let is_escape = |at: usize| {
+        matches!(
+            path.as_bytes().get(at + 1..at + 3),
+            Some([b'5', b'B' | b'b' | b'D' | b'd' | b'E' | b'e'] | [b'7', b'C' | b'c'])
+        )
+    };
+    path.bytes()
+        .enumerate()
+        .any(|(at, byte)| matches!(byte, b'[' | b']' | b'|' | b'^') || byte == b'%' && is_escape(at))
+}
+
+/// The path of the file whose [`url_path`], or whose spelling by browsers, this is; `None` if it is no file's.
 pub fn file_path(url_path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(url_path.len());
     let mut rest = url_path.bytes();
@@ -33,7 +71,9 @@ pub fn file_path(url_path: &str) -> Option<String> {
     }
     let file = String::from_utf8(bytes).ok()?;
     let is_file = !file.split('/').any(|part| matches!(part, "" | "." | ".."));
-    (is_file && self::url_path(&file) == url_path).then_some(file)
+    let strict = self::url_path(&file);
+    let is_its_own = || strict == url_path || browser_spellings(&strict).any(|spelling| spelling == url_path);
+    (is_file && is_its_own()).then_some(file)
 }
 
 fn stays(byte: u8) -> bool {
@@ -80,6 +120,29 @@ mod tests {
             assert_eq!(url_path(file), path);
             assert_eq!(file_path(path).as_deref(), Some(file));
         }
+    }
+
+    /// Every printable ASCII character and some others: what a WHATWG parser makes of a link to the file is purged.
+    #[test]
+    fn what_browsers_ask_for_is_among_the_spellings() {
+        let odd = ['é', '你', '🦀', '\u{a0}', '\u{2028}', 'ß', '\u{301}', '\u{ff3b}'];
+        for c in (' '..='~').chain(odd).filter(|c| !"/\\%?#".contains(*c)) {
+            let file = format!("x{c}y.js");
+            let strict = url_path(&file).into_owned();
+            let all: Vec<String> = std::iter::once(strict.clone()).chain(browser_spellings(&strict)).collect();
+            let parsed = ::url::Url::parse(&format!("https://a.cn/{file}")).unwrap();
+            // The parser that is used here may know the older standard or the newer one.
+            for sent in [parsed.path().replace('^', "%5E"), parsed.path().to_owned()] {
+                assert!(all.iter().any(|spelling| format!("/{spelling}") == sent), "{file}: {all:?}, sent {sent}");
+            }
+            assert_eq!(all.len(), if "[]|^".contains(c) { 2 } else { 1 }, "{file}: {all:?}");
+            assert!(all.iter().all(|spelling| file_path(spelling).as_deref() == Some(file.as_str())), "{all:?}");
+        }
+        let of = |path: &str| browser_spellings(path).collect::<Vec<_>>();
+        assert_eq!(of("%5Ba%5D%7C%5E"), ["[a]|%5E", "[a]|^"]);
+        assert_eq!(of("[a]|^"), ["[a]|%5E"]);
+        assert_eq!(of("%5ba%5d"), ["[a]"]);
+        assert_eq!((of("%255B"), of("[a].js"), of("plain/%20")), (vec![], vec![], vec![]));
     }
 
     #[test]

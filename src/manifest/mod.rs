@@ -46,4 +46,4 @@ pub use write::{PublishedAt, WriteProblem, manifest_of};
 
 /// Number of the rules by which manifests come to entries: with other ones, what was noted of a manifest says nothing. To be
 /// raised by whoever changes what entries some manifest comes to.
-pub const RULES: u32 = 1;
+pub const RULES: u32 = 2;

@@ -7,20 +7,20 @@ pub(crate) fn respelled(path_and_query: &str) -> Option<(String, &'static str)> 
         None => (path_and_query, None),
     };
     let mut reason = None;
-    let mut spelled = without_dots(&encoded(path, &mut reason), &mut reason);
+    let mut spelled = without_dots(&encoded(path, may_stand_in_path, &mut reason), &mut reason);
     if spelled.is_empty() {
         reason.get_or_insert("the path is missing");
         spelled.push('/');
     }
     if let Some(query) = query {
         spelled.push('?');
-        spelled.push_str(&encoded(query, &mut reason));
+        spelled.push_str(&encoded(query, may_stand, &mut reason));
     }
     reason.map(|reason| (spelled, reason))
 }
 
 /// Escapes what must be escaped, unescapes what need not be, in upper-case digits.
-fn encoded(text: &str, reason: &mut Option<&'static str>) -> String {
+fn encoded(text: &str, may_stand: fn(u8) -> bool, reason: &mut Option<&'static str>) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -79,6 +79,11 @@ pub(super) const fn is_unreserved(byte: u8) -> bool {
 
 fn may_stand(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=:@/?[]".contains(&byte)
+}
+
+/// Browsers send some characters as they are, and what they have for them is told apart from this.
+fn may_stand_in_path(byte: u8) -> bool {
+    may_stand(byte) || matches!(byte, b'|' | b'^')
 }
 
 /// Resolves `.` and `..` segments.

@@ -4,7 +4,7 @@
 
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::fields::Fields;
-use super::file_url::url_path;
+use super::file_url::{browser_spellings, url_path};
 use super::load::shown;
 
 /// Under which further URLs the paths of a manifest are found.
@@ -70,6 +70,18 @@ impl UrlForms {
                 each(Form::Below(&path[..folder.len() + stem.len()]));
             }
         }
+    }
+}
+
+impl UrlForms {
+    /// As [`UrlForms::each`], of the name of a file: each form also as browsers spell it.
+    pub(crate) fn each_of_file(&self, path: &str, each: &mut dyn FnMut(Form<'_>)) {
+        self.each(path, &mut |form| {
+            each(form);
+            if let Form::Below(rest) = form {
+                browser_spellings(rest).for_each(|spelling| each(Form::Below(&spelling)));
+            }
+        });
     }
 }
 

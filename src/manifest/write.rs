@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::file_url::url_path;
+use super::file_url::{browser_spellings, url_path};
 use super::hosts::Refusal;
 use super::url::{self, BaseUrl};
 use crate::core::target::ContentHash;
@@ -81,11 +81,14 @@ pub fn manifest_of<'f>(
             Some(published) => drop(published.url(file)?),
             None => url::check_path(&path).map_err(|refusal| WriteProblem::new(file, refusal))?,
         }
-        let path = scalar(&path);
-        if is_list {
-            text.push_str(&format!("  - path: {path}\n    hash: {hash}\n"));
-        } else {
-            text.push_str(&format!("  {path}: {hash}\n"));
+        // Paths are sent as they are written, so browsers' spellings are written out.
+        for path in std::iter::once(path.to_string()).chain(browser_spellings(&path)) {
+            let path = scalar(&path);
+            if is_list {
+                text.push_str(&format!("  - path: {path}\n    hash: {hash}\n"));
+            } else {
+                text.push_str(&format!("  {path}: {hash}\n"));
+            }
         }
     }
     Ok(text)

@@ -1,6 +1,6 @@
 //! `sources` of manifests: what is found in directories and lists, and every way in which it can be wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -230,8 +230,10 @@ fn expected(files: &BTreeMap<String, u8>, index: bool, slashless: bool, strip: b
         }
         let stem = name.strip_suffix(".h").filter(|stem| strip && !["", ".", ".."].contains(stem));
         all.extend(stem.map(|stem| format!("{folder}{stem}")));
-        for url in all {
-            urls.entry(format!("b.cn/x{url}")).or_default().push(*digest);
+        let newer = |path: &String| path.replace("%5B", "[").replace("%5D", "]").replace("%7C", "|");
+        let spelled = all.iter().flat_map(|path| [path.clone(), newer(path), newer(path).replace("%5E", "^")]);
+        for path in spelled.collect::<BTreeSet<_>>() {
+            urls.entry(format!("b.cn/x{path}")).or_default().push(*digest);
         }
     }
     urls
@@ -566,4 +568,36 @@ fn an_unchanged_file_is_not_read_again() {
     content[digest] ^= 1;
     keep(content);
     bench.run(&["plan", "--exit-code"]).exits(0);
+}
+
+/// What browsers ask for is purged whatever names the file, and a name that is written in one spelling comes with a warning.
+#[test]
+fn names_are_purged_as_browsers_spell_them() {
+    let files = &[("[slug]-1.js", 1), ("a|b.html", 1), ("x^y", 1), ("{id}", 1)];
+    let paths = ["%5Bslug%5D-1.js", "%7Bid%7D", "[slug]-1.js", "a%7Cb.html", "a|b.html", "x%5Ey", "x^y"];
+    let urls = paths.map(|path| format!("a a.cn/x/{path} 01"));
+    assert_eq!(entries(SITE, &mut shelf("public", files)), urls);
+    let list = SITE.replace("directory: ../public", "checksums: L");
+    assert_eq!(entries(&list, &mut shelf("m/L", files)), urls);
+    let hash = format!("blake3:{}", "01".repeat(32));
+    let keys = |paths: &[&str]| paths.iter().map(|path| format!("  \"{path}\": {hash}\n")).collect::<String>();
+    let listed = |paths: &[&str]| format!("base_url: https://a.cn/x\nassets:\n{}", keys(paths));
+    assert_eq!(entries(&listed(&paths), &mut Shelf::default()), urls, "no warning where all are listed");
+    for (path, other) in [
+        ("%5Bslug%5D.js", "`[slug].js`"),
+        ("%5bslug].js", "`[slug].js`"),
+        ("a%7Cb", "`a|b`"),
+        ("x^y", "`x%5Ey`"),
+        ("https://a.cn/%5E?q=^", "`https://a.cn/^?q=^`"),
+    ] {
+        let built = built(&listed(&[path]), &mut Shelf::default());
+        let helps: Vec<&str> = built.diagnostics.iter().filter_map(|found| found.help.as_deref()).collect();
+        assert!(helps.iter().any(|help| help.contains(other)), "{path}: {helps:?}");
+        assert_eq!(built.model.expect("only warnings").entries.len(), 1, "{path} is sent as it is written");
+    }
+    for path in ["[slug].js", "a|b", "{id}"] {
+        let built = built(&listed(&[path]), &mut Shelf::default());
+        let told = built.diagnostics.iter().any(|found| found.message.contains("browsers"));
+        assert!(!told, "{path}: {:?}", built.diagnostics);
+    }
 }

@@ -90,7 +90,7 @@ impl<'c> Repeats<'c> {
             expand.expand(source, &mut |found| {
                 // Problems were told when it was read first.
                 let Found::File(file) = found else { return };
-                own.urls(&url_path(file.path), &mut |url| {
+                own.urls(&url_path(file.path), true, &mut |url| {
                     if let Some(known) = wanted.get_mut(&url).filter(|known| known.len() < MAX_NAMESAKES) {
                         known.push(Namesake::of(&file));
                     }

@@ -9,8 +9,8 @@ use crate::core::target::{Scope, Target};
 use crate::manifest::url::{self, BaseUrl};
 use crate::manifest::url_forms::{Form, UrlForms};
 
-/// Every character that names of files keep in URLs, an escape, and each form of URLs.
-const PROBES: [&str; 3] = ["a-._~!$&'()*+,;=:@/%E4%BD%A0%20", "a/", ""];
+/// Every character that names of files keep in URLs, an escape, each form of URLs, and what browsers spell otherwise.
+const PROBES: [&str; 5] = ["a-._~!$&'()*+,;=:@/%E4%BD%A0%20", "a/", "", "[|]%5E", "[|]^"];
 
 /// What is the same for all plain paths below a `base_url`.
 pub(super) struct ShortCut {
@@ -24,7 +24,7 @@ pub(super) struct ShortCut {
     pub(super) takes_names: bool,
 }
 
-/// A digest in its canonical form.
+/// A digest in its canonical form: as a manifest writes it, or of the file of a source.
 #[derive(Clone, Copy)]
 pub(super) enum PlainHash<'h> {
     Text(&'h str),
@@ -37,12 +37,16 @@ impl ShortCut {
     }
 
     pub(super) fn list(&self, draft: &mut Draft, forms: &UrlForms, path: &str, hash: PlainHash<'_>, place: Place) {
-        forms.each(path, &mut |form| match form {
+        let mut list = |form: Form<'_>| match form {
             Form::Below(rest) => self.list_one(draft, &self.start, rest, hash, place),
             // Without a path of its own, the origin alone is the same request as with a slash.
             Form::Bare if self.start.len() == 1 => {}
             Form::Bare => self.list_one(draft, self.start.trim_end_matches('/'), "", hash, place),
-        });
+        };
+        match hash {
+            PlainHash::Text(_) => forms.each(path, &mut list),
+            PlainHash::Bytes(..) => forms.each_of_file(path, &mut list),
+        }
     }
 
     fn list_one(&self, draft: &mut Draft, start: &str, rest: &str, hash: PlainHash<'_>, place: Place) {
