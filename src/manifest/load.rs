@@ -465,15 +465,25 @@ impl<'a> Builder<'a, '_> {
 
 /// A plain `null`, `~` or nothing is no text.
 fn as_value(node: Node<'_>) -> Node<'_> {
-    match &node.value {
-        Value::Scalar { text, plain: true } if matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL") => {
-            Node { value: Value::Null, span: node.span }
-        }
-        _ => node,
-    }
+    if is_nothing(&node) { Node { value: Value::Null, span: node.span } } else { node }
+}
+
+/// The parser tells of what is absent as if `~` stood there.
+fn is_nothing(node: &Node<'_>) -> bool {
+    matches!(&node.value, Value::Scalar { text, plain: true } if is_word_for_nothing(text))
+}
+
+/// Whether YAML takes a plain text for nothing.
+pub(super) fn is_word_for_nothing(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
 fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Report) -> NextKey<'a> {
+    if is_nothing(&node) {
+        let help = "write the key before its `:`; a text like `null` or `~` stands in quotes";
+        report.push(Diagnostic::error(file, node.span, "a key that is empty").help(help));
+        return NextKey::Refused;
+    }
     let Value::Scalar { text, plain } = node.value else {
         report.push(
             Diagnostic::error(file, node.span, "a key must be a text")

@@ -4,6 +4,7 @@
 //! reads the whole file. Does not know what names and hashes mean.
 
 use super::diagnostic::Span;
+use super::load::is_word_for_nothing;
 use super::source::SourceFile;
 
 /// Bytes before the list that are looked at.
@@ -212,7 +213,7 @@ impl Scanner<'_> {
     fn short(&mut self, indent: usize, text: &[u8]) -> Result<(), NotSimple> {
         let (name, value) = cut(text)?;
         let (key, hash) = (name.text.as_bytes(), value.text);
-        if !begins_word(key) || !is_hash(hash.as_bytes()) {
+        if !begins_word(key) || is_word_for_nothing(name.text) || !is_hash(hash.as_bytes()) {
             return Err(NotSimple);
         }
         if let Some(keys) = &mut self.keys {
@@ -413,6 +414,9 @@ mod tests {
             "assets:\n- path: a\n  hash: rev:1\n  priority: high\n",
             "assets:\n- path: a\n   hash: rev:1\n",
             "assets:\n- path: null\n  hash: rev:1\n",
+            "assets:\n  null: rev:1\n",
+            "assets:\n  : rev:1\n",
+            "assets:\n  ? : rev:1\n",
         ] {
             assert_eq!(names(other), Err(Stop::NotSimple), "{other:?}");
         }

@@ -242,6 +242,51 @@ fn hostile_yaml_is_refused() {
     assert_eq!(found[100], "a:- 199901 more errors in this file not shown");
 }
 
+// Y2, Y3: YAML has many ways to write nothing.
+#[test]
+fn what_is_absent_is_never_a_text() {
+    let keys = [
+        "assets:\n  §: rev:1\n",
+        "assets: {§: rev:1}\n",
+        "assets: {? §: rev:1}\n",
+        "assets:\n  ?§\n  : rev:1\n",
+        "assets:\n  §~: rev:1\n",
+        "assets:\n  §null: rev:1\n",
+        "assets:\n  a: rev:1\n  §: rev:2\n",
+        "assets: {a: {hash: rev:1, §: x}}\n",
+        "assets: {}\nguard: {§: 1}\n",
+        "assets: {}\nproviders: {§: {kind: x}}\n",
+        "assets: {}\n§: x\n",
+    ];
+    for marked in keys {
+        let (before, after) = marked.split_once('§').expect("a marked place");
+        let found = problems(&[&format!("base_url: https://a.cn/\n{before}{after}"), PROVIDERS]);
+        assert!(found.iter().any(|told| told.ends_with(" a key that is empty")), "{marked:?}: {found:?}");
+    }
+    for text in [
+        "assets: {a: &x , b: *x}",
+        "assets: {a: !!str }",
+        "assets: [{path: , hash: rev:1}]",
+        "assets: [{path: &x , hash: rev:1}]",
+        "assets: [{path: !!str , hash: rev:1}]",
+        "assets: {&x : rev:1}",
+        "assets: {!!str : rev:1}",
+        "assets: {'': rev:1}",
+        "assets: {? '' : rev:1}",
+        "assets:\n  ? |\n  : rev:1\n",
+        "assets:\n  ? >-\n  : rev:1\n",
+        "assets: {}\nname:\n",
+        "assets: {}\nindex: [a, ]\nprovider: [cdn, ~]\n",
+        "assets: {}\nprovider:\n-\n",
+        "sources: [{directory: }]",
+        "sources: [{checksums: ~}]",
+    ] {
+        assert!(built(&[&format!("{text}\nbase_url: https://a.cn/\n"), PROVIDERS]).model.is_none(), "{text}");
+    }
+    let quoted = format!("base_url: https://a.cn/\nassets: {{'~': {0}, \"null\": {0}}}\n", sha('1'));
+    assert_eq!(model(&[&quoted, PROVIDERS]).entries.len(), 2, "in quotes it is a text");
+}
+
 // Y3, Y4
 #[test]
 fn hashes_are_taken_as_written_or_refused() {
