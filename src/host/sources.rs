@@ -229,7 +229,12 @@ mod tests {
     use crate::manifest::{FilePatterns, Normalizer};
 
     fn source(path: &Path, kind: SourceKind) -> FileSource {
-        FileSource { place: crate::core::model::Place::default(), path: path.to_str().unwrap().to_owned(), kind }
+        FileSource {
+            place: crate::core::model::Place::default(),
+            path: path.to_str().unwrap().to_owned(),
+            kind,
+            strip_prefix: String::new(),
+        }
     }
 
     fn directory(path: &Path, include: &[&str]) -> FileSource {

@@ -62,6 +62,8 @@ pub fn algorithm_of_list(file_name: &str) -> Option<Algorithm> {
 ///
 /// * A line is `<hex>  name` or `<hex> *name`, or `SHA256 (name) = <hex>` with the algorithm's name in front. Lines may
 ///   end in CR LF; lines with nothing in them are skipped.
+/// * Lines that begin with `#` are comments; a byte order mark may begin the list. Between the lines of a message that PGP
+///   has signed in clear stands the list; the signature is not checked.
 /// * The algorithm is the one declared; else, in the form that names it, that one; else it follows from the number of
 ///   digits, where 64 mean SHA-256: a list of `b3sum` has to be declared, or be called as [`algorithm_of_list`] knows.
 /// * In a line that begins with `\`, `\\`, `\n` and `\r` in the name are a backslash, a line feed and a carriage return.
@@ -76,7 +78,31 @@ pub struct ChecksumReader {
     lines: u64,
     is_empty: bool,
     digest: Digest,
+    armour: Armour,
+    /// There is a NUL byte, which is told already.
+    has_nul: bool,
 }
+
+/// Where a line stands in a message that is signed in clear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Armour {
+    /// In none so far.
+    #[default]
+    Without,
+    /// In what stands between its first line and the first empty one.
+    Headers,
+    /// In the list.
+    Text,
+    /// In the signature.
+    Signature,
+    /// Behind all of it.
+    Ended,
+}
+
+const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
+const BEGIN_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
+const END_SIGNATURE: &[u8] = b"-----END PGP SIGNATURE-----";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Debug)]
 struct Digest([u8; Algorithm::MOST_DIGEST_BYTES]);
@@ -95,6 +121,23 @@ impl ChecksumReader {
 
     /// Takes the next bytes. `each` gets every line that ends in them, or what is wrong with it.
     pub fn feed(&mut self, bytes: &[u8], each: &mut impl FnMut(Result<Listed<'_>, ChecksumProblem>)) {
+        if self.has_nul {
+            return;
+        }
+        let nul = memchr(0, bytes);
+        self.feed_lines(&bytes[..nul.unwrap_or(bytes.len())], each);
+        if nul.is_some() {
+            self.has_nul = true;
+            if !self.is_overlong {
+                let help = "write the list without `-z` (`--zero`), and in UTF-8";
+                let message =
+                    "a NUL byte: lists that were written with `-z` have it at the end of lines, UTF-16 anywhere";
+                each(Err(ChecksumProblem::new(self.lines + 1, message, help)));
+            }
+        }
+    }
+
+    fn feed_lines(&mut self, bytes: &[u8], each: &mut impl FnMut(Result<Listed<'_>, ChecksumProblem>)) {
         let mut start = 0;
         for end in memchr_iter(b'\n', bytes) {
             if start == 0 && (self.is_overlong || !self.unfinished.is_empty()) {
@@ -109,11 +152,21 @@ impl ChecksumReader {
     }
 
     /// Ends the list.
-    pub fn finish(self, each: &mut impl FnMut(Result<Listed<'_>, ChecksumProblem>)) {
+    pub fn finish(mut self, each: &mut impl FnMut(Result<Listed<'_>, ChecksumProblem>)) {
+        if self.has_nul {
+            return;
+        }
+        // Nothing can be missing behind this line.
+        if self.armour == Armour::Signature && self.unfinished.trim_ascii_end() == END_SIGNATURE {
+            self.finish_line(each);
+        }
         if self.is_overlong || !self.unfinished.is_empty() {
             let message = "the last line does not end in a line feed: the list may have been cut off";
             let help = "write it again; if it is whole, put a line feed at its end";
             each(Err(ChecksumProblem::new(self.lines + 1, message, help)));
+        } else if matches!(self.armour, Armour::Headers | Armour::Text | Armour::Signature) {
+            let message = "the PGP signature has no end: the list may have been cut off";
+            each(Err(ChecksumProblem::new(self.lines + 1, message, "write it again")));
         } else if self.is_empty {
             let help = "write it again; an empty list is taken for a mistake, never for a removal of everything";
             each(Err(ChecksumProblem::new(1, "the list is empty", help)));
@@ -148,20 +201,48 @@ impl ChecksumReader {
     fn line(&mut self, line: &[u8], each: &mut impl FnMut(Result<Listed<'_>, ChecksumProblem>)) {
         self.lines += 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            return;
-        }
-        self.is_empty = false;
+        let line = if self.lines == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         if line.len() > MAX_LINE_BYTES {
+            self.is_empty = false;
             return each(Err(overlong(self.lines)));
         }
-        match read(line, self.declared, &mut self.digest) {
+        let line = match self.content(line) {
+            Ok(Some(line)) => Ok(line),
+            Ok(None) => return,
+            Err(wrong) => Err(wrong),
+        };
+        self.is_empty = false;
+        match line.and_then(|line| read(line, self.declared, &mut self.digest)) {
             Ok((path, algorithm)) => {
                 let digest = &self.digest.0[..algorithm.digest_bytes()];
                 each(Ok(Listed { path: &path, algorithm, digest, line: self.lines }));
             }
             Err(Wrong(message, help)) => each(Err(ChecksumProblem::new(self.lines, message, help))),
         }
+    }
+}
+
+impl ChecksumReader {
+    /// What a line says of a file; nothing if it is empty, a comment, or part of what a signature adds.
+    fn content<'l>(&mut self, line: &'l [u8]) -> Result<Option<&'l [u8]>, Wrong> {
+        let bare = line.trim_ascii_end();
+        let next = match (self.armour, bare) {
+            (Armour::Without, BEGIN_MESSAGE) if self.is_empty => Armour::Headers,
+            (Armour::Headers, b"") => Armour::Text,
+            (Armour::Headers, header) if header.windows(2).any(|pair| pair == b": ") => Armour::Headers,
+            (Armour::Headers, _) => return Err(wrong("no header of a signed message", "write the list again")),
+            (Armour::Text, BEGIN_SIGNATURE) => Armour::Signature,
+            (Armour::Signature, END_SIGNATURE) => Armour::Ended,
+            (Armour::Signature, _) => Armour::Signature,
+            (Armour::Ended, other) if !(other.is_empty() || other.starts_with(b"#")) => {
+                return Err(wrong("a line behind the PGP signature", "sign the list as a whole"));
+            }
+            _ if line.is_empty() || line.starts_with(b"#") => return Ok(None),
+            (Armour::Text, _) => return Ok(Some(line.strip_prefix(b"- ").unwrap_or(line))),
+            _ => return Ok(Some(line)),
+        };
+        self.armour = next;
+        Ok(None)
     }
 }
 
@@ -194,8 +275,21 @@ fn read<'l>(
     decode(digits, algorithm, digest)?;
     let name = std::str::from_utf8(name)
         .map_err(|_| wrong("a name that is not UTF-8", "rename the file, and write the list again"))?;
+    if !is_escaped && memchr(b'\\', name.as_bytes()).is_some() {
+        return Err(backslash(name));
+    }
     let name = if is_escaped { Cow::Owned(unescaped(name)?) } else { Cow::Borrowed(name) };
     checked(name).map(|name| (name, algorithm))
+}
+
+/// `sha256sum`, `b3sum` and `md5sum` begin a line with a backslash where there is any in its name.
+fn backslash(name: &str) -> Wrong {
+    if name.len() > 1 && name.starts_with('"') && name.ends_with('"') {
+        let help = "write the list with sha256sum, b3sum or md5sum, or with `git -c core.quotePath=off`";
+        return wrong("a name in quotes with escapes, as `git ls-tree` writes it and no checksum tool does", help);
+    }
+    let help = "write it again; where names hold backslashes, the line begins with `\\` and has `\\\\` for each";
+    wrong("a backslash in the name of a line that does not begin with one: no checksum tool writes that", help)
 }
 
 fn no_line() -> Wrong {
@@ -447,7 +541,14 @@ mod tests {
         bad(&format!("\\{MD5}  a\\"), "an unknown escape in a name");
         bad(&format!("{MD5}  a\u{85}"), "a control character in a name");
         bad(&format!("{MD5} a"), "no line of a checksum list");
-        bad("# comment", "no line of a checksum list");
+        let backslash = "a backslash in the name of a line that does not begin with one: no checksum tool writes that";
+        bad(&format!("{MD5}  a\\b"), backslash);
+        bad(&format!("{MD5} *a\\nb"), backslash);
+        bad(&format!("MD5 (a\\b) = {MD5}"), backslash);
+        let quoted = "a name in quotes with escapes, as `git ls-tree` writes it and no checksum tool does";
+        bad(&format!("{MD5}  \"na\\303\\257ve\""), quoted);
+        bad("-----BEGIN PGP SIGNED MESSAGE-----", "no line of a checksum list");
+        bad("-----BEGIN PGP SIGNATURE-----", "no line of a checksum list");
         bad("nothing", "no line of a checksum list");
         bad(&format!("{}  a", MD5.replace('9', "g")), "a checksum with other than hex digits");
         bad(&format!("{}  a", &MD5[..30]), "a checksum of 30 hex digits");
@@ -461,6 +562,57 @@ mod tests {
         assert_eq!(lines_in(long.as_bytes(), 1000, None), expected);
         let found = lines_in(&[MD5.as_bytes(), b"  \xff\n"].concat(), 5, None);
         assert_eq!(found, ["1: a name that is not UTF-8"]);
+    }
+
+    #[test]
+    fn comments_marks_and_signatures_are_taken() {
+        let line = format!("{MD5}  a\n");
+        for list in [
+            format!("# one: 2 bytes\n#\n{line}#{line}"),
+            format!("\u{feff}{line}"),
+            format!("\u{feff}# x\r\n{}", line.replace('\n', "\r\n")),
+            format!("{BEGIN}Hash: SHA512\n\n{line}{SIGNATURE}"),
+            format!("# x\n\n{BEGIN}\n# y\n- {line}{SIGNATURE}\n# z\n"),
+            format!("{BEGIN}Hash: SHA512\n\n{line}{SIGNATURE}").replace('\n', "\r\n"),
+            format!("{BEGIN}Hash: SHA512\n\n{line}{}", SIGNATURE.trim_end()),
+        ] {
+            for piece in [1, 3, 1 << 20] {
+                let found = lines_in(list.as_bytes(), piece, None);
+                assert!(found.len() == 1 && found[0].ends_with(" a md5:0cc1"), "{list:?}: {found:?}");
+            }
+        }
+        assert_eq!(lines(&format!("{line}\u{feff}{line}")).len(), 2);
+        assert!(lines(&format!("{line}\u{feff}{line}"))[1].starts_with("2: "), "in the middle it is no mark");
+    }
+
+    const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----\n";
+    const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----\n\nabc\n=x\n-----END PGP SIGNATURE-----\n";
+
+    #[test]
+    fn what_a_signature_leaves_out_is_an_error() {
+        let line = format!("{MD5}  a\n");
+        let cut = "the PGP signature has no end: the list may have been cut off";
+        assert_eq!(lines(&format!("{BEGIN}\n{line}")), ["3 a md5:0cc1", &format!("4: {cut}")]);
+        assert_eq!(lines(&format!("{BEGIN}\n{line}-----BEGIN PGP SIGNATURE-----\n"))[1], format!("5: {cut}"));
+        let after = lines(&format!("{BEGIN}\n{line}{SIGNATURE}{line}"));
+        assert_eq!(after[1], "9: a line behind the PGP signature");
+        assert_eq!(lines(&format!("{line}{BEGIN}\n"))[1], "2: no line of a checksum list");
+        assert_eq!(lines(&format!("{BEGIN}\n{SIGNATURE}")), ["1: the list is empty"]);
+        assert_eq!(lines("# nothing\n"), ["1: the list is empty"]);
+        assert_eq!(lines(&format!("{BEGIN}{line}"))[0], "2: no header of a signed message");
+    }
+
+    #[test]
+    fn a_list_with_nul_bytes_is_named_as_such_once() {
+        let nul = "a NUL byte: lists that were written with `-z` have it at the end of lines, UTF-16 anywhere";
+        let utf16: Vec<u8> = format!("\u{feff}{MD5}  a\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for piece in [1, 7, 1 << 20] {
+            let zero = lines_in(format!("{MD5}  a\0{MD5}  b\0").as_bytes(), piece, None);
+            assert_eq!(zero, [format!("1: {nul}")]);
+            assert_eq!(lines_in(&utf16, piece, None), [format!("1: {nul}")]);
+            let later = lines_in(format!("{MD5}  a\n{MD5}  b\0\nx\n").as_bytes(), piece, None);
+            assert_eq!(later, ["1 a md5:0cc1".to_owned(), format!("2: {nul}")]);
+        }
     }
 
     // D4

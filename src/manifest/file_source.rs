@@ -21,9 +21,25 @@ pub struct FileSource {
     pub path: String,
     /// What is read of it.
     pub kind: SourceKind,
+    /// What stands before the paths of its files and is left out of URLs: empty, or folders with a `/` at the end.
+    pub strip_prefix: String,
 }
 
 impl FileSource {
+    /// A file of this source, by the path at which it is published.
+    pub(crate) fn published<'f>(&self, file: FoundFile<'f>) -> Result<FoundFile<'f>, SourceProblem> {
+        match file.path.strip_prefix(self.strip_prefix.as_str()) {
+            Some(path) if !path.is_empty() => Ok(FoundFile { path, ..file }),
+            _ => Err(SourceProblem {
+                severity: Severity::Error,
+                message: format!("{}: a name that does not begin with the `strip_prefix`", self.name_of(&file)),
+                help: Some(
+                    "leave the file out, or correct `strip_prefix`: all names of the source begin with it".to_owned(),
+                ),
+            }),
+        }
+    }
+
     /// What messages call a file of this source: of a list they tell the line, never its text.
     pub(crate) fn name_of(&self, file: &FoundFile<'_>) -> String {
         match file.line {
@@ -130,9 +146,10 @@ pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Re
             None
         }
     };
+    let strip_prefix = strip_prefix(file, &fields, report);
     let ((path, span), kind) = placed.filter(|_| report.errors() == errors)?;
     let place = Place { manifest: file, line: span.line, column: span.column };
-    Some(PlacedSource { source: FileSource { place, path: beside(manifest, path), kind }, span })
+    Some(PlacedSource { source: FileSource { place, path: beside(manifest, path), kind, strip_prefix }, span })
 }
 
 /// Refuses keys that belong to the other kind of source.
@@ -162,6 +179,18 @@ fn directory(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> Optio
     let normalizer = Normalizer::compile(&texts(&normalize)).inspect_err(|problem| refuse(&normalize, problem)).ok()?;
     let patterns = FilePatterns::compile(&included, &excluded).ok()?;
     Some(SourceKind::Directory { patterns, normalizer })
+}
+
+fn strip_prefix(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> String {
+    let Some((prefix, span)) = fields.text("strip_prefix") else { return String::new() };
+    let folders = prefix.strip_suffix('/').unwrap_or_default();
+    if folders.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let help = "write the folders that names begin with, up to a slash: `dist/`";
+        report.push(
+            Diagnostic::error(file, span, format!("`{}` is of no use in `strip_prefix`", shown(prefix))).help(help),
+        );
+    }
+    prefix.to_owned()
 }
 
 fn algorithm(fields: &Fields<'_, '_>) -> Option<Algorithm> {

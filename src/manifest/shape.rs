@@ -211,6 +211,11 @@ pub(crate) static SOURCE: Section = Section {
             Shape::OneOf(ALGORITHMS),
             "For checksums: the algorithm of the list where its lines or its name do not tell.",
         ),
+        key(
+            "strip_prefix",
+            Shape::Text,
+            "Folders that the names of files begin with and URLs do not, up to a slash: dist/.",
+        ),
     ],
 };
 

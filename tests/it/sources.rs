@@ -601,3 +601,24 @@ fn names_are_purged_as_browsers_spell_them() {
         assert!(!told, "{path}: {:?}", built.diagnostics);
     }
 }
+
+#[test]
+fn folders_before_all_names_are_stripped() {
+    let list = "base_url: https://a.cn/x/\nsources:\n  - {checksums: L, strip_prefix: dist/}\nindex: i.h\n";
+    let found = entries(list, &mut shelf("m/L", &[("dist/app.zip", 1), ("dist/i.h", 2), ("dist/dist/a", 3)]));
+    assert_eq!(found, ["a a.cn/x/ 02", "a a.cn/x/app.zip 01", "a a.cn/x/dist/a 03", "a a.cn/x/i.h 02"]);
+    let other = "a name that does not begin with the `strip_prefix`";
+    let found = problems(list, &mut shelf("m/L", &[("dist/a", 1), ("secret", 1), ("dist2/a", 1)]));
+    assert_eq!(found, [format!("3:17 m/L:2: {other}"), format!("3:17 m/L:3: {other}")]);
+    let directory = SITE.replace("../public\n", "../public\n    strip_prefix: dist/b/\n");
+    assert_eq!(entries(&directory, &mut shelf("public", &[("dist/b/c", 1)])), ["a a.cn/x/c 01"]);
+    let found = problems(&directory, &mut shelf("public", &[("dist/b/c", 1), ("dist/c", 1)]));
+    assert_eq!(found, [format!("3:16 file `dist/c`: {other}")]);
+    for prefix in ["dist", "/dist/", "./dist/", "../dist/", "a//b/", "/", "a/../"] {
+        let text = list.replace("dist/}", &format!("{prefix}}}"));
+        let found = problems(&text, &mut shelf("m/L", &[("dist/a", 1)]));
+        assert!(found.len() == 1 && found[0].contains("is of no use in `strip_prefix`"), "{prefix}: {found:?}");
+    }
+    let twice = problems(list, &mut shelf("m/L", &[("dist/a", 1), ("dist/a", 2)]));
+    assert_eq!(twice, ["3:17 m/L:2: the name of line 1 is listed again with another checksum"]);
+}

@@ -90,6 +90,7 @@ impl<'c> Repeats<'c> {
             expand.expand(source, &mut |found| {
                 // Problems were told when it was read first.
                 let Found::File(file) = found else { return };
+                let Ok(file) = source.published(file) else { return };
                 own.urls(&url_path(file.path), true, &mut |url| {
                     if let Some(known) = wanted.get_mut(&url).filter(|known| known.len() < MAX_NAMESAKES) {
                         known.push(Namesake::of(&file));

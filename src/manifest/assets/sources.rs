@@ -48,6 +48,10 @@ impl Lister<'_> {
         expand.expand(&placed.source, &mut |found| match found {
             Found::Problem(problem) => self.source_problem(span, problem),
             Found::File(file) => {
+                let file = match placed.source.published(file) {
+                    Ok(file) => file,
+                    Err(problem) => return self.source_problem(span, problem),
+                };
                 let path = url_path(file.path);
                 let is_plain = can_cut && (takes_names || url::is_plain_path(&path));
                 if is_plain && short_cuts.iter().all(|cut| cut.fits(&path)) {
