@@ -8,8 +8,8 @@ use std::path::Path;
 
 use freshen::core::algorithm::Algorithm;
 use freshen::manifest::{
-    Expand, FilePatterns, FileSource, Found, FoundFile, PublishedAt, Severity, SourceFile, build, build_with,
-    file_path, manifest_of, url_path,
+    BuildOptions, Expand, FilePatterns, FileSource, Found, FoundFile, PublishedAt, Severity, SourceFile, build,
+    build_with, file_path, manifest_of, url_path,
 };
 
 use super::SEPARATOR;
@@ -90,7 +90,7 @@ fn assert_published(files: &BTreeMap<String, &str>) {
     let published = PublishedAt::new(BASE).expect("a URL");
     let fits = files.keys().all(|path| BASE.len() + path.len() <= LONGEST_URL);
     let text = format!("{PROVIDER}base_url: {BASE}\nsources: [{{directory: d}}]\n");
-    let built = build_with(&[SourceFile::whole("m.yaml", text)], &mut Shelf(files));
+    let built = build_with(&[SourceFile::whole("m.yaml", text)], BuildOptions::default(), &mut Shelf(files));
     let hash = Algorithm::Blake3.hash(&[1; 32]);
     let written = manifest_of(Some(&published), files.values().map(|file| (*file, hash.clone())));
     assert_eq!((built.model.is_some(), written.is_ok()), (fits, fits), "{:?} {written:?}", built.diagnostics);

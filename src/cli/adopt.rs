@@ -68,7 +68,7 @@ async fn read(host: &Host, global: &Global, args: &AdoptArgs) -> Result<(RunLock
     let start = session::run_start(host);
     let mut claim = Claim::before_reading(&global.state);
     loop {
-        let found = session::find(Lookup::of(global, &args.manifests.paths))?;
+        let found = session::find(Lookup::of(global, &args.manifests.paths, args.manifests.limits))?;
         let mut loaded = found.load(host, global.state.as_path().into(), global.format)?;
         select::known_providers(&loaded.desired.model, &args.providers)?;
         select::patterns(&args.only)?;

@@ -22,7 +22,7 @@ use crate::state::{SqliteStore, Store};
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
     if args.dry_run {
-        plan_command::show(host, global, &args.manifests.paths, &args.selection, args.allowed.allowed()).await?;
+        plan_command::show(host, global, &args.manifests, &args.selection, args.allowed.allowed()).await?;
         return Ok(Exit::Done);
     }
     if args.rehearse {
@@ -49,7 +49,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let (mut reads_all, mut held) = (false, None);
     loop {
         let claim = held.take().map_or_else(|| Claim::before_reading(&global.state), Claim::Held);
-        let found = session::find(Lookup::selected(global, &args.manifests.paths, &args.selection))?;
+        let found = session::find(Lookup::selected(global, &args.manifests, &args.selection))?;
         let noted = noted(global, args, &found)?;
         if let Some(desired) = found.unchanged(noted.as_ref()) {
             let prepared = Prepared::of_unread(&desired);

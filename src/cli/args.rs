@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::guard::Allowed;
+use crate::manifest::MAX_TARGETS;
 
 /// Keeps CDN caches true to what was published.
 ///
@@ -95,11 +96,23 @@ pub enum Verb {
 }
 
 /// Which manifests.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Manifests {
     /// Manifests: files, or folders with all *.yaml, *.yml and *.json below them
     #[arg(default_value = "manifests", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// What they may come to.
+    #[command(flatten)]
+    pub limits: ManifestLimits,
+}
+
+/// What manifests may come to.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ManifestLimits {
+    /// Most targets that base URLs, providers and further URLs may make of assets; assets that are one target each do not
+    /// count
+    #[arg(long, value_name = "N", default_value_t = MAX_TARGETS)]
+    pub max_targets: u64,
 }
 
 /// Which changes.
@@ -349,6 +362,9 @@ pub struct StatusArgs {
     /// How to lock the state.
     #[command(flatten)]
     pub lock: LockArgs,
+    /// With --refresh: what the manifests may come to.
+    #[command(flatten)]
+    pub limits: ManifestLimits,
     /// How many of the last runs to show; the newest 1000 are kept
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub runs: usize,
@@ -423,6 +439,9 @@ pub struct ScanArgs {
     /// repeated
     #[arg(long, value_name = "PATH", requires = "base_url", conflicts_with = "form")]
     pub against: Vec<PathBuf>,
+    /// With --against: what the manifests may come to.
+    #[command(flatten)]
+    pub limits: ManifestLimits,
     /// With --against: exit with 3 if there are differences
     #[arg(long, requires = "against")]
     pub exit_code: bool,

@@ -19,7 +19,7 @@ use crate::state::Store;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Result<Exit> {
-    let desired = session::load(host, global, &args.manifests.paths)?;
+    let desired = session::load(host, global, &args.manifests.paths, args.manifests.limits)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
     let accounts = run::accounts(host, &desired.model, store).await?;

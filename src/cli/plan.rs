@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::args::{Format, Global, PlanArgs, Selection};
+use super::args::{Format, Global, Manifests, PlanArgs, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, plan as render, shown};
 use super::session::{self, Loaded, Lookup};
@@ -14,7 +14,7 @@ use crate::state::{RunLock, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result<Exit> {
-    let changes = show(host, global, &args.manifests.paths, &args.selection, Allowed::default()).await?;
+    let changes = show(host, global, &args.manifests, &args.selection, Allowed::default()).await?;
     Ok(if changes && args.exit_code { Exit::Changes } else { Exit::Done })
 }
 
@@ -22,11 +22,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result
 pub(super) async fn show(
     host: &Host,
     global: &Global,
-    paths: &[std::path::PathBuf],
+    manifests: &Manifests,
     selection: &Selection,
     allowed: Allowed,
 ) -> Result<bool> {
-    let found = session::find(Lookup::selected(global, paths, selection))?;
+    let found = session::find(Lookup::selected(global, manifests, selection))?;
     let store = session::open(&global.state)?;
     let noted = found.noted(store.as_ref().map(|store| store as &dyn Store), selection)?;
     let (desired, prepared) = if let Some(desired) = found.unchanged(noted.as_ref()) {

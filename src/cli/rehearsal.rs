@@ -30,7 +30,7 @@ use crate::state::{SqliteStore, Store};
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
     let own = Own { state: &global.state, audit: args.audit.as_deref() };
-    let mut desired = session::find(Lookup::selected(global, &args.manifests.paths, &args.selection))?
+    let mut desired = session::find(Lookup::selected(global, &args.manifests, &args.selection))?
         .load_all(host, own, global.format)?
         .0;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;

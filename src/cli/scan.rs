@@ -24,7 +24,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
     // Manifests first: they are read in no time, and may be wrong.
     let listed = match &published {
         Some(published) if !args.against.is_empty() => {
-            let desired = session::load(host, global, &args.against)?;
+            let desired = session::load(host, global, &args.against, args.limits)?;
             Some(compare::listed(&desired.model, published, &rules.patterns))
         }
         _ => None,

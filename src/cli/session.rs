@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::args::{Format, Global, Selection};
+use super::args::{self, Format, Global, ManifestLimits, Selection};
 use super::diagnostics;
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
 use crate::host::manifest_tree;
 use crate::host::sources::{NamedSource, Sources};
-use crate::manifest::{self, Built, ListReading, NoSources, SourceFile};
+use crate::manifest::{self, BuildOptions, Built, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 
@@ -32,9 +32,9 @@ use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 ///
 /// # Errors
 /// Bad input if a file cannot be read.
-pub(super) fn examine(host: &Host, state: &Path, paths: &[PathBuf]) -> Result<(Vec<SourceFile>, Built)> {
-    let files = read(paths)?.files;
-    let built = check(host, state.into(), &files).built;
+pub(super) fn examine(host: &Host, state: &Path, manifests: &args::Manifests) -> Result<(Vec<SourceFile>, Built)> {
+    let files = read(&manifests.paths)?.files;
+    let built = check(host, state.into(), &files, manifests.limits).built;
     Ok((files, built))
 }
 
@@ -46,16 +46,20 @@ struct Checked {
 }
 
 /// Checks manifests, and shows on a terminal how far that is.
-fn check(host: &Host, own: Own<'_>, files: &[SourceFile]) -> Checked {
+fn check(host: &Host, own: Own<'_>, files: &[SourceFile], limits: ManifestLimits) -> Checked {
     let sources = stat_caches::sources(host, own);
     let _shown = Progress::of_manifests(sources.seen());
-    check_with(files, sources)
+    check_with(files, limits, sources)
 }
 
-fn check_with(files: &[SourceFile], mut sources: Sources<'_>) -> Checked {
-    let built = manifest::build_with(files, &mut sources);
+fn check_with(files: &[SourceFile], limits: ManifestLimits, mut sources: Sources<'_>) -> Checked {
+    let built = manifest::build_with(files, options(limits), &mut sources);
     let named = sources.named().iter().cloned().collect();
     Checked { built, named, caches: sources.into_caches() }
+}
+
+const fn options(limits: ManifestLimits) -> BuildOptions {
+    BuildOptions { max_targets: limits.max_targets }
 }
 
 fn read(paths: &[PathBuf]) -> Result<Manifests> {
@@ -77,8 +81,8 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf]) -> Result<Desired> {
-    Ok(find(Lookup::of(global, paths))?.load_all(host, global.state.as_path().into(), Format::Human)?.0)
+pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: ManifestLimits) -> Result<Desired> {
+    Ok(find(Lookup::of(global, paths, limits))?.load_all(host, global.state.as_path().into(), Format::Human)?.0)
 }
 
 /// Which manifests a command is about.
@@ -86,6 +90,8 @@ pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf]) -> Result<De
 pub(super) struct Lookup<'a> {
     /// Files and folders that were given.
     pub(super) paths: &'a [PathBuf],
+    /// What they may come to.
+    pub(super) limits: ManifestLimits,
     /// What keeps manifests of several repositories in one state apart.
     pub(super) namespace: Option<&'a str>,
     /// Names of manifests that the user calls vanished.
@@ -94,13 +100,13 @@ pub(super) struct Lookup<'a> {
 
 impl<'a> Lookup<'a> {
     /// Those of `paths`.
-    pub(super) fn of(global: &'a Global, paths: &'a [PathBuf]) -> Self {
-        Self { paths, namespace: global.namespace.as_deref(), vanished: &[] }
+    pub(super) fn of(global: &'a Global, paths: &'a [PathBuf], limits: ManifestLimits) -> Self {
+        Self { paths, limits, namespace: global.namespace.as_deref(), vanished: &[] }
     }
 
-    /// Those of `paths`, with what the user selected.
-    pub(super) fn selected(global: &'a Global, paths: &'a [PathBuf], selection: &'a Selection) -> Self {
-        Self { vanished: &selection.vanished, ..Self::of(global, paths) }
+    /// Those that the user named and selected.
+    pub(super) fn selected(global: &'a Global, manifests: &'a args::Manifests, selection: &'a Selection) -> Self {
+        Self { vanished: &selection.vanished, ..Self::of(global, &manifests.paths, manifests.limits) }
     }
 
     fn reach(&self) -> Reach {
@@ -132,7 +138,7 @@ pub(super) fn find(lookup: Lookup<'_>) -> Result<Found<'_>> {
     let found = read(lookup.paths)?;
     let mut digest = blake3::Hasher::new();
     digest.update(concat!("freshen ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
-    digest.update(&manifest::RULES.to_le_bytes());
+    digest.update(&manifest::RULES.to_le_bytes()).update(&lookup.limits.max_targets.to_le_bytes());
     digest.update(lookup.namespace.unwrap_or_default().as_bytes()).update(&[0]);
     for folder in folders(lookup.paths) {
         digest.update(folder.as_bytes()).update(&[0]);
@@ -197,7 +203,7 @@ impl Found<'_> {
     /// # Errors
     /// Bad input if there is any error.
     pub(super) fn load_all(&self, host: &Host, own: Own<'_>, format: Format) -> Result<(Desired, StatCaches)> {
-        let Checked { built, caches, named } = check(host, own, &self.files);
+        let Checked { built, caches, named } = check(host, own, &self.files, self.lookup.limits);
         if format == Format::Github && built.model.is_some() {
             terminal::print(&github::problems(&diagnostics::to_json(&self.files, &built.diagnostics)));
         }
@@ -218,7 +224,7 @@ impl Found<'_> {
             return LoadedQuietly { loaded: Some(loaded), named: Vec::new(), problems: serde_json::json!([]) };
         }
         let ahead = ReadAhead::begin(own.state);
-        let Checked { built, caches, named } = check_with(&self.files, stat_caches::sources(host, own));
+        let Checked { built, caches, named } = check_with(&self.files, self.lookup.limits, stat_caches::sources(host, own));
         let problems = diagnostics::to_json(&self.files, &built.diagnostics);
         let loaded = self.known(built, &named).map(|desired| Loaded { desired, caches, ahead });
         LoadedQuietly { loaded, named, problems }
@@ -261,7 +267,13 @@ impl Found<'_> {
         if !passed_over.contains(&true) || !pays {
             return None;
         }
-        let built = manifest::build_partly(&self.files, &passed_over, &mut NoSources);
+        let built = manifest::build_partly(&self.files, &passed_over, options(self.lookup.limits), &mut NoSources);
+        // What was passed over may have been multiplied as well.
+        let passed: u64 =
+            inputs.files.iter().zip(&passed_over).filter(|(_, over)| **over).map(|(file, _)| file.targets).sum();
+        if built.multiplied > 0 && built.multiplied.saturating_add(passed) > self.lookup.limits.max_targets {
+            return None;
+        }
         for ((file, list), passed_over) in inputs.files.iter_mut().zip(&built.lists).zip(&passed_over) {
             if *passed_over != (*list == ListReading::PassedOver) {
                 return None;

@@ -70,7 +70,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
 /// Asks the providers what became of accepted purges and notes it. Only the noting needs the lock: what another run does
 /// meanwhile is left alone.
 async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Option<(Results, u64)>> {
-    let desired = session::load(host, global, &args.paths)?;
+    let desired = session::load(host, global, &args.paths, args.limits)?;
     let Some(store) = session::open(&global.state)? else { return Ok(None) };
     let open = store.open_tasks()?;
     drop(store);

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Global, LockArgs, Selection, WatchArgs};
 use super::exit::{Exit, Stop};
-use super::{apply, args, duration};
+use super::{apply, duration};
 use crate::core::report::{Report, Running};
 use crate::core::time::{Now, Tick, Timestamp};
 use crate::core::watch::{Action, Event, Order, Reason, RunEnd, Watch};
@@ -88,7 +88,7 @@ fn check_poll(args: &WatchArgs) -> Result<(), Stop> {
 /// The same words for a single run.
 fn as_apply(args: &WatchArgs) -> ApplyArgs {
     ApplyArgs {
-        manifests: args::Manifests { paths: args.manifests.paths.clone() },
+        manifests: args.manifests.clone(),
         selection: Selection::default(),
         dry_run: false,
         rehearse: false,

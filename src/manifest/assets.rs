@@ -3,6 +3,7 @@
 //! Joins paths to `base_url`, matches URLs to providers, merges what is listed twice. Sources are read by whoever the
 //! caller hands in.
 
+mod multiplied;
 mod repeats;
 mod short_cut;
 mod sources;
@@ -16,18 +17,18 @@ use super::fields::{self, Fields};
 use super::file_source::Expand;
 use super::hash;
 use super::hosts::Refusal;
-use super::load::{Key, Node, Value, described, is_invisible, shown};
+use super::load::{Key, Node, Value, described, shown};
 use super::providers::Providers;
 use super::scan;
 use super::shape::{self, ASSET, SHORT_ASSET};
 use super::source::SourceFile;
-use super::spelling;
 use super::url::{self, BaseUrl};
 use super::url_forms::{Form, UrlForms};
 use crate::core::entries::{Draft, Entries, Listing};
 use crate::core::model::{HostPattern, Matched, Place, Priority, ProviderConfig};
 use crate::core::pack::is_digest;
 use crate::core::target::{ContentHash, Scope, Target};
+use multiplied::{Carriers, Multiplied};
 use repeats::Repeats;
 use short_cut::{PlainHash, ShortCut};
 use written::Written;
@@ -42,15 +43,16 @@ const MAX_ASSET_ID_BYTES: usize = 256;
 pub(crate) fn collect(
     heads: &[Head<'_, '_>],
     (files, lists): (&[SourceFile], &[List]),
-    providers: &Providers,
+    (providers, max_targets): (&Providers, u64),
     expand: &mut dyn Expand,
     report: &mut Report,
-) -> Result<Entries, Vec<usize>> {
+) -> Result<(Entries, u64), Vec<usize>> {
     let mut draft = Draft::default();
+    let mut multiplied = Multiplied::new(max_targets);
     let mut others = Vec::new();
     let mut owns = Vec::with_capacity(heads.len());
     for head in heads {
-        let mut lister = Lister::new(head, providers, report, &mut draft);
+        let mut lister = Lister::new(head, providers, report, (&mut draft, &mut multiplied));
         match &lists[head.file] {
             List::Yaml => lister.run(head),
             List::PassedOver(_) => {}
@@ -70,15 +72,16 @@ pub(crate) fn collect(
     let mut sources = Vec::new();
     let mut manifests = Vec::with_capacity(owns.len());
     for (head, own) in heads.iter().zip(owns) {
-        let mut lister = Lister { own, providers, report, draft: &mut draft };
+        let mut lister = Lister { own, providers, report, draft: &mut draft, multiplied: &mut multiplied };
         lister.warn_of_browsers();
         sources.extend(lister.sources(head, &files[head.file], expand));
         manifests.push(lister.own);
     }
+    multiplied.tell(heads, report);
     let mut repeats = Repeats::new(&manifests, sources, files, providers);
     let entries = draft.finish(|repeat| repeats.take(repeat, report));
     repeats.tell(expand, report);
-    Ok(entries)
+    Ok((entries, multiplied.count()))
 }
 
 /// Which providers are asked for by name.
@@ -92,6 +95,7 @@ enum Chosen {
 }
 
 /// What an asset is called.
+#[derive(Clone, Copy)]
 enum Name<'n> {
     Path(&'n str),
     Url(&'n str),
@@ -143,6 +147,8 @@ struct Own {
     base_reported: bool,
     /// Names that browsers may spell otherwise.
     written: Written,
+    /// How often paths are listed whose asset names no provider.
+    carriers: Carriers,
 }
 
 impl Own {
@@ -169,10 +175,16 @@ struct Lister<'r> {
     providers: &'r Providers,
     report: &'r mut Report,
     draft: &'r mut Draft,
+    multiplied: &'r mut Multiplied,
 }
 
 impl<'r> Lister<'r> {
-    fn new(head: &Head<'_, '_>, providers: &'r Providers, report: &'r mut Report, draft: &'r mut Draft) -> Self {
+    fn new(
+        head: &Head<'_, '_>,
+        providers: &'r Providers,
+        report: &'r mut Report,
+        (draft, multiplied): (&'r mut Draft, &'r mut Multiplied),
+    ) -> Self {
         let own = Own {
             file: head.file,
             bases: Bases::Missing,
@@ -181,10 +193,12 @@ impl<'r> Lister<'r> {
             hosts_reported: HashSet::new(),
             base_reported: false,
             written: Written::default(),
+            carriers: Carriers::default(),
         };
-        let mut new = Self { own, providers, report, draft };
+        let mut new = Self { own, providers, report, draft, multiplied };
         new.own.bases = new.bases(&head.fields);
         new.own.chosen = new.chosen(&head.fields);
+        new.own.carriers = new.usual_carriers();
         new
     }
 
@@ -207,6 +221,9 @@ impl<'r> Lister<'r> {
                 let place = Place { manifest: self.own.file, line: span.line, column: span.column };
                 if short_cuts.iter().all(|cut| cut.fits(name)) {
                     let forms = &self.own.forms;
+                    if !self.multiplied.admits(self.own.file, self.own.carriers.targets(forms, name, false)) {
+                        return;
+                    }
                     let mut list = |cut: &ShortCut| cut.list(self.draft, forms, name, PlainHash::Text(hash), place);
                     return short_cuts.iter().for_each(&mut list);
                 }
@@ -376,6 +393,9 @@ impl<'r> Lister<'r> {
 
     /// Lists all targets of an asset.
     fn list(&mut self, asset: &Asset<'_>) {
+        if !self.admits(asset) {
+            return;
+        }
         match asset.name {
             Name::Id(id) => self.list_id(asset, id),
             Name::Url(text) => self.list_url(asset, text, asset.span),
@@ -504,48 +524,6 @@ impl<'r> Lister<'r> {
         }
         false
     }
-
-    fn warn_spelling(&mut self, span: Span, text: &str) {
-        if let Some((spelled, reason)) = url::check(text).ok().and_then(|parts| url::respelled(&parts)) {
-            self.warn(span, &spelled, reason);
-        }
-    }
-
-    fn warn_path_spelling(&mut self, span: Span, path: &str) {
-        if let Some((spelled, reason)) = spelling::respelled(&format!("/{path}")) {
-            self.warn(span, &spelled[1..], reason);
-        }
-    }
-
-    /// Says of names that are written in one spelling in which other ones browsers may ask for them.
-    fn warn_of_browsers(&mut self) {
-        for (span, spelling) in std::mem::take(&mut self.own.written).missing() {
-            if !self.report.has_room_for_warning(self.own.file) {
-                self.report.count_warning(self.own.file);
-                continue;
-            }
-            let warning = Diagnostic::warning(self.own.file, span, "browsers may ask for it in another spelling");
-            let help = format!(
-                "what is written is sent; if pages link to it unescaped, list `{}` too",
-                shown_whole(&spelling)
-            );
-            self.report.push(warning.label("sent as written").help(help));
-        }
-    }
-
-    fn warn(&mut self, span: Span, spelled: &str, reason: &str) {
-        if !self.report.has_room_for_warning(self.own.file) {
-            return self.report.count_warning(self.own.file);
-        }
-        self.report.push(
-            Diagnostic::warning(self.own.file, span, format!("an unusual spelling: {reason}"))
-                .label("sent as written")
-                .help(format!(
-                    "caches compare bytes; if yours knows the usual spelling, write `{}`",
-                    shown_whole(spelled)
-                )),
-        );
-    }
 }
 
 /// Checks a vendor's asset id.
@@ -557,11 +535,6 @@ pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
     let help =
         format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
     Err(Refusal::new("not an asset id").help(help))
-}
-
-/// A spelling to copy: whole, control characters escaped.
-fn shown_whole(text: &str) -> String {
-    text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn hosts_of(draft: &super::providers::Draft) -> String {

@@ -34,6 +34,22 @@ pub enum ListReading {
     PassedOver,
 }
 
+/// What building a model takes from outside of manifests.
+#[derive(Clone, Copy)]
+pub struct BuildOptions {
+    /// Most targets that base URLs, providers and further URLs may make of assets.
+    pub max_targets: u64,
+}
+
+/// [`BuildOptions::max_targets`] where nothing else is asked for.
+pub const MAX_TARGETS: u64 = 1_000_000;
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self { max_targets: MAX_TARGETS }
+    }
+}
+
 /// What came of some manifests.
 #[derive(Default)]
 pub struct Built {
@@ -41,6 +57,8 @@ pub struct Built {
     pub model: Option<Model>,
     /// How the assets of each file were come by.
     pub lists: Vec<ListReading>,
+    /// Targets that base URLs, providers and further URLs made of assets.
+    pub multiplied: u64,
     /// All problems, in order of file and place.
     pub diagnostics: Vec<Diagnostic>,
     /// Texts that look like secrets and must not be shown with the diagnostics.
@@ -59,12 +77,17 @@ pub(crate) struct Head<'n, 'a> {
 
 /// As [`build_with`], for manifests without `sources`.
 pub fn build(files: &[SourceFile]) -> Built {
-    build_with(files, &mut NoSources)
+    build_with(files, BuildOptions::default(), &mut NoSources)
 }
 
 /// As [`build_with`], but the assets of files in `passed_over` are left out where they are a simple list: for files of which
 /// [`ListReading::Lines`] was told when they had the same bytes.
-pub fn build_partly(files: &[SourceFile], passed_over: &[bool], expand: &mut dyn Expand) -> Built {
+pub fn build_partly(
+    files: &[SourceFile],
+    passed_over: &[bool],
+    options: BuildOptions,
+    expand: &mut dyn Expand,
+) -> Built {
     let list = |(source, &is_passed_over)| match scan::head(source) {
         Some(head) if is_passed_over => List::PassedOver(head),
         Some(head) => List::Lines(head),
@@ -73,7 +96,7 @@ pub fn build_partly(files: &[SourceFile], passed_over: &[bool], expand: &mut dyn
     let mut lists: Vec<List> = files.iter().zip(passed_over).map(list).collect();
     // Simple lists are read by the scanner. Where one turns out to be anything else, all begins anew without it.
     loop {
-        match attempt(files, &lists, expand) {
+        match attempt(files, &lists, options, expand) {
             Ok(built) => return built,
             Err(others) => others.into_iter().for_each(|file| lists[file] = List::Yaml),
         }
@@ -102,12 +125,17 @@ impl List {
 
 /// Checks all manifests together. Their order is kept; entries and providers are sorted. `sources` are read by `expand`,
 /// each once unless a URL is listed twice.
-pub fn build_with(files: &[SourceFile], expand: &mut dyn Expand) -> Built {
-    build_partly(files, &vec![false; files.len()], expand)
+pub fn build_with(files: &[SourceFile], options: BuildOptions, expand: &mut dyn Expand) -> Built {
+    build_partly(files, &vec![false; files.len()], options, expand)
 }
 
 /// Reads the files; those with a list in `lists` by the scanner. Or the files that it could not read.
-fn attempt(files: &[SourceFile], lists: &[List], expand: &mut dyn Expand) -> Result<Built, Vec<usize>> {
+fn attempt(
+    files: &[SourceFile],
+    lists: &[List],
+    options: BuildOptions,
+    expand: &mut dyn Expand,
+) -> Result<Built, Vec<usize>> {
     let mut report = Report::default();
     let mut others = Vec::new();
     let mut trees: Vec<Option<Node<'_>>> = Vec::with_capacity(files.len());
@@ -131,7 +159,8 @@ fn attempt(files: &[SourceFile], lists: &[List], expand: &mut dyn Expand) -> Res
         read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
-    let entries = assets::collect(&heads, (files, lists), &providers, expand, &mut report)?;
+    let assets = assets::collect(&heads, (files, lists), (&providers, options.max_targets), expand, &mut report)?;
+    let (entries, multiplied) = assets;
     collapse::check_providers(&heads, &providers, &entries, &mut report);
     let model = (!report.has_errors()).then(|| Model {
         manifests: heads.into_iter().map(|head| head.manifest).collect(),
@@ -139,7 +168,7 @@ fn attempt(files: &[SourceFile], lists: &[List], expand: &mut dyn Expand) -> Res
         entries,
     });
     let (diagnostics, hidden) = report.finish();
-    Ok(Built { model, lists: lists.iter().map(List::reading).collect(), diagnostics, hidden })
+    Ok(Built { model, lists: lists.iter().map(List::reading).collect(), multiplied, diagnostics, hidden })
 }
 
 /// Reads a file as YAML.

@@ -32,7 +32,7 @@ mod url;
 mod url_forms;
 mod write;
 
-pub use check::{Built, ListReading, build, build_partly, build_with};
+pub use check::{BuildOptions, Built, ListReading, MAX_TARGETS, build, build_partly, build_with};
 pub use diagnostic::{Diagnostic, Hidden, Severity, Span};
 pub use file_patterns::{FilePatterns, PatternProblem};
 pub use file_source::{Expand, FileSource, Found, FoundFile, NoSources, SourceKind, SourceProblem};

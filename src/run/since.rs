@@ -80,7 +80,7 @@ mod tests {
     use crate::core::recorded::{ChangeKind, InputFile, Progress, Standing, Work};
     use crate::core::target::{ContentHash, Target};
     use crate::core::time::Timestamp;
-    use crate::manifest::{NoSources, SourceFile, build, build_partly};
+    use crate::manifest::{BuildOptions, NoSources, SourceFile, build, build_partly};
     use crate::run::{Choice, Prepared, prepare};
     use crate::state::SqliteStore;
 
@@ -120,7 +120,7 @@ mod tests {
     /// The plan after the first list changed, with the second one passed over.
     fn changed(store: &SqliteStore, noted: &Inputs) -> Option<Prepared> {
         let passed_over = [false, true, false];
-        let model = build_partly(&files("rev:2"), &passed_over, &mut NoSources).model.unwrap();
+        let model = build_partly(&files("rev:2"), &passed_over, BuildOptions::default(), &mut NoSources).model.unwrap();
         let desired = Desired::new(model, Reach::default()).known_since(inputs([0, 1, 0]), noted.clone(), &passed_over);
         prepare(&desired.unwrap(), Some(store), &Choice::default(), &["account".to_owned()], NOW).unwrap()
     }

@@ -3,7 +3,9 @@
 use freshen::cli::diagnostics::{render, to_json};
 use freshen::core::model::{CredentialSource, Matched, Model, OnNew, OnRemoved, Priority};
 use freshen::core::target::Scope;
-use freshen::manifest::{Built, Severity, SourceFile, build, schema};
+use freshen::manifest::{
+    BuildOptions, Built, MAX_TARGETS, NoSources, Severity, SourceFile, build, build_partly, schema,
+};
 use serde_json::json;
 
 const PROVIDERS: &str = "providers:
@@ -517,6 +519,58 @@ fn ten_thousand_assets_are_listed_in_order() {
     let entries: Vec<_> = model(&[&list, PROVIDERS]).entries.iter().collect();
     assert_eq!(entries.len(), 20_000);
     assert!(entries.windows(2).all(|pair| (pair[0].provider, &pair[0].target) < (pair[1].provider, &pair[1].target)));
+}
+
+/// What is multiplied is counted before it is made, whatever multiplies it.
+#[test]
+fn more_targets_than_somebody_wrote_need_a_word() {
+    let bases = |count: usize| (0..count).map(|n| format!("https://b{n}.b.cn")).collect::<Vec<_>>().join(", ");
+    let paths = |count: usize| (0..count).fold(String::new(), |text, n| format!("{text}  p{n:04}/i.h: rev:1\n"));
+    let providers = "providers:\n  one: {kind: tencent-cdn, hosts: ['*.b.cn']}\n  two: {kind: tencent-cdn, hosts: ['*.b.cn', c.cn]}\n";
+    let counted = |text: &str, max_targets: u64| {
+        let files = files(&[text, providers]);
+        let options = BuildOptions { max_targets };
+        build_partly(&files, &[false, false], options, &mut NoSources)
+    };
+    for (text, count) in [
+        (format!("base_url: [{}]\nassets:\n{}", bases(3), paths(2)), 12),
+        (format!("base_url: [{}]\nassets: \n{}", bases(3), paths(2)), 12),
+        (format!("base_url: [{}]\nprovider: one\nassets:\n{}", bases(3), paths(2)), 6),
+        (format!("base_url: https://c.cn\nindex: i.h\nassets:\n{}", paths(3)), 6),
+        (
+            format!(
+                "base_url: https://c.cn\nindex: i.h\nslashless: true\nstrip_extension: [.h]\nassets:\n{}",
+                paths(3)
+            ),
+            12,
+        ),
+        (
+            "base_url: https://c.cn\nassets: {a: {hash: rev:1, extra_urls: [https://c.cn/b, https://c.cn/c]}}\n"
+                .to_owned(),
+            3,
+        ),
+        ("assets: {https://b.b.cn/: rev:1}\n".to_owned(), 2),
+        ("assets: [{asset_id: a, hash: rev:1, provider: [one, two]}]\n".to_owned(), 2),
+        ("base_url: https://b.b.cn\nassets: {a: {hash: rev:1, provider: [one, two]}}\n".to_owned(), 2),
+    ] {
+        let over = counted(&text, count - 1);
+        let message = format!("base URLs, providers and further URLs make {count} targets, more than {}", count - 1);
+        assert!(over.diagnostics.iter().any(|found| found.message == message), "{text}: {:?}", over.diagnostics);
+        let within = counted(&text, count);
+        assert!(!within.diagnostics.iter().any(|found| found.message.contains("further URLs make")), "{text}");
+        assert_eq!(within.multiplied, count);
+    }
+    let plain = format!("base_url: https://c.cn\nassets:\n{}", paths(50));
+    assert_eq!(counted(&plain, 0).model.expect("what is not multiplied does not count").entries.len(), 50);
+    let many = format!("base_url: [{}]\nassets:\n{}", bases(3000), paths(3000));
+    let begun = std::time::Instant::now();
+    let found = counted(&many, MAX_TARGETS);
+    assert_eq!(
+        found.diagnostics[0].message,
+        "base URLs, providers and further URLs make 18000000 targets, more than 1000000"
+    );
+    assert!(found.diagnostics[0].help.as_deref().is_some_and(|help| help.contains("--max-targets 18000000")));
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 // U6, U8, Y6, X3

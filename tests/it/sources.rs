@@ -13,8 +13,8 @@ use freshen::core::model::Place;
 use freshen::core::time::Timestamp;
 use freshen::host::tree::{self, StatCache, TreeRules};
 use freshen::manifest::{
-    Built, Expand, FileSource, Found, FoundFile, Severity, SourceFile, SourceKind, SourceProblem, build, build_with,
-    file_path, url_path,
+    BuildOptions, Built, Expand, FileSource, Found, FoundFile, Severity, SourceFile, SourceKind, SourceProblem, build,
+    build_with, file_path, url_path,
 };
 use freshen::state::{SqliteStore, StatCacheRow, Store};
 use proptest::prelude::*;
@@ -54,7 +54,11 @@ fn shelf(path: &'static str, files: &[(&str, u8)]) -> Shelf {
 }
 
 fn built(site: &str, shelf: &mut Shelf) -> Built {
-    build_with(&[SourceFile::whole("m/site.yaml", site), SourceFile::whole("m/providers.yaml", PROVIDERS)], shelf)
+    build_with(
+        &[SourceFile::whole("m/site.yaml", site), SourceFile::whole("m/providers.yaml", PROVIDERS)],
+        BuildOptions::default(),
+        shelf,
+    )
 }
 
 /// Every entry as `provider URL hash`, the hash by its first digits, without `https://`.

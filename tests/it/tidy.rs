@@ -480,7 +480,7 @@ fn every_example_manifest_is_valid() {
     };
     assert_eq!(files.len(), paths.len(), "every file in manifests/ is read as a manifest");
     let mut sources = Sources::new(Timestamp::from_unix_ms(0), Box::new(|_| None));
-    let built = manifest::build_with(&files, &mut sources);
+    let built = manifest::build_with(&files, manifest::BuildOptions::default(), &mut sources);
     assert_eq!(sources.named().len(), lists.len(), "every other file is a list that a manifest names");
     let errors = built.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let problems: Vec<String> = errors.map(|error| format!("{error:?}")).collect();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::newest::Newest;
-use crate::cli::args::{Global, Selection, WatchArgs};
+use crate::cli::args::{Global, Manifests, Selection, WatchArgs};
 use crate::cli::claim::Claim;
 use crate::cli::session::{self, Loaded, Lookup};
 use crate::cli::stat_caches::Own;
@@ -47,7 +47,7 @@ pub(super) struct Reading {
     host: Host,
     state: PathBuf,
     audit: Option<PathBuf>,
-    paths: Vec<PathBuf>,
+    manifests: Manifests,
     namespace: Option<String>,
     extent: Extent,
     since: Since,
@@ -63,12 +63,13 @@ impl Reading {
         (extent, since): (Extent, Since),
     ) -> Self {
         let (state, namespace) = (global.state.clone(), global.namespace.clone());
-        let (audit, paths) = (args.audit.clone(), args.manifests.paths.clone());
-        Self { host: host.clone(), state, audit, paths, namespace, extent, since, newest }
+        let (audit, manifests) = (args.audit.clone(), args.manifests.clone());
+        Self { host: host.clone(), state, audit, manifests, namespace, extent, since, newest }
     }
 
     fn lookup(&self) -> Lookup<'_> {
-        Lookup { paths: &self.paths, namespace: self.namespace.as_deref(), vanished: &[] }
+        let Manifests { paths, limits } = &self.manifests;
+        Lookup { paths, limits: *limits, namespace: self.namespace.as_deref(), vanished: &[] }
     }
 
     /// Reads. Whoever does not wait for it any more leaves a thread that ends by itself, and changes nothing.

@@ -55,6 +55,10 @@ impl Lister<'_> {
                 let path = url_path(file.path);
                 let is_plain = can_cut && (takes_names || url::is_plain_path(&path));
                 if is_plain && short_cuts.iter().all(|cut| cut.fits(&path)) {
+                    let targets = self.own.carriers.targets(&self.own.forms, &path, true);
+                    if !self.multiplied.admits(self.own.file, targets) {
+                        return;
+                    }
                     let hash = PlainHash::Bytes(file.algorithm, file.digest);
                     return short_cuts.iter().for_each(|cut| cut.list(self.draft, &self.own.forms, &path, hash, place));
                 }

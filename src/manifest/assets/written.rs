@@ -1,9 +1,12 @@
-//! Paths and URLs that a manifest writes and that browsers may spell otherwise: which spellings it does not list.
+//! Warnings about the spelling of paths and URLs that a manifest writes, and spellings of browsers that it does not list.
 
 use std::collections::HashSet;
 
-use crate::manifest::diagnostic::Span;
+use super::Lister;
+use crate::manifest::diagnostic::{Diagnostic, Span};
 use crate::manifest::file_url::{browser_spellings, has_other_spellings};
+use crate::manifest::load::is_invisible;
+use crate::manifest::{spelling, url};
 
 /// Most names that are kept; of further ones nothing is said.
 const MAX_KEPT: usize = 100_000;
@@ -40,4 +43,53 @@ impl Written {
         let names = self.names;
         self.others.into_iter().filter(move |(_, spelling)| !names.contains(spelling))
     }
+}
+
+impl Lister<'_> {
+    pub(super) fn warn_spelling(&mut self, span: Span, text: &str) {
+        if let Some((spelled, reason)) = url::check(text).ok().and_then(|parts| url::respelled(&parts)) {
+            self.warn(span, &spelled, reason);
+        }
+    }
+
+    pub(super) fn warn_path_spelling(&mut self, span: Span, path: &str) {
+        if let Some((spelled, reason)) = spelling::respelled(&format!("/{path}")) {
+            self.warn(span, &spelled[1..], reason);
+        }
+    }
+
+    /// Says of names that are written in one spelling in which other ones browsers may ask for them.
+    pub(super) fn warn_of_browsers(&mut self) {
+        for (span, spelling) in std::mem::take(&mut self.own.written).missing() {
+            if !self.report.has_room_for_warning(self.own.file) {
+                self.report.count_warning(self.own.file);
+                continue;
+            }
+            let warning = Diagnostic::warning(self.own.file, span, "browsers may ask for it in another spelling");
+            let help = format!(
+                "what is written is sent; if pages link to it unescaped, list `{}` too",
+                shown_whole(&spelling)
+            );
+            self.report.push(warning.label("sent as written").help(help));
+        }
+    }
+
+    pub(super) fn warn(&mut self, span: Span, spelled: &str, reason: &str) {
+        if !self.report.has_room_for_warning(self.own.file) {
+            return self.report.count_warning(self.own.file);
+        }
+        self.report.push(
+            Diagnostic::warning(self.own.file, span, format!("an unusual spelling: {reason}"))
+                .label("sent as written")
+                .help(format!(
+                    "caches compare bytes; if yours knows the usual spelling, write `{}`",
+                    shown_whole(spelled)
+                )),
+        );
+    }
+}
+
+/// A spelling to copy: whole, control characters escaped.
+fn shown_whole(text: &str) -> String {
+    text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
 }
