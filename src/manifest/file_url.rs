@@ -34,7 +34,7 @@ const SENT_BY_OLDER_BROWSERS: (&str, &str) = ("%5E", "^");
 
 /// The other spellings of a path in which browsers ask for it where a link has the characters unescaped: by the standard as
 /// it is, then by the older one. What is sent unescaped is taken for its escape.
-pub(crate) fn browser_spellings(path: &str) -> impl Iterator<Item = String> {
+pub(crate) fn browser_spellings(path: &str) -> impl Iterator<Item = String> + use<> {
     let spelled = has_other_spellings(path).then(|| {
         let pairs = || SENT_BY_BROWSERS.into_iter().chain([SENT_BY_OLDER_BROWSERS]);
         let strict = pairs().fold(path.to_owned(), |text, (escape, sent)| {

@@ -18,11 +18,13 @@ use super::shape::is_of_manifests;
 pub const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 /// Deepest nesting; the format itself needs five levels.
 const MAX_DEPTH: usize = 32;
-/// Most values in a file of no size.
-const MIN_NODES: usize = 131_072;
-/// Bytes of a file that allow for one value more. A list of assets with digests has over twenty for each; what a
-/// hostile file takes in memory is bounded by it.
-const BYTES_PER_NODE: usize = 8;
+/// Memory that the tree of a file of no size may take, in bytes.
+const MIN_TREE_BYTES: usize = 11 * 1024 * 1024;
+/// Memory that the tree may take for each byte of the file: what a hostile one takes is bounded by it. Lists of assets
+/// with digests take twice their size, and less than three times in the list form.
+const TREE_BYTES_PER_BYTE: usize = 3;
+/// Most items of lists that are nothing and are kept.
+const MAX_EMPTY_ITEMS: usize = 100;
 /// Longest single text, in bytes.
 const MAX_SCALAR_BYTES: usize = 64 * 1024;
 /// Most anchors in a file.
@@ -93,10 +95,11 @@ fn read<'a>(file: usize, source: &'a str, report: &mut Report) -> (Option<Node<'
         stack: Vec::new(),
         root: None,
         documents: 0,
-        nodes: 0,
+        tree_bytes: 0,
         anchors: HashMap::new(),
         aliased: 0,
         is_manifest: false,
+        empty_items: 0,
     };
     let parser = Parser::<StrInput>::new_from_str_with_options(
         source,
@@ -273,11 +276,14 @@ struct Builder<'a, 'r> {
     stack: Vec<Frame<'a>>,
     root: Option<Node<'a>>,
     documents: usize,
-    nodes: usize,
+    /// Memory that all values take, so far as they were kept.
+    tree_bytes: usize,
     anchors: HashMap<usize, (usize, Node<'a>)>,
     aliased: usize,
     /// A key at the top was one that manifests have.
     is_manifest: bool,
+    /// Items of lists that are nothing.
+    empty_items: usize,
 }
 
 type Step = Result<(), Box<Diagnostic>>;
@@ -290,6 +296,8 @@ impl<'a> Builder<'a, '_> {
             Event::DocumentStart(..) => return self.document(place),
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && !self.tagged(tag.as_deref(), at, place);
+                let owned = if matches!(text, Cow::Owned(_)) { text.len() + size_of::<usize>() * 2 } else { 0 };
+                self.tree_bytes += owned;
                 self.limits(place, text.len())?;
                 return self.finish_node(Node { value: Value::Scalar { text, plain }, span: place }, anchor);
             }
@@ -334,8 +342,8 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn limits(&mut self, place: Span, scalar_bytes: usize) -> Step {
-        self.nodes += 1;
-        let message = if self.nodes > MIN_NODES + self.source.len() / BYTES_PER_NODE {
+        self.tree_bytes += size_of::<Node<'_>>();
+        let message = if self.tree_bytes > MIN_TREE_BYTES + self.source.len() * TREE_BYTES_PER_BYTE {
             "too many values for a file of its size".to_owned()
         } else if self.stack.len() > MAX_DEPTH {
             format!("nested deeper than {MAX_DEPTH} levels")
@@ -357,14 +365,23 @@ impl<'a> Builder<'a, '_> {
         let bracket = self.source.as_bytes().get(place.start as usize);
         let end = place.start + u32::from(matches!(bracket, Some(b'[' | b'{')));
         self.stack.push(Frame { span: Span { end, ..place }, anchor, items });
+        // What the allocator adds to its items.
+        self.tree_bytes += size_of::<usize>() * 2;
         self.limits(place, 0)
     }
 
     fn close(&mut self) -> Step {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.items {
-            Items::List(list) => Value::List(list),
-            Items::Map { entries, .. } => Value::Map(self.without_duplicates(entries)),
+            Items::List(mut list) => {
+                list.shrink_to_fit();
+                Value::List(list)
+            }
+            Items::Map { entries, .. } => {
+                let mut entries = self.without_duplicates(entries);
+                entries.shrink_to_fit();
+                Value::Map(entries)
+            }
         };
         self.finish_node(Node { value, span: frame.span }, frame.anchor)
     }
@@ -402,7 +419,7 @@ impl<'a> Builder<'a, '_> {
         };
         let (size, value) = (*size, node.value.clone());
         self.count_aliased(size, place)?;
-        self.nodes += size;
+        self.tree_bytes += size * size_of::<Node<'_>>();
         self.deliver(Node { value, span: place });
         Ok(())
     }
@@ -415,10 +432,18 @@ impl<'a> Builder<'a, '_> {
             return;
         };
         match &mut frame.items {
-            Items::List(list) => list.push(as_value(node)),
+            Items::List(list) => {
+                let item = as_value(node);
+                self.empty_items += usize::from(item.value == Value::Null);
+                // Each is a mistake wherever it stands, and nobody is told of so many.
+                if item.value != Value::Null || self.empty_items <= MAX_EMPTY_ITEMS {
+                    list.push(item);
+                }
+            }
             Items::Map { entries, key } => {
                 *key = match std::mem::replace(key, NextKey::Awaited) {
                     NextKey::Read(read) => {
+                        self.tree_bytes += size_of::<Key<'_>>().saturating_sub(size_of::<Node<'_>>());
                         entries.push((read, as_value(node)));
                         NextKey::Awaited
                     }
@@ -435,28 +460,29 @@ impl<'a> Builder<'a, '_> {
 
     /// Drops what repeats a key, and says so with both places.
     fn without_duplicates(&mut self, entries: Vec<(Key<'a>, Node<'a>)>) -> Vec<(Key<'a>, Node<'a>)> {
-        let mut first: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
-        let mut repeated = Vec::new();
-        for (index, (key, _)) in entries.iter().enumerate() {
-            match first.entry(&key.text) {
-                std::collections::hash_map::Entry::Vacant(free) => {
-                    free.insert(index);
-                }
-                std::collections::hash_map::Entry::Occupied(taken) => {
-                    let first_span = entries[*taken.get()].0.span;
-                    self.report.push(
-                        Diagnostic::error(self.file, key.span, format!("key `{}` is given twice", shown(&key.text)))
-                            .label("given again")
-                            .help("keep one of the two")
-                            .related(self.file, first_span, "first given here"),
-                    );
-                    repeated.push(index);
-                }
-            }
+        let text = |index: u32| entries[index as usize].0.text.as_ref();
+        // Places in order of key: a table of keys would take far more.
+        let mut order: Vec<u32> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
+        order.sort_unstable_by(|a, b| text(*a).cmp(text(*b)).then(a.cmp(b)));
+        let mut repeated: Vec<(u32, u32)> = Vec::new();
+        for same in order.chunk_by(|a, b| text(*a) == text(*b)) {
+            repeated.extend(same[1..].iter().map(|again| (*again, same[0])));
         }
+        drop(order);
         if repeated.is_empty() {
             return entries;
         }
+        repeated.sort_unstable();
+        for (again, first) in &repeated {
+            let (key, first) = (&entries[*again as usize].0, &entries[*first as usize].0);
+            self.report.push(
+                Diagnostic::error(self.file, key.span, format!("key `{}` is given twice", shown(&key.text)))
+                    .label("given again")
+                    .help("keep one of the two")
+                    .related(self.file, first.span, "first given here"),
+            );
+        }
+        let repeated = repeated.into_iter().map(|(again, _)| again as usize).collect::<Vec<_>>();
         let mut repeated = repeated.into_iter().peekable();
         let keep = |(index, entry)| if repeated.next_if_eq(&index).is_some() { None } else { Some(entry) };
         entries.into_iter().enumerate().filter_map(keep).collect()

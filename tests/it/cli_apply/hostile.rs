@@ -135,3 +135,30 @@ fn a_timeout_is_a_duration_and_not_nothing() {
         bench.run(&["apply", "--timeout", bad]).exits(2).says("--timeout");
     }
 }
+
+/// Y1: whatever a manifest repeats, reading it takes little more than what it has in bytes.
+#[test]
+fn y1_manifests_that_repeat_a_sign_cost_bounded_memory() {
+    const SIZE: usize = 10_000_000;
+    const MOST_OVER_KIB: u64 = 64 * 1024;
+    let lines = |head: &str, line: &str| head.to_owned() + &line.repeat(SIZE / line.len());
+    let cases = [
+        ("dashes", lines("", "-\n")),
+        ("dashes in a list", lines("assets:\n", "-\n")),
+        ("nested dashes", lines("assets:\n", "- - - - - - - -\n")),
+        ("keys that are asked for", lines("assets:\n", " ? \n")),
+        ("keys that are empty", lines("assets:\n", " : \n")),
+        ("brackets", lines("assets: ", "[")),
+        ("empty lists", lines("assets: [", "[],")),
+        ("texts", lines("assets: [", "a,")),
+        ("pairs", lines("assets: [", "a: b,")),
+        ("anchors", lines("assets: [", "&a a,*a,")),
+    ];
+    for (name, text) in cases {
+        let bench = Bench::new().file("m.yaml", &text);
+        let (ran, peak_kib) = peak_of(bench.start(&["check", "m.yaml"]));
+        ran.exits(2);
+        let over = peak_kib.saturating_sub(text.len() as u64 / 1024);
+        assert!(over < MOST_OVER_KIB, "{name}: {over} KiB over the input");
+    }
+}
