@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
 use crate::host::manifest_tree;
 use crate::host::sources::{NamedSource, Sources};
-use crate::manifest::{self, BuildOptions, Built, ListReading, NoSources, SourceFile};
+use crate::manifest::{self, BuildOptions, Built, Expand, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 
@@ -49,17 +49,25 @@ struct Checked {
 fn check(host: &Host, own: Own<'_>, files: &[SourceFile], limits: ManifestLimits) -> Checked {
     let sources = stat_caches::sources(host, own);
     let _shown = Progress::of_manifests(sources.seen());
-    check_with(files, limits, sources)
+    check_with(host, files, limits, sources)
 }
 
-fn check_with(files: &[SourceFile], limits: ManifestLimits, mut sources: Sources<'_>) -> Checked {
-    let built = manifest::build_with(files, options(limits), &mut sources);
+fn check_with(host: &Host, files: &[SourceFile], limits: ManifestLimits, mut sources: Sources<'_>) -> Checked {
+    let built = build(host, files, (&vec![false; files.len()], limits), &mut sources);
     let named = sources.named().iter().cloned().collect();
     Checked { built, named, caches: sources.into_caches() }
 }
 
-const fn options(limits: ManifestLimits) -> BuildOptions {
-    BuildOptions { max_targets: limits.max_targets }
+/// Builds a model with the environment of this process.
+fn build(
+    host: &Host,
+    files: &[SourceFile],
+    (passed_over, limits): (&[bool], ManifestLimits),
+    expand: &mut dyn Expand,
+) -> Built {
+    let variables = |name: &str| host.env.var(name);
+    let options = BuildOptions { max_targets: limits.max_targets, variables: &variables };
+    manifest::build_partly(files, passed_over, options, expand)
 }
 
 fn read(paths: &[PathBuf]) -> Result<Manifests> {
@@ -182,7 +190,7 @@ impl Found<'_> {
     /// # Errors
     /// Bad input if there is any error.
     pub(super) fn desired(&self, host: &Host, own: Own<'_>, format: Format, noted: Option<Inputs>) -> Result<Loaded> {
-        match noted.and_then(|noted| self.changed(noted)) {
+        match noted.and_then(|noted| self.changed(host, noted)) {
             Some(loaded) => Ok(loaded),
             None => self.load(host, own, format),
         }
@@ -219,12 +227,13 @@ impl Found<'_> {
     /// As [`Found::desired`], for somebody who stays: problems are handed over, and so is what the manifests name as sources,
     /// also where they are not valid.
     pub(super) fn load_quietly(&self, host: &Host, own: Own<'_>, noted: Option<Inputs>) -> LoadedQuietly {
-        if let Some(loaded) = noted.and_then(|noted| self.changed(noted)) {
+        if let Some(loaded) = noted.and_then(|noted| self.changed(host, noted)) {
             // Where any names a source, all are read.
             return LoadedQuietly { loaded: Some(loaded), named: Vec::new(), problems: serde_json::json!([]) };
         }
         let ahead = ReadAhead::begin(own.state);
-        let Checked { built, caches, named } = check_with(&self.files, self.lookup.limits, stat_caches::sources(host, own));
+        let Checked { built, caches, named } =
+            check_with(host, &self.files, self.lookup.limits, stat_caches::sources(host, own));
         let problems = diagnostics::to_json(&self.files, &built.diagnostics);
         let loaded = self.known(built, &named).map(|desired| Loaded { desired, caches, ahead });
         LoadedQuietly { loaded, named, problems }
@@ -233,8 +242,8 @@ impl Found<'_> {
     /// What valid manifests ask for, known again by a later run if it may.
     fn known(&self, built: Built, named: &[NamedSource]) -> Option<Desired> {
         let desired = Desired::new(built.model?, self.lookup.reach());
-        // The digest of manifests says nothing of what they name, and a warning is to be shown by every run.
-        if !named.is_empty() || !built.diagnostics.is_empty() {
+        // The digest of manifests says nothing of what they name or of variables, and a warning is to be shown by every run.
+        if !named.is_empty() || !built.diagnostics.is_empty() || built.uses_variables {
             return Some(desired);
         }
         let mut inputs = self.inputs.clone();
@@ -245,7 +254,7 @@ impl Found<'_> {
     }
 
     /// Checks only manifests that changed since an earlier run noted them; `None` if that does not do, for whatever reason.
-    fn changed(&self, noted: Inputs) -> Option<Loaded> {
+    fn changed(&self, host: &Host, noted: Inputs) -> Option<Loaded> {
         let mut inputs = self.inputs.clone();
         if noted.frame != inputs.frame || noted.files.len() != inputs.files.len() {
             return None;
@@ -267,7 +276,7 @@ impl Found<'_> {
         if !passed_over.contains(&true) || !pays {
             return None;
         }
-        let built = manifest::build_partly(&self.files, &passed_over, options(self.lookup.limits), &mut NoSources);
+        let built = build(host, &self.files, (&passed_over, self.lookup.limits), &mut NoSources);
         // What was passed over may have been multiplied as well.
         let passed: u64 =
             inputs.files.iter().zip(&passed_over).filter(|(_, over)| **over).map(|(file, _)| file.targets).sum();
@@ -280,7 +289,7 @@ impl Found<'_> {
             }
             file.is_simple = *list != ListReading::Yaml;
         }
-        let model = built.model.filter(|_| built.diagnostics.is_empty())?;
+        let model = built.model.filter(|_| built.diagnostics.is_empty() && !built.uses_variables)?;
         let desired = Desired::new(model, self.lookup.reach()).known_since(inputs, noted, &passed_over)?;
         Some(Loaded { desired, caches: StatCaches::default(), ahead: None })
     }

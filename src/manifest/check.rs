@@ -14,6 +14,7 @@ use super::providers::Providers;
 use super::scan;
 use super::shape::{self, MANIFEST};
 use super::source::SourceFile;
+use super::variables::{self, Variables};
 use crate::core::model::{Manifest, Model, OnNew, OnRemoved};
 
 /// The version of the format that is read.
@@ -36,17 +37,19 @@ pub enum ListReading {
 
 /// What building a model takes from outside of manifests.
 #[derive(Clone, Copy)]
-pub struct BuildOptions {
+pub struct BuildOptions<'o> {
     /// Most targets that base URLs, providers and further URLs may make of assets.
     pub max_targets: u64,
+    /// What stands for `${NAME}`.
+    pub variables: Variables<'o>,
 }
 
 /// [`BuildOptions::max_targets`] where nothing else is asked for.
 pub const MAX_TARGETS: u64 = 1_000_000;
 
-impl Default for BuildOptions {
+impl Default for BuildOptions<'_> {
     fn default() -> Self {
-        Self { max_targets: MAX_TARGETS }
+        Self { max_targets: MAX_TARGETS, variables: &|_| None }
     }
 }
 
@@ -57,6 +60,8 @@ pub struct Built {
     pub model: Option<Model>,
     /// How the assets of each file were come by.
     pub lists: Vec<ListReading>,
+    /// Whether values of variables play a part.
+    pub uses_variables: bool,
     /// Targets that base URLs, providers and further URLs made of assets.
     pub multiplied: u64,
     /// All problems, in order of file and place.
@@ -85,7 +90,7 @@ pub fn build(files: &[SourceFile]) -> Built {
 pub fn build_partly(
     files: &[SourceFile],
     passed_over: &[bool],
-    options: BuildOptions,
+    options: BuildOptions<'_>,
     expand: &mut dyn Expand,
 ) -> Built {
     let list = |(source, &is_passed_over)| match scan::head(source) {
@@ -125,7 +130,7 @@ impl List {
 
 /// Checks all manifests together. Their order is kept; entries and providers are sorted. `sources` are read by `expand`,
 /// each once unless a URL is listed twice.
-pub fn build_with(files: &[SourceFile], options: BuildOptions, expand: &mut dyn Expand) -> Built {
+pub fn build_with(files: &[SourceFile], options: BuildOptions<'_>, expand: &mut dyn Expand) -> Built {
     build_partly(files, &vec![false; files.len()], options, expand)
 }
 
@@ -133,7 +138,7 @@ pub fn build_with(files: &[SourceFile], options: BuildOptions, expand: &mut dyn 
 fn attempt(
     files: &[SourceFile],
     lists: &[List],
-    options: BuildOptions,
+    options: BuildOptions<'_>,
     expand: &mut dyn Expand,
 ) -> Result<Built, Vec<usize>> {
     let mut report = Report::default();
@@ -154,6 +159,11 @@ fn attempt(
     if !others.is_empty() {
         return Err(others);
     }
+    let mut uses_variables = false;
+    for (file, tree) in trees.iter_mut().enumerate() {
+        let Some(tree) = tree else { continue };
+        uses_variables |= variables::replace(file, tree, options.variables, &mut report);
+    }
     let read = files.iter().zip(&trees).enumerate();
     let heads: Vec<Head<'_, '_>> =
         read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
@@ -168,7 +178,8 @@ fn attempt(
         entries,
     });
     let (diagnostics, hidden) = report.finish();
-    Ok(Built { model, lists: lists.iter().map(List::reading).collect(), multiplied, diagnostics, hidden })
+    let lists = lists.iter().map(List::reading).collect();
+    Ok(Built { model, lists, uses_variables, multiplied, diagnostics, hidden })
 }
 
 /// Reads a file as YAML.

@@ -129,11 +129,24 @@ pub(crate) struct Report {
     kept: Vec<Diagnostic>,
     hidden: Vec<Hidden>,
     counts: BTreeMap<(usize, Severity), usize>,
+    /// First bytes of texts with values of variables, by file, and whether an error was told of them.
+    withheld: BTreeMap<(usize, u32), bool>,
 }
 
 impl Report {
     /// Takes one problem.
-    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+    pub(crate) fn push(&mut self, mut diagnostic: Diagnostic) {
+        let at = diagnostic.span.map(|span| (diagnostic.file, span.start));
+        if let Some(is_told) = at.and_then(|at| self.withheld.get_mut(&at)) {
+            if *is_told {
+                return;
+            }
+            *is_told = diagnostic.severity == Severity::Error;
+            let what = if *is_told { "cannot stand here" } else { "has an unusual spelling" };
+            diagnostic.message = format!("with the values of its variables, this text {what}");
+            diagnostic.help =
+                Some("correct the variables or what is written around them; values are not shown".to_owned());
+        }
         let count = self.counts.entry((diagnostic.file, diagnostic.severity)).or_default();
         *count += 1;
         if *count <= most(diagnostic.severity) {
@@ -161,6 +174,12 @@ impl Report {
     /// Counts a warning that is not worded because there is no room for it.
     pub(crate) fn count_warning(&mut self, file: usize) {
         *self.counts.entry((file, Severity::Warning)).or_default() += 1;
+    }
+
+    /// Withholds the words of what will be told of a text: they may repeat a variable's value. `is_told` if an error was told
+    /// of it; nothing more is, then.
+    pub(crate) fn withhold(&mut self, file: usize, span: Span, is_told: bool) {
+        self.withheld.insert((file, span.start), is_told);
     }
 
     /// Marks text that must never be shown.

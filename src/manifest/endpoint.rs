@@ -2,13 +2,14 @@
 
 use super::hosts::{Refusal, refused_endpoint_host};
 use super::load::shown;
+use super::variables::NOT_REPLACED;
 use super::{secrets, spelling, url};
 use crate::core::http::Endpoint;
 
 /// Reads an endpoint. Plain http goes to this machine only, unless `allow_insecure`.
 pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, Refusal> {
     if secrets::has_reference(text) {
-        return Err(Refusal::new("`${…}` is replaced in header values only").help("write the endpoint out"));
+        return Err(Refusal::new(NOT_REPLACED).help("write the endpoint out"));
     }
     let parts = url::check(text)?;
     let path_prefix = parts.path_and_query.strip_suffix('/').unwrap_or(parts.path_and_query);

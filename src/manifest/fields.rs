@@ -5,6 +5,7 @@ use super::load::{Key, Node, Value, described, is_invisible, shown};
 use super::nearest::nearest;
 use super::secrets;
 use super::shape::{self, KeySpec, Section, Shape};
+use super::variables::{NOT_REPLACED, REPLACED_IN};
 use crate::core::contract::OptionSpec;
 
 /// The keys of a map whose values have the shape that its table asks for.
@@ -82,7 +83,13 @@ pub(crate) fn read<'n, 'a>(
             continue;
         };
         match shape.misfit(node) {
-            None => fields.known.push((known, key, node)),
+            None => match unreplaced(known, node) {
+                None => fields.known.push((known, key, node)),
+                Some(place) => {
+                    fields.broken.push(known);
+                    report.push(Diagnostic::error(file, place, format!("`{known}`: {NOT_REPLACED}")).help(REPLACED_IN));
+                }
+            },
             Some(misfit) => {
                 fields.broken.push(known);
                 report.push(misshapen(file, known, shape, doc, misfit, report_secret(known)));
@@ -102,6 +109,19 @@ pub(crate) fn read<'n, 'a>(
         fields.broken.push(spec.key);
     }
     fields
+}
+
+/// Where a text of a key that takes no variables refers to one. What may hold `${` for its own sake is left alone: names of
+/// files and patterns, hashes, programs.
+fn unreplaced(key: &str, node: &Node<'_>) -> Option<Span> {
+    const KEYS: [&str; 7] = ["name", "provider", "directory", "checksums", "file", "env_prefix", "kind"];
+    let is_reference = |node: &&Node<'_>| shape::text(node).is_some_and(secrets::has_reference);
+    let found = match &node.value {
+        _ if !KEYS.contains(&key) => None,
+        Value::List(list) => list.iter().find(is_reference),
+        _ => Some(node).filter(is_reference),
+    };
+    found.map(|node| node.span)
 }
 
 type Known = (&'static str, Shape, &'static str);
@@ -195,6 +215,7 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>,
         _ => &[],
     };
     let meant = match &misfit.value {
+        Value::Scalar { text, .. } if secrets::has_reference(text) => Some(format!("{NOT_REPLACED}; {REPLACED_IN}")),
         Value::Scalar { text, plain } => match shape {
             Shape::Bool | Shape::Integer(_) if !plain => Some("write it without quotes".to_owned()),
             Shape::Bool => match text.to_ascii_lowercase().as_str() {

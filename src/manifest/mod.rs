@@ -30,6 +30,7 @@ mod source;
 mod spelling;
 mod url;
 mod url_forms;
+mod variables;
 mod write;
 
 pub use check::{BuildOptions, Built, ListReading, MAX_TARGETS, build, build_partly, build_with};
@@ -42,6 +43,7 @@ pub use normalizer::Normalizer;
 pub use recorded::check_recorded;
 pub use schema::schema;
 pub use source::{Pieces, SourceFile};
+pub use variables::Variables;
 pub use write::{PublishedAt, WriteProblem, manifest_of};
 
 /// Number of the rules by which manifests come to entries: with other ones, what was noted of a manifest says nothing. To be

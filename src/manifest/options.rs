@@ -3,6 +3,7 @@
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::fields::Fields;
 use super::load::{Node, Value, is_invisible, shown};
+use super::variables::NOT_REPLACED;
 use super::{secrets, shape};
 use crate::core::contract::{OptionShape, OptionSpec, OptionValue, Options};
 
@@ -51,14 +52,11 @@ fn value(file: usize, spec: &OptionSpec, node: &Node<'_>, report: &mut Report) -
     })
 }
 
-/// A text in which `${…}` has no meaning, and so is refused.
+/// A text; references to variables were replaced before.
 fn plain_text(file: usize, key: &str, node: &Node<'_>, report: &mut Report) -> Option<String> {
     let text = shape::text(node)?;
     if secrets::has_reference(text) {
-        report.push(
-            Diagnostic::error(file, node.span, format!("`${{…}}` in `{key}` is not replaced"))
-                .help("environment variables stand in header values only; write the value out"),
-        );
+        report.push(Diagnostic::error(file, node.span, format!("`{key}`: {NOT_REPLACED}")).help("write the value out"));
         return None;
     }
     Some(text.to_owned())

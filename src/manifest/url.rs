@@ -5,7 +5,8 @@
 
 use super::hosts::{Refusal, check_host};
 use super::load::{is_invisible, shown};
-use super::spelling;
+use super::variables::{NOT_REPLACED, REPLACED_IN};
+use super::{secrets, spelling};
 
 /// Longest URL in bytes, whatever the provider.
 pub(crate) const MAX_URL_BYTES: usize = 8192;
@@ -34,6 +35,9 @@ pub(crate) fn check(text: &str) -> Result<Parts<'_>, Refusal> {
     if path_and_query.contains('#') {
         return Err(Refusal::new("a URL with a fragment: caches never see what follows `#`")
             .help("delete the fragment, or write `%23` if the `#` belongs to a file name"));
+    }
+    if secrets::has_reference(authority) {
+        return Err(Refusal::new(NOT_REPLACED).help(REPLACED_IN));
     }
     let (host, port) = split_port(authority)?;
     check_host(host)?;

@@ -422,7 +422,7 @@ fn faulty_providers_are_errors_with_their_place() {
             "`endpoint`: `169.254.169.254` is a link-local address, where metadata services live",
         ),
         ("{kind: tencent-cdn, endpoint: §http://127.1}", "`endpoint`: `127.1` is an odd spelling of an address"),
-        ("{kind: tencent-cdn, endpoint: §'https://${H}'}", "`endpoint`: `${…}` is replaced in header values only"),
+        ("{kind: tencent-cdn, endpoint: §'https://${H}'}", "the environment has no variable `H`"),
         ("{kind: tencent-cdn, §endpoints: [https://x.cn]}", "`tencent-cdn` has one endpoint"),
         ("{kind: tencent-cdn, require: §2}", "`require: 2`, but there is 1 endpoint"),
         ("{kind: tencent-cdn, §secret_key: canary}", "`secret_key`: secrets must not stand in a manifest"),
@@ -529,7 +529,7 @@ fn more_targets_than_somebody_wrote_need_a_word() {
     let providers = "providers:\n  one: {kind: tencent-cdn, hosts: ['*.b.cn']}\n  two: {kind: tencent-cdn, hosts: ['*.b.cn', c.cn]}\n";
     let counted = |text: &str, max_targets: u64| {
         let files = files(&[text, providers]);
-        let options = BuildOptions { max_targets };
+        let options = BuildOptions { max_targets, ..BuildOptions::default() };
         build_partly(&files, &[false, false], options, &mut NoSources)
     };
     for (text, count) in [
@@ -571,6 +571,75 @@ fn more_targets_than_somebody_wrote_need_a_word() {
     );
     assert!(found.diagnostics[0].help.as_deref().is_some_and(|help| help.contains("--max-targets 18000000")));
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+/// Variables are replaced once, before the text is checked, and their values are never told.
+#[test]
+fn variables_stand_for_themselves_where_they_are_taken() {
+    let variables = |name: &str| {
+        Some(match name {
+            "HOST" => "h.example".to_owned(),
+            "PORT" => "6081".to_owned(),
+            "REGION" => "cn-north-4".to_owned(),
+            "AGAIN" => "${HOST}".to_owned(),
+            "LINE" => "canary\r\nX: y".to_owned(),
+            "BLANK" => "can ary".to_owned(),
+            "USER" => "canary:canary@h.example".to_owned(),
+            "UPPER" => "CANARY.example".to_owned(),
+            "EMPTY" => String::new(),
+            _ => return None,
+        })
+    };
+    let build = |text: &str| {
+        let options = BuildOptions { variables: &variables, ..BuildOptions::default() };
+        build_partly(&files(&[text]), &[false], options, &mut NoSources)
+    };
+    let site = "base_url: [\"https://${HOST}/a\", 'https://www.${HOST}']\nassets:\n  x: rev:1\nproviders:\n  \
+        own: {kind: http-purge, hosts: ['${HOST}', '*.${HOST}'], endpoints: ['http://127.0.0.1:${PORT}']}\n  \
+        vod: {kind: huawei-vod, region: '${REGION}', project_id: 0123456789abcdef0123456789abcdef, endpoint: 'https://${HOST}'}\n";
+    let built = build(site);
+    assert!(built.uses_variables);
+    let model = built.model.unwrap_or_else(|| panic!("{:?}", built.diagnostics));
+    let urls: Vec<String> = model.entries.iter().map(|entry| entry.target.text).collect();
+    assert_eq!(urls, ["https://h.example/a/x", "https://www.h.example/x"]);
+    assert_eq!(model.providers[0].endpoints[0].to_string(), "http://127.0.0.1:6081");
+    assert_eq!(model.providers[1].endpoints[0].to_string(), "https://h.example");
+    let ok = "providers: {own: {kind: http-purge, endpoints: ['http://127.0.0.1']}}\nprovider: own\nassets: {}\n";
+    for name in ["LINE", "BLANK", "USER", "UPPER", "EMPTY", "AGAIN", "MISSING"] {
+        for (text, column) in [
+            (format!("base_url: 'https://${{{name}}}/'\n{ok}"), 11),
+            (format!("base_url: ['https://a.cn', 'https://${{{name}}}/']\n{ok}"), 29),
+            (format!("providers: {{a: {{kind: http-purge, endpoints: ['http://${{{name}}}']}}}}\n"), 47),
+            (format!("providers: {{a: {{kind: tencent-cdn, endpoint: 'https://${{{name}}}'}}}}\n"), 46),
+            (format!("providers: {{a: {{kind: tencent-cdn, hosts: ['${{{name}}}']}}}}\n"), 44),
+        ] {
+            let built = build(&text);
+            let shown = render(&files(&[&text]), &built.diagnostics, &built.hidden, false);
+            assert!(built.model.is_none() && !shown.to_ascii_lowercase().contains("canary"), "{text}: {shown}");
+            assert_eq!(built.diagnostics.len(), 1, "{text}: {shown}");
+            let span = built.diagnostics[0].span.expect("a place");
+            assert_eq!((span.line, span.column), (1, column), "{text}: {shown}");
+        }
+    }
+    for (text, said) in [
+        ("assets: {'https://${HOST}/x': rev:1}\nprovider: own\n", "`${…}` is not replaced here"),
+        ("sources: [{directory: '${HOST}'}]\nbase_url: https://a.cn\n", "`directory`: `${…}` is not replaced here"),
+        ("assets: {}\nname: '${HOST}'\n", "`name`: `${…}` is not replaced here"),
+        (
+            "providers: {a: {kind: tencent-cdn, credentials: {file: '${HOST}/x'}}}\n",
+            "`file`: `${…}` is not replaced here",
+        ),
+        ("base_url: 'https://${HO ST}'\nassets: {}\n", "`${…}` holds something else than the name of a variable"),
+    ] {
+        let built = build(text);
+        assert!(built.diagnostics.iter().any(|found| found.message.contains(said)), "{text}: {:?}", built.diagnostics);
+    }
+    let path = build("base_url: https://a.cn\nprovider: own\nassets: {'${HOST}/x': rev:1}\n");
+    assert!(
+        path.diagnostics.iter().any(|found| found.message.contains("is not replaced here")),
+        "{:?}",
+        path.diagnostics
+    );
 }
 
 // U6, U8, Y6, X3

@@ -6,7 +6,8 @@ use super::Lister;
 use crate::manifest::diagnostic::{Diagnostic, Span};
 use crate::manifest::file_url::{browser_spellings, has_other_spellings};
 use crate::manifest::load::is_invisible;
-use crate::manifest::{spelling, url};
+use crate::manifest::variables::NOT_REPLACED;
+use crate::manifest::{secrets, spelling, url};
 
 /// Most names that are kept; of further ones nothing is said.
 const MAX_KEPT: usize = 100_000;
@@ -48,12 +49,14 @@ impl Written {
 impl Lister<'_> {
     pub(super) fn warn_spelling(&mut self, span: Span, text: &str) {
         if let Some((spelled, reason)) = url::check(text).ok().and_then(|parts| url::respelled(&parts)) {
+            let reason = if secrets::has_reference(text) { NOT_REPLACED } else { reason };
             self.warn(span, &spelled, reason);
         }
     }
 
     pub(super) fn warn_path_spelling(&mut self, span: Span, path: &str) {
         if let Some((spelled, reason)) = spelling::respelled(&format!("/{path}")) {
+            let reason = if secrets::has_reference(path) { NOT_REPLACED } else { reason };
             self.warn(span, &spelled[1..], reason);
         }
     }

@@ -1,0 +1,107 @@
+//! `${NAME}` in manifests: which texts take the values of environment variables, and what no value may hold.
+//!
+//! A reference is replaced once, by the value as it is, before the text is checked. Does not read the environment: whoever
+//! builds a model hands in what does. A value may be a secret, so no message repeats one.
+
+use std::borrow::Cow;
+
+use super::diagnostic::{Diagnostic, Report};
+use super::load::{Node, Value};
+use super::{secrets, shape};
+use crate::core::contract::OptionShape;
+use crate::provider;
+
+/// Looks up a variable by name.
+pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+
+/// Where references are replaced, for messages about other places.
+pub(crate) const REPLACED_IN: &str =
+    "variables stand in `base_url`, `hosts`, `endpoint`, `endpoints`, header values and text options of providers";
+/// What is said of a reference anywhere else.
+pub(crate) const NOT_REPLACED: &str = "`${…}` is not replaced here";
+
+/// Replaces the references in the texts of a manifest that take them. Says whether there are any.
+pub(crate) fn replace(file: usize, tree: &mut Node<'_>, variables: Variables<'_>, report: &mut Report) -> bool {
+    let Value::Map(entries) = &mut tree.value else { return false };
+    let mut replacer = Replacer { file, variables, report, has_any: false };
+    for (key, node) in entries {
+        match (key.text.as_ref(), &mut node.value) {
+            ("base_url", _) => replacer.texts(node),
+            ("providers", Value::Map(providers)) => providers.iter_mut().for_each(|(_, node)| replacer.provider(node)),
+            _ => {}
+        }
+    }
+    replacer.has_any
+}
+
+struct Replacer<'r> {
+    file: usize,
+    variables: Variables<'r>,
+    report: &'r mut Report,
+    has_any: bool,
+}
+
+impl Replacer<'_> {
+    fn provider(&mut self, node: &mut Node<'_>) {
+        let Value::Map(entries) = &mut node.value else { return };
+        let kind = entries.iter().find(|(key, _)| key.text == "kind").and_then(|(_, node)| shape::text(node));
+        let options = kind.and_then(provider::find).map_or(&[][..], |kind| kind.capabilities().options);
+        for (key, node) in entries {
+            let is_text = |spec: &&crate::core::contract::OptionSpec| spec.shape == OptionShape::Text;
+            let is_option = options.iter().filter(is_text).any(|spec| spec.key == key.text);
+            if is_option || ["hosts", "endpoint", "endpoints"].contains(&key.text.as_ref()) {
+                self.texts(node);
+            }
+        }
+    }
+
+    fn texts(&mut self, node: &mut Node<'_>) {
+        let span = node.span;
+        match &mut node.value {
+            Value::List(list) => list.iter_mut().for_each(|item| self.texts(item)),
+            Value::Scalar { text, .. } if secrets::has_reference(text) => {
+                self.has_any = true;
+                match self.replaced(text) {
+                    Ok(replaced) => *text = Cow::Owned(replaced),
+                    Err((message, help)) => {
+                        self.report.push(Diagnostic::error(self.file, span, message).help(help));
+                        self.report.withhold(self.file, span, true);
+                        return;
+                    }
+                }
+                self.report.withhold(self.file, span, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn replaced(&self, text: &str) -> Result<String, (String, &'static str)> {
+        if let Some(problem) = secrets::reference_problem(text) {
+            return Err((problem.to_owned(), "write `${NAME}` with the name of an environment variable"));
+        }
+        let mut replaced = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let (name, behind) = after.split_once('}').unwrap_or((after, ""));
+            let Some(value) = (self.variables)(name) else {
+                return Err((format!("the environment has no variable `{name}`"), "set it where freshen is started"));
+            };
+            if !value.chars().all(may_stand) {
+                let message = format!("the value of `{name}` holds a character that cannot stand here");
+                return Err((
+                    message,
+                    "give it visible ASCII characters without `@`, `#`, `?` and `\\`; it is not shown",
+                ));
+            }
+            replaced.push_str(before);
+            replaced.push_str(&value);
+            rest = behind;
+        }
+        Ok(replaced + rest)
+    }
+}
+
+/// Whether a value may hold it: nothing that would end a line or a host, or be taken for a password.
+fn may_stand(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '@' | '#' | '?' | '\\')
+}
