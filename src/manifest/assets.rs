@@ -77,7 +77,10 @@ pub(crate) fn collect(
         sources.extend(lister.sources(head, &files[head.file], expand));
         manifests.push(lister.own);
     }
-    multiplied.tell(heads, report);
+    if multiplied.is_over() {
+        multiplied.tell(heads, report);
+        return Ok((Entries::default(), multiplied.count()));
+    }
     let mut repeats = Repeats::new(&manifests, sources, files, providers);
     let entries = draft.finish(|repeat| repeats.take(repeat, report));
     repeats.tell(expand, report);
@@ -218,6 +221,10 @@ impl<'r> Lister<'r> {
             let (hash, hash_span) = item.hash;
             let is_path = item.word == "path" && !short_cuts.is_empty();
             if is_path && url::is_plain_path(name) && is_digest(hash) {
+                if self.multiplied.is_over() {
+                    self.multiplied.admits(self.own.file, self.own.carriers.targets(&self.own.forms, name, false));
+                    return;
+                }
                 let place = Place { manifest: self.own.file, line: span.line, column: span.column };
                 if short_cuts.iter().all(|cut| cut.fits(name)) {
                     let forms = &self.own.forms;

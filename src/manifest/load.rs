@@ -23,6 +23,8 @@ const MIN_TREE_BYTES: usize = 11 * 1024 * 1024;
 /// Memory that the tree may take for each byte of the file: what a hostile one takes is bounded by it. Lists of assets
 /// with digests take twice their size, and less than three times in the list form.
 const TREE_BYTES_PER_BYTE: usize = 3;
+/// Most directives before a document.
+const MAX_DIRECTIVES: usize = 10;
 /// Most items of lists that are nothing and are kept.
 const MAX_EMPTY_ITEMS: usize = 100;
 /// Longest single text, in bytes.
@@ -88,6 +90,12 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Opt
 
 /// The tree of a text, and whether a key at its top showed it to be a manifest before anything was wrong with it.
 fn read<'a>(file: usize, source: &'a str, report: &mut Report) -> (Option<Node<'a>>, bool) {
+    if has_many_directives(source) {
+        let at = Span { line: 1, column: 1, ..Span::default() };
+        let message = format!("more than {MAX_DIRECTIVES} lines that begin with `%`");
+        report.push(Diagnostic::error(file, at, message).help("delete them").concealed());
+        return (None, false);
+    }
     let mut builder = Builder {
         file,
         source,
@@ -134,6 +142,12 @@ fn no_manifest(file: usize, span: Span, what: &str) -> Diagnostic {
     let message = format!("{what}: no key of one stands at its top before this place");
     let help = "give a file with `assets`, `sources` or `providers`; the text of other files is not shown";
     Diagnostic::error(file, Span { end: span.start, ..span }, message).help(help).concealed()
+}
+
+/// The parser keeps what directives say, and nothing of the format needs any.
+fn has_many_directives(source: &str) -> bool {
+    let is_before = |line: &&str| line.is_empty() || line.starts_with(['%', '#', '\u{feff}']);
+    source.lines().take_while(is_before).filter(|line| line.starts_with('%')).nth(MAX_DIRECTIVES).is_some()
 }
 
 fn empty_file(file: usize, at: Span) -> Diagnostic {
@@ -443,13 +457,13 @@ impl<'a> Builder<'a, '_> {
             Items::Map { entries, key } => {
                 *key = match std::mem::replace(key, NextKey::Awaited) {
                     NextKey::Read(read) => {
-                        self.tree_bytes += size_of::<Key<'_>>().saturating_sub(size_of::<Node<'_>>());
                         entries.push((read, as_value(node)));
                         NextKey::Awaited
                     }
                     NextKey::Refused => NextKey::Awaited,
                     NextKey::Awaited => {
                         let read = as_key(self.file, node, self.report);
+                        self.tree_bytes -= size_of::<Node<'_>>() - size_of::<Key<'_>>();
                         self.is_manifest |= is_top && matches!(&read, NextKey::Read(key) if is_of_manifests(&key.text));
                         read
                     }

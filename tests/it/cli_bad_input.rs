@@ -170,8 +170,8 @@ fn bad_manifests_leave_an_existing_state_as_it_is() {
 fn all_problems_are_told_at_once() {
     let bench = Bench::new()
         .file("manifests/a.yaml", asset("https://CDN.example.com/"))
-        .file("manifests/b.yaml", "x: 1\ny: 2\n");
-    bench.run(&["check"]).exits(2).says("a.yaml:2:3").says("b.yaml:1:1").says("b.yaml:2:1");
+        .file("manifests/b.yaml", "assets: {}\nx: 1\ny: 2\n");
+    bench.run(&["check"]).exits(2).says("a.yaml:2:3").says("b.yaml:2:1").says("b.yaml:3:1");
 }
 
 /// R5: one hash twice is once; two hashes are an error that names both places.

@@ -25,6 +25,11 @@ impl Multiplied {
         self.count
     }
 
+    /// Whether there are too many; the others are counted and not made.
+    pub(super) const fn is_over(&self) -> bool {
+        self.count > self.most
+    }
+
     /// Counts the targets of an asset of a file; says whether they may be made.
     pub(super) fn admits(&mut self, file: usize, targets: u64) -> bool {
         if targets > 1 {
@@ -36,9 +41,6 @@ impl Multiplied {
 
     /// Reports that there are too many, in the manifest that makes the most of them.
     pub(super) fn tell(&self, heads: &[Head<'_, '_>], report: &mut Report) {
-        if self.count <= self.most {
-            return;
-        }
         let largest = self.by_file.iter().max_by_key(|(_, count)| **count).map_or(0, |(file, _)| *file);
         let head = heads.iter().find(|head| head.file == largest);
         let span = head.and_then(|head| {

@@ -33,10 +33,7 @@ impl Written {
         }
         let others = browser_spellings(path).map(|spelling| (span, format!("{before}{spelling}{query}")));
         self.others.extend(others);
-        // What has no other spelling may be the other one of some name.
-        if path.contains(['[', ']', '|', '^']) {
-            self.names.insert(name.to_owned());
-        }
+        self.names.insert(name.to_owned());
     }
 
     /// Spellings that are not written.

@@ -152,6 +152,7 @@ fn y1_manifests_that_repeat_a_sign_cost_bounded_memory() {
         ("empty lists", lines("assets: [", "[],")),
         ("texts", lines("assets: [", "a,")),
         ("pairs", lines("assets: [", "a: b,")),
+        ("directives", lines("%TAG !a! a\n", "%TAG !b! a\n")),
         ("anchors", lines("assets: [", "&a a,*a,")),
     ];
     for (name, text) in cases {
