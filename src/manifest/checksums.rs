@@ -231,9 +231,8 @@ impl ChecksumReader {
             (Armour::Headers, b"") => Armour::Text,
             (Armour::Headers, header) if header.windows(2).any(|pair| pair == b": ") => Armour::Headers,
             (Armour::Headers, _) => return Err(wrong("no header of a signed message", "write the list again")),
-            (Armour::Text, BEGIN_SIGNATURE) => Armour::Signature,
             (Armour::Signature, END_SIGNATURE) => Armour::Ended,
-            (Armour::Signature, _) => Armour::Signature,
+            (Armour::Text, BEGIN_SIGNATURE) | (Armour::Signature, _) => Armour::Signature,
             (Armour::Ended, other) if !(other.is_empty() || other.starts_with(b"#")) => {
                 return Err(wrong("a line behind the PGP signature", "sign the list as a whole"));
             }

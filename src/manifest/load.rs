@@ -79,7 +79,9 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Opt
     let (source, fault) = text_of(file, bytes);
     let is_faulty = fault.is_some();
     let (tree, is_manifest) = read(file, source, report);
-    fault.into_iter().for_each(|fault| report.push_only(fault));
+    if let Some(fault) = fault {
+        report.push_only(fault);
+    }
     let first = report.first_of(file).filter(|first| !(is_manifest || first.is_concealed));
     if let Some(span) = first.map(|first| first.span.unwrap_or_default()) {
         report.push_only(no_manifest(file, span, "no manifest"));
