@@ -420,7 +420,8 @@ pub enum StateVerb {
 /// Arguments of `scan`.
 #[derive(Args, Debug)]
 pub struct ScanArgs {
-    /// The directory; hidden files and what .gitignore names are read like the others, links are not followed
+    /// The directory; hidden files and what .gitignore names are read like the others, symbolic links are followed while they
+    /// stay in it
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
     /// URL that the directory is published at
@@ -432,6 +433,12 @@ pub struct ScanArgs {
     /// No files whose path matches this pattern, for example `drafts/**`; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
+    /// Follow symbolic links also where they leave the directory, which is an error otherwise, or skip all
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub links: Option<ScanLinks>,
+    /// Also temporary files of editors and transfers
+    #[arg(long)]
+    pub temporary: bool,
     /// What to print
     #[arg(long = "as", value_enum, default_value_t = ScanForm::Manifest, value_name = "FORM")]
     pub form: ScanForm,
@@ -445,6 +452,15 @@ pub struct ScanArgs {
     /// With --against: exit with 3 if there are differences
     #[arg(long, requires = "against")]
     pub exit_code: bool,
+}
+
+/// What becomes of symbolic links in a scanned directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScanLinks {
+    /// Followed wherever they lead.
+    Follow,
+    /// Left out.
+    Skip,
 }
 
 /// Forms of a scanned directory.

@@ -7,8 +7,8 @@ use crate::core::algorithm::Algorithm;
 use crate::core::model::Model;
 use crate::core::recorded::ChangeKind;
 use crate::core::target::{ContentHash, Scope};
-use crate::host::tree::{self, Tree, TreeProblem, Wanted};
-use crate::manifest::{FilePatterns, PublishedAt, file_path};
+use crate::host::tree::{self, Tree, TreeProblem, TreeRules, Wanted};
+use crate::manifest::{Links, PublishedAt, file_path};
 
 /// What manifests list of one directory.
 #[derive(Debug, Default)]
@@ -46,13 +46,13 @@ impl FileDifference {
     }
 }
 
-/// The files that the manifests list below `published` and that the patterns take.
-pub(super) fn listed(model: &Model, published: &PublishedAt, patterns: &FilePatterns) -> ListedFiles {
+/// The files that the manifests list below `published` and that the rules take.
+pub(super) fn listed(model: &Model, published: &PublishedAt, rules: &TreeRules) -> ListedFiles {
     let mut listed = ListedFiles::default();
     for entry in model.entries.iter().filter(|entry| entry.target.scope == Scope::Url) {
         let Some(path) = published.path_of(&entry.target.text) else { continue };
         match file_path(path) {
-            Some(file) if patterns.takes(Path::new(&file)) => {
+            Some(file) if rules.takes(Path::new(&file)) => {
                 listed.files.insert(file, entry.hash.clone());
             }
             Some(_) => {}
@@ -66,7 +66,12 @@ pub(super) fn listed(model: &Model, published: &PublishedAt, patterns: &FilePatt
 ///
 /// # Errors
 /// Files that cannot be read.
-pub(super) fn compare(folder: &Path, tree: &Tree, listed: ListedFiles) -> Result<FileDifference, Vec<TreeProblem>> {
+pub(super) fn compare(
+    folder: &Path,
+    tree: &Tree,
+    listed: ListedFiles,
+    links: Links,
+) -> Result<FileDifference, Vec<TreeProblem>> {
     let mut found = FileDifference { not_compared: listed.not_files, ..FileDifference::default() };
     let mut wanted = Vec::new();
     for file in tree.files() {
@@ -80,7 +85,7 @@ pub(super) fn compare(folder: &Path, tree: &Tree, listed: ListedFiles) -> Result
             None => found.not_compared += 1,
         }
     }
-    for (wanted, hash) in wanted.iter().zip(tree::digests(folder, &wanted)?) {
+    for (wanted, hash) in wanted.iter().zip(tree::digests(folder, &wanted, links)?) {
         found.count(wanted.path, listed.files.get(wanted.path) == Some(&hash));
     }
     let removed = listed.files.into_keys().filter(|path| tree.get(path).is_none());

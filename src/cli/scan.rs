@@ -6,26 +6,28 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
 
-use super::args::{Format, Global, ScanArgs, ScanForm};
+use super::args::{Format, Global, ScanArgs, ScanForm, ScanLinks};
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::render::scan as render;
 use super::{compare, session, terminal};
 use crate::host::Host;
 use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
-use crate::manifest::{FilePatterns, Normalizer, PublishedAt, manifest_of};
+use crate::manifest::{FilePatterns, Links, Normalizer, PublishedAt, WalkRules, manifest_of};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result<Exit> {
     let patterns = FilePatterns::compile(&args.include, &args.exclude)
         .map_err(|problem| Stop::bad_input(format!("the pattern {problem}")))?;
-    let rules = TreeRules { patterns, normalizer: Normalizer::default() };
+    let links = args.links.map_or(Links::Inside, ScanLinks::as_links);
+    let walk = WalkRules { links, temporary: args.temporary };
+    let rules = TreeRules { patterns, normalizer: Normalizer::default(), walk };
     let published = args.base_url.as_deref().map(PublishedAt::new).transpose().map_err(bad_input)?;
     // Manifests first: they are read in no time, and may be wrong.
     let listed = match &published {
         Some(published) if !args.against.is_empty() => {
             let desired = session::load(host, global, &args.against, args.limits)?;
-            Some(compare::listed(&desired.model, published, &rules.patterns))
+            Some(compare::listed(&desired.model, published, &rules))
         }
         _ => None,
     };
@@ -34,7 +36,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
         terminal::tell(&format!("warning: {warning}\n"));
     }
     if let Some(listed) = listed {
-        let found = compare::compare(&args.directory, &tree, listed).map_err(|problems| unread(&problems))?;
+        let found = compare::compare(&args.directory, &tree, listed, links).map_err(|problems| unread(&problems))?;
         print_result(global.format, || render::difference(&found), || render::difference_json(&found));
         return Ok(if args.exit_code && found.is_different() { Exit::Changes } else { Exit::Done });
     }
@@ -78,4 +80,13 @@ fn unread(problems: &[TreeProblem]) -> Stop {
         lines.push(format!("{} more", super::render::count(problems.len() - MOST, "problem")));
     }
     Stop::bad_input(lines.join("\nerror: "))
+}
+
+impl ScanLinks {
+    const fn as_links(self) -> Links {
+        match self {
+            Self::Follow => Links::Follow,
+            Self::Skip => Links::Skip,
+        }
+    }
 }

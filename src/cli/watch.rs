@@ -105,7 +105,7 @@ fn as_apply(args: &WatchArgs) -> ApplyArgs {
 fn roots(args: &WatchArgs, named: &[NamedSource]) -> Vec<Root> {
     let given = args.manifests.paths.iter().map(|path| Root { path: path.clone(), kind: RootKind::Manifests });
     let sources = named.iter().map(|source| {
-        let kind = if source.is_directory { RootKind::Tree } else { RootKind::File };
+        let kind = source.walk.map_or(RootKind::File, RootKind::Tree);
         Root { path: source.path.clone().into(), kind }
     });
     given.chain(sources).collect()

@@ -17,7 +17,7 @@ use crate::core::algorithm::Algorithm;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::manifest::checksums::{ChecksumProblem, ChecksumReader, Listed, algorithm_of_list};
-use crate::manifest::{Expand, FileSource, Found, FoundFile, Pieces, Severity, SourceKind, SourceProblem};
+use crate::manifest::{Expand, FileSource, Found, FoundFile, Pieces, Severity, SourceKind, SourceProblem, WalkRules};
 
 /// What a stat cache belongs to: a directory's absolute path without links, and [`StatCache::rules`].
 pub type CacheKey = (String, [u8; 32]);
@@ -29,8 +29,8 @@ pub type FindCache<'f> = Box<dyn FnMut(&CacheKey) -> Option<Vec<u8>> + 'f>;
 pub struct NamedSource {
     /// Its path, relative to the working directory or absolute.
     pub path: String,
-    /// Whether all that is below it is read, as opposed to one file.
-    pub is_directory: bool,
+    /// How all that is below it is walked; `None` for a file.
+    pub walk: Option<WalkRules>,
 }
 
 /// A file that a run writes itself: where it is published, each run would purge it.
@@ -116,10 +116,7 @@ impl<'f> Sources<'f> {
         let path = source.path.as_str();
         let key = key(path, rules);
         if let Some((what, own)) = key.as_ref().and_then(|(root, _)| self.own_below(root, rules)) {
-            let (word, own) = (what.word(), one_line(&own.to_string_lossy(), 300));
-            let message =
-                format!("{}: the {word} `{own}` is in this directory and would be published", one_line(path, 300));
-            return take(error(message, Some(what.help().to_owned())));
+            return take(published(path, what, own));
         }
         let before = key.as_ref().and_then(|key| Some(StatCache::from_bytes(&(self.find)(key)?))).unwrap_or_default();
         let tree = match tree::scan(Path::new(path), rules, &before, &self.seen) {
@@ -136,6 +133,11 @@ impl<'f> Sources<'f> {
             );
             return take(error(message, Some("write it elsewhere, or leave it out with `exclude`".to_owned())));
         }
+        let reached =
+            key.as_ref().and_then(|(root, _)| self.own.iter().find(|(_, own)| tree.reaches(Path::new(root), own)));
+        if let Some((what, own)) = reached {
+            return take(published(path, *what, own));
+        }
         tree.warnings.iter().for_each(|warning| take(of_tree(Severity::Warning, warning)));
         for file in tree.files() {
             let (algorithm, digest) = (Algorithm::Blake3, file.digest.as_slice());
@@ -149,7 +151,7 @@ impl<'f> Sources<'f> {
     /// A file of ours that is taken below the directory `root`.
     fn own_below(&self, root: &str, rules: &TreeRules) -> Option<(OwnFile, &Path)> {
         let below = self.own.iter().filter_map(|(what, path)| Some((*what, path.strip_prefix(root).ok()?)));
-        below.into_iter().find(|(_, path)| rules.patterns.takes(path))
+        below.into_iter().find(|(_, path)| rules.takes(path))
     }
 
     fn keep(&mut self, key: CacheKey, before: StatCache, tree: Tree) {
@@ -197,11 +199,14 @@ impl<'f> Sources<'f> {
 
 impl Expand for Sources<'_> {
     fn expand(&mut self, source: &FileSource, take: &mut dyn FnMut(Found<'_>)) {
-        let is_directory = matches!(source.kind, SourceKind::Directory { .. });
-        self.named.insert(NamedSource { path: source.path.clone(), is_directory });
+        let walk = match &source.kind {
+            SourceKind::Directory { walk, .. } => Some(*walk),
+            SourceKind::Checksums { .. } => None,
+        };
+        self.named.insert(NamedSource { path: source.path.clone(), walk });
         match &source.kind {
-            SourceKind::Directory { patterns, normalizer } => {
-                let rules = TreeRules { patterns: patterns.clone(), normalizer: normalizer.clone() };
+            SourceKind::Directory { patterns, normalizer, walk } => {
+                let rules = TreeRules { patterns: patterns.clone(), normalizer: normalizer.clone(), walk: *walk };
                 self.directory(source, &rules, take);
             }
             SourceKind::Checksums { algorithm } => self.list(source, *algorithm, take),
@@ -217,6 +222,13 @@ fn key(path: &str, rules: &TreeRules) -> Option<CacheKey> {
 
 fn of_tree(severity: Severity, problem: &TreeProblem) -> Found<'static> {
     Found::Problem(SourceProblem { severity, message: problem.to_string(), help: None })
+}
+
+/// A file of ours is in the directory at `path`.
+fn published(path: &str, what: OwnFile, own: &Path) -> Found<'static> {
+    let (word, own) = (what.word(), one_line(&own.to_string_lossy(), 300));
+    let message = format!("{}: the {word} `{own}` is in this directory and would be published", one_line(path, 300));
+    error(message, Some(what.help().to_owned()))
 }
 
 fn error(message: String, help: Option<String>) -> Found<'static> {
@@ -239,7 +251,7 @@ mod tests {
 
     fn directory(path: &Path, include: &[&str]) -> FileSource {
         let patterns = FilePatterns::compile(include, &[]).unwrap();
-        source(path, SourceKind::Directory { patterns, normalizer: Normalizer::default() })
+        source(path, SourceKind::Directory { patterns, normalizer: Normalizer::default(), walk: WalkRules::default() })
     }
 
     /// Paths of files, and messages of problems.

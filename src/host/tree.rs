@@ -6,17 +6,20 @@
 
 mod content;
 mod digests;
+mod links;
 mod mount;
 mod root;
 mod stat_cache;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::FileType;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
@@ -28,7 +31,8 @@ use crate::core::algorithm::Algorithm;
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
-use crate::manifest::{FilePatterns, Normalizer};
+use crate::manifest::{FilePatterns, Links, Normalizer, WalkRules};
+use links::{LinkedFolder, Way};
 use mount::Mount;
 use root::Root;
 use table::{FileTable, Row};
@@ -40,15 +44,36 @@ pub struct TreeRules {
     pub patterns: FilePatterns,
     /// What of a text is left out of its hash.
     pub normalizer: Normalizer,
+    /// What becomes of links and temporary files.
+    pub walk: WalkRules,
+}
+
+impl TreeRules {
+    /// Whether the file with this path, relative to the directory, is taken.
+    pub fn takes(&self, path: &Path) -> bool {
+        self.patterns.takes(path) && !self.walk.leaves_out(path)
+    }
+
+    fn closes(&self, folder: &Path) -> bool {
+        self.patterns.closes(folder) || self.walk.closes(folder)
+    }
+
+    /// Whether a link is left out, whatever it leads to.
+    fn leaves_out_link(&self, path: &Path) -> bool {
+        let patterns = &self.patterns;
+        self.walk.links == Links::Skip || patterns.excludes(path) || self.closes(path) || self.walk.leaves_out(path)
+    }
 }
 
 /// The files of a directory, all of them: a directory with anything that cannot be told for certain is an error.
 #[derive(Debug, Default)]
 pub struct Tree {
     table: FileTable,
+    /// Files that were reached over links, by where they are: a path from the directory on or, outside of it, a whole one.
+    linked: FileTable,
     fingerprint: [u8; 32],
     files_read: usize,
-    /// What was left out or may surprise, in order of path.
+    /// What may surprise, in order of path.
     pub warnings: Vec<TreeProblem>,
 }
 
@@ -94,6 +119,11 @@ impl Tree {
         self.table.rows.iter().filter(move |row| row.stamp.inode == inode).map(|row| self.table.path(row))
     }
 
+    /// Whether the file at this path without links was reached over a link below the directory `root`.
+    pub fn reaches(&self, root: &Path, file: &Path) -> bool {
+        file.strip_prefix(root).unwrap_or(file).to_str().is_some_and(|path| self.linked.get(path).is_some())
+    }
+
     /// How many files had to be read. If there were none, and as many files as the cache had, it need not be written.
     pub fn files_read(&self) -> usize {
         self.files_read
@@ -104,7 +134,7 @@ impl Tree {
     /// As git does, it leaves out what was written too shortly before to be told apart by its times from what may have
     /// been written since.
     pub fn into_stat_cache(self, started: Timestamp) -> StatCache {
-        StatCache::new(self.table, self.fingerprint, started)
+        StatCache::new(self.table, self.linked, self.fingerprint, started)
     }
 
     fn shown<'t>(&'t self, row: &'t Row) -> TreeFile<'t> {
@@ -151,13 +181,14 @@ fn problem(root: &Path, path: &Path, message: impl Into<String>) -> TreeProblem 
 
 /// Reads the directory at `path`. What `cache` knows is not read again; `seen` counts the files that are done.
 ///
-/// Symbolic links are not followed, but for `path` itself: each is a warning. No file outside of the directory is
-/// opened, whatever is swapped for a link meanwhile, and nothing but regular files is read.
+/// Symbolic links are followed as the rules say; `path` itself may always be one. No file is opened but where a link led when
+/// it was looked at, whatever is swapped for a link meanwhile, and nothing but regular files is read.
 ///
 /// # Errors
 /// Everything that keeps the result from being certain, in order of path: a directory that is missing, is none, is
 /// empty or has no file that the rules take; files and folders that cannot be read or that change twice while they are
-/// read; FIFOs, sockets and devices; names with control characters or that are not UTF-8.
+/// read; links that lead nowhere, to a folder that they are in or, unless the rules allow it, out of the directory; FIFOs,
+/// sockets and devices; names with control characters or that are not UTF-8.
 pub fn scan(path: &Path, rules: &TreeRules, cache: &StatCache, seen: &AtomicU64) -> Result<Tree, Vec<TreeProblem>> {
     scan_on(Mount::of, path, rules, cache, seen)
 }
@@ -179,12 +210,7 @@ fn scan_on(
         seen,
         found: Mutex::default(),
     };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let walk = WalkBuilder::new(root.path()).standard_filters(false).threads(threads).build_parallel();
-    walk.run(|| {
-        let mut worker = Worker { scan: &scan, found: Found::default(), buffer: Vec::new() };
-        Box::new(move |entry| worker.visit(entry))
-    });
+    scan.walk_all();
     scan.finish(fingerprint)
 }
 
@@ -202,34 +228,70 @@ struct Scan<'s> {
 #[derive(Default)]
 struct Found {
     table: FileTable,
+    linked: FileTable,
+    /// Folders that links lead to, still to be walked.
+    folders: Vec<LinkedFolder>,
     files_read: usize,
-    warnings: Vec<TreeProblem>,
     errors: Vec<TreeProblem>,
     /// Whether there was any file, taken or not.
     any: bool,
 }
 
 impl Scan<'_> {
+    /// Walks the directory, and then what links lead to.
+    fn walk_all(&self) {
+        self.walk(&Way::of_root(self.root.path()));
+        let mut walked: Vec<LinkedFolder> = Vec::new();
+        loop {
+            let Some(folder) = self.found().folders.pop() else { break };
+            if walked.len() == links::MOST_FOLDERS {
+                self.found().errors.push(problem(self.shown, Path::new(""), links::TOO_MANY));
+                break;
+            }
+            self.walk(&folder.way);
+            walked.push(folder);
+        }
+        // What was walked is what the links lead to, or nothing is known for certain.
+        for LinkedFolder { link, way } in walked {
+            if !links::target(&link).is_ok_and(|target| target.real == way.real) {
+                self.found().errors.push(problem(self.shown, &way.shown, links::SWAPPED));
+            }
+        }
+    }
+
+    fn walk(&self, way: &Way) {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let walk = WalkBuilder::new(&way.real).standard_filters(false).threads(threads).build_parallel();
+        walk.run(|| {
+            let mut worker = Worker { scan: self, way, found: Found::default(), buffer: Vec::new() };
+            Box::new(move |entry| worker.visit(entry))
+        });
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn finish(self, fingerprint: [u8; 32]) -> Result<Tree, Vec<TreeProblem>> {
         let mut found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let at_root = |message: &str| problem(self.shown, Path::new(""), message);
         if found.table.rows.is_empty() && found.errors.is_empty() {
-            found.errors.push(at_root(match (found.any, found.warnings.is_empty()) {
-                (_, false) => "holds nothing but symbolic links, which are not followed; copy what they lead to",
-                (true, true) => "no file here is taken by `include` and `exclude`; correct them",
-                (false, true) => {
-                    "is empty; an empty directory is taken for a mistake, never for a removal of everything"
-                }
-            }));
+            let message = if found.any {
+                "no file here is taken by `include`, `exclude`, `links` and `temporary`; correct them"
+            } else {
+                "is empty; an empty directory is taken for a mistake, never for a removal of everything"
+            };
+            found.errors.push(problem(self.shown, Path::new(""), message));
         }
         if !found.errors.is_empty() {
             found.errors.sort_unstable();
             return Err(found.errors);
         }
         found.table.sort();
-        let (table, files_read) = (found.table, found.files_read);
-        let mut tree = Tree { table, fingerprint, files_read, warnings: found.warnings };
-        tree.warnings.extend(tree.case_warnings(self.shown));
+        found.linked.sort();
+        found.linked.drop_repeated();
+        let (table, linked, files_read) = (found.table, found.linked, found.files_read);
+        let mut tree = Tree { table, linked, fingerprint, files_read, warnings: Vec::new() };
+        tree.warnings = tree.case_warnings(self.shown);
         tree.warnings.sort_unstable();
         Ok(tree)
     }
@@ -238,6 +300,7 @@ impl Scan<'_> {
 /// One thread of a walk.
 struct Worker<'s> {
     scan: &'s Scan<'s>,
+    way: &'s Way,
     found: Found,
     buffer: Vec<u8>,
 }
@@ -256,52 +319,70 @@ impl Worker<'_> {
 
     fn entry(&mut self, entry: &DirEntry) -> WalkState {
         let Some(kind) = entry.file_type() else { return WalkState::Continue };
-        let path = self.scan.root.below(entry.path());
-        let patterns = &self.scan.rules.patterns;
+        let rules = self.scan.rules;
+        let real = self.scan.root.below(entry.path());
+        let path = self.shown(entry.path());
         if kind.is_dir() {
-            return if patterns.closes(path) { WalkState::Skip } else { WalkState::Continue };
+            return if rules.closes(&path) { WalkState::Skip } else { WalkState::Continue };
         }
         self.found.any = true;
         if kind.is_symlink() {
-            self.link(path, entry.path());
-        } else if patterns.takes(path) {
-            match checked_name(path) {
-                Err(message) => self.fail(path, message),
-                Ok(_) if !kind.is_file() => self.fail(path, not_regular(called(kind))),
-                Ok(name) => self.file(name),
+            if !rules.leaves_out_link(&path) {
+                self.link(&path, entry.path()).unwrap_or_else(|message| self.fail(&path, message));
             }
+        } else if rules.takes(&path) {
+            self.taken(&path, real, kind).unwrap_or_else(|message| self.fail(&path, message));
         }
         WalkState::Continue
     }
 
-    /// A link is told if it stands for an asset, or for a folder that may hold some.
-    fn link(&mut self, path: &Path, whole: &Path) {
-        let patterns = &self.scan.rules.patterns;
-        let is_folder = || whole.is_dir() && !patterns.excludes(path) && !patterns.closes(path);
-        if patterns.takes(path) || is_folder() {
-            let message = "is a symbolic link and left out, since links are not followed; put what it leads to in its \
-                           place, or exclude it";
-            self.found.warnings.push(problem(self.scan.shown, path, message));
+    /// The path below the directory.
+    fn shown<'p>(&self, whole: &'p Path) -> Cow<'p, Path> {
+        if self.way.shown.as_os_str().is_empty() {
+            return Cow::Borrowed(self.scan.root.below(whole));
         }
+        Cow::Owned(self.way.shown(whole.strip_prefix(&self.way.real).unwrap_or(whole)))
     }
 
-    fn file(&mut self, path: &str) {
-        let known = self
-            .scan
-            .cache
-            .and_then(|cache| cache.get(path))
-            .filter(|row| self.scan.root.is_unchanged(path, row.stamp));
+    /// Reads what a link leads to, or leaves a folder for later.
+    fn link(&mut self, path: &Path, link: &Path) -> Result<(), String> {
+        let target = links::target(link)?;
+        let is_folder = target.kind.is_dir();
+        if !is_folder && !self.scan.rules.takes(path) {
+            return Ok(());
+        }
+        let opened = target.opened(self.scan.root.path(), self.scan.rules.walk.links)?;
+        if !is_folder {
+            return self.taken(path, opened, target.kind);
+        }
+        let way = self.way.over(link, path, target)?;
+        self.found.folders.push(LinkedFolder { link: link.to_owned(), way });
+        Ok(())
+    }
+
+    /// A file that the rules take, and where it is.
+    fn taken(&mut self, path: &Path, real: &Path, kind: FileType) -> Result<(), String> {
+        let name = checked_name(path)?;
+        if !kind.is_file() {
+            return Err(not_regular(called(kind)));
+        }
+        let real = real.to_str().ok_or("leads to a path that is not UTF-8; rename or exclude it")?;
+        let known = self.scan.cache.and_then(|cache| cache.get(real));
+        let known = known.filter(|row| self.scan.root.is_unchanged(real, row.stamp));
         let content = if let Some(row) = known {
             Ok((row.stamp, row.digest))
         } else {
             self.found.files_read += 1;
-            content::digest(self.scan.root, path, &self.scan.rules.normalizer, &mut self.buffer)
+            content::digest(self.scan.root, real, &self.scan.rules.normalizer, &mut self.buffer)
         };
-        match content {
-            Ok((stamp, digest)) => self.found.table.push(path, stamp, digest),
-            Err(message) => self.fail(Path::new(path), message),
-        }
         self.scan.seen.fetch_add(1, Ordering::Relaxed);
+        let (stamp, digest) = content?;
+        let is_linked = name != real;
+        self.found.table.push(name, stamp, digest, is_linked);
+        if is_linked {
+            self.found.linked.push(real, stamp, digest, false);
+        }
+        Ok(())
     }
 
     fn fail(&mut self, path: &Path, message: impl Into<String>) {
@@ -321,7 +402,7 @@ impl Worker<'_> {
                 ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => *err,
                 other => {
                     let path = path.unwrap_or_default();
-                    return self.fail(self.scan.root.below(&path), format!("cannot be read: {other}"));
+                    return self.fail(&self.shown(&path), format!("cannot be read: {other}"));
                 }
             };
         }
@@ -332,10 +413,12 @@ impl Drop for Worker<'_> {
     fn drop(&mut self) {
         // Each thread sorts its own part; the whole is then a merge.
         self.found.table.sort();
-        let mut all = self.scan.found.lock().unwrap_or_else(PoisonError::into_inner);
+        self.found.linked.sort();
+        let mut all = self.scan.found();
         all.table.append(std::mem::take(&mut self.found.table));
+        all.linked.append(std::mem::take(&mut self.found.linked));
+        all.folders.append(&mut self.found.folders);
         all.files_read += self.found.files_read;
-        all.warnings.append(&mut self.found.warnings);
         all.errors.append(&mut self.found.errors);
         all.any |= self.found.any;
     }

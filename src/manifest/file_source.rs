@@ -8,6 +8,7 @@ use super::file_patterns::{FilePatterns, PatternProblem};
 use super::load::{Node, shown};
 use super::normalizer::Normalizer;
 use super::shape::SOURCE;
+use super::walk_rules::{Links, WalkRules};
 use crate::core::algorithm::Algorithm;
 use crate::core::model::Place;
 
@@ -58,6 +59,8 @@ pub enum SourceKind {
         patterns: FilePatterns,
         /// What of a text is left out of its hash.
         normalizer: Normalizer,
+        /// What becomes of links and temporary files.
+        walk: WalkRules,
     },
     /// Names and hashes stand in a list.
     Checksums {
@@ -128,7 +131,8 @@ pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Re
     let entries = fields::entries(file, "a source", node, report)?;
     let errors = report.errors();
     let fields = fields::read(file, &SOURCE, Some(&[]), node.span, entries, report);
-    let (of_directory, of_list) = (&["include", "exclude", "normalize"], &["algorithm"]);
+    let (of_directory, of_list): (&[&str], &[&str]) =
+        (&["include", "exclude", "normalize", "links", "temporary"], &["algorithm"]);
     let placed = match (fields.has("directory"), fields.has("checksums")) {
         (true, false) => {
             misplaced(file, &fields, of_list, "checksums", report);
@@ -178,7 +182,9 @@ fn directory(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> Optio
     }
     let normalizer = Normalizer::compile(&texts(&normalize)).inspect_err(|problem| refuse(&normalize, problem)).ok()?;
     let patterns = FilePatterns::compile(&included, &excluded).ok()?;
-    Some(SourceKind::Directory { patterns, normalizer })
+    let links = fields.text("links").and_then(|(word, _)| Links::of_word(word)).unwrap_or_default();
+    let walk = WalkRules { links, temporary: fields.flag("temporary") };
+    Some(SourceKind::Directory { patterns, normalizer, walk })
 }
 
 fn strip_prefix(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> String {

@@ -31,6 +31,7 @@ mod spelling;
 mod url;
 mod url_forms;
 mod variables;
+mod walk_rules;
 mod write;
 
 pub use check::{BuildOptions, Built, ListReading, MAX_TARGETS, build, build_partly, build_with};
@@ -44,6 +45,7 @@ pub use recorded::check_recorded;
 pub use schema::schema;
 pub use source::{Pieces, SourceFile};
 pub use variables::Variables;
+pub use walk_rules::{Links, TEMPORARY_FILES, TEMPORARY_FOLDERS, WalkRules};
 pub use write::{PublishedAt, WriteProblem, manifest_of};
 
 /// Number of the rules by which manifests come to entries: with other ones, what was noted of a manifest says nothing. To be

@@ -3,6 +3,7 @@
 //! Does not know the meaning of values beyond their shape.
 
 use super::load::{Node, Value, is_invisible};
+use super::walk_rules::Links;
 use crate::core::contract::OptionShape;
 
 /// What a value looks like.
@@ -200,6 +201,17 @@ pub(crate) static SOURCE: Section = Section {
             "normalize",
             Shape::Texts,
             "For a directory: regular expressions; what they match in a text is left out of its hash.",
+        ),
+        key(
+            "links",
+            Shape::OneOf(Links::WORDS),
+            "For a directory: follow symbolic links also where they leave it, or skip all; when left out, those that stay in it \
+             are followed and others are errors.",
+        ),
+        key(
+            "temporary",
+            Shape::Bool,
+            "For a directory: whether temporary files of editors and transfers are taken as well.",
         ),
         key(
             "checksums",

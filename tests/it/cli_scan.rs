@@ -129,7 +129,13 @@ fn a_directory_that_is_not_certain_is_bad_input() {
     bench.run(&["scan", "public", "--include", "a/"]).exits(2).says("the pattern `a/` matches no file; write `a/**`");
     let left = ["scan", "public", "--exclude", "pipe", "--exclude", "new*", "--as", "checksums"];
     std::os::unix::fs::symlink("a", bench.path("public/link")).expect("made");
-    bench.run(&left).exits(0).says("warning: public/link: is a symbolic link and left out").says("  a\n");
+    assert_eq!(bench.run(&left).exits(0).stdout.lines().count(), 2);
+    std::os::unix::fs::symlink("../manifests", bench.path("public/out")).expect("made");
+    bench.write("manifests/x", "");
+    bench.run(&left).exits(2).says("error: public/out: is a symbolic link that leads out of the directory");
+    for (how, files) in [("follow", 3), ("skip", 1)] {
+        assert_eq!(bench.run(&[&left[..], &["--links", how]].concat()).exits(0).stdout.lines().count(), files);
+    }
 }
 
 /// D2: the reason is told, however long the path.

@@ -112,3 +112,14 @@ fn readme_shows_help_as_it_is() {
         renew("README.md");
     }
 }
+
+/// The names of temporary files in the documents are those of the code.
+#[test]
+fn temporary_files_are_those_that_are_left_out() {
+    let text = std::fs::read_to_string(document("docs/manifests.md")).expect("a document");
+    let part = text.split("### Temporary files").nth(1).and_then(|part| part.split("\n## ").next()).expect("a section");
+    let shown: Vec<&str> = part.lines().filter(|line| line.starts_with("| `")).collect();
+    let table = freshen::manifest::TEMPORARY_FILES.iter().map(|(pattern, who)| format!("| `{pattern}` | {who} |"));
+    assert_eq!(shown, table.collect::<Vec<_>>());
+    assert!(freshen::manifest::TEMPORARY_FOLDERS.iter().all(|folder| part.contains(&format!("`{folder}`"))));
+}

@@ -147,6 +147,9 @@ fn keys_of_sources_are_checked_with_their_places() {
         ("sources: [{include: x}]\n", "2:11", "this source has no name"),
         ("sources: [{directory: x, checksums: y}]\n", "2:11", "this source is both a directory and a list"),
         ("sources: [{directory: x, algorithm: md5}]\n", "2:26", "`algorithm` belongs to `checksums`"),
+        ("sources: [{checksums: x, links: skip}]\n", "2:26", "`links` belongs to `directory`"),
+        ("sources: [{checksums: x, temporary: true}]\n", "2:26", "`temporary` belongs to `directory`"),
+        ("sources: [{directory: x, links: inside}]\n", "2:33", "`links` must be one of"),
         ("sources: [{checksums: x, include: y}]\n", "2:26", "`include` belongs to `directory`"),
         ("sources: [{checksums: x, algorithm: crc32}]\n", "2:37", "`algorithm` must be one of"),
         ("sources: [{directory: x, include: [a, /b]}]\n", "2:39", "`/b` matches no file"),
@@ -346,23 +349,82 @@ fn d2_a_directory_that_is_not_certain_purges_nothing() {
     let cloud = Cloud::of("http-purge");
     let bench = bench_of(&cloud, "  - directory: ../public\n").file("public/a", "a").file("secret", "s");
     bench.run(&["apply"]).exits(0);
-    std::os::unix::fs::symlink("../secret", bench.path("public/link")).expect("made");
-    std::os::unix::fs::symlink("..", bench.path("public/loop")).expect("made");
     bench.write("public/A", "A");
     let warned = bench.run(&["plan"]).exits(0);
-    warned
-        .says("public/link: is a symbolic link and left out")
-        .says("public/loop: is a symbolic link and left out")
-        .says("public/A: differs from `a` in the case of letters only")
-        .says("purge 1 target");
+    warned.says("public/A: differs from `a` in the case of letters only").says("purge 1 target");
+    std::os::unix::fs::symlink("../secret", bench.path("public/link")).expect("made");
+    std::os::unix::fs::symlink("..", bench.path("public/loop")).expect("made");
+    std::os::unix::fs::symlink(".", bench.path("public/circle")).expect("made");
     make_pipe(&bench.path("public/pipe"));
     bench.write("public/new\nline", "");
     std::fs::write(bench.path("public").join(std::ffi::OsStr::from_bytes(b"\xff")), "").expect("written");
     refused(
         &bench,
         &cloud,
-        &["public/pipe: is a FIFO", "has the control character U+000A in its name", "has a name that is not UTF-8"],
+        &[
+            "public/link: is a symbolic link that leads out of the directory, to `",
+            "public/loop: is a symbolic link that leads out of the directory, to `",
+            "set `links: follow` to take what it leads to or `links: skip` to leave links out",
+            "public/circle: is a symbolic link to a folder that it is in itself",
+            "public/pipe: is a FIFO",
+            "has the control character U+000A in its name",
+            "has a name that is not UTF-8",
+        ],
     );
+}
+
+/// D1: versioned documentation, where a link moves from one version to the next.
+#[test]
+fn a_link_that_moves_to_other_pages_purges_them() {
+    use std::os::unix::fs::symlink;
+    for (keys, target) in [("", "v"), ("    links: follow\n", "../v")] {
+        let cloud = Cloud::of("http-purge");
+        let bench = bench_of(&cloud, &format!("  - directory: ../public\n{keys}"));
+        let of = |version: u32| if target == "v" { format!("public/v{version}") } else { format!("v{version}") };
+        for (version, page) in [(1, "one"), (2, "two")] {
+            bench.write(&format!("{}/index.html", of(version)), page);
+            bench.write(&format!("{}/same.js", of(version)), "same");
+        }
+        bench.write("public/a", "a");
+        symlink(format!("{target}1"), bench.path("public/stable")).expect("made");
+        bench.run(&["adopt"]).exits(0);
+        assert!(bench.recorded().iter().any(|row| row.contains(&url("stable/index.html"))));
+        nothing_to_do(bench.run(&["apply"]));
+        std::fs::remove_file(bench.path("public/stable")).expect("removed");
+        symlink(format!("{target}2"), bench.path("public/stable")).expect("made");
+        bench.run(&["apply"]).exits(0);
+        let purged = cloud.purged();
+        assert!(purged.len() == 1 && purged[0].ends_with("/stable/index.html"), "{keys}: {purged:?}");
+        nothing_to_do(bench.run(&["apply"]));
+    }
+}
+
+/// S4: the state is not published by another name either.
+#[test]
+fn a_state_behind_a_link_is_refused() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n    links: follow\n").file("public/a", "a");
+    bench.run(&["apply"]).exits(0);
+    std::os::unix::fs::symlink("../.freshen", bench.path("public/more")).expect("made");
+    bench.run(&["apply"]).exits(2).says("is in this directory and would be published");
+}
+
+/// What programs leave for a moment while they write is no page, and is one where it is asked for.
+#[test]
+fn temporary_files_are_taken_only_where_they_are_asked_for() {
+    let cloud = Cloud::of("http-purge");
+    let bench = bench_of(&cloud, "  - directory: ../public\n").file("public/a.html", "a");
+    for name in [".a.html.Ab12Cd", "a.html~", "video.part"] {
+        bench.write(&format!("public/{name}"), "x");
+    }
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(bench.recorded().len(), 1);
+    let printed = bench.run(&["scan", "public", "--as", "checksums"]).exits(0).stdout;
+    assert_eq!((printed.lines().count(), printed.contains("a.html\n")), (1, true), "{printed}");
+    assert_eq!(bench.run(&["scan", "public", "--as", "checksums", "--temporary"]).exits(0).stdout.lines().count(), 4);
+    bench.write("manifests/site.yaml", site("  - directory: ../public\n    temporary: true\n"));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(bench.recorded().len(), 4);
 }
 
 /// D1, D4: a path that leads nowhere, in a circle or to the other kind of source is an error of its own.

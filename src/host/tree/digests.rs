@@ -14,9 +14,10 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use super::content::{pieces, stable};
 use super::mount::Mount;
 use super::root::Root;
-use super::{TreeProblem, problem};
+use super::{TreeProblem, links, problem};
 use crate::core::algorithm::Algorithm;
 use crate::core::target::ContentHash;
+use crate::manifest::Links;
 
 /// A file below a directory, and the algorithm that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +28,12 @@ pub struct Wanted<'w> {
     pub algorithm: Algorithm,
 }
 
-/// Hashes these files of the directory at `path` on all cores; the hashes come in their order.
+/// Hashes these files of the directory at `path` on all cores, those that links lead to as `links` says; the hashes come in
+/// their order.
 ///
 /// # Errors
 /// All files that cannot be read or that change meanwhile.
-pub fn digests(path: &Path, wanted: &[Wanted<'_>]) -> Result<Vec<ContentHash>, Vec<TreeProblem>> {
+pub fn digests(path: &Path, wanted: &[Wanted<'_>], links: Links) -> Result<Vec<ContentHash>, Vec<TreeProblem>> {
     let root = Root::open(path, Mount::of).map_err(|message| vec![problem(path, Path::new(""), message)])?;
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(wanted.len()));
@@ -40,7 +42,7 @@ pub fn digests(path: &Path, wanted: &[Wanted<'_>]) -> Result<Vec<ContentHash>, V
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = wanted.get(index) else { break };
-            let result = hash(&root, *file, &mut buffer);
+            let result = hash(&root, *file, links, &mut buffer);
             done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
         }
     };
@@ -61,8 +63,11 @@ pub fn digests(path: &Path, wanted: &[Wanted<'_>]) -> Result<Vec<ContentHash>, V
     if errors.is_empty() { Ok(hashes) } else { Err(errors) }
 }
 
-fn hash(root: &Root, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> Result<ContentHash, String> {
-    let (_, digest) = stable(root, wanted.path, |file, size| match wanted.algorithm {
+fn hash(root: &Root, wanted: Wanted<'_>, links: Links, buffer: &mut Vec<u8>) -> Result<ContentHash, String> {
+    let target = links::target(&root.path().join(wanted.path));
+    let opened = target.as_ref().ok().map(|target| target.opened(root.path(), links)).transpose()?;
+    let opened = opened.and_then(Path::to_str).unwrap_or(wanted.path);
+    let (_, digest) = stable(root, opened, |file, size| match wanted.algorithm {
         Algorithm::Blake3 => {
             let mut hasher = blake3::Hasher::new();
             let bytes = pieces(file, size, buffer, |piece| {

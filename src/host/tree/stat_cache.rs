@@ -27,7 +27,15 @@ pub struct StatCache {
 impl StatCache {
     /// The cache that a scan which `started` then leaves. A file that changed less than two seconds before, or later,
     /// is left out: it may have been written to after it was read and still have the same times.
-    pub(super) fn new(mut table: FileTable, fingerprint: [u8; 32], started: Timestamp) -> Self {
+    ///
+    /// What was reached over links is known by where it is: a link may lead to another file with the same stamp.
+    pub(super) fn new(mut table: FileTable, linked: FileTable, fingerprint: [u8; 32], started: Timestamp) -> Self {
+        table.rows.retain(|row| !row.is_linked);
+        if !linked.rows.is_empty() {
+            table.append(linked);
+            table.sort();
+            table.drop_repeated();
+        }
         let before_ns = started.plus_ms(-RACY_MS).unix_ms().saturating_mul(1_000_000);
         table.rows.retain(|row| row.stamp.modified_ns.max(row.stamp.changed_ns) < before_ns);
         Self { table, fingerprint }
@@ -108,7 +116,7 @@ impl StatCache {
             for number in &mut stamp {
                 *number = number.wrapping_add(unzigzag(get(&mut rest)?));
             }
-            cache.table.push(std::str::from_utf8(&path).ok()?, stamp_of(stamp), take(&mut rest)?);
+            cache.table.push(std::str::from_utf8(&path).ok()?, stamp_of(stamp), take(&mut rest)?, false);
         }
         Some(cache)
     }

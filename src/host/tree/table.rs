@@ -14,15 +14,17 @@ pub(super) struct FileTable {
 pub(super) struct Row {
     start: usize,
     length: u32,
+    /// Whether it is known here by a path over a link, which is not where it is.
+    pub(super) is_linked: bool,
     pub(super) stamp: Stamp,
     pub(super) digest: [u8; 32],
 }
 
 impl FileTable {
-    pub(super) fn push(&mut self, path: &str, stamp: Stamp, digest: [u8; 32]) {
+    pub(super) fn push(&mut self, path: &str, stamp: Stamp, digest: [u8; 32], is_linked: bool) {
         // No system has paths of four gigabytes.
         let length = u32::try_from(path.len()).unwrap_or(u32::MAX);
-        self.rows.push(Row { start: self.names.len(), length, stamp, digest });
+        self.rows.push(Row { start: self.names.len(), length, is_linked, stamp, digest });
         self.names.push_str(path);
     }
 

@@ -25,7 +25,12 @@ fn rules(include: &[&str], exclude: &[&str], normalize: &[&str]) -> TreeRules {
     TreeRules {
         patterns: FilePatterns::compile(include, exclude).unwrap(),
         normalizer: Normalizer::compile(normalize).unwrap(),
+        walk: WalkRules::default(),
     }
+}
+
+fn with_links(links: Links) -> TreeRules {
+    TreeRules { walk: WalkRules { links, temporary: false }, ..TreeRules::default() }
 }
 
 fn scanned(folder: &Path, rules: &TreeRules, cache: &StatCache) -> Result<Tree, Vec<String>> {
@@ -87,31 +92,159 @@ fn a_directory_that_is_missing_or_empty_is_an_error() {
     fs::create_dir(folder.path().join("b")).unwrap();
     assert!(error(folder.path()).starts_with("DIR: is empty"));
     symlink("b", folder.path().join("c")).unwrap();
-    assert!(error(folder.path()).starts_with("DIR: holds nothing but symbolic links"));
+    assert!(error(folder.path()).starts_with("DIR: no file here is taken"));
+}
+
+/// As versioned documentation has them: a folder by several names, of which one moves.
+#[test]
+fn links_are_followed_while_they_stay_in_the_directory() {
+    let folder =
+        tree_of(&[("v1/index.html", "one"), ("v2/index.html", "two"), ("v2/deep/a.js", "a"), ("skipped/b", "")]);
+    let link = |to: &Path, at: &str| symlink(to, folder.path().join(at)).unwrap();
+    link(Path::new("v1"), "stable");
+    link(&folder.path().join("v2"), "latest");
+    link(Path::new("stable"), "lts");
+    link(Path::new("../v1/index.html"), "v2/old.html");
+    link(Path::new("v2"), "hidden");
+    let rules = rules(&[], &["skipped/**", "hidden"], &[]);
+    let tree = scanned(folder.path(), &rules, &StatCache::default()).unwrap();
+    assert_eq!(
+        names(&tree),
+        [
+            "latest/deep/a.js",
+            "latest/index.html",
+            "latest/old.html",
+            "lts/index.html",
+            "stable/index.html",
+            "v1/index.html",
+            "v2/deep/a.js",
+            "v2/index.html",
+            "v2/old.html"
+        ]
+    );
+    assert!(tree.warnings.is_empty(), "{:?}", tree.warnings);
+    let of = |tree: &Tree, path: &str| *tree.get(path).unwrap().digest;
+    for (path, content) in [("stable/index.html", "one"), ("latest/index.html", "two"), ("v2/old.html", "one")] {
+        assert_eq!(of(&tree, path), *blake3::hash(content.as_bytes()).as_bytes(), "{path}");
+    }
+    let root = folder.path().canonicalize().unwrap();
+    assert!(tree.reaches(&root, &root.join("v1/index.html")) && !tree.reaches(&root, &root.join("skipped/b")));
+    // What the cache knows of a file holds by all of its names; a link that moves is seen.
+    let cache = StatCache::from_bytes(&tree.into_stat_cache(LATER).to_bytes());
+    assert_eq!(scanned(folder.path(), &rules, &cache).unwrap().files_read(), 0);
+    fs::remove_file(folder.path().join("stable")).unwrap();
+    link(Path::new("v2"), "stable");
+    let moved = scanned(folder.path(), &rules, &cache).unwrap();
+    assert_eq!((moved.files_read(), of(&moved, "stable/index.html")), (0, *blake3::hash(b"two").as_bytes()));
+    assert!(moved.get("lts/deep/a.js").is_some());
+    // None of them.
+    let skipped = scanned(folder.path(), &with_links(Links::Skip), &StatCache::default()).unwrap();
+    assert_eq!(names(&skipped), ["skipped/b", "v1/index.html", "v2/deep/a.js", "v2/index.html"]);
+}
+
+/// A link may lead to what is not taken by its own path.
+#[test]
+fn patterns_hold_for_the_paths_over_links() {
+    let folder = tree_of(&[("v1/index.html", "one"), ("v1/drafts/x", "")]);
+    symlink("v1", folder.path().join("stable")).unwrap();
+    let tree =
+        scanned(folder.path(), &rules(&["stable/**"], &["stable/drafts/**"], &[]), &StatCache::default()).unwrap();
+    assert_eq!(names(&tree), ["stable/index.html"]);
+    let cache = tree.into_stat_cache(LATER);
+    let all = scanned(folder.path(), &TreeRules::default(), &cache).unwrap();
+    assert_eq!((all.files().len(), all.files_read()), (4, 2), "what was read by one name is known by the other");
 }
 
 // D1
 #[test]
-fn links_are_told_and_not_followed() {
-    let outside = tree_of(&[("secret.html", "x")]);
+fn links_that_lead_out_are_errors_unless_they_are_asked_for() {
+    let outside = tree_of(&[("secret.html", "x"), ("deep/a", "a")]);
     let folder = tree_of(&[("a.html", ""), ("skipped/b.html", "")]);
     let link = |to: &Path, at: &str| symlink(to, folder.path().join(at)).unwrap();
-    link(Path::new("."), "circle");
     link(outside.path(), "escape");
     link(&outside.path().join("secret.html"), "c.html");
-    link(Path::new("gone"), "dangling.html");
-    link(Path::new("a.html"), "skipped/d.html");
-    link(Path::new("a.html"), "e.txt");
-    let tree = scanned(folder.path(), &rules(&["**/*.html"], &["skipped/**"], &[]), &StatCache::default()).unwrap();
-    assert_eq!(names(&tree), ["a.html"]);
-    let told = |problem: &TreeProblem| Path::new(&problem.path).file_name().unwrap().to_str().unwrap().to_owned();
-    let links: Vec<String> = tree.warnings.iter().map(told).collect();
-    assert_eq!(links, ["c.html", "circle", "dangling.html", "escape"]);
-    assert!(tree.warnings[0].message.starts_with("is a symbolic link and left out"));
-    // The directory itself may be one, as releases are switched.
+    link(&outside.path().join("secret.html"), "e.txt");
+    link(outside.path(), "skipped/d");
+    let strict = rules(&["**/*.html"], &["skipped/**"], &[]);
+    let errors = scanned(folder.path(), &strict, &StatCache::default()).unwrap_err();
+    let real = outside.path().canonicalize().unwrap();
+    let out = |name: &str, to: &Path| {
+        format!(
+            "DIR/{name}: is a symbolic link that leads out of the directory, to `{}`; set `links: follow` to take what it leads \
+             to or `links: skip` to leave links out, or `exclude` it",
+            to.display()
+        )
+    };
+    assert_eq!(errors, [out("c.html", &real.join("secret.html")), out("escape", &real)]);
+    let followed = scanned(folder.path(), &with_links(Links::Follow), &StatCache::default()).unwrap();
+    assert_eq!(followed.files().len(), 8);
+    assert_eq!(followed.get("escape/deep/a").unwrap().digest, blake3::hash(b"a").as_bytes());
+    assert!(followed.reaches(folder.path(), &real.join("deep/a")));
+    let cache = followed.into_stat_cache(LATER);
+    assert_eq!(scanned(folder.path(), &with_links(Links::Follow), &cache).unwrap().files_read(), 0);
+    // The directory itself may be a link, as releases are switched.
     let current = outside.path().join("current");
-    symlink(folder.path(), &current).unwrap();
-    assert_eq!(names(&plain(&current).unwrap()), ["a.html", "skipped/b.html"]);
+    symlink(folder.path().join("skipped"), &current).unwrap();
+    assert_eq!(names(&scanned(&current, &with_links(Links::Skip), &StatCache::default()).unwrap()), ["b.html"]);
+}
+
+// D1
+#[test]
+fn links_that_never_end_or_lead_to_nothing_are_errors() {
+    let end = "; mend, remove or `exclude` it, or set `links: skip`";
+    for (links, path, message) in [
+        (&[("circle", ".")][..], "circle", "is a symbolic link to a folder that it is in itself"),
+        (&[("a/up", "..")], "a/up", "is a symbolic link to a folder that it is in itself"),
+        (&[("a/x", "../b"), ("b/y", "../a")], "a/x/y", "is a symbolic link to a folder that it is in itself"),
+        (&[("x", "y"), ("y", "x")], "x", "is a symbolic link that cannot be followed: Too many levels"),
+        (&[("self", "self")], "self", "is a symbolic link that cannot be followed: Too many levels"),
+        (&[("gone.html", "nowhere")], "gone.html", "is a symbolic link that leads to nothing"),
+    ] {
+        let folder = tree_of(&[("a/x.html", ""), ("b/y.html", "")]);
+        for (at, to) in links {
+            symlink(to, folder.path().join(at)).unwrap();
+        }
+        let errors = plain(folder.path()).unwrap_err();
+        assert!(errors[0].starts_with(&format!("DIR/{path}: {message}")), "{errors:?}");
+        assert!(errors[0].ends_with(end) || errors[0].contains("never end"), "{errors:?}");
+        assert!(errors.len() <= 2, "{errors:?}");
+        assert_eq!(scanned(folder.path(), &with_links(Links::Skip), &StatCache::default()).unwrap().files().len(), 2);
+        let excluded: Vec<&str> = links.iter().map(|(at, _)| *at).collect();
+        assert!(scanned(folder.path(), &rules(&[], &excluded, &[]), &StatCache::default()).is_ok());
+    }
+}
+
+/// Folders that link each other have more paths than anybody can walk: here two to the power of forty.
+#[test]
+fn folders_that_multiply_over_links_are_an_error() {
+    let folder = tree_of(&[("40/x", "")]);
+    for level in 0..40 {
+        fs::create_dir(folder.path().join(level.to_string())).unwrap();
+        for twin in ["a", "b"] {
+            symlink(format!("../{}", level + 1), folder.path().join(format!("{level}/{twin}"))).unwrap();
+        }
+    }
+    let errors = plain(folder.path()).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("more than 10000 folders that are reached over symbolic links"), "{errors:?}");
+}
+
+#[test]
+fn temporary_files_are_no_pages_unless_they_are_asked_for() {
+    let temporary = [".a.html.Ab12Cd", "a.html~", ".a.html.swp", "x/.#b", "x/4913", "x/video.part", ".~tmp~/c.html"];
+    let folder = tree_of(&[("a.html", ""), ("x.part/b.html", "")]);
+    for name in temporary {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    // As Emacs locks a file: it leads nowhere.
+    symlink("me@host.1:2", folder.path().join(".#a.html")).unwrap();
+    assert_eq!(names(&plain(folder.path()).unwrap()), ["a.html", "x.part/b.html"]);
+    fs::remove_file(folder.path().join(".#a.html")).unwrap();
+    let rules = TreeRules { walk: WalkRules { temporary: true, ..WalkRules::default() }, ..TreeRules::default() };
+    let all = scanned(folder.path(), &rules, &StatCache::default()).unwrap();
+    assert_eq!(all.files().len(), 2 + temporary.len());
 }
 
 // D1: what a folder becomes between the walk and the reading.
@@ -335,7 +468,16 @@ fn garbage_is_an_empty_cache() {
 fn digests_of_other_algorithms_are_those_of_the_usual_programs() {
     let folder = tree_of(&[("abc", "abc"), ("b", "b")]);
     let wanted = |path, algorithm| Wanted { path, algorithm };
-    let hashes = digests(folder.path(), &Algorithm::ALL.map(|algorithm| wanted("abc", algorithm))).unwrap();
+    symlink("abc", folder.path().join("link")).unwrap();
+    symlink("/proc/version", folder.path().join("out")).unwrap();
+    let of = |paths: &[&'static str]| {
+        let wanted: Vec<Wanted<'_>> = paths.iter().map(|path| wanted(path, Algorithm::Md5)).collect();
+        digests(folder.path(), &wanted, Links::Inside)
+    };
+    assert_eq!(of(&["abc"]), of(&["link"]));
+    assert!(of(&["out"]).unwrap_err()[0].message.contains("leads out of the directory"));
+    let hashes =
+        digests(folder.path(), &Algorithm::ALL.map(|algorithm| wanted("abc", algorithm)), Links::Inside).unwrap();
     let begins = [
         "blake3:6437b3ac38465133",
         "sha256:ba7816bf8f01cfea",
@@ -347,6 +489,6 @@ fn digests_of_other_algorithms_are_those_of_the_usual_programs() {
     for (hash, begin) in hashes.iter().zip(begins) {
         assert!(hash.as_str().starts_with(begin), "{hash}");
     }
-    let errors = digests(folder.path(), &[wanted("abc", Algorithm::Md5), wanted("gone", Algorithm::Md5)]).unwrap_err();
+    let errors = of(&["abc", "gone"]).unwrap_err();
     assert!(errors[0].path.ends_with("gone") && errors.len() == 1, "{errors:?}");
 }

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::host::manifest_files::is_manifest_name;
 use crate::host::output;
+use crate::manifest::{Links, WalkRules};
 
 /// Links that are followed from one path, as many as the system follows.
 const MOST_LINKS: usize = 40;
@@ -28,8 +29,8 @@ pub enum RootKind {
     Manifests,
     /// A file.
     File,
-    /// A folder with all that is below it; links are not followed.
-    Tree,
+    /// A folder with all that is below it.
+    Tree(WalkRules),
 }
 
 /// Which names in a folder matter.
@@ -47,6 +48,8 @@ enum Extent {
     Names,
     /// Manifests and folders, but for hidden ones.
     Manifests,
+    /// All but temporary files.
+    Lasting,
     All,
 }
 
@@ -94,7 +97,7 @@ impl Folders {
         for root in roots {
             let Some(real) = folders.follow(&absolute(&root.path)) else { continue };
             if real.is_dir() && root.kind != RootKind::File {
-                folders.tree(&real, root.kind, 0);
+                folders.tree(&real, root.kind, 0, &mut BTreeSet::new());
             }
         }
         folders
@@ -123,6 +126,7 @@ impl Folders {
             Extent::Names => false,
             Extent::Manifests if is_hidden(name) => false,
             Extent::Manifests => is_manifest_name(path) || self.is_watched(path) || path.is_dir(),
+            Extent::Lasting => self.is_watched(path) || !is_temporary(path),
             Extent::All => true,
         }
     }
@@ -172,25 +176,72 @@ impl Folders {
         Some(at)
     }
 
-    fn tree(&mut self, folder: &Path, kind: RootKind, depth: usize) {
-        let extent = if kind == RootKind::Manifests { Extent::Manifests } else { Extent::All };
+    /// Takes in a folder and what is below it, folders that links lead to included where they are read; `entered`: those that
+    /// are in already.
+    fn tree(&mut self, folder: &Path, kind: RootKind, depth: usize, entered: &mut BTreeSet<PathBuf>) {
+        if depth > MOST_DEPTH || !entered.insert(folder.to_owned()) {
+            return;
+        }
         let interest = self.interests.entry(folder.to_owned()).or_default();
-        interest.extent = interest.extent.max(extent);
+        interest.extent = interest.extent.max(kind.extent());
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for entry in entries.flatten() {
             let Ok(file_type) = entry.file_type() else { continue };
-            let (path, name) = (entry.path(), entry.file_name());
-            let skipped = kind == RootKind::Manifests && is_hidden(&name);
-            if file_type.is_dir() && !skipped && depth < MOST_DEPTH {
-                self.tree(&path, kind, depth + 1);
-            } else if file_type.is_symlink() && kind == RootKind::Manifests && is_manifest_name(&path) {
-                self.follow(&path);
-            } else if file_type.is_symlink() && !skipped && path.is_dir() {
-                // An error while it is there, and no longer once it is gone.
-                self.name(folder, &name);
+            let path = entry.path();
+            if file_type.is_dir() && !kind.skips_folder(&path) {
+                self.tree(&path, kind, depth + 1, entered);
+            } else if file_type.is_symlink() {
+                self.link(&path, kind, depth, entered);
             }
         }
     }
+
+    /// Takes in what decides where a link leads and, where it is read, what it leads to.
+    fn link(&mut self, path: &Path, kind: RootKind, depth: usize, entered: &mut BTreeSet<PathBuf>) {
+        match kind {
+            RootKind::Tree(rules) if rules.links == Links::Skip => {}
+            RootKind::Tree(rules) => {
+                let target = self.follow(path).filter(|_| rules.links == Links::Follow);
+                // What stays in the folder is in it anyway.
+                if let Some(target) = target.filter(|target| target.is_dir()) {
+                    self.tree(&target, kind, depth + 1, entered);
+                }
+            }
+            RootKind::Manifests if is_manifest_name(path) => drop(self.follow(path)),
+            RootKind::Manifests if !kind.skips_folder(path) && path.is_dir() => {
+                // An error while it is there, and no longer once it is gone.
+                if let Some((folder, name)) = path.parent().zip(path.file_name()) {
+                    self.name(folder, name);
+                }
+            }
+            RootKind::Manifests | RootKind::File => {}
+        }
+    }
+}
+
+impl RootKind {
+    const fn extent(self) -> Extent {
+        match self {
+            Self::File => Extent::Names,
+            Self::Manifests => Extent::Manifests,
+            Self::Tree(WalkRules { temporary: false, .. }) => Extent::Lasting,
+            Self::Tree(_) => Extent::All,
+        }
+    }
+
+    /// Whether nothing below this folder is read.
+    fn skips_folder(self, path: &Path) -> bool {
+        match self {
+            Self::Tree(rules) => rules.closes(path),
+            Self::Manifests | Self::File => path.file_name().is_some_and(is_hidden),
+        }
+    }
+}
+
+/// Whether the file or folder at this path, which may be gone, is a temporary one.
+fn is_temporary(path: &Path) -> bool {
+    let rules = WalkRules::default();
+    rules.closes(path) || rules.leaves_out(path) && !path.is_dir()
 }
 
 fn is_hidden(name: &OsStr) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::host::clock::SystemClock;
+use crate::manifest::{Links, WalkRules};
 
 /// How long to wait for what must happen, so that a broken test ends.
 const BOUND: Duration = Duration::from_secs(30);
@@ -159,7 +160,7 @@ async fn the_state_and_reading_are_no_changes() {
 #[tokio::test]
 async fn the_state_is_known_behind_links_and_by_its_whole_name() {
     use std::os::unix::fs::symlink;
-    let mut world = World::with_state(None, &[("tree", RootKind::Tree)], "way/state.db");
+    let mut world = World::with_state(None, &[("tree", RootKind::Tree(WalkRules::default()))], "way/state.db");
     fs::create_dir_all(world.path("tree/.real")).unwrap();
     symlink("tree/.real", world.path("way")).unwrap();
     symlink("store", world.path("tree/.real/state.db")).unwrap();
@@ -335,7 +336,8 @@ async fn a_watcher_that_breaks_is_replaced_by_looking() {
 /// W1, W5: without events folders are looked at.
 #[tokio::test]
 async fn polling_sees_what_events_would_tell() {
-    let mut world = World::new(Some(20), &[("manifests", RootKind::Manifests), ("tree", RootKind::Tree)]);
+    let mut world =
+        World::new(Some(20), &[("manifests", RootKind::Manifests), ("tree", RootKind::Tree(WalkRules::default()))]);
     world.cover();
     world.write("manifests/below/a.yaml");
     world.sees("a new file").await;
@@ -354,4 +356,47 @@ async fn polling_sees_what_events_would_tell() {
     world.write("manifests/below/b.yaml");
     world.sees("a file after the state").await;
     assert_eq!(world.watcher.events(), before + 1);
+}
+
+/// A folder that is published: what links in it lead to is part of it, temporary files are not.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_links_lead_to_is_seen_and_temporary_files_are_not() {
+    use std::os::unix::fs::symlink;
+    for (links, poll_ms) in [(Links::Inside, None), (Links::Follow, None), (Links::Follow, Some(20))] {
+        let rules = WalkRules { links, temporary: false };
+        let mut world = World::new(poll_ms, &[("tree", RootKind::Tree(rules))]);
+        for folder in ["tree/v1", "tree/v2", "out/deep", "other"] {
+            fs::create_dir_all(world.path(folder)).unwrap();
+        }
+        symlink("v1", world.path("tree/stable")).unwrap();
+        symlink("../out", world.path("tree/escape")).unwrap();
+        symlink(".", world.path("tree/circle")).unwrap();
+        world.cover();
+        world.write("tree/v1/index.html");
+        world.sees("a file behind a link").await;
+        fs::remove_file(world.path("tree/stable")).unwrap();
+        symlink("v2", world.path("tree/stable")).unwrap();
+        world.sees("a link that moves").await;
+        world.cover();
+        if links == Links::Follow {
+            world.write("out/deep/a.html");
+            world.sees("a file behind a link that leads out").await;
+            world.cover();
+        }
+        if poll_ms.is_none() {
+            let before = world.watcher.events();
+            fs::create_dir_all(world.path("tree/.~tmp~")).unwrap();
+            for name in ["tree/v1/.index.html.Ab12Cd", "tree/v1/index.html~", "tree/.~tmp~/a", "tree/4913", "other/a"] {
+                world.write(name);
+                fs::remove_file(world.path(name)).unwrap();
+            }
+            let last = "tree/v1/last.html";
+            let of_last = world.events_until(last, before).await;
+            let again = world.watcher.events();
+            fs::remove_file(world.path(last)).unwrap();
+            world.sees("a removal").await;
+            assert!(of_last <= world.events_until(last, again).await + 1, "{of_last}");
+        }
+    }
 }

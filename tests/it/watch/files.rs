@@ -273,6 +273,37 @@ fn directories_and_checksum_lists_are_watched() {
     watching.stop();
 }
 
+/// As rsync writes: beside the file, under a name of its own, and renamed; a published folder behind a link included.
+#[test]
+fn files_that_are_transferred_are_purged_once_and_nothing_else_is() {
+    let (cloud, bench, mut watching) = watched(1);
+    bench.write("public/v1/index.html", "0");
+    bench.write("public/v1/a.js", "0");
+    std::os::unix::fs::symlink("v1", bench.path("public/stable")).unwrap();
+    bench.write("manifests/built.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../public}]\n");
+    watching.records(4);
+    let before = cloud.log().len();
+    let transfer = |name: &str, content: &str, end: bool| {
+        let beside = bench.path(&format!("public/v1/.{name}.Ab12Cd"));
+        fs::write(&beside, content).unwrap();
+        if end {
+            fs::rename(beside, bench.path(&format!("public/v1/{name}"))).unwrap();
+        }
+    };
+    // One is still under way when the others are purged.
+    transfer("new.css", "1", false);
+    transfer("index.html", "1", true);
+    transfer("a.js", "1", true);
+    watching.records(4);
+    transfer("new.css", "1", true);
+    watching.records(2);
+    let mut purged: Vec<String> = cloud.log()[before..].iter().map(|purged| purged.target.text.clone()).collect();
+    purged.sort();
+    let names = ["stable/a.js", "stable/index.html", "stable/new.css", "v1/a.js", "v1/index.html", "v1/new.css"];
+    assert_eq!(purged, names.map(|name| format!("http://cdn.example.com/{name}")));
+    watching.stop();
+}
+
 /// What freshen writes itself is no change, wherever the state lies.
 #[test]
 fn the_state_does_not_trigger_runs() {
