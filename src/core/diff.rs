@@ -145,12 +145,14 @@ pub struct Removals {
     pub lost: usize,
     /// See `lost`.
     pub of: usize,
+    /// Nothing is sent for them: the manifest says `on_removed: forget`.
+    pub forgotten: bool,
 }
 
 impl Removals {
     /// Removals of one run alone.
     pub const fn new(manifest: String, recorded: usize, removed: usize) -> Self {
-        Self { manifest, recorded, removed, let_through: 0, lost: removed, of: recorded }
+        Self { manifest, recorded, removed, let_through: 0, lost: removed, of: recorded, forgotten: false }
     }
 }
 

@@ -106,7 +106,8 @@ pub enum Refusal {
     /// A manifest lost a large share of its targets.
     #[error(
         "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed{} \
-         (more than {REMOVALS_PERCENT} % and more than {REMOVALS}); if that is meant: `freshen apply --allow-removals`",
+         (more than {REMOVALS_PERCENT} % and more than {REMOVALS}); if that is meant: `freshen apply --allow-removals` for once, or \
+         `max_removed` in its guard for good",
         over_time(*.earlier)
     )]
     Removals {
@@ -122,7 +123,8 @@ pub enum Refusal {
     /// A manifest lost more of its targets than its guard allows.
     #[error(
         "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed{} \
-         (its guard says `max_removed: {most}`); if that is meant: `freshen apply --allow-removals`",
+         (its guard says `max_removed: {most}`); if that is meant: `freshen apply --allow-removals` for once, or a larger \
+         `max_removed` for good",
         over_time(*.earlier)
     )]
     GuardedRemovals {
@@ -379,6 +381,7 @@ impl<'a> Check<'a> {
                     earlier,
                     most,
                 }),
+                None if removals.forgotten => None,
                 None => (removed > REMOVALS && removed * 100 > recorded * REMOVALS_PERCENT)
                     .then_some(Refusal::Removals { manifest, recorded, removed, earlier }),
             }
@@ -472,6 +475,9 @@ mod tests {
         assert!(refused(11, 11));
         assert!(!refused(100, 30), "thirty percent are let through");
         assert!(refused(100, 31));
+        let forgotten = Removals { forgotten: true, ..Removals::new("site".into(), 100, 100) };
+        let forgotten = Difference { removals: vec![forgotten], ..Difference::default() };
+        assert!(check(&forgotten, Allowed::default()).is_empty(), "nothing is sent for them");
         let allowed = Allowed { removals: true, ..Allowed::default() };
         assert!(check(&removals(100, 100), allowed).is_empty());
     }

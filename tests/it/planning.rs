@@ -511,7 +511,8 @@ fn a_vanished_manifest_removes_its_targets() {
             OnRemoved::Purge => assert_eq!(kinds(&difference), [("y", ChangeKind::Removed)]),
             OnRemoved::Forget => assert_eq!((&difference.forget[..], difference.changes.len()), (&goes[..], 0)),
         }
-        assert_eq!(difference.removals, [Removals::new("m1".to_owned(), 1, 0), Removals::new("m2".to_owned(), 2, 1)]);
+        let gone = Removals { forgotten: on_removed == OnRemoved::Forget, ..Removals::new("m2".to_owned(), 2, 1) };
+        assert_eq!(difference.removals, [Removals::new("m1".to_owned(), 1, 0), gone]);
     }
 }
 
@@ -745,16 +746,26 @@ fn a_manifests_guard_limits_its_removals() {
     }
 }
 
-/// D4, C11: a manifest that turned up empty is refused, also where removals are only forgotten.
+/// D4, C11: a manifest that turned up empty is refused; where removals are only forgotten, if its guard limits them.
 #[test]
 fn an_emptied_manifest_is_refused() {
-    for on_removed in [OnRemoved::Purge, OnRemoved::Forget] {
+    let refusals = |on_removed: OnRemoved, max_removed: Option<Limit>| {
         let mut site = Site::new();
         site.list_many("site", 0..20, "rev:1").manifest("site").on_removed = on_removed;
+        site.manifest("site").guard.max_removed = max_removed;
         site.purge(&["site"]);
         site.manifest("site").assets.clear();
-        let refusals = check(&site.look(&["site"]), false, Allowed::default());
-        assert_eq!(refusals, [Refusal::Removals { manifest: "site".into(), recorded: 20, removed: 20, earlier: 0 }]);
+        let (model, difference) = site.look_with(&["site"], &[], None);
+        guard::check(&model, &difference, &Plan::default(), false, Allowed::default())
+    };
+    let (manifest, recorded, removed, earlier) = (|| "site".to_owned(), 20, 20, 0);
+    let refusal = Refusal::Removals { manifest: manifest(), recorded, removed, earlier };
+    assert_eq!(refusals(OnRemoved::Purge, None), [refusal]);
+    assert_eq!(refusals(OnRemoved::Forget, None), [], "nothing is sent");
+    let most = Limit::Percent(30);
+    let guarded = Refusal::GuardedRemovals { manifest: manifest(), recorded, removed, earlier, most };
+    for on_removed in [OnRemoved::Purge, OnRemoved::Forget] {
+        assert_eq!(refusals(on_removed, Some(most)), std::slice::from_ref(&guarded));
     }
 }
 

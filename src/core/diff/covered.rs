@@ -144,6 +144,7 @@ impl<'a> Covered<'a> {
         let counted = counted.filter(|manifest| manifest.recorded > 0);
         let of = |manifest: &CoveredManifest<'_>| Removals {
             let_through: manifest.let_through,
+            forgotten: manifest.on_removed == OnRemoved::Forget,
             ..Removals::new(manifest.name.to_owned(), manifest.recorded, manifest.removed)
         };
         let mut removals: Vec<_> = counted.map(of).collect();

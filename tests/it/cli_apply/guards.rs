@@ -39,12 +39,37 @@ fn mass_removal_is_refused_until_allowed_and_then_purged() {
     bench.run(&["apply"]).exits(0);
     cloud.count();
     bench.assets(&urls(20), "1");
-    bench.run(&["apply"]).exits(5).says("20 of its 40").says("--allow-removals");
+    bench.run(&["apply"]).exits(5).says("20 of its 40").says("--allow-removals").says("`max_removed`");
     assert_eq!((cloud.count(), bench.recorded().len()), (0, 40));
     bench.run(&["apply", "--allow-removals"]).exits(0);
     let purged: Vec<String> = cloud.log()[40..].iter().map(|purged| purged.target.text.clone()).collect();
     assert_eq!((cloud.count(), purged), (1, urls(40)[20..].to_vec()));
     assert_eq!(bench.exported().len(), 20);
+}
+
+/// Nothing is sent for what is forgotten: a build that renames all of its fingerprinted files goes through, unless a guard of the
+/// manifest counts them.
+#[test]
+fn what_is_forgotten_is_no_mass_removal() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    let build = |guard: &str, urls: &[String]| {
+        bench
+            .write("manifests/site.yaml", format!("on_new: adopt\non_removed: forget\n{guard}{}", manifest(urls, "1")));
+    };
+    build("", &urls(80)[..40]);
+    bench.run(&["apply"]).exits(0);
+    build("", &urls(80)[40..]);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), bench.recorded().len()), (0, 40));
+    build("guard: {max_removed: 30%}\n", &urls(80)[..40]);
+    bench.run(&["apply"]).exits(5).says("40 of its 40").says("`max_removed: 30%`");
+    // A manifest that is gone altogether forgets as it said.
+    build("", &urls(80)[..40]);
+    bench.run(&["apply"]).exits(0);
+    bench.write("manifests/site.yaml", format!("name: other\n{}", manifest(&["https://cdn.example.com/other"], "1")));
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((cloud.count(), bench.recorded().len()), (1, 1));
 }
 
 /// C11: a manifest's own limits refuse what exceeds them, with its name, the numbers and the way on; the plan says so
