@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
 use super::session::{self, Loaded, Lookup};
 use super::{select, stat_caches, terminal};
+use crate::core::changes::Changes;
 use crate::core::model::Model;
 use crate::core::recorded::KnownManifest;
 use crate::host::Host;
@@ -19,6 +20,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let (lock, Loaded { desired, caches, ahead }) = read(host, global, args).await?;
     let model = &desired.model;
     let only = select::patterns(&args.only)?;
+    let selection = Selection { only: args.only.clone(), providers: args.providers.clone(), ..Selection::default() };
+    select::unmatched(model, &Changes::default(), &selection)?
+        .iter()
+        .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
     let mut store = session::open_or_create(host, lock.state())?;
     if let Err(note) = stat_caches::keep(&mut store, caches) {
         terminal::tell(&format!("note: {note}\n"));

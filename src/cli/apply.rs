@@ -78,6 +78,10 @@ impl Side for Terminal<'_> {
         terminal::tell(&format!("note: {text}\n"));
     }
 
+    fn warn(&mut self, text: &str) {
+        terminal::tell(&format!("warning: {text}\n"));
+    }
+
     fn error(&mut self, text: &str) {
         terminal::tell(&format!("error: {text}\n"));
     }

@@ -12,6 +12,7 @@ use super::args::Selection;
 use super::audit::Audit;
 use super::claim::{Claim, Claimed};
 use super::exit::Exit;
+use super::select;
 use super::session::{self, Loaded};
 use super::stat_caches::{self, StatCaches};
 use crate::ask::Asker;
@@ -52,7 +53,12 @@ pub(super) trait Side {
     /// Something worth to know.
     fn note(&mut self, text: &str);
 
-    /// The same, of something that later passes find again.
+    /// Something that may be a mistake.
+    fn warn(&mut self, text: &str) {
+        self.note(text);
+    }
+
+    /// As a note, of something that later passes find again.
     fn note_once(&mut self, text: &str) {
         self.note(text);
     }
@@ -169,6 +175,9 @@ impl Pass<'_> {
         let Some(mut prepared) = self.prepare(desired, store.as_ref(), (&guessed, at))? else {
             return Ok(Ran::NotEnough);
         };
+        select::unmatched(&desired.model, &prepared.difference.changes, self.selection)?
+            .iter()
+            .for_each(|warning| side.warn(warning));
         tell_unfinished(store.as_ref(), side)?;
         if let Some(store) = &mut store {
             keep(store, std::mem::take(&mut caches), side);

@@ -6,7 +6,7 @@ use super::args::{Format, Global, Manifests, PlanArgs, Selection};
 use super::exit::Exit;
 use super::render::{github, markdown, plan as render, shown};
 use super::session::{self, Loaded, Lookup};
-use super::terminal;
+use super::{select, terminal};
 use crate::core::guard::Allowed;
 use crate::host::Host;
 use crate::run::{self, Prepared};
@@ -49,6 +49,9 @@ pub(super) async fn show(
             loaded = found.load(host, global.state.as_path().into(), global.format)?;
         }
     };
+    select::unmatched(&desired.model, &prepared.difference.changes, selection)?
+        .iter()
+        .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
     let refusals = run::refusals(&desired, &prepared, allowed);
     let running = RunLock::holder(&global.state);
     if let Some(holder) = &running {

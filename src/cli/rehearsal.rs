@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::session::{self, Lookup};
 use super::stat_caches::Own;
-use super::{interrupt, pass, terminal};
+use super::{interrupt, pass, select, terminal};
 use crate::core::budget::LastCalls;
 use crate::core::contract::{CredentialScheme, Credentials};
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
@@ -40,6 +40,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let start = session::run_start(&stage.host);
     let begun = stage.host.clock.now();
     let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
+    select::unmatched(&desired.model, &prepared.difference.changes, &args.selection)?
+        .iter()
+        .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
     let human = global.format == Format::Human;
     if human {
         show_plan(&desired, &prepared, args);

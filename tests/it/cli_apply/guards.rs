@@ -363,3 +363,32 @@ fn c11_removals_are_refused_when_they_would_happen() {
     bench.run(&["apply"]).exits(0);
     assert_eq!((cloud.purged().len(), bench.exported().len()), (40 + 20, 20));
 }
+
+/// A pattern that matches nothing is more often a mistake than a wish, and is named.
+#[test]
+fn patterns_that_match_no_target_are_told() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply"]).exits(0);
+    bench.assets(&urls(2), "1");
+    let warned = |arguments: &[&str]| {
+        let ran = bench.run(arguments);
+        assert!([0, 4].contains(&ran.status), "{ran:?}");
+        let of = |line: &str| Some(line.strip_prefix("warning: `")?.split_once('`')?.0.to_owned());
+        ran.stderr.lines().filter_map(of).collect::<Vec<_>>()
+    };
+    let (one, last) = (urls(3)[1].clone(), urls(3)[2].clone());
+    for command in [&["plan"][..], &["apply", "--rehearse"], &["apply"]] {
+        let with = |rest: &[&str]| warned(&[command, rest].concat());
+        // What is only removed is there as well, until it is.
+        assert!(with(&["--only", &last]).is_empty(), "{command:?}");
+        assert_eq!(with(&["--force", "/index.html", "--force", &one]), ["--force /index.html"]);
+        assert_eq!(with(&["--only", "*/nothing", "--only", &one]), ["--only */nothing"]);
+        assert_eq!(with(&["--only", &one, "--force", &urls(3)[0]]), [format!("--force {}", urls(3)[0])], "left out");
+    }
+    assert_eq!(warned(&["adopt", "--only", "nothing"]), ["--only nothing"]);
+    for verb in ["plan", "apply", "adopt"] {
+        bench.run(&[verb, "--provider", "nobody"]).exits(2).says("no provider is called `nobody`");
+    }
+}
