@@ -9,6 +9,10 @@ fn main() -> ExitCode {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tell(&format!("error: internal error at {place}; please report it\n"));
     }));
+    if let Err(shortage) = freshen::host::room::check() {
+        tell(&format!("error: {shortage}\n"));
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -22,6 +22,7 @@ pub mod manifest_files;
 pub mod manifest_tree;
 mod output;
 mod paths;
+pub mod room;
 pub mod sources;
 mod templates;
 pub mod tree;

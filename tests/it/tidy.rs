@@ -205,7 +205,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         at: "src/main.rs",
         pure: false,
-        ours: &[("cli", "what it runs")],
+        ours: &[("cli", "what it runs"), ("host", "whether the system gives it what every run needs")],
         crates: &[("anstream", "the last words of a panic"), ("rustix", "no core dumps"), ("tokio", "the runtime")],
     },
     Layer { at: "src/lib.rs", pure: true, ours: &[], crates: &[] },

@@ -392,3 +392,26 @@ fn patterns_that_match_no_target_are_told() {
         bench.run(&[verb, "--provider", "nobody"]).exits(2).says("no provider is called `nobody`");
     }
 }
+
+/// R9: what a library would panic, hang or abort for in the middle of a run is told before it.
+#[test]
+fn a_process_with_too_few_files_threads_or_memory_says_so() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&["http://cdn.example.com/a"], "1");
+    let ran = |limit: &[&str; 2]| {
+        let ran = bench.within(limit, &["apply", "--force", "*"]);
+        assert!(!ran.stderr.contains("panic") && !ran.stderr.contains("internal error"), "{limit:?}: {}", ran.stderr);
+        assert!([0, 1].contains(&ran.status), "{limit:?}: {} {}", ran.status, ran.stderr);
+        (ran.status, ran.stderr)
+    };
+    for files in 10..40 {
+        let (status, told) = ran(&["-n", &files.to_string()]);
+        assert!(status == 0 || told.contains(&format!("may open {files} files")), "{files}: {told}");
+    }
+    // In KiB; less, and the system cannot even load the program.
+    for memory in [90_000, 100_000, 120_000, 150_000, 200_000, 300_000] {
+        let (status, told) = ran(&["-v", &memory.to_string()]);
+        assert!(status == 0 || told.contains("memory"), "{memory}: {told}");
+    }
+}

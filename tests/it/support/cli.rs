@@ -132,10 +132,15 @@ impl Bench {
 
     /// Runs to the end with a limit on the size of files, in blocks of 512 bytes.
     pub(crate) fn limited(&self, blocks: usize, arguments: &[&str]) -> Ran {
+        self.within(&["-f", &blocks.to_string()], arguments)
+    }
+
+    /// Runs to the end within a limit, as `ulimit` takes it.
+    pub(crate) fn within(&self, limit: &[&str; 2], arguments: &[&str]) -> Ran {
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", "ulimit -f \"$1\"; shift; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_freshen")])
-            .arg(blocks.to_string())
+            .args(["-c", "ulimit \"$1\" \"$2\"; shift 2; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_freshen")])
+            .args(limit)
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()

@@ -1,0 +1,60 @@
+//! Whether this process may have what every run needs. Libraries panic, hang or abort where they cannot have a thread or
+//! memory, in the middle of a run; asked for before it, a shortage is an error with its cause.
+
+use std::hint::black_box;
+use std::io;
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder};
+
+/// Files that a small run has open at once, with some to spare.
+#[cfg(unix)]
+const FILES: u64 = 32;
+/// Threads of a run besides those that walk directories.
+const THREADS: usize = 16;
+/// Memory of a small run, with much to spare.
+const BYTES: usize = 48 << 20;
+
+/// What this process may not have.
+#[derive(Debug, thiserror::Error)]
+pub enum Shortage {
+    /// So many files may be open.
+    #[error("this process may open {0} files at once, and needs 32; raise the limit (`ulimit -n`)")]
+    Files(u64),
+    /// A thread cannot be started.
+    #[error(
+        "this process cannot start the threads that it needs: {0}; raise the limit of processes (`ulimit -u`) or memory"
+    )]
+    Threads(io::Error),
+    /// Memory cannot be had.
+    #[error("this process may not have the memory that it needs (48 MiB); raise the limit (`ulimit -v`)")]
+    Memory,
+}
+
+/// Asks the system for all of it at once, and gives it back.
+///
+/// # Errors
+/// What this process may not have.
+pub fn check() -> Result<(), Shortage> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+        if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < FILES) {
+            return Err(Shortage::Files(files));
+        }
+    }
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let closed = gate.lock();
+        let started = (0..THREADS + thread::available_parallelism().map_or(1, NonZero::get)).try_for_each(|_| {
+            // Each waits until all are there.
+            let wait = || drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
+            Builder::new().spawn_scoped(scope, wait).map(drop).map_err(Shortage::Threads)
+        });
+        let mut memory: Vec<u8> = Vec::new();
+        let reserved = memory.try_reserve_exact(BYTES).map_err(|_| Shortage::Memory);
+        black_box(&memory);
+        drop(closed);
+        started.and(reserved)
+    })
+}
