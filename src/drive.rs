@@ -2,10 +2,13 @@
 //!
 //! Knows no vendor and decides nothing; it is the only place that waits.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+pub use answers::{Answers, CacheAnswers};
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
@@ -13,7 +16,7 @@ use tokio::sync::watch;
 use crate::core::apply::Apply;
 use crate::core::budget::{LastCalls, Paces};
 use crate::core::changes::Changes;
-use crate::core::contract::{Account, Call, Credentials, ErrorClass, Stamp};
+use crate::core::contract::{Account, Call, Credentials, ErrorClass, Reply, Stamp};
 use crate::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ProviderStop, Record};
 use crate::core::http::{Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
@@ -76,8 +79,11 @@ pub struct CallReport {
     pub ended: Now,
     /// `accepted`, or the word of what went wrong.
     pub outcome: &'static str,
-    /// The vendor's code or `HTTP 503` and the like, if there was an answer that is no acceptance.
+    /// The vendor's code or `HTTP 503` and the like, if there was an answer that is no acceptance, or says that the target was
+    /// not cached.
     pub code: Option<String>,
+    /// The cache took the purge and did not hold the target.
+    pub not_cached: bool,
     /// The vendor's id of the request.
     pub request_id: Option<String>,
     /// The vendor's tasks, or what went wrong in one line.
@@ -98,6 +104,8 @@ pub struct Outcome {
     pub stops: Vec<ProviderStop>,
     /// How their endpoints fared, by index and in order.
     pub endpoints: Vec<Vec<EndpointEnd>>,
+    /// What accepted calls said of the caches.
+    pub answers: Answers,
     /// Calls made.
     pub calls: u64,
     /// Why the run ended early.
@@ -295,6 +303,7 @@ impl Run<'_> {
     fn ended(&mut self, inputs: &Inputs<'_>, id: CallId, ending: &Ending, observe: &mut Observe<'_>, now: Now) {
         let Some(Leaving { prepared, sent }) = self.under_way.remove(&id) else { return };
         let report = report(inputs.run, &prepared, ending, (sent, now));
+        self.outcome.answers.count(&report);
         if let Err(error) = observe(&report, &prepared.call.targets) {
             self.outcome.observer_error.get_or_insert_with(|| error.to_string());
             self.cut("a call could not be written down", now);
@@ -411,7 +420,10 @@ async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, non
 fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
     let Prepared { provider, call, changes } = prepared;
     let (outcome, code, request_id, result) = match ending {
-        Ending::Accepted(reply) => ("accepted", None, reply.request_id.clone(), Ok(reply.task_ids.clone())),
+        Ending::Accepted(reply) => {
+            let code = reply.not_cached.map(|status| format!("HTTP {status}"));
+            ("accepted", code, reply.request_id.clone(), Ok(reply.task_ids.clone()))
+        }
         Ending::Refused(error) | Ending::Renewed(error) => {
             (error.class.word(), Some(error.code.clone()), error.request_id.clone(), Err(error.summary()))
         }
@@ -427,6 +439,7 @@ fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, N
         ended,
         outcome,
         code,
+        not_cached: matches!(ending, Ending::Accepted(Reply { not_cached: Some(_), .. })),
         request_id,
         result,
     }

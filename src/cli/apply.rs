@@ -132,6 +132,9 @@ fn report(global: &Global, finished: &Finished<'_>) {
         }
         Format::Human => terminal::print(&render::human(&view)),
     }
+    for warning in render::warnings(finished.desired, &finished.outcome) {
+        terminal::tell(&format!("warning: {warning}\n"));
+    }
     for (provider, reason) in &finished.unavailable {
         let name = &finished.desired.model.providers[*provider].name;
         terminal::tell(&format!("error: provider `{name}`: {}\n", super::render::shown(reason)));

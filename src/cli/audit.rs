@@ -80,6 +80,7 @@ fn line(provider: &str, call: &CallReport, targets: &[Target]) -> String {
         "targets": texts,
         "outcome": call.outcome,
         "code": call.code,
+        "not_cached": call.not_cached,
         "message": message,
         "request_id": call.request_id,
         "task_ids": tasks,

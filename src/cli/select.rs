@@ -29,7 +29,7 @@ pub(super) fn patterns(list: &[String]) -> Result<GlobSet, Stop> {
 /// # Errors
 /// Bad input for a pattern that is not one.
 pub(super) fn unmatched(model: &Model, changes: &Changes, selection: &Selection) -> Result<Vec<String>, Stop> {
-    let Selection { only, force, providers } = selection;
+    let Selection { only, force, providers, .. } = selection;
     let mut unmatched = [("--only", only, patterns(only)?), ("--force", force, patterns(force)?)]
         .map(|(option, list, set)| (option, list, set, vec![true; list.len()]));
     if unmatched.iter().all(|(_, list, ..)| list.is_empty()) {

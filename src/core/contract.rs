@@ -260,6 +260,8 @@ pub struct Reply {
     pub task_ids: Vec<String>,
     /// Vendor request id.
     pub request_id: Option<String>,
+    /// The status with which a cache said that it did not hold the target: nothing was to be dropped.
+    pub not_cached: Option<u16>,
 }
 
 /// A refusal, an unreadable answer or a failure, sorted by what happens next.

@@ -52,6 +52,8 @@ pub struct Report {
     pub started: BTreeMap<&'static str, u64>,
     /// Calls by provider and the word of their outcome, `accepted` among them.
     pub calls: BTreeMap<(String, &'static str), CallCount>,
+    /// Targets in accepted calls that were not in the cache, by provider.
+    pub not_cached: BTreeMap<String, u64>,
     /// When a run last went through and left nothing: `apply` would have ended with 0.
     pub last_success: Option<Timestamp>,
     /// The program ends once the run that is under way has ended.
@@ -240,6 +242,11 @@ impl Report {
         if let Some(left) = self.providers.get_mut(provider).filter(|_| settles && outcome == ACCEPTED) {
             left.pending = left.pending.saturating_sub(targets as u64);
         }
+    }
+
+    /// An accepted call found nothing to drop.
+    pub fn not_cached(&mut self, provider: &str, targets: usize) {
+        *self.not_cached.entry(provider.to_owned()).or_default() += targets as u64;
     }
 
     /// A run has ended that did or left something. One that did nothing, as the one before, takes its place.

@@ -379,7 +379,7 @@ fn accepted(response: &Response) -> Result<Reply, CallError> {
     if response.status != 200 || task_ids.is_empty() {
         return Err(with_wait(CallError { request_id, ..answer::without_code(response) }, response));
     }
-    Ok(Reply { task_ids, request_id })
+    Ok(Reply { task_ids, request_id, ..Reply::default() })
 }
 
 #[cfg(test)]
@@ -497,7 +497,14 @@ mod tests {
     #[test]
     fn acceptance_lists_all_tasks() {
         let reply = decoded(&ADAPTER, 200, ACCEPTED).unwrap();
-        assert_eq!(reply, Reply { task_ids: vec!["1".into(), "2".into(), "3".into()], request_id: Some("r".into()) });
+        assert_eq!(
+            reply,
+            Reply {
+                task_ids: vec!["1".into(), "2".into(), "3".into()],
+                request_id: Some("r".into()),
+                ..Reply::default()
+            }
+        );
         let number = decoded(&ADAPTER, 200, r#"{"RefreshTaskId":704222904,"RequestId":"r"}"#).unwrap();
         assert_eq!(number.task_ids, ["704222904"]);
         assert_garbage_is_unknown(&ADAPTER, 200);

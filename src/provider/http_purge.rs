@@ -66,6 +66,9 @@ const RESERVED_HEADERS: [&str; 4] = ["Host", "Content-Length", "Transfer-Encodin
 /// Methods that a cache answers, or passes on to the origin, without purging: the answer would look like acceptance.
 const OTHER_METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "TRACE", "CONNECT", "POST", "PUT", "PATCH"];
 
+/// Statuses of caches that did not hold what they were to drop.
+const NOT_CACHED: [u16; 2] = [404, 412];
+
 impl Provider for HttpPurge {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
@@ -143,12 +146,13 @@ impl Provider for HttpPurge {
         let expected = account.options.integers("expect_status");
         let status = response.status;
         let is_done = if expected.is_empty() {
-            matches!(status, 200..300 | 404 | 412)
+            matches!(status, 200..300) || NOT_CACHED.contains(&status)
         } else {
             expected.contains(&u64::from(status))
         };
         if is_done {
-            return Ok(Reply::default());
+            let not_cached = NOT_CACHED.contains(&status).then_some(status);
+            return Ok(Reply { not_cached, ..Reply::default() });
         }
         answer::refuse_redirect(response)?;
         let (class, message) = match status {
@@ -376,8 +380,12 @@ mod tests {
 
     #[test]
     fn statuses_have_their_classes() {
-        for status in [200, 201, 202, 204, 404, 412] {
+        for status in [200, 201, 202, 204] {
             assert_eq!(decoded(&ADAPTER, status, "<html>"), Ok(Reply::default()), "{status}");
+        }
+        for status in [404, 412] {
+            let reply = Reply { not_cached: Some(status), ..Reply::default() };
+            assert_eq!(decoded(&ADAPTER, status, "<html>"), Ok(reply), "{status}");
         }
         let expected: &[(ErrorClass, &[u16])] = &[
             (Config, &[403, 405, 501]),

@@ -142,7 +142,9 @@ impl Provider for HuaweiVod {
         let (body, request_id) = content(response)?;
         match answer::text_of(&body, &["task_id"]) {
             // Another 2xx is not documented, and a proxy may have made it.
-            Some(task_id) if response.status == 202 => Ok(Reply { task_ids: vec![task_id], request_id }),
+            Some(task_id) if response.status == 202 => {
+                Ok(Reply { task_ids: vec![task_id], request_id, ..Reply::default() })
+            }
             _ => Err(CallError { request_id, ..answer::without_code(response) }),
         }
     }
@@ -373,7 +375,7 @@ mod tests {
     fn only_202_with_a_task_is_acceptance() {
         let headers = [("X-Request-Id", "r")];
         let reply = decoded_with(&ADAPTER, &[], 202, &headers, r#"{"task_id":"t"}"#).unwrap();
-        assert_eq!(reply, Reply { task_ids: vec!["t".into()], request_id: Some("r".into()) });
+        assert_eq!(reply, Reply { task_ids: vec!["t".into()], request_id: Some("r".into()), ..Reply::default() });
         assert_garbage_is_unknown(&ADAPTER, 202);
         for status in [200, 201, 204] {
             assert_eq!(decoded(&ADAPTER, status, r#"{"task_id":"t"}"#).unwrap_err().class, Unknown);

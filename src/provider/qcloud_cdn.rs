@@ -124,7 +124,9 @@ impl Provider for QcloudCdn {
             |count: &Value| integer(count).and_then(|count| usize::try_from(count).ok()) == Some(call.targets.len());
         let all_counted = data.get("count").is_none_or(is_all);
         match answer::text_of(&data, &["task_id"]) {
-            Some(task_id) if response.status == 200 && all_counted => Ok(Reply { task_ids: vec![task_id], request_id }),
+            Some(task_id) if response.status == 200 && all_counted => {
+                Ok(Reply { task_ids: vec![task_id], request_id, ..Reply::default() })
+            }
             _ => Err(CallError { request_id, ..without_code(response) }),
         }
     }
@@ -313,7 +315,7 @@ mod tests {
     fn acceptance_needs_code_0_and_a_task_for_all_targets() {
         let reply =
             decoded(&ADAPTER, 200, r#"{"code":0,"message":"","codeDesc":"Success","data":{"count":1,"task_id":"t"}}"#);
-        assert_eq!(reply.unwrap(), Reply { task_ids: vec!["t".into()], request_id: None });
+        assert_eq!(reply.unwrap(), Reply { task_ids: vec!["t".into()], request_id: None, ..Reply::default() });
         let lenient = decoded(&ADAPTER, 200, r#"{"code":"0","data":{"count":"1","task_id":17}}"#).unwrap();
         assert_eq!(lenient.task_ids, ["17"]);
         assert_garbage_is_unknown(&ADAPTER, 200);

@@ -190,7 +190,7 @@ impl Provider for TencentCdn {
         let content = tencent_api::accepted(response, CODES)?;
         let request_id = tencent_api::request_id(&content);
         match answer::text_of(&content, &["TaskId"]) {
-            Some(task_id) => Ok(Reply { task_ids: vec![task_id], request_id }),
+            Some(task_id) => Ok(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }),
             None => Err(CallError { request_id, ..answer::without_code(response) }),
         }
     }
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn acceptance_needs_task_and_request_id() {
         let reply = decoded(&ADAPTER, 200, r#"{"Response":{"TaskId":"t1","RequestId":"r1"}}"#).unwrap();
-        assert_eq!(reply, Reply { task_ids: vec!["t1".into()], request_id: Some("r1".into()) });
+        assert_eq!(reply, Reply { task_ids: vec!["t1".into()], request_id: Some("r1".into()), ..Reply::default() });
         assert_garbage_is_unknown(&ADAPTER, 200);
         for body in [
             r#"{"Response":{"RequestId":"r1"}}"#,

@@ -85,7 +85,7 @@ impl Provider for TencentVod {
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
         let content = tencent_api::accepted(response, CODES)?;
-        Ok(Reply { task_ids: Vec::new(), request_id: tencent_api::request_id(&content) })
+        Ok(Reply { task_ids: Vec::new(), request_id: tencent_api::request_id(&content), ..Reply::default() })
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn acceptance_has_no_task_but_a_request_id() {
         let reply = decoded(&ADAPTER, 200, r#"{"Response":{"RequestId":"r1"}}"#).unwrap();
-        assert_eq!(reply, Reply { task_ids: Vec::new(), request_id: Some("r1".into()) });
+        assert_eq!(reply, Reply { task_ids: Vec::new(), request_id: Some("r1".into()), ..Reply::default() });
         assert_garbage_is_unknown(&ADAPTER, 200);
         assert_eq!(decoded(&ADAPTER, 200, r#"{"Response":{}}"#).unwrap_err().class, ErrorClass::Unknown);
     }

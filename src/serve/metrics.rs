@@ -173,7 +173,12 @@ impl Snapshot {
         sheet.counters("calls", "Calls that ended, by their outcome", calls)?;
         let accepted = shown().filter(|((_, outcome), _)| *outcome == ACCEPTED);
         let accepted = accepted.map(|((provider, _), count)| ([("provider", provider.as_str())], count.targets));
-        sheet.counters("accepted_targets", "Targets in calls that were accepted", accepted)
+        sheet.counters("accepted_targets", "Targets in calls that were accepted", accepted)?;
+        let not_cached = shown().filter(|((_, outcome), _)| *outcome == ACCEPTED).map(|((provider, _), _)| {
+            let targets = self.report.not_cached.get(provider).copied().unwrap_or_default();
+            ([("provider", provider.as_str())], targets)
+        });
+        sheet.counters("not_cached_targets", "Targets in accepted calls that were not in the cache", not_cached)
     }
 }
 

@@ -189,12 +189,21 @@ fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
     };
     let runs: Vec<String> = report.started.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let calls: u64 = report.calls.values().map(|count| count.calls).sum();
+    let not_cached: u64 = report.not_cached.values().sum();
+    let calls = if not_cached == 0 {
+        calls.to_string()
+    } else {
+        format!(
+            "{calls}; {} not in the cache",
+            if not_cached == 1 { "1 target was".to_owned() } else { format!("{not_cached} targets were") }
+        )
+    };
     vec![
         ("manifests", "Manifests", manifests),
         ("watching", "Files", watching),
         ("success", "All done at", moment_or_dash(report.last_success)),
         ("started", "Runs", if runs.is_empty() { dash() } else { runs.join(", ") }),
-        ("calls", "Calls", calls.to_string()),
+        ("calls", "Calls", calls),
     ]
 }
 

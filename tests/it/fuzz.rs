@@ -75,7 +75,8 @@ fn the_second_reading_of_answers_knows_what_no_vendor_documents() {
         let is_documented = |status: u16, body: &str| {
             let response = Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() };
             let task_ids = if body.contains("\"1\"") { vec!["1".to_owned()] } else { Vec::new() };
-            let reply = Reply { task_ids, request_id: body.contains("RequestId").then(|| "r".to_owned()) };
+            let reply =
+                Reply { task_ids, request_id: body.contains("RequestId").then(|| "r".to_owned()), ..Reply::default() };
             checks::answer::is_documented(freshen::provider::find(kind).expect("a kind"), &response, &reply)
         };
         assert!(is_documented(status, body), "{kind}");

@@ -263,7 +263,13 @@ fn assert_none(problems: &[String], advice: &str) {
 }
 
 fn layer_of(path: &str) -> Option<&'static Layer> {
-    LAYERS.iter().find(|layer| if layer.at.ends_with('/') { path.starts_with(layer.at) } else { path == layer.at })
+    // A file with the folder of its modules is one.
+    let is_below =
+        |file: &str| path.strip_prefix(file.trim_end_matches(".rs")).is_some_and(|rest| rest.starts_with('/'));
+    LAYERS.iter().find(|layer| match layer.at {
+        folder if folder.ends_with('/') => path.starts_with(folder),
+        file => path == file || is_below(file),
+    })
 }
 
 /// Names of the packages' dependencies as code spells them.

@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
-use crate::drive::{CallReport, Outcome};
+use crate::drive::{CacheAnswers, CallReport, Outcome};
 use crate::run::{self, Desired, Prepared};
 use crate::state::Counts;
 
@@ -114,7 +114,7 @@ pub(super) fn headline(view: &View<'_>) -> (String, String) {
     let Counts { recorded, pending, deferred, rejected } = counts(view, None);
     let calls = count(usize::try_from(view.outcome.calls).unwrap_or(usize::MAX), "call");
     let accepted = count(usize::try_from(recorded).unwrap_or(usize::MAX), "purge");
-    let headline = format!("{accepted} accepted in {calls}");
+    let headline = format!("{accepted} accepted in {calls}{}", cache_answers(view.outcome.answers.sum(None)));
     let left = pending + deferred + rejected;
     if left == 0 {
         let what = match view.exit {
@@ -126,6 +126,30 @@ pub(super) fn headline(view: &View<'_>) -> (String, String) {
     }
     let hint = if pending + deferred > 0 { "; the next run sends what is due" } else { "" };
     (headline, format!(", {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}."))
+}
+
+/// What caches said of what they were to drop, where some did not hold it.
+fn cache_answers(answers: CacheAnswers) -> String {
+    match answers {
+        CacheAnswers { not_cached: 0, .. } => String::new(),
+        CacheAnswers { accepted: 1, .. } => ", it was not in the cache".to_owned(),
+        CacheAnswers { accepted, not_cached } if accepted == not_cached => ", none of them was in the cache".to_owned(),
+        CacheAnswers { accepted, not_cached } => format!(", {not_cached} of {accepted} answers say: not in the cache"),
+    }
+}
+
+/// What to check where an endpoint held nothing of what it was to drop, a text each.
+pub(crate) fn warnings(desired: &Desired, outcome: &Outcome) -> Vec<String> {
+    let name = |provider: usize| &desired.model.providers[provider].name;
+    let text = |(provider, endpoint, targets): (usize, &str, u64)| {
+        format!(
+            "provider `{}`: none of the {targets} targets purged at {} was in the cache; unless it is empty, check that its key \
+             has the scheme, host and port of these URLs, and that a cache answers there",
+            shown(name(provider)),
+            shown(endpoint)
+        )
+    };
+    outcome.answers.never_cached().map(text).collect()
 }
 
 /// Targets that are left with the same reason, one after another.
@@ -226,6 +250,7 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
                 "pending": pending,
                 "deferred": deferred,
                 "rejected": rejected,
+                "not_cached": view.outcome.answers.sum(Some(index)).not_cached,
                 "stopped": stop.and_then(|stop| stop.reason.clone()),
                 "credentials_refused": stop.is_some_and(|stop| stop.credentials),
                 "without_credentials": view.unavailable.iter().any(|(provider, _)| *provider == index),
@@ -248,6 +273,7 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
         "digest": view.prepared.digest,
         "exit": view.exit.code(),
         "calls": view.outcome.calls,
+        "not_cached": view.outcome.answers.sum(None).not_cached,
         "unchanged": view.prepared.difference.unchanged,
         "providers": providers,
         "adopted": view.prepared.difference.adopt.len(),

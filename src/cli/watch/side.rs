@@ -10,6 +10,7 @@ use super::left;
 use super::log::{line, whole};
 use crate::cli::exit::Exit;
 use crate::cli::pass::Side;
+use crate::cli::render::outcome::warnings;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
 use crate::core::event::ItemState;
@@ -226,6 +227,13 @@ impl<'a> WatchSide<'a> {
         }
     }
 
+    /// Tells what to look at though nothing failed.
+    fn tell_warnings(&self, finished: &Finished<'_>) {
+        for warning in warnings(finished.desired, &finished.outcome) {
+            tracing::warn!(pass = self.pass, run = finished.outcome.run, "{}", line(&warning));
+        }
+    }
+
     /// Tells what was accepted but not recorded, a record each, as `apply` tells it; where the state is another one now, a
     /// file beside it lists them.
     fn tell_unrecorded(&self, finished: &Finished<'_>) {
@@ -362,6 +370,9 @@ impl Side for WatchSide<'_> {
                 running.run = Some(call.run);
             }
             report.called(provider, call.outcome, call.changes, settles);
+            if call.not_cached {
+                report.not_cached(provider, call.changes);
+            }
         });
         let ms = call.ended.tick.since(call.sent.tick);
         let (pass, run, targets, outcome) = (self.pass, call.run, call.changes, call.outcome);
@@ -388,6 +399,7 @@ impl Side for WatchSide<'_> {
             exit: Some(finished.exit),
         };
         self.tell_unrecorded(finished);
+        self.tell_warnings(finished);
         let (quotas, rates) = left::limits(finished, store);
         self.report.send_modify(|report| {
             report.quotas.extend(quotas);

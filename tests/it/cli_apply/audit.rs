@@ -81,3 +81,35 @@ fn a_log_that_cannot_grow_in_mid_run_stops_sending_and_shows_the_line() {
     bench.run(&["apply"]).exits(0);
     assert_eq!(cloud.count(), 1, "what was accepted is not sent again");
 }
+
+/// A cache that held nothing of what it was to drop usually has another key: that is told, and it is no failure.
+#[test]
+fn purges_of_what_was_not_in_the_cache_are_told_apart() {
+    for (status, count, missed, headline, is_warned) in [
+        (404, 9, 9, "9 purges accepted in 9 calls, none of them was in the cache", true),
+        (412, 5, 5, "5 purges accepted in 5 calls, none of them was in the cache", true),
+        (404, 4, 4, "4 purges accepted in 4 calls, none of them was in the cache", false),
+        (404, 1, 1, "1 purge accepted in 1 call, it was not in the cache", false),
+        (404, 9, 8, "9 purges accepted in 9 calls, 8 of 9 answers say: not in the cache", false),
+        (200, 9, 0, "9 purges accepted in 9 calls, everything is recorded", false),
+    ] {
+        let cloud = Cloud::of("http-purge");
+        let bench = Bench::at("http-purge", &cloud);
+        bench.assets(&urls(count), "1");
+        cloud.always(Some(Step::say(status, "")));
+        cloud.script((missed..count).map(|_| Step::say(200, "")));
+        let told = bench.run(&["apply", "--audit", "audit.jsonl"]).exits(0).says(headline);
+        let warning = format!(
+            "warning: provider `own`: none of the {count} targets purged at {} was in the cache; unless it is empty, check that \
+             its key has the scheme, host and port of these URLs, and that a cache answers there\n",
+            cloud.url()
+        );
+        assert_eq!(told.stderr.contains(&warning), is_warned, "{told:?}");
+        let not_cached = lines(&bench, "audit.jsonl").into_iter().filter(|line| line["not_cached"] == true);
+        let codes: Vec<Value> = not_cached.map(|line| line["code"].clone()).collect();
+        assert_eq!(codes, vec![Value::from(format!("HTTP {status}")); missed]);
+        let json = bench.run(&["apply", "--force", "*", "--format", "json"]).exits(0).json();
+        let all = if status == 200 { 0 } else { count };
+        assert_eq!((&json["not_cached"], &json["providers"][0]["not_cached"]), (&all.into(), &all.into()));
+    }
+}

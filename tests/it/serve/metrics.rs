@@ -56,6 +56,7 @@ fn metrics_tell_what_happened() {
     let text = is_clean(at);
     let labels = "provider=\"own\"";
     assert_eq!(value(&text, &format!("freshen_accepted_targets_total{{{labels}}}")), 30);
+    assert_eq!(value(&text, &format!("freshen_not_cached_targets_total{{{labels}}}")), 0);
     assert_eq!(value(&text, &format!("freshen_calls_total{{{labels},outcome=\"accepted\"}}")), 2);
     assert_eq!(value(&text, &format!("freshen_targets{{{labels},state=\"pending\"}}")), 30);
     assert_eq!(value(&text, &format!("freshen_provider_failures{{{labels}}}")), 1);

@@ -467,7 +467,7 @@ fn assert_no_target_twice_at_once(calls: &[&Sent]) {
 
 /// The whole call is accepted.
 pub(crate) fn accept() -> Ending {
-    Ending::Accepted(Reply { task_ids: vec!["task".to_owned()], request_id: None })
+    Ending::Accepted(Reply { task_ids: vec!["task".to_owned()], request_id: None, ..Reply::default() })
 }
 
 /// A refusal of this class.
