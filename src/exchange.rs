@@ -57,7 +57,7 @@ pub(crate) async fn exchange<T>(
     let stamp = Stamp { wall: host.clock.now().wall, nonce };
     let request = build(&account, &credentials, &stamp)
         .map_err(|message| Trouble::Refused(refusal(ErrorClass::Config, "not sent", message), None))?;
-    let sensitive = mask::sensitive(&credentials, &request);
+    let sensitive = mask::sensitive(&credentials, &request, config.options.headers("headers"));
     let response = host.http.send(request, line.timeouts).await.map_err(Trouble::Failed)?;
     read(&account, &response, &|text| *text = mask::hide(text, &sensitive))
         .map_err(|error| Trouble::Refused(told(error, &sensitive, host.clock.now().wall), Some(credentials)))

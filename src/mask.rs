@@ -1,62 +1,98 @@
-//! Keeps credentials out of what a server echoes back.
+//! Keeps credentials out of what a server echoes back, however it spells them.
+//!
+//! A text is compared as it is and with its escapes undone, up to two of them within each other; letters and digits are compared
+//! without what separates them as well. All of it takes time in proportion to the text.
+
+mod escapes;
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::core::contract::Credentials;
 use crate::core::http::Request;
 use crate::core::secret::Secret;
 use crate::core::text::{hex, is_unsafe};
+use escapes::{Character, views};
 
 /// Texts with fewer characters than this would mask ordinary words.
 const SHORTEST: usize = 4;
-/// From so many characters on, the beginning of a credential is masked wherever it stands; no encoding of a shorter one is.
+/// So many characters of a credential in a row are masked wherever they stand; no encoding of a shorter one is.
 const SHORTEST_PART: usize = 8;
 
-/// What forms and queries encode: all but letters, digits and `-_.~`.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
 /// Everything that must not be shown if an answer repeats it.
-pub(crate) struct Sensitive(Vec<Form>);
+pub(crate) struct Sensitive([Folded; 2]);
 
-/// A text in one of the forms in which servers repeat it.
-struct Form {
-    /// Folded.
-    text: Secret,
-    characters: usize,
-    /// Its beginning is hidden as well.
-    in_part: bool,
+/// The same by one way of comparing characters.
+struct Folded {
+    fold: fn(char) -> Option<char>,
+    /// The least that is hidden as a whole.
+    shortest: usize,
+    wholes: Vec<Whole>,
+    /// Hashes of all parts of [`SHORTEST_PART`] characters, of what is hidden in part.
+    parts: HashSet<u64>,
 }
 
-/// Everything in a request that must not be shown.
-pub(crate) fn sensitive(credentials: &Credentials, request: &Request) -> Sensitive {
-    let mut forms = Vec::new();
-    for (text, in_part) in of_credentials(credentials) {
+/// A text that is hidden as a whole, and its beginning where it is cut off.
+struct Whole {
+    text: Secret,
+    /// For each of its characters how many of those up to it are also its beginning (the table of Knuth, Morris and Pratt).
+    borders: Vec<usize>,
+}
+
+/// Everything in a request that must not be shown. `templates` are the headers as they are configured.
+pub(crate) fn sensitive(credentials: &Credentials, request: &Request, templates: &[(String, String)]) -> Sensitive {
+    // Without separators, short texts are also times and numbers.
+    let mut sensitive = Sensitive([Folded::new(fold, SHORTEST), Folded::new(fold_to_letters, SHORTEST_PART)]);
+    for (text, in_part) in of_credentials(credentials, templates) {
+        sensitive.add(text, in_part);
         let encoded = encodings(text).into_iter().filter(|form| form.len() >= SHORTEST_PART);
-        forms.extend(as_written(text).into_iter().chain(encoded).map(|text| Form::of(&text, in_part)));
+        encoded.for_each(|form| sensitive.add(&form, in_part));
     }
     // Much in it is no secret.
-    let signed = of_request(request);
-    forms.extend(signed.iter().flat_map(|text| as_written(text)).map(|text| Form::of(&text, false)));
-    forms.retain(|form| form.characters >= SHORTEST);
-    Sensitive(forms)
+    for text in of_request(request) {
+        sensitive.add(&text, false);
+    }
+    sensitive
 }
 
-/// The texts, and whether the beginning of each tells something as well.
-fn of_credentials(credentials: &Credentials) -> Vec<(&str, bool)> {
+/// The texts, and whether parts of each tell something as well.
+fn of_credentials<'c>(credentials: &'c Credentials, templates: &[(String, String)]) -> Vec<(&'c str, bool)> {
     match credentials {
         Credentials::Headers(headers) => {
-            let values = headers.iter().map(|(_, value)| value.expose());
-            // Without `Bearer` as well. A whole value may be no secret, and begin as URLs and types of media do.
-            let bare = |value| str::split_once(value, ' ').map(|(_, rest)| (rest, true));
-            values.flat_map(|value| [Some((value, false)), bare(value)]).flatten().collect()
+            // A whole value may be no secret, and look like URLs and types of media in part.
+            let of = |(name, value): &'c (String, Secret)| {
+                let value = value.expose();
+                let variables = templates
+                    .iter()
+                    .filter(|(own, _)| own == name)
+                    .filter_map(|(_, template)| filled_in(template, value));
+                let parts = variables.chain(without_scheme(value)).map(|part| (part, true));
+                [(value, false)].into_iter().chain(parts).collect::<Vec<_>>()
+            };
+            headers.iter().flat_map(of).collect()
         }
         Credentials::Keys { id, secret, token } => {
             [id, secret].into_iter().chain(token).map(|text| (text.expose(), true)).collect()
         }
         Credentials::Bearer(token) => vec![(token.expose(), true)],
     }
+}
+
+/// What variables have put into the value of a header, from the first one to the last.
+fn filled_in<'v>(template: &str, value: &'v str) -> Option<&'v str> {
+    let (before, rest) = template.split_once("${")?;
+    let after = rest.rsplit_once('}').map_or("", |(_, after)| after);
+    value.strip_prefix(before)?.strip_suffix(after)
+}
+
+/// What follows `Bearer` and the like, which is one word.
+fn without_scheme(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.split_once(' ')?;
+    let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    (is_scheme && !rest.contains(' ')).then_some(rest)
 }
 
 fn of_request(request: &Request) -> Vec<String> {
@@ -73,11 +109,6 @@ fn of_request(request: &Request) -> Vec<String> {
     texts
 }
 
-/// A text as it is and as it stands in a URL.
-fn as_written(text: &str) -> [String; 2] {
-    [text.to_owned(), utf8_percent_encode(text, RESERVED).to_string()]
-}
-
 /// A text in hexadecimal digits and in base64. There it looks different after one and after two other bytes; the characters
 /// that it shares with what surrounds it are left out.
 fn encodings(text: &str) -> [String; 4] {
@@ -91,26 +122,85 @@ fn encodings(text: &str) -> [String; 4] {
     [hex(text.as_bytes()), base64(0), base64(1), base64(2)]
 }
 
-impl Form {
-    fn of(text: &str, in_part: bool) -> Self {
-        let folded: String = text.chars().filter_map(fold).collect();
-        Self { characters: folded.chars().count(), text: Secret::new(folded), in_part }
-    }
-
-    /// How many characters of it `text` begins with, if they have to be hidden. It may be cut off at the end of `text`.
-    fn begins(&self, text: &[Character]) -> Option<usize> {
-        let same = self.text.expose().chars().zip(text).take_while(|(own, other)| *own == other.folded).count();
-        let is_cut_off = same == text.len() && same >= SHORTEST;
-        let is_part = self.in_part && same >= SHORTEST_PART;
-        (same == self.characters || is_cut_off || is_part).then_some(same)
+impl Sensitive {
+    fn add(&mut self, text: &str, in_part: bool) {
+        self.0.iter_mut().for_each(|folded| folded.add(text, in_part));
     }
 }
 
-/// A character of a text that is compared, and where it stands.
-struct Character {
-    folded: char,
-    start: usize,
-    end: usize,
+impl Folded {
+    fn new(fold: fn(char) -> Option<char>, shortest: usize) -> Self {
+        Self { fold, shortest, wholes: Vec::new(), parts: HashSet::new() }
+    }
+
+    fn add(&mut self, text: &str, in_part: bool) {
+        let characters: Vec<char> = text.chars().filter_map(self.fold).collect();
+        if characters.len() < self.shortest {
+            return;
+        }
+        if in_part {
+            self.parts.extend(characters.windows(SHORTEST_PART).map(|part| hash(part.iter().copied())));
+        }
+        let mut borders = vec![0; characters.len()];
+        let mut same = 0;
+        for index in 1..characters.len() {
+            same = step(&characters, &borders, same, characters[index]);
+            borders[index] = same;
+        }
+        self.wholes.push(Whole { text: Secret::new(characters.into_iter().collect()), borders });
+    }
+
+    /// Takes in the ranges of the text that are to be hidden.
+    fn find(&self, view: &[Character], hidden: &mut Vec<(usize, usize)>) {
+        let folded = |character: &Character| Some(Character { shown: (self.fold)(character.shown)?, ..*character });
+        let characters: Vec<Character> = view.iter().filter_map(folded).collect();
+        let mut hide = |part: &[Character]| {
+            if let (Some(first), Some(last)) = (part.first(), part.last()) {
+                hidden.push((first.start, last.end));
+            }
+        };
+        if !self.parts.is_empty() {
+            let is_part = |part: &&[Character]| self.parts.contains(&hash(part.iter().map(|one| one.shown)));
+            characters.windows(SHORTEST_PART).filter(is_part).for_each(&mut hide);
+        }
+        for whole in &self.wholes {
+            whole.find(&characters, &mut hide);
+        }
+    }
+}
+
+impl Whole {
+    fn find(&self, characters: &[Character], hide: &mut dyn FnMut(&[Character])) {
+        let own: Vec<char> = self.text.expose().chars().collect();
+        let mut same = 0;
+        for (index, one) in characters.iter().enumerate() {
+            if same == own.len() {
+                same = self.borders[same - 1];
+            }
+            same = step(&own, &self.borders, same, one.shown);
+            if same == own.len() {
+                hide(&characters[index + 1 - same..=index]);
+            }
+        }
+        // It may be cut off at the end.
+        if same >= SHORTEST {
+            hide(&characters[characters.len() - same..]);
+        }
+    }
+}
+
+/// How many characters `text` begins with at the end of what was read, once `next` is read as well; `same` before it.
+fn step(text: &[char], borders: &[usize], mut same: usize, next: char) -> usize {
+    while same > 0 && text[same] != next {
+        same = borders[same - 1];
+    }
+    same + usize::from(text[same] == next)
+}
+
+fn hash(characters: impl Iterator<Item = char>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    characters.for_each(|character| character.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// What a character is compared as: in lower case, the two alphabets of base64 alike. `None`: not at all, since servers break
@@ -125,22 +215,26 @@ fn fold(character: char) -> Option<char> {
     }
 }
 
+/// The same where whatever separates letters and digits is left out.
+fn fold_to_letters(character: char) -> Option<char> {
+    character.is_alphanumeric().then(|| character.to_ascii_lowercase())
+}
+
 /// `text` with every sensitive part replaced, also one that was cut off at its end.
 pub(crate) fn hide(text: &str, sensitive: &Sensitive) -> String {
-    let character = |(start, character): (usize, char)| {
-        Some(Character { folded: fold(character)?, start, end: start + character.len_utf8() })
-    };
-    let characters: Vec<Character> = text.char_indices().filter_map(character).collect();
+    let mut hidden = Vec::new();
+    for view in views(text) {
+        sensitive.0.iter().for_each(|folded| folded.find(&view, &mut hidden));
+    }
+    hidden.sort_unstable();
     let (mut shown, mut done) = (String::new(), 0);
-    for (index, Character { start, .. }) in characters.iter().enumerate() {
-        let rest = &characters[index..];
-        let Some(length) = sensitive.0.iter().filter_map(|form| form.begins(rest)).max() else { continue };
+    for (start, end) in hidden {
         // Where two overlap, both are hidden.
-        if *start >= done {
-            shown += &text[done..*start];
+        if start >= done {
+            shown += &text[done..start];
             shown += "***";
         }
-        done = done.max(rest[length - 1].end);
+        done = done.max(end);
     }
     shown + &text[done..]
 }
@@ -166,7 +260,7 @@ mod tests {
         };
         let authorization = "TC3 Credential=AKIDcanary/x, Signature=abcdef0123";
         let request = request(vec![("Authorization".into(), authorization.into())], b"");
-        let list = sensitive(&keys, &request);
+        let list = sensitive(&keys, &request, &[]);
         let echo = format!("you sent {authorization} with SECRETcanary, TOKENcanary and abcdef0123");
         let shown = hide(&echo, &list);
         assert_eq!(shown, "you sent *** with ***, *** and ***");
@@ -182,7 +276,7 @@ mod tests {
             token: Some(Secret::new("TOKEN+canary=".into())),
         };
         let request = request(Vec::new(), b"Token=TOKEN%2Bcanary%3D&Signature=ab%2Bcd");
-        let list = sensitive(&keys, &request);
+        let list = sensitive(&keys, &request, &[]);
         let echo = "SecretId=AKID%20canary&Token=TOKEN%2Bcanary%3D&Signature=ab%2Bcd, that is ab+cd";
         assert_eq!(hide(echo, &list), "SecretId=***&Token=***&Signature=***, that is ***");
     }
@@ -191,12 +285,13 @@ mod tests {
     #[test]
     fn an_echo_in_another_form_is_masked() {
         let secret = "Canary/secret?key+9";
-        let list = sensitive(&Credentials::Bearer(Secret::new(secret.into())), &request(Vec::new(), b""));
+        let list = sensitive(&Credentials::Bearer(Secret::new(secret.into())), &request(Vec::new(), b""), &[]);
         let shown = |text: &str| hide(text, &list);
         let hex = hex(secret.as_bytes());
         assert_eq!(shown(&format!("hex {hex}, {}", hex.to_uppercase())), "hex ***, ***");
         assert_eq!(shown("as CANARY/SECRET?KEY+9, Canary\\/secret?key+9, Canary\n/secret?key\r+9"), "as ***, ***, ***");
         assert_eq!(shown("it begins with Canary/s and ends"), "it begins with *** and ends");
+        assert_eq!(shown("it had ecret?key within"), "it had *** within");
         assert_eq!(shown("a Canary/ is a bird"), "a Canary/ is a bird");
         for before in ["", "a", "ab", "abc"] {
             for engine in [STANDARD_NO_PAD, base64::engine::general_purpose::URL_SAFE_NO_PAD] {
@@ -212,8 +307,122 @@ mod tests {
     #[test]
     fn constant_headers_hide_no_other_text() {
         let headers = vec![("Referer".to_owned(), Secret::new("https://www.example.cn/".into()))];
-        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""));
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &[]);
         assert_eq!(hide("https://cdn.example.com/a is no page", &list), "https://cdn.example.com/a is no page");
+    }
+
+    /// Spellings of a text, all of it escaped or only what is no letter and no digit.
+    fn spellings(text: &str) -> Vec<String> {
+        let escapes: [&dyn Fn(char) -> String; 11] = [
+            &|one| format!("%{:02X}", u32::from(one)),
+            &|one| format!("%{:02x}", u32::from(one)),
+            &|one| format!("={:02X}", u32::from(one)),
+            &|one| format!("&#{};", u32::from(one)),
+            &|one| format!("&#x{:x};", u32::from(one)),
+            &|one| format!("&#X{:04X};", u32::from(one)),
+            &|one| format!("\\u{:04x}", u32::from(one)),
+            &|one| format!("\\u{:04X}", u32::from(one)),
+            &|one| format!("\\x{:02x}", u32::from(one)),
+            &|one| format!("%25{:02x}", u32::from(one)),
+            &|one| format!("&amp;#x{:x};", u32::from(one)),
+        ];
+        let named = |one| match one {
+            '/' => "&sol;".to_owned(),
+            '+' => "&plus;".to_owned(),
+            '=' => "&equals;".to_owned(),
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            other => other.to_string(),
+        };
+        let unended = text.chars().map(|one| format!("&#{:05}", u32::from(one))).collect::<Vec<_>>().concat();
+        let mut all = vec![text.to_owned(), text.to_uppercase(), text.chars().map(named).collect(), unended];
+        for escape in escapes {
+            all.push(text.chars().map(escape).collect());
+            let rest = |one: char| if one.is_ascii_alphanumeric() { one.to_string() } else { escape(one) };
+            all.push(text.chars().map(rest).collect());
+        }
+        all
+    }
+
+    /// X1, X2: every spelling of eight characters or more is hidden, wherever in the secret they stand, and nothing else is.
+    #[test]
+    fn every_spelling_of_a_part_of_a_secret_is_masked() {
+        let mut random = fastrand::Rng::with_seed(9);
+        let alphabet: Vec<char> = ('0'..='9').chain('a'..='z').chain('A'..='Z').chain("+/=&<\"-_.~".chars()).collect();
+        for round in 0..60 {
+            let length = random.usize(8..60);
+            let secret: String = (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+            let keys = Credentials::Keys {
+                id: Secret::new("AKIDcanary".into()),
+                secret: Secret::new(secret.clone()),
+                token: None,
+            };
+            let list = sensitive(&keys, &request(Vec::new(), b""), &[]);
+            let start = random.usize(..=length - 8);
+            let part = &secret[start..start + random.usize(8..=length - start)];
+            for spelt in spellings(part) {
+                // Letters that no secret here holds.
+                let shown = hide(&format!("<p>é {spelt} é"), &list);
+                assert_eq!(shown, "<p>é *** é", "round {round}: {secret} as {spelt}");
+            }
+            // Separated, only letters and digits are compared.
+            let letters: String = secret.chars().filter(char::is_ascii_alphanumeric).collect();
+            for separator in ["-", " ", ":", "\r\n", ", "].iter().filter(|_| letters.len() >= 8) {
+                for every in [1, 2, 4] {
+                    let pieces: Vec<&str> = (0..letters.len())
+                        .step_by(every)
+                        .map(|at| &letters[at..(at + every).min(letters.len())])
+                        .collect();
+                    let spelt = pieces.join(separator);
+                    assert_eq!(hide(&format!("é({spelt})é"), &list), "é(***)é", "round {round}: {secret} as {spelt}");
+                }
+            }
+            let bytes: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            for separator in ["", ":", " ", "-", "\n"] {
+                let spelt = bytes.join(separator);
+                assert_eq!(hide(&format!("é({spelt})é"), &list), "é(***)é", "round {round}: {secret} as {spelt}");
+            }
+            for innocent in [
+                "InvalidParameter.SecretId: the signature expired at 2026-11-29T22:00:00Z",
+                "https://a.cn/%2Fb?x=1&amp;y",
+            ] {
+                assert_eq!(hide(innocent, &list), innocent);
+            }
+        }
+    }
+
+    /// An answer that looks like a credential all over takes no more time than another one.
+    #[test]
+    fn hiding_takes_time_in_proportion() {
+        let secret = "a".repeat(4000) + "b";
+        let headers = vec![("Authorization".to_owned(), Secret::new(secret))];
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &[]);
+        let text = "a".repeat(200_000) + "é";
+        assert_eq!(hide(&text, &list), text);
+    }
+
+    /// X1: what a variable holds is a secret in part as well; what stands in a manifest, and looks like one, is none.
+    #[test]
+    fn values_of_variables_are_hidden_in_part_and_constants_are_not() {
+        let templates = [
+            ("X-Key", "${KEY}", "canary0123456789"),
+            ("X-Url", "https://www.example.cn/${PATH}?x", "https://www.example.cn/sesame-open-now?x"),
+            ("Accept", "text/html, application/xhtml+xml", "text/html, application/xhtml+xml"),
+            ("X-Note", "purged by the release job", "purged by the release job"),
+        ];
+        let headers = templates.map(|(name, _, value)| (name.to_owned(), Secret::new(value.into()))).into();
+        let templates = templates.map(|(name, template, _)| (name.to_owned(), template.to_owned()));
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &templates);
+        for (text, shown) in [
+            ("the key ary01234567", "the key ***"),
+            ("https://www.example.cn/other?x", "https://www.example.cn/other?x"),
+            ("no /sesame-open here", "no /*** here"),
+            ("application/xhtml+xml is not taken", "application/xhtml+xml is not taken"),
+            ("the release job is over", "the release job is over"),
+        ] {
+            assert_eq!(hide(text, &list), shown);
+        }
     }
 
     /// X1: keys that begin alike, or of which one holds the other.
@@ -221,7 +430,7 @@ mod tests {
     fn credentials_that_overlap_are_hidden_whole() {
         let headers = ["abcdefgh1234", "h1234567", "Bearer h1234567"].map(|value| Secret::new(value.into()));
         let headers = headers.into_iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect();
-        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""));
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &[]);
         assert_eq!(hide("to abcdefgh1234567, h1234567: Bearer h1234567.", &list), "to ***, ***: ***.");
     }
 }
