@@ -18,6 +18,7 @@ use super::file_source::Expand;
 use super::hash;
 use super::hosts::Refusal;
 use super::load::{Key, Node, Value, described, shown};
+use super::priorities::Priorities;
 use super::providers::Providers;
 use super::scan;
 use super::shape::{self, ASSET, SHORT_ASSET};
@@ -105,13 +106,22 @@ enum Name<'n> {
     Id(&'n str),
 }
 
+impl<'n> Name<'n> {
+    const fn text(&self) -> &'n str {
+        match self {
+            Self::Path(text) | Self::Url(text) | Self::Id(text) => text,
+        }
+    }
+}
+
 /// One asset of a manifest.
 struct Asset<'n> {
     name: Name<'n>,
     span: Span,
     /// `None` if it is wrong, which is reported already.
     hash: Option<ContentHash>,
-    priority: Priority,
+    /// `None`: as patterns say.
+    priority: Option<Priority>,
     chosen: Chosen,
     extra_urls: Vec<(&'n str, Span)>,
     /// What messages call the file of a source that it is.
@@ -120,15 +130,7 @@ struct Asset<'n> {
 
 impl<'n> Asset<'n> {
     const fn new(name: Name<'n>, span: Span) -> Self {
-        Self {
-            name,
-            span,
-            hash: None,
-            priority: Priority::Normal,
-            chosen: Chosen::Open,
-            extra_urls: Vec::new(),
-            file: None,
-        }
+        Self { name, span, hash: None, priority: None, chosen: Chosen::Open, extra_urls: Vec::new(), file: None }
     }
 }
 
@@ -145,6 +147,7 @@ struct Own {
     bases: Bases,
     chosen: Chosen,
     forms: UrlForms,
+    priorities: Priorities,
     /// Hosts whose lack of a provider is reported already, by the provider that was named.
     hosts_reported: HashSet<(Option<usize>, String)>,
     base_reported: bool,
@@ -155,6 +158,11 @@ struct Own {
 }
 
 impl Own {
+    /// The priority of an asset that has none of its own.
+    fn priority(&self, name: &str) -> Priority {
+        self.priorities.of(name).unwrap_or_default()
+    }
+
     /// Shows `each` every URL below the bases for a path; for that of a file, also as browsers spell it.
     fn urls(&self, path: &str, is_file: bool, each: &mut dyn FnMut(String)) {
         let Bases::Given(bases) = &self.bases else { return };
@@ -193,6 +201,7 @@ impl<'r> Lister<'r> {
             bases: Bases::Missing,
             chosen: Chosen::Open,
             forms: UrlForms::read(head.file, &head.fields, report),
+            priorities: Priorities::read(head.file, &head.fields, report),
             hosts_reported: HashSet::new(),
             base_reported: false,
             written: Written::default(),
@@ -231,7 +240,8 @@ impl<'r> Lister<'r> {
                     if !self.multiplied.admits(self.own.file, self.own.carriers.targets(forms, name, false)) {
                         return;
                     }
-                    let mut list = |cut: &ShortCut| cut.list(self.draft, forms, name, PlainHash::Text(hash), place);
+                    let listed = (PlainHash::Text(hash), self.own.priority(name), place);
+                    let mut list = |cut: &ShortCut| cut.list(self.draft, forms, name, listed);
                     return short_cuts.iter().for_each(&mut list);
                 }
             }
@@ -379,11 +389,11 @@ impl<'r> Lister<'r> {
     /// The keys that both forms share.
     fn common<'n>(&mut self, fields: &Fields<'n, '_>, asset: &mut Asset<'n>) {
         asset.hash = fields.text("hash").and_then(|(text, span)| self.hash(text, span));
-        asset.priority = match fields.text("priority") {
-            Some(("high", _)) => Priority::High,
-            Some(("low", _)) => Priority::Low,
+        asset.priority = fields.text("priority").map(|(word, _)| match word {
+            "high" => Priority::High,
+            "low" => Priority::Low,
             _ => Priority::Normal,
-        };
+        });
         asset.chosen = self.chosen(fields);
         asset.extra_urls = fields.texts("extra_urls").unwrap_or_default();
     }
@@ -490,7 +500,8 @@ impl<'r> Lister<'r> {
             let Some(hash) = &asset.hash else { continue };
             let place = Place { manifest: self.own.file, line: span.line, column: span.column };
             let packed = self.draft.pack(&target.text, hash);
-            let (scope, priority) = (target.scope, asset.priority);
+            let scope = target.scope;
+            let priority = asset.priority.unwrap_or_else(|| self.own.priority(asset.name.text()));
             self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched });
         }
     }

@@ -7,6 +7,7 @@ use super::fields::{self, Fields};
 use super::file_patterns::{FilePatterns, PatternProblem};
 use super::load::{Node, shown};
 use super::normalizer::Normalizer;
+use super::priorities::Priorities;
 use super::shape::SOURCE;
 use super::walk_rules::{Links, WalkRules};
 use crate::core::algorithm::Algorithm;
@@ -123,6 +124,7 @@ impl Expand for NoSources {
 /// A source and where its path stands.
 pub(crate) struct PlacedSource {
     pub(crate) source: FileSource,
+    pub(crate) priorities: Priorities,
     pub(crate) span: Span,
 }
 
@@ -151,9 +153,11 @@ pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Re
         }
     };
     let strip_prefix = strip_prefix(file, &fields, report);
+    let priorities = Priorities::read(file, &fields, report);
     let ((path, span), kind) = placed.filter(|_| report.errors() == errors)?;
     let place = Place { manifest: file, line: span.line, column: span.column };
-    Some(PlacedSource { source: FileSource { place, path: beside(manifest, path), kind, strip_prefix }, span })
+    let source = FileSource { place, path: beside(manifest, path), kind, strip_prefix };
+    Some(PlacedSource { source, priorities, span })
 }
 
 /// Refuses keys that belong to the other kind of source.

@@ -20,6 +20,7 @@ mod load;
 mod nearest;
 mod normalizer;
 mod options;
+mod priorities;
 mod providers;
 mod recorded;
 mod scan;

@@ -137,6 +137,7 @@ pub(crate) static MANIFEST: Section = Section {
             Shape::OneOf(&["purge", "forget"]),
             "What to do about recorded assets that are no longer listed: purge (default) or forget them.",
         ),
+        key("priority", Shape::Section(&PRIORITY), PRIORITY.doc),
         key("guard", Shape::Section(&GUARD), GUARD.doc),
         key("collapse", Shape::OneOrList(&COLLAPSE), COLLAPSE.doc),
         later("origin", "run freshen after the origin serves the new content"),
@@ -207,6 +208,11 @@ pub(crate) static SOURCE: Section = Section {
             Shape::OneOf(Links::WORDS),
             "For a directory: follow symbolic links also where they leave it, or skip all; when left out, those that stay in it \
              are followed and others are errors.",
+        ),
+        key(
+            "priority",
+            Shape::Section(&PRIORITY),
+            "Which files go first in a plan that quota or rate cuts short; wins over that of the manifest.",
         ),
         key(
             "temporary",
@@ -288,6 +294,16 @@ pub(crate) static GUARD: Section = Section {
             Shape::IntegerOrPercent,
             "Most of its recorded targets that may be gone from it, as a number or a share like 30%.",
         ),
+    ],
+};
+
+/// `priority` of a manifest or a source.
+pub(crate) static PRIORITY: Section = Section {
+    name: "`priority`",
+    doc: "Which assets go first, and which last, in a plan that quota or rate cuts short: patterns of their paths.",
+    keys: &[
+        key("high", Shape::Texts, "Patterns of what goes first; `*` stands for any text."),
+        key("low", Shape::Texts, "Patterns of what goes last, unless it goes first."),
     ],
 };
 

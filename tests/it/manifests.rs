@@ -67,6 +67,33 @@ fn assert_problem_alone(marked: &str, message: &str) {
     assert_problem_beside("assets: {}", marked, message);
 }
 
+/// Patterns say which paths go first, in every form of the list; an asset's own word wins.
+#[test]
+fn priorities_by_pattern_hold_for_every_form_of_the_list() {
+    let hash = sha('1');
+    let head = "base_url: https://a.cn/\npriority: {high: [index.html, '*/index.html'], low: ['*.map', old/*]}\n";
+    for assets in [
+        format!("assets:\n  a/b/index.html: {hash}\n  index.html: {hash}\n  x.js: {hash}\n  x.map: {hash}\n"),
+        format!("assets: {{a/b/index.html: {hash}, index.html: {hash}, x.js: {hash}, x.map: {hash}}}\n"),
+        format!(
+            "assets:\n- path: a/b/index.html\n  hash: {hash}\n- path: index.html\n  hash: {hash}\n- path: x.js\n  hash: {hash}\n- path: x.map\n  hash: {hash}\n"
+        ),
+    ] {
+        let model = model(&[&format!("{head}{assets}"), PROVIDERS]);
+        let found: Vec<Priority> = model.entries.iter().map(|entry| entry.priority).collect();
+        assert_eq!(found, [Priority::High, Priority::High, Priority::Normal, Priority::Low], "{assets}");
+    }
+    let own = format!("{head}assets: {{index.html: {{hash: '{hash}', priority: low}}, old/index.html: '{hash}'}}\n");
+    let found: Vec<Priority> = model(&[&own, PROVIDERS]).entries.iter().map(|entry| entry.priority).collect();
+    assert_eq!(found, [Priority::Low, Priority::High]);
+    assert_problem(
+        "priority: {high: [§'a[']}\nassets: {}",
+        "`a[` is not a pattern: unclosed character class; missing ']'",
+    );
+    assert_problem("priority: {§first: [a]}\nassets: {}", "`priority` has no key `first`");
+    assert_problem("priority: §high\nassets: {}", "`priority` must be a map, found `high`");
+}
+
 #[test]
 fn the_short_form_is_all_a_small_site_needs() {
     let site = format!(

@@ -118,6 +118,25 @@ fn every_base_url_and_provider_has_the_files() {
     );
 }
 
+/// Pages first where quota is short: patterns of a source, before those of the manifest.
+#[test]
+fn priorities_of_sources_are_those_of_their_patterns() {
+    let files = [("a b/index.html", 1), ("app.js", 2), ("index.html", 3), ("x.map", 4)];
+    let priorities = |own: &str, above: &str| {
+        let site = format!("base_url: https://a.cn/\n{above}sources:\n- checksums: L\n{own}index: [index.html]\n");
+        let built = built(&site, &mut shelf("m/L", &files));
+        let model = built.model.unwrap_or_else(|| panic!("{:?}", built.diagnostics));
+        let word = |entry: freshen::core::model::Entry| format!("{:?}", entry.priority);
+        model.entries.iter().map(word).collect::<Vec<_>>().join(" ")
+    };
+    let (above, own) = ("priority: {high: ['*index.html']}\n", "  priority: {high: [app.js], low: ['*.map']}\n");
+    // Both URLs of a page, in order: /, /a%20b/, /a%20b/index.html, /app.js, /index.html, /x.map.
+    assert_eq!(priorities("", ""), "Normal Normal Normal Normal Normal Normal");
+    assert_eq!(priorities("", above), "High High High Normal High Normal");
+    assert_eq!(priorities(own, ""), "Normal Normal Normal High Normal Low");
+    assert_eq!(priorities(own, above), "High High High High High Low");
+}
+
 /// The forms hold for every path of the manifest, in all ways in which assets are listed.
 #[test]
 fn url_forms_hold_for_assets_too() {

@@ -31,30 +31,33 @@ pub(super) enum PlainHash<'h> {
     Bytes(Algorithm, &'h [u8]),
 }
 
+/// What is said about a path: its digest, its priority and where it stands.
+type Listed<'h> = (PlainHash<'h>, Priority, Place);
+
 impl ShortCut {
     pub(super) fn fits(&self, path: &str) -> bool {
         path.len() <= self.max_path_bytes
     }
 
-    pub(super) fn list(&self, draft: &mut Draft, forms: &UrlForms, path: &str, hash: PlainHash<'_>, place: Place) {
+    pub(super) fn list(&self, draft: &mut Draft, forms: &UrlForms, path: &str, listed: Listed<'_>) {
         let mut list = |form: Form<'_>| match form {
-            Form::Below(rest) => self.list_one(draft, &self.start, rest, hash, place),
+            Form::Below(rest) => self.list_one(draft, &self.start, rest, listed),
             // Without a path of its own, the origin alone is the same request as with a slash.
             Form::Bare if self.start.len() == 1 => {}
-            Form::Bare => self.list_one(draft, self.start.trim_end_matches('/'), "", hash, place),
+            Form::Bare => self.list_one(draft, self.start.trim_end_matches('/'), "", listed),
         };
-        match hash {
+        match listed.0 {
             PlainHash::Text(_) => forms.each(path, &mut list),
             PlainHash::Bytes(..) => forms.each_of_file(path, &mut list),
         }
     }
 
-    fn list_one(&self, draft: &mut Draft, start: &str, rest: &str, hash: PlainHash<'_>, place: Place) {
+    fn list_one(&self, draft: &mut Draft, start: &str, rest: &str, (hash, priority, place): Listed<'_>) {
         let packed = match hash {
             PlainHash::Text(hash) => draft.pack_parts(&self.origin, start, rest, hash),
             PlainHash::Bytes(algorithm, digest) => draft.pack_digest(&self.origin, start, rest, (algorithm, digest)),
         };
-        let (scope, priority, matched) = (Scope::Url, Priority::Normal, self.matched);
+        let (scope, matched) = (Scope::Url, self.matched);
         for &provider in &self.carriers {
             draft.list(packed, &Listing { provider, scope, priority, place, matched });
         }

@@ -2,6 +2,7 @@
 
 use super::short_cut::PlainHash;
 use super::{Asset, Bases, Lister, Name};
+use crate::core::model::Priority;
 use crate::manifest::check::Head;
 use crate::manifest::diagnostic::{Diagnostic, Span};
 use crate::manifest::file_source::{self, Expand, FileSource, Found, FoundFile, PlacedSource, SourceProblem};
@@ -53,28 +54,29 @@ impl Lister<'_> {
                     Err(problem) => return self.source_problem(span, problem),
                 };
                 let path = url_path(file.path);
+                let priority = placed.priorities.of(file.path).unwrap_or_else(|| self.own.priority(file.path));
                 let is_plain = can_cut && (takes_names || url::is_plain_path(&path));
                 if is_plain && short_cuts.iter().all(|cut| cut.fits(&path)) {
                     let targets = self.own.carriers.targets(&self.own.forms, &path, true);
                     if !self.multiplied.admits(self.own.file, targets) {
                         return;
                     }
-                    let hash = PlainHash::Bytes(file.algorithm, file.digest);
-                    return short_cuts.iter().for_each(|cut| cut.list(self.draft, &self.own.forms, &path, hash, place));
+                    let listed = (PlainHash::Bytes(file.algorithm, file.digest), priority, place);
+                    return short_cuts.iter().for_each(|cut| cut.list(self.draft, &self.own.forms, &path, listed));
                 }
-                self.odd_file(placed, &file, &path);
+                self.odd_file(placed, &file, &path, priority);
             }
         });
     }
 
     /// A file about which something may be to be said.
-    fn odd_file(&mut self, placed: &PlacedSource, file: &FoundFile<'_>, path: &str) {
+    fn odd_file(&mut self, placed: &PlacedSource, file: &FoundFile<'_>, path: &str, priority: Priority) {
         if !matches!(self.own.bases, Bases::Given(_)) {
             return;
         }
         let hash = Some(file.algorithm.hash(file.digest));
-        let file = Some(placed.source.name_of(file));
-        self.list(&Asset { hash, file, ..Asset::new(Name::Path(path), placed.span) });
+        let (file, priority) = (Some(placed.source.name_of(file)), Some(priority));
+        self.list(&Asset { hash, priority, file, ..Asset::new(Name::Path(path), placed.span) });
     }
 
     fn source_problem(&mut self, span: Span, problem: SourceProblem) {
