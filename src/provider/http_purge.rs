@@ -32,7 +32,8 @@ static CAPABILITIES: Capabilities = Capabilities {
             "headers",
             OptionShape::Headers,
             false,
-            "headers to send with each purge; `${NAME}` stands for an environment variable",
+            "headers to send with each purge; `${NAME}` stands for an environment variable, or `{scheme}` and `{host}` for those \
+             of the URL",
         ),
         request::option(
             "expect_status",
@@ -66,6 +67,9 @@ const RESERVED_HEADERS: [&str; 4] = ["Host", "Content-Length", "Transfer-Encodin
 /// Methods that a cache answers, or passes on to the origin, without purging: the answer would look like acceptance.
 const OTHER_METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "TRACE", "CONNECT", "POST", "PUT", "PATCH"];
 
+/// What stands for a part of the URL in a header's value.
+const SCHEME: &str = "{scheme}";
+const HOST: &str = "{host}";
 /// Statuses of caches that did not hold what they were to drop.
 const NOT_CACHED: [u16; 2] = [404, 412];
 
@@ -80,7 +84,8 @@ impl Provider for HttpPurge {
             problems.push(("method", problem));
         }
         let headers = options.headers("headers").iter();
-        problems.extend(headers.filter_map(|(name, value)| Some(("headers", check_header(name, value).err()?))));
+        let check = |name: &str, value: &str| check_header(name, value).and_then(|()| check_template(name, value));
+        problems.extend(headers.filter_map(|(name, value)| Some(("headers", check(name, value).err()?))));
         if options.0.get("expect_status") == Some(&OptionValue::IntegerList(Vec::new())) {
             problems.push(("expect_status", "no status at all; list those that mean done, or leave it out".into()));
         }
@@ -127,9 +132,14 @@ impl Provider for HttpPurge {
         let (scheme, authority, path) = parts(target)?;
         let mut headers = vec![request::pair("Host", host_header(scheme, authority))];
         for (name, value) in extra {
+            // A value that holds the value of a variable is taken as it is.
+            let is_template =
+                account.options.headers("headers").iter().any(|(own, text)| own == name && text == value.expose());
+            let value =
+                if is_template { filled(value.expose(), scheme, authority)? } else { value.expose().to_owned() };
             // Again, since the values of variables were not known when the options were checked.
-            check_header(name, value.expose())?;
-            headers.push(request::pair(name, value.expose()));
+            check_header(name, &value)?;
+            headers.push(request::pair(name, value));
         }
         let is_proxied = account.options.bool("proxy").unwrap_or(false);
         Ok(Request {
@@ -238,6 +248,37 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Words in braces, each with its braces; those of variables left out.
+fn words(value: &str) -> impl Iterator<Item = &str> {
+    value.match_indices('{').filter_map(|(start, _)| {
+        let length = value[start..].find('}')?;
+        let (word, is_variable) = (&value[start..=start + length], value[..start].ends_with('$'));
+        let is_word = word.len() > 2 && word[1..word.len() - 1].bytes().all(|byte| byte.is_ascii_lowercase());
+        (is_word && !is_variable).then_some(word)
+    })
+}
+
+/// What a header's value may say about the URL.
+fn check_template(name: &str, value: &str) -> Result<(), String> {
+    if let Some(other) = words(value).find(|word| ![SCHEME, HOST].contains(word)) {
+        return Err(format!("the value of {name} holds {other}; of the URL there are {SCHEME} and {HOST}"));
+    }
+    if value.contains("${") && words(value).next().is_some() {
+        return Err(format!("the value of {name} holds both a variable and a part of the URL; use two headers"));
+    }
+    Ok(())
+}
+
+/// The value for a URL. What is filled in cannot end the header, whatever the URL is.
+fn filled(value: &str, scheme: &str, authority: &str) -> Result<String, String> {
+    let (scheme, host) = (scheme.to_ascii_lowercase(), host_header(scheme, authority));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if !["http", "https"].contains(&scheme.as_str()) || !host.bytes().all(is_plain) {
+        return Err("scheme or host of this URL cannot stand in a header".into());
+    }
+    Ok(value.replace(SCHEME, &scheme).replace(HOST, host))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +312,34 @@ mod tests {
         assert_eq!(host("https://a.example:443/").as_deref(), Some("a.example"));
         assert_eq!(host("http://a.example:80/").as_deref(), Some("a.example"));
         assert_eq!(host("http://a.example:443/").as_deref(), Some("a.example:443"));
+    }
+
+    /// Caches that are keyed by a forwarded scheme or host hear of it.
+    #[test]
+    fn headers_hold_scheme_and_host_of_the_url() {
+        let headers = [("X-Forwarded-Proto", "{scheme}"), ("X-Key", "{scheme}://{host}/"), ("X-Env", "a {host}")];
+        let given = headers[..2].iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = [("headers", OptionValue::Headers(given))];
+        let of = |url: &str| {
+            let request = sent(url, &options, &headers).unwrap();
+            headers.map(|(name, _)| request.header(name).unwrap().to_owned())
+        };
+        // What a variable holds is not looked into.
+        assert_eq!(of("https://www.example.cn/a"), ["https", "https://www.example.cn/", "a {host}"]);
+        assert_eq!(of("HTTP://www.example.cn:8080/a"), ["http", "http://www.example.cn:8080/", "a {host}"]);
+        for url in ["http://a\r\nX: y/", "http://a b/", "http://a,b/", "http://a\"b/"] {
+            assert!(sent(url, &options, &headers).is_err(), "{url:?}");
+        }
+        let check = |value: &str| {
+            let headers = OptionValue::Headers(vec![("X-Key".into(), value.into())]);
+            ADAPTER.check_options(&super::super::testing::options(&[("headers", headers)])).len()
+        };
+        for fine in ["{scheme}", "{host}{host}", "${KEY}", "{}", "{\"a\": 1}", "${key}", "a}{b"] {
+            assert_eq!(check(fine), 0, "{fine}");
+        }
+        for wrong in ["{schema}", "${KEY} {host}", "{scheme}{port}"] {
+            assert_eq!(check(wrong), 1, "{wrong}");
+        }
     }
 
     // U8, X1
