@@ -10,8 +10,8 @@ use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::mask::{self, Sensitive};
 
-/// Clocks further apart than this explain a refused nonce, in seconds.
-const NONCE_CLOCK_S: u64 = 60;
+/// Clocks further apart than this explain a refused time or nonce, in seconds: vendors allow for minutes.
+const CLOCK_S: u64 = 60;
 
 /// What a request needs besides its content.
 #[derive(Clone, Copy)]
@@ -70,7 +70,7 @@ fn told(mut error: CallError, sensitive: &Sensitive, now: Timestamp) -> CallErro
     match (error.class, error.server_time) {
         (ErrorClass::Clock, Some(server)) => error.message += &clock_hint(now, server),
         // A nonce that counts as used may be a clock that is off.
-        (ErrorClass::SignAgain, Some(server)) if now.unix_seconds().abs_diff(server.unix_seconds()) > NONCE_CLOCK_S => {
+        (ErrorClass::SignAgain, Some(server)) if now.unix_seconds().abs_diff(server.unix_seconds()) > CLOCK_S => {
             error.message += &clock_hint(now, server);
         }
         _ => {}
@@ -80,6 +80,11 @@ fn told(mut error: CallError, sensitive: &Sensitive, now: Timestamp) -> CallErro
 
 fn clock_hint(local: Timestamp, server: Timestamp) -> String {
     let ahead_s = local.unix_seconds() - server.unix_seconds();
+    if ahead_s.unsigned_abs() <= CLOCK_S {
+        return "; the local clock agrees with the server's, so it is not the cause: a proxy or a slow network may hold requests \
+                back, the clock may have been set meanwhile, or the vendor's own machines differ; run again"
+            .to_owned();
+    }
     let side = if ahead_s < 0 { "behind" } else { "ahead of" };
     format!("; the local clock is {} s {side} the server's: set it right and run again", ahead_s.abs())
 }
@@ -87,4 +92,23 @@ fn clock_hint(local: Timestamp, server: Timestamp) -> String {
 /// A refusal from this side of the line.
 pub(crate) fn refusal(class: ErrorClass, code: &str, message: String) -> CallError {
     CallError { class, code: code.to_owned(), message, request_id: None, retry_after_ms: None, server_time: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that agrees with the server's need not be set right.
+    #[test]
+    fn a_clock_is_to_be_set_only_if_it_is_off() {
+        let hint = |ahead_s: i64| clock_hint(Timestamp::from_unix_ms(ahead_s * 1000), Timestamp::from_unix_ms(0));
+        for ahead_s in [-60, -1, 0, 60] {
+            assert!(
+                hint(ahead_s).contains("so it is not the cause") && !hint(ahead_s).contains("set it right"),
+                "{ahead_s}"
+            );
+        }
+        assert!(hint(61).contains("61 s ahead of the server's: set it right"));
+        assert!(hint(-900).contains("900 s behind the server's: set it right"));
+    }
 }

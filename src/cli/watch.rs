@@ -42,6 +42,8 @@ use voice::Voice;
 
 /// How long a single run waits for another one to end, in milliseconds.
 const LOCK_TIMEOUT_MS: u64 = 10_000;
+/// Being asked to read everything anew is told at most this often, in milliseconds.
+const AGAIN_MS: u64 = 1_000;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Result<Exit> {
@@ -72,6 +74,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         started: host.clock.now(),
         slow_at: None,
         passes: 0,
+        again_told: None,
     };
     Ok(keeper.run(signals, polling).await)
 }
@@ -147,6 +150,8 @@ struct Keeper<'a> {
     slow_at: Option<Tick>,
     /// How many began.
     passes: u64,
+    /// When it was last told that everything is read anew because somebody asks for it.
+    again_told: Option<Tick>,
 }
 
 impl<'a> Keeper<'a> {
@@ -335,7 +340,12 @@ impl<'a> Keeper<'a> {
     }
 
     fn again(&mut self) {
-        tracing::info!("reading everything anew");
+        let now = self.host.clock.now().tick;
+        // Whoever asks again and again is told so once a second.
+        if self.again_told.is_none_or(|told| now.since(told) >= AGAIN_MS) {
+            tracing::info!("reading everything anew");
+            self.again_told = Some(now);
+        }
         self.systemd.reloading();
         if let Some(token) = &self.token {
             token.renew(self.host);

@@ -486,6 +486,24 @@ fn runs_by_hand_and_the_watch_take_turns() {
     assert!(is_recorded(&bench, 1, "2"));
 }
 
+/// Whoever sends SIGHUP all the time fills no disk with it.
+#[test]
+fn a_storm_of_sighups_is_a_line_a_second() {
+    let (_cloud, _bench, watching) = watched(1);
+    let begun = std::time::Instant::now();
+    let mut watching = watching;
+    for _ in 0..40 {
+        watching.signal("HUP");
+        watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+    }
+    let most = begun.elapsed().as_secs() + 1;
+    let told = watching.stop();
+    let lines =
+        told.iter().filter(|record| record["level"] != "DEBUG" && record["message"] == "reading everything anew");
+    let lines = lines.count() as u64;
+    assert!((1..=most).contains(&lines), "{lines} lines in {most} s");
+}
+
 /// SIGHUP reads everything at once and forgets what it waited for.
 #[test]
 fn sighup_tries_everything_now() {
