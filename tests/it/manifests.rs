@@ -616,14 +616,14 @@ fn variables_stand_for_themselves_where_they_are_taken() {
             _ => return None,
         })
     };
-    let build = |text: &str| {
+    let read = |text: &str| {
         let options = BuildOptions { variables: &variables, ..BuildOptions::default() };
         build_partly(&files(&[text]), &[false], options, &mut NoSources)
     };
     let site = "base_url: [\"https://${HOST}/a\", 'https://www.${HOST}']\nassets:\n  x: rev:1\nproviders:\n  \
         own: {kind: http-purge, hosts: ['${HOST}', '*.${HOST}'], endpoints: ['http://127.0.0.1:${PORT}']}\n  \
         vod: {kind: huawei-vod, region: '${REGION}', project_id: 0123456789abcdef0123456789abcdef, endpoint: 'https://${HOST}'}\n";
-    let built = build(site);
+    let built = read(site);
     assert!(built.uses_variables);
     let model = built.model.unwrap_or_else(|| panic!("{:?}", built.diagnostics));
     let urls: Vec<String> = model.entries.iter().map(|entry| entry.target.text).collect();
@@ -639,7 +639,7 @@ fn variables_stand_for_themselves_where_they_are_taken() {
             (format!("providers: {{a: {{kind: tencent-cdn, endpoint: 'https://${{{name}}}'}}}}\n"), 46),
             (format!("providers: {{a: {{kind: tencent-cdn, hosts: ['${{{name}}}']}}}}\n"), 44),
         ] {
-            let built = build(&text);
+            let built = read(&text);
             let shown = render(&files(&[&text]), &built.diagnostics, &built.hidden, false);
             assert!(built.model.is_none() && !shown.to_ascii_lowercase().contains("canary"), "{text}: {shown}");
             assert_eq!(built.diagnostics.len(), 1, "{text}: {shown}");
@@ -657,10 +657,10 @@ fn variables_stand_for_themselves_where_they_are_taken() {
         ),
         ("base_url: 'https://${HO ST}'\nassets: {}\n", "`${…}` holds something else than the name of a variable"),
     ] {
-        let built = build(text);
+        let built = read(text);
         assert!(built.diagnostics.iter().any(|found| found.message.contains(said)), "{text}: {:?}", built.diagnostics);
     }
-    let path = build("base_url: https://a.cn\nprovider: own\nassets: {'${HOST}/x': rev:1}\n");
+    let path = read("base_url: https://a.cn\nprovider: own\nassets: {'${HOST}/x': rev:1}\n");
     assert!(
         path.diagnostics.iter().any(|found| found.message.contains("is not replaced here")),
         "{:?}",
