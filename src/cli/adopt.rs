@@ -29,9 +29,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         terminal::tell(&format!("note: {note}\n"));
     }
     store.compare_with(ahead);
-    let claims = run::claims(&desired, &store)?;
-    session::refuse_without_namespace(&claims)?;
-    let spoken_for = &claims.spoken_for;
+    let unread = run::unread(&desired, &store)?;
+    session::refuse_without_namespace(&unread)?;
+    let spoken_for = &unread.spoken_for;
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
         let provider = model.provider_index(row.provider);

@@ -14,7 +14,7 @@ use super::stat_caches::{self, Own, StatCaches};
 use super::{select, terminal};
 use crate::core::diff::Forced;
 use crate::core::guard::Refusal;
-use crate::core::owners::{Claims, Reach};
+use crate::core::owners::{Reach, Unread};
 use crate::core::plan::Selected;
 use crate::core::recorded::{InputFile, Inputs, KnownManifest};
 use crate::core::target::Target;
@@ -378,8 +378,8 @@ pub(super) fn prepare_if_enough(
 
 /// What is called vanished has to be known, and not to be there.
 fn check_vanished(desired: &Desired, store: Option<&dyn Store>, names: &[String]) -> Result<()> {
-    let claims = store.map_or(Ok(Claims::default()), |store| run::claims(desired, store))?;
-    let is_known = |name: &&String| claims.spoken_for.iter().any(|manifest| manifest.name == **name);
+    let unread = store.map_or(Ok(Unread::default()), |store| run::unread(desired, store))?;
+    let is_known = |name: &&String| unread.spoken_for.iter().any(|manifest| manifest.name == **name);
     match names.iter().find(|name| !is_known(name)) {
         None => Ok(()),
         Some(name) => {
@@ -461,10 +461,10 @@ pub(super) fn refused(reasons: &[Reason]) -> Stop {
 ///
 /// # Errors
 /// Exit 5 with the namespaces in use.
-pub(super) fn refuse_without_namespace(claims: &Claims) -> Result<()> {
-    if claims.namespaces.is_empty() {
+pub(super) fn refuse_without_namespace(unread: &Unread) -> Result<()> {
+    if unread.namespaces.is_empty() {
         return Ok(());
     }
-    let refusal = Refusal::Namespace { namespaces: claims.namespaces.clone() };
+    let refusal = Refusal::Namespace { namespaces: unread.namespaces.clone() };
     Err(refused(&[Reason { manifest: None, text: refusal.to_string() }]).into())
 }

@@ -11,7 +11,7 @@ use covered::Covered;
 
 use super::changes::Changes;
 use super::model::{Entry, Model, OnNew, Place, Priority, ProviderConfig};
-use super::owners::{Claims, Moved};
+use super::owners::{Moved, Unread};
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
 use super::text::shell_word;
@@ -178,7 +178,7 @@ pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
     /// What becomes of manifests that this run does not read.
-    pub claims: &'a Claims,
+    pub unread: &'a Unread,
     /// Digest of each provider's configuration, by index.
     pub config_digests: &'a [String],
     /// What the user forces, if anything.
@@ -206,7 +206,7 @@ pub struct Differ<'a> {
 impl<'a> Differ<'a> {
     /// Feed it all recorded rows in order of (provider, target), then take what it found.
     pub fn new(model: &'a Model, scope: Scope<'a>) -> Self {
-        let Claims { moved, namespaces, .. } = scope.claims.clone();
+        let Unread { moved, namespaces, .. } = scope.unread.clone();
         let difference =
             Difference { changes: Changes::of(&model.entries), moved, namespaces, ..Difference::default() };
         Self { model, scope, covered: Covered::new(model, &scope), next: 0, difference }
@@ -370,7 +370,7 @@ impl<'a> Differ<'a> {
             known.targets += 1;
             known.pending += pending;
         } else {
-            let known = self.scope.claims.unclaimed.iter().find(|manifest| manifest.name == *owner);
+            let known = self.scope.unread.unclaimed.iter().find(|manifest| manifest.name == *owner);
             let file = known.map(KnownManifest::file);
             self.difference.unclaimed.push(Unclaimed { manifest: owner.clone(), file, targets: 1, pending });
         }

@@ -70,7 +70,7 @@ pub struct Moved {
 
 /// What becomes of manifests that the state knows and that a run does not read under their name.
 #[derive(Clone, Debug, Default)]
-pub struct Claims {
+pub struct Unread {
     /// The run speaks for these: they are gone from where it looks, or it reads them under another name.
     pub spoken_for: Vec<KnownManifest>,
     /// These are not there any more, and not where this run looks.
@@ -83,7 +83,7 @@ pub struct Claims {
     pub namespaces: Vec<String>,
 }
 
-impl Claims {
+impl Unread {
     /// Whether all manifests that the state knows are read, or are no business of this run.
     pub const fn is_empty(&self) -> bool {
         let Self { spoken_for, unclaimed, unlocated, moved, namespaces } = self;
@@ -96,25 +96,25 @@ impl Claims {
 }
 
 /// Sorts manifests of earlier runs by what a run that reads `read` may say about them.
-pub fn claims(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Claims {
-    let mut claims = Claims::default();
+pub fn unread(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Unread {
+    let mut unread = Unread::default();
     if reach.namespace.is_none() {
-        claims.namespaces = known.iter().filter_map(|manifest| manifest.namespace.clone()).collect();
-        claims.namespaces.sort();
-        claims.namespaces.dedup();
+        unread.namespaces = known.iter().filter_map(|manifest| manifest.namespace.clone()).collect();
+        unread.namespaces.sort();
+        unread.namespaces.dedup();
     }
     let view = View::new(&known, read, reach);
-    claims.moved = known.iter().filter_map(|manifest| view.moved(manifest)).collect();
+    unread.moved = known.iter().filter_map(|manifest| view.moved(manifest)).collect();
     let fates: Vec<Fate> = known.iter().map(|manifest| view.fate(manifest)).collect();
     for (manifest, fate) in known.into_iter().zip(fates) {
         match fate {
             Fate::NotOurs => {}
-            Fate::SpokenFor => claims.spoken_for.push(manifest),
-            Fate::Unclaimed => claims.unclaimed.push(manifest),
-            Fate::Unlocated => claims.unlocated.push(manifest),
+            Fate::SpokenFor => unread.spoken_for.push(manifest),
+            Fate::Unclaimed => unread.unclaimed.push(manifest),
+            Fate::Unlocated => unread.unlocated.push(manifest),
         }
     }
-    claims
+    unread
 }
 
 /// What the state shows of manifests that are in none of the places that it knows: not where they were read from, and in no
@@ -297,7 +297,7 @@ mod tests {
 
     /// Names of what is spoken for, unclaimed and unlocated.
     fn sorted(manifests: &[KnownManifest], read: &[Manifest], reach: &Reach) -> [Vec<String>; 3] {
-        let Claims { spoken_for, unclaimed, unlocated, .. } = claims(manifests.to_vec(), read, reach);
+        let Unread { spoken_for, unclaimed, unlocated, .. } = unread(manifests.to_vec(), read, reach);
         [spoken_for, unclaimed, unlocated].map(|list| list.into_iter().map(|manifest| manifest.name).collect())
     }
 
@@ -326,9 +326,9 @@ mod tests {
         let there =
             ["/releases/1/m/a.yaml", "/releases/1/m/gone.yaml", "/releases/2/m/a.yaml", "/releases/2/other/b.yaml"];
         let reach = reach(&["/releases/2/m"], &there);
-        let claims = claims(manifests.to_vec(), &[read("/releases/2", "m/a.yaml")], &reach);
-        assert_eq!(claims.spoken_for, [of("m/gone.yaml")]);
-        assert_eq!((claims.unclaimed.len(), claims.moved.len()), (0, 1));
+        let unread = unread(manifests.to_vec(), &[read("/releases/2", "m/a.yaml")], &reach);
+        assert_eq!(unread.spoken_for, [of("m/gone.yaml")]);
+        assert_eq!((unread.unclaimed.len(), unread.moved.len()), (0, 1));
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
         let within = Reach { namespace: Some("web".into()), ..reach(&["/site/m"], &[]) };
         let [spoken_for, unclaimed, unlocated] = sorted(&manifests, &now, &within);
         assert_eq!((spoken_for, unclaimed.len() + unlocated.len()), (vec!["m/a.yaml".to_owned()], 0));
-        let without = claims(manifests.to_vec(), &[read("/site", "m/a.yaml")], &reach(&[], &[]));
+        let without = unread(manifests.to_vec(), &[read("/site", "m/a.yaml")], &reach(&[], &[]));
         assert_eq!(without.namespaces, ["other"]);
     }
 }

@@ -15,7 +15,7 @@ pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks,
 pub use desired::Desired;
 pub use exit::Exit;
 pub use left::Left;
-pub use prepare::{Choice, Prepared, claims, prepare};
+pub use prepare::{Choice, Prepared, prepare, unread};
 
 use std::collections::BTreeSet;
 

@@ -7,7 +7,7 @@ use super::accounts::taken_over;
 use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::model::Manifest;
-use crate::core::owners::{self, Claims};
+use crate::core::owners::{self, Unread};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
 use crate::core::recorded::Standing;
 use crate::core::time::Timestamp;
@@ -130,8 +130,8 @@ pub struct Choice<'a> {
 ///
 /// # Errors
 /// A state that cannot be read.
-pub fn claims(desired: &Desired, store: &dyn Store) -> Result<Claims, StateError> {
-    Ok(owners::claims(store.manifests()?, &desired.model.manifests, &desired.reach))
+pub fn unread(desired: &Desired, store: &dyn Store) -> Result<Unread, StateError> {
+    Ok(owners::unread(store.manifests()?, &desired.model.manifests, &desired.reach))
 }
 
 /// Computes the plan; `None`: for that all manifests have to be read. `store` is `None` before the first run.
@@ -152,9 +152,9 @@ pub fn prepare(
     };
     let is_known = |manifest: &Manifest| known.iter().any(|known| known.is(manifest));
     let manifests_changed = store.is_some() && !model.manifests.iter().all(is_known);
-    let claims = owners::claims(known, &model.manifests, &desired.reach);
+    let unread = owners::unread(known, &model.manifests, &desired.reach);
     let config_digests = &desired.grounds(accounts);
-    let scope = diff::Scope { claims: &claims, config_digests, forced: choice.forced, now };
+    let scope = diff::Scope { unread: &unread, config_digests, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);
     let mut difference = match &desired.since {
         None => {
@@ -162,7 +162,7 @@ pub fn prepare(
             differ.finish()
         }
         Some(since) => match since.compare(desired, store, differ)? {
-            Some(difference) if !manifests_changed && claims.is_empty() => difference,
+            Some(difference) if !manifests_changed && unread.is_empty() => difference,
             _ => return Ok(None),
         },
     };

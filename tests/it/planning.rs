@@ -11,7 +11,7 @@ use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
 use freshen::core::model::{
     Entry, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority, ProviderConfig,
 };
-use freshen::core::owners::Claims;
+use freshen::core::owners::Unread;
 use freshen::core::plan::{Circumstances, Plan, QuotaKey, Selected, plan};
 use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Wait};
 use freshen::core::target::{ContentHash, Target};
@@ -126,13 +126,13 @@ impl Site {
         self.providers.iter().map(copy).collect()
     }
 
-    /// What a run over these manifests would find. `force` is a URL path, `claims` what becomes of manifests that
+    /// What a run over these manifests would find. `force` is a URL path, `unread` what becomes of manifests that
     /// it does not read.
-    fn look_with(&self, names: &[&str], claims: &Claims, force: Option<&str>) -> (Model, Difference) {
+    fn look_with(&self, names: &[&str], unread: &Unread, force: Option<&str>) -> (Model, Difference) {
         let model = self.model(names);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
         let forced = |_: usize, candidate: &Target| force.is_some_and(|path| *candidate == target(path));
-        let scope = Scope { claims, config_digests: &digests, forced: Some(&forced), now: self.now };
+        let scope = Scope { unread, config_digests: &digests, forced: Some(&forced), now: self.now };
         let mut differ = Differ::new(&model, scope);
         self.store.scan(&mut |row| differ.row(row)).expect("a whole state");
         let difference = differ.finish();
@@ -140,19 +140,19 @@ impl Site {
     }
 
     fn look(&self, names: &[&str]) -> Difference {
-        self.look_with(names, &Claims::default(), None).1
+        self.look_with(names, &Unread::default(), None).1
     }
 
     /// A run that is stopped after it marked what it saw.
     fn see(&mut self, names: &[&str]) -> Difference {
-        let (model, difference) = self.look_with(names, &Claims::default(), None);
+        let (model, difference) = self.look_with(names, &Unread::default(), None);
         self.store.mark(&model, &difference, self.now).expect("marked");
         difference
     }
 
     /// A run in which each target that is planned has this outcome.
     fn run_with(&mut self, names: &[&str], force: Option<&str>, outcome: &ItemOutcome) -> Difference {
-        let (model, mut difference) = self.look_with(names, &Claims::default(), force);
+        let (model, mut difference) = self.look_with(names, &Unread::default(), force);
         difference.admitted = vec![true; difference.changes.len()];
         self.store.mark(&model, &difference, self.now).expect("marked");
         let planned = plan_of(&model, &difference.changes, self.now);
@@ -234,7 +234,7 @@ fn each_change_has_its_reason() {
     site.list("site", "again", "rev:1");
     assert_eq!(site.purge(&["site"]).changes.len(), 4);
     site.list("site", "other", "rev:2").list("site", "fresh", "rev:1").unlist("site", "gone");
-    let (_, difference) = site.look_with(&["site"], &Claims::default(), Some("again"));
+    let (_, difference) = site.look_with(&["site"], &Unread::default(), Some("again"));
     let expected = [
         ("again", ChangeKind::Forced),
         ("fresh", ChangeKind::New),
@@ -255,7 +255,7 @@ fn a_second_run_finds_nothing_to_do() {
     let mut site = Site::new();
     site.list_many("site", 0..50, "rev:1").list_at(1, "site", "0001", "rev:1", Priority::High);
     assert_eq!(site.purge(&["site"]).changes.len(), 51);
-    let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
     assert_eq!((difference.changes.len(), difference.unchanged), (0, 51));
     let plan = plan_of(&model, &difference.changes, site.now);
     assert_eq!((plan.calls(), plan.targets()), (0, 0));
@@ -341,7 +341,7 @@ fn what_failed_is_not_trusted_more_for_another_hash() {
     site.purge(&["site"]);
     site.list_many("site", 0..50, "rev:2");
     let calls = |site: &Site| {
-        let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+        let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
         plan_of(&model, &difference.changes, site.now).calls()
     };
     assert_eq!(calls(&site), 1);
@@ -371,7 +371,7 @@ fn what_was_refused_is_not_sent_again_until_something_changes() {
         site
     };
     let due = |site: &Site, force: Option<&str>| {
-        let (model, difference) = site.look_with(&["site"], &Claims::default(), force);
+        let (model, difference) = site.look_with(&["site"], &Unread::default(), force);
         let plan = plan_of(&model, &difference.changes, site.now);
         (plan.targets(), plan.rejected.len())
     };
@@ -395,10 +395,10 @@ fn a_refused_removal_stays_refused_until_something_changes() {
     site.purge(&["site"]);
     site.unlist("site", "x");
     site.run_with(&["site"], None, &refused());
-    let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
     assert_eq!(plan_of(&model, &difference.changes, site.now).rejected, [0]);
     site.digest = "config 2";
-    let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
     assert_eq!(plan_of(&model, &difference.changes, site.now).targets(), 1);
 }
 
@@ -503,8 +503,8 @@ fn a_vanished_manifest_removes_its_targets() {
         site.purge(&["m1", "m2"]);
         let (root, path) = (Some("/site".into()), "manifests/m2.yaml".into());
         let vanished = KnownManifest { name: "m2".into(), namespace: None, root, path, on_removed };
-        let claims = Claims { spoken_for: vec![vanished], ..Claims::default() };
-        let (_, difference) = site.look_with(&["m1"], &claims, None);
+        let unread = Unread { spoken_for: vec![vanished], ..Unread::default() };
+        let (_, difference) = site.look_with(&["m1"], &unread, None);
         assert_eq!(difference.owners, [("a".to_owned(), target("x"), vec!["m1".to_owned()])]);
         let goes = [("a".to_owned(), target("y"))];
         match on_removed {
@@ -554,7 +554,7 @@ fn high_priority_goes_first_and_then_the_oldest() {
     site.list("site", "a new", "rev:1").list("site", "b new", "rev:1");
     site.list_at(0, "site", "new high", "rev:1", Priority::High);
     site.providers[0].limits = Limits { urls_per_day: Some(3), ..Limits::default() };
-    let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
     let plan = plan_of(&model, &difference.changes, site.now);
     let names = |indexes: &[usize]| -> Vec<String> {
         indexes.iter().map(|&index| path(&difference.changes.target(index)).to_owned()).collect()
@@ -569,7 +569,7 @@ fn high_priority_goes_first_and_then_the_oldest() {
 fn the_plan_keeps_to_the_ledger_and_to_what_was_selected() {
     let mut site = Site::new();
     site.list_many("site", 0..30, "rev:1");
-    let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
     let only = |_: usize, target: &Target| path(target) < "0020";
     let plan = plan_with(
         &model,
@@ -602,7 +602,7 @@ fn a_deferral_holds_where_no_ledger_is_kept() {
         let mut site = Site::new();
         site.providers[0] = provider;
         site.list("site", "x", "rev:1");
-        let (model, mut difference) = site.look_with(&["site"], &Claims::default(), None);
+        let (model, mut difference) = site.look_with(&["site"], &Unread::default(), None);
         let until = START.plus_ms(1000);
         let (reason, config) = ("quota".to_owned(), "config 1".to_owned());
         let standing = Standing::Deferred { until, reason, wait: Wait::Quota, config };
@@ -623,13 +623,13 @@ fn only_missing_endpoints_are_planned() {
         site.run_with(&["site"], None, &ItemOutcome::AcceptedAt(endpoint(number).to_string()));
     }
     let endpoints = |site: &Site| -> Vec<usize> {
-        let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+        let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
         let plan = plan_of(&model, &difference.changes, site.now);
         plan.jobs[0].batches.iter().map(|batch| batch.endpoint).collect()
     };
     assert_eq!(endpoints(&site), [1]);
     site.list("site", "y", "rev:1");
-    let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
     let plan = plan_of(&model, &difference.changes, site.now);
     assert_eq!((plan.targets(), plan.purges()), (2, 1 + 3), "one for each endpoint");
     site.unlist("site", "y");
@@ -702,7 +702,7 @@ fn a_manifests_guard_counts_its_own_purges() {
     site.purge(&["site", "other"]);
     site.list_many("site", 0..10, "rev:2").list_many("site", 50..55, "rev:1").list_many("other", 100..300, "rev:2");
     let refusals = |site: &Site, allowed, selected: Option<&Selected<'_>>| {
-        let (model, difference) = site.look_with(&["site", "other"], &Claims::default(), None);
+        let (model, difference) = site.look_with(&["site", "other"], &Unread::default(), None);
         let plan = plan_with(&model, &difference.changes, site.now, &|_| 0, selected);
         guard::check(&model, &difference, &plan, false, allowed)
     };
@@ -738,7 +738,7 @@ fn a_manifests_guard_limits_its_removals() {
         [(Limit::Number(12), true), (Limit::Number(13), false), (Limit::Percent(32), true), (Limit::Percent(33), false)]
     {
         site.manifest("site").guard = Guard { max_removed: Some(most), ..Guard::default() };
-        let (model, difference) = site.look_with(&["site"], &Claims::default(), None);
+        let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
         let refusal = Refusal::GuardedRemovals { manifest: "site".into(), recorded: 40, removed: 13, earlier: 0, most };
         let refusals = |allowed| guard::check(&model, &difference, &Plan::default(), false, allowed);
         assert_eq!(refusals(Allowed::default()), if is_refused { vec![refusal] } else { Vec::new() }, "{most}");
@@ -755,7 +755,7 @@ fn an_emptied_manifest_is_refused() {
         site.manifest("site").guard.max_removed = max_removed;
         site.purge(&["site"]);
         site.manifest("site").assets.clear();
-        let (model, difference) = site.look_with(&["site"], &[], None);
+        let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
         guard::check(&model, &difference, &Plan::default(), false, Allowed::default())
     };
     let (manifest, recorded, removed, earlier) = (|| "site".to_owned(), 20, 20, 0);
@@ -800,7 +800,7 @@ proptest! {
                 _ => drop(site.purge(&[name])),
             }
             site.now = site.now.plus_ms(1000);
-            let (model, difference) = site.look_with(&manifests, &Claims::default(), None);
+            let (model, difference) = site.look_with(&manifests, &Unread::default(), None);
             let due = difference.changes.iter().filter(|change| change.desired.is_some()).count();
             prop_assert_eq!(due + difference.unchanged + difference.adopt.len(), model.entries.len());
             for change in difference.changes.iter() {
@@ -810,7 +810,7 @@ proptest! {
         }
         site.digest = "config 2";
         site.purge(&manifests);
-        let (model, difference) = site.look_with(&manifests, &Claims::default(), None);
+        let (model, difference) = site.look_with(&manifests, &Unread::default(), None);
         prop_assert!(difference.changes.is_empty(), "{:?}", kinds(&difference));
         prop_assert_eq!(site.store.recorded().expect("readable").len(), model.entries.len());
     }

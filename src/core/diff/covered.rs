@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{Removals, Scope};
 use crate::core::model::{Model, OnRemoved};
-use crate::core::owners::Claims;
+use crate::core::owners::Unread;
 use crate::core::recorded::{KnownManifest, Progress, RecordedRow};
 
 /// Manifests this run speaks for, with what they say about removals and how many targets they have; and those that nobody
@@ -55,7 +55,7 @@ impl<'a> Covered<'a> {
             let_through: 0,
         };
         let known = |known: &'a KnownManifest, coverage| covered(known.name.as_str(), coverage, known.on_removed);
-        let Claims { spoken_for, unclaimed, unlocated, .. } = scope.claims;
+        let Unread { spoken_for, unclaimed, unlocated, .. } = scope.unread;
         let spoken_for = spoken_for.iter().map(|manifest| known(manifest, Coverage::SpokenFor));
         let unclaimed = unclaimed.iter().map(|manifest| known(manifest, Coverage::Unclaimed));
         let unlocated = unlocated.iter().map(|manifest| known(manifest, Coverage::Unlocated));
