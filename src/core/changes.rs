@@ -213,11 +213,10 @@ impl Changes {
             tally.of_recorded -= usize::from(row.recorded != NONE);
         }
         let mut tallies = Tallies::default();
-        for (common, mut counted) in self.commons.iter().zip(of_commons) {
+        for (common, counted) in self.commons.iter().zip(of_commons) {
             if common.progress >= Progress::Admitted {
                 continue;
             }
-            counted.removals = if common.kind == ChangeKind::Removed { counted.purges } else { 0 };
             tallies.purges += counted.purges;
             for owner in &common.owners {
                 tallies.of_manifests.entry(owner).or_default().add(counted);

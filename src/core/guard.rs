@@ -237,15 +237,12 @@ pub struct Tally {
     pub purges: usize,
     /// Those of targets that have a recorded hash.
     pub of_recorded: usize,
-    /// Those of targets that are no longer listed.
-    pub removals: usize,
 }
 
 impl Tally {
     pub(super) const fn add(&mut self, other: Self) {
         self.purges += other.purges;
         self.of_recorded += other.of_recorded;
-        self.removals += other.removals;
     }
 }
 
@@ -321,7 +318,7 @@ impl<'a> Check<'a> {
         }
         if !self.allowed.removals {
             refusals.extend(elsewhere(self.model, self.difference));
-            refusals.extend(self.removals(&tallies));
+            refusals.extend(self.removals());
         }
         refusals.extend(self.purges(tallies));
         if self.allowed.max_purges.is_none() {
@@ -359,20 +356,14 @@ impl<'a> Check<'a> {
         })
     }
 
-    /// Manifests that lost much, unless nothing of it happens in this run: a loss is a mistake of the manifest, however many
-    /// purges it comes to at once.
-    fn removals(&self, counted: &Tallies<'_>) -> Vec<Refusal> {
+    /// Manifests that lost much: that is a mistake of the manifest, however many purges it comes to in this run.
+    fn removals(&self) -> Vec<Refusal> {
         let own = self.model.manifests.iter();
         let own = own.filter_map(|manifest| Some((manifest.name.as_str(), manifest.guard.max_removed?)));
         let own: HashMap<&str, Limit> = own.collect();
-        let all = self.difference.changes.tally(std::iter::empty());
         let refusal = |removals: &Removals| {
             let (manifest, recorded, removed) = (removals.manifest.clone(), removals.of, removals.lost);
             let earlier = removed - removals.removed;
-            let waits = all.of(&manifest).removals - counted.of(&manifest).removals;
-            if removals.removed <= waits {
-                return None;
-            }
             match own.get(manifest.as_str()) {
                 Some(&most) => most.is_exceeded(removed, recorded).then_some(Refusal::GuardedRemovals {
                     manifest,
@@ -402,7 +393,7 @@ impl<'a> Check<'a> {
         for directory in self.directories() {
             // What a directory purges besides counts as if it had been asked for.
             let tally = tallies.of_manifests.entry(model.manifests[directory.manifest].name.as_str()).or_default();
-            tally.add(Tally { purges: directory.others, of_recorded: directory.others, removals: 0 });
+            tally.add(Tally { purges: directory.others, of_recorded: directory.others });
         }
         let recorded: HashMap<&str, usize> =
             difference.removals.iter().map(|removals| (removals.manifest.as_str(), removals.recorded)).collect();

@@ -110,10 +110,10 @@ impl Apply<'_> {
             let Some(Suspect { items, reason }) = suspects.last().filter(|_| !self.cancelled) else { continue };
             if suspects.len() == 1 && items.len() == 1 && self.is_alone(items[0]) {
                 self.reject_all(lane, suspects);
-            } else if self.lanes[lane].stopped.is_none() {
-                // Few of them may be to blame all the same, so what was not tried yet need not wait for them.
+            } else {
+                // Few of them may be to blame all the same, so the endpoint is in no trouble for what was not tried yet.
                 let reason = not_the_targets(reason);
-                self.stop_for(lane, ErrorClass::Request, Trouble::Target, &reason);
+                self.stops[self.lanes[lane].provider].reason.get_or_insert(reason);
             }
         }
     }
