@@ -423,7 +423,8 @@ fn continued_change(
     let mut change = fresh_change(entry, kind, owners, scope.now);
     change.recorded = row.hash.map(ContentHash::from_canonical);
     if let Some(work) = row.work {
-        change.since = work.since;
+        // A clock that was ahead has no say: the change would be sent last for as long.
+        change.since = work.since.min(scope.now);
         change.in_doubt = work.in_doubt;
         if work.desired.as_ref() == Some(&entry.hash) {
             change.progress = work.progress;
@@ -460,7 +461,7 @@ fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<
         recorded: Some(hash),
         kind: ChangeKind::Removed,
         priority: row.work.map_or(Priority::Normal, |work| work.priority),
-        since: row.work.map_or(scope.now, |work| work.since),
+        since: row.work.map_or(scope.now, |work| work.since.min(scope.now)),
         standing: match (work, row.work) {
             (Some(work), _) => work.standing.clone().under(&scope.config_digests[provider]),
             (None, Some(before)) => before.standing.of_other_content(),

@@ -275,6 +275,22 @@ fn what_was_not_accepted_stays_due_with_its_age() {
     assert_eq!(difference.changes.get(0).standing, Standing::Pending { reason: Some("HTTP 503".into()) });
 }
 
+/// L1: what a clock that was ahead saw first is not younger than all that comes after: it would be sent last for as long.
+#[test]
+fn no_change_is_younger_than_the_run_that_looks() {
+    let mut site = Site::new();
+    site.list("site", "x", "rev:1").list("site", "y", "rev:1");
+    site.purge(&["site"]);
+    site.now = START.plus_ms(86_400_000_000);
+    site.unlist("site", "x").list("site", "y", "rev:2").list("site", "z", "rev:1");
+    site.run_with(&["site"], None, &later());
+    site.now = START;
+    let difference = site.look(&["site"]);
+    let since: Vec<_> = difference.changes.iter().map(|change| (change.kind, change.since)).collect();
+    let kinds = [ChangeKind::Removed, ChangeKind::Changed, ChangeKind::New];
+    assert_eq!(since, kinds.map(|kind| (kind, START)));
+}
+
 /// R6: once B was seen a cache may hold it: the target stays due when A comes back.
 #[test]
 fn a_hash_that_comes_back_is_still_purged() {
