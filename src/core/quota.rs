@@ -8,7 +8,16 @@ use super::time::Timestamp;
 
 /// Days after today of which a ledger is read: where a quota day begins lies up to 28 hours apart, and clocks are set.
 const DAYS_AHEAD: usize = 2;
-const DAY_MS: i64 = 86_400_000;
+/// Length of a quota day, in milliseconds.
+pub const DAY_MS: i64 = 86_400_000;
+/// How long after midnight a vendor may still count the day before, in milliseconds.
+pub const COUNTS_ANEW_MS: i64 = 900_000;
+
+/// From when on what a vendor says is surely of the quota day that ends at `resets_at`.
+#[must_use]
+pub const fn counts_anew_at(resets_at: Timestamp) -> Timestamp {
+    resets_at.plus_ms(COUNTS_ANEW_MS - DAY_MS)
+}
 
 /// Which ledger a call counts on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,14 +7,12 @@ use crate::core::contract::{CallError, ErrorClass};
 use crate::core::model::Model;
 use crate::core::plan::{Plan, Quota, QuotaKey};
 use crate::core::query::{QuotaFound, TaskResult, quota_left, state_of};
+use crate::core::quota::{DAY_MS, counts_anew_at};
 use crate::core::time::Timestamp;
 use crate::state::{OpenTask, Settled, StateError, Store};
 
 /// Tasks that were accepted longer ago are not asked about where the vendor does not say how long it keeps them, in days.
 const KEPT_DAYS: u16 = 30;
-const DAY_MS: i64 = 86_400_000;
-/// How long after midnight a vendor may still count the day before, in milliseconds.
-const COUNTS_ANEW_MS: i64 = 900_000;
 
 /// What the quotas that a plan draws on are, by the vendors' own count.
 #[derive(Debug, Default)]
@@ -65,7 +63,7 @@ pub async fn learn_quotas(
     for (key, (provider, &Quota { used: ours, resets_at, .. }, limit)) in limits {
         let config = &model.providers[provider];
         let spec = config.kind.capabilities().queries.quota.map_or("", |spec| spec.name);
-        let is_of_the_day = |at: &Timestamp| (resets_at.plus_ms(COUNTS_ANEW_MS - DAY_MS)..resets_at).contains(at);
+        let is_of_the_day = |at: &Timestamp| (counts_anew_at(resets_at)..resets_at).contains(at);
         let found = accounts.get(&(key.account.as_str(), spec)).filter(|(_, at)| is_of_the_day(at));
         let found = found.map_or(&[][..], |(found, _)| found.as_slice());
         let Some(left) = quota_left(found, key.operation, &key.area) else { continue };

@@ -1,6 +1,7 @@
 //! Scenarios on the apply machine: virtual time, scripted vendors, no I/O. Each run is also checked by `Report::check`.
 
 mod any;
+mod days;
 mod ledgers;
 
 use std::collections::{BTreeMap, BTreeSet};

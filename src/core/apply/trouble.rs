@@ -5,10 +5,10 @@ use crate::core::contract::{CallError, Culprit, ErrorClass};
 use crate::core::event::{CallId, Left, Record, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::lane::{Lane, Stopped, Suspect, split};
-use crate::core::quota::Draw;
+use crate::core::quota::{COUNTS_ANEW_MS, Draw, counts_anew_at};
 use crate::core::recorded::Wait;
 use crate::core::retry::{self, Verdict};
-use crate::core::time::Now;
+use crate::core::time::{Now, Timestamp};
 
 impl Apply<'_> {
     pub(super) fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
@@ -136,7 +136,7 @@ impl Apply<'_> {
             }
             ErrorClass::QuotaSpent => {
                 self.lanes[lane].push_front(vec![batch]);
-                self.quota_spent(lane, reason, now);
+                self.quota_spent(lane, error.server_time, reason, now);
             }
             class => {
                 self.lanes[lane].push_front(vec![batch]);
@@ -184,31 +184,45 @@ impl Apply<'_> {
         }
     }
 
-    /// The vendor's count stands for all that draw on the same share of the quota.
-    fn quota_spent(&mut self, lane: usize, reason: &str, now: Now) {
-        let mut until = now.wall.next_midnight(self.lanes[lane].day_offset_minutes);
-        let draw = self.lanes[lane].draw.clone();
-        let shares =
-            |other: &Draw| draw.as_ref().is_some_and(|own| (own.ledger, &own.area) == (other.ledger, &other.area));
-        let sharing = |lane: &Lane| lane.draw.as_ref().is_some_and(&shares);
-        if let Some(draw) = &draw {
-            let limits = self.lanes.iter().filter_map(|lane| lane.draw.as_ref().filter(|other| shares(other))?.limit);
-            let limit = limits.max();
-            let ledger = &mut self.ledgers[draw.ledger];
-            until = ledger.resets_at().max(now.wall);
-            if let Some(limit) = limit {
-                let used = ledger.spend(&draw.area, limit);
-                self.outbox.push_back(Record::QuotaSpent { key: ledger.key(&draw.area), used });
-            }
-        }
+    /// The vendor's count stands for the day that it is of, and for all that draw on the same share of the quota.
+    fn quota_spent(&mut self, lane: usize, server: Option<Timestamp>, reason: &str, now: Now) {
+        let wall = now.wall;
+        let resets_at = match &self.lanes[lane].draw {
+            Some(draw) => self.ledgers[draw.ledger].resets_at(),
+            None => wall.next_midnight(self.lanes[lane].day_offset_minutes),
+        };
+        let counts_anew = counts_anew_at(resets_at);
+        let until = if server.map_or(wall, |server| server.min(wall)) >= counts_anew {
+            self.note_spent(lane);
+            resets_at
+        } else if wall < counts_anew {
+            counts_anew
+        } else {
+            wall.plus_ms(COUNTS_ANEW_MS)
+        };
         for index in 0..self.lanes.len() {
             let other = &self.lanes[index];
-            if index == lane || sharing(other) {
+            if index == lane || self.draws_with(lane, other).is_some() {
                 // What directories stood for need not wait for them: the next run purges it URL by URL.
                 let until = Some(until).filter(|_| !other.collapsed);
                 self.stop_lane(index, Stopped { reason: reason.to_owned(), until });
             }
         }
+    }
+
+    /// Counts the rest of the day's quota as used, as far as those who draw on it know its limit.
+    fn note_spent(&mut self, lane: usize) {
+        let limits = self.lanes.iter().filter_map(|other| self.draws_with(lane, other)?.limit);
+        let (Some(limit), Some(draw)) = (limits.max(), &self.lanes[lane].draw) else { return };
+        let ledger = &mut self.ledgers[draw.ledger];
+        let used = ledger.spend(&draw.area, limit);
+        self.outbox.push_back(Record::QuotaSpent { key: ledger.key(&draw.area), used });
+    }
+
+    /// How `other` draws on the share of a quota that the lane draws on, if it does.
+    fn draws_with<'a>(&self, lane: usize, other: &'a Lane) -> Option<&'a Draw> {
+        let own = self.lanes[lane].draw.as_ref()?;
+        other.draw.as_ref().filter(|draw| (draw.ledger, &draw.area) == (own.ledger, &own.area))
     }
 
     /// Stops what shares the cause: all lanes to this endpoint of this provider. What is wrong with directories may be right

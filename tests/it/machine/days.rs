@@ -1,0 +1,76 @@
+//! Quota days of vendors and of the clock here: where they differ, and where the clock is set in mid-run.
+
+use freshen::core::contract::ErrorClass;
+use freshen::core::event::{Ending, ItemState, Record};
+use freshen::core::time::Timestamp;
+
+use super::{DAY_MS, vod_with_quota};
+use crate::support::world::{Report, START, World, accept, cluster, refuse};
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+
+/// One provider with a ledger, one without.
+fn worlds() -> [World; 2] {
+    [World::new(vec![vod_with_quota("a", 40)]).urls(0, 10), World::new(vec![cluster("a", 1, 1)]).urls(0, 10)]
+}
+
+/// The vendor, whose clock says `server`, calls the day's quota spent.
+fn spent_at(server: Option<Timestamp>) -> Ending {
+    let Ending::Refused(mut error) = refuse(ErrorClass::QuotaSpent) else { panic!("a refusal") };
+    error.server_time = server;
+    Ending::Refused(error)
+}
+
+fn all_wait_until(report: &Report, until: Timestamp) {
+    let waits = |state: &ItemState| matches!(state, ItemState::Deferred(at, _) if *at == until);
+    assert!(report.states.iter().all(waits), "not all until {until:?}: {:?}", report.states);
+}
+
+fn told_spent(report: &Report) -> bool {
+    report.wrote(|record| matches!(record, Record::QuotaSpent { .. }))
+}
+
+/// T3: a vendor whose clock is behind, or that counts anew late, answers for the day before: the new day is not spent by that.
+#[test]
+fn a_day_that_has_just_begun_is_not_spent_by_the_day_before() {
+    for (late, server) in [(0, None), (0, Some(-SECOND)), (14 * MINUTE, None), (SECOND, Some(SECOND))] {
+        for mut world in worlds() {
+            let midnight = START.next_midnight(480);
+            world.wall = midnight.plus_ms(late);
+            let server = server.map(|ms| midnight.plus_ms(ms));
+            let report = world.run(|_| spent_at(server));
+            all_wait_until(&report, midnight.plus_ms(15 * MINUTE));
+            assert!(!told_spent(&report) && report.sent.len() == 1);
+            world.next(&report, 15 * MINUTE - late);
+            assert_eq!(world.run(|_| accept()).counts(), (10, 0, 0, 0), "the new day has its quota");
+        }
+    }
+}
+
+/// T3: the day has begun here hours ago, and not yet where the vendor is: it is asked again soon.
+#[test]
+fn an_answer_from_before_the_day_does_not_spend_it() {
+    for mut world in worlds() {
+        let midnight = START.next_midnight(480);
+        world.wall = midnight.plus_ms(6 * 60 * MINUTE);
+        let report = world.run(|_| spent_at(Some(midnight.plus_ms(-SECOND))));
+        let ended = i64::try_from(report.took).expect("a short run");
+        all_wait_until(&report, world.wall.plus_ms(ended + 15 * MINUTE));
+        assert!(!told_spent(&report));
+    }
+}
+
+/// T3: once the vendor surely counts the new day, its word stands until the next one.
+#[test]
+fn a_day_that_is_spent_waits_for_the_next() {
+    for (late, server) in [(15 * MINUTE, None), (60 * MINUTE, Some(20 * MINUTE)), (DAY_MS - SECOND, Some(DAY_MS))] {
+        for (index, mut world) in worlds().into_iter().enumerate() {
+            let midnight = START.next_midnight(480);
+            world.wall = midnight.plus_ms(late);
+            let report = world.run(|_| spent_at(server.map(|ms| midnight.plus_ms(ms))));
+            all_wait_until(&report, midnight.plus_ms(DAY_MS));
+            assert_eq!(told_spent(&report), index == 0, "where a ledger is kept");
+        }
+    }
+}
