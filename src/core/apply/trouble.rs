@@ -5,10 +5,10 @@ use crate::core::contract::{CallError, Culprit, ErrorClass};
 use crate::core::event::{CallId, Left, Record, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::lane::{Lane, Stopped, Suspect, split};
-use crate::core::quota::{COUNTS_ANEW_MS, Draw, counts_anew_at};
+use crate::core::quota::{COUNTS_ANEW_MS, DAY_MS, Draw, counts_anew_at};
 use crate::core::recorded::Wait;
 use crate::core::retry::{self, Verdict};
-use crate::core::time::{Now, Timestamp};
+use crate::core::time::{Now, Tick, Timestamp};
 
 impl Apply<'_> {
     pub(super) fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
@@ -128,7 +128,7 @@ impl Apply<'_> {
         if matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
             return self.back_off(flight, error, reason, now);
         }
-        let Flight { lane, mut batch, .. } = flight;
+        let Flight { lane, mut batch, sent, .. } = flight;
         match error.class {
             ErrorClass::SignAgain if !batch.signed_again => {
                 batch.signed_again = true;
@@ -136,7 +136,7 @@ impl Apply<'_> {
             }
             ErrorClass::QuotaSpent => {
                 self.lanes[lane].push_front(vec![batch]);
-                self.quota_spent(lane, error.server_time, reason, now);
+                self.quota_spent(lane, sent, error.server_time, reason, now);
             }
             class => {
                 self.lanes[lane].push_front(vec![batch]);
@@ -185,12 +185,17 @@ impl Apply<'_> {
     }
 
     /// The vendor's count stands for the day that it is of, and for all that draw on the same share of the quota.
-    fn quota_spent(&mut self, lane: usize, server: Option<Timestamp>, reason: &str, now: Now) {
+    fn quota_spent(&mut self, lane: usize, sent: Option<Tick>, server: Option<Timestamp>, reason: &str, now: Now) {
         let wall = now.wall;
         let resets_at = match &self.lanes[lane].draw {
             Some(draw) => self.ledgers[draw.ledger].resets_at(),
             None => wall.next_midnight(self.lanes[lane].day_offset_minutes),
         };
+        let took_ms = i64::try_from(now.tick.since(sent.unwrap_or(now.tick))).unwrap_or(i64::MAX);
+        if wall.plus_ms(-took_ms) < resets_at.plus_ms(-DAY_MS) {
+            // It left on the day before, whose quota is spent: now it goes again.
+            return;
+        }
         let counts_anew = counts_anew_at(resets_at);
         let until = if server.map_or(wall, |server| server.min(wall)) >= counts_anew {
             self.note_spent(lane);

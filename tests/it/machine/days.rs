@@ -74,3 +74,21 @@ fn a_day_that_is_spent_waits_for_the_next() {
         }
     }
 }
+
+/// T3: what a call of yesterday is told, however late, is about yesterday: it goes again, and the new day has its quota.
+#[test]
+fn a_call_of_yesterday_does_not_spend_today() {
+    for mut world in worlds() {
+        let midnight = START.next_midnight(480);
+        world.wall = midnight.plus_ms(-SECOND);
+        world.latency = u64::try_from(20 * MINUTE).expect("some minutes");
+        let mut calls = 0;
+        let report = world.run(|_| {
+            calls += 1;
+            if calls == 1 { spent_at(None) } else { accept() }
+        });
+        assert_eq!((report.counts(), told_spent(&report)), ((10, 0, 0, 0), false));
+        let days: Vec<(&str, u64)> = world.disk.quota.iter().map(|(key, used)| (key.day.as_str(), *used)).collect();
+        assert!(days.is_empty() || days == [("2023-11-15", 0), ("2023-11-16", 10)], "{days:?}");
+    }
+}
