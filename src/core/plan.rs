@@ -263,17 +263,15 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
     let mut due: HashMap<(usize, Scope), Vec<u32>> = HashMap::new();
     for index in 0..changes.len() {
         let provider = changes.provider(index);
-        match changes.standing(index) {
+        let standing = changes.standing(index);
+        // Where a ledger is kept it decides, so that a raised quota takes effect at once.
+        let waits = |wait| wait != Wait::Quota || !has_ledger(model, changes, index);
+        match standing {
             _ if circumstances.selected.is_some_and(|selected| !selected(provider, &changes.target(index))) => {
                 plan.unselected.push(index);
             }
             Standing::Rejected { .. } => plan.rejected.push(index),
-            // Where a ledger is kept it decides, so that a raised quota takes effect at once.
-            Standing::Deferred { until, wait, .. }
-                if *until > circumstances.now && !(*wait == Wait::Quota && has_ledger(model, changes, index)) =>
-            {
-                plan.waiting.push(index);
-            }
+            _ if standing.waits_at(circumstances.now).is_some_and(waits) => plan.waiting.push(index),
             _ => {
                 due.entry((provider, changes.scope(index))).or_default().push(u32::try_from(index).unwrap_or(u32::MAX));
             }

@@ -143,6 +143,9 @@ pub enum Wait {
     },
 }
 
+/// Longest that a change is deferred, in milliseconds.
+pub const LONGEST_DEFERRAL_MS: i64 = 86_400_000;
+
 /// How far a change has come with its present content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Progress {
@@ -182,6 +185,14 @@ impl Standing {
             Self::Pending { .. } => self.clone(),
             Self::Deferred { .. } | Self::Rejected { .. } => Self::fresh(),
         }
+    }
+
+    /// What it waits for at `now`, if its time has not come. One that is further ahead than deferrals are comes from a clock that
+    /// was wrong, and is not waited for.
+    pub fn waits_at(&self, now: Timestamp) -> Option<Wait> {
+        let Self::Deferred { until, wait, .. } = self else { return None };
+        let left_ms = until.unix_ms().saturating_sub(now.unix_ms());
+        (1..=LONGEST_DEFERRAL_MS).contains(&left_ms).then_some(*wait)
     }
 
     /// How many times in a row it waited for its host.

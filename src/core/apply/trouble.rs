@@ -6,7 +6,7 @@ use crate::core::event::{CallId, Left, Record, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::lane::{Lane, Stopped, Suspect, split};
 use crate::core::quota::{COUNTS_ANEW_MS, DAY_MS, Draw, counts_anew_at};
-use crate::core::recorded::Wait;
+use crate::core::recorded::{LONGEST_DEFERRAL_MS, Wait};
 use crate::core::retry::{self, Verdict};
 use crate::core::time::{Now, Tick, Timestamp};
 
@@ -86,7 +86,8 @@ impl Apply<'_> {
         let before = items.iter().map(|&index| self.changes.standing(index).host_waits()).max();
         let times = before.unwrap_or(0).saturating_add(1);
         let ms = retry::host_wait_ms(times).max(error.retry_after_ms.unwrap_or(0));
-        let until = now.wall.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+        let ms = i64::try_from(ms).unwrap_or(i64::MAX).min(LONGEST_DEFERRAL_MS);
+        let until = now.wall.plus_ms(ms);
         self.leave_as(items, Left::Deferred(until, reason, Wait::Host { times }));
     }
 

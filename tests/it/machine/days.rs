@@ -1,11 +1,12 @@
 //! Quota days of vendors and of the clock here: where they differ, and where the clock is set in mid-run.
 
-use freshen::core::contract::ErrorClass;
+use freshen::core::contract::{Culprit, ErrorClass};
 use freshen::core::event::{Ending, ItemState, Record};
+use freshen::core::recorded::{Standing, Wait};
 use freshen::core::time::Timestamp;
 
 use super::{DAY_MS, vod_with_quota};
-use crate::support::world::{Report, START, World, accept, cluster, refuse};
+use crate::support::world::{Report, START, World, accept, cluster, refuse, refuse_until};
 
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
@@ -90,5 +91,34 @@ fn a_call_of_yesterday_does_not_spend_today() {
         assert_eq!((report.counts(), told_spent(&report)), ((10, 0, 0, 0), false));
         let days: Vec<(&str, u64)> = world.disk.quota.iter().map(|(key, used)| (key.day.as_str(), *used)).collect();
         assert!(days.is_empty() || days == [("2023-11-15", 0), ("2023-11-16", 10)], "{days:?}");
+    }
+}
+
+/// L2: no answer has a host wait for longer than a day: a later run would not believe it.
+#[test]
+fn a_host_waits_a_day_at_most() {
+    for (asked_ms, waited_ms) in [(DAY_MS / 2, DAY_MS / 2), (3 * DAY_MS, DAY_MS)] {
+        let mut world = World::new(vec![vod_with_quota("a", 40)]).urls(0, 1);
+        let busy = ErrorClass::TargetRefused(Culprit::BusyHost);
+        let report = world.run(|_| refuse_until(busy, Some(asked_ms.unsigned_abs())));
+        let ended = i64::try_from(report.took).expect("a short run");
+        all_wait_until(&report, START.plus_ms(waited_ms + ended));
+        world.next(&report, waited_ms);
+        let early = world.run(|_| panic!("its time has not come"));
+        world.next(&early, ended);
+        assert_eq!(world.run(|_| accept()).counts(), (1, 0, 0, 0));
+    }
+}
+
+/// T2: what was deferred by a clock that was years ahead does not wait for those years.
+#[test]
+fn a_deferral_that_cannot_be_is_not_waited_for() {
+    for wait in [Wait::Quota, Wait::Host { times: 3 }] {
+        for (ahead, sent) in [(DAY_MS, 0), (DAY_MS + 1, 1), (4000 * DAY_MS, 1)] {
+            let mut world = World::new(vec![cluster("a", 1, 1)]).urls(0, 1);
+            let (until, reason, config) = (START.plus_ms(ahead), "spent".to_owned(), String::new());
+            world.changes[0].standing = Standing::Deferred { until, reason, wait, config };
+            assert_eq!(world.run(|_| accept()).sent.len(), sent, "{wait:?}, {ahead} ms");
+        }
     }
 }
