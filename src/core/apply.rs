@@ -69,6 +69,7 @@ pub struct Apply<'a> {
     next_call: u64,
     jitter: Jitter,
     cancelled: bool,
+    began: Option<Now>,
 }
 
 impl<'a> Apply<'a> {
@@ -88,6 +89,7 @@ impl<'a> Apply<'a> {
             next_call: 1,
             jitter: Jitter::seeded(seed),
             cancelled: false,
+            began: None,
         };
         for job in &plan.jobs {
             machine.add_job(job);
@@ -151,12 +153,20 @@ impl<'a> Apply<'a> {
 
     /// Ledgers of days that are over make way for those of the new day. What the new one has no room for waits on.
     fn begin_days(&mut self, now: Now) {
+        self.began.get_or_insert(now);
+        let wall = self.wall(now);
         for ledger in 0..self.ledgers.len() {
-            if self.ledgers[ledger].begin_day(now.wall) {
+            if self.ledgers[ledger].begin_day(wall) {
                 (0..self.lanes.len()).for_each(|lane| self.take_back_of_yesterday(lane, now));
                 self.cut_to_room(ledger);
             }
         }
+    }
+
+    /// The time by which quota days begin. What the clock is set to in mid-run does not count: the next run reads its ledgers anew.
+    fn wall(&self, now: Now) -> Timestamp {
+        let began = self.began.unwrap_or(now);
+        began.wall.plus_ms(i64::try_from(now.tick.since(began.tick)).unwrap_or(i64::MAX))
     }
 
     /// Calls that midnight overtook count where the vendor counts them: they are prepared anew.

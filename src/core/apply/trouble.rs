@@ -187,7 +187,7 @@ impl Apply<'_> {
 
     /// The vendor's count stands for the day that it is of, and for all that draw on the same share of the quota.
     fn quota_spent(&mut self, lane: usize, sent: Option<Tick>, server: Option<Timestamp>, reason: &str, now: Now) {
-        let wall = now.wall;
+        let wall = self.wall(now);
         let resets_at = match &self.lanes[lane].draw {
             Some(draw) => self.ledgers[draw.ledger].resets_at(),
             None => wall.next_midnight(self.lanes[lane].day_offset_minutes),

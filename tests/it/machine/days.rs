@@ -94,6 +94,31 @@ fn a_call_of_yesterday_does_not_spend_today() {
     }
 }
 
+/// T3, S5: what a run counts, and until when its targets wait, is by the time that it began, whatever the clock is set to meanwhile.
+#[test]
+fn a_clock_that_is_set_in_mid_run_moves_no_quota_day() {
+    let jumps: [fn(u64) -> i64; 4] = [
+        |at| if (300..700).contains(&at) { 40 * DAY_MS } else { 0 },
+        |at| if at < 500 { 0 } else { DAY_MS },
+        |at| if (300..700).contains(&at) { -40 * DAY_MS } else { 0 },
+        |at| if at < 500 { 0 } else { -DAY_MS },
+    ];
+    for (index, jump) in jumps.into_iter().enumerate() {
+        let mut world = World::new(vec![vod_with_quota("a", 100)]).urls(0, 100);
+        world.clock_off = jump;
+        assert_eq!(world.run(|_| accept()).counts().0, 100, "{index}");
+        let days: Vec<(&str, u64)> = world.disk.quota.iter().map(|(key, used)| (key.day.as_str(), *used)).collect();
+        assert_eq!(days, [("2023-11-15", 100)], "{index}");
+        for mut world in worlds() {
+            world.latency = 450;
+            world.clock_off = jump;
+            let report = world.run(|_| refuse(ErrorClass::QuotaSpent));
+            all_wait_until(&report, START.next_midnight(480));
+            assert!(world.disk.quota.keys().all(|key| key.day == "2023-11-15"), "{index}: {:?}", world.disk.quota);
+        }
+    }
+}
+
 /// L2: no answer has a host wait for longer than a day: a later run would not believe it.
 #[test]
 fn a_host_waits_a_day_at_most() {

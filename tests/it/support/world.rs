@@ -178,6 +178,8 @@ pub(crate) struct World {
     pub(crate) excluded: Vec<(usize, &'static str)>,
     /// How long each call takes, in milliseconds.
     pub(crate) latency: u64,
+    /// How far the wall clock is off at a tick, in milliseconds.
+    pub(crate) clock_off: fn(u64) -> i64,
 }
 
 impl World {
@@ -192,6 +194,7 @@ impl World {
             cancel_at: None,
             excluded: Vec::new(),
             latency: 50,
+            clock_off: |_| 0,
         }
     }
 
@@ -284,7 +287,8 @@ struct Run<'a, V> {
 
 impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
     fn now(&self) -> Now {
-        let wall = self.world.wall.plus_ms(i64::try_from(self.now).expect("a short run"));
+        let elapsed = i64::try_from(self.now).expect("a short run");
+        let wall = self.world.wall.plus_ms(elapsed).plus_ms((self.world.clock_off)(self.now));
         Now { wall, tick: Tick::from_ms(self.now) }
     }
 
