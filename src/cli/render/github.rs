@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{count, directories, outcome, plan};
 use crate::cli::exit::Exit;
+use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::model::{Model, Place};
 use crate::core::recorded::Standing;
@@ -88,6 +89,7 @@ pub(crate) fn plan(view: &plan::View<'_>) -> String {
         let at = At { file: file.map(|manifest| manifest.path.as_str()), ..At::default() };
         text.push_str(&command(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}")));
     }
+    text.push_str(&unclaimed(&view.prepared.difference));
     for line in directories::lines(model, &view.prepared.plan) {
         text.push_str(&command(Level::Notice, &At::default(), &line));
     }
@@ -100,6 +102,12 @@ pub(crate) fn plan(view: &plan::View<'_>) -> String {
         text.push_str(&command(level, &At::place(model, change.place), &message));
     }
     text + &more(changes.len())
+}
+
+/// What no run speaks for.
+fn unclaimed(difference: &Difference) -> String {
+    let warning = |one: &Unclaimed| command(Level::Warning, &At::default(), &one.to_string());
+    difference.unclaimed.iter().map(warning).collect()
 }
 
 /// The outcome: what is left before what is done.
@@ -117,6 +125,7 @@ pub(crate) fn outcome(view: &outcome::View<'_>) -> String {
     for problem in outcome::problems(view) {
         text.push_str(&command(Level::Error, &At::default(), &problem));
     }
+    text.push_str(&unclaimed(&view.prepared.difference));
     let states = || view.outcome.states.iter().enumerate();
     let is_done = |state: &ItemState| matches!(state, ItemState::Recorded);
     let left = states().filter(|(_, state)| !is_done(state));
