@@ -48,7 +48,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let selected: Vec<usize> =
         (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
     let now = host.clock.now().wall;
-    store.adopt(model, &selected, spoken_for, now)?;
+    store.adopt(model, &selected, &unread, now)?;
     let accounts = vec![String::new(); model.providers.len()];
     let prepared = session::prepare(&desired, Some(&store), &Selection::default(), &accounts, now)?;
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {

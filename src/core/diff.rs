@@ -71,6 +71,8 @@ pub struct Difference {
     pub departed: Vec<String>,
     /// Manifests that are read from another tree than before, while their file there still is.
     pub moved: Vec<Moved>,
+    /// Roots of trees that are read in another place now, and which.
+    pub rerooted: Vec<(String, String)>,
     /// Namespaces in use, if the run has none and needs one.
     pub namespaces: Vec<String>,
     /// A change is new, or not the one that the state knows as work.
@@ -115,9 +117,7 @@ impl fmt::Display for Unclaimed {
             write!(f, ", {pending} of them pending")?;
         }
         match file {
-            Some(file) => {
-                write!(f, ": it was read from `{file}` and is not there any more, so that no run speaks for it")?
-            }
+            Some(file) => write!(f, ": `{file}` is not there any more, so that no run speaks for it")?,
             None => f.write_str(": where it is is not known; run over it once, if it is still there")?,
         }
         let name = shell_word(manifest);
@@ -206,9 +206,9 @@ pub struct Differ<'a> {
 impl<'a> Differ<'a> {
     /// Feed it all recorded rows in order of (provider, target), then take what it found.
     pub fn new(model: &'a Model, scope: Scope<'a>) -> Self {
-        let Unread { moved, namespaces, .. } = scope.unread.clone();
+        let Unread { moved, rerooted, namespaces, .. } = scope.unread.clone();
         let difference =
-            Difference { changes: Changes::of(&model.entries), moved, namespaces, ..Difference::default() };
+            Difference { changes: Changes::of(&model.entries), moved, rerooted, namespaces, ..Difference::default() };
         Self { model, scope, covered: Covered::new(model, &scope), next: 0, difference }
     }
 

@@ -77,8 +77,10 @@ pub struct Unread {
     pub unclaimed: Vec<KnownManifest>,
     /// An older program read these, or only an import names them: nobody knows where they are.
     pub unlocated: Vec<KnownManifest>,
-    /// Read from another tree than before.
+    /// Read from another place than before, while the file there still is.
     pub moved: Vec<Moved>,
+    /// Roots of trees that are read in another place now, and which: manifests that this run does not read went along.
+    pub rerooted: Vec<(String, String)>,
     /// Namespaces in use, if the run has none and needs one.
     pub namespaces: Vec<String>,
 }
@@ -86,7 +88,7 @@ pub struct Unread {
 impl Unread {
     /// Whether all manifests that the state knows are read, or are no business of this run.
     pub const fn is_empty(&self) -> bool {
-        let Self { spoken_for, unclaimed, unlocated, moved, namespaces } = self;
+        let Self { spoken_for, unclaimed, unlocated, moved, rerooted: _, namespaces } = self;
         spoken_for.is_empty()
             && unclaimed.is_empty()
             && unlocated.is_empty()
@@ -105,8 +107,13 @@ pub fn unread(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Un
     }
     let view = View::new(&known, read, reach);
     unread.moved = known.iter().filter_map(|manifest| view.moved(manifest)).collect();
+    unread.rerooted = view.successors.iter().map(|(old, new)| (old.clone(), (*new).to_owned())).collect();
+    unread.rerooted.sort();
     let fates: Vec<Fate> = known.iter().map(|manifest| view.fate(manifest)).collect();
-    for (manifest, fate) in known.into_iter().zip(fates) {
+    let places: Vec<Option<String>> = known.iter().map(|manifest| view.new_root(manifest)).collect();
+    for ((mut manifest, fate), root) in known.into_iter().zip(fates).zip(places) {
+        // Where it would be now is what there is to say of it.
+        manifest.root = root.or(manifest.root);
         match fate {
             Fate::NotOurs => {}
             Fate::SpokenFor => unread.spoken_for.push(manifest),
@@ -142,7 +149,7 @@ struct View<'a> {
     by_name: HashMap<&'a str, &'a Manifest>,
     by_file: HashMap<String, &'a Manifest>,
     /// Roots of trees that are read in another place now, and which.
-    successors: HashMap<String, Vec<&'a str>>,
+    successors: HashMap<String, &'a str>,
 }
 
 impl<'a> View<'a> {
@@ -150,33 +157,39 @@ impl<'a> View<'a> {
         let by_name: HashMap<&str, &Manifest> =
             read.iter().map(|manifest| (manifest.name.as_str(), manifest)).collect();
         let by_file = read.iter().map(|manifest| (manifest.tree.absolute(), manifest)).collect();
-        let mut successors: HashMap<String, Vec<&str>> = HashMap::new();
+        let is_there = |manifest: &KnownManifest| (reach.is_there)(&manifest.file());
+        let mut successors: HashMap<String, &str> = HashMap::new();
         for manifest in known {
             let (Some(root), Some(now)) = (&manifest.root, by_name.get(manifest.name.as_str())) else { continue };
-            let roots = successors.entry(root.clone()).or_default();
-            if now.tree.root != *root && !roots.contains(&now.tree.root.as_str()) {
-                roots.push(&now.tree.root);
+            // A file that left a tree which is still there has come to another one, and the tree has not.
+            let of_tree = |other: &&KnownManifest| other.root.as_ref() == Some(root);
+            let is_copied = || is_there(manifest) || !known.iter().filter(of_tree).any(is_there);
+            if now.tree.root != *root && now.tree.path == manifest.path && is_copied() {
+                successors.insert(root.clone(), &now.tree.root);
             }
         }
-        successors.retain(|_, roots| !roots.is_empty());
         Self { reach, by_name, by_file, successors }
     }
 
     fn moved(&self, known: &KnownManifest) -> Option<Moved> {
         let (root, now) = (known.root.as_ref()?, self.by_name.get(known.name.as_str())?);
         let before = joined(root, &known.path);
-        let is_moved = now.tree.root != *root && before != now.tree.absolute() && (self.reach.is_there)(&before);
+        let is_moved = before != now.tree.absolute() && (self.reach.is_there)(&before);
         is_moved.then(|| Moved { name: known.name.clone(), before })
+    }
+
+    /// The root of its tree now, if that is read in another place than before.
+    fn new_root(&self, known: &KnownManifest) -> Option<String> {
+        self.successors.get(known.root.as_ref()?).map(|&root| root.to_owned())
     }
 
     fn fate(&self, known: &KnownManifest) -> Fate {
         if self.by_name.contains_key(known.name.as_str()) {
             return Fate::NotOurs;
         }
-        if known.namespace != self.reach.namespace {
-            // What was known before a namespace was given comes into it.
-            let comes_in = known.namespace.is_none() && self.is_read(known);
-            return if comes_in { Fate::SpokenFor } else { Fate::NotOurs };
+        // What was known before a namespace was given comes into it.
+        if known.namespace.is_some() && known.namespace != self.reach.namespace {
+            return Fate::NotOurs;
         }
         if self.is_read(known) {
             return Fate::SpokenFor;
@@ -195,21 +208,33 @@ impl<'a> View<'a> {
         if places.iter().any(is_within) { Fate::SpokenFor } else { Fate::Unclaimed }
     }
 
-    /// Whether its file is read under another name.
+    /// Whether its file is read under another name, also if that is only its own in a namespace, in another place.
     fn is_read(&self, known: &KnownManifest) -> bool {
+        let comes_in = |namespace: &String| self.by_name.contains_key(format!("{namespace}:{}", known.name).as_str());
+        if known.namespace.is_none() && self.reach.namespace.as_ref().is_some_and(comes_in) {
+            return known.root.is_none() || !(self.reach.is_there)(&known.file()) || self.is_this_file(known);
+        }
+        self.is_this_file(known)
+    }
+
+    fn is_this_file(&self, known: &KnownManifest) -> bool {
         match &known.root {
             Some(root) => self.by_file.contains_key(&joined(root, &known.path)),
-            None => self.is_read_by_old_path(&known.path),
+            None => self.is_read_by_old_path(self.old_path(known)),
         }
     }
 
     /// Where the file of a manifest would be now.
     fn places(&self, known: &KnownManifest) -> Vec<String> {
-        let Some(root) = &known.root else { return self.places_of_old_path(&known.path) };
-        match self.successors.get(root) {
-            Some(roots) => roots.iter().map(|root| joined(root, &known.path)).collect(),
-            None => vec![joined(root, &known.path)],
-        }
+        let Some(root) = &known.root else { return self.places_of_old_path(self.old_path(known)) };
+        vec![joined(self.successors.get(root).copied().unwrap_or(root), &known.path)]
+    }
+
+    /// The path of a manifest of which only its name may be known, with the namespace before it.
+    fn old_path<'k>(&self, known: &'k KnownManifest) -> &'k str {
+        let namespace = self.reach.namespace.as_deref().unwrap_or_default();
+        let bare = known.path.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(':'));
+        bare.filter(|_| !namespace.is_empty()).unwrap_or(&known.path)
     }
 
     /// Whether an older state's path, which may have been taken from any working directory, leads to a file that is read. If a
@@ -217,7 +242,7 @@ impl<'a> View<'a> {
     fn is_read_by_old_path(&self, path: &str) -> bool {
         let from_here = from(&self.reach.working_directory, path);
         self.by_file.iter().any(|(file, manifest)| {
-            let ends_so = file.strip_suffix(path).is_some_and(|before| before.ends_with('/'));
+            let ends_so = path.contains('/') && file.strip_suffix(path).is_some_and(|before| before.ends_with('/'));
             let means_other = || (self.reach.is_there)(&joined(&manifest.tree.root, path));
             *file == from_here || (ends_so && (manifest.tree.path == path || !means_other()))
         })
@@ -327,7 +352,8 @@ mod tests {
             ["/releases/1/m/a.yaml", "/releases/1/m/gone.yaml", "/releases/2/m/a.yaml", "/releases/2/other/b.yaml"];
         let reach = reach(&["/releases/2/m"], &there);
         let unread = unread(manifests.to_vec(), &[read("/releases/2", "m/a.yaml")], &reach);
-        assert_eq!(unread.spoken_for, [of("m/gone.yaml")]);
+        assert_eq!(unread.spoken_for, [known("m/gone.yaml", Some("/releases/2"), "m/gone.yaml")]);
+        assert_eq!(unread.rerooted, [("/releases/1".to_owned(), "/releases/2".to_owned())]);
         assert_eq!((unread.unclaimed.len(), unread.moved.len()), (0, 1));
     }
 
@@ -335,7 +361,7 @@ mod tests {
     fn a_path_of_an_older_state_may_be_seen_from_anywhere() {
         let now = [read("/srv/site", "m/a.yaml")];
         let reach = reach(&["/srv/site/m"], &["/srv/site/m/a.yaml", "/srv/site/top.yaml"]);
-        for path in ["srv/site/m/a.yaml", "site/m/a.yaml", "a.yaml", "/srv/site/m/a.yaml", "../srv/site/m/a.yaml"] {
+        for path in ["srv/site/m/a.yaml", "site/m/a.yaml", "m/a.yaml", "/srv/site/m/a.yaml", "../srv/site/m/a.yaml"] {
             let [spoken_for, ..] = sorted(&[known("before", None, path)], &now, &reach);
             assert_eq!(spoken_for, ["before"], "{path}");
         }
@@ -368,7 +394,8 @@ mod tests {
             [Manifest { name: "web:m/a.yaml".into(), namespace: Some("web".into()), ..read("/site", "m/a.yaml") }];
         let within = Reach { namespace: Some("web".into()), ..reach(&["/site/m"], &[]) };
         let [spoken_for, unclaimed, unlocated] = sorted(&manifests, &now, &within);
-        assert_eq!((spoken_for, unclaimed.len() + unlocated.len()), (vec!["m/a.yaml".to_owned()], 0));
+        assert_eq!((spoken_for, unclaimed), (vec!["m/a.yaml".to_owned()], vec!["m/b.yaml".to_owned()]));
+        assert!(unlocated.is_empty());
         let without = unread(manifests.to_vec(), &[read("/site", "m/a.yaml")], &reach(&[], &[]));
         assert_eq!(without.namespaces, ["other"]);
     }

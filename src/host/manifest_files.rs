@@ -45,7 +45,7 @@ pub fn read_manifests(paths: &[PathBuf]) -> Result<Manifests, Vec<ReadProblem>> 
     let working_directory = std::env::current_dir().unwrap_or_default();
     let mut reader = Reader {
         working_directory,
-        trees: Trees::of(paths),
+        trees: Trees::given(paths),
         seen: HashSet::new(),
         files: Vec::new(),
         larges: Vec::new(),
@@ -112,7 +112,7 @@ impl Reader {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
             Ok(_) => {
-                let tree = self.trees.of_given(path);
+                let tree = self.trees.of(path);
                 self.file(path, tree);
             }
             Err(error) => self.fail(path, format!("cannot be read: {error}")),
@@ -132,7 +132,7 @@ impl Reader {
         }
         found.sort_by(|a: &PathBuf, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
         for path in found {
-            let tree = self.trees.of_found(&path);
+            let tree = self.trees.of(&path);
             self.file(&path, tree);
         }
     }

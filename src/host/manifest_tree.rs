@@ -22,9 +22,9 @@ pub(super) struct Trees {
 
 impl Trees {
     /// For the files and folders given to a command.
-    pub(super) fn of(given: &[PathBuf]) -> Self {
+    pub(super) fn given(given: &[PathBuf]) -> Self {
         let folder = |path: &PathBuf| {
-            if path.is_dir() { canonical(path) } else { place_of_given(path).parent().map(Path::to_path_buf) }
+            if path.is_dir() { canonical(path) } else { place_of(path).parent().map(Path::to_path_buf) }
         };
         let mut folders = given.iter().filter_map(folder);
         let first = folders.next().unwrap_or_default();
@@ -34,14 +34,9 @@ impl Trees {
         Self { common, roots: HashMap::new() }
     }
 
-    /// Where a file is that was found below a folder, by the name that it has there; `None` if that is not UTF-8.
-    pub(super) fn of_found(&mut self, path: &Path) -> Option<TreePath> {
-        self.tree_path(&place_of_found(path))
-    }
-
-    /// Where a file is that was given itself.
-    pub(super) fn of_given(&mut self, path: &Path) -> Option<TreePath> {
-        self.tree_path(&place_of_given(path))
+    /// Where a file is; `None` if that is not UTF-8.
+    pub(super) fn of(&mut self, path: &Path) -> Option<TreePath> {
+        self.tree_path(&place_of(path))
     }
 
     fn tree_path(&mut self, file: &Path) -> Option<TreePath> {
@@ -89,8 +84,8 @@ fn canonical(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path).ok()
 }
 
-/// A file by the name that it has in its folder, which is followed to where it is.
-fn place_of_found(path: &Path) -> PathBuf {
+/// A file by the name that it has in its folder, where that is.
+fn place_in_folder(path: &Path) -> PathBuf {
     let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     match (folder.and_then(canonical), path.file_name()) {
         (Some(folder), Some(name)) => folder.join(name),
@@ -98,10 +93,10 @@ fn place_of_found(path: &Path) -> PathBuf {
     }
 }
 
-/// As [`place_of_found`]; but a link is a way to the file that it leads to. One to a hidden folder beside it is how mounted
+/// As [`place_in_folder`]; but a link is a way to the file that it leads to. One to a hidden folder beside it is how mounted
 /// configuration is swapped: the name in front stays.
-fn place_of_given(path: &Path) -> PathBuf {
-    let found = place_of_found(path);
+fn place_of(path: &Path) -> PathBuf {
+    let found = place_in_folder(path);
     let is_swapped = |target: &PathBuf| {
         let below = found.parent().and_then(|folder| target.strip_prefix(folder).ok());
         below.is_some_and(|below| below.as_os_str().as_encoded_bytes().starts_with(b".") && below.iter().count() > 1)
@@ -109,7 +104,8 @@ fn place_of_given(path: &Path) -> PathBuf {
     canonical(path).filter(|target| !is_swapped(target)).unwrap_or(found)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::symlink;
 
@@ -127,8 +123,8 @@ mod tests {
     }
 
     fn path_of(given: &Path) -> String {
-        let mut trees = Trees::of(&[given.to_owned()]);
-        trees.of_given(given).unwrap().path
+        let mut trees = Trees::given(&[given.to_owned()]);
+        trees.of(given).unwrap().path
     }
 
     #[test]
@@ -145,8 +141,8 @@ mod tests {
         ] {
             assert_eq!(path_of(&root.join(given)), "manifests/eu/site.yaml", "{given}");
         }
-        let mut trees = Trees::of(&[root.join("current/manifests")]);
-        let found = trees.of_found(&root.join("current/manifests/eu/site.yaml")).unwrap();
+        let mut trees = Trees::given(&[root.join("current/manifests")]);
+        let found = trees.of(&root.join("current/manifests/eu/site.yaml")).unwrap();
         assert_eq!(
             (found.path.as_str(), found.root.as_str()),
             ("manifests/eu/site.yaml", root.join("2").to_str().unwrap())
@@ -169,9 +165,8 @@ mod tests {
     fn without_any_mark_paths_are_taken_from_what_holds_all_that_was_given() {
         let (_folder, root) = folder_with(&["etc/eu/site.yaml", "etc/us/site.yaml"]);
         let given = [root.join("etc/eu"), root.join("etc/us")];
-        let mut trees = Trees::of(&given);
-        let paths =
-            ["eu", "us"].map(|name| trees.of_found(&root.join("etc").join(name).join("site.yaml")).unwrap().path);
+        let mut trees = Trees::given(&given);
+        let paths = ["eu", "us"].map(|name| trees.of(&root.join("etc").join(name).join("site.yaml")).unwrap().path);
         assert_eq!(paths, ["eu/site.yaml", "us/site.yaml"]);
         assert_eq!(path_of(&root.join("etc/eu/site.yaml")), "site.yaml");
     }
@@ -181,8 +176,8 @@ mod tests {
         let (_folder, root) = folder_with(&["mount/..1/site.yaml"]);
         symlink("..1", root.join("mount/..data")).unwrap();
         symlink("..data/site.yaml", root.join("mount/site.yaml")).unwrap();
-        let mut trees = Trees::of(&[root.join("mount")]);
-        let tree = trees.of_given(&root.join("mount/site.yaml")).unwrap();
+        let mut trees = Trees::given(&[root.join("mount")]);
+        let tree = trees.of(&root.join("mount/site.yaml")).unwrap();
         assert_eq!((tree.path.as_str(), tree.root.as_str()), ("site.yaml", root.join("mount").to_str().unwrap()));
     }
 

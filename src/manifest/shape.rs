@@ -90,11 +90,7 @@ pub(crate) static MANIFEST: Section = Section {
     doc: "Which assets are published, and which providers carry them.",
     keys: &[
         key("version", Shape::Integer(1), "Version of the format: 1, also when left out."),
-        key(
-            "name",
-            Shape::Text,
-            "Name of this manifest, unique; its path relative to the working directory when left out.",
-        ),
+        key("name", Shape::Text, "Name of this manifest, unique; its path below the root of its tree when left out."),
         key(
             "providers",
             Shape::Named(&PROVIDER),

@@ -76,7 +76,8 @@ pub fn admit(
     let Prepared { difference, plan, first_run, .. } = prepared;
     if reasons.is_empty() {
         difference.admitted = guard::admitted(&desired.model, difference, plan, *first_run, allowed);
-    } else if let Some(store) = store {
+    } else if let Some(store) = store.filter(|_| difference.namespaces.is_empty()) {
+        // Without its namespace nobody knows whose manifests these are.
         store.mark_seen(&desired.model, &difference.changes)?;
     }
     Ok(reasons)

@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::core::model::Priority;
-    use crate::core::owners::Reach;
+    use crate::core::owners::{Reach, Unread};
     use crate::core::recorded::{ChangeKind, InputFile, Progress, Standing, Work};
     use crate::core::target::{ContentHash, Target};
     use crate::core::time::Timestamp;
@@ -111,7 +111,7 @@ mod tests {
     fn recorded() -> (SqliteStore, Inputs) {
         let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
         let desired = Desired::new(build(&files("rev:1")).model.unwrap(), Reach::default()).known_by(inputs([0, 0, 0]));
-        store.adopt(&desired.model, &[0, 1], &[], NOW).unwrap();
+        store.adopt(&desired.model, &[0, 1], &Unread::default(), NOW).unwrap();
         let noted = desired.inputs().unwrap().clone();
         store.note_inputs(&noted).unwrap();
         (store, noted)

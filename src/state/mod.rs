@@ -1,6 +1,7 @@
 //! What a run asks of a store, in its own words. Nothing of SQL leaks out of this folder.
 
 mod connect;
+mod failure;
 mod file;
 mod inputs;
 mod lock;
@@ -30,6 +31,7 @@ use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::event::Record;
 use crate::core::model::Model;
+use crate::core::owners::Unread;
 use crate::core::plan::QuotaKey;
 use crate::core::query::TaskState;
 use crate::core::recorded::{Inputs, KnownManifest, Recorded, RecordedRow};
@@ -285,15 +287,9 @@ pub trait Store: Send {
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError>;
     /// Notes what was compared and found to be recorded.
     fn note_inputs(&mut self, inputs: &Inputs) -> Result<(), StateError>;
-    /// Records entries as fresh without a purge and drops their pending work. Manifests in `spoken_for` list them no more
-    /// unless the model says so.
-    fn adopt(
-        &mut self,
-        model: &Model,
-        entries: &[usize],
-        spoken_for: &[KnownManifest],
-        at: Timestamp,
-    ) -> Result<(), StateError>;
+    /// Records entries as fresh without a purge and drops their pending work. Of manifests that are not read, those
+    /// that the run speaks for list them no more.
+    fn adopt(&mut self, model: &Model, entries: &[usize], unread: &Unread, at: Timestamp) -> Result<(), StateError>;
     /// Begins a run; also proves that the state can be written before anything is sent. `accounts` are those that providers use,
     /// by name; what a provider spent in an account that goes on in this one counts there from now on.
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError>;

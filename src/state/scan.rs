@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
+use super::failure::failed;
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
-use super::sqlite::failed;
 use super::{SqliteStore, StateError, Store};
 use crate::core::model::Model;
 use crate::core::recorded::RecordedRow;

@@ -4,15 +4,15 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, identity, is_unwritable, literal};
+use super::failure::failed;
 use super::file::{
     FileId, NOT_OURS, beside, has_log, ignore_missing, is_there, make_folder, remove_database, set_old_log_aside,
     sync_folder,
 };
 use super::migrate::{copied, migrate, migrated_copy};
-use super::obstacle::obstacle;
 use super::place::{locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
@@ -27,6 +27,7 @@ use super::{TaskCounts, inputs, tasks};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::model::Model;
+use crate::core::owners::Unread;
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow};
 use crate::core::target::Target;
@@ -461,7 +462,7 @@ impl Store for SqliteStore {
             for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
                 delete(transaction, provider, target)?;
             }
-            mark_manifests(transaction, model)?;
+            mark_manifests(transaction, model, &difference.rerooted)?;
             inputs::replace(transaction, difference.inputs.as_ref())
         })
     }
@@ -491,17 +492,11 @@ impl Store for SqliteStore {
         })
     }
 
-    fn adopt(
-        &mut self,
-        model: &Model,
-        entries: &[usize],
-        spoken_for: &[KnownManifest],
-        at: Timestamp,
-    ) -> Result<(), StateError> {
+    fn adopt(&mut self, model: &Model, entries: &[usize], unread: &Unread, at: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
-            let speakers = Speakers::new(model, spoken_for);
+            let speakers = Speakers::new(model, &unread.spoken_for);
             adopt_entries(transaction, model, entries, (&speakers, at))?;
-            mark_manifests(transaction, model)?;
+            mark_manifests(transaction, model, &unread.rerooted)?;
             inputs::replace(transaction, None)
         })
     }
@@ -598,47 +593,9 @@ impl Store for SqliteStore {
     }
 }
 
-pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {
-    let damage = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-        || matches!(
-            error,
-            rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::Utf8Error(..)
-                | rusqlite::Error::QueryReturnedNoRows
-        )
-        || (action == "read" && error.sqlite_error_code() == Some(ErrorCode::Unknown));
-    let cause = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
-        // The engine tells that some call failed, and not why.
-        Some(ErrorCode::SystemIoFailure) if action != "read" => {
-            obstacle(path).map_or_else(|| error.to_string(), |obstacle| format!("{obstacle} ({error})"))
-        }
-        _ => error.to_string(),
-    };
-    if damage {
-        StateError::Damaged { path: path.into(), cause }
-    } else {
-        StateError::Io { path: path.into(), action, cause }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// C7: what the engine says of a full disk differs from call to call.
-    #[test]
-    fn a_full_disk_is_called_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let full = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
-        let told = failed(&folder.path().join("state.db"), "written", &full).to_string();
-        assert!(told.ends_with("cannot be written: the disk is full"), "{told}");
-        let broken = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), None);
-        let told = failed(Path::new("/proc/self/state.db"), "written", &broken).to_string();
-        assert!(told.contains("/proc/self` ") && told.ends_with(&format!("({broken})")), "{told}");
-    }
 
     #[test]
     fn a_state_is_read_where_nothing_can_be_written() {

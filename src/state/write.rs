@@ -103,8 +103,19 @@ pub(super) fn adopt_entries(
     Ok(())
 }
 
-/// Notes the manifests of a run, where they are and what they say.
-pub(super) fn mark_manifests(transaction: &Transaction<'_>, model: &Model) -> rusqlite::Result<()> {
+/// Notes the manifests of a run, where they are and what they say; others of a tree that is read in another place now, a pair
+/// of roots each, went there with it.
+pub(super) fn mark_manifests(
+    transaction: &Transaction<'_>,
+    model: &Model,
+    rerooted: &[(String, String)],
+) -> rusqlite::Result<()> {
+    let namespace = model.manifests.first().and_then(|manifest| manifest.namespace.as_ref());
+    for (old, new) in rerooted {
+        transaction
+            .prepare_cached("UPDATE manifest SET root = ?2 WHERE root = ?1 AND (namespace IS NULL OR namespace IS ?3)")?
+            .execute(params![old, new, namespace])?;
+    }
     write_manifests(transaction, model, "DO UPDATE SET path = ?2, on_removed = ?3, root = ?4, namespace = ?5")
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::support::cli::{Bench, Ran, STATE, manifest};
-use crate::support::cloud::Cloud;
+use crate::support::cloud::{Cloud, Step};
 
 fn url(name: &str) -> String {
     format!("https://cdn.example.com/{name}")
@@ -240,7 +240,7 @@ fn manifests_that_own_nothing_any_more_are_forgotten() {
     site.bench.write("manifests/old.yaml", listing(&[("b", 1)]));
     site.bench.run(&["apply"]).exits(0);
     site.remove("manifests/old.yaml");
-    site.cloud.always(Some(crate::support::cloud::Step::say(503, "")));
+    site.cloud.always(Some(Step::say(503, "")));
     site.bench.run(&["apply"]).exits(4);
     assert_eq!(site.manifests().len(), 3, "it still owns what is to be purged");
     site.cloud.always(None);
@@ -329,25 +329,108 @@ fn a_manifest_that_is_not_in_the_next_checkout_has_vanished() {
     }
 }
 
-/// A state of before: names as seen from several working directories, and owners that no manifest was noted for.
+/// What vanished with the next checkout stays so until it is purged: after a failure, after a run over some files alone, and
+/// after an `adopt`.
+#[test]
+fn what_vanished_with_a_checkout_is_purged_however_its_first_run_ends() {
+    for first in [&["apply"][..], &["apply", "--only", "*/a"], &["adopt"], &["apply", "manifests/provider-own.yaml"]] {
+        let site = Site::new();
+        let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+        let provider = format!("{}{}", String::from_utf8_lossy(&provider), listing(&[("a", 1)]));
+        for release in ["1", "2"] {
+            site.bench.write(&format!("{release}/manifests/provider-own.yaml"), &provider);
+        }
+        site.bench.write("1/manifests/old.yaml", listing(&[("old", 1)]));
+        site.run_in(&site.bench.path("1"), &["apply"]).exits(0);
+        let second = site.bench.path("2");
+        site.cloud.always(Some(Step::say(503, "")));
+        let ran =
+            site.run_in(&second, &[first, &["--deadline", "1s"][..2 * usize::from(first[0] == "apply")]].concat());
+        assert!([0, 4].contains(&ran.status), "{ran:?}");
+        site.cloud.always(None);
+        site.purged();
+        site.run_in(&second, &["apply"]).exits(0);
+        assert_eq!(site.purged(), ["old"], "{first:?}");
+        site.run_in(&second, &["apply"]).exits(0).says("Nothing to do");
+    }
+}
+
+/// A file that moves to another repository takes nothing of the one that it leaves along.
+#[test]
+fn a_manifest_that_changes_its_repository_takes_no_other_along() {
+    let site = Site::new();
+    let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+    site.bench.write("1/manifests/api.yaml", [&provider[..], listing(&[("api", 1)]).as_bytes()].concat());
+    site.bench.write("1/manifests/site.yaml", listing(&[("site", 1)]));
+    site.run_in(&site.bench.path("1"), &["apply"]).exits(0);
+    site.bench.write("2/manifests/provider-own.yaml", &provider);
+    site.rename("1/manifests/site.yaml", "2/manifests/site.yaml");
+    site.purged();
+    for folder in ["2", "1", "2"] {
+        site.run_in(&site.bench.path(folder), &["apply"]).exits(0).says("Nothing to do");
+    }
+    assert!(site.purged().is_empty());
+}
+
+/// What vanished before a namespace was given, or is known by an import alone, has a voice in the namespace.
+#[test]
+fn what_vanished_is_spoken_for_in_a_namespace() {
+    let namespace = ["--namespace", "web"];
+    let site = Site::new();
+    site.bench.write("manifests/old.yaml", listing(&[("kept", 1), ("lost", 1)]));
+    site.bench.run(&["apply"]).exits(0);
+    site.rename("manifests/old.yaml", "manifests/new.yaml");
+    site.bench.write("manifests/new.yaml", listing(&[("kept", 1)]));
+    site.purged();
+    site.bench.run(&[&["apply"], &namespace[..]].concat()).exits(0);
+    assert_eq!(site.purged(), ["lost"]);
+    let exported = site.bench.run(&["state", "export"]).exits(0).stdout;
+    site.bench.write("export", exported);
+    site.bench.run(&["state", "import", "--state", "2.db", "export"]).exits(0);
+    site.remove("manifests/new.yaml");
+    site.bench.run(&[&["apply", "--state", "2.db"], &namespace[..]].concat()).exits(0);
+    assert_eq!(site.purged(), ["kept"]);
+}
+
+/// Two files of one tree with one name, run in turn, take nothing from each other.
+#[test]
+fn two_files_of_one_name_are_refused_when_they_run_in_turn() {
+    let site = Site::new();
+    let provider =
+        String::from_utf8(site.bench.read("manifests/provider-own.yaml").expect("a provider")).expect("text");
+    for name in ["a", "b"] {
+        site.bench.write(&format!("files/{name}.yaml"), format!("name: site\n{provider}{}", listing(&[(name, 1)])));
+    }
+    site.bench.run(&["apply", "files/a.yaml"]).exits(0);
+    site.bench.run(&["apply", "files/b.yaml"]).exits(5).says("files/a.yaml` before, where it still is");
+    assert_eq!(site.purged(), ["a"]);
+}
+
+/// A state of an older program: names as seen from several working directories, and owners that no manifest was noted for.
 #[test]
 fn owners_of_older_states_are_brought_along() {
     let site = Site::new();
-    site.bench.write("manifests/site.yaml", listing(&[("kept", 1), ("seen-from-root", 1), ("zombie", 1)]));
-    site.bench.run(&["apply"]).exits(0);
+    site.bench.write(STATE, include_bytes!("golden/states/format-2.db"));
     let root = site.bench.path(".").canonicalize().expect("a folder");
     let from_root = root.join("manifests/site.yaml").to_str().expect("UTF-8").trim_start_matches('/').to_owned();
+    let target = |name: &str, owners: &str| {
+        let url = url(name);
+        format!(
+            "INSERT INTO target (provider, scope, target, owners, hash) VALUES ('own', 0, '{url}', json_array({owners}), 'rev:1');"
+        )
+    };
+    let manifest = |name: &str| format!("INSERT INTO manifest VALUES ('{name}', '{name}', 'purge');");
+    let statements = [
+        "DELETE FROM target; DELETE FROM manifest; DELETE FROM call; DELETE FROM quota;".to_owned(),
+        manifest("manifests/site.yaml"),
+        manifest(&from_root),
+        target("kept", "'manifests/site.yaml'"),
+        target("seen-from-root", &format!("'manifests/site.yaml', '{from_root}'")),
+        target("zombie", "'manifests/taken-back.yaml'"),
+    ];
     let state = rusqlite::Connection::open(site.bench.path(STATE)).expect("opened");
-    let statements = format!(
-        "ALTER TABLE manifest DROP COLUMN root; ALTER TABLE manifest DROP COLUMN namespace; PRAGMA user_version = 3;
-         INSERT INTO manifest (name, path, on_removed) VALUES ('{from_root}', '{from_root}', 'purge');
-         UPDATE target SET owners = json_array('manifests/site.yaml', '{from_root}') WHERE target LIKE '%seen-from-root';
-         UPDATE target SET owners = json_array('manifests/taken-back.yaml') WHERE target LIKE '%zombie';
-         UPDATE meta SET serial = serial + 1; DELETE FROM inputs;"
-    );
-    state.execute_batch(&statements).expect("an older state");
+    state.execute_batch(&statements.concat()).expect("written");
     drop(state);
-    site.purged();
     site.bench.write("manifests/site.yaml", listing(&[("kept", 1)]));
     site.bench.run(&["apply"]).exits(0);
     assert_eq!(site.purged(), ["seen-from-root", "zombie"]);

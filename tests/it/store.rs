@@ -10,7 +10,7 @@ use freshen::core::diff::{Change, Difference};
 use freshen::core::entries::Entries;
 use freshen::core::event::{CallId, ItemOutcome, Left, Record};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnRemoved, Place, Priority};
-use freshen::core::owners::TreePath;
+use freshen::core::owners::{TreePath, Unread};
 use freshen::core::plan::QuotaKey;
 use freshen::core::query::TaskState;
 use freshen::core::recorded::{ChangeKind, KnownManifest, Progress, Recorded, Standing, Wait, Work};
@@ -487,7 +487,7 @@ fn the_first_run_lasts_until_something_is_recorded() {
         let mut changes = urls(1);
         (changes[0].recorded, changes[0].kind) = (None, ChangeKind::New);
         bench.mark(&changes);
-        bench.store.adopt(&bench.model, &[], &[], START).unwrap();
+        bench.store.adopt(&bench.model, &[], &Unread::default(), START).unwrap();
         bench.store.import(&[]).unwrap();
         bench.reopen();
         assert!(bench.store.is_first_run().unwrap());
@@ -532,7 +532,7 @@ fn adopting_records_without_a_purge() {
         let mut shared = bench.row(&url(0));
         shared.owners = vec!["elsewhere".into(), "site".into()];
         bench.store.import(&[shared]).unwrap();
-        bench.store.adopt(&bench.model, &[0], &[], START.plus_ms(99)).unwrap();
+        bench.store.adopt(&bench.model, &[0], &Unread::default(), START.plus_ms(99)).unwrap();
         bench.reopen();
         assert!(!bench.store.is_first_run().unwrap());
         let row = bench.row(&url(0));
@@ -644,7 +644,7 @@ fn each_write_raises_the_serial() {
         bench.store.finish_run(run, START, 0, 1, Counts::default()).unwrap();
         assert_eq!(bench.serial(), 4);
         let model = std::mem::take(&mut bench.model);
-        bench.store.adopt(&model, &[], &[], START).unwrap();
+        bench.store.adopt(&model, &[], &Unread::default(), START).unwrap();
         bench.store.mark_seen(&model, &Changes::default()).unwrap();
         bench.store.forget(&[]).unwrap();
         bench.store.import(&[]).unwrap();

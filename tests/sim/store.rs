@@ -8,6 +8,7 @@ use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::model::Model;
+use freshen::core::owners::Unread;
 use freshen::core::plan::QuotaKey;
 use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow, Standing};
 use freshen::core::target::Target;
@@ -236,7 +237,7 @@ impl Store for SimStore {
         self.write("mark", |store| store.mark_seen(model, changes), |this, before| this.marks(before, true))
     }
 
-    fn adopt(&mut self, _: &Model, _: &[usize], _: &[KnownManifest], _: Timestamp) -> Result<(), StateError> {
+    fn adopt(&mut self, _: &Model, _: &[usize], _: &Unread, _: Timestamp) -> Result<(), StateError> {
         unreachable!("no run adopts by command")
     }
 
