@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::core::recorded::Inputs;
     use crate::core::time::Timestamp;
-    use crate::state::Store;
+    use crate::state::{StateError, Store};
 
     async fn is_overtaken(claim: Claim, state: &Path) -> bool {
         let start = RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 };
@@ -91,8 +91,8 @@ mod tests {
     async fn a_state_that_could_not_be_looked_at_is_not_taken_for_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state.db");
-        std::fs::write(&state, "no state").unwrap();
-        let claim = Claim::before_reading(&state);
-        assert!(is_overtaken(claim, &state).await);
+        drop(SqliteStore::create(&state, "1").unwrap());
+        let unreadable = StateError::Io { path: state.clone(), action: "read", cause: "busy".into() };
+        assert!(is_overtaken(Claim::Seen(Err(unreadable)), &state).await);
     }
 }

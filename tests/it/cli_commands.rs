@@ -342,7 +342,7 @@ fn c14_closed_pipes_never_panic() {
         &["--help"],
         &["state", "export"],
         &["status"],
-        &["apply", "--rehearse", &examples],
+        &["apply", "--rehearse", &examples, "--state", "none.db"],
         &["providers"],
         &["check"],
         &["apply"],

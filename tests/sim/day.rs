@@ -889,7 +889,9 @@ impl World {
 
     fn has_work(&self) -> bool {
         let is_left = |work: &Work| !matches!(work.standing, Standing::Rejected { .. });
-        self.rows().iter().any(|row| row.work.as_ref().is_some_and(is_left))
+        let rows = self.rows();
+        let core = self.shared.lock();
+        rows.iter().any(|row| row.work.as_ref().is_some_and(is_left) && !core.truth.is_poison(row))
     }
 
     /// L1: all that is asked for is recorded; `today`: or deferred by a quota.
@@ -905,7 +907,9 @@ impl World {
             Some(Standing::Deferred { .. }) => !today,
             Some(Standing::Pending { .. }) => !(today && waits_for_a_day(row)),
         };
-        let mut left: Vec<String> = rows.iter().filter(is_left).map(|row| row.target.text.clone()).collect();
+        let mut core = self.shared.lock();
+        let due = rows.iter().filter(is_left).filter(|row| !core.truth.is_poison(row));
+        let mut left: Vec<String> = due.map(|row| row.target.text.clone()).collect();
         let known: BTreeMap<&str, &Recorded> = rows.iter().map(|row| (row.target.text.as_str(), row)).collect();
         for (key, hash) in &self.now.listed {
             let row = known.get(self.texts[key].as_str());
@@ -914,7 +918,6 @@ impl World {
                 left.push(format!("{} as {hash}", self.texts[key]));
             }
         }
-        let mut core = self.shared.lock();
         let waits = |row: &&&Recorded| row.work.is_some();
         let waiting: BTreeSet<&str> =
             rows.iter().filter(|row| waits(&row)).map(|row| row.target.text.as_str()).collect();

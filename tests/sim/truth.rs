@@ -109,6 +109,12 @@ impl Truth {
         self.keys.get(text).copied()
     }
 
+    /// Whether the vendor refuses it whenever it is asked. Where nothing else is accepted beside it, nobody can know, and it stays
+    /// pending.
+    pub(crate) fn is_poison(&self, row: &Recorded) -> bool {
+        self.key_of(row).is_some_and(|key| self.entries[&key].poison)
+    }
+
     /// Whether no purge is due, or all that are were made.
     pub(crate) fn satisfied(&self, key: Key) -> bool {
         let entry = &self.entries[&key];

@@ -333,7 +333,7 @@ impl Round {
         if self.bug != Some(WatchBug::SlicesDoNotAddUp) {
             memory.removals.add_up(&mut prepared.difference.removals, tick);
         }
-        let is_refused = !run::admit(desired, &prepared, Some(store), allowed, None)?.is_empty();
+        let is_refused = !run::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty();
         if is_refused {
             store.refused = true;
             memory.removals.refused();
@@ -348,7 +348,7 @@ impl Round {
             memory.marked(store);
             return Ok(self.ended(&Finished::nothing(desired, &prepared), &BTreeMap::new()));
         }
-        Ok(self.send(store, memory, desired, (prepared, guessed, is_refused)).await?.of(is_refused))
+        Ok(self.send(store, memory, desired, (prepared, guessed, is_refused), allowed).await?.of(is_refused))
     }
 
     async fn send(
@@ -357,6 +357,7 @@ impl Round {
         memory: &mut Memory,
         desired: &Desired,
         (mut prepared, guessed, is_refused): (Prepared, Vec<String>, bool),
+        allowed: Allowed,
     ) -> Result<Ended, StateError> {
         let host = &self.host;
         let credentials = CredentialStore::new(host.env.clone());
@@ -370,6 +371,10 @@ impl Round {
             prepared = self.prepare(store, desired, accounts.all())?;
             if is_refused {
                 prepared = self.tried(&prepared, store, desired, accounts.all())?.expect("it was there a moment ago");
+            }
+            if !run::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty() {
+                memory.marked(store);
+                return Ok(Ended::bare(RunEnd::Blocked(None)));
             }
             prepared.hold_back(desired, &self.order);
         }

@@ -448,7 +448,10 @@ impl World {
                     .lock()
                     .violated("R11", || format!("{sent} requests, at most {most} were to be made"));
             }
-            let left = self.left();
+            let (left, suspects) = self.left();
+            if left.is_empty() && suspects {
+                return;
+            }
             if left.is_empty() && sent == 0 {
                 let rejected = self.shared.lock().truth.entries.values().any(|entry| entry.rejected);
                 if !ended.wrote || (rejected && settled) {
@@ -474,8 +477,9 @@ impl World {
         self.shared.lock().actors.iter().map(|actor| actor.requests).sum()
     }
 
-    /// What is neither recorded nor rejected for good, in truth or as the state has it.
-    fn left(&self) -> Vec<String> {
+    /// What is neither recorded nor rejected for good, in truth or as the state has it, and whether anything besides is refused
+    /// that nothing shows to be to blame.
+    fn left(&self) -> (Vec<String>, bool) {
         let rows = match &self.folder {
             Some((_, path)) => SqliteStore::open(path).expect("it opens").expect("it is there").recorded(),
             None => self.store.lock().expect("no panic").recorded(),
@@ -488,8 +492,10 @@ impl World {
         let mut left: Vec<String> = core.truth.entries.keys().filter(open).map(|key| self.texts[key].clone()).collect();
         let work =
             |row: &Recorded| row.work.as_ref().is_some_and(|work| !matches!(work.standing, Standing::Rejected { .. }));
-        left.extend(rows.expect("readable").into_iter().filter(work).map(|row| row.target.text));
-        left
+        let rows = rows.expect("readable").into_iter().filter(work);
+        let (suspects, due): (Vec<_>, Vec<_>) = rows.partition(|row| core.truth.is_poison(row));
+        left.extend(due.into_iter().map(|row| row.target.text));
+        (left, !suspects.is_empty())
     }
 }
 
@@ -519,9 +525,9 @@ async fn session(
         forced: Some(&|_, target| key_of(target).is_some_and(|key| order.forced.contains(&key))),
     };
     let prepared = run::prepare(&desired, Some(store), &choice, &accounts, host.clock.now().wall)?;
-    let prepared = prepared.expect("all manifests were read");
+    let mut prepared = prepared.expect("all manifests were read");
     let allowed = Allowed { purge_all: true, removals: order.allows_removals, max_purges: None };
-    if !run::admit(&desired, &prepared, Some(store), allowed, None)?.is_empty() {
+    if !run::admit(&desired, &mut prepared, Some(store), allowed, None)?.is_empty() {
         shared.lock().tell(|| "refused by a guard".to_owned());
         return Ok(None);
     }

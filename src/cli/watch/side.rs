@@ -222,7 +222,9 @@ impl<'a> WatchSide<'a> {
             finished.prepared.difference.unclaimed.iter().map(|one| line(&one.to_string())).collect();
         let is_news = self.report.borrow().unclaimed != unclaimed;
         if is_news {
-            unclaimed.iter().for_each(|one| tracing::warn!(pass = self.pass, run = finished.outcome.run, "{one}"));
+            for one in &unclaimed {
+                tracing::warn!(pass = self.pass, run = finished.outcome.run, "{one}");
+            }
             self.report.send_modify(|report| report.unclaimed = unclaimed);
         }
     }

@@ -166,6 +166,7 @@ fn a_run_that_waited_reads_the_manifests_again() {
 /// Starts a command and waits until it is held where it opens the list that is read after the manifests; `None` where nothing
 /// can hold it.
 #[track_caller]
+#[expect(clippy::zombie_processes, reason = "`goes_on` waits for the child")]
 fn held(bench: &Bench, arguments: &[&str]) -> Option<Child> {
     const TRACE: &str = "trace.log";
     if !is_installed("strace", "strace") {
@@ -261,7 +262,7 @@ fn rows_that_were_read_before_another_run_wrote_are_not_imported_unseen() {
     let mut child = bench.command(&["state", "import", "-"]).stdin(Stdio::piped()).spawn().expect("started");
     let mut input = child.stdin.take().expect("a pipe");
     // More than a pipe holds: once it is written, the command reads.
-    input.write_all(&[b'\n'; 1 << 20]).expect("read");
+    input.write_all(&vec![b'\n'; 1 << 20]).expect("read");
     bench.assets(&[URL], "2");
     bench.run(&["apply"]).exits(0);
     input.write_all(rows.as_bytes()).expect("read");

@@ -109,14 +109,15 @@ fn a_new_token_is_taken_at_sighup() {
     watching.ends_a_run();
     let status = |token: &str| ask(at, "/metrics", &format!("Bearer {token}")).status;
     assert_eq!((status(TOKEN), status(&TOKEN.replace('0', "1"))), (200, 401));
+    let asked = |record: &serde_json::Value| record["message"] == "run begins" && record["reason"] == "asked";
     bench.write("token", "short");
     watching.signal("HUP");
     watching.says("the token stays as it was");
+    watching.wait("a run", asked);
     assert_eq!(status(TOKEN), 200);
     bench.write("token", TOKEN.replace('0', "1"));
     watching.signal("HUP");
-    watching.says("reading everything anew");
-    watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+    watching.wait("a run", asked);
     assert_eq!((status(TOKEN), status(&TOKEN.replace('0', "1"))), (401, 200));
     let log = format!("{:?}", watching.stop());
     assert!(!log.contains(&TOKEN.replace('0', "1")), "X1");

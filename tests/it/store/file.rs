@@ -271,7 +271,9 @@ fn every_stage_of_format_2_is_migrated_whole() {
     for gone in [&missing[..], &missing[..2], &missing[2..]] {
         let (_folder, path) = state_of(FORMAT_2);
         let raw = rusqlite::Connection::open(&path).expect("opened");
-        gone.iter().for_each(|statement| raw.execute_batch(statement).expect("written"));
+        for statement in gone {
+            raw.execute_batch(statement).expect("written");
+        }
         drop(raw);
         let (before, shown) = (as_format_1(&path), everything(&path).expect("readable"));
         drop(SqliteStore::open_to_write(&path).expect("migrated").expect("there"));
