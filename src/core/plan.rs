@@ -429,7 +429,9 @@ impl Room<'_> {
     }
 
     fn job(&self, demand: Demand, changes: &Changes) -> Job {
-        let Demand { provider, operation, limits, draw, today, over_quota, last_day, .. } = demand;
+        let Demand { provider, operation, limits, draw, mut today, over_quota, last_day, .. } = demand;
+        // What was sent and failed goes last within its priority: targets that a vendor refuses must not keep others from it.
+        today.sort_by_key(|&index| (changes.priority(index as usize), changes.has_failed(index as usize)));
         let config = &self.model.providers[provider];
         let open = |endpoint| {
             today.iter().copied().filter(|&index| is_open(config, endpoint, changes, index as usize)).collect()

@@ -560,6 +560,22 @@ fn targets_that_a_provider_can_no_longer_purge_are_left_alone() {
 
 // --- Order and batches ----------------------------------------------------------------------------------------------
 
+/// L2: what failed before goes last within its priority, so that targets that a vendor refuses keep no others from it.
+#[test]
+fn what_failed_goes_after_what_was_not_sent_yet() {
+    let mut site = Site::new();
+    site.list("site", "bad", "rev:1");
+    site.run_with(&["site"], None, &ItemOutcome::Later(Some("HTTP 400".into())));
+    site.now = START.plus_ms(1000);
+    site.list("site", "good", "rev:1");
+    site.list_at(0, "site", "low", "rev:1", Priority::Low);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
+    let plan = plan_of(&model, &difference.changes, site.now);
+    let changes = plan.jobs.iter().flat_map(|job| job.batches.iter()).flat_map(|batch| batch.changes);
+    let names: Vec<String> = changes.map(|index| path(&difference.changes.target(index)).to_owned()).collect();
+    assert_eq!(names, ["good", "bad", "low"]);
+}
+
 /// Quota that is short goes to high priority first, within one priority to the oldest change.
 #[test]
 fn high_priority_goes_first_and_then_the_oldest() {
