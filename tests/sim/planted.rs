@@ -95,8 +95,8 @@ impl Bug {
             | Self::BatchIgnored => &["S5"],
             Self::ReturnForgotten | Self::RemovalForgotten => &["S2", "L3"],
             Self::HalfIsLost => &["S1", "S2"],
-            // A cloud accepts fewer targets than it was asked for, or refuses an empty call.
-            Self::TargetLost => &["S1", "S2", "L2", "L3"],
+            // A cloud accepts fewer targets than it was asked for, or refuses an empty call, which is repeated.
+            Self::TargetLost => &["S1", "S2", "L2", "L3", "R11"],
             Self::TargetInvented => &["S4"],
             Self::NonceReused => &["R10"],
             Self::SaysDone => &["L3"],
