@@ -12,10 +12,11 @@ use std::thread::{self, Builder};
 const FILES: u64 = 32;
 /// Threads of a run besides those that walk directories.
 const THREADS: usize = 16;
-/// Their number is what is asked for here, so that memory is asked for once.
-const STACK_BYTES: usize = 64 << 10;
-/// Memory of a small run, with some to spare.
-const BYTES: usize = 12 << 20;
+/// Stack of each thread that is asked for, as the standard library gives it; and where memory is not limited, where their number
+/// is all that matters.
+const STACK_BYTES: [usize; 2] = [2 << 20, 64 << 10];
+/// Memory of a small run, with much to spare.
+const BYTES: usize = 48 << 20;
 
 /// What this process may not have.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +30,11 @@ pub enum Shortage {
     )]
     Threads(io::Error),
     /// Memory cannot be had.
-    #[error("this process may not have the memory that it needs (12 MiB); raise the limit (`ulimit -v`)")]
+    #[error("this process may not have the memory that it needs (48 MiB); raise the limit (`ulimit -v`)")]
     Memory,
 }
 
-/// Asks the system for all of it at once, and gives it back.
+/// Asks the system for all of it at once, and gives it back: memory only where the size of the process is limited.
 ///
 /// # Errors
 /// What this process may not have.
@@ -45,18 +46,33 @@ pub fn check() -> Result<(), Shortage> {
             return Err(Shortage::Files(files));
         }
     }
+    let is_limited = is_size_limited();
+    let [limited_stack, small_stack] = STACK_BYTES;
+    let stack = if is_limited { limited_stack } else { small_stack };
     let gate = Mutex::new(());
     thread::scope(|scope| {
         let closed = gate.lock();
         let started = (0..THREADS + thread::available_parallelism().map_or(1, NonZero::get)).try_for_each(|_| {
             // Each waits until all are there.
             let wait = || drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
-            Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, wait).map(drop).map_err(Shortage::Threads)
+            Builder::new().stack_size(stack).spawn_scoped(scope, wait).map(drop).map_err(Shortage::Threads)
         });
         let mut memory: Vec<u8> = Vec::new();
-        let reserved = memory.try_reserve_exact(BYTES).map_err(|_| Shortage::Memory);
+        let bytes = if is_limited { BYTES } else { 0 };
+        let reserved = memory.try_reserve_exact(bytes).map_err(|_| Shortage::Memory);
         black_box(&memory);
         drop(closed);
         started.and(reserved)
     })
+}
+
+/// Whether there is a limit of the size of this process (`ulimit -v`).
+fn is_size_limited() -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+        getrlimit(Resource::As).current.is_some()
+    }
+    #[cfg(not(unix))]
+    false
 }
