@@ -69,7 +69,7 @@ pub struct Difference {
     pub unclaimed: Vec<Unclaimed>,
     /// Manifests that are not read any more and that own nothing once the changes are recorded.
     pub departed: Vec<String>,
-    /// Manifests that are read from another tree than before, while their file there still is.
+    /// Manifests that are read from another place than before, while their file there still is.
     pub moved: Vec<Moved>,
     /// Roots of trees that are read in another place now, and which.
     pub rerooted: Vec<(String, String)>,

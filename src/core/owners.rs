@@ -59,7 +59,7 @@ impl Default for Reach {
     }
 }
 
-/// A manifest that is read from another tree than before, while the file that it was read from is still there.
+/// A manifest that is read from another place than before, while the file that it was read from is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// Its name.
@@ -164,7 +164,9 @@ impl<'a> View<'a> {
             // A file that left a tree which is still there has come to another one, and the tree has not.
             let of_tree = |other: &&KnownManifest| other.root.as_ref() == Some(root);
             let is_copied = || is_there(manifest) || !known.iter().filter(of_tree).any(is_there);
-            if now.tree.root != *root && now.tree.path == manifest.path && is_copied() {
+            let is_elsewhere = now.tree.root != *root && now.tree.path == manifest.path;
+            // Once for each tree: its files are looked at for it.
+            if is_elsewhere && !successors.contains_key(root) && is_copied() {
                 successors.insert(root.clone(), &now.tree.root);
             }
         }
