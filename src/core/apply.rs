@@ -279,7 +279,8 @@ impl<'a> Apply<'a> {
     fn send_ready(&mut self, now: Tick) -> Option<CallId> {
         let first = |lane: &Lane| {
             let call = self.flights.get(lane.ready.front()?)?;
-            self.is_due(lane, now).then(|| rank(self.changes, call.batch.items[0]))
+            let may_go = self.is_due(lane, now) && self.account_has_room(lane, |other| other.in_flight);
+            may_go.then(|| rank(self.changes, call.batch.items[0]))
         };
         let index = self.first_lane(first)?;
         let lane = &mut self.lanes[index];
@@ -295,6 +296,18 @@ impl<'a> Apply<'a> {
 
     fn is_due(&self, lane: &Lane, now: Tick) -> bool {
         self.paces[lane.pace].ready_at().max(lane.hold_until) <= now
+    }
+
+    /// Whether one more call may join those that `counted` counts: lanes that share a pace share the number of calls under way.
+    fn account_has_room(&self, lane: &Lane, counted: impl Fn(&Lane) -> usize) -> bool {
+        let sharing = self.lanes.iter().filter(|other| other.pace == lane.pace);
+        !self.paces[lane.pace].is_shared() || sharing.map(counted).sum::<usize>() < lane.limits.calls_in_flight
+    }
+
+    /// Whether one more call of the lane may be prepared. Prepared ones of a lane that is held up take nobody's place.
+    fn may_prepare(&self, lane: &Lane, now: Tick) -> bool {
+        let prepared = |other: &Lane| if other.hold_until <= now { other.unsent + other.ready.len() } else { 0 };
+        lane.has_room() && self.account_has_room(lane, |other| other.in_flight + prepared(other))
     }
 
     /// The first change of the lane's next batch at `then`, unless a call that ranks before it takes the next turn.
@@ -324,7 +337,7 @@ impl<'a> Apply<'a> {
             return None;
         }
         let first = |lane: &Lane| {
-            let may_go = lane.has_room() && self.is_due(lane, now.tick);
+            let may_go = self.is_due(lane, now.tick) && self.may_prepare(lane, now.tick);
             let next = may_go.then(|| self.next_of(lane, now.tick, now.tick)).flatten()?;
             Some(rank(self.changes, next))
         };
@@ -346,9 +359,10 @@ impl<'a> Apply<'a> {
             .filter_map(|lane| {
                 let pace = self.paces[lane.pace].ready_at().max(lane.hold_until);
                 if !lane.ready.is_empty() {
-                    return Some(pace);
+                    // Else it goes once another call has ended.
+                    return self.account_has_room(lane, |other| other.in_flight).then_some(pace);
                 }
-                if self.cancelled || !lane.has_room() {
+                if self.cancelled || !self.may_prepare(lane, now) {
                     return None;
                 }
                 let due = lane.due_at()?;

@@ -279,6 +279,17 @@ fn the_first_call_goes_alone_and_later_ones_overlap() {
     assert_eq!(most, Some(4), "four calls may be under way at Tencent VOD");
 }
 
+/// S5: what counts as one account's calls of one operation is under way together only as often as its vendor allows.
+#[test]
+fn providers_of_one_account_share_the_calls_under_way() {
+    let mut world = World::new(vec![vod("a"), vod("b")]).urls(0, 400).urls(1, 400);
+    world.accounts = vec!["one".to_owned(); 2];
+    world.latency = 900;
+    let report = world.run(|_| accept());
+    let most = report.sent.iter().map(|sent| sent.beside + 1).max();
+    assert_eq!((report.counts().0, most), (800, Some(4)), "four calls may be under way at Tencent VOD");
+}
+
 /// L2: a batch that fails again and again keeps no other waiting, however soon it may be repeated.
 #[test]
 fn while_a_batch_fails_others_go_first() {
