@@ -114,8 +114,6 @@ pub(crate) fn actors(
         if spec.account != index {
             for actor in actors.iter_mut().filter(|actor| actor.providers.contains(&spec.account)) {
                 actor.providers.push(index);
-                // Calls at once are limited by provider, the pace and the quota by account.
-                actor.at_once *= 2;
             }
             continue;
         }
