@@ -30,6 +30,8 @@ struct Sizes {
     least: usize,
     /// Another process has used the state since.
     others_ran: bool,
+    /// What the last run was about to remove was refused.
+    refused: bool,
 }
 
 impl Sizes {
@@ -43,7 +45,7 @@ impl Sizes {
             self.seen.pop_back();
         }
         self.seen.push_back((now, size));
-        (self.last, self.least) = (size, least);
+        (self.last, self.least, self.refused) = (size, least, false);
         self.seen.front().map_or(size, |(_, size)| *size)
     }
 }
@@ -52,6 +54,13 @@ impl RemovalWindow {
     /// Takes in what a run at `now` found, and has its removals count with those of the runs before. What was listed anew
     /// meanwhile makes up for them: a site that replaces files is not one that loses them.
     pub fn add_up(&mut self, removals: &mut [Removals], now: Tick) {
+        for removal in removals.iter() {
+            // However long ago that was: nobody has looked since.
+            let refused = self.sizes.get_mut(&removal.manifest).filter(|sizes| sizes.refused && removal.removed > 0);
+            if let Some(sizes) = refused {
+                sizes.seen.iter_mut().take(1).for_each(|(seen, _)| *seen = now);
+            }
+        }
         self.sizes.values_mut().for_each(|sizes| {
             while sizes.seen.front().is_some_and(|(seen, _)| now.since(*seen) > WINDOW_MS) {
                 sizes.seen.pop_front();
@@ -76,10 +85,9 @@ impl RemovalWindow {
 
     /// The run was refused. Until that ends nothing goes out of the window where something is about to be removed, or waiting
     /// would be a way through.
-    pub fn refused(&mut self, now: Tick) {
+    pub fn refused(&mut self) {
         for sizes in self.sizes.values_mut().filter(|sizes| sizes.least < sizes.last) {
-            sizes.seen.iter_mut().take(1).for_each(|(seen, _)| *seen = now);
-            sizes.least = sizes.last;
+            (sizes.least, sizes.refused) = (sizes.last, true);
         }
     }
 }
@@ -135,8 +143,31 @@ mod tests {
         look(&mut window, 0, (100, 20, 0));
         for hour in 1..10 {
             assert_eq!(look(&mut window, 59 * hour, (80, 20, 0)), (40, 100));
-            window.refused(Tick::from_ms(59 * hour * MINUTE_MS));
+            window.refused();
         }
+    }
+
+    /// Nor is it where runs are further apart than the window: they are rare, the state is locked, or manifests are not valid.
+    #[test]
+    fn a_refusal_lasts_until_the_next_look_whenever_that_is() {
+        let mut window = RemovalWindow::default();
+        look(&mut window, 0, (100, 20, 0));
+        for minute in [59, 500, 600, 5000] {
+            assert_eq!(look(&mut window, minute, (80, 20, 0)), (40, 100), "minute {minute}");
+            window.refused();
+        }
+        assert_eq!(look(&mut window, 9000, (80, 0, 0)), (0, 80), "it has come back");
+        assert_eq!(look(&mut window, 9061, (80, 20, 0)), (20, 80), "and what was refused is long ago");
+    }
+
+    /// W6: what was refused of a manifest that is gone is forgotten in time as well.
+    #[test]
+    fn a_refusal_ends_with_its_manifest() {
+        let mut window = RemovalWindow::default();
+        assert_eq!(look(&mut window, 0, (100, 90, 0)), (90, 100));
+        window.refused();
+        window.add_up(&mut [], Tick::from_ms(61 * MINUTE_MS));
+        assert!(window.sizes.is_empty());
     }
 
     /// C11: a command that had nothing to do with it lifts no refusal, and one that carried the removals out does.
@@ -146,10 +177,10 @@ mod tests {
         assert_eq!(look(&mut window, 0, (40, 10, 0)), (10, 40));
         window.others_ran();
         assert_eq!(look(&mut window, 1, (30, 10, 0)), (20, 40), "what our own run removed counts");
-        window.refused(Tick::from_ms(MINUTE_MS));
+        window.refused();
         window.others_ran();
         assert_eq!(look(&mut window, 2, (30, 10, 0)), (20, 40), "nothing was allowed");
-        window.refused(Tick::from_ms(2 * MINUTE_MS));
+        window.refused();
         window.others_ran();
         assert_eq!(look(&mut window, 3, (20, 0, 0)), (0, 20));
         assert_eq!(look(&mut window, 4, (20, 5, 0)), (5, 20), "another command has allowed it");
@@ -162,7 +193,7 @@ mod tests {
         for hour in 0..100 {
             let now = Tick::from_ms(61 * hour * MINUTE_MS);
             window.add_up(&mut [Removals::new(format!("{hour}"), 100, 0)], now);
-            window.refused(now);
+            window.refused();
         }
         assert_eq!(window.sizes.len(), 1);
     }

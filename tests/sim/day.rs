@@ -748,7 +748,7 @@ impl World {
         }
         self.refused = matches!(ended.end, RunEnd::Blocked(_));
         if self.reads_valid && !matches!(ended.end, RunEnd::Failed | RunEnd::Cut | RunEnd::Stale) {
-            let wrong = self.removals.ends(now, self.refused);
+            let wrong = self.removals.ends(self.refused);
             if let Some(what) = wrong {
                 self.shared.lock().violated("C11", || what.to_owned());
             }

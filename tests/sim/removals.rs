@@ -13,6 +13,8 @@ pub(crate) struct Removals {
     /// How many recorded targets there are that are not about to go since an earlier run, and how many of them are listed.
     now: (usize, usize),
     refuses: bool,
+    /// The last run was refused.
+    was_refused: bool,
 }
 
 impl Removals {
@@ -27,6 +29,11 @@ impl Removals {
     /// A run begins; `allowed`: whatever it removes.
     pub(crate) fn begins(&mut self, now: u64, allowed: bool) {
         let (size, left) = self.now;
+        if self.was_refused && size > left {
+            // Waiting is no way through, nor is it to look late.
+            let most = self.seen.iter_mut().rev().max_by_key(|(_, size)| *size);
+            most.into_iter().for_each(|(at, _)| *at = now);
+        }
         self.seen.retain(|(at, _)| now - at <= HOUR);
         self.seen.push((now, size));
         let most = self.seen.iter().map(|(_, size)| *size).max().unwrap_or(size);
@@ -35,14 +42,8 @@ impl Removals {
     }
 
     /// The run that began last ends: what is wrong with that.
-    pub(crate) fn ends(&mut self, now: u64, refused: bool) -> Option<&'static str> {
-        if refused {
-            // Waiting is no way through.
-            let most = self.seen.iter_mut().rev().max_by_key(|(_, size)| *size);
-            if let Some((at, _)) = most {
-                *at = now;
-            }
-        }
+    pub(crate) fn ends(&mut self, refused: bool) -> Option<&'static str> {
+        self.was_refused = refused;
         match (self.refuses, refused) {
             (true, false) => Some("what was lost within an hour is removed"),
             (false, true) => Some("a guard refuses what is allowed"),

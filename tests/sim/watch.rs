@@ -336,7 +336,7 @@ impl Round {
         let is_refused = !run::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty();
         if is_refused {
             store.refused = true;
-            memory.removals.refused(tick);
+            memory.removals.refused();
             memory.marked(store);
             let tried = self.tried(&prepared, store, desired, &guessed)?;
             match tried.filter(|tried| run::refusals(desired, tried, allowed).is_empty()) {

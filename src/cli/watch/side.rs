@@ -311,7 +311,7 @@ impl Side for WatchSide<'_> {
     }
 
     fn turned_back(&mut self, desired: &Desired, prepared: &Prepared) {
-        self.calls.removals.refused(self.host.clock.now().tick);
+        self.calls.removals.refused();
         self.tell_left(&Finished::untouched(desired, prepared));
         let refused = Finished::refused(desired, prepared);
         let left = self.left(&refused).into_iter().enumerate();
