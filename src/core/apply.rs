@@ -468,7 +468,7 @@ impl<'a> Apply<'a> {
     /// What is refused for good: targets that too few endpoints are left for.
     fn reject_all(&mut self, lane: usize, suspects: Vec<Suspect>) {
         let config = &self.model.providers[self.lanes[lane].provider];
-        for Suspect { mut items, reason } in suspects {
+        for Suspect { mut items, reason, .. } in suspects {
             items.retain(|&index| {
                 let tally = &mut self.tallies[index];
                 tally.refused += 1;

@@ -355,8 +355,10 @@ pub enum Culprit {
     /// A host that the vendor does not serve at the moment: split by host, then wait, each time for longer; never refused
     /// for good.
     BusyHost,
-    /// A single target: split by halves.
+    /// A single target, as the vendor says: split by halves.
     Target,
+    /// Something in the request, perhaps a single target: split by halves, and to blame only where others are accepted.
+    Unclear,
 }
 
 /// A vendor adapter: a value without state. No clock, no network, no retry, no logging.

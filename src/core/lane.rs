@@ -83,6 +83,8 @@ pub struct Suspect {
     pub items: Vec<usize>,
     /// The refusal.
     pub reason: String,
+    /// What it is about, as the vendor says.
+    pub culprit: Culprit,
 }
 
 /// Calls to one endpoint of one provider for one operation.
@@ -289,8 +291,8 @@ impl Lane {
     }
 
     /// A target or a host was refused alone, while nothing was accepted.
-    pub fn suspect(&mut self, items: Vec<usize>, reason: String) {
-        self.suspects.get_or_insert_default().push(Suspect { items, reason });
+    pub fn suspect(&mut self, suspect: Suspect) {
+        self.suspects.get_or_insert_default().push(suspect);
     }
 
     /// So many were refused, and nothing accepted, that the cause is another.
@@ -395,7 +397,7 @@ pub fn split(batch: &Batch, culprit: Culprit, changes: &Changes) -> Option<[Batc
     }
     let mut items = batch.items.clone();
     let at = match culprit {
-        Culprit::Target => items.len() / 2,
+        Culprit::Target | Culprit::Unclear => items.len() / 2,
         Culprit::Host | Culprit::BusyHost => {
             items.sort_by_cached_key(|&item| (host(changes, item), item));
             let hosts: Vec<&[usize]> = items.chunk_by(|&a, &b| host(changes, a) == host(changes, b)).collect();

@@ -175,8 +175,9 @@ impl Provider for HttpPurge {
             ),
             429 | 500.. => return Err(answer::without_code(response)),
             401 => (Auth, "the endpoint wants other credentials; set them in `headers`"),
+            414 => (TargetRefused(Culprit::Target), "the URL is too long for the endpoint"),
             // What is wrong is the request line or a header, so other targets may fare better.
-            400 | 414 | 431 => (TargetRefused(Culprit::Target), "the endpoint does not take this URL"),
+            400 | 431 => (TargetRefused(Culprit::Unclear), "the endpoint does not take this request"),
             _ => (Fatal, "the endpoint refuses the purge"),
         };
         Err(error(response, class, status_code(response), message.into()))
@@ -460,7 +461,8 @@ mod tests {
             (Config, &[403, 405, 501]),
             (Fatal, &[301, 302, 304, 307, 308, 410]),
             (Auth, &[401]),
-            (TargetRefused(Culprit::Target), &[400, 414, 431]),
+            (TargetRefused(Culprit::Target), &[414]),
+            (TargetRefused(Culprit::Unclear), &[400, 431]),
             (Throttled, &[429]),
             (Transient, &[502, 503, 504]),
             (Unknown, &[500, 505, 520]),

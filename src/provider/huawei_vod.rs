@@ -76,9 +76,9 @@ const CODES: &Codes = &[
     ("VOD.10052", Transient),
     ("VST.10002", Transient),
     // What is sent is well formed, so an illegal parameter is a URL or id that the service dislikes.
-    ("VOD.10053", TargetRefused(Culprit::Target)),
-    ("VOD.10081", TargetRefused(Culprit::Target)),
-    ("VST.10001", TargetRefused(Culprit::Target)),
+    ("VOD.10053", TargetRefused(Culprit::Unclear)),
+    ("VOD.10081", TargetRefused(Culprit::Unclear)),
+    ("VST.10001", TargetRefused(Culprit::Unclear)),
     ("VOD.10060", TargetRefused(Culprit::Target)),
     ("VOD.10061", TargetRefused(Culprit::Target)),
     ("VOD.10083", TargetRefused(Culprit::Target)),
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn every_listed_code_has_its_class() {
-        let per_target = TargetRefused(Culprit::Target);
+        let (per_target, unclear) = (TargetRefused(Culprit::Target), TargetRefused(Culprit::Unclear));
         let expected: &[(u16, ErrorClass, &[&str])] = &[
             (429, Throttled, &["APIGW.0308", "Never.Heard"]),
             (403, Transient, &["VOD.10051", "VOD.10052"]),
@@ -405,7 +405,8 @@ mod tests {
             (413, Malformed, &["APIGW.0201"]),
             (414, Malformed, &["APIGW.0201"]),
             (494, Malformed, &["APIGW.0201"]),
-            (400, per_target, &["VOD.10053", "VOD.10081", "VST.10001", "VOD.10083", "VOD.10062"]),
+            (400, unclear, &["VOD.10053", "VOD.10081", "VST.10001"]),
+            (400, per_target, &["VOD.10083", "VOD.10062"]),
             (403, per_target, &["VOD.10060", "VOD.10061", "VOD.10062"]),
             (403, Auth, &["VOD.10054", "VOD.10055", "VOD.10056", "APIGW.0302", "APIGW.0303"]),
             (400, Auth, &["VST.10004"]),

@@ -85,8 +85,8 @@ const CODES: &[(i64, ErrorClass)] = &[
 const MODULE_CODES: &[(i64, ErrorClass)] = &[
     (9105, TargetRefused(Culprit::Host)),
     (9110, TargetRefused(Culprit::Host)),
-    (1012, TargetRefused(Culprit::Target)),
-    (9003, TargetRefused(Culprit::Target)),
+    (1012, TargetRefused(Culprit::Unclear)),
+    (9003, TargetRefused(Culprit::Unclear)),
     (9000, Transient),
     (-9011, Transient),
     (-9014, Transient),
@@ -375,12 +375,12 @@ mod tests {
 
     #[test]
     fn module_codes_come_from_message_then_from_code_desc() {
-        let (host, target) = (TargetRefused(Culprit::Host), TargetRefused(Culprit::Target));
+        let (host, unclear) = (TargetRefused(Culprit::Host), TargetRefused(Culprit::Unclear));
         let expected = [
             (9105, host),
             (9110, host),
-            (1012, target),
-            (9003, target),
+            (1012, unclear),
+            (9003, unclear),
             (9000, Transient),
             (-9011, Transient),
             (-9014, Transient),

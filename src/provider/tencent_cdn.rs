@@ -107,7 +107,7 @@ const CODES: &Codes = &[
     ("InvalidParameter.CdnUrlExceedLength", TargetRefused(Culprit::Target)),
     ("InvalidParameter.CdnPurgeWildcardNotAllowed", TargetRefused(Culprit::Target)),
     // What is sent is well formed, so a bad parameter is a URL that the service dislikes.
-    ("InvalidParameter.CdnParamError", TargetRefused(Culprit::Target)),
+    ("InvalidParameter.CdnParamError", TargetRefused(Culprit::Unclear)),
     ("InvalidParameter.CdnStatInvalidDate", Malformed),
     ("ResourceNotFound.CdnUserNotExists", Auth),
     ("UnauthorizedOperation.CdnCamUnauthorized", Auth),
@@ -458,9 +458,9 @@ mod tests {
             (TargetRefused(Culprit::Host), &["UnauthorizedOperation.CdnHostUnauthorized"]),
             (
                 TargetRefused(Culprit::Target),
-                &["InvalidParameter.CdnUrlExceedLength", "InvalidParameter.CdnParamError"],
+                &["InvalidParameter.CdnUrlExceedLength", "InvalidParameter.CdnPurgeWildcardNotAllowed"],
             ),
-            (TargetRefused(Culprit::Target), &["InvalidParameter.CdnPurgeWildcardNotAllowed"]),
+            (TargetRefused(Culprit::Unclear), &["InvalidParameter.CdnParamError"]),
         ];
         let listed = expected.iter().flat_map(|(class, codes)| codes.iter().map(|code| (*class, (*code).to_owned())));
         for (class, code) in listed.chain(internal.map(|detail| (Transient, format!("InternalError.{detail}")))) {

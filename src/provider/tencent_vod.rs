@@ -49,7 +49,7 @@ const ACTION: Action = Action { service: "vod", name: "RefreshUrlCache", version
 
 const CODES: &Codes = &[
     // Which code an unregistered domain yields is not documented; this one is the likeliest, so the batch is searched.
-    ("InvalidParameter", TargetRefused(Culprit::Target)),
+    ("InvalidParameter", TargetRefused(Culprit::Unclear)),
     ("InvalidParameterValue.Url", TargetRefused(Culprit::Target)),
     ("InvalidParameterValue.DomainName", TargetRefused(Culprit::Host)),
     ("InvalidParameterValue.SubAppId", Config),
@@ -140,7 +140,7 @@ mod tests {
         let expected: &[(&str, ErrorClass)] = &[
             ("FailedOperation", Transient),
             ("InternalError", Transient),
-            ("InvalidParameter", TargetRefused(Culprit::Target)),
+            ("InvalidParameter", TargetRefused(Culprit::Unclear)),
             ("LimitExceeded", QuotaSpent),
             ("UnauthorizedOperation", Auth),
             ("InvalidParameterValue", Malformed),

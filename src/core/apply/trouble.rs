@@ -59,9 +59,9 @@ impl Apply<'_> {
         let in_place = flight.batch.directory.is_some();
         let debit = flight.debit.take().filter(|_| surely);
         let credit = self.give_back(flight.lane, debit);
-        let parts = match error.class {
-            ErrorClass::TargetRefused(culprit) => Some(split(&flight.batch, culprit, self.changes)),
-            ErrorClass::BatchTooLarge => Some(split(&flight.batch, Culprit::Target, self.changes)),
+        let culprit = match error.class {
+            ErrorClass::TargetRefused(culprit) => Some(culprit),
+            ErrorClass::BatchTooLarge => Some(Culprit::Unclear),
             _ => None,
         };
         if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
@@ -69,15 +69,13 @@ impl Apply<'_> {
         }
         let items = self.later(&flight.batch.items, Some(&reason));
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
-        match parts {
-            Some(Some(parts)) => self.lanes[flight.lane].push_front(parts.into()),
-            Some(None) if error.class == ErrorClass::TargetRefused(Culprit::BusyHost) => {
-                self.wait_for_host(flight.batch.items, error, reason, now);
-            }
+        let Some(culprit) = culprit else { return self.repeat_or_stop(flight, error, &reason, now) };
+        match split(&flight.batch, culprit, self.changes) {
+            Some(parts) => self.lanes[flight.lane].push_front(parts.into()),
+            None if culprit == Culprit::BusyHost => self.wait_for_host(flight.batch.items, error, reason, now),
             // A directory was refused, not the URLs that it stands for.
-            Some(None) if in_place => {}
-            Some(None) => self.refused_alone(flight.lane, flight.batch.items, reason),
-            None => self.repeat_or_stop(flight, error, &reason, now),
+            None if in_place => {}
+            None => self.refused_alone(flight.lane, Suspect { items: flight.batch.items, reason, culprit }),
         }
     }
 
@@ -92,24 +90,26 @@ impl Apply<'_> {
     }
 
     /// Splitting has found a culprit, if anything else is accepted. Where everything is one, the cause is another.
-    fn refused_alone(&mut self, lane: usize, items: Vec<usize>, reason: String) {
+    fn refused_alone(&mut self, lane: usize, suspect: Suspect) {
         if self.lanes[lane].has_accepted() {
-            return self.reject_all(lane, vec![Suspect { items, reason }]);
+            return self.reject_all(lane, vec![suspect]);
         }
-        let why = reason.clone();
-        self.lanes[lane].suspect(items, reason);
+        let why = suspect.reason.clone();
+        self.lanes[lane].suspect(suspect);
         if self.lanes[lane].refuses_all() {
             self.stop(lane, ErrorClass::Request, &not_the_targets(&why));
         }
     }
 
-    /// Nothing more is to come. A refusal stands where the target was all that there is to do at its provider; where there is
-    /// more and nothing was accepted, nothing shows that the targets are to blame, and they stay pending.
+    /// Nothing more is to come. A refusal stands where the vendor speaks of a target that was all that there is to do at its
+    /// provider; else, with nothing accepted, nothing shows that the targets are to blame, and they stay pending.
     pub(super) fn judge(&mut self) {
         for lane in 0..self.lanes.len() {
             let suspects = self.lanes[lane].take_suspects();
-            let Some(Suspect { items, reason }) = suspects.last().filter(|_| !self.cancelled) else { continue };
-            if suspects.len() == 1 && items.len() == 1 && self.is_alone(items[0]) {
+            let Some(Suspect { items, reason, culprit }) = suspects.last().filter(|_| !self.cancelled) else {
+                continue;
+            };
+            if *culprit == Culprit::Target && suspects.len() == 1 && self.is_alone(items[0]) {
                 self.reject_all(lane, suspects);
             } else {
                 // Few of them may be to blame all the same, so the endpoint is in no trouble for what was not tried yet.

@@ -49,9 +49,16 @@ fn r11_an_endpoint_that_refuses_everything_rejects_no_target() {
         let cloud = Cloud::of(kind);
         let bench = Bench::at(kind, &cloud);
         bench.assets(&urls(1), "1");
-        cloud.always(Some(answer));
-        bench.run(&["apply"]).exits(4).says("rejected");
-        assert_eq!(left(&bench, "standing"), ["rejected"], "{kind}");
+        cloud.always(Some(answer.again()));
+        // The path that is malformed is that of this very target; all the others may be due to the request or to a host.
+        let is_its_own = kind == "alibaba-vod";
+        let standing = if is_its_own { "rejected" } else { "pending" };
+        for _ in 0..2 {
+            bench.run(&["apply"]).exits(4).says(standing);
+            assert_eq!(left(&bench, "standing"), [standing], "{kind}");
+        }
+        cloud.always(None);
+        bench.run(&["apply"]).exits(if is_its_own { 4 } else { 0 });
     }
 }
 
@@ -126,7 +133,7 @@ fn another_key_in_the_same_file_reopens_a_refusal() {
     };
     key("AKIDfirst");
     bench.assets(&urls(1), "1");
-    cloud.always(Some(refusal("UnauthorizedOperation.CdnHostUnauthorized")));
+    cloud.always(Some(refusal("InvalidParameter.CdnUrlExceedLength")));
     for calls in [1, 0] {
         bench.run(&["apply"]).exits(4).says("rejected");
         assert_eq!(cloud.count(), calls);
