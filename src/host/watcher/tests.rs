@@ -387,16 +387,15 @@ async fn what_links_lead_to_is_seen_and_temporary_files_are_not() {
         if poll_ms.is_none() {
             let before = world.watcher.events();
             fs::create_dir_all(world.path("tree/.~tmp~")).unwrap();
+            // Far more often than what was written before can still be told of.
             for name in ["tree/v1/.index.html.Ab12Cd", "tree/v1/index.html~", "tree/.~tmp~/a", "tree/4913", "other/a"] {
-                world.write(name);
-                fs::remove_file(world.path(name)).unwrap();
+                for _ in 0..20 {
+                    world.write(name);
+                    fs::remove_file(world.path(name)).unwrap();
+                }
             }
-            let last = "tree/v1/last.html";
-            let of_last = world.events_until(last, before).await;
-            let again = world.watcher.events();
-            fs::remove_file(world.path(last)).unwrap();
-            world.sees("a removal").await;
-            assert!(of_last <= world.events_until(last, again).await + 1, "{of_last}");
+            let seen = world.events_until("tree/v1/last.html", before).await;
+            assert!(seen < 40, "{seen}");
         }
     }
 }
