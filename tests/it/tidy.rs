@@ -1,6 +1,7 @@
 //! The tree checked as a whole: who may use whom, sizes, words that have no place here, tables without gaps. Reads
 //! files and nothing else.
 
+mod dependencies;
 mod source;
 
 use std::collections::BTreeMap;
