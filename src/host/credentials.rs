@@ -158,9 +158,9 @@ pub enum ContentProblem {
         /// From 1.
         column: usize,
     },
-    /// A key that nobody reads.
-    #[error("has the unknown key `{0}`; known are key_id, key_secret, token, bearer_token and expires_at")]
-    UnknownKey(String),
+    /// A key that nobody reads, by its number: it may be a secret, or the file another one.
+    #[error("has an unknown key, its key number {0}; known are key_id, key_secret, token, bearer_token and expires_at")]
+    UnknownKey(usize),
     /// A key given twice.
     #[error("gives `{0}` twice")]
     Twice(&'static str),

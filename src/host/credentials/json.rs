@@ -11,9 +11,6 @@ use super::{ContentProblem, problem_of};
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 
-/// Longest part of an unknown key that is repeated, in characters.
-const MOST_KEY_CHARS: usize = 40;
-
 /// What was given.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
@@ -30,14 +27,14 @@ pub(super) fn parse(content: &[u8]) -> Result<Fields, ContentProblem> {
         .map_err(|error| ContentProblem::NotAnObject { line: error.line(), column: error.column() })?;
     let mut fields = Fields::default();
     let mut expires_at = None;
-    for (key, value) in pairs {
+    for (number, (key, value)) in (1..).zip(pairs) {
         let (name, field) = match key.as_str() {
             "key_id" => ("key_id", &mut fields.key_id),
             "key_secret" => ("key_secret", &mut fields.key_secret),
             "token" => ("token", &mut fields.token),
             "bearer_token" => ("bearer_token", &mut fields.bearer_token),
             "expires_at" => ("expires_at", &mut expires_at),
-            _ => return Err(ContentProblem::UnknownKey(shown(&key))),
+            _ => return Err(ContentProblem::UnknownKey(number)),
         };
         if field.is_some() {
             return Err(ContentProblem::Twice(name));
@@ -65,11 +62,6 @@ fn text(key: &'static str, value: Value) -> Result<Option<Secret>, ContentProble
 fn time(text: &str) -> Result<Timestamp, ContentProblem> {
     let moment: jiff::Timestamp = text.parse().map_err(|_| ContentProblem::BadTime)?;
     Ok(Timestamp::from_unix_ms(moment.as_millisecond()))
-}
-
-/// A secret may stand where a key belongs, so no more is shown than a name needs.
-fn shown(key: &str) -> String {
-    key.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).take(MOST_KEY_CHARS).collect()
 }
 
 /// An object with its keys as given, repeated ones included.

@@ -257,7 +257,7 @@ async fn faults_in_the_object_are_named_by_key_without_values() {
         ("canary", "printed no JSON object (line 1, column 1)"),
         (r#"["canary"]"#, "printed no JSON object"),
         (r#"{"key_id":"canary"} {}"#, "printed no JSON object"),
-        (r#"{"key_id":"canary","key_secrets":"canary"}"#, "unknown key `key_secrets`"),
+        (r#"{"key_id":"canary","canaries":"canary"}"#, "unknown key, its key number 2"),
         (r#"{"key_id":"canary","key_id":"canary"}"#, "gives `key_id` twice"),
         (r#"{"key_id":31337}"#, "gives `key_id` as something else than a text"),
         (r#"{"key_id":"canary","key_secret":"canary\n"}"#, "gives a `key_secret` that begins or ends"),
@@ -270,7 +270,8 @@ async fn faults_in_the_object_are_named_by_key_without_values() {
     for (output, part) in cases {
         let text = refusal(ScriptedEnv::printing(&[output]), &provider(&KEYS, shell("canary"))).await;
         assert!(text.contains(part), "{output}: {text}");
-        assert!(text.starts_with("credentials command `sh`") && !text.contains("31337"), "{text}");
+        let shows = ["31337", "canaries"].iter().any(|hidden| text.contains(hidden));
+        assert!(text.starts_with("credentials command `sh`") && !shows, "{text}");
     }
 }
 
