@@ -163,11 +163,15 @@ impl<'a> Finished<'a> {
     /// Manifests that are not read any more and own nothing now.
     pub fn departed(&self) -> Vec<String> {
         let Difference { changes, departed, .. } = &self.prepared.difference;
-        let owns_work = |name: &&String| {
-            let left = self.outcome.states.iter().enumerate().filter(|(_, state)| **state != ItemState::Recorded);
-            left.map(|(index, _)| index).any(|index| changes.get(index).owners.contains(name))
-        };
-        departed.iter().filter(|name| !owns_work(name)).cloned().collect()
+        let mut departed: BTreeSet<&String> = departed.iter().collect();
+        for (index, state) in self.outcome.states.iter().enumerate() {
+            if departed.is_empty() {
+                break;
+            }
+            let is_left = *state != ItemState::Recorded;
+            changes.owners(index).iter().filter(|_| is_left).for_each(|owner| drop(departed.remove(owner)));
+        }
+        departed.into_iter().cloned().collect()
     }
 
     /// Numbers of changes by where they stand, as the state has them; `provider` narrows it down.
