@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction};
 
 use super::schema::{FORMAT, MIGRATIONS};
+use super::sums::{self, Sums};
 
 /// The name and version that a state remembers as its last maker.
 pub(super) const TOOL: &str = concat!("freshen ", env!("CARGO_PKG_VERSION"));
@@ -15,7 +16,8 @@ pub(super) fn migrate(transaction: &Transaction<'_>, from: i64) -> rusqlite::Res
         statements.iter().try_for_each(|statement| transaction.execute_batch(statement))?;
     }
     transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.execute("UPDATE meta SET tool = ?1", [TOOL]).map(drop)
+    transaction.execute("UPDATE meta SET tool = ?1", [TOOL])?;
+    sums::write(transaction, Sums::of(transaction)?)
 }
 
 /// A copy in memory in the newest format, for reading only: who only looks changes no file.

@@ -1,5 +1,6 @@
 //! What a run asks of a store, in its own words. Nothing of SQL leaks out of this folder.
 
+mod check;
 mod connect;
 mod failure;
 mod file;
@@ -15,6 +16,7 @@ mod schema;
 mod seal;
 mod sqlite;
 mod stat_caches;
+mod sums;
 mod tasks;
 mod write;
 
@@ -24,6 +26,8 @@ pub use obstacle::obstacle;
 pub use read_ahead::ReadAhead;
 pub use sqlite::SqliteStore;
 pub use stat_caches::StatCacheRow;
+#[doc(hidden)]
+pub use sums::add_up;
 
 use std::path::PathBuf;
 
@@ -240,7 +244,10 @@ impl Identity {
 
     fn differs_from(&self, known: &Self) -> String {
         if self.is_older_than(known) {
-            return format!("it is an older copy with serial {}, and that one had {}", self.serial, known.serial);
+            let (found, known) = (self.serial, known.serial);
+            return format!(
+                "it is an older copy with serial {found}, or its log lost its end, and that one had {known}"
+            );
         }
         "it was made apart from that one".to_owned()
     }

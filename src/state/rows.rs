@@ -1,5 +1,7 @@
 //! Rows of the `target` table to and from [`Recorded`]; a value that breaks the schema is damage.
 
+use std::ops::Range;
+
 use rusqlite::{Row, Transaction, params};
 
 use crate::core::model::{OnRemoved, Priority};
@@ -11,6 +13,10 @@ use crate::core::time::Timestamp;
 pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, recorded_at, task_id, \
      work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call, \
      progress, waits";
+
+/// Where in [`COLUMNS`] that stands which is compared: of each row, and of one with work besides.
+pub(super) const SETTLED: Range<usize> = 0..5;
+pub(super) const WORK: Range<usize> = 7..19;
 
 /// Columns that [`visit_settled`] expects.
 pub(super) const SETTLED_COLUMNS: &str = "target, owners, hash";

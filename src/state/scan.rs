@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::failure::failed;
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
+use super::sums;
 use super::{SqliteStore, StateError, Store};
 use crate::core::model::Model;
 use crate::core::recorded::RecordedRow;
@@ -51,25 +52,38 @@ impl SqliteStore {
 
     /// Shows `visit` all rows in order of (provider, scope, target) until it answers `false`. Within [`Self::in_one_look`].
     pub(super) fn scan_while(&self, visit: &mut dyn FnMut(RecordedRow<'_>) -> bool) -> Result<(), StateError> {
-        if !self.has_work()? {
-            return self.scan_settled_while(visit);
+        let expected = self.compared_sum()?;
+        let (mut sum, mut wanted) = (0, true);
+        if self.has_work()? {
+            let mut owners = OwnersMemo::default();
+            self.each_row("ORDER BY provider, scope, target", [], |row| {
+                sum = u64::wrapping_add(sum, sums::compared(row)?);
+                rows::visit(row, &mut owners, &mut |row| wanted = visit(row))?;
+                if wanted { Ok(()) } else { Err(ReadError::Enough) }
+            })?;
+        } else {
+            self.scan_settled_while(&mut sum, &mut |row| {
+                wanted = visit(row);
+                wanted
+            })?;
         }
-        let mut owners = OwnersMemo::default();
-        self.each_row("ORDER BY provider, scope, target", [], |row| {
-            let mut wanted = true;
-            rows::visit(row, &mut owners, &mut |row| wanted = visit(row))?;
-            if wanted { Ok(()) } else { Err(ReadError::Enough) }
-        })
+        if wanted { self.prove(sum, expected) } else { Ok(()) }
     }
 
     /// As [`Self::scan_while`], where nothing has work: the engine takes its time for every column that is asked for.
-    fn scan_settled_while(&self, visit: &mut dyn FnMut(RecordedRow<'_>) -> bool) -> Result<(), StateError> {
+    fn scan_settled_while(
+        &self,
+        sum: &mut u64,
+        visit: &mut dyn FnMut(RecordedRow<'_>) -> bool,
+    ) -> Result<(), StateError> {
         let (mut owners, mut wanted) = (OwnersMemo::default(), true);
         let mut group = self.next_group(None)?;
         while let Some((provider, scope)) = group {
             let which = "WHERE provider = ?1 AND scope = ?2 ORDER BY target";
             let of_group = params![provider, scope_number(scope)];
+            let begun = sums::begin_compared(&provider, scope_number(scope));
             self.each_row_of(rows::SETTLED_COLUMNS, which, of_group, |row| {
+                *sum = sum.wrapping_add(sums::compared_settled(begun, row)?);
                 rows::visit_settled((&provider, scope), row, &mut owners, &mut |row| wanted = visit(row))?;
                 if wanted { Ok(()) } else { Err(ReadError::Enough) }
             })?;

@@ -2,26 +2,35 @@
 //! closed it. As long as nobody touched the file since, its pages need not be looked at again; and a file that is another
 //! state, or an older copy of this one, is not taken for it.
 //!
+//! While a run writes, the seal follows: a log that loses its end, which the engine takes for a commit that was cut short,
+//! is noticed by a state that has come less far than that.
+//!
 //! A missing or broken seal only costs time. Who restores the times of a file that he changed deceives himself.
 
-use std::fs::{Metadata, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::file::{beside, has_log, ignore_missing};
 use super::place::{make_own, open_own};
-use super::{Identity, StateError};
+use super::{Identity, StateError, sums};
 
 /// Seals a state once its connection is closed: drop it after that.
 pub(super) struct Seal {
     path: PathBuf,
     /// What to seal, with the serial at which its pages were last looked through; `None`: nothing.
     due: Option<(i64, Identity)>,
+    /// The seal as this run goes on in it.
+    open: Option<(File, Sealed)>,
 }
 
 /// What a seal says.
+#[derive(Clone)]
 struct Sealed {
+    /// The serial that the state has come to, its log included.
+    latest: i64,
     checked_at: i64,
+    /// The state when it was closed, which is all in its file.
     identity: Identity,
     looks: String,
 }
@@ -32,18 +41,43 @@ impl Sealed {
         let mut text = String::new();
         let file = open_own(&beside(path, ".seal"), OpenOptions::new().read(true)).ok()?;
         file.take(4096).read_to_string(&mut text).ok()?;
-        let mut parts = text.splitn(4, ' ');
+        let (digest, text) = text.split_once(' ')?;
+        if digest != digest_of(text) {
+            return None;
+        }
+        let mut parts = text.splitn(5, ' ');
         let mut next = || parts.next();
-        let (checked_at, serial) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        let (latest, checked_at, serial) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
         let identity = Identity { lineage: next()?.to_owned(), serial };
-        Some(Self { checked_at, identity, looks: next()?.to_owned() })
+        Some(Self { latest, checked_at, identity, looks: next()?.to_owned() })
+    }
+
+    /// Of one length, whatever the latest serial.
+    #[cfg(unix)]
+    fn text(&self) -> String {
+        let Self { latest, checked_at, identity: Identity { lineage, serial }, looks } = self;
+        let text = format!("{latest:020} {checked_at} {serial} {lineage} {looks}");
+        format!("{} {text}", digest_of(&text))
     }
 }
 
-/// The state that was sealed at `path` last. To be asked before the state is looked at, since a run that ends in between seals
-/// what it has left.
-pub(super) fn last(path: &Path) -> Option<Identity> {
-    Sealed::read(path).map(|sealed| sealed.identity)
+fn digest_of(text: &str) -> String {
+    format!("{:016x}", sums::of_text(text))
+}
+
+/// The state that was used at a path last.
+pub(super) struct Last {
+    /// When it was closed: its file alone is no older.
+    pub(super) closed: Identity,
+    /// When it was last written to: with its log it is no older.
+    pub(super) latest: Identity,
+}
+
+/// The state that was used at `path` last. To be asked before the state is looked at, since a run that goes on in between
+/// notes what it has written.
+pub(super) fn last(path: &Path) -> Option<Last> {
+    let Sealed { latest, identity, .. } = Sealed::read(path)?;
+    Some(Last { latest: Identity { serial: latest.max(identity.serial), ..identity.clone() }, closed: identity })
 }
 
 /// # Errors
@@ -61,7 +95,30 @@ pub(super) fn check_is_last(path: &Path, found: &Identity, known: Option<&Identi
 impl Seal {
     /// Seals nothing until it is told to.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.into(), due: None }
+        Self { path: path.into(), due: None, open: None }
+    }
+
+    /// The state has come to this serial, durably. Is in time for a process that is killed, and not synced: what a machine
+    /// forgets that loses its power costs no more than this knowledge.
+    pub(super) fn note(&mut self, written: &Identity) {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileExt;
+            if self.open.is_none() {
+                let old = Sealed::read(&self.path).filter(|sealed| sealed.identity.lineage == written.lineage);
+                // Of a file that was never sealed no more is known than whose it is.
+                let unknown = Identity { serial: 0, ..written.clone() };
+                let unsealed = Sealed { latest: 0, checked_at: 0, identity: unknown, looks: "unsealed".into() };
+                let sealed = old.unwrap_or(unsealed);
+                self.open = make_anew(&self.path).ok().map(|file| (file, sealed));
+            }
+            if let Some((file, sealed)) = &mut self.open {
+                sealed.latest = written.serial;
+                let _ = file.write_all_at(sealed.text().as_bytes(), 0);
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = written;
     }
 
     /// The file was written to and is this state now, by somebody who knows its pages to be whole since they were looked
@@ -90,6 +147,7 @@ impl Drop for Seal {
 #[cfg(unix)]
 fn write(path: &Path, checked_at: i64, identity: &Identity) -> std::io::Result<()> {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+    use std::io::Write;
     use std::os::unix::fs::MetadataExt;
 
     // A moment that has passed: clocks of file systems stand still for milliseconds, and what is written meanwhile must not
@@ -101,12 +159,17 @@ fn write(path: &Path, checked_at: i64, identity: &Identity) -> std::io::Result<(
     let times = Timestamps { last_access: past, last_modification: past };
     // By name: to close another handle of the file would drop the locks of the engine's.
     utimensat(CWD, path, &times, AtFlags::empty())?;
-    let Identity { lineage, serial } = identity;
-    let sealed = format!("{checked_at} {serial} {lineage} {}", look(&std::fs::metadata(path)?));
+    let looks = look(&std::fs::metadata(path)?);
+    let sealed = Sealed { latest: identity.serial, checked_at, identity: identity.clone(), looks };
+    make_anew(path)?.write_all(sealed.text().as_bytes())
+}
+
+/// The file of a seal, made anew so that nothing is written to another name of the old one.
+#[cfg(unix)]
+fn make_anew(path: &Path) -> std::io::Result<File> {
     let seal = beside(path, ".seal");
-    // Made anew, so that nothing is written to another name of the old one.
     ignore_missing(std::fs::remove_file(&seal))?;
-    make_own(&seal)?.write_all(sealed.as_bytes())
+    make_own(&seal)
 }
 
 #[cfg(not(unix))]
@@ -154,7 +217,7 @@ mod tests {
         // Which state it was is known all the same.
         let is_last = |lineage: &str, serial| {
             let found = Identity { lineage: lineage.into(), serial };
-            check_is_last(&path, &found, last(&path).as_ref()).is_ok()
+            check_is_last(&path, &found, last(&path).as_ref().map(|last| &last.latest)).is_ok()
         };
         assert!(is_last("lineage", 9) && is_last("lineage", 10));
         assert!(!is_last("lineage", 8) && !is_last("other", 9));

@@ -1,11 +1,12 @@
 //! The embedded store: one SQLite file, fully synchronised, its format checked before anything is read.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::check::check_meta;
 use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, identity, is_unwritable, literal};
 use super::failure::failed;
 use super::file::{
@@ -18,6 +19,7 @@ use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::seal::{self, Seal};
+use super::sums::{self, Written};
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
     note_account, note_new_manifests, note_owners,
@@ -34,8 +36,6 @@ use crate::core::target::Target;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 
-/// Writes after which a state is looked through again, seal or no seal: media forget without a trace.
-const CHECKED_EVERY: i64 = 10_000;
 /// Newest runs that are kept: a program that stays up makes many.
 const RUNS_KEPT: i64 = 1_000;
 /// Newest days of the quota ledger that are kept. They are counted, not measured by a clock that may be wrong.
@@ -45,18 +45,20 @@ const DAYS_KEPT: i64 = 100;
 pub struct SqliteStore {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
-    serial: i64,
+    pub(super) serial: i64,
     /// Calls of this run without an outcome.
     open: Vec<OpenCall>,
     lineage: String,
     /// Its format, at most the newest one.
-    format: i64,
+    pub(super) format: i64,
     /// The file that was opened; `None` in memory.
-    file: Option<FileId>,
+    pub(super) file: Option<FileId>,
     /// The log beside it, as of the last commit.
     log: FileId,
     /// The serial at which its pages were last looked through, if that is known to hold.
-    checked_at: Cell<Option<i64>>,
+    pub(super) checked_at: Cell<Option<i64>>,
+    /// What is written through this connection, once anything is.
+    pub(super) written: OnceCell<Written>,
     /// Rows that the next comparison need not read.
     ahead: Cell<Option<ReadAhead>>,
     /// After the connection, which is closed before it.
@@ -106,19 +108,22 @@ impl SqliteStore {
         if !is_there(path)? {
             return Ok(None);
         }
-        let last = seal::last(path);
-        if has_log(path)
-            && let Ok(found) = connect_unwritable(path).and_then(|without_log| identity(&without_log))
-        {
+        let (last, had_log) = (seal::last(path), has_log(path));
+        if had_log && let Ok(found) = connect_unwritable(path).and_then(|without_log| identity(&without_log)) {
             // Before the log of a newer state is played into an older one, which would then pass for that.
-            seal::check_is_last(path, &found, last.as_ref())?;
+            seal::check_is_last(path, &found, last.as_ref().map(|last| &last.closed))?;
         }
         let connection = match connect(path) {
             Err(error) if is_unwritable(&error) && !has_log(path) => connect_unwritable(path),
             connected => connected,
         };
         let mut store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
-        seal::check_is_last(path, &store.known(), last.as_ref())?;
+        if let Err(error) = seal::check_is_last(path, &store.known(), last.as_ref().map(|last| &last.latest)) {
+            if had_log {
+                store.leave_log();
+            }
+            return Err(error);
+        }
         store.file = Some(FileId::of(path));
         Ok(Some(store))
     }
@@ -131,36 +136,9 @@ impl SqliteStore {
         Self::connected(path)?.map(|store| store.identity()).transpose()
     }
 
-    /// Pages that do not fit together, or an index that does not know what its table holds, would let targets vanish without
-    /// a word. A file that nobody touched since it was sealed is not looked through again for a while: that costs about half a
-    /// second a million rows.
-    pub(super) fn check_pages(&self) -> Result<(), StateError> {
-        if self.file.is_none() || self.checked_at.get().is_some() {
-            return Ok(());
-        }
-        let sealed = Seal::checked_at(&self.path);
-        if sealed.is_some_and(|serial| (serial..serial.saturating_add(CHECKED_EVERY)).contains(&self.serial)) {
-            self.checked_at.set(sealed);
-            return Ok(());
-        }
-        let found: String = self.read(|db| db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))?;
-        if found == "ok" {
-            self.checked_at.set(Some(self.serial));
-            return Ok(());
-        }
-        let cause = format!("its pages do not fit together: {}", one_line(&found, 200));
-        Err(StateError::Damaged { path: self.path.clone(), cause })
-    }
-
     /// Lets the next comparison have rows that were read ahead, if they are still those of this state.
     pub fn compare_with(&self, ahead: Option<ReadAhead>) {
         self.ahead.set(ahead);
-    }
-
-    /// Leaves it to somebody else to look the pages through; `false` for an older format, which is read otherwise.
-    pub(super) fn trust_pages(&self) -> bool {
-        self.checked_at.set(Some(self.serial));
-        self.format == FORMAT
     }
 
     /// Makes an empty state at `path` in one step: it is there whole or not at all.
@@ -224,11 +202,13 @@ impl SqliteStore {
             let cause = format!("`{}` is not as format {format} has it", one_line(&name, 200));
             return Err(StateError::Damaged { path: path.into(), cause });
         }
+        check_meta(&connection, path, format)?;
         let Identity { lineage, serial } = identity(&connection).map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
         let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), Seal::new(path));
-        let ahead = Cell::new(None);
-        Ok(Self { connection, path: path.into(), serial, open, lineage, format, file, log, checked_at, ahead, seal })
+        let (ahead, written) = (Cell::new(None), OnceCell::new());
+        let path = path.into();
+        Ok(Self { connection, path, serial, open, lineage, format, file, log, checked_at, written, ahead, seal })
     }
 
     /// Which state it is, as of this program's last look.
@@ -247,6 +227,7 @@ impl SqliteStore {
     ) -> Result<T, StateError> {
         self.check_place()?;
         self.check_pages()?;
+        let listener = self.listener()?;
         let (path, expected) = (self.path.clone(), self.serial);
         let written = |error: rusqlite::Error| failed(&path, "written", &error);
         let transaction = self.connection.transaction().map_err(written)?;
@@ -261,11 +242,16 @@ impl SqliteStore {
             return Err(StateError::Overtaken { path, found, expected });
         }
         let value = body(&transaction).map_err(written)?;
+        if let Some(listener) = listener {
+            listener.add_to(&transaction).map_err(written)?;
+        }
         transaction.commit().map_err(written)?;
         self.serial += 1;
         self.check_place()?;
-        let checked_at = self.checked_at.get().filter(|_| self.file.is_some());
-        self.seal.set_due(checked_at.map(|serial| (serial, self.known())));
+        if self.file.is_some() {
+            self.seal.note(&self.known());
+            self.seal.set_due(self.checked_at.get().map(|serial| (serial, self.known())));
+        }
         self.log = FileId::of(&beside(&self.path, "-wal"));
         Ok(value)
     }
@@ -278,11 +264,16 @@ impl SqliteStore {
         }
         self.seal.set_due(None);
         // Our log has a name that now belongs to the other file: it must neither be played into it nor be kept up.
-        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        self.leave_log();
         if self.log == FileId::of(&beside(&self.path, "-wal")) {
             let _ = set_old_log_aside(&self.path);
         }
         Err(StateError::Replaced { path: self.path.clone() })
+    }
+
+    /// Lets the log stay as it is when this connection is closed.
+    fn leave_log(&self) {
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 }
 
@@ -294,10 +285,15 @@ impl Store for SqliteStore {
     }
 
     fn recorded(&self) -> Result<Vec<Recorded>, StateError> {
-        let mut list = Vec::new();
-        self.each_row("ORDER BY provider, scope, target", [], |row| {
-            list.push(rows::read(row)?);
-            Ok(())
+        let (mut list, mut sum) = (Vec::new(), 0);
+        self.in_one_look(|| {
+            let expected = self.compared_sum()?;
+            self.each_row("ORDER BY provider, scope, target", [], |row| {
+                sum = u64::wrapping_add(sum, sums::compared(row)?);
+                list.push(rows::read(row)?);
+                Ok(())
+            })?;
+            self.prove(sum, expected)
         })?;
         Ok(list)
     }

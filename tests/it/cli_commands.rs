@@ -210,9 +210,7 @@ fn status_shows_the_quota_of_now_whatever_the_clock_was() {
     let bench = Bench::at("tencent-cdn", &cloud);
     bench.assets(&urls(2), "1");
     bench.run(&["apply"]).exits(0);
-    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
-    state.execute("INSERT INTO quota VALUES ('other', 'PurgeUrlsCache', '', '2099-05-05', 77)", []).expect("written");
-    drop(state);
+    bench.by_hand("INSERT INTO quota VALUES ('other', 'PurgeUrlsCache', '', '2099-05-05', 77)");
     let status = bench.run(&["status"]).exits(0).says("Quota used on ").stdout;
     assert!(!status.contains("2099-05-05") && !status.contains("77"), "{status}");
     assert_eq!(bench.run(&["status", "--format", "json"]).exits(0).json()["quota"].as_array().map(Vec::len), Some(2));
@@ -390,12 +388,11 @@ fn c12_times_outside_the_calendar_are_shown_somehow() {
     bench.write("lines", format!("{}\n{}\n", line(&urls(2)[0]), line(&urls(2)[1])));
     bench.run(&["state", "import", "lines"]).exits(0);
     // An import takes no such times; another program that writes to the file may.
-    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
     for (url, least, most) in [(&urls(2)[0], i64::MIN, i64::MAX), (&urls(2)[1], i64::MAX, i64::MIN)] {
-        let sql = "UPDATE target SET since = ?2, recorded_at = ?3, until = ?3 WHERE target = ?1";
-        assert_eq!(state.execute(sql, rusqlite::params![url, least, most]).expect("written"), 1);
+        bench.by_hand(&format!(
+            "UPDATE target SET since = {least}, recorded_at = {most}, until = {most} WHERE target = '{url}'"
+        ));
     }
-    drop(state);
     for verb in [&["status"][..], &["plan"], &["state", "list"], &["explain", &urls(2)[0]], &["apply", "--rehearse"]] {
         let ran = bench.run(verb).exits(0);
         assert!(!ran.stdout.contains("01-0 "), "a date is whole: {}", ran.stdout);

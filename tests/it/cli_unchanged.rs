@@ -18,8 +18,7 @@ fn done() -> (Cloud, Bench) {
 
 /// Spoils what a comparison would read: whoever compares finds damage.
 fn spoil(bench: &Bench) {
-    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
-    state.execute("UPDATE target SET owners = ''", []).expect("spoilt");
+    bench.by_hand("UPDATE target SET owners = ''");
 }
 
 /// S9
@@ -42,10 +41,7 @@ fn what_did_not_change_is_not_compared_again() {
     assert_eq!(short.0[0], "Nothing to purge: 3 targets desired, 3 already recorded.\n");
     assert_eq!((&short.1["entries"], &short.1["manifests"], &short.1["unchanged"]), (&3.into(), &2.into(), &3.into()));
     assert_eq!(short.2["providers"][0]["kind"], "tencent-cdn");
-    let forget = || {
-        let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
-        state.execute("DELETE FROM inputs", []).expect("forgotten");
-    };
+    let forget = || bench.by_hand("DELETE FROM inputs");
     assert_eq!(told(&forget), short, "the long way says the same");
     bench.run(&["apply"]).exits(0);
     spoil(&bench);
@@ -192,8 +188,7 @@ fn two_lists() -> (Cloud, Bench) {
 
 /// Spoils what a comparison would read of the second manifest: whoever compares it finds damage.
 fn spoil_second(bench: &Bench) {
-    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
-    state.execute("UPDATE target SET owners = '' WHERE target LIKE '%/b/_'", []).expect("spoilt");
+    bench.by_hand("UPDATE target SET owners = '' WHERE target LIKE '%/b/_'");
 }
 
 type Edit = (&'static str, bool, fn(&Bench));
@@ -257,13 +252,12 @@ fn changed_manifests_tell_what_all_of_them_tell() {
         let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
         let noted: String =
             state.query_row("SELECT json_array(digest, frame) FROM inputs", [], |row| row.get(0)).expect("noted");
-        state.execute("UPDATE inputs SET digest = '', frame = ''", []).expect("not known again");
+        drop(state);
+        bench.by_hand("UPDATE inputs SET digest = '', frame = ''");
         let long = bench.run(&["plan", "--format", "json"]);
         let timeless = |text: String| text.lines().filter(|line| !line.contains("since")).collect::<String>();
         assert_eq!((short.status, timeless(short.stdout)), (long.status, timeless(long.stdout)), "{what}");
-        let again = "UPDATE inputs SET digest = ?1 ->> 0, frame = ?1 ->> 1";
-        state.execute(again, [noted]).expect("known again");
-        drop(state);
+        bench.by_hand(&format!("UPDATE inputs SET digest = '{noted}' ->> 0, frame = '{noted}' ->> 1"));
         let applied = bench.run(&["apply", "--allow-removals"]);
         if long.status == 0 {
             assert_eq!(applied.status, 0, "{what}: {}", applied.stderr);

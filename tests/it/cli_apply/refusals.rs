@@ -86,8 +86,7 @@ fn a_domain_that_is_off_line_waits_longer_each_time() {
             bench.run(&["apply"]).exits(4);
             assert_eq!(cloud.count(), 0, "{kind}: its time has not come");
             // Its time comes.
-            let state = rusqlite::Connection::open(bench.path(super::STATE)).expect("opened");
-            state.execute("UPDATE target SET until = 1", []).expect("written");
+            bench.by_hand("UPDATE target SET until = 1");
         }
         cloud.always(None);
         bench.run(&["apply"]).exits(0);

@@ -1,6 +1,6 @@
 //! Runs that meet other runs, edited manifests and signals.
 
-use super::{Bench, Cloud, STATE, urls};
+use super::{Bench, Cloud, urls};
 use crate::support::cli::{Ran, interrupt};
 use crate::support::cloud::Step;
 
@@ -47,11 +47,9 @@ fn r1_a_second_run_names_the_holder_of_the_lock() {
 #[test]
 fn calls_under_way_are_told_from_lost_ones_whatever_the_clock_says() {
     let (cloud, bench, child) = held(2);
-    let state = rusqlite::Connection::open(bench.path(STATE)).expect("opened");
     let sql = "UPDATE run SET started_at = started_at + 3600000;
                INSERT INTO call VALUES (999, 0, 1, 'own', 'PurgeUrlsCache', 3, (SELECT max(started_at) + 1 FROM run))";
-    state.execute_batch(sql).expect("written");
-    drop(state);
+    bench.by_hand(sql);
     bench.run(&["status"]).exits(0).says("1 call not answered yet").says("In doubt: a call for 3 targets to `own`");
     let in_doubt = bench.run(&["status", "--format", "json"]).exits(0).json()["in_doubt"].clone();
     assert_eq!((in_doubt.as_array().map(Vec::len), &in_doubt[0]["targets"]), (Some(1), &3.into()), "{in_doubt}");
@@ -171,8 +169,7 @@ fn r3_a_state_that_went_on_meanwhile_is_not_overwritten() {
         cloud.script([Step::Hold]);
         let child = bench.start(&["apply", "--format", format]);
         cloud.wait_for_hold();
-        let other = rusqlite::Connection::open(bench.path(super::STATE)).expect("opened");
-        other.execute("UPDATE meta SET serial = serial + 5", []).expect("written");
+        bench.by_hand("UPDATE meta SET serial = serial + 5");
         cloud.release();
         let ran = ended(child).exits(6).says("changed by another run meanwhile");
         for url in urls(2) {
@@ -231,6 +228,10 @@ fn r3_a_state_that_was_replaced_meanwhile_is_not_overwritten_and_outcomes_go_asi
         let kept: Vec<&str> = rows.iter().filter_map(|row| row["target"].as_str()).collect();
         assert!(kept == purged && rows.iter().all(|row| row["hash"] == "rev:2"), "{text}");
         assert_eq!(cloud.count(), 2, "nothing is sent once the state is known to be another one");
+        if first_job {
+            bench.run(&["apply"]).exits(6).says("is not the one that was used here last");
+            std::fs::remove_file(bench.path(".freshen/state.db.seal")).expect("removed");
+        }
         bench.run(&["apply"]).exits(0);
         assert_eq!((cloud.count(), bench.recorded().len()), (3, 45));
         bench.run(&["apply"]).exits(0).says("Nothing to do");

@@ -1,7 +1,7 @@
 //! The real binary in a folder of its own with an empty environment: arrange files and variables, run, compare.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -26,7 +26,18 @@ pub(crate) struct Ran {
 /// Where the state is unless a run says otherwise.
 pub(crate) const STATE: &str = ".freshen/state.db";
 
+/// Changes rows of a state by hand; what they add up to follows.
+pub(crate) fn by_hand(state: &Path, sql: &str) {
+    rusqlite::Connection::open(state).and_then(|db| db.execute_batch(sql)).expect(sql);
+    freshen::state::add_up(state).expect("added up");
+}
+
 impl Bench {
+    /// Changes rows of the state by hand.
+    pub(crate) fn by_hand(&self, sql: &str) {
+        by_hand(&self.path(STATE), sql);
+    }
+
     /// An empty folder, no variables.
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), variables: Vec::new() }

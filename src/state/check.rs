@@ -1,0 +1,100 @@
+//! Whether a state is what was written: its pages fit together, and its rows add up to what `meta` says.
+
+use rusqlite::Connection;
+
+use super::failure::failed;
+use super::schema::FORMAT;
+use super::seal::Seal;
+use super::sums::{Meta, Sums, Written};
+use super::{SqliteStore, StateError};
+use crate::core::text::one_line;
+
+/// Writes after which a state is looked through again, seal or no seal: media forget without a trace.
+const CHECKED_EVERY: i64 = 10_000;
+/// What is wrong where rows do not add up.
+const NOT_AS_WRITTEN: &str = "its rows are not as they were written";
+
+/// # Errors
+/// [`StateError::Damaged`] if the `meta` of a state is not as it was written. Older formats do not tell.
+pub(super) fn check_meta(connection: &Connection, path: &std::path::Path, format: i64) -> Result<(), StateError> {
+    if format < FORMAT || Meta::read(connection).map_err(|error| failed(path, "read", &error))?.is_some() {
+        return Ok(());
+    }
+    Err(StateError::Damaged { path: path.into(), cause: "its `meta` row is not as it was written".to_owned() })
+}
+
+impl SqliteStore {
+    /// Pages that do not fit together, an index that does not know what its table holds, or a row with a bit flipped would
+    /// let targets vanish without a word, or purge what nobody listed. A file that nobody touched since it was sealed is
+    /// not looked through again for a while: that costs about a second a million rows.
+    pub(super) fn check_pages(&self) -> Result<(), StateError> {
+        if self.file.is_none() || self.checked_at.get().is_some() {
+            return Ok(());
+        }
+        let sealed = Seal::checked_at(&self.path);
+        if sealed.is_some_and(|serial| (serial..serial.saturating_add(CHECKED_EVERY)).contains(&self.serial)) {
+            self.checked_at.set(sealed);
+            return Ok(());
+        }
+        self.in_one_look(|| {
+            let found: String = self.read(|db| db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))?;
+            if found != "ok" {
+                return Err(self.damaged(format!("its pages do not fit together: {}", one_line(&found, 200))));
+            }
+            if let Some(sums) = self.sums()?
+                && sums != self.read(Sums::of)?
+            {
+                return Err(self.damaged(NOT_AS_WRITTEN.to_owned()));
+            }
+            Ok(())
+        })?;
+        self.checked_at.set(Some(self.serial));
+        Ok(())
+    }
+
+    /// Leaves it to somebody else to look the pages through; `false` for an older format, which is read otherwise.
+    pub(super) fn trust_pages(&self) -> bool {
+        self.checked_at.set(Some(self.serial));
+        self.format == FORMAT
+    }
+
+    /// What rows have to add up to; `None` where nobody adds them up: in memory, and in an older format.
+    fn sums(&self) -> Result<Option<Sums>, StateError> {
+        if self.file.is_none() || self.format < FORMAT {
+            return Ok(None);
+        }
+        check_meta(&self.connection, &self.path, self.format)?;
+        Ok(self.read(Meta::read)?.map(|meta| meta.sums))
+    }
+
+    /// What the compared columns of all rows have to add up to, if that is known. In one look with those rows.
+    pub(super) fn compared_sum(&self) -> Result<Option<u64>, StateError> {
+        Ok(self.sums()?.map(|sums| sums.compared))
+    }
+
+    /// # Errors
+    /// [`StateError::Damaged`] if the rows that were read are not those that were written.
+    pub(super) fn prove(&self, found: u64, expected: Option<u64>) -> Result<(), StateError> {
+        match expected {
+            Some(expected) if expected != found => Err(self.damaged(NOT_AS_WRITTEN.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hears what is written from now on, in a transaction of its own; `None` where nobody adds it up.
+    pub(super) fn listener(&self) -> Result<Option<Written>, StateError> {
+        if self.file.is_none() || self.format < FORMAT {
+            return Ok(None);
+        }
+        if self.written.get().is_none() {
+            let _ = self.written.set(self.read(Written::listen)?);
+        }
+        let written = self.written.get().cloned();
+        written.iter().for_each(Written::begin);
+        Ok(written)
+    }
+
+    fn damaged(&self, cause: String) -> StateError {
+        StateError::Damaged { path: self.path.clone(), cause }
+    }
+}

@@ -1,0 +1,241 @@
+//! Flipped bits in the files of a state: each is noticed, or changes nothing that is read.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use freshen::core::recorded::{InputFile, Inputs, RecordedRow};
+use freshen::state::{RunRow, StatCacheRow};
+
+use super::*;
+
+/// Flips of the body of a state, unless `FRESHEN_FLIPS` asks for more.
+const FLIPS: usize = 1_000;
+/// Flips of each of the other files.
+const FLIPS_BESIDE: usize = 200;
+
+/// Makes a state with something in each of its tables; then `look` may look at its files, while it is in use.
+fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.db");
+    let mut bench = Bench::new(&KINDS[0]);
+    let mut store = SqliteStore::create(&path, "0123456789abcdef").expect("created");
+    let mut changes = urls(40);
+    let standings = [
+        Standing::fresh(),
+        Standing::Pending { reason: Some("HTTP 503".into()) },
+        Standing::Deferred {
+            until: START.plus_ms(1),
+            reason: "quota".into(),
+            wait: Wait::Host { times: 2 },
+            config: "digest a".into(),
+        },
+        Standing::Rejected { reason: "not yours".into(), config: "digest a".into() },
+    ];
+    for (number, change) in changes.iter_mut().enumerate() {
+        change.standing = standings[number % 4].clone();
+        change.priority = [Priority::High, Priority::Normal, Priority::Low][number % 3];
+        change.owners = vec!["site".into()];
+    }
+    bench.know(&changes);
+    store.import(&bench.rows()).expect("imported");
+    let difference = Difference { changes: table(&changes[..16]), ..Difference::default() };
+    store.mark(&bench.model, &difference, START).expect("marked");
+    let accounts = [("a".to_owned(), "account of a".to_owned())];
+    let start = RunStart { at: START, host: "builder".into(), pid: 7 };
+    let run = store.begin_run(&start, &accounts).expect("begun");
+    let changes = &table(&changes[..16]);
+    let debit = Some((key("2023-11-15"), 6));
+    let records = [
+        Record::Intent { call: CallId(1), operation: "purge", items: (0..6).collect(), debit },
+        outcome(1, &[0, 1, 2, 3], &accepted()),
+        intent(2, &[7, 8]),
+    ];
+    let commit = Commit { records: &records, changes, model: &bench.model, config_digests: &bench.digests, at: START };
+    store.commit(run, &commit).expect("committed");
+    let counts = Counts { recorded: 4, pending: 10, deferred: 6, rejected: 4 };
+    store.finish_run(run, START, 4, 2, counts).expect("finished");
+    let task = store.open_tasks().expect("readable").remove(0);
+    store.settle(&[Settled { task, state: TaskState::Done }], START).expect("settled");
+    store.learn_quota(&key("2023-11-16"), 44).expect("learnt");
+    for digest in ["d1", "d2"] {
+        let file = |path: &str| InputFile { path: path.into(), digest: digest.into(), targets: 40, is_simple: true };
+        let inputs = Inputs {
+            digest: digest.into(),
+            frame: "f".into(),
+            configuration: "c".into(),
+            targets: 40,
+            providers: vec![("a".into(), "tencent-cdn".into())],
+            files: vec![file("manifests/a.yaml"), file("manifests/b.yaml")],
+        };
+        store.note_inputs(&inputs).expect("noted");
+    }
+    let cache = StatCacheRow { directory: "/site/public".into(), rules: [7; 32], content: vec![9; 900] };
+    store.keep_stat_caches(&[cache], &[]).expect("kept");
+    look(&path);
+    (folder, path)
+}
+
+/// Manifests that list some of the targets of the state.
+fn listed() -> Model {
+    let Bench { model, .. } = Bench::new(&KINDS[0]);
+    let entry = |number: usize| Entry {
+        provider: 0,
+        target: Target::url(url(number)),
+        hash: ContentHash::from_canonical("rev:2"),
+        priority: Priority::Normal,
+        manifests: vec![0],
+        place: Place::default(),
+        matched: Matched::Host,
+    };
+    Model { entries: (0..50).step_by(7).map(entry).collect(), ..model }
+}
+
+/// A row as a comparison sees it.
+type Seen = (String, Scope, String, Vec<String>, Option<String>, Option<Work>);
+
+fn seen(row: RecordedRow<'_>) -> Seen {
+    let RecordedRow { provider, scope, text, owners, hash, work } = row;
+    (provider.to_owned(), scope, text.to_owned(), owners.to_vec(), hash.map(str::to_owned), work.cloned())
+}
+
+/// Everything that a store tells.
+#[derive(PartialEq)]
+struct Everything {
+    identity: Identity,
+    rows: (Vec<Recorded>, Vec<Seen>, Vec<Seen>),
+    manifests: Vec<KnownManifest>,
+    runs: Vec<RunRow>,
+    calls: Vec<DoubtfulCall>,
+    quotas: Vec<QuotaUse>,
+    account: Option<String>,
+    tasks: (Vec<OpenTask>, Vec<TaskCounts>),
+    inputs: Option<Inputs>,
+    cache: Option<Vec<u8>>,
+    has_work: bool,
+}
+
+/// As a run does, and `None` for a first one.
+fn everything(path: &Path, model: &Model) -> Result<Option<Everything>, StateError> {
+    let Some(store) = SqliteStore::open(path)? else { return Ok(None) };
+    let (mut scanned, mut looked_up) = (Vec::new(), Vec::new());
+    store.scan(&mut |row| scanned.push(seen(row)))?;
+    store.look_up(model, &mut |row| looked_up.push(seen(row)))?;
+    Ok(Some(Everything {
+        identity: store.identity()?,
+        rows: (store.recorded()?, scanned, looked_up),
+        manifests: store.manifests()?,
+        runs: store.runs(99)?,
+        calls: store.doubtful_calls()?,
+        quotas: store.quota_uses()?,
+        account: store.account_of("a")?,
+        tasks: (store.open_tasks()?, store.task_counts()?),
+        inputs: store.inputs()?,
+        cache: store.stat_cache("/site/public", &[7; 32]),
+        has_work: store.has_work()?,
+    }))
+}
+
+/// What became of flips.
+#[derive(Debug, Default)]
+struct Told {
+    noticed: usize,
+    without_effect: usize,
+    /// Noticed, and not as damage.
+    misnamed: Vec<String>,
+    unnoticed: Vec<String>,
+}
+
+/// Flips bits of one of the files, one at a time.
+fn flip(files: &[(String, Vec<u8>)], which: usize, flips: usize, seed: u64) -> Told {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.db");
+    let at = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let put = || {
+        for suffix in ["-wal", "-shm", ".seal"] {
+            let _ = std::fs::remove_file(at(suffix));
+        }
+        for (suffix, content) in files {
+            std::fs::write(at(suffix), content).expect("written");
+        }
+    };
+    let model = listed();
+    put();
+    let expected = everything(&path, &model).expect("whole");
+    assert!(expected.is_some(), "it is there");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut told = Told::default();
+    let (suffix, content) = &files[which];
+    let has_log = files.iter().any(|(suffix, _)| suffix == "-wal");
+    put();
+    for _ in 0..flips {
+        let (byte, bit) = (random.usize(..content.len()), random.u8(..8));
+        if has_log {
+            put();
+        }
+        let file = std::fs::OpenOptions::new().write(true).open(at(suffix)).expect("there");
+        file.write_all_at(&[content[byte] ^ (1 << bit)], byte as u64).expect("written");
+        drop(file);
+        match everything(&path, &model) {
+            Ok(found) if found == expected => told.without_effect += 1,
+            Ok(_) => told.unnoticed.push(format!("{suffix} byte {byte} bit {bit}")),
+            Err(StateError::Damaged { .. } | StateError::Newer { .. } | StateError::NotLast { .. }) => {
+                told.noticed += 1;
+            }
+            Err(error) => told.misnamed.push(format!("{suffix} byte {byte} bit {bit}: {error}")),
+        }
+        // Whoever opened it may have taken the log in.
+        if let Ok(file) = std::fs::OpenOptions::new().write(true).open(at(suffix)) {
+            file.write_all_at(&content[byte..=byte], byte as u64).expect("written");
+        }
+    }
+    told
+}
+
+fn read(path: &Path, suffixes: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let content = |suffix: &&str| {
+        let file = PathBuf::from(format!("{}{suffix}", path.display()));
+        ((*suffix).to_owned(), std::fs::read(file).expect("there"))
+    };
+    suffixes.iter().map(content).collect()
+}
+
+fn is_clean(told: &Told) {
+    let Told { noticed, without_effect, misnamed, unnoticed } = told;
+    assert!(
+        misnamed.is_empty() && unnoticed.is_empty(),
+        "{noticed} noticed, {without_effect} without effect; misnamed {misnamed:?}; {} unnoticed {:?}",
+        unnoticed.len(),
+        &unnoticed[..unnoticed.len().min(20)]
+    );
+}
+
+/// C6: a flipped bit of a state would purge what nobody listed, or purge in vain, or lose a purge.
+#[test]
+fn a_flipped_bit_of_a_state_is_noticed_or_changes_nothing() {
+    let (_folder, path) = made(|_| {});
+    let files = read(&path, &["", ".seal"]);
+    let flips = std::env::var("FRESHEN_FLIPS").ok().map_or(FLIPS, |flips| flips.parse().expect("a number"));
+    let halves = std::thread::scope(|scope| {
+        let files = &files;
+        let halves = [1, 2].map(|seed| scope.spawn(move || flip(files, 0, flips / 2, seed)));
+        halves.map(|half| half.join().expect("ended"))
+    });
+    halves.iter().for_each(is_clean);
+}
+
+/// C6: so is one of the log of a run that was killed, which the engine cannot tell from a commit that was cut short.
+#[test]
+fn a_flipped_bit_of_a_log_is_noticed_or_changes_nothing() {
+    let mut files = Vec::new();
+    let _made = made(|path| files = read(path, &["", "-wal", ".seal"]));
+    is_clean(&flip(&files, 0, FLIPS_BESIDE, 3));
+    is_clean(&flip(&files, 1, FLIPS_BESIDE, 4));
+}
+
+/// C6: one of the seal costs time only.
+#[test]
+fn a_flipped_bit_of_a_seal_changes_nothing() {
+    let (_folder, path) = made(|_| {});
+    let told = flip(&read(&path, &["", ".seal"]), 1, FLIPS_BESIDE, 5);
+    assert_eq!(told.without_effect, FLIPS_BESIDE, "{told:?}");
+}
