@@ -46,7 +46,9 @@ pub(super) fn taken_over(
 ) -> Result<BTreeSet<(String, String)>, StateError> {
     let mut taken_over = BTreeSet::new();
     for (provider, now) in model.providers.iter().zip(accounts) {
-        let before = store.account_of(&provider.name)?.filter(|before| account::takes_over(now, before));
+        // What others use goes on where it is.
+        let goes_on = |before: &String| account::takes_over(now, before) && !accounts.contains(before);
+        let before = store.account_of(&provider.name)?.filter(goes_on);
         taken_over.extend(before.map(|before| (before, now.clone())));
     }
     Ok(taken_over)

@@ -500,9 +500,7 @@ impl Store for SqliteStore {
     fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {
         self.open.clear();
         self.write(|transaction| {
-            for (provider, account) in accounts {
-                note_account(transaction, provider, account)?;
-            }
+            accounts.iter().try_for_each(|account| note_account(transaction, account, accounts))?;
             transaction.execute(
                 "INSERT INTO run (started_at, host, pid) VALUES (?1, ?2, ?3)",
                 params![start.at.unix_ms(), start.host, start.pid],

@@ -328,12 +328,18 @@ pub(super) fn debit_quota(transaction: &Transaction<'_>, key: &QuotaKey, cost: i
     Ok(())
 }
 
-/// Notes the account that a provider uses. One that goes on in it becomes it, for all that used it, with what was spent there.
-pub(super) fn note_account(transaction: &Transaction<'_>, provider: &str, now: &str) -> rusqlite::Result<()> {
+/// Notes the account that a provider uses, one of those of a run. One that goes on in it becomes it, for all that used it, with
+/// what was spent there; but not one that others of the run use.
+pub(super) fn note_account(
+    transaction: &Transaction<'_>,
+    (provider, now): &(String, String),
+    accounts: &[(String, String)],
+) -> rusqlite::Result<()> {
+    let goes_on = |before: &String| accounts.iter().all(|(_, account)| account != before);
     let before: Option<String> = transaction
         .query_row("SELECT fingerprint FROM account WHERE provider = ?1", [provider], |row| row.get(0))
         .optional()?;
-    if let Some(before) = before.filter(|before| account::takes_over(now, before)) {
+    if let Some(before) = before.filter(|before| account::takes_over(now, before) && goes_on(before)) {
         transaction.execute(
             "INSERT INTO quota SELECT ?2, operation, area, day, used FROM quota WHERE account = ?1
              ON CONFLICT (account, operation, area, day) DO UPDATE SET used = used + excluded.used",

@@ -637,6 +637,14 @@ fn what_was_spent_follows_an_account_to_its_new_name() {
         use_accounts(bench, &[("a", "provider a")]);
         use_accounts(bench, &[("a", "key 1")]);
         assert_eq!(["provider a", "account main", "key 1"].map(|account| used(bench, account)), [0, 0, 9]);
+        // Two that change places keep what is theirs.
+        let (one, other) = ("account one", "account other");
+        use_accounts(bench, &[("d", one), ("e", other)]);
+        spend(bench, one, 2);
+        spend(bench, other, 7);
+        use_accounts(bench, &[("d", other), ("e", one)]);
+        use_accounts(bench, &[("d", one), ("e", other)]);
+        assert_eq!([one, other].map(|account| used(bench, account)), [2, 7]);
     });
 }
 
