@@ -137,7 +137,9 @@ fn write_manifests(transaction: &Transaction<'_>, model: &Model, if_known: &str)
     Ok(())
 }
 
-/// Notes manifests of which nothing is known but that they own something.
+/// Notes manifests of which nothing is known but that they own something. What their `on_removed` says is not known either until
+/// a run reads them; until then they purge, since that is what a manifest does that says nothing, and to forget would lose a purge
+/// without a word. A guard and the plan show it before.
 pub(super) fn note_owners(transaction: &Transaction<'_>, owners: &[String]) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO manifest (name, path, on_removed) VALUES (?1, ?1, 'purge') ON CONFLICT (name) DO NOTHING",
