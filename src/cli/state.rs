@@ -1,6 +1,6 @@
 //! `freshen state`: list, export, import and forget what the state holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -15,14 +15,17 @@ use super::{select, session, terminal};
 use crate::core::model::Priority;
 use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
+use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::read_regular;
-use crate::manifest::check_recorded;
+use crate::manifest::{check_recorded, nearest};
 use crate::state::{SqliteStore, Store};
 
 /// Most bytes of an import.
 const MAX_IMPORT_BYTES: u64 = 1 << 30;
+/// Most manifests that a message names.
+const SHOWN_NAMES: usize = 5;
 /// The beginning of the year 10000, in milliseconds since 1970 UTC.
 const YEAR_10000_MS: i64 = 253_402_300_800_000;
 
@@ -143,6 +146,9 @@ async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u
     let mut store = SqliteStore::open_to_write(lock.state())?.ok_or_else(|| missing(global))?;
     let is_of = |row: &Recorded| which.manifest.is_none_or(|name| row.owners.iter().any(|owner| owner == name));
     let rows = store.recorded()?;
+    if let Some(name) = which.manifest {
+        check_known(name, &store, &rows)?;
+    }
     let (of_manifest, others): (Vec<Recorded>, Vec<Recorded>) = rows.into_iter().partition(is_of);
     let (chosen, kept): (Vec<Recorded>, Vec<Recorded>) = of_manifest
         .into_iter()
@@ -165,6 +171,32 @@ async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u
     }
     done(global, "forgotten", gone);
     Ok(Exit::Done)
+}
+
+/// # Errors
+/// [`Exit::BadInput`] for a manifest that the state does not know: nothing would be forgotten, without a word.
+fn check_known(name: &str, store: &SqliteStore, rows: &[Recorded]) -> Result<()> {
+    let manifests = store.manifests()?;
+    let owners = rows.iter().flat_map(|row| &row.owners);
+    let known: BTreeSet<&str> =
+        manifests.iter().map(|manifest| &manifest.name).chain(owners).map(String::as_str).collect();
+    if known.contains(name) {
+        return Ok(());
+    }
+    let help = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "it knows none".to_owned(),
+        None => {
+            let shown: Vec<String> = known.iter().take(SHOWN_NAMES).map(|name| format!("`{name}`")).collect();
+            let more = known.len().saturating_sub(SHOWN_NAMES);
+            format!(
+                "it knows {}{}",
+                shown.join(", "),
+                if more > 0 { format!(" and {more} more") } else { String::new() }
+            )
+        }
+    };
+    Err(Stop::bad_input(format!("the state knows no manifest `{}`; {help}", one_line(name, 200))).into())
 }
 
 /// What was read from a pipe cannot be read again, and may be older than what another run has recorded since.

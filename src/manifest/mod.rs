@@ -41,6 +41,7 @@ pub use file_patterns::{FilePatterns, PatternProblem};
 pub use file_source::{Expand, FileSource, Found, FoundFile, NoSources, SourceKind, SourceProblem};
 pub use file_url::{file_path, url_path};
 pub use load::MAX_FILE_BYTES;
+pub(crate) use nearest::nearest;
 pub use normalizer::Normalizer;
 pub use recorded::check_recorded;
 pub use schema::schema;

@@ -237,6 +237,8 @@ fn state_is_listed_exported_imported_and_forgotten() {
     bench.run(&["state", "forget", "*/0.js"]).exits(0).says("1 target forgotten");
     bench.run(&["state", "forget", "*/0.js"]).exits(0).says("0 targets forgotten");
     bench.run(&["state", "forget", "*", "--provider", "nobody"]).exits(0).says("0 targets forgotten");
+    let unknown = ["state", "forget", "*", "--manifest", "manifests/sight.yaml"];
+    bench.run(&unknown).exits(2).says("knows no manifest `manifests/sight.yaml`").says("`manifests/site.yaml`");
     assert_eq!(
         texts(&bench.run(&["plan", "--format", "json"]).exits(0).json()["changes"], "target"),
         [urls(4)[0].clone(), urls(4)[3].clone()]
