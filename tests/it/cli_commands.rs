@@ -269,6 +269,10 @@ fn broken_lines_are_refused_with_their_place_and_import_nothing() {
         &good.replace("\"url\"", "\"asset id\""),
         &good.replace("rev:1", "sha256:12"),
         &good.replace("rev:1", "md5:0CC175B9C0F1B6A831C399E269772661"),
+        &good.replace("\"m\"", "\"\""),
+        &good.replace("\"m\"", "\"m\",\" \""),
+        &good.replace("\"m\"", "\"m\",\"m\""),
+        &good.replace("\"m\"", "\"m\\u0000\""),
         &good.replace("_ms\":1", "_ms\":-1"),
         &good.replace("_ms\":1", "_ms\":253402300800000"),
     ] {
