@@ -18,7 +18,7 @@ use crate::core::budget::{LastCalls, Paces};
 use crate::core::changes::Changes;
 use crate::core::contract::{Account, Call, Credentials, ErrorClass, Reply, Stamp};
 use crate::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ProviderStop, Record};
-use crate::core::http::{Response, TransportFailure, TransportFailureKind};
+use crate::core::http::{Endpoint, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
 use crate::core::plan::Plan;
 use crate::core::states::States;
@@ -68,7 +68,7 @@ pub struct CallReport {
     /// Index into the model's providers.
     pub provider: usize,
     /// Where it went.
-    pub endpoint: String,
+    pub endpoint: Endpoint,
     /// The vendor's name of the operation.
     pub operation: &'static str,
     /// How many changes it was to settle: one a target, unless it named a directory in their place.
@@ -432,7 +432,7 @@ fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, N
     CallReport {
         run,
         provider: *provider,
-        endpoint: call.endpoint.to_string(),
+        endpoint: call.endpoint.clone(),
         operation: call.operation.name,
         changes: *changes,
         sent,

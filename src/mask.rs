@@ -245,7 +245,7 @@ mod tests {
     use crate::core::http::Endpoint;
 
     fn request(headers: Vec<(String, String)>, body: &[u8]) -> Request {
-        let endpoint = Endpoint { tls: true, host: "a".into(), port: None, path_prefix: String::new() };
+        let endpoint = Endpoint { tls: true, host: "a".into(), port: None, path_prefix: String::new(), address: None };
         let (method, route) = ("POST".into(), crate::core::http::Route::Direct);
         Request { method, endpoint, route, path_and_query: "/".into(), headers, body: body.to_vec() }
     }

@@ -19,7 +19,8 @@ pub(crate) fn check(data: &[u8]) {
     for kind in provider::all() {
         let capabilities = kind.capabilities();
         let targets = (0..TARGETS).map(|number| Target::url(format!("https://a.example/{number}"))).collect();
-        let endpoint = Endpoint { tls: true, host: "a.example".into(), port: None, path_prefix: String::new() };
+        let endpoint =
+            Endpoint { tls: true, host: "a.example".into(), port: None, path_prefix: String::new(), address: None };
         let call = Call { operation: &capabilities.operations[0], endpoint, targets };
         let account = Account { provider: "p".into(), options: Options::default() };
         let name = capabilities.kind;

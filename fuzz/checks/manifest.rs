@@ -120,6 +120,6 @@ fn assert_model(model: &Model) {
         assert!(entry.hash.as_str().contains(':'), "{}", entry.hash);
     }
     for provider in &model.providers {
-        assert!((1..=provider.endpoints.len()).contains(&provider.require));
+        assert!(provider.has_cache_per_address() || (1..=provider.endpoints.len()).contains(&provider.required()));
     }
 }

@@ -23,7 +23,8 @@ pub(crate) fn check(data: &[u8]) {
     let response = Response { status: 503, headers: headers.collect(), body: Vec::new() };
     for kind in provider::all() {
         let capabilities = kind.capabilities();
-        let endpoint = Endpoint { tls: true, host: "a.example".into(), port: None, path_prefix: String::new() };
+        let endpoint =
+            Endpoint { tls: true, host: "a.example".into(), port: None, path_prefix: String::new(), address: None };
         let targets = vec![Target::url("https://a.example/x")];
         let call = Call { operation: &capabilities.operations[0], endpoint, targets };
         let account = Account { provider: "p".into(), options: Options::default() };

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::exit::Exit;
+use crate::core::http::Endpoint;
 use crate::core::model::Model;
 use crate::core::target::Target;
 use crate::core::text::is_unsafe;
@@ -74,7 +75,8 @@ fn line(provider: &str, call: &CallReport, targets: &[Target]) -> String {
         "run": call.run,
         "provider": provider,
         "operation": call.operation,
-        "endpoint": call.endpoint,
+        "endpoint": Endpoint { address: None, ..call.endpoint.clone() }.to_string(),
+        "address": call.endpoint.address.map(|address| address.to_string()),
         "count": targets.len(),
         "stands_for": call.changes,
         "targets": texts,

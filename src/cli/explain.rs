@@ -146,6 +146,10 @@ fn human(found: &Found<'_>) -> String {
     if let Some(row) = found.recorded.as_ref().filter(|row| row.work.is_some()) {
         let _ = writeln!(text, "  to do       {}", status::to_do(row));
     }
+    let work = found.recorded.as_ref().and_then(|row| row.work.as_ref());
+    for endpoint in work.iter().flat_map(|work| &work.accepted_at) {
+        let _ = writeln!(text, "  accepted    by {}", shown(endpoint));
+    }
     let _ = writeln!(text, "  apply would {}", found.next);
     text
 }

@@ -26,8 +26,11 @@ use crate::core::watch::Order;
 use crate::drive::CallReport;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::run::{self, Accounts, Desired, Finished, Learned, Prepared, Run};
+use crate::run::{self, Accounts, Desired, Finished, Learned, Located, Prepared, Run};
 use crate::state::{self, RunLock, RunStart, SqliteStore, StateError, Store};
+
+/// How long names of caches are looked up, in milliseconds: whatever else has work waits for it.
+const LOOK_UP_MS: u64 = 5_000;
 
 /// What a pass is to do, whatever the manifests say.
 pub(super) struct Pass<'a> {
@@ -148,7 +151,8 @@ impl Pass<'_> {
     /// # Errors
     /// Whatever kept it from sending: the state, guards, credentials.
     pub(super) async fn run(&self, loaded: &mut Loaded, claim: Claim, side: &mut dyn Side) -> Result<Ran> {
-        let Loaded { ref desired, ref mut caches, ref mut ahead } = *loaded;
+        let Loaded { ref mut desired, ref mut caches, ref mut ahead } = *loaded;
+        desired.forget_addresses();
         // Who runs is about to change what was read, and must not be kept from tidying its log.
         let ahead = ahead.take().filter(|_| !claim.waits(self.state));
         let mut caches = std::mem::take(caches);
@@ -203,7 +207,7 @@ impl Pass<'_> {
     /// Tries again what earlier passes tried, where a guard refuses the rest. `None`: the refusal is all that there is to tell.
     async fn retry(
         &self,
-        desired: &Desired,
+        desired: &mut Desired,
         prepared: &Prepared,
         opened: Opened<'_>,
         side: &mut dyn Side,
@@ -218,7 +222,7 @@ impl Pass<'_> {
 
     async fn send(
         &self,
-        desired: &Desired,
+        desired: &mut Desired,
         mut prepared: Prepared,
         opened: Opened<'_>,
         side: &mut dyn Side,
@@ -226,13 +230,18 @@ impl Pass<'_> {
         let Opened { lock, mut store, caches, guessed, at, last_calls, start, is_refused } = opened;
         let host = self.host;
         hold_back(&mut prepared, desired, side);
-        let looking = Accounts::look_up(host, desired, &prepared.plan, self.credentials, &guessed, self.patience_ms);
-        let Some(accounts) = unless_cut(side.cut(), self.in_time(looking)).await else {
+        let plan = &prepared.plan;
+        let looking = Accounts::look_up(host, desired, plan, self.credentials, &guessed, self.patience_ms);
+        let locating = Located::look_up(host, desired, plan, self.timeout_ms.min(LOOK_UP_MS));
+        let both = async { tokio::join!(looking, locating) };
+        let Some(found) = unless_cut(side.cut(), self.in_time(both)).await else {
             return cut(desired, &prepared, store, side);
         };
-        let accounts = accounts.unwrap_or_else(|| Accounts::unasked(&guessed));
-        if accounts.all() != guessed {
-            // Quota and pace are the account's, whatever its provider is called here.
+        let (accounts, located) = found.unwrap_or_else(|| (Accounts::unasked(&guessed), Located::default()));
+        let is_elsewhere = desired.locate(&located);
+        let desired = &*desired;
+        if is_elsewhere || accounts.all() != guessed {
+            // Quota and pace are the account's, whatever its provider is called here; each address of a cache takes calls.
             let anew = self.prepare_anew(desired, store.as_mut(), (accounts.all(), at, is_refused), side)?;
             let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;

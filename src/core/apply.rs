@@ -100,8 +100,10 @@ impl<'a> Apply<'a> {
     fn add_job(&mut self, job: &super::plan::Job) {
         let config = &self.model.providers[job.provider];
         let first_lane = self.lanes.len();
-        for endpoint in 0..config.endpoints.len() {
-            let pace = self.paces.join(&job.pace_key, endpoint, job.limits.calls_per_second);
+        let is_cluster = config.kind.capabilities().default_endpoint.is_none();
+        for (endpoint, cache) in config.endpoints.iter().enumerate() {
+            let key = (job.pace_key.0.clone(), job.pace_key.1, is_cluster.then(|| cache.clone()));
+            let pace = self.paces.join(&key, job.limits.calls_per_second);
             // A target counts once, as in the plan: at the first cache of a cluster.
             let draw = job.draw.clone().filter(|_| endpoint == 0);
             let mut lane = Lane::new((job.provider, endpoint), job.operation, job.limits, pace, draw);
@@ -114,6 +116,9 @@ impl<'a> Apply<'a> {
             lane.extend_directories(&job.directories);
             if job.batches.starts_small() {
                 lane.mistrust();
+            }
+            if let Some(problem) = config.endpoints.problem(endpoint) {
+                self.stop(first_lane + endpoint, ErrorClass::Transient, problem);
             }
         }
         job.changes().for_each(|index| self.states.no_longer_deferred(index));
@@ -399,11 +404,12 @@ impl<'a> Apply<'a> {
         let config = &self.model.providers[lane.provider];
         let endpoint = self.endpoint(flight.lane).to_string();
         let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
+        let required = config.required();
         let mut items = Vec::with_capacity(flight.batch.items.len());
         for &index in &flight.batch.items {
             let tally = &mut self.tallies[index];
             tally.accepted += 1;
-            if usize::from(tally.accepted) >= config.require {
+            if usize::from(tally.accepted) >= required {
                 self.states.set(index, &ItemState::Recorded);
                 items.push((index, ItemOutcome::Recorded { task_id: task_id.clone() }));
             } else {
@@ -472,7 +478,7 @@ impl<'a> Apply<'a> {
             items.retain(|&index| {
                 let tally = &mut self.tallies[index];
                 tally.refused += 1;
-                config.endpoints.len().saturating_sub(usize::from(tally.refused)) < config.require
+                config.is_beyond(usize::from(tally.refused))
             });
             self.leave_as(items, Left::Rejected(reason));
         }
@@ -511,7 +517,8 @@ impl<'a> Apply<'a> {
     pub fn endpoints(&self) -> Vec<Vec<EndpointEnd>> {
         let mut ends: Vec<BTreeMap<usize, EndpointEnd>> = vec![BTreeMap::new(); self.stops.len()];
         for lane in self.lanes.iter().filter(|lane| lane.called || lane.trouble.is_some()) {
-            let fresh = EndpointEnd { endpoint: lane.endpoint, accepted: false, trouble: None, not_before: None };
+            let endpoint = self.model.providers[lane.provider].endpoints[lane.endpoint].clone();
+            let fresh = EndpointEnd { endpoint, accepted: false, trouble: None, not_before: None };
             let end = ends[lane.provider].entry(lane.endpoint).or_insert(fresh);
             end.accepted |= lane.has_accepted();
             // Calls that are still under way have been given up.

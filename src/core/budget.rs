@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
+use super::http::Endpoint;
 use super::time::Tick;
 
 /// Calls are spread evenly with this much room, in percent, for the jitter of the network.
 const ROOM_PERCENT: u64 = 2;
+/// How long calls are remembered, in milliseconds: longer than the widest interval between two of them.
+const REMEMBERED_MS: u64 = 60_000;
 /// A throttled provider is slowed at most this many times over.
 const SLOWEST: u64 = 8;
 
@@ -63,8 +66,8 @@ impl Pace {
     }
 }
 
-/// Account, operation and number of the endpoint: what shares one pace.
-type PaceKey = (String, &'static str, usize);
+/// What shares one pace: an account, an operation and, where each endpoint is a cache of its own, the cache.
+pub type PaceKey = (String, &'static str, Option<Endpoint>);
 
 /// When calls left last, as far as one process knows: what spares its next run the wait before the first call.
 #[derive(Clone, Debug, Default)]
@@ -100,20 +103,12 @@ impl Paces {
         Self { last, start, list: Vec::new() }
     }
 
-    /// The pace of calls of an account and operation to one of its provider's endpoints, by its index. Providers that share
-    /// an account share its pace, and the strictest limit of them holds; each further cache of a self-hosted cluster has
-    /// one of its own.
-    pub fn join(
-        &mut self,
-        (account, operation): &(String, &'static str),
-        endpoint: usize,
-        calls_per_second: u32,
-    ) -> usize {
-        let key = (account.clone(), *operation, endpoint);
-        let known = self.list.iter().position(|(known, _)| endpoint == 0 && *known == key);
+    /// The pace of calls with this key. Providers that share an account share its pace, and the strictest limit of them holds.
+    pub fn join(&mut self, key: &PaceKey, calls_per_second: u32) -> usize {
+        let known = self.list.iter().position(|(known, _)| known == key);
         let index = known.unwrap_or_else(|| {
-            let before = self.last.left.get(&key).copied().or(self.last.since).unwrap_or(self.start);
-            self.list.push((key, Pace::new(calls_per_second, before)));
+            let before = self.last.left.get(key).copied().or(self.last.since).unwrap_or(self.start);
+            self.list.push((key.clone(), Pace::new(calls_per_second, before)));
             self.list.len() - 1
         });
         self[index].at_most(calls_per_second);
@@ -130,6 +125,9 @@ impl Paces {
                 *known = left_at.max(*known);
             }
         }
+        // Caches come and go; nobody waits for calls of so long ago.
+        let newest = last.left.values().copied().max().unwrap_or_default();
+        last.left.retain(|_, left_at| newest.since(*left_at) <= REMEMBERED_MS);
         last
     }
 }
@@ -213,10 +211,10 @@ mod tests {
     /// it no sooner than the pace allows. What others sent before it looked is not known, so that is waited for.
     #[test]
     fn a_process_that_remembers_its_calls_waits_only_where_it_must() {
-        let key = ("account".to_owned(), "purge");
+        let key = ("account".to_owned(), "purge", None);
         let first_call = |last: &LastCalls, start| {
             let mut paces = Paces::after(last.clone(), Tick::from_ms(start));
-            let pace = paces.join(&key, 0, 1);
+            let pace = paces.join(&key, 1);
             let at = paces[pace].ready_at().max(Tick::from_ms(start));
             paces[pace].take(at);
             (at.ms(), paces.last_calls())
@@ -231,14 +229,21 @@ mod tests {
     /// Caches of a cluster are called side by side, and each keeps to its pace over runs.
     #[test]
     fn each_endpoint_remembers_its_own_calls() {
-        let key = ("account".to_owned(), "purge");
+        let cache = |host: &str| Endpoint {
+            tls: false,
+            host: host.into(),
+            port: None,
+            path_prefix: String::new(),
+            address: None,
+        };
+        let keys = ["a", "b"].map(|host| ("account".to_owned(), "purge", Some(cache(host))));
         let mut paces = Paces::after(LastCalls::since(Tick::from_ms(0)), Tick::from_ms(9000));
-        let (first, second) = (paces.join(&key, 0, 1), paces.join(&key, 1, 1));
-        assert_eq!((paces.join(&key, 0, 1), first == second), (first, false));
+        let [first, second] = [0, 1].map(|endpoint: usize| paces.join(&keys[endpoint], 1));
+        assert_eq!((paces.join(&keys[0], 1), first == second), (first, false));
         paces[second].take(Tick::from_ms(9000));
         let mut next = Paces::after(paces.last_calls(), Tick::from_ms(9100));
         let ready = [0, 1].map(|endpoint| {
-            let pace = next.join(&key, endpoint, 1);
+            let pace = next.join(&keys[endpoint], 1);
             next[pace].ready_at().ms()
         });
         assert_eq!(ready, [1020, 10_020]);

@@ -395,6 +395,12 @@ pub trait Provider: Sync {
         self.capabilities().operation(Scope::Directory)
     }
 
+    /// Whether each address that the name of an endpoint has is a cache of its own, as opposed to one service behind all.
+    fn has_cache_per_address(&self, options: &Options) -> bool {
+        let _ = options;
+        false
+    }
+
     /// Builds and signs the request. Everything the signature depends on is an argument.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::fmt;
 use covered::Covered;
 
 use super::changes::Changes;
+use super::http::Endpoint;
 use super::model::{Entry, Model, OnNew, Place, Priority, ProviderConfig};
 use super::owners::{Moved, Unread};
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
@@ -440,15 +441,18 @@ fn continued_change(
     change
 }
 
-/// Keeps acceptances of endpoints that are still configured. With enough of them it would be recorded: that it is not means
-/// that endpoints or `require` were changed since, and it is sent to all of them once more.
+/// Keeps acceptances of endpoints that are still there, and of addresses of names that were not looked up. With enough of them
+/// it would be recorded: that it is not means that endpoints, addresses or `require` changed since, and it is sent to all of
+/// them once more.
 fn keep_acceptances(change: &mut Change, config: &ProviderConfig) {
     if change.accepted_at.is_empty() {
         return;
     }
-    let addresses = config.endpoints.iter().map(ToString::to_string);
-    let kept: Vec<String> = addresses.filter(|address| change.accepted_at.contains(address)).collect();
-    change.accepted_at = if kept.len() < config.require { kept } else { Vec::new() };
+    change.accepted_at.retain(|text| config.endpoints.are_named_by(text));
+    let accepts = |endpoint: &&Endpoint| change.accepted_at.contains(&endpoint.to_string());
+    if config.endpoints.iter().filter(accepts).count() >= config.required() {
+        change.accepted_at.clear();
+    }
 }
 
 /// A recorded target that is to be purged since no manifest lists it any more.

@@ -1,7 +1,7 @@
 //! The words between the apply machine and whoever drives it: events in, actions out, records for the state.
 
 use super::contract::{CallError, Reply};
-use super::http::TransportFailure;
+use super::http::{Endpoint, TransportFailure};
 use super::plan::QuotaKey;
 use super::recorded::{Standing, Wait};
 use super::time::{Tick, Timestamp};
@@ -174,8 +174,8 @@ pub struct ProviderStop {
 /// How an endpoint fared in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointEnd {
-    /// Index into the provider's endpoints.
-    pub endpoint: usize,
+    /// Which one, with its address where each is a cache of its own.
+    pub endpoint: Endpoint,
     /// It accepted something.
     pub accepted: bool,
     /// What is to blame for calls that failed last, or for the end of them.

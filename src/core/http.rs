@@ -1,6 +1,7 @@
 //! Plain request and response values. Nothing here sends anything.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Where requests of a provider go: scheme, host, port and an optional path prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +14,8 @@ pub struct Endpoint {
     pub port: Option<u16>,
     /// Path that is put before every request path; empty or `/like/this`.
     pub path_prefix: String,
+    /// The one of the host's addresses to connect to; `None`: any of them.
+    pub address: Option<IpAddr>,
 }
 
 impl Endpoint {
@@ -27,14 +30,32 @@ impl Endpoint {
     /// Whether requests stay on this machine.
     pub fn is_loopback(&self) -> bool {
         let host = self.host.trim_matches(['[', ']']);
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// The address that the host is written as, if it is no name.
+    pub fn literal(&self) -> Option<IpAddr> {
+        self.host.trim_matches(['[', ']']).parse().ok()
+    }
+
+    /// Whether `text` is the text of this endpoint, or of one of its addresses.
+    pub fn is_named_by(&self, text: &str) -> bool {
+        let rest = text.strip_prefix(&self.to_string());
+        rest.is_some_and(|rest| {
+            let address = rest.strip_prefix(AT).filter(|_| self.address.is_none());
+            rest.is_empty() || address.is_some_and(|address| address.parse::<IpAddr>().is_ok())
+        })
     }
 }
+
+/// What stands between an endpoint and its address.
+const AT: &str = " at ";
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.path_prefix)
+        write!(f, "{scheme}://{}{}", self.authority(), self.path_prefix)?;
+        self.address.map_or(Ok(()), |address| write!(f, "{AT}{address}"))
     }
 }
 
@@ -145,7 +166,13 @@ mod tests {
 
     #[test]
     fn loopback_is_recognised() {
-        let at = |host: &str| Endpoint { tls: false, host: host.into(), port: None, path_prefix: String::new() };
+        let at = |host: &str| Endpoint {
+            tls: false,
+            host: host.into(),
+            port: None,
+            path_prefix: String::new(),
+            address: None,
+        };
         assert!(at("127.0.0.1").is_loopback() && at("127.9.9.9").is_loopback());
         assert!(at("[::1]").is_loopback() && at("localhost").is_loopback());
         assert!(!at("10.0.0.1").is_loopback() && !at("localhost.example.com").is_loopback());
@@ -153,7 +180,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_header_value() {
-        let endpoint = Endpoint { tls: true, host: "a.example".into(), port: Some(8), path_prefix: "/p".into() };
+        let endpoint =
+            Endpoint { tls: true, host: "a.example".into(), port: Some(8), path_prefix: "/p".into(), address: None };
         assert_eq!(endpoint.to_string(), "https://a.example:8/p");
         let request = Request {
             method: "POST".into(),

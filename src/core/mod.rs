@@ -8,6 +8,7 @@ pub mod changes;
 pub mod collapse;
 pub mod contract;
 pub mod diff;
+pub mod endpoints;
 pub mod entries;
 pub mod event;
 pub mod guard;

@@ -4,9 +4,9 @@
 
 use super::collapse::Collapse;
 use super::contract::{CredentialScheme, Options, Provider};
+use super::endpoints::Endpoints;
 use super::entries::Entries;
 use super::guard::Guard;
-use super::http::Endpoint;
 use super::owners::TreePath;
 use super::target::{ContentHash, Scope, Target};
 
@@ -37,9 +37,9 @@ pub struct ProviderConfig {
     /// Which URLs this provider carries.
     pub hosts: Vec<HostPattern>,
     /// Where calls go; several only for self-hosted caches.
-    pub endpoints: Vec<Endpoint>,
-    /// How many endpoints must accept a target before it is recorded; 1 to `endpoints.len()`.
-    pub require: usize,
+    pub endpoints: Endpoints,
+    /// How many endpoints must accept a target before it is recorded; `None`: all.
+    pub require: Option<usize>,
     /// Checked options of the kind.
     pub options: Options,
     /// Limits in force: the documented ones, replaced where the manifest says so.
@@ -58,6 +58,22 @@ impl ProviderConfig {
     /// How this provider's calls are authenticated.
     pub fn scheme(&self) -> CredentialScheme {
         self.kind.capabilities().credentials
+    }
+
+    /// How many endpoints must accept a target before it is recorded.
+    pub fn required(&self) -> usize {
+        self.require.unwrap_or(self.endpoints.len())
+    }
+
+    /// Whether each address that the name of an endpoint has is a cache of its own.
+    pub fn has_cache_per_address(&self) -> bool {
+        self.kind.has_cache_per_address(&self.options) && self.endpoints.names().next().is_some()
+    }
+
+    /// Whether a target that so many endpoints refuse cannot be recorded, whatever addresses names get later.
+    pub fn is_beyond(&self, refusals: usize) -> bool {
+        let may_be_more = self.endpoints.problems() > 0 || self.required() > self.endpoints.len();
+        !may_be_more && self.endpoints.len().saturating_sub(refusals) < self.required()
     }
 
     /// At which offset from UTC, in minutes, the midnight lies at which a quota day begins.

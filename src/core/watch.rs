@@ -8,6 +8,7 @@ mod waiting;
 use std::collections::BTreeMap;
 
 use super::event::{EndpointEnd, Trouble};
+use super::http::Endpoint;
 use super::retry::Jitter;
 use super::time::{Now, Tick, Timestamp};
 use waiting::{Rest, Waiting};
@@ -114,8 +115,8 @@ pub struct Held {
     pub provider: String,
     /// Digest of the configuration that failed.
     pub config: String,
-    /// Indexes of its endpoints that are left in peace, in order.
-    pub endpoints: Vec<usize>,
+    /// Its endpoints that are left in peace, in order.
+    pub endpoints: Vec<Endpoint>,
     /// Whether targets that failed wait, while others are sent.
     pub targets: bool,
 }
@@ -348,7 +349,7 @@ impl Watch {
         for (name, known) in before {
             let asked_for =
                 known.endpoints.into_iter().filter(|(_, rest)| rest.not_before.is_some_and(|at| at > now.tick));
-            let endpoints: BTreeMap<usize, Rest> = asked_for.collect();
+            let endpoints: BTreeMap<Endpoint, Rest> = asked_for.collect();
             if !endpoints.is_empty() {
                 self.waiting.insert(name, Waiting { config: known.config, endpoints, ..Waiting::default() });
             }
@@ -389,7 +390,7 @@ impl Watch {
         before: &Waiting,
         run: Running,
         now: Tick,
-    ) -> (BTreeMap<usize, Rest>, Option<Rest>) {
+    ) -> (BTreeMap<Endpoint, Rest>, Option<Rest>) {
         let held = before.holds_targets(run.began);
         let mut rests = before.endpoints.clone();
         rests.retain(|_, rest| rest.retry_at > run.began || run.cut);
@@ -410,14 +411,14 @@ impl Watch {
             let failures = known.map_or(0, |known| known.failures).saturating_add(1);
             let backoff = now.plus_ms(self.backoff(failures, RETRY_BASE_MS, RETRY_CAP_MS));
             let retry_at = not_before.map_or(backoff, |at| if is_down { at.max(backoff) } else { at });
-            rests.insert(asked.endpoint, Rest { failures, retry_at, not_before });
-            down = Some(asked.endpoint);
+            rests.insert(asked.endpoint.clone(), Rest { failures, retry_at, not_before });
+            down = Some(&asked.endpoint);
         }
         let soonest = rests.values().map(|rest| rest.retry_at).filter(|at| *at > now).min();
         for rest in rests.values_mut() {
             rest.retry_at = soonest.max(rest.not_before).unwrap_or(rest.retry_at);
         }
-        let down = down.and_then(|endpoint| rests.get(&endpoint).copied());
+        let down = down.and_then(|endpoint| rests.get(endpoint).copied());
         (rests, down)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use super::CallReport;
+use crate::core::http::Endpoint;
 
 /// So many answers of one endpoint, none of which found its target, are hardly chance.
 const TELLING: u64 = 5;
@@ -26,7 +27,7 @@ impl AddAssign for CacheAnswers {
 
 /// The answers of a run, by index of the provider and endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answers(BTreeMap<(usize, String), CacheAnswers>);
+pub struct Answers(BTreeMap<(usize, Endpoint), CacheAnswers>);
 
 impl Answers {
     /// Takes in a call that ended.
@@ -50,9 +51,9 @@ impl Answers {
 
     /// Endpoints that held nothing of what they were to drop, where that is hardly chance: provider, endpoint, and how many
     /// targets there were.
-    pub fn never_cached(&self) -> impl Iterator<Item = (usize, &str, u64)> {
+    pub fn never_cached(&self) -> impl Iterator<Item = (usize, &Endpoint, u64)> {
         let telling = |answers: &CacheAnswers| answers.accepted >= TELLING && answers.not_cached == answers.accepted;
         let found = self.0.iter().filter(move |(_, answers)| telling(answers));
-        found.map(|((provider, endpoint), answers)| (*provider, endpoint.as_str(), answers.accepted))
+        found.map(|((provider, endpoint), answers)| (*provider, endpoint, answers.accepted))
     }
 }

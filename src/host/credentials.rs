@@ -383,7 +383,7 @@ fn same(one: &Credentials, other: &Credentials) -> bool {
 
 /// Names the account of a provider in the quota ledger, now that its credentials are known.
 pub fn account_of(providers: &[ProviderConfig], provider: usize, credentials: &Credentials) -> String {
-    account::named(providers, provider).unwrap_or_else(|| match providers[provider].endpoints.first() {
+    account::named(providers, provider).unwrap_or_else(|| match providers[provider].endpoints.configured().first() {
         Some(endpoint) if !account::are_temporary(credentials) => fingerprint(credentials, endpoint),
         _ => account::lasting(providers, provider),
     })

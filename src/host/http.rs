@@ -4,6 +4,7 @@
 //! decoded. Proxies serve endpoints beyond this machine only, and only requests that may go by one.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ mod proxy;
 /// Most bytes of a body that are read.
 const MOST_BODY_BYTES: usize = 4 * 1024 * 1024;
 
+/// Most clients that are kept, with their idle connections.
+const MOST_CLIENTS: usize = 256;
+
 /// How long an unused connection is kept. Below the 5 seconds after which common caches close theirs: a request on a
 /// connection that is being closed would end as unknown.
 const IDLE: Duration = Duration::from_secs(4);
@@ -33,11 +37,13 @@ pub struct HttpClient {
 }
 
 /// What sets clients apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct ClientKey {
     proxied: bool,
     roots: bool,
     connect_ms: u64,
+    /// A host with the one of its addresses to connect to: connections to others of them are not reused.
+    pinned: Option<(String, IpAddr)>,
 }
 
 impl HttpClient {
@@ -58,12 +64,17 @@ impl HttpClient {
         };
         // Plain requests to a cache on this machine must work where no roots are installed.
         let roots = request.endpoint.tls || !proxies.is_empty();
-        let key = ClientKey { proxied: !proxies.is_empty(), roots, connect_ms };
+        let pinned = request.endpoint.address.map(|address| (request.endpoint.host.clone(), address));
+        let key = ClientKey { proxied: !proxies.is_empty(), roots, connect_ms, pinned };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = build(key, proxies).map_err(|error| TransportFailure {
+        // Addresses come and go while a program stays up.
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
+        let client = build(&key, proxies).map_err(|error| TransportFailure {
             kind: TransportFailureKind::Tls,
             message: format!("TLS cannot be set up: {}", failure::innermost(error)),
         })?;
@@ -98,7 +109,7 @@ impl Http for HttpClient {
     }
 }
 
-fn build(key: ClientKey, proxies: &[reqwest::Proxy]) -> reqwest::Result<Client> {
+fn build(key: &ClientKey, proxies: &[reqwest::Proxy]) -> reqwest::Result<Client> {
     let mut builder = Client::builder()
         .no_proxy()
         .http1_only()
@@ -110,6 +121,10 @@ fn build(key: ClientKey, proxies: &[reqwest::Proxy]) -> reqwest::Result<Client> 
         .pool_idle_timeout(IDLE);
     if !key.roots {
         builder = builder.tls_certs_only([]);
+    }
+    if let Some((host, address)) = &key.pinned {
+        // The port is that of the URL, and so are the names that TLS sends and checks.
+        builder = builder.resolve(host, SocketAddr::new(*address, 0));
     }
     for proxy in proxies {
         builder = builder.proxy(proxy.clone());
@@ -186,7 +201,13 @@ mod tests {
     fn request(host: &str, path: &str) -> Request {
         Request {
             method: "PURGE".into(),
-            endpoint: Endpoint { tls: false, host: host.into(), port: Some(8080), path_prefix: String::new() },
+            endpoint: Endpoint {
+                tls: false,
+                host: host.into(),
+                port: Some(8080),
+                path_prefix: String::new(),
+                address: None,
+            },
             route: Route::Direct,
             path_and_query: path.into(),
             headers: vec![("Host".into(), "a.example".into())],

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use secrecy::zeroize::Zeroizing;
 
+use crate::core::endpoints::Addresses;
 use crate::core::http::{Request, Response, TransportFailure};
 use crate::core::time::{Now, Tick};
 
@@ -22,6 +23,7 @@ pub mod manifest_files;
 pub mod manifest_tree;
 mod output;
 mod paths;
+pub mod resolver;
 pub mod room;
 pub mod sources;
 mod templates;
@@ -48,6 +50,15 @@ pub trait Http: Send + Sync {
     /// # Errors
     /// [`TransportFailure`] if no whole answer arrived; its text holds no URL, header or body.
     fn send(&self, request: Request, timeouts: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>>;
+}
+
+/// Looks hosts up by their names.
+pub trait Resolver: Send + Sync {
+    /// All addresses of a host, of both families and in no order.
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn addresses<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Addresses>;
 }
 
 /// Environment variables, files that hold secrets, and programs that print them.
@@ -174,6 +185,8 @@ pub struct Host {
     pub clock: Arc<dyn Clock>,
     /// Requests.
     pub http: Arc<dyn Http>,
+    /// Names of hosts.
+    pub resolver: Arc<dyn Resolver>,
     /// Environment, private files and programs.
     pub env: Arc<dyn Env>,
     /// The one random number of a run; nonces and jitter derive from it.
@@ -187,6 +200,7 @@ impl Host {
         Self {
             clock: Arc::new(clock::SystemClock::start()),
             http: Arc::new(http::HttpClient::new(env.as_ref())),
+            resolver: Arc::new(resolver::SystemResolver),
             env,
             seed: fastrand::u64(..),
         }

@@ -29,6 +29,7 @@ pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, Refusa
         host: parts.host.to_owned(),
         port: parts.port.filter(|port| *port != default),
         path_prefix: path_prefix.to_owned(),
+        address: None,
     };
     if !endpoint.tls && !endpoint.is_loopback() && !allow_insecure {
         return Err(Refusal::new(format!("plain http to `{}`, another machine", endpoint.host)).help(

@@ -13,6 +13,7 @@ use super::nearest::nearest;
 use super::shape::{self, CREDENTIALS, LIMITS, PROVIDER};
 use super::{endpoint, options};
 use crate::core::contract::{CredentialScheme, Options, Provider};
+use crate::core::endpoints::Endpoints;
 use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, HostPattern, Limits, Place, ProviderConfig};
 use crate::provider;
@@ -179,8 +180,10 @@ impl Reader<'_, '_, '_> {
     fn config(&mut self, kind: &'static dyn Provider, name: &str, hosts: Vec<HostPattern>) -> Option<ProviderConfig> {
         let capabilities = kind.capabilities();
         let options = self.options(kind);
-        let endpoints = self.endpoints(kind, &options);
-        let require = self.require(endpoints.len());
+        let endpoints: Endpoints = self.endpoints(kind, &options).into();
+        let most =
+            (!kind.has_cache_per_address(&options) || endpoints.names().next().is_none()).then_some(endpoints.len());
+        let require = self.require(most);
         let limits = self.limits(kind);
         let credentials = self.credentials();
         if capabilities.credentials == CredentialScheme::Headers && self.fields.has("credentials") {
@@ -310,10 +313,11 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    fn require(&mut self, endpoints: usize) -> usize {
-        let Some(asked) = self.fields.integer("require") else { return endpoints };
+    /// `most`: how many endpoints there are, unless only names tell in the end.
+    fn require(&mut self, most: Option<usize>) -> Option<usize> {
+        let asked = self.fields.integer("require")?;
         let require = usize::try_from(asked).unwrap_or(usize::MAX);
-        if self.sound && require > endpoints {
+        if let Some(endpoints) = most.filter(|most| self.sound && require > *most) {
             let span = self.fields.node("require").map(|node| node.span);
             let (there, help) = match endpoints {
                 1 => ("there is 1 endpoint".to_owned(), "write 1, or leave it out".to_owned()),
@@ -321,7 +325,7 @@ impl Reader<'_, '_, '_> {
             };
             self.fail(span, format!("`require: {asked}`, but {there}"), help);
         }
-        require
+        Some(require)
     }
 
     fn limits(&mut self, kind: &'static dyn Provider) -> Limits {

@@ -116,6 +116,11 @@ impl Provider for HttpPurge {
         Err(format!("this spelling cannot be sent unchanged; write it as {scheme}://{host}{spelt}"))
     }
 
+    fn has_cache_per_address(&self, options: &Options) -> bool {
+        // A proxy looks the name up for itself.
+        !options.bool("proxy").unwrap_or(false)
+    }
+
     fn encode(
         &self,
         call: &Call,
@@ -359,7 +364,7 @@ mod tests {
             let mut call = call(&ADAPTER, "127.0.0.1:6081", &[url]);
             let (scheme, host) = endpoint.split_once("://").unwrap();
             call.endpoint =
-                Endpoint { tls: scheme == "https", host: host.into(), port: None, path_prefix: String::new() };
+                Endpoint { tls: scheme == "https", host: host.into(), port: None, path_prefix: String::new(), address: None };
             let given: Vec<_> = proxy.into_iter().map(|proxy| ("proxy", OptionValue::Bool(proxy))).collect();
             let sent = ADAPTER.encode(&call, &account(&given), &Credentials::Headers(Vec::new()), &stamp(0));
             sent.map(|request| request.route)

@@ -38,7 +38,7 @@ pub(super) fn endpoint(authority: &str) -> Endpoint {
         Some((host, port)) => (host, Some(port.parse().unwrap())),
         None => (authority, None),
     };
-    Endpoint { tls: port.is_none(), host: host.into(), port, path_prefix: String::new() }
+    Endpoint { tls: port.is_none(), host: host.into(), port, path_prefix: String::new(), address: None }
 }
 
 /// A call that purges these URLs.

@@ -54,6 +54,15 @@ pub(super) fn taken_over(
     Ok(taken_over)
 }
 
+/// Providers that a plan has work for, or would have with other credentials, by index and in order.
+pub(super) fn needed_by(plan: &Plan) -> Vec<usize> {
+    let mut providers: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
+    providers.extend(&plan.not_due_at);
+    providers.sort_unstable();
+    providers.dedup();
+    providers
+}
+
 /// The accounts that a run found. Nothing is sent to a provider whose account it did not find: its quota would be debited to
 /// a guess.
 pub struct Accounts {
@@ -86,10 +95,7 @@ impl Accounts {
                 () = host.clock.sleep_until(now.tick.plus_ms(ms)) => Err(credentials.give_up(config, ms)),
             }
         };
-        let mut providers: Vec<usize> = plan.jobs.iter().map(|job| job.provider).collect();
-        providers.extend(&plan.not_due_at);
-        providers.sort_unstable();
-        providers.dedup();
+        let providers = needed_by(plan);
         let answers = join_all(providers.iter().map(look_up)).await;
         let mut accounts = Self { all: guessed.to_vec(), asked: BTreeMap::new() };
         for (provider, found) in providers.into_iter().zip(answers) {

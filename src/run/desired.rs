@@ -24,10 +24,13 @@ pub struct Desired {
 fn config_digest(config: &ProviderConfig) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(config.kind.capabilities().kind.as_bytes());
-    for endpoint in &config.endpoints {
+    for endpoint in config.endpoints.configured() {
         hash.update(&[0]).update(endpoint.to_string().as_bytes());
     }
-    let ProviderConfig { options, credentials, require, limits, .. } = config;
+    let ProviderConfig { options, credentials, limits, .. } = config;
+    // All that are written are as many as they are; all addresses are not known.
+    let all = (!config.has_cache_per_address()).then_some(config.endpoints.configured().len());
+    let require = config.require.or(all).map_or("all".to_owned(), |asked| asked.to_string());
     hash.update(format!("{options:?} {credentials:?} {require} {limits:?}").as_bytes());
     hash.finalize().to_hex()[..32].to_owned()
 }

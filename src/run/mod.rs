@@ -3,6 +3,7 @@
 //! Knows no files, arguments or output; the caller holds the lock and shows what came of it.
 
 mod accounts;
+mod addresses;
 mod ask;
 mod desired;
 mod exit;
@@ -11,6 +12,7 @@ mod prepare;
 mod since;
 
 pub use accounts::{Accounts, accounts};
+pub use addresses::Located;
 pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
 pub use desired::Desired;
 pub use exit::Exit;

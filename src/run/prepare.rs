@@ -6,6 +6,7 @@ use super::Desired;
 use super::accounts::taken_over;
 use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
+use crate::core::http::Endpoint;
 use crate::core::model::Manifest;
 use crate::core::owners::{self, Unread};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
@@ -65,12 +66,14 @@ impl Prepared {
         for job in &mut plan.jobs {
             let config = &desired.model.providers[job.provider];
             let Some(held) = order.held(&config.name, &desired.config_digests[job.provider]) else { continue };
+            let rests = |endpoint: &Endpoint| held.endpoints.contains(endpoint);
+            let resting: Vec<usize> = (0..config.endpoints.len()).filter(|&at| rests(&config.endpoints[at])).collect();
             plan.unselected.extend(job.leave_out(
-                &held.endpoints,
+                &resting,
                 &|index| held.targets && is_failed(index),
                 &difference.changes,
             ));
-            if held.endpoints.len() >= config.endpoints.len() {
+            if resting.len() >= config.endpoints.len() {
                 plan.unselected.append(&mut job.over_quota);
             }
         }

@@ -12,6 +12,7 @@ use freshen::core::owners::Reach;
 use freshen::core::time::{Now, Tick};
 use freshen::drive;
 use freshen::host::credentials::CredentialStore;
+use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::{BoxFuture, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use freshen::run::{Accounts, Desired, Exit, Prepared, Run};
@@ -77,12 +78,12 @@ struct Came {
 fn run(good: usize, cut_before: bool) -> Came {
     let program = CredentialSource::Command(vec!["program".to_owned()]);
     let keyed = ProviderConfig { credentials: program, ..config("keyed", "tencent-cdn") };
-    let other = ProviderConfig { endpoints: vec![endpoint(1)], ..config("other", "http-purge") };
+    let other = ProviderConfig { endpoints: vec![endpoint(1)].into(), ..config("other", "http-purge") };
     let world = World::new(vec![keyed, other]).urls(0, 3).urls(1, 3);
     let (cut, interrupted) = watch::channel(false);
     let env = Arc::new(Program { good, asked: AtomicUsize::new(0), cut });
     let clock = Arc::new(VirtualClock::starting_at(Now { wall: START, tick: Tick::from_ms(0) }));
-    let host = Host { clock, http: Arc::new(Accepts), env: env.clone(), seed: 1 };
+    let host = Host { clock, http: Arc::new(Accepts), resolver: Arc::new(SystemResolver), env: env.clone(), seed: 1 };
     let mut store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
     let difference = Difference { changes: world.table(), ..Difference::default() };
     let (plan, digest) = (world.plan(), String::new());

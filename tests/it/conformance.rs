@@ -31,8 +31,8 @@ impl Pair {
             name: "test".to_owned(),
             kind: provider,
             hosts: vec![HostPattern::from_checked("cdn.example.com".to_owned())],
-            endpoints: vec![endpoint()],
-            require: 1,
+            endpoints: vec![endpoint()].into(),
+            require: None,
             options: options(provider),
             limits: Limits::default(),
             ignore_query: false,
@@ -73,7 +73,13 @@ impl Pair {
 
 /// With a port and a path prefix, which both are part of what is signed.
 fn endpoint() -> Endpoint {
-    Endpoint { tls: true, host: "api.example.org".to_owned(), port: Some(8443), path_prefix: "/gateway".to_owned() }
+    Endpoint {
+        tls: true,
+        host: "api.example.org".to_owned(),
+        port: Some(8443),
+        path_prefix: "/gateway".to_owned(),
+        address: None,
+    }
 }
 
 fn credentials(provider: &dyn Provider, secret: &str) -> Credentials {

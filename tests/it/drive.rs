@@ -10,6 +10,7 @@ use freshen::core::time::{Now, Tick};
 use freshen::drive::{self, CallReport, Inputs, Outcome};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::env::SystemEnv;
+use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::{BoxFuture, Host, Http, Timeouts};
 use freshen::state::{RunStart, SqliteStore, Store};
@@ -31,11 +32,18 @@ impl Http for Panics {
 
 /// Two providers with work; what came of it, and each call as it was seen. `observe` may fail.
 fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<CallReport>, Vec<String>) {
-    let other = freshen::core::model::ProviderConfig { endpoints: vec![endpoint(1)], ..config("other", "http-purge") };
+    let other =
+        freshen::core::model::ProviderConfig { endpoints: vec![endpoint(1)].into(), ..config("other", "http-purge") };
     let world = World::new(vec![config("broken", "http-purge"), other]).urls(0, 3).urls(1, 3);
     let start = Now { wall: START, tick: Tick::from_ms(0) };
     let env = Arc::new(SystemEnv);
-    let host = Host { clock: Arc::new(VirtualClock::starting_at(start)), http: Arc::new(Panics), env, seed: 1 };
+    let host = Host {
+        clock: Arc::new(VirtualClock::starting_at(start)),
+        http: Arc::new(Panics),
+        resolver: Arc::new(SystemResolver),
+        env,
+        seed: 1,
+    };
     let mut store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
     let difference = Difference { changes: world.table(), ..Difference::default() };
     store.mark(&world.model, &difference, START).expect("marked");

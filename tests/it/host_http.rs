@@ -1,7 +1,7 @@
 //! The one-shot HTTP client against servers that behave badly on purpose.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use freshen::host::env::SystemEnv;
 use freshen::host::http::HttpClient;
 use freshen::host::{Http, Timeouts};
 
+use crate::support::cloud::Cloud;
 use crate::support::raw_server::{Answer, RawServer};
 
 const CANARY: &str = "canary-header-value";
@@ -24,6 +25,7 @@ fn at(address: SocketAddr, path: &str) -> Request {
             host: address.ip().to_string(),
             port: Some(address.port()),
             path_prefix: String::new(),
+            address: None,
         },
         path_and_query: path.into(),
         headers: vec![("Host".into(), "static.example.cn".into()), ("X-Token".into(), CANARY.into())],
@@ -282,7 +284,8 @@ async fn proxy_serves_endpoints_beyond_this_machine_and_its_password_is_not_show
     let proxy = RawServer::start(vec![Answer::Keep(ok("by proxy")), Answer::Close(refusal)]);
     let client = HttpClient::new(&ProxyEnv(proxy.address));
     let mut request = at(proxy.address, "/a%2Fb?c");
-    request.endpoint = Endpoint { tls: false, host: "cache.invalid".into(), port: None, path_prefix: String::new() };
+    request.endpoint =
+        Endpoint { tls: false, host: "cache.invalid".into(), port: None, path_prefix: String::new(), address: None };
     request.route = Route::ByProxy;
     let response = client.send(request.clone(), Timeouts::default()).await.expect("answered by the proxy");
     assert_eq!(response.body, b"by proxy");
@@ -411,4 +414,35 @@ async fn trusted_child() {
     let address = address.parse().expect("an address");
     let response = client().send(over_tls(address), Timeouts::default()).await.expect("trusted");
     assert_eq!(response.body, b"over tls");
+}
+
+/// One name, several addresses: each request reaches its own, also where a connection to another one is open.
+#[tokio::test]
+async fn a_request_reaches_the_one_address_that_it_names() {
+    let caches = Cloud::cluster::<3>();
+    let client = client();
+    for last in [2, 1, 2, 3] {
+        let mut request = at(caches[0].address, "/a");
+        request.endpoint.host = "caches.invalid".into();
+        request.endpoint.address = Some(IpAddr::from([127, 0, 0, last]));
+        client.send(request, Timeouts::default()).await.expect("answered");
+    }
+    assert_eq!(caches.each_ref().map(Cloud::count), [1, 2, 1]);
+}
+
+/// Whoever has the address is asked for the name, and its certificate is checked for that.
+#[tokio::test]
+async fn tls_to_an_address_names_the_host() {
+    let listener = TcpListener::bind("127.0.0.2:0").expect("a loopback port");
+    let mut request = at(listener.local_addr().expect("bound"), "/a");
+    let hello = std::thread::spawn(move || {
+        let mut hello = vec![0; 4096];
+        let length = listener.accept().expect("connected").0.read(&mut hello).expect("a hello");
+        text(&hello[..length])
+    });
+    request.endpoint.tls = true;
+    request.endpoint.address = Some(IpAddr::from([127, 0, 0, 2]));
+    request.endpoint.host = "caches.invalid".into();
+    client().send(request, Timeouts::default()).await.expect_err("no answer");
+    assert!(hello.join().expect("no panic").contains("caches.invalid"));
 }

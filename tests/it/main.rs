@@ -7,6 +7,7 @@
 
 mod acceptance;
 mod accounts;
+mod addresses;
 mod cli_apply;
 mod cli_bad_input;
 mod cli_commands;

@@ -739,7 +739,7 @@ assets:
     assert_eq!((media.quota_day_offset_minutes(), own.quota_day_offset_minutes()), (-330, 480));
     let endpoints: Vec<String> = own.endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(endpoints, ["http://127.0.0.1:6081", "http://127.0.0.1:6082/p"]);
-    assert_eq!((own.require, own.options.headers("headers")[0].1.as_str()), (1, "Bearer ${TOKEN}"));
+    assert_eq!((own.required(), own.options.headers("headers")[0].1.as_str()), (1, "Bearer ${TOKEN}"));
     assert_eq!(model.entries.get(0).target.scope, Scope::AssetId);
     assert_eq!(model.entries.get(0).hash.as_str(), "md5:0cc175b9c0f1b6a831c399e269772661");
 }

@@ -665,11 +665,11 @@ fn only_missing_endpoints_are_planned() {
     let plan = plan_of(&model, &difference.changes, site.now);
     assert_eq!((plan.targets(), plan.purges()), (2, 1 + 3), "one for each endpoint");
     site.unlist("site", "y");
-    site.providers[0].require = 2;
+    site.providers[0].require = Some(2);
     assert_eq!(endpoints(&site), [0, 1, 2], "enough accepted it, and it was not recorded: start anew");
     site.run_with(&["site"], None, &ItemOutcome::AcceptedAt(endpoint(0).to_string()));
     assert_eq!(endpoints(&site), [1, 2], "once");
-    site.providers[0].endpoints[0] = endpoint(7);
+    site.providers[0].endpoints = vec![endpoint(7), endpoint(1), endpoint(2)].into();
     assert_eq!(endpoints(&site), [0, 1, 2], "another address is another cache");
     site.see(&["site"]);
     assert_eq!(site.row("x").and_then(|row| row.work).expect("work").accepted_at, Vec::<String>::new(), "forgotten");

@@ -27,7 +27,13 @@ async fn purge_replaces_old_content(name: &'static str, not_cached: u16) {
     let request = Request {
         route: freshen::core::http::Route::Direct,
         method: "PURGE".into(),
-        endpoint: Endpoint { tls: false, host: "127.0.0.1".into(), port: Some(cache.port), path_prefix: String::new() },
+        endpoint: Endpoint {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port: Some(cache.port),
+            path_prefix: String::new(),
+            address: None,
+        },
         path_and_query: PATH.into(),
         headers: vec![("Host".into(), HOST.into())],
         body: Vec::new(),

@@ -452,6 +452,7 @@ fn every_kind_has_vectors_and_an_emulator() {
                 host: "api.example.com".to_owned(),
                 port: None,
                 path_prefix: String::new(),
+                address: None,
             },
             credentials: credentials(*provider),
             options: Options::default(),

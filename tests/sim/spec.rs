@@ -60,7 +60,13 @@ impl Spec {
 
     pub(crate) fn endpoint(&self, number: usize) -> Endpoint {
         let port = u16::try_from(6000 + self.account * 10 + number).expect("a port");
-        Endpoint { tls: false, host: "127.0.0.1".to_owned(), port: Some(port), path_prefix: String::new() }
+        Endpoint {
+            tls: false,
+            host: "127.0.0.1".to_owned(),
+            port: Some(port),
+            path_prefix: String::new(),
+            address: None,
+        }
     }
 
     pub(crate) fn config(&self, index: usize, bug: Option<Bug>) -> ProviderConfig {
@@ -71,7 +77,7 @@ impl Spec {
             kind: adapter(provider::find(self.kind).expect("a kind"), bug),
             hosts: Vec::new(),
             endpoints: (0..self.endpoints).map(|number| self.endpoint(number)).collect(),
-            require: self.require,
+            require: Some(self.require),
             options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
             limits: Limits {
                 urls_per_day: self.quota,

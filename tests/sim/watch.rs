@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use freshen::core::budget::LastCalls;
 use freshen::core::event::{EndpointEnd, Trouble};
 use freshen::core::guard::Allowed;
+use freshen::core::http::Endpoint;
 use freshen::core::model::Model;
 use freshen::core::owners::Reach;
 use freshen::core::removal_window::RemovalWindow;
@@ -22,6 +23,7 @@ use freshen::core::time::{Now, Tick};
 use freshen::core::watch::{ASKED_CAP_MS, Action, Event, Order, ProviderEnd, RunEnd, Watch};
 use freshen::drive::CallReport;
 use freshen::host::credentials::CredentialStore;
+use freshen::host::resolver::SystemResolver;
 use freshen::host::{Clock, Host, Timeouts};
 use freshen::run::{self, Accounts, Choice, Desired, Exit, Finished, Left, Prepared, Run};
 use freshen::state::{Identity, RunStart, StateError, Store};
@@ -266,7 +268,7 @@ impl Process {
         cut.mark_changed();
         let mut dice = fastrand::Rng::with_seed(self.host_seed);
         let round = Round {
-            host: Host { clock, http, env: Arc::new(SimEnv), seed: self.host_seed },
+            host: Host { clock, http, resolver: Arc::new(SystemResolver), env: Arc::new(SimEnv), seed: self.host_seed },
             order,
             credentials_ms: [0, 0, 0, dice.u64(..CREDENTIALS_MS)][dice.usize(..4)],
             sending: Arc::clone(&self.sending),
@@ -452,7 +454,7 @@ impl Round {
     /// A provider that nobody will hear of again.
     fn gone(&self, like: &ProviderEnd) -> ProviderEnd {
         let not_before = Some(self.host.clock.now().tick.plus_ms(ASKED_CAP_MS));
-        let rests = EndpointEnd { endpoint: 0, accepted: false, trouble: None, not_before };
+        let rests = EndpointEnd { endpoint: some_endpoint(), accepted: false, trouble: None, not_before };
         ProviderEnd { name: format!("gone {}", self.host.seed), endpoints: vec![rests], ..like.clone() }
     }
 }
@@ -463,6 +465,11 @@ fn is_down(end: &ProviderEnd) -> bool {
 
 /// Tells the machine to leave a provider in peace.
 fn rest(end: &mut ProviderEnd) {
-    let down = EndpointEnd { endpoint: 0, accepted: false, trouble: Some(Trouble::Endpoint), not_before: None };
+    let down =
+        EndpointEnd { endpoint: some_endpoint(), accepted: false, trouble: Some(Trouble::Endpoint), not_before: None };
     (end.endpoints, end.trouble, end.pending) = (vec![down], true, end.pending.max(1));
+}
+
+fn some_endpoint() -> Endpoint {
+    Endpoint { tls: false, host: "127.0.0.1".to_owned(), port: None, path_prefix: String::new(), address: None }
 }

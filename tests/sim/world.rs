@@ -18,6 +18,7 @@ use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::{Scope, Target};
 use freshen::drive::{CallReport, GRACE_MS};
 use freshen::host::credentials::CredentialStore;
+use freshen::host::resolver::SystemResolver;
 use freshen::host::{Clock, Host, Timeouts};
 use freshen::run::{self, Accounts, Choice, Desired, Exit, Run};
 use freshen::state::{RunStart, SqliteStore, StateError, Store};
@@ -516,7 +517,7 @@ async fn session(
         }
     }
     let http = Arc::new(SimHttp { shared: shared.clone(), runner: store.runner });
-    let host = Host { clock, http, env: Arc::new(SimEnv), seed: order.seed };
+    let host = Host { clock, http, resolver: Arc::new(SystemResolver), env: Arc::new(SimEnv), seed: order.seed };
     let desired = Desired::new(model, Reach::default());
     let accounts = run::accounts(&host, &desired.model, Some(store)).await?;
     let key_of = |target: &Target| shared.lock().truth.key(&target.text);

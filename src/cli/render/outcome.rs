@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Document, JSON_VERSION, count, moment, shown, strong, table};
 use crate::cli::exit::Exit;
 use crate::core::event::ItemState;
+use crate::core::http::Endpoint;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
 use crate::drive::{CacheAnswers, CallReport, Outcome};
@@ -141,12 +142,12 @@ fn cache_answers(answers: CacheAnswers) -> String {
 /// What to check where an endpoint held nothing of what it was to drop, a text each.
 pub(crate) fn warnings(desired: &Desired, outcome: &Outcome) -> Vec<String> {
     let name = |provider: usize| &desired.model.providers[provider].name;
-    let text = |(provider, endpoint, targets): (usize, &str, u64)| {
+    let text = |(provider, endpoint, targets): (usize, &Endpoint, u64)| {
         format!(
             "provider `{}`: none of the {targets} targets purged at {} was in the cache; unless it is empty, check that its key \
              has the scheme, host and port of these URLs, and that a cache answers there",
             shown(name(provider)),
-            shown(endpoint)
+            shown(&endpoint.to_string())
         )
     };
     outcome.answers.never_cached().map(text).collect()

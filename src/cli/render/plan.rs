@@ -8,6 +8,7 @@ use super::{Document, JSON_VERSION, count, directories, kind_word, moment, shown
 use crate::cli::duration;
 use crate::core::diff::{Change, Difference, Unclaimed};
 use crate::core::guard::Refusal;
+use crate::core::model::ProviderConfig;
 use crate::core::plan::{Job, Plan};
 use crate::core::recorded::Standing;
 use crate::core::target::{ContentHash, Target};
@@ -88,7 +89,25 @@ pub(super) fn job_row(desired: &Desired, job: &Job) -> [String; 7] {
 fn jobs_table(view: &View<'_>) -> String {
     let row = |job: &Job| job_row(view.desired, job).to_vec();
     let rows: Vec<Vec<String>> = view.prepared.plan.jobs.iter().map(row).collect();
-    table(&JOBS_HEAD, &rows, &[2, 3])
+    let mut text = table(&JOBS_HEAD, &rows, &[2, 3]);
+    for job in &view.prepared.plan.jobs {
+        let config = &view.desired.model.providers[job.provider];
+        for endpoint in each_address_of(config) {
+            let line = format!(
+                "{}: each address of {} takes each purge and counts as one endpoint",
+                config.name,
+                shown(&endpoint)
+            );
+            text.push_str(&format!("  {line}; calls are counted for one\n"));
+        }
+    }
+    text
+}
+
+/// Endpoints of which each address will be called, whatever their names come to.
+fn each_address_of(config: &ProviderConfig) -> Vec<String> {
+    let open = config.endpoints.unlocated().filter(|_| config.has_cache_per_address());
+    open.map(ToString::to_string).collect()
 }
 
 /// Ended by an empty line, if there are any.
@@ -217,6 +236,7 @@ fn job_json(view: &View<'_>, job: &Job) -> Value {
         "kind": config.kind.capabilities().kind,
         "operation": job.operation.name,
         "endpoints": config.endpoints.iter().map(ToString::to_string).collect::<Value>(),
+        "each_address_of": each_address_of(config),
         "targets": job.targets,
         "calls": job.calls(),
         "directories": job.directories.iter().map(|one| directories::json(&view.desired.model, one)).collect::<Value>(),

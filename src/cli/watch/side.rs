@@ -14,7 +14,7 @@ use crate::cli::render::outcome::warnings;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
 use crate::core::event::ItemState;
-use crate::core::http::TransportFailureKind;
+use crate::core::http::{Endpoint, TransportFailureKind};
 use crate::core::recorded::Standing;
 use crate::core::removal_window::RemovalWindow;
 use crate::core::report::{ProviderReport, Report, TargetReport};
@@ -54,6 +54,9 @@ impl Link {
     }
 }
 
+/// Most endpoints that are remembered as silent; beyond that they are named again.
+const MOST_SILENT: usize = 1000;
+
 /// What one run has to know of those before it.
 #[derive(Default)]
 pub(super) struct Calls {
@@ -65,13 +68,17 @@ pub(super) struct Calls {
     /// What was noted and is not to be noted again.
     noted: Option<String>,
     /// Endpoints from which the last call got no answer.
-    silent: BTreeSet<String>,
+    silent: BTreeSet<Endpoint>,
 }
 
 impl Calls {
     /// Whether this call got no answer from an endpoint that answered before.
     fn falls_silent(&mut self, call: &CallReport) -> bool {
         if is_unanswered(call) {
+            // Addresses of caches come and go.
+            if self.silent.len() >= MOST_SILENT {
+                self.silent.clear();
+            }
             return self.silent.insert(call.endpoint.clone());
         }
         self.silent.remove(&call.endpoint);
@@ -382,7 +389,7 @@ impl Side for WatchSide<'_> {
         match &call.result {
             Ok(_) => tracing::debug!(pass, run, provider, targets, outcome, ms, "call"),
             Err(why) if falls_silent => {
-                let endpoint = line(&call.endpoint);
+                let endpoint = line(&call.endpoint.to_string());
                 tracing::warn!(pass, run, provider, targets, outcome, ms, "no answer from {endpoint}: {}", line(why));
             }
             Err(why) => tracing::debug!(pass, run, provider, targets, outcome, ms, "call: {}", line(why)),

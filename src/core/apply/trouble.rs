@@ -2,12 +2,13 @@
 
 use super::{Apply, Flight};
 use crate::core::contract::{CallError, Culprit, ErrorClass};
-use crate::core::event::{CallId, Left, Record, Trouble};
+use crate::core::event::{CallId, ItemState, Left, Record, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::lane::{Lane, Stopped, Suspect, split};
 use crate::core::quota::{COUNTS_ANEW_MS, DAY_MS, Draw, counts_anew_at};
 use crate::core::recorded::{LONGEST_DEFERRAL_MS, Wait};
 use crate::core::retry::{self, Verdict};
+use crate::core::text::count;
 use crate::core::time::{Now, Tick, Timestamp};
 
 impl Apply<'_> {
@@ -116,6 +117,29 @@ impl Apply<'_> {
                 let reason = not_the_targets(reason);
                 self.stops[self.lanes[lane].provider].reason.get_or_insert(reason);
             }
+        }
+        if !self.cancelled {
+            (0..self.model.providers.len()).for_each(|provider| self.tell_shortage(provider));
+        }
+    }
+
+    /// What all endpoints have accepted that there are waits for more of them, where `require` asks for more.
+    fn tell_shortage(&mut self, provider: usize) {
+        let config = &self.model.providers[provider];
+        let (there, required) = (config.endpoints.len(), config.required());
+        if required <= there {
+            return;
+        }
+        let reason = format!("`require: {required}`, but its endpoints come to {} now", count(there, "cache"));
+        let told = ItemState::Pending(Some(reason.clone()));
+        let is_short = |&item: &usize| {
+            let is_its = self.changes.provider(item) == provider && *self.states.get(item) != told;
+            is_its && usize::from(self.tallies[item].accepted) == there
+        };
+        let items: Vec<usize> = (0..self.changes.len()).filter(is_short).collect();
+        if !items.is_empty() {
+            self.stops[provider].reason.get_or_insert_with(|| reason.clone());
+            self.leave(items, None, reason);
         }
     }
 

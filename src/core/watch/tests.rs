@@ -1,5 +1,7 @@
 //! The machine in virtual time.
 
+use std::net::IpAddr;
+
 use super::*;
 
 const RESYNC_MS: u64 = 300_000;
@@ -240,12 +242,19 @@ fn untouched(name: &str) -> ProviderEnd {
     ProviderEnd { trouble: true, pending: 1, ..left(name) }
 }
 
-fn reached(endpoint: usize) -> EndpointEnd {
-    EndpointEnd { endpoint, accepted: false, trouble: None, not_before: None }
+/// A cache with several addresses, by number.
+fn endpoint(number: u8) -> Endpoint {
+    let address = Some(IpAddr::from([10, 0, 0, number]));
+    Endpoint { tls: false, host: "caches".into(), port: None, path_prefix: String::new(), address }
 }
 
-fn held(endpoints: &[usize], targets: bool) -> Vec<Held> {
-    vec![Held { provider: "a".into(), config: "c1".into(), endpoints: endpoints.to_vec(), targets }]
+fn reached(number: u8) -> EndpointEnd {
+    EndpointEnd { endpoint: endpoint(number), accepted: false, trouble: None, not_before: None }
+}
+
+fn held(endpoints: &[u8], targets: bool) -> Vec<Held> {
+    let endpoints = endpoints.iter().map(|&number| endpoint(number)).collect();
+    vec![Held { provider: "a".into(), config: "c1".into(), endpoints, targets }]
 }
 
 /// W2: files are read once they have been left alone for a while.
@@ -611,8 +620,8 @@ fn a_dead_endpoint_does_not_hold_up_the_others() {
 /// W6: several caches that are dead are asked together, and one that has been dead for long is no reason to wait for another.
 #[test]
 fn dead_endpoints_are_asked_together() {
-    let dead = |endpoint: usize| EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(endpoint) };
-    let well = |endpoint: usize| EndpointEnd { accepted: true, ..reached(endpoint) };
+    let dead = |endpoint: u8| EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(endpoint) };
+    let well = |endpoint: u8| EndpointEnd { accepted: true, ..reached(endpoint) };
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();

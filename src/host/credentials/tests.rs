@@ -63,8 +63,8 @@ fn provider(kind: &'static Kind, credentials: CredentialSource) -> ProviderConfi
         name: "mainland".into(),
         kind,
         hosts: Vec::new(),
-        endpoints: Vec::new(),
-        require: 1,
+        endpoints: Vec::new().into(),
+        require: None,
         options: Options::default(),
         limits: Limits::default(),
         ignore_query: false,
@@ -479,9 +479,10 @@ fn keys_of(id: &str, secret: &str, token: Option<&str>) -> Credentials {
 
 #[test]
 fn an_account_is_known_by_key_id_or_endpoint() {
-    let at = |host: &str| Endpoint { tls: true, host: host.into(), port: None, path_prefix: String::new() };
+    let at =
+        |host: &str| Endpoint { tls: true, host: host.into(), port: None, path_prefix: String::new(), address: None };
     let of = |kind, host, credentials: &Credentials| {
-        let config = ProviderConfig { endpoints: vec![at(host)], ..provider(kind, environment("")) };
+        let config = ProviderConfig { endpoints: vec![at(host)].into(), ..provider(kind, environment("")) };
         account_of(&[config], 0, credentials)
     };
     let id = of(&KEYS, "a", &keys_of("id", "a", None));

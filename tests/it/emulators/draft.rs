@@ -39,7 +39,13 @@ pub(crate) fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
     let wrap = |text: &str| Secret::new(text.to_owned());
     Setup {
         kind: kind.to_owned(),
-        endpoint: Endpoint { tls: port.is_none(), host: host.to_owned(), port, path_prefix: String::new() },
+        endpoint: Endpoint {
+            tls: port.is_none(),
+            host: host.to_owned(),
+            port,
+            path_prefix: String::new(),
+            address: None,
+        },
         credentials: Credentials::Keys { id: wrap(key_id(kind)), secret: wrap(secret(kind)), token: token.map(wrap) },
         options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
         hosts: ["cdn.example.com", "*.example.net"].map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),

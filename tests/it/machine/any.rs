@@ -123,7 +123,7 @@ proptest! {
         prop_assert_eq!(report.states.len(), world.changes.len());
         let accepted = acceptances(&report, &answers);
         for (index, state) in report.states.iter().enumerate() {
-            let required = world.model.providers[world.changes[index].provider].require;
+            let required = world.model.providers[world.changes[index].provider].required();
             let by = accepted.get(&index).map_or(0, BTreeSet::len);
             prop_assert_eq!(*state == ItemState::Recorded, by >= required, "change {}: {:?}", index, state);
         }

@@ -100,10 +100,36 @@ impl Cloud {
 
     /// As [`Cloud::of`], with the account changed by `arrange`.
     pub(crate) fn with(kind: &str, arrange: impl FnOnce(&mut Setup)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        Self::behind(TcpListener::bind("127.0.0.1:0").expect("a loopback port"), kind, arrange)
+    }
+
+    /// Servers of their own at 127.0.0.1, 127.0.0.2 and so on, all at one port.
+    pub(crate) fn cluster<const COUNT: usize>() -> [Self; COUNT] {
+        loop {
+            let mut port = 0;
+            let listeners: std::io::Result<Vec<TcpListener>> = (1..=COUNT)
+                .map(|last| {
+                    let listener = TcpListener::bind(format!("127.0.0.{last}:{port}"))?;
+                    port = listener.local_addr()?.port();
+                    Ok(listener)
+                })
+                .collect();
+            // Another process may have the port of the first one at another address.
+            let Ok(listeners) = listeners else { continue };
+            let mut listeners = listeners.into_iter();
+            return [(); COUNT].map(|()| Self::behind(listeners.next().expect("one each"), "http-purge", |_| {}));
+        }
+    }
+
+    fn behind(listener: TcpListener, kind: &str, arrange: impl FnOnce(&mut Setup)) -> Self {
         let address = listener.local_addr().expect("bound");
-        let endpoint =
-            Endpoint { tls: false, host: "127.0.0.1".into(), port: Some(address.port()), path_prefix: String::new() };
+        let endpoint = Endpoint {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port: Some(address.port()),
+            path_prefix: String::new(),
+            address: None,
+        };
         let mut setup = setup(kind, endpoint.clone());
         arrange(&mut setup);
         let (sender, held) = channel();

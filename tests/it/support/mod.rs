@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod cache;
 pub(crate) mod cli;
 pub(crate) mod cloud;
+pub(crate) mod names;
 pub(crate) mod origin;
 pub(crate) mod program;
 pub(crate) mod raw_server;

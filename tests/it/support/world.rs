@@ -29,8 +29,8 @@ pub(crate) fn config(name: &str, kind: &str) -> ProviderConfig {
         name: name.to_owned(),
         kind: provider::find(kind).expect("a known kind"),
         hosts: vec![HostPattern::from_checked("a.example".to_owned())],
-        endpoints: vec![endpoint(0)],
-        require: 1,
+        endpoints: vec![endpoint(0)].into(),
+        require: None,
         options: Options::default(),
         limits: Limits::default(),
         ignore_query: false,
@@ -43,12 +43,18 @@ pub(crate) fn config(name: &str, kind: &str) -> ProviderConfig {
 /// A cluster of self-hosted caches of which `require` must accept.
 pub(crate) fn cluster(name: &str, endpoints: u16, require: usize) -> ProviderConfig {
     let endpoints = (0..endpoints).map(endpoint).collect();
-    ProviderConfig { endpoints, require, ..config(name, "http-purge") }
+    ProviderConfig { endpoints, require: Some(require), ..config(name, "http-purge") }
 }
 
 /// The endpoint of this number.
 pub(crate) fn endpoint(number: u16) -> Endpoint {
-    Endpoint { tls: false, host: "127.0.0.1".to_owned(), port: Some(6000 + number), path_prefix: String::new() }
+    Endpoint {
+        tls: false,
+        host: "127.0.0.1".to_owned(),
+        port: Some(6000 + number),
+        path_prefix: String::new(),
+        address: None,
+    }
 }
 
 /// A change of `text` at a provider, first seen at [`START`].

@@ -1,0 +1,187 @@
+//! Caches that one name stands for: each address takes each purge, and names are looked up anew in each run.
+
+use serde_json::Value;
+
+use crate::support::cli::Bench;
+use crate::support::cloud::{Cloud, Step};
+use crate::support::names::Names;
+use crate::support::watching::Watching;
+
+const ONE: &str = "127.0.0.1";
+const TWO: &str = "127.0.0.2";
+const THREE: &str = "127.0.0.3";
+const URL: &str = "http://cdn.example.com/a";
+
+/// A provider `own` with these endpoints at the clouds' port; `extra` are further keys.
+fn configure(bench: &Bench, clouds: &[Cloud], hosts: &[&str], extra: &str) {
+    let port = clouds[0].address.port();
+    let endpoints: Vec<String> = hosts.iter().map(|host| format!("\"http://{host}:{port}\"")).collect();
+    let text = format!(
+        "providers:\n  own:\n    kind: http-purge\n    hosts: [cdn.example.com]\n    endpoints: [{}]\n    \
+         allow_insecure_endpoint: true\n{extra}",
+        endpoints.join(", ")
+    );
+    bench.write("manifests/provider-own.yaml", text);
+}
+
+fn counts(clouds: &[Cloud]) -> Vec<usize> {
+    clouds.iter().map(Cloud::count).collect()
+}
+
+/// Addresses at which the only target with work was accepted.
+fn accepted_at(bench: &Bench) -> Vec<String> {
+    let rows = bench.exported();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    let texts = row["work"]["accepted_at"].as_array().expect("work").iter();
+    texts.map(|text| text.as_str().and_then(|text| text.split(" at ").nth(1)).expect("an address").to_owned()).collect()
+}
+
+#[test]
+fn each_address_takes_each_purge_and_the_one_that_fails_is_named_and_asked_again_alone() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<3>();
+    let bench = Bench::new();
+    names.are(&bench, &[("caches.test", &[THREE, ONE, TWO, ONE])]);
+    configure(&bench, &clouds, &["caches.test"], "");
+    bench.assets(&[URL], "1");
+    let of = |last: &str| format!("http://caches.test:{} at {last}", clouds[0].address.port());
+    names.run(&bench, &["plan"]).exits(0).says("each address of http://caches.test:").says("purge 1 target in 1 call");
+    clouds[2].always(Some(Step::say(403, "")));
+    names.run(&bench, &["apply", "--audit", "audit.jsonl"]).exits(4).says(&format!("{}: HTTP 403", of(THREE)));
+    assert_eq!((counts(&clouds), accepted_at(&bench)), (vec![1, 1, 1], vec![ONE.to_owned(), TWO.to_owned()]));
+    let explained = bench.run(&["explain", URL]).exits(0).says(&format!("accepted    by {}", of(ONE)));
+    explained.says(&format!("accepted    by {}", of(TWO))).says(&of(THREE));
+    names.run(&bench, &["apply"]).exits(4);
+    assert_eq!(counts(&clouds), [0, 0, 1], "alone");
+    clouds[2].always(None);
+    names.run(&bench, &["apply", "--audit", "audit.jsonl"]).exits(0);
+    assert_eq!((counts(&clouds), bench.due().len()), (vec![0, 0, 1], 0));
+    let log = String::from_utf8(bench.read("audit.jsonl").expect("a log")).expect("UTF-8");
+    let mut calls: Vec<(String, String)> = log
+        .lines()
+        .map(|line| {
+            let call: Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(call["endpoint"], format!("http://caches.test:{}", clouds[0].address.port()));
+            ["address", "outcome"].map(|key| call[key].as_str().expect("text").to_owned()).into()
+        })
+        .collect();
+    calls[..3].sort();
+    let expected = [(ONE, "accepted"), (TWO, "accepted"), (THREE, "configuration"), (THREE, "accepted")];
+    assert_eq!(calls, expected.map(|(address, outcome)| (address.to_owned(), outcome.to_owned())));
+    for cloud in &clouds {
+        assert_eq!(cloud.purged(), [URL]);
+    }
+}
+
+/// What accepted a target stays known while its address does; others are asked, and those that are gone are not missed.
+#[test]
+fn addresses_are_looked_up_anew_in_each_run() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<4>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "");
+    bench.assets(&[URL], "1");
+    let run = |addresses: &[&str], exit| {
+        names.are(&bench, &[("caches.test", addresses)]);
+        names.run(&bench, &["apply"]).exits(exit);
+        counts(&clouds)
+    };
+    clouds[1].always(Some(Step::say(403, "")));
+    assert_eq!(run(&[ONE, TWO], 4), [1, 1, 0, 0]);
+    assert_eq!(run(&[ONE, TWO, THREE], 4), [0, 1, 1, 0], "one more");
+    assert_eq!(accepted_at(&bench), [ONE, THREE]);
+    assert_eq!(run(&[TWO, THREE], 4), [0, 1, 0, 0], "one fewer");
+    assert_eq!(accepted_at(&bench), [THREE]);
+    assert_eq!(run(&[TWO, "127.0.0.4"], 4), [0, 1, 0, 1], "others");
+    assert_eq!(run(&[TWO], 4), [0, 1, 0, 0]);
+    assert_eq!(run(&[ONE], 0), [1, 0, 0, 0], "what was accepted there before it went does not count");
+    assert_eq!(run(&[ONE, TWO, THREE], 0), [0; 4], "what is recorded is not purged again");
+    // All that are left have accepted it: once more to each, as where `endpoints` change.
+    bench.assets(&[URL], "2");
+    assert_eq!(run(&[ONE, TWO, THREE], 4), [1, 1, 1, 0]);
+    assert_eq!(run(&[ONE, THREE], 0), [1, 0, 1, 0]);
+    // The same for a removal.
+    bench.assets(&["http://cdn.example.com/b"], "1");
+    assert_eq!(run(&[ONE, TWO, THREE], 4), [2, 1, 2, 0]);
+    assert_eq!(run(&[ONE, THREE], 0), [2, 0, 2, 0]);
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error_of_its_endpoint_alone() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<2>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["gone.test", ONE, "caches.test"], "");
+    bench.assets(&[URL], "1");
+    names.are(&bench, &[("caches.test", &[TWO])]);
+    let gone = format!("no address for http://gone.test:{}: ", clouds[0].address.port());
+    let text = names.run(&bench, &["apply", "--format", "json"]).exits(4).stdout;
+    assert!(text.contains(&gone), "{text}");
+    assert_eq!(counts(&clouds), [1, 1]);
+    bench.run(&["status"]).says(&gone);
+    // Its acceptances stay while it cannot be looked up, and it is one cache more than answered.
+    names.are(&bench, &[]);
+    names.run(&bench, &["apply"]).exits(4).says("no address for http://caches.test:");
+    names.are(&bench, &[("caches.test", &[TWO]), ("gone.test", &[TWO])]);
+    names.run(&bench, &["apply"]).exits(0);
+    assert_eq!(counts(&clouds), [0, 1], "two names of one cache are one");
+    // Where one is enough, one is.
+    configure(&bench, &clouds, &["nobody.test", ONE], "    require: 1\n");
+    bench.assets(&[URL], "2");
+    names.run(&bench, &["apply"]).exits(0);
+    assert_eq!(counts(&clouds), [1, 0]);
+}
+
+#[test]
+fn require_counts_addresses_and_waits_for_those_that_are_missing() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<3>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "    require: 2\n");
+    bench.assets(&[URL], "1");
+    clouds[0].always(Some(Step::say(403, "")));
+    names.are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
+    names.run(&bench, &["apply"]).exits(0);
+    assert_eq!(counts(&clouds), [1, 1, 1]);
+    bench.assets(&[URL], "2");
+    names.are(&bench, &[("caches.test", &[TWO])]);
+    let short = "`require: 2`, but its endpoints come to 1 cache now";
+    for sent in [[0, 1, 0], [0, 0, 0]] {
+        names.run(&bench, &["apply"]).exits(4).says(short);
+        assert_eq!(counts(&clouds), sent);
+        bench.run(&["status"]).says(short);
+    }
+    names.are(&bench, &[("caches.test", &[TWO, THREE])]);
+    names.run(&bench, &["apply"]).exits(0);
+    assert_eq!(counts(&clouds), [0, 0, 1]);
+    // A rehearsal looks nothing up.
+    bench.assets(&[URL], "3");
+    configure(&bench, &clouds, &["caches.test"], "    require: 3\n");
+    bench.run(&["apply", "--rehearse"]).exits(0).says("nothing to do");
+}
+
+/// W6: one address that fails holds up no other, and what a restart moves elsewhere is found by the next pass.
+#[test]
+fn the_watch_leaves_one_address_in_peace_and_finds_new_ones() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<3>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "");
+    bench.assets(&[URL], "1");
+    names.are(&bench, &[("caches.test", &[ONE, TWO])]);
+    clouds[1].always(Some(Step::say(403, "")));
+    let watch = ["watch", "--log-format", "json", "--log-level", "debug", "--resync", "1h"];
+    let mut watching = Watching::of(names.start(&bench, &watch));
+    watching.ends_a_run();
+    assert_eq!(counts(&clouds), [1, 1, 0]);
+    // In place of the file that is mounted, which is the one that the program sees.
+    names.are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
+    bench.assets(&[URL, "http://cdn.example.com/b"], "1");
+    watching.ends_a_run();
+    assert_eq!(counts(&clouds), [1, 0, 1], "the new target at those that are well");
+    clouds[1].always(None);
+    crate::support::watching::signal(watching.id(), "HUP");
+    watching.records(2);
+    assert_eq!(counts(&clouds), [0, 2, 1]);
+    watching.stop();
+}
