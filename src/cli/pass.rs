@@ -230,11 +230,8 @@ impl Pass<'_> {
         let Opened { lock, mut store, caches, guessed, at, last_calls, start, is_refused } = opened;
         let host = self.host;
         hold_back(&mut prepared, desired, side);
-        let plan = &prepared.plan;
-        let looking = Accounts::look_up(host, desired, plan, self.credentials, &guessed, self.patience_ms);
-        let locating = Located::look_up(host, desired, plan, self.timeout_ms.min(LOOK_UP_MS));
-        let both = async { tokio::join!(looking, locating) };
-        let Some(found) = unless_cut(side.cut(), self.in_time(both)).await else {
+        let looking = self.look_up(desired, &prepared, &guessed);
+        let Some(found) = unless_cut(side.cut(), self.in_time(looking)).await else {
             return cut(desired, &prepared, store, side);
         };
         let (accounts, located) = found.unwrap_or_else(|| (Accounts::unasked(&guessed), Located::default()));
@@ -292,6 +289,15 @@ impl Pass<'_> {
         }
         let unwritten = audit.finish(finished.outcome.observer_error.as_deref(), &mut |text| side.error(text));
         Ok(Ran::Ended(Exit::worst(unwritten.into_iter().chain([finished.exit]))))
+    }
+
+    /// Looks up whose quotas the plan draws on, and where its calls go.
+    async fn look_up(&self, desired: &Desired, prepared: &Prepared, guessed: &[String]) -> (Accounts, Located) {
+        let (host, plan) = (self.host, &prepared.plan);
+        tokio::join!(
+            Accounts::look_up(host, desired, plan, self.credentials, guessed, self.patience_ms),
+            Located::look_up(host, desired, plan, self.timeout_ms.min(LOOK_UP_MS)),
+        )
     }
 
     /// Asks for quotas, if that is wanted; whether that changes anything. `None`: nothing is to be sent any more.

@@ -16,7 +16,7 @@ use super::event::{
 use super::http::Endpoint;
 use super::lane::{Batch, Lane, Suspect};
 use super::model::Model;
-use super::plan::{Plan, rank};
+use super::plan::{OneByOne, Plan, rank};
 use super::quota::{Days, Ledger, QuotaKey};
 use super::recorded::Wait;
 use super::retry::{self, Jitter};
@@ -121,16 +121,35 @@ impl<'a> Apply<'a> {
                 self.stop(first_lane + endpoint, ErrorClass::Transient, problem);
             }
         }
+        if let Some(urls) = &job.one_by_one {
+            self.lanes[first_lane].one_by_one = Some(self.url_lane(job, urls));
+        }
         job.changes().for_each(|index| self.states.no_longer_deferred(index));
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
             self.leave(job.over_quota.clone(), Some(quota.resets_at), spent(quota.limit));
         }
     }
 
+    /// Index of the lane that purges URLs of the provider of a job with directories. Such a provider has one endpoint.
+    fn url_lane(&mut self, job: &super::plan::Job, urls: &OneByOne) -> usize {
+        let is_it = |lane: &Lane| {
+            lane.provider == job.provider && lane.operation.scope == urls.operation.scope && !lane.collapsed
+        };
+        self.lanes.iter().position(is_it).unwrap_or_else(|| {
+            let key = (job.pace_key.0.clone(), urls.operation.name, None);
+            let pace = self.paces.join(&key, urls.limits.calls_per_second);
+            let mut lane = Lane::new((job.provider, 0), urls.operation, urls.limits, pace, urls.draw.clone());
+            lane.day_offset_minutes = job.day_offset_minutes;
+            self.lanes.push(lane);
+            self.lanes.len() - 1
+        })
+    }
+
     /// Sends nothing to this provider; its targets are left for the next run.
     pub fn exclude(&mut self, provider: usize, reason: &str) {
         for lane in 0..self.lanes.len() {
-            if self.lanes[lane].provider == provider {
+            // Lanes of directories end with those of URLs.
+            if self.lanes[lane].provider == provider && !self.lanes[lane].collapsed {
                 self.stop(lane, ErrorClass::Config, reason);
             }
         }
@@ -248,7 +267,7 @@ impl<'a> Apply<'a> {
             }
             if let Some(stop) = stopped {
                 left.extend(self.lanes[index].drain());
-                self.leave(left, stop.until, stop.reason);
+                self.go_on_or_leave(index, left, stop);
             }
         }
     }

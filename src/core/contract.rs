@@ -328,6 +328,11 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Whether what a vendor says of one operation may be otherwise for another one, with the same credentials.
+    pub const fn is_of_the_operation(self) -> bool {
+        matches!(self, Self::Auth | Self::Config | Self::Fatal | Self::Request)
+    }
+
     /// One word for records that programs read.
     pub const fn word(self) -> &'static str {
         match self {

@@ -81,6 +81,13 @@ pub enum Record {
         /// Targets to count as used.
         used: u64,
     },
+    /// The vendor takes URLs with these credentials and no directories.
+    DirectoriesRefused {
+        /// Index into the model's providers.
+        provider: usize,
+        /// When it is asked for a directory again.
+        until: Timestamp,
+    },
     /// These targets will not be sent in this run any more.
     Left {
         /// The targets.
@@ -169,6 +176,17 @@ pub struct ProviderStop {
     pub credentials: bool,
     /// Why its calls stopped, the first reason.
     pub reason: Option<String>,
+    /// The first refusal of a directory whose URLs went on one by one.
+    pub directories: Option<RefusedDirectory>,
+}
+
+/// A directory that was refused, and the URLs that it was to stand for were not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedDirectory {
+    /// What was called.
+    pub operation: &'static str,
+    /// Which one, and the vendor's answer.
+    pub reason: String,
 }
 
 /// How an endpoint fared in a run.

@@ -74,6 +74,8 @@ pub struct Stopped {
     pub reason: String,
     /// When its targets may be sent again, where that is known.
     pub until: Option<Timestamp>,
+    /// What directories stand for goes on URL by URL.
+    pub goes_on: bool,
 }
 
 /// Targets that were refused alone, while nothing else was accepted: whether they are to blame is not known.
@@ -106,6 +108,10 @@ pub struct Lane {
     pub day_offset_minutes: i32,
     /// Whether its batches purge directories in place of URLs.
     pub collapsed: bool,
+    /// Index of the lane that purges URLs one by one where directories are refused.
+    pub one_by_one: Option<usize>,
+    /// The account may not purge directories, by an answer of which nothing is noted yet.
+    pub not_allowed: bool,
     /// Why nothing more is sent, once that is so.
     pub stopped: Option<Stopped>,
     /// Calls whose intent is on disk, waiting for their turn.
@@ -162,6 +168,8 @@ impl Lane {
             draw,
             day_offset_minutes: 0,
             collapsed: false,
+            one_by_one: None,
+            not_allowed: false,
             stopped: None,
             ready: VecDeque::new(),
             unsent: 0,

@@ -153,6 +153,8 @@ pub struct Job {
     pub batches: Batches,
     /// Directories that are purged in place of URLs, a call each. A job that has them has no batches.
     pub directories: Vec<Directory>,
+    /// How their URLs are purged one by one in the same run, should the vendor refuse directories.
+    pub one_by_one: Option<OneByOne>,
     /// The quota, where there is one.
     pub quota: Option<Quota>,
     /// The ledger on which its calls count, where one is kept: also where only others on it have a limit.
@@ -167,6 +169,17 @@ pub struct Job {
     pub duration_ms: u64,
     /// Quota days until all is done, 1 for today.
     pub days: u64,
+}
+
+/// How URLs are purged for which directories stand.
+#[derive(Clone, Debug)]
+pub struct OneByOne {
+    /// What is called.
+    pub operation: &'static Operation,
+    /// The limits in force.
+    pub limits: OperationLimits,
+    /// The ledger on which its calls count, where one is kept.
+    pub draw: Option<Draw>,
 }
 
 impl Job {
@@ -217,8 +230,11 @@ pub struct Plan {
     pub not_due_at: Vec<usize>,
     /// Changes that the user left out with `--only` or `--provider`.
     pub unselected: Vec<usize>,
-    /// Directories for which no quota is left today: the jobs purge what they would stand for URL by URL.
+    /// Directories for which no quota is left today, or that the vendor refused lately: the jobs purge what they would stand for
+    /// URL by URL.
     pub one_by_one: Vec<Directory>,
+    /// Providers, by index, that refused directories lately.
+    pub without_directories: Vec<usize>,
     /// Ledgers that the jobs draw on, by their index.
     pub ledgers: Vec<Ledger>,
 }
@@ -251,6 +267,8 @@ pub struct Circumstances<'a> {
     pub accounts: &'a [String],
     /// Targets already spent of a quota.
     pub used: &'a dyn Fn(&QuotaKey) -> u64,
+    /// Providers, by index, that refused directories lately and are not asked for them yet.
+    pub without_directories: &'a [usize],
     /// What the user selected, if not all: a target of a provider, by its index.
     pub selected: Option<&'a Selected<'a>>,
     /// Wall time of the run's start.
@@ -259,7 +277,8 @@ pub struct Circumstances<'a> {
 
 /// Puts the changes into batches.
 pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>) -> Plan {
-    let mut plan = Plan::default();
+    let without_directories = circumstances.without_directories.to_vec();
+    let mut plan = Plan { without_directories, ..Plan::default() };
     let mut due: HashMap<(usize, Scope), Vec<u32>> = HashMap::new();
     for index in 0..changes.len() {
         let provider = changes.provider(index);
@@ -455,7 +474,8 @@ impl Room<'_> {
     /// `directories`.
     fn directory_job(&mut self, provider: usize, directories: &mut Vec<Directory>) -> Option<Job> {
         let config = &self.model.providers[provider];
-        let operation = config.kind.directories(&config.options).filter(|_| !directories.is_empty())?;
+        let is_refused = self.circumstances.without_directories.contains(&provider);
+        let operation = config.kind.directories(&config.options).filter(|_| !directories.is_empty() && !is_refused)?;
         let limits = config.limits_of(operation.scope)?;
         let draw = self.draw(provider, operation, limits);
         directories.sort_by(|a, b| b.changes.len().cmp(&a.changes.len()).then_with(|| a.target.cmp(&b.target)));
@@ -465,10 +485,16 @@ impl Room<'_> {
         if purged.is_empty() {
             return None;
         }
+        let urls = config.kind.capabilities().operation(Scope::Url).zip(config.limits_of(Scope::Url));
+        let one_by_one = urls.map(|(operation, limits)| {
+            let draw = self.draw(provider, operation, limits);
+            OneByOne { operation, limits, draw }
+        });
         Some(Job {
             targets: purged.iter().map(|directory| directory.changes.len()).sum(),
             duration_ms: budget::duration_ms(limits.calls_per_second, purged.len() as u64),
             directories: purged,
+            one_by_one,
             ..self.empty_job(provider, operation, limits, draw)
         })
     }
@@ -487,6 +513,7 @@ impl Room<'_> {
             pace_key: (self.circumstances.accounts[provider].clone(), operation.name),
             batches: Batches::default(),
             directories: Vec::new(),
+            one_by_one: None,
             quota: draw.as_ref().and_then(|draw| self.quota(draw)),
             draw,
             day_offset_minutes: day_offset_minutes(self.model, self.circumstances.accounts, provider),

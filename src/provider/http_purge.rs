@@ -363,8 +363,13 @@ mod tests {
         let route = |endpoint: &str, url: &str, proxy: Option<bool>| {
             let mut call = call(&ADAPTER, "127.0.0.1:6081", &[url]);
             let (scheme, host) = endpoint.split_once("://").unwrap();
-            call.endpoint =
-                Endpoint { tls: scheme == "https", host: host.into(), port: None, path_prefix: String::new(), address: None };
+            call.endpoint = Endpoint {
+                tls: scheme == "https",
+                host: host.into(),
+                port: None,
+                path_prefix: String::new(),
+                address: None,
+            };
             let given: Vec<_> = proxy.into_iter().map(|proxy| ("proxy", OptionValue::Bool(proxy))).collect();
             let sent = ADAPTER.encode(&call, &account(&given), &Credentials::Headers(Vec::new()), &stamp(0));
             sent.map(|request| request.route)

@@ -10,6 +10,7 @@ use crate::core::http::Endpoint;
 use crate::core::model::Manifest;
 use crate::core::owners::{self, Unread};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
+use crate::core::quota::DAY_MS;
 use crate::core::recorded::Standing;
 use crate::core::time::Timestamp;
 use crate::core::watch::Order;
@@ -205,9 +206,36 @@ fn plan_of(
     let plan = plan::plan(
         &desired.model,
         &difference.changes,
-        &plan::Circumstances { accounts, used: &used, selected: choice.selected, now },
+        &plan::Circumstances {
+            accounts,
+            used: &used,
+            without_directories: &without_directories(desired, store, (accounts, now))?,
+            selected: choice.selected,
+            now,
+        },
     );
     quota_error.into_inner().map_or(Ok(plan), Err)
+}
+
+/// Providers, by index, that refused directories lately, with the configuration and the account that they have now.
+fn without_directories(
+    desired: &Desired,
+    store: Option<&dyn Store>,
+    (accounts, now): (&[String], Timestamp),
+) -> Result<Vec<usize>, StateError> {
+    let Some(store) = store.filter(|_| desired.model.manifests.iter().any(|one| !one.collapse.is_empty())) else {
+        return Ok(Vec::new());
+    };
+    let mut refusing = Vec::new();
+    for (index, ground) in desired.grounds(accounts).iter().enumerate() {
+        let refused = store.directories_refused(&desired.model.providers[index].name)?;
+        // A clock that was ahead has no say for longer than a day.
+        let holds = |until: Timestamp| until > now && until <= now.plus_ms(DAY_MS);
+        if refused.is_some_and(|(config, until)| config == *ground && holds(until)) {
+            refusing.push(index);
+        }
+    }
+    Ok(refusing)
 }
 
 /// Identifies what a plan does, whatever the hour and the quota.

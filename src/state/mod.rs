@@ -10,6 +10,7 @@ mod migrate;
 mod obstacle;
 mod place;
 mod read_ahead;
+mod refusals;
 mod rows;
 mod scan;
 mod schema;
@@ -277,6 +278,8 @@ pub trait Store: Send {
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError>;
     /// The account that a provider used last, by its name in the ledger.
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
+    /// The grounds on which a provider refused directories and took URLs, and when it is asked again.
+    fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError>;
     /// Calls whose outcome is unknown because a run was stopped.
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError>;
     /// The last `most` runs, newest first.

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `directory_refusal`; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -102,6 +102,12 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              WHERE work_kind IS NOT NULL",
             "UPDATE target SET reason = substr(reason, length('before it changed again: ') + 1)
              WHERE work_kind IS NOT NULL AND reason LIKE 'before it changed again: %'",
+            // Who may purge URLs and no directories, on which grounds, and until when that is not asked again.
+            "CREATE TABLE directory_refusal (
+             provider TEXT PRIMARY KEY,
+             config TEXT NOT NULL,
+             until INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID",
             // What rows add up to: what a comparison reads of them, all of them, and this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_all INTEGER NOT NULL DEFAULT 0",

@@ -25,7 +25,7 @@ use super::write::{
     note_account, note_new_manifests, note_owners,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
-use super::{TaskCounts, inputs, tasks};
+use super::{TaskCounts, inputs, refusals, tasks};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::model::Model;
@@ -382,6 +382,10 @@ impl Store for SqliteStore {
         self.read(|db| {
             db.query_row("SELECT fingerprint FROM account WHERE provider = ?1", [provider], |row| row.get(0)).optional()
         })
+    }
+
+    fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError> {
+        self.read(|db| refusals::of(db, provider))
     }
 
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::Commit;
 use super::rows::{self, StandingColumns, scope_number};
+use super::{Commit, refusals};
 use crate::core::account;
 use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
@@ -193,6 +193,10 @@ pub(super) fn commit_record(
             credit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, -cost.cast_signed()))
         }
         Record::QuotaSpent { key, used } => learn_quota(transaction, key, *used),
+        Record::DirectoriesRefused { provider, until } => {
+            let (name, config) = (&batch.model.providers[*provider].name, &batch.config_digests[*provider]);
+            refusals::note(transaction, name, config, *until)
+        }
         Record::Left { items, left } => {
             // What an earlier run left in doubt stays so: nothing was sent since.
             items.iter().try_for_each(|&index| {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::cache::Cache;
 use crate::support::cli::Bench;
 use crate::support::cloud::{Cloud, Step};
 use crate::support::names::Names;
@@ -33,7 +34,11 @@ fn accepted_at(bench: &Bench) -> Vec<String> {
     let rows = bench.exported();
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     let texts = row["work"]["accepted_at"].as_array().expect("work").iter();
-    texts.map(|text| text.as_str().and_then(|text| text.split(" at ").nth(1)).expect("an address").to_owned()).collect()
+    let mut addresses: Vec<String> = texts
+        .map(|text| text.as_str().and_then(|text| text.split(" at ").nth(1)).expect("an address").to_owned())
+        .collect();
+    addresses.sort();
+    addresses
 }
 
 #[test]
@@ -41,7 +46,7 @@ fn each_address_takes_each_purge_and_the_one_that_fails_is_named_and_asked_again
     let Some(names) = Names::new() else { return };
     let clouds = Cloud::cluster::<3>();
     let bench = Bench::new();
-    names.are(&bench, &[("caches.test", &[THREE, ONE, TWO, ONE])]);
+    Names::are(&bench, &[("caches.test", &[THREE, ONE, TWO, ONE])]);
     configure(&bench, &clouds, &["caches.test"], "");
     bench.assets(&[URL], "1");
     let of = |last: &str| format!("http://caches.test:{} at {last}", clouds[0].address.port());
@@ -82,7 +87,7 @@ fn addresses_are_looked_up_anew_in_each_run() {
     configure(&bench, &clouds, &["caches.test"], "");
     bench.assets(&[URL], "1");
     let run = |addresses: &[&str], exit| {
-        names.are(&bench, &[("caches.test", addresses)]);
+        Names::are(&bench, &[("caches.test", addresses)]);
         names.run(&bench, &["apply"]).exits(exit);
         counts(&clouds)
     };
@@ -113,16 +118,16 @@ fn a_name_without_an_address_is_an_error_of_its_endpoint_alone() {
     let bench = Bench::new();
     configure(&bench, &clouds, &["gone.test", ONE, "caches.test"], "");
     bench.assets(&[URL], "1");
-    names.are(&bench, &[("caches.test", &[TWO])]);
+    Names::are(&bench, &[("caches.test", &[TWO])]);
     let gone = format!("no address for http://gone.test:{}: ", clouds[0].address.port());
     let text = names.run(&bench, &["apply", "--format", "json"]).exits(4).stdout;
     assert!(text.contains(&gone), "{text}");
     assert_eq!(counts(&clouds), [1, 1]);
     bench.run(&["status"]).says(&gone);
     // Its acceptances stay while it cannot be looked up, and it is one cache more than answered.
-    names.are(&bench, &[]);
+    Names::are(&bench, &[]);
     names.run(&bench, &["apply"]).exits(4).says("no address for http://caches.test:");
-    names.are(&bench, &[("caches.test", &[TWO]), ("gone.test", &[TWO])]);
+    Names::are(&bench, &[("caches.test", &[TWO]), ("gone.test", &[TWO])]);
     names.run(&bench, &["apply"]).exits(0);
     assert_eq!(counts(&clouds), [0, 1], "two names of one cache are one");
     // Where one is enough, one is.
@@ -140,18 +145,18 @@ fn require_counts_addresses_and_waits_for_those_that_are_missing() {
     configure(&bench, &clouds, &["caches.test"], "    require: 2\n");
     bench.assets(&[URL], "1");
     clouds[0].always(Some(Step::say(403, "")));
-    names.are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
+    Names::are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
     names.run(&bench, &["apply"]).exits(0);
     assert_eq!(counts(&clouds), [1, 1, 1]);
     bench.assets(&[URL], "2");
-    names.are(&bench, &[("caches.test", &[TWO])]);
+    Names::are(&bench, &[("caches.test", &[TWO])]);
     let short = "`require: 2`, but its endpoints come to 1 cache now";
     for sent in [[0, 1, 0], [0, 0, 0]] {
         names.run(&bench, &["apply"]).exits(4).says(short);
         assert_eq!(counts(&clouds), sent);
         bench.run(&["status"]).says(short);
     }
-    names.are(&bench, &[("caches.test", &[TWO, THREE])]);
+    Names::are(&bench, &[("caches.test", &[TWO, THREE])]);
     names.run(&bench, &["apply"]).exits(0);
     assert_eq!(counts(&clouds), [0, 0, 1]);
     // A rehearsal looks nothing up.
@@ -168,14 +173,14 @@ fn the_watch_leaves_one_address_in_peace_and_finds_new_ones() {
     let bench = Bench::new();
     configure(&bench, &clouds, &["caches.test"], "");
     bench.assets(&[URL], "1");
-    names.are(&bench, &[("caches.test", &[ONE, TWO])]);
+    Names::are(&bench, &[("caches.test", &[ONE, TWO])]);
     clouds[1].always(Some(Step::say(403, "")));
     let watch = ["watch", "--log-format", "json", "--log-level", "debug", "--resync", "1h"];
     let mut watching = Watching::of(names.start(&bench, &watch));
     watching.ends_a_run();
     assert_eq!(counts(&clouds), [1, 1, 0]);
     // In place of the file that is mounted, which is the one that the program sees.
-    names.are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
+    Names::are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
     bench.assets(&[URL, "http://cdn.example.com/b"], "1");
     watching.ends_a_run();
     assert_eq!(counts(&clouds), [1, 0, 1], "the new target at those that are well");
@@ -184,4 +189,29 @@ fn the_watch_leaves_one_address_in_peace_and_finds_new_ones() {
     watching.records(2);
     assert_eq!(counts(&clouds), [0, 2, 1]);
     watching.stop();
+}
+
+/// Two real caches behind one name: visitors of both see the new page after one run.
+#[test]
+fn visitors_of_each_cache_behind_a_name_see_the_new_page() {
+    let Some(names) = Names::new() else { return };
+    let Some(caches) = Cache::start_at("varnish", &[ONE, TWO]) else { return };
+    let (host, path) = ("cdn.example.com", "/a");
+    let bench = Bench::new();
+    Names::are(&bench, &[("caches.test", &[ONE, TWO])]);
+    let url = format!("http://caches.test:{}", caches[0].port);
+    let bench = bench.provider("own", "http-purge", &url, "allow_insecure_endpoint: true");
+    bench.assets(&[URL], "1");
+    bench.run(&["adopt"]).exits(0);
+    for cache in &caches {
+        cache.origin.publish(Some(host), path, "old");
+        assert_eq!(cache.warm(host, path).body, "old");
+        cache.origin.publish(Some(host), path, "new");
+        assert_eq!(cache.get(host, path).body, "old");
+    }
+    bench.assets(&[URL], "2");
+    names.run(&bench, &["apply"]).exits(0);
+    for cache in &caches {
+        assert_eq!(cache.get(host, path).body, "new");
+    }
 }

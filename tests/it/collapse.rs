@@ -192,61 +192,105 @@ fn a_directory_costs_one_and_records_all_that_it_stands_for() {
     }
 }
 
-/// S2, L2: whatever the vendor says about a directory, it never says it about the URLs: they stay due, others go through.
+/// S2, L2, L3: what the vendor refuses about a directory it does not refuse about the URLs: they are purged one by one in the
+/// same run, and a key that may not purge directories is no refused one.
 #[test]
-fn a_refused_directory_leaves_its_urls_pending_and_names_itself() {
+fn what_a_refused_directory_stands_for_is_purged_url_by_url() {
     let classes = [
         ErrorClass::TargetRefused(Culprit::Target),
         ErrorClass::TargetRefused(Culprit::Host),
-        ErrorClass::TargetRefused(Culprit::BusyHost),
         ErrorClass::BatchTooLarge,
         ErrorClass::QuotaSpent,
         ErrorClass::Auth,
         ErrorClass::Config,
         ErrorClass::Request,
         ErrorClass::Fatal,
-        ErrorClass::Transient,
-        ErrorClass::Unknown,
     ];
     for class in classes {
-        let mut world =
-            world(config("own", "tencent-cdn"), &[("/a/", 5)], &[below("/a/", 40), below("/b/", 2)].concat());
+        for others in [&below("/b/", 2)[..], &[]] {
+            let paths = [&below("/a/", 40)[..], others].concat();
+            let mut world = world(config("own", "tencent-cdn"), &[("/a/", 5)], &paths);
+            let report = world.run(|sent: &Sent| if sent.is_directory { refuse(class) } else { accept() });
+            assert_eq!(report.counts(), (paths.len(), 0, 0, 0), "{class:?}");
+            let directories: Vec<usize> =
+                report.sent.iter().filter(|sent| sent.is_directory).map(|sent| sent.items.len()).collect();
+            assert_eq!(directories, [40], "{class:?}: never split, and asked for once");
+            let stop = &report.stops[0];
+            let refused = stop.directories.as_ref().expect("told");
+            assert_eq!(
+                (refused.operation, stop.credentials, &stop.reason),
+                ("PurgePathCache", false, &None),
+                "{class:?}"
+            );
+            assert!(refused.reason.contains("https://a.example/a/"), "{class:?}: {}", refused.reason);
+            let is_of_rights =
+                matches!(class, ErrorClass::Auth | ErrorClass::Config | ErrorClass::Request | ErrorClass::Fatal);
+            let noted = report.wrote(|record| matches!(record, Record::DirectoriesRefused { provider: 0, .. }));
+            assert_eq!(noted, is_of_rights, "{class:?}");
+        }
+    }
+}
+
+/// S2: an endpoint without a clear answer is in trouble for URLs as well, and the directory may have been purged.
+#[test]
+fn a_directory_without_a_clear_answer_leaves_its_urls_and_names_itself() {
+    for class in [ErrorClass::TargetRefused(Culprit::BusyHost), ErrorClass::Transient, ErrorClass::Unknown] {
+        let paths = [below("/a/", 40), below("/b/", 2)].concat();
+        let mut world = world(config("own", "tencent-cdn"), &[("/a/", 5)], &paths);
         let report = world.run(|sent: &Sent| if sent.is_directory { refuse(class) } else { accept() });
         // A host that is off line is so for its URLs as well.
         let waits = class == ErrorClass::TargetRefused(Culprit::BusyHost);
         assert_eq!(report.counts(), if waits { (2, 0, 40, 0) } else { (2, 40, 0, 0) }, "{class:?}");
         assert!(told(&report, 7).contains("directory https://a.example/a/: "), "{class:?}: {}", told(&report, 7));
-        assert!(
-            report.sent.iter().filter(|sent| sent.is_directory).all(|sent| sent.items.len() == 40),
-            "{class:?}: never split"
-        );
-        let credentials = class == ErrorClass::Auth;
-        assert_eq!(report.stops[0].credentials, credentials, "{class:?}");
+        assert_eq!(report.stops[0].directories, None, "{class:?}");
     }
 }
 
-/// T3: what the vendor calls spent is spent in the ledger, and the next run of the day goes URL by URL.
+/// S5: URLs in place of a directory keep to the quota of URLs; what it leaves no room for waits for the next day.
+#[test]
+fn urls_in_place_of_a_directory_keep_to_their_quota() {
+    for paths in [below("/a/", 40), [below("/a/", 40), below("/b/", 2)].concat()] {
+        for spent in [0, 5, 12] {
+            let mut own = config("own", "tencent-cdn");
+            own.limits.urls_per_day = Some(12);
+            let mut world = world(own, &[("/a/", 5)], &paths);
+            let ledger = world.plan().jobs.iter().find_map(|job| {
+                let draw = job.one_by_one.as_ref()?.draw.clone()?;
+                Some(world.plan().ledgers[draw.ledger].key(&draw.area))
+            });
+            world.disk.quota.insert(ledger.expect("a ledger of URLs"), spent);
+            let report = world.run(|sent: &Sent| if sent.is_directory { refuse(ErrorClass::Auth) } else { accept() });
+            let left = usize::try_from(12 - spent).expect("few");
+            assert_eq!(report.counts(), (left, 0, paths.len() - left, 0), "{spent}");
+            assert!(!report.stops[0].credentials);
+        }
+    }
+}
+
+/// T3: what the vendor calls spent is spent in the ledger, and the next run of the day goes URL by URL from the start.
 #[test]
 fn the_run_after_a_spent_quota_goes_url_by_url() {
     let mut world = world(config("own", "alibaba-vod"), &[("/a/", 5)], &below("/a/", 40));
-    let report = world.run(|_| refuse(ErrorClass::QuotaSpent));
-    assert_eq!(report.counts(), (0, 40, 0, 0));
-    world.next(&report, 60_000);
-    let report = world.run(|_| accept());
-    assert_eq!((report.counts(), report.sent.len(), report.sent[0].is_directory), ((40, 0, 0, 0), 3, false));
-    // A day on directories are there again.
+    let report = world.run(|sent: &Sent| if sent.is_directory { refuse(ErrorClass::QuotaSpent) } else { accept() });
+    let kinds: Vec<bool> = report.sent.iter().map(|sent| sent.is_directory).collect();
+    assert_eq!((report.counts(), &kinds[..2]), ((40, 0, 0, 0), &[true, false][..]));
     world.changes = below("/a/", 40).iter().map(|path| change(0, &format!("https://a.example{path}"))).collect();
+    assert_eq!(shape(&world).0, []);
+    // A day on directories are there again.
     world.next(&Report { states: vec![ItemState::Pending(None); 40], ..report }, DAY_MS);
     assert_eq!(shape(&world).0, [("https://a.example/a/".to_owned(), 40)]);
 }
 
-/// L3: an account that may not purge directories still purges URLs; one that may not purge at all does neither.
+/// L3: a key that may not purge at all is refused for both, and nothing is noted of directories.
 #[test]
-fn directories_that_are_not_allowed_do_not_stop_urls() {
-    let paths = [below("/a/", 40), below("/b/", 3000)].concat();
-    let mut world = world(config("own", "tencent-cdn"), &[("/a/", 5)], &paths);
-    let report = world.run(|sent: &Sent| if sent.is_directory { refuse(ErrorClass::Auth) } else { accept() });
-    assert_eq!(report.counts(), (3000, 40, 0, 0));
+fn a_key_that_may_purge_nothing_stops_the_provider() {
+    for others in [0, 3000] {
+        let paths = [below("/a/", 40), below("/b/", others)].concat();
+        let mut world = world(config("own", "tencent-cdn"), &[("/a/", 5)], &paths);
+        let report = world.run(|_| refuse(ErrorClass::Auth));
+        assert_eq!((report.counts(), report.stops[0].credentials), ((0, 40 + others, 0, 0), true));
+        assert!(!report.wrote(|record| matches!(record, Record::DirectoriesRefused { .. })));
+    }
 }
 
 /// S6: many refused directories say nothing about the provider; each is asked for once and none stops the others.
@@ -256,9 +300,11 @@ fn refused_directories_never_stop_the_provider() {
     let rules: Vec<(&str, u64)> = directories.iter().map(|directory| (directory.as_str(), 1)).collect();
     let paths: Vec<String> = directories.iter().flat_map(|directory| below(directory, 2)).collect();
     let mut world = world(config("own", "tencent-cdn"), &rules, &paths);
-    let report = world.run(|_| refuse(ErrorClass::TargetRefused(Culprit::Target)));
-    assert_eq!((report.counts(), report.sent.len()), ((0, 40, 0, 0), 20));
-    assert_eq!(report.stops[0].reason, None);
+    let refused =
+        |sent: &Sent| if sent.is_directory { refuse(ErrorClass::TargetRefused(Culprit::Target)) } else { accept() };
+    let report = world.run(refused);
+    let asked = report.sent.iter().filter(|sent| sent.is_directory).count();
+    assert_eq!((report.counts(), asked, &report.stops[0].reason), ((40, 0, 0, 0), 20, &None));
 }
 
 // --- The program ----------------------------------------------------------------------------------------------------
@@ -372,24 +418,66 @@ fn guards_count_all_urls_that_a_directory_purges() {
     assert_eq!((cloud.count(), bench.due().len()), (1, 0));
 }
 
-/// S2: a directory that the vendor refuses leaves its URLs due; the manifest without it purges them.
+/// What each kind says to a key that may purge URLs and no directories: status, body and the code in it.
+const NOT_ALLOWED: [(&str, u16, &str, &str); 2] = [
+    (
+        "tencent-cdn",
+        200,
+        r#"{"Response":{"Error":{"Code":"UnauthorizedOperation.CdnCamUnauthorized","Message":"no"},"RequestId":"r"}}"#,
+        "UnauthorizedOperation.CdnCamUnauthorized",
+    ),
+    ("alibaba-vod", 403, r#"{"Code":"Forbidden.RAM","Message":"no","RequestId":"r"}"#, "Forbidden.RAM"),
+];
+
+/// S2, L3: a directory that the key may not purge is purged URL by URL in the same run, with a warning; for a day, or until the
+/// configuration or the key is another, nobody asks for it in vain.
 #[test]
-fn a_refused_directory_is_exit_4_and_names_itself() {
+fn a_key_that_may_purge_no_directories_purges_urls_and_is_asked_again_after_a_change() {
+    for (kind, status, refusal, code) in NOT_ALLOWED {
+        let cloud = Cloud::of(kind);
+        let bench = bench(kind, &cloud, 12);
+        let before = plan(&bench)["digest"].clone();
+        let only = ["apply", "--only", "**/a/*"];
+        let warning = format!("so its URLs go one by one: directory {DIRECTORY}: {code}");
+        cloud.script([Step::say(status, refusal)]);
+        let ran = bench.run(&only).exits(4).says("warning: provider `own`: ").says(&warning).says("1 left");
+        assert!(ran.stdout.contains("12 purges accepted"), "{kind}: {ran:?}");
+        let sent = cloud.count();
+        assert_eq!(cloud.purged(), urls(12), "{kind}: {sent}");
+        assert_eq!(plan(&bench)["jobs"].as_array().map(Vec::len), Some(1), "{kind}");
+        // The next deployment asks for no directory.
+        write_site(&bench, &urls(12), "2");
+        bench.run(&["plan"]).exits(0).says("directories were refused within the last day");
+        assert_eq!(plan(&bench)["one_by_one"][0]["changes"], 12, "{kind}");
+        let ran = bench.run(&["apply"]).exits(0);
+        assert!(!ran.stderr.contains("warning"), "{kind}: {ran:?}");
+        assert!(cloud.log().iter().all(|purged| purged.target.scope == Scope::Url), "{kind}");
+        // Another configuration, or another key, may be allowed more.
+        write_site(&bench, &urls(12), "3");
+        let file = "manifests/provider-own.yaml";
+        let text = String::from_utf8(bench.read(file).expect("a file")).expect("UTF-8");
+        bench.write(file, format!("{text}    limits: {{calls_per_second: 9}}\n"));
+        assert_eq!(plan(&bench)["one_by_one"], json!([]), "{kind}");
+        bench.write(file, text);
+        assert_eq!(plan(&bench)["one_by_one"][0]["directory"], DIRECTORY, "{kind}");
+        let bench = bench.keys(kind, "AKIDanother", "SECRETanother", None);
+        assert_eq!(plan(&bench)["one_by_one"], json!([]), "{kind}");
+        assert!(before.is_string());
+    }
+}
+
+/// S2: one directory that the vendor does not take says nothing of the next run.
+#[test]
+fn a_directory_that_is_refused_for_itself_is_asked_for_again() {
     let cloud = Cloud::of("tencent-cdn");
     let bench = bench("tencent-cdn", &cloud, 12);
     let refused = r#"{"Response":{"Error":{"Code":"InvalidParameter.CdnParamError","Message":"no"},"RequestId":"r"}}"#;
-    cloud.always(Some(Step::say(200, refused)));
-    bench
-        .run(&["apply", "--only", "**/a/*"])
-        .exits(4)
-        .says("directory https://cdn.example.com/a/: InvalidParameter.CdnParamError");
-    assert_eq!(cloud.count(), 1);
-    let rows = bench.exported();
-    let pending = rows.iter().filter(|row| row["work"]["standing"] == "pending").count();
-    assert_eq!(pending, 13, "nothing is rejected");
-    cloud.always(None);
-    bench.run(&["apply"]).exits(0);
-    assert_eq!(bench.recorded().len(), 13);
+    cloud.script([Step::say(200, refused)]);
+    let only = ["apply", "--only", "**/a/*"];
+    bench.run(&only).exits(4).says("directory https://cdn.example.com/a/: InvalidParameter.CdnParamError");
+    assert_eq!((cloud.count(), bench.due()), (2, vec!["https://cdn.example.com/top.html".to_owned()]));
+    write_site(&bench, &urls(12), "2");
+    assert_eq!(plan(&bench)["one_by_one"], json!([]));
 }
 
 /// T4: the vendor's own count of directories wins; what does not fit goes URL by URL.

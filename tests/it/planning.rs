@@ -203,7 +203,7 @@ fn plan_with(
     selected: Option<&Selected<'_>>,
 ) -> Plan {
     let accounts: Vec<String> = model.providers.iter().map(|provider| provider.name.clone()).collect();
-    plan(model, changes, &Circumstances { accounts: &accounts, used, selected, now })
+    plan(model, changes, &Circumstances { accounts: &accounts, used, without_directories: &[], selected, now })
 }
 
 /// Path and kind of each change.

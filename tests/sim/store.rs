@@ -193,6 +193,10 @@ impl Store for SimStore {
         self.inner().account_of(provider)
     }
 
+    fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError> {
+        self.inner().directories_refused(provider)
+    }
+
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {
         self.inner().doubtful_calls()
     }

@@ -21,7 +21,12 @@ pub(super) fn lines(model: &Model, plan: &Plan) -> impl Iterator<Item = String> 
     });
     let one_by_one = plan.one_by_one.iter().map(move |directory| {
         let (head, urls) = head(model, directory);
-        format!("{head}: no quota of directories is left today, so {urls} below it go one by one")
+        let why = if plan.without_directories.contains(&directory.provider) {
+            "directories were refused within the last day, with these credentials and this configuration"
+        } else {
+            "no quota of directories is left today"
+        };
+        format!("{head}: {why}, so {urls} below it go one by one")
     });
     purged.chain(one_by_one)
 }

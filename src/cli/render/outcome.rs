@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Document, JSON_VERSION, count, moment, shown, strong, table};
 use crate::cli::exit::Exit;
-use crate::core::event::ItemState;
+use crate::core::event::{ItemState, RefusedDirectory};
 use crate::core::http::Endpoint;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
@@ -139,8 +139,18 @@ fn cache_answers(answers: CacheAnswers) -> String {
     }
 }
 
-/// What to check where an endpoint held nothing of what it was to drop, a text each.
+/// What is to be looked at although targets were accepted, a text each.
 pub(crate) fn warnings(desired: &Desired, outcome: &Outcome) -> Vec<String> {
+    let refused = outcome.stops.iter().zip(&desired.model.providers).filter_map(|(stop, provider)| {
+        let RefusedDirectory { operation, reason } = stop.directories.as_ref()?;
+        let (name, reason) = (shown(&provider.name), shown(reason));
+        Some(format!("provider `{name}`: {operation} of a directory was refused, so its URLs go one by one: {reason}"))
+    });
+    refused.chain(never_cached(desired, outcome)).collect()
+}
+
+/// What to check where an endpoint held nothing of what it was to drop.
+fn never_cached(desired: &Desired, outcome: &Outcome) -> Vec<String> {
     let name = |provider: usize| &desired.model.providers[provider].name;
     let text = |(provider, endpoint, targets): (usize, &Endpoint, u64)| {
         format!(
@@ -253,6 +263,7 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
                 "rejected": rejected,
                 "not_cached": view.outcome.answers.sum(Some(index)).not_cached,
                 "stopped": stop.and_then(|stop| stop.reason.clone()),
+                "directories_refused": stop.and_then(|stop| Some(stop.directories.as_ref()?.reason.clone())),
                 "credentials_refused": stop.is_some_and(|stop| stop.credentials),
                 "without_credentials": view.unavailable.iter().any(|(provider, _)| *provider == index),
             })

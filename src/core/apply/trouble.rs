@@ -2,9 +2,10 @@
 
 use super::{Apply, Flight};
 use crate::core::contract::{CallError, Culprit, ErrorClass};
-use crate::core::event::{CallId, ItemState, Left, Record, Trouble};
+use crate::core::event::{CallId, ItemState, Left, Record, RefusedDirectory, Trouble};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::lane::{Lane, Stopped, Suspect, split};
+use crate::core::plan::rank;
 use crate::core::quota::{COUNTS_ANEW_MS, DAY_MS, Draw, counts_anew_at};
 use crate::core::recorded::{LONGEST_DEFERRAL_MS, Wait};
 use crate::core::retry::{self, Verdict};
@@ -74,8 +75,7 @@ impl Apply<'_> {
         match split(&flight.batch, culprit, self.changes) {
             Some(parts) => self.lanes[flight.lane].push_front(parts.into()),
             None if culprit == Culprit::BusyHost => self.wait_for_host(flight.batch.items, error, reason, now),
-            // A directory was refused, not the URLs that it stands for.
-            None if in_place => {}
+            None if in_place => self.directory_refused(flight, reason),
             None => self.refused_alone(flight.lane, Suspect { items: flight.batch.items, reason, culprit }),
         }
     }
@@ -118,6 +118,7 @@ impl Apply<'_> {
                 self.stops[self.lanes[lane].provider].reason.get_or_insert(reason);
             }
         }
+        self.note_rights();
         if !self.cancelled {
             (0..self.model.providers.len()).for_each(|provider| self.tell_shortage(provider));
         }
@@ -233,9 +234,13 @@ impl Apply<'_> {
         for index in 0..self.lanes.len() {
             let other = &self.lanes[index];
             if index == lane || self.draws_with(lane, other).is_some() {
-                // What directories stood for need not wait for them: the next run purges it URL by URL.
-                let until = Some(until).filter(|_| !other.collapsed);
-                self.stop_lane(index, Stopped { reason: reason.to_owned(), until });
+                // What directories stood for need not wait for them.
+                let goes_on = other.collapsed;
+                if goes_on {
+                    self.note_directory(index, reason);
+                }
+                let until = Some(until).filter(|_| !goes_on);
+                self.stop_lane(index, Stopped { reason: reason.to_owned(), until, goes_on });
             }
         }
     }
@@ -264,10 +269,16 @@ impl Apply<'_> {
     /// As [`Apply::stop`], with what is to blame.
     fn stop_for(&mut self, lane: usize, class: ErrorClass, blame: Trouble, reason: &str) {
         let (provider, endpoint) = (self.lanes[lane].provider, self.lanes[lane].endpoint);
-        let stop = &mut self.stops[provider];
-        stop.credentials |= class == ErrorClass::Auth;
-        stop.reason.get_or_insert_with(|| reason.to_owned());
         let alone = self.lanes[lane].collapsed;
+        let goes_on = alone && class.is_of_the_operation();
+        if goes_on {
+            self.lanes[lane].not_allowed = true;
+            self.note_directory(lane, reason);
+        } else {
+            let stop = &mut self.stops[provider];
+            stop.credentials |= class == ErrorClass::Auth;
+            stop.reason.get_or_insert_with(|| reason.to_owned());
+        }
         for index in 0..self.lanes.len() {
             let other = &self.lanes[index];
             if index == lane || (!alone && other.provider == provider && other.endpoint == endpoint) {
@@ -275,16 +286,61 @@ impl Apply<'_> {
                     let trouble = &mut self.lanes[index].trouble;
                     *trouble = (*trouble).max(Some(blame));
                 }
-                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None });
+                self.stop_lane(index, Stopped { reason: reason.to_owned(), until: None, goes_on });
             }
         }
     }
 
     /// The first stop counts: what it left is not left again.
     fn stop_lane(&mut self, index: usize, stop: Stopped) {
-        let Stopped { reason, until } = self.lanes[index].stopped.get_or_insert(stop).clone();
+        let stop = self.lanes[index].stopped.get_or_insert(stop).clone();
         let items = self.lanes[index].drain();
-        self.leave(items, until, reason);
+        self.go_on_or_leave(index, items, stop);
+    }
+
+    /// One directory was refused, not the URLs that it stands for, and perhaps no other directory.
+    fn directory_refused(&mut self, flight: Flight, reason: String) {
+        self.note_directory(flight.lane, &reason);
+        let stop = Stopped { reason, until: None, goes_on: true };
+        self.go_on_or_leave(flight.lane, flight.batch.items, stop);
+    }
+
+    fn note_directory(&mut self, lane: usize, reason: &str) {
+        let Lane { provider, operation, .. } = self.lanes[lane];
+        let refused = || RefusedDirectory { operation: operation.name, reason: reason.to_owned() };
+        self.stops[provider].directories.get_or_insert_with(refused);
+    }
+
+    /// Has URLs purged one by one that a directory was to stand for, as far as their quota allows; else leaves them as the end
+    /// of the lane says.
+    pub(super) fn go_on_or_leave(&mut self, lane: usize, mut items: Vec<usize>, stop: Stopped) {
+        let Some(urls) = self.lanes[lane].one_by_one.filter(|_| stop.goes_on) else {
+            return self.leave(items, stop.until, stop.reason);
+        };
+        if let Some(Stopped { reason, until, .. }) = self.lanes[urls].stopped.clone() {
+            return self.leave(items, until, reason);
+        }
+        items.sort_by_key(|&item| rank(self.changes, item));
+        if items.iter().any(|&item| self.changes.standing(item).has_ever_failed()) {
+            self.lanes[urls].mistrust();
+        }
+        let items: Vec<u32> = items.into_iter().filter_map(|item| u32::try_from(item).ok()).collect();
+        self.lanes[urls].extend(&items);
+        if let Some(ledger) = self.lanes[urls].draw.as_ref().map(|draw| draw.ledger) {
+            self.cut_to_room(ledger);
+        }
+    }
+
+    /// Notes, once, that an account may purge URLs and no directories.
+    fn note_rights(&mut self) {
+        for index in 0..self.lanes.len() {
+            let Lane { provider, not_allowed, one_by_one, .. } = self.lanes[index];
+            if not_allowed && one_by_one.is_some_and(|urls| self.lanes[urls].has_accepted()) {
+                self.lanes[index].not_allowed = false;
+                let began = self.began.map_or(Timestamp::from_unix_ms(0), |began| began.wall);
+                self.outbox.push_back(Record::DirectoriesRefused { provider, until: began.plus_ms(DAY_MS) });
+            }
+        }
     }
 }
 

@@ -20,10 +20,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long an answer or an end may take before the test fails.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// A running cache on 127.0.0.1; stopped when dropped.
+/// A running cache; stopped when dropped.
 pub(crate) struct Cache {
-    /// Where it listens.
+    /// Where it listens, on 127.0.0.1 unless it is one of several.
     pub(crate) port: u16,
+    address: &'static str,
     /// The server behind it.
     pub(crate) origin: Origin,
     name: &'static str,
@@ -55,9 +56,18 @@ impl Cache {
     /// Starts `varnish`, `nginx`, `squid` or `trafficserver` and waits until it answers. `None`, and a line on stderr,
     /// if it is not installed; where the variable `CI` is set that is a failure instead.
     pub(crate) fn start(name: &'static str) -> Option<Self> {
+        let found = Self::start_at(name, &["127.0.0.1"]);
+        found.map(|mut caches| caches.remove(0))
+    }
+
+    /// As [`Cache::start`], for one of its own at each address, all at one port. Only Varnish can.
+    pub(crate) fn start_at(name: &'static str, addresses: &[&'static str]) -> Option<Vec<Self>> {
         for _ in 0..STARTS {
-            match Self::try_start(name) {
-                Ok(cache) => return Some(cache),
+            let port = free_port();
+            let started: Result<Vec<Self>, ExitStatus> =
+                addresses.iter().map(|address| Self::try_start(name, address, port)).collect();
+            match started {
+                Ok(caches) => return Some(caches),
                 Err(ended) if ended.code() == Some(NOT_INSTALLED) => {
                     assert!(std::env::var_os("CI").is_none(), "{name} is not installed, and CI runs every test");
                     // Not captured by the test harness, so that nobody takes a skip for a pass.
@@ -70,15 +80,15 @@ impl Cache {
         panic!("{name} did not start {STARTS} times; its output is above")
     }
 
-    fn try_start(name: &'static str) -> Result<Self, ExitStatus> {
+    fn try_start(name: &'static str, address: &'static str, port: u16) -> Result<Self, ExitStatus> {
         let origin = Origin::start();
         let folder = tempfile::tempdir().expect("a scratch folder");
         let log = folder.path().join("output.log");
-        let port = free_port();
         let output = File::create(&log).expect("a log");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/caches").join(name).join("run.sh");
         let mut child = Command::new("sh")
             .arg(script)
+            .env("CACHE_ADDRESS", address)
             .env("CACHE_PORT", port.to_string())
             .env("ORIGIN_PORT", origin.port.to_string())
             .env("RUN_DIR", folder.path())
@@ -89,7 +99,7 @@ impl Cache {
         let pid = child.id();
         let (end, ended) = channel();
         std::thread::spawn(move || end.send(child.wait().expect("a child is waited for once")));
-        let cache = Self { port, origin, name, pid, ended, _folder: folder };
+        let cache = Self { port, address, origin, name, pid, ended, _folder: folder };
         match cache.wait_until_ready() {
             Ok(()) => Ok(cache),
             Err(status) => {
@@ -141,7 +151,7 @@ impl Cache {
     }
 
     fn exchange(&self, method: &str, host: &str, path: &str) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        let mut stream = TcpStream::connect((self.address, self.port))?;
         stream.set_read_timeout(Some(BOUND))?;
         write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
         let mut bytes = Vec::new();

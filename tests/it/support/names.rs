@@ -23,7 +23,7 @@ impl Names {
         let bench = Bench::new();
         let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--user", "--map-root-user"]];
         let found = ways.map(Names).into_iter().find(|names| {
-            names.are(&bench, &[]);
+            Names::are(&bench, &[]);
             let probe = [names.0, &["sh", "-c", IN_NAMESPACE, "true"]].concat();
             bench.other("unshare", &probe).status().is_ok_and(|status| status.success())
         });
@@ -37,11 +37,14 @@ impl Names {
     }
 
     /// From now on these are all names, each with its addresses.
-    pub(crate) fn are(self, bench: &Bench, names: &[(&str, &[&str])]) {
-        let line = |(name, addresses): &(&str, &[&str])| -> String {
-            addresses.iter().map(|address| format!("{address} {name}\n")).collect()
-        };
-        bench.write("names/hosts", names.iter().map(line).collect::<String>());
+    pub(crate) fn are(bench: &Bench, names: &[(&str, &[&str])]) {
+        let mut hosts = String::new();
+        for (name, addresses) in names {
+            for address in *addresses {
+                hosts.push_str(&format!("{address} {name}\n"));
+            }
+        }
+        bench.write("names/hosts", hosts);
         bench.write("names/nsswitch.conf", "hosts: files\n");
     }
 

@@ -135,6 +135,7 @@ impl Disk {
                     *used = used.checked_sub(*cost).expect("no more credit than debit");
                 }
             }
+            Record::DirectoriesRefused { .. } => {}
             Record::QuotaSpent { key, used } => {
                 let known = self.quota.entry(key.clone()).or_default();
                 *known = (*known).max(*used);
@@ -213,7 +214,13 @@ impl World {
 
     pub(crate) fn plan(&self) -> Plan {
         let used = |key: &QuotaKey| self.disk.quota.get(key).copied().unwrap_or(0);
-        let circumstances = Circumstances { accounts: &self.accounts, used: &used, selected: None, now: self.wall };
+        let circumstances = Circumstances {
+            accounts: &self.accounts,
+            used: &used,
+            without_directories: &[],
+            selected: None,
+            now: self.wall,
+        };
         plan(&self.model, &self.table(), &circumstances)
     }
 

@@ -1,0 +1,26 @@
+//! Which providers take URLs and refuse directories, so that they are not asked for them in vain.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use crate::core::time::Timestamp;
+
+/// The grounds on which a provider refused directories, and when it is asked again.
+pub(super) fn of(db: &Connection, provider: &str) -> rusqlite::Result<Option<(String, Timestamp)>> {
+    db.query_row("SELECT config, until FROM directory_refusal WHERE provider = ?1", [provider], |row| {
+        Ok((row.get(0)?, Timestamp::from_unix_ms(row.get(1)?)))
+    })
+    .optional()
+}
+
+/// Notes that a provider refused directories.
+pub(super) fn note(
+    transaction: &Transaction<'_>,
+    provider: &str,
+    config: &str,
+    until: Timestamp,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO directory_refusal (provider, config, until) VALUES (?1, ?2, ?3)")?
+        .execute(params![provider, config, until.unix_ms()])
+        .map(drop)
+}
