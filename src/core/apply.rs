@@ -66,6 +66,8 @@ pub struct Apply<'a> {
     flights: BTreeMap<u64, Flight>,
     outbox: VecDeque<Record>,
     stops: Vec<ProviderStop>,
+    /// Lanes of directories that the account may not purge, by answers of which nothing is noted yet.
+    not_allowed: BTreeSet<usize>,
     next_call: u64,
     jitter: Jitter,
     cancelled: bool,
@@ -85,6 +87,7 @@ impl<'a> Apply<'a> {
             ledgers: plan.ledgers.clone(),
             flights: BTreeMap::new(),
             outbox: VecDeque::new(),
+            not_allowed: BTreeSet::new(),
             stops: vec![ProviderStop::default(); model.providers.len()],
             next_call: 1,
             jitter: Jitter::seeded(seed),

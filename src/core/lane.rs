@@ -110,8 +110,6 @@ pub struct Lane {
     pub collapsed: bool,
     /// Index of the lane that purges URLs one by one where directories are refused.
     pub one_by_one: Option<usize>,
-    /// The account may not purge directories, by an answer of which nothing is noted yet.
-    pub not_allowed: bool,
     /// Why nothing more is sent, once that is so.
     pub stopped: Option<Stopped>,
     /// Calls whose intent is on disk, waiting for their turn.
@@ -169,7 +167,6 @@ impl Lane {
             day_offset_minutes: 0,
             collapsed: false,
             one_by_one: None,
-            not_allowed: false,
             stopped: None,
             ready: VecDeque::new(),
             unsent: 0,

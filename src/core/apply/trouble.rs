@@ -272,7 +272,7 @@ impl Apply<'_> {
         let alone = self.lanes[lane].collapsed;
         let goes_on = alone && class.is_of_the_operation();
         if goes_on {
-            self.lanes[lane].not_allowed = true;
+            self.not_allowed.insert(lane);
             self.note_directory(lane, reason);
         } else {
             let stop = &mut self.stops[provider];
@@ -333,10 +333,9 @@ impl Apply<'_> {
 
     /// Notes, once, that an account may purge URLs and no directories.
     fn note_rights(&mut self) {
-        for index in 0..self.lanes.len() {
-            let Lane { provider, not_allowed, one_by_one, .. } = self.lanes[index];
-            if not_allowed && one_by_one.is_some_and(|urls| self.lanes[urls].has_accepted()) {
-                self.lanes[index].not_allowed = false;
+        for lane in std::mem::take(&mut self.not_allowed) {
+            let Lane { provider, one_by_one, .. } = self.lanes[lane];
+            if one_by_one.is_some_and(|urls| self.lanes[urls].has_accepted()) {
                 let began = self.began.map_or(Timestamp::from_unix_ms(0), |began| began.wall);
                 self.outbox.push_back(Record::DirectoriesRefused { provider, until: began.plus_ms(DAY_MS) });
             }
