@@ -1,8 +1,8 @@
 # Sourced by every run.sh. Contract of run.sh:
-#   in : CACHE_PORT, ORIGIN_PORT, RUN_DIR (an empty scratch folder)
+#   in : CACHE_PORT, ORIGIN_PORT, RUN_DIR (an empty scratch folder); for Varnish CACHE_ADDRESS as well
 #   out: exec's the cache in the foreground, so the PID of run.sh IS the cache's PID.
 #        Exit status 77: the cache is not installed.
-#        Stop it with SIGTERM to that PID and wait for it. Listens on 127.0.0.1 only.
+#        Stop it with SIGTERM to that PID and wait for it. Listens on loopback only, 127.0.0.1 unless told otherwise.
 set -eu
 : "${CACHE_PORT:?set CACHE_PORT}" "${ORIGIN_PORT:?set ORIGIN_PORT}" "${RUN_DIR:?set RUN_DIR}"
 PATH="$PATH:/usr/sbin:/sbin"; export PATH
