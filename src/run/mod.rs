@@ -167,11 +167,11 @@ impl<'a> Finished<'a> {
         let Difference { changes, departed, .. } = &self.prepared.difference;
         let mut departed: BTreeSet<&String> = departed.iter().collect();
         for (index, state) in self.outcome.states.iter().enumerate() {
-            if departed.is_empty() {
-                break;
+            if !departed.is_empty() && *state != ItemState::Recorded {
+                changes.owners(index).iter().for_each(|owner| {
+                    departed.remove(owner);
+                });
             }
-            let is_left = *state != ItemState::Recorded;
-            changes.owners(index).iter().filter(|_| is_left).for_each(|owner| drop(departed.remove(owner)));
         }
         departed.into_iter().cloned().collect()
     }
