@@ -13,6 +13,7 @@ use freshen::run::Exit;
 use freshen::state::{SqliteStore, Store};
 
 use crate::faults::{Faults, jump};
+use crate::files::{Files, Paths, Place};
 use crate::planted::WatchBug;
 use crate::promises::{Promise, Promises};
 use crate::removals::Removals;
@@ -201,7 +202,7 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let specs: Vec<Spec> = (0..rng.usize(1..=3)).map(|index| Spec::draw(&mut rng, index)).collect();
         let names = (0..specs.len()).map(|index| format!("p{index}")).collect();
-        let mut truth = Truth::new(names, specs.iter().map(|spec| spec.require).collect());
+        let mut truth = Truth::new(names, specs.iter().map(|spec| (spec.require, spec.active.clone())).collect());
         let (jumps, with_poison) = (rng.u8(..3) == 0, rng.u8(..4) == 0);
         let (mut texts, mut poison) = (BTreeMap::new(), BTreeSet::new());
         let (least, most) = [(3, 8), (3, 12), (20, 40)][rng.usize(..3)];
@@ -691,8 +692,14 @@ impl World {
             refused: false,
             bug: None,
             debits: BTreeMap::new(),
+            ledger: String::new(),
+            passing: BTreeSet::new(),
+            began: 0,
+            read: 0,
+            files: (Files::one(), Paths::Folder),
         };
-        let model = model(&self.specs, &self.texts, &self.reads.listed, Policy::default(), None);
+        let files = (&Files::one(), Paths::Folder, Place::default());
+        let model = model(&self.specs, &self.texts, &self.reads.listed, files, Policy::default(), None);
         Read::Valid(Box::new(Given { store, model, allowed: self.allowed }))
     }
 
@@ -934,7 +941,7 @@ impl World {
 
     /// W6: runs are bounded by what happened and by time.
     fn must_have_been_cheap(&mut self, now: u64) {
-        let purges: u64 = self.shared.lock().actors.iter().map(|actor| actor.seen as u64).sum();
+        let purges: u64 = self.shared.lock().actors.iter().map(|actor| actor.purges).sum();
         let providers = self.specs.len() as u64;
         let most = providers * (now / (5 * MINUTE)) + 20 * (self.excuses + purges + self.changed_runs) + 100;
         let retries = self.retries;

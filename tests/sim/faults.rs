@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use crate::refusals::Refusing;
+
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -17,6 +19,8 @@ pub(crate) enum Fate {
     Late(u64),
     /// The client hears this instead of the vendor; `effect`: the vendor carried it out first.
     Instead { status: u16, retry_after: Option<&'static str>, effect: bool },
+    /// The vendor refuses it, whatever it asks for.
+    Refused { status: u16, body: &'static str },
 }
 
 /// The faults of one run.
@@ -30,6 +34,8 @@ pub(crate) struct Faults {
     kinds: Vec<u8>,
     /// A provider that is out for the whole run, and how.
     pub(crate) outage: Option<(usize, Fate)>,
+    /// A vendor refuses all for the whole run.
+    pub(crate) refusing: Option<Refusing>,
     kill_at: Option<u64>,
     interrupt_at: Option<u64>,
     jump_at: Option<(u64, i64)>,
@@ -48,6 +54,7 @@ impl Faults {
             rate: 0,
             kinds: Vec::new(),
             outage: None,
+            refusing: None,
             kill_at: None,
             interrupt_at: None,
             jump_at: None,
@@ -55,6 +62,11 @@ impl Faults {
             deadline_ms: None,
             slowest_ms: 300,
         }
+    }
+
+    /// Nothing but this goes wrong.
+    pub(crate) fn of_refusals(refusing: Refusing) -> Self {
+        Self { refusing: Some(refusing), ..Self::none() }
     }
 
     pub(crate) fn draw(world: &mut Rng, providers: usize) -> Self {

@@ -1,8 +1,9 @@
 //! The real engine in simulated worlds: thousands of seeds, each with its own providers, manifests and faults.
 //!
 //! What is real: difference, guards, plan, apply machine, drive, adapters, emulators, the SQLite store. What is simulated:
-//! time, the network's and the disk's faults, who edits the manifest, when a process dies and how soon the next one begins.
-//! Not simulated: endpoints that change.
+//! time, the network's and the disk's faults, when a process dies and how soon the next one begins; who edits, renames, copies
+//! and takes away manifests, in which checkout and from which working directory they are read; who configures providers
+//! otherwise and issues keys; vendors that refuse whatever it is, guards that refuse, plans that another one was expected of.
 //!
 //! Days of the watch (`day.rs`) have its machine besides, and what `cli/watch` does around it (`watch.rs`).
 //!
@@ -11,12 +12,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read their own environment and the time that they take")]
 
+mod axes;
 mod day;
 mod faults;
+mod files;
+mod plans;
 mod planted;
 mod promises;
+mod refusals;
 mod removals;
 mod seams;
+mod session;
 mod spec;
 mod store;
 mod truth;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use freshen::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, ErrorClass, Options, Provider, Reply, Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Options, Provider, Reply, Stamp,
 };
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::http::{Request, Response};
@@ -54,10 +54,34 @@ pub(crate) enum Bug {
     NonceReused,
     /// The exit code is that of success.
     SaysDone,
+    /// Of two providers on one account the second one sends nothing while its limit is another one.
+    LimitsMixedUp,
+    /// Targets of further providers have no priority.
+    PriorityOfTheFirstAlone,
+    /// Each issue of temporary keys has a ledger of its own.
+    LedgerOfTheKey,
+    /// What is wrong with an endpoint counts as a refusal of the target.
+    TargetsAreBlamed,
+    /// A host that is off line is refused for good.
+    OffLineIsForGood,
+    /// What was refused stays so, however its provider is configured.
+    ConfigurationIgnored,
+    /// What some of several endpoints accepted is sent to all of them again by each run.
+    PartsForgotten,
+    /// Guards count what is left for other days.
+    GuardCountsWhatWaits,
+    /// Guards let everything through.
+    GuardSleeps,
+    /// A run goes by what it read before another one came and went.
+    StaleReading,
+    /// A run that is refused notes targets and not their manifests.
+    ManifestsForgotten,
+    /// Whatever a run does not read is taken for gone.
+    HiddenIsGone,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::RecordedBeforeSending,
         Self::NoIntent,
         Self::OutcomeDropped,
@@ -78,6 +102,18 @@ impl Bug {
         Self::TargetInvented,
         Self::NonceReused,
         Self::SaysDone,
+        Self::LimitsMixedUp,
+        Self::PriorityOfTheFirstAlone,
+        Self::LedgerOfTheKey,
+        Self::TargetsAreBlamed,
+        Self::OffLineIsForGood,
+        Self::ConfigurationIgnored,
+        Self::PartsForgotten,
+        Self::GuardCountsWhatWaits,
+        Self::GuardSleeps,
+        Self::StaleReading,
+        Self::ManifestsForgotten,
+        Self::HiddenIsGone,
     ];
 
     /// The invariants that may find it.
@@ -87,24 +123,42 @@ impl Bug {
                 &["S1", "S2", "L3"]
             }
             Self::NoIntent => &["C2"],
-            Self::OutcomeDropped | Self::NoLock | Self::RejectedAgain => &["S3"],
+            Self::NoLock => &["S2", "S3"],
+            Self::OutcomeDropped | Self::RejectedAgain | Self::PartsForgotten => &["S3"],
+            Self::ConfigurationIgnored => &["L1"],
+            Self::GuardCountsWhatWaits | Self::GuardSleeps => &["C11"],
+            Self::StaleReading | Self::HiddenIsGone => &["S2"],
+            Self::ManifestsForgotten => &["S2", "R7"],
             Self::QuotaNotDebited
             | Self::QuotaRefundedOnUnknown
             | Self::PaceIgnored
             | Self::PaceForgotten
+            | Self::LedgerOfTheKey
             | Self::BatchIgnored => &["S5"],
             Self::ReturnForgotten | Self::RemovalForgotten => &["S2", "L3"],
             Self::HalfIsLost => &["S1", "S2"],
             // A cloud accepts fewer targets than it was asked for, or refuses an empty call, which is repeated.
             Self::TargetLost => &["S1", "S2", "L2", "L3", "R11"],
             Self::TargetInvented => &["S4"],
+            Self::TargetsAreBlamed => &["L2"],
+            Self::OffLineIsForGood => &["L1", "L2"],
             Self::NonceReused => &["R10"],
             Self::SaysDone => &["L3"],
+            Self::LimitsMixedUp => &["P1"],
+            Self::PriorityOfTheFirstAlone => &["T3"],
         }
     }
 
     fn is_in_adapter(self) -> bool {
-        matches!(self, Self::GarbageIsAccepted | Self::TargetLost | Self::TargetInvented | Self::NonceReused)
+        matches!(
+            self,
+            Self::GarbageIsAccepted
+                | Self::TargetLost
+                | Self::TargetInvented
+                | Self::NonceReused
+                | Self::TargetsAreBlamed
+                | Self::OffLineIsForGood
+        )
     }
 }
 
@@ -159,6 +213,21 @@ pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (Qu
     altered
 }
 
+/// Records with the quotas that they draw on under other names.
+pub(crate) fn moved(records: &[Record], name: &dyn Fn(&QuotaKey) -> QuotaKey) -> Vec<Record> {
+    let mut moved = records.to_vec();
+    for record in &mut moved {
+        match record {
+            Record::Intent { debit: Some((key, _)), .. } | Record::Outcome { credit: Some((key, _)), .. } => {
+                *key = name(key);
+            }
+            Record::QuotaSpent { key, .. } => *key = name(key),
+            _ => {}
+        }
+    }
+    moved
+}
+
 /// The adapter with its defect, if it is one of adapters.
 pub(crate) fn adapter(inner: &'static dyn Provider, bug: Option<Bug>) -> &'static dyn Provider {
     match bug.filter(|bug| bug.is_in_adapter()) {
@@ -170,6 +239,20 @@ pub(crate) fn adapter(inner: &'static dyn Provider, bug: Option<Bug>) -> &'stati
 struct Defective {
     inner: &'static dyn Provider,
     bug: Bug,
+}
+
+impl Defective {
+    const fn class(&self, class: ErrorClass) -> ErrorClass {
+        match (self.bug, class) {
+            (Bug::TargetsAreBlamed, ErrorClass::Transient | ErrorClass::Fatal | ErrorClass::Config) => {
+                ErrorClass::TargetRefused(Culprit::Target)
+            }
+            (Bug::OffLineIsForGood, ErrorClass::TargetRefused(Culprit::BusyHost)) => {
+                ErrorClass::TargetRefused(Culprit::Host)
+            }
+            _ => class,
+        }
+    }
 }
 
 impl Provider for Defective {
@@ -211,6 +294,7 @@ impl Provider for Defective {
             {
                 Ok(Reply::default())
             }
+            Err(error) => Err(CallError { class: self.class(error.class), ..error }),
             decoded => decoded,
         }
     }

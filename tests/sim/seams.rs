@@ -18,6 +18,7 @@ use freshen::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Http, Pr
 use secrecy::zeroize::Zeroizing;
 
 use crate::faults::{Fate, Faults};
+use crate::spec::keys;
 use crate::truth::Truth;
 use crate::vendors::{Actor, Key};
 
@@ -48,6 +49,12 @@ pub(crate) struct Core {
     days: BTreeMap<u64, (String, bool)>,
     /// What the newest intent for a directory stands for.
     pub(crate) directories: BTreeMap<String, Vec<Key>>,
+    /// How often temporary keys were issued: before each run, and to programs.
+    pub(crate) issues: u64,
+    /// Providers for which this run has one thing to do.
+    pub(crate) alone: BTreeSet<usize>,
+    /// What this run has sent.
+    pub(crate) sent: BTreeSet<Key>,
     /// When each target was purged last.
     pub(crate) purged_at: BTreeMap<Key, u64>,
     /// Until when each provider may be left in peace, by what was done to requests to it.
@@ -84,6 +91,9 @@ impl Shared {
             late: BTreeMap::new(),
             days: BTreeMap::new(),
             directories: BTreeMap::new(),
+            issues: 0,
+            alone: BTreeSet::new(),
+            sent: BTreeSet::new(),
             purged_at: BTreeMap::new(),
             rests: BTreeMap::new(),
             disk_full_at: 0,
@@ -173,6 +183,11 @@ impl Core {
 
     pub(crate) fn true_time(&self) -> Timestamp {
         Timestamp::from_unix_ms(START_MS).plus_ms(i64::try_from(self.now).expect("a short world"))
+    }
+
+    /// Whether a request has left and is not read yet.
+    pub(crate) fn is_any_on_its_way(&self) -> bool {
+        !self.late.is_empty()
     }
 
     /// Something of this kind happened.
@@ -277,7 +292,8 @@ impl Core {
         let (response, purged) = actor.answer(request, now);
         let endpoint = actor.endpoint;
         let urls = purged.iter().filter(|target| target.scope != Scope::Directory).count();
-        let overspent = self.days.get(&sent).and_then(|day| actor.spends(day, urls));
+        let provider = purged.first().and_then(|target| self.truth.key(&target.text)).map(|key| key.0);
+        let overspent = self.days.get(&sent).and_then(|day| actor.spends(day, urls, provider?));
         if let Some(text) = overspent {
             self.truth.violate("S5", || text);
         }
@@ -396,7 +412,7 @@ impl SimHttp {
             let actor = core.actors.iter().position(|actor| actor.authority == request.endpoint.authority());
             let actor = actor.expect("a configured endpoint");
             let (provider, is_cloud) = (core.actors[actor].providers[0], core.actors[actor].is_cloud);
-            let fate = core.faults.fate(provider, is_cloud);
+            let fate = core.refusal(actor, &request).unwrap_or_else(|| core.faults.fate(provider, is_cloud));
             let latency = core.faults.latency();
             (actor, fate, latency, core.leave(actor, &request, fate))
         };
@@ -415,6 +431,11 @@ impl SimHttp {
                 self.shared.lock().arrives_later(ms, (actor, request, sent));
                 self.wait(timeouts.first_byte_ms).await;
                 return failed(TransportFailureKind::Unknown, "timed out");
+            }
+            Fate::Refused { status, body } => {
+                self.wait(latency).await;
+                self.step(|| format!("the vendor refuses whatever it is: HTTP {status}")).await;
+                return Ok(Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() });
             }
             Fate::Instead { status, retry_after, effect: false } => {
                 self.wait(latency).await;
@@ -475,15 +496,16 @@ impl Core {
         }
         let at_midnight = !(5_000..86_395_000).contains(&midnight);
         let (endpoint, steps) = (self.actors[actor].endpoint, self.steps);
-        self.days.insert(steps, (day, at_midnight));
+        // Other keys are another account.
+        let rotation = self.actors[actor].spec.rotation;
+        self.days.insert(steps, (format!("{day} {rotation}"), at_midnight));
         self.truth.left(&wanted, endpoint);
+        self.sent.extend(wanted);
         steps
     }
-}
 
-impl Core {
     /// What a request is to settle, and how many targets it names.
-    fn wanted(&self, actor: usize, request: &Request) -> (Vec<Key>, usize) {
+    pub(crate) fn wanted(&self, actor: usize, request: &Request) -> (Vec<Key>, usize) {
         if let Some(directory) = self.actors[actor].directory_of(request) {
             return (self.directories.get(&directory).cloned().unwrap_or_default(), 1);
         }
@@ -528,24 +550,41 @@ impl Http for SimHttp {
     }
 }
 
-/// Credentials of all providers: each variable's value follows from its name.
-pub(crate) struct SimEnv;
+/// Credentials of all providers: each variable's value follows from its name, and from the run where keys are issued for it.
+pub(crate) struct SimEnv(pub(crate) Shared);
 
 impl Env for SimEnv {
     fn var(&self, name: &str) -> Option<String> {
-        let (prefix, rest) = name.split_once('_')?;
-        let optional = rest.contains("TOKEN");
-        (prefix.starts_with("KEY") && !optional).then(|| {
-            let secret = rest.contains("SECRET_KEY") || rest.contains("KEY_SECRET") || rest.ends_with("SDK_SK");
-            if secret { format!("secret-of-{prefix}") } else { prefix.to_owned() }
-        })
+        let (prefix, rest) = name.split_once('_').filter(|(prefix, _)| prefix.starts_with("KEY"))?;
+        let account = prefix.trim_end_matches('t');
+        let issue = if account == prefix { 0 } else { self.0.lock().issues };
+        let [id, secret, token] = keys(account, issue);
+        if rest.contains("TOKEN") {
+            return (issue > 0 && !rest.contains("AUTH")).then_some(token);
+        }
+        let is_secret = rest.contains("SECRET_KEY") || rest.contains("KEY_SECRET") || rest.ends_with("SDK_SK");
+        Some(if is_secret { secret } else { id })
     }
 
     fn read_private(&self, _: &str, _: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
         Err(PrivateFileError::NotRegular)
     }
 
-    fn run<'a>(&'a self, _: &'a [String], _: CommandLimits) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>> {
-        Box::pin(async { Err(CommandError::Empty) })
+    /// Keys are issued to who asks.
+    fn run<'a>(
+        &'a self,
+        command: &'a [String],
+        _: CommandLimits,
+    ) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>> {
+        let mut core = self.0.lock();
+        core.issues += 1;
+        let [id, secret, token] = keys(&command[0], core.issues);
+        core.tell(|| format!("keys are issued: {id}"));
+        let expires = core.wall().plus_ms(3_600_000).utc_extended();
+        // Nothing expires by a clock that jumps.
+        let expires = if core.jumps { "null".to_owned() } else { format!("\"{expires}\"") };
+        let text = format!(r#"{{"key_id":"{id}","key_secret":"{secret}","token":"{token}","expires_at":{expires}}}"#);
+        drop(core);
+        Box::pin(async move { Ok(Zeroizing::new(text.into_bytes())) })
     }
 }

@@ -17,23 +17,52 @@ use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::provider;
 use freshen::rehearse::{Setup, emulator};
 
+use crate::files::{self, Files, Paths};
 use crate::planted::{Bug, adapter};
-use crate::vendors::{Actor, Key, mark};
+use crate::vendors::{Actor, Key, asset_id, mark};
 
 const KINDS: [&str; 6] = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn", "http-purge"];
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
+/// Who issues temporary keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Issuer {
+    Program,
+    Variables,
+}
+
+/// Id, secret and token of an account's keys.
+pub(crate) fn keys(account: &str, issue: u64) -> [String; 3] {
+    let id = if issue == 0 { account.to_owned() } else { format!("{account}i{issue}") };
+    [id.clone(), format!("secret-of-{id}"), format!("token-of-{id}")]
+}
+
+/// The keys with this id.
+pub(crate) fn issued(id: &str) -> Credentials {
+    let [id, secret, token] = keys(id, 0).map(Secret::new);
+    let is_temporary = id.expose().contains('i');
+    Credentials::Keys { id, secret, token: is_temporary.then_some(token) }
+}
+
 /// A provider as the seed has it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) kind: &'static str,
     /// Whose account and endpoints it uses: its own index, or that of another provider.
     pub(crate) account: usize,
     pub(crate) endpoints: usize,
+    /// Which of them are configured at the moment.
+    pub(crate) active: Vec<usize>,
+    /// How often its keys were replaced by those of another account.
+    pub(crate) rotation: u32,
     pub(crate) require: usize,
     pub(crate) batch: usize,
     pub(crate) rate: u32,
     pub(crate) quota: Option<u64>,
+    /// Some assets are named by the vendor's ids.
+    pub(crate) ids: bool,
+    /// Its keys are issued for a while: by a program that is asked, or to variables before each run.
+    pub(crate) temporary: Option<Issuer>,
     /// The vendor enforces the limits; else only the simulation watches them.
     pub(crate) strict: bool,
 }
@@ -46,10 +75,14 @@ impl Spec {
             kind,
             account: index,
             endpoints,
+            active: (0..endpoints).collect(),
+            rotation: 0,
             require: rng.usize(1..=endpoints),
             batch: if kind == "http-purge" { 1 } else { rng.usize(2..=5) },
             rate: [1, 2, 5, 20, 60][rng.usize(..5)],
             quota: rng.bool().then(|| rng.u64(8..40)),
+            ids: false,
+            temporary: None,
             strict: rng.bool(),
         }
     }
@@ -76,7 +109,7 @@ impl Spec {
             name: format!("p{index}"),
             kind: adapter(provider::find(self.kind).expect("a kind"), bug),
             hosts: Vec::new(),
-            endpoints: (0..self.endpoints).map(|number| self.endpoint(number)).collect(),
+            endpoints: self.active.iter().map(|number| self.endpoint(*number)).collect(),
             require: Some(self.require),
             options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
             limits: Limits {
@@ -87,21 +120,75 @@ impl Spec {
             },
             ignore_query: false,
             account: None,
-            credentials: CredentialSource::Environment { prefix: format!("KEY{}_", self.account) },
+            credentials: self.source(),
             place: Place::default(),
         }
     }
 
-    pub(crate) fn credentials(&self) -> Credentials {
+    fn source(&self) -> CredentialSource {
+        let name = self.key_name();
+        match self.temporary {
+            Some(Issuer::Program) => CredentialSource::Command(vec![name]),
+            Some(Issuer::Variables) => CredentialSource::Environment { prefix: format!("{name}t_") },
+            None => CredentialSource::Environment { prefix: format!("{name}_") },
+        }
+    }
+
+    /// The keys of an issue; 0 are those that last.
+    pub(crate) fn credentials(&self, issue: u64) -> Credentials {
         if !self.is_cloud() {
             return Credentials::Headers(Vec::new());
         }
-        let secret = Secret::new(format!("secret-of-KEY{}", self.account));
-        Credentials::Keys { id: Secret::new(format!("KEY{}", self.account)), secret, token: None }
+        issued(&keys(&self.key_name(), issue)[0])
+    }
+
+    fn key_name(&self) -> String {
+        if self.rotation == 0 {
+            format!("KEY{}", self.account)
+        } else {
+            format!("KEY{}r{}", self.account, self.rotation)
+        }
+    }
+
+    /// Somebody configures it otherwise.
+    pub(crate) fn change(&mut self, dice: &mut Rng) {
+        if self.endpoints > 1 && dice.u8(..4) > 0 {
+            if dice.bool() {
+                self.active = (0..self.endpoints).filter(|_| dice.bool()).collect();
+            }
+            if self.active.is_empty() {
+                self.active.push(dice.usize(..self.endpoints));
+            }
+            self.require = dice.usize(1..=self.active.len());
+        } else if self.is_cloud() && dice.bool() {
+            self.rotation += 1;
+        } else if !self.strict {
+            // What the vendor enforces stays as it is.
+            self.quota = dice.bool().then(|| dice.u64(8..40));
+        }
     }
 }
 
+/// A third of what such a provider carries is named by ids.
+fn scope_of(key: Key, spec: &Spec) -> Scope {
+    if spec.ids && key.1 % 3 == 0 { Scope::AssetId } else { Scope::Url }
+}
+
+/// Its place in the order of purges.
+pub(crate) fn priority_of(key: Key) -> Priority {
+    [Priority::High, Priority::Normal, Priority::Normal, Priority::Low][key.1 % 4]
+}
+
+/// What those who share an account may use of its quota at most, which is what the vendor enforces.
+fn most_of(specs: &[Spec], account: usize) -> Option<u64> {
+    let sharing = specs.iter().filter(|spec| spec.account == account);
+    sharing.map(|spec| spec.quota.unwrap_or(u64::MAX)).max().filter(|most| *most < u64::MAX)
+}
+
 pub(crate) fn text_of(key: Key, spec: &Spec, poison: bool) -> String {
+    if scope_of(key, spec) == Scope::AssetId {
+        return asset_id(key);
+    }
     let scheme = if spec.is_cloud() { "https" } else { "http" };
     let host = if poison { "bad" } else { "h" };
     format!("{scheme}://{host}{}.p{}.example/{}.js", key.1 % 2, key.0, mark(key))
@@ -120,12 +207,13 @@ pub(crate) fn actors(
         if spec.account != index {
             for actor in actors.iter_mut().filter(|actor| actor.providers.contains(&spec.account)) {
                 actor.providers.push(index);
+                actor.quotas.extend(spec.quota.filter(|_| !spec.strict && !unwatched).map(|most| (index, most)));
             }
             continue;
         }
-        let config = spec.config(index, None);
+        let config = Spec { quota: most_of(specs, index), ..spec.clone() }.config(index, None);
         for number in 0..spec.endpoints {
-            let mut setup = Setup::of(&config, &spec.endpoint(number), spec.credentials());
+            let mut setup = Setup::of(&config, &spec.endpoint(number), spec.credentials(0));
             let owned =
                 |provider| (0..2).map(move |host| HostPattern::from_checked(format!("h{host}.p{provider}.example")));
             setup.hosts = specs
@@ -151,16 +239,20 @@ pub(crate) fn actors(
                 endpoint: number,
                 providers: vec![index],
                 is_cloud: spec.is_cloud(),
-                emulator: emulator(setup).expect("an emulator"),
+                emulator: emulator(setup.clone()).expect("an emulator"),
+                setup,
+                spec: spec.clone(),
+                others: BTreeMap::new(),
                 poison: if spec.is_cloud() { BTreeSet::new() } else { poison.clone() },
                 batch: spec.batch,
                 rate: spec.rate,
-                at_once: if two_runners || collapses { 2 * at_once } else { at_once },
-                quota: spec.quota.filter(|_| watched),
+                // Calls of URLs and of ids are limited by themselves as well.
+                at_once: if two_runners || collapses || spec.ids { 2 * at_once } else { at_once },
+                quotas: spec.quota.filter(|_| watched).map(|most| (index, most)).into_iter().collect(),
                 paced: !two_runners,
-                seen: 0,
                 flights: 0,
                 requests: 0,
+                purges: 0,
                 recent: Default::default(),
                 used: BTreeMap::new(),
             });
@@ -176,6 +268,8 @@ pub(crate) struct Policy {
     pub(crate) forgets: bool,
     /// Hosts are purged as a whole in place of more URLs than that.
     pub(crate) collapse: Option<u64>,
+    /// Most purges of a run that nobody allowed.
+    pub(crate) guard: Option<u64>,
 }
 
 /// A manifest that lists these.
@@ -183,30 +277,38 @@ pub(crate) fn model(
     specs: &[Spec],
     texts: &BTreeMap<Key, String>,
     listed: &BTreeMap<Key, String>,
+    (files, paths, place): (&Files, Paths, files::Place),
     policy: Policy,
     bug: Option<Bug>,
 ) -> Model {
     let entry = |(key, hash): (&Key, &String)| Entry {
         provider: key.0,
-        target: Target::url(&texts[key]),
+        target: Target { scope: scope_of(*key, &specs[key.0]), text: texts[key].clone() },
         hash: ContentHash::from_canonical(hash.clone()),
-        priority: [Priority::High, Priority::Normal, Priority::Normal, Priority::Low][key.1 % 4],
-        manifests: vec![0],
+        priority: if bug == Some(Bug::PriorityOfTheFirstAlone) && key.0 > 0 {
+            Priority::Normal
+        } else {
+            priority_of(*key)
+        },
+        manifests: files.listing(paths, *key),
         place: Place::default(),
         matched: Matched::Host,
     };
     let entries = listed.iter().map(entry).collect();
-    let manifest = Manifest {
-        name: "site".to_owned(),
-        path: "site.yaml".to_owned(),
-        tree: TreePath { root: "/site".to_owned(), path: "site.yaml".to_owned() },
+    let manifest = |path: String| Manifest {
+        name: path.clone(),
+        path: place.written(&path),
+        tree: TreePath { root: place.root().to_owned(), path },
         namespace: None,
         on_new: if policy.adopts { OnNew::Adopt } else { OnNew::Purge },
         on_removed: if policy.forgets { OnRemoved::Forget } else { OnRemoved::Purge },
         // A whole host is purged only where somebody set a limit for it.
-        guard: Guard { max_purges: policy.collapse.map(|_| u64::MAX), ..Guard::default() },
+        guard: Guard {
+            max_purges: policy.collapse.map(|_| u64::MAX).or(policy.guard.filter(|_| bug != Some(Bug::GuardSleeps))),
+            ..Guard::default()
+        },
         collapse: policy.collapse.map(|above| Collapse { directory: "/".to_owned(), above }).into_iter().collect(),
     };
     let providers = specs.iter().enumerate().map(|(index, spec)| spec.config(index, bug)).collect();
-    Model { providers, manifests: vec![manifest], entries }
+    Model { providers, manifests: files.paths(paths).into_iter().map(manifest).collect(), entries }
 }

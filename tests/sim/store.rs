@@ -18,7 +18,8 @@ use freshen::state::{
     Store, TaskCounts,
 };
 
-use crate::planted::{Bug, alter};
+use crate::files::{Files, Paths};
+use crate::planted::{Bug, alter, moved};
 use crate::seams::Shared;
 use crate::truth::Marked;
 use crate::vendors::Key;
@@ -45,6 +46,16 @@ pub(crate) struct SimStore {
     pub(crate) refused: bool,
     pub(crate) bug: Option<Bug>,
     pub(crate) debits: BTreeMap<u64, (QuotaKey, u64)>,
+    /// A planted defect: what is put to the name of each account.
+    pub(crate) ledger: String,
+    /// What guards let through in this run.
+    pub(crate) passing: BTreeSet<Key>,
+    /// When this process read the state.
+    pub(crate) began: u64,
+    /// How new the manifests were that this process read.
+    pub(crate) read: u64,
+    /// What it is about.
+    pub(crate) files: (Files, Paths),
 }
 
 impl SimStore {
@@ -90,13 +101,22 @@ impl SimStore {
         done
     }
 
+    fn key(&self, key: &QuotaKey) -> QuotaKey {
+        QuotaKey { account: format!("{}{}", key.account, self.ledger), ..key.clone() }
+    }
+
     fn marks(&self, before: &[Recorded], refused: bool) {
         let forced = |key: Key| self.forced.contains(&key);
         let Self { listed, adopts, forgets, .. } = self;
-        let mark = Marked { listed, before, forced: &forced, adopts: *adopts, forgets: *forgets, refused };
+        let (adopts, forgets, at, read) = (*adopts, *forgets, self.began, self.read);
+        let covers = |key: Key| self.files.0.covers(self.files.1, key);
+        let mark = Marked { covers: &covers, listed, before, forced: &forced, adopts, forgets, refused, at, read };
         let mut core = self.shared.lock();
         let step = core.steps;
         core.truth.marked(&mark, step);
+        if !refused {
+            core.truth.passes(&self.passing, listed);
+        }
     }
 
     fn committed(&self, records: &[Record], changes: &Changes) {
@@ -129,6 +149,23 @@ impl SimStore {
     }
 }
 
+/// A planted defect: what is listed no more is dropped.
+fn without_removals(model: &Model, difference: &Difference) -> Difference {
+    let (gone, rest): (Vec<_>, Vec<_>) =
+        difference.changes.iter().partition(|change| change.kind == ChangeKind::Removed);
+    let key = |change: Change| (model.providers[change.provider].name.clone(), change.target);
+    let forget = difference.forget.iter().cloned().chain(gone.into_iter().map(key)).collect();
+    Difference {
+        changes: rest.into_iter().collect(),
+        adopt: difference.adopt.clone(),
+        forget,
+        dropped: difference.dropped.clone(),
+        owners: difference.owners.clone(),
+        rerooted: difference.rerooted.clone(),
+        ..Difference::default()
+    }
+}
+
 impl Store for SimStore {
     fn is_first_run(&self) -> Result<bool, StateError> {
         self.inner().is_first_run()
@@ -145,6 +182,7 @@ impl Store for SimStore {
                 (Some(Bug::RejectedAgain), Some(work)) if matches!(work.standing, Standing::Rejected { .. }) => {
                     work.standing = Standing::fresh();
                 }
+                (Some(Bug::PartsForgotten), Some(work)) => work.accepted_at.clear(),
                 _ if returned => row.work = None,
                 _ => {}
             }
@@ -182,7 +220,7 @@ impl Store for SimStore {
     }
 
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError> {
-        self.inner().quota_used(key)
+        self.inner().quota_used(&self.key(key))
     }
 
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
@@ -218,27 +256,22 @@ impl Store for SimStore {
     }
 
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
-        let mut altered = Difference {
-            changes: difference.changes.clone(),
-            adopt: difference.adopt.clone(),
-            forget: difference.forget.clone(),
-            dropped: difference.dropped.clone(),
-            owners: difference.owners.clone(),
-            admitted: difference.admitted.clone(),
-            ..Difference::default()
-        };
-        if self.bug == Some(Bug::RemovalForgotten) {
-            let (gone, rest): (Vec<_>, Vec<_>) =
-                altered.changes.iter().partition(|change| change.kind == ChangeKind::Removed);
-            altered.changes = rest.into_iter().collect();
-            let key = |change: Change| (model.providers[change.provider].name.clone(), change.target);
-            altered.forget.extend(gone.into_iter().map(key));
-        }
-        self.write("mark", |store| store.mark(model, &altered, at), |this, before| this.marks(before, this.refused))
+        let altered = (self.bug == Some(Bug::RemovalForgotten)).then(|| without_removals(model, difference));
+        let difference = altered.as_ref().unwrap_or(difference);
+        self.write("mark", |store| store.mark(model, difference, at), |this, before| this.marks(before, this.refused))
     }
 
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
-        self.write("mark", |store| store.mark_seen(model, changes), |this, before| this.marks(before, true))
+        let forgets = self.bug == Some(Bug::ManifestsForgotten);
+        let body = |store: &mut SqliteStore| {
+            let known = store.manifests()?;
+            store.mark_seen(model, changes)?;
+            let is_new = |name: &&String| !known.iter().any(|manifest| manifest.name == **name);
+            let names = store.manifests()?.into_iter().map(|manifest| manifest.name).collect::<Vec<_>>();
+            let new: Vec<String> = names.iter().filter(is_new).filter(|_| forgets).cloned().collect();
+            store.forget_manifests(&new)
+        };
+        self.write("mark", body, |this, before| this.marks(before, true))
     }
 
     fn adopt(&mut self, _: &Model, _: &[usize], _: &Unread, _: Timestamp) -> Result<(), StateError> {
@@ -258,6 +291,7 @@ impl Store for SimStore {
             Some(bug) => alter(bug, batch.records, &mut self.debits),
             None => batch.records.to_vec(),
         };
+        let records = if self.ledger.is_empty() { records } else { moved(&records, &|key| self.key(key)) };
         let Commit { changes, model, config_digests, at, .. } = *batch;
         let altered = Commit { records: &records, changes, model, config_digests, at };
         self.write("commit", |store| store.commit(run, &altered), |this, _| this.committed(&records, changes))

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::ContentHash;
 
+use crate::spec::Spec;
 use crate::vendors::Key;
 
 /// What must not be: the invariant's id and what was found.
@@ -35,6 +36,8 @@ pub(crate) struct Entry {
     pub(crate) present: Present,
     /// When a purge became due, unless none is.
     pub(crate) stale: Option<u64>,
+    /// When the change that waits was first seen, in milliseconds.
+    pub(crate) seen: Option<u64>,
     /// Since when none is due.
     settled: u64,
     /// Purges: endpoint and when the request left.
@@ -47,8 +50,15 @@ pub(crate) struct Entry {
     open: BTreeMap<usize, bool>,
     /// When its last intent was committed.
     intent: u64,
+    /// How its provider was configured when it was sent last.
+    tried: Option<String>,
     /// The state says so, for what is asked for now.
     pub(crate) rejected: bool,
+    /// With which content (`None`: its removal) a guard let it through, and with which it was allowed.
+    passed: Option<Option<String>>,
+    goes_on: Option<Option<String>>,
+    /// How its provider was configured when it was refused where nothing else was sent: it may be taken to be to blame.
+    accused: Option<String>,
     /// The vendor refuses it for good.
     pub(crate) poison: bool,
 }
@@ -63,6 +73,12 @@ pub(crate) struct Marked<'a> {
     pub(crate) forgets: bool,
     /// Only what was seen is marked: a guard refused the run.
     pub(crate) refused: bool,
+    /// When it read the state.
+    pub(crate) at: u64,
+    /// How new the manifests were that it read.
+    pub(crate) read: u64,
+    /// Which targets the run is about; others are those of manifests that it does not read and that are there.
+    pub(crate) covers: &'a dyn Fn(Key) -> bool,
 }
 
 /// All targets, and the first violation.
@@ -71,16 +87,21 @@ pub(crate) struct Truth {
     pub(crate) entries: BTreeMap<Key, Entry>,
     keys: HashMap<String, Key>,
     names: Vec<String>,
-    /// How many endpoints must accept, by provider.
-    require: Vec<usize>,
+    /// How many of which endpoints must accept, by provider.
+    require: Vec<(usize, Vec<usize>)>,
+    /// How each provider is configured.
+    pub(crate) configured: Vec<String>,
     /// Two runners share the state, so what one of them had prepared is judged by its intent.
     pub(crate) two_runners: bool,
+    /// How new the newest manifests were by which anything was marked.
+    newest: u64,
     pub(crate) violation: Option<Violation>,
 }
 
 impl Truth {
-    pub(crate) fn new(names: Vec<String>, require: Vec<usize>) -> Self {
-        Self { names, require, ..Self::default() }
+    pub(crate) fn new(names: Vec<String>, require: Vec<(usize, Vec<usize>)>) -> Self {
+        let configured = vec![String::new(); names.len()];
+        Self { names, require, configured, ..Self::default() }
     }
 
     pub(crate) fn add(&mut self, key: Key, text: String, poison: bool) {
@@ -104,6 +125,14 @@ impl Truth {
         listed.get(&self.key_of(row)?).cloned()
     }
 
+    /// What was refused under another configuration and is not tried under this one.
+    pub(crate) fn forgotten_refusal(&self) -> Option<Key> {
+        let was_tried_before =
+            |key: &Key, entry: &Entry| entry.tried.as_ref().is_some_and(|tried| *tried != self.configured[key.0]);
+        let waits = |entry: &Entry| entry.poison && entry.present != Present::Absent && entry.stale.is_some();
+        self.entries.iter().find(|(key, entry)| waits(entry) && was_tried_before(key, entry)).map(|(key, _)| *key)
+    }
+
     /// The target of a change.
     pub(crate) fn key(&self, text: &str) -> Option<Key> {
         self.keys.get(text).copied()
@@ -119,8 +148,37 @@ impl Truth {
     pub(crate) fn satisfied(&self, key: Key) -> bool {
         let entry = &self.entries[&key];
         let Some(stale) = entry.stale else { return true };
-        let since = entry.accepted.iter().filter(|(_, sent)| *sent >= stale);
-        since.map(|(endpoint, _)| endpoint).collect::<BTreeSet<_>>().len() >= self.require[key.0]
+        let (require, endpoints) = &self.require[key.0];
+        let since = entry.accepted.iter().filter(|(endpoint, sent)| *sent >= stale && endpoints.contains(endpoint));
+        since.map(|(endpoint, _)| endpoint).collect::<BTreeSet<_>>().len() >= *require
+    }
+
+    /// Somebody configures a provider otherwise: so many of these endpoints must accept from now on. What is recorded stays so;
+    /// what was refused, and what was accepted in part, may be sent once more.
+    pub(crate) fn reconfigured(&mut self, provider: usize, spec: &Spec, step: u64) {
+        let (require, endpoints) = (spec.require, spec.active.clone());
+        self.configured[provider] = format!("{spec:?}");
+        let before = std::mem::replace(&mut self.require[provider], (require, endpoints));
+        for (_, entry) in self.entries.iter_mut().filter(|(key, _)| key.0 == provider) {
+            if entry.stale.is_some() && before.1.iter().filter(|one| entry.heard.contains_key(*one)).count() >= before.0
+            {
+                entry.settle(step);
+            }
+            entry.heard.clear();
+            entry.told.clear();
+        }
+    }
+
+    /// A vendor that refuses everything refuses this, which is all that it is asked for.
+    pub(crate) fn accuse(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.accused = Some(self.configured[key.0].clone());
+        }
+    }
+
+    /// Whether it may be taken to be to blame, as its provider is configured now.
+    pub(crate) fn is_accused(&self, key: Key) -> bool {
+        self.entries[&key].accused.as_ref() == Some(&self.configured[key.0])
     }
 
     /// A request for these leaves.
@@ -129,6 +187,7 @@ impl Truth {
         for key in wanted {
             let Some(entry) = self.entries.get_mut(key) else { continue };
             entry.open.insert(endpoint, false);
+            entry.tried = Some(self.configured[key.0].clone());
             if entry.rejected && !two_runners {
                 self.violate("S3", || format!("{key:?} was rejected and is sent again"));
             }
@@ -230,11 +289,39 @@ impl Truth {
         }
     }
 
-    /// A run marked what it saw.
+    /// A guard lets these through.
+    pub(crate) fn passes(&mut self, keys: &BTreeSet<Key>, listed: &BTreeMap<Key, String>) {
+        for key in keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.passed = Some(listed.get(key).cloned());
+            }
+        }
+    }
+
+    /// These were allowed, and a run was made of them.
+    pub(crate) fn go_on<'k>(&mut self, keys: impl Iterator<Item = &'k Key>, listed: &BTreeMap<Key, String>) {
+        for key in keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.goes_on = Some(listed.get(key).cloned());
+            }
+        }
+    }
+
+    /// Whether a guard let it through with this content, and whether it was allowed with it.
+    pub(crate) fn is_let_through(&self, key: Key, listed: &BTreeMap<Key, String>) -> (bool, bool) {
+        let (entry, content) = (&self.entries[&key], Some(listed.get(&key).cloned()));
+        (entry.passed == content || entry.goes_on == content, entry.goes_on == content)
+    }
+
+    /// A run marked what it saw. What was read before a newer run came and went says nothing any more.
     pub(crate) fn marked(&mut self, mark: &Marked<'_>, step: u64) {
+        if mark.read < self.newest {
+            return;
+        }
+        self.newest = mark.read;
         let rows: BTreeMap<Key, &Recorded> =
             mark.before.iter().filter_map(|row| Some((self.key_of(row)?, row))).collect();
-        for (key, entry) in &mut self.entries {
+        for (key, entry) in self.entries.iter_mut().filter(|(key, _)| (mark.covers)(**key)) {
             let row = rows.get(key).copied();
             match mark.listed.get(key) {
                 Some(hash) => entry.list(hash, row, mark, *key, step),
@@ -257,6 +344,9 @@ impl Truth {
             };
             found.insert(key);
             let entry = &self.entries[&key];
+            if let Some(endpoint) = row.work.as_ref().and_then(|work| twice(&work.accepted_at)) {
+                tell("S6", format!("{key:?} holds twice that {endpoint} accepted it"));
+            }
             match (&entry.present, &row.work) {
                 (Present::Absent, _) => tell("R7", format!("{key:?} is done with and still in the state")),
                 (Present::Listed(hash), None) => {
@@ -271,7 +361,7 @@ impl Truth {
                     if work.desired.as_ref().map(ToString::to_string).as_ref() != Some(hash) {
                         tell("S2", format!("{key:?} should become {hash}, the work is for {:?}", work.desired));
                     }
-                    if matches!(work.standing, Standing::Rejected { .. }) && !entry.poison {
+                    if matches!(work.standing, Standing::Rejected { .. }) && !entry.poison && entry.accused.is_none() {
                         tell("L2", format!("{key:?} is rejected and the vendor never refused it"));
                     }
                 }
@@ -310,10 +400,16 @@ impl Truth {
             let same = work.desired.as_ref().map(ToString::to_string).as_ref() == listed.get(&key);
             let rejected = matches!(work.standing, Standing::Rejected { .. }) && same && !forced(key);
             if let Some(entry) = self.entries.get_mut(&key) {
-                entry.rejected = rejected;
+                let is_same = entry.tried.as_ref().is_none_or(|tried| *tried == self.configured[key.0]);
+                entry.rejected = rejected && is_same;
             }
         }
     }
+}
+
+/// What a list holds twice.
+fn twice(list: &[String]) -> Option<&String> {
+    list.iter().enumerate().find(|(place, text)| list[..*place].contains(text)).map(|(_, text)| text)
 }
 
 impl Entry {
@@ -331,8 +427,12 @@ impl Entry {
         self.heard.extend(mine.filter(|(_, sent, _)| *sent >= stale).map(|(endpoint, ..)| (endpoint, step)));
     }
 
-    fn due(&mut self, step: u64) {
+    fn due(&mut self, row: Option<&Recorded>, (at, step): (u64, u64)) {
         self.stale = Some(step);
+        self.accused = None;
+        (self.passed, self.goes_on) = (None, None);
+        // What waits already keeps its place.
+        self.seen = self.seen.filter(|_| row.is_some_and(|row| row.work.is_some())).or(Some(at));
         self.accepted.clear();
         self.told.clear();
         self.heard.clear();
@@ -340,6 +440,7 @@ impl Entry {
 
     fn settle(&mut self, step: u64) {
         self.stale = None;
+        self.seen = None;
         self.settled = step;
     }
 
@@ -361,7 +462,12 @@ impl Entry {
         if fresh && !forced {
             self.settle(step);
         } else if self.present != listed || forced || is_new {
-            self.due(step);
+            let let_through = (self.passed.take(), self.goes_on.take());
+            let is_same = self.present == listed && mark.refused;
+            self.due(row, (mark.at, step));
+            if is_same {
+                (self.passed, self.goes_on) = let_through;
+            }
         }
         self.present = listed;
     }
@@ -374,7 +480,7 @@ impl Entry {
             Some(row) if row.hash.is_some() && !mark.forgets => {
                 if self.present != Present::Removing {
                     self.present = Present::Removing;
-                    self.due(step);
+                    self.due(Some(row), (mark.at, step));
                 }
             }
             // Gone already, never recorded, or to be forgotten.

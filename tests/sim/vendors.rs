@@ -5,14 +5,37 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use freshen::core::http::{Request, Response};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
-use freshen::rehearse::Emulator;
+use freshen::rehearse::{Emulator, Setup, emulator};
+
+use crate::spec::{Spec, issued};
 
 /// Provider and number of a target: the number is part of its text, in letters that no encoding changes.
 pub(crate) type Key = (usize, usize);
 
-/// The part of a target's text by which it is recognised on the wire.
+/// The part of a URL by which it is recognised on the wire.
 pub(crate) fn mark(key: Key) -> String {
     format!("t{}{:04}q", key.0, key.1)
+}
+
+/// The vendor's id of an asset: hexadecimal, so it is marked otherwise.
+pub(crate) fn asset_id(key: Key) -> String {
+    format!("{}f{}{:04}f{}", "a".repeat(12), key.0, key.1, "a".repeat(13))
+}
+
+fn is_mark(window: &[u8]) -> bool {
+    matches!((window[0], window[6]), (b't', b'q') | (b'f', b'f'))
+}
+
+/// The id of the keys that a request was signed with.
+fn key_of(request: &Request, account: usize) -> Option<String> {
+    let headers = request.headers.iter().map(|(_, value)| value.clone());
+    let texts = headers.chain([request.path_and_query.clone(), String::from_utf8_lossy(&request.body).into_owned()]);
+    let name = format!("KEY{account}");
+    texts.into_iter().find_map(|text| {
+        let found = &text[text.find(&name)?..];
+        let end = found.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(found.len());
+        Some(found[..end].to_owned())
+    })
 }
 
 /// One API or cache.
@@ -24,20 +47,24 @@ pub(crate) struct Actor {
     pub(crate) providers: Vec<usize>,
     /// An API, no cache of one's own.
     pub(crate) is_cloud: bool,
+    /// Answers to the keys that last; those of further issues have one each.
     pub(crate) emulator: Box<dyn Emulator>,
+    pub(crate) setup: Setup,
+    pub(crate) spec: Spec,
+    pub(crate) others: BTreeMap<String, Box<dyn Emulator>>,
     /// Targets that a cache refuses.
     pub(crate) poison: BTreeSet<Key>,
     /// Most targets a call, calls a second, calls at once.
     pub(crate) batch: usize,
     pub(crate) rate: u32,
     pub(crate) at_once: usize,
-    /// Most targets a day, if the emulator lets more pass and the clock is right.
-    pub(crate) quota: Option<u64>,
+    /// Most targets a day of the account that each provider may use, if the emulator lets more pass and the clock is right.
+    pub(crate) quotas: BTreeMap<usize, u64>,
     /// Calls a second are counted here.
     pub(crate) paced: bool,
-    pub(crate) seen: usize,
     pub(crate) flights: usize,
     pub(crate) requests: u64,
+    pub(crate) purges: u64,
     /// When calls left, of URLs and of directories where those have a rate of their own.
     pub(crate) recent: [VecDeque<u64>; 2],
     pub(crate) used: BTreeMap<String, u64>,
@@ -47,28 +74,41 @@ impl Actor {
     /// Answers as the vendor does; what was purged.
     pub(crate) fn answer(&mut self, request: &Request, now: Timestamp) -> (Response, Vec<Target>) {
         let refused = !self.poison.is_empty() && self.targets_of(request).iter().any(|key| self.poison.contains(key));
-        let response = if refused {
-            Response { status: 400, headers: Vec::new(), body: b"bad URL".to_vec() }
-        } else {
-            self.emulator.answer(request, now)
-        };
-        let log = self.emulator.log();
-        let purged = log[self.seen..].iter().map(|purged| purged.target.clone()).collect();
-        self.seen = log.len();
+        if refused {
+            return (Response { status: 400, headers: Vec::new(), body: b"bad URL".to_vec() }, Vec::new());
+        }
+        let emulator = self.emulator_of(request);
+        let seen = emulator.log().len();
+        let response = emulator.answer(request, now);
+        let purged: Vec<Target> = emulator.log()[seen..].iter().map(|purged| purged.target.clone()).collect();
+        self.purges += purged.len() as u64;
         (response, purged)
+    }
+
+    /// Whoever knows the keys of a request.
+    fn emulator_of(&mut self, request: &Request) -> &mut Box<dyn Emulator> {
+        // Most worlds have no other keys.
+        let is_one = self.spec.temporary.is_none() && self.spec.rotation == 0;
+        let key = if is_one { None } else { key_of(request, self.spec.account) };
+        match key {
+            Some(key) if self.spec.is_cloud() && key.contains(['i', 'r']) => {
+                let setup = || Setup { credentials: issued(&key), ..self.setup.clone() };
+                self.others.entry(key.clone()).or_insert_with(|| emulator(setup()).expect("an emulator"))
+            }
+            _ => &mut self.emulator,
+        }
     }
 
     /// Somebody else used the account.
     pub(crate) fn used_by_others(&mut self, request: &Request, now: Timestamp) {
         self.emulator.answer(request, now);
-        self.seen = self.emulator.log().len();
     }
 
     /// What a request asks for, read off the wire whatever the encoding.
     pub(crate) fn targets_of(&self, request: &Request) -> Vec<Key> {
         let mut found = Vec::new();
         for bytes in [request.path_and_query.as_bytes(), &request.body] {
-            for window in bytes.windows(7).filter(|window| window[0] == b't' && window[6] == b'q') {
+            for window in bytes.windows(7).filter(|window| is_mark(window)) {
                 let digits =
                     std::str::from_utf8(&window[1..6]).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
                 let number = digits.and_then(|digits| digits.parse::<usize>().ok());
@@ -115,12 +155,25 @@ impl Actor {
         self.flights = self.flights.saturating_sub(1);
     }
 
-    /// Targets were purged on this day of the sender's clock; what that breaks (S5).
-    pub(crate) fn spends(&mut self, (day, at_midnight): &(String, bool), targets: usize) -> Option<String> {
-        let used = self.used.entry(day.clone()).or_default();
-        *used += targets as u64;
+    /// Targets of a provider were purged on this day of the sender's clock; what that breaks (S5).
+    pub(crate) fn spends(
+        &mut self,
+        (day, at_midnight): &(String, bool),
+        targets: usize,
+        provider: usize,
+    ) -> Option<String> {
+        let mut used = |whose: String| {
+            let used = self.used.entry(whose).or_default();
+            *used += targets as u64;
+            *used
+        };
+        let (own, all) = (used(format!("{day} p{provider}")), used(day.clone()));
         let slack = if *at_midnight { self.batch as u64 } else { 0 };
-        let most = self.quota.filter(|most| *used > *most + slack)?;
-        Some(format!("{used} targets on {day}, {most} are allowed"))
+        // In which order calls are sent is the plan's: each keeps to its own limit, and all of them to the largest.
+        let has_limit = self.quotas.len() == self.providers.len();
+        let most = self.quotas.values().max().copied().filter(|_| has_limit).unwrap_or(u64::MAX);
+        let mine = self.quotas.get(&provider).copied().unwrap_or(u64::MAX);
+        let (used, most) = if own > mine.saturating_add(slack) { (own, mine) } else { (all, most) };
+        (used > most.saturating_add(slack)).then(|| format!("{used} targets on {day}, {most} are allowed"))
     }
 }

@@ -268,7 +268,13 @@ impl Process {
         cut.mark_changed();
         let mut dice = fastrand::Rng::with_seed(self.host_seed);
         let round = Round {
-            host: Host { clock, http, resolver: Arc::new(SystemResolver), env: Arc::new(SimEnv), seed: self.host_seed },
+            host: Host {
+                clock,
+                http,
+                resolver: Arc::new(SystemResolver),
+                env: Arc::new(SimEnv(self.shared.clone())),
+                seed: self.host_seed,
+            },
             order,
             credentials_ms: [0, 0, 0, dice.u64(..CREDENTIALS_MS)][dice.usize(..4)],
             sending: Arc::clone(&self.sending),

@@ -1,34 +1,29 @@
 //! A world from a seed: providers, manifests that change, runs that are disturbed, and a quiet end that must converge.
 
+mod converge;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
-use freshen::core::budget::LastCalls;
 use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::event::ItemState;
-use freshen::core::guard::Allowed;
 use freshen::core::model::Model;
-use freshen::core::owners::Reach;
-use freshen::core::plan::Job;
-use freshen::core::recorded::{Recorded, Standing};
 use freshen::core::target::{Scope, Target};
-use freshen::drive::{CallReport, GRACE_MS};
-use freshen::host::credentials::CredentialStore;
-use freshen::host::resolver::SystemResolver;
-use freshen::host::{Clock, Host, Timeouts};
-use freshen::run::{self, Accounts, Choice, Desired, Exit, Run};
-use freshen::state::{RunStart, SqliteStore, StateError, Store};
+use freshen::run::Exit;
+use freshen::state::{Identity, SqliteStore, StateError, Store};
 
+use crate::axes::Axis;
 use crate::faults::{Faults, jump};
+use crate::files::{Files, Paths, Place};
 use crate::planted::Bug;
-use crate::seams::{Shared, SimClock, SimEnv, SimHttp};
-use crate::spec::{Policy, Spec, actors, model, text_of};
+use crate::refusals::{self, Refusing};
+use crate::seams::Shared;
+use crate::session::{Ended, OneRun, Order, session};
+use crate::spec::{Issuer, Policy, Spec, actors, model, text_of};
 use crate::store::SimStore;
-use crate::truth::{Present, Truth, Violation};
+use crate::truth::{Truth, Violation};
 use crate::vendors::Key;
 
 /// Runs without faults after which everything must be recorded; each has a quota day of its own.
@@ -43,30 +38,12 @@ pub(crate) struct Played {
     pub(crate) trace: Vec<String>,
 }
 
-/// What one run is like, besides its faults.
-#[derive(Clone, Default)]
-struct Order {
-    forced: BTreeSet<Key>,
-    only: Option<usize>,
-    allows_removals: bool,
-    seed: u64,
-    /// The second of two runners.
-    second: bool,
-    /// Begins so many milliseconds after the first one.
-    delay: u64,
-    deadline_ms: Option<u64>,
-}
-
-type OneRun<'a> = Pin<Box<dyn Future<Output = Result<Option<Ended>, StateError>> + 'a>>;
-
-/// How a run ended by itself.
-struct Ended {
-    exit: Exit,
-    /// Where each change that was planned for today stands.
-    states: Vec<(Key, ItemState)>,
-    calls_planned: u64,
-    wrote: bool,
-    failed: bool,
+/// What a process read in the manifests, and which state it was then.
+struct Reading {
+    listed: BTreeMap<Key, String>,
+    files: (Files, Paths),
+    version: u64,
+    identity: Identity,
 }
 
 /// A world in the making.
@@ -76,14 +53,25 @@ pub(crate) struct World {
     specs: Vec<Spec>,
     texts: BTreeMap<Key, String>,
     listed: BTreeMap<Key, String>,
+    files: Files,
+    editors: Rng,
     history: BTreeMap<Key, Vec<String>>,
     edits: u64,
     adopts: bool,
     forgets: bool,
     /// Hosts are purged as a whole in place of more URLs than that.
     collapse: Option<u64>,
+    /// Most purges of a run that nobody allowed.
+    guard: Option<u64>,
+    /// How often the manifests changed.
+    version: u64,
+    /// Some runs read them early.
+    early: Rng,
     jumps: bool,
     others: bool,
+    refusals: Rng,
+    /// Providers are configured otherwise now and then.
+    configuration: Option<Rng>,
     shared: Shared,
     store: Arc<Mutex<SqliteStore>>,
     /// Two runners share the state in this file.
@@ -104,18 +92,54 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>, trace: bool) -> Played {
     played
 }
 
+/// A new state, in a file if two runners share it.
+fn state(two_runners: bool) -> (Option<(tempfile::TempDir, PathBuf)>, Arc<Mutex<SqliteStore>>) {
+    let folder = two_runners.then(|| {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+        let path = folder.path().join("state.db");
+        (folder, path)
+    });
+    let store = match &folder {
+        Some((_, path)) => SqliteStore::create(path, "sim"),
+        None => SqliteStore::scratch(&PathBuf::from("no/such/state"), "sim"),
+    };
+    (folder, Arc::new(Mutex::new(store.expect("a store"))))
+}
+
+/// The providers of a world.
+fn specs(rng: &mut Rng, seed: u64) -> Vec<Spec> {
+    let mut specs: Vec<Spec> = (0..rng.usize(1..=3)).map(|index| Spec::draw(rng, index)).collect();
+    if specs.len() > 1 && specs[0].is_cloud() && rng.u8(..6) == 0 {
+        specs[1] = specs[0].clone();
+    }
+    let (mut limits, mut ids) = (Axis::OwnLimits.dice(seed), Axis::AssetIds.dice(seed));
+    if specs.get(1).is_some_and(|spec| spec.account == 0) && limits.bool() {
+        specs[1].quota = limits.bool().then(|| limits.u64(8..40));
+    }
+    for spec in specs.iter_mut().filter(|spec| spec.kind == "huawei-vod") {
+        spec.ids = ids.bool();
+    }
+    let mut temporary = Axis::TemporaryKeys.dice(seed);
+    if temporary.u8(..4) == 0 {
+        let issuer = if temporary.bool() { Issuer::Program } else { Issuer::Variables };
+        for spec in specs.iter_mut().filter(|spec| spec.is_cloud()) {
+            // The vendor's own count would have to be that of all keys together: the simulation counts.
+            (spec.temporary, spec.strict) = (Some(issuer), false);
+        }
+    }
+    specs
+}
+
 impl World {
     fn new(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let mut specs: Vec<Spec> = (0..rng.usize(1..=3)).map(|index| Spec::draw(&mut rng, index)).collect();
-        if specs.len() > 1 && specs[0].is_cloud() && rng.u8(..6) == 0 {
-            specs[1] = specs[0].clone();
-        }
+        let specs = specs(&mut rng, seed);
         let two_runners = rng.u8(..24) == 0 || bug == Some(Bug::NoLock);
         let (jumps, others) = (rng.u8(..4) == 0, rng.u8(..4) == 0);
         let names = (0..specs.len()).map(|index| format!("p{index}")).collect();
-        let mut truth = Truth::new(names, specs.iter().map(|spec| spec.require).collect());
+        let mut truth = Truth::new(names, specs.iter().map(|spec| (spec.require, spec.active.clone())).collect());
         truth.two_runners = two_runners;
+        truth.configured = specs.iter().map(|spec| format!("{spec:?}")).collect();
         let with_poison = rng.u8(..3) == 0;
         let mut texts = BTreeMap::new();
         let mut poison = BTreeSet::new();
@@ -132,33 +156,35 @@ impl World {
         // and defects are planted in calls of URLs.
         let collapse =
             (seed.is_multiple_of(3) && poison.is_empty() && !two_runners && bug.is_none()).then_some(seed / 3 % 6);
+        let mut guards = Axis::Guard.dice(seed);
+        let guard = (collapse.is_none() && guards.u8(..5) == 0).then(|| guards.u64(..12));
         let actors = actors(&specs, &poison, jumps || others, two_runners, collapse.is_some());
-        let folder = two_runners.then(|| {
-            let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
-            let path = folder.path().join("state.db");
-            (folder, path)
-        });
-        let store = match &folder {
-            Some((_, path)) => SqliteStore::create(path, "sim"),
-            None => SqliteStore::scratch(&PathBuf::from("no/such/state"), "sim"),
-        };
-        let store = Arc::new(Mutex::new(store.expect("a store")));
+        let (folder, store) = state(two_runners);
         let shared = Shared::new(actors, truth, jumps, trace);
         let played = Played { violation: None, requests: 0, runs: 0, kills: 0, trace: Vec::new() };
         let (adopts, forgets) = (rng.u8(..10) == 0, rng.u8(..6) == 0);
         let (listed, history) = (BTreeMap::new(), BTreeMap::new());
+        let mut editors = Axis::Manifests.dice(seed);
         let mut world = Self {
             rng,
             specs,
             texts,
             listed,
+            files: Files::draw(&mut editors),
+            editors,
             history,
             edits: 0,
             adopts,
             forgets,
             collapse,
+            guard,
+            version: 0,
+            early: Axis::EarlyReading.dice(seed),
             jumps,
             others,
+            refusals: Axis::Refusals.dice(seed),
+            configuration: Some(Axis::Configuration.dice(seed))
+                .filter(|dice| !two_runners && dice.clone().u8(..3) == 0),
             shared,
             store,
             folder,
@@ -178,11 +204,15 @@ impl World {
         for number in 0..self.rng.usize(2..=8) {
             if number > 0 {
                 self.edit();
+                self.configure();
             }
             let skew = if self.jumps && self.rng.bool() { jump(&mut self.rng) } else { small };
             let mut faults = Faults::draw(&mut self.rng, self.specs.len());
             if !self.jumps {
                 faults.never_jump();
+            }
+            if self.refusals.u8(..10) == 0 {
+                faults = Faults::of_refusals(Refusing::draw(&mut self.refusals, &self.specs));
             }
             let clean = faults.only_outage() && !self.jumps;
             let outage = faults.outage;
@@ -197,8 +227,9 @@ impl World {
             if self.folder.is_some() && self.rng.bool() {
                 self.two_runs();
             } else {
+                let reading = self.read_early();
                 let order = self.order();
-                let ended = self.one_run(order);
+                let ended = self.run_by(order, reading);
                 if let (true, Some((out, _)), Some(ended)) = (clean && !self.others, outage, ended) {
                     self.check_isolation(out, &ended);
                 }
@@ -218,7 +249,8 @@ impl World {
     }
 
     fn order(&mut self) -> Order {
-        let mut order = Order { allows_removals: self.rng.u8(..4) > 0, seed: self.rng.u64(..), ..Order::default() };
+        let (allows_removals, seed, guard) = (self.rng.u8(..4) > 0, self.rng.u64(..), self.guard);
+        let mut order = Order { allows_removals, seed, guard, ..Order::default() };
         if self.rng.u8(..8) == 0 {
             let rng = &mut self.rng;
             order.forced = self.texts.keys().copied().filter(|_| rng.u8(..6) == 0).collect();
@@ -226,8 +258,37 @@ impl World {
         if self.rng.u8(..10) == 0 {
             order.only = Some(self.rng.usize(..self.specs.len()));
         }
+        if self.files.has_hidden() && self.editors.bool() {
+            order.paths = Paths::Hidden;
+        }
+        order.place = self.place(order.paths, true);
+        order.expects_another = self.editors.u8(..16) == 0;
+        if self.guard.is_some() && order.seed.is_multiple_of(3) {
+            order.max_purges = Some(u64::MAX);
+        }
         order.deadline_ms = self.shared.lock().faults.deadline_ms;
         order
+    }
+
+    /// Where a run reads the files: in another checkout only if that shows to be one of the same tree, by a manifest of a known
+    /// name.
+    fn place(&mut self, paths: Paths, may_move: bool) -> Place {
+        if !self.files.are_several() {
+            return Place::default();
+        }
+        let known = self.open().lock().expect("no panic").manifests().expect("readable");
+        let read = self.files.paths(paths);
+        let moves = may_move && known.iter().any(|manifest| read.contains(&manifest.name));
+        let root = known.into_iter().find_map(|manifest| manifest.root).filter(|_| !moves);
+        Place::draw(&mut self.editors, root.as_deref())
+    }
+
+    /// The state as the next process opens it.
+    fn open(&self) -> Arc<Mutex<SqliteStore>> {
+        match &self.folder {
+            Some((_, path)) => Arc::new(Mutex::new(SqliteStore::open(path).expect("it opens").expect("it is there"))),
+            None => Arc::clone(&self.store),
+        }
     }
 
     /// Publishes a new content of a target.
@@ -240,6 +301,8 @@ impl World {
 
     /// Somebody edits the manifest: new contents, contents that come back, targets that come and go.
     fn edit(&mut self) {
+        self.version += 1;
+        self.files.change(&mut self.editors);
         let keys: Vec<Key> = self.texts.keys().copied().collect();
         if self.rng.u8(..12) == 0 {
             let rng = &mut self.rng;
@@ -263,82 +326,159 @@ impl World {
         self.shared.lock().tell(|| format!("EDIT the manifest lists {listed:?}"));
     }
 
-    fn model(&self) -> Model {
-        let policy = Policy { adopts: self.adopts, forgets: self.forgets, collapse: self.collapse };
-        model(&self.specs, &self.texts, &self.listed, policy, self.bug)
+    /// Somebody configures a provider otherwise, if it has its account for itself.
+    fn configure(&mut self) {
+        let Some(dice) = &mut self.configuration else { return };
+        // What is on its way left under the limits of before.
+        if dice.bool() || self.shared.lock().is_any_on_its_way() {
+            return;
+        }
+        let index = dice.usize(..self.specs.len());
+        if self.specs.iter().filter(|spec| spec.account == self.specs[index].account).count() > 1 {
+            return;
+        }
+        let before = format!("{:?}", self.specs[index]);
+        self.specs[index].change(dice);
+        let spec = self.specs[index].clone();
+        if before == format!("{spec:?}") {
+            return;
+        }
+        let mut core = self.shared.lock();
+        core.tell(|| {
+            format!(
+                "p{index} is configured otherwise: {:?} {} {:?} {}",
+                spec.active, spec.require, spec.quota, spec.rotation
+            )
+        });
+        for actor in core.actors.iter_mut().filter(|actor| actor.providers == [index]) {
+            if !actor.quotas.is_empty() {
+                actor.quotas = spec.quota.map(|most| (index, most)).into_iter().collect();
+            }
+            actor.spec = spec.clone();
+        }
+        let step = core.steps;
+        core.truth.reconfigured(index, &spec, step);
     }
 
-    fn sim_store(&self, order: &Order, inner: Arc<Mutex<SqliteStore>>) -> SimStore {
+    /// Some runs read the manifests, and before they begin the manifests change and another run comes and goes.
+    fn read_early(&mut self) -> Option<Reading> {
+        if self.folder.is_some() || self.files.has_hidden() || self.early.u8(..12) > 0 {
+            return None;
+        }
+        let reading = self.reading(Paths::Folder);
+        self.edit();
+        let order = self.order();
+        self.one_run(order);
+        Some(reading)
+    }
+
+    fn reading(&self, paths: Paths) -> Reading {
+        let identity = self.store.lock().expect("no panic").identity().expect("readable");
+        let is_read = |(key, _): &(&Key, &String)| !self.files.listing(paths, **key).is_empty();
+        let listed = self.listed.iter().filter(is_read).map(|(key, hash)| (*key, hash.clone())).collect();
+        Reading { listed, files: (self.files.clone(), paths), version: self.version, identity }
+    }
+
+    fn model(&self, Reading { listed, files: (files, paths), .. }: &Reading, place: Place) -> Model {
+        let Self { adopts, forgets, collapse, guard, .. } = *self;
+        let policy = Policy { adopts, forgets, collapse, guard };
+        model(&self.specs, &self.texts, listed, (files, *paths, place), policy, self.bug)
+    }
+
+    fn sim_store(&self, order: &Order, reading: &Reading, inner: Arc<Mutex<SqliteStore>>) -> SimStore {
         SimStore {
             shared: self.shared.clone(),
             runner: u8::from(order.second),
             inner,
             path: self.folder.as_ref().map(|(_, path)| path.clone()),
-            listed: self.listed.clone(),
+            listed: reading.listed.clone(),
+            began: 0,
+            read: reading.version,
+            files: reading.files.clone(),
+            passing: BTreeSet::new(),
             forced: order.forced.clone(),
             adopts: self.adopts,
             forgets: self.forgets,
             refused: false,
             bug: self.bug,
             debits: BTreeMap::new(),
+            ledger: self.ledger(),
         }
     }
 
+    /// A planted defect: the keys' own ledger.
+    fn ledger(&self) -> String {
+        let begins_anew =
+            self.bug == Some(Bug::LedgerOfTheKey) && self.specs.iter().any(|spec| spec.temporary.is_some());
+        if begins_anew { self.shared.lock().issues.to_string() } else { String::new() }
+    }
+
     fn one_run(&mut self, order: Order) -> Option<Ended> {
-        let inner = match &self.folder {
-            Some((_, path)) => Arc::new(Mutex::new(SqliteStore::open(path).expect("it opens").expect("it is there"))),
-            None => Arc::clone(&self.store),
-        };
-        self.begin(&order);
-        let mut store = self.sim_store(&order, Arc::clone(&inner));
-        let future = session(self.shared.clone(), &mut store, self.model(), order);
+        self.run_by(order, None)
+    }
+
+    /// A run by what it read before, unless the state is another one since, as `cli/claim.rs` has it.
+    fn run_by(&mut self, order: Order, early: Option<Reading>) -> Option<Ended> {
+        let paths = order.paths;
+        let now = self.reading(order.paths);
+        let still_counts = |early: &Reading| early.identity == now.identity || self.bug == Some(Bug::StaleReading);
+        let reading = early.filter(still_counts).unwrap_or(now);
+        let inner = self.open();
+        self.begin(&order, &reading);
+        let mut store = self.sim_store(&order, &reading, Arc::clone(&inner));
+        let future = session(self.shared.clone(), &mut store, self.model(&reading, order.place), order);
         let ended = self.shared.execute(vec![Box::pin(future)]).remove(0);
         self.ends(&inner);
-        self.judge(ended, true)
+        self.judge(ended, true, paths)
     }
 
     /// Two runs on one state at once, as on a file system without locks.
     fn two_runs(&mut self) {
         self.shared.lock().faults.never_kill();
-        let first = self.order();
-        self.begin(&first);
-        let open =
-            |path: &PathBuf| Arc::new(Mutex::new(SqliteStore::open(path).expect("it opens").expect("it is there")));
-        let path = self.folder.as_ref().expect("a file").1.clone();
-        let (one, two) = (open(&path), open(&path));
-        let mut a = self.sim_store(&first, one);
-        let model_a = self.model();
+        let mut first = self.order();
+        if first.paths == Paths::Hidden {
+            first = Order { paths: Paths::Folder, place: self.place(Paths::Folder, true), ..first };
+        }
+        let reading = self.reading(Paths::Folder);
+        self.begin(&first, &reading);
+        let (one, two) = (self.open(), self.open());
+        let mut a = self.sim_store(&first, &reading, one);
+        let model_a = self.model(&reading, first.place);
         if self.rng.bool() {
             self.edit();
         }
         let delay = self.rng.u64(..4_000);
-        let second = Order { seed: self.rng.u64(..), delay, second: true, ..Order::default() };
-        let mut b = self.sim_store(&second, Arc::clone(&two));
-        let model_b = self.model();
+        let max_purges = self.guard.map(|_| u64::MAX);
+        let second =
+            Order { place: first.place, max_purges, seed: self.rng.u64(..), delay, second: true, ..Order::default() };
+        let reading = self.reading(Paths::Folder);
+        let mut b = self.sim_store(&second, &reading, Arc::clone(&two));
+        let model_b = self.model(&reading, second.place);
         let runs: Vec<OneRun<'_>> = vec![
             Box::pin(session(self.shared.clone(), &mut a, model_a, first)),
             Box::pin(session(self.shared.clone(), &mut b, model_b, second)),
         ];
         let ends = self.shared.execute(runs);
-        let inner = open(&path);
+        let inner = self.open();
         self.ends(&inner);
         for ended in ends {
-            self.judge(ended, false);
+            self.judge(ended, false, Paths::Folder);
         }
     }
 
-    fn begin(&mut self, order: &Order) {
+    fn begin(&mut self, order: &Order, reading: &Reading) {
         self.played.runs += 1;
-        let rows = match &self.folder {
-            Some((_, path)) => SqliteStore::open(path).expect("it opens").expect("it is there").recorded(),
-            None => self.store.lock().expect("no panic").recorded(),
-        };
+        let rows = self.open().lock().expect("no panic").recorded();
         let mut core = self.shared.lock();
         core.killed = false;
+        core.sent.clear();
+        core.issues += 1;
         core.actors.iter_mut().for_each(|actor| actor.flights = 0);
         let forced = |key: Key| order.forced.contains(&key);
-        core.truth.starts(&rows.expect("readable"), &self.listed, &forced);
+        core.truth.starts(&rows.expect("readable"), &reading.listed, &forced);
         let (skew, faults) = (core.skew_ms, core.faults.clone());
+        let (read, place) = (reading.files.0.paths(reading.files.1), order.place);
+        core.tell(|| format!("{read:?} are read in {place:?}"));
         core.tell(|| format!("RUN skew {skew} ms, forced {:?}, only {:?}, {faults:?}", order.forced, order.only));
     }
 
@@ -354,7 +494,7 @@ impl World {
     }
 
     /// What a run says of itself against the truth (L3).
-    fn judge(&mut self, ended: Option<Result<Option<Ended>, StateError>>, alone: bool) -> Option<Ended> {
+    fn judge(&mut self, ended: Option<Result<Option<Ended>, StateError>>, alone: bool, paths: Paths) -> Option<Ended> {
         let mut core = self.shared.lock();
         let step = core.steps;
         let mut ended = match ended? {
@@ -379,7 +519,16 @@ impl World {
         if let (Some((key, _)), true) = (wrong, alone) {
             core.violated("L3", || format!("{key:?} is said to be recorded and was not purged"));
         }
-        let left: Vec<Key> = core.truth.entries.keys().copied().filter(|key| !core.truth.satisfied(*key)).collect();
+        let due = |key: &Key| self.files.covers(paths, *key) && !core.truth.satisfied(*key);
+        let left: Vec<Key> = core.truth.entries.keys().copied().filter(due).collect();
+        // Without a limit nothing waits for a day. A vendor with limits of its own, or with hosts that are off line, says when.
+        let waits = ended.waiting.iter().find(|key| {
+            let spec = &self.specs[key.0];
+            spec.quota.is_none() && !spec.strict && !refusals::has_hosts_off_line(spec.kind)
+        });
+        if let Some(key) = waits {
+            core.violated("L1", || format!("{key:?} waits for a quota that is no more"));
+        }
         if ended.exit == Exit::Done && alone && !left.is_empty() {
             core.violated("L3", || format!("the run says that all is done, and {left:?} are not"));
         }
@@ -415,172 +564,10 @@ impl World {
         let mut core = self.shared.lock();
         let now = core.true_time();
         let stamp = Stamp { wall: now, nonce: self.rng.u128(..) };
-        let request = config.kind.encode(&call, &account, &spec.credentials(), &stamp).expect("a request");
+        let request = config.kind.encode(&call, &account, &spec.credentials(0), &stamp).expect("a request");
         core.tell(|| format!("others use the account of p{index}"));
         let authority = call.endpoint.authority();
         let actor = core.actors.iter_mut().find(|actor| actor.authority == authority).expect("an actor");
         actor.used_by_others(&request, now);
     }
-
-    /// L1, S9, R11: faults stop; all is recorded after finitely many runs, and then nothing moves any more.
-    fn converge(&mut self) {
-        {
-            let mut core = self.shared.lock();
-            core.faults = Faults::none();
-            core.skew_ms = 0;
-        }
-        // What others used of today is of no interest any more.
-        self.shared.pass(25 * 3_600_000);
-        let mut settled = false;
-        for number in 0..=LAST_RUNS {
-            let order = Order { allows_removals: true, seed: self.rng.u64(..), ..Order::default() };
-            let before = self.requests();
-            let Some(ended) = self.one_run(order) else {
-                return self.shared.lock().violated("L1", || "a run without faults fails".to_owned());
-            };
-            if self.is_over() {
-                return;
-            }
-            let sent = self.requests() - before;
-            if sent > ended.calls_planned {
-                let most = ended.calls_planned;
-                return self
-                    .shared
-                    .lock()
-                    .violated("R11", || format!("{sent} requests, at most {most} were to be made"));
-            }
-            let (left, suspects) = self.left();
-            if left.is_empty() && suspects {
-                return;
-            }
-            if left.is_empty() && sent == 0 {
-                let rejected = self.shared.lock().truth.entries.values().any(|entry| entry.rejected);
-                if !ended.wrote || (rejected && settled) {
-                    return;
-                }
-                // A new manifest, adopted or forgotten targets are written once.
-                if settled {
-                    return self
-                        .shared
-                        .lock()
-                        .violated("S9", || "nothing changed, and yet the state is written".into());
-                }
-                settled = true;
-            }
-            if number == LAST_RUNS {
-                return self.shared.lock().violated("L1", || format!("{left:?} are still to do after {number} runs"));
-            }
-            self.shared.pass(25 * 3_600_000);
-        }
-    }
-
-    fn requests(&self) -> u64 {
-        self.shared.lock().actors.iter().map(|actor| actor.requests).sum()
-    }
-
-    /// What is neither recorded nor rejected for good, in truth or as the state has it, and whether anything besides is refused
-    /// that nothing shows to be to blame.
-    fn left(&self) -> (Vec<String>, bool) {
-        let rows = match &self.folder {
-            Some((_, path)) => SqliteStore::open(path).expect("it opens").expect("it is there").recorded(),
-            None => self.store.lock().expect("no panic").recorded(),
-        };
-        let core = self.shared.lock();
-        let open = |key: &&Key| {
-            let entry = &core.truth.entries[key];
-            entry.present != Present::Absent && !core.truth.satisfied(**key) && !entry.poison
-        };
-        let mut left: Vec<String> = core.truth.entries.keys().filter(open).map(|key| self.texts[key].clone()).collect();
-        let work =
-            |row: &Recorded| row.work.as_ref().is_some_and(|work| !matches!(work.standing, Standing::Rejected { .. }));
-        let rows = rows.expect("readable").into_iter().filter(work);
-        let (suspects, due): (Vec<_>, Vec<_>) = rows.partition(|row| core.truth.is_poison(row));
-        left.extend(due.into_iter().map(|row| row.target.text));
-        (left, !suspects.is_empty())
-    }
-}
-
-/// One process: what `freshen apply` does, on these seams.
-async fn session(
-    shared: Shared,
-    store: &mut SimStore,
-    model: Model,
-    order: Order,
-) -> Result<Option<Ended>, StateError> {
-    let clock = Arc::new(SimClock::new(shared.clone(), store.bug == Some(Bug::PaceForgotten)));
-    if order.delay > 0 {
-        clock.sleep_until(freshen::core::time::Tick::from_ms(order.delay)).await;
-        // Another process may have gone on meanwhile: it is read as it is now.
-        if let Some(path) = &store.path {
-            let again = SqliteStore::open(path)?.expect("it is there");
-            *store.inner() = again;
-        }
-    }
-    let http = Arc::new(SimHttp { shared: shared.clone(), runner: store.runner });
-    let host = Host { clock, http, resolver: Arc::new(SystemResolver), env: Arc::new(SimEnv), seed: order.seed };
-    let desired = Desired::new(model, Reach::default());
-    let accounts = run::accounts(&host, &desired.model, Some(store)).await?;
-    let key_of = |target: &Target| shared.lock().truth.key(&target.text);
-    let choice = Choice {
-        selected: Some(&|provider, _| order.only.is_none_or(|only| only == provider)),
-        forced: Some(&|_, target| key_of(target).is_some_and(|key| order.forced.contains(&key))),
-    };
-    let prepared = run::prepare(&desired, Some(store), &choice, &accounts, host.clock.now().wall)?;
-    let mut prepared = prepared.expect("all manifests were read");
-    let allowed = Allowed { purge_all: true, removals: order.allows_removals, max_purges: None };
-    if !run::admit(&desired, &mut prepared, Some(store), allowed, None)?.is_empty() {
-        shared.lock().tell(|| "refused by a guard".to_owned());
-        return Ok(None);
-    }
-    if prepared.is_nothing() {
-        let nothing = Ended { exit: Exit::Done, states: Vec::new(), calls_planned: 0, wrote: false, failed: false };
-        return Ok(Some(nothing));
-    }
-    let (sender, interrupted) = tokio::sync::watch::channel(false);
-    shared.lock().interrupt = Some(sender);
-    let start = RunStart { at: host.clock.now().wall, host: "sim".to_owned(), pid: 1 };
-    let deadline_ms = order.deadline_ms;
-    let (credentials, timeouts) = (&CredentialStore::new(host.env.clone()), Timeouts::default());
-    let found = Accounts::look_up(&host, &desired, &prepared.plan, credentials, &accounts, None).await;
-    let run = Run {
-        host: &host,
-        desired: &desired,
-        prepared: &prepared,
-        start,
-        deadline_ms,
-        timeouts,
-        credentials,
-        accounts: &found,
-        interrupted,
-        grace_ms: GRACE_MS,
-        last_calls: LastCalls::default(),
-    };
-    let finished = run.execute(store, &mut |_: &CallReport, _: &[Target]| Ok(())).await?;
-    let changes = &prepared.difference.changes;
-    let planned: BTreeSet<usize> = prepared.plan.jobs.iter().flat_map(Job::changes).collect();
-    let state = |index: usize| Some((key_of(&changes.target(index))?, finished.outcome.states.get(index).clone()));
-    Ok(Some(Ended {
-        exit: finished.exit,
-        states: planned.into_iter().filter_map(state).collect(),
-        calls_planned: calls_allowed(&shared, &prepared),
-        wrote: true,
-        failed: finished.outcome.state_error.is_some() || finished.outcome.cut_short.is_some(),
-    }))
-}
-
-/// R11: calls of a run without faults: its batches, and for `k` bad targets among `n` 2·k·⌈log2 n⌉ more.
-fn calls_allowed(shared: &Shared, prepared: &run::Prepared) -> u64 {
-    let core = shared.lock();
-    let mut most = 0;
-    for job in &prepared.plan.jobs {
-        most += job.directories.len() as u64;
-        for batch in job.batches.iter() {
-            let targets = batch.changes.iter().map(|&index| prepared.difference.changes.target(index).text);
-            let keys = targets.filter_map(|text| core.truth.key(&text));
-            let bad = keys.filter(|key| core.truth.entries[key].poison).count() as u64;
-            let levels = u64::from(batch.changes.len().next_power_of_two().trailing_zeros());
-            most += 1 + 2 * bad * levels;
-        }
-    }
-    most
 }
