@@ -339,6 +339,19 @@ impl WatchBug {
         Self::SlicesDoNotAddUp,
     ];
 
+    /// The day on which it was found last, which is looked at first: days are expensive.
+    pub(crate) const fn found_on(self) -> u64 {
+        match self {
+            Self::EventsOfRunsLost | Self::RunsForgotten | Self::EventsQueueUp | Self::GoneAreRemembered => 0,
+            Self::QuietForEver => 4,
+            Self::FailedAreAskedAgain => 41,
+            Self::RunsNeverCut => 128,
+            Self::WaitsByTheWallClock => 35,
+            Self::HealthyAreLeftInPeace => 12,
+            Self::SlicesDoNotAddUp => 20,
+        }
+    }
+
     /// The claims that may find it.
     pub(crate) const fn breaks(self) -> &'static [&'static str] {
         match self {
