@@ -267,11 +267,11 @@ pub(crate) static PROVIDER: Section = Section {
             "Where credentials come from; the vendor's usual environment variables when left out.",
         ),
         key("endpoint", Shape::Text, "Replaces the vendor's URL: scheme, host, port and a path prefix."),
-        key("endpoints", Shape::TextList, "URLs of self-hosted caches; each gets every purge."),
+        key("endpoints", Shape::TextList, "URLs of self-hosted caches; each address of each gets every purge."),
         key(
             "require",
             Shape::Integer(1),
-            "How many endpoints must accept a purge before it is recorded; all when left out.",
+            "How many endpoints, each address for itself, must accept a purge before it is recorded; all when left out.",
         ),
         key("allow_insecure_endpoint", Shape::Bool, "Allows plain http to other machines."),
         later("schemes", "give one endpoint for each scheme that the cache keeps apart"),

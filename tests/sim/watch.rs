@@ -441,8 +441,8 @@ impl Round {
         let of = |provider| Left::of(finished, provider, &self.order, last_accepted.get(&provider).copied());
         let mut left: Vec<Left> = (0..finished.desired.model.providers.len()).map(of).collect();
         if self.bug == Some(WatchBug::HealthyAreLeftInPeace) && left.iter().any(|left| is_down(&left.end)) {
-            for left in &mut left {
-                rest(&mut left.end);
+            for (left, config) in left.iter_mut().zip(&finished.desired.model.providers) {
+                rest(&mut left.end, config.endpoints[0].clone());
             }
         }
         let mut left: Vec<ProviderEnd> = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
@@ -460,7 +460,14 @@ impl Round {
     /// A provider that nobody will hear of again.
     fn gone(&self, like: &ProviderEnd) -> ProviderEnd {
         let not_before = Some(self.host.clock.now().tick.plus_ms(ASKED_CAP_MS));
-        let rests = EndpointEnd { endpoint: some_endpoint(), accepted: false, trouble: None, not_before };
+        let endpoint = Endpoint {
+            tls: false,
+            host: "127.0.0.1".to_owned(),
+            port: None,
+            path_prefix: String::new(),
+            address: None,
+        };
+        let rests = EndpointEnd { endpoint, accepted: false, trouble: None, not_before };
         ProviderEnd { name: format!("gone {}", self.host.seed), endpoints: vec![rests], ..like.clone() }
     }
 }
@@ -470,12 +477,7 @@ fn is_down(end: &ProviderEnd) -> bool {
 }
 
 /// Tells the machine to leave a provider in peace.
-fn rest(end: &mut ProviderEnd) {
-    let down =
-        EndpointEnd { endpoint: some_endpoint(), accepted: false, trouble: Some(Trouble::Endpoint), not_before: None };
+fn rest(end: &mut ProviderEnd, endpoint: Endpoint) {
+    let down = EndpointEnd { endpoint, accepted: false, trouble: Some(Trouble::Endpoint), not_before: None };
     (end.endpoints, end.trouble, end.pending) = (vec![down], true, end.pending.max(1));
-}
-
-fn some_endpoint() -> Endpoint {
-    Endpoint { tls: false, host: "127.0.0.1".to_owned(), port: None, path_prefix: String::new(), address: None }
 }
