@@ -171,7 +171,7 @@ impl Spec {
 
 /// A third of what such a provider carries is named by ids.
 fn scope_of(key: Key, spec: &Spec) -> Scope {
-    if spec.ids && key.1 % 3 == 0 { Scope::AssetId } else { Scope::Url }
+    if spec.ids && key.1.is_multiple_of(3) { Scope::AssetId } else { Scope::Url }
 }
 
 /// Its place in the order of purges.

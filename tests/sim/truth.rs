@@ -54,14 +54,18 @@ pub(crate) struct Entry {
     tried: Option<String>,
     /// The state says so, for what is asked for now.
     pub(crate) rejected: bool,
-    /// With which content (`None`: its removal) a guard let it through, and with which it was allowed.
-    passed: Option<Option<String>>,
-    goes_on: Option<Option<String>>,
+    /// With which content a guard let it through, and with which it was allowed.
+    passed: Option<Content>,
+    goes_on: Option<Content>,
     /// How its provider was configured when it was refused where nothing else was sent: it may be taken to be to blame.
     accused: Option<String>,
     /// The vendor refuses it for good.
     pub(crate) poison: bool,
 }
+
+/// The hash that a target is listed with; `None`: it is to be removed.
+#[derive(Debug, PartialEq, Eq)]
+struct Content(Option<String>);
 
 /// What a run is about to mark.
 pub(crate) struct Marked<'a> {
@@ -293,7 +297,7 @@ impl Truth {
     pub(crate) fn passes(&mut self, keys: &BTreeSet<Key>, listed: &BTreeMap<Key, String>) {
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.passed = Some(listed.get(key).cloned());
+                entry.passed = Some(Content(listed.get(key).cloned()));
             }
         }
     }
@@ -302,14 +306,14 @@ impl Truth {
     pub(crate) fn go_on<'k>(&mut self, keys: impl Iterator<Item = &'k Key>, listed: &BTreeMap<Key, String>) {
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.goes_on = Some(listed.get(key).cloned());
+                entry.goes_on = Some(Content(listed.get(key).cloned()));
             }
         }
     }
 
     /// Whether a guard let it through with this content, and whether it was allowed with it.
     pub(crate) fn is_let_through(&self, key: Key, listed: &BTreeMap<Key, String>) -> (bool, bool) {
-        let (entry, content) = (&self.entries[&key], Some(listed.get(&key).cloned()));
+        let (entry, content) = (&self.entries[&key], Some(Content(listed.get(&key).cloned())));
         (entry.passed == content || entry.goes_on == content, entry.goes_on == content)
     }
 

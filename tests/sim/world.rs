@@ -250,7 +250,7 @@ impl World {
 
     fn order(&mut self) -> Order {
         let (allows_removals, seed, guard) = (self.rng.u8(..4) > 0, self.rng.u64(..), self.guard);
-        let mut order = Order { allows_removals, seed, guard, ..Order::default() };
+        let mut order = Order { allows_removals, guard, seed, ..Order::default() };
         if self.rng.u8(..8) == 0 {
             let rng = &mut self.rng;
             order.forced = self.texts.keys().copied().filter(|_| rng.u8(..6) == 0).collect();
@@ -261,11 +261,14 @@ impl World {
         if self.files.has_hidden() && self.editors.bool() {
             order.paths = Paths::Hidden;
         }
-        order.place = self.place(order.paths, true);
         order.expects_another = self.editors.u8(..16) == 0;
         if self.guard.is_some() && order.seed.is_multiple_of(3) {
             order.max_purges = Some(u64::MAX);
         }
+        // A run that is refused notes new manifests where it finds them, and leaves the others where they were.
+        let goes_through =
+            allows_removals && !order.expects_another && (self.guard.is_none() || order.max_purges.is_some());
+        order.place = self.place(order.paths, goes_through && self.folder.is_none());
         order.deadline_ms = self.shared.lock().faults.deadline_ms;
         order
     }
@@ -437,7 +440,7 @@ impl World {
         self.shared.lock().faults.never_kill();
         let mut first = self.order();
         if first.paths == Paths::Hidden {
-            first = Order { paths: Paths::Folder, place: self.place(Paths::Folder, true), ..first };
+            first = Order { paths: Paths::Folder, place: self.place(Paths::Folder, false), ..first };
         }
         let reading = self.reading(Paths::Folder);
         self.begin(&first, &reading);
