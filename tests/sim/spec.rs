@@ -246,8 +246,7 @@ pub(crate) fn actors(
                 poison: if spec.is_cloud() { BTreeSet::new() } else { poison.clone() },
                 batch: spec.batch,
                 rate: spec.rate,
-                // Calls of URLs and of ids are limited by themselves as well.
-                at_once: if two_runners || collapses || spec.ids { 2 * at_once } else { at_once },
+                at_once: if two_runners || collapses { 2 * at_once } else { at_once },
                 quotas: spec.quota.filter(|_| watched).map(|most| (index, most)).into_iter().collect(),
                 paced: !two_runners,
                 flights: 0,
