@@ -104,11 +104,13 @@ impl<'a> Apply<'a> {
         let config = &self.model.providers[job.provider];
         let first_lane = self.lanes.len();
         let is_cluster = config.kind.capabilities().default_endpoint.is_none();
+        let can_be_called = |endpoint: &usize| config.endpoints.problem(*endpoint).is_none();
+        let counted = (0..config.endpoints.len()).find(can_be_called).unwrap_or(0);
         for (endpoint, cache) in config.endpoints.iter().enumerate() {
             let key = (job.pace_key.0.clone(), job.pace_key.1, is_cluster.then(|| cache.clone()));
             let pace = self.paces.join(&key, job.limits.calls_per_second);
-            // A target counts once, as in the plan: at the first cache of a cluster.
-            let draw = job.draw.clone().filter(|_| endpoint == 0);
+            // A target counts once, as in the plan: at the first cache of a cluster that can be called.
+            let draw = job.draw.clone().filter(|_| endpoint == counted);
             let mut lane = Lane::new((job.provider, endpoint), job.operation, job.limits, pace, draw);
             lane.day_offset_minutes = job.day_offset_minutes;
             self.lanes.push(lane);

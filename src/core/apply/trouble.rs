@@ -314,7 +314,7 @@ impl Apply<'_> {
     /// Has URLs purged one by one that a directory was to stand for, as far as their quota allows; else leaves them as the end
     /// of the lane says.
     pub(super) fn go_on_or_leave(&mut self, lane: usize, mut items: Vec<usize>, stop: Stopped) {
-        let Some(urls) = self.lanes[lane].one_by_one.filter(|_| stop.goes_on) else {
+        let Some(urls) = self.lanes[lane].one_by_one.filter(|_| stop.goes_on && !items.is_empty()) else {
             return self.leave(items, stop.until, stop.reason);
         };
         if let Some(Stopped { reason, until, .. }) = self.lanes[urls].stopped.clone() {
