@@ -28,6 +28,7 @@ impl Names {
             bench.other("unshare", &probe).status().is_ok_and(|status| status.success())
         });
         if found.is_none() {
+            assert!(std::env::var_os("CI").is_none(), "no namespaces of mounts here, and CI runs every test");
             let _ = writeln!(
                 std::io::stderr(),
                 "SKIPPED: the system allows no namespaces of mounts, so no names are invented"

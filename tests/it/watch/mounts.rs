@@ -27,6 +27,7 @@ fn namespaces() -> Option<[&'static [&'static str]; 2]> {
     };
     let found = kinds.into_iter().find(works);
     if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "no namespaces of mounts here, and CI runs every test");
         let _ =
             writeln!(std::io::stderr(), "SKIPPED: the system allows no namespaces of mounts, so nothing is mounted");
     }
