@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
         let is_over = self.deadline_ms == Some(0);
         let unavailable = if is_over { Vec::new() } else { self.accounts.unavailable(&prepared.plan) };
         let grounds = desired.grounds(self.accounts.all());
-        let run = store.begin_run(&self.start, &self.accounts.found(model))?;
+        let run = store.begin_run(&self.start, &self.accounts.found(model), self.accounts.all())?;
         let inputs = Inputs {
             model,
             changes: &prepared.difference.changes,

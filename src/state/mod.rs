@@ -300,9 +300,15 @@ pub trait Store: Send {
     /// Records entries as fresh without a purge and drops their pending work. Of manifests that are not read, those
     /// that the run speaks for list them no more.
     fn adopt(&mut self, model: &Model, entries: &[usize], unread: &Unread, at: Timestamp) -> Result<(), StateError>;
-    /// Begins a run; also proves that the state can be written before anything is sent. `accounts` are those that providers use,
-    /// by name; what a provider spent in an account that goes on in this one counts there from now on.
-    fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError>;
+    /// Begins a run; also proves that the state can be written before anything is sent. `accounts` are those that were found for
+    /// providers, by name. What a provider spent in an account that goes on in this one counts there from now on, unless that
+    /// account is `in_use` at any provider.
+    fn begin_run(
+        &mut self,
+        start: &RunStart,
+        accounts: &[(String, String)],
+        in_use: &[String],
+    ) -> Result<i64, StateError>;
     /// Commits intents and outcomes of a run, durably, in one transaction.
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError>;
     /// Ends a run. All but the newest thousand runs and the newest hundred days of the quota ledger are forgotten.

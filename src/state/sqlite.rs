@@ -286,6 +286,7 @@ impl Store for SqliteStore {
 
     fn recorded(&self) -> Result<Vec<Recorded>, StateError> {
         let (mut list, mut sum) = (Vec::new(), 0);
+        self.check_pages()?;
         self.in_one_look(|| {
             let expected = self.compared_sum()?;
             self.each_row("ORDER BY provider, scope, target", [], |row| {
@@ -501,10 +502,15 @@ impl Store for SqliteStore {
         })
     }
 
-    fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {
+    fn begin_run(
+        &mut self,
+        start: &RunStart,
+        accounts: &[(String, String)],
+        in_use: &[String],
+    ) -> Result<i64, StateError> {
         self.open.clear();
         self.write(|transaction| {
-            accounts.iter().try_for_each(|account| note_account(transaction, account, accounts))?;
+            accounts.iter().try_for_each(|account| note_account(transaction, account, in_use))?;
             transaction.execute(
                 "INSERT INTO run (started_at, host, pid) VALUES (?1, ?2, ?3)",
                 params![start.at.unix_ms(), start.host, start.pid],

@@ -334,14 +334,14 @@ pub(super) fn debit_quota(transaction: &Transaction<'_>, key: &QuotaKey, cost: i
     Ok(())
 }
 
-/// Notes the account that a provider uses, one of those of a run. One that goes on in it becomes it, for all that used it, with
-/// what was spent there; but not one that others of the run use.
+/// Notes the account that a provider uses. One that goes on in it becomes it, for all that used it, with what was spent there; but
+/// not one that is `in_use` besides.
 pub(super) fn note_account(
     transaction: &Transaction<'_>,
     (provider, now): &(String, String),
-    accounts: &[(String, String)],
+    in_use: &[String],
 ) -> rusqlite::Result<()> {
-    let goes_on = |before: &String| accounts.iter().all(|(_, account)| account != before);
+    let goes_on = |before: &String| !in_use.contains(before);
     let before: Option<String> = transaction
         .query_row("SELECT fingerprint FROM account WHERE provider = ?1", [provider], |row| row.get(0))
         .optional()?;

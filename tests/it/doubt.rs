@@ -26,7 +26,7 @@ impl Bench {
         let difference = Difference { changes: changes.clone(), ..Difference::default() };
         store.mark(&model, &difference, START).expect("marked");
         let start = RunStart { at: START, host: "builder".to_owned(), pid: 1 };
-        let run = store.begin_run(&start, &[]).expect("begun");
+        let run = store.begin_run(&start, &[], &[]).expect("begun");
         let mut bench = Self { store, model, changes, run };
         bench.commit(&[intent(1), intent(2)]);
         bench

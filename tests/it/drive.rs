@@ -48,7 +48,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
     let difference = Difference { changes: world.table(), ..Difference::default() };
     store.mark(&world.model, &difference, START).expect("marked");
     let begun = RunStart { at: START, host: "here".to_owned(), pid: 1 };
-    let number = store.begin_run(&begun, &[]).expect("begun");
+    let number = store.begin_run(&begun, &[], &[]).expect("begun");
     let credentials = CredentialStore::new(host.env.clone());
     let (_sender, interrupted) = watch::channel(false);
     let plan = world.plan();

@@ -120,7 +120,7 @@ impl Bench {
 
     fn begin(&mut self) -> i64 {
         let start = RunStart { at: START, host: "builder".into(), pid: 7 };
-        self.store.begin_run(&start, &[("a".into(), "account of a".into())]).expect("begun")
+        self.store.begin_run(&start, &[("a".into(), "account of a".into())], &[]).expect("begun")
     }
 
     fn rows(&self) -> Vec<Recorded> {
@@ -610,12 +610,15 @@ fn runs_are_kept_with_their_ends() {
 #[test]
 fn what_was_spent_follows_an_account_to_its_new_name() {
     each_store(|bench| {
-        let use_accounts = |bench: &mut Bench, accounts: &[(&str, &str)]| {
+        let use_beside = |bench: &mut Bench, accounts: &[(&str, &str)], others: &[&str]| {
+            let in_use: Vec<_> = accounts.iter().map(|(_, account)| *account).chain(others.iter().copied()).collect();
+            let in_use: Vec<String> = in_use.into_iter().map(str::to_owned).collect();
             let accounts: Vec<_> = accounts.iter().map(|(name, account)| ((*name).into(), (*account).into())).collect();
             let start = RunStart { at: START, host: "builder".into(), pid: 7 };
-            bench.store.begin_run(&start, &accounts).unwrap();
+            bench.store.begin_run(&start, &accounts, &in_use).unwrap();
             bench.reopen();
         };
+        let use_accounts = |bench: &mut Bench, accounts: &[(&str, &str)]| use_beside(bench, accounts, &[]);
         let used = |bench: &Bench, account: &str| {
             let key = QuotaKey { account: account.into(), ..key("2023-11-15") };
             bench.store.quota_used(&key).unwrap()
@@ -645,6 +648,10 @@ fn what_was_spent_follows_an_account_to_its_new_name() {
         use_accounts(bench, &[("d", other), ("e", one)]);
         use_accounts(bench, &[("d", one), ("e", other)]);
         assert_eq!([one, other].map(|account| used(bench, account)), [2, 7]);
+        // So does one that has nothing to do while the other one goes elsewhere.
+        use_beside(bench, &[("d", "account third")], &[one, other]);
+        use_beside(bench, &[("d", other)], &[one]);
+        assert_eq!([one, other, "account third"].map(|account| used(bench, account)), [2, 7, 0]);
     });
 }
 

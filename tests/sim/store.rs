@@ -282,8 +282,13 @@ impl Store for SimStore {
         self.write("forget", |store| store.forget_manifests(names), |_, _| {})
     }
 
-    fn begin_run(&mut self, start: &RunStart, accounts: &[(String, String)]) -> Result<i64, StateError> {
-        self.write("begin", |store| store.begin_run(start, accounts), |_, _| {})
+    fn begin_run(
+        &mut self,
+        start: &RunStart,
+        accounts: &[(String, String)],
+        in_use: &[String],
+    ) -> Result<i64, StateError> {
+        self.write("begin", |store| store.begin_run(start, accounts, in_use), |_, _| {})
     }
 
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError> {

@@ -573,7 +573,7 @@ fn a_schema_that_is_not_that_of_the_format_is_damage() {
 fn only_the_newest_runs_are_kept() {
     let mut store = SqliteStore::scratch(Path::new("no/such/state"), "lineage").unwrap();
     let start = RunStart { at: START, host: "host".into(), pid: 7 };
-    let runs: Vec<i64> = (0..1005).map(|_| store.begin_run(&start, &[]).unwrap()).collect();
+    let runs: Vec<i64> = (0..1005).map(|_| store.begin_run(&start, &[], &[]).unwrap()).collect();
     store.finish_run(runs[1004], START, 0, 0, Counts::default()).unwrap();
     let kept: Vec<i64> = store.runs(2000).unwrap().iter().map(|run| run.id).rev().collect();
     assert_eq!(kept, runs[5..]);

@@ -42,7 +42,7 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     store.mark(&bench.model, &difference, START).expect("marked");
     let accounts = [("a".to_owned(), "account of a".to_owned())];
     let start = RunStart { at: START, host: "builder".into(), pid: 7 };
-    let run = store.begin_run(&start, &accounts).expect("begun");
+    let run = store.begin_run(&start, &accounts, &[]).expect("begun");
     let changes = &table(&changes[..16]);
     let debit = Some((key("2023-11-15"), 6));
     let records = [
@@ -57,6 +57,8 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     let task = store.open_tasks().expect("readable").remove(0);
     store.settle(&[Settled { task, state: TaskState::Done }], START).expect("settled");
     store.learn_quota(&key("2023-11-16"), 44).expect("learnt");
+    let refused = Commit { records: &[Record::DirectoriesRefused { provider: 0, until: START.plus_ms(9) }], ..commit };
+    store.commit(run, &refused).expect("committed");
     for digest in ["d1", "d2"] {
         let file = |path: &str| InputFile { path: path.into(), digest: digest.into(), targets: 40, is_simple: true };
         let inputs = Inputs {
@@ -108,6 +110,7 @@ struct Everything {
     calls: Vec<DoubtfulCall>,
     quotas: Vec<QuotaUse>,
     account: Option<String>,
+    directories: Option<(String, Timestamp)>,
     tasks: (Vec<OpenTask>, Vec<TaskCounts>),
     inputs: Option<Inputs>,
     cache: Option<Vec<u8>>,
@@ -128,6 +131,7 @@ fn everything(path: &Path, model: &Model) -> Result<Option<Everything>, StateErr
         calls: store.doubtful_calls()?,
         quotas: store.quota_uses()?,
         account: store.account_of("a")?,
+        directories: store.directories_refused("a")?,
         tasks: (store.open_tasks()?, store.task_counts()?),
         inputs: store.inputs()?,
         cache: store.stat_cache("/site/public", &[7; 32]),
