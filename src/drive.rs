@@ -40,8 +40,8 @@ pub struct Inputs<'a> {
     pub changes: &'a Changes,
     /// In which batches.
     pub plan: &'a Plan,
-    /// Digest of each provider's configuration, by index.
-    pub config_digests: &'a [String],
+    /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
+    pub grounds: &'a [String],
     /// Credentials of all providers.
     pub credentials: &'a CredentialStore,
     /// Providers without credentials, by index, with the reason: nothing is sent to them.
@@ -259,9 +259,9 @@ impl Run<'_> {
     /// Writes the records; if that fails nothing more is sent, and what was accepted is told. Returns the calls whose
     /// intents were among them.
     fn persist(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, records: &[Record], now: Now) -> Vec<CallId> {
-        let (changes, model, config_digests) = (inputs.changes, inputs.model, inputs.config_digests);
+        let (changes, model, grounds) = (inputs.changes, inputs.model, inputs.grounds);
         if self.outcome.state_error.is_none() {
-            let commit = Commit { records, changes, model, config_digests, at: now.wall };
+            let commit = Commit { records, changes, model, grounds, at: now.wall };
             self.outcome.state_error = store.commit(inputs.run, &commit).err();
         }
         if self.outcome.state_error.is_some() {

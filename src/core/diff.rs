@@ -180,8 +180,8 @@ pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
 pub struct Scope<'a> {
     /// What becomes of manifests that this run does not read.
     pub unread: &'a Unread,
-    /// Digest of each provider's configuration, by index.
-    pub config_digests: &'a [String],
+    /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
+    pub grounds: &'a [String],
     /// What the user forces, if anything.
     pub forced: Option<&'a Forced<'a>>,
     /// Wall time of the run's start.
@@ -431,7 +431,7 @@ fn continued_change(
             change.progress = work.progress;
             if !forced {
                 change.accepted_at.clone_from(&work.accepted_at);
-                change.standing = work.standing.clone().under(&scope.config_digests[entry.provider]);
+                change.standing = work.standing.clone().under(&scope.grounds[entry.provider]);
             }
             keep_acceptances(&mut change, config);
         } else if !forced {
@@ -467,7 +467,7 @@ fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<
         priority: row.work.map_or(Priority::Normal, |work| work.priority),
         since: row.work.map_or(scope.now, |work| work.since.min(scope.now)),
         standing: match (work, row.work) {
-            (Some(work), _) => work.standing.clone().under(&scope.config_digests[provider]),
+            (Some(work), _) => work.standing.clone().under(&scope.grounds[provider]),
             (None, Some(before)) => before.standing.of_other_content(),
             (None, None) => Standing::fresh(),
         },

@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
             model,
             changes: &prepared.difference.changes,
             plan: &prepared.plan,
-            config_digests: &grounds,
+            grounds: &grounds,
             credentials: self.credentials,
             unavailable: &unavailable,
             run,

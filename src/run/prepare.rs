@@ -157,8 +157,8 @@ pub fn prepare(
     let is_known = |manifest: &Manifest| known.iter().any(|known| known.is(manifest));
     let manifests_changed = store.is_some() && !model.manifests.iter().all(is_known);
     let unread = owners::unread(known, &model.manifests, &desired.reach);
-    let config_digests = &desired.grounds(accounts);
-    let scope = diff::Scope { unread: &unread, config_digests, forced: choice.forced, now };
+    let grounds = &desired.grounds(accounts);
+    let scope = diff::Scope { unread: &unread, grounds, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);
     let mut difference = match &desired.since {
         None => {

@@ -334,8 +334,8 @@ pub struct Commit<'a> {
     pub changes: &'a Changes,
     /// The model that providers point into.
     pub model: &'a Model,
-    /// Digest of each provider's configuration, by index.
-    pub config_digests: &'a [String],
+    /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
+    pub grounds: &'a [String],
     /// Wall time of the commit.
     pub at: Timestamp,
 }

@@ -194,13 +194,13 @@ pub(super) fn commit_record(
         }
         Record::QuotaSpent { key, used } => learn_quota(transaction, key, *used),
         Record::DirectoriesRefused { provider, until } => {
-            let (name, config) = (&batch.model.providers[*provider].name, &batch.config_digests[*provider]);
+            let (name, config) = (&batch.model.providers[*provider].name, &batch.grounds[*provider]);
             refusals::note(transaction, name, config, *until)
         }
         Record::Left { items, left } => {
             // What an earlier run left in doubt stays so: nothing was sent since.
             items.iter().try_for_each(|&index| {
-                let config = &batch.config_digests[batch.changes.provider(index)];
+                let config = &batch.grounds[batch.changes.provider(index)];
                 commit_standing(transaction, batch, index, &left.standing(config))
             })
         }
@@ -276,7 +276,7 @@ pub(super) fn commit_outcome(
             Ok(())
         }
         ItemOutcome::Rejected(reason) => {
-            let config = batch.config_digests[batch.changes.provider(index)].clone();
+            let config = batch.grounds[batch.changes.provider(index)].clone();
             commit_standing(transaction, batch, index, &Standing::Rejected { reason: reason.clone(), config })
         }
         ItemOutcome::Later(reason) => {

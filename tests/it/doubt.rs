@@ -34,7 +34,7 @@ impl Bench {
 
     fn commit(&mut self, records: &[Record]) {
         let (changes, model) = (&self.changes, &self.model);
-        let commit = Commit { records, changes, model, config_digests: &[String::new()], at: START };
+        let commit = Commit { records, changes, model, grounds: &[String::new()], at: START };
         self.store.commit(self.run, &commit).expect("committed");
     }
 

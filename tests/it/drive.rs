@@ -56,7 +56,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
         model: &world.model,
         changes: &difference.changes,
         plan: &plan,
-        config_digests: &["a".to_owned(), "b".to_owned()],
+        grounds: &["a".to_owned(), "b".to_owned()],
         credentials: &credentials,
         unavailable: &[],
         run: number,

@@ -132,7 +132,7 @@ impl Site {
         let model = self.model(names);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
         let forced = |_: usize, candidate: &Target| force.is_some_and(|path| *candidate == target(path));
-        let scope = Scope { unread, config_digests: &digests, forced: Some(&forced), now: self.now };
+        let scope = Scope { unread, grounds: &digests, forced: Some(&forced), now: self.now };
         let mut differ = Differ::new(&model, scope);
         self.store.scan(&mut |row| differ.row(row)).expect("a whole state");
         let difference = differ.finish();
@@ -169,7 +169,7 @@ impl Site {
                 records: &records,
                 changes: &difference.changes,
                 model: &model,
-                config_digests: &digests,
+                grounds: &digests,
                 at: self.now,
             };
             self.store.commit(self.run, &commit).expect("committed");

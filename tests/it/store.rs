@@ -113,8 +113,7 @@ impl Bench {
 
     fn commit(&mut self, run: i64, changes: &[Change], records: &[Record]) {
         let changes = &table(changes);
-        let commit =
-            Commit { records, changes, model: &self.model, config_digests: &self.digests, at: START.plus_ms(5) };
+        let commit = Commit { records, changes, model: &self.model, grounds: &self.digests, at: START.plus_ms(5) };
         self.store.commit(run, &commit).expect("committed");
     }
 
@@ -693,7 +692,7 @@ fn a_writer_that_was_overtaken_writes_nothing() {
             records: &records,
             changes: &table(&changes),
             model: &bench.model,
-            config_digests: &bench.digests,
+            grounds: &bench.digests,
             at: START,
         };
         let refused = bench.store.commit(run, &commit);
@@ -718,7 +717,7 @@ fn a_commit_is_whole_or_not_at_all() {
             records: &records,
             changes: &table(&changes),
             model: &bench.model,
-            config_digests: &bench.digests,
+            grounds: &bench.digests,
             at: START,
         };
         assert!(bench.store.commit(run, &commit).is_err());

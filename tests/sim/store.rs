@@ -297,8 +297,8 @@ impl Store for SimStore {
             None => batch.records.to_vec(),
         };
         let records = if self.ledger.is_empty() { records } else { moved(&records, &|key| self.key(key)) };
-        let Commit { changes, model, config_digests, at, .. } = *batch;
-        let altered = Commit { records: &records, changes, model, config_digests, at };
+        let Commit { changes, model, grounds, at, .. } = *batch;
+        let altered = Commit { records: &records, changes, model, grounds, at };
         self.write("commit", |store| store.commit(run, &altered), |this, _| this.committed(&records, changes))
     }
 

@@ -50,7 +50,7 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
         outcome(1, &[0, 1, 2, 3], &accepted()),
         intent(2, &[7, 8]),
     ];
-    let commit = Commit { records: &records, changes, model: &bench.model, config_digests: &bench.digests, at: START };
+    let commit = Commit { records: &records, changes, model: &bench.model, grounds: &bench.digests, at: START };
     store.commit(run, &commit).expect("committed");
     let counts = Counts { recorded: 4, pending: 10, deferred: 6, rejected: 4 };
     store.finish_run(run, START, 4, 2, counts).expect("finished");
