@@ -8,8 +8,8 @@ use freshen::state::{RunRow, StatCacheRow};
 
 use super::*;
 
-/// Flips of the body of a state, unless `FRESHEN_FLIPS` asks for more.
-const FLIPS: usize = 1_000;
+/// Flips of the body of a state, each night and in each run of the tests.
+const FLIPS: [usize; 2] = [10_000, 1_000];
 /// Flips of each of the other files.
 const FLIPS_BESIDE: usize = 200;
 
@@ -218,7 +218,7 @@ fn is_clean(told: &Told) {
 fn a_flipped_bit_of_a_state_is_noticed_or_changes_nothing() {
     let (_folder, path) = made(|_| {});
     let files = read(&path, &["", ".seal"]);
-    let flips = std::env::var("FRESHEN_FLIPS").ok().map_or(FLIPS, |flips| flips.parse().expect("a number"));
+    let flips = FLIPS[usize::from(!crate::support::is_nightly())];
     let halves = std::thread::scope(|scope| {
         let files = &files;
         let halves = [1, 2].map(|seed| scope.spawn(move || flip(files, 0, flips / 2, seed)));

@@ -17,6 +17,11 @@ pub(crate) mod world;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+/// Whether the test may take long: `tests/nightly` tries all points and numbers of which each run tries a part.
+pub(crate) fn is_nightly() -> bool {
+    std::env::var_os("FRESHEN_NIGHTLY").is_some()
+}
+
 /// Whether a program is installed. Where the variable `CI` is set, its absence is a failure.
 pub(crate) fn is_installed(program: &str, package: &str) -> bool {
     if Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
