@@ -29,13 +29,13 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
     let mut text = format!("{PROVIDER}{HEAD}assets:\n");
     (0..BATCH * BATCHES).for_each(|asset| text += &format!("  {asset:06}.html: rev:{asset}\n"));
     let model = build_model(&[SourceFile::whole("site.yaml", text)]).model.expect("valid");
-    let (now, config_digests) = (Timestamp::from_unix_ms(1_000_000_000_000), [String::new()]);
-    let scope = Scope { unread: &Unread::default(), config_digests: &config_digests, forced: None, now };
+    let (now, grounds) = (Timestamp::from_unix_ms(1_000_000_000_000), [String::new()]);
+    let scope = Scope { unread: &Unread::default(), grounds: &grounds, forced: None, now };
     let difference = Differ::new(&model, scope).finish();
     let mut store = SqliteStore::create(&folder.join("state.db"), "bench").expect("made");
     store.mark(&model, &difference, now).expect("written");
     let start = RunStart { at: now, host: "bench".into(), pid: 1 };
-    let run = store.begin_run(&start, &[("own".into(), "account".into())]).expect("written");
+    let run = store.begin_run(&start, &[("own".into(), "account".into())], &[]).expect("written");
     let (mut intents, mut outcomes, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
     let mut log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a file");
     let bytes = vec![7; SYNCED_BYTES];
@@ -45,7 +45,7 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
         let outcome = items.iter().map(accepted).collect();
         let mut told = |record: Record| {
             let (changes, records) = (&difference.changes, [record]);
-            let batch = Commit { records: &records, changes, model: &model, config_digests: &config_digests, at: now };
+            let batch = Commit { records: &records, changes, model: &model, grounds: &grounds, at: now };
             timed(|| store.commit(run, &batch).expect("written"))
         };
         intents.push(told(Record::Intent { call, operation: "PURGE", items, debit: None }));
