@@ -53,6 +53,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let prepared = session::prepare(&desired, Some(&store), &Selection::default(), &accounts, now)?;
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
+    } else {
+        // What was left out was seen all the same.
+        store.mark_seen(model, &prepared.difference.changes)?;
     }
     let (adopted, known) = (selected.len(), model.entries.len() - selected.len());
     if global.format == Format::Json {

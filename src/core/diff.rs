@@ -62,8 +62,8 @@ pub struct Difference {
     pub dropped: Vec<(String, Target)>,
     /// Targets whose set of listing manifests changed and nothing else.
     pub owners: Vec<(String, Target, Vec<String>)>,
-    /// Recorded targets of providers that no manifest configures, left alone: provider and number.
-    pub orphans: Vec<(String, usize)>,
+    /// Targets of providers that no manifest configures, left alone.
+    pub orphans: Vec<Orphans>,
     /// Those of them that are left alone for the first time, with what to record: see [`LEFT_ALONE`].
     pub left_alone: Vec<(String, Target, ContentHash)>,
     /// Manifests that nobody speaks for, with what only they list.
@@ -86,6 +86,17 @@ pub struct Difference {
     pub inputs: Option<Inputs>,
     /// Changes that go on by themselves from now on, by index: guards let them through. Empty: none.
     pub admitted: Vec<bool>,
+}
+
+/// Targets of a provider that no manifest configures for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphans {
+    /// Name of the provider.
+    pub provider: String,
+    /// Number of targets.
+    pub targets: usize,
+    /// Those of them that were still to be purged.
+    pub pending: usize,
 }
 
 /// What only a manifest lists that nobody speaks for: no run will purge it.
@@ -341,7 +352,7 @@ impl<'a> Differ<'a> {
         let Some(provider) = self.model.provider_index(row.provider).filter(able) else {
             if !forgets {
                 self.covered.keep(row.owners);
-                self.orphan(row.provider);
+                self.orphan(row);
                 if !hash.starts_with(LEFT_ALONE) {
                     let hash = ContentHash::from_canonical(format!("{LEFT_ALONE}{hash}"));
                     self.difference.left_alone.push((row.provider.to_owned(), target, hash));
@@ -377,10 +388,11 @@ impl<'a> Differ<'a> {
         }
     }
 
-    fn orphan(&mut self, provider: &str) {
-        match self.difference.orphans.iter_mut().find(|(name, _)| *name == provider) {
-            Some((_, count)) => *count += 1,
-            None => self.difference.orphans.push((provider.to_owned(), 1)),
+    fn orphan(&mut self, row: RecordedRow<'_>) {
+        let pending = usize::from(row.work.is_some());
+        match self.difference.orphans.iter_mut().find(|known| known.provider == row.provider) {
+            Some(known) => (known.targets, known.pending) = (known.targets + 1, known.pending + pending),
+            None => self.difference.orphans.push(Orphans { provider: row.provider.to_owned(), targets: 1, pending }),
         }
     }
 }

@@ -259,7 +259,8 @@ fn exit_of(finished: &Finished<'_>) -> Exit {
         all.push(Exit::Failed);
     }
     all.extend(outcome.state_error.as_ref().map(Exit::of_state));
-    let is_orphaned = finished.prepared.difference.unclaimed.iter().any(Unclaimed::is_certain);
+    let Difference { unclaimed, orphans, .. } = &finished.prepared.difference;
+    let is_orphaned = unclaimed.iter().any(Unclaimed::is_certain) || orphans.iter().any(|orphans| orphans.pending > 0);
     if counts.pending + counts.deferred + counts.rejected > 0 || is_orphaned {
         all.push(Exit::NotAllDone);
     }

@@ -495,5 +495,5 @@ fn nothing_to_do_mentions_targets_of_providers_that_are_gone() {
     bench.run(&["apply"]).exits(0);
     std::fs::remove_file(bench.path("manifests/provider-own.yaml")).expect("removed");
     bench.write("manifests/site.yaml", "assets: {}\n");
-    bench.run(&["apply"]).exits(0).says("Nothing to do").says("2 recorded targets of provider `own`");
+    bench.run(&["apply"]).exits(0).says("Nothing to do").says("2 targets of provider `own`");
 }

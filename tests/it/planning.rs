@@ -5,7 +5,7 @@ use std::path::Path;
 
 use freshen::core::changes::Changes;
 use freshen::core::collapse::Collapse;
-use freshen::core::diff::{Change, Differ, Difference, Removals, Scope};
+use freshen::core::diff::{Change, Differ, Difference, Orphans, Removals, Scope};
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
 use freshen::core::model::{
@@ -541,7 +541,10 @@ fn targets_of_an_unknown_provider_are_left_alone() {
     site.manifest("site").assets.retain(|(provider, _), _| *provider == 0);
     site.providers.truncate(1);
     let difference = site.look(&["site"]);
-    assert_eq!((difference.orphans, difference.changes.len()), (vec![("b".to_owned(), 1)], 0));
+    assert_eq!(
+        (difference.orphans, difference.changes.len()),
+        (vec![Orphans { provider: "b".to_owned(), targets: 1, pending: 0 }], 0)
+    );
 }
 
 /// L3: a target that its provider can no longer purge, having become of another kind, is counted, not kept pending.
@@ -555,7 +558,7 @@ fn targets_that_a_provider_can_no_longer_purge_are_left_alone() {
     let provider = row.provider.clone();
     site.store.import(&[row]).expect("imported");
     let difference = site.look(&["site"]);
-    assert_eq!((difference.orphans, difference.changes.len()), (vec![(provider, 1)], 0));
+    assert_eq!((difference.orphans, difference.changes.len()), (vec![Orphans { provider, targets: 1, pending: 0 }], 0));
 }
 
 // --- Order and batches ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ pub(super) use document::Document;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::core::diff::{Difference, Unclaimed};
+use crate::core::diff::{Difference, Orphans, Unclaimed};
 use crate::core::plan::Plan;
 use crate::core::recorded::ChangeKind;
 pub(super) use crate::core::text::count;
@@ -107,10 +107,11 @@ pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
             text.push_str(&format!("{} {what}\n", count(number, "target")));
         }
     }
-    for (provider, number) in &difference.orphans {
-        let targets = count(*number, "recorded target");
+    for Orphans { provider, targets, pending } in &difference.orphans {
+        let targets = count(*targets, "target");
+        let pending = if *pending > 0 { format!(", {pending} of them pending") } else { String::new() };
         text.push_str(&format!(
-            "{targets} of provider `{provider}`, which no manifest configures for them: left alone; to drop them, \
+            "{targets} of provider `{provider}`{pending}, which no manifest configures for them: left alone; to drop them, \
              `freshen state forget '*' --provider {provider}`\n"
         ));
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Document, JSON_VERSION, count, directories, kind_word, moment, shown, strong, table};
 use crate::cli::duration;
-use crate::core::diff::{Change, Difference, Unclaimed};
+use crate::core::diff::{Change, Difference, Orphans, Unclaimed};
 use crate::core::guard::Refusal;
 use crate::core::model::ProviderConfig;
 use crate::core::plan::{Job, Plan};
@@ -207,9 +207,13 @@ pub(super) fn dropped_json(list: &[(String, Target)]) -> impl Iterator<Item = Va
     list.iter().map(|(provider, target)| json!({"provider": provider, "target": target.text}))
 }
 
-/// Recorded targets of providers that no manifest configures.
+/// Targets of providers that no manifest configures.
 pub(super) fn orphans_json(difference: &Difference) -> Value {
-    difference.orphans.iter().map(|(provider, targets)| json!({"provider": provider, "targets": targets})).collect()
+    let list = difference.orphans.iter();
+    list.map(
+        |Orphans { provider, targets, pending }| json!({"provider": provider, "targets": targets, "pending": pending}),
+    )
+    .collect()
 }
 
 /// Manifests that nobody speaks for.

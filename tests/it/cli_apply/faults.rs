@@ -260,6 +260,46 @@ fn r17_only_the_cache_that_failed_is_asked_again() {
     assert_eq!((first.count(), second.count(), bench.recorded().len()), (0, 1, 1));
 }
 
+/// S2: what a provider that is gone had still to purge is no recorded target.
+#[test]
+fn l3_pending_work_of_a_provider_that_is_gone_is_named_and_not_all_done() {
+    let cloud = Cloud::of("http-purge");
+    let provider = |name: &str| {
+        let url = cloud.url();
+        let text = "{kind: http-purge, hosts: [cdn.example.com]";
+        format!("providers:\n  {name}: {text}, endpoints: [\"{url}\"]}}\n")
+    };
+    let bench = Bench::new().file("manifests/provider.yaml", provider("own"));
+    bench.assets(&["http://cdn.example.com/a.js"], "1");
+    bench.run(&["adopt"]).exits(0);
+    bench.assets(&["http://cdn.example.com/a.js"], "2");
+    cloud.always(Some(Step::say(403, "forbidden")));
+    bench.run(&["apply"]).exits(4);
+    cloud.always(None);
+    bench.write("manifests/provider.yaml", provider("other"));
+    bench.run(&["apply"]).exits(4).says("1 target of provider `own`, 1 of them pending");
+    bench.run(&["state", "forget", "*", "--provider", "own"]).exits(0);
+    bench.run(&["apply"]).exits(0);
+}
+
+/// R6: what an adoption leaves out was seen all the same.
+#[test]
+fn r6_a_change_that_an_adoption_left_out_is_purged_though_it_comes_back() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    let assets = |a: &str, b: &str| {
+        let text = format!("base_url: http://cdn.example.com/\nassets: {{a: \"rev:{a}\", b: \"rev:{b}\"}}\n");
+        bench.write("manifests/site.yaml", text);
+    };
+    assets("1", "1");
+    bench.run(&["adopt"]).exits(0);
+    assets("2", "2");
+    bench.run(&["adopt", "--only", "*/b"]).exits(0);
+    assets("1", "2");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.purged(), ["http://cdn.example.com/a"]);
+}
+
 /// T3: the vendor's word that the quota is spent ends the day; nothing more is sent until it returns.
 #[test]
 fn t3_a_spent_quota_defers_the_rest_and_the_next_run_sends_nothing() {
