@@ -109,9 +109,10 @@ impl Seal {
                 // Of a file that was never sealed no more is known than whose it is.
                 let unknown = Identity { serial: 0, ..written.clone() };
                 let unsealed = Sealed { latest: 0, checked_at: 0, identity: unknown, looks: "unsealed".into() };
-                let sealed = Sealed { latest: written.serial, ..old.unwrap_or(unsealed) };
-                self.open = make_anew(&self.path, &sealed).ok().map(|file| (file, sealed));
-            } else if let Some((file, sealed)) = &mut self.open {
+                let sealed = old.unwrap_or(unsealed);
+                self.open = make_anew(&self.path).ok().map(|file| (file, sealed));
+            }
+            if let Some((file, sealed)) = &mut self.open {
                 sealed.latest = written.serial;
                 let _ = file.write_all_at(sealed.text().as_bytes(), 0);
             }
@@ -146,6 +147,7 @@ impl Drop for Seal {
 #[cfg(unix)]
 fn write(path: &Path, checked_at: i64, identity: &Identity) -> std::io::Result<()> {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+    use std::io::Write;
     use std::os::unix::fs::MetadataExt;
 
     // A moment that has passed: clocks of file systems stand still for milliseconds, and what is written meanwhile must not
@@ -159,20 +161,15 @@ fn write(path: &Path, checked_at: i64, identity: &Identity) -> std::io::Result<(
     utimensat(CWD, path, &times, AtFlags::empty())?;
     let looks = look(&std::fs::metadata(path)?);
     let sealed = Sealed { latest: identity.serial, checked_at, identity: identity.clone(), looks };
-    make_anew(path, &sealed).map(drop)
+    make_anew(path)?.write_all(sealed.text().as_bytes())
 }
 
-/// The file of a seal, made anew so that nothing is written to another name of the old one, which is there until then.
+/// The file of a seal, made anew so that nothing is written to another name of the old one.
 #[cfg(unix)]
-fn make_anew(path: &Path, sealed: &Sealed) -> std::io::Result<File> {
-    use std::io::Write;
-
-    let fresh = beside(path, ".seal.new");
-    ignore_missing(std::fs::remove_file(&fresh))?;
-    let mut file = make_own(&fresh)?;
-    file.write_all(sealed.text().as_bytes())?;
-    std::fs::rename(&fresh, beside(path, ".seal"))?;
-    Ok(file)
+fn make_anew(path: &Path) -> std::io::Result<File> {
+    let seal = beside(path, ".seal");
+    ignore_missing(std::fs::remove_file(&seal))?;
+    make_own(&seal)
 }
 
 #[cfg(not(unix))]
