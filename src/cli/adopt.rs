@@ -49,7 +49,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
     let now = host.clock.now().wall;
     store.adopt(model, &selected, &unread, now)?;
-    let accounts = vec![String::new(); model.providers.len()];
+    // What was refused stays so with the account that it was refused with.
+    let accounts = run::accounts(host, model, Some(&store)).await?;
     let prepared = session::prepare(&desired, Some(&store), &Selection::default(), &accounts, now)?;
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;

@@ -300,6 +300,25 @@ fn r6_a_change_that_an_adoption_left_out_is_purged_though_it_comes_back() {
     assert_eq!(cloud.purged(), ["http://cdn.example.com/a"]);
 }
 
+/// S3: an adoption that leaves a rejected target out reopens nothing.
+#[test]
+fn s3_what_an_adoption_leaves_out_stays_as_it_stands() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(1), "1");
+    cloud.always(Some(Step::say(
+        200,
+        r#"{"Response":{"Error":{"Code":"InvalidParameter.CdnUrlExceedLength","Message":"m"},"RequestId":"r"}}"#,
+    )));
+    bench.run(&["apply"]).exits(4).says("rejected");
+    cloud.always(None);
+    cloud.count();
+    bench.assets(&urls(2), "1");
+    bench.run(&["adopt", "--only", &urls(2)[1]]).exits(0);
+    bench.run(&["apply"]).exits(4).says("rejected");
+    assert_eq!(cloud.count(), 0);
+}
+
 /// T3: the vendor's word that the quota is spent ends the day; nothing more is sent until it returns.
 #[test]
 fn t3_a_spent_quota_defers_the_rest_and_the_next_run_sends_nothing() {
