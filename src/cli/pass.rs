@@ -29,7 +29,7 @@ use crate::host::{Host, Timeouts};
 use crate::run::{self, Accounts, Desired, Finished, Learned, Located, Prepared, Run};
 use crate::state::{self, RunLock, RunStart, SqliteStore, StateError, Store};
 
-/// How long names of caches are looked up, in milliseconds: whatever else has work waits for it.
+/// How long names of caches are looked up, in milliseconds: other work waits for it.
 const LOOK_UP_MS: u64 = 5_000;
 
 /// What a pass is to do, whatever the manifests say.
@@ -238,7 +238,7 @@ impl Pass<'_> {
         let is_elsewhere = desired.locate(&located);
         let desired = &*desired;
         if is_elsewhere || accounts.all() != guessed {
-            // Quota and pace are the account's, whatever its provider is called here; each address of a cache takes calls.
+            // Quota and pace are the account's, by any name of its provider; each address of a cache takes calls.
             let anew = self.prepare_anew(desired, store.as_mut(), (accounts.all(), at, is_refused), side)?;
             let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;

@@ -19,7 +19,8 @@ use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::read_regular;
-use crate::manifest::{check_recorded, nearest};
+use crate::manifest::check_recorded;
+use crate::manifest::nearest::nearest;
 use crate::state::{SqliteStore, Store};
 
 /// Most bytes of an import.
@@ -263,7 +264,7 @@ fn time(ms: i64) -> Result<Timestamp, String> {
     Err(format!("{ms} is no time in milliseconds from 1970 to 9999"))
 }
 
-/// Names as manifests have them, each once. What nobody can be called would own its target for good.
+/// Names as manifests have them, each once. A name that no manifest can have would own its target for good.
 fn check_owners(owners: &[String]) -> Result<(), String> {
     let is_name = |name: &String| !name.trim().is_empty() && !name.contains('\0');
     if !owners.iter().all(is_name) {

@@ -333,7 +333,7 @@ impl<'a> Apply<'a> {
         !self.paces[lane.pace].is_shared() || sharing.map(counted).sum::<usize>() < lane.limits.calls_in_flight
     }
 
-    /// Whether one more call of the lane may be prepared. Prepared ones of a lane that is held up take nobody's place.
+    /// Whether one more call of the lane may be prepared. Prepared ones of a lane that is held up take no other's place.
     fn may_prepare(&self, lane: &Lane, now: Tick) -> bool {
         let prepared = |other: &Lane| if other.hold_until <= now { other.unsent + other.ready.len() } else { 0 };
         lane.has_room() && self.account_has_room(lane, |other| other.in_flight + prepared(other))

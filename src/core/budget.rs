@@ -125,7 +125,7 @@ impl Paces {
                 *known = left_at.max(*known);
             }
         }
-        // Caches come and go; nobody waits for calls of so long ago.
+        // Caches come and go; calls of so long ago hold no other up.
         let newest = last.left.values().copied().max().unwrap_or_default();
         last.left.retain(|_, left_at| newest.since(*left_at) <= REMEMBERED_MS);
         last

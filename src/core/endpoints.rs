@@ -25,7 +25,7 @@ impl Endpoints {
         &self.configured
     }
 
-    /// Names of hosts that may have several addresses. Whatever answers at `localhost` is one machine.
+    /// Names of hosts that may have several addresses. What answers at `localhost` is one machine.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let named = self.configured.iter().filter(|endpoint| has_addresses(endpoint));
         named.map(|endpoint| endpoint.host.as_str())
@@ -83,7 +83,7 @@ impl Endpoints {
     }
 }
 
-/// Whatever names say, `localhost` and what is below it is this machine, by whichever family.
+/// `localhost` and names below it are this machine, by either family.
 fn has_addresses(endpoint: &Endpoint) -> bool {
     endpoint.literal().is_none() && !endpoint.is_loopback() && !endpoint.host.ends_with(".localhost")
 }

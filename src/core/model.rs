@@ -70,7 +70,7 @@ impl ProviderConfig {
         self.kind.has_cache_per_address(&self.options) && self.endpoints.names().next().is_some()
     }
 
-    /// Whether a target that so many endpoints refuse cannot be recorded, whatever addresses names get later.
+    /// Whether a target that so many endpoints refuse cannot be recorded, with any addresses that names get later.
     pub fn is_beyond(&self, refusals: usize) -> bool {
         let may_be_more = self.endpoints.problems() > 0 || self.required() > self.endpoints.len();
         !may_be_more && self.endpoints.len().saturating_sub(refusals) < self.required()

@@ -158,7 +158,7 @@ pub enum ContentProblem {
         /// From 1.
         column: usize,
     },
-    /// A key that nobody reads, by its number: it may be a secret, or the file another one.
+    /// An unknown key, by its number: it may be a secret, or the file another one.
     #[error("has an unknown key, its key number {0}; known are key_id, key_secret, token, bearer_token and expires_at")]
     UnknownKey(usize),
     /// A key given twice.

@@ -1,4 +1,4 @@
-//! Names of hosts, as the system looks them up: files, DNS and whatever else it is set up to ask.
+//! Names of hosts, as the system looks them up: by files, DNS and what else it is set up to ask.
 
 use super::{BoxFuture, Resolver};
 use crate::core::endpoints::Addresses;

@@ -45,7 +45,8 @@ static CAPABILITIES: Capabilities = Capabilities {
             "proxy",
             OptionShape::Bool,
             false,
-            "whether purges go by the proxy that the environment names, which https endpoints alone allow. Default: false",
+            "whether purges go by the proxy that the environment names, which https endpoints allow, and plain ones that are the \
+             page's own host. Default: false",
         ),
     ],
     operations: &[Operation {

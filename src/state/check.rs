@@ -9,18 +9,23 @@ use super::sums::{Meta, Sums, Written};
 use super::{SqliteStore, StateError};
 use crate::core::text::one_line;
 
-/// Writes after which a state is looked through again, seal or no seal: media forget without a trace.
+/// Writes after which a state is checked again, with a seal as well: media forget without a trace.
 const CHECKED_EVERY: i64 = 10_000;
 /// What is wrong where rows do not add up.
 const NOT_AS_WRITTEN: &str = "its rows are not as they were written";
 
+/// What the `meta` of a state has of its rows; `None` in an older format, which does not add them up.
+///
 /// # Errors
-/// [`StateError::Damaged`] if the `meta` of a state is not as it was written. Older formats do not tell.
-pub(super) fn check_meta(connection: &Connection, path: &std::path::Path, format: i64) -> Result<(), StateError> {
-    if format < FORMAT || Meta::read(connection).map_err(|error| failed(path, "read", &error))?.is_some() {
-        return Ok(());
+/// [`StateError::Damaged`] if it is not as it was written.
+pub(super) fn sums(connection: &Connection, path: &std::path::Path, format: i64) -> Result<Option<Sums>, StateError> {
+    if format < FORMAT {
+        return Ok(None);
     }
-    Err(StateError::Damaged { path: path.into(), cause: "its `meta` row is not as it was written".to_owned() })
+    let damaged =
+        || StateError::Damaged { path: path.into(), cause: "its `meta` row is not as it was written".to_owned() };
+    let meta = Meta::read(connection).map_err(|error| failed(path, "read", &error))?;
+    meta.map(|meta| Some(meta.sums)).ok_or_else(damaged)
 }
 
 impl SqliteStore {
@@ -58,13 +63,9 @@ impl SqliteStore {
         self.format == FORMAT
     }
 
-    /// What rows have to add up to; `None` where nobody adds them up: in memory, and in an older format.
+    /// What rows have to add up to; `None` where they are not added up: in memory, and in an older format.
     fn sums(&self) -> Result<Option<Sums>, StateError> {
-        if self.file.is_none() || self.format < FORMAT {
-            return Ok(None);
-        }
-        check_meta(&self.connection, &self.path, self.format)?;
-        Ok(self.read(Meta::read)?.map(|meta| meta.sums))
+        if self.file.is_none() { Ok(None) } else { sums(&self.connection, &self.path, self.format) }
     }
 
     /// What the compared columns of all rows have to add up to, if that is known. In one look with those rows.
@@ -81,7 +82,7 @@ impl SqliteStore {
         }
     }
 
-    /// Hears what is written from now on, in a transaction of its own; `None` where nobody adds it up.
+    /// Hears what is written from now on, in a transaction of its own; `None` where it is not added up.
     pub(super) fn listener(&self) -> Result<Option<Written>, StateError> {
         if self.file.is_none() || self.format < FORMAT {
             return Ok(None);

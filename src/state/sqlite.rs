@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::check::check_meta;
+use super::check;
 use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, identity, is_unwritable, literal};
 use super::failure::failed;
 use super::file::{
@@ -202,7 +202,7 @@ impl SqliteStore {
             let cause = format!("`{}` is not as format {format} has it", one_line(&name, 200));
             return Err(StateError::Damaged { path: path.into(), cause });
         }
-        check_meta(&connection, path, format)?;
+        check::sums(&connection, path, format)?;
         let Identity { lineage, serial } = identity(&connection).map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
         let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), Seal::new(path));

@@ -104,7 +104,7 @@ fn jobs_table(view: &View<'_>) -> String {
     text
 }
 
-/// Endpoints of which each address will be called, whatever their names come to.
+/// Endpoints of which each address will be called, as many as their names come to.
 fn each_address_of(config: &ProviderConfig) -> Vec<String> {
     let open = config.endpoints.unlocated().filter(|_| config.has_cache_per_address());
     open.map(ToString::to_string).collect()
