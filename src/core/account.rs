@@ -13,14 +13,14 @@ const OF_PROVIDER: &str = "provider ";
 /// credentials.
 pub fn named(providers: &[ProviderConfig], provider: usize) -> Option<String> {
     let own = providers[provider].account.as_deref();
-    let name = own.or_else(|| sharing(providers, provider).find_map(|other| other.account.as_deref()))?;
+    let name = own.or_else(|| sharing(providers, provider).find_map(|other| providers[other].account.as_deref()))?;
     Some(format!("{NAMED}{name}"))
 }
 
 /// The account of a provider whose credentials are temporary: that of the first provider that has them from the same source.
 pub fn lasting(providers: &[ProviderConfig], provider: usize) -> String {
-    let first = sharing(providers, provider).next().unwrap_or(&providers[provider]);
-    format!("{OF_PROVIDER}{}", first.name)
+    let first = sharing(providers, provider).next().unwrap_or(provider);
+    format!("{OF_PROVIDER}{}", providers[first].name)
 }
 
 /// Whether credentials make way for others before long, which are those of the same account.
@@ -38,13 +38,14 @@ pub fn takes_over(now: &str, before: &str) -> bool {
     now != before && (lasts(now) || lasts(before))
 }
 
-/// Providers that have their credentials from the same source, in order, itself included.
-fn sharing(providers: &[ProviderConfig], provider: usize) -> impl Iterator<Item = &ProviderConfig> {
+/// Providers, by index, that have their credentials from the same source, in order, itself included.
+pub fn sharing(providers: &[ProviderConfig], provider: usize) -> impl Iterator<Item = usize> {
     let own = &providers[provider];
-    let shares = move |other: &&ProviderConfig| {
+    let shares = move |other: &usize| {
+        let other = &providers[*other];
         // Headers are each provider's own.
         let has_keys = own.scheme() != CredentialScheme::Headers;
         has_keys && (other.scheme(), &other.credentials) == (own.scheme(), &own.credentials)
     };
-    providers.iter().filter(shares)
+    (0..providers.len()).filter(shares)
 }

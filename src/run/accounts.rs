@@ -73,9 +73,9 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Looks up those of all providers that the plan has work for, or would have with other credentials, side by side; `guessed` are those of the rest. Files are read
-    /// and programs run, so this is not for plans that are only shown. Who has not answered after `patience_ms` milliseconds is
-    /// left to the next run.
+    /// Looks up those of all providers that the plan has work for, or would have with other credentials, side by side; `guessed`
+    /// are those of the rest, unless they have the same credentials. Files are read and programs run, so this is not for plans
+    /// that are only shown. What has not answered after `patience_ms` milliseconds is left to the next run.
     pub async fn look_up(
         host: &Host,
         desired: &Desired,
@@ -98,9 +98,13 @@ impl Accounts {
         let providers = needed_by(plan);
         let answers = join_all(providers.iter().map(look_up)).await;
         let mut accounts = Self { all: guessed.to_vec(), asked: BTreeMap::new() };
-        for (provider, found) in providers.into_iter().zip(answers) {
+        for (&provider, found) in providers.iter().zip(answers) {
             if let Ok(found) = &found {
-                accounts.all[provider] = account_of(&model.providers, provider, found);
+                let is_asked = |other: &usize| providers.binary_search(other).is_ok();
+                let others = account::sharing(&model.providers, provider).filter(|other| !is_asked(other));
+                for one in others.chain([provider]) {
+                    accounts.all[one] = account_of(&model.providers, one, found);
+                }
             }
             accounts.asked.insert(provider, found.err().map(|error| error.to_string()));
         }

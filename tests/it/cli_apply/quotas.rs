@@ -124,6 +124,27 @@ fn a_named_account_is_one_whatever_its_keys_are() {
     assert_eq!(apply(&bench, &cloud, 2), 1, "seven in all");
 }
 
+/// S5: what was spent with a permanent key goes along where only one of those that had it has something to do.
+#[test]
+fn an_account_goes_on_for_providers_that_have_nothing_to_do() {
+    let cloud = open_to_all();
+    let extra = format!("{}credentials: {{command: [/bin/cat, keys.json]}}\n", limits(5));
+    let bench = Bench::new().provider("one", KIND, &cloud.url(), &extra).provider("two", KIND, &cloud.url(), &extra);
+    let lists = |name: &str, count: usize| {
+        let all: Vec<String> = urls(count).iter().map(|url| url.replace("/a/", &format!("/{name}/"))).collect();
+        bench.write(&format!("manifests/{name}.yaml"), format!("provider: {name}\n{}", manifest(&all, "1")));
+    };
+    bench.write("keys.json", r#"{"key_id":"permanent","key_secret":"s"}"#);
+    lists("one", 2);
+    lists("two", 2);
+    assert_eq!(apply(&bench, &cloud, 1), 4);
+    bench.write("keys.json", r#"{"key_id":"temporary","key_secret":"s","token":"t"}"#);
+    lists("two", 12);
+    assert_eq!(apply(&bench, &cloud, 1), 1, "five in all");
+    lists("one", 12);
+    assert_eq!(apply(&bench, &cloud, 2), 0);
+}
+
 /// S5: two providers that have the same temporary credentials are one account.
 #[test]
 fn providers_with_one_source_of_temporary_keys_share_the_quota() {
