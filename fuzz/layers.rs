@@ -4,8 +4,8 @@
 pub mod core;
 #[path = "../src/manifest/mod.rs"]
 pub mod manifest;
-#[path = "../src/provider/mod.rs"]
-pub mod provider;
+#[path = "../src/vendor/mod.rs"]
+pub mod vendor;
 
 /// What of the edge is pure as well.
 #[path = "../src/cli"]

@@ -5,7 +5,7 @@
 use freshen::core::contract::{Account, Call, CallError, Options, Provider, Reply};
 use freshen::core::http::{Endpoint, Response};
 use freshen::core::target::Target;
-use freshen::provider;
+use freshen::vendor;
 use serde_json::Value;
 
 const LONGEST_MESSAGE: usize = 2048;
@@ -16,7 +16,7 @@ const TARGETS: usize = 2;
 /// B2, X2
 pub(crate) fn check(data: &[u8]) {
     let Some(response) = response(data) else { return };
-    for kind in provider::all() {
+    for kind in vendor::all() {
         let capabilities = kind.capabilities();
         let targets = (0..TARGETS).map(|number| Target::url(format!("https://a.example/{number}"))).collect();
         let endpoint =
@@ -25,7 +25,7 @@ pub(crate) fn check(data: &[u8]) {
         let account = Account { provider: "p".into(), options: Options::default() };
         let name = capabilities.kind;
         match kind.decode(&call, &account, &response) {
-            Ok(reply) => assert!(is_documented(*kind, &response, &reply), "{name}: {response:?} is not accepted"),
+            Ok(reply) => assert!(is_documented(kind, &response, &reply), "{name}: {response:?} is not accepted"),
             Err(error) => assert_told(name, &error),
         }
     }

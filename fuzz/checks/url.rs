@@ -11,7 +11,7 @@ use freshen::core::secret::Secret;
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::Timestamp;
 use freshen::manifest::{SourceFile, build};
-use freshen::provider::sign::form_decode;
+use freshen::vendor::sign::form_decode;
 use serde_json::Value;
 
 use super::SEPARATOR;

@@ -7,16 +7,16 @@ use super::args::{Cli, Format, Global, ProvidersArgs};
 use super::exit::{Exit, Stop};
 use super::render::providers as render;
 use super::terminal;
-use crate::{manifest, provider};
+use crate::{manifest, vendor};
 
 /// `freshen providers [KIND]`.
 pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
     let kinds = match &args.kind {
-        None => provider::all().to_vec(),
+        None => vendor::all().collect(),
         Some(kind) => {
-            let known: Vec<&str> = provider::all().iter().map(|known| known.capabilities().kind).collect();
+            let known: Vec<&str> = vendor::all().map(|known| known.capabilities().kind).collect();
             let unknown = || Stop::bad_input(format!("there is no kind `{kind}`; kinds are: {}", known.join(", ")));
-            vec![provider::find(kind).ok_or_else(unknown)?]
+            vec![vendor::find(kind).ok_or_else(unknown)?]
         }
     };
     match (global.format, &args.kind) {

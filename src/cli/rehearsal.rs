@@ -26,9 +26,12 @@ use crate::host::virtual_clock::VirtualClock;
 use crate::host::{
     BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Resolver, Timeouts,
 };
-use crate::rehearse::{Emulator, Setup, emulator};
 use crate::run::{self, Accounts, Desired, Prepared, Run};
 use crate::state::{SqliteStore, Store};
+use crate::vendor::{
+    emulation::{Emulator, Setup},
+    emulator,
+};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {

@@ -16,7 +16,7 @@ use crate::core::contract::{CredentialScheme, Options, Provider};
 use crate::core::endpoints::Endpoints;
 use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, HostPattern, Limits, Place, ProviderConfig};
-use crate::provider;
+use crate::vendor;
 
 /// Longest name of a provider, in bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -100,7 +100,7 @@ fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Report) -> Op
     let named = check_name(file, key, report);
     let entries = fields::entries(file, &format!("provider `{}`", shown(&key.text)), node, report)?;
     let kind_node = entries.iter().find(|(key, _)| key.text == "kind").map(|(_, node)| node);
-    let kind = kind_node.and_then(shape::text).and_then(provider::find);
+    let kind = kind_node.and_then(shape::text).and_then(vendor::find);
     let specs = kind.map(|kind| kind.capabilities().options);
     let fields = fields::read(file, &PROVIDER, specs, key.span, entries, report);
     if kind.is_none() {
@@ -135,7 +135,7 @@ fn check_name(file: usize, key: &Key<'_>, report: &mut Report) -> bool {
 }
 
 fn unknown_kind(file: usize, (found, span): (&str, Span), report: &mut Report) {
-    let kinds: Vec<&str> = provider::all().iter().map(|kind| kind.capabilities().kind).collect();
+    let kinds: Vec<&str> = vendor::all().map(|kind| kind.capabilities().kind).collect();
     let help = match nearest(found, kinds.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("known kinds: {}", shape::quoted(&kinds)),

@@ -6,8 +6,8 @@ use super::shape::{
     ASSET, COLLAPSE, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, SOURCE, Section, Shape,
     of_option,
 };
-use crate::core::contract::Capabilities;
-use crate::provider;
+use crate::core::contract::{Capabilities, Provider};
+use crate::vendor;
 
 /// A share as manifests give it.
 const PERCENT: &str = "^(100|[1-9]?[0-9])%$";
@@ -177,7 +177,7 @@ fn hash() -> Value {
 /// The common keys, and the options of the kind that is named.
 fn provider_schema() -> Value {
     let mut object = section(&PROVIDER);
-    let kinds: Vec<&'static Capabilities> = provider::all().iter().map(|kind| kind.capabilities()).collect();
+    let kinds: Vec<&'static Capabilities> = vendor::all().map(Provider::capabilities).collect();
     let listed: Vec<Value> =
         kinds.iter().map(|kind| json!({"const": kind.kind, "description": kind.summary})).collect();
     let doc = object["properties"]["kind"]["description"].take();

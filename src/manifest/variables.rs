@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Report};
 use super::load::{Node, Value};
 use super::{secrets, shape};
 use crate::core::contract::OptionShape;
-use crate::provider;
+use crate::vendor;
 
 /// Looks up a variable by name.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
@@ -45,7 +45,7 @@ impl Replacer<'_> {
     fn provider(&mut self, node: &mut Node<'_>) {
         let Value::Map(entries) = &mut node.value else { return };
         let kind = entries.iter().find(|(key, _)| key.text == "kind").and_then(|(_, node)| shape::text(node));
-        let options = kind.and_then(provider::find).map_or(&[][..], |kind| kind.capabilities().options);
+        let options = kind.and_then(vendor::find).map_or(&[][..], |kind| kind.capabilities().options);
         for (key, node) in entries {
             let is_text = |spec: &&crate::core::contract::OptionSpec| spec.shape == OptionShape::Text;
             let is_option = options.iter().filter(is_text).any(|spec| spec.key == key.text);

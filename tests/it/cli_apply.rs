@@ -20,10 +20,7 @@ use freshen::core::secret::Secret;
 use freshen::core::target::{Scope, Target};
 
 use crate::support::cli::{Bench, STATE, make_pipe, manifest};
-use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, keys, variables};
-
-/// Kinds with an account; `http-purge` has none.
-pub(crate) const CLOUDS: [&str; 5] = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn"];
+use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, clouds, keys, variables};
 
 /// `count` URLs of the test account.
 pub(crate) fn urls(count: usize) -> Vec<String> {
@@ -63,7 +60,7 @@ fn awkward(kind: &str) -> Vec<String> {
 /// S4, U4: what reaches the vendor is what the manifest says, byte for byte, with and without a session token.
 #[test]
 fn every_kind_purges_exactly_the_urls_of_the_manifest() {
-    for kind in CLOUDS {
+    for kind in clouds() {
         for token in [None, Some("TOKEN+loop/back==")] {
             let cloud = Cloud::with(kind, |setup| setup.credentials = keys(KEY_ID, KEY_SECRET, token));
             let bench = Bench::new().provider("own", kind, &cloud.url(), "").keys(kind, KEY_ID, KEY_SECRET, token);
@@ -174,7 +171,7 @@ fn s9_an_unchanged_run_sends_nothing_and_leaves_the_state_file_as_it_is() {
 #[test]
 fn credentials_come_from_prefixed_variables_files_and_programs() {
     let json = format!("{{\"key_id\": \"{KEY_ID}\", \"key_secret\": \"{KEY_SECRET}\", \"token\": \"T0KEN\"}}");
-    for kind in CLOUDS {
+    for kind in clouds() {
         for source in ["env_prefix: PROD_", "file: keys.json", "command: [/bin/cat, keys.json]"] {
             let cloud = Cloud::with(kind, |setup| setup.credentials = keys(KEY_ID, KEY_SECRET, Some("T0KEN")));
             let extra = format!("credentials: {{{source}}}\n");

@@ -10,8 +10,9 @@ use freshen::core::model::{CredentialSource, HostPattern, Limits, Place, Provide
 use freshen::core::secret::Secret;
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::Timestamp;
-use freshen::provider;
-use freshen::rehearse::{Emulator, Setup, emulator};
+use freshen::vendor;
+use freshen::vendor::emulation::{Emulator, Setup};
+use freshen::vendor::emulator;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
@@ -114,8 +115,7 @@ fn targets(pair: &Pair, count: usize) -> Vec<Target> {
 
 /// Each operation of each kind, with the documented limits.
 fn pairs() -> Vec<Pair> {
-    let operations = |provider: &&'static dyn Provider| {
-        let provider = *provider;
+    let operations = |provider: &'static dyn Provider| {
         provider
             .capabilities()
             .operations
@@ -123,7 +123,7 @@ fn pairs() -> Vec<Pair> {
             .map(move |operation| Pair::new(provider, operation, None))
             .collect::<Vec<_>>()
     };
-    let pairs: Vec<Pair> = provider::all().iter().flat_map(operations).collect();
+    let pairs: Vec<Pair> = vendor::all().flat_map(operations).collect();
     assert!(pairs.len() >= 6, "the table of providers is not complete");
     pairs
 }

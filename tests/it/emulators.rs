@@ -9,8 +9,9 @@ use freshen::core::query::{Finding, Query, Question, TaskState, quota_left, stat
 use freshen::core::secret::Secret;
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
-use freshen::provider;
-use freshen::rehearse::{Emulator, Setup, emulator};
+use freshen::vendor;
+use freshen::vendor::emulation::{Emulator, Setup};
+use freshen::vendor::emulator;
 use serde_json::{Value, json};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -611,7 +612,7 @@ fn kinds_without_emulator_are_none() {
 
 /// A question of ours to an emulator, and what it comes to.
 fn asked(kind: &str, emulator: &mut dyn Emulator, question: Question, now: Timestamp) -> Finding {
-    let provider = provider::find(kind).expect("a kind");
+    let provider = vendor::find(kind).expect("a kind");
     let setup = setup(kind, "api.example.org", None);
     let account = Account { provider: "own".into(), options: setup.options };
     let query = Query { question, endpoint: setup.endpoint };
@@ -623,7 +624,7 @@ fn asked(kind: &str, emulator: &mut dyn Emulator, question: Question, now: Times
 /// R12, R13: tasks are what became of the log: first under way, then done or failed, and a second purge does not fail.
 #[test]
 fn questions_about_tasks_are_answered_from_the_log() {
-    for kind in CLOUDS.into_iter().filter(|kind| provider::find(kind).unwrap().capabilities().queries.task.is_some()) {
+    for kind in CLOUDS.into_iter().filter(|kind| vendor::find(kind).unwrap().capabilities().queries.task.is_some()) {
         let mut draft = Draft::new(kind);
         draft.targets = urls(3);
         let mut own = setup(kind, "api.example.org", None);

@@ -834,7 +834,7 @@ fn schema_and_check_agree() {
 fn the_schema_describes_every_kind() {
     let schema = schema();
     assert!(schema["properties"]["assets"].is_object() && schema["properties"]["verify"].is_null());
-    for kind in freshen::provider::all() {
+    for kind in freshen::vendor::all() {
         let name = kind.capabilities().kind;
         let branches = schema["$defs"]["provider"]["allOf"].as_array().expect("branches");
         let branch = branches.iter().find(|branch| branch["if"]["properties"]["kind"]["const"] == name).expect(name);

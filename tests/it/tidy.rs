@@ -14,8 +14,9 @@ use freshen::core::time::Timestamp;
 use freshen::host::manifest_files::read_manifests;
 use freshen::host::sources::Sources;
 use freshen::manifest::{self, Severity};
-use freshen::provider;
-use freshen::rehearse::{Afterwards, Setup, emulator};
+use freshen::vendor;
+use freshen::vendor::emulation::{Afterwards, Setup};
+use freshen::vendor::emulator;
 
 use source::{Name, Source, functions, used};
 
@@ -45,7 +46,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         at: "src/manifest/",
         pure: true,
-        ours: &[("core", "the model it builds"), ("provider", "which options each kind takes")],
+        ours: &[("core", "the model it builds"), ("vendor", "which options each kind takes")],
         crates: &[
             ("serde", "what the YAML crate hands over"),
             ("serde_yaml", "the one reader of YAML"),
@@ -59,7 +60,7 @@ const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
-        at: "src/provider/",
+        at: "src/vendor/",
         pure: true,
         ours: &[("core", "the contract it fulfils")],
         crates: &[
@@ -75,15 +76,6 @@ const LAYERS: &[Layer] = &[
             ("secrecy", "signing keys are wiped after use"),
             ("zeroize", "signing keys are wiped after use"),
         ],
-    },
-    Layer {
-        at: "src/rehearse/",
-        pure: true,
-        ours: &[
-            ("core", "requests, answers and limits"),
-            ("provider", "the signing schemes, proven by the vendors' vectors"),
-        ],
-        crates: &[("serde_json", "bodies of requests and answers"), ("jiff", "dates in requests")],
     },
     Layer {
         at: "src/state/",
@@ -431,19 +423,15 @@ fn credentials(kind: &dyn Provider) -> Credentials {
 #[test]
 fn every_kind_has_vectors_and_an_emulator() {
     let folder = root().join("tests/it/golden/vectors");
-    let signing = std::fs::read_to_string(root().join("tests/it/signing.rs")).expect("the test of the schemes");
     let mut problems = Vec::new();
     let mut kinds = Vec::new();
-    for provider in provider::all() {
+    for provider in vendor::all() {
         let kind = provider.capabilities().kind;
         kinds.push(kind.to_owned());
         let file = format!("{kind}.json");
         let unsigned = WITHOUT_VECTORS.contains(&kind);
         if !unsigned && !folder.join(&file).is_file() {
             problems.push(format!("{kind}: no vectors in tests/it/golden/vectors/{file}"));
-        }
-        if !unsigned && !signing.contains(&format!("golden/vectors/{file}")) {
-            problems.push(format!("{kind}: tests/it/signing.rs does not read its vectors"));
         }
         let setup = Setup {
             kind: kind.to_owned(),
@@ -454,14 +442,14 @@ fn every_kind_has_vectors_and_an_emulator() {
                 path_prefix: String::new(),
                 address: None,
             },
-            credentials: credentials(*provider),
+            credentials: credentials(provider),
             options: Options::default(),
             hosts: Vec::new(),
             limits: BTreeMap::new(),
             afterwards: Afterwards::default(),
         };
         if emulator(setup).is_none() {
-            problems.push(format!("{kind}: no emulator in src/rehearse/mod.rs"));
+            problems.push(format!("{kind}: no emulator"));
         }
     }
     for path in source::files_below(&folder, "json") {

@@ -14,8 +14,9 @@ use freshen::core::model::{
 use freshen::core::owners::TreePath;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
-use freshen::provider;
-use freshen::rehearse::{Setup, emulator};
+use freshen::vendor;
+use freshen::vendor::emulation::Setup;
+use freshen::vendor::emulator;
 
 use crate::files::{self, Files, Paths};
 use crate::planted::{Bug, adapter};
@@ -107,7 +108,7 @@ impl Spec {
         let engine_rate = if bug == Some(Bug::PaceIgnored) { 1000 } else { self.rate };
         ProviderConfig {
             name: format!("p{index}"),
-            kind: adapter(provider::find(self.kind).expect("a kind"), bug),
+            kind: adapter(vendor::find(self.kind).expect("a kind"), bug),
             hosts: Vec::new(),
             endpoints: self.active.iter().map(|number| self.endpoint(*number)).collect(),
             require: Some(self.require),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use freshen::core::http::{Request, Response};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
-use freshen::rehearse::{Emulator, Setup, emulator};
+use freshen::vendor::emulation::{Emulator, Setup};
+use freshen::vendor::emulator;
 
 use crate::spec::{Spec, issued};
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Bench, Cloud, STATE, urls};
-use crate::support::cloud::Step;
+use crate::support::cloud::{Step, clouds};
 
 fn quota_used(bench: &Bench) -> i64 {
     let status = bench.run(&["status", "--format", "json"]).exits(0).json();
@@ -120,7 +120,7 @@ fn refusals(kind: &str) -> Vec<(u16, String, &'static str)> {
 #[test]
 fn s1_no_unreadable_answer_is_ever_recorded() {
     std::thread::scope(|scope| {
-        for kind in super::CLOUDS {
+        for kind in clouds() {
             for (status, body, expected) in refusals(kind) {
                 scope.spawn(move || {
                     let cloud = Cloud::of(kind);
@@ -159,7 +159,7 @@ fn t5_a_throttled_call_is_repeated_after_the_wait_and_done() {
 /// R11, S2: the culprit stands alone and is named, the others are done; it is not asked about again until forced.
 #[test]
 fn r11_a_foreign_host_is_rejected_by_name_and_the_others_are_recorded() {
-    for kind in super::CLOUDS {
+    for kind in clouds() {
         let cloud = Cloud::of(kind);
         let bench = Bench::at(kind, &cloud).provider("own", kind, &cloud.url(), "").file(
             "manifests/provider-own.yaml",

@@ -8,8 +8,9 @@ use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
-use freshen::provider::sign::{self, Parts, QcloudMethod};
-use freshen::rehearse::{Afterwards, Emulator, Setup, emulator};
+use freshen::vendor::emulation::{Afterwards, Emulator, Setup};
+use freshen::vendor::emulator;
+use freshen::vendor::sign::{self, Parts, QcloudMethod};
 use serde_json::{Value, json};
 
 use super::{NOW, PROJECT};

@@ -8,14 +8,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use freshen::core::contract::{CredentialScheme, Credentials, OptionValue, Options};
+use freshen::core::contract::{Capabilities, CredentialScheme, Credentials, OptionValue, Options, Provider};
 use freshen::core::http::{Endpoint, Request, Response};
 use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
-use freshen::provider;
-use freshen::rehearse::{Afterwards, Emulator, Purged, Setup, emulator};
+use freshen::vendor;
+use freshen::vendor::emulation::{Afterwards, Emulator, Purged, Setup};
+use freshen::vendor::emulator;
 
 /// How long a test waits for what must happen, so that a broken test ends.
 const BOUND: Duration = Duration::from_secs(30);
@@ -235,7 +236,7 @@ impl Cloud {
 
 /// The account: documented limits, but a rate that the tests' own timing cannot exceed.
 fn setup(kind: &str, endpoint: Endpoint) -> Setup {
-    let capabilities = provider::find(kind).expect("a kind").capabilities();
+    let capabilities = vendor::find(kind).expect("a kind").capabilities();
     let limits = capabilities.operations.iter().map(|operation| {
         let limits = OperationLimits {
             targets_per_call: operation.targets_per_call,
@@ -260,6 +261,12 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
     }
 }
 
+/// All kinds that sign their requests.
+pub(crate) fn clouds() -> impl Iterator<Item = &'static str> {
+    let signs = |kind: &&Capabilities| matches!(kind.credentials, CredentialScheme::Keys { .. });
+    vendor::all().map(Provider::capabilities).filter(signs).map(|kind| kind.kind)
+}
+
 /// A key pair for an account.
 pub(crate) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
     let wrap = |text: &str| Secret::new(text.to_owned());
@@ -268,7 +275,7 @@ pub(crate) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
 
 /// The variables that `kind` reads: key id, secret, token.
 pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
-    match provider::find(kind).expect("a kind").capabilities().credentials {
+    match vendor::find(kind).expect("a kind").capabilities().credentials {
         CredentialScheme::Keys { id_env, secret_env, token_env, .. } => [id_env, secret_env, token_env],
         CredentialScheme::Headers => panic!("{kind} has no account"),
     }

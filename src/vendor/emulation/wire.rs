@@ -5,34 +5,34 @@ use jiff::tz::TimeZone;
 
 use crate::core::http::{Request, Response};
 use crate::core::time::Timestamp;
-use crate::provider::sign::Parts;
+use crate::vendor::sign::Parts;
 
 /// A refusal in the vendor's words, before it is put into the vendor's envelope.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::vendor) struct Refusal {
     /// HTTP status; ignored by vendors that refuse with 200.
-    pub(super) status: u16,
+    pub(in crate::vendor) status: u16,
     /// The vendor's code.
-    pub(super) code: &'static str,
+    pub(in crate::vendor) code: &'static str,
     /// The vendor's message.
-    pub(super) message: String,
+    pub(in crate::vendor) message: String,
     /// Wait asked for, in milliseconds.
-    pub(super) wait_ms: Option<i64>,
+    pub(in crate::vendor) wait_ms: Option<i64>,
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::vendor) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), wait_ms: None }
     }
 }
 
 /// Path and raw query of a request line; the query is empty if there is none.
-pub(super) fn split_path(request: &Request) -> (&str, &str) {
+pub(in crate::vendor) fn split_path(request: &Request) -> (&str, &str) {
     request.path_and_query.split_once('?').unwrap_or((&request.path_and_query, ""))
 }
 
 /// What is wrong with the request as an HTTP message, whatever the API; a front server refuses it with 400.
-pub(super) fn http_defect(request: &Request) -> Option<&'static str> {
+pub(in crate::vendor) fn http_defect(request: &Request) -> Option<&'static str> {
     let visible = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !visible(&request.method) || !visible(&request.path_and_query) || !request.path_and_query.starts_with('/') {
         return Some("malformed request line");
@@ -57,7 +57,7 @@ pub(super) fn http_defect(request: &Request) -> Option<&'static str> {
 }
 
 /// An answer with the vendor's clock in its `Date` header.
-pub(super) fn respond(status: u16, content_type: &str, body: String, now: Timestamp) -> Response {
+pub(in crate::vendor) fn respond(status: u16, content_type: &str, body: String, now: Timestamp) -> Response {
     Response {
         status,
         headers: vec![
@@ -70,43 +70,43 @@ pub(super) fn respond(status: u16, content_type: &str, body: String, now: Timest
 }
 
 /// What a front server says before the API is reached.
-pub(super) fn plain(status: u16, text: &str, now: Timestamp) -> Response {
+pub(in crate::vendor) fn plain(status: u16, text: &str, now: Timestamp) -> Response {
     respond(status, "text/plain", text.to_owned(), now)
 }
 
 /// `Tue, 14 Nov 2023 22:13:20 GMT`.
-pub(super) fn http_date(now: Timestamp) -> String {
+pub(in crate::vendor) fn http_date(now: Timestamp) -> String {
     let moment = jiff::Timestamp::from_second(now.unix_seconds()).unwrap_or_default();
     moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// Reads a UTC date in exactly the form that `render` writes.
-pub(super) fn read_date(text: &str, pattern: &str, render: fn(Timestamp) -> String) -> Option<Timestamp> {
+pub(in crate::vendor) fn read_date(text: &str, pattern: &str, render: fn(Timestamp) -> String) -> Option<Timestamp> {
     let moment = DateTime::strptime(pattern, text).ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
     let moment = Timestamp::from_unix_ms(moment.as_millisecond());
     (render(moment) == text).then_some(moment)
 }
 
 /// Reads Unix seconds: decimal digits and nothing else.
-pub(super) fn read_seconds(text: &str) -> Option<Timestamp> {
+pub(in crate::vendor) fn read_seconds(text: &str) -> Option<Timestamp> {
     let seconds: i64 = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
     Some(Timestamp::from_unix_ms(seconds.checked_mul(1000)?))
 }
 
 /// Whether two clocks differ by at most `tolerance_s` seconds.
-pub(super) fn within(signed: Timestamp, now: Timestamp, tolerance_s: i64) -> bool {
+pub(in crate::vendor) fn within(signed: Timestamp, now: Timestamp, tolerance_s: i64) -> bool {
     (now.unix_seconds() - signed.unix_seconds()).abs() <= tolerance_s
 }
 
 /// The parts of an `Authorization` header of the form `SCHEME a=..,SignedHeaders=..,Signature=..`.
-pub(super) struct Authorization<'a> {
-    pub(super) credential: &'a str,
-    pub(super) signed_headers: Vec<&'a str>,
-    pub(super) signature: &'a str,
+pub(in crate::vendor) struct Authorization<'a> {
+    pub(in crate::vendor) credential: &'a str,
+    pub(in crate::vendor) signed_headers: Vec<&'a str>,
+    pub(in crate::vendor) signature: &'a str,
 }
 
 /// Reads an `Authorization` header in the vendor's exact form; `separator` stands between its parts.
-pub(super) fn read_authorization<'a>(
+pub(in crate::vendor) fn read_authorization<'a>(
     value: &'a str,
     scheme: &str,
     credential_key: &str,
@@ -124,12 +124,12 @@ pub(super) fn read_authorization<'a>(
 }
 
 /// Whether every signed header was received.
-pub(super) fn all_present(request: &Request, names: &[&str]) -> bool {
+pub(in crate::vendor) fn all_present(request: &Request, names: &[&str]) -> bool {
     names.iter().all(|name| request.header(name).is_some())
 }
 
 /// Media type without parameters; `None` if there are parameters other than `charset=utf-8`.
-pub(super) fn media_type(request: &Request) -> Option<&str> {
+pub(in crate::vendor) fn media_type(request: &Request) -> Option<&str> {
     let value = request.header("Content-Type")?;
     match value.split_once(';') {
         None => Some(value),
@@ -139,7 +139,7 @@ pub(super) fn media_type(request: &Request) -> Option<&str> {
 
 /// Whether a text is an absolute http or https URL that a vendor takes: a host, no user, no line breaks, no fragment. No
 /// reference speaks of blanks, so they pass.
-pub(super) fn is_web_url(text: &str) -> bool {
+pub(in crate::vendor) fn is_web_url(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
         return false;
     };
@@ -149,13 +149,13 @@ pub(super) fn is_web_url(text: &str) -> bool {
 }
 
 /// The parts of a request as they were received, for signing them again.
-pub(super) fn parts_of(request: &Request) -> Parts<'_> {
+pub(in crate::vendor) fn parts_of(request: &Request) -> Parts<'_> {
     let (path, query) = split_path(request);
     Parts { method: &request.method, path, query, headers: &request.headers, body: &request.body }
 }
 
 /// The strings of a JSON array that holds nothing else.
-pub(super) fn strings(value: &serde_json::Value) -> Option<Vec<String>> {
+pub(in crate::vendor) fn strings(value: &serde_json::Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 

@@ -18,15 +18,15 @@ const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
 
 /// A key pair as signatures are checked with.
 #[derive(Clone, Copy)]
-pub(super) struct Keys<'a> {
-    pub(super) id: &'a str,
-    pub(super) secret: &'a Secret,
-    pub(super) token: Option<&'a str>,
+pub(in crate::vendor) struct Keys<'a> {
+    pub(in crate::vendor) id: &'a str,
+    pub(in crate::vendor) secret: &'a Secret,
+    pub(in crate::vendor) token: Option<&'a str>,
 }
 
 /// Settings and counters of one account.
-pub(super) struct Account {
-    pub(super) setup: Setup,
+pub(in crate::vendor) struct Account {
+    pub(in crate::vendor) setup: Setup,
     rates: BTreeMap<&'static str, RateWindow>,
     quota: DailyQuota,
     log: Vec<Purged>,
@@ -35,23 +35,23 @@ pub(super) struct Account {
 }
 
 /// What one accepted call purges.
-pub(super) struct Purge<'a> {
+pub(in crate::vendor) struct Purge<'a> {
     /// Area as named in the call; empty if none was.
-    pub(super) area: &'a str,
+    pub(in crate::vendor) area: &'a str,
     /// Shares of the quota that the call draws on.
-    pub(super) shares: &'a [&'a str],
+    pub(in crate::vendor) shares: &'a [&'a str],
     /// Targets with the task that each belongs to.
-    pub(super) targets: Vec<(Target, Option<String>)>,
+    pub(in crate::vendor) targets: Vec<(Target, Option<String>)>,
 }
 
 impl Account {
-    pub(super) fn new(setup: Setup) -> Self {
+    pub(in crate::vendor) fn new(setup: Setup) -> Self {
         let quota = DailyQuota::new(QUOTA_DAY_OFFSET_MINUTES);
         Self { setup, rates: BTreeMap::new(), quota, log: Vec::new(), requests: 0, tasks: 0 }
     }
 
     /// The key pair; `None` if the account was set up with other credentials.
-    pub(super) fn keys(&self) -> Option<Keys<'_>> {
+    pub(in crate::vendor) fn keys(&self) -> Option<Keys<'_>> {
         match &self.setup.credentials {
             Credentials::Keys { id, secret, token } => {
                 Some(Keys { id: id.expose(), secret, token: token.as_ref().map(Secret::expose) })
@@ -61,12 +61,12 @@ impl Account {
     }
 
     /// Limits for `scope`; `None` if the account cannot purge such targets.
-    pub(super) fn limits(&self, scope: Scope) -> Option<OperationLimits> {
+    pub(in crate::vendor) fn limits(&self, scope: Scope) -> Option<OperationLimits> {
         self.setup.limits.get(&scope).copied()
     }
 
     /// Whether the account owns the target's host. Asset ids all exist.
-    pub(super) fn owns(&self, target: &Target) -> bool {
+    pub(in crate::vendor) fn owns(&self, target: &Target) -> bool {
         match target.host() {
             Some(host) => self.setup.hosts.iter().any(|pattern| pattern.covers(host)),
             None => target.scope == Scope::AssetId,
@@ -74,12 +74,23 @@ impl Account {
     }
 
     /// Counts a call of `operation`, or says how many milliseconds until the next one fits.
-    pub(super) fn admit(&mut self, operation: &'static str, calls_per_second: u32, now: Timestamp) -> Result<(), i64> {
+    pub(in crate::vendor) fn admit(
+        &mut self,
+        operation: &'static str,
+        calls_per_second: u32,
+        now: Timestamp,
+    ) -> Result<(), i64> {
         self.rates.entry(operation).or_default().admit(calls_per_second, now)
     }
 
     /// Whether each of `shares` has room for `count` more targets today.
-    pub(super) fn has_quota(&self, most: Option<u64>, shares: &[&str], count: usize, now: Timestamp) -> bool {
+    pub(in crate::vendor) fn has_quota(
+        &self,
+        most: Option<u64>,
+        shares: &[&str],
+        count: usize,
+        now: Timestamp,
+    ) -> bool {
         most.is_none_or(|most| shares.iter().all(|share| self.used(share, now) + count as u64 <= most))
     }
 
@@ -88,19 +99,19 @@ impl Account {
     }
 
     /// Targets a day for `scope`, and how many are left of them in `share`; an account without a limit has a vast one.
-    pub(super) fn quota(&self, scope: Scope, share: &str, now: Timestamp) -> (u64, u64) {
+    pub(in crate::vendor) fn quota(&self, scope: Scope, share: &str, now: Timestamp) -> (u64, u64) {
         let most = self.limits(scope).map_or(0, |limits| limits.targets_per_day.unwrap_or(1_000_000_000));
         (most, most.saturating_sub(self.used(share, now)))
     }
 
     /// Counts a question like a call of a purge operation; the vendors' figures for both are much the same.
-    pub(super) fn admit_query(&mut self, operation: &'static str, now: Timestamp) -> Result<(), i64> {
+    pub(in crate::vendor) fn admit_query(&mut self, operation: &'static str, now: Timestamp) -> Result<(), i64> {
         let rate = self.setup.limits.values().map(|limits| limits.calls_per_second).min().unwrap_or(0);
         self.admit(operation, rate, now)
     }
 
     /// What became of the targets of a task, in the order of the calls; of a target that it holds twice, the last.
-    pub(super) fn results(&self, task_id: &str, now: Timestamp) -> Vec<(&Purged, TaskState)> {
+    pub(in crate::vendor) fn results(&self, task_id: &str, now: Timestamp) -> Vec<(&Purged, TaskState)> {
         let of_task = || self.log.iter().enumerate().filter(|(_, purged)| purged.task_id.as_deref() == Some(task_id));
         let last: BTreeMap<&Target, usize> = of_task().map(|(index, purged)| (&purged.target, index)).collect();
         let newest = of_task().filter(|(index, purged)| last[&purged.target] == *index);
@@ -118,7 +129,7 @@ impl Account {
     }
 
     /// Spends quota and logs the purge.
-    pub(super) fn purge(&mut self, purge: Purge<'_>, now: Timestamp) {
+    pub(in crate::vendor) fn purge(&mut self, purge: Purge<'_>, now: Timestamp) {
         for share in purge.shares {
             self.quota.take(share, purge.targets.len() as u64, now);
         }
@@ -126,18 +137,18 @@ impl Account {
         self.log.extend(purge.targets.into_iter().map(entry));
     }
 
-    pub(super) fn log(&self) -> &[Purged] {
+    pub(in crate::vendor) fn log(&self) -> &[Purged] {
         &self.log
     }
 
     /// Number of the next answer, from 1.
-    pub(super) fn next_request(&mut self) -> u64 {
+    pub(in crate::vendor) fn next_request(&mut self) -> u64 {
         self.requests += 1;
         self.requests
     }
 
     /// Number of the next task, from 1.
-    pub(super) fn next_task(&mut self) -> u64 {
+    pub(in crate::vendor) fn next_task(&mut self) -> u64 {
         self.tasks += 1;
         self.tasks
     }

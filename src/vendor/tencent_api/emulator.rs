@@ -4,45 +4,49 @@
 
 use serde_json::{Map, Value, json};
 
-use super::account::Account;
-use super::wire::{self, Refusal};
 use crate::core::http::{Request, Response};
 use crate::core::target::Scope;
 use crate::core::time::Timestamp;
-use crate::provider::sign;
+use crate::vendor::emulation::account::Account;
+use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::sign;
 
 const CLOCK_TOLERANCE_S: i64 = 5 * 60;
 const MOST_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// A service and its purge operations.
-pub(super) struct Service {
+pub(in crate::vendor) struct Service {
     /// Name in the credential scope.
-    pub(super) name: &'static str,
-    pub(super) version: &'static str,
-    pub(super) operations: &'static [(&'static str, Scope)],
-    pub(super) queries: &'static [&'static str],
+    pub(in crate::vendor) name: &'static str,
+    pub(in crate::vendor) version: &'static str,
+    pub(in crate::vendor) operations: &'static [(&'static str, Scope)],
+    pub(in crate::vendor) queries: &'static [&'static str],
 }
 
 /// What a call asks for.
 #[derive(Clone, Copy)]
-pub(super) enum Asked {
+pub(in crate::vendor) enum Asked {
     Purge(Scope),
     /// One of the service's queries, by its name.
     Query(&'static str),
 }
 
 /// Parameters of a call, each taken once; what is left over is unknown to the operation.
-pub(super) struct Parameters(Map<String, Value>);
+pub(in crate::vendor) struct Parameters(Map<String, Value>);
 
 impl Parameters {
     /// A list of at least one string.
-    pub(super) fn strings(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
+    pub(in crate::vendor) fn strings(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
         let value = self.0.remove(name).ok_or_else(|| missing(name))?;
         wire::strings(&value).filter(|list| !list.is_empty()).ok_or_else(|| wrong_type(name))
     }
 
     /// One of `words`; `None` if it is absent.
-    pub(super) fn word(&mut self, name: &str, words: &[&'static str]) -> Result<Option<&'static str>, Refusal> {
+    pub(in crate::vendor) fn word(
+        &mut self,
+        name: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, Refusal> {
         let Some(value) = self.0.remove(name) else { return Ok(None) };
         let text = value.as_str().ok_or_else(|| wrong_type(name))?;
         let known = words.iter().copied().find(|word| *word == text);
@@ -50,29 +54,29 @@ impl Parameters {
     }
 
     /// A JSON boolean, if it is there.
-    pub(super) fn check_bool(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(in crate::vendor) fn check_bool(&mut self, name: &str) -> Result<(), Refusal> {
         self.0.remove(name).is_none_or(|value| value.is_boolean()).then_some(()).ok_or_else(|| wrong_type(name))
     }
 
     /// A JSON integer from 0, if it is there.
-    pub(super) fn check_integer(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(in crate::vendor) fn check_integer(&mut self, name: &str) -> Result<(), Refusal> {
         self.0.remove(name).is_none_or(|value| value.is_u64()).then_some(()).ok_or_else(|| wrong_type(name))
     }
 
     /// A JSON string.
-    pub(super) fn text(&mut self, name: &str) -> Result<String, Refusal> {
+    pub(in crate::vendor) fn text(&mut self, name: &str) -> Result<String, Refusal> {
         let value = self.0.remove(name).ok_or_else(|| missing(name))?;
         value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name))
     }
 
     /// A JSON integer from 0, or `otherwise`.
-    pub(super) fn number(&mut self, name: &str, otherwise: usize) -> Result<usize, Refusal> {
+    pub(in crate::vendor) fn number(&mut self, name: &str, otherwise: usize) -> Result<usize, Refusal> {
         let Some(value) = self.0.remove(name) else { return Ok(otherwise) };
         value.as_u64().and_then(|number| usize::try_from(number).ok()).ok_or_else(|| wrong_type(name))
     }
 
     /// Nothing may be left over.
-    pub(super) fn end(self) -> Result<(), Refusal> {
+    pub(in crate::vendor) fn end(self) -> Result<(), Refusal> {
         match self.0.keys().next() {
             Some(name) => Err(refusal("UnknownParameter", &format!("{name} is not a parameter of the operation"))),
             None => Ok(()),
@@ -81,11 +85,11 @@ impl Parameters {
 }
 
 /// A refusal by the vendor's code.
-pub(super) fn refusal(code: &'static str, message: &str) -> Refusal {
+pub(in crate::vendor) fn refusal(code: &'static str, message: &str) -> Refusal {
     Refusal::new(200, code, message)
 }
 
-pub(super) fn missing(name: &str) -> Refusal {
+pub(in crate::vendor) fn missing(name: &str) -> Refusal {
     refusal("MissingParameter", &format!("{name} is missing"))
 }
 
@@ -94,7 +98,7 @@ fn wrong_type(name: &str) -> Refusal {
 }
 
 /// Answers a request; `execute` checks and carries out one operation and returns what it answers besides the request id.
-pub(super) fn answer(
+pub(in crate::vendor) fn answer(
     account: &mut Account,
     service: &Service,
     request: &Request,

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::account::{Account, Keys, Purge};
-use super::limits::NonceMemory;
-use super::wire::{self, Refusal};
-use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
 use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
-use crate::provider::sign;
+use crate::vendor::emulation::account::{Account, Keys, Purge};
+use crate::vendor::emulation::limits::NonceMemory;
+use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::{Emulator, Purged, Setup};
+use crate::vendor::sign;
 
 const ACTION: &str = "RefreshVodObjectCaches";
 const QUOTA: &str = "DescribeVodRefreshQuota";
@@ -42,7 +42,12 @@ const RPC_PARAMETERS: [&str; 10] = [
     "SecurityToken",
 ];
 
-pub(super) struct AlibabaVod {
+/// The account, or the cache, that `setup` describes.
+pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
+    Box::new(AlibabaVod::new(setup))
+}
+
+struct AlibabaVod {
     account: Account,
     nonces: NonceMemory,
     /// By host: the second of its newest task, and the task.
@@ -62,7 +67,7 @@ struct Claims<'a> {
 type Parameters = BTreeMap<String, String>;
 
 impl AlibabaVod {
-    pub(super) fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> Self {
         // A nonce must be remembered for as long as a request that carries it could be valid, before and after.
         let nonces = NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000);
         Self { account: Account::new(setup), nonces, tasks: BTreeMap::new() }

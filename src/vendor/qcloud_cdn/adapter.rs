@@ -2,9 +2,6 @@
 
 use serde_json::Value;
 
-use super::answer::{self, Refusal};
-use super::request;
-use super::sign::{self, QcloudMethod};
 use crate::core::contract::ErrorClass::{
     Auth, BatchTooLarge, Clock, Config, Fatal, Request as Malformed, SignAgain, TargetRefused, Throttled, Transient,
     Unknown,
@@ -16,6 +13,9 @@ use crate::core::contract::{
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
 use crate::core::target::Scope;
+use crate::vendor::answer::{self, Refusal};
+use crate::vendor::request;
+use crate::vendor::sign::{self, QcloudMethod};
 
 pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
 
@@ -263,12 +263,12 @@ fn integer(value: &Value) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::testing::{
+    use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, stamp, word,
     };
-    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
-    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/qcloud-cdn.json");
+    const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/qcloud-cdn.json");
     const HOST: &str = "cdn.api.qcloud.com";
 
     #[test]

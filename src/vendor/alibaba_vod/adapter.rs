@@ -2,9 +2,6 @@
 
 use serde_json::Value;
 
-use super::answer::{self, Codes, Refusal};
-use super::request::{self, Keys};
-use super::sign::{self, Parts};
 use crate::core::contract::ErrorClass::{
     Auth, BatchTooLarge, Clock, QuotaSpent, Request as Malformed, SignAgain, TargetRefused, Throttled, Transient,
 };
@@ -15,6 +12,9 @@ use crate::core::contract::{
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
+use crate::vendor::answer::{self, Codes, Refusal};
+use crate::vendor::request::{self, Keys};
+use crate::vendor::sign::{self, Parts};
 
 pub(crate) static ADAPTER: AlibabaVod = AlibabaVod;
 
@@ -387,13 +387,13 @@ mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, Fatal, Unknown};
     use crate::core::contract::OptionValue;
-    use crate::provider::testing::{
+    use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
         options, stamp, word,
     };
-    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
 
-    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/alibaba-vod.json");
+    const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/alibaba-vod.json");
     const HOST: &str = "vod.cn-shanghai.aliyuncs.com";
     const ACCEPTED: &str = r#"{"RefreshTaskId":"1, 2,3","RequestId":"r"}"#;
 

@@ -1,23 +1,41 @@
-//! The vendors: one file each, listed in one table.
+//! The vendors: a folder each, listed in one table. All that is known of a vendor is in its folder: the *adapter* makes requests
+//! and reads answers, the *emulator* answers them as strictly as the vendor does.
 
 mod answer;
+pub mod emulation;
 mod request;
 pub mod sign;
-mod tencent_api;
 #[cfg(test)]
 mod testing;
 
 use crate::core::contract::Provider;
+use emulation::{Emulator, Setup};
 
-/// Lists the adapters: each name is a module beside this file with a `pub(crate) static ADAPTER`.
-macro_rules! providers {
+/// What Tencent's APIs of the third version have in common; no vendor of its own.
+mod tencent_api {
+    pub(super) mod adapter;
+    pub(super) mod emulator;
+}
+
+/// A kind of provider.
+struct Vendor {
+    adapter: &'static dyn Provider,
+    emulator: fn(Setup) -> Box<dyn Emulator>,
+}
+
+/// Lists the vendors: each name is a folder beside this file, whose `adapter.rs` has a `pub(crate) static ADAPTER` and whose
+/// `emulator.rs` has a function `emulator`.
+macro_rules! vendors {
     ($($name:ident),* $(,)?) => {
-        $(mod $name;)*
-        static TABLE: &[&dyn Provider] = &[$(&$name::ADAPTER),*];
+        $(mod $name {
+            pub(super) mod adapter;
+            pub(super) mod emulator;
+        })*
+        static TABLE: &[Vendor] = &[$(Vendor { adapter: &$name::adapter::ADAPTER, emulator: $name::emulator::emulator }),*];
     };
 }
 
-providers! {
+vendors! {
     tencent_cdn,
     tencent_vod,
     alibaba_vod,
@@ -27,13 +45,19 @@ providers! {
 }
 
 /// All kinds, in the order in which they are shown.
-pub fn all() -> &'static [&'static dyn Provider] {
-    TABLE
+pub fn all() -> impl Iterator<Item = &'static dyn Provider> {
+    TABLE.iter().map(|vendor| vendor.adapter)
 }
 
 /// The kind called `kind` in manifests.
 pub fn find(kind: &str) -> Option<&'static dyn Provider> {
-    all().iter().copied().find(|provider| provider.capabilities().kind == kind)
+    all().find(|provider| provider.capabilities().kind == kind)
+}
+
+/// The emulator of the setup's kind; `None` if there is no such kind.
+pub fn emulator(setup: Setup) -> Option<Box<dyn Emulator>> {
+    let vendor = TABLE.iter().find(|vendor| vendor.adapter.capabilities().kind == setup.kind)?;
+    Some((vendor.emulator)(setup))
 }
 
 #[cfg(test)]
@@ -50,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_found_by_its_name() {
-        let kinds: Vec<&str> = all().iter().map(|provider| provider.capabilities().kind).collect();
+        let kinds: Vec<&str> = all().map(|provider| provider.capabilities().kind).collect();
         assert_eq!(kinds, ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn", "http-purge"]);
         assert!(kinds.iter().all(|kind| find(kind).is_some()) && find("nobody").is_none());
     }
@@ -114,7 +138,7 @@ mod tests {
             for provider in all() {
                 let headers = vec![("Retry-After".to_owned(), wait.clone()), ("Date".to_owned(), wait.clone())];
                 let response = Response { status, headers, body: body.clone() };
-                let call = testing::call(*provider, "cdn.example.com", &["https://a.example/"]);
+                let call = testing::call(provider, "cdn.example.com", &["https://a.example/"]);
                 let outcome = provider.decode(&call, &testing::account(&[]), &response);
                 let by_status = provider.capabilities().kind == "http-purge";
                 prop_assert!(by_status || outcome.is_err());

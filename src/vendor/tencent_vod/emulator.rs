@@ -2,24 +2,29 @@
 
 use serde_json::Map;
 
-use super::account::{Account, Purge};
-use super::tencent_api::{self, Asked, Parameters, Service, refusal};
-use super::wire::{self, Refusal};
-use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
 use crate::core::model::OperationLimits;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
+use crate::vendor::emulation::account::{Account, Purge};
+use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::{Emulator, Purged, Setup};
+use crate::vendor::tencent_api::emulator::{self as tencent_api, Asked, Parameters, Service, refusal};
 
 static SERVICE: Service =
     Service { name: "vod", version: "2018-07-17", operations: &[("RefreshUrlCache", Scope::Url)], queries: &[] };
 
-pub(super) struct TencentVod {
+/// The account, or the cache, that `setup` describes.
+pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
+    Box::new(TencentVod::new(setup))
+}
+
+struct TencentVod {
     account: Account,
 }
 
 impl TencentVod {
-    pub(super) fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup) }
     }
 }

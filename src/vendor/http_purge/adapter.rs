@@ -4,8 +4,6 @@
 
 use url::{Position, Url};
 
-use super::answer::{self, error, status_code};
-use super::request;
 use crate::core::contract::ErrorClass::{Auth, Config, Fatal, TargetRefused, Unknown};
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape,
@@ -14,6 +12,8 @@ use crate::core::contract::{
 use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::Queries;
 use crate::core::target::{Scope, Target};
+use crate::vendor::answer::{self, error, status_code};
+use crate::vendor::request;
 
 pub(crate) static ADAPTER: HttpPurge = HttpPurge;
 
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, Throttled, Transient};
     use crate::core::secret::Secret;
-    use crate::provider::testing::{account, call, decoded, decoded_with, keys, options, stamp, word};
+    use crate::vendor::testing::{account, call, decoded, decoded_with, keys, options, stamp, word};
 
     fn sent(url: &str, options: &[(&str, OptionValue)], headers: &[(&str, &str)]) -> Result<Request, String> {
         let mut call = call(&ADAPTER, "127.0.0.1:6081", &[url]);
@@ -339,7 +339,7 @@ mod tests {
         }
         let check = |value: &str| {
             let headers = OptionValue::Headers(vec![("X-Key".into(), value.into())]);
-            ADAPTER.check_options(&super::super::testing::options(&[("headers", headers)])).len()
+            ADAPTER.check_options(&crate::vendor::testing::options(&[("headers", headers)])).len()
         };
         for fine in ["{scheme}", "{host}{host}", "${KEY}", "{}", "{\"a\": 1}", "${key}", "a}{b"] {
             assert_eq!(check(fine), 0, "{fine}");

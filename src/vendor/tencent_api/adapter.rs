@@ -4,16 +4,16 @@
 
 use serde_json::Value;
 
-use super::answer::{self, Codes, Refusal};
-use super::request::{self, Keys};
-use super::sign::{self, Parts};
 use crate::core::contract::ErrorClass::{Auth, BatchTooLarge, Clock, Fatal, QuotaSpent, Request as Malformed};
 use crate::core::contract::ErrorClass::{Throttled, Transient};
 use crate::core::contract::{CallError, CredentialScheme, Stamp};
 use crate::core::http::{Endpoint, Request, Response};
+use crate::vendor::answer::{self, Codes, Refusal};
+use crate::vendor::request::{self, Keys};
+use crate::vendor::sign::{self, Parts};
 
 /// Tencent's usual environment variables.
-pub(super) const CREDENTIALS: CredentialScheme = CredentialScheme::Keys {
+pub(in crate::vendor) const CREDENTIALS: CredentialScheme = CredentialScheme::Keys {
     id_env: "TENCENTCLOUD_SECRET_ID",
     secret_env: "TENCENTCLOUD_SECRET_KEY",
     token_env: "TENCENTCLOUD_TOKEN",
@@ -21,7 +21,7 @@ pub(super) const CREDENTIALS: CredentialScheme = CredentialScheme::Keys {
 };
 
 /// Codes that any service may answer with.
-pub(super) const COMMON_CODES: &Codes = &[
+pub(in crate::vendor) const COMMON_CODES: &Codes = &[
     ("RequestLimitExceeded", Throttled),
     ("RequestLimitExceeded.UinLimitExceeded", Throttled),
     ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", Throttled),
@@ -56,17 +56,23 @@ pub(super) const COMMON_CODES: &Codes = &[
 ];
 
 /// A service and one of its operations.
-pub(super) struct Action {
+pub(in crate::vendor) struct Action {
     /// Name in the scope of the signature, whatever the host.
-    pub(super) service: &'static str,
+    pub(in crate::vendor) service: &'static str,
     /// Value of `X-TC-Action`.
-    pub(super) name: &'static str,
+    pub(in crate::vendor) name: &'static str,
     /// Value of `X-TC-Version`.
-    pub(super) version: &'static str,
+    pub(in crate::vendor) version: &'static str,
 }
 
 /// The signed request that posts `body` as the parameters of `action`.
-pub(super) fn encode(endpoint: &Endpoint, action: &Action, keys: &Keys<'_>, stamp: &Stamp, body: Vec<u8>) -> Request {
+pub(in crate::vendor) fn encode(
+    endpoint: &Endpoint,
+    action: &Action,
+    keys: &Keys<'_>,
+    stamp: &Stamp,
+    body: Vec<u8>,
+) -> Request {
     let seconds = stamp.wall.unix_seconds();
     let path = request::path(endpoint, "/");
     let mut headers = vec![
@@ -94,7 +100,7 @@ pub(super) fn encode(endpoint: &Endpoint, action: &Action, keys: &Keys<'_>, stam
 ///
 /// # Errors
 /// A refusal by the codes of `own` and the common ones, and every answer that is not the service's.
-pub(super) fn accepted(response: &Response, own: &Codes) -> Result<Value, CallError> {
+pub(in crate::vendor) fn accepted(response: &Response, own: &Codes) -> Result<Value, CallError> {
     answer::refuse_redirect(response)?;
     let body = answer::json_object(response);
     let Some((body, content)) = body.as_ref().and_then(|body| Some((body, body.get("Response")?))) else {
@@ -119,6 +125,6 @@ pub(super) fn accepted(response: &Response, own: &Codes) -> Result<Value, CallEr
 }
 
 /// `RequestId` of an answer's content.
-pub(super) fn request_id(content: &Value) -> Option<String> {
+pub(in crate::vendor) fn request_id(content: &Value) -> Option<String> {
     answer::text_of(content, &["RequestId"])
 }

@@ -3,9 +3,6 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{self, Codes, Refusal};
-use super::request;
-use super::sign::{self, Parts};
 use crate::core::contract::ErrorClass::{
     Auth, Clock, Config, Request as Malformed, TargetRefused, Throttled, Transient,
 };
@@ -16,6 +13,9 @@ use crate::core::contract::{
 use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
+use crate::vendor::answer::{self, Codes, Refusal};
+use crate::vendor::request;
+use crate::vendor::sign::{self, Parts};
 
 pub(crate) static ADAPTER: HuaweiVod = HuaweiVod;
 
@@ -285,13 +285,13 @@ mod tests {
     use crate::core::contract::ErrorClass::{Fatal, Unknown};
     use crate::core::contract::OptionValue;
     use crate::core::secret::Secret;
-    use crate::provider::testing::{
+    use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
         options, scoped_call, stamp, word,
     };
-    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, task, understood};
 
-    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/huawei-vod.json");
+    const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/huawei-vod.json");
     const PROJECT: &str = "0123456789abcdef0123456789abcdef";
     const HOST: &str = "vod.cn-north-4.myhuaweicloud.com";
 

@@ -4,23 +4,28 @@
 
 use std::collections::BTreeSet;
 
-use super::account::{Account, Purge};
-use super::wire;
-use super::{Emulator, Purged, Setup};
 use crate::core::contract::Credentials;
 use crate::core::http::{Request, Response};
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
+use crate::vendor::emulation::account::{Account, Purge};
+use crate::vendor::emulation::wire;
+use crate::vendor::emulation::{Emulator, Purged, Setup};
 
 const DEFAULT_METHOD: &str = "PURGE";
 
-pub(super) struct HttpPurge {
+/// The account, or the cache, that `setup` describes.
+pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
+    Box::new(HttpPurge::new(setup))
+}
+
+struct HttpPurge {
     account: Account,
     gone: BTreeSet<String>,
 }
 
 impl HttpPurge {
-    pub(super) fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup), gone: BTreeSet::new() }
     }
 

@@ -151,7 +151,7 @@ fn retry_after_ms(response: &Response) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::testing::answer;
+    use crate::vendor::testing::answer;
 
     // T5
     #[test]

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::account::{Account, Purge};
-use super::limits::NonceMemory;
-use super::wire;
-use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
 use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
-use crate::provider::sign::{self, QcloudMethod};
+use crate::vendor::emulation::account::{Account, Purge};
+use crate::vendor::emulation::limits::NonceMemory;
+use crate::vendor::emulation::wire;
+use crate::vendor::emulation::{Emulator, Purged, Setup};
+use crate::vendor::sign::{self, QcloudMethod};
 
 const CLOCK_TOLERANCE_S: i64 = 2 * 60 * 60;
 const LOG: &str = "GetCdnRefreshLog";
@@ -29,13 +29,18 @@ type Parameters = BTreeMap<String, String>;
 /// A refusal: the general code, the module code or symbolic name, the message.
 struct Refused(u16, &'static str, &'static str);
 
-pub(super) struct QcloudCdn {
+/// The account, or the cache, that `setup` describes.
+pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
+    Box::new(QcloudCdn::new(setup))
+}
+
+struct QcloudCdn {
     account: Account,
     nonces: NonceMemory,
 }
 
 impl QcloudCdn {
-    pub(super) fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup), nonces: NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000) }
     }
 

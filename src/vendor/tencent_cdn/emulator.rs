@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::account::{Account, Purge};
-use super::tencent_api::{self, Asked, Parameters, Service, missing, refusal};
-use super::wire::{self, Refusal};
-use super::{Emulator, Purged, Setup};
 use crate::core::http::{Request, Response};
 use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
+use crate::vendor::emulation::account::{Account, Purge};
+use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::{Emulator, Purged, Setup};
+use crate::vendor::tencent_api::emulator::{self as tencent_api, Asked, Parameters, Service, missing, refusal};
 
 static SERVICE: Service = Service {
     name: "cdn",
@@ -22,12 +22,17 @@ const AREAS: [&str; 2] = ["mainland", "overseas"];
 /// Rows of a page, unless the call says otherwise.
 const PAGE: usize = 20;
 
-pub(super) struct TencentCdn {
+/// The account, or the cache, that `setup` describes.
+pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
+    Box::new(TencentCdn::new(setup))
+}
+
+struct TencentCdn {
     account: Account,
 }
 
 impl TencentCdn {
-    pub(super) fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup) }
     }
 }

@@ -3,9 +3,6 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{self, Codes};
-use super::request;
-use super::tencent_api::{self, Action};
 use crate::core::contract::ErrorClass::{
     Auth, BatchTooLarge, Fatal, QuotaSpent, Request as Malformed, TargetRefused, Throttled, Transient,
 };
@@ -16,6 +13,9 @@ use crate::core::contract::{
 use crate::core::http::{Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
+use crate::vendor::answer::{self, Codes};
+use crate::vendor::request;
+use crate::vendor::tencent_api::adapter::{self as tencent_api, Action};
 
 pub(crate) static ADAPTER: TencentCdn = TencentCdn;
 
@@ -271,13 +271,13 @@ mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, Clock};
     use crate::core::contract::OptionValue;
-    use crate::provider::testing::{
+    use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, options,
         stamp, word,
     };
-    use crate::provider::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
 
-    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/tencent-cdn.json");
+    const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/tencent-cdn.json");
 
     fn encoded(id: &str, options: &[(&str, OptionValue)]) -> (Vector, Request) {
         let vector = Vector::find(VECTORS, id);

@@ -11,13 +11,13 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Calls admitted within any one second.
 #[derive(Debug, Default)]
-pub(super) struct RateWindow {
+pub(in crate::vendor) struct RateWindow {
     admitted: VecDeque<Timestamp>,
 }
 
 impl RateWindow {
     /// Admits a call, or says how many milliseconds (at least 1) until the next one fits. A refused call is not counted.
-    pub(super) fn admit(&mut self, most: u32, now: Timestamp) -> Result<(), i64> {
+    pub(in crate::vendor) fn admit(&mut self, most: u32, now: Timestamp) -> Result<(), i64> {
         // The distance is taken both ways: after a backward jump of the clock old calls must not block for hours.
         self.admitted.retain(|at| (now.unix_ms() - at.unix_ms()).abs() < SECOND_MS);
         let surplus = (self.admitted.len() + 1).saturating_sub(most as usize);
@@ -32,24 +32,24 @@ impl RateWindow {
 
 /// Targets purged in the current quota day, by area.
 #[derive(Debug)]
-pub(super) struct DailyQuota {
+pub(in crate::vendor) struct DailyQuota {
     offset_minutes: i32,
     used: BTreeMap<String, (i64, u64)>,
 }
 
 impl DailyQuota {
     /// Days begin at midnight of a fixed offset from UTC, in minutes.
-    pub(super) fn new(offset_minutes: i32) -> Self {
+    pub(in crate::vendor) fn new(offset_minutes: i32) -> Self {
         Self { offset_minutes, used: BTreeMap::new() }
     }
 
     /// Targets counted in `area` on the day of `now`.
-    pub(super) fn used(&self, area: &str, now: Timestamp) -> u64 {
+    pub(in crate::vendor) fn used(&self, area: &str, now: Timestamp) -> u64 {
         self.used.get(area).filter(|(day, _)| *day == self.day(now)).map_or(0, |(_, count)| *count)
     }
 
     /// Counts `targets` more in `area`.
-    pub(super) fn take(&mut self, area: &str, targets: u64, now: Timestamp) {
+    pub(in crate::vendor) fn take(&mut self, area: &str, targets: u64, now: Timestamp) {
         let count = self.used(area, now) + targets;
         self.used.insert(area.to_owned(), (self.day(now), count));
     }
@@ -61,7 +61,7 @@ impl DailyQuota {
 
 /// Nonces seen while a request that carries them could still be valid.
 #[derive(Debug)]
-pub(super) struct NonceMemory {
+pub(in crate::vendor) struct NonceMemory {
     keep_ms: i64,
     seen: BTreeSet<String>,
     order: VecDeque<(Timestamp, String)>,
@@ -69,12 +69,12 @@ pub(super) struct NonceMemory {
 
 impl NonceMemory {
     /// Remembers each nonce for `keep_ms` milliseconds.
-    pub(super) fn new(keep_ms: i64) -> Self {
+    pub(in crate::vendor) fn new(keep_ms: i64) -> Self {
         Self { keep_ms, seen: BTreeSet::new(), order: VecDeque::new() }
     }
 
     /// `true` and remembered if the nonce is new.
-    pub(super) fn is_new(&mut self, nonce: &str, now: Timestamp) -> bool {
+    pub(in crate::vendor) fn is_new(&mut self, nonce: &str, now: Timestamp) -> bool {
         while let Some((at, old)) = self.order.front() {
             if now.unix_ms() - at.unix_ms() <= self.keep_ms {
                 break;

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::account::{Account, Purge};
-use super::wire::{self, Refusal};
-use super::{Emulator, Purged, Setup};
 use crate::core::contract::Credentials;
 use crate::core::http::{Request, Response};
 use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
-use crate::provider::sign;
+use crate::vendor::emulation::account::{Account, Purge};
+use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::{Emulator, Purged, Setup};
+use crate::vendor::sign;
 
 const OPERATION: &str = "refresh";
 const QUERY: &str = "refresh result";
@@ -20,12 +20,17 @@ const MOST_BODY_BYTES: usize = 12 * 1024 * 1024;
 /// The vendor does not publish its code for a spent quota, so this is one that no client can know.
 const QUOTA_CODE: &str = "VOD.19999";
 
-pub(super) struct HuaweiVod {
+/// The account, or the cache, that `setup` describes.
+pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
+    Box::new(HuaweiVod::new(setup))
+}
+
+struct HuaweiVod {
     account: Account,
 }
 
 impl HuaweiVod {
-    pub(super) fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup) }
     }
 

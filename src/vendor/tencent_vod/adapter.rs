@@ -2,9 +2,6 @@
 
 use serde::Serialize;
 
-use super::answer::Codes;
-use super::request;
-use super::tencent_api::{self, Action};
 use crate::core::contract::ErrorClass::{Auth, Config, TargetRefused};
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Reply, Stamp,
@@ -12,6 +9,9 @@ use crate::core::contract::{
 use crate::core::http::{Request, Response};
 use crate::core::query::Queries;
 use crate::core::target::Scope;
+use crate::vendor::answer::Codes;
+use crate::vendor::request;
+use crate::vendor::tencent_api::adapter::{self as tencent_api, Action};
 
 pub(crate) static ADAPTER: TencentVod = TencentVod;
 
@@ -94,11 +94,11 @@ mod tests {
     use super::*;
     use crate::core::contract::ErrorClass::{self, QuotaSpent, Request as Malformed, Throttled, Transient};
     use crate::core::contract::OptionValue;
-    use crate::provider::testing::{
+    use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, stamp,
     };
 
-    const VECTORS: &str = include_str!("../../tests/it/golden/vectors/tencent-vod.json");
+    const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/tencent-vod.json");
 
     #[test]
     fn requests_are_those_of_the_vectors() {

@@ -13,16 +13,9 @@ use crate::core::model::{HostPattern, OperationLimits, ProviderConfig};
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 
-mod account;
-mod alibaba_vod;
-mod http_purge;
-mod huawei_vod;
-mod limits;
-mod qcloud_cdn;
-mod tencent_api;
-mod tencent_cdn;
-mod tencent_vod;
-mod wire;
+pub(super) mod account;
+pub(super) mod limits;
+pub(super) mod wire;
 
 /// The account or cache that an emulator plays.
 #[derive(Clone, Debug)]
@@ -102,17 +95,4 @@ pub trait Emulator: Send {
 
     /// Everything that was purged, in order.
     fn log(&self) -> &[Purged];
-}
-
-/// The emulator of the setup's kind; `None` if there is none.
-pub fn emulator(setup: Setup) -> Option<Box<dyn Emulator>> {
-    Some(match setup.kind.as_str() {
-        "tencent-cdn" => Box::new(tencent_cdn::TencentCdn::new(setup)),
-        "tencent-vod" => Box::new(tencent_vod::TencentVod::new(setup)),
-        "alibaba-vod" => Box::new(alibaba_vod::AlibabaVod::new(setup)),
-        "huawei-vod" => Box::new(huawei_vod::HuaweiVod::new(setup)),
-        "qcloud-cdn" => Box::new(qcloud_cdn::QcloudCdn::new(setup)),
-        "http-purge" => Box::new(http_purge::HttpPurge::new(setup)),
-        _ => return None,
-    })
 }
