@@ -58,7 +58,7 @@ pub struct Difference {
     pub adopt: Vec<usize>,
     /// Recorded targets to drop without a purge (`on_removed: forget`).
     pub forget: Vec<(String, Target)>,
-    /// Targets never recorded whose entry went away while they waited.
+    /// Targets never purged whose entry went away while they waited.
     pub dropped: Vec<(String, Target)>,
     /// Targets whose set of listing manifests changed and nothing else.
     pub owners: Vec<(String, Target, Vec<String>)>,
@@ -328,7 +328,7 @@ impl<'a> Differ<'a> {
         owners
     }
 
-    /// A recorded target that is not listed; whether it is lost to its manifests by this run.
+    /// A target that is not listed; whether it is lost to its manifests by this run.
     fn unlisted(&mut self, row: RecordedRow<'_>) -> bool {
         let others: Vec<String> = self.covered.others(row.owners).cloned().collect();
         if others.len() == row.owners.len() {
@@ -342,18 +342,18 @@ impl<'a> Differ<'a> {
             self.difference.owners.push((row.provider.to_owned(), target, others));
             return false;
         }
-        let Some(hash) = row.hash else {
+        let forgets = row.owners.iter().all(|owner| self.covered.forgets(owner));
+        if row.hash.is_none() && (forgets || !may_have_been_purged(row)) {
             self.difference.dropped.push((row.provider.to_owned(), target));
             return false;
-        };
-        let forgets = row.owners.iter().all(|owner| self.covered.forgets(owner));
+        }
         // A provider that is gone, or that has become of a kind that cannot purge this, is not asked.
         let able = |index: &usize| self.model.providers[*index].limits_of(row.scope).is_some();
         let Some(provider) = self.model.provider_index(row.provider).filter(able) else {
             if !forgets {
                 self.covered.keep(row.owners);
                 self.orphan(row);
-                if !hash.starts_with(LEFT_ALONE) {
+                if let Some(hash) = row.hash.filter(|hash| !hash.starts_with(LEFT_ALONE)) {
                     let hash = ContentHash::from_canonical(format!("{LEFT_ALONE}{hash}"));
                     self.difference.left_alone.push((row.provider.to_owned(), target, hash));
                 }
@@ -366,7 +366,7 @@ impl<'a> Differ<'a> {
             self.difference.forget.push((row.provider.to_owned(), target));
             return true;
         }
-        let mut change = removal(provider, target, ContentHash::from_canonical(hash), row, &self.scope);
+        let mut change = removal(provider, target, row, &self.scope);
         keep_acceptances(&mut change, &self.model.providers[provider]);
         self.difference.has_unseen |= row.work.is_none_or(|work| work.desired.is_some());
         self.difference.changes.push(change);
@@ -467,14 +467,20 @@ fn keep_acceptances(change: &mut Change, config: &ProviderConfig) {
     }
 }
 
-/// A recorded target that is to be purged since no manifest lists it any more.
-fn removal(provider: usize, target: Target, hash: ContentHash, row: RecordedRow<'_>, scope: &Scope<'_>) -> Change {
+/// Whether a target that was never recorded may have been purged all the same, so that visitors had it cached anew: by some of
+/// several endpoints, by a call without an outcome, or before it was to be removed.
+fn may_have_been_purged(row: RecordedRow<'_>) -> bool {
+    row.work.is_some_and(|work| work.in_doubt || !work.accepted_at.is_empty() || work.desired.is_none())
+}
+
+/// A target that is to be purged since no manifest lists it any more.
+fn removal(provider: usize, target: Target, row: RecordedRow<'_>, scope: &Scope<'_>) -> Change {
     let work = row.work.filter(|work| work.desired.is_none());
     let mut change = Change {
         provider,
         target,
         desired: None,
-        recorded: Some(hash),
+        recorded: row.hash.map(ContentHash::from_canonical),
         kind: ChangeKind::Removed,
         priority: row.work.map_or(Priority::Normal, |work| work.priority),
         since: row.work.map_or(scope.now, |work| work.since.min(scope.now)),

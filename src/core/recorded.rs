@@ -82,7 +82,7 @@ pub enum ChangeKind {
     New,
     /// The desired hash differs from the recorded one, or did since the last accepted purge.
     Changed,
-    /// Recorded, and no longer listed.
+    /// Recorded or perhaps purged, and no longer listed.
     Removed,
     /// The user asked for it.
     Forced,

@@ -432,6 +432,38 @@ fn what_is_removed_before_it_was_purged_is_dropped() {
     assert_eq!((kinds(&difference), site.row("x")), (vec![("y", ChangeKind::New)], None));
 }
 
+/// R7, C2: a call without an outcome may have purged it, and visitors may have had it cached since. Nothing recorded is lost.
+#[test]
+fn what_may_have_been_purged_is_purged_as_removed_and_is_no_loss() {
+    let mut site = Site::new();
+    site.list_many("site", 0..12, "rev:1");
+    site.see(&["site"]);
+    let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
+    let items = (0..12).collect();
+    let records = [Record::Intent { call: CallId(1), operation: "purge", items, debit: None }];
+    let (changes, grounds) = (&difference.changes, &["config 1".to_owned(), String::new()]);
+    let commit = Commit { records: &records, changes, model: &model, grounds, at: START };
+    site.store.commit(99, &commit).expect("committed");
+    for number in 0..12 {
+        site.unlist("site", &format!("{number:04}"));
+    }
+    let difference = site.look(&["site"]);
+    assert_eq!((difference.changes.len(), difference.dropped.len(), &difference.removals[..]), (12, 0, &[][..]));
+    let removals = difference.changes.iter();
+    assert!(removals.map(|change| (change.kind, change.recorded)).all(|it| it == (ChangeKind::Removed, None)));
+    let plan = plan_of(&site.model(&["site"]), &difference.changes, START);
+    assert!(guard::check(&site.model(&["site"]), &difference, &plan, false, Allowed::default()).is_empty());
+    // A provider that is gone is not asked, and what it was to purge is named.
+    let providers = std::mem::replace(&mut site.providers, vec![config("c", "tencent-cdn")]);
+    let alone = site.see(&["site"]);
+    assert_eq!(alone.orphans, [Orphans { provider: "a".into(), targets: 12, pending: 12 }]);
+    assert!(alone.changes.is_empty() && alone.left_alone.is_empty() && alone.dropped.is_empty());
+    site.providers = providers;
+    site.run_with(&["site"], None, &later());
+    assert_eq!(site.look(&["site"]).changes.len(), 12, "a removal that failed stays one");
+    assert_eq!((site.purge(&["site"]).changes.len(), site.row("0000")), (12, None));
+}
+
 /// R7: a recorded target whose changed content waits is purged once as a removal, with the age of the change.
 #[test]
 fn what_is_removed_while_its_change_waits_is_purged_once() {

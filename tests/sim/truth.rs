@@ -26,7 +26,7 @@ pub(crate) enum Present {
     Absent,
     /// Listed with this hash.
     Listed(String),
-    /// Recorded once and listed no more: to be purged a last time.
+    /// Purged once, or perhaps, and listed no more: to be purged a last time.
     Removing,
 }
 
@@ -411,6 +411,12 @@ impl Truth {
     }
 }
 
+/// Whether a purge of it was accepted, or may have been: visitors may have had it cached since, and it is to be purged once it goes.
+fn may_be_cached(row: &Recorded) -> bool {
+    let purged = row.work.as_ref().filter(|work| work.in_doubt || !work.accepted_at.is_empty());
+    row.hash.is_some() || purged.or(row.work.as_ref().filter(|work| work.desired.is_none())).is_some()
+}
+
 /// What a list holds twice.
 fn twice(list: &[String]) -> Option<&String> {
     list.iter().enumerate().find(|(place, text)| list[..*place].contains(text)).map(|(_, text)| text)
@@ -481,13 +487,13 @@ impl Entry {
             return;
         }
         match row {
-            Some(row) if row.hash.is_some() && !mark.forgets => {
+            Some(row) if may_be_cached(row) && !mark.forgets => {
                 if self.present != Present::Removing {
                     self.present = Present::Removing;
                     self.due(Some(row), (mark.at, step));
                 }
             }
-            // Gone already, never recorded, or to be forgotten.
+            // Gone already, never purged, or to be forgotten.
             _ => {
                 self.present = Present::Absent;
                 self.settle(step);

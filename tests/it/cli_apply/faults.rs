@@ -260,6 +260,48 @@ fn r17_only_the_cache_that_failed_is_asked_again() {
     assert_eq!((first.count(), second.count(), bench.recorded().len()), (0, 1, 1));
 }
 
+/// R7: a new page that some of several caches purged was there to be cached anew: once its asset goes, all of them purge it.
+#[test]
+fn r7_a_new_page_that_one_cache_purged_is_purged_at_all_once_its_asset_goes() {
+    let caches = [(); 2].map(|()| Cloud::of("http-purge"));
+    let counts = || caches.each_ref().map(Cloud::count);
+    let urls = caches.each_ref().map(Cloud::url);
+    let text = format!("providers:\n  own: {{kind: http-purge, hosts: [cdn.example.com], endpoints: {urls:?}}}\n");
+    let bench = Bench::new().file("manifests/provider-own.yaml", text);
+    let list = |on_removed: &str, is_there: bool| {
+        let asset = if is_there { "\"http://cdn.example.com/a\": rev:1" } else { "" };
+        bench.write("manifests/site.yaml", format!("on_removed: {on_removed}\nassets: {{{asset}}}\n"));
+    };
+    let appears_at_one = |on_removed| {
+        caches[1].always(Some(Step::say(403, "forbidden")));
+        list(on_removed, true);
+        bench.run(&["apply"]).exits(4);
+        assert_eq!(counts(), [1, 1]);
+        list(on_removed, false);
+    };
+    appears_at_one("purge");
+    let plan = bench.run(&["plan", "--format", "json"]).exits(0).json();
+    assert_eq!((&plan["changes"][0]["kind"], &plan["dropped"]), (&"removed".into(), &serde_json::json!([])), "{plan}");
+    assert_eq!(plan["changes"][0]["recorded"], serde_json::Value::Null);
+    bench.run(&["apply"]).exits(4);
+    assert_eq!((counts(), bench.due().len()), ([1, 1], 1), "and stays due at the one that refuses");
+    caches[1].always(None);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((counts(), bench.exported().len()), ([0, 1], 0));
+    // It was listed again before its removal was accepted everywhere: new.
+    appears_at_one("purge");
+    bench.run(&["apply"]).exits(4);
+    assert_eq!(counts(), [1, 1]);
+    list("purge", true);
+    caches[1].always(None);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!((counts(), bench.recorded().len()), ([1, 1], 1));
+    bench.run(&["state", "forget", "*"]).exits(0);
+    appears_at_one("forget");
+    bench.run(&["apply"]).exits(0).says("1 target dropped");
+    assert_eq!((counts(), bench.exported().len()), ([0, 0], 0));
+}
+
 /// S2: what a provider that is gone had still to purge is no recorded target.
 #[test]
 fn l3_pending_work_of_a_provider_that_is_gone_is_named_and_not_all_done() {
