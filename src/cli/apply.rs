@@ -6,17 +6,18 @@ use tokio::sync::watch;
 use super::args::{ApplyArgs, Format, Global};
 use super::claim::Claim;
 use super::exit::Exit;
-use super::pass::{Pass, Ran, Side};
+use super::pass::{LOOK_UP_MS, Pass, Ran, Side};
 use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
 use super::session::{self, Found, Lookup};
 use super::stat_caches::Own;
 use super::{interrupt, plan as plan_command, terminal};
+use crate::core::endpoints::AwayCache;
 use crate::core::recorded::Inputs;
 use crate::drive::{self, CallReport};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
-use crate::run::{Desired, Finished, Prepared};
+use crate::run::{self, Desired, Finished, Prepared};
 use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
@@ -50,14 +51,16 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     loop {
         let claim = held.take().map_or_else(|| Claim::before_reading(&global.state), Claim::Held);
         let found = session::find(Lookup::selected(global, &args.manifests, &args.selection))?;
-        let noted = noted(global, args, &found)?;
-        if let Some(desired) = found.unchanged(noted.as_ref()) {
-            let prepared = Prepared::of_unread(&desired);
-            report(global, &Finished::nothing(&desired, &prepared));
-            return Ok(Exit::Done);
+        let Noted { inputs, away } = noted(global, args, &found)?;
+        if let Some(desired) = found.unchanged(inputs.as_ref()) {
+            if run::returned_caches(host, &desired, away, args.timeout.min(LOOK_UP_MS)).await.is_empty() {
+                let prepared = Prepared::of_unread(&desired);
+                report(global, &Finished::nothing(&desired, &prepared));
+                return Ok(Exit::Done);
+            }
+            reads_all = true;
         }
-        let noted = noted.filter(|_| !reads_all);
-        let mut loaded = found.desired(host, own, global.format, noted)?;
+        let mut loaded = found.desired(host, own, global.format, inputs.filter(|_| !reads_all))?;
         match pass.run(&mut loaded, claim, &mut Terminal { global, progress: None }).await? {
             Ran::Ended(exit) => return Ok(exit),
             Ran::Cut => return Ok(Exit::NotAllDone),
@@ -103,10 +106,19 @@ impl Side for Terminal<'_> {
     }
 }
 
-/// What an earlier run noted. No lock is needed: what another run does now is work, and what it has done is seen later.
-fn noted(global: &Global, args: &ApplyArgs, found: &Found<'_>) -> Result<Option<Inputs>> {
+/// What an earlier run noted.
+#[derive(Default)]
+struct Noted {
+    inputs: Option<Inputs>,
+    /// Caches that lack something.
+    away: Vec<AwayCache>,
+}
+
+/// No lock is needed: what another run does now is work, and what it has done is seen later.
+fn noted(global: &Global, args: &ApplyArgs, found: &Found<'_>) -> Result<Noted> {
     let store = if args.expect.is_none() { session::open(&global.state)? } else { None };
-    found.noted(store.as_ref().map(|store| store as &dyn Store), &args.selection)
+    let Some(store) = store else { return Ok(Noted::default()) };
+    Ok(Noted { inputs: found.noted(Some(&store as &dyn Store), &args.selection)?, away: store.caches_away()? })
 }
 
 /// What the renderer needs.

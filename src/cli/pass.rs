@@ -30,7 +30,7 @@ use crate::run::{self, Accounts, Desired, Finished, Learned, Located, Prepared, 
 use crate::state::{self, RunLock, RunStart, SqliteStore, StateError, Store};
 
 /// How long names of caches are looked up, in milliseconds: other work waits for it.
-const LOOK_UP_MS: u64 = 5_000;
+pub(super) const LOOK_UP_MS: u64 = 5_000;
 
 /// What a pass is to do, whatever the manifests say.
 pub(super) struct Pass<'a> {
@@ -170,6 +170,9 @@ impl Pass<'_> {
         };
         let mut store = SqliteStore::open_to_write(lock.state())?;
         let last_calls = side.begins(store.as_ref());
+        if let Some(store) = &mut store {
+            self.owe_returned(desired, store, side).await?;
+        }
         match &store {
             Some(store) => store.compare_with(ahead),
             None => drop(ahead),
@@ -291,12 +294,35 @@ impl Pass<'_> {
         Ok(Ran::Ended(Exit::worst(unwritten.into_iter().chain([finished.exit]))))
     }
 
+    /// Makes due again what caches lack that were away and are back.
+    async fn owe_returned(&self, desired: &Desired, store: &mut SqliteStore, side: &mut dyn Side) -> Result<()> {
+        let looking = run::returned_caches(self.host, desired, store.caches_away()?, self.look_up_ms());
+        let back = unless_cut(side.cut(), self.in_time(looking)).await.flatten().unwrap_or_default();
+        if back.is_empty() {
+            return Ok(());
+        }
+        let due = store.owe_caches(&back, self.host.clock.now().wall)?;
+        side.marked(Some(store));
+        if due > 0 {
+            let caches: Vec<String> = back.iter().map(|returned| returned.away.cache.to_string()).collect();
+            let targets = super::render::count(usize::try_from(due).unwrap_or(usize::MAX), "target");
+            let verb = if due == 1 { "is" } else { "are" };
+            let (its, caches) = (if caches.len() == 1 { "its name" } else { "their names" }, caches.join(", "));
+            side.note(&format!("back at {its}: {caches}; {targets} purged meanwhile {verb} purged there again"));
+        }
+        Ok(())
+    }
+
+    fn look_up_ms(&self) -> u64 {
+        self.timeout_ms.min(LOOK_UP_MS)
+    }
+
     /// Looks up whose quotas the plan draws on, and where its calls go.
     async fn look_up(&self, desired: &Desired, prepared: &Prepared, guessed: &[String]) -> (Accounts, Located) {
         let (host, plan) = (self.host, &prepared.plan);
         tokio::join!(
             Accounts::look_up(host, desired, plan, self.credentials, guessed, self.patience_ms),
-            Located::look_up(host, desired, plan, self.timeout_ms.min(LOOK_UP_MS)),
+            Located::look_up(host, desired, plan, self.look_up_ms()),
         )
     }
 

@@ -1,13 +1,63 @@
 //! Where calls of a provider go: what the manifest names, and the addresses that a run found for it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
 
-use super::http::Endpoint;
+use super::http::{AT, Endpoint};
+use super::time::Timestamp;
 
 /// What looking a host up came to: its addresses, or why there are none.
 pub type Addresses = Result<Vec<IpAddr>, String>;
+
+/// An address that the name of a provider's endpoint has, or had: a cache of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CacheAddress {
+    /// Name of the provider.
+    pub provider: String,
+    /// The endpoint as the manifest names it.
+    pub endpoint: String,
+    /// The name of its host.
+    pub host: String,
+    /// The address.
+    pub address: IpAddr,
+}
+
+impl fmt::Display for CacheAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{AT}{}", self.endpoint, self.address)
+    }
+}
+
+/// What a run found of the caches of a provider that have names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundCaches {
+    /// Name of the provider.
+    pub provider: String,
+    /// Its endpoints whose addresses owe something once they come back, as the manifest names them.
+    pub endpoints: Vec<String>,
+    /// All addresses that were found.
+    pub addresses: Vec<CacheAddress>,
+}
+
+/// A cache that its name does not have any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwayCache {
+    /// Which one.
+    pub cache: CacheAddress,
+    /// What was recorded since, it has not purged.
+    pub since: Timestamp,
+}
+
+/// A cache that its name did not have when something was recorded, and has again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnedCache {
+    /// Which one, and what it lacks.
+    pub away: AwayCache,
+    /// Endpoints beside it that have no such names: they have purged it.
+    pub others: Vec<String>,
+}
 
 /// The endpoints of a provider, in order. As a slice they are those of this run: once names were looked up, one for each address,
 /// and the name itself where it has none.
@@ -15,6 +65,8 @@ pub type Addresses = Result<Vec<IpAddr>, String>;
 pub struct Endpoints {
     configured: Vec<Endpoint>,
     called: Vec<Endpoint>,
+    /// All that names were found to have, also those of one cache.
+    found: Vec<Endpoint>,
     /// Why endpoints cannot be called, by index.
     problems: BTreeMap<usize, String>,
 }
@@ -27,8 +79,17 @@ impl Endpoints {
 
     /// Names of hosts that may have several addresses. What answers at `localhost` is one machine.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let named = self.configured.iter().filter(|endpoint| has_addresses(endpoint));
-        named.map(|endpoint| endpoint.host.as_str())
+        self.configured_by_name(true).map(|endpoint| endpoint.host.as_str())
+    }
+
+    /// Endpoints whose names were found to have addresses, one for each of these.
+    pub fn found(&self) -> &[Endpoint] {
+        &self.found
+    }
+
+    /// Those that the manifest names whose hosts may have several addresses, or those that are one cache each.
+    pub fn configured_by_name(&self, by_name: bool) -> impl Iterator<Item = &Endpoint> {
+        self.configured.iter().filter(move |endpoint| has_addresses(endpoint) == by_name)
     }
 
     /// Those whose names were not looked up.
@@ -54,6 +115,7 @@ impl Endpoints {
                 }
             };
             for one in addresses {
+                self.found.extend(one.address.is_some().then(|| one.clone()));
                 if !self.called.iter().any(|known| is_same_cache(known, &one)) {
                     self.called.push(one);
                 }
@@ -64,6 +126,7 @@ impl Endpoints {
     /// Goes back to what the manifest names.
     pub fn forget_addresses(&mut self) {
         self.called.clone_from(&self.configured);
+        self.found.clear();
         self.problems.clear();
     }
 
@@ -104,7 +167,7 @@ fn is_same_cache(one: &Endpoint, other: &Endpoint) -> bool {
 
 impl From<Vec<Endpoint>> for Endpoints {
     fn from(configured: Vec<Endpoint>) -> Self {
-        Self { called: configured.clone(), configured, problems: BTreeMap::new() }
+        Self { called: configured.clone(), configured, ..Self::default() }
     }
 }
 

@@ -49,7 +49,7 @@ impl Endpoint {
 }
 
 /// What stands between an endpoint and its address.
-const AT: &str = " at ";
+pub(super) const AT: &str = " at ";
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,14 @@
-//! Which addresses the endpoints of caches have in this run: each is a cache of its own.
+//! Which addresses the endpoints of caches have in this run: each is a cache of its own. What one lacks that was away is due
+//! again once it is back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
 use super::Desired;
-use crate::core::endpoints::Addresses;
+use crate::core::endpoints::{Addresses, AwayCache, CacheAddress, FoundCaches, ReturnedCache};
+use crate::core::http::Endpoint;
+use crate::core::model::ProviderConfig;
 use crate::core::plan::Plan;
 use crate::host::Host;
 
@@ -17,6 +20,14 @@ impl Located {
     /// Looks up, side by side, the names of caches of all providers that the plan has work for, or would have with other
     /// credentials. Those without an answer after `patience_ms` milliseconds have no address in this run.
     pub async fn look_up(host: &Host, desired: &Desired, plan: &Plan, patience_ms: u64) -> Self {
+        let providers = super::accounts::needed_by(plan);
+        let providers = providers.iter().map(|&provider| &desired.model.providers[provider]);
+        let names =
+            providers.filter(|config| config.has_cache_per_address()).flat_map(|config| config.endpoints.names());
+        Self::of(host, names.collect(), patience_ms).await
+    }
+
+    async fn of(host: &Host, names: BTreeSet<&str>, patience_ms: u64) -> Self {
         let until = host.clock.now().tick.plus_ms(patience_ms);
         let look_up = async |name: &str| {
             let found = tokio::select! {
@@ -26,14 +37,27 @@ impl Located {
             };
             (name.to_owned(), found)
         };
-        let providers = super::accounts::needed_by(plan);
-        let providers = providers.iter().map(|&provider| &desired.model.providers[provider]);
-        let names: BTreeSet<&str> = providers
-            .filter(|config| config.has_cache_per_address())
-            .flat_map(|config| config.endpoints.names())
-            .collect();
         Self(join_all(names.into_iter().map(look_up)).await.into_iter().collect())
     }
+
+    fn has(&self, cache: &CacheAddress) -> bool {
+        let found = self.0.get(&cache.host).and_then(|found| found.as_ref().ok());
+        found.is_some_and(|found| found.iter().any(|address| address.to_canonical() == cache.address))
+    }
+}
+
+/// Those of caches that were `away` that are of these manifests' providers, and that their names have again.
+pub async fn returned_caches(
+    host: &Host,
+    desired: &Desired,
+    mut away: Vec<AwayCache>,
+    patience_ms: u64,
+) -> Vec<ReturnedCache> {
+    away.retain(|away| desired.has_cache(&away.cache));
+    let names = away.iter().map(|away| away.cache.host.as_str()).collect();
+    let located = Located::of(host, names, patience_ms).await;
+    let back = away.into_iter().filter(|away| located.has(&away.cache));
+    back.map(|away| ReturnedCache { others: desired.fixed_endpoints(&away.cache), away }).collect()
 }
 
 impl Desired {
@@ -53,5 +77,44 @@ impl Desired {
     /// Goes back to the endpoints as they are configured: addresses are those of one run.
     pub fn forget_addresses(&mut self) {
         self.model.providers.iter_mut().for_each(|config| config.endpoints.forget_addresses());
+    }
+
+    /// Caches that this run found by their names, for later runs to know them.
+    pub(super) fn found_caches(&self) -> Vec<FoundCaches> {
+        let located = self.model.providers.iter().filter(|config| !config.endpoints.found().is_empty());
+        located.map(found_caches).collect()
+    }
+
+    /// Whether manifests that were read configure this cache; those that were not are as they were when it was noted.
+    fn has_cache(&self, cache: &CacheAddress) -> bool {
+        match self.model.provider_index(&cache.provider) {
+            Some(provider) => owing_endpoints(&self.model.providers[provider]).any(|text| text == cache.endpoint),
+            None => self.model.providers.is_empty() && self.providers().iter().any(|(name, _)| *name == cache.provider),
+        }
+    }
+
+    fn fixed_endpoints(&self, cache: &CacheAddress) -> Vec<String> {
+        let provider = self.model.provider_index(&cache.provider).map(|provider| &self.model.providers[provider]);
+        let fixed = provider.into_iter().flat_map(|config| config.endpoints.configured_by_name(false));
+        fixed.map(Endpoint::to_string).collect()
+    }
+}
+
+/// Endpoints whose caches have to take all that is recorded: with `require`, none has to.
+fn owing_endpoints(config: &ProviderConfig) -> impl Iterator<Item = String> {
+    let owes = config.require.is_none() && config.has_cache_per_address();
+    config.endpoints.configured_by_name(true).filter(move |_| owes).map(Endpoint::to_string)
+}
+
+fn found_caches(config: &ProviderConfig) -> FoundCaches {
+    let cache = |found: &Endpoint| {
+        let endpoint = Endpoint { address: None, ..found.clone() }.to_string();
+        let (provider, host) = (config.name.clone(), found.host.clone());
+        found.address.map(|address| CacheAddress { provider, endpoint, host, address })
+    };
+    FoundCaches {
+        provider: config.name.clone(),
+        endpoints: owing_endpoints(config).collect(),
+        addresses: config.endpoints.found().iter().filter_map(cache).collect(),
     }
 }

@@ -12,7 +12,7 @@ mod prepare;
 mod since;
 
 pub use accounts::{Accounts, accounts};
-pub use addresses::Located;
+pub use addresses::{Located, returned_caches};
 pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
 pub use desired::Desired;
 pub use exit::Exit;
@@ -198,7 +198,12 @@ impl<'a> Run<'a> {
     pub async fn execute(&self, store: &mut dyn Store, observe: &mut Observe<'_>) -> Result<Finished<'a>, StateError> {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
-        store.mark(model, &prepared.difference, self.host.clock.now().wall)?;
+        let now = self.host.clock.now().wall;
+        store.mark(model, &prepared.difference, now)?;
+        let caches = desired.found_caches();
+        if !caches.is_empty() {
+            store.note_caches(&caches, now)?;
+        }
         // Who was not asked for lack of time is not to blame.
         let is_over = self.deadline_ms == Some(0);
         let unavailable = if is_over { Vec::new() } else { self.accounts.unavailable(&prepared.plan) };

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::rows;
-use crate::core::recorded::{InputFile, Inputs};
+use crate::core::recorded::{InputFile, Inputs, KnownManifest};
 
 /// What was noted, if it still holds.
 pub(super) fn read(db: &Connection) -> rusqlite::Result<Option<Inputs>> {
@@ -63,4 +63,15 @@ fn replace_files(transaction: &Transaction<'_>, new: &[InputFile]) -> rusqlite::
         }
     }
     Ok(())
+}
+
+/// Manifests of earlier runs, in order of name.
+pub(super) fn manifests(db: &Connection) -> rusqlite::Result<Vec<KnownManifest>> {
+    let mut statement = db.prepare("SELECT name, namespace, root, path, on_removed FROM manifest ORDER BY name")?;
+    let list = statement.query_map([], |row| {
+        let on_removed = rows::read_on_removed(&row.get::<_, String>(4)?)?;
+        let (name, namespace) = (row.get(0)?, row.get(1)?);
+        Ok(KnownManifest { name, namespace, root: row.get(2)?, path: row.get(3)?, on_removed })
+    })?;
+    list.collect()
 }

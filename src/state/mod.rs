@@ -1,5 +1,6 @@
 //! What a run asks of a store, in its own words. Nothing of SQL leaks out of this folder.
 
+mod caches;
 mod check;
 mod connect;
 mod failure;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
+use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::event::Record;
 use crate::core::model::Model;
 use crate::core::owners::Unread;
@@ -280,6 +282,8 @@ pub trait Store: Send {
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
     /// The grounds on which a provider refused directories and took URLs, and when it is asked again.
     fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError>;
+    /// Caches that their names do not have any more, and that lack what was recorded since.
+    fn caches_away(&self) -> Result<Vec<AwayCache>, StateError>;
     /// Calls whose outcome is unknown because a run was stopped.
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError>;
     /// The last `most` runs, newest first.
@@ -309,6 +313,12 @@ pub trait Store: Send {
         accounts: &[(String, String)],
         in_use: &[String],
     ) -> Result<i64, StateError>;
+    /// Notes which caches a run has found, before it records anything. Those that were away for 30 days, and all but the newest
+    /// 256 of a provider, are forgotten.
+    fn note_caches(&mut self, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError>;
+    /// Makes due again what caches lack that are back, at them alone as far as others are known to have it. Returns how many
+    /// targets that are.
+    fn owe_caches(&mut self, back: &[ReturnedCache], at: Timestamp) -> Result<u64, StateError>;
     /// Commits intents and outcomes of a run, durably, in one transaction.
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError>;
     /// Ends a run. All but the newest thousand runs and the newest hundred days of the quota ledger are forgotten.

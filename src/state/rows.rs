@@ -216,7 +216,7 @@ pub(super) fn read_pairs(stored: &str) -> rusqlite::Result<Vec<(String, String)>
     Ok(texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
 }
 
-fn never_written(value: &str) -> rusqlite::Error {
+pub(super) fn never_written(value: &str) -> rusqlite::Error {
     let cause = format!("`{value}` is a value that this program never writes");
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, cause.into())
 }

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `directory_refusal`; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -107,6 +107,25 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              provider TEXT PRIMARY KEY,
              config TEXT NOT NULL,
              until INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID",
+            // Addresses that names of caches had lately; what is recorded since `away_since` those lack, null: nothing.
+            "CREATE TABLE cache_address (
+             provider TEXT NOT NULL,
+             endpoint TEXT NOT NULL,
+             host TEXT NOT NULL,
+             address TEXT NOT NULL,
+             seen_at INTEGER NOT NULL,
+             away_since INTEGER,
+             PRIMARY KEY (provider, endpoint, address)
+         ) STRICT, WITHOUT ROWID",
+            // Removed targets that were purged while any of those was away, as `target` had them.
+            "CREATE TABLE cache_removal (
+             provider TEXT NOT NULL,
+             scope INTEGER NOT NULL,
+             target TEXT NOT NULL,
+             owners TEXT NOT NULL,
+             at INTEGER NOT NULL,
+             PRIMARY KEY (provider, scope, target)
          ) STRICT, WITHOUT ROWID",
             // What rows add up to: what a comparison reads of them, all of them, and this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",

@@ -25,9 +25,10 @@ use super::write::{
     note_account, note_new_manifests, note_owners,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
-use super::{TaskCounts, inputs, refusals, tasks};
+use super::{TaskCounts, caches, inputs, refusals, tasks};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
+use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::model::Model;
 use crate::core::owners::Unread;
 use crate::core::plan::QuotaKey;
@@ -337,16 +338,7 @@ impl Store for SqliteStore {
     }
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
-        self.read(|db| {
-            let sql = "SELECT name, namespace, root, path, on_removed FROM manifest ORDER BY name";
-            let mut statement = db.prepare(sql)?;
-            let list = statement.query_map([], |row| {
-                let on_removed = rows::read_on_removed(&row.get::<_, String>(4)?)?;
-                let (name, namespace) = (row.get(0)?, row.get(1)?);
-                Ok(KnownManifest { name, namespace, root: row.get(2)?, path: row.get(3)?, on_removed })
-            })?;
-            list.collect()
-        })
+        self.read(inputs::manifests)
     }
 
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError> {
@@ -389,19 +381,12 @@ impl Store for SqliteStore {
         self.read(|db| refusals::of(db, provider))
     }
 
+    fn caches_away(&self) -> Result<Vec<AwayCache>, StateError> {
+        self.read(caches::away)
+    }
+
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {
-        self.read(|db| {
-            let mut statement = db.prepare("SELECT run, provider, at, targets FROM call ORDER BY id")?;
-            let list = statement.query_map([], |row| {
-                Ok(DoubtfulCall {
-                    run: row.get(0)?,
-                    provider: row.get(1)?,
-                    at: Timestamp::from_unix_ms(row.get(2)?),
-                    targets: rows::read_count(row.get(3)?)?,
-                })
-            })?;
-            list.collect()
-        })
+        self.read(tasks::doubtful)
     }
 
     fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError> {
@@ -517,6 +502,14 @@ impl Store for SqliteStore {
             )?;
             Ok(transaction.last_insert_rowid())
         })
+    }
+
+    fn note_caches(&mut self, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError> {
+        self.write(|transaction| found.iter().try_for_each(|found| caches::note(transaction, found, at)))
+    }
+
+    fn owe_caches(&mut self, back: &[ReturnedCache], at: Timestamp) -> Result<u64, StateError> {
+        self.write(|transaction| caches::owe(transaction, back, at))
     }
 
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError> {

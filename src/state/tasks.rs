@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::rows::{read_scope, scope_number};
-use super::{OpenTask, Settled, TaskCounts};
+use super::{DoubtfulCall, OpenTask, Settled, TaskCounts};
 use crate::core::query::TaskState;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -35,6 +35,20 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<TaskCounts>> {
     let list = statement.query_map([], |row| {
         let (all, done) = (super::rows::read_count(row.get(1)?)?, super::rows::read_count(row.get(2)?)?);
         Ok(TaskCounts { provider: row.get(0)?, done, open: all.saturating_sub(done) })
+    })?;
+    list.collect()
+}
+
+/// Calls whose outcome is unknown because a run was stopped.
+pub(super) fn doubtful(db: &Connection) -> rusqlite::Result<Vec<DoubtfulCall>> {
+    let mut statement = db.prepare("SELECT run, provider, at, targets FROM call ORDER BY id")?;
+    let list = statement.query_map([], |row| {
+        Ok(DoubtfulCall {
+            run: row.get(0)?,
+            provider: row.get(1)?,
+            at: Timestamp::from_unix_ms(row.get(2)?),
+            targets: super::rows::read_count(row.get(3)?)?,
+        })
     })?;
     list.collect()
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rows::{self, StandingColumns, scope_number};
-use super::{Commit, refusals};
+use super::{Commit, caches, refusals};
 use crate::core::account;
 use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
@@ -253,6 +253,7 @@ pub(super) fn commit_outcome(
     match outcome {
         ItemOutcome::Recorded { task_id } => {
             let Some(desired) = batch.changes.desired(index) else {
+                caches::note_removal(transaction, (provider, &whole), at)?;
                 return delete(transaction, provider, &whole).map(drop);
             };
             transaction

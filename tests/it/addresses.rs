@@ -100,15 +100,120 @@ fn addresses_are_looked_up_anew_in_each_run() {
     assert_eq!(run(&[TWO, "127.0.0.4"], 4), [0, 1, 0, 1], "others");
     assert_eq!(run(&[TWO], 4), [0, 1, 0, 0]);
     assert_eq!(run(&[ONE], 0), [1, 0, 0, 0], "what was accepted there before it went does not count");
-    assert_eq!(run(&[ONE, TWO, THREE], 0), [0; 4], "what is recorded is not purged again");
+    assert_eq!(run(&[ONE, "127.0.0.4"], 0), [0, 0, 0, 1], "what was there before and is back is asked, others are not");
+    assert_eq!(run(&[ONE, "127.0.0.5"], 0), [0; 4], "what is recorded is not purged again at new ones");
     // All that are left have accepted it: once more to each, as where `endpoints` change.
     bench.assets(&[URL], "2");
-    assert_eq!(run(&[ONE, TWO, THREE], 4), [1, 1, 1, 0]);
-    assert_eq!(run(&[ONE, THREE], 0), [1, 0, 1, 0]);
+    assert_eq!(run(&[ONE, TWO], 4), [1, 1, 0, 0]);
+    assert_eq!(run(&[ONE], 0), [1, 0, 0, 0]);
     // The same for a removal.
     bench.assets(&["http://cdn.example.com/b"], "1");
-    assert_eq!(run(&[ONE, TWO, THREE], 4), [2, 1, 2, 0]);
-    assert_eq!(run(&[ONE, THREE], 0), [2, 0, 2, 0]);
+    assert_eq!(run(&[ONE, TWO], 4), [2, 1, 0, 0]);
+    assert_eq!(run(&[ONE], 0), [2, 0, 0, 0]);
+}
+
+/// Caches behind one name.
+struct Cluster<'a> {
+    names: Names,
+    bench: &'a Bench,
+    clouds: &'a [Cloud],
+}
+
+impl Cluster<'_> {
+    /// Calls to each cache in a run while the name has these addresses.
+    #[track_caller]
+    fn run(&self, addresses: &[&str], exit: i32) -> Vec<usize> {
+        Names::are(self.bench, &[("caches.test", addresses)]);
+        self.names.run(self.bench, &["apply"]).exits(exit);
+        counts(self.clouds)
+    }
+}
+
+/// S1: a cache that refused a purge, left its name and comes back with what it held is asked again, alone, until it accepts.
+#[test]
+fn a_cache_that_comes_back_is_asked_for_what_it_lacks() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<3>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "");
+    let cluster = Cluster { names, bench: &bench, clouds: &clouds };
+    clouds[1].always(Some(Step::say(403, "")));
+    bench.assets(&[URL], "1");
+    assert_eq!(cluster.run(&[ONE, TWO], 4), [1, 1, 0]);
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0, 0], "it is gone and not missed");
+    assert_eq!(cluster.run(&[ONE], 0), [0, 0, 0]);
+    // Nothing changed but that it is back. A new one is empty.
+    Names::are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
+    let two = format!("http://caches.test:{} at {TWO}", clouds[0].address.port());
+    let back = format!("note: back at its name: {two}; 1 target purged meanwhile is purged there again");
+    names.run(&bench, &["apply", "--only", "*/none"]).exits(4).says(&back);
+    assert_eq!((counts(&clouds), accepted_at(&bench)), (vec![0, 0, 0], vec![ONE.to_owned()]));
+    let lacks = format!("{two} was away when this was purged last");
+    bench.run(&["plan"]).exits(0).says("purge 1 target").says(&lacks);
+    bench.run(&["explain", URL]).exits(0).says(&lacks);
+    for _ in 0..2 {
+        assert_eq!(cluster.run(&[ONE, TWO], 4), [0, 1, 0]);
+    }
+    // It leaves again before it accepts anything.
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0, 0]);
+    clouds[1].always(None);
+    bench.assets(&[URL, "http://cdn.example.com/b"], "1");
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 2, 0], "what it lacks, and what is new");
+    let log = clouds[1].log();
+    assert!(log[log.len() - 2..].iter().any(|purged| purged.target.text == URL));
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0, 0]);
+}
+
+/// S1: whatever is purged while a cache is away, it lacks: changed, new and removed pages, and all that a manifest listed.
+#[test]
+fn what_is_removed_while_a_cache_is_away_is_purged_there_when_it_comes_back() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<2>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "");
+    let cluster = Cluster { names, bench: &bench, clouds: &clouds };
+    let urls = ["a", "b", "c", "d"].map(|path| format!("http://cdn.example.com/{path}"));
+    bench.assets(&urls[..3], "1");
+    bench.write("manifests/other.yaml", crate::support::cli::manifest(&urls[3..], "1"));
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [4, 4]);
+    bench.assets(&urls[..2], "2");
+    std::fs::remove_file(bench.path("manifests/other.yaml")).expect("it was there");
+    assert_eq!(cluster.run(&[ONE], 0), [4, 0]);
+    assert_eq!(bench.exported().len(), 2);
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 4]);
+    let mut purged: Vec<String> = clouds[1].log()[4..].iter().map(|purged| purged.target.text.clone()).collect();
+    purged.sort();
+    assert_eq!((purged, bench.exported().len()), (urls.to_vec(), 2));
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0]);
+    // What is listed again meanwhile is purged with its content.
+    bench.assets(&urls[..1], "2");
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
+    bench.assets(&urls[..2], "2");
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
+    assert_eq!((cluster.run(&[ONE, TWO], 0), bench.recorded().len()), (vec![0, 1], 2));
+}
+
+/// A cache that was away for a month is a new one. Where some are enough, none lacks anything.
+#[test]
+fn a_cache_lacks_nothing_after_a_month_nor_where_some_are_enough() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<2>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "");
+    let cluster = Cluster { names, bench: &bench, clouds: &clouds };
+    let publish = |revision| bench.assets(&[URL], revision);
+    publish("1");
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 1]);
+    publish("2");
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
+    bench.by_hand("UPDATE cache_address SET seen_at = seen_at - 2592000000 WHERE away_since IS NOT NULL");
+    publish("3");
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0]);
+    configure(&bench, &clouds, &["caches.test"], "    require: 1\n");
+    publish("4");
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0]);
 }
 
 #[test]
@@ -188,6 +293,15 @@ fn the_watch_leaves_one_address_in_peace_and_finds_new_ones() {
     crate::support::watching::signal(watching.id(), "HUP");
     watching.records(2);
     assert_eq!(counts(&clouds), [0, 2, 1]);
+    // One that is away meanwhile is asked for what it lacks once it is back, though no manifest changes.
+    Names::are(&bench, &[("caches.test", &[ONE, THREE])]);
+    bench.assets(&[URL], "1");
+    watching.records(1);
+    assert_eq!(counts(&clouds), [1, 0, 1]);
+    Names::are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
+    crate::support::watching::signal(watching.id(), "HUP");
+    watching.records(1);
+    assert_eq!(counts(&clouds), [0, 1, 0]);
     watching.stop();
 }
 

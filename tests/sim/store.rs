@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
+use freshen::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::model::Model;
 use freshen::core::owners::Unread;
@@ -233,6 +234,18 @@ impl Store for SimStore {
 
     fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError> {
         self.inner().directories_refused(provider)
+    }
+
+    fn caches_away(&self) -> Result<Vec<AwayCache>, StateError> {
+        unreachable!("caches have no names here")
+    }
+
+    fn note_caches(&mut self, _: &[FoundCaches], _: Timestamp) -> Result<(), StateError> {
+        unreachable!("caches have no names here")
+    }
+
+    fn owe_caches(&mut self, _: &[ReturnedCache], _: Timestamp) -> Result<u64, StateError> {
+        unreachable!("caches have no names here")
     }
 
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {

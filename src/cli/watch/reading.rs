@@ -8,6 +8,7 @@ use crate::cli::args::{Global, Manifests, Selection, WatchArgs};
 use crate::cli::claim::Claim;
 use crate::cli::session::{self, Loaded, Lookup};
 use crate::cli::stat_caches::Own;
+use crate::core::endpoints::AwayCache;
 use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Since};
@@ -25,8 +26,8 @@ pub(super) enum Extent {
 
 /// Manifests to run with.
 pub(super) enum Read {
-    /// As they were when all was done.
-    Unchanged(Desired),
+    /// As they were when all was done, with the caches that lack something.
+    Unchanged(Desired, Vec<AwayCache>),
     Valid(Loaded, Vec<String>),
     Invalid(Vec<String>),
 }
@@ -85,7 +86,7 @@ impl Reading {
         let (read, named) = self.read_manifests()?;
         let moved = match read {
             // It is what was read before.
-            Read::Unchanged(_) => Moved::default(),
+            Read::Unchanged(..) => Moved::default(),
             Read::Valid(..) | Read::Invalid(_) => self.since.look(),
         };
         Ok(Outcome { read, named, moved, claim })
@@ -106,13 +107,14 @@ impl Reading {
             self.newest.lock().unwrap_or_else(PoisonError::into_inner).check(&self.state, found)?;
         }
         let mut noted = found.noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
-        drop(store);
-        if let Some(desired) = found.unchanged(noted.as_ref()) {
-            return Ok((Read::Unchanged(desired), None));
-        }
         if self.extent == Extent::All {
             noted = None;
         }
+        if let Some(desired) = found.unchanged(noted.as_ref()) {
+            let away = store.map_or(Ok(Vec::new()), |store| store.caches_away())?;
+            return Ok((Read::Unchanged(desired, away), None));
+        }
+        drop(store);
         let own = Own { state: &self.state, audit: self.audit.as_deref() };
         let loaded = found.load_quietly(&self.host, own, noted);
         let of = |severity| problems(&loaded.problems, severity);

@@ -15,7 +15,7 @@ use super::voice;
 use crate::cli::args::{Global, Selection, WatchArgs};
 use crate::cli::claim::Claim;
 use crate::cli::exit::{self, Exit};
-use crate::cli::pass::{Pass, Ran};
+use crate::cli::pass::{LOOK_UP_MS, Pass, Ran};
 use crate::cli::session::{self, Loaded};
 use crate::cli::stat_caches::{self, StatCaches};
 use crate::core::report::Report;
@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Root, Since};
-use crate::run::Desired;
+use crate::run::{self, Desired};
 use crate::state::RunLock;
 
 /// A provider without credentials is left to a later run after this time, in milliseconds: others wait for its program.
@@ -175,7 +175,11 @@ impl Round<'_> {
         let Outcome { read, named, claim, .. } = read;
         let claim = held.map_or(claim, Claim::Held);
         let (loaded, found) = match read {
-            Read::Unchanged(desired) => {
+            Read::Unchanged(desired, away) => {
+                let patience_ms = self.args.timeout.min(LOOK_UP_MS);
+                if !run::returned_caches(self.host, &desired, away, patience_ms).await.is_empty() {
+                    return Attempt::Again(Box::new(memory), Extent::All, None);
+                }
                 memory.last_valid = None;
                 let found = Some(Found::valid(&desired, Vec::new()));
                 return Attempt::ended(Ended { found, ..self.bare(memory, RunEnd::Done(Vec::new())) });
@@ -238,7 +242,7 @@ impl Round<'_> {
         tracing::debug!(pass = self.pass, "{why}: everything is read again");
         let caches = match read {
             Read::Valid(loaded, _) => loaded.caches,
-            Read::Unchanged(_) | Read::Invalid(_) => StatCaches::default(),
+            Read::Unchanged(..) | Read::Invalid(_) => StatCaches::default(),
         };
         if let Err(error) = self.keep(&mut memory, caches).await {
             tracing::info!(pass = self.pass, "{}", line(&format!("{error:#}")));

@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use freshen::core::endpoints::{AwayCache, CacheAddress, FoundCaches};
 use freshen::core::recorded::{InputFile, Inputs, RecordedRow};
 use freshen::state::{RunRow, StatCacheRow};
 
@@ -59,6 +60,17 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     store.learn_quota(&key("2023-11-16"), 44).expect("learnt");
     let refused = Commit { records: &[Record::DirectoriesRefused { provider: 0, until: START.plus_ms(9) }], ..commit };
     store.commit(run, &refused).expect("committed");
+    let cache = |last: u8| CacheAddress {
+        provider: "a".into(),
+        endpoint: "http://caches".into(),
+        host: "caches".into(),
+        address: [10, 0, 0, last].into(),
+    };
+    for last in 1..3 {
+        let (endpoints, addresses) = (vec!["http://caches".to_owned()], vec![cache(last)]);
+        let found = FoundCaches { provider: "a".into(), endpoints, addresses };
+        store.note_caches(&[found], START).expect("noted");
+    }
     for digest in ["d1", "d2"] {
         let file = |path: &str| InputFile { path: path.into(), digest: digest.into(), targets: 40, is_simple: true };
         let inputs = Inputs {
@@ -111,6 +123,7 @@ struct Everything {
     quotas: Vec<QuotaUse>,
     account: Option<String>,
     directories: Option<(String, Timestamp)>,
+    away: Vec<AwayCache>,
     tasks: (Vec<OpenTask>, Vec<TaskCounts>),
     inputs: Option<Inputs>,
     cache: Option<Vec<u8>>,
@@ -132,6 +145,7 @@ fn everything(path: &Path, model: &Model) -> Result<Option<Everything>, StateErr
         quotas: store.quota_uses()?,
         account: store.account_of("a")?,
         directories: store.directories_refused("a")?,
+        away: store.caches_away()?,
         tasks: (store.open_tasks()?, store.task_counts()?),
         inputs: store.inputs()?,
         cache: store.stat_cache("/site/public", &[7; 32]),

@@ -1,0 +1,209 @@
+//! Caches behind one name that come and go: what is recorded while one is away, it has not purged, and may hold when it comes
+//! back.
+
+use std::net::IpAddr;
+
+use rusqlite::{Connection, Row, Transaction, params};
+
+use super::rows::{json_list, scope_number};
+use crate::core::endpoints::{AwayCache, CacheAddress, FoundCaches, ReturnedCache};
+use crate::core::target::Target;
+use crate::core::time::Timestamp;
+
+/// A cache that was away for longer counts as a new one, which is empty.
+const KEPT_MS: i64 = 30 * 86_400_000;
+/// Most addresses of a provider that are kept, the newest ones: pods get others each time.
+const KEPT: usize = 256;
+
+/// Caches that are away.
+pub(super) fn away(db: &Connection) -> rusqlite::Result<Vec<AwayCache>> {
+    let known = known(db, None)?.into_iter();
+    Ok(known.filter_map(|known| Some(AwayCache { cache: known.cache, since: known.away_since? })).collect())
+}
+
+struct Known {
+    cache: CacheAddress,
+    away_since: Option<Timestamp>,
+}
+
+/// Those that are known, of one provider or of all, the newest first.
+fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<Known>> {
+    let mut statement = db.prepare_cached(
+        "SELECT provider, endpoint, host, address, away_since FROM cache_address WHERE provider = coalesce(?1, provider)
+         ORDER BY seen_at DESC, provider, endpoint, address",
+    )?;
+    let read = |row: &Row<'_>| {
+        let text: String = row.get(3)?;
+        let address: IpAddr = text.parse().map_err(|_| super::rows::never_written(&text))?;
+        let cache = CacheAddress { provider: row.get(0)?, endpoint: row.get(1)?, host: row.get(2)?, address };
+        Ok(Known { cache, away_since: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_unix_ms) })
+    };
+    statement.query_map([provider], read)?.collect()
+}
+
+/// Notes which caches a run has found, before it records anything.
+pub(super) fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Timestamp) -> rusqlite::Result<()> {
+    let FoundCaches { provider, endpoints, addresses } = found;
+    for cache in addresses.iter().filter(|cache| endpoints.contains(&cache.endpoint)) {
+        let CacheAddress { endpoint, host, address, .. } = cache;
+        transaction
+            .prepare_cached(
+                "INSERT INTO cache_address (provider, endpoint, host, address, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (provider, endpoint, address) DO UPDATE SET seen_at = ?5",
+            )?
+            .execute(params![provider, endpoint, host, address.to_string(), at.unix_ms()])?;
+    }
+    for (index, Known { cache, .. }) in known(transaction, Some(provider))?.into_iter().enumerate() {
+        let is_answered = addresses.iter().any(|found| found.endpoint == cache.endpoint);
+        if !endpoints.contains(&cache.endpoint) || index >= KEPT {
+            forget(transaction, &cache)?;
+        } else if is_answered && !addresses.contains(&cache) {
+            // A clock that was ahead has no say.
+            let sql = "UPDATE cache_address SET away_since = min(coalesce(away_since, ?4), ?4)
+                 WHERE provider = ?1 AND endpoint = ?2 AND address = ?3";
+            let key = params![provider, cache.endpoint, cache.address.to_string(), at.unix_ms()];
+            transaction.prepare_cached(sql)?.execute(key)?;
+        }
+    }
+    let oldest = at.plus_ms(-KEPT_MS).unix_ms();
+    transaction.execute("DELETE FROM cache_address WHERE seen_at < ?1", [oldest])?;
+    tidy(transaction)
+}
+
+fn forget(transaction: &Transaction<'_>, cache: &CacheAddress) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM cache_address WHERE provider = ?1 AND endpoint = ?2 AND address = ?3")?
+        .execute(params![cache.provider, cache.endpoint, cache.address.to_string()])
+        .map(drop)
+}
+
+/// Forgets removals that no cache lacks any more.
+fn tidy(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let is_lacked = "SELECT 1 FROM cache_address a WHERE a.provider = cache_removal.provider AND a.away_since <= at";
+    transaction.execute(&format!("DELETE FROM cache_removal WHERE NOT EXISTS ({is_lacked})"), []).map(drop)
+}
+
+/// A removal was accepted, and its row is about to go: caches that are away lack it.
+pub(super) fn note_removal(
+    transaction: &Transaction<'_>,
+    (provider, target): (&str, &Target),
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO cache_removal (provider, scope, target, owners, at)
+             SELECT provider, scope, target, owners, ?4 FROM target
+             WHERE provider = ?1 AND scope = ?2 AND target = ?3
+                 AND EXISTS (SELECT 1 FROM cache_address WHERE provider = ?1 AND away_since IS NOT NULL)",
+        )?
+        .execute(params![provider, scope_number(target.scope), target.text, at.unix_ms()])
+        .map(drop)
+}
+
+/// Makes due again what caches lack that are back, at them alone as far as it is known that others have it; how much that is.
+pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Timestamp) -> rusqlite::Result<u64> {
+    let mut due = 0;
+    for ReturnedCache { away: AwayCache { cache, since }, others } in back {
+        let here = known(transaction, Some(&cache.provider))?.into_iter().filter(|known| known.away_since.is_none());
+        let is_back = |other: &CacheAddress| back.iter().any(|returned| returned.away.cache == *other);
+        let here = here.map(|known| known.cache).filter(|other| !is_back(other)).map(|other| other.to_string());
+        let accepted_at = json_list(&here.chain(others.iter().cloned()).collect::<Vec<_>>());
+        let reason = format!("{cache} was away when this was purged last");
+        let work = params![cache.provider, since.unix_ms(), at.unix_ms(), reason, accepted_at];
+        due += transaction
+            .prepare_cached(
+                "UPDATE target SET work_kind = 'changed', desired = hash, priority = 'normal', since = ?3,
+                     standing = 'pending', reason = ?4, until = NULL, refused_config = NULL, waits = NULL,
+                     progress = 'admitted', accepted_at = ?5
+                 WHERE provider = ?1 AND recorded_at >= ?2 AND hash IS NOT NULL AND work_kind IS NULL",
+            )?
+            .execute(work)?;
+        // Where no manifest is known any more that listed it, whoever speaks for another target of the provider speaks for it.
+        due += transaction
+            .prepare_cached(
+                "INSERT INTO target (provider, scope, target, owners, work_kind, priority, since, standing, reason, progress,
+                     accepted_at)
+                 SELECT provider, scope, target, speakers, 'removed', 'normal', ?3, 'pending', ?4, 'admitted', ?5 FROM (
+                     SELECT *, CASE WHEN EXISTS (SELECT 1 FROM json_each(owners) WHERE value NOT IN (SELECT name FROM manifest))
+                         THEN (SELECT owners FROM target WHERE provider = ?1 AND hash IS NOT NULL LIMIT 1)
+                         ELSE owners END AS speakers
+                     FROM cache_removal WHERE provider = ?1 AND at >= ?2)
+                 WHERE speakers IS NOT NULL ON CONFLICT DO NOTHING",
+            )?
+            .execute(work)?;
+        transaction
+            .prepare_cached(
+                "UPDATE cache_address SET away_since = NULL, seen_at = ?4
+                 WHERE provider = ?1 AND endpoint = ?2 AND address = ?3",
+            )?
+            .execute(params![cache.provider, cache.endpoint, cache.address.to_string(), at.unix_ms()])?;
+    }
+    tidy(transaction)?;
+    Ok(due as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::state::{SqliteStore, Store};
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_790_000_000_000);
+    const DAY_MS: i64 = 86_400_000;
+
+    fn cache(endpoint: &str, last: u8) -> CacheAddress {
+        let (provider, host) = ("own".to_owned(), endpoint.to_owned());
+        CacheAddress { provider, endpoint: format!("http://{endpoint}"), host, address: [10, 0, 0, last].into() }
+    }
+
+    /// Notes that names have these addresses, in a run after so many days.
+    fn see(store: &mut SqliteStore, day: i64, endpoints: &[&str], addresses: &[CacheAddress]) {
+        let endpoints = endpoints.iter().map(|endpoint| format!("http://{endpoint}")).collect();
+        let found = FoundCaches { provider: "own".to_owned(), endpoints, addresses: addresses.to_vec() };
+        store.note_caches(&[found], NOW.plus_ms(day * DAY_MS)).unwrap();
+    }
+
+    /// Which are away, and since which day.
+    fn away(store: &SqliteStore) -> Vec<(String, i64)> {
+        let since = |since: Timestamp| (since.unix_ms() - NOW.unix_ms()) / DAY_MS;
+        let mut away: Vec<(String, i64)> =
+            store.caches_away().unwrap().iter().map(|away| (away.cache.to_string(), since(away.since))).collect();
+        away.sort();
+        away
+    }
+
+    #[test]
+    fn a_cache_is_away_from_the_first_run_that_does_not_find_it() {
+        let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
+        let (one, two, other) = (cache("a", 1), cache("a", 2), cache("b", 1));
+        see(&mut store, 0, &["a", "b"], &[one.clone(), two.clone(), other.clone()]);
+        assert_eq!(away(&store), []);
+        see(&mut store, 2, &["a", "b"], std::slice::from_ref(&one));
+        assert_eq!(away(&store), [("http://a at 10.0.0.2".to_owned(), 2)], "`b` had no answer");
+        see(&mut store, 3, &["a", "b"], std::slice::from_ref(&one));
+        assert_eq!(away(&store)[0].1, 2);
+        see(&mut store, 1, &["a", "b"], std::slice::from_ref(&one));
+        assert_eq!(away(&store)[0].1, 1, "the clock was ahead");
+        see(&mut store, 4, &["a", "b"], &[one.clone(), two.clone()]);
+        assert_eq!(away(&store).len(), 1, "it still lacks what was recorded meanwhile");
+        let back = ReturnedCache { away: store.caches_away().unwrap().remove(0), others: Vec::new() };
+        assert_eq!(store.owe_caches(&[back], NOW.plus_ms(5 * DAY_MS)).unwrap(), 0);
+        assert_eq!(away(&store), []);
+        see(&mut store, 6, &["a"], &[one.clone(), cache("a", 3)]);
+        assert_eq!(away(&store), [("http://a at 10.0.0.2".to_owned(), 6)]);
+        see(&mut store, 7, &[], &[one]);
+        assert_eq!(away(&store), [], "what is not configured any more");
+    }
+
+    #[test]
+    fn caches_that_come_and_go_do_not_pile_up() {
+        let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
+        let half = |endpoint: &str| (0..200).map(|last| cache(endpoint, last)).collect::<Vec<_>>();
+        see(&mut store, 0, &["a", "b"], &half("a"));
+        see(&mut store, 1, &["a", "b"], &[half("b"), vec![cache("a", 250)]].concat());
+        assert_eq!(away(&store).len(), 256 - 201);
+        see(&mut store, 32, &["a", "b"], &[cache("b", 1), cache("a", 250)]);
+        assert_eq!(away(&store), []);
+    }
+}
