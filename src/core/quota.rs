@@ -30,6 +30,22 @@ pub struct QuotaKey {
     pub area: String,
     /// Civil date of the quota day.
     pub day: String,
+    /// At which offset from UTC, in minutes, the midnight lies at which it begins.
+    pub offset_minutes: i32,
+}
+
+impl QuotaKey {
+    /// Whether its day has a moment in common with another date at another offset. Where the manifest moves the beginning of the
+    /// day, nobody knows which of both the vendor counted what was spent by; so it counts on each day that overlaps it.
+    pub fn overlaps(&self, day: &str, offset_minutes: i32) -> bool {
+        if self.offset_minutes == offset_minutes {
+            return self.day == day;
+        }
+        let midnight = |day, offset| Timestamp::midnight_of(day, offset).map(Timestamp::unix_ms);
+        midnight(&self.day, self.offset_minutes)
+            .zip(midnight(day, offset_minutes))
+            .is_none_or(|(own, other)| own.abs_diff(other) < DAY_MS.unsigned_abs())
+    }
 }
 
 /// Targets purged on a day, by area.
@@ -91,7 +107,6 @@ pub struct Ledger {
     uses: Uses,
     ahead: BTreeMap<String, Uses>,
     resets_at: Timestamp,
-    offset_minutes: i32,
     /// Areas of which the vendor said that nothing is left, whatever was counted here.
     said_spent: BTreeSet<String>,
 }
@@ -105,7 +120,7 @@ impl Ledger {
         rows: &dyn Fn(&QuotaKey) -> u64,
     ) -> Self {
         let (account, area) = (account.to_owned(), String::new());
-        let key = QuotaKey { account, operation, area, day: now.date_at_offset(offset_minutes) };
+        let key = QuotaKey { account, operation, area, day: now.date_at_offset(offset_minutes), offset_minutes };
         let resets_at = now.next_midnight(offset_minutes);
         let day = |number: usize| {
             let ms = DAY_MS.saturating_mul(i64::try_from(number).unwrap_or(i64::MAX));
@@ -115,7 +130,7 @@ impl Ledger {
         };
         let uses = Uses::read(&key, areas, rows);
         let ahead = (0..DAYS_AHEAD).map(day).collect();
-        Self { key, uses, ahead, resets_at, offset_minutes, said_spent: BTreeSet::new() }
+        Self { key, uses, ahead, resets_at, said_spent: BTreeSet::new() }
     }
 
     /// Whether it is that of this account and operation.
@@ -148,8 +163,8 @@ impl Ledger {
         if now < self.resets_at {
             return false;
         }
-        self.key.day = now.date_at_offset(self.offset_minutes);
-        self.resets_at = now.next_midnight(self.offset_minutes);
+        self.key.day = now.date_at_offset(self.key.offset_minutes);
+        self.resets_at = now.next_midnight(self.key.offset_minutes);
         self.uses = self.ahead.remove(&self.key.day).unwrap_or_default();
         self.said_spent.clear();
         true
@@ -269,6 +284,30 @@ mod tests {
         assert_eq!(at(&ledger), 3);
         let mut days = Days::of(&ledger);
         assert_eq!((days.take(&draw("", 3), 0), days.take(&draw("overseas", 3), 0)), (1, 0));
+    }
+
+    /// S5: days of one offset follow each other; of two offsets those overlap that have a moment in common.
+    #[test]
+    fn days_overlap_where_they_have_a_moment_in_common() {
+        let key =
+            |day: &str, offset_minutes| QuotaKey { day: day.to_owned(), offset_minutes, ..ledger(NOON, &[]).key("") };
+        let today = key("2023-11-15", 480);
+        for (day, offset_minutes, overlaps) in [
+            ("2023-11-15", 480, true),
+            ("2023-11-14", 480, false),
+            ("2023-11-16", 480, false),
+            ("2023-11-14", 479, true),
+            ("2023-11-15", 0, true),
+            ("2023-11-14", 0, true),
+            ("2023-11-16", 0, false),
+            ("2023-11-16", 840, true),
+            ("2023-11-13", -840, false),
+            ("no date", 0, true),
+            ("no date", 480, false),
+        ] {
+            assert_eq!(today.overlaps(day, offset_minutes), overlaps, "{day} {offset_minutes}");
+        }
+        assert!(!key("2023-11-15", 840).overlaps("2023-11-15", -840), "28 hours apart");
     }
 
     /// S5: Tencent CDN counts a purge without an area in each area that it touches.

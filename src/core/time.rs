@@ -57,6 +57,12 @@ impl Timestamp {
         self.format("%Y-%m-%d", offset_minutes)
     }
 
+    /// When a civil date begins at a fixed offset from UTC, in minutes; `None` for a text that is no date.
+    pub fn midnight_of(date: &str, offset_minutes: i32) -> Option<Self> {
+        let midnight = date.parse::<jiff::civil::Date>().ok()?.at(0, 0, 0, 0).to_zoned(TimeZone::UTC).ok()?;
+        Some(Self(midnight.timestamp().as_millisecond() - i64::from(offset_minutes) * 60_000))
+    }
+
     /// The first moment of the next civil day at a fixed offset from UTC, in minutes.
     #[must_use]
     pub const fn next_midnight(self, offset_minutes: i32) -> Self {
@@ -147,6 +153,8 @@ mod tests {
         assert_eq!(midnight.utc_extended(), "2023-11-15T16:00:00Z");
         assert_eq!(midnight.plus_ms(-1).date_at_offset(480), "2023-11-15");
         assert_eq!(midnight.next_midnight(480).utc_extended(), "2023-11-16T16:00:00Z");
+        assert_eq!(Timestamp::midnight_of("2023-11-16", 480), Some(midnight));
+        assert!(["", "2023-11", "2023-13-01", "x"].iter().all(|text| Timestamp::midnight_of(text, 0).is_none()));
     }
 
     #[test]

@@ -193,6 +193,8 @@ pub struct QuotaUse {
     pub area: String,
     /// Civil date of the quota day.
     pub day: String,
+    /// At which offset from UTC, in minutes, the midnight lies at which it begins.
+    pub offset_minutes: i32,
     /// Targets counted as used.
     pub used: u64,
 }
@@ -274,7 +276,7 @@ pub trait Store: Send {
     fn has_work(&self) -> Result<bool, StateError>;
     /// Manifests of earlier runs, in order of name.
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError>;
-    /// Targets already counted as used of a quota.
+    /// Targets already counted as used of a quota, on its day and on days of other offsets that overlap it.
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError>;
     /// The whole quota ledger, newest day first.
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError>;

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -127,6 +127,20 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              at INTEGER NOT NULL,
              PRIMARY KEY (provider, scope, target)
          ) STRICT, WITHOUT ROWID",
+            // A manifest may move the beginning of the quota day. Until then rows told only dates; what vendors document is
+            // midnight in Beijing.
+            "ALTER TABLE quota RENAME TO quota_by_date",
+            "CREATE TABLE quota (
+             account TEXT NOT NULL,
+             operation TEXT NOT NULL,
+             area TEXT NOT NULL,
+             day TEXT NOT NULL,
+             offset_minutes INTEGER NOT NULL,    -- of the midnight at which the day begins, from UTC
+             used INTEGER NOT NULL,
+             PRIMARY KEY (account, operation, area, day, offset_minutes)
+         ) STRICT, WITHOUT ROWID",
+            "INSERT INTO quota SELECT account, operation, area, day, 480, used FROM quota_by_date",
+            "DROP TABLE quota_by_date",
             // What rows add up to: what a comparison reads of them, all of them, and this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_all INTEGER NOT NULL DEFAULT 0",

@@ -22,7 +22,7 @@ use super::seal::{self, Seal};
 use super::sums::{self, Written};
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
-    note_account, note_new_manifests, note_owners,
+    note_account, note_new_manifests, note_owners, quota_used,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
 use super::{TaskCounts, caches, inputs, refusals, tasks};
@@ -342,21 +342,14 @@ impl Store for SqliteStore {
     }
 
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError> {
-        self.read(|db| {
-            db.query_row(
-                "SELECT used FROM quota WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
-                params![key.account, key.operation, key.area, key.day],
-                |row| rows::read_count(row.get(0)?),
-            )
-            .optional()
-        })
-        .map(|used| used.unwrap_or(0))
+        self.read(|db| quota_used(db, key))
     }
 
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
         self.read(|db| {
             let mut statement = db.prepare(
-                "SELECT account, operation, area, day, used FROM quota ORDER BY day DESC, account, operation, area",
+                "SELECT account, operation, area, day, offset_minutes, used FROM quota
+                     ORDER BY day DESC, account, operation, area, offset_minutes",
             )?;
             let list = statement.query_map([], |row| {
                 Ok(QuotaUse {
@@ -364,7 +357,8 @@ impl Store for SqliteStore {
                     operation: row.get(1)?,
                     area: row.get(2)?,
                     day: row.get(3)?,
-                    used: rows::read_count(row.get(4)?)?,
+                    offset_minutes: row.get(4)?,
+                    used: rows::read_count(row.get(5)?)?,
                 })
             })?;
             list.collect()

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::rows::{self, StandingColumns, scope_number};
 use super::{Commit, caches, refusals};
@@ -315,23 +315,34 @@ pub(super) fn commit_standing(
     Ok(())
 }
 
+/// Targets that count on the day of `key`.
+pub(super) fn quota_used(db: &Connection, key: &QuotaKey) -> rusqlite::Result<u64> {
+    let sql = "SELECT day, offset_minutes, used FROM quota WHERE account = ?1 AND operation = ?2 AND area = ?3";
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query(params![key.account, key.operation, key.area])?;
+    let mut used: u64 = 0;
+    while let Some(row) = rows.next()? {
+        if key.overlaps(row.get_ref(0)?.as_str()?, row.get(1)?) {
+            used = used.saturating_add(rows::read_count(row.get(2)?)?);
+        }
+    }
+    Ok(used)
+}
+
 /// The vendor's own count wins where it is higher.
 pub(super) fn learn_quota(transaction: &Transaction<'_>, key: &QuotaKey, used: u64) -> rusqlite::Result<()> {
-    debit_quota(transaction, key, 0)?;
-    transaction.execute(
-        "UPDATE quota SET used = max(used, ?5) WHERE account = ?1 AND operation = ?2 AND area = ?3 AND day = ?4",
-        params![key.account, key.operation, key.area, key.day, used.cast_signed()],
-    )?;
-    Ok(())
+    let missing = used.saturating_sub(quota_used(transaction, key)?);
+    debit_quota(transaction, key, missing.cast_signed())
 }
 
 pub(super) fn debit_quota(transaction: &Transaction<'_>, key: &QuotaKey, cost: i64) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "INSERT INTO quota VALUES (?1, ?2, ?3, ?4, max(?5, 0))
-             ON CONFLICT (account, operation, area, day) DO UPDATE SET used = max(used + ?5, 0)",
+            "INSERT INTO quota (account, operation, area, day, offset_minutes, used)
+             VALUES (?1, ?2, ?3, ?4, ?5, max(?6, 0))
+             ON CONFLICT (account, operation, area, day, offset_minutes) DO UPDATE SET used = max(used + ?6, 0)",
         )?
-        .execute(params![key.account, key.operation, key.area, key.day, cost])?;
+        .execute(params![key.account, key.operation, key.area, key.day, key.offset_minutes, cost])?;
     Ok(())
 }
 
@@ -348,8 +359,9 @@ pub(super) fn note_account(
         .optional()?;
     if let Some(before) = before.filter(|before| account::takes_over(now, before) && goes_on(before)) {
         transaction.execute(
-            "INSERT INTO quota SELECT ?2, operation, area, day, used FROM quota WHERE account = ?1
-             ON CONFLICT (account, operation, area, day) DO UPDATE SET used = used + excluded.used",
+            "INSERT INTO quota (account, operation, area, day, offset_minutes, used)
+             SELECT ?2, operation, area, day, offset_minutes, used FROM quota WHERE account = ?1
+             ON CONFLICT (account, operation, area, day, offset_minutes) DO UPDATE SET used = used + excluded.used",
             params![before, now],
         )?;
         transaction.execute("DELETE FROM quota WHERE account = ?1", [&before])?;

@@ -210,7 +210,7 @@ fn status_shows_the_quota_of_now_whatever_the_clock_was() {
     let bench = Bench::at("tencent-cdn", &cloud);
     bench.assets(&urls(2), "1");
     bench.run(&["apply"]).exits(0);
-    bench.by_hand("INSERT INTO quota VALUES ('other', 'PurgeUrlsCache', '', '2099-05-05', 77)");
+    bench.by_hand("INSERT INTO quota VALUES ('other', 'PurgeUrlsCache', '', '2099-05-05', 480, 77)");
     let status = bench.run(&["status"]).exits(0).says("Quota used on ").stdout;
     assert!(!status.contains("2099-05-05") && !status.contains("77"), "{status}");
     assert_eq!(bench.run(&["status", "--format", "json"]).exits(0).json()["quota"].as_array().map(Vec::len), Some(2));

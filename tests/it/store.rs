@@ -162,7 +162,8 @@ fn accepted() -> ItemOutcome {
 }
 
 fn key(day: &str) -> QuotaKey {
-    QuotaKey { account: "account of a".into(), operation: "PurgeUrlsCache", area: "mainland".into(), day: day.into() }
+    let (account, area) = ("account of a".into(), "mainland".into());
+    QuotaKey { account, operation: "PurgeUrlsCache", area, day: day.into(), offset_minutes: 480 }
 }
 
 // --- The suite ------------------------------------------------------------------------------------------------------

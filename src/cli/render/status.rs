@@ -237,7 +237,8 @@ pub(crate) fn json(view: &View) -> Value {
         .quota
         .iter()
         .map(|quota| {
-            json!({"account": quota.account, "operation": quota.operation, "area": quota.area, "day": quota.day, "used": quota.used})
+            json!({"account": quota.account, "operation": quota.operation, "area": quota.area, "day": quota.day,
+                "offset_minutes": quota.offset_minutes, "used": quota.used})
         })
         .collect();
     let tasks: Value = view

@@ -172,3 +172,45 @@ fn two_limits_on_one_account_send_what_is_planned() {
         assert_eq!(apply(&bench, &cloud, 2), wanted, "{first} and {second}");
     }
 }
+
+/// Limits of a quota day on which it has been noon, and of one with another date now, neither of which ends while a test runs.
+fn on_other_days(urls_per_day: u64) -> [String; 2] {
+    let noon = 12 - now().unix_seconds().div_euclid(3600).rem_euclid(24);
+    let other = if noon < 0 { noon + 13 } else { noon - 14 };
+    [noon, other].map(|hours| format!("limits: {{urls_per_day: {urls_per_day}, quota_day: \"{hours:+03}:00\"}}\n"))
+}
+
+/// S5: what was spent on a day counts on each day that overlaps it, however often `quota_day` is edited.
+#[test]
+fn another_quota_day_begins_no_ledger_anew() {
+    let cloud = Cloud::of(KIND);
+    let keyed = |days: &str| Bench::at(KIND, &cloud).provider("own", KIND, &cloud.url(), days);
+    for order in [[0, 1], [1, 0]] {
+        let bench = keyed(&on_other_days(5)[order[0]]);
+        bench.assets(&urls(20), "1");
+        assert_eq!(apply(&bench, &cloud, 2), 5);
+        let bench = bench.provider("own", KIND, &cloud.url(), &on_other_days(5)[order[1]]);
+        assert_eq!(apply(&bench, &cloud, 2), 0, "the same five");
+        let bench = bench.provider("own", KIND, &cloud.url(), &on_other_days(7)[order[1]]);
+        assert_eq!(apply(&bench, &cloud, 2), 2, "the limit is another one");
+        let bench = bench.provider("own", KIND, &cloud.url(), &on_other_days(8)[order[0]]);
+        assert_eq!(apply(&bench, &cloud, 2), 1, "what both days hold");
+    }
+}
+
+/// S5: the quota day of an account is that of its first provider; another one that comes before it moves the day and no more.
+#[test]
+fn a_provider_that_comes_first_begins_no_ledger_anew() {
+    let cloud = open_to_all();
+    let [noon, other] = on_other_days(5);
+    let provider = |bench: Bench, name: &str, days: &str| {
+        bench.provider(name, KIND, &cloud.url(), &format!("{days}account: main\n"))
+    };
+    let bench = provider(Bench::at(KIND, &cloud), "own", &noon);
+    bench.assets(&urls(12), "1");
+    assert_eq!(apply(&bench, &cloud, 2), 5);
+    let bench = provider(bench, "first", &other);
+    bench.assets(&urls(12), "1");
+    bench.write("manifests/site.yaml", format!("provider: own\n{}", manifest(&urls(12), "1")));
+    assert_eq!(apply(&bench, &cloud, 2), 0);
+}

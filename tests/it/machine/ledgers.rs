@@ -178,8 +178,7 @@ fn a_day_that_begins_in_mid_run_has_what_its_ledger_left() {
     let mut world = on_one_account(vec![vod_with_quota("a", 100), vod_with_quota("b", 100)]).urls(0, 60).urls(1, 40);
     world.changes[60..].iter_mut().for_each(|change| change.priority = Priority::High);
     world.wall = START.next_midnight(480).plus_ms(-300);
-    let tomorrow =
-        QuotaKey { account: "one".into(), operation: "RefreshUrlCache", area: String::new(), day: "2023-11-16".into() };
+    let tomorrow = QuotaKey { day: "2023-11-16".into(), ..world.plan().ledgers[0].key("") };
     world.disk.quota.insert(tomorrow.clone(), 80);
     let report = world.run(|_| accept());
     let before: u64 = world.disk.quota.iter().filter(|(key, _)| **key != tomorrow).map(|(_, used)| used).sum();
@@ -275,10 +274,12 @@ fn any_world(is_cdn: bool, providers: &[AnyProvider], used: &[u64; 3]) -> World 
             world.changes.push(Change { priority, since, ..change(provider, &url(world.changes.len())) });
         }
     }
-    let day = START.date_at_offset(world.model.providers[0].quota_day_offset_minutes());
+    let offset_minutes = world.model.providers[0].quota_day_offset_minutes();
+    let day = START.date_at_offset(offset_minutes);
     let operation = if is_cdn { "PurgeUrlsCache" } else { "PURGE" };
     for (area, used) in AREAS.iter().zip(used).take(if is_cdn { 3 } else { 1 }) {
-        let key = QuotaKey { account: "one".into(), operation, area: (*area).to_owned(), day: day.clone() };
+        let key =
+            QuotaKey { account: "one".into(), operation, area: (*area).to_owned(), day: day.clone(), offset_minutes };
         world.disk.quota.insert(key, *used);
     }
     world
