@@ -9,11 +9,13 @@ use super::render::{JSON_VERSION, count};
 use super::session::{self, Loaded, Lookup};
 use super::{select, stat_caches, terminal};
 use crate::core::changes::Changes;
+use crate::core::guard;
 use crate::core::model::Model;
+use crate::core::owners::Unread;
 use crate::core::recorded::KnownManifest;
 use crate::host::Host;
-use crate::run;
-use crate::state::{RunLock, Store};
+use crate::run::{self, Desired};
+use crate::state::{RunLock, SqliteStore, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
@@ -31,6 +33,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     store.compare_with(ahead);
     let unread = run::unread(&desired, &store)?;
     session::refuse_without_namespace(&unread)?;
+    refuse_elsewhere(host, &desired, &store, &unread).await?;
     let spoken_for = &unread.spoken_for;
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
@@ -70,6 +73,20 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         ));
     }
     Ok(Exit::Done)
+}
+
+/// What is adopted takes over what is known of manifests of the same names: the next `apply` would purge what others listed.
+///
+/// # Errors
+/// Exit 5, as `apply` ends with, for manifests that are read in another place and list nothing of what was known of them.
+async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &SqliteStore, unread: &Unread) -> Result<()> {
+    if unread.moved.is_empty() {
+        return Ok(());
+    }
+    let accounts = run::accounts(host, &desired.model, Some(store)).await?;
+    let now = host.clock.now().wall;
+    let prepared = session::prepare(desired, Some(store), &Selection::default(), &accounts, now)?;
+    session::refuse(guard::elsewhere(&desired.model, &prepared.difference))
 }
 
 /// The manifests as they are while the state is locked, or were when nobody wrote to it since.

@@ -462,9 +462,13 @@ pub(super) fn refused(reasons: &[Reason]) -> Stop {
 /// # Errors
 /// Exit 5 with the namespaces in use.
 pub(super) fn refuse_without_namespace(unread: &Unread) -> Result<()> {
-    if unread.namespaces.is_empty() {
-        return Ok(());
-    }
-    let refusal = Refusal::Namespace { namespaces: unread.namespaces.clone() };
+    let namespaces = unread.namespaces.clone();
+    refuse((!namespaces.is_empty()).then_some(Refusal::Namespace { namespaces }))
+}
+
+/// # Errors
+/// Exit 5 if there is a refusal.
+pub(super) fn refuse(refusal: Option<Refusal>) -> Result<()> {
+    let Some(refusal) = refusal else { return Ok(()) };
     Err(refused(&[Reason { manifest: None, text: refusal.to_string() }]).into())
 }

@@ -424,7 +424,7 @@ impl<'a> Check<'a> {
 }
 
 /// Manifests that have the names of others: they are read in another place, and nothing of what those list is kept.
-fn elsewhere(model: &Model, difference: &Difference) -> Option<Refusal> {
+pub fn elsewhere(model: &Model, difference: &Difference) -> Option<Refusal> {
     let loses = |moved: &&Moved| difference.removals.iter().any(|all| all.manifest == moved.name && all.removed > 0);
     let moved = difference.moved.iter().find(loses).or(difference.moved.first())?;
     let is_moved = |name: &str| difference.moved.iter().any(|moved| moved.name == name);
