@@ -50,7 +50,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let (mut reads_all, mut held) = (false, None);
     loop {
         let claim = held.take().map_or_else(|| Claim::before_reading(&global.state), Claim::Held);
-        let found = session::find(Lookup::selected(global, &args.manifests, &args.selection))?;
+        let lookup = Lookup::selected(global, &args.manifests, &args.selection);
+        let found = session::find(Lookup { audit: args.audit.as_deref(), ..lookup })?;
         let Noted { inputs, away } = noted(global, args, &found)?;
         if let Some(desired) = found.unchanged(inputs.as_ref()) {
             if run::returned_caches(host, &desired, away, args.timeout.min(LOOK_UP_MS)).await.is_empty() {

@@ -6,13 +6,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::exit::Exit;
+use super::exit::{Exit, Stop};
 use crate::core::http::Endpoint;
-use crate::core::model::Model;
+use crate::core::model::{CredentialSource, Model};
 use crate::core::target::Target;
 use crate::core::text::is_unsafe;
 use crate::drive::CallReport;
 use crate::host::audit::AuditLog;
+use crate::host::own_files;
 
 /// Version of the lines; the same rules as for `--format json`.
 const VERSION: u32 = 1;
@@ -28,8 +29,17 @@ impl Audit {
     /// Opens the log and proves that it can be written.
     ///
     /// # Errors
-    /// Names file and cause; nothing was sent.
-    pub(super) fn open(path: Option<&Path>) -> Result<Self> {
+    /// Names file and cause; nothing was sent. A file that holds credentials of the model is none.
+    pub(super) fn open(path: Option<&Path>, model: &Model) -> Result<Self> {
+        let holds_keys = |path: &&Path| {
+            model.providers.iter().any(|provider| match &provider.credentials {
+                CredentialSource::File(file) => own_files::are_one(path, Path::new(file)),
+                _ => false,
+            })
+        };
+        if let Some(path) = path.filter(holds_keys) {
+            return Err(misplaced(path, "is a file of credentials").into());
+        }
         let open = |path: &Path| {
             let failed = || format!("audit log `{}` cannot be written; nothing was sent", path.display());
             AuditLog::open(path).with_context(failed)
@@ -60,6 +70,11 @@ impl Audit {
         error(&format!("audit log `{path}` {problem}{}", lost.collect::<String>()));
         Some(Exit::Failed)
     }
+}
+
+/// The error of an audit log in the place of another file.
+pub(super) fn misplaced(path: &Path, what: &str) -> Stop {
+    Stop::bad_input(format!("audit log `{}` {what}; write it elsewhere; nothing was sent", path.display()))
 }
 
 fn line(provider: &str, call: &CallReport, targets: &[Target]) -> String {

@@ -31,7 +31,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-use crate::host::Host;
+use crate::host::{Host, own_files};
 use args::{Cli, Format, Verb};
 use exit::{Exit, Stop};
 
@@ -59,7 +59,9 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
 }
 
 async fn run_verb(cli: &Cli) -> Exit {
-    let checked = cli.verb.check_format(cli.global.format).and_then(|()| cli.verb.check_state(&cli.global.state));
+    let Cli { global, verb, .. } = cli;
+    let checked = verb.check_format(global.format).and_then(|()| verb.check_state(&global.state));
+    let checked = checked.and_then(|()| verb.check_outputs(&global.state));
     let ended = match checked {
         Ok(()) => dispatch(&Host::system(), cli).await,
         Err(stop) => Err(stop.into()),
@@ -85,17 +87,44 @@ async fn run_verb(cli: &Cli) -> Exit {
 }
 
 impl Verb {
+    const fn has_state(&self) -> bool {
+        !matches!(self, Self::Providers(_) | Self::Schema | Self::Completions { .. } | Self::Man)
+    }
+
+    /// # Errors
+    /// Bad usage where what is printed or logged would land in the state, or in a manifest: it would be lost, or do harm.
+    fn check_outputs(&self, state: &Path) -> Result<(), Stop> {
+        if let Some(stream) = own_files::printed_to_state(state).filter(|_| self.has_state()) {
+            let state = state.display();
+            return Err(Stop::bad_input(format!(
+                "standard {stream} goes to a file of the state `{state}`; write it elsewhere"
+            )));
+        }
+        let (audit, manifests) = match self {
+            Self::Apply(args) => (&args.audit, &args.manifests),
+            Self::Watch(args) => (&args.audit, &args.manifests),
+            _ => return Ok(()),
+        };
+        let Some(audit) = audit else { return Ok(()) };
+        if own_files::is_of_state(audit, state) {
+            return Err(audit::misplaced(audit, "is a file of the state"));
+        }
+        if own_files::is_read_as_manifest(audit, &manifests.paths) {
+            return Err(audit::misplaced(audit, "would be read as a manifest"));
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// Bad usage for the address of a store that is no file: a path like it would make a folder that is called as the scheme.
     fn check_state(&self, state: &Path) -> Result<(), Stop> {
-        let has_state = !matches!(self, Self::Providers(_) | Self::Schema | Self::Completions { .. } | Self::Man);
         let scheme = state.to_str().and_then(|text| text.split_once(":/")).map(|(scheme, _)| scheme);
         let is_scheme = |text: &&str| {
             text.starts_with(|first: char| first.is_ascii_alphabetic())
                 && text.chars().all(|other| other.is_ascii_alphanumeric() || "+-.".contains(other))
         };
         // The rest of an address may hold a password.
-        match scheme.filter(is_scheme).filter(|_| has_state) {
+        match scheme.filter(is_scheme).filter(|_| self.has_state()) {
             Some(scheme) => Err(Stop::bad_input(format!(
                 "`--state {scheme}:…` is an address, and a state can only be a file; for a path of that name write `./{scheme}:…`"
             ))),

@@ -251,7 +251,7 @@ impl Pass<'_> {
             side.finished(&finished, store.as_ref());
             return Ok(Ran::Ended(finished.exit));
         }
-        let mut audit = Audit::open(self.audit)?;
+        let mut audit = Audit::open(self.audit, &desired.model)?;
         let mut store = match store {
             Some(store) => store,
             None => SqliteStore::create(lock.state(), &session::lineage(host))?,

@@ -23,6 +23,7 @@ use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
 use crate::host::manifest_tree;
+use crate::host::own_files;
 use crate::host::sources::{NamedSource, Sources};
 use crate::manifest::{self, BuildOptions, Built, Expand, ListReading, NoSources, SourceFile};
 use crate::run::{self, Choice, Desired, Prepared, Reason};
@@ -104,12 +105,14 @@ pub(super) struct Lookup<'a> {
     pub(super) namespace: Option<&'a str>,
     /// Names of manifests that the user calls vanished.
     pub(super) vanished: &'a [String],
+    /// The audit log, which is no manifest.
+    pub(super) audit: Option<&'a Path>,
 }
 
 impl<'a> Lookup<'a> {
     /// Those of `paths`.
     pub(super) fn of(global: &'a Global, paths: &'a [PathBuf], limits: ManifestLimits) -> Self {
-        Self { paths, limits, namespace: global.namespace.as_deref(), vanished: &[] }
+        Self { paths, limits, namespace: global.namespace.as_deref(), vanished: &[], audit: None }
     }
 
     /// Those that the user named and selected.
@@ -141,9 +144,16 @@ pub(super) struct Found<'a> {
 /// and is then known by no digest.
 ///
 /// # Errors
-/// Bad input if a file cannot be read.
+/// Bad input if a file cannot be read, or is the audit log.
 pub(super) fn find(lookup: Lookup<'_>) -> Result<Found<'_>> {
     let found = read(lookup.paths)?;
+    if let Some(audit) = lookup.audit {
+        let is_audit = |file: &SourceFile| own_files::are_one(audit, Path::new(&file.path));
+        if let Some(file) = found.files.iter().find(|file| is_audit(file)) {
+            let what = format!("is the manifest `{}`", one_line(&file.path, 300));
+            return Err(super::audit::misplaced(audit, &what).into());
+        }
+    }
     let mut digest = blake3::Hasher::new();
     digest.update(concat!("freshen ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
     digest.update(&manifest::RULES.to_le_bytes()).update(&lookup.limits.max_targets.to_le_bytes());

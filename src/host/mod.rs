@@ -22,6 +22,7 @@ mod input_digest;
 pub mod manifest_files;
 pub mod manifest_tree;
 mod output;
+pub mod own_files;
 mod paths;
 pub mod resolver;
 pub mod room;

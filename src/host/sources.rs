@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::manifest_files::streamed;
 use super::output;
+use super::own_files::are_one;
 use super::paths::without_links;
 use super::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
 use crate::core::algorithm::Algorithm;
@@ -47,6 +48,13 @@ impl OwnFile {
         match self {
             Self::State => "state",
             Self::Audit => "audit log",
+        }
+    }
+
+    const fn option(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Audit => "audit",
         }
     }
 
@@ -168,6 +176,10 @@ impl<'f> Sources<'f> {
     fn list(&mut self, source: &FileSource, declared: Option<Algorithm>, take: &mut dyn FnMut(Found<'_>)) {
         let path = source.path.as_str();
         let shown = one_line(path, 300);
+        if let Some((what, _)) = self.own.iter().find(|(_, own)| are_one(own, Path::new(path))) {
+            let message = format!("{shown}: the {} is this file", what.word());
+            return take(error(message, Some(format!("write it elsewhere with `--{}`", what.option()))));
+        }
         let file_name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let mut reader = ChecksumReader::new(declared.or_else(|| algorithm_of_list(file_name)));
         let listed = Cell::new(0);

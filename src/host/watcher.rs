@@ -18,6 +18,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Clock;
+use super::own_files::is_called_as_of_state;
 use super::paths::without_links;
 use crate::core::time::Tick;
 use folders::{Folders, Identity};
@@ -33,25 +34,6 @@ const MOST_ROUNDS: usize = 8;
 const UNFINISHED_MS: u64 = 10_000;
 /// Whether the system tells that a writer has closed a file.
 const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
-/// What the names of files end with that are kept beside the state and begin with its name: the engine's, ours, and both of a
-/// state that is being made or was replaced.
-const BESIDE_STATE: [&str; 12] = [
-    "",
-    "-wal",
-    "-shm",
-    "-journal",
-    ".lock",
-    ".seal",
-    ".new",
-    ".new-wal",
-    ".new-shm",
-    ".new-journal",
-    ".old-wal",
-    ".old-journal",
-];
-/// What follows the state's name in those of files that keep what a run could not record.
-const ASIDE: &str = ".aside-";
-
 /// What is learned between two looks of whoever waits.
 #[derive(Default)]
 struct Hints {
@@ -348,14 +330,8 @@ impl Shared {
         if !self.printed_to.is_empty() && is_printed_to() {
             return true;
         }
-        let ends = |own: &PathBuf| {
-            let name = path.file_name().filter(|_| path.parent() == own.parent())?;
-            name.as_encoded_bytes().strip_prefix(own.file_name()?.as_encoded_bytes())
-        };
-        let is_ours =
-            |end: &[u8]| BESIDE_STATE.iter().any(|known| known.as_bytes() == end) || end.starts_with(ASIDE.as_bytes());
         let own = lock(&self.own);
-        own.audits.iter().any(|own| own == path) || own.states.iter().filter_map(ends).any(is_ours)
+        own.audits.iter().any(|own| own == path) || own.states.iter().any(|state| is_called_as_of_state(state, path))
     }
 
     fn note(&self, shape: bool) {

@@ -70,7 +70,8 @@ impl Reading {
 
     fn lookup(&self) -> Lookup<'_> {
         let Manifests { paths, limits } = &self.manifests;
-        Lookup { paths, limits: *limits, namespace: self.namespace.as_deref(), vanished: &[] }
+        let (namespace, audit) = (self.namespace.as_deref(), self.audit.as_deref());
+        Lookup { paths, limits: *limits, namespace, vanished: &[], audit }
     }
 
     /// Reads. Whoever does not wait for it any more leaves a thread that ends by itself, and changes nothing.

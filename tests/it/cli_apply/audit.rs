@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use super::{Bench, Cloud, urls};
-use crate::support::cloud::Step;
+use crate::support::cli::STATE;
+use crate::support::cloud::{KEY_ID, KEY_SECRET, Step};
 
 fn lines(bench: &Bench, name: &str) -> Vec<Value> {
     let text = String::from_utf8(bench.read(name).expect("an audit log")).expect("UTF-8");
@@ -112,4 +113,56 @@ fn purges_of_what_was_not_in_the_cache_are_told_apart() {
         let all = if status == 200 { 0 } else { count };
         assert_eq!((&json["not_cached"], &json["providers"][0]["not_cached"]), (&all.into(), &all.into()));
     }
+}
+
+/// S10: what is written to a file of the state, or to one that the run reads, is lost or does harm: it is refused before anything
+/// is written, by whatever name.
+#[test]
+fn an_audit_log_in_the_place_of_another_file_is_refused() {
+    let cloud = Cloud::of("tencent-cdn");
+    let keys = format!(r#"{{"key_id":"{KEY_ID}","key_secret":"{KEY_SECRET}"}}"#);
+    let list = "0cc175b9c0f1b6a831c399e269772661  x.js\n";
+    let bench = Bench::new()
+        .provider("own", "tencent-cdn", &cloud.url(), "credentials: {file: keys.json}\n")
+        .file("keys.json", keys)
+        .file("lists/SUMS", list)
+        .file(
+            "manifests/list.yaml",
+            "base_url: https://cdn.example.com/l/\nsources: [{checksums: ../lists/SUMS, algorithm: md5}]\n",
+        )
+        .file("manifests/empty.json", "{\"assets\": {}}")
+        .file("x", "");
+    std::fs::set_permissions(bench.path("keys.json"), std::fs::Permissions::from_mode(0o600)).expect("private");
+    bench.assets(&urls(3), "1");
+    std::fs::create_dir(bench.path(".freshen")).expect("made");
+    std::os::unix::fs::symlink(".freshen", bench.path("link")).expect("linked");
+    let suffixes = ["", "-wal", "-shm", "-journal", ".lock", ".seal", ".new", ".new-wal", ".old-wal", ".aside-1.jsonl"];
+    let refused = |name: &str| {
+        for command in [&["apply"][..], &["watch", "--once"]] {
+            bench.run(&[command, &["--audit", name]].concat()).exits(2).says("write it elsewhere");
+        }
+        assert!(bench.read(STATE).is_none() && bench.read(name).is_none_or(|bytes| !bytes.ends_with(b"}\n")), "{name}");
+    };
+    for suffix in suffixes {
+        for before in ["", "./", "link/../", "manifests/.."] {
+            refused(&format!("{before}/.freshen/state.db{suffix}").trim_start_matches('/').replace("//", "/"));
+        }
+        refused(&format!("link/state.db{suffix}"));
+    }
+    let inputs =
+        ["manifests/site.yaml", "manifests/empty.json", "manifests/new.yaml", "manifests/a/New.YML", "keys.json"];
+    for name in inputs {
+        refused(name);
+    }
+    refused("lists/SUMS");
+    // By another name of the file.
+    std::fs::hard_link(bench.path("keys.json"), bench.path("hard.json")).expect("linked");
+    std::fs::hard_link(bench.path("manifests/empty.json"), bench.path("hard.yaml.log")).expect("linked");
+    refused("hard.json");
+    refused("hard.yaml.log");
+    bench.run(&["apply", "--audit", ".freshen/audit.jsonl"]).exits(0);
+    std::fs::hard_link(bench.path(STATE), bench.path("state.log")).expect("linked");
+    bench.assets(&urls(4), "1");
+    bench.run(&["apply", "--audit", "state.log"]).exits(2).says("write it elsewhere");
+    assert_eq!(lines(&bench, ".freshen/audit.jsonl").len(), 1);
 }
