@@ -242,7 +242,7 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
 
 /// Whether a tree has a key at its top that manifests have, and other files do not.
 fn shows_manifest(tree: &Node<'_>) -> bool {
-    matches!(&tree.value, Value::Map(entries) if entries.iter().any(|(key, _)| shape::is_of_manifests(&key.text)))
+    matches!(&tree.value, Value::Map(entries) if entries.iter().any(|(key, _)| load::shows_manifest(key, tree.span)))
 }
 
 /// What is wrong with a file of any other kind, without its text: it may hold secrets.
@@ -255,6 +255,9 @@ fn no_manifest(file: usize, tree: &Node<'_>) -> Diagnostic {
     };
     let known = || MANIFEST.keys.iter().map(|spec| spec.key).filter(|key| shape::is_of_manifests(key));
     let help = match keys.iter().find_map(|(key, _)| nearest(&key.text, known())) {
+        Some(word) if keys.iter().any(|(key, _)| key.text == word) => {
+            format!("`{word}` must begin a line: a manifest has its keys there, without anything before them")
+        }
         Some(word) => format!("did you mean `{word}`? {LIST_SOMETHING}"),
         None => LIST_SOMETHING.to_owned(),
     };

@@ -457,6 +457,7 @@ impl<'a> Builder<'a, '_> {
                 }
             }
             Items::Map { entries, key } => {
+                let map = frame.span;
                 *key = match std::mem::replace(key, NextKey::Awaited) {
                     NextKey::Read(read) => {
                         entries.push((read, as_value(node)));
@@ -466,7 +467,7 @@ impl<'a> Builder<'a, '_> {
                     NextKey::Awaited => {
                         let read = as_key(self.file, node, self.report);
                         self.tree_bytes -= size_of::<Node<'_>>() - size_of::<Key<'_>>();
-                        self.is_manifest |= is_top && matches!(&read, NextKey::Read(key) if is_of_manifests(&key.text));
+                        self.is_manifest |= is_top && matches!(&read, NextKey::Read(key) if shows_manifest(key, map));
                         read
                     }
                 };
@@ -503,6 +504,14 @@ impl<'a> Builder<'a, '_> {
         let keep = |(index, entry)| if repeated.next_if_eq(&index).is_some() { None } else { Some(entry) };
         entries.into_iter().enumerate().filter_map(keep).collect()
     }
+}
+
+/// Whether a key of the map at the top, which stands at `map`, shows the file to be a manifest: it is a key that manifests have and
+/// other files do not, and begins a line; or the map itself does, in braces. The text of any other file is not shown.
+pub(crate) fn shows_manifest(key: &Key<'_>, map: Span) -> bool {
+    let is_in_braces = map.end > map.start;
+    let begins = if is_in_braces { map.column } else { key.span.column };
+    begins == 1 && is_of_manifests(&key.text)
 }
 
 /// A plain `null`, `~` or nothing is no text.
