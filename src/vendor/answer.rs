@@ -2,6 +2,9 @@
 //!
 //! Does not know any vendor's envelope; adapters find code and message and ask here for the rest.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::core::contract::{CallError, ErrorClass};
@@ -100,16 +103,81 @@ pub(super) fn status_code(response: &Response) -> String {
     format!("HTTP {}", response.status)
 }
 
-/// The body as a JSON object; `None` for anything else.
+/// The body as a JSON object; `None` for anything else, and where a key stands twice in an object: readers of JSON differ in
+/// which of both counts.
 pub(super) fn json_object(response: &Response) -> Option<Value> {
-    serde_json::from_slice(&response.body).ok().filter(Value::is_object)
+    let Unambiguous(value) = serde_json::from_slice(&response.body).ok()?;
+    value.is_object().then_some(value)
 }
 
-/// Whether an object that should be an acceptance has a member for errors besides those `expected`, whatever is in it.
+/// JSON without an object that has a key twice.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue).map(Self)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without a doubled key")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Unambiguous(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = serde_json::Map::new();
+        while let Some((key, Unambiguous(value))) = entries.next_entry()? {
+            if map.insert(key, value).is_some() {
+                return Err(serde::de::Error::custom("a key stands twice"));
+            }
+        }
+        Ok(map.into())
+    }
+}
+
+/// Whether an object that should be an acceptance has a member for errors besides those `expected`, whatever is in it, or says
+/// itself that it is no success.
 pub(super) fn has_error_member(object: &Value, expected: &[&str]) -> bool {
     let names_error = |name: &str| name.eq_ignore_ascii_case("code") || name.to_ascii_lowercase().starts_with("error");
-    let mut names = object.as_object().into_iter().flat_map(serde_json::Map::keys);
-    names.any(|name| names_error(name) && !expected.contains(&name.as_str()))
+    let denies = |(name, value): (&String, &Value)| name.eq_ignore_ascii_case("success") && *value != Value::Bool(true);
+    let mut members = object.as_object().into_iter().flatten();
+    members.any(|member| denies(member) || names_error(member.0) && !expected.contains(&member.0.as_str()))
 }
 
 /// The first of these fields that holds a text or a number; vendors mix the two up. Empty texts count as absent.

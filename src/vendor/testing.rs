@@ -153,9 +153,27 @@ pub(super) fn assert_garbage_is_unknown(provider: &dyn Provider, status: u16) {
     assert_eq!((limited.class, limited.retry_after_ms), (ErrorClass::Throttled, Some(3000)));
 }
 
+/// Acceptances in which a key stands twice, wherever and with whatever values: readers of JSON differ in which one counts.
+fn assert_doubled_keys_spoil_acceptance(provider: &dyn Provider, status: u16, accepted: &str) {
+    let ends = |open: char| accepted.match_indices(open).map(|(at, _)| at + 1);
+    for at in ends('{') {
+        let key = &accepted[at..at + 1 + accepted[at..].find(':').unwrap()];
+        for value in ["null", "1", "{}", "\"x\""] {
+            let body = format!("{}{key}{value},{}", &accepted[..at], &accepted[at..]);
+            assert_eq!(decoded(provider, status, &body).unwrap_err().class, ErrorClass::Unknown, "{body}");
+        }
+    }
+}
+
 /// Acceptances with a member for errors, as `body` makes them: whatever it is called and holds, they are unknown.
 pub(super) fn assert_errors_spoil_acceptance(provider: &dyn Provider, status: u16, body: &dyn Fn(&str) -> String) {
     assert!(decoded(provider, status, &body("\"Other\":1")).is_ok());
+    assert_doubled_keys_spoil_acceptance(provider, status, &body("\"Other\":1"));
+    for value in ["false", "\"false\"", "0", "null", "{}"] {
+        let body = body(&format!("\"Success\":{value}"));
+        assert_eq!(decoded(provider, status, &body).unwrap_err().class, ErrorClass::Unknown, "{body}");
+    }
+    assert!(decoded(provider, status, &body("\"success\":true")).is_ok());
     for name in ["Error", "error", "ERROR", "Code", "CODE", "error_code", "errorCode", "ErrorMessage"] {
         for value in [
             "null",

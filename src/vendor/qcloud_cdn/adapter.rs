@@ -193,10 +193,19 @@ fn data_of(response: &Response) -> Result<(Value, Option<String>), CallError> {
     if code != 0 {
         return Err(refusal(&body, code, request_id, response));
     }
-    if answer::has_error_member(&body, &["code"]) {
+    if answer::has_error_member(&body, &["code"]) || !agrees(&body) {
         return Err(CallError { request_id, ..without_code(response) });
     }
     Ok((body.get_mut("data").map(Value::take).unwrap_or_default(), request_id))
+}
+
+/// Whether the words beside the code say nothing else than success.
+fn agrees(body: &Value) -> bool {
+    ["codeDesc", "message"].iter().all(|name| match body.get(name) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => ["", "success", "ok"].iter().any(|word| text.trim().eq_ignore_ascii_case(word)),
+        Some(_) => false,
+    })
 }
 
 /// The state is that of the whole task, not of each URL.
@@ -327,6 +336,11 @@ mod tests {
             r#"{"code":0,"data":{"count":"{","task_id":"t"}}"#,
             r#"{"code":0,"data":{"count":null,"task_id":"t"}}"#,
             r#"{"data":{"count":1,"task_id":"t"}}"#,
+            r#"{"code":0,"codeDesc":"Failure","data":{"count":1,"task_id":"t"}}"#,
+            r#"{"code":0,"codeDesc":"Success","message":"no right to purge","data":{"count":1,"task_id":"t"}}"#,
+            r#"{"code":0,"codeDesc":4000,"data":{"count":1,"task_id":"t"}}"#,
+            r#"{"code":0,"message":{"error":1},"data":{"count":1,"task_id":"t"}}"#,
+            r#"{"code":0,"message":"(9110)","data":{"count":1,"task_id":"t"}}"#,
         ] {
             assert_eq!(decoded(&ADAPTER, 200, body).unwrap_err().class, Unknown, "{body}");
         }
