@@ -19,8 +19,8 @@ use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::read_regular;
-use crate::manifest::check_recorded;
 use crate::manifest::nearest::nearest;
+use crate::manifest::{check_names, check_recorded};
 use crate::state::{SqliteStore, Store};
 
 /// Most bytes of an import.
@@ -264,23 +264,10 @@ fn time(ms: i64) -> Result<Timestamp, String> {
     Err(format!("{ms} is no time in milliseconds from 1970 to 9999"))
 }
 
-/// Names as manifests have them, each once. A name that no manifest can have would own its target for good.
-fn check_owners(owners: &[String]) -> Result<(), String> {
-    let is_name = |name: &String| !name.trim().is_empty() && !name.contains('\0');
-    if !owners.iter().all(is_name) {
-        return Err("`owners`: not the name of a manifest".into());
-    }
-    let each: HashSet<&String> = owners.iter().collect();
-    if each.len() < owners.len() { Err("`owners`: a manifest that is named twice".into()) } else { Ok(()) }
-}
-
 impl Line {
     fn into_row(self) -> Result<Recorded, String> {
         let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
-        if self.provider.is_empty() || self.target.is_empty() || self.owners.is_empty() {
-            return Err("`provider`, `target` and `owners` must not be empty".into());
-        }
-        check_owners(&self.owners)?;
+        check_names(&self.provider, &self.owners)?;
         let target = Target { scope, text: self.target };
         let desired = self.work.as_ref().and_then(|work| work.desired.as_deref());
         check_recorded(&target, self.hash.as_deref().into_iter().chain(desired))?;

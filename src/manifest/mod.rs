@@ -42,7 +42,7 @@ pub use file_source::{Expand, FileSource, Found, FoundFile, NoSources, SourceKin
 pub use file_url::{file_path, url_path};
 pub use load::MAX_FILE_BYTES;
 pub use normalizer::Normalizer;
-pub use recorded::check_recorded;
+pub use recorded::{check_names, check_recorded};
 pub use schema::schema;
 pub use source::{Pieces, SourceFile};
 pub use variables::Variables;

@@ -118,20 +118,24 @@ fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Report) -> Op
     Some(Draft { name: key.text.to_string(), hosts, hosts_known, config, file, span: key.span })
 }
 
-fn check_name(file: usize, key: &Key<'_>, report: &mut Report) -> bool {
-    let name = key.text.as_ref();
+/// # Errors
+/// How the name of a provider is to be spelled, for one that is none.
+pub(super) fn check_spelling(name: &str) -> Result<(), String> {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let valid = name.len() <= MAX_NAME_BYTES
         && name.bytes().next().is_some_and(is_word)
         && name.bytes().all(|b| is_word(b) || matches!(b, b'.' | b'_' | b'-'));
-    if !valid {
-        report.push(
-            Diagnostic::error(file, key.span, format!("`{}` cannot be the name of a provider", shown(name))).help(
-                format!("use a-z, 0-9, `.`, `_` and `-`, beginning with a letter or digit, {MAX_NAME_BYTES} at most"),
-            ),
-        );
-    }
-    valid
+    let help = || format!("use a-z, 0-9, `.`, `_` and `-`, beginning with a letter or digit, {MAX_NAME_BYTES} at most");
+    if valid { Ok(()) } else { Err(help()) }
+}
+
+fn check_name(file: usize, key: &Key<'_>, report: &mut Report) -> bool {
+    let name = key.text.as_ref();
+    let checked = check_spelling(name).map_err(|help| {
+        let message = format!("`{}` cannot be the name of a provider", shown(name));
+        report.push(Diagnostic::error(file, key.span, message).help(help));
+    });
+    checked.is_ok()
 }
 
 fn unknown_kind(file: usize, (found, span): (&str, Span), report: &mut Report) {

@@ -2,9 +2,15 @@
 //!
 //! Does not know providers or the state.
 
+use std::collections::HashSet;
+
 use super::hosts::Refusal;
-use super::{assets, hash, url};
+use super::load::is_invisible;
+use super::{assets, hash, providers, url};
 use crate::core::target::{Scope, Target};
+
+/// Longest name of a manifest, in bytes: a path of the system, with a namespace before it.
+const MAX_OWNER_BYTES: usize = 4096;
 
 /// Checks a target and hashes of it as a manifest would have to spell them; hashes in their canonical form only.
 ///
@@ -26,6 +32,39 @@ pub fn check_recorded<'a>(target: &Target, hashes: impl IntoIterator<Item = &'a 
         if hash.as_str() != text {
             return Err(format!("a hash that is not in its canonical form; write `{hash}`"));
         }
+    }
+    Ok(())
+}
+
+/// Checks the names of a provider and of manifests that list a target. One that no manifest can have would own its target for good.
+///
+/// # Errors
+/// Says what is wrong, without the name: it may be any text.
+pub fn check_names(provider: &str, owners: &[String]) -> Result<(), String> {
+    providers::check_spelling(provider).map_err(|help| format!("`provider`: not the name of a provider; {help}"))?;
+    if owners.is_empty() {
+        return Err("`owners` must not be empty".to_owned());
+    }
+    if let Some(problem) = owners.iter().find_map(|owner| check_owner(owner).err()) {
+        return Err(format!("`owners`: not the name of a manifest: {problem}"));
+    }
+    let each: HashSet<&String> = owners.iter().collect();
+    if each.len() < owners.len() { Err("`owners`: a manifest that is named twice".into()) } else { Ok(()) }
+}
+
+/// A manifest is called as it says, or as its path below the root of its tree.
+fn check_owner(name: &str) -> Result<(), String> {
+    if name.trim().is_empty() {
+        return Err("it is blank".to_owned());
+    }
+    if name.len() > MAX_OWNER_BYTES {
+        return Err(format!("it has {} bytes, more than {MAX_OWNER_BYTES}", name.len()));
+    }
+    if let Some(bad) = name.chars().find(|c| is_invisible(*c)) {
+        return Err(format!("it holds the control character U+{:04X}", u32::from(bad)));
+    }
+    if name.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err("it leads out of a tree, or is no whole path (`.` or `..`)".to_owned());
     }
     Ok(())
 }
