@@ -255,22 +255,25 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Words in braces, each with its braces; those of variables left out.
-fn words(value: &str) -> impl Iterator<Item = &str> {
+/// What stands in braces like a name, each with its braces; those of variables left out. Other braces are text.
+fn names(value: &str) -> impl Iterator<Item = &str> {
     value.match_indices('{').filter_map(|(start, _)| {
         let length = value[start..].find('}')?;
-        let (word, is_variable) = (&value[start..=start + length], value[..start].ends_with('$'));
-        let is_word = word.len() > 2 && word[1..word.len() - 1].bytes().all(|byte| byte.is_ascii_lowercase());
-        (is_word && !is_variable).then_some(word)
+        let (whole, is_variable) = (&value[start..=start + length], value[..start].ends_with('$'));
+        let name = whole[1..length].trim();
+        let is_part = |one: char| one.is_alphanumeric() || matches!(one, '_' | '-' | '.');
+        let is_name = name.chars().all(is_part) && name.chars().any(char::is_alphanumeric);
+        (is_name && !is_variable).then_some(whole)
     })
 }
 
 /// What a header's value may say about the URL.
 fn check_template(name: &str, value: &str) -> Result<(), String> {
-    if let Some(other) = words(value).find(|word| ![SCHEME, HOST].contains(word)) {
-        return Err(format!("the value of {name} holds {other}; of the URL there are {SCHEME} and {HOST}"));
+    if let Some(other) = names(value).find(|known| ![SCHEME, HOST].contains(known)) {
+        let help = "other text in braces can be the value of a variable";
+        return Err(format!("the value of {name} holds {other}; of the URL there are {SCHEME} and {HOST}, and {help}"));
     }
-    if value.contains("${") && words(value).next().is_some() {
+    if value.contains("${") && names(value).next().is_some() {
         return Err(format!("the value of {name} holds both a variable and a part of the URL; use two headers"));
     }
     Ok(())
@@ -344,7 +347,15 @@ mod tests {
         for fine in ["{scheme}", "{host}{host}", "${KEY}", "{}", "{\"a\": 1}", "${key}", "a}{b"] {
             assert_eq!(check(fine), 0, "{fine}");
         }
-        for wrong in ["{schema}", "${KEY} {host}", "{scheme}{port}"] {
+        for fine in ["{\"host\":1}", "{a: b}", "{", "}", "{host", "{-}", "{,}", "{a,b}"] {
+            assert_eq!(check(fine), 0, "{fine}");
+        }
+        for wrong in ["{schema}", "${KEY} {host}", "{scheme}{port}", "${KEY} {Host}"] {
+            assert_eq!(check(wrong), 1, "{wrong}");
+        }
+        for wrong in
+            ["{Scheme}", "{HOST}", "{ scheme }", "{url_host}", "{x-host}", "{request.host}", "{1}", "{{Host}}", "a{é}"]
+        {
             assert_eq!(check(wrong), 1, "{wrong}");
         }
     }
