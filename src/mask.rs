@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use crate::core::contract::Credentials;
 use crate::core::http::Request;
@@ -48,8 +48,18 @@ pub(crate) fn sensitive(credentials: &Credentials, request: &Request, templates:
     let mut sensitive = Sensitive([Folded::new(fold, SHORTEST), Folded::new(fold_to_letters, SHORTEST_PART)]);
     for (text, in_part) in of_credentials(credentials, templates) {
         sensitive.add(text, in_part);
-        let encoded = encodings(text).into_iter().filter(|form| form.len() >= SHORTEST_PART);
-        encoded.for_each(|form| sensitive.add(&form, in_part));
+        let encoded = encodings(text);
+        for form in &encoded {
+            sensitive.add_long(form, in_part);
+        }
+        // What nobody does by chance is hidden as a whole.
+        let again: Vec<String> = base32_forms(text).into_iter().chain(base64_twice(text)).collect();
+        for form in &again {
+            sensitive.add_long(form, false);
+        }
+        for form in again.iter().chain(&encoded).map(String::as_str).chain([text]) {
+            sensitive.add_long(&form.chars().rev().collect::<String>(), false);
+        }
     }
     // Much in it is no secret.
     for text in of_request(request) {
@@ -109,22 +119,62 @@ fn of_request(request: &Request) -> Vec<String> {
     texts
 }
 
-/// A text in hexadecimal digits and in base64. There it looks different after one and after two other bytes; the characters
-/// that it shares with what surrounds it are left out.
-fn encodings(text: &str) -> [String; 4] {
-    let base64 = |before: usize| {
-        let bytes = [&[0; 2][..before], text.as_bytes()].concat();
-        let shared_at_end = usize::from(!bytes.len().is_multiple_of(3));
-        let encoded = STANDARD_NO_PAD.encode(&bytes);
-        let shared = if before == 0 { 0 } else { before + 1 };
-        encoded.get(shared..encoded.len() - shared_at_end).unwrap_or_default().to_owned()
-    };
-    [hex(text.as_bytes()), base64(0), base64(1), base64(2)]
+/// A text in hexadecimal digits and in base64.
+fn encodings(text: &str) -> Vec<String> {
+    let [first, second, third] = aligned::<3>(text.as_bytes(), 6, |bytes| STANDARD_NO_PAD.encode(bytes));
+    vec![hex(text.as_bytes()), first, second, third]
+}
+
+/// A text in the two alphabets of base32.
+fn base32_forms(text: &str) -> Vec<String> {
+    let usual = aligned::<5>(text.as_bytes(), 5, |bytes| base32(bytes, b"abcdefghijklmnopqrstuvwxyz234567"));
+    let of_hex = aligned::<5>(text.as_bytes(), 5, |bytes| base32(bytes, b"0123456789abcdefghijklmnopqrstuv"));
+    usual.into_iter().chain(of_hex).collect()
+}
+
+/// A text in base64 of base64, in both alphabets the first time.
+fn base64_twice(text: &str) -> Vec<String> {
+    let once =
+        [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| aligned::<3>(text.as_bytes(), 6, |bytes| engine.encode(bytes)));
+    let twice =
+        once.iter().flatten().flat_map(|once| aligned::<3>(once.as_bytes(), 6, |bytes| STANDARD_NO_PAD.encode(bytes)));
+    twice.collect()
+}
+
+/// What bytes look like in an encoding that makes digits of so many bits, after each number of other bytes that makes a
+/// difference. The digits that they share with what surrounds them are left out.
+fn aligned<const WAYS: usize>(bytes: &[u8], bits: usize, encode: impl Fn(&[u8]) -> String) -> [String; WAYS] {
+    std::array::from_fn(|before| {
+        let all = [&[0; 8][..before], bytes].concat();
+        let encoded = encode(&all);
+        let (shared, whole) = ((before * 8).div_ceil(bits), all.len() * 8 / bits);
+        encoded.get(shared..whole).unwrap_or_default().to_owned()
+    })
+}
+
+fn base32(bytes: &[u8], alphabet: &[u8; 32]) -> String {
+    let (mut digits, mut bits, mut number) = (String::new(), 0, 0_u16);
+    for byte in bytes {
+        (number, bits) = (number << 8 | u16::from(*byte), bits + 8);
+        while bits >= 5 {
+            bits -= 5;
+            digits.push(char::from(alphabet[usize::from(number >> bits & 31)]));
+        }
+        number &= (1 << bits) - 1;
+    }
+    digits
 }
 
 impl Sensitive {
     fn add(&mut self, text: &str, in_part: bool) {
         self.0.iter_mut().for_each(|folded| folded.add(text, in_part));
+    }
+
+    /// No short one is hidden.
+    fn add_long(&mut self, form: &str, in_part: bool) {
+        if form.len() >= SHORTEST_PART {
+            self.add(form, in_part);
+        }
     }
 }
 
@@ -241,6 +291,8 @@ pub(crate) fn hide(text: &str, sensitive: &Sensitive) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
     use super::*;
     use crate::core::http::Endpoint;
 
@@ -298,6 +350,45 @@ mod tests {
                 for after in ["", "a", "ab"] {
                     let text = shown(&engine.encode(format!("{before}{secret}{after}")));
                     assert!(text.contains("***") && text.len() < 3 + 2 * 4, "{before} {after}: {text}");
+                }
+            }
+        }
+    }
+
+    /// RFC 4648 without padding.
+    fn in_base32(bytes: &[u8], alphabet: &[u8; 32]) -> String {
+        let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+        let digit = |bits: &[u8]| (0..5).fold(0, |digit, at| digit << 1 | usize::from(bits.get(at) == Some(&1)));
+        bits.chunks(5).map(|bits| char::from(alphabet[digit(bits)])).collect()
+    }
+
+    /// X1: whatever stands around it in what was encoded.
+    #[test]
+    fn an_echo_that_is_encoded_twice_or_turned_round_is_masked() {
+        let secret = "Canary/secret?key+9-and_more";
+        let list = sensitive(&Credentials::Bearer(Secret::new(secret.into())), &request(Vec::new(), b""), &[]);
+        let turned = |text: &str| text.chars().rev().collect::<String>();
+        let assert_hidden = |text: &str, most: usize| {
+            let shown = hide(text, &list);
+            assert!(shown.contains("***") && shown.len() <= most, "{text}: {shown}");
+        };
+        assert_eq!(hide(&format!("it is {} turned", turned(secret)), &list), "it is *** turned");
+        for before in ["", "a", "ab", "abc", "abcd", "abcde"] {
+            for after in ["", "a", "ab", "abc"] {
+                let whole = format!("{before}{secret}{after}");
+                for alphabet in [b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHIJKLMNOPQRSTUV"] {
+                    let encoded = in_base32(whole.as_bytes(), alphabet);
+                    assert_hidden(&encoded, 22);
+                    assert_hidden(&encoded.to_lowercase(), 22);
+                    assert_hidden(&turned(&encoded), 22);
+                }
+                for once in [STANDARD.encode(&whole), STANDARD_NO_PAD.encode(&whole), URL_SAFE.encode(&whole)] {
+                    assert_hidden(&turned(&once), 18);
+                    for twice in [STANDARD.encode(&once), URL_SAFE_NO_PAD.encode(&once)] {
+                        assert_hidden(&twice, 34);
+                        assert_hidden(&turned(&twice), 34);
+                    }
+                    assert_hidden(&STANDARD.encode(format!("{before}{once}")), 38);
                 }
             }
         }
