@@ -125,6 +125,9 @@ pub(crate) fn outcome(view: &outcome::View<'_>) -> String {
     for problem in outcome::problems(view) {
         text.push_str(&command(Level::Error, &At::default(), &problem));
     }
+    for warning in outcome::warnings(view.desired, view.outcome) {
+        text.push_str(&command(Level::Warning, &At::default(), &warning));
+    }
     text.push_str(&unclaimed(&view.prepared.difference));
     let states = || view.outcome.states.iter().enumerate();
     let is_done = |state: &ItemState| matches!(state, ItemState::Recorded);

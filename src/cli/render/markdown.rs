@@ -190,6 +190,12 @@ pub(crate) fn outcome(view: &outcome::View<'_>, second_run: Option<&str>) -> Str
         let number = problems.len();
         comment.add_list("Problems", problems.into_iter(), number);
     }
+    let warnings: Vec<String> =
+        outcome::warnings(view.desired, view.outcome).iter().map(|text| code_whole(text)).collect();
+    if !warnings.is_empty() {
+        let number = warnings.len();
+        comment.add_list("Warnings", warnings.into_iter(), number);
+    }
     asides(&mut comment, outcome::left_out(view).as_deref(), &view.prepared.difference, false);
     if let Some(second_run) = second_run {
         comment.add(&format!("A second run would find: {second_run}.\n"));

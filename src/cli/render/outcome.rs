@@ -293,6 +293,7 @@ pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
         "unclaimed": super::plan::unclaimed_json(&view.prepared.difference.unclaimed),
         "state_error": view.outcome.state_error.as_ref().map(ToString::to_string),
         "cut_short": view.outcome.cut_short,
+        "warnings": warnings(view.desired, view.outcome),
     }));
     document.list("targets", move || (0..view.outcome.states.len()).map(target));
     document.list("forgotten", || super::plan::dropped_json(&difference.forget));

@@ -106,6 +106,12 @@ fn purges_of_what_was_not_in_the_cache_are_told_apart() {
             cloud.url()
         );
         assert_eq!(told.stderr.contains(&warning), is_warned, "{told:?}");
+        for format in ["json", "markdown", "github"] {
+            bench.assets(&urls(count), format);
+            cloud.script((missed..count).map(|_| Step::say(200, "")));
+            let shown = bench.run(&["apply", "--format", format]).exits(0).stdout;
+            assert_eq!(shown.contains("was in the cache; unless"), is_warned, "{format}: {shown}");
+        }
         let not_cached = lines(&bench, "audit.jsonl").into_iter().filter(|line| line["not_cached"] == true);
         let codes: Vec<Value> = not_cached.map(|line| line["code"].clone()).collect();
         assert_eq!(codes, vec![Value::from(format!("HTTP {status}")); missed]);
