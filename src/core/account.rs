@@ -8,6 +8,7 @@ use super::model::ProviderConfig;
 
 const NAMED: &str = "account ";
 const OF_PROVIDER: &str = "provider ";
+const OF_SOURCE: &str = "keys of ";
 
 /// The account of the provider with this index as far as manifests tell: by `account`, of its own or of one that has the same
 /// credentials.
@@ -17,10 +18,14 @@ pub fn named(providers: &[ProviderConfig], provider: usize) -> Option<String> {
     Some(format!("{NAMED}{name}"))
 }
 
-/// The account of a provider whose credentials are temporary: that of the first provider that has them from the same source.
-pub fn lasting(providers: &[ProviderConfig], provider: usize) -> String {
-    let first = sharing(providers, provider).next().unwrap_or(provider);
-    format!("{OF_PROVIDER}{}", providers[first].name)
+/// The account of a provider that is known by nothing but its name.
+pub fn of_provider(name: &str) -> String {
+    format!("{OF_PROVIDER}{name}")
+}
+
+/// The account of temporary credentials that come from this source.
+pub fn of_source(source: &str) -> String {
+    format!("{OF_SOURCE}{source}")
 }
 
 /// Whether credentials make way for others before long, which are those of the same account.
@@ -34,7 +39,7 @@ pub const fn are_temporary(credentials: &Credentials) -> bool {
 
 /// Whether an account that a provider had before goes on in the one that it has now. Of two keys nobody knows.
 pub fn takes_over(now: &str, before: &str) -> bool {
-    let lasts = |account: &str| account.starts_with(NAMED) || account.starts_with(OF_PROVIDER);
+    let lasts = |account: &str| [NAMED, OF_PROVIDER, OF_SOURCE].iter().any(|sort| account.starts_with(sort));
     now != before && (lasts(now) || lasts(before))
 }
 

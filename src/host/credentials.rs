@@ -385,8 +385,31 @@ fn same(one: &Credentials, other: &Credentials) -> bool {
 pub fn account_of(providers: &[ProviderConfig], provider: usize, credentials: &Credentials) -> String {
     account::named(providers, provider).unwrap_or_else(|| match providers[provider].endpoints.configured().first() {
         Some(endpoint) if !account::are_temporary(credentials) => fingerprint(credentials, endpoint),
-        _ => account::lasting(providers, provider),
+        _ => lasting_account(&providers[provider]),
     })
+}
+
+/// The account of a provider whose credentials are temporary: that of the variables, the file or the program that they come from,
+/// whatever the provider is called.
+pub fn lasting_account(provider: &ProviderConfig) -> String {
+    let source = match (provider.scheme(), &provider.credentials) {
+        // Headers are each provider's own.
+        (CredentialScheme::Headers, _) => return account::of_provider(&provider.name),
+        (CredentialScheme::Keys { id_env, .. }, CredentialSource::Environment { prefix }) => {
+            format!("variable {prefix}{id_env}")
+        }
+        (_, CredentialSource::File(path)) => format!("file {path}"),
+        (_, CredentialSource::Command(command)) => {
+            let mut hash = blake3::Hasher::new();
+            for part in command {
+                hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+            }
+            // Arguments may be secrets.
+            let program = command.first().map_or("", String::as_str);
+            format!("program {program} {}", &hash.finalize().to_hex()[..16])
+        }
+    };
+    account::of_source(&source)
 }
 
 /// 16 hexadecimal digits of a hash over the key id, or over the endpoint where calls carry no key id. Neither can be read back

@@ -9,7 +9,7 @@ use crate::core::account;
 use crate::core::model::{CredentialSource, Model};
 use crate::core::plan::Plan;
 use crate::host::Host;
-use crate::host::credentials::{CredentialStore, account_of};
+use crate::host::credentials::{CredentialStore, account_of, lasting_account};
 use crate::state::{StateError, Store};
 
 /// The account of each provider as far as it is known without asking anybody: from the manifest or from variables, else from the
@@ -33,7 +33,7 @@ pub async fn accounts(host: &Host, model: &Model, store: Option<&dyn Store>) -> 
             Some(found) => Some(account_of(&model.providers, index, &found)),
             None => store.map_or(Ok(None), |store| store.account_of(&provider.name))?,
         };
-        accounts.push(account.unwrap_or_else(|| account::lasting(&model.providers, index)));
+        accounts.push(account.unwrap_or_else(|| lasting_account(provider)));
     }
     Ok(accounts)
 }

@@ -512,11 +512,19 @@ fn the_account_of_temporary_credentials_has_a_name_that_lasts() {
     ];
     let of = |provider, credentials: &Credentials| account_of(&providers, provider, credentials);
     let one = |provider| of(provider, &keys_of("one", "x", Some("token")));
-    assert_eq!([one(0), one(1), one(2)], ["provider a", "provider b", "provider a"], "one source, one account");
+    let accounts = ["keys of variable ID", "keys of variable B_ID", "keys of variable ID"];
+    assert_eq!([one(0), one(1), one(2)], accounts, "one source, one account");
     assert_eq!(one(0), of(0, &keys_of("two", "y", Some("another"))));
     let bearer = Credentials::Bearer(Secret::new("x".into()));
     assert_eq!((of(3, &bearer), of(4, &bearer)), ("account main".into(), "account main".into()));
     assert_eq!(of(4, &keys_of("rotated", "x", None)), "account main");
     assert_eq!(of(6, &Credentials::Headers(Vec::new())), "account main");
     assert_eq!(account::named(&providers, 5), None, "headers are each provider's own");
+    let program = |words: &[&str]| {
+        let command = CredentialSource::Command(words.iter().map(|&word| word.to_owned()).collect());
+        lasting_account(&provider(&KEYS, command))
+    };
+    let told = program(&["keys.sh", "--key", "canary"]);
+    assert!(told.starts_with("keys of program keys.sh ") && !told.contains("canary"), "{told}");
+    assert!(told == program(&["keys.sh", "--key", "canary"]) && told != program(&["keys.sh", "--key", "other"]));
 }
