@@ -5,9 +5,6 @@
 
 mod escapes;
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -31,8 +28,8 @@ struct Folded {
     /// The least that is hidden as a whole.
     shortest: usize,
     wholes: Vec<Whole>,
-    /// Hashes of all parts of [`SHORTEST_PART`] characters, of what is hidden in part.
-    parts: HashSet<u64>,
+    /// Hashes of all parts of [`SHORTEST_PART`] characters, of what is hidden in part, sorted.
+    parts: Vec<u64>,
 }
 
 /// A text that is hidden as a whole, and its beginning where it is cut off.
@@ -65,6 +62,7 @@ pub(crate) fn sensitive(credentials: &Credentials, request: &Request, templates:
     for text in of_request(request) {
         sensitive.add(&text, false);
     }
+    sensitive.0.iter_mut().for_each(|folded| folded.parts.sort_unstable());
     sensitive
 }
 
@@ -180,7 +178,7 @@ impl Sensitive {
 
 impl Folded {
     fn new(fold: fn(char) -> Option<char>, shortest: usize) -> Self {
-        Self { fold, shortest, wholes: Vec::new(), parts: HashSet::new() }
+        Self { fold, shortest, wholes: Vec::new(), parts: Vec::new() }
     }
 
     fn add(&mut self, text: &str, in_part: bool) {
@@ -210,7 +208,8 @@ impl Folded {
             }
         };
         if !self.parts.is_empty() {
-            let is_part = |part: &&[Character]| self.parts.contains(&hash(part.iter().map(|one| one.shown)));
+            let is_part =
+                |part: &&[Character]| self.parts.binary_search(&hash(part.iter().map(|one| one.shown))).is_ok();
             characters.windows(SHORTEST_PART).filter(is_part).for_each(&mut hide);
         }
         for whole in &self.wholes {
@@ -247,10 +246,12 @@ fn step(text: &[char], borders: &[usize], mut same: usize, next: char) -> usize 
     same + usize::from(text[same] == next)
 }
 
+/// Of texts that are equal, the same; that of others hides what need not be, which is as good as never.
 fn hash(characters: impl Iterator<Item = char>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    characters.for_each(|character| character.hash(&mut hasher));
-    hasher.finish()
+    characters.fold(0, |hash: u64, character| {
+        let mixed = (hash ^ u64::from(character)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 32)
+    })
 }
 
 /// What a character is compared as: in lower case, the two alphabets of base64 alike. `None`: not at all, since servers break
