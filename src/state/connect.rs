@@ -46,7 +46,7 @@ pub(super) fn connect_unwritable(path: &Path) -> rusqlite::Result<Connection> {
 /// Which state this is.
 pub(super) fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
     let read = |row: &Row<'_>| Ok(Identity { lineage: row.get(0)?, serial: row.get(1)? });
-    connection.query_row("SELECT lineage, serial FROM meta", [], read)
+    connection.prepare_cached("SELECT lineage, serial FROM meta")?.query_row([], read)
 }
 
 /// Whether the rights of file or folder are in the way.

@@ -7,7 +7,8 @@ use crate::core::recorded::{InputFile, Inputs, KnownManifest};
 
 /// What was noted, if it still holds.
 pub(super) fn read(db: &Connection) -> rusqlite::Result<Option<Inputs>> {
-    let noted = db.query_row("SELECT digest, frame, configuration, targets, providers FROM inputs", [], |row| {
+    let sql = "SELECT digest, frame, configuration, targets, providers FROM inputs";
+    let noted = db.prepare_cached(sql)?.query_row([], |row| {
         Ok(Inputs {
             digest: row.get(0)?,
             frame: row.get(1)?,
@@ -32,7 +33,7 @@ fn files(db: &Connection) -> rusqlite::Result<Vec<InputFile>> {
 
 /// Notes what was compared; without it nothing that was noted holds any more.
 pub(super) fn replace(transaction: &Transaction<'_>, inputs: Option<&Inputs>) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM inputs", [])?;
+    transaction.prepare_cached("DELETE FROM inputs")?.execute([])?;
     let Some(Inputs { digest, frame, configuration, targets, providers, files }) = inputs else { return Ok(()) };
     replace_files(transaction, files)?;
     let providers: Vec<String> = providers.iter().flat_map(|(name, kind)| [name.clone(), kind.clone()]).collect();

@@ -1,15 +1,14 @@
 //! Which providers take URLs and refuse directories, so that they are not asked for them in vain.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::core::time::Timestamp;
 
 /// The grounds on which a provider refused directories, and when it is asked again.
 pub(super) fn of(db: &Connection, provider: &str) -> rusqlite::Result<Option<(String, Timestamp)>> {
-    db.query_row("SELECT config, until FROM directory_refusal WHERE provider = ?1", [provider], |row| {
-        Ok((row.get(0)?, Timestamp::from_unix_ms(row.get(1)?)))
-    })
-    .optional()
+    let sql = "SELECT config, until FROM directory_refusal WHERE provider = ?1";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, Timestamp::from_unix_ms(row.get(1)?)));
+    db.prepare_cached(sql)?.query_row([provider], read).optional()
 }
 
 /// Notes that a provider refused directories.

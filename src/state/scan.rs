@@ -31,7 +31,7 @@ impl SqliteStore {
         self.check_pages()?;
         let sql = format!("SELECT {columns} FROM target {which}");
         self.visit_rows(|| {
-            let mut statement = self.connection.prepare(&sql)?;
+            let mut statement = self.connection.prepare_cached(&sql)?;
             let mut found = statement.query(values)?;
             while let Some(row) = found.next()? {
                 each(row)?;
@@ -97,7 +97,7 @@ impl SqliteStore {
         let first = |db: &Connection, which: &str, values: &[&dyn ToSql]| {
             let next = format!("SELECT provider, scope FROM target {which} ORDER BY provider, scope LIMIT 1");
             let group = |row: &Row<'_>| Ok((row.get(0)?, rows::read_scope(row.get(1)?)?));
-            db.query_row(&next, values, group).optional()
+            db.prepare_cached(&next)?.query_row(values, group).optional()
         };
         self.read(|db| {
             let Some((provider, scope)) = before else { return first(db, "", &[]) };
@@ -118,7 +118,7 @@ impl SqliteStore {
         self.visit_rows(|| {
             // One look at the file for all of them.
             let transaction = self.connection.unchecked_transaction()?;
-            let mut statement = transaction.prepare(&sql)?;
+            let mut statement = transaction.prepare_cached(&sql)?;
             for index in 0..model.entries.len() {
                 let provider = &model.providers[model.entries.provider(index)].name;
                 let scope = scope_number(model.entries.scope(index));

@@ -190,7 +190,7 @@ impl SqliteStore {
         let read = |error: rusqlite::Error| failed(path, "read", &error);
         connection.busy_timeout(BUSY_TIMEOUT).map_err(read)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(read)?;
-        connection.set_prepared_statement_cache_capacity(32);
+        connection.set_prepared_statement_cache_capacity(64);
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(read);
         let (application, format) = (pragma("application_id")?, pragma("user_version")?);
         if application != i64::from(APPLICATION_ID) || format < 1 {
@@ -233,10 +233,8 @@ impl SqliteStore {
         let written = |error: rusqlite::Error| failed(&path, "written", &error);
         let transaction = self.connection.transaction().map_err(written)?;
         let raised = transaction
-            .execute(
-                "UPDATE meta SET serial = serial + 1 WHERE serial = ?1 AND lineage = ?2",
-                params![expected, self.lineage],
-            )
+            .prepare_cached("UPDATE meta SET serial = serial + 1 WHERE serial = ?1 AND lineage = ?2")
+            .and_then(|mut raise| raise.execute(params![expected, self.lineage]))
             .map_err(written)?;
         if raised != 1 {
             let found = transaction.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(written)?;
@@ -281,7 +279,8 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn is_first_run(&self) -> Result<bool, StateError> {
         self.read(|db| {
-            db.query_row("SELECT NOT EXISTS (SELECT 1 FROM target WHERE hash IS NOT NULL)", [], |row| row.get(0))
+            let sql = "SELECT NOT EXISTS (SELECT 1 FROM target WHERE hash IS NOT NULL)";
+            db.prepare_cached(sql)?.query_row([], |row| row.get(0))
         })
     }
 
@@ -334,7 +333,7 @@ impl Store for SqliteStore {
     fn has_work(&self) -> Result<bool, StateError> {
         self.check_pages()?;
         let any = "SELECT EXISTS (SELECT 1 FROM target INDEXED BY target_work WHERE work_kind IS NOT NULL)";
-        self.read(|db| db.query_row(any, [], |row| row.get(0)))
+        self.read(|db| db.prepare_cached(any)?.query_row([], |row| row.get(0)))
     }
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {
@@ -347,7 +346,7 @@ impl Store for SqliteStore {
 
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
         self.read(|db| {
-            let mut statement = db.prepare(
+            let mut statement = db.prepare_cached(
                 "SELECT account, operation, area, day, offset_minutes, used FROM quota
                      ORDER BY day DESC, account, operation, area, offset_minutes",
             )?;
@@ -367,7 +366,8 @@ impl Store for SqliteStore {
 
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError> {
         self.read(|db| {
-            db.query_row("SELECT fingerprint FROM account WHERE provider = ?1", [provider], |row| row.get(0)).optional()
+            let sql = "SELECT fingerprint FROM account WHERE provider = ?1";
+            db.prepare_cached(sql)?.query_row([provider], |row| row.get(0)).optional()
         })
     }
 
@@ -385,7 +385,7 @@ impl Store for SqliteStore {
 
     fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError> {
         self.read(|db| {
-            let mut statement = db.prepare(
+            let mut statement = db.prepare_cached(
                 "SELECT id, started_at, finished_at, exit, calls, recorded, pending, deferred, rejected
                  FROM run ORDER BY id DESC LIMIT ?1",
             )?;
@@ -490,10 +490,9 @@ impl Store for SqliteStore {
         self.open.clear();
         self.write(|transaction| {
             accounts.iter().try_for_each(|account| note_account(transaction, account, in_use))?;
-            transaction.execute(
-                "INSERT INTO run (started_at, host, pid) VALUES (?1, ?2, ?3)",
-                params![start.at.unix_ms(), start.host, start.pid],
-            )?;
+            transaction
+                .prepare_cached("INSERT INTO run (started_at, host, pid) VALUES (?1, ?2, ?3)")?
+                .execute(params![start.at.unix_ms(), start.host, start.pid])?;
             Ok(transaction.last_insert_rowid())
         })
     }
@@ -520,10 +519,12 @@ impl Store for SqliteStore {
 
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError> {
         self.write(|transaction| {
-            transaction.execute(
-                "UPDATE run SET finished_at = ?2, exit = ?3, calls = ?4, recorded = ?5, pending = ?6, deferred = ?7,
+            transaction
+                .prepare_cached(
+                    "UPDATE run SET finished_at = ?2, exit = ?3, calls = ?4, recorded = ?5, pending = ?6, deferred = ?7,
                      rejected = ?8 WHERE id = ?1",
-                params![
+                )?
+                .execute(params![
                     run,
                     at.unix_ms(),
                     exit,
@@ -532,13 +533,15 @@ impl Store for SqliteStore {
                     counts.pending.cast_signed(),
                     counts.deferred.cast_signed(),
                     counts.rejected.cast_signed()
-                ],
-            )?;
-            transaction.execute("DELETE FROM run WHERE id <= ?1", [run.saturating_sub(RUNS_KEPT)])?;
+                ])?;
+            let old = run.saturating_sub(RUNS_KEPT);
+            transaction.prepare_cached("DELETE FROM run WHERE id <= ?1")?.execute([old])?;
             let days = "SELECT DISTINCT day FROM quota ORDER BY day DESC LIMIT ?1";
-            transaction.execute(&format!("DELETE FROM quota WHERE day NOT IN ({days})"), [DAYS_KEPT])?;
+            let old = format!("DELETE FROM quota WHERE day NOT IN ({days})");
+            transaction.prepare_cached(&old)?.execute([DAYS_KEPT])?;
             // Calls of stopped runs are of interest only while a target remembers them.
-            if transaction.query_row("SELECT EXISTS (SELECT 1 FROM call)", [], |row| row.get(0))? {
+            let any = "SELECT EXISTS (SELECT 1 FROM call)";
+            if transaction.prepare_cached(any)?.query_row([], |row| row.get(0))? {
                 let settled = "DELETE FROM call WHERE id NOT IN (SELECT call FROM target WHERE call IS NOT NULL)";
                 transaction.execute(settled, [])?;
             }

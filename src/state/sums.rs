@@ -177,7 +177,7 @@ impl Meta {
     /// As it was written; `None` if it is not.
     pub(super) fn read(db: &Connection) -> rusqlite::Result<Option<Self>> {
         let sql = "SELECT lineage, serial, tool, sum_compared, sum_all, sum_meta FROM meta";
-        let (meta, own): (Self, i64) = db.query_row(sql, [], |row| {
+        let (meta, own): (Self, i64) = db.prepare_cached(sql)?.query_row([], |row| {
             let sum = |column| row.get(column).map(i64::cast_unsigned);
             let sums = Sums { compared: sum(3)?, all: sum(4)? };
             Ok((Self { lineage: row.get(0)?, serial: row.get(1)?, tool: row.get(2)?, sums }, row.get(5)?))

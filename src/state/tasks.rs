@@ -12,7 +12,7 @@ use crate::core::time::Timestamp;
 const WITH_TASK: &str = "task_id IS NOT NULL AND work_kind IS NULL";
 
 pub(super) fn open(db: &Connection) -> rusqlite::Result<Vec<OpenTask>> {
-    let mut statement = db.prepare(&format!(
+    let mut statement = db.prepare_cached(&format!(
         "SELECT provider, scope, target, task_id, coalesce(recorded_at, 0) FROM target
          WHERE {WITH_TASK} AND settled_task IS NOT task_id ORDER BY provider, task_id, scope, target"
     ))?;
@@ -28,7 +28,7 @@ pub(super) fn open(db: &Connection) -> rusqlite::Result<Vec<OpenTask>> {
 }
 
 pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<TaskCounts>> {
-    let mut statement = db.prepare(&format!(
+    let mut statement = db.prepare_cached(&format!(
         "SELECT provider, count(*), sum(settled_task IS task_id) FROM target
          WHERE {WITH_TASK} GROUP BY provider ORDER BY provider"
     ))?;

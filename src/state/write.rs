@@ -355,7 +355,8 @@ pub(super) fn note_account(
 ) -> rusqlite::Result<()> {
     let goes_on = |before: &String| !in_use.contains(before);
     let before: Option<String> = transaction
-        .query_row("SELECT fingerprint FROM account WHERE provider = ?1", [provider], |row| row.get(0))
+        .prepare_cached("SELECT fingerprint FROM account WHERE provider = ?1")?
+        .query_row([provider], |row| row.get(0))
         .optional()?;
     if let Some(before) = before.filter(|before| account::takes_over(now, before) && goes_on(before)) {
         transaction.execute(
@@ -367,9 +368,8 @@ pub(super) fn note_account(
         transaction.execute("DELETE FROM quota WHERE account = ?1", [&before])?;
         transaction.execute("UPDATE account SET fingerprint = ?2 WHERE fingerprint = ?1", params![before, now])?;
     }
-    transaction.execute(
-        "INSERT INTO account VALUES (?1, ?2) ON CONFLICT (provider) DO UPDATE SET fingerprint = ?2",
-        params![provider, now],
-    )?;
+    transaction
+        .prepare_cached("INSERT INTO account VALUES (?1, ?2) ON CONFLICT (provider) DO UPDATE SET fingerprint = ?2")?
+        .execute(params![provider, now])?;
     Ok(())
 }
