@@ -279,7 +279,7 @@ impl World {
         if !self.files.are_several() {
             return Place::default();
         }
-        let known = self.open().lock().expect("no panic").manifests().expect("readable");
+        let known = self.store.lock().expect("no panic").manifests().expect("readable");
         let read = self.files.paths(paths);
         let moves = may_move && known.iter().any(|manifest| read.contains(&manifest.name));
         let root = known.into_iter().find_map(|manifest| manifest.root).filter(|_| !moves);
@@ -428,10 +428,10 @@ impl World {
         let reading = early.filter(still_counts).unwrap_or(now);
         let inner = self.open();
         self.begin(&order, &reading);
-        let mut store = self.sim_store(&order, &reading, Arc::clone(&inner));
+        let mut store = self.sim_store(&order, &reading, inner);
         let future = session(self.shared.clone(), &mut store, self.model(&reading, order.place), order);
         let ended = self.shared.execute(vec![Box::pin(future)]).remove(0);
-        self.ends(&inner);
+        self.ends();
         self.judge(ended, true, paths)
     }
 
@@ -455,15 +455,14 @@ impl World {
         let second =
             Order { place: first.place, max_purges, seed: self.rng.u64(..), delay, second: true, ..Order::default() };
         let reading = self.reading(Paths::Folder);
-        let mut b = self.sim_store(&second, &reading, Arc::clone(&two));
+        let mut b = self.sim_store(&second, &reading, two);
         let model_b = self.model(&reading, second.place);
         let runs: Vec<OneRun<'_>> = vec![
             Box::pin(session(self.shared.clone(), &mut a, model_a, first)),
             Box::pin(session(self.shared.clone(), &mut b, model_b, second)),
         ];
         let ends = self.shared.execute(runs);
-        let inner = self.open();
-        self.ends(&inner);
+        self.ends();
         for ended in ends {
             self.judge(ended, false, Paths::Folder);
         }
@@ -471,7 +470,7 @@ impl World {
 
     fn begin(&mut self, order: &Order, reading: &Reading) {
         self.played.runs += 1;
-        let rows = self.open().lock().expect("no panic").recorded();
+        let rows = self.store.lock().expect("no panic").recorded();
         let mut core = self.shared.lock();
         core.killed = false;
         core.sent.clear();
@@ -485,8 +484,8 @@ impl World {
         core.tell(|| format!("RUN skew {skew} ms, forced {:?}, only {:?}, {faults:?}", order.forced, order.only));
     }
 
-    fn ends(&mut self, inner: &Arc<Mutex<SqliteStore>>) {
-        let rows = inner.lock().expect("no panic").recorded().expect("readable");
+    fn ends(&mut self) {
+        let rows = self.store.lock().expect("no panic").recorded().expect("readable");
         let mut core = self.shared.lock();
         core.interrupt = None;
         core.truth.check(&rows);
