@@ -392,6 +392,40 @@ fn leftovers_and_machine_paths_are_gone() {
     assert_none(&problems, "these have no place here:");
 }
 
+/// Ids of requirements that a line of code names in a comment, or the simulation in a claim.
+fn requirement_ids(line: &str) -> impl Iterator<Item = &str> {
+    let comment = line.find("// ").map(|at| &line[at..]);
+    let claim = line.split_once("violated(").map(|(_, claim)| claim);
+    let words = comment.into_iter().chain(claim).flat_map(|text| {
+        text.split(|char: char| !char.is_alphanumeric() && !matches!(char, '%' | '`' | '.' | '-' | '_' | '/'))
+    });
+    words.map(|word| word.trim_end_matches('.')).filter(|word| {
+        let digits = word.strip_prefix(|char: char| "SLCRTYUDXWHBP".contains(char)).unwrap_or_default();
+        !digits.is_empty() && digits.len() <= 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+#[test]
+fn every_requirement_that_is_named_has_its_line() {
+    let table = std::fs::read_to_string(root().join("docs/requirements.md")).expect("the table of requirements");
+    let known: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).filter(|id| *id != "id").collect();
+    assert!(known.len() > 80, "the table is read");
+    let (mut named, mut problems) = (0, Vec::new());
+    for (path, text) in texts().into_iter().filter(|(path, _)| Path::new(path).extension() == Some("rs".as_ref())) {
+        for (number, line) in text.lines().enumerate() {
+            for id in requirement_ids(line) {
+                named += 1;
+                if !known.contains(&id) {
+                    problems.push(format!("{path}:{}: {id}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(named > 400, "ids are found: {named}");
+    assert_none(&problems, "give it a line in docs/requirements.md, or write it in words:");
+}
+
 #[test]
 fn production_prints_through_one_crate() {
     let mut problems = Vec::new();
