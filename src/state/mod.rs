@@ -10,6 +10,7 @@ mod lock;
 mod migrate;
 mod obstacle;
 mod place;
+mod quota;
 mod read_ahead;
 mod refusals;
 mod rows;
@@ -26,6 +27,8 @@ pub use file::write_aside;
 pub use lock::{Holder, RunLock};
 pub use obstacle::obstacle;
 pub use read_ahead::ReadAhead;
+#[doc(hidden)]
+pub use seal::seal_as_it_is;
 pub use sqlite::SqliteStore;
 pub use stat_caches::StatCacheRow;
 #[doc(hidden)]

@@ -141,8 +141,9 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
          ) STRICT, WITHOUT ROWID",
             "INSERT INTO quota SELECT account, operation, area, day, 480, used FROM quota_by_date",
             "DROP TABLE quota_by_date",
-            // What rows add up to: what a comparison reads of them, all of them, and this one.
+            // What rows add up to: what a comparison reads of them, those of small tables, all of them, and this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE meta ADD COLUMN sum_small INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_all INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_meta INTEGER NOT NULL DEFAULT 0",
         ],

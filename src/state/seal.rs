@@ -135,6 +135,14 @@ impl Seal {
     }
 }
 
+/// Makes the seal of the state at `path` hold for its file as it is now, for tests of media that forget without a trace.
+#[doc(hidden)]
+pub fn seal_as_it_is(path: &Path) {
+    if let Some(Sealed { checked_at, identity, .. }) = Sealed::read(path) {
+        let _ = write(path, checked_at, &identity);
+    }
+}
+
 impl Drop for Seal {
     fn drop(&mut self) {
         if let Some((checked_at, identity)) = self.due.take().filter(|_| !has_log(&self.path)) {

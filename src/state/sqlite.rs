@@ -22,10 +22,10 @@ use super::seal::{self, Seal};
 use super::sums::{self, Written};
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
-    note_account, note_new_manifests, note_owners, quota_used,
+    note_account, note_new_manifests, note_owners,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
-use super::{TaskCounts, caches, inputs, refusals, tasks};
+use super::{TaskCounts, caches, inputs, quota, refusals, tasks};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
@@ -58,6 +58,8 @@ pub struct SqliteStore {
     log: FileId,
     /// The serial at which its pages were last looked through, if that is known to hold.
     pub(super) checked_at: Cell<Option<i64>>,
+    /// All of its rows were added up since it was opened.
+    pub(super) rows_checked: Cell<bool>,
     /// What is written through this connection, once anything is.
     pub(super) written: OnceCell<Written>,
     /// Rows that the next comparison need not read.
@@ -207,9 +209,23 @@ impl SqliteStore {
         let Identity { lineage, serial } = identity(&connection).map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
         let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), Seal::new(path));
-        let (ahead, written) = (Cell::new(None), OnceCell::new());
+        let (rows_checked, ahead, written) = (Cell::new(false), Cell::new(None), OnceCell::new());
         let path = path.into();
-        Ok(Self { connection, path, serial, open, lineage, format, file, log, checked_at, written, ahead, seal })
+        Ok(Self {
+            connection,
+            path,
+            serial,
+            open,
+            lineage,
+            format,
+            file,
+            log,
+            checked_at,
+            rows_checked,
+            written,
+            ahead,
+            seal,
+        })
     }
 
     /// Which state it is, as of this program's last look.
@@ -287,6 +303,7 @@ impl Store for SqliteStore {
     fn recorded(&self) -> Result<Vec<Recorded>, StateError> {
         let (mut list, mut sum) = (Vec::new(), 0);
         self.check_pages()?;
+        self.check_rows()?;
         self.in_one_look(|| {
             let expected = self.compared_sum()?;
             self.each_row("ORDER BY provider, scope, target", [], |row| {
@@ -301,6 +318,7 @@ impl Store for SqliteStore {
 
     fn recorded_of(&self, text: &str) -> Result<Vec<Recorded>, StateError> {
         let mut list = Vec::new();
+        self.check_rows()?;
         self.each_row("WHERE target = ?1 ORDER BY provider, scope", [text], |row| {
             list.push(rows::read(row)?);
             Ok(())
@@ -341,27 +359,11 @@ impl Store for SqliteStore {
     }
 
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError> {
-        self.read(|db| quota_used(db, key))
+        self.read(|db| quota::used(db, key))
     }
 
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError> {
-        self.read(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT account, operation, area, day, offset_minutes, used FROM quota
-                     ORDER BY day DESC, account, operation, area, offset_minutes",
-            )?;
-            let list = statement.query_map([], |row| {
-                Ok(QuotaUse {
-                    account: row.get(0)?,
-                    operation: row.get(1)?,
-                    area: row.get(2)?,
-                    day: row.get(3)?,
-                    offset_minutes: row.get(4)?,
-                    used: rows::read_count(row.get(5)?)?,
-                })
-            })?;
-            list.collect()
-        })
+        self.read(quota::uses)
     }
 
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError> {
@@ -414,10 +416,12 @@ impl Store for SqliteStore {
     }
 
     fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError> {
+        self.check_rows()?;
         self.read(tasks::open)
     }
 
     fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError> {
+        self.check_rows()?;
         self.read(tasks::counts)
     }
 

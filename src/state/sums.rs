@@ -22,19 +22,34 @@ use super::{StateError, rows};
 pub(super) struct Sums {
     /// Of what a comparison reads of the `target` table: each comparison proves it.
     pub(super) compared: u64,
+    /// Of the tables that stay small: each command proves it.
+    pub(super) small: u64,
     /// Of all that is in tables but `meta`.
     all: u64,
 }
 
 impl Sums {
     fn plus(self, other: Self) -> Self {
-        Self { compared: self.compared.wrapping_add(other.compared), all: self.all.wrapping_add(other.all) }
+        Self {
+            compared: self.compared.wrapping_add(other.compared),
+            small: self.small.wrapping_add(other.small),
+            all: self.all.wrapping_add(other.all),
+        }
     }
 
     /// Of all rows that are there.
     pub(super) fn of(db: &Connection) -> rusqlite::Result<Self> {
+        Self::of_tables(db, |_| true)
+    }
+
+    /// Of the rows of tables that stay small, and nothing else.
+    pub(super) fn of_small(db: &Connection) -> rusqlite::Result<u64> {
+        Self::of_tables(db, is_small).map(|sums| sums.small)
+    }
+
+    fn of_tables(db: &Connection, is_wanted: fn(&str) -> bool) -> rusqlite::Result<Self> {
         let mut sums = Self::default();
-        for (table, columns) in tables(db)? {
+        for (table, columns) in tables(db)?.into_iter().filter(|(table, _)| is_wanted(table)) {
             let mut statement = db.prepare(&format!("SELECT {} FROM {table}", columns.join(", ")))?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -43,6 +58,11 @@ impl Sums {
         }
         Ok(sums)
     }
+}
+
+/// Whether a table has few rows, however many targets there are.
+fn is_small(table: &str) -> bool {
+    !["target", "stat_cache"].contains(&table)
 }
 
 /// A hash in the making: each step keeps what differs different.
@@ -129,7 +149,8 @@ fn of_row<'v>(
         all = all.value(value(column)?);
     }
     let compared = if table == "target" { compared_of(&value)? } else { 0 };
-    Ok(Sums { compared, all: all.end() })
+    let all = all.end();
+    Ok(Sums { compared, small: if is_small(table) { all } else { 0 }, all })
 }
 
 /// Tables that are added up, each with its columns; those of `target` as [`rows::COLUMNS`] begins.
@@ -176,18 +197,19 @@ pub(super) struct Meta {
 impl Meta {
     /// As it was written; `None` if it is not.
     pub(super) fn read(db: &Connection) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT lineage, serial, tool, sum_compared, sum_all, sum_meta FROM meta";
+        let sql = "SELECT lineage, serial, tool, sum_compared, sum_small, sum_all, sum_meta FROM meta";
         let (meta, own): (Self, i64) = db.prepare_cached(sql)?.query_row([], |row| {
             let sum = |column| row.get(column).map(i64::cast_unsigned);
-            let sums = Sums { compared: sum(3)?, all: sum(4)? };
-            Ok((Self { lineage: row.get(0)?, serial: row.get(1)?, tool: row.get(2)?, sums }, row.get(5)?))
+            let sums = Sums { compared: sum(3)?, small: sum(4)?, all: sum(5)? };
+            Ok((Self { lineage: row.get(0)?, serial: row.get(1)?, tool: row.get(2)?, sums }, row.get(6)?))
         })?;
         Ok((meta.own() == own.cast_unsigned()).then_some(meta))
     }
 
     fn own(&self) -> u64 {
         let hash = Hash::of_table("meta").bytes(4, self.lineage.as_bytes()).word(self.serial.cast_unsigned());
-        hash.bytes(4, self.tool.as_bytes()).word(self.sums.compared).word(self.sums.all).end()
+        let Sums { compared, small, all } = self.sums;
+        hash.bytes(4, self.tool.as_bytes()).word(compared).word(small).word(all).end()
     }
 }
 
@@ -195,14 +217,15 @@ impl Meta {
 pub(super) fn write(db: &Connection, sums: Sums) -> rusqlite::Result<()> {
     let read = |row: &Row<'_>| Ok(Meta { lineage: row.get(0)?, serial: row.get(1)?, tool: row.get(2)?, sums });
     let meta = db.prepare_cached("SELECT lineage, serial, tool FROM meta")?.query_row([], read)?;
-    let values = [sums.compared, sums.all, meta.own()].map(u64::cast_signed);
-    db.prepare_cached("UPDATE meta SET sum_compared = ?1, sum_all = ?2, sum_meta = ?3")?.execute(values)?;
+    let values = [sums.compared, sums.small, sums.all, meta.own()].map(u64::cast_signed);
+    let sql = "UPDATE meta SET sum_compared = ?1, sum_small = ?2, sum_all = ?3, sum_meta = ?4";
+    db.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
 
 /// What a connection has written since its transaction began, row by row.
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<[AtomicU64; 2]>);
+pub(super) struct Written(Arc<[AtomicU64; 3]>);
 
 impl Written {
     /// Listens to all that this connection writes from now on.
@@ -231,7 +254,7 @@ impl Written {
     fn hear(&self, context: &Context<'_>) -> rusqlite::Result<i64> {
         let table = context.get_raw(0).as_str()?;
         let sums = of_row(table, context.len() - 2, |column| Ok(context.get_raw(column + 2)))?;
-        for (kept, sum) in self.0.iter().zip([sums.compared, sums.all]) {
+        for (kept, sum) in self.0.iter().zip([sums.compared, sums.small, sums.all]) {
             if context.get_raw(1) == ValueRef::Integer(1) {
                 kept.fetch_add(sum, Ordering::Relaxed);
             } else {
@@ -248,13 +271,13 @@ impl Written {
 
     /// Adds what was written to what was there.
     pub(super) fn add_to(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let sql = "SELECT sum_compared, sum_all FROM meta";
+        let sql = "SELECT sum_compared, sum_small, sum_all FROM meta";
         let before = transaction.prepare_cached(sql)?.query_row([], |row| {
             let sum = |column| row.get(column).map(i64::cast_unsigned);
-            Ok(Sums { compared: sum(0)?, all: sum(1)? })
+            Ok(Sums { compared: sum(0)?, small: sum(1)?, all: sum(2)? })
         })?;
-        let [compared, all] = [0, 1].map(|index| self.0[index].load(Ordering::Relaxed));
-        write(transaction, before.plus(Sums { compared, all }))
+        let [compared, small, all] = [0, 1, 2].map(|index| self.0[index].load(Ordering::Relaxed));
+        write(transaction, before.plus(Sums { compared, small, all }))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rows::{self, StandingColumns, scope_number};
-use super::{Commit, caches, refusals};
+use super::{Commit, caches, quota, refusals};
 use crate::core::account;
 use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
@@ -315,23 +315,9 @@ pub(super) fn commit_standing(
     Ok(())
 }
 
-/// Targets that count on the day of `key`.
-pub(super) fn quota_used(db: &Connection, key: &QuotaKey) -> rusqlite::Result<u64> {
-    let sql = "SELECT day, offset_minutes, used FROM quota WHERE account = ?1 AND operation = ?2 AND area = ?3";
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query(params![key.account, key.operation, key.area])?;
-    let mut used: u64 = 0;
-    while let Some(row) = rows.next()? {
-        if key.overlaps(row.get_ref(0)?.as_str()?, row.get(1)?) {
-            used = used.saturating_add(rows::read_count(row.get(2)?)?);
-        }
-    }
-    Ok(used)
-}
-
 /// The vendor's own count wins where it is higher.
 pub(super) fn learn_quota(transaction: &Transaction<'_>, key: &QuotaKey, used: u64) -> rusqlite::Result<()> {
-    let missing = used.saturating_sub(quota_used(transaction, key)?);
+    let missing = used.saturating_sub(quota::used(transaction, key)?);
     debit_quota(transaction, key, missing.cast_signed())
 }
 

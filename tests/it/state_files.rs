@@ -142,3 +142,35 @@ fn a_deleted_state_is_a_first_run() {
     bench.run(&["adopt"]).exits(0);
     bench.run(&["apply"]).exits(0).says("Nothing to do");
 }
+
+/// C6: a medium that forgets leaves no other time behind, so the seal holds: what a command shows or goes by is proven all the same.
+#[cfg(unix)]
+#[test]
+fn what_a_medium_forgot_in_a_sealed_state_is_noticed_by_whoever_reads_it() {
+    let url = "http://cdn.example.com/a.js";
+    let (explain, only, status) = (["explain", url], ["apply", "--only", url], ["status"]);
+    let readers: [(&str, &[&[&str]]); 5] = [
+        ("UPDATE target SET hash = 'rev:3'", &[&explain, &only, &status]),
+        ("UPDATE target SET target = 'http://cdn.example.com/b.js'", &[&explain, &only, &status]),
+        ("UPDATE target SET recorded_at = recorded_at + 4096", &[&explain, &status]),
+        ("UPDATE account SET fingerprint = 'another'", &[&explain, &only, &status, &["plan"], &["apply"]]),
+        ("UPDATE quota SET used = used + 64", &[&explain, &only, &status, &["plan"], &["apply"]]),
+    ];
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    list(&bench, "1");
+    bench.run(&["apply"]).exits(0);
+    bench.run(&["apply"]).exits(0);
+    let state = bench.path(STATE);
+    let whole = std::fs::read(&state).expect("there");
+    for (forgotten, verbs) in readers {
+        let changed = rusqlite::Connection::open(&state).and_then(|db| db.execute(forgotten, []));
+        assert_eq!(changed.expect(forgotten), 1, "{forgotten}");
+        freshen::state::seal_as_it_is(&state);
+        for verb in verbs {
+            bench.run(verb).exits(6).says("its rows are not as they were written");
+        }
+        std::fs::write(&state, &whole).expect("written");
+    }
+    assert_eq!(cloud.count(), 1);
+}
