@@ -1,4 +1,4 @@
-//! The kept inputs of the fuzz targets, as ordinary tests: what once failed stays mended without a fuzzer.
+//! The kept inputs of the fuzz targets and variants of them, as ordinary tests: what once failed stays mended without a fuzzer.
 
 #[path = "../../fuzz/checks/mod.rs"]
 mod checks;
@@ -6,6 +6,7 @@ mod checks;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fastrand::Rng;
 use freshen::core::contract::Reply;
 use freshen::core::http::Response;
 
@@ -13,15 +14,45 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
+/// So many variants of each kept input are tried.
+const VARIANTS: u64 = 100;
+/// Longest variant.
+const MOST_BYTES: usize = 8192;
+
 fn replay(target: &str, check: fn(&[u8])) {
-    let mut inputs = 0;
-    for entry in std::fs::read_dir(folder().join("corpus").join(target)).expect("kept inputs") {
-        let path = entry.expect("an entry").path();
+    let entries = std::fs::read_dir(folder().join("corpus").join(target)).expect("kept inputs");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let inputs: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).expect("an input")).collect();
+    assert!(inputs.len() >= 10, "{target}: {} inputs", inputs.len());
+    for (path, input) in paths.iter().zip(&inputs) {
         println!("{}", path.display());
-        check(&std::fs::read(&path).expect("an input"));
-        inputs += 1;
+        check(input);
+        for seed in 0..VARIANTS {
+            println!("variant {seed}");
+            check(&variant(input, &inputs, &mut Rng::with_seed(seed)));
+        }
     }
-    assert!(inputs >= 10, "{target}: {inputs} inputs");
+}
+
+/// An input with a few changes: bits, bytes that are gone, twice there or those of another input.
+fn variant(input: &[u8], others: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
+    fn range(length: usize, random: &mut Rng) -> std::ops::Range<usize> {
+        let start = random.usize(..=length);
+        start..start + random.usize(..=(length - start).min(64))
+    }
+    let mut bytes = input.to_vec();
+    for _ in 0..random.usize(1..=4) {
+        let (at, other) = (random.usize(..=bytes.len()), &others[random.usize(..others.len())]);
+        match random.u8(..5) {
+            0 | 1 if at < bytes.len() => bytes[at] ^= 1 << random.u8(..8),
+            2 => drop(bytes.drain(range(bytes.len(), random))),
+            3 => drop(bytes.splice(at..at, bytes[range(bytes.len(), random)].to_vec())),
+            _ => drop(bytes.splice(range(bytes.len(), random), other[range(other.len(), random)].to_vec())),
+        }
+    }
+    bytes.truncate(MOST_BYTES);
+    bytes
 }
 
 // B2, B3, Y1-Y4
