@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::Desired;
 use crate::core::endpoints::{Addresses, AwayCache, CacheAddress, FoundCaches, ReturnedCache};
 use crate::core::http::Endpoint;
-use crate::core::model::ProviderConfig;
+use crate::core::model::{OnRemoved, ProviderConfig};
 use crate::core::plan::Plan;
 use crate::host::Host;
 
@@ -57,7 +57,9 @@ pub async fn returned_caches(
     let names = away.iter().map(|away| away.cache.host.as_str()).collect();
     let located = Located::of(host, names, patience_ms).await;
     let back = away.into_iter().filter(|away| located.has(&away.cache));
-    back.map(|away| ReturnedCache { others: desired.fixed_endpoints(&away.cache), away }).collect()
+    let heir = desired.model.manifests.iter().find(|manifest| manifest.on_removed == OnRemoved::Purge);
+    let heir = heir.map(|manifest| manifest.name.clone());
+    back.map(|away| ReturnedCache { others: desired.fixed_endpoints(&away.cache), heir: heir.clone(), away }).collect()
 }
 
 impl Desired {

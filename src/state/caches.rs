@@ -103,7 +103,7 @@ pub(super) fn note_removal(
 /// Makes due again what caches lack that are back, at them alone as far as it is known that others have it; how much that is.
 pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Timestamp) -> rusqlite::Result<u64> {
     let mut due = 0;
-    for ReturnedCache { away: AwayCache { cache, since }, others } in back {
+    for ReturnedCache { away: AwayCache { cache, since }, others, heir } in back {
         let here = known(transaction, Some(&cache.provider))?.into_iter().filter(|known| known.away_since.is_none());
         let is_back = |other: &CacheAddress| back.iter().any(|returned| returned.away.cache == *other);
         let here = here.map(|known| known.cache).filter(|other| !is_back(other)).map(|other| other.to_string());
@@ -118,19 +118,19 @@ pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Tim
                  WHERE provider = ?1 AND recorded_at >= ?2 AND hash IS NOT NULL AND work_kind IS NULL",
             )?
             .execute(work)?;
-        // Where no manifest is known any more that listed it, whoever speaks for another target of the provider speaks for it.
+        // Nobody speaks for manifests that are not known any more.
+        let heirs = heir.as_ref().map(|heir| json_list(std::slice::from_ref(heir)));
         due += transaction
             .prepare_cached(
                 "INSERT INTO target (provider, scope, target, owners, work_kind, priority, since, standing, reason, progress,
                      accepted_at)
                  SELECT provider, scope, target, speakers, 'removed', 'normal', ?3, 'pending', ?4, 'admitted', ?5 FROM (
                      SELECT *, CASE WHEN EXISTS (SELECT 1 FROM json_each(owners) WHERE value NOT IN (SELECT name FROM manifest))
-                         THEN (SELECT owners FROM target WHERE provider = ?1 AND hash IS NOT NULL LIMIT 1)
-                         ELSE owners END AS speakers
+                         THEN ?6 ELSE owners END AS speakers
                      FROM cache_removal WHERE provider = ?1 AND at >= ?2)
                  WHERE speakers IS NOT NULL ON CONFLICT DO NOTHING",
             )?
-            .execute(work)?;
+            .execute(params![cache.provider, since.unix_ms(), at.unix_ms(), reason, accepted_at, heirs])?;
         transaction
             .prepare_cached(
                 "UPDATE cache_address SET away_since = NULL, seen_at = ?4
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(away(&store)[0].1, 1, "the clock was ahead");
         see(&mut store, 4, &["a", "b"], &[one.clone(), two.clone()]);
         assert_eq!(away(&store).len(), 1, "it still lacks what was recorded meanwhile");
-        let back = ReturnedCache { away: store.caches_away().unwrap().remove(0), others: Vec::new() };
+        let back = ReturnedCache { away: store.caches_away().unwrap().remove(0), others: Vec::new(), heir: None };
         assert_eq!(store.owe_caches(&[back], NOW.plus_ms(5 * DAY_MS)).unwrap(), 0);
         assert_eq!(away(&store), []);
         see(&mut store, 6, &["a"], &[one.clone(), cache("a", 3)]);

@@ -193,6 +193,22 @@ fn what_is_removed_while_a_cache_is_away_is_purged_there_when_it_comes_back() {
     assert_eq!((cluster.run(&[ONE, TWO], 0), bench.recorded().len()), (vec![0, 1], 2));
 }
 
+/// S1: also where no manifest is left that lists anything.
+#[test]
+fn the_last_targets_of_a_provider_are_purged_where_a_cache_comes_back() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<2>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "");
+    let cluster = Cluster { names, bench: &bench, clouds: &clouds };
+    bench.write("manifests/other.yaml", crate::support::cli::manifest(&[URL], "1"));
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 1]);
+    std::fs::remove_file(bench.path("manifests/other.yaml")).expect("it was there");
+    assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 1]);
+    assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0]);
+}
+
 /// A cache that was away for a month is a new one. Where some are enough, none lacks anything.
 #[test]
 fn a_cache_lacks_nothing_after_a_month_nor_where_some_are_enough() {
