@@ -53,7 +53,10 @@ pub fn check_names(provider: &str, owners: &[String]) -> Result<(), String> {
 }
 
 /// A manifest is called as it says, or as its path below the root of its tree.
-fn check_owner(name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// Says what is wrong, without the name.
+pub(super) fn check_owner(name: &str) -> Result<(), String> {
     if name.trim().is_empty() {
         return Err("it is blank".to_owned());
     }

@@ -210,6 +210,11 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets: {}\nversion: §2\n", "version 2 of the format is not known"),
         ("assets: {}\nversion: §\"1\"\n", "`version` must be a whole number, at least 1, found the text \"1\""),
         ("assets: {}\nname: §\"\"\n", "`name` is empty"),
+        (
+            "assets: {}\nname: §../shop\n",
+            "`name` is none of a manifest: it leads out of a tree, or is no whole path (`.` or `..`)",
+        ),
+        ("assets: {}\nname: §' '\n", "`name` is none of a manifest: it is blank"),
         ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
         ("assets: {}\n§verify: true\n", "`verify` is not supported yet; leave it out"),
