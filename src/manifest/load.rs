@@ -339,7 +339,9 @@ impl<'a> Builder<'a, '_> {
         }
         Err(Box::new(
             Diagnostic::error(self.file, place, "a second YAML document begins here")
-                .help("write one document a file: put the rest into a file of its own"),
+                .help("write one document a file: put the rest into a file of its own")
+                // The rest may be anything.
+                .concealed(),
         ))
     }
 

@@ -110,6 +110,21 @@ fn no_text_of_a_line_that_is_wrong_is_shown() {
     }
 }
 
+/// What follows a manifest in its file may be anything.
+#[test]
+fn no_text_of_a_second_document_is_shown() {
+    for text in
+        ["assets: {}\n...\nC\n", "assets: {}\n--- C\n", "assets: {}\n---\npassword: C\n", "assets: {}\n--- |\n C\n"]
+    {
+        let text = text.replace('C', CANARY);
+        let files = [SourceFile::whole("m/a.yaml", text.clone())];
+        let built = build(&files);
+        assert_eq!(built.diagnostics.len(), 1, "{text}");
+        assert_silent(&render(&files, &built.diagnostics, &built.hidden, false), text.as_bytes());
+        assert_silent(&to_json(&files, &built.diagnostics).to_string(), text.as_bytes());
+    }
+}
+
 /// A manifest is shown where it is wrong, as far as it has shown itself to be one.
 #[test]
 fn a_manifest_is_shown_with_a_caret() {
