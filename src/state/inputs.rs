@@ -68,7 +68,9 @@ fn replace_files(transaction: &Transaction<'_>, new: &[InputFile]) -> rusqlite::
 
 /// Manifests of earlier runs, in order of name.
 pub(super) fn manifests(db: &Connection) -> rusqlite::Result<Vec<KnownManifest>> {
-    let mut statement = db.prepare("SELECT name, namespace, root, path, on_removed FROM manifest ORDER BY name")?;
+    // Rows are proven, and not what an index says of them.
+    let sql = "SELECT name, namespace, root, path, on_removed FROM manifest NOT INDEXED ORDER BY name";
+    let mut statement = db.prepare_cached(sql)?;
     let list = statement.query_map([], |row| {
         let on_removed = rows::read_on_removed(&row.get::<_, String>(4)?)?;
         let (name, namespace) = (row.get(0)?, row.get(1)?);

@@ -368,7 +368,7 @@ impl Store for SqliteStore {
 
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError> {
         self.read(|db| {
-            let sql = "SELECT fingerprint FROM account WHERE provider = ?1";
+            let sql = "SELECT fingerprint FROM account NOT INDEXED WHERE provider = ?1";
             db.prepare_cached(sql)?.query_row([provider], |row| row.get(0)).optional()
         })
     }
@@ -554,7 +554,13 @@ impl Store for SqliteStore {
     }
 
     fn settle(&mut self, settled: &[Settled], at: Timestamp) -> Result<u64, StateError> {
-        self.write(|transaction| tasks::settle(transaction, settled, at))
+        self.write(|transaction| {
+            let due = tasks::settle(transaction, settled, at)?;
+            if due > 0 {
+                inputs::replace(transaction, None)?;
+            }
+            Ok(due)
+        })
     }
 
     fn learn_quota(&mut self, key: &QuotaKey, used: u64) -> Result<(), StateError> {

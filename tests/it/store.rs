@@ -15,7 +15,7 @@ use freshen::core::model::{Entry, Manifest, Matched, Model, OnRemoved, Place, Pr
 use freshen::core::owners::{TreePath, Unread};
 use freshen::core::plan::QuotaKey;
 use freshen::core::query::TaskState;
-use freshen::core::recorded::{ChangeKind, KnownManifest, Progress, Recorded, Standing, Wait, Work};
+use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, Progress, Recorded, Standing, Wait, Work};
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::core::time::Timestamp;
 use freshen::state::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunStart, Settled, SqliteStore};
@@ -413,7 +413,9 @@ fn tasks_are_settled_once_and_only_where_nothing_else_happened() {
             settled(4, TaskState::Done),
             settled(9, TaskState::Failed),
         ];
+        bench.store.note_inputs(&Inputs::default()).unwrap();
         assert_eq!(bench.store.settle(&all, START.plus_ms(20)).unwrap(), 1);
+        assert_eq!(bench.store.inputs().unwrap(), None, "what was compared is not all that there is to do");
         bench.reopen();
         let left: Vec<_> = bench.store.open_tasks().unwrap().into_iter().map(|task| task.target.text).collect();
         assert_eq!(left, [url(2), url(3)]);

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use freshen::core::endpoints::{AwayCache, CacheAddress, FoundCaches};
-use freshen::core::recorded::{InputFile, Inputs, RecordedRow};
+use freshen::core::recorded::{InputFile, RecordedRow};
 use freshen::state::{RunRow, StatCacheRow};
 
 use super::*;
@@ -250,6 +250,45 @@ fn a_flipped_bit_under_a_seal_that_holds_is_noticed_or_changes_nothing() {
     let (_folder, path) = made(|_| {});
     let files = read(&path, &["", ".seal"]);
     is_clean(&flip(&files, (0, true), FLIPS[usize::from(!crate::support::is_nightly())] / 2, 6));
+}
+
+/// C6: an index that lost its entries hides no row.
+#[test]
+fn an_index_under_a_seal_that_holds_hides_nothing() {
+    let (_folder, path) = made(|_| {});
+    let model = listed();
+    let expected = everything(&path, &model).expect("whole");
+    let files = read(&path, &["", ".seal"]);
+    let roots = {
+        let db = rusqlite::Connection::open(&path).expect("opened");
+        let mut statement = db.prepare("SELECT name, rootpage FROM sqlite_master WHERE type = 'index'").expect("read");
+        let roots = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.cast_unsigned())))
+            .expect("read");
+        roots.map(|root| root.expect("an index")).collect::<Vec<_>>()
+    };
+    assert!(
+        ["sqlite_autoindex_account_1", "sqlite_autoindex_manifest_1"]
+            .iter()
+            .all(|name| roots.iter().any(|(known, _)| known == name))
+    );
+    let page_bytes = u64::from(u16::from_be_bytes([files[0].1[16], files[0].1[17]]));
+    // Whether work is left is asked of an index on purpose: what notes that nothing is goes with any work.
+    for (name, root) in roots.iter().filter(|(name, _)| name != "target_work") {
+        for (suffix, content) in &files {
+            std::fs::write(format!("{}{suffix}", path.display()), content).expect("written");
+        }
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("there");
+        // The number of cells in the head of its page.
+        file.write_all_at(&[0, 0], (root - 1) * page_bytes + 3).expect("written");
+        drop(file);
+        freshen::state::seal_as_it_is(&path);
+        match everything(&path, &model) {
+            Ok(found) => assert!(found == expected, "{name} hides something"),
+            Err(StateError::Damaged { .. }) => {}
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
 }
 
 /// C6: so is one of the log of a run that was killed, which the engine cannot tell from a commit that was cut short.
