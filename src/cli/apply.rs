@@ -52,7 +52,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         let claim = held.take().map_or_else(|| Claim::before_reading(&global.state), Claim::Held);
         let lookup = Lookup::selected(global, &args.manifests, &args.selection);
         let found = session::find(Lookup { audit: args.audit.as_deref(), ..lookup })?;
-        let Noted { inputs, away } = noted(global, args, &found)?;
+        let Noted { inputs, away } = noted(host, global, args, &found)?;
         if let Some(desired) = found.unchanged(inputs.as_ref()) {
             if run::returned_caches(host, &desired, away, args.timeout.min(LOOK_UP_MS)).await.is_empty() {
                 let prepared = Prepared::of_unread(&desired);
@@ -116,10 +116,11 @@ struct Noted {
 }
 
 /// No lock is needed: what another run does now is work, and what it has done is seen later.
-fn noted(global: &Global, args: &ApplyArgs, found: &Found<'_>) -> Result<Noted> {
+fn noted(host: &Host, global: &Global, args: &ApplyArgs, found: &Found<'_>) -> Result<Noted> {
     let store = if args.expect.is_none() { session::open(&global.state)? } else { None };
     let Some(store) = store else { return Ok(Noted::default()) };
-    Ok(Noted { inputs: found.noted(Some(&store as &dyn Store), &args.selection)?, away: store.caches_away()? })
+    let away = store.caches_away(host.clock.now().wall)?;
+    Ok(Noted { inputs: found.noted(Some(&store as &dyn Store), &args.selection)?, away })
 }
 
 /// What the renderer needs.

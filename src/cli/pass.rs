@@ -296,7 +296,8 @@ impl Pass<'_> {
 
     /// Makes due again what caches lack that were away and are back.
     async fn owe_returned(&self, desired: &Desired, store: &mut SqliteStore, side: &mut dyn Side) -> Result<()> {
-        let looking = run::returned_caches(self.host, desired, store.caches_away()?, self.look_up_ms());
+        let looking =
+            run::returned_caches(self.host, desired, store.caches_away(self.host.clock.now().wall)?, self.look_up_ms());
         let back = unless_cut(side.cut(), self.in_time(looking)).await.flatten().unwrap_or_default();
         if back.is_empty() {
             return Ok(());

@@ -15,28 +15,30 @@ const KEPT_MS: i64 = 30 * 86_400_000;
 /// Most addresses of a provider that are kept, the newest ones: pods get others each time.
 const KEPT: usize = 256;
 
-/// Caches that are away.
-pub(super) fn away(db: &Connection) -> rusqlite::Result<Vec<AwayCache>> {
-    let known = known(db, None)?.into_iter();
+/// Caches that are away, and were seen in the last 30 days.
+pub(super) fn away(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<AwayCache>> {
+    let known = known(db, None)?.into_iter().filter(|known| known.seen_at >= now.plus_ms(-KEPT_MS));
     Ok(known.filter_map(|known| Some(AwayCache { cache: known.cache, since: known.away_since? })).collect())
 }
 
 struct Known {
     cache: CacheAddress,
+    seen_at: Timestamp,
     away_since: Option<Timestamp>,
 }
 
 /// Those that are known, of one provider or of all, the newest first.
 fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<Known>> {
     let mut statement = db.prepare_cached(
-        "SELECT provider, endpoint, host, address, away_since FROM cache_address WHERE provider = coalesce(?1, provider)
+        "SELECT provider, endpoint, host, address, seen_at, away_since FROM cache_address WHERE provider = coalesce(?1, provider)
          ORDER BY seen_at DESC, provider, endpoint, address",
     )?;
     let read = |row: &Row<'_>| {
         let text: String = row.get(3)?;
         let address: IpAddr = text.parse().map_err(|_| super::rows::never_written(&text))?;
         let cache = CacheAddress { provider: row.get(0)?, endpoint: row.get(1)?, host: row.get(2)?, address };
-        Ok(Known { cache, away_since: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_unix_ms) })
+        let away_since = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_ms);
+        Ok(Known { cache, seen_at: Timestamp::from_unix_ms(row.get(4)?), away_since })
     };
     statement.query_map([provider], read)?.collect()
 }
@@ -166,9 +168,14 @@ mod tests {
 
     /// Which are away, and since which day.
     fn away(store: &SqliteStore) -> Vec<(String, i64)> {
+        away_after(store, 0)
+    }
+
+    fn away_after(store: &SqliteStore, days: i64) -> Vec<(String, i64)> {
+        let now = NOW.plus_ms(days * DAY_MS);
         let since = |since: Timestamp| (since.unix_ms() - NOW.unix_ms()) / DAY_MS;
         let mut away: Vec<(String, i64)> =
-            store.caches_away().unwrap().iter().map(|away| (away.cache.to_string(), since(away.since))).collect();
+            store.caches_away(now).unwrap().iter().map(|away| (away.cache.to_string(), since(away.since))).collect();
         away.sort();
         away
     }
@@ -183,11 +190,12 @@ mod tests {
         assert_eq!(away(&store), [("http://a at 10.0.0.2".to_owned(), 2)], "`b` had no answer");
         see(&mut store, 3, &["a", "b"], std::slice::from_ref(&one));
         assert_eq!(away(&store)[0].1, 2);
+        assert_eq!((away_after(&store, 30).len(), away_after(&store, 31).len()), (1, 0), "seen too long ago");
         see(&mut store, 1, &["a", "b"], std::slice::from_ref(&one));
         assert_eq!(away(&store)[0].1, 1, "the clock was ahead");
         see(&mut store, 4, &["a", "b"], &[one.clone(), two.clone()]);
         assert_eq!(away(&store).len(), 1, "it still lacks what was recorded meanwhile");
-        let back = ReturnedCache { away: store.caches_away().unwrap().remove(0), others: Vec::new(), heir: None };
+        let back = ReturnedCache { away: store.caches_away(NOW).unwrap().remove(0), others: Vec::new(), heir: None };
         assert_eq!(store.owe_caches(&[back], NOW.plus_ms(5 * DAY_MS)).unwrap(), 0);
         assert_eq!(away(&store), []);
         see(&mut store, 6, &["a"], &[one.clone(), cache("a", 3)]);

@@ -377,8 +377,8 @@ impl Store for SqliteStore {
         self.read(|db| refusals::of(db, provider))
     }
 
-    fn caches_away(&self) -> Result<Vec<AwayCache>, StateError> {
-        self.read(caches::away)
+    fn caches_away(&self, now: Timestamp) -> Result<Vec<AwayCache>, StateError> {
+        self.read(|db| caches::away(db, now))
     }
 
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {

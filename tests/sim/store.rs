@@ -236,7 +236,7 @@ impl Store for SimStore {
         self.inner().directories_refused(provider)
     }
 
-    fn caches_away(&self) -> Result<Vec<AwayCache>, StateError> {
+    fn caches_away(&self, _: Timestamp) -> Result<Vec<AwayCache>, StateError> {
         unreachable!("caches have no names here")
     }
 

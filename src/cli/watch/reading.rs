@@ -112,7 +112,7 @@ impl Reading {
             noted = None;
         }
         if let Some(desired) = found.unchanged(noted.as_ref()) {
-            let away = store.map_or(Ok(Vec::new()), |store| store.caches_away())?;
+            let away = store.map_or(Ok(Vec::new()), |store| store.caches_away(self.host.clock.now().wall))?;
             return Ok((Read::Unchanged(desired, away), None));
         }
         drop(store);

@@ -320,7 +320,7 @@ fn a_state_of_format_3_keeps_all_of_it() {
     let mut store = SqliteStore::open_to_write(&path).expect("migrated").expect("there");
     store.inputs().expect("readable");
     assert_eq!(store.directories_refused("a").expect("readable"), None);
-    assert_eq!(store.caches_away().expect("readable"), []);
+    assert_eq!(store.caches_away(START).expect("readable"), []);
     store.import(&[]).expect("written");
     drop(store);
     assert_eq!((as_format_1(&path), everything(&path).expect("readable")), (before, shown));

@@ -145,7 +145,7 @@ fn everything(path: &Path, model: &Model) -> Result<Option<Everything>, StateErr
         quotas: store.quota_uses()?,
         account: store.account_of("a")?,
         directories: store.directories_refused("a")?,
-        away: store.caches_away()?,
+        away: store.caches_away(START)?,
         tasks: (store.open_tasks()?, store.task_counts()?),
         inputs: store.inputs()?,
         cache: store.stat_cache("/site/public", &[7; 32]),
