@@ -26,20 +26,23 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    /// Opens the log and proves that it can be written.
-    ///
     /// # Errors
-    /// Names file and cause; nothing was sent. A file that holds credentials of the model is none.
-    pub(super) fn open(path: Option<&Path>, model: &Model) -> Result<Self> {
+    /// Bad input for a file that holds credentials of the model: it is no log.
+    pub(super) fn check(path: Option<&Path>, model: &Model) -> Result<(), Stop> {
         let holds_keys = |path: &&Path| {
             model.providers.iter().any(|provider| match &provider.credentials {
                 CredentialSource::File(file) => own_files::are_one(path, Path::new(file)),
                 _ => false,
             })
         };
-        if let Some(path) = path.filter(holds_keys) {
-            return Err(misplaced(path, "is a file of credentials").into());
-        }
+        path.filter(holds_keys).map_or(Ok(()), |path| Err(misplaced(path, "is a file of credentials")))
+    }
+
+    /// Opens the log and proves that it can be written.
+    ///
+    /// # Errors
+    /// Names file and cause; nothing was sent.
+    pub(super) fn open(path: Option<&Path>) -> Result<Self> {
         let open = |path: &Path| {
             let failed = || format!("audit log `{}` cannot be written; nothing was sent", path.display());
             AuditLog::open(path).with_context(failed)

@@ -153,6 +153,7 @@ impl Pass<'_> {
     pub(super) async fn run(&self, loaded: &mut Loaded, claim: Claim, side: &mut dyn Side) -> Result<Ran> {
         let Loaded { ref mut desired, ref mut caches, ref mut ahead } = *loaded;
         desired.forget_addresses();
+        Audit::check(self.audit, &desired.model)?;
         // Who runs is about to change what was read, and must not be kept from tidying its log.
         let ahead = ahead.take().filter(|_| !claim.waits(self.state));
         let mut caches = std::mem::take(caches);
@@ -251,7 +252,7 @@ impl Pass<'_> {
             side.finished(&finished, store.as_ref());
             return Ok(Ran::Ended(finished.exit));
         }
-        let mut audit = Audit::open(self.audit, &desired.model)?;
+        let mut audit = Audit::open(self.audit)?;
         let mut store = match store {
             Some(store) => store,
             None => SqliteStore::create(lock.state(), &session::lineage(host))?,

@@ -167,6 +167,9 @@ fn an_audit_log_in_the_place_of_another_file_is_refused() {
     refused("hard.json");
     refused("hard.yaml.log");
     bench.run(&["apply", "--audit", ".freshen/audit.jsonl"]).exits(0);
+    // Also where nothing is to be sent.
+    std::fs::write(bench.path("manifests/empty.json"), "{\"assets\": {}}  ").expect("written");
+    bench.run(&["apply", "--audit", "keys.json"]).exits(2).says("write it elsewhere");
     std::fs::hard_link(bench.path(STATE), bench.path("state.log")).expect("linked");
     bench.assets(&urls(4), "1");
     bench.run(&["apply", "--audit", "state.log"]).exits(2).says("write it elsewhere");
