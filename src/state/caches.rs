@@ -120,7 +120,7 @@ pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Tim
                  WHERE provider = ?1 AND recorded_at >= ?2 AND hash IS NOT NULL AND work_kind IS NULL",
             )?
             .execute(work)?;
-        // Nobody speaks for manifests that are not known any more.
+        // No run speaks for manifests that are not known any more.
         let heirs = heir.as_ref().map(|heir| json_list(std::slice::from_ref(heir)));
         due += transaction
             .prepare_cached(

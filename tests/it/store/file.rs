@@ -222,6 +222,11 @@ fn states_of_older_formats_are_migrated_whole() {
         // It is one of ours: it goes on where it stood.
         let mut store = SqliteStore::open_to_write(&path).expect("readable").expect("there");
         assert_eq!(store.identity().expect("readable").serial, serial + 1);
+        let ledger = store.quota_uses().expect("readable");
+        assert!(
+            !ledger.is_empty() && ledger.iter().all(|quota| quota.offset_minutes == 480),
+            "days of Beijing: {ledger:?}"
+        );
         store.import(&[]).expect("written");
     }
 }
