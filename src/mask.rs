@@ -49,7 +49,7 @@ pub(crate) fn sensitive(credentials: &Credentials, request: &Request, templates:
         for form in &encoded {
             sensitive.add_long(form, in_part);
         }
-        // What nobody does by chance is hidden as a whole.
+        // What does not happen by chance is hidden as a whole.
         let again: Vec<String> = base32_forms(text).into_iter().chain(base64_twice(text)).collect();
         for form in &again {
             sensitive.add_long(form, false);
@@ -139,7 +139,7 @@ fn base64_twice(text: &str) -> Vec<String> {
     twice.collect()
 }
 
-/// What bytes look like in an encoding that makes digits of so many bits, after each number of other bytes that makes a
+/// What bytes look like in an encoding with digits of `bits` bits, after each number of other bytes that makes a
 /// difference. The digits that they share with what surrounds them are left out.
 fn aligned<const WAYS: usize>(bytes: &[u8], bits: usize, encode: impl Fn(&[u8]) -> String) -> [String; WAYS] {
     std::array::from_fn(|before| {
@@ -363,7 +363,7 @@ mod tests {
         bits.chunks(5).map(|bits| char::from(alphabet[digit(bits)])).collect()
     }
 
-    /// X1: whatever stands around it in what was encoded.
+    /// X1: with any text around it in what was encoded.
     #[test]
     fn an_echo_that_is_encoded_twice_or_turned_round_is_masked() {
         let secret = "Canary/secret?key+9-and_more";

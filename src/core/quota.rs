@@ -36,7 +36,7 @@ pub struct QuotaKey {
 
 impl QuotaKey {
     /// Whether its day has a moment in common with another date at another offset. Where the manifest moves the beginning of the
-    /// day, nobody knows which of both the vendor counted what was spent by; so it counts on each day that overlaps it.
+    /// day, it is not known by which of both the vendor counted what was spent; so it counts on each day that overlaps it.
     pub fn overlaps(&self, day: &str, offset_minutes: i32) -> bool {
         if self.offset_minutes == offset_minutes {
             return self.day == day;

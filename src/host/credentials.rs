@@ -390,7 +390,7 @@ pub fn account_of(providers: &[ProviderConfig], provider: usize, credentials: &C
 }
 
 /// The account of a provider whose credentials are temporary: that of the variables, the file or the program that they come from,
-/// whatever the provider is called.
+/// by any name of the provider.
 pub fn lasting_account(provider: &ProviderConfig) -> String {
     let source = match (provider.scheme(), &provider.credentials) {
         // Headers are each provider's own.

@@ -31,7 +31,7 @@ pub(super) fn sums(connection: &Connection, path: &std::path::Path, format: i64)
 impl SqliteStore {
     /// Pages that do not fit together, an index that does not know what its table holds, or a row with a bit flipped would
     /// let targets vanish without a word, or purge what nobody listed. A file that nobody touched since it was sealed is
-    /// not looked through again for a while, but for its small tables: that costs about a second a million rows.
+    /// not checked again for a while, but for its small tables: that costs about a second a million rows.
     pub(super) fn check_pages(&self) -> Result<(), StateError> {
         if self.file.is_none() || self.checked_at.get().is_some() {
             return Ok(());
@@ -57,7 +57,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Adds up all rows once, whatever a seal says: whoever shows what no comparison reads has the time for that.
+    /// Adds up all rows once, also under a seal that holds: commands that show what no comparison reads have the time for that.
     pub(super) fn check_rows(&self) -> Result<(), StateError> {
         if self.rows_checked.get() {
             return Ok(());

@@ -127,7 +127,7 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              at INTEGER NOT NULL,
              PRIMARY KEY (provider, scope, target)
          ) STRICT, WITHOUT ROWID",
-            // A manifest may move the beginning of the quota day. Until then rows told only dates; what vendors document is
+            // A manifest may move the beginning of the quota day. Until then rows had only dates; what vendors document is
             // midnight in Beijing.
             "ALTER TABLE quota RENAME TO quota_by_date",
             "CREATE TABLE quota (

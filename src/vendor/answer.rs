@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 }
 
-/// Whether an object that should be an acceptance has a member for errors besides those `expected`, whatever is in it, or says
+/// Whether an object that should be an acceptance has a member for errors besides those `expected`, with any value, or says
 /// itself that it is no success.
 pub(super) fn has_error_member(object: &Value, expected: &[&str]) -> bool {
     let names_error = |name: &str| name.eq_ignore_ascii_case("code") || name.to_ascii_lowercase().starts_with("error");

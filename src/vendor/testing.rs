@@ -153,7 +153,7 @@ pub(super) fn assert_garbage_is_unknown(provider: &dyn Provider, status: u16) {
     assert_eq!((limited.class, limited.retry_after_ms), (ErrorClass::Throttled, Some(3000)));
 }
 
-/// Acceptances in which a key stands twice, wherever and with whatever values: readers of JSON differ in which one counts.
+/// Acceptances in which a key stands twice, at any place and with any values: readers of JSON differ in which one counts.
 fn assert_doubled_keys_spoil_acceptance(provider: &dyn Provider, status: u16, accepted: &str) {
     let ends = |open: char| accepted.match_indices(open).map(|(at, _)| at + 1);
     for at in ends('{') {

@@ -164,7 +164,7 @@ fn a_cache_that_comes_back_is_asked_for_what_it_lacks() {
     assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0, 0]);
 }
 
-/// S1: whatever is purged while a cache is away, it lacks: changed, new and removed pages, and all that a manifest listed.
+/// S1: a cache lacks all that is purged while it is away: changed, new and removed pages, and all that a manifest listed.
 #[test]
 fn what_is_removed_while_a_cache_is_away_is_purged_there_when_it_comes_back() {
     let Some(names) = Names::new() else { return };

@@ -122,7 +122,7 @@ fn purges_of_what_was_not_in_the_cache_are_told_apart() {
 }
 
 /// S10: what is written to a file of the state, or to one that the run reads, is lost or does harm: it is refused before anything
-/// is written, by whatever name.
+/// is written, by any of its names.
 #[test]
 fn an_audit_log_in_the_place_of_another_file_is_refused() {
     let cloud = Cloud::of("tencent-cdn");

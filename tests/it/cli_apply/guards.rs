@@ -393,7 +393,7 @@ fn patterns_that_match_no_target_are_told() {
     }
 }
 
-/// What a library would panic, hang or abort for in the middle of a run is told before it.
+/// What a library would panic, hang or abort for in the middle of a run is refused before it.
 #[test]
 fn a_process_with_too_few_files_threads_or_memory_says_so() {
     let cloud = Cloud::of("http-purge");

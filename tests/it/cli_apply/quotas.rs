@@ -216,7 +216,7 @@ fn a_provider_that_comes_first_begins_no_ledger_anew() {
     assert_eq!(apply(&bench, &cloud, 2), 0);
 }
 
-/// S5: temporary keys are those of their source, whatever their provider is called.
+/// S5: temporary keys are those of their source, by any name of their provider.
 #[test]
 fn a_provider_of_temporary_keys_that_is_renamed_goes_on_in_its_account() {
     let cloud = open_to_all();

@@ -244,7 +244,7 @@ fn a_flipped_bit_of_a_state_is_noticed_or_changes_nothing() {
     halves.iter().for_each(is_clean);
 }
 
-/// C6: so is one that the medium flipped in a file that nobody touched, whose seal holds, before a command shows or compares it.
+/// C6: so is one that the medium flipped in a file that was not touched, whose seal holds, before a command shows or compares it.
 #[test]
 fn a_flipped_bit_under_a_seal_that_holds_is_noticed_or_changes_nothing() {
     let (_folder, path) = made(|_| {});
