@@ -13,8 +13,8 @@ use crate::core::guard;
 use crate::core::model::Model;
 use crate::core::owners::Unread;
 use crate::core::recorded::KnownManifest;
+use crate::engine::{self, Desired};
 use crate::host::Host;
-use crate::run::{self, Desired};
 use crate::state::{RunLock, SqliteStore, Store};
 
 /// Runs the command.
@@ -31,7 +31,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
         terminal::tell(&format!("note: {note}\n"));
     }
     store.compare_with(ahead);
-    let unread = run::unread(&desired, &store)?;
+    let unread = engine::unread(&desired, &store)?;
     session::refuse_without_namespace(&unread)?;
     refuse_elsewhere(host, &desired, &store, &unread).await?;
     let spoken_for = &unread.spoken_for;
@@ -53,7 +53,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let now = host.clock.now().wall;
     store.adopt(model, &selected, &unread, now)?;
     // What was refused stays so with the account that it was refused with.
-    let accounts = run::accounts(host, model, Some(&store)).await?;
+    let accounts = engine::accounts(host, model, Some(&store)).await?;
     let prepared = session::prepare(&desired, Some(&store), &Selection::default(), &accounts, now)?;
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
@@ -83,7 +83,7 @@ async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &SqliteStore, u
     if unread.moved.is_empty() {
         return Ok(());
     }
-    let accounts = run::accounts(host, &desired.model, Some(store)).await?;
+    let accounts = engine::accounts(host, &desired.model, Some(store)).await?;
     let now = host.clock.now().wall;
     let prepared = session::prepare(desired, Some(store), &Selection::default(), &accounts, now)?;
     session::refuse(guard::elsewhere(&desired.model, &prepared.difference))

@@ -14,10 +14,10 @@ use super::stat_caches::Own;
 use super::{interrupt, plan as plan_command, terminal};
 use crate::core::endpoints::AwayCache;
 use crate::core::recorded::Inputs;
-use crate::drive::{self, CallReport};
+use crate::engine::executor::{self, CallReport};
+use crate::engine::{self, Desired, Finished, Prepared};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
-use crate::run::{self, Desired, Finished, Prepared};
 use crate::state::{SqliteStore, Store};
 
 /// Runs the command.
@@ -41,7 +41,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         lock_timeout_ms: args.lock.lock_timeout,
         deadline,
         timeout_ms: args.timeout,
-        grace_ms: drive::GRACE_MS,
+        grace_ms: executor::GRACE_MS,
         audit: args.audit.as_deref(),
         credentials: &credentials,
         patience_ms: None,
@@ -54,7 +54,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         let found = session::find(Lookup { audit: args.audit.as_deref(), ..lookup })?;
         let Noted { inputs, away } = noted(host, global, args, &found)?;
         if let Some(desired) = found.unchanged(inputs.as_ref()) {
-            if run::returned_caches(host, &desired, away, args.timeout.min(LOOK_UP_MS)).await.is_empty() {
+            if engine::returned_caches(host, &desired, away, args.timeout.min(LOOK_UP_MS)).await.is_empty() {
                 let prepared = Prepared::of_unread(&desired);
                 report(global, &Finished::nothing(&desired, &prepared));
                 return Ok(Exit::Done);

@@ -11,7 +11,7 @@ use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, Model};
 use crate::core::target::Target;
 use crate::core::text::is_unsafe;
-use crate::drive::CallReport;
+use crate::engine::executor::CallReport;
 use crate::host::audit::AuditLog;
 use crate::host::own_files;
 

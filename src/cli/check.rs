@@ -6,11 +6,11 @@ use super::args::{CheckArgs, Format, Global};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count, github, markdown, online as render};
 use super::{diagnostics, session, terminal};
-use crate::ask::Asker;
 use crate::core::model::Model;
+use crate::engine::query::Asker;
+use crate::engine::{self, Credentials, Standing};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::run::{self, Credentials, Standing};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Result<Exit> {
@@ -23,7 +23,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
         Some(model) => {
             let credentials = CredentialStore::new(host.env.clone());
             let mut asker = Asker::new(host, model, &credentials, Timeouts::within(session::QUESTION_MS));
-            Some(run::ask_standings(&mut asker, model).await)
+            Some(engine::ask_standings(&mut asker, model).await)
         }
         None => None,
     };

@@ -3,7 +3,7 @@
 use crate::host::credentials::CredentialError;
 use crate::state::StateError;
 
-pub(super) use crate::run::Exit;
+pub(super) use crate::engine::Exit;
 
 /// The code of an error that ended a command.
 pub(super) fn of(error: &anyhow::Error) -> Exit {

@@ -13,8 +13,8 @@ use super::terminal;
 use crate::core::model::{Entry, Matched};
 use crate::core::recorded::Recorded;
 use crate::core::target::ContentHash;
+use crate::engine::{self, Desired, Prepared};
 use crate::host::Host;
-use crate::run::{self, Desired, Prepared};
 use crate::state::Store;
 
 /// Runs the command.
@@ -22,7 +22,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
     let desired = session::load(host, global, &args.manifests.paths, args.manifests.limits)?;
     let store = session::open(&global.state)?;
     let store = store.as_ref().map(|store| store as &dyn Store);
-    let accounts = run::accounts(host, &desired.model, store).await?;
+    let accounts = engine::accounts(host, &desired.model, store).await?;
     let all = Selection::default();
     let prepared = session::prepare(&desired, store, &all, &accounts, host.clock.now().wall)?;
     let recorded = store.map_or(Ok(Vec::new()), |store| store.recorded_of(&args.target))?;

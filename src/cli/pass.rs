@@ -15,7 +15,6 @@ use super::exit::Exit;
 use super::select;
 use super::session::{self, Loaded};
 use super::stat_caches::{self, StatCaches};
-use crate::ask::Asker;
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
 use crate::core::guard::Allowed;
@@ -23,10 +22,11 @@ use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::time::{Tick, Timestamp};
 use crate::core::watch::Order;
-use crate::drive::CallReport;
+use crate::engine::executor::CallReport;
+use crate::engine::query::Asker;
+use crate::engine::{self, Accounts, Desired, Finished, Learned, Located, Prepared, Run};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::run::{self, Accounts, Desired, Finished, Learned, Located, Prepared, Run};
 use crate::state::{self, RunLock, RunStart, SqliteStore, StateError, Store};
 
 /// How long names of caches are looked up, in milliseconds: other work waits for it.
@@ -178,7 +178,7 @@ impl Pass<'_> {
             Some(store) => store.compare_with(ahead),
             None => drop(ahead),
         }
-        let guessed = run::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
+        let guessed = engine::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
         let at = host.clock.now().wall;
         let Some(mut prepared) = self.prepare(desired, store.as_ref(), (&guessed, at))? else {
             return Ok(Ran::NotEnough);
@@ -218,7 +218,7 @@ impl Pass<'_> {
     ) -> Result<Option<Ran>> {
         let store = opened.store.as_ref().map(|store| store as &dyn Store);
         let tried = prepared.tried(desired, store, &opened.guessed, opened.at)?;
-        let tried = tried.filter(|tried| run::refusals(desired, tried, self.allowed).is_empty());
+        let tried = tried.filter(|tried| engine::refusals(desired, tried, self.allowed).is_empty());
         let Some(tried) = tried.filter(|_| side.retries_refused()) else { return Ok(None) };
         let ran = self.send(desired, tried, opened, side).await?;
         Ok(Some(ran).filter(|ran| matches!(ran, Ran::Cut)))
@@ -297,8 +297,12 @@ impl Pass<'_> {
 
     /// Makes due again what caches lack that were away and are back.
     async fn owe_returned(&self, desired: &Desired, store: &mut SqliteStore, side: &mut dyn Side) -> Result<()> {
-        let looking =
-            run::returned_caches(self.host, desired, store.caches_away(self.host.clock.now().wall)?, self.look_up_ms());
+        let looking = engine::returned_caches(
+            self.host,
+            desired,
+            store.caches_away(self.host.clock.now().wall)?,
+            self.look_up_ms(),
+        );
         let back = unless_cut(side.cut(), self.in_time(looking)).await.flatten().unwrap_or_default();
         if back.is_empty() {
             return Ok(());
@@ -432,7 +436,7 @@ pub(super) async fn ask_quotas(
 ) -> Result<Learned> {
     let timeouts = Timeouts::within(timeout_ms.min(session::QUESTION_MS));
     let mut asker = Asker::new(host, &desired.model, credentials, timeouts);
-    let mut learned = run::learn_quotas(&mut asker, &desired.model, &prepared.plan, store).await?;
+    let mut learned = engine::learn_quotas(&mut asker, &desired.model, &prepared.plan, store).await?;
     learned.notes.iter_mut().for_each(|note| *note = super::render::shown(note));
     Ok(learned)
 }
@@ -448,7 +452,7 @@ pub(super) fn admit(
     (allowed, expect): (Allowed, Option<&str>),
 ) -> Result<()> {
     let store = store.map(|store| store as &mut dyn Store);
-    let reasons = run::admit(desired, prepared, store, allowed, expect)?;
+    let reasons = engine::admit(desired, prepared, store, allowed, expect)?;
     if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
 }
 
@@ -473,7 +477,7 @@ fn note_inputs(store: Option<&mut SqliteStore>, finished: &Finished<'_>, side: &
         (_, Ok(_)) => Ok(()),
         (_, Err(error)) => Err(error),
     };
-    if let Err(error) = noted.and_then(|()| run::forget_departed(store, finished)) {
+    if let Err(error) = noted.and_then(|()| engine::forget_departed(store, finished)) {
         side.note(&format!("the next run reads all manifests again: {error}"));
     }
 }

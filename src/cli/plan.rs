@@ -8,8 +8,8 @@ use super::render::{github, markdown, plan as render, shown};
 use super::session::{self, Loaded, Lookup};
 use super::{select, terminal};
 use crate::core::guard::Allowed;
+use crate::engine::{self, Prepared};
 use crate::host::Host;
-use crate::run::{self, Prepared};
 use crate::state::{RunLock, Store};
 
 /// Runs the command.
@@ -41,7 +41,7 @@ pub(super) async fn show(
                 None => drop(ahead),
             }
             let view = store.as_ref().map(|store| store as &dyn Store);
-            let accounts = run::accounts(host, &desired.model, view).await?;
+            let accounts = engine::accounts(host, &desired.model, view).await?;
             let now = host.clock.now().wall;
             if let Some(prepared) = session::prepare_if_enough(&desired, view, selection, &accounts, now)? {
                 break (desired, prepared);
@@ -52,7 +52,7 @@ pub(super) async fn show(
     select::unmatched(&desired.model, &prepared.difference.changes, selection)?
         .iter()
         .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
-    let refusals = run::refusals(&desired, &prepared, allowed);
+    let refusals = engine::refusals(&desired, &prepared, allowed);
     let running = RunLock::holder(&global.state);
     if let Some(holder) = &running {
         let holder = shown(&holder.to_string());

@@ -20,13 +20,13 @@ use crate::core::http::{Request, Response, TransportFailure, TransportFailureKin
 use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
 use crate::core::target::Target;
-use crate::drive::{CallReport, GRACE_MS};
+use crate::engine::executor::{CallReport, GRACE_MS};
+use crate::engine::{self, Accounts, Desired, Prepared, Run};
 use crate::host::credentials::CredentialStore;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::{
     BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Resolver, Timeouts,
 };
-use crate::run::{self, Accounts, Desired, Prepared, Run};
 use crate::state::{SqliteStore, Store};
 use crate::vendor::{
     emulation::{Emulator, Setup},
@@ -41,7 +41,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         .0;
     let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
-    let accounts = run::accounts(host, &desired.model, Some(&store)).await?;
+    let accounts = engine::accounts(host, &desired.model, Some(&store)).await?;
     let stage = Stage::new(host, &mut desired.model, &store)?;
     let start = session::run_start(&stage.host);
     let begun = stage.host.clock.now();
@@ -107,7 +107,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
 
 /// Shows people what is about to be rehearsed.
 fn show_plan(desired: &Desired, prepared: &Prepared, args: &ApplyArgs) {
-    let refusals = run::refusals(desired, prepared, args.allowed.allowed());
+    let refusals = engine::refusals(desired, prepared, args.allowed.allowed());
     terminal::print(&format!("{}\n\n", strong("Rehearsal: nothing leaves this machine, the state stays as it is.")));
     let view = plan_render::View { desired, prepared, refusals: &refusals, is_running: false };
     terminal::print(&plan_render::human(&view));

@@ -20,13 +20,13 @@ use crate::core::recorded::{InputFile, Inputs, KnownManifest};
 use crate::core::target::Target;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
+use crate::engine::{self, Choice, Desired, Prepared, Reason};
 use crate::host::Host;
 use crate::host::manifest_files::{self, Manifests, ReadProblem};
 use crate::host::manifest_tree;
 use crate::host::own_files;
 use crate::host::sources::{NamedSource, Sources};
 use crate::manifest::{self, BuildOptions, Built, Expand, ListReading, NoSources, SourceFile};
-use crate::run::{self, Choice, Desired, Prepared, Reason};
 use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
 
 /// Reads and checks manifests, and what they name as sources, with the stat caches of the state.
@@ -383,12 +383,12 @@ pub(super) fn prepare_if_enough(
     if !selection.vanished.is_empty() {
         check_vanished(desired, store, &selection.vanished)?;
     }
-    Ok(run::prepare(desired, store, &choice, accounts, now)?)
+    Ok(engine::prepare(desired, store, &choice, accounts, now)?)
 }
 
 /// What is called vanished has to be known, and not to be there.
 fn check_vanished(desired: &Desired, store: Option<&dyn Store>, names: &[String]) -> Result<()> {
-    let unread = store.map_or(Ok(Unread::default()), |store| run::unread(desired, store))?;
+    let unread = store.map_or(Ok(Unread::default()), |store| engine::unread(desired, store))?;
     let is_known = |name: &&String| unread.spoken_for.iter().any(|manifest| manifest.name == **name);
     match names.iter().find(|name| !is_known(name)) {
         None => Ok(()),

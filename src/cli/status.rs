@@ -8,16 +8,16 @@ use super::args::{Format, Global, StatusArgs};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, online, status as render};
 use super::{session, terminal};
-use crate::ask::Asker;
 use crate::core::contract::ErrorClass;
 use crate::core::diff::Unclaimed;
 use crate::core::owners;
 use crate::core::query::TaskState;
 use crate::core::recorded::{KnownManifest, Recorded};
+use crate::engine::query::Asker;
+use crate::engine::{self, Results};
 use crate::host::credentials::CredentialStore;
 use crate::host::manifest_tree;
 use crate::host::{Host, Timeouts};
-use crate::run::{self, Results};
 use crate::state::{RunLock, Settled, SqliteStore, Store};
 
 /// Runs the command.
@@ -76,7 +76,7 @@ async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Opti
     drop(store);
     let credentials = CredentialStore::new(host.env.clone());
     let mut asker = Asker::new(host, &desired.model, &credentials, Timeouts::within(session::QUESTION_MS));
-    let results = run::ask_tasks(&mut asker, &desired.model, open, host.clock.now().wall).await;
+    let results = engine::ask_tasks(&mut asker, &desired.model, open, host.clock.now().wall).await;
     let news = |settled: &&Settled| settled.state != TaskState::Processing;
     let settled: Vec<Settled> = results.told.iter().filter(news).cloned().collect();
     if settled.is_empty() {

@@ -10,12 +10,12 @@ use freshen::core::http::{Request, Response, TransportFailure};
 use freshen::core::model::{CredentialSource, ProviderConfig};
 use freshen::core::owners::Reach;
 use freshen::core::time::{Now, Tick};
-use freshen::drive;
+use freshen::engine::executor;
+use freshen::engine::{Accounts, Desired, Exit, Prepared, Run};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::{BoxFuture, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
-use freshen::run::{Accounts, Desired, Exit, Prepared, Run};
 use freshen::state::{RunStart, SqliteStore, Store};
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::watch;
@@ -108,7 +108,7 @@ fn run(good: usize, cut_before: bool) -> Came {
         credentials: &credentials,
         accounts: &accounts,
         interrupted,
-        grace_ms: drive::GRACE_MS,
+        grace_ms: executor::GRACE_MS,
         last_calls: LastCalls::default(),
     };
     let finished = runtime.block_on(run.execute(&mut store, &mut |_, _| Ok(()))).expect("written");

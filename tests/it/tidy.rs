@@ -118,7 +118,7 @@ const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
-        at: "src/mask.rs",
+        at: "src/engine/redact.rs",
         pure: true,
         ours: &[("core", "credentials and requests")],
         crates: &[
@@ -127,55 +127,18 @@ const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
-        at: "src/exchange.rs",
+        at: "src/engine/",
         pure: false,
         ours: &[
-            ("core", "requests, answers and errors"),
-            ("host", "credentials, clock and network"),
-            ("mask", "answers are masked before anybody sees them"),
-        ],
-        crates: &[],
-    },
-    Layer {
-        at: "src/ask.rs",
-        pure: false,
-        ours: &[
-            ("core", "questions, answers and pace"),
-            ("exchange", "how a question is sent"),
-            ("host", "credentials and clock"),
-        ],
-        crates: &[("fastrand", "nonces from the seed of the run")],
-    },
-    Layer {
-        at: "src/drive.rs",
-        pure: false,
-        ours: &[
-            ("core", "the machine it runs"),
-            ("exchange", "how a call is sent"),
+            ("core", "difference, plan, guards and the machine that it runs"),
             ("host", "the effects it performs"),
-            ("state", "the records it commits"),
-        ],
-        crates: &[
-            ("anyhow", "context of errors"),
-            ("fastrand", "nonces from the seed of the run"),
-            ("futures_util", "calls under way at once"),
-            ("tokio", "waiting"),
-        ],
-    },
-    Layer {
-        at: "src/run/",
-        pure: false,
-        ours: &[
-            ("ask", "what providers say of quota and tasks"),
-            ("core", "difference, plan and guards"),
-            ("drive", "what executes a plan"),
-            ("host", "credentials and clocks"),
             ("state", "what is recorded"),
         ],
         crates: &[
             ("blake3", "digests of plans and configurations"),
-            ("futures_util", "accounts looked up side by side"),
-            ("tokio", "the user's wish to stop"),
+            ("fastrand", "nonces from the seed of the run"),
+            ("futures_util", "calls under way at once"),
+            ("tokio", "waiting"),
         ],
     },
     Layer {

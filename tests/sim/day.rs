@@ -9,7 +9,7 @@ use fastrand::Rng;
 use freshen::core::guard::Allowed;
 use freshen::core::recorded::{Recorded, Standing, Work};
 use freshen::core::watch::{Event, MOST_QUIET_MS, Order, RETRY_CAP_MS, Reason, RunEnd};
-use freshen::run::Exit;
+use freshen::engine::Exit;
 use freshen::state::{SqliteStore, Store};
 
 use crate::faults::{Faults, jump};

@@ -1,6 +1,6 @@
 //! The real engine in simulated worlds: thousands of seeds, each with its own providers, manifests and faults.
 //!
-//! What is real: difference, guards, plan, apply machine, drive, adapters, emulators, the SQLite store. What is simulated:
+//! What is real: difference, guards, plan, apply machine, executor, adapters, emulators, the SQLite store. What is simulated:
 //! time, the network's and the disk's faults, when a process dies and how soon the next one begins; who edits, renames, copies
 //! and takes away manifests, in which checkout and from which working directory they are read; who configures providers
 //! otherwise and issues keys; vendors that refuse whatever it is, guards that refuse, plans that another one was expected of.

@@ -13,11 +13,11 @@ use freshen::core::owners::Reach;
 use freshen::core::plan::{Job, QuotaKey};
 use freshen::core::target::Target;
 use freshen::core::time::{Tick, Timestamp};
-use freshen::drive::{CallReport, GRACE_MS};
+use freshen::engine::executor::{CallReport, GRACE_MS};
+use freshen::engine::{self, Accounts, Choice, Desired, Exit, Prepared, Run};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::{Clock, Host, Timeouts};
-use freshen::run::{self, Accounts, Choice, Desired, Exit, Prepared, Run};
 use freshen::state::{RunStart, SqliteStore, StateError};
 
 use crate::files::{Files, Paths, Place};
@@ -139,7 +139,7 @@ struct Process {
 
 impl Process {
     async fn run(&self, store: &mut SimStore) -> Result<Option<Ended>, StateError> {
-        let accounts = run::accounts(&self.host, &self.desired.model, Some(store)).await?;
+        let accounts = engine::accounts(&self.host, &self.desired.model, Some(store)).await?;
         let mut prepared = self.prepare(store, &accounts)?;
         let due = Due::of(&self.shared, &prepared);
         if !self.is_admitted(store, &mut prepared, &due)? {
@@ -159,7 +159,7 @@ impl Process {
             selected: Some(&|provider, _| only.is_none_or(|only| only == provider)),
             forced: Some(&|_, target| is_forced(&target.text)),
         };
-        let prepared = run::prepare(&self.desired, Some(store), &choice, accounts, self.at)?;
+        let prepared = engine::prepare(&self.desired, Some(store), &choice, accounts, self.at)?;
         Ok(prepared.expect("all manifests were read"))
     }
 
@@ -171,14 +171,14 @@ impl Process {
     /// Whether guards let it through, and whether that is right.
     fn is_admitted(&self, store: &mut SimStore, prepared: &mut Prepared, due: &Due) -> Result<bool, StateError> {
         let order = &self.order;
-        let mut is_refused = run::refusals(&self.desired, prepared, self.allowed()).iter().any(is_by_number);
+        let mut is_refused = engine::refusals(&self.desired, prepared, self.allowed()).iter().any(is_by_number);
         if let (Some(most), None) = (order.guard, order.max_purges) {
             let too_many = prepared.difference.changes.len() as u64 > most;
             is_refused |= store.bug == Some(Bug::GuardCountsWhatWaits) && too_many;
             judge_guard(&self.shared, (store, order), &due.today, most, is_refused);
         }
         let expected = order.expects_another.then_some("another");
-        let reasons = run::admit(&self.desired, prepared, Some(store), self.allowed(), expected)?;
+        let reasons = engine::admit(&self.desired, prepared, Some(store), self.allowed(), expected)?;
         Ok(reasons.is_empty() && !is_refused)
     }
 
@@ -197,7 +197,7 @@ impl Process {
         let found = Accounts::look_up(host, desired, &prepared.plan, credentials, &accounts, None).await;
         if found.all() != accounts {
             prepared = self.prepare(store, found.all())?;
-            if !run::admit(desired, &mut prepared, Some(store), self.allowed(), None)?.is_empty() {
+            if !engine::admit(desired, &mut prepared, Some(store), self.allowed(), None)?.is_empty() {
                 return Ok(None);
             }
         }

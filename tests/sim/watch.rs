@@ -21,11 +21,11 @@ use freshen::core::removal_window::RemovalWindow;
 use freshen::core::target::Target;
 use freshen::core::time::{Now, Tick};
 use freshen::core::watch::{ASKED_CAP_MS, Action, Event, Order, ProviderEnd, RunEnd, Watch};
-use freshen::drive::CallReport;
+use freshen::engine::executor::CallReport;
+use freshen::engine::{self, Accounts, Choice, Desired, Exit, Finished, Left, Prepared, Run};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::{Clock, Host, Timeouts};
-use freshen::run::{self, Accounts, Choice, Desired, Exit, Finished, Left, Prepared, Run};
 use freshen::state::{Identity, RunStart, StateError, Store};
 use tokio::sync::watch::{Receiver, Sender, channel};
 
@@ -312,7 +312,7 @@ impl Round {
     }
 
     fn prepare(&self, store: &SimStore, desired: &Desired, accounts: &[String]) -> Result<Prepared, StateError> {
-        let prepared = run::prepare(desired, Some(store), &Choice::default(), accounts, self.host.clock.now().wall)?;
+        let prepared = engine::prepare(desired, Some(store), &Choice::default(), accounts, self.host.clock.now().wall)?;
         Ok(prepared.expect("all manifests were read"))
     }
 
@@ -336,18 +336,18 @@ impl Round {
         let host = &self.host;
         let tick = host.clock.now().tick;
         memory.begins(store, tick);
-        let guessed = run::accounts(host, &desired.model, Some(store)).await?;
+        let guessed = engine::accounts(host, &desired.model, Some(store)).await?;
         let mut prepared = self.prepare(store, desired, &guessed)?;
         if self.bug != Some(WatchBug::SlicesDoNotAddUp) {
             memory.removals.add_up(&mut prepared.difference.removals, tick);
         }
-        let is_refused = !run::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty();
+        let is_refused = !engine::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty();
         if is_refused {
             store.refused = true;
             memory.removals.refused();
             memory.marked(store);
             let tried = self.tried(&prepared, store, desired, &guessed)?;
-            match tried.filter(|tried| run::refusals(desired, tried, allowed).is_empty()) {
+            match tried.filter(|tried| engine::refusals(desired, tried, allowed).is_empty()) {
                 Some(tried) => prepared = tried,
                 None => return Ok(Ended::bare(RunEnd::Blocked(None))),
             }
@@ -380,7 +380,7 @@ impl Round {
             if is_refused {
                 prepared = self.tried(&prepared, store, desired, accounts.all())?.expect("it was there a moment ago");
             }
-            if !run::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty() {
+            if !engine::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty() {
                 memory.marked(store);
                 return Ok(Ended::bare(RunEnd::Blocked(None)));
             }

@@ -11,7 +11,7 @@ use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::event::ItemState;
 use freshen::core::model::Model;
 use freshen::core::target::{Scope, Target};
-use freshen::run::Exit;
+use freshen::engine::Exit;
 use freshen::state::{Identity, SqliteStore, StateError, Store};
 
 use crate::axes::Axis;

@@ -10,7 +10,7 @@ use crate::core::diff::{Change, Difference};
 use crate::core::plan::Job;
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;
-use crate::run::Desired;
+use crate::engine::Desired;
 
 /// Longest comment, in bytes; GitHub takes 65 536 characters.
 const LONGEST: usize = 65_536;

@@ -9,7 +9,7 @@ use crate::core::contract::Capabilities;
 use crate::core::model::Model;
 use crate::core::query::{QuotaFound, TaskState};
 use crate::core::target::Scope;
-use crate::run::{Results, Standing};
+use crate::engine::{Results, Standing};
 
 /// Targets that are listed one by one for people.
 const LISTED: usize = 20;

@@ -10,8 +10,8 @@ use crate::core::event::{ItemState, RefusedDirectory};
 use crate::core::http::Endpoint;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
-use crate::drive::{CacheAnswers, CallReport, Outcome};
-use crate::run::{self, Desired, Prepared};
+use crate::engine::executor::{CacheAnswers, CallReport, Outcome};
+use crate::engine::{self, Desired, Prepared};
 use crate::state::Counts;
 
 /// Targets that are listed one by one for people in each group.
@@ -35,7 +35,7 @@ pub(crate) struct View<'a> {
 
 /// Numbers of targets by where they stand; `provider` narrows it down.
 fn counts(view: &View<'_>, provider: Option<usize>) -> Counts {
-    run::counts(&view.prepared.difference.changes, &view.outcome.states, provider)
+    engine::counts(&view.prepared.difference.changes, &view.outcome.states, provider)
 }
 
 /// The head of a table of providers.

@@ -12,7 +12,7 @@ use crate::core::model::ProviderConfig;
 use crate::core::plan::{Job, Plan};
 use crate::core::recorded::Standing;
 use crate::core::target::{ContentHash, Target};
-use crate::run::{Desired, Prepared};
+use crate::engine::{Desired, Prepared};
 
 /// Changes that are listed one by one for people; JSON lists all.
 const LISTED: usize = 100;

@@ -7,7 +7,7 @@ use crate::core::event::ItemState;
 use crate::core::quota::{QuotaKey, Uses};
 use crate::core::report::{QuotaReport, TARGETS, TargetReport};
 use crate::core::time::Timestamp;
-use crate::run::Finished;
+use crate::engine::Finished;
 use crate::state::{SqliteStore, Store};
 
 /// The oldest targets that are pending, deferred and rejected, a bounded number of each: a run may leave a million.

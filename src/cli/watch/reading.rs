@@ -9,11 +9,11 @@ use crate::cli::claim::Claim;
 use crate::cli::session::{self, Loaded, Lookup};
 use crate::cli::stat_caches::Own;
 use crate::core::endpoints::AwayCache;
+use crate::engine::Desired;
 use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Since};
 use crate::manifest::Severity;
-use crate::run::Desired;
 use crate::state::Store;
 
 /// How much of the manifests is read.

@@ -20,11 +20,11 @@ use crate::cli::session::{self, Loaded};
 use crate::cli::stat_caches::{self, StatCaches};
 use crate::core::report::Report;
 use crate::core::watch::{Order, RunEnd};
+use crate::engine::{self, Desired};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Root, Since};
-use crate::run::{self, Desired};
 use crate::state::RunLock;
 
 /// A provider without credentials is left to a later run after this time, in milliseconds: others wait for its program.
@@ -177,7 +177,7 @@ impl Round<'_> {
         let (loaded, found) = match read {
             Read::Unchanged(desired, away) => {
                 let patience_ms = self.args.timeout.min(LOOK_UP_MS);
-                if !run::returned_caches(self.host, &desired, away, patience_ms).await.is_empty() {
+                if !engine::returned_caches(self.host, &desired, away, patience_ms).await.is_empty() {
                     return Attempt::Again(Box::new(memory), Extent::All, None);
                 }
                 memory.last_valid = None;

@@ -20,9 +20,9 @@ use crate::core::removal_window::RemovalWindow;
 use crate::core::report::{ProviderReport, Report, TargetReport};
 use crate::core::time::{Tick, Timestamp};
 use crate::core::watch::{Order, ProviderEnd};
-use crate::drive::CallReport;
+use crate::engine::executor::CallReport;
+use crate::engine::{Desired, Finished, Left, Prepared};
 use crate::host::Host;
-use crate::run::{Desired, Finished, Left, Prepared};
 use crate::state::{Counts, Identity, SqliteStore, StateError, Store};
 
 /// Vendors are asked for their count of a quota at most this often, in milliseconds: the question comes before the purge.

@@ -14,7 +14,7 @@ use crate::cli::exit::Exit;
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport};
 use crate::core::time::{Now, Tick, Timestamp};
 use crate::core::watch::{ProviderEnd, Retry, RunEnd, Watch};
-use crate::run::Left;
+use crate::engine::Left;
 
 /// Problems of manifests that are told one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;

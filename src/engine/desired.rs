@@ -4,7 +4,7 @@ use crate::core::model::{Model, ProviderConfig};
 use crate::core::owners::Reach;
 use crate::core::recorded::Inputs;
 
-use super::since::Since;
+use super::incremental::Since;
 
 /// The manifests of a command, checked.
 pub struct Desired {

@@ -6,9 +6,9 @@ use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Stamp};
 use crate::core::http::{Request, Response, TransportFailure};
 use crate::core::model::ProviderConfig;
 use crate::core::time::Timestamp;
+use crate::engine::redact::{self, Sensitive};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::mask::{self, Sensitive};
 
 /// Clocks further apart than this explain a refused time or nonce, in seconds: vendors allow for minutes.
 const CLOCK_S: u64 = 60;
@@ -57,16 +57,16 @@ pub(crate) async fn exchange<T>(
     let stamp = Stamp { wall: host.clock.now().wall, nonce };
     let request = build(&account, &credentials, &stamp)
         .map_err(|message| Trouble::Refused(refusal(ErrorClass::Config, "not sent", message), None))?;
-    let sensitive = mask::sensitive(&credentials, &request, config.options.headers("headers"));
+    let sensitive = redact::sensitive(&credentials, &request, config.options.headers("headers"));
     let response = host.http.send(request, line.timeouts).await.map_err(Trouble::Failed)?;
-    read(&account, &response, &|text| *text = mask::hide(text, &sensitive))
+    read(&account, &response, &|text| *text = redact::hide(text, &sensitive))
         .map_err(|error| Trouble::Refused(told(error, &sensitive, host.clock.now().wall), Some(credentials)))
 }
 
 /// The error as it may be shown.
 fn told(mut error: CallError, sensitive: &Sensitive, now: Timestamp) -> CallError {
     let texts = [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id);
-    texts.for_each(|text| *text = mask::hide(text, sensitive));
+    texts.for_each(|text| *text = redact::hide(text, sensitive));
     match (error.class, error.server_time) {
         (ErrorClass::Clock, Some(server)) => error.message += &clock_hint(now, server),
         // A nonce that counts as used may be a clock that is off.

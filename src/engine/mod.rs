@@ -4,20 +4,24 @@
 
 mod accounts;
 mod addresses;
-mod ask;
 mod desired;
+pub mod executor;
 mod exit;
-mod left;
+mod incremental;
 mod prepare;
-mod since;
+mod provider_answers;
+pub mod query;
+mod redact;
+mod remaining;
+mod request;
 
 pub use accounts::{Accounts, accounts};
 pub use addresses::{Located, returned_caches};
-pub use ask::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
 pub use desired::Desired;
 pub use exit::Exit;
-pub use left::Left;
 pub use prepare::{Choice, Prepared, prepare, unread};
+pub use provider_answers::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
+pub use remaining::Left;
 
 use std::collections::BTreeSet;
 
@@ -29,7 +33,7 @@ use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::states::States;
-use crate::drive::{self, Inputs, Observe, Outcome};
+use crate::engine::executor::{Inputs, Observe, Outcome};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Counts, RunStart, StateError, Store};
@@ -223,7 +227,7 @@ impl<'a> Run<'a> {
             last_calls: self.last_calls.clone(),
             interrupted: self.interrupted.clone(),
         };
-        let outcome = drive::apply(self.host, store, inputs, observe).await;
+        let outcome = executor::apply(self.host, store, inputs, observe).await;
         let mut finished = Finished { desired, prepared, outcome, unavailable, exit: Exit::Done };
         finished.exit = exit_of(&finished);
         if finished.outcome.state_error.is_none() {

@@ -11,7 +11,7 @@ use crate::core::model::{Model, ProviderConfig};
 use crate::core::query::{Finding, Query, QuerySpec, Question, QuotaFound, TaskResult};
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
-use crate::exchange::{self, Hide, Line, Trouble, refusal};
+use crate::engine::request::{self, Hide, Line, Trouble, refusal};
 use crate::host::credentials::{CredentialError, CredentialStore, account_of};
 use crate::host::{Host, Timeouts};
 
@@ -120,7 +120,7 @@ impl<'a> Asker<'a> {
             }
             Ok(finding)
         };
-        let asked = exchange::exchange(line, self.nonces.u128(..), build, read).await;
+        let asked = request::exchange(line, self.nonces.u128(..), build, read).await;
         let now = self.host.clock.now().wall;
         let finding = asked.map_err(|trouble| match trouble {
             Trouble::Refused(error, _) => error,

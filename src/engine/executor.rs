@@ -24,7 +24,7 @@ use crate::core::plan::Plan;
 use crate::core::states::States;
 use crate::core::target::Target;
 use crate::core::time::{Now, Tick};
-use crate::exchange::{self, Hide, Line, Trouble, refusal};
+use crate::engine::request::{self, Hide, Line, Trouble, refusal};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Commit, StateError, Store};
@@ -457,7 +457,7 @@ async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call
         reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
         Ok(reply)
     };
-    match exchange::exchange(line, nonce, build, read).await {
+    match request::exchange(line, nonce, build, read).await {
         Ok(reply) => Ending::Accepted(reply),
         Err(Trouble::Failed(failure)) => Ending::Failed(failure),
         Err(Trouble::Refused(error, Some(used))) if error.class == ErrorClass::Auth => {

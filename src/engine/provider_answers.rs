@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::ask::Asker;
 use crate::core::contract::{CallError, ErrorClass};
 use crate::core::model::Model;
 use crate::core::plan::{Plan, Quota, QuotaKey};
 use crate::core::query::{QuotaFound, TaskResult, quota_left, state_of};
 use crate::core::quota::{DAY_MS, counts_anew_at};
 use crate::core::time::Timestamp;
+use crate::engine::query::Asker;
 use crate::state::{OpenTask, Settled, StateError, Store};
 
 /// Tasks that were accepted longer ago are not asked about where the vendor does not say how long it keeps them, in days.

@@ -80,8 +80,8 @@ mod tests {
     use crate::core::recorded::{ChangeKind, InputFile, Progress, Standing, Work};
     use crate::core::target::{ContentHash, Target};
     use crate::core::time::Timestamp;
+    use crate::engine::{Choice, Prepared, prepare};
     use crate::manifest::{BuildOptions, NoSources, SourceFile, build, build_partly};
-    use crate::run::{Choice, Prepared, prepare};
     use crate::state::SqliteStore;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_790_000_000_000);

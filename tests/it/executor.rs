@@ -7,7 +7,7 @@ use freshen::core::diff::Difference;
 use freshen::core::event::ItemState;
 use freshen::core::http::{Request, Response, TransportFailure};
 use freshen::core::time::{Now, Tick};
-use freshen::drive::{self, CallReport, Inputs, Outcome};
+use freshen::engine::executor::{self, CallReport, Inputs, Outcome};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::env::SystemEnv;
 use freshen::host::resolver::SystemResolver;
@@ -63,7 +63,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
         deadline: None,
         timeouts: Timeouts::default(),
         interrupted,
-        grace_ms: drive::GRACE_MS,
+        grace_ms: executor::GRACE_MS,
         last_calls: LastCalls::default(),
     };
     let mut seen = Vec::new();
@@ -72,7 +72,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
         observe(call)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let outcome = runtime.block_on(drive::apply(&host, &mut store, inputs, &mut keep));
+    let outcome = runtime.block_on(executor::apply(&host, &mut store, inputs, &mut keep));
     let rows = store.recorded().expect("readable").into_iter().filter(|row| row.work.is_none());
     let recorded = rows.map(|row| row.provider).collect();
     (outcome, seen, recorded)
