@@ -15,7 +15,7 @@ use crate::core::owners::Unread;
 use crate::core::recorded::KnownManifest;
 use crate::engine::{self, Desired};
 use crate::host::Host;
-use crate::state::{RunLock, SqliteStore, Store};
+use crate::state::{LockedState, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
@@ -26,14 +26,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     select::unmatched(model, &Changes::default(), &selection)?
         .iter()
         .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
-    let mut store = session::open_or_create(host, lock.state())?;
-    if let Err(note) = stat_caches::keep(&mut store, caches) {
+    let mut store = session::open_or_create(host, &*lock)?;
+    if let Err(note) = stat_caches::keep(&mut *store, caches) {
         terminal::tell(&format!("note: {note}\n"));
     }
     store.compare_with(ahead);
-    let unread = engine::unread(&desired, &store)?;
+    let unread = engine::unread(&desired, &*store)?;
     session::refuse_without_namespace(&unread)?;
-    refuse_elsewhere(host, &desired, &store, &unread).await?;
+    refuse_elsewhere(host, &desired, &*store, &unread).await?;
     let spoken_for = &unread.spoken_for;
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
@@ -53,8 +53,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let now = host.clock.now().wall;
     store.adopt(model, &selected, &unread, now)?;
     // What was refused stays so with the account that it was refused with.
-    let accounts = engine::accounts(host, model, Some(&store)).await?;
-    let prepared = session::prepare(&desired, Some(&store), &Selection::default(), &accounts, now)?;
+    let accounts = engine::accounts(host, model, Some(&*store)).await?;
+    let prepared = session::prepare(&desired, Some(&*store), &Selection::default(), &accounts, now)?;
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
     } else {
@@ -79,7 +79,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
 ///
 /// # Errors
 /// Exit 5, as `apply` ends with, for manifests that are read in another place and list nothing of what was known of them.
-async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &SqliteStore, unread: &Unread) -> Result<()> {
+async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &dyn Store, unread: &Unread) -> Result<()> {
     if unread.moved.is_empty() {
         return Ok(());
     }
@@ -90,23 +90,24 @@ async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &SqliteStore, u
 }
 
 /// The manifests as they are while the state is locked, or were when nobody wrote to it since.
-async fn read(host: &Host, global: &Global, args: &AdoptArgs) -> Result<(RunLock, Loaded)> {
+async fn read(host: &Host, global: &Global, args: &AdoptArgs) -> Result<(Box<dyn LockedState>, Loaded)> {
     let start = session::run_start(host);
-    let mut claim = Claim::before_reading(&global.state);
+    let state = &*global.backend();
+    let mut claim = Claim::before_reading(state);
     loop {
         let found = session::find(Lookup::of(global, &args.manifests.paths, args.manifests.limits))?;
-        let mut loaded = found.load(host, global.state.as_path().into(), global.format)?;
+        let mut loaded = found.load(host, global.own(state), global.format)?;
         select::known_providers(&loaded.desired.model, &args.providers)?;
         select::patterns(&args.only)?;
-        if claim.waits(&global.state) {
+        if claim.waits(state) {
             // Who runs is about to change what was read ahead.
             loaded.ahead = None;
         }
-        match claim.take(host, &global.state, &start, args.lock.lock_timeout).await? {
+        match claim.take(host, state, &start, args.lock.lock_timeout).await? {
             Claimed::Current(lock) => return Ok((lock, loaded)),
             Claimed::Overtaken(lock) => {
                 drop(loaded.ahead);
-                if let Err(note) = stat_caches::keep_at(&global.state, loaded.caches) {
+                if let Err(note) = stat_caches::keep_at(&*lock, loaded.caches) {
                     terminal::tell(&format!("note: {note}\n"));
                 }
                 claim = Claim::Held(lock);

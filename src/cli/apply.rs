@@ -18,7 +18,7 @@ use crate::engine::executor::{self, CallReport};
 use crate::engine::{self, Desired, Finished, Prepared};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
-use crate::state::{SqliteStore, Store};
+use crate::state::{Backend, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -32,9 +32,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     // All that comes before the first call counts: reading, the lock, credentials, questions.
     let deadline = args.deadline.map(|ms| host.clock.now().tick.plus_ms(ms));
     let credentials = CredentialStore::new(host.env.clone());
+    let state = &*global.backend();
     let pass = Pass {
         host,
-        state: &global.state,
+        state,
         selection: &args.selection,
         allowed: args.allowed.allowed(),
         expect: args.expect.as_deref(),
@@ -46,13 +47,13 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         credentials: &credentials,
         patience_ms: None,
     };
-    let own = Own { state: &global.state, audit: args.audit.as_deref() };
+    let own = Own { audit: args.audit.as_deref(), ..global.own(state) };
     let (mut reads_all, mut held) = (false, None);
     loop {
-        let claim = held.take().map_or_else(|| Claim::before_reading(&global.state), Claim::Held);
+        let claim = held.take().map_or_else(|| Claim::before_reading(state), Claim::Held);
         let lookup = Lookup::selected(global, &args.manifests, &args.selection);
         let found = session::find(Lookup { audit: args.audit.as_deref(), ..lookup })?;
-        let Noted { inputs, away } = noted(host, global, args, &found)?;
+        let Noted { inputs, away } = noted(host, state, args, &found)?;
         if let Some(desired) = found.unchanged(inputs.as_ref()) {
             if engine::returned_caches(host, &desired, away, args.timeout.min(LOOK_UP_MS)).await.is_empty() {
                 let prepared = Prepared::of_unread(&desired);
@@ -101,7 +102,7 @@ impl Side for Terminal<'_> {
         }
     }
 
-    fn finished(&mut self, finished: &Finished<'_>, _: Option<&SqliteStore>) {
+    fn finished(&mut self, finished: &Finished<'_>, _: Option<&dyn Store>) {
         self.progress = None;
         report(self.global, finished);
     }
@@ -116,11 +117,11 @@ struct Noted {
 }
 
 /// No lock is needed: what another run does now is work, and what it has done is seen later.
-fn noted(host: &Host, global: &Global, args: &ApplyArgs, found: &Found<'_>) -> Result<Noted> {
-    let store = if args.expect.is_none() { session::open(&global.state)? } else { None };
+fn noted(host: &Host, state: &dyn Backend, args: &ApplyArgs, found: &Found<'_>) -> Result<Noted> {
+    let store = if args.expect.is_none() { state.open()? } else { None };
     let Some(store) = store else { return Ok(Noted::default()) };
     let away = store.caches_away(host.clock.now().wall)?;
-    Ok(Noted { inputs: found.noted(Some(&store as &dyn Store), &args.selection)?, away })
+    Ok(Noted { inputs: found.noted(Some(&*store), &args.selection)?, away })
 }
 
 /// What the renderer needs.

@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::stat_caches::Own;
 use crate::core::guard::Allowed;
 use crate::manifest::MAX_TARGETS;
+use crate::state::{self, Backend};
 
 /// Keeps CDN caches true to what was published.
 ///
@@ -35,6 +38,18 @@ pub struct Global {
     /// How results are printed on standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+}
+
+impl Global {
+    /// The place of the state.
+    pub(super) fn backend(&self) -> Arc<dyn Backend> {
+        state::at(&self.state)
+    }
+
+    /// The files of the state, which no source may publish.
+    pub(super) fn own<'p>(&'p self, backend: &'p dyn Backend) -> Own<'p> {
+        Own { backend, state: &self.state, audit: None }
+    }
 }
 
 /// A namespace stands before names of manifests, with `:` between.

@@ -14,7 +14,7 @@ use crate::host::{Host, Timeouts};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Result<Exit> {
-    let (files, built) = session::examine(host, &global.state, &args.manifests)?;
+    let (files, built) = session::examine(host, global.own(&*global.backend()), &args.manifests)?;
     let model = built.model.as_ref();
     if global.format == Format::Human {
         session::show_problems(&files, &built);

@@ -1,55 +1,57 @@
 //! How a command that writes comes to the state: under the lock, and with what it read being as new as what others wrote.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use super::session;
 use crate::host::Host;
-use crate::state::{Identity, RunLock, RunStart, SqliteStore, StateError};
+use crate::state::{Backend, Identity, LockedState, RunStart, StateError};
 
 /// What a command has of the state before it reads what it will write by.
-#[derive(Debug)]
 pub(super) enum Claim {
     /// No lock, only which state it was, if there was one and it could be read.
     Seen(Result<Option<Identity>, StateError>),
     /// The lock: nobody else writes meanwhile.
-    Held(RunLock),
+    Held(Box<dyn LockedState>),
 }
 
 /// The lock, and whether what was read still counts.
-#[derive(Debug)]
 pub(super) enum Claimed {
     /// Nobody wrote to the state since before the reading.
-    Current(RunLock),
+    Current(Box<dyn LockedState>),
     /// Another run came and went, or had to be waited for. It may have purged what is newer than what was read, so all has
     /// to be read again: once, since nobody comes in between while the lock is held.
-    Overtaken(RunLock),
+    Overtaken(Box<dyn LockedState>),
 }
 
 impl Claim {
     /// Looks which state it is, before anything is read.
-    pub(super) fn before_reading(state: &Path) -> Self {
-        Self::Seen(SqliteStore::identity_at(state))
+    pub(super) fn before_reading(state: &dyn Backend) -> Self {
+        Self::Seen(state.identity())
     }
 
     /// Whether another run has to be waited for.
-    pub(super) fn waits(&self, state: &Path) -> bool {
-        matches!(self, Self::Seen(_)) && RunLock::holder(state).is_some()
+    pub(super) fn waits(&self, state: &dyn Backend) -> bool {
+        matches!(self, Self::Seen(_)) && state.holder().is_some()
     }
 
     /// Takes the lock, unless it is held already, waiting up to `timeout_ms` for another run to end.
     ///
     /// # Errors
     /// As [`session::lock`].
-    pub(super) async fn take(self, host: &Host, state: &Path, start: &RunStart, timeout_ms: u64) -> Result<Claimed> {
+    pub(super) async fn take(
+        self,
+        host: &Host,
+        state: &dyn Backend,
+        start: &RunStart,
+        timeout_ms: u64,
+    ) -> Result<Claimed> {
         let waits = self.waits(state);
         let seen = match self {
             Self::Held(lock) => return Ok(Claimed::Current(lock)),
             Self::Seen(seen) => seen,
         };
         let lock = session::lock(host, state, start, timeout_ms).await?;
-        let is_same = matches!((seen, SqliteStore::identity_at(state)), (Ok(seen), Ok(found)) if seen == found);
+        let is_same = matches!((seen, state.identity()), (Ok(seen), Ok(found)) if seen == found);
         Ok(if is_same && !waits { Claimed::Current(lock) } else { Claimed::Overtaken(lock) })
     }
 }
@@ -59,40 +61,47 @@ mod tests {
     use super::*;
     use crate::core::recorded::Inputs;
     use crate::core::time::Timestamp;
-    use crate::state::{StateError, Store};
+    use crate::state;
 
-    async fn is_overtaken(claim: Claim, state: &Path) -> bool {
-        let start = RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 };
-        let host = Host::system();
-        matches!(claim.take(&host, state, &start, 0).await.unwrap(), Claimed::Overtaken(_))
+    fn start() -> RunStart {
+        RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 }
+    }
+
+    async fn is_overtaken(claim: Claim, state: &dyn Backend) -> bool {
+        matches!(claim.take(&Host::system(), state, &start(), 0).await.unwrap(), Claimed::Overtaken(_))
+    }
+
+    fn lock(state: &dyn Backend) -> Box<dyn LockedState> {
+        state.try_lock(&start()).unwrap().ok().expect("no other run has it")
     }
 
     /// S3: who comes and goes while another one reads has written what that one does not know.
     #[tokio::test]
     async fn a_write_after_the_reading_began_overtakes_it() {
         let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("state.db");
-        assert!(!is_overtaken(Claim::before_reading(&state), &state).await);
-        let first = Claim::before_reading(&state);
-        drop(SqliteStore::create(&state, "1").unwrap());
-        assert!(is_overtaken(first, &state).await, "the first run came in between");
-        assert!(!is_overtaken(Claim::before_reading(&state), &state).await);
-        let second = Claim::before_reading(&state);
-        SqliteStore::open_to_write(&state).unwrap().unwrap().note_inputs(&Inputs::default()).unwrap();
-        assert!(is_overtaken(second, &state).await);
-        let replaced = Claim::before_reading(&state);
-        std::fs::remove_file(&state).unwrap();
-        drop(SqliteStore::create(&state, "2").unwrap());
-        assert!(is_overtaken(replaced, &state).await);
+        let file = folder.path().join("state.db");
+        let state = &*state::at(&file);
+        assert!(!is_overtaken(Claim::before_reading(state), state).await);
+        let first = Claim::before_reading(state);
+        drop(lock(state).create("1").unwrap());
+        assert!(is_overtaken(first, state).await, "the first run came in between");
+        assert!(!is_overtaken(Claim::before_reading(state), state).await);
+        let second = Claim::before_reading(state);
+        lock(state).open().unwrap().unwrap().note_inputs(&Inputs::default()).unwrap();
+        assert!(is_overtaken(second, state).await);
+        let replaced = Claim::before_reading(state);
+        std::fs::remove_file(&file).unwrap();
+        drop(lock(state).create("2").unwrap());
+        assert!(is_overtaken(replaced, state).await);
     }
 
     /// S3: what could not be looked at may have been written by anybody.
     #[tokio::test]
     async fn a_state_that_could_not_be_looked_at_is_not_taken_for_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("state.db");
-        drop(SqliteStore::create(&state, "1").unwrap());
-        let unreadable = StateError::Io { path: state.clone(), action: "read", cause: "busy".into() };
-        assert!(is_overtaken(Claim::Seen(Err(unreadable)), &state).await);
+        let state = &*state::at(&folder.path().join("state.db"));
+        drop(lock(state).create("1").unwrap());
+        let unreadable = StateError::Io { location: state.location(), action: "read", cause: "busy".into() };
+        assert!(is_overtaken(Claim::Seen(Err(unreadable)), state).await);
     }
 }

@@ -15,13 +15,12 @@ use crate::core::recorded::Recorded;
 use crate::core::target::ContentHash;
 use crate::engine::{self, Desired, Prepared};
 use crate::host::Host;
-use crate::state::Store;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Result<Exit> {
     let desired = session::load(host, global, &args.manifests.paths, args.manifests.limits)?;
-    let store = session::open(&global.state)?;
-    let store = store.as_ref().map(|store| store as &dyn Store);
+    let store = global.backend().open()?;
+    let store = store.as_deref();
     let accounts = engine::accounts(host, &desired.model, store).await?;
     let all = Selection::default();
     let prepared = session::prepare(&desired, store, &all, &accounts, host.clock.now().wall)?;

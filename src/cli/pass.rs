@@ -27,7 +27,7 @@ use crate::engine::query::Asker;
 use crate::engine::{self, Accounts, Desired, Finished, Learned, Located, Prepared, Run};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::state::{self, RunLock, RunStart, SqliteStore, StateError, Store};
+use crate::state::{Backend, LockedState, RunStart, StateError, Store};
 
 /// How long names of caches are looked up, in milliseconds: other work waits for it.
 pub(super) const LOOK_UP_MS: u64 = 5_000;
@@ -35,7 +35,7 @@ pub(super) const LOOK_UP_MS: u64 = 5_000;
 /// What a pass is to do, whatever the manifests say.
 pub(super) struct Pass<'a> {
     pub(super) host: &'a Host,
-    pub(super) state: &'a Path,
+    pub(super) state: &'a dyn Backend,
     pub(super) selection: &'a Selection,
     pub(super) allowed: Allowed,
     /// The digest that was reviewed.
@@ -70,7 +70,7 @@ pub(super) trait Side {
     fn error(&mut self, text: &str);
 
     /// The state is open and nobody else's for now; `None` before the first run. Returns what is known of calls before.
-    fn begins(&mut self, _store: Option<&SqliteStore>) -> LastCalls {
+    fn begins(&mut self, _store: Option<&dyn Store>) -> LastCalls {
         LastCalls::default()
     }
 
@@ -86,7 +86,7 @@ pub(super) trait Side {
     fn turned_back(&mut self, _desired: &Desired, _prepared: &Prepared) {}
 
     /// The pass may end before it sends anything; what it saw is marked.
-    fn marked(&mut self, _store: Option<&SqliteStore>) {}
+    fn marked(&mut self, _store: Option<&dyn Store>) {}
 
     /// What is not to be tried in this pass: it stays pending.
     fn order(&self) -> Option<&Order> {
@@ -115,7 +115,7 @@ pub(super) trait Side {
     fn called(&mut self, desired: &Desired, call: &CallReport);
 
     /// All is done and recorded.
-    fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>);
+    fn finished(&mut self, finished: &Finished<'_>, store: Option<&dyn Store>);
 }
 
 /// What came of a pass.
@@ -126,15 +126,15 @@ pub(super) enum Ran {
     NotEnough,
     /// Nothing was done, since another run wrote to the state after the manifests were read: they have to be read again, under
     /// this lock.
-    Overtaken(RunLock),
+    Overtaken(Box<dyn LockedState>),
     /// It was cut short before anything was sent; what it saw is marked.
     Cut,
 }
 
 /// What a pass has found when it begins to send.
 struct Opened<'l> {
-    lock: &'l RunLock,
-    store: Option<SqliteStore>,
+    lock: &'l dyn LockedState,
+    store: Option<Box<dyn Store>>,
     caches: StatCaches,
     guessed: Vec<String>,
     /// When its changes were looked at: whatever takes time after that, they are the same ones.
@@ -159,49 +159,49 @@ impl Pass<'_> {
         let mut caches = std::mem::take(caches);
         let host = self.host;
         let start = session::run_start(host);
-        let lock = &match claim.take(host, self.state, &start, self.within(self.lock_timeout_ms)).await? {
+        let lock = &*match claim.take(host, self.state, &start, self.within(self.lock_timeout_ms)).await? {
             Claimed::Current(lock) => lock,
             Claimed::Overtaken(lock) => {
                 drop(ahead);
-                if let Err(note) = stat_caches::keep_at(self.state, caches) {
+                if let Err(note) = stat_caches::keep_at(&*lock, caches) {
                     side.note(&note);
                 }
                 return Ok(Ran::Overtaken(lock));
             }
         };
-        let mut store = SqliteStore::open_to_write(lock.state())?;
-        let last_calls = side.begins(store.as_ref());
+        let mut store = lock.open()?;
+        let last_calls = side.begins(store.as_deref());
         if let Some(store) = &mut store {
-            self.owe_returned(desired, store, side).await?;
+            self.owe_returned(desired, &mut **store, side).await?;
         }
         match &store {
             Some(store) => store.compare_with(ahead),
             None => drop(ahead),
         }
-        let guessed = engine::accounts(host, &desired.model, store.as_ref().map(|store| store as &dyn Store)).await?;
+        let guessed = engine::accounts(host, &desired.model, store.as_deref()).await?;
         let at = host.clock.now().wall;
-        let Some(mut prepared) = self.prepare(desired, store.as_ref(), (&guessed, at))? else {
+        let Some(mut prepared) = self.prepare(desired, store.as_deref(), (&guessed, at))? else {
             return Ok(Ran::NotEnough);
         };
         select::unmatched(&desired.model, &prepared.difference.changes, self.selection)?
             .iter()
             .for_each(|warning| side.warn(warning));
-        tell_unfinished(store.as_ref(), side)?;
+        tell_unfinished(store.as_deref(), side)?;
         if let Some(store) = &mut store {
-            keep(store, std::mem::take(&mut caches), side);
+            keep(&mut **store, std::mem::take(&mut caches), side);
         }
         side.weigh(&mut prepared.difference.removals);
-        let admitted = admit(desired, &mut prepared, store.as_mut(), (self.allowed, self.expect));
+        let admitted = admit(desired, &mut prepared, store.as_deref_mut(), (self.allowed, self.expect));
         if let Err(refused) = admitted {
             side.turned_back(desired, &prepared);
-            side.marked(store.as_ref());
+            side.marked(store.as_deref());
             let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: true };
             return self.retry(desired, &prepared, opened, side).await?.ok_or(refused);
         }
         if prepared.is_nothing() {
             let finished = Finished::nothing(desired, &prepared);
-            note_inputs(store.as_mut(), &finished, side);
-            side.finished(&finished, store.as_ref());
+            note_inputs(store.as_deref_mut(), &finished, side);
+            side.finished(&finished, store.as_deref());
             return Ok(Ran::Ended(finished.exit));
         }
         let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: false };
@@ -216,7 +216,7 @@ impl Pass<'_> {
         opened: Opened<'_>,
         side: &mut dyn Side,
     ) -> Result<Option<Ran>> {
-        let store = opened.store.as_ref().map(|store| store as &dyn Store);
+        let store = opened.store.as_deref();
         let tried = prepared.tried(desired, store, &opened.guessed, opened.at)?;
         let tried = tried.filter(|tried| engine::refusals(desired, tried, self.allowed).is_empty());
         let Some(tried) = tried.filter(|_| side.retries_refused()) else { return Ok(None) };
@@ -243,26 +243,26 @@ impl Pass<'_> {
         let desired = &*desired;
         if is_elsewhere || accounts.all() != guessed {
             // Quota and pace are the account's, by any name of its provider; each address of a cache takes calls.
-            let anew = self.prepare_anew(desired, store.as_mut(), (accounts.all(), at, is_refused), side)?;
+            let anew = self.prepare_anew(desired, store.as_deref_mut(), (accounts.all(), at, is_refused), side)?;
             let Some(anew) = anew else { return Ok(Ran::NotEnough) };
             prepared = anew;
         }
         if side.skips_known() && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
-            side.finished(&finished, store.as_ref());
+            side.finished(&finished, store.as_deref());
             return Ok(Ran::Ended(finished.exit));
         }
         let mut audit = Audit::open(self.audit)?;
         let mut store = match store {
             Some(store) => store,
-            None => SqliteStore::create(lock.state(), &session::lineage(host))?,
+            None => lock.create(&session::lineage(host))?,
         };
-        keep(&mut store, caches, side);
-        match self.learn(desired, &prepared, &mut store, side).await? {
+        keep(&mut *store, caches, side);
+        match self.learn(desired, &prepared, &mut *store, side).await? {
             None => return cut(desired, &prepared, Some(store), side),
             Some(false) => {}
             Some(true) => {
-                let anew = self.prepare_anew(desired, Some(&mut store), (accounts.all(), at, is_refused), side)?;
+                let anew = self.prepare_anew(desired, Some(&mut *store), (accounts.all(), at, is_refused), side)?;
                 let Some(anew) = anew else { return Ok(Ran::NotEnough) };
                 prepared = anew;
             }
@@ -284,9 +284,9 @@ impl Pass<'_> {
             side.called(desired, call);
             audit.record(&desired.model, call, targets)
         };
-        let finished = run.execute(&mut store, &mut observe).await.inspect_err(|_| side.marked(Some(&store)))?;
-        side.finished(&finished, Some(&store));
-        match write_aside(&finished, lock.state(), host.clock.now().wall) {
+        let finished = run.execute(&mut *store, &mut observe).await.inspect_err(|_| side.marked(Some(&*store)))?;
+        side.finished(&finished, Some(&*store));
+        match write_aside(&finished, lock, host.clock.now().wall) {
             Some(Ok(aside)) => side.note(&aside),
             Some(Err(error)) => side.error(&error),
             None => {}
@@ -296,7 +296,7 @@ impl Pass<'_> {
     }
 
     /// Makes due again what caches lack that were away and are back.
-    async fn owe_returned(&self, desired: &Desired, store: &mut SqliteStore, side: &mut dyn Side) -> Result<()> {
+    async fn owe_returned(&self, desired: &Desired, store: &mut dyn Store, side: &mut dyn Side) -> Result<()> {
         let looking = engine::returned_caches(
             self.host,
             desired,
@@ -337,7 +337,7 @@ impl Pass<'_> {
         &self,
         desired: &Desired,
         prepared: &Prepared,
-        store: &mut SqliteStore,
+        store: &mut dyn Store,
         side: &mut dyn Side,
     ) -> Result<Option<bool>> {
         if !side.asks_quotas() {
@@ -376,14 +376,13 @@ impl Pass<'_> {
     fn prepare_anew(
         &self,
         desired: &Desired,
-        mut store: Option<&mut SqliteStore>,
+        mut store: Option<&mut (dyn Store + 'static)>,
         (accounts, at, is_refused): (&[String], Timestamp, bool),
         side: &mut dyn Side,
     ) -> Result<Option<Prepared>> {
         let mut anew = self.prepare(desired, store.as_deref(), (accounts, at))?;
         if let Some(all) = anew.as_ref().filter(|_| is_refused) {
-            let view = store.as_deref().map(|store| store as &dyn Store);
-            anew = all.tried(desired, view, accounts, at)?;
+            anew = all.tried(desired, store.as_deref(), accounts, at)?;
         }
         let Some(mut anew) = anew else { return Ok(None) };
         let admitted = admit(desired, &mut anew, store.as_deref_mut(), (self.allowed, None));
@@ -399,11 +398,10 @@ impl Pass<'_> {
     fn prepare(
         &self,
         desired: &Desired,
-        store: Option<&SqliteStore>,
+        store: Option<&dyn Store>,
         (accounts, at): (&[String], Timestamp),
     ) -> Result<Option<Prepared>> {
-        let view = store.map(|store| store as &dyn Store);
-        session::prepare_if_enough(desired, view, self.selection, accounts, at)
+        session::prepare_if_enough(desired, store, self.selection, accounts, at)
     }
 }
 
@@ -417,11 +415,11 @@ async fn unless_cut<T>(cut: Option<watch::Receiver<bool>>, work: impl Future<Out
     }
 }
 
-fn cut(desired: &Desired, prepared: &Prepared, mut store: Option<SqliteStore>, side: &mut dyn Side) -> Result<Ran> {
+fn cut(desired: &Desired, prepared: &Prepared, mut store: Option<Box<dyn Store>>, side: &mut dyn Side) -> Result<Ran> {
     if let Some(store) = &mut store {
         store.mark_seen(&desired.model, &prepared.difference.changes)?;
     }
-    side.marked(store.as_ref());
+    side.marked(store.as_deref());
     Ok(Ran::Cut)
 }
 
@@ -432,7 +430,7 @@ pub(super) async fn ask_quotas(
     prepared: &Prepared,
     credentials: &CredentialStore,
     timeout_ms: u64,
-    store: &mut SqliteStore,
+    store: &mut dyn Store,
 ) -> Result<Learned> {
     let timeouts = Timeouts::within(timeout_ms.min(session::QUESTION_MS));
     let mut asker = Asker::new(host, &desired.model, credentials, timeouts);
@@ -448,10 +446,9 @@ pub(super) async fn ask_quotas(
 pub(super) fn admit(
     desired: &Desired,
     prepared: &mut Prepared,
-    store: Option<&mut SqliteStore>,
+    store: Option<&mut (dyn Store + 'static)>,
     (allowed, expect): (Allowed, Option<&str>),
 ) -> Result<()> {
-    let store = store.map(|store| store as &mut dyn Store);
     let reasons = engine::admit(desired, prepared, store, allowed, expect)?;
     if reasons.is_empty() { Ok(()) } else { Err(session::refused(&reasons).into()) }
 }
@@ -462,7 +459,7 @@ fn hold_back(prepared: &mut Prepared, desired: &Desired, side: &dyn Side) {
     }
 }
 
-fn keep(store: &mut SqliteStore, caches: StatCaches, side: &mut dyn Side) {
+fn keep(store: &mut dyn Store, caches: StatCaches, side: &mut dyn Side) {
     if let Err(note) = stat_caches::keep(store, caches) {
         side.note(&note);
     }
@@ -470,7 +467,7 @@ fn keep(store: &mut SqliteStore, caches: StatCaches, side: &mut dyn Side) {
 
 /// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be
 /// written, the next run reads them.
-fn note_inputs(store: Option<&mut SqliteStore>, finished: &Finished<'_>, side: &mut dyn Side) {
+fn note_inputs(store: Option<&mut (dyn Store + 'static)>, finished: &Finished<'_>, side: &mut dyn Side) {
     let Some(store) = store else { return };
     let noted = match (&finished.prepared.difference.inputs, store.inputs()) {
         (Some(inputs), Ok(known)) if known.as_ref() != Some(inputs) => store.note_inputs(inputs),
@@ -483,7 +480,7 @@ fn note_inputs(store: Option<&mut SqliteStore>, finished: &Finished<'_>, side: &
 }
 
 /// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.
-fn tell_unfinished(store: Option<&SqliteStore>, side: &mut dyn Side) -> Result<()> {
+fn tell_unfinished(store: Option<&dyn Store>, side: &mut dyn Side) -> Result<()> {
     let last = store.map_or(Ok(Vec::new()), |store| store.runs(1))?;
     if let Some(run) = last.first().filter(|run| run.finished_at.is_none()) {
         let began = super::render::moment(run.started_at);
@@ -493,7 +490,7 @@ fn tell_unfinished(store: Option<&SqliteStore>, side: &mut dyn Side) -> Result<(
 }
 
 /// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
-fn write_aside(finished: &Finished<'_>, state: &Path, at: Timestamp) -> Option<Result<String, String>> {
+fn write_aside(finished: &Finished<'_>, lock: &dyn LockedState, at: Timestamp) -> Option<Result<String, String>> {
     let (StateError::Replaced { .. } | StateError::Overtaken { .. }) = finished.outcome.state_error.as_ref()? else {
         return None;
     };
@@ -512,11 +509,8 @@ fn write_aside(finished: &Finished<'_>, state: &Path, at: Timestamp) -> Option<R
     };
     let text: String = finished.accepted().map(line).collect();
     let name = format!("{}-{}", at.utc_basic(), std::process::id());
-    let written = state::write_aside(state, &name, &text).map_err(|error| error.to_string());
+    let written = lock.write_recovery_file(&name, &text).map_err(|error| error.to_string());
     Some(written.map(|path| {
-        format!(
-            "what this run purged is in `{}`; run again: what the state does not hold is sent again",
-            path.display()
-        )
+        format!("what this run purged is in `{path}`; run again: what the state does not hold is sent again")
     }))
 }

@@ -10,7 +10,6 @@ use super::{select, terminal};
 use crate::core::guard::Allowed;
 use crate::engine::{self, Prepared};
 use crate::host::Host;
-use crate::state::{RunLock, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result<Exit> {
@@ -27,33 +26,34 @@ pub(super) async fn show(
     allowed: Allowed,
 ) -> Result<bool> {
     let found = session::find(Lookup::selected(global, manifests, selection))?;
-    let store = session::open(&global.state)?;
-    let noted = found.noted(store.as_ref().map(|store| store as &dyn Store), selection)?;
+    let state = &*global.backend();
+    let store = state.open()?;
+    let noted = found.noted(store.as_deref(), selection)?;
     let (desired, prepared) = if let Some(desired) = found.unchanged(noted.as_ref()) {
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let mut loaded = found.desired(host, global.state.as_path().into(), global.format, noted)?;
+        let mut loaded = found.desired(host, global.own(state), global.format, noted)?;
         loop {
             let Loaded { desired, ahead, .. } = loaded;
             match &store {
                 Some(store) => store.compare_with(ahead),
                 None => drop(ahead),
             }
-            let view = store.as_ref().map(|store| store as &dyn Store);
+            let view = store.as_deref();
             let accounts = engine::accounts(host, &desired.model, view).await?;
             let now = host.clock.now().wall;
             if let Some(prepared) = session::prepare_if_enough(&desired, view, selection, &accounts, now)? {
                 break (desired, prepared);
             }
-            loaded = found.load(host, global.state.as_path().into(), global.format)?;
+            loaded = found.load(host, global.own(state), global.format)?;
         }
     };
     select::unmatched(&desired.model, &prepared.difference.changes, selection)?
         .iter()
         .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
     let refusals = engine::refusals(&desired, &prepared, allowed);
-    let running = RunLock::holder(&global.state);
+    let running = state.holder();
     if let Some(holder) = &running {
         let holder = shown(&holder.to_string());
         terminal::tell(&format!("note: a run is under way: {holder}; it may be doing already what this plan tells\n"));

@@ -27,7 +27,7 @@ use crate::host::virtual_clock::VirtualClock;
 use crate::host::{
     BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Resolver, Timeouts,
 };
-use crate::state::{SqliteStore, Store};
+use crate::state::Store;
 use crate::vendor::{
     emulation::{Emulator, Setup},
     emulator,
@@ -35,17 +35,18 @@ use crate::vendor::{
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    let own = Own { state: &global.state, audit: args.audit.as_deref() };
+    let state = &*global.backend();
+    let own = Own { audit: args.audit.as_deref(), ..global.own(state) };
     let mut desired = session::find(Lookup::selected(global, &args.manifests, &args.selection))?
         .load_all(host, own, global.format)?
         .0;
-    let mut store = SqliteStore::scratch(&global.state, &session::lineage(host))?;
+    let mut store = state.scratch(&session::lineage(host))?;
     // The real accounts, so that the quota that they have spent today counts.
-    let accounts = engine::accounts(host, &desired.model, Some(&store)).await?;
-    let stage = Stage::new(host, &mut desired.model, &store)?;
+    let accounts = engine::accounts(host, &desired.model, Some(&*store)).await?;
+    let stage = Stage::new(host, &mut desired.model, &*store)?;
     let start = session::run_start(&stage.host);
     let begun = stage.host.clock.now();
-    let mut prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
+    let mut prepared = session::prepare(&desired, Some(&*store), &args.selection, &accounts, begun.wall)?;
     select::unmatched(&desired.model, &prepared.difference.changes, &args.selection)?
         .iter()
         .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
@@ -53,16 +54,16 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if human {
         show_plan(&desired, &prepared, args);
     }
-    pass::admit(&desired, &mut prepared, Some(&mut store), (args.allowed.allowed(), args.expect.as_deref()))?;
+    pass::admit(&desired, &mut prepared, Some(&mut *store), (args.allowed.allowed(), args.expect.as_deref()))?;
     let mut reports = Vec::new();
     let interrupted = interrupt::listen();
     let (host, deadline_ms) = (&stage.host, args.deadline);
     let credentials = &CredentialStore::new(host.env.clone());
-    let learned = pass::ask_quotas(host, &desired, &prepared, credentials, args.timeout, &mut store).await?;
+    let learned = pass::ask_quotas(host, &desired, &prepared, credentials, args.timeout, &mut *store).await?;
     learned.notes.iter().for_each(|note| terminal::tell(&format!("note: {note}\n")));
     if learned.changed {
-        prepared = session::prepare(&desired, Some(&store), &args.selection, &accounts, begun.wall)?;
-        pass::admit(&desired, &mut prepared, Some(&mut store), (args.allowed.allowed(), None))?;
+        prepared = session::prepare(&desired, Some(&*store), &args.selection, &accounts, begun.wall)?;
+        pass::admit(&desired, &mut prepared, Some(&mut *store), (args.allowed.allowed(), None))?;
     }
     let found = Accounts::look_up(host, &desired, &prepared.plan, credentials, &accounts, None).await;
     let run = Run {
@@ -82,17 +83,17 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         reports.push(call.clone());
         Ok(())
     };
-    let finished = run.execute(&mut store, &mut keep).await?;
+    let finished = run.execute(&mut *store, &mut keep).await?;
     let view = apply::view(&finished, true);
     if human {
         terminal::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
         terminal::print(&render::calls(&view, &reports, begun));
         terminal::print("\n");
         terminal::print(&render::human(&view));
-        terminal::print(&second_run(&stage, &desired, &store, &accounts)?);
+        terminal::print(&second_run(&stage, &desired, &*store, &accounts)?);
         return Ok(finished.exit);
     }
-    let left = second_run_changes(&stage, &desired, &store, &accounts)?;
+    let left = second_run_changes(&stage, &desired, &*store, &accounts)?;
     match global.format {
         Format::Markdown => terminal::print(&markdown::outcome(&view, Some(&verdict(left)))),
         Format::Github => terminal::print(&github::outcome(&view)),

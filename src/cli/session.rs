@@ -27,15 +27,15 @@ use crate::host::manifest_tree;
 use crate::host::own_files;
 use crate::host::sources::{NamedSource, Sources};
 use crate::manifest::{self, BuildOptions, Built, Expand, ListReading, NoSources, SourceFile};
-use crate::state::{ReadAhead, RunLock, RunStart, SqliteStore, Store};
+use crate::state::{Backend, LockedState, ReadAhead, RunStart, StateError, Store};
 
 /// Reads and checks manifests, and what they name as sources, with the stat caches of the state.
 ///
 /// # Errors
 /// Bad input if a file cannot be read.
-pub(super) fn examine(host: &Host, state: &Path, manifests: &args::Manifests) -> Result<(Vec<SourceFile>, Built)> {
+pub(super) fn examine(host: &Host, own: Own<'_>, manifests: &args::Manifests) -> Result<(Vec<SourceFile>, Built)> {
     let files = read(&manifests.paths)?.files;
-    let built = check(host, state.into(), &files, manifests.limits).built;
+    let built = check(host, own, &files, manifests.limits).built;
     Ok((files, built))
 }
 
@@ -91,7 +91,7 @@ pub(super) fn show_problems(files: &[SourceFile], built: &Built) {
 /// # Errors
 /// Bad input if there is any error.
 pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: ManifestLimits) -> Result<Desired> {
-    Ok(find(Lookup::of(global, paths, limits))?.load_all(host, global.state.as_path().into(), Format::Human)?.0)
+    Ok(find(Lookup::of(global, paths, limits))?.load_all(host, global.own(&*global.backend()), Format::Human)?.0)
 }
 
 /// Which manifests a command is about.
@@ -211,7 +211,7 @@ impl Found<'_> {
     /// # Errors
     /// Bad input if there is any error.
     pub(super) fn load(&self, host: &Host, own: Own<'_>, format: Format) -> Result<Loaded> {
-        let ahead = ReadAhead::begin(own.state);
+        let ahead = own.backend.read_ahead();
         let (desired, caches) = self.load_all(host, own, format)?;
         Ok(Loaded { desired, caches, ahead })
     }
@@ -241,7 +241,7 @@ impl Found<'_> {
             // Where any names a source, all are read.
             return LoadedQuietly { loaded: Some(loaded), named: Vec::new(), problems: serde_json::json!([]) };
         }
-        let ahead = ReadAhead::begin(own.state);
+        let ahead = own.backend.read_ahead();
         let Checked { built, caches, named } =
             check_with(host, &self.files, self.lookup.limits, stat_caches::sources(host, own));
         let problems = diagnostics::to_json(&self.files, &built.diagnostics);
@@ -403,29 +403,26 @@ fn check_vanished(desired: &Desired, store: Option<&dyn Store>, names: &[String]
     }
 }
 
-/// Opens the state for reading.
-///
-/// # Errors
-/// A state that is damaged, newer or unreadable.
-pub(super) fn open(path: &Path) -> Result<Option<SqliteStore>> {
-    Ok(SqliteStore::open(path)?)
-}
-
 /// Takes the run lock, waiting up to `timeout_ms` for another run to end.
 ///
 /// # Errors
 /// Locked, with the holder's name; or a folder that cannot be written.
-pub(super) async fn lock(host: &Host, path: &Path, start: &RunStart, timeout_ms: u64) -> Result<RunLock> {
+pub(super) async fn lock(
+    host: &Host,
+    state: &dyn Backend,
+    start: &RunStart,
+    timeout_ms: u64,
+) -> Result<Box<dyn LockedState>, StateError> {
     const LOOK_AGAIN_MS: u64 = 100;
     let end = host.clock.now().tick.plus_ms(timeout_ms);
     loop {
-        let holder = match RunLock::try_take(path, start)? {
+        let holder = match state.try_lock(start)? {
             Ok(lock) => return Ok(lock),
             Err(holder) => holder,
         };
         let now = host.clock.now().tick;
         if now >= end {
-            return Err(crate::state::StateError::Locked { path: path.into(), holder }.into());
+            return Err(StateError::Locked { location: state.location(), holder });
         }
         host.clock.sleep_until(now.plus_ms(LOOK_AGAIN_MS).min(end)).await;
     }
@@ -441,14 +438,14 @@ pub(super) fn lineage(host: &Host) -> String {
     format!("{:032x}", fastrand::Rng::with_seed(host.seed ^ 0x6672_6573_6865_6e21).u128(..))
 }
 
-/// Opens the state for whoever holds its lock, or makes it.
+/// Opens the state of which the lock is held, or makes it.
 ///
 /// # Errors
-/// As [`open`], and a folder that cannot be written.
-pub(super) fn open_or_create(host: &Host, path: &Path) -> Result<SqliteStore> {
-    match SqliteStore::open_to_write(path)? {
+/// A state that cannot be used, and a place that cannot be written.
+pub(super) fn open_or_create(host: &Host, locked: &dyn LockedState) -> Result<Box<dyn Store>, StateError> {
+    match locked.open()? {
         Some(store) => Ok(store),
-        None => Ok(SqliteStore::create(path, &lineage(host))?),
+        None => locked.create(&lineage(host)),
     }
 }
 

@@ -6,29 +6,25 @@ use std::path::Path;
 
 use crate::host::Host;
 use crate::host::sources::{CacheKey, OwnFile, Sources};
-use crate::state::{SqliteStore, StatCacheRow};
+use crate::state::{Backend, LockedState, StatCacheRow, Store};
 
 /// Caches to be kept.
 pub(super) type StatCaches = Vec<(CacheKey, Vec<u8>)>;
 
 /// Files that a command writes, which no source may publish.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Own<'p> {
+    /// Where the stat caches are.
+    pub(super) backend: &'p dyn Backend,
     pub(super) state: &'p Path,
     pub(super) audit: Option<&'p Path>,
 }
 
-impl<'p> From<&'p Path> for Own<'p> {
-    fn from(state: &'p Path) -> Self {
-        Self { state, audit: None }
-    }
-}
-
 /// What reads sources. The state is opened with the first directory.
 pub(super) fn sources<'p>(host: &Host, own: Own<'p>) -> Sources<'p> {
-    let (mut opened, state) = (None, own.state);
+    let (mut opened, Own { backend, state, .. }) = (None, own);
     let find = move |(directory, rules): &CacheKey| {
-        let store = opened.get_or_insert_with(|| SqliteStore::open_caches(state));
+        let store = opened.get_or_insert_with(|| backend.open_stat_caches());
         store.as_ref()?.stat_cache(directory, rules)
     };
     let sources = Sources::new(host.clock.now().wall, Box::new(find)).apart_from(OwnFile::State, state);
@@ -42,12 +38,12 @@ pub(super) fn sources<'p>(host: &Host, own: Own<'p>) -> Sources<'p> {
 ///
 /// # Errors
 /// As [`keep`].
-pub(super) fn keep_at(state: &Path, caches: StatCaches) -> Result<(), String> {
+pub(super) fn keep_at(locked: &dyn LockedState, caches: StatCaches) -> Result<(), String> {
     if caches.is_empty() {
         return Ok(());
     }
-    match SqliteStore::open_to_write(state) {
-        Ok(Some(mut store)) => keep(&mut store, caches),
+    match locked.open() {
+        Ok(Some(mut store)) => keep(&mut *store, caches),
         Ok(None) => Ok(()),
         Err(error) => Err(format!("the next run will read all files again: {error}")),
     }
@@ -57,7 +53,7 @@ pub(super) fn keep_at(state: &Path, caches: StatCaches) -> Result<(), String> {
 ///
 /// # Errors
 /// They cannot be written; what that means, for people.
-pub(super) fn keep(store: &mut SqliteStore, caches: StatCaches) -> Result<(), String> {
+pub(super) fn keep(store: &mut dyn Store, caches: StatCaches) -> Result<(), String> {
     if caches.is_empty() {
         return Ok(());
     }

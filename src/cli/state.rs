@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::host::manifest_files::read_regular;
 use crate::manifest::nearest::nearest;
 use crate::manifest::{check_names, check_recorded};
-use crate::state::{SqliteStore, Store};
+use crate::state::Store;
 
 /// Most bytes of an import.
 const MAX_IMPORT_BYTES: u64 = 1 << 30;
@@ -43,8 +43,8 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
     }
 }
 
-fn existing(global: &Global) -> Result<SqliteStore> {
-    Ok(session::open(&global.state)?.ok_or_else(|| missing(global))?)
+fn existing(global: &Global) -> Result<Box<dyn Store>> {
+    Ok(global.backend().open()?.ok_or_else(|| missing(global))?)
 }
 
 fn missing(global: &Global) -> Stop {
@@ -117,9 +117,9 @@ fn read_rows(file: &Path) -> Result<Vec<Recorded>, Stop> {
 
 async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
     let start = session::run_start(host);
-    let claim = Claim::before_reading(&global.state);
+    let claim = Claim::before_reading(&*global.backend());
     let mut rows = read_rows(file)?;
-    let lock = match claim.take(host, &global.state, &start, lock_timeout).await? {
+    let lock = match claim.take(host, &*global.backend(), &start, lock_timeout).await? {
         Claimed::Current(lock) => lock,
         Claimed::Overtaken(_) if file.as_os_str() == "-" => return Err(overtaken(global).into()),
         Claimed::Overtaken(lock) => {
@@ -127,7 +127,7 @@ async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) ->
             lock
         }
     };
-    session::open_or_create(host, lock.state())?.import(&rows)?;
+    session::open_or_create(host, &*lock)?.import(&rows)?;
     done(global, "imported", rows.len());
     Ok(Exit::Done)
 }
@@ -143,12 +143,12 @@ async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u
     let wanted = select::patterns(&[which.pattern.to_owned()])?;
     let start = session::run_start(host);
     existing(global)?;
-    let lock = session::lock(host, &global.state, &start, lock_timeout).await?;
-    let mut store = SqliteStore::open_to_write(lock.state())?.ok_or_else(|| missing(global))?;
+    let lock = session::lock(host, &*global.backend(), &start, lock_timeout).await?;
+    let mut store = lock.open()?.ok_or_else(|| missing(global))?;
     let is_of = |row: &Recorded| which.manifest.is_none_or(|name| row.owners.iter().any(|owner| owner == name));
     let rows = store.recorded()?;
     if let Some(name) = which.manifest {
-        check_known(name, &store, &rows)?;
+        check_known(name, &*store, &rows)?;
     }
     let (of_manifest, others): (Vec<Recorded>, Vec<Recorded>) = rows.into_iter().partition(is_of);
     let (chosen, kept): (Vec<Recorded>, Vec<Recorded>) = of_manifest
@@ -176,7 +176,7 @@ async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u
 
 /// # Errors
 /// [`Exit::BadInput`] for a manifest that the state does not know: nothing would be forgotten, without a word.
-fn check_known(name: &str, store: &SqliteStore, rows: &[Recorded]) -> Result<()> {
+fn check_known(name: &str, store: &dyn Store, rows: &[Recorded]) -> Result<()> {
     let manifests = store.manifests()?;
     let owners = rows.iter().flat_map(|row| &row.owners);
     let known: BTreeSet<&str> =

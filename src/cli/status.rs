@@ -18,13 +18,13 @@ use crate::engine::{self, Results};
 use crate::host::credentials::CredentialStore;
 use crate::host::manifest_tree;
 use crate::host::{Host, Timeouts};
-use crate::state::{RunLock, Settled, SqliteStore, Store};
+use crate::state::Settled;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Result<Exit> {
     let refreshed = if args.refresh { refresh(host, global, args).await? } else { None };
-    let running = RunLock::holder(&global.state);
-    let Some(store) = session::open(&global.state)? else {
+    let running = global.backend().holder();
+    let Some(store) = global.backend().open()? else {
         if global.format == Format::Json {
             terminal::print_json(
                 &serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null, "refreshed": null, "running": running.as_ref().map(render::running_json)}),
@@ -71,7 +71,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
 /// meanwhile is left alone.
 async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Option<(Results, u64)>> {
     let desired = session::load(host, global, &args.paths, args.limits)?;
-    let Some(store) = session::open(&global.state)? else { return Ok(None) };
+    let Some(store) = global.backend().open()? else { return Ok(None) };
     let open = store.open_tasks()?;
     drop(store);
     let credentials = CredentialStore::new(host.env.clone());
@@ -83,8 +83,8 @@ async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Opti
         return Ok(Some((results, 0)));
     }
     let start = session::run_start(host);
-    let lock = session::lock(host, &global.state, &start, args.lock.lock_timeout).await?;
-    let Some(mut store) = SqliteStore::open_to_write(lock.state())? else { return Ok(None) };
+    let lock = session::lock(host, &*global.backend(), &start, args.lock.lock_timeout).await?;
+    let Some(mut store) = lock.open()? else { return Ok(None) };
     let due_again = store.settle(&settled, host.clock.now().wall)?;
     Ok(Some((results, due_again)))
 }

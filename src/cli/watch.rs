@@ -33,6 +33,7 @@ use crate::core::watch::{Action, Event, Order, Reason, RunEnd, Watch};
 use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Root, RootKind, Since, Watcher};
+use crate::state::Backend;
 use listen::TokenFile;
 use round::{Ended, Memory, Round};
 use side::Link;
@@ -55,7 +56,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     let signals = Signals::listen().context("signals cannot be listened for")?;
     let report = Arc::new(watch::channel(Report::default()).0);
     let turned = watch::channel(host.clock.now().tick).0;
-    let token = listen::start(host, &global.state, &args.listen, &report, turned.subscribe()).await?;
+    let token = listen::start(host, global.backend(), &args.listen, &report, turned.subscribe()).await?;
     let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &global.state, args.audit.as_deref(), args.poll);
     let keeper = Keeper {
         host,
@@ -69,6 +70,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
         voice: Voice::default(),
         report,
         turned,
+        state: global.backend(),
         memory: Some(Memory::new(host)),
         link: Link::new(),
         started: host.clock.now(),
@@ -131,6 +133,7 @@ struct Keeper<'a> {
     host: &'a Host,
     global: &'a Global,
     args: &'a WatchArgs,
+    state: Arc<dyn Backend>,
     machine: Watch,
     watcher: Arc<Watcher>,
     roots: Vec<Root>,
@@ -281,6 +284,7 @@ impl<'a> Keeper<'a> {
             host: self.host,
             global: self.global,
             args: self.args,
+            state: Arc::clone(&self.state),
             pass: self.passes,
             order,
             roots: self.roots.clone(),

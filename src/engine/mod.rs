@@ -60,7 +60,7 @@ pub struct Reason {
 pub fn admit(
     desired: &Desired,
     prepared: &mut Prepared,
-    store: Option<&mut dyn Store>,
+    store: Option<&mut (dyn Store + 'static)>,
     allowed: Allowed,
     expected: Option<&str>,
 ) -> Result<Vec<Reason>, StateError> {

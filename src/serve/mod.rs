@@ -72,11 +72,11 @@ pub struct Settings {
     /// When the program's main loop last turned, which it does at least every [`TURN_MS`].
     pub turned: watch::Receiver<Tick>,
     /// Tells why nothing could be recorded now, if so. Asked every few seconds at most, on a thread that may wait for a disk.
-    pub obstacle: Arc<Obstacle>,
+    pub write_probe: Arc<WriteProbe>,
 }
 
-/// What [`Settings::obstacle`] is.
-pub type Obstacle = dyn Fn() -> Option<String> + Send + Sync;
+/// What [`Settings::write_probe`] is.
+pub type WriteProbe = dyn Fn() -> Option<String> + Send + Sync;
 
 /// A socket that listens.
 pub struct Listener {
@@ -108,7 +108,7 @@ impl Listener {
             guard: Guard::new(settings.token, settings.hosts),
             ready_within_ms: settings.ready_within_ms,
             turned: settings.turned,
-            obstacle: settings.obstacle,
+            write_probe: settings.write_probe,
             known: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
         });
@@ -181,7 +181,7 @@ struct Served {
     guard: Guard,
     ready_within_ms: u64,
     turned: watch::Receiver<Tick>,
-    obstacle: Arc<Obstacle>,
+    write_probe: Arc<WriteProbe>,
     known: tokio::sync::Mutex<Known>,
     streams: Arc<Semaphore>,
 }
@@ -203,16 +203,16 @@ impl Served {
     /// Why not all is well; empty if all is.
     async fn reasons(&self, report: &Report) -> Vec<String> {
         // Before what came of it, which may say less.
-        let obstacle = self.obstacle().await;
-        let obstacle = obstacle.map(|why| format!("nothing could be recorded: {}", one_line(&why, ready::MOST)));
-        obstacle.into_iter().chain(ready::reasons(report, self.now(), self.ready_within_ms)).collect()
+        let write_probe = self.write_probe().await;
+        let write_probe = write_probe.map(|why| format!("nothing could be recorded: {}", one_line(&why, ready::MOST)));
+        write_probe.into_iter().chain(ready::reasons(report, self.now(), self.ready_within_ms)).collect()
     }
 
-    async fn obstacle(&self) -> Option<String> {
+    async fn write_probe(&self) -> Option<String> {
         let mut known = self.known.lock().await;
         if known.until <= self.clock.now().tick {
             let ask = || {
-                let ask = Arc::clone(&self.obstacle);
+                let ask = Arc::clone(&self.write_probe);
                 tokio::task::spawn_blocking(move || ask())
             };
             let answer = known.asking.get_or_insert_with(ask).await.ok().flatten();
@@ -306,14 +306,14 @@ mod tests {
     use crate::host::virtual_clock::VirtualClock;
 
     /// A request would be answered by this.
-    fn served(clock: impl Clock + 'static, obstacle: impl Fn() -> Option<String> + Send + Sync + 'static) -> Served {
+    fn served(clock: impl Clock + 'static, write_probe: impl Fn() -> Option<String> + Send + Sync + 'static) -> Served {
         Served {
             turned: watch::channel(clock.now().tick).1,
             clock: Arc::new(clock),
             report: watch::channel(Report::default()).1,
             guard: Guard::new(None, Vec::new()),
             ready_within_ms: 1,
-            obstacle: Arc::new(obstacle),
+            write_probe: Arc::new(write_probe),
             known: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(1)),
         }
@@ -351,17 +351,17 @@ mod tests {
         let (release, released) = channel::<()>();
         let (released, asked) = (Mutex::new(released), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&asked);
-        let obstacle = move || {
+        let write_probe = move || {
             count.fetch_add(1, Ordering::SeqCst);
             let _ = released.lock().expect("no panic").recv();
             Some("it was slow".to_owned())
         };
-        let served = served(SystemClock::start(), obstacle);
+        let served = served(SystemClock::start(), write_probe);
         for _ in 0..3 {
-            assert_eq!(served.obstacle().now_or_never(), None, "given up");
+            assert_eq!(served.write_probe().now_or_never(), None, "given up");
         }
         drop(release);
-        assert_eq!(served.obstacle().await.as_deref(), Some("it was slow"));
+        assert_eq!(served.write_probe().await.as_deref(), Some("it was slow"));
         assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 }

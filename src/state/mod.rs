@@ -1,40 +1,12 @@
 //! What a run asks of a store, in its own words. Nothing of SQL leaks out of this folder.
 
-mod caches;
-mod check;
-mod connect;
-mod failure;
-mod file;
-mod inputs;
-mod lock;
-mod migrate;
-mod obstacle;
-mod place;
-mod quota;
-mod read_ahead;
-mod refusals;
-mod rows;
-mod scan;
-mod schema;
-mod seal;
+mod backend;
 mod sqlite;
-mod stat_caches;
-mod sums;
-mod tasks;
-mod write;
 
-pub use file::write_aside;
-pub use lock::{Holder, RunLock};
-pub use obstacle::obstacle;
-pub use read_ahead::ReadAhead;
+pub use backend::{Backend, LockedState, at};
+pub use sqlite::{Holder, ReadAhead, RunLock, SqliteStore};
 #[doc(hidden)]
-pub use seal::seal_as_it_is;
-pub use sqlite::SqliteStore;
-pub use stat_caches::StatCacheRow;
-#[doc(hidden)]
-pub use sums::add_up;
-
-use std::path::PathBuf;
+pub use sqlite::{add_up, seal_as_it_is};
 
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
@@ -52,22 +24,22 @@ use crate::core::time::Timestamp;
 pub enum StateError {
     /// The file is there and is not a whole state of ours.
     #[error(
-        "state `{}` is damaged: {cause}; nothing was changed. Move the file away and run `freshen adopt` if the caches \
-         are fresh, or `freshen apply --purge-all` to purge everything anew", path.display()
+        "state `{location}` is damaged: {cause}; nothing was changed. Move the file away and run `freshen adopt` if the caches \
+         are fresh, or `freshen apply --purge-all` to purge everything anew"
     )]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: String,
         /// What was found.
         cause: String,
     },
     /// The file was written by a newer program.
     #[error(
-        "state `{}` has format {found}, this program knows up to {known}: use the newer freshen, nothing was changed", path.display()
+        "state `{location}` has format {found}, this program knows up to {known}: use the newer freshen, nothing was changed"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: String,
         /// Its format.
         found: i64,
         /// The newest format of this program.
@@ -75,55 +47,57 @@ pub enum StateError {
     },
     /// It is not the state that was used here last: a copy took its place.
     #[error(
-        "state `{}` is not the one that was used here last: {}; nothing was changed. Put that one back; or, to go on with this \
-         one, remove `{}.seal` and run `freshen apply --force '*'` to purge everything anew, or `freshen adopt` if the caches \
-         are fresh", path.display(), found.differs_from(known), path.display()
+        "state `{location}` is not the one that was used here last: {}; nothing was changed. Put that one back; or, to go on with this \
+         one, remove `{location}.seal` and run `freshen apply --force '*'` to purge everything anew, or `freshen adopt` if the caches \
+         are fresh", found.differs_from(known)
     )]
     NotLast {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: String,
         /// What it is.
         found: Identity,
         /// What was used last.
         known: Identity,
     },
     /// There can be no state at this path, or it is not safe to use it there.
-    #[error("state `{}` cannot be used: {cause}; nothing was changed", path.display())]
+    #[error("state `{location}` cannot be used: {cause}; nothing was changed")]
     Misplaced {
-        /// The path.
-        path: PathBuf,
+        /// Where it would be.
+        location: String,
         /// What was found there, and what to do about it.
         cause: String,
     },
     /// Another run holds the lock.
-    #[error("state `{}` is locked by another run: {holder}; wait for it or raise `--lock-timeout`", path.display())]
+    #[error("state `{location}` is locked by another run: {holder}; wait for it or raise `--lock-timeout`")]
     Locked {
-        /// The state file.
-        path: PathBuf,
+        /// Where it is.
+        location: String,
         /// Who holds it.
         holder: Holder,
     },
     /// Another copy of this state went on meanwhile.
-    #[error("state `{}` was changed by another run meanwhile (serial {found}, expected {expected}); nothing was overwritten", path.display())]
+    #[error(
+        "state `{location}` was changed by another run meanwhile (serial {found}, expected {expected}); nothing was overwritten"
+    )]
     Overtaken {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: String,
         /// Serial found.
         found: i64,
         /// Serial this run read.
         expected: i64,
     },
     /// Another file took the place of the one that was opened, or it was removed.
-    #[error("state `{}` was replaced or removed by somebody else meanwhile; nothing was overwritten", path.display())]
+    #[error("state `{location}` was replaced or removed by somebody else meanwhile; nothing was overwritten")]
     Replaced {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: String,
     },
     /// Reading or writing failed.
-    #[error("state `{}` cannot be {action}: {cause}", path.display())]
+    #[error("state `{location}` cannot be {action}: {cause}")]
     Io {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: String,
         /// `read`, `written`, `created`, ...
         action: &'static str,
         /// What the system or the storage engine said.
@@ -261,6 +235,17 @@ impl Identity {
     }
 }
 
+/// What spares reading the unchanged files of one directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatCacheRow {
+    /// Absolute path of the directory, without links.
+    pub directory: String,
+    /// Identifies the rules.
+    pub rules: [u8; 32],
+    /// The cache; this folder does not know what it says.
+    pub content: Vec<u8>,
+}
+
 /// The store of recorded hashes, pending work, quota ledger and runs.
 pub trait Store: Send {
     /// Whether nothing was ever recorded.
@@ -300,6 +285,23 @@ pub trait Store: Send {
     /// Numbers of tasks, in order of provider.
     fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError>;
 
+    /// Lets the next comparison have rows that were read ahead, if they are still those of this state.
+    fn compare_with(&self, ahead: Option<ReadAhead>) {
+        drop(ahead);
+    }
+    /// The stat cache of a directory; none if there is any doubt.
+    fn stat_cache(&self, _directory: &str, _rules: &[u8; 32]) -> Option<Vec<u8>> {
+        None
+    }
+    /// Directories that have stat caches, each once.
+    fn cached_directories(&self) -> Result<Vec<String>, StateError> {
+        Ok(Vec::new())
+    }
+
+    /// Keeps stat caches in place of older ones, and drops those of directories that are `gone`.
+    fn keep_stat_caches(&mut self, _caches: &[StatCacheRow], _gone: &[String]) -> Result<(), StateError> {
+        Ok(())
+    }
     /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
     /// Marks only changes that are no removals, as a refused run leaves them behind, with manifests that are new.

@@ -8,7 +8,7 @@ use crate::core::quota::{QuotaKey, Uses};
 use crate::core::report::{QuotaReport, TARGETS, TargetReport};
 use crate::core::time::Timestamp;
 use crate::engine::Finished;
-use crate::state::{SqliteStore, Store};
+use crate::state::Store;
 
 /// The oldest targets that are pending, deferred and rejected, a bounded number of each: a run may leave a million.
 pub(super) fn oldest(finished: &Finished<'_>) -> Arc<[TargetReport]> {
@@ -56,7 +56,7 @@ type Quotas = Vec<((String, &'static str, String), QuotaReport)>;
 type Rates = Vec<((String, &'static str), u32)>;
 
 /// Quotas that the run drew on, as the ledger has them now, and the rates of its calls.
-pub(super) fn limits(finished: &Finished<'_>, store: Option<&SqliteStore>) -> (Quotas, Rates) {
+pub(super) fn limits(finished: &Finished<'_>, store: Option<&dyn Store>) -> (Quotas, Rates) {
     let (mut quotas, mut rates) = (Quotas::new(), Rates::new());
     for job in &finished.prepared.plan.jobs {
         let name = &finished.desired.model.providers[job.provider].name;

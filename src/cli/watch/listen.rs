@@ -13,7 +13,7 @@ use crate::core::report::Report;
 use crate::core::time::Tick;
 use crate::host::Host;
 use crate::serve::{Listener, MOST_TOKEN_BYTES, Settings, Token};
-use crate::state;
+use crate::state::Backend;
 
 /// The token of a listener, and the file that it is from.
 pub(super) struct TokenFile {
@@ -43,7 +43,7 @@ impl TokenFile {
 /// Bad input: an address that is not ours or is taken, a token that is missing or cannot be used.
 pub(super) async fn start(
     host: &Host,
-    state: &Path,
+    state: Arc<dyn Backend>,
     args: &ListenArgs,
     report: &Arc<watch::Sender<Report>>,
     turned: watch::Receiver<Tick>,
@@ -60,13 +60,12 @@ pub(super) async fn start(
         Stop::bad_input(format!("`--listen {address}`: {error}; is another program there? Port 0 takes a free one"))
     })?;
     tracing::info!("listening at http://{}", listener.address());
-    let state = state.to_owned();
     let settings = Settings {
         token: token.as_ref().map(|file| file.token.subscribe()),
         hosts: args.listen_host.clone(),
         ready_within_ms: args.ready_within,
         turned,
-        obstacle: Arc::new(move || state::obstacle(&state)),
+        write_probe: Arc::new(move || state.write_probe()),
     };
     tokio::spawn(listener.serve(Arc::clone(&host.clock), report.subscribe(), settings));
     Ok(token)

@@ -2,8 +2,6 @@
 //!
 //! The seal beside a state says the same, unless it was restored as well.
 
-use std::path::Path;
-
 use crate::state::{Identity, StateError};
 
 /// What was seen, and what was refused for it.
@@ -18,11 +16,11 @@ impl Newest {
     ///
     /// # Errors
     /// It is an older copy.
-    pub(super) fn check(&mut self, path: &Path, found: Identity) -> Result<(), StateError> {
+    pub(super) fn check(&mut self, location: &str, found: Identity) -> Result<(), StateError> {
         let went_on = self.refused.as_ref().is_some_and(|refused| *refused != found);
         if let Some(known) = self.seen.as_ref().filter(|known| found.is_older_than(known) && !went_on) {
             self.refused = Some(found.clone());
-            return Err(StateError::NotLast { path: path.into(), found, known: known.clone() });
+            return Err(StateError::NotLast { location: location.to_owned(), found, known: known.clone() });
         }
         self.note(found);
         Ok(())
@@ -43,9 +41,8 @@ mod tests {
     #[test]
     fn an_older_copy_is_refused_until_somebody_goes_on_with_it() {
         let mut newest = Newest::default();
-        let mut takes = |lineage: &str, serial| {
-            newest.check(Path::new("state.db"), Identity { lineage: lineage.into(), serial }).is_ok()
-        };
+        let mut takes =
+            |lineage: &str, serial| newest.check("state.db", Identity { lineage: lineage.into(), serial }).is_ok();
         assert!(takes("a", 5) && takes("a", 7));
         assert!(!takes("a", 5) && !takes("a", 5));
         assert!(takes("a", 7), "put back");

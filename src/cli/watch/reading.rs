@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Since};
 use crate::manifest::Severity;
-use crate::state::Store;
+use crate::state::Backend;
 
 /// How much of the manifests is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub(super) struct Outcome {
 /// What there is to read.
 pub(super) struct Reading {
     host: Host,
-    state: PathBuf,
+    state: Arc<dyn Backend>,
+    state_file: PathBuf,
     audit: Option<PathBuf>,
     manifests: Manifests,
     namespace: Option<String>,
@@ -59,13 +60,13 @@ impl Reading {
     /// `since`: when the run began.
     pub(super) fn new(
         host: &Host,
-        (global, newest): (&Global, Arc<Mutex<Newest>>),
-        args: &WatchArgs,
+        (state, newest): (Arc<dyn Backend>, Arc<Mutex<Newest>>),
+        (global, args): (&Global, &WatchArgs),
         (extent, since): (Extent, Since),
     ) -> Self {
-        let (state, namespace) = (global.state.clone(), global.namespace.clone());
+        let (state_file, namespace) = (global.state.clone(), global.namespace.clone());
         let (audit, manifests) = (args.audit.clone(), args.manifests.clone());
-        Self { host: host.clone(), state, audit, manifests, namespace, extent, since, newest }
+        Self { host: host.clone(), state, state_file, audit, manifests, namespace, extent, since, newest }
     }
 
     fn lookup(&self) -> Lookup<'_> {
@@ -83,7 +84,7 @@ impl Reading {
     }
 
     fn read_now(&self) -> anyhow::Result<Outcome> {
-        let claim = Claim::before_reading(&self.state);
+        let claim = Claim::before_reading(&*self.state);
         let (read, named) = self.read_manifests()?;
         let moved = match read {
             // It is what was read before.
@@ -102,12 +103,12 @@ impl Reading {
                 return Ok((Read::Invalid(lines.collect()), None));
             }
         };
-        let store = session::open(&self.state)?;
+        let store = self.state.open()?;
         if let Some(store) = &store {
             let found = store.identity()?;
-            self.newest.lock().unwrap_or_else(PoisonError::into_inner).check(&self.state, found)?;
+            self.newest.lock().unwrap_or_else(PoisonError::into_inner).check(&self.state.location(), found)?;
         }
-        let mut noted = found.noted(store.as_ref().map(|store| store as &dyn Store), &Selection::default())?;
+        let mut noted = found.noted(store.as_deref(), &Selection::default())?;
         if self.extent == Extent::All {
             noted = None;
         }
@@ -116,7 +117,7 @@ impl Reading {
             return Ok((Read::Unchanged(desired, away), None));
         }
         drop(store);
-        let own = Own { state: &self.state, audit: self.audit.as_deref() };
+        let own = Own { backend: &*self.state, state: &self.state_file, audit: self.audit.as_deref() };
         let loaded = found.load_quietly(&self.host, own, noted);
         let of = |severity| problems(&loaded.problems, severity);
         let read = match loaded.loaded {

@@ -25,7 +25,7 @@ use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{Moved, Root, Since};
-use crate::state::RunLock;
+use crate::state::{Backend, LockedState};
 
 /// A provider without credentials is left to a later run after this time, in milliseconds: others wait for its program.
 const CREDENTIALS_MS: u64 = 5_000;
@@ -64,6 +64,7 @@ pub(super) struct Round<'a> {
     pub(super) host: &'a Host,
     pub(super) global: &'a Global,
     pub(super) args: &'a WatchArgs,
+    pub(super) state: Arc<dyn Backend>,
     /// Which one it is in this process, from 1.
     pub(super) pass: u64,
     pub(super) order: Order,
@@ -109,7 +110,7 @@ pub(super) struct Ended {
 enum Attempt {
     Ended(Box<Ended>),
     /// Nothing was done: it is to be tried again with so much, under the lock if it is held.
-    Again(Box<Memory>, Extent, Option<RunLock>),
+    Again(Box<Memory>, Extent, Option<Box<dyn LockedState>>),
 }
 
 impl Attempt {
@@ -128,7 +129,7 @@ impl Round<'_> {
             match self.attempt(memory, extent, held).await {
                 Attempt::Ended(mut ended) => {
                     // It may be the run that made it.
-                    ended.memory.has_state |= self.has_state();
+                    ended.memory.has_state |= self.state.is_there();
                     return *ended;
                 }
                 Attempt::Again(back, wider, lock) => (memory, extent, held) = (*back, wider, lock),
@@ -138,9 +139,9 @@ impl Round<'_> {
 
     /// A state that is made anew is no state that was lost, unless there was one.
     fn look_for_state(&self, memory: &mut Memory) {
-        let has_state = self.has_state();
+        let has_state = self.state.is_there();
         if memory.has_state && !has_state {
-            let state = line(&self.global.state.to_string_lossy());
+            let state = line(&self.state.location());
             tracing::warn!(
                 pass = self.pass,
                 "state `{state}` is gone: nothing is known of what was purged, so what follows is a first run"
@@ -149,12 +150,7 @@ impl Round<'_> {
         memory.has_state = has_state;
     }
 
-    /// A link that leads nowhere is a state that cannot be used, which is told elsewhere, and none that is gone.
-    fn has_state(&self) -> bool {
-        self.global.state.is_symlink() || self.global.state.exists()
-    }
-
-    async fn attempt(&self, mut memory: Memory, extent: Extent, held: Option<RunLock>) -> Attempt {
+    async fn attempt(&self, mut memory: Memory, extent: Extent, held: Option<Box<dyn LockedState>>) -> Attempt {
         self.link.reading.store(true, Ordering::Release);
         let read = self.read(extent, &memory).await;
         self.link.reading.store(false, Ordering::Release);
@@ -216,14 +212,14 @@ impl Round<'_> {
     /// The last valid manifests, if nobody else has run since: another run may have seen newer ones.
     fn last_valid(&self, memory: &mut Memory) -> Option<Loaded> {
         let desired = memory.last_valid.take()?;
-        let store = session::open(&self.global.state).ok()??;
+        let store = self.state.open().ok()??;
         let loaded = Loaded { desired, caches: StatCaches::default(), ahead: None };
-        memory.calls.is_alone(&store).then_some(loaded)
+        memory.calls.is_alone(&*store).then_some(loaded)
     }
 
     async fn read(&self, extent: Extent, memory: &Memory) -> anyhow::Result<Outcome> {
-        let state = (self.global, Arc::clone(&memory.newest));
-        Reading::new(self.host, state, self.args, (extent, self.since.clone())).read().await
+        let state = (Arc::clone(&self.state), Arc::clone(&memory.newest));
+        Reading::new(self.host, state, (self.global, self.args), (extent, self.since.clone())).read().await
     }
 
     /// Whether files changed while they were read, or may have: nobody watched them.
@@ -257,9 +253,9 @@ impl Round<'_> {
         }
         let context = "the next run will read all files again";
         let start = session::run_start(self.host);
-        let lock = session::lock(self.host, &self.global.state, &start, 0).await.context(context)?;
-        let mut store = session::open_or_create(self.host, lock.state()).context(context)?;
-        memory.calls.alone(&mut store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
+        let lock = session::lock(self.host, &*self.state, &start, 0).await.context(context)?;
+        let mut store = session::open_or_create(self.host, &*lock).context(context)?;
+        memory.calls.alone(&mut *store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
     }
 
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded, claim: Claim) -> Attempt {
@@ -267,7 +263,7 @@ impl Round<'_> {
         let mut side = WatchSide::new((self.host, self.pass, &self.order), &self.link, &self.report, calls);
         let pass = Pass {
             host: self.host,
-            state: &self.global.state,
+            state: &*self.state,
             selection: &Selection::default(),
             allowed: self.args.allowed.allowed(),
             expect: None,

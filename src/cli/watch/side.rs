@@ -23,7 +23,7 @@ use crate::core::watch::{Order, ProviderEnd};
 use crate::engine::executor::CallReport;
 use crate::engine::{Desired, Finished, Left, Prepared};
 use crate::host::Host;
-use crate::state::{Counts, Identity, SqliteStore, StateError, Store};
+use crate::state::{Counts, Identity, StateError, Store};
 
 /// Vendors are asked for their count of a quota at most this often, in milliseconds: the question comes before the purge.
 const ASK_QUOTAS_MS: u64 = 600_000;
@@ -91,12 +91,12 @@ impl Calls {
     }
 
     /// Whether the state is as our last run left it.
-    pub(super) fn is_alone(&self, store: &SqliteStore) -> bool {
+    pub(super) fn is_alone(&self, store: &dyn Store) -> bool {
         self.identity.is_some() && store.identity().ok() == self.identity
     }
 
     /// Lets `write` change the state beside any run: that is nobody else.
-    pub(super) fn alone<T>(&mut self, store: &mut SqliteStore, write: impl FnOnce(&mut SqliteStore) -> T) -> T {
+    pub(super) fn alone<T>(&mut self, store: &mut dyn Store, write: impl FnOnce(&mut dyn Store) -> T) -> T {
         let is_alone = self.is_alone(store);
         let written = write(store);
         if is_alone {
@@ -299,7 +299,7 @@ impl Side for WatchSide<'_> {
         tracing::error!(pass = self.pass, run = self.came.run, "{}", line(text));
     }
 
-    fn begins(&mut self, store: Option<&SqliteStore>) -> LastCalls {
+    fn begins(&mut self, store: Option<&dyn Store>) -> LastCalls {
         if !store.is_some_and(|store| self.calls.is_alone(store)) {
             // Somebody else may have sent a call a moment ago.
             self.calls.last = LastCalls::since(self.host.clock.now().tick);
@@ -328,7 +328,7 @@ impl Side for WatchSide<'_> {
         };
     }
 
-    fn marked(&mut self, store: Option<&SqliteStore>) {
+    fn marked(&mut self, store: Option<&dyn Store>) {
         self.calls.identity = store.and_then(|store| store.identity().ok());
     }
 
@@ -396,7 +396,7 @@ impl Side for WatchSide<'_> {
         }
     }
 
-    fn finished(&mut self, finished: &Finished<'_>, store: Option<&SqliteStore>) {
+    fn finished(&mut self, finished: &Finished<'_>, store: Option<&dyn Store>) {
         let left = self.tell_left(finished);
         self.log_unclaimed(finished);
         self.came = Came {

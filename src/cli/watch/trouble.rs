@@ -14,8 +14,8 @@ impl Trouble {
     /// Without advice for who runs a command.
     pub(super) fn of(error: &anyhow::Error) -> Self {
         match error.downcast_ref::<StateError>() {
-            Some(StateError::Locked { path, holder }) => {
-                Self::Locked(format!("state `{}` is locked by another run: {holder}", path.display()))
+            Some(StateError::Locked { location, holder }) => {
+                Self::Locked(format!("state `{location}` is locked by another run: {holder}"))
             }
             _ => Self::Other(format!("{error:#}")),
         }

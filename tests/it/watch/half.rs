@@ -186,7 +186,7 @@ fn what_a_run_has_hashed_is_kept_when_files_change_meanwhile() {
     watching.ends_a_run();
     assert!(bench.recorded().is_empty());
     let caches = freshen::state::SqliteStore::open_caches(&bench.path(".freshen/state.db")).expect("a state");
-    let directories = freshen::state::SqliteStore::cached_directories(&caches).expect("readable");
+    let directories = freshen::state::Store::cached_directories(&caches).expect("readable");
     assert_eq!(directories, [old.canonicalize().unwrap().to_str().unwrap()]);
     let run = watching.wait("a run", |record| record["message"] == "run ended");
     assert_eq!(run["recorded"].as_u64(), Some(cloud.arrived() as u64));

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use super::file::{beside, has_log, ignore_missing};
 use super::place::{make_own, open_own};
-use super::{Identity, StateError, sums};
+use super::{Identity, StateError, location, sums};
 
 /// Seals a state once its connection is closed: drop it after that.
-pub(super) struct Seal {
+pub(super) struct IntegrityStamp {
     path: PathBuf,
     /// What to seal, with the serial at which its pages were last looked through; `None`: nothing.
     due: Option<(i64, Identity)>,
@@ -86,13 +86,13 @@ pub(super) fn last(path: &Path) -> Option<Last> {
 pub(super) fn check_is_last(path: &Path, found: &Identity, known: Option<&Identity>) -> Result<(), StateError> {
     match known {
         Some(known) if known.lineage != found.lineage || found.is_older_than(known) => {
-            Err(StateError::NotLast { path: path.into(), found: found.clone(), known: known.clone() })
+            Err(StateError::NotLast { location: location(path), found: found.clone(), known: known.clone() })
         }
         _ => Ok(()),
     }
 }
 
-impl Seal {
+impl IntegrityStamp {
     /// Seals nothing until it is told to.
     pub(super) fn new(path: &Path) -> Self {
         Self { path: path.into(), due: None, open: None }
@@ -143,7 +143,7 @@ pub fn seal_as_it_is(path: &Path) {
     }
 }
 
-impl Drop for Seal {
+impl Drop for IntegrityStamp {
     fn drop(&mut self) {
         if let Some((checked_at, identity)) = self.due.take().filter(|_| !has_log(&self.path)) {
             // Without a seal the next run looks at the pages.
@@ -209,19 +209,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         std::fs::write(&path, "whole").unwrap();
-        assert_eq!(Seal::checked_at(&path), None, "there is none yet");
-        drop(Seal::new(&path));
-        assert_eq!(Seal::checked_at(&path), None, "none is due");
-        let mut seal = Seal::new(&path);
+        assert_eq!(IntegrityStamp::checked_at(&path), None, "there is none yet");
+        drop(IntegrityStamp::new(&path));
+        assert_eq!(IntegrityStamp::checked_at(&path), None, "none is due");
+        let mut seal = IntegrityStamp::new(&path);
         seal.set_due(Some((7, Identity { lineage: "lineage".into(), serial: 9 })));
         drop(seal);
-        assert_eq!(Seal::checked_at(&path), Some(7));
+        assert_eq!(IntegrityStamp::checked_at(&path), Some(7));
         std::fs::write(beside(&path, "-wal"), "log").unwrap();
-        assert_eq!(Seal::checked_at(&path), None, "the log is part of it");
+        assert_eq!(IntegrityStamp::checked_at(&path), None, "the log is part of it");
         std::fs::write(beside(&path, "-wal"), "").unwrap();
-        assert_eq!(Seal::checked_at(&path), Some(7));
+        assert_eq!(IntegrityStamp::checked_at(&path), Some(7));
         std::fs::write(&path, "wh0le").unwrap();
-        assert_eq!(Seal::checked_at(&path), None);
+        assert_eq!(IntegrityStamp::checked_at(&path), None);
         // Which state it was is known all the same.
         let is_last = |lineage: &str, serial| {
             let found = Identity { lineage: lineage.into(), serial };

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 use super::failure::failed;
+use super::integrity_stamp::IntegrityStamp;
 use super::schema::FORMAT;
-use super::seal::Seal;
 use super::sums::{Meta, Sums, Written};
-use super::{SqliteStore, StateError};
+use super::{SqliteStore, StateError, location};
 use crate::core::text::one_line;
 
 /// Writes after which a state is checked again, with a seal as well: media forget without a trace.
@@ -22,8 +22,10 @@ pub(super) fn sums(connection: &Connection, path: &std::path::Path, format: i64)
     if format < FORMAT {
         return Ok(None);
     }
-    let damaged =
-        || StateError::Damaged { path: path.into(), cause: "its `meta` row is not as it was written".to_owned() };
+    let damaged = || StateError::Damaged {
+        location: location(path),
+        cause: "its `meta` row is not as it was written".to_owned(),
+    };
     let meta = Meta::read(connection).map_err(|error| failed(path, "read", &error))?;
     meta.map(|meta| Some(meta.sums)).ok_or_else(damaged)
 }
@@ -36,7 +38,7 @@ impl SqliteStore {
         if self.file.is_none() || self.checked_at.get().is_some() {
             return Ok(());
         }
-        let sealed = Seal::checked_at(&self.path);
+        let sealed = IntegrityStamp::checked_at(&self.path);
         if sealed.is_some_and(|serial| (serial..serial.saturating_add(CHECKED_EVERY)).contains(&self.serial)) {
             self.in_one_look(|| match self.sums()? {
                 Some(sums) => self.prove(self.read(Sums::of_small)?, Some(sums.small)),
@@ -109,6 +111,6 @@ impl SqliteStore {
     }
 
     fn damaged(&self, cause: String) -> StateError {
-        StateError::Damaged { path: self.path.clone(), cause }
+        StateError::Damaged { location: location(&self.path), cause }
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
-use super::StateError;
-use super::obstacle::obstacle;
+use super::write_probe::write_probe;
+use super::{StateError, location};
 
 /// An error of the engine while the state at `path` was `read`, `written` and the like.
 pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error) -> StateError {
@@ -23,14 +23,14 @@ pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error)
         Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
         // The engine tells that some call failed, and not why.
         Some(ErrorCode::SystemIoFailure) if action != "read" => {
-            obstacle(path).map_or_else(|| error.to_string(), |obstacle| format!("{obstacle} ({error})"))
+            write_probe(path).map_or_else(|| error.to_string(), |obstacle| format!("{obstacle} ({error})"))
         }
         _ => error.to_string(),
     };
     if damage {
-        StateError::Damaged { path: path.into(), cause }
+        StateError::Damaged { location: location(path), cause }
     } else {
-        StateError::Io { path: path.into(), action, cause }
+        StateError::Io { location: location(path), action, cause }
     }
 }
 

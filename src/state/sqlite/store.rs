@@ -13,19 +13,19 @@ use super::file::{
     FileId, NOT_OURS, beside, has_log, ignore_missing, is_there, make_folder, remove_database, set_old_log_aside,
     sync_folder,
 };
+use super::integrity_stamp::{self, IntegrityStamp};
 use super::migrate::{copied, migrate, migrated_copy};
 use super::place::{locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
-use super::seal::{self, Seal};
 use super::sums::{self, Written};
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
     note_account, note_new_manifests, note_owners,
 };
-use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StateError, Store};
-use super::{TaskCounts, caches, inputs, quota, refusals, tasks};
+use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
+use super::{StateError, Store, TaskCounts, caches, inputs, location, quota, refusals, stat_caches, tasks};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
@@ -65,7 +65,7 @@ pub struct SqliteStore {
     /// Rows that the next comparison need not read.
     ahead: Cell<Option<ReadAhead>>,
     /// After the connection, which is closed before it.
-    seal: Seal,
+    seal: IntegrityStamp,
 }
 
 impl SqliteStore {
@@ -111,17 +111,18 @@ impl SqliteStore {
         if !is_there(path)? {
             return Ok(None);
         }
-        let (last, had_log) = (seal::last(path), has_log(path));
+        let (last, had_log) = (integrity_stamp::last(path), has_log(path));
         if had_log && let Ok(found) = connect_unwritable(path).and_then(|without_log| identity(&without_log)) {
             // Before the log of a newer state is played into an older one, which would then pass for that.
-            seal::check_is_last(path, &found, last.as_ref().map(|last| &last.closed))?;
+            integrity_stamp::check_is_last(path, &found, last.as_ref().map(|last| &last.closed))?;
         }
         let connection = match connect(path) {
             Err(error) if is_unwritable(&error) && !has_log(path) => connect_unwritable(path),
             connected => connected,
         };
         let mut store = Self::prepare(connection.map_err(|error| failed(path, "read", &error))?, path)?;
-        if let Err(error) = seal::check_is_last(path, &store.known(), last.as_ref().map(|last| &last.latest)) {
+        if let Err(error) = integrity_stamp::check_is_last(path, &store.known(), last.as_ref().map(|last| &last.latest))
+        {
             if had_log {
                 store.leave_log();
             }
@@ -139,18 +140,16 @@ impl SqliteStore {
         Self::connected(path)?.map(|store| store.identity()).transpose()
     }
 
-    /// Lets the next comparison have rows that were read ahead, if they are still those of this state.
-    pub fn compare_with(&self, ahead: Option<ReadAhead>) {
-        self.ahead.set(ahead);
-    }
-
     /// Makes an empty state at `path` in one step: it is there whole or not at all.
     ///
     /// # Errors
     /// [`StateError::Io`] if the folder or the file cannot be made.
     pub fn create(path: &Path, lineage: &str) -> Result<Self, StateError> {
-        let io =
-            |cause: std::io::Error| StateError::Io { path: path.into(), action: "created", cause: cause.to_string() };
+        let io = |cause: std::io::Error| StateError::Io {
+            location: location(path),
+            action: "created",
+            cause: cause.to_string(),
+        };
         let path = &locate(path)?;
         make_folder(path).map_err(io)?;
         set_old_log_aside(path).map_err(io)?;
@@ -196,19 +195,19 @@ impl SqliteStore {
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(read);
         let (application, format) = (pragma("application_id")?, pragma("user_version")?);
         if application != i64::from(APPLICATION_ID) || format < 1 {
-            return Err(StateError::Damaged { path: path.into(), cause: NOT_OURS.to_owned() });
+            return Err(StateError::Damaged { location: location(path), cause: NOT_OURS.to_owned() });
         }
         if format > FORMAT {
-            return Err(StateError::Newer { path: path.into(), found: format, known: FORMAT });
+            return Err(StateError::Newer { location: location(path), found: format, known: FORMAT });
         }
         if let Some(name) = misfit(&connection, format).map_err(read)? {
             let cause = format!("`{}` is not as format {format} has it", one_line(&name, 200));
-            return Err(StateError::Damaged { path: path.into(), cause });
+            return Err(StateError::Damaged { location: location(path), cause });
         }
         check::sums(&connection, path, format)?;
         let Identity { lineage, serial } = identity(&connection).map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
-        let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), Seal::new(path));
+        let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), IntegrityStamp::new(path));
         let (rows_checked, ahead, written) = (Cell::new(false), Cell::new(None), OnceCell::new());
         let path = path.into();
         Ok(Self {
@@ -254,7 +253,7 @@ impl SqliteStore {
             .map_err(written)?;
         if raised != 1 {
             let found = transaction.query_row("SELECT serial FROM meta", [], |row| row.get(0)).map_err(written)?;
-            return Err(StateError::Overtaken { path, found, expected });
+            return Err(StateError::Overtaken { location: location(&path), found, expected });
         }
         let value = body(&transaction).map_err(written)?;
         if let Some(listener) = listener {
@@ -283,7 +282,7 @@ impl SqliteStore {
         if self.log == FileId::of(&beside(&self.path, "-wal")) {
             let _ = set_old_log_aside(&self.path);
         }
-        Err(StateError::Replaced { path: self.path.clone() })
+        Err(StateError::Replaced { location: location(&self.path) })
     }
 
     /// Lets the log stay as it is when this connection is closed.
@@ -293,6 +292,22 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn compare_with(&self, ahead: Option<ReadAhead>) {
+        self.ahead.set(ahead);
+    }
+
+    fn stat_cache(&self, directory: &str, rules: &[u8; 32]) -> Option<Vec<u8>> {
+        stat_caches::read(self, directory, rules)
+    }
+
+    fn cached_directories(&self) -> Result<Vec<String>, StateError> {
+        stat_caches::directories(self)
+    }
+
+    fn keep_stat_caches(&mut self, caches: &[StatCacheRow], gone: &[String]) -> Result<(), StateError> {
+        self.write(|transaction| stat_caches::keep(transaction, caches, gone))
+    }
+
     fn is_first_run(&self) -> Result<bool, StateError> {
         self.read(|db| {
             let sql = "SELECT NOT EXISTS (SELECT 1 FROM target WHERE hash IS NOT NULL)";
@@ -620,7 +635,7 @@ mod tests {
     fn a_migration_that_fails_leaves_the_old_state() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
-        std::fs::write(&path, include_bytes!("../../tests/it/golden/states/format-1.db")).unwrap();
+        std::fs::write(&path, include_bytes!("../../../tests/it/golden/states/format-1.db")).unwrap();
         let mut store = SqliteStore::connected(&path).unwrap().unwrap();
         let told = |store: &SqliteStore| {
             let all = "SELECT group_concat(sql) || (SELECT serial || tool FROM meta) FROM sqlite_schema";

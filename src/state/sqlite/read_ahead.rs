@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::{Identity, SqliteStore, StateError, Store};
+use super::{Identity, SqliteStore, StateError, Store, location};
 use crate::core::pack::Pack;
 use crate::core::recorded::{RecordedRow, Work};
 use crate::core::target::Scope;
@@ -85,7 +85,7 @@ impl ReadAhead {
 
 impl ReadAhead {
     fn died(&self) -> StateError {
-        StateError::Io { path: self.path.clone(), action: "read", cause: "its reader ended early".to_owned() }
+        StateError::Io { location: location(&self.path), action: "read", cause: "its reader ended early".to_owned() }
     }
 }
 

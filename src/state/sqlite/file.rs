@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::StateError;
 use super::place::{locate, make_own, open_own};
 use super::schema::APPLICATION_ID;
+use super::{StateError, location};
 
 /// What tells a file from another one that takes its name: device and number. `None` if there is no file, or the
 /// system has no such numbers.
@@ -34,9 +34,13 @@ impl FileId {
 ///
 /// # Errors
 /// [`StateError::Io`] if it cannot be written, or is there already.
-pub fn write_aside(state: &Path, name: &str, text: &str) -> Result<PathBuf, StateError> {
+pub(super) fn write_recovery_file(state: &Path, name: &str, text: &str) -> Result<PathBuf, StateError> {
     let path = beside(&locate(state)?, &format!(".aside-{name}"));
-    let io = |cause: std::io::Error| StateError::Io { path: path.clone(), action: "written", cause: cause.to_string() };
+    let io = |cause: std::io::Error| StateError::Io {
+        location: location(&path),
+        action: "written",
+        cause: cause.to_string(),
+    };
     let mut file = make_own(&path).map_err(io)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_folder(&path)).map_err(io)?;
     Ok(path)
@@ -55,8 +59,9 @@ pub(super) const NOT_OURS: &str = "it is a SQLite file, but not a state of fresh
 
 /// Whether a state file is there; an empty or foreign one is damage, never a first run.
 pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
-    let io = |cause: std::io::Error| StateError::Io { path: path.into(), action: "read", cause: cause.to_string() };
-    let damaged = |cause: &str| StateError::Damaged { path: path.into(), cause: cause.to_owned() };
+    let io =
+        |cause: std::io::Error| StateError::Io { location: location(path), action: "read", cause: cause.to_string() };
+    let damaged = |cause: &str| StateError::Damaged { location: location(path), cause: cause.to_owned() };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),

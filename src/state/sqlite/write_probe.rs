@@ -11,7 +11,7 @@ const LEAST_BYTES: u64 = 1024 * 1024;
 /// Why the state at `path`, or a first one there, could not be written now; `None` if nothing speaks against it. Writes
 /// nothing, so a quota of the user, for one, is not seen.
 #[cfg(unix)]
-pub fn obstacle(path: &Path) -> Option<String> {
+pub(super) fn write_probe(path: &Path) -> Option<String> {
     use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
     let path = match locate(path) {
@@ -48,7 +48,7 @@ pub fn obstacle(path: &Path) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-pub fn obstacle(_: &Path) -> Option<String> {
+pub(super) fn write_probe(_: &Path) -> Option<String> {
     None
 }
 
@@ -81,13 +81,13 @@ mod tests {
     fn a_state_is_writable_where_it_is_or_could_be_made() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("a/b/state.db");
-        assert_eq!(obstacle(&state), None, "folders are made");
+        assert_eq!(write_probe(&state), None, "folders are made");
         std::fs::create_dir_all(state.parent().unwrap()).unwrap();
         std::fs::write(&state, "").unwrap();
-        assert_eq!(obstacle(&state), None);
+        assert_eq!(write_probe(&state), None);
         std::fs::remove_dir_all(folder.path().join("a")).unwrap();
         std::fs::write(folder.path().join("a"), "").unwrap();
-        assert!(obstacle(&state).unwrap().ends_with("a` is not a folder"));
-        assert!(obstacle(Path::new("/proc/self/state.db")).is_some(), "nobody makes files there");
+        assert!(write_probe(&state).unwrap().ends_with("a` is not a folder"));
+        assert!(write_probe(Path::new("/proc/self/state.db")).is_some(), "nobody makes files there");
     }
 }

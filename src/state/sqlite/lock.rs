@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::{beside, is_there, make_folder};
 use super::place::{has_other_names, locate, make_own, open_own};
-use super::{RunStart, StateError};
+use super::{RunStart, StateError, location};
 
 /// Who holds a lock, as it wrote into the lock file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,8 +47,11 @@ impl RunLock {
         let state = locate(state)?;
         is_there(&state)?;
         let path = path_for(&state);
-        let failed =
-            |cause: std::io::Error| StateError::Io { path: path.clone(), action: "locked", cause: cause.to_string() };
+        let failed = |cause: std::io::Error| StateError::Io {
+            location: location(&path),
+            action: "locked",
+            cause: cause.to_string(),
+        };
         make_folder(&state).map_err(failed)?;
         let mut file = open_or_make(&path).map_err(failed)?;
         match lock(&file) {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use super::failure::failed;
 use super::rows::{self, OwnersMemo, ReadError, scope_number};
 use super::sums;
-use super::{SqliteStore, StateError, Store};
+use super::{SqliteStore, StateError, Store, location};
 use crate::core::model::Model;
 use crate::core::recorded::RecordedRow;
 use crate::core::target::Scope;
@@ -45,7 +45,7 @@ impl SqliteStore {
             Ok(()) | Err(ReadError::Enough) => Ok(()),
             Err(ReadError::Sql(error)) => Err(failed(&self.path, "read", &error)),
             Err(ReadError::Value(value)) => {
-                Err(StateError::Damaged { path: self.path.clone(), cause: value.to_string() })
+                Err(StateError::Damaged { location: location(&self.path), cause: value.to_string() })
             }
         }
     }

@@ -7,8 +7,8 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::StateError;
 use super::file::beside;
+use super::{StateError, location};
 
 /// What stands beside a state while it is used, and is opened by its name.
 const BESIDE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".seal"];
@@ -20,12 +20,14 @@ const BESIDE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".seal"];
 /// [`StateError::Misplaced`] for a link that leads nowhere, for a second name whose lock is another one, and where something
 /// else than a file of ours has a name that belongs to one.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, StateError> {
-    let misplaced = |cause: String| StateError::Misplaced { path: path.into(), cause };
+    let misplaced = |cause: String| StateError::Misplaced { location: location(path), cause };
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => return follow(path),
         Ok(found) => Some(found),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(cause) => return Err(StateError::Io { path: path.into(), action: "read", cause: cause.to_string() }),
+        Err(cause) => {
+            return Err(StateError::Io { location: location(path), action: "read", cause: cause.to_string() });
+        }
     };
     if let Some(folder) = path.ancestors().skip(1).find(|folder| folder.is_symlink() && !folder.exists()) {
         let cause = format!("`{}` is a link that leads nowhere; bring back what it leads to", folder.display());
@@ -58,7 +60,7 @@ fn follow(link: &Path) -> Result<PathBuf, StateError> {
                  link to begin anew",
                 target.display()
             );
-            Err(StateError::Misplaced { path: link.into(), cause })
+            Err(StateError::Misplaced { location: location(&link), cause })
         }
     }
 }
