@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod core;
+pub mod daemon;
 pub mod engine;
 pub mod host;
 pub mod manifest;

@@ -5,7 +5,7 @@
 
 use freshen::cli::diagnostics::{render, to_json};
 use freshen::core::model::{Entry, Model};
-use freshen::manifest::{Built, Diagnostic, Severity, SourceFile, Span, build};
+use freshen::manifest::{Built, Diagnostic, Problem, Severity, SourceFile, Span, build};
 
 use super::SEPARATOR;
 
@@ -100,7 +100,7 @@ fn assert_shown(files: &[SourceFile], built: &Built) {
     let shown = render(files, &built.diagnostics, &built.hidden, false);
     assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "terminals obey nothing of it: {shown:?}");
     assert_eq!(shown.is_empty(), built.diagnostics.is_empty());
-    let listed = to_json(files, &built.diagnostics);
+    let listed = to_json(&Problem::of(files, &built.diagnostics));
     assert_eq!(listed.as_array().map(Vec::len), Some(built.diagnostics.len()));
 }
 

@@ -2,18 +2,19 @@
 
 use anyhow::Result;
 
-use super::args::{AdoptArgs, Format, Global, Selection};
-use super::claim::{Claim, Claimed};
+use super::args::{AdoptArgs, Format, Global};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count};
-use super::session::{self, Loaded, Lookup};
-use super::{select, stat_caches, terminal};
+use super::{manifests, terminal};
 use crate::core::changes::Changes;
-use crate::core::guard;
+use crate::core::guard::{self, Refusal};
 use crate::core::model::Model;
 use crate::core::owners::Unread;
 use crate::core::recorded::KnownManifest;
-use crate::engine::{self, Desired};
+use crate::engine::inputs::{Loaded, find};
+use crate::engine::selection::{known_providers, patterns};
+use crate::engine::stat_caches;
+use crate::engine::{self, Claim, Claimed, Desired, Reason, Selection, Stop};
 use crate::host::Host;
 use crate::state::{LockedState, Store};
 
@@ -21,18 +22,20 @@ use crate::state::{LockedState, Store};
 pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Result<Exit> {
     let (lock, Loaded { desired, caches, ahead }) = read(host, global, args).await?;
     let model = &desired.model;
-    let only = select::patterns(&args.only)?;
+    let only = patterns(&args.only)?;
     let selection = Selection { only: args.only.clone(), providers: args.providers.clone(), ..Selection::default() };
-    select::unmatched(model, &Changes::default(), &selection)?
+    selection
+        .unmatched(model, &Changes::default())?
         .iter()
         .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
-    let mut store = session::open_or_create(host, &*lock)?;
+    let mut store = engine::open_or_create(host, &*lock)?;
     if let Err(note) = stat_caches::keep(&mut *store, caches) {
         terminal::tell(&format!("note: {note}\n"));
     }
     store.compare_with(ahead);
     let unread = engine::unread(&desired, &*store)?;
-    session::refuse_without_namespace(&unread)?;
+    let namespaces = unread.namespaces.clone();
+    refuse((!namespaces.is_empty()).then_some(Refusal::Namespace { namespaces }))?;
     refuse_elsewhere(host, &desired, &*store, &unread).await?;
     let spoken_for = &unread.spoken_for;
     let mut is_fresh = vec![false; model.entries.len()];
@@ -54,7 +57,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     store.adopt(model, &selected, &unread, now)?;
     // What was refused stays so with the account that it was refused with.
     let accounts = engine::accounts(host, model, Some(&*store)).await?;
-    let prepared = session::prepare(&desired, Some(&*store), &Selection::default(), &accounts, now)?;
+    let prepared = Selection::default().prepare_all(&desired, Some(&*store), &accounts, now)?;
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
     } else {
@@ -85,20 +88,28 @@ async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &dyn Store, unr
     }
     let accounts = engine::accounts(host, &desired.model, Some(store)).await?;
     let now = host.clock.now().wall;
-    let prepared = session::prepare(desired, Some(store), &Selection::default(), &accounts, now)?;
-    session::refuse(guard::elsewhere(&desired.model, &prepared.difference))
+    let prepared = Selection::default().prepare_all(desired, Some(store), &accounts, now)?;
+    refuse(guard::elsewhere(&desired.model, &prepared.difference))
+}
+
+/// # Errors
+/// Exit 5 if there is a refusal.
+fn refuse(refusal: Option<Refusal>) -> Result<()> {
+    let Some(refusal) = refusal else { return Ok(()) };
+    let reason = Reason { manifest: None, subject: refusal.subject(), text: refusal.to_string() };
+    Err(Stop::refused(vec![reason]).into())
 }
 
 /// The manifests as they are while the state is locked, or were when nobody wrote to it since.
 async fn read(host: &Host, global: &Global, args: &AdoptArgs) -> Result<(Box<dyn LockedState>, Loaded)> {
-    let start = session::run_start(host);
+    let start = engine::run_start(host);
     let state = &*global.backend();
     let mut claim = Claim::before_reading(state);
     loop {
-        let found = session::find(Lookup::of(global, &args.manifests.paths, args.manifests.limits))?;
-        let mut loaded = found.load(host, global.own(state), global.format)?;
-        select::known_providers(&loaded.desired.model, &args.providers)?;
-        select::patterns(&args.only)?;
+        let found = find(manifests::lookup(global, state, &args.manifests.paths, args.manifests.limits))?;
+        let mut loaded = manifests::load_all(host, &found, global.format)?;
+        known_providers(&loaded.desired.model, &args.providers)?;
+        patterns(&args.only)?;
         if claim.waits(state) {
             // Who runs is about to change what was read ahead.
             loaded.ahead = None;

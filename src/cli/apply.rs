@@ -1,24 +1,22 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use anyhow::Result;
-use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
-use super::claim::Claim;
 use super::exit::Exit;
-use super::pass::{LOOK_UP_MS, Pass, Ran, Side};
+use super::manifests::{self, Bar};
 use super::progress::Progress;
 use super::render::{github, markdown, outcome as render};
-use super::session::{self, Found, Lookup};
-use super::stat_caches::Own;
 use super::{interrupt, plan as plan_command, terminal};
-use crate::core::endpoints::AwayCache;
-use crate::core::recorded::Inputs;
-use crate::engine::executor::{self, CallReport};
-use crate::engine::{self, Desired, Finished, Prepared};
+use crate::engine::executor::GRACE_MS;
+use crate::engine::inputs::{Found, Lookup, ManifestsRead};
+use crate::engine::{self, Finished, Pass, PassEvent, PassOptions, Selection};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
-use crate::state::{Backend, Store};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -26,102 +24,99 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         plan_command::show(host, global, &args.manifests, &args.selection, args.allowed.allowed()).await?;
         return Ok(Exit::Done);
     }
+    let selection = args.selection.selection();
     if args.rehearse {
-        return super::rehearsal::run(host, global, args).await;
+        return super::rehearsal::run(host, global, args, &selection).await;
     }
-    // All that comes before the first call counts: reading, the lock, credentials, questions.
+    // All that comes before the first call counts: reading, the lock, credentials, queries.
     let deadline = args.deadline.map(|ms| host.clock.now().tick.plus_ms(ms));
     let credentials = CredentialStore::new(host.env.clone());
     let state = &*global.backend();
-    let pass = Pass {
-        host,
-        state,
-        selection: &args.selection,
+    let pass = Pass { host, state, credentials: &credentials, options: options(args, &selection, deadline) };
+    let lookup = lookup(global, state, args, &selection);
+    let reading = RefCell::new(Bar::default());
+    let mut terminal = Terminal { global, progress: None };
+    let mut on_read = |found: &Found<'_>, read: ManifestsRead| {
+        reading.borrow_mut().end();
+        manifests::valid(found, read, global.format)
+    };
+    let on_sources = &mut |seen: Arc<AtomicU64>| reading.borrow_mut().shows(seen);
+    engine::apply(&pass, lookup, (on_sources, &mut on_read), &mut |event: PassEvent<'_>| terminal.takes(event)).await
+}
+
+/// What is wanted of the run; `deadline` as a moment.
+pub(super) fn options<'a>(
+    args: &'a ApplyArgs,
+    selection: &'a Selection,
+    deadline: Option<crate::core::time::Tick>,
+) -> PassOptions<'a> {
+    PassOptions {
+        selection,
         allowed: args.allowed.allowed(),
         expect: args.expect.as_deref(),
         lock_timeout_ms: args.lock.lock_timeout,
         deadline,
         timeout_ms: args.timeout,
-        grace_ms: executor::GRACE_MS,
+        grace_ms: GRACE_MS,
         audit: args.audit.as_deref(),
-        credentials: &credentials,
         patience_ms: None,
-    };
-    let own = Own { audit: args.audit.as_deref(), ..global.own(state) };
-    let (mut reads_all, mut held) = (false, None);
-    loop {
-        let claim = held.take().map_or_else(|| Claim::before_reading(state), Claim::Held);
-        let lookup = Lookup::selected(global, &args.manifests, &args.selection);
-        let found = session::find(Lookup { audit: args.audit.as_deref(), ..lookup })?;
-        let Noted { inputs, away } = noted(host, state, args, &found)?;
-        if let Some(desired) = found.unchanged(inputs.as_ref()) {
-            if engine::returned_caches(host, &desired, away, args.timeout.min(LOOK_UP_MS)).await.is_empty() {
-                let prepared = Prepared::of_unread(&desired);
-                report(global, &Finished::nothing(&desired, &prepared));
-                return Ok(Exit::Done);
-            }
-            reads_all = true;
-        }
-        let mut loaded = found.desired(host, own, global.format, inputs.filter(|_| !reads_all))?;
-        match pass.run(&mut loaded, claim, &mut Terminal { global, progress: None }).await? {
-            Ran::Ended(exit) => return Ok(exit),
-            Ran::Cut => return Ok(Exit::NotAllDone),
-            Ran::NotEnough => reads_all = true,
-            Ran::Overtaken(lock) => held = Some(lock),
-        }
+        accounts: None,
+        interrupts: &interrupt::listen,
+        tamper: None,
     }
 }
 
-/// A run that somebody waits for: notes and progress on standard error, the result on standard output.
+/// The manifests that the run is about.
+pub(super) fn lookup<'a>(
+    global: &'a Global,
+    state: &'a dyn crate::state::Backend,
+    args: &'a ApplyArgs,
+    selection: &'a Selection,
+) -> Lookup<'a> {
+    let mut lookup = manifests::lookup(global, state, &args.manifests.paths, args.manifests.limits);
+    lookup.vanished = &selection.vanished;
+    lookup.own.audit = args.audit.as_deref();
+    lookup
+}
+
+/// A run in a terminal or a pipeline: notes and progress on standard error, the result on standard output.
 struct Terminal<'a> {
     global: &'a Global,
     progress: Option<Progress>,
 }
 
-impl Side for Terminal<'_> {
-    fn note(&mut self, text: &str) {
-        terminal::tell(&format!("note: {text}\n"));
-    }
-
-    fn warn(&mut self, text: &str) {
-        terminal::tell(&format!("warning: {text}\n"));
-    }
-
-    fn error(&mut self, text: &str) {
-        terminal::tell(&format!("error: {text}\n"));
-    }
-
-    fn sending(&mut self, _: &Desired, prepared: &Prepared) -> watch::Receiver<bool> {
-        self.progress = Some(Progress::of_purges(prepared.plan.purges()));
-        interrupt::listen()
-    }
-
-    fn called(&mut self, _: &Desired, call: &CallReport) {
-        if let Some(progress) = &self.progress {
-            progress.step(call.changes);
+impl Terminal<'_> {
+    fn takes(&mut self, event: PassEvent<'_>) {
+        // A bar ends before anything is printed.
+        match &event {
+            PassEvent::Called(..) => {}
+            _ => self.progress = None,
+        }
+        match event {
+            PassEvent::Planning => self.progress = Some(Progress::of_plan()),
+            PassEvent::Sending(_, prepared) => self.progress = Some(Progress::of_purges(prepared.plan.purges())),
+            PassEvent::Called(_, call) => {
+                if let Some(progress) = &self.progress {
+                    progress.step(call.changes);
+                }
+            }
+            PassEvent::Finished(finished, _) => report(self.global, finished),
+            event => announce(&event),
         }
     }
+}
 
-    fn finished(&mut self, finished: &Finished<'_>, _: Option<&dyn Store>) {
-        self.progress = None;
-        report(self.global, finished);
+/// Notes, warnings and errors of a run, on standard error.
+pub(super) fn announce(event: &PassEvent<'_>) {
+    match event {
+        PassEvent::Note(text) => terminal::tell(&format!("note: {text}\n")),
+        PassEvent::Warning(text) => terminal::tell(&format!("warning: {text}\n")),
+        PassEvent::Error(text) => terminal::tell(&format!("error: {text}\n")),
+        PassEvent::Unfinished(began) => {
+            terminal::tell(&format!("note: {}\n", super::render::unfinished(*began)));
+        }
+        _ => {}
     }
-}
-
-/// What an earlier run noted.
-#[derive(Default)]
-struct Noted {
-    inputs: Option<Inputs>,
-    /// Caches that lack something.
-    away: Vec<AwayCache>,
-}
-
-/// No lock is needed: what another run does now is work, and what it has done is seen later.
-fn noted(host: &Host, state: &dyn Backend, args: &ApplyArgs, found: &Found<'_>) -> Result<Noted> {
-    let store = if args.expect.is_none() { state.open()? } else { None };
-    let Some(store) = store else { return Ok(Noted::default()) };
-    let away = store.caches_away(host.clock.now().wall)?;
-    Ok(Noted { inputs: found.noted(Some(&*store), &args.selection)?, away })
 }
 
 /// What the renderer needs.
@@ -147,7 +142,7 @@ fn report(global: &Global, finished: &Finished<'_>) {
         }
         Format::Human => terminal::print(&render::human(&view)),
     }
-    for warning in render::warnings(finished.desired, &finished.outcome) {
+    for warning in engine::warnings(finished.desired, &finished.outcome) {
         terminal::tell(&format!("warning: {warning}\n"));
     }
     for (provider, reason) in &finished.unavailable {

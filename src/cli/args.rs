@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::stat_caches::Own;
 use crate::core::guard::Allowed;
+use crate::engine::Selection;
+use crate::engine::inputs::Own;
 use crate::manifest::MAX_TARGETS;
 use crate::state::{self, Backend};
 
@@ -131,8 +132,8 @@ pub struct ManifestLimits {
 }
 
 /// Which changes.
-#[derive(Args, Debug, Default)]
-pub struct Selection {
+#[derive(Args, Clone, Debug, Default)]
+pub struct SelectionArgs {
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
@@ -148,10 +149,11 @@ pub struct Selection {
     pub vanished: Vec<String>,
 }
 
-impl Selection {
-    /// Whether nothing is left out, nothing forced and nothing called vanished.
-    pub(crate) fn is_all(&self) -> bool {
-        self.only.is_empty() && self.providers.is_empty() && self.force.is_empty() && self.vanished.is_empty()
+impl SelectionArgs {
+    /// What the engine is asked for.
+    pub(super) fn selection(&self) -> Selection {
+        let Self { only, providers, force, vanished } = self.clone();
+        Selection { only, providers, force, vanished }
     }
 }
 
@@ -163,7 +165,7 @@ pub struct PlanArgs {
     pub manifests: Manifests,
     /// Which changes.
     #[command(flatten)]
-    pub selection: Selection,
+    pub selection: SelectionArgs,
     /// Exit with 3 if there are changes
     #[arg(long)]
     pub exit_code: bool,
@@ -177,7 +179,7 @@ pub struct ApplyArgs {
     pub manifests: Manifests,
     /// Which changes.
     #[command(flatten)]
-    pub selection: Selection,
+    pub selection: SelectionArgs,
     /// Show the plan and stop, as `freshen plan` does
     #[arg(long, conflicts_with_all = ["rehearse", "expect"])]
     pub dry_run: bool,

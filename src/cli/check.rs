@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::args::{CheckArgs, Format, Global};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, count, github, markdown, online as render};
-use super::{diagnostics, session, terminal};
+use super::{diagnostics, manifests, terminal};
 use crate::core::model::Model;
 use crate::engine::query::Asker;
 use crate::engine::{self, Credentials, Standing};
@@ -14,20 +14,20 @@ use crate::host::{Host, Timeouts};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Result<Exit> {
-    let (files, built) = session::examine(host, global.own(&*global.backend()), &args.manifests)?;
+    let (files, built) = manifests::examine(host, global, &args.manifests)?;
     let model = built.model.as_ref();
     if global.format == Format::Human {
-        session::show_problems(&files, &built);
+        manifests::show_problems(&files, &built.diagnostics, &built.hidden);
     }
     let standings = match model.filter(|_| args.online) {
         Some(model) => {
             let credentials = CredentialStore::new(host.env.clone());
-            let mut asker = Asker::new(host, model, &credentials, Timeouts::within(session::QUESTION_MS));
+            let mut asker = Asker::new(host, model, &credentials, Timeouts::within(engine::QUERY_MS));
             Some(engine::ask_standings(&mut asker, model).await)
         }
         None => None,
     };
-    let problems = diagnostics::to_json(&files, &built.diagnostics);
+    let problems = manifests::problems(&files, &built);
     let online = model.zip(standings.as_deref());
     let summary = model.map(summary);
     match global.format {
@@ -46,7 +46,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
             "manifests": files.len(),
             "providers": model.map(|model| model.providers.len()),
             "targets": model.map(|model| model.entries.len()),
-            "problems": problems,
+            "problems": diagnostics::to_json(&problems),
             "online": online.map(|(model, standings)| render::json(model, standings)),
         })),
         Format::Markdown => {

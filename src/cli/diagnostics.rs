@@ -8,8 +8,9 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use crate::core::text::without_ci_commands;
-use crate::manifest::{Diagnostic, Hidden, Severity, SourceFile, Span};
+use crate::manifest::{
+    Diagnostic, Hidden, Problem, RelatedPlace, Severity, SourceFile, Span, printable, printable_char,
+};
 
 /// Most characters that are shown of a line.
 const MAX_LINE_CHARS: usize = 140;
@@ -48,7 +49,7 @@ fn groups<'a>(files: &[SourceFile], diagnostic: &Diagnostic, hidden: &[Hidden]) 
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(clean(&diagnostic.message)));
+    let mut group = Group::with_title(level.primary_title(printable(&diagnostic.message)));
     match diagnostic.span {
         Some(span) => {
             for (place, kind) in places(diagnostic, span) {
@@ -58,7 +59,7 @@ fn groups<'a>(files: &[SourceFile], diagnostic: &Diagnostic, hidden: &[Hidden]) 
         None => group = group.element(Origin::path(path_of(files, diagnostic.file))),
     }
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(clean(help)));
+        group = group.element(Level::HELP.message(printable(help)));
     }
     vec![group]
 }
@@ -85,7 +86,7 @@ fn add_place<'a>(
         return group.element(origin.char_column(span.column as usize));
     }
     let excerpt = excerpt(files, hidden, file, span);
-    let annotation = kind.span(excerpt.marked).label((!label.is_empty()).then(|| clean(label)));
+    let annotation = kind.span(excerpt.marked).label((!label.is_empty()).then(|| printable(label)));
     let snippet = Snippet::source(excerpt.text).line_start(span.line as usize).annotation(annotation);
     let path = path_of(files, file);
     if excerpt.is_cut {
@@ -98,7 +99,7 @@ fn add_place<'a>(
 }
 
 fn path_of(files: &[SourceFile], file: usize) -> String {
-    files.get(file).map(|file| clean(&file.path)).unwrap_or_default()
+    files.get(file).map(|file| printable(&file.path)).unwrap_or_default()
 }
 
 /// One line as it is shown.
@@ -132,7 +133,7 @@ fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> 
             }
             // `##[` is a command to some CI systems, wherever in a line it stands.
             let is_command = c == '[' && matches!(shown.as_slice(), [.., (_, '#'), (_, '#')]);
-            let c = if is_command { char::REPLACEMENT_CHARACTER } else { cleaned(c) };
+            let c = if is_command { char::REPLACEMENT_CHARACTER } else { printable_char(c) };
             shown.push((at, if is_hidden(at) { '*' } else { c }));
             at += c.len_utf8();
         }
@@ -172,49 +173,24 @@ fn cut(line: &[(usize, char)], start: usize, end: usize) -> Excerpt {
     Excerpt { text, marked: start..end, is_cut: from > 0 }
 }
 
-/// A text on one line, without anything that a terminal would obey.
-fn clean(text: &str) -> String {
-    without_ci_commands(&text.chars().map(cleaned).collect::<String>())
-}
-
-fn cleaned(c: char) -> char {
-    match c {
-        '\t' => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-            char::REPLACEMENT_CHARACTER
-        }
-        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
-        _ => c,
-    }
-}
-
-/// All problems as JSON: a list of objects with `severity`, `file`, `line`, `column` (from 1, `null` where a problem
-/// has no place), `message`, `help` and `related` places.
-pub fn to_json(files: &[SourceFile], diagnostics: &[Diagnostic]) -> Value {
-    let place = |file: usize, span: Option<Span>| {
-        (path_of(files, file), span.map(|span| span.line), span.map(|span| span.column))
+/// Problems as JSON: a list of objects with `severity`, `file`, `line`, `column` (from 1, `null` where a problem has no
+/// place), `message`, `help` and `related` places.
+pub fn to_json(problems: &[Problem]) -> Value {
+    let related = |place: &RelatedPlace| {
+        let RelatedPlace { file, line, column, message } = place;
+        json!({"file": file, "line": line, "column": column, "message": message})
     };
-    diagnostics
-        .iter()
-        .map(|diagnostic| {
-            let (file, line, column) = place(diagnostic.file, diagnostic.span);
-            let related: Vec<Value> = diagnostic
-                .related
-                .iter()
-                .map(|(file, span, label)| {
-                    let (file, line, column) = place(*file, Some(*span));
-                    json!({"file": file, "line": line, "column": column, "message": clean(label)})
-                })
-                .collect();
-            json!({
-                "severity": diagnostic.severity.word(),
-                "file": file,
-                "line": line,
-                "column": column,
-                "message": clean(&diagnostic.message),
-                "help": diagnostic.help.as_deref().map(clean),
-                "related": related,
-            })
+    let one = |problem: &Problem| {
+        let Problem { severity, file, line, column, message, help, .. } = problem;
+        json!({
+            "severity": severity.word(),
+            "file": (!file.is_empty()).then_some(file),
+            "line": line,
+            "column": column,
+            "message": message,
+            "help": help,
+            "related": problem.related.iter().map(related).collect::<Vec<_>>(),
         })
-        .collect()
+    };
+    problems.iter().map(one).collect()
 }

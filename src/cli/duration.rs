@@ -1,4 +1,4 @@
-//! Durations: as people write them, and as they like to read them.
+//! Durations as people write them.
 
 /// Reads `500ms`, `90s`, `10m` or `2h` into milliseconds.
 ///
@@ -29,17 +29,6 @@ pub(super) fn parse_positive(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Milliseconds for people: `under 1 s`, `12 s`, `3 min`, `2 h 5 min`.
-pub(super) fn show(ms: u64) -> String {
-    let seconds = ms.div_ceil(1000);
-    match seconds {
-        _ if ms < 1000 => "under 1 s".into(),
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,10 +41,5 @@ mod tests {
         for bad in ["", "10", "m", "-1s", "1.5s", "1d", "99999999999999999999s", "18446744073709551615h"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn durations_read_well() {
-        assert_eq!([show(0), show(1500), show(300_000), show(7_500_000)], ["under 1 s", "2 s", "5 min", "2 h 5 min"]);
     }
 }

@@ -5,25 +5,23 @@ use std::fmt::Write;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::args::{ExplainArgs, Format, Global, Selection};
+use super::args::{ExplainArgs, Format, Global};
 use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, directories, moment, shown, status, strong};
-use super::session;
-use super::terminal;
+use super::{manifests, terminal};
 use crate::core::model::{Entry, Matched};
 use crate::core::recorded::Recorded;
 use crate::core::target::ContentHash;
-use crate::engine::{self, Desired, Prepared};
+use crate::engine::{self, Desired, Prepared, Selection};
 use crate::host::Host;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Result<Exit> {
-    let desired = session::load(host, global, &args.manifests.paths, args.manifests.limits)?;
+    let desired = manifests::load(host, global, &args.manifests.paths, args.manifests.limits)?;
     let store = global.backend().open()?;
     let store = store.as_deref();
     let accounts = engine::accounts(host, &desired.model, store).await?;
-    let all = Selection::default();
-    let prepared = session::prepare(&desired, store, &all, &accounts, host.clock.now().wall)?;
+    let prepared = Selection::default().prepare_all(&desired, store, &accounts, host.clock.now().wall)?;
     let recorded = store.map_or(Ok(Vec::new()), |store| store.recorded_of(&args.target))?;
     let found = find(&desired, &prepared, recorded, &args.target);
     if found.is_empty() {

@@ -3,25 +3,21 @@
 mod adopt;
 mod apply;
 pub mod args;
-mod audit;
 mod check;
-mod claim;
 mod compare;
 pub mod diagnostics;
 mod duration;
 mod exit;
 mod explain;
 mod interrupt;
-mod pass;
+mod log;
+mod manifests;
 mod plan;
 mod progress;
 mod reference;
 mod rehearsal;
 mod render;
 mod scan;
-mod select;
-mod session;
-mod stat_caches;
 mod state;
 mod status;
 mod terminal;
@@ -31,6 +27,7 @@ use std::path::Path;
 
 use clap::Parser;
 
+use crate::engine::audit;
 use crate::host::{Host, own_files};
 use args::{Cli, Format, Verb};
 use exit::{Exit, Stop};
@@ -71,11 +68,12 @@ async fn run_verb(cli: &Cli) -> Exit {
         Err(error) => {
             let exit = exit::of(&error);
             let message = format!("{error:#}");
-            let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.as_ref());
+            let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.as_deref());
             match cli.global.format {
                 Format::Human => {}
                 Format::Json => terminal::print_json(&serde_json::json!({
-                    "version": render::JSON_VERSION, "exit": exit.code(), "error": message, "problems": problems,
+                    "version": render::JSON_VERSION, "exit": exit.code(), "error": message,
+                    "problems": problems.map(diagnostics::to_json),
                 })),
                 Format::Markdown => terminal::print(&render::markdown::failure(exit, &message, problems)),
                 Format::Github => terminal::print(&render::github::failure(&message, problems)),

@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 
-use super::args::{Format, Global, Manifests, PlanArgs, Selection};
+use super::args::{Format, Global, Manifests, PlanArgs, SelectionArgs};
 use super::exit::Exit;
+use super::manifests::{self, Bar};
+use super::progress::Progress;
 use super::render::{github, markdown, plan as render, shown};
-use super::session::{self, Loaded, Lookup};
-use super::{select, terminal};
+use super::terminal;
 use crate::core::guard::Allowed;
+use crate::engine::inputs::{Loaded, find};
 use crate::engine::{self, Prepared};
 use crate::host::Host;
 
@@ -22,34 +24,43 @@ pub(super) async fn show(
     host: &Host,
     global: &Global,
     manifests: &Manifests,
-    selection: &Selection,
+    selection: &SelectionArgs,
     allowed: Allowed,
 ) -> Result<bool> {
-    let found = session::find(Lookup::selected(global, manifests, selection))?;
     let state = &*global.backend();
+    let selection = &selection.selection();
+    let mut lookup = manifests::lookup(global, state, &manifests.paths, manifests.limits);
+    lookup.vanished = &selection.vanished;
+    let found = find(lookup)?;
     let store = state.open()?;
-    let noted = found.noted(store.as_deref(), selection)?;
+    let noted = found.noted(store.as_deref(), selection.is_all())?;
     let (desired, prepared) = if let Some(desired) = found.unchanged(noted.as_ref()) {
         let prepared = Prepared::of_unread(&desired);
         (desired, prepared)
     } else {
-        let mut loaded = found.desired(host, global.own(state), global.format, noted)?;
+        let mut bar = Bar::default();
+        let read = found.read_since(host, noted, &mut |seen| bar.shows(seen));
+        bar.end();
+        let mut loaded = manifests::valid(&found, read, global.format)?;
         loop {
             let Loaded { desired, ahead, .. } = loaded;
             match &store {
                 Some(store) => store.compare_with(ahead),
                 None => drop(ahead),
             }
-            let view = store.as_deref();
-            let accounts = engine::accounts(host, &desired.model, view).await?;
+            let accounts = engine::accounts(host, &desired.model, store.as_deref()).await?;
             let now = host.clock.now().wall;
-            if let Some(prepared) = session::prepare_if_enough(&desired, view, selection, &accounts, now)? {
+            let planning = Progress::of_plan();
+            let prepared = selection.prepare(&desired, store.as_deref(), &accounts, now)?;
+            drop(planning);
+            if let Some(prepared) = prepared {
                 break (desired, prepared);
             }
-            loaded = found.load(host, global.own(state), global.format)?;
+            loaded = manifests::load_all(host, &found, global.format)?;
         }
     };
-    select::unmatched(&desired.model, &prepared.difference.changes, selection)?
+    selection
+        .unmatched(&desired.model, &prepared.difference.changes)?
         .iter()
         .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
     let refusals = engine::refusals(&desired, &prepared, allowed);

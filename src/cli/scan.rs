@@ -10,7 +10,7 @@ use super::args::{Format, Global, ScanArgs, ScanForm, ScanLinks};
 use super::exit::{Exit, Stop};
 use super::progress::Progress;
 use super::render::scan as render;
-use super::{compare, session, terminal};
+use super::{compare, manifests, terminal};
 use crate::host::Host;
 use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
 use crate::manifest::{FilePatterns, Links, Normalizer, PublishedAt, WalkRules, manifest_of};
@@ -26,7 +26,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
     // Manifests first: they are read in no time, and may be wrong.
     let listed = match &published {
         Some(published) if !args.against.is_empty() => {
-            let desired = session::load(host, global, &args.against, args.limits)?;
+            let desired = manifests::load(host, global, &args.against, args.limits)?;
             Some(compare::listed(&desired.model, published, &rules))
         }
         _ => None,

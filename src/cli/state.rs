@@ -8,15 +8,16 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::args::{Format, Global, StateVerb};
-use super::claim::{Claim, Claimed};
 use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, count, status};
-use super::{select, session, terminal};
+use super::terminal;
 use crate::core::model::Priority;
 use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
+use crate::engine::selection::patterns;
+use crate::engine::{self, Claim, Claimed};
 use crate::host::Host;
 use crate::host::manifest_files::read_regular;
 use crate::manifest::nearest::nearest;
@@ -49,11 +50,11 @@ fn existing(global: &Global) -> Result<Box<dyn Store>> {
 
 fn missing(global: &Global) -> Stop {
     let message = format!("there is no state at `{}`", global.state.display());
-    Stop { exit: Exit::Failed, message, problems: None }
+    Stop::of(Exit::Failed, message)
 }
 
 fn list(global: &Global, pattern: Option<&str>) -> Result<Exit> {
-    let wanted = select::patterns(&pattern.map(str::to_owned).into_iter().collect::<Vec<_>>())?;
+    let wanted = patterns(&pattern.map(str::to_owned).into_iter().collect::<Vec<_>>())?;
     let mut rows = existing(global)?.recorded()?;
     rows.retain(|row| pattern.is_none() || wanted.is_match(&row.target.text));
     if global.format == Format::Json {
@@ -116,7 +117,7 @@ fn read_rows(file: &Path) -> Result<Vec<Recorded>, Stop> {
 }
 
 async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) -> Result<Exit> {
-    let start = session::run_start(host);
+    let start = engine::run_start(host);
     let claim = Claim::before_reading(&*global.backend());
     let mut rows = read_rows(file)?;
     let lock = match claim.take(host, &*global.backend(), &start, lock_timeout).await? {
@@ -127,7 +128,7 @@ async fn import(host: &Host, global: &Global, file: &Path, lock_timeout: u64) ->
             lock
         }
     };
-    session::open_or_create(host, &*lock)?.import(&rows)?;
+    engine::open_or_create(host, &*lock)?.import(&rows)?;
     done(global, "imported", rows.len());
     Ok(Exit::Done)
 }
@@ -140,10 +141,10 @@ struct Which<'a> {
 }
 
 async fn forget(host: &Host, global: &Global, which: &Which<'_>, lock_timeout: u64) -> Result<Exit> {
-    let wanted = select::patterns(&[which.pattern.to_owned()])?;
-    let start = session::run_start(host);
+    let wanted = patterns(&[which.pattern.to_owned()])?;
+    let start = engine::run_start(host);
     existing(global)?;
-    let lock = session::lock(host, &*global.backend(), &start, lock_timeout).await?;
+    let lock = engine::lock(host, &*global.backend(), &start, lock_timeout).await?;
     let mut store = lock.open()?.ok_or_else(|| missing(global))?;
     let is_of = |row: &Recorded| which.manifest.is_none_or(|name| row.owners.iter().any(|owner| owner == name));
     let rows = store.recorded()?;
@@ -207,7 +208,7 @@ fn overtaken(global: &Global) -> Stop {
          import them again, or give them as a file",
         global.state.display()
     );
-    Stop { exit: Exit::State, message, problems: None }
+    Stop::of(Exit::State, message)
 }
 
 fn done(global: &Global, what: &str, number: usize) {

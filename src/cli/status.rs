@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::args::{Format, Global, StatusArgs};
 use super::exit::Exit;
 use super::render::{JSON_VERSION, online, status as render};
-use super::{session, terminal};
+use super::{manifests, terminal};
 use crate::core::contract::ErrorClass;
 use crate::core::diff::Unclaimed;
 use crate::core::owners;
@@ -70,20 +70,20 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
 /// Asks the providers what became of accepted purges and notes it. Only the noting needs the lock: what another run does
 /// meanwhile is left alone.
 async fn refresh(host: &Host, global: &Global, args: &StatusArgs) -> Result<Option<(Results, u64)>> {
-    let desired = session::load(host, global, &args.paths, args.limits)?;
+    let desired = manifests::load(host, global, &args.paths, args.limits)?;
     let Some(store) = global.backend().open()? else { return Ok(None) };
     let open = store.open_tasks()?;
     drop(store);
     let credentials = CredentialStore::new(host.env.clone());
-    let mut asker = Asker::new(host, &desired.model, &credentials, Timeouts::within(session::QUESTION_MS));
+    let mut asker = Asker::new(host, &desired.model, &credentials, Timeouts::within(engine::QUERY_MS));
     let results = engine::ask_tasks(&mut asker, &desired.model, open, host.clock.now().wall).await;
     let news = |settled: &&Settled| settled.state != TaskState::Processing;
     let settled: Vec<Settled> = results.told.iter().filter(news).cloned().collect();
     if settled.is_empty() {
         return Ok(Some((results, 0)));
     }
-    let start = session::run_start(host);
-    let lock = session::lock(host, &*global.backend(), &start, args.lock.lock_timeout).await?;
+    let start = engine::run_start(host);
+    let lock = engine::lock(host, &*global.backend(), &start, args.lock.lock_timeout).await?;
     let Some(mut store) = lock.open()? else { return Ok(None) };
     let due_again = store.settle(&settled, host.clock.now().wall)?;
     Ok(Some((results, due_again)))

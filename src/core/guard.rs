@@ -230,6 +230,26 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Names the rule and what it is about: the same as long as only numbers change.
+    pub fn subject(&self) -> String {
+        let rule = match self {
+            Self::FirstRun { .. } => "first run",
+            Self::Namespace { .. } => "namespace",
+            Self::Elsewhere { .. } => "elsewhere",
+            Self::Removals { .. } => "removals",
+            Self::GuardedRemovals { .. } => "guarded removals",
+            Self::Purges { .. } => "purges",
+            Self::Share { .. } => "share",
+            Self::WholeHost { host, .. } => {
+                return format!("whole host {host} of {}", self.manifest().unwrap_or_default());
+            }
+            Self::Asked { .. } => "purges asked for",
+        };
+        self.manifest().map_or_else(|| rule.to_owned(), |manifest| format!("{rule} of {manifest}"))
+    }
+}
+
 /// Purges of a manifest's targets that guards count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

@@ -227,13 +227,164 @@ pub struct CallCount {
     pub targets: u64,
 }
 
+/// Something that a program that stays up has to tell its readers.
+#[derive(Clone, Debug)]
+pub enum ReportEvent<'a> {
+    /// Folders are looked at every so often from now on, for this reason.
+    Polling(&'a str),
+    /// Events of files that mattered since the start, and folders that are watched.
+    Files {
+        /// Events.
+        events: u64,
+        /// Folders.
+        folders: usize,
+    },
+    /// A run begins.
+    Began {
+        /// Why.
+        reason: Reason,
+        /// When.
+        at: Timestamp,
+    },
+    /// The run under way reads files for longer than it should, or has read them after all.
+    ReadsLong(bool),
+    /// Manifests were read and are valid.
+    Valid {
+        /// How many there are.
+        manifests: u64,
+        /// How many targets they ask for.
+        targets: u64,
+        /// Name and kind of each provider.
+        providers: &'a [(String, String)],
+    },
+    /// Manifests were read at this time and are not valid, for these reasons.
+    Invalid(Timestamp, &'a [String]),
+    /// What is left at providers, by name, and the oldest targets of it.
+    Left(Vec<(String, ProviderReport)>, Arc<[TargetReport]>),
+    /// Calls begin, for so many purges.
+    Sending(u64),
+    /// A call has ended.
+    Called(&'a CallEvent<'a>),
+    /// What only manifests list that no run speaks for.
+    Unclaimed(&'a [String]),
+    /// Quotas and rates of the providers that were called.
+    Limits(&'a [((String, &'static str, String), QuotaReport)], &'a [((String, &'static str), u32)]),
+    /// The run has ended.
+    Ended(&'a EndedEvent),
+    /// The program ends once the run under way has ended.
+    Stopping,
+}
+
+/// A call that has ended.
+#[derive(Clone, Debug)]
+pub struct CallEvent<'a> {
+    /// Number of the run in the state.
+    pub run: i64,
+    /// Name of the provider.
+    pub provider: &'a str,
+    /// The word for its outcome.
+    pub outcome: &'static str,
+    /// Targets that it was to settle.
+    pub targets: usize,
+    /// Its targets are recorded if it was accepted.
+    pub settles: bool,
+    /// The cache did not hold the target.
+    pub not_cached: bool,
+}
+
+/// A run that has ended, as its readers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedEvent {
+    /// The run.
+    pub run: RunReport,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why it could not be made; `None` inside: it could. `None`: it says nothing about that.
+    pub trouble: Option<Option<String>>,
+    /// Why guards refuse the plan; `None`: it did not ask them.
+    pub refusals: Option<Vec<String>>,
+    /// Nothing is left at any provider, as far as was looked.
+    pub nothing_left: bool,
+    /// When providers are asked again, and how often they failed in a row, by name; `None`: as before.
+    pub retries: Option<BTreeMap<String, (Timestamp, u32)>>,
+    /// It is worth to be listed.
+    pub is_listed: bool,
+}
+
 impl Report {
-    /// A call has ended. `settles`: its targets are recorded if it was accepted.
-    pub fn called(&mut self, provider: &str, outcome: &'static str, targets: usize, settles: bool) {
+    /// Takes in what happened.
+    pub fn apply(&mut self, event: &ReportEvent<'_>) {
+        match event {
+            ReportEvent::Polling(why) => self.polling = Some((*why).to_owned()),
+            ReportEvent::Files { events, folders } => (self.events, self.folders) = (*events, *folders),
+            ReportEvent::Began { reason, at } => self.began(*reason, *at),
+            ReportEvent::ReadsLong(reads_long) => {
+                self.running.iter_mut().for_each(|running| running.reads_long = *reads_long);
+            }
+            ReportEvent::Valid { manifests, targets, providers } => self.valid((*manifests, *targets), providers),
+            ReportEvent::Invalid(at, problems) => self.invalid(*at, problems),
+            ReportEvent::Left(providers, targets) => self.left(providers, targets),
+            ReportEvent::Sending(purges) => self.running.iter_mut().for_each(|running| running.purges = *purges),
+            ReportEvent::Called(call) => self.called(call),
+            ReportEvent::Unclaimed(unclaimed) => self.unclaimed = unclaimed.to_vec(),
+            ReportEvent::Limits(quotas, rates) => {
+                self.quotas.extend(quotas.iter().cloned());
+                self.rates.extend(rates.iter().cloned());
+            }
+            ReportEvent::Ended(ended) => self.ended(ended),
+            ReportEvent::Stopping => self.stopping = true,
+        }
+    }
+
+    fn began(&mut self, reason: Reason, since: Timestamp) {
+        *self.started.entry(reason.word()).or_default() += 1;
+        let (run, reads_long) = (None, false);
+        self.running = Some(Running { run, reads_long, reason, since, purges: 0, calls_done: 0, purges_done: 0 });
+    }
+
+    fn valid(&mut self, (manifests, targets): (u64, u64), providers: &[(String, String)]) {
+        self.manifests = ManifestsReport::Valid { manifests, targets };
+        let known = std::mem::take(&mut self.providers);
+        let named = providers.iter().map(|(name, kind)| {
+            let fresh = || ProviderReport { kind: kind.clone(), ..ProviderReport::default() };
+            (name.clone(), known.get(name).cloned().unwrap_or_else(fresh))
+        });
+        self.providers = named.collect();
+        let Self { providers, quotas, rates, calls, .. } = self;
+        quotas.retain(|(provider, ..), _| providers.contains_key(provider));
+        rates.retain(|(provider, _), _| providers.contains_key(provider));
+        calls.retain(|(provider, _), _| providers.contains_key(provider));
+    }
+
+    fn invalid(&mut self, now: Timestamp, problems: &[String]) {
+        let (were_valid, since) = match &self.manifests {
+            ManifestsReport::Unread => (false, now),
+            ManifestsReport::Valid { .. } => (true, now),
+            ManifestsReport::Invalid { were_valid, since, .. } => (*were_valid, *since),
+        };
+        self.manifests = ManifestsReport::Invalid { were_valid, since, problems: problems.into() };
+    }
+
+    /// Waits of providers that are known go on.
+    fn left(&mut self, providers: &[(String, ProviderReport)], targets: &Arc<[TargetReport]>) {
+        self.targets = Arc::clone(targets);
+        let known = std::mem::take(&mut self.providers);
+        for (name, of_now) in providers {
+            let mut of_now = of_now.clone();
+            if let Some(known) = known.get(name) {
+                (of_now.retry_at, of_now.failures) = (known.retry_at, known.failures);
+            }
+            self.providers.insert(name.clone(), of_now);
+        }
+    }
+
+    fn called(&mut self, call: &CallEvent<'_>) {
+        let CallEvent { run, provider, outcome, targets, settles, not_cached } = *call;
         let count = self.calls.entry((provider.to_owned(), outcome)).or_default();
         count.calls += 1;
         count.targets += targets as u64;
         if let Some(running) = &mut self.running {
+            running.run = Some(run);
             running.calls_done += 1;
             if outcome == ACCEPTED {
                 running.purges_done += targets as u64;
@@ -242,15 +393,43 @@ impl Report {
         if let Some(left) = self.providers.get_mut(provider).filter(|_| settles && outcome == ACCEPTED) {
             left.pending = left.pending.saturating_sub(targets as u64);
         }
+        if not_cached {
+            *self.not_cached.entry(provider.to_owned()).or_default() += targets as u64;
+        }
     }
 
-    /// An accepted call found nothing to drop.
-    pub fn not_cached(&mut self, provider: &str, targets: usize) {
-        *self.not_cached.entry(provider.to_owned()).or_default() += targets as u64;
+    fn ended(&mut self, ended: &EndedEvent) {
+        self.running = None;
+        if let Some(trouble) = &ended.trouble {
+            self.trouble.clone_from(trouble);
+        }
+        if let Some(refusals) = &ended.refusals {
+            self.refusals.clone_from(refusals);
+        }
+        if ended.nothing_left {
+            for provider in self.providers.values_mut() {
+                *provider = ProviderReport { kind: std::mem::take(&mut provider.kind), ..ProviderReport::default() };
+            }
+            self.targets = Arc::default();
+        }
+        self.durations.add(ended.run.duration_ms);
+        if ended.run.exit == 0 {
+            self.last_success = Some(ended.at);
+        }
+        if let Some(retries) = &ended.retries {
+            for (name, provider) in &mut self.providers {
+                let retry = retries.get(name);
+                provider.retry_at = retry.map(|(at, _)| *at);
+                provider.failures = retry.map_or(0, |(_, failures)| *failures);
+            }
+        }
+        if ended.is_listed {
+            self.list(ended.run.clone());
+        }
     }
 
-    /// A run has ended that did or left something. One that did nothing, as the one before, takes its place.
-    pub fn ended(&mut self, run: RunReport) {
+    /// A run that did nothing, as the one before, takes its place.
+    fn list(&mut self, run: RunReport) {
         if self.runs.front().is_some_and(|before| before.did_nothing_like(&run)) {
             self.runs.pop_front();
         }
@@ -263,8 +442,8 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn run(number: i64, calls: u64, exit: u8) -> RunReport {
-        RunReport {
+    fn ended(report: &mut Report, number: i64, calls: u64, exit: u8) {
+        let run = RunReport {
             run: Some(number),
             reason: Reason::Changed,
             started_at: Timestamp::default(),
@@ -275,7 +454,22 @@ mod tests {
             pending: 0,
             deferred: 0,
             rejected: 0,
-        }
+        };
+        let (trouble, refusals, retries) = (None, None, None);
+        let at = Timestamp::default();
+        let event = EndedEvent { run, at, trouble, refusals, nothing_left: false, retries, is_listed: true };
+        report.apply(&ReportEvent::Ended(&event));
+    }
+
+    fn called(report: &mut Report, provider: &str, targets: usize) {
+        let (outcome, settles, not_cached) = ("accepted", true, false);
+        let call = CallEvent { run: 1, provider, outcome, targets, settles, not_cached };
+        report.apply(&ReportEvent::Called(&call));
+    }
+
+    fn valid(report: &mut Report, names: &[&str]) {
+        let providers: Vec<_> = names.iter().map(|name| ((*name).to_owned(), "http-purge".to_owned())).collect();
+        report.apply(&ReportEvent::Valid { manifests: 1, targets: 1, providers: &providers });
     }
 
     /// W6: what is kept does not grow with time.
@@ -283,8 +477,8 @@ mod tests {
     fn only_the_last_runs_are_kept() {
         let mut report = Report::default();
         for number in 1..=100 {
-            report.ended(run(number, 1, 0));
-            report.called("own", "accepted", 2, true);
+            ended(&mut report, number, 1, 0);
+            called(&mut report, "own", 2);
         }
         assert_eq!((report.runs.len(), report.runs[0].run), (RUNS, Some(100)));
         assert_eq!(report.calls[&("own".to_owned(), "accepted")], CallCount { calls: 100, targets: 200 });
@@ -294,12 +488,42 @@ mod tests {
     #[test]
     fn runs_that_come_to_the_same_nothing_are_one() {
         let mut report = Report::default();
-        report.ended(run(1, 5, 0));
-        (2..=100).for_each(|number| report.ended(run(number, 0, 6)));
-        (101..=200).for_each(|number| report.ended(run(number, 0, 5)));
-        report.ended(run(201, 1, 0));
-        report.ended(run(202, 1, 0));
+        ended(&mut report, 1, 5, 0);
+        (2..=100).for_each(|number| ended(&mut report, number, 0, 6));
+        (101..=200).for_each(|number| ended(&mut report, number, 0, 5));
+        ended(&mut report, 201, 1, 0);
+        ended(&mut report, 202, 1, 0);
         assert_eq!(report.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [202, 201, 200, 100, 1].map(Some));
+    }
+
+    /// H5: what is reported of providers is of those that are configured.
+    #[test]
+    fn calls_of_providers_that_are_gone_are_forgotten() {
+        let mut report = Report::default();
+        called(&mut report, "old", 1);
+        called(&mut report, "new", 1);
+        valid(&mut report, &["new"]);
+        assert_eq!(report.calls.keys().collect::<Vec<_>>(), [&("new".to_owned(), "accepted")]);
+    }
+
+    /// U1: where a run knows that nothing is left without a look at each provider, what was left before is over.
+    #[test]
+    fn nothing_left_is_nothing_at_any_provider() {
+        let mut report = Report::default();
+        valid(&mut report, &["own"]);
+        let left =
+            ProviderReport { kind: "http-purge".to_owned(), pending: 3, failures: 2, ..ProviderReport::default() };
+        report.apply(&ReportEvent::Left(vec![("own".to_owned(), left)], Arc::default()));
+        assert_eq!(report.providers["own"].pending, 3);
+        ended(&mut report, 1, 0, 0);
+        assert_eq!(report.providers["own"].pending, 3, "said nothing of it");
+        let run = report.runs[0].clone();
+        let (trouble, refusals, retries) = (None, None, None);
+        let at = Timestamp::default();
+        let event = EndedEvent { run, at, trouble, refusals, nothing_left: true, retries, is_listed: false };
+        report.apply(&ReportEvent::Ended(&event));
+        let fresh = ProviderReport { kind: "http-purge".to_owned(), ..ProviderReport::default() };
+        assert_eq!(report.providers["own"], fresh);
     }
 
     #[test]

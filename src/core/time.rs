@@ -47,6 +47,11 @@ impl Timestamp {
         self.format("%Y-%m-%dT%H:%M:%SZ", 0)
     }
 
+    /// A moment for people: `2023-11-14 22:13 UTC`.
+    pub fn utc_minute(self) -> String {
+        self.format("%Y-%m-%d %H:%M UTC", 0)
+    }
+
     /// `20231114T221320Z`.
     pub fn utc_basic(self) -> String {
         self.format("%Y%m%dT%H%M%SZ", 0)
@@ -121,6 +126,17 @@ pub struct Now {
     pub tick: Tick,
 }
 
+/// Milliseconds for people: `under 1 s`, `12 s`, `3 min`, `2 h 5 min`.
+pub fn shown_duration(ms: u64) -> String {
+    let seconds = ms.div_ceil(1000);
+    match seconds {
+        _ if ms < 1000 => "under 1 s".into(),
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +180,13 @@ mod tests {
             assert!(!stamp.utc_extended().is_empty());
             let _ = stamp.next_midnight(480);
         }
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(
+            [shown_duration(0), shown_duration(1500), shown_duration(300_000), shown_duration(7_500_000)],
+            ["under 1 s", "2 s", "5 min", "2 h 5 min"]
+        );
     }
 }

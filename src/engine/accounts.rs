@@ -111,6 +111,12 @@ impl Accounts {
         accounts
     }
 
+    /// Those of all providers, by index, that are known for sure.
+    pub fn known(accounts: &[String], plan: &Plan) -> Self {
+        let asked = needed_by(plan).into_iter().map(|provider| (provider, None)).collect();
+        Self { all: accounts.to_vec(), asked }
+    }
+
     /// None was looked up in time, so nothing is to be sent; `guessed` are those of all providers.
     pub fn unasked(guessed: &[String]) -> Self {
         Self { all: guessed.to_vec(), asked: BTreeMap::new() }

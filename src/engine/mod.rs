@@ -1,31 +1,53 @@
-//! One run on a store, from checked manifests to recorded purges: prepare, admit, execute.
+//! One run: manifests found and read, the plan, guards, calls, what is recorded.
 //!
-//! Knows no files, arguments or output; the caller holds the lock and shows what came of it.
+//! Knows no arguments and no output: options go in, events come out.
 
 mod accounts;
 mod addresses;
+mod apply;
+pub mod audit;
+mod claim;
 mod desired;
 pub mod executor;
 mod exit;
+mod export;
 mod incremental;
+pub mod inputs;
+mod memory;
+mod pass;
 mod prepare;
 mod provider_answers;
 pub mod query;
 mod redact;
+pub mod rehearsal;
 mod remaining;
 mod request;
+pub mod selection;
+pub mod stat_caches;
+mod stop;
+mod warnings;
 
 pub use accounts::{Accounts, accounts};
 pub use addresses::{Located, returned_caches};
+pub use apply::{OnRead, apply};
+pub use claim::{Claim, Claimed, lineage, lock, open_or_create, run_start};
 pub use desired::Desired;
 pub use exit::Exit;
+pub use export::target_json;
+pub use memory::PassMemory;
+pub use pass::{LOOK_UP_MS, OnEvent, Pass, PassEnd, PassEvent, PassOptions, QUERY_MS, Resident};
 pub use prepare::{Choice, Prepared, prepare, unread};
 pub use provider_answers::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
 pub use remaining::Left;
+pub use selection::Selection;
+pub use stop::{Reason, Stop, exit_of};
+pub use warnings::warnings;
 
 use std::collections::BTreeSet;
 
 use tokio::sync::watch;
+
+use executor::{Inputs, Observe, Outcome};
 
 use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
@@ -33,7 +55,6 @@ use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::states::States;
-use crate::engine::executor::{Inputs, Observe, Outcome};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Counts, RunStart, StateError, Store};
@@ -42,14 +63,6 @@ use crate::state::{Counts, RunStart, StateError, Store};
 pub fn refusals(desired: &Desired, prepared: &Prepared, allowed: Allowed) -> Vec<Refusal> {
     let Prepared { difference, plan, first_run, .. } = prepared;
     guard::check(&desired.model, difference, plan, *first_run, allowed)
-}
-
-/// Why a plan is not carried out.
-pub struct Reason {
-    /// Path of the manifest it is about, if it is about one.
-    pub manifest: Option<String>,
-    /// What is wrong, and the way on.
-    pub text: String,
 }
 
 /// Lets guards and the reviewed digest speak: the reasons to refuse the plan; with none it goes on, and goes on by itself in
@@ -69,15 +82,14 @@ pub fn admit(
         manifest.map(|manifest| manifest.path.clone())
     };
     let refusals = refusals(desired, prepared, allowed);
-    let reason =
-        |refusal: &Refusal| Reason { manifest: refusal.manifest().and_then(path_of), text: refusal.to_string() };
+    let reason = |refusal: &Refusal| Reason::of(refusal, refusal.manifest().and_then(path_of));
     let mut reasons: Vec<Reason> = refusals.iter().map(reason).collect();
     if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {
         let text = format!(
             "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",
             prepared.digest
         );
-        reasons.push(Reason { manifest: None, text });
+        reasons.push(Reason { manifest: None, subject: "digest".to_owned(), text });
     }
     let Prepared { difference, plan, first_run, .. } = prepared;
     if reasons.is_empty() {
@@ -134,7 +146,7 @@ impl<'a> Finished<'a> {
     pub fn nothing(desired: &'a Desired, prepared: &'a Prepared) -> Self {
         let outcome = Outcome::default();
         let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
-        finished.exit = exit_of(&finished);
+        finished.exit = exit_of_run(&finished);
         finished
     }
 
@@ -156,7 +168,7 @@ impl<'a> Finished<'a> {
         let states = (0..changes.len()).map(|index| state(changes, index)).collect();
         let outcome = Outcome { states, ..Outcome::default() };
         let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
-        finished.exit = exit_of(&finished);
+        finished.exit = exit_of_run(&finished);
         finished
     }
 
@@ -229,7 +241,7 @@ impl<'a> Run<'a> {
         };
         let outcome = executor::apply(self.host, store, inputs, observe).await;
         let mut finished = Finished { desired, prepared, outcome, unavailable, exit: Exit::Done };
-        finished.exit = exit_of(&finished);
+        finished.exit = exit_of_run(&finished);
         if finished.outcome.state_error.is_none() {
             let counts = finished.counts(None);
             let exit = i64::from(finished.exit.code());
@@ -240,7 +252,7 @@ impl<'a> Run<'a> {
             // What was committed before went to a file that nobody will read again.
             finished.outcome.unrecorded = finished.accepted().collect();
         }
-        finished.exit = exit_of(&finished);
+        finished.exit = exit_of_run(&finished);
         Ok(finished)
     }
 }
@@ -254,7 +266,7 @@ pub fn forget_departed(store: &mut dyn Store, finished: &Finished<'_>) -> Result
     if departed.is_empty() { Ok(()) } else { store.forget_manifests(&departed) }
 }
 
-fn exit_of(finished: &Finished<'_>) -> Exit {
+fn exit_of_run(finished: &Finished<'_>) -> Exit {
     let outcome = &finished.outcome;
     let counts = finished.counts(None);
     let mut all = Vec::new();

@@ -21,6 +21,7 @@ pub(crate) mod nearest;
 mod normalizer;
 mod options;
 mod priorities;
+mod problem;
 mod providers;
 mod recorded;
 mod scan;
@@ -42,6 +43,7 @@ pub use file_source::{Expand, FileSource, Found, FoundFile, NoSources, SourceKin
 pub use file_url::{file_path, url_path};
 pub use load::MAX_FILE_BYTES;
 pub use normalizer::Normalizer;
+pub use problem::{Problem, RelatedPlace, printable, printable_char};
 pub use recorded::{check_names, check_recorded};
 pub use schema::schema;
 pub use source::{Pieces, SourceFile};

@@ -3,7 +3,7 @@
 
 use freshen::cli::diagnostics::{render, to_json};
 use freshen::manifest::checksums::{ChecksumProblem, ChecksumReader, Listed};
-use freshen::manifest::{SourceFile, build};
+use freshen::manifest::{Problem, SourceFile, build};
 
 use super::support::cli::Bench;
 
@@ -90,7 +90,7 @@ fn no_text_of_a_file_that_is_no_manifest_is_shown() {
         assert!(built.model.is_none());
         assert!(built.diagnostics.iter().all(|found| found.span.is_some_and(|span| span.line > 0)));
         assert_silent(&render(&files, &built.diagnostics, &built.hidden, false), &bytes);
-        assert_silent(&to_json(&files, &built.diagnostics).to_string(), &bytes);
+        assert_silent(&to_json(&Problem::of(&files, &built.diagnostics)).to_string(), &bytes);
     }
 }
 
@@ -121,7 +121,7 @@ fn no_text_of_a_second_document_is_shown() {
         let built = build(&files);
         assert_eq!(built.diagnostics.len(), 1, "{text}");
         assert_silent(&render(&files, &built.diagnostics, &built.hidden, false), text.as_bytes());
-        assert_silent(&to_json(&files, &built.diagnostics).to_string(), text.as_bytes());
+        assert_silent(&to_json(&Problem::of(&files, &built.diagnostics)).to_string(), text.as_bytes());
     }
 }
 

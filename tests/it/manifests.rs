@@ -4,7 +4,7 @@ use freshen::cli::diagnostics::{render, to_json};
 use freshen::core::model::{CredentialSource, Matched, Model, OnNew, OnRemoved, Priority};
 use freshen::core::target::Scope;
 use freshen::manifest::{
-    BuildOptions, Built, MAX_TARGETS, NoSources, Severity, SourceFile, build, build_partly, schema,
+    BuildOptions, Built, MAX_TARGETS, NoSources, Problem, Severity, SourceFile, build, build_partly, schema,
 };
 use serde_json::json;
 
@@ -525,7 +525,7 @@ fn problems_are_shown_with_their_line_and_a_caret() {
     let found = built(&texts);
     let shown = render(&files(&texts), &found.diagnostics, &found.hidden, false);
     assert_eq!(shown, include_str!("manifests_shown.txt"), "\n{shown}");
-    let json = to_json(&files(&texts), &found.diagnostics);
+    let json = to_json(&Problem::of(&files(&texts), &found.diagnostics));
     assert_eq!(json[0]["message"], "a manifest has no key `asets`");
     assert_eq!((&json[0]["file"], &json[0]["line"], &json[0]["column"]), (&"m/a.yaml".into(), &2.into(), &1.into()));
 }

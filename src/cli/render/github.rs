@@ -13,6 +13,8 @@ use crate::core::event::ItemState;
 use crate::core::model::{Model, Place};
 use crate::core::recorded::Standing;
 use crate::core::text::one_line;
+use crate::engine::warnings;
+use crate::manifest::{Problem, Severity};
 
 /// Most annotations of single targets; GitHub itself shows ten of a level and step.
 const LISTED: usize = 50;
@@ -125,7 +127,7 @@ pub(crate) fn outcome(view: &outcome::View<'_>) -> String {
     for problem in outcome::problems(view) {
         text.push_str(&command(Level::Error, &At::default(), &problem));
     }
-    for warning in outcome::warnings(view.desired, view.outcome) {
+    for warning in warnings(view.desired, view.outcome) {
         text.push_str(&command(Level::Warning, &At::default(), &warning));
     }
     text.push_str(&unclaimed(&view.prepared.difference));
@@ -158,16 +160,16 @@ fn more(targets: usize) -> String {
     command(Level::Notice, &At::default(), &message)
 }
 
-/// Problems of manifests, and refusals, as they are listed in JSON.
-pub(crate) fn problems(problems: &Value) -> String {
-    let one = |problem: &Value| {
-        let level = if problem["severity"] == "error" { Level::Error } else { Level::Warning };
-        let (line, column) = (problem["line"].as_u64(), problem["column"].as_u64());
-        let message = problem["message"].as_str().unwrap_or_default();
-        let help = problem["help"].as_str().map_or(String::new(), |help| format!("\n{help}"));
-        command(level, &At { file: problem["file"].as_str(), line, column }, &format!("{message}{help}"))
+/// Problems of manifests, and refusals.
+pub(crate) fn problems(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| {
+        let level = if problem.severity == Severity::Error { Level::Error } else { Level::Warning };
+        let file = Some(problem.file.as_str()).filter(|file| !file.is_empty());
+        let at = At { file, line: problem.line.map(u64::from), column: problem.column.map(u64::from) };
+        let help = problem.help.as_ref().map_or(String::new(), |help| format!("\n{help}"));
+        command(level, &at, &format!("{}{help}", problem.message))
     };
-    problems.as_array().into_iter().flatten().map(one).collect()
+    problems.iter().map(one).collect()
 }
 
 /// What providers say, as it is listed in JSON.
@@ -188,7 +190,7 @@ pub(crate) fn notice(message: &str) -> String {
 }
 
 /// A command that failed; the problems of manifests, if there are any, say more than the message.
-pub(crate) fn failure(message: &str, problems: Option<&Value>) -> String {
+pub(crate) fn failure(message: &str, problems: Option<&[Problem]>) -> String {
     match problems {
         Some(found) => self::problems(found),
         None => command(Level::Error, &At::default(), message),

@@ -2,15 +2,14 @@
 //!
 //! Everything from outside stands in code spans, where neither Markdown nor HTML nor mentions have a meaning.
 
-use serde_json::Value;
-
 use super::{count, directories, outcome, plan, shown};
 use crate::cli::exit::Exit;
 use crate::core::diff::{Change, Difference};
 use crate::core::plan::Job;
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;
-use crate::engine::Desired;
+use crate::engine::{Desired, warnings};
+use crate::manifest::Problem;
 
 /// Longest comment, in bytes; GitHub takes 65 536 characters.
 const LONGEST: usize = 65_536;
@@ -190,8 +189,7 @@ pub(crate) fn outcome(view: &outcome::View<'_>, second_run: Option<&str>) -> Str
         let number = problems.len();
         comment.add_list("Problems", problems.into_iter(), number);
     }
-    let warnings: Vec<String> =
-        outcome::warnings(view.desired, view.outcome).iter().map(|text| code_whole(text)).collect();
+    let warnings: Vec<String> = warnings(view.desired, view.outcome).iter().map(|text| code_whole(text)).collect();
     if !warnings.is_empty() {
         let number = warnings.len();
         comment.add_list("Warnings", warnings.into_iter(), number);
@@ -203,8 +201,8 @@ pub(crate) fn outcome(view: &outcome::View<'_>, second_run: Option<&str>) -> Str
     comment.text
 }
 
-/// What `check` found. `problems` as it lists them in JSON, `online` what providers say, as people read it.
-pub(crate) fn checked(summary: Option<&str>, problems: &Value, online: Option<&str>) -> String {
+/// What `check` found. `online` what providers say, as people read it.
+pub(crate) fn checked(summary: Option<&str>, problems: &[Problem], online: Option<&str>) -> String {
     let mut comment = Comment::titled(summary.unwrap_or("the manifests are not valid"));
     add_problems(&mut comment, problems);
     let lines: Vec<&str> = online.into_iter().flat_map(str::lines).filter(|line| !line.trim().is_empty()).collect();
@@ -215,7 +213,7 @@ pub(crate) fn checked(summary: Option<&str>, problems: &Value, online: Option<&s
 }
 
 /// A command that failed, with the problems of manifests if there are any.
-pub(crate) fn failure(exit: Exit, message: &str, problems: Option<&Value>) -> String {
+pub(crate) fn failure(exit: Exit, message: &str, problems: Option<&[Problem]>) -> String {
     let mut comment = Comment::titled(&format!("failed with exit code {}", exit.code()));
     let lines: Vec<&str> = message.lines().collect();
     comment.add_list("Errors", lines.iter().map(|line| code_whole(line)), lines.len());
@@ -226,20 +224,15 @@ pub(crate) fn failure(exit: Exit, message: &str, problems: Option<&Value>) -> St
     comment.text
 }
 
-fn add_problems(comment: &mut Comment, problems: &Value) {
-    let list = problems.as_array().map(Vec::as_slice).unwrap_or_default();
+fn add_problems(comment: &mut Comment, list: &[Problem]) {
     if list.is_empty() {
         return;
     }
-    let item = |problem: &Value| {
-        let word = |key: &str| problem[key].as_str().unwrap_or_default();
-        let place = match problem["line"].as_u64() {
-            Some(line) => format!("{}:{line}", word("file")),
-            None => word("file").to_owned(),
-        };
-        let help = problem["help"].as_str().map_or(String::new(), |help| format!("; {}", code_whole(help)));
-        let severity = if word("severity") == "error" { "error" } else { "warning" };
-        format!("{severity} in {}: {}{help}", code(&place), code_whole(word("message")))
+    let item = |problem: &Problem| {
+        let Problem { severity, file, line, message, help, .. } = problem;
+        let place = line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"));
+        let help = help.as_ref().map_or(String::new(), |help| format!("; {}", code_whole(help)));
+        format!("{} in {}: {}{help}", severity.word(), code(&place), code_whole(message))
     };
     comment.add_list(&count(list.len(), "problem"), list.iter().map(item), list.len());
 }

@@ -75,10 +75,12 @@ pub(super) fn strong(text: &str) -> String {
 
 /// A moment in UTC for people: `2026-11-20 16:00 UTC`.
 pub(super) fn moment(at: Timestamp) -> String {
-    let text = at.utc_extended();
-    // Not by position: a state edited by hand may hold years with a sign.
-    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
-    format!("{date} {} UTC", time.get(..5).unwrap_or(time))
+    at.utc_minute()
+}
+
+/// What is said of a run that was stopped before its end.
+pub(super) fn unfinished(began: Timestamp) -> String {
+    format!("the run that began {} was stopped before its end; this one goes on from there", moment(began))
 }
 
 /// What no run speaks for, a line each.

@@ -6,12 +6,11 @@ use serde_json::{Value, json};
 
 use super::{Document, JSON_VERSION, count, moment, shown, strong, table};
 use crate::cli::exit::Exit;
-use crate::core::event::{ItemState, RefusedDirectory};
-use crate::core::http::Endpoint;
+use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
 use crate::engine::executor::{CacheAnswers, CallReport, Outcome};
-use crate::engine::{self, Desired, Prepared};
+use crate::engine::{self, Desired, Prepared, warnings};
 use crate::state::Counts;
 
 /// Targets that are listed one by one for people in each group.
@@ -137,30 +136,6 @@ fn cache_answers(answers: CacheAnswers) -> String {
         CacheAnswers { accepted, not_cached } if accepted == not_cached => ", none of them was in the cache".to_owned(),
         CacheAnswers { accepted, not_cached } => format!(", {not_cached} of {accepted} answers say: not in the cache"),
     }
-}
-
-/// What is to be looked at although targets were accepted, a text each.
-pub(crate) fn warnings(desired: &Desired, outcome: &Outcome) -> Vec<String> {
-    let refused = outcome.stops.iter().zip(&desired.model.providers).filter_map(|(stop, provider)| {
-        let RefusedDirectory { operation, reason } = stop.directories.as_ref()?;
-        let (name, reason) = (shown(&provider.name), shown(reason));
-        Some(format!("provider `{name}`: {operation} of a directory was refused, so its URLs go one by one: {reason}"))
-    });
-    refused.chain(never_cached(desired, outcome)).collect()
-}
-
-/// What to check where an endpoint held nothing of what it was to drop.
-fn never_cached(desired: &Desired, outcome: &Outcome) -> Vec<String> {
-    let name = |provider: usize| &desired.model.providers[provider].name;
-    let text = |(provider, endpoint, targets): (usize, &Endpoint, u64)| {
-        format!(
-            "provider `{}`: none of the {targets} targets purged at {} was in the cache; unless it is empty, check that its key \
-             has the scheme, host and port of these URLs, and that a cache answers there",
-            shown(name(provider)),
-            shown(&endpoint.to_string())
-        )
-    };
-    outcome.answers.never_cached().map(text).collect()
 }
 
 /// Targets that are left with the same reason, one after another.

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{Document, JSON_VERSION, count, directories, kind_word, moment, shown, strong, table};
-use crate::cli::duration;
 use crate::core::diff::{Change, Difference, Orphans, Unclaimed};
 use crate::core::guard::Refusal;
 use crate::core::model::ProviderConfig;
 use crate::core::plan::{Job, Plan};
 use crate::core::recorded::Standing;
 use crate::core::target::{ContentHash, Target};
+use crate::core::time::shown_duration;
 use crate::engine::{Desired, Prepared};
 
 /// Changes that are listed one by one for people; JSON lists all.
@@ -81,7 +81,7 @@ pub(super) fn job_row(desired: &Desired, job: &Job) -> [String; 7] {
         job.targets.to_string(),
         job.calls().to_string(),
         quota,
-        duration::show(job.duration_ms),
+        shown_duration(job.duration_ms),
         if job.over_quota.is_empty() { "today".into() } else { format!("{} days", job.days) },
     ]
 }

@@ -1,13 +1,10 @@
 //! How a command that writes comes to the state: under the lock, and with what it read being as new as what others wrote.
 
-use anyhow::Result;
-
-use super::session;
 use crate::host::Host;
-use crate::state::{Backend, Identity, LockedState, RunStart, StateError};
+use crate::state::{Backend, Identity, LockedState, RunStart, StateError, Store};
 
 /// What a command has of the state before it reads what it will write by.
-pub(super) enum Claim {
+pub enum Claim {
     /// No lock, only which state it was, if there was one and it could be read.
     Seen(Result<Option<Identity>, StateError>),
     /// The lock: nobody else writes meanwhile.
@@ -15,7 +12,7 @@ pub(super) enum Claim {
 }
 
 /// The lock, and whether what was read still counts.
-pub(super) enum Claimed {
+pub enum Claimed {
     /// Nobody wrote to the state since before the reading.
     Current(Box<dyn LockedState>),
     /// Another run came and went, or had to be waited for. It may have purged what is newer than what was read, so all has
@@ -25,34 +22,80 @@ pub(super) enum Claimed {
 
 impl Claim {
     /// Looks which state it is, before anything is read.
-    pub(super) fn before_reading(state: &dyn Backend) -> Self {
+    pub fn before_reading(state: &dyn Backend) -> Self {
         Self::Seen(state.identity())
     }
 
     /// Whether another run has to be waited for.
-    pub(super) fn waits(&self, state: &dyn Backend) -> bool {
+    pub fn waits(&self, state: &dyn Backend) -> bool {
         matches!(self, Self::Seen(_)) && state.holder().is_some()
     }
 
     /// Takes the lock, unless it is held already, waiting up to `timeout_ms` for another run to end.
     ///
     /// # Errors
-    /// As [`session::lock`].
-    pub(super) async fn take(
+    /// As [`lock`].
+    pub async fn take(
         self,
         host: &Host,
         state: &dyn Backend,
         start: &RunStart,
         timeout_ms: u64,
-    ) -> Result<Claimed> {
+    ) -> Result<Claimed, StateError> {
         let waits = self.waits(state);
         let seen = match self {
             Self::Held(lock) => return Ok(Claimed::Current(lock)),
             Self::Seen(seen) => seen,
         };
-        let lock = session::lock(host, state, start, timeout_ms).await?;
+        let lock = lock(host, state, start, timeout_ms).await?;
         let is_same = matches!((seen, state.identity()), (Ok(seen), Ok(found)) if seen == found);
         Ok(if is_same && !waits { Claimed::Current(lock) } else { Claimed::Overtaken(lock) })
+    }
+}
+
+/// Takes the run lock, waiting up to `timeout_ms` for another run to end.
+///
+/// # Errors
+/// Locked, with the holder's name; or a folder that cannot be written.
+pub async fn lock(
+    host: &Host,
+    state: &dyn Backend,
+    start: &RunStart,
+    timeout_ms: u64,
+) -> Result<Box<dyn LockedState>, StateError> {
+    const LOOK_AGAIN_MS: u64 = 100;
+    let end = host.clock.now().tick.plus_ms(timeout_ms);
+    loop {
+        let holder = match state.try_lock(start)? {
+            Ok(lock) => return Ok(lock),
+            Err(holder) => holder,
+        };
+        let now = host.clock.now().tick;
+        if now >= end {
+            return Err(StateError::Locked { location: state.location(), holder });
+        }
+        host.clock.sleep_until(now.plus_ms(LOOK_AGAIN_MS).min(end)).await;
+    }
+}
+
+/// Who runs.
+pub fn run_start(host: &Host) -> RunStart {
+    RunStart { at: host.clock.now().wall, host: host.env.machine_name(), pid: std::process::id() }
+}
+
+/// A name for a new state, never given twice.
+pub fn lineage(host: &Host) -> String {
+    format!("{:032x}", fastrand::Rng::with_seed(host.seed ^ 0x6672_6573_6865_6e21).u128(..))
+}
+
+/// Opens the state of which the lock is held, or makes it.
+///
+/// # Errors
+/// A state that cannot be used, and a place that cannot be written.
+pub fn open_or_create(host: &Host, locked: &dyn LockedState) -> Result<Box<dyn Store>, StateError> {
+    match locked.open()? {
+        Some(store) => Ok(store),
+        None => locked.create(&lineage(host)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The log of a program that stays up: one record one line, on standard error.
 //!
-//! What comes from outside is escaped by whoever writes a record, with [`line`]. A thread of its own writes to whoever reads:
+//! What comes from outside is escaped by whoever writes a record, with `daemon::log_line`. A thread of its own writes to whoever reads:
 //! a terminal may be halted and a collector of logs may hang, and nothing else has to wait for that.
 
 mod queue;
@@ -13,12 +13,9 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::cli::args::{LogFormat, LogLevel};
-use crate::core::text::one_line;
+use super::args::{LogFormat, LogLevel};
 use queue::Queue;
 
-/// Most characters of a text in a record.
-const MOST: usize = 1000;
 /// Most bytes of records that wait to be written: as many as name each target of all calls under way at some providers.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
 /// How long the end of the program waits for records that are not written yet.
@@ -73,14 +70,4 @@ pub(super) fn start(format: LogFormat, level: LogLevel) -> std::io::Result<Log> 
         tracing::error!("internal error at {place}; please report it");
     }));
     Ok(Log)
-}
-
-/// A text from outside on one line, nothing in it that a terminal or a CI system would obey.
-pub(super) fn line(text: &str) -> String {
-    one_line(text.trim(), MOST)
-}
-
-/// The same, however long it is.
-pub(super) fn whole(text: &str) -> String {
-    one_line(text, usize::MAX)
 }

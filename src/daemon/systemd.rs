@@ -7,7 +7,8 @@ use crate::host::Host;
 use crate::serve::TURN_MS;
 
 /// What systemd was told.
-pub(super) struct Systemd {
+pub struct Systemd {
+    speaks: bool,
     is_ready: bool,
     /// A reload was asked for, and the run that reads everything for it has not begun.
     reload_waits: bool,
@@ -17,50 +18,67 @@ pub(super) struct Systemd {
 }
 
 impl Systemd {
-    pub(super) fn of(host: &Host) -> Self {
+    /// What systemd asks of this process, if it runs there.
+    pub fn of(host: &Host) -> Self {
         let beat = sd_notify::watchdog_enabled().and_then(|every| u64::try_from(every.as_millis() / 2).ok());
         let beat_ms = beat.filter(|ms| *ms > 0).map_or(TURN_MS, |ms| ms.min(TURN_MS));
         let next_beat = host.clock.now().tick;
-        Self { is_ready: false, reload_waits: false, beat_ms, next_beat }
+        Self { speaks: true, is_ready: false, reload_waits: false, beat_ms, next_beat }
+    }
+
+    /// For a daemon that nothing waits for.
+    pub fn silent() -> Self {
+        Self {
+            speaks: false,
+            is_ready: false,
+            reload_waits: false,
+            beat_ms: u64::MAX,
+            next_beat: Tick::from_ms(u64::MAX),
+        }
     }
 
     /// Manifests were read: the service is up, or done with reloading, unless they were read for something else.
-    pub(super) fn ready(&mut self, status: &str) {
+    pub fn ready(&mut self, status: &str) {
         if !self.reload_waits && !std::mem::replace(&mut self.is_ready, true) {
-            tell(&[NotifyState::Ready]);
+            self.notify(&[NotifyState::Ready]);
         }
-        tell(&[NotifyState::Status(status)]);
+        self.notify(&[NotifyState::Status(status)]);
     }
 
     /// Everything is to be read anew; once [`Systemd::reload_begins`] was told, [`Systemd::ready`] ends it.
-    pub(super) fn reloading(&mut self) {
+    pub fn reloading(&mut self) {
         self.reload_waits = true;
         if std::mem::replace(&mut self.is_ready, false)
             && let Ok(now) = NotifyState::monotonic_usec_now()
         {
-            tell(&[NotifyState::Reloading, now]);
+            self.notify(&[NotifyState::Reloading, now]);
         }
     }
 
     /// The run that reads everything anew begins.
-    pub(super) const fn reload_begins(&mut self) {
+    pub const fn reload_begins(&mut self) {
         self.reload_waits = false;
     }
 
     /// The program is about to end.
-    pub(super) fn stopping() {
-        tell(&[NotifyState::Stopping]);
+    pub fn stopping(&self) {
+        self.notify(&[NotifyState::Stopping]);
     }
 
     /// Returns when a sign of life is due, and gives it.
-    pub(super) async fn beat(&mut self, host: &Host) {
+    pub async fn beat(&mut self, host: &Host) {
+        if !self.speaks {
+            return std::future::pending().await;
+        }
         host.clock.sleep_until(self.next_beat).await;
-        tell(&[NotifyState::Watchdog]);
+        self.notify(&[NotifyState::Watchdog]);
         self.next_beat = host.clock.now().tick.plus_ms(self.beat_ms);
     }
-}
 
-/// Nobody may be listening, which is no concern of ours.
-fn tell(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
+    /// Whether anything listens makes no difference.
+    fn notify(&self, state: &[NotifyState<'_>]) {
+        if self.speaks {
+            let _ = sd_notify::notify(state);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::state::{Identity, StateError};
 
 /// What was seen, and what was refused for it.
 #[derive(Default)]
-pub(super) struct Newest {
+pub struct Newest {
     seen: Option<Identity>,
     refused: Option<Identity>,
 }
@@ -16,7 +16,7 @@ impl Newest {
     ///
     /// # Errors
     /// It is an older copy.
-    pub(super) fn check(&mut self, location: &str, found: Identity) -> Result<(), StateError> {
+    pub fn check(&mut self, location: &str, found: Identity) -> Result<(), StateError> {
         let went_on = self.refused.as_ref().is_some_and(|refused| *refused != found);
         if let Some(known) = self.seen.as_ref().filter(|known| found.is_older_than(known) && !went_on) {
             self.refused = Some(found.clone());
@@ -27,7 +27,7 @@ impl Newest {
     }
 
     /// This is the state now.
-    pub(super) fn note(&mut self, found: Identity) {
+    pub fn note(&mut self, found: Identity) {
         self.refused = None;
         self.seen = Some(found);
     }

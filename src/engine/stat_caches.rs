@@ -4,24 +4,16 @@
 
 use std::path::Path;
 
+use super::inputs::Own;
 use crate::host::Host;
 use crate::host::sources::{CacheKey, OwnFile, Sources};
-use crate::state::{Backend, LockedState, StatCacheRow, Store};
+use crate::state::{LockedState, StatCacheRow, Store};
 
 /// Caches to be kept.
-pub(super) type StatCaches = Vec<(CacheKey, Vec<u8>)>;
-
-/// Files that a command writes, which no source may publish.
-#[derive(Clone, Copy)]
-pub(super) struct Own<'p> {
-    /// Where the stat caches are.
-    pub(super) backend: &'p dyn Backend,
-    pub(super) state: &'p Path,
-    pub(super) audit: Option<&'p Path>,
-}
+pub type StatCaches = Vec<(CacheKey, Vec<u8>)>;
 
 /// What reads sources. The state is opened with the first directory.
-pub(super) fn sources<'p>(host: &Host, own: Own<'p>) -> Sources<'p> {
+pub fn sources<'p>(host: &Host, own: Own<'p>) -> Sources<'p> {
     let (mut opened, Own { backend, state, .. }) = (None, own);
     let find = move |(directory, rules): &CacheKey| {
         let store = opened.get_or_insert_with(|| backend.open_stat_caches());
@@ -38,7 +30,7 @@ pub(super) fn sources<'p>(host: &Host, own: Own<'p>) -> Sources<'p> {
 ///
 /// # Errors
 /// As [`keep`].
-pub(super) fn keep_at(locked: &dyn LockedState, caches: StatCaches) -> Result<(), String> {
+pub fn keep_at(locked: &dyn LockedState, caches: StatCaches) -> Result<(), String> {
     if caches.is_empty() {
         return Ok(());
     }
@@ -53,7 +45,7 @@ pub(super) fn keep_at(locked: &dyn LockedState, caches: StatCaches) -> Result<()
 ///
 /// # Errors
 /// They cannot be written; what that means, for people.
-pub(super) fn keep(store: &mut dyn Store, caches: StatCaches) -> Result<(), String> {
+pub fn keep(store: &mut dyn Store, caches: StatCaches) -> Result<(), String> {
     if caches.is_empty() {
         return Ok(());
     }

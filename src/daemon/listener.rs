@@ -6,17 +6,29 @@ use std::sync::Arc;
 use anyhow::Result;
 use tokio::sync::watch;
 
-use super::log::line;
-use crate::cli::args::ListenArgs;
-use crate::cli::exit::Stop;
+use super::log_line;
 use crate::core::report::Report;
 use crate::core::time::Tick;
+use crate::engine::Stop;
 use crate::host::Host;
 use crate::serve::{Listener, MOST_TOKEN_BYTES, Settings, Token};
 use crate::state::Backend;
 
+/// Where the daemon reports how it is, over HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct ListenOptions {
+    /// Where it listens; nowhere if there is none.
+    pub address: Option<std::net::SocketAddr>,
+    /// File with the token that readers have to send.
+    pub token_file: Option<std::path::PathBuf>,
+    /// Other names and addresses of this machine by which readers may ask.
+    pub hosts: Vec<String>,
+    /// How long targets may be pending at a provider, and a run may read files, before it is not ready, in milliseconds.
+    pub ready_within_ms: u64,
+}
+
 /// The token of a listener, and the file that it is from.
-pub(super) struct TokenFile {
+pub struct TokenFile {
     path: String,
     token: watch::Sender<Token>,
 }
@@ -29,10 +41,10 @@ impl TokenFile {
     }
 
     /// Reads the file anew: from now on only what it holds is taken, unless it cannot be a token.
-    pub(super) fn renew(&self, host: &Host) {
+    pub fn renew(&self, host: &Host) {
         match read(host, &self.path) {
             Ok(token) => drop(self.token.send_replace(token)),
-            Err(error) => tracing::error!("{}; the token stays as it was", line(&format!("{error:#}"))),
+            Err(error) => tracing::error!("{}; the token stays as it was", log_line(&format!("{error:#}"))),
         }
     }
 }
@@ -41,15 +53,15 @@ impl TokenFile {
 ///
 /// # Errors
 /// Bad input: an address that is not ours or is taken, a token that is missing or cannot be used.
-pub(super) async fn start(
+pub async fn start(
     host: &Host,
     state: Arc<dyn Backend>,
-    args: &ListenArgs,
+    options: &ListenOptions,
     report: &Arc<watch::Sender<Report>>,
     turned: watch::Receiver<Tick>,
 ) -> Result<Option<TokenFile>> {
-    let Some(address) = args.listen else { return Ok(None) };
-    let token = args.listen_token_file.as_deref().map(|path| TokenFile::open(host, path)).transpose()?;
+    let Some(address) = options.address else { return Ok(None) };
+    let token = options.token_file.as_deref().map(|path| TokenFile::open(host, path)).transpose()?;
     if token.is_none() && !address.ip().is_loopback() {
         return Err(Stop::bad_input(format!(
             "`--listen {address}` can be reached by other machines: give `--listen-token-file`, or listen at 127.0.0.1"
@@ -62,8 +74,8 @@ pub(super) async fn start(
     tracing::info!("listening at http://{}", listener.address());
     let settings = Settings {
         token: token.as_ref().map(|file| file.token.subscribe()),
-        hosts: args.listen_host.clone(),
-        ready_within_ms: args.ready_within,
+        hosts: options.hosts.clone(),
+        ready_within_ms: options.ready_within_ms,
         turned,
         write_probe: Arc::new(move || state.write_probe()),
     };

@@ -4,13 +4,13 @@ use crate::state::StateError;
 
 /// What kept a run from being made.
 #[derive(Clone)]
-pub(super) enum Trouble {
+pub(super) enum CycleError {
     /// Another run has the state, which is no fault.
     Locked(String),
     Other(String),
 }
 
-impl Trouble {
+impl CycleError {
     /// Without advice for who runs a command.
     pub(super) fn of(error: &anyhow::Error) -> Self {
         match error.downcast_ref::<StateError>() {
@@ -44,7 +44,7 @@ mod tests {
     /// R1: the runs that have the state follow one another, which is no news.
     #[test]
     fn whoever_has_the_state_it_is_locked() {
-        let of = |text: &str| [Trouble::Locked(text.into()), Trouble::Other(text.into())];
+        let of = |text: &str| [CycleError::Locked(text.into()), CycleError::Other(text.into())];
         let ([locked, other], [locked_again, another]) = (of("process 1"), of("process 2"));
         assert!(locked.is_like(&locked_again) && other.is_like(&other.clone()));
         assert!(!other.is_like(&another) && !locked.is_like(&other));

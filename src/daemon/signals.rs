@@ -1,16 +1,30 @@
-//! What the system and the user tell a program that stays up.
+//! What the system and the user ask of a program that stays up.
 
-/// What was told.
+use crate::host::BoxFuture;
+
+/// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub enum Signal {
     /// Read everything anew: SIGHUP.
     Again,
     /// End: SIGTERM or SIGINT.
     Stop,
 }
 
-/// Signals as they come.
-pub(super) struct Signals {
+/// Where signals come from.
+pub trait SignalSource {
+    /// The next one.
+    fn next(&mut self) -> BoxFuture<'_, Signal>;
+}
+
+impl SignalSource for Signals {
+    fn next(&mut self) -> BoxFuture<'_, Signal> {
+        Box::pin(Self::next(self))
+    }
+}
+
+/// Signals of the system as they come.
+pub struct Signals {
     #[cfg(unix)]
     streams: [tokio::signal::unix::Signal; 3],
 }
@@ -21,7 +35,7 @@ impl Signals {
     /// # Errors
     /// What the system said.
     #[cfg(unix)]
-    pub(super) fn listen() -> std::io::Result<Self> {
+    pub fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         // Those who rotate logs send them out of habit. Nobody listens, but the program outlives them from now on.
         for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
@@ -33,13 +47,13 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    pub(super) fn listen() -> std::io::Result<Self> {
+    pub fn listen() -> std::io::Result<Self> {
         Ok(Self {})
     }
 
     /// The next one.
     #[cfg(unix)]
-    pub(super) async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> Signal {
         let [hangup, interrupt, terminate] = &mut self.streams;
         tokio::select! {
             _ = hangup.recv() => Signal::Again,
@@ -49,7 +63,7 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    pub(super) async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

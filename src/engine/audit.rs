@@ -6,12 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::exit::{Exit, Stop};
+use super::executor::CallReport;
+use super::{Exit, Stop};
 use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, Model};
 use crate::core::target::Target;
 use crate::core::text::is_unsafe;
-use crate::engine::executor::CallReport;
 use crate::host::audit::AuditLog;
 use crate::host::own_files;
 
@@ -76,7 +76,7 @@ impl Audit {
 }
 
 /// The error of an audit log in the place of another file.
-pub(super) fn misplaced(path: &Path, what: &str) -> Stop {
+pub fn misplaced(path: &Path, what: &str) -> Stop {
     Stop::bad_input(format!("audit log `{}` {what}; write it elsewhere; nothing was sent", path.display()))
 }
 

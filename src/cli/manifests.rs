@@ -1,0 +1,103 @@
+//! Manifests as commands read them: problems are shown as they are found, progress on a terminal.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::Result;
+
+use super::args::{self, Format, Global, ManifestLimits};
+use super::progress::Progress;
+use super::render::github;
+use super::{diagnostics, terminal};
+use crate::engine::inputs::{self, Found, Loaded, Lookup, ManifestsRead};
+use crate::engine::{Desired, Stop};
+use crate::host::Host;
+use crate::manifest::{Built, Diagnostic, Hidden, Problem, SourceFile};
+use crate::state::Backend;
+
+/// The manifests at `paths`, whose state is `backend`.
+pub(super) fn lookup<'a>(
+    global: &'a Global,
+    backend: &'a dyn Backend,
+    paths: &'a [PathBuf],
+    limits: ManifestLimits,
+) -> Lookup<'a> {
+    let (max_targets, namespace) = (limits.max_targets, global.namespace.as_deref());
+    Lookup { paths, max_targets, namespace, vanished: &[], own: global.own(backend) }
+}
+
+/// Reads and checks manifests; the caller shows their problems.
+///
+/// # Errors
+/// Bad input if a file cannot be read.
+pub(super) fn examine(host: &Host, global: &Global, manifests: &args::Manifests) -> Result<(Vec<SourceFile>, Built)> {
+    let backend = &*global.backend();
+    let mut shown = None;
+    let lookup = lookup(global, backend, &manifests.paths, manifests.limits);
+    Ok(inputs::check(host, lookup, &mut |seen| shown = Some(Progress::of_manifests(seen)))?)
+}
+
+/// Reads and checks all manifests; shows every problem on standard error.
+///
+/// # Errors
+/// Bad input if there is any error.
+pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: ManifestLimits) -> Result<Desired> {
+    let backend = &*global.backend();
+    let found = inputs::find(lookup(global, backend, paths, limits))?;
+    Ok(load_all(host, &found, Format::Human)?.desired)
+}
+
+/// Reads and checks all manifests that were found.
+///
+/// # Errors
+/// Bad input if there is any error.
+pub(super) fn load_all(host: &Host, found: &Found<'_>, format: Format) -> Result<Loaded> {
+    let mut bar = Bar::default();
+    let read = found.read_all(host, &mut |seen| bar.shows(seen));
+    bar.end();
+    valid(found, read, format)
+}
+
+/// Shows problems on standard error and, in GitHub's format, warnings as a result.
+///
+/// # Errors
+/// Bad input if there is any error.
+pub(super) fn valid(found: &Found<'_>, read: ManifestsRead, format: Format) -> Result<Loaded> {
+    let problems = found.problems(&read);
+    if format == Format::Github && read.loaded.is_some() {
+        terminal::print(&github::problems(&problems));
+    }
+    show_problems(found.files(), &read.diagnostics, &read.hidden);
+    read.loaded.ok_or_else(|| {
+        let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
+        Stop { problems: Some(problems), ..stop }.into()
+    })
+}
+
+/// Shows every problem on standard error.
+pub(super) fn show_problems(files: &[SourceFile], diagnostics: &[Diagnostic], hidden: &[Hidden]) {
+    let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    terminal::tell(&diagnostics::render(files, diagnostics, hidden, coloured));
+}
+
+/// All problems as JSON, as `check` lists them.
+pub(super) fn problems(files: &[SourceFile], built: &Built) -> Vec<Problem> {
+    Problem::of(files, &built.diagnostics)
+}
+
+/// Shows on a terminal how far reading is.
+#[derive(Default)]
+pub(super) struct Bar(Option<Progress>);
+
+impl Bar {
+    /// Files of sources are counted in `seen`.
+    pub(super) fn shows(&mut self, seen: Arc<AtomicU64>) {
+        self.0 = Some(Progress::of_manifests(seen));
+    }
+
+    /// What is printed next stands alone.
+    pub(super) fn end(&mut self) {
+        self.0 = None;
+    }
+}

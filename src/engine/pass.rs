@@ -1,0 +1,595 @@
+//! One pass over the state with manifests that were read: lock, compare, admit, send, record. `apply` makes one, `watch` one
+//! after another, a rehearsal one with emulators and a scratch state.
+//!
+//! Options go in and events come out; this file does not know where they go.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use super::audit::Audit;
+use super::claim::{Claim, Claimed, lineage, run_start};
+use super::executor::CallReport;
+use super::inputs::Loaded;
+use super::memory::PassMemory;
+use super::query::Asker;
+use super::selection::Selection;
+use super::stat_caches::{self, StatCaches};
+use super::{
+    Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Run, Stop, accounts, admit, forget_departed,
+    learn_quotas, refusals, returned_caches, target_json,
+};
+use crate::core::budget::LastCalls;
+use crate::core::guard::Allowed;
+use crate::core::recorded::Recorded;
+use crate::core::target::Target;
+use crate::core::text::{count, one_line};
+use crate::core::time::{Tick, Timestamp};
+use crate::core::watch::Order;
+use crate::host::credentials::CredentialStore;
+use crate::host::{Host, Timeouts};
+use crate::state::{Backend, LockedState, RunStart, StateError, Store};
+
+/// How long names of caches are looked up, in milliseconds: other work waits for it.
+pub const LOOK_UP_MS: u64 = 5_000;
+/// How long a query to a provider may take, in milliseconds: a run can do without its answer.
+pub const QUERY_MS: u64 = 10_000;
+/// Longest answer of a provider that a note repeats, in characters.
+const LONGEST_NOTE: usize = 300;
+
+/// What a pass is made with; made once and borrowed.
+pub struct Pass<'a> {
+    /// Effects.
+    pub host: &'a Host,
+    /// The state.
+    pub state: &'a dyn Backend,
+    /// Credentials of all providers.
+    pub credentials: &'a CredentialStore,
+    /// What is wanted.
+    pub options: PassOptions<'a>,
+}
+
+/// What is wanted of a pass, whatever the manifests say.
+pub struct PassOptions<'a> {
+    /// Which targets it is about.
+    pub selection: &'a Selection,
+    /// What guards let through.
+    pub allowed: Allowed,
+    /// The digest that was reviewed.
+    pub expect: Option<&'a str>,
+    /// How long another run is waited for, in milliseconds.
+    pub lock_timeout_ms: u64,
+    /// Nothing is started after it, from the lock on.
+    pub deadline: Option<Tick>,
+    /// How long a call may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long calls under way get to end after an interrupt, in milliseconds.
+    pub grace_ms: u64,
+    /// Where calls are written down.
+    pub audit: Option<&'a Path>,
+    /// How long credentials are waited for, in milliseconds; `None`: until each source has answered.
+    pub patience_ms: Option<u64>,
+    /// The accounts of all providers where nothing is to be looked up, neither accounts nor names of caches: in a rehearsal.
+    pub accounts: Option<&'a [String]>,
+    /// Begins to listen for interrupts, once calls begin; not asked where [`Resident::stop`] is there.
+    pub interrupts: &'a dyn Fn() -> watch::Receiver<bool>,
+    /// Alters a plan, for simulations that plant defects.
+    #[doc(hidden)]
+    pub tamper: Option<&'a dyn Fn(&mut Prepared)>,
+}
+
+/// What a program that stays up gives to each of its passes. Its passes try again what earlier ones tried where a guard refuses
+/// the rest, and leave no trace where they would neither send nor note anything new.
+pub struct Resident<'a> {
+    /// What is not to be tried in this pass: it stays pending.
+    pub order: &'a Order,
+    /// From pass to pass.
+    pub memory: &'a mut PassMemory,
+    /// Turns true when nothing is to be sent any more, also before calls begin.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What happens in a pass, as it happens.
+pub enum PassEvent<'a> {
+    /// Something worth to know.
+    Note(&'a str),
+    /// Something that may be a mistake.
+    Warning(&'a str),
+    /// Something that went wrong and does not end the pass.
+    Error(&'a str),
+    /// The run that began then was stopped before its end; later passes find the same.
+    Unfinished(Timestamp),
+    /// Manifests are compared with the state, until the next event.
+    Planning,
+    /// There is a plan, and guards have not seen it.
+    Planned(&'a Desired, &'a Prepared),
+    /// A guard refuses the plan; what it saw is marked.
+    Refused(&'a Desired, &'a Prepared),
+    /// Calls begin now.
+    Sending(&'a Desired, &'a Prepared),
+    /// A call has ended.
+    Called(&'a Desired, &'a CallReport),
+    /// All is done and recorded, in this state if there is one.
+    Finished(&'a Finished<'a>, Option<&'a dyn Store>),
+}
+
+/// Takes events.
+pub type OnEvent<'e> = dyn FnMut(PassEvent<'_>) + 'e;
+
+/// What a pass came to.
+pub enum PassEnd {
+    /// It came to its end, which is this.
+    Ended(Exit),
+    /// Nothing was done, since all manifests have to be read for it.
+    ReadAll,
+    /// Nothing was done, since another run wrote to the state after the manifests were read: they have to be read again, under
+    /// this lock.
+    Overtaken(Box<dyn LockedState>),
+    /// It was cut short before anything was sent; what it saw is marked.
+    Cut,
+}
+
+/// What a pass has found when it begins to send.
+struct Opened<'l> {
+    lock: &'l dyn LockedState,
+    store: Option<Box<dyn Store>>,
+    caches: StatCaches,
+    guessed: Vec<String>,
+    /// When its changes were looked at: whatever takes time after that, they are the same ones.
+    at: Timestamp,
+    last_calls: LastCalls,
+    start: RunStart,
+    /// A guard refuses what was not tried before.
+    is_refused: bool,
+}
+
+/// Where events go, and what is carried from pass to pass.
+struct Around<'r> {
+    on_event: &'r mut OnEvent<'r>,
+    resident: Option<Resident<'r>>,
+}
+
+impl Around<'_> {
+    fn event(&mut self, event: PassEvent<'_>) {
+        (self.on_event)(event);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.event(PassEvent::Note(text));
+    }
+
+    fn memory(&mut self) -> Option<&mut PassMemory> {
+        self.resident.as_mut().map(|resident| &mut *resident.memory)
+    }
+
+    /// The state is written and the pass may end.
+    fn marked(&mut self, store: Option<&dyn Store>) {
+        if let Some(memory) = self.memory() {
+            memory.marked(store);
+        }
+    }
+
+    /// What `work` comes to, unless nothing is to be sent any more before it has.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Some(resident) = &self.resident else { return Some(work.await) };
+        let mut stop = resident.stop.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = stop.wait_for(|stop| *stop) => None,
+            done = work => Some(done),
+        }
+    }
+
+    fn hold_back(&self, prepared: &mut Prepared, desired: &Desired) {
+        if let Some(resident) = &self.resident {
+            prepared.hold_back(desired, resident.order);
+        }
+    }
+
+    fn finished(&mut self, finished: &Finished<'_>, store: Option<&dyn Store>) {
+        if let Some(memory) = self.memory() {
+            if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
+                memory.called(&finished.outcome.last_calls);
+            }
+            memory.marked(store);
+        }
+        self.event(PassEvent::Finished(finished, store));
+    }
+}
+
+impl Pass<'_> {
+    /// Runs it to its end; the lock is held meanwhile. `claim` is from before the manifests were read.
+    ///
+    /// # Errors
+    /// Whatever kept it from sending: the state, guards, credentials.
+    pub async fn run(
+        &self,
+        loaded: &mut Loaded,
+        claim: Claim,
+        resident: Option<Resident<'_>>,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<PassEnd> {
+        let mut forward = |event: PassEvent<'_>| on_event(event);
+        let mut around = Around { on_event: &mut forward, resident };
+        let around = &mut around;
+        let Loaded { ref mut desired, ref mut caches, ref mut ahead } = *loaded;
+        desired.forget_addresses();
+        Audit::check(self.options.audit, &desired.model)?;
+        // The run under way is about to change what was read, and must not be kept from tidying its log.
+        let ahead = ahead.take().filter(|_| !claim.waits(self.state));
+        let mut caches = std::mem::take(caches);
+        let host = self.host;
+        let start = run_start(host);
+        let lock_timeout_ms = self.within(self.options.lock_timeout_ms);
+        let lock = &*match claim.take(host, self.state, &start, lock_timeout_ms).await? {
+            Claimed::Current(lock) => lock,
+            Claimed::Overtaken(lock) => {
+                drop(ahead);
+                if let Err(note) = stat_caches::keep_at(&*lock, caches) {
+                    around.note(&note);
+                }
+                return Ok(PassEnd::Overtaken(lock));
+            }
+        };
+        let mut store = lock.open()?;
+        let now = host.clock.now().tick;
+        let last_calls = around.memory().map_or_else(LastCalls::default, |memory| memory.begins(store.as_deref(), now));
+        if let Some(store) = &mut store {
+            self.owe_returned(desired, &mut **store, around).await?;
+        }
+        match &store {
+            Some(store) => store.compare_with(ahead),
+            None => drop(ahead),
+        }
+        let guessed = match self.options.accounts {
+            Some(known) => known.to_vec(),
+            None => accounts(host, &desired.model, store.as_deref()).await?,
+        };
+        let at = host.clock.now().wall;
+        let Some(mut prepared) = self.prepare(desired, store.as_deref(), (&guessed, at), around)? else {
+            return Ok(PassEnd::ReadAll);
+        };
+        self.options
+            .selection
+            .unmatched(&desired.model, &prepared.difference.changes)?
+            .iter()
+            .for_each(|warning| around.event(PassEvent::Warning(warning)));
+        mention_unfinished(store.as_deref(), around)?;
+        if let Some(store) = &mut store {
+            keep(&mut **store, std::mem::take(&mut caches), around);
+        }
+        if let Some(memory) = around.memory() {
+            memory.weigh(&mut prepared.difference.removals, host.clock.now().tick);
+        }
+        self.tamper(&mut prepared);
+        around.event(PassEvent::Planned(desired, &prepared));
+        let admitted = self.admit(desired, &mut prepared, store.as_deref_mut(), self.options.expect);
+        if let Err(refused) = admitted {
+            refuse(desired, &prepared, store.as_deref(), around);
+            let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: true };
+            return self.retry(desired, &prepared, opened, around).await?.ok_or(refused);
+        }
+        if prepared.is_nothing() {
+            let finished = Finished::nothing(desired, &prepared);
+            note_inputs(store.as_deref_mut(), &finished, around);
+            around.finished(&finished, store.as_deref());
+            return Ok(PassEnd::Ended(finished.exit));
+        }
+        let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: false };
+        self.send(desired, prepared, opened, around).await
+    }
+
+    /// Tries again what earlier passes tried, where a guard refuses the rest. `None`: the refusal is all that came of the pass.
+    async fn retry(
+        &self,
+        desired: &mut Desired,
+        prepared: &Prepared,
+        opened: Opened<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<Option<PassEnd>> {
+        if around.resident.is_none() {
+            return Ok(None);
+        }
+        let tried = prepared.tried(desired, opened.store.as_deref(), &opened.guessed, opened.at)?;
+        let tried = tried.filter(|tried| refusals(desired, tried, self.options.allowed).is_empty());
+        let Some(tried) = tried else { return Ok(None) };
+        let end = self.send(desired, tried, opened, around).await?;
+        Ok(Some(end).filter(|end| matches!(end, PassEnd::Cut)))
+    }
+
+    async fn send(
+        &self,
+        desired: &mut Desired,
+        mut prepared: Prepared,
+        opened: Opened<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<PassEnd> {
+        let Opened { lock, mut store, caches, guessed, at, last_calls, start, is_refused } = opened;
+        around.hold_back(&mut prepared, desired);
+        let looking = self.look_up(desired, &prepared, &guessed);
+        let Some(found) = around.unless_stopped(self.in_time(looking)).await else {
+            return cut(desired, &prepared, store, around);
+        };
+        let (accounts, located) = found.unwrap_or_else(|| (Accounts::unasked(&guessed), Located::default()));
+        let is_elsewhere = desired.locate(&located);
+        let desired = &*desired;
+        if is_elsewhere || accounts.all() != guessed {
+            // Quota and pace are the account's, by any name of its provider; each address of a cache takes calls.
+            let anew = self.prepare_anew(desired, store.as_deref_mut(), (accounts.all(), at, is_refused), around)?;
+            let Some(anew) = anew else { return Ok(PassEnd::ReadAll) };
+            prepared = anew;
+        }
+        if around.resident.is_some() && prepared.is_known() {
+            let finished = Finished::untouched(desired, &prepared);
+            around.finished(&finished, store.as_deref());
+            return Ok(PassEnd::Ended(finished.exit));
+        }
+        let mut audit = Audit::open(self.options.audit)?;
+        let mut store = match store {
+            Some(store) => store,
+            None => lock.create(&lineage(self.host))?,
+        };
+        keep(&mut *store, caches, around);
+        match self.learn(desired, &prepared, &mut *store, around).await? {
+            None => return cut(desired, &prepared, Some(store), around),
+            Some(false) => {}
+            Some(true) => {
+                let anew = self.prepare_anew(desired, Some(&mut *store), (accounts.all(), at, is_refused), around)?;
+                let Some(anew) = anew else { return Ok(PassEnd::ReadAll) };
+                prepared = anew;
+            }
+        }
+        around.event(PassEvent::Sending(desired, &prepared));
+        let run = Run {
+            host: self.host,
+            desired,
+            prepared: &prepared,
+            start,
+            deadline_ms: self.left_ms(),
+            timeouts: Timeouts::within(self.options.timeout_ms),
+            grace_ms: self.options.grace_ms,
+            last_calls,
+            credentials: self.credentials,
+            accounts: &accounts,
+            interrupted: match &around.resident {
+                Some(resident) => resident.stop.clone(),
+                None => (self.options.interrupts)(),
+            },
+        };
+        let mut observe = |call: &CallReport, targets: &[Target]| {
+            around.event(PassEvent::Called(desired, call));
+            audit.record(&desired.model, call, targets)
+        };
+        let finished = run.execute(&mut *store, &mut observe).await;
+        let finished = finished.inspect_err(|_| around.marked(Some(&*store)))?;
+        around.finished(&finished, Some(&*store));
+        match write_recovery_file(&finished, lock, self.host.clock.now().wall) {
+            Some(Ok(written)) => around.note(&written),
+            Some(Err(error)) => around.event(PassEvent::Error(&error)),
+            None => {}
+        }
+        let failure = finished.outcome.observer_error.as_deref();
+        let unwritten = audit.finish(failure, &mut |text| around.event(PassEvent::Error(text)));
+        Ok(PassEnd::Ended(Exit::worst(unwritten.into_iter().chain([finished.exit]))))
+    }
+
+    fn tamper(&self, prepared: &mut Prepared) {
+        if let Some(tamper) = self.options.tamper {
+            tamper(prepared);
+        }
+    }
+
+    /// Makes due again what caches lack that were away and are back.
+    async fn owe_returned(&self, desired: &Desired, store: &mut dyn Store, around: &mut Around<'_>) -> Result<()> {
+        let away = store.caches_away(self.host.clock.now().wall)?;
+        let looking = returned_caches(self.host, desired, away, self.look_up_ms());
+        let back = around.unless_stopped(self.in_time(looking)).await.flatten().unwrap_or_default();
+        if back.is_empty() {
+            return Ok(());
+        }
+        let due = store.owe_caches(&back, self.host.clock.now().wall)?;
+        around.marked(Some(store));
+        if due > 0 {
+            let caches: Vec<String> = back.iter().map(|returned| returned.away.cache.to_string()).collect();
+            let targets = count(usize::try_from(due).unwrap_or(usize::MAX), "target");
+            let verb = if due == 1 { "is" } else { "are" };
+            let (its, caches) = (if caches.len() == 1 { "its name" } else { "their names" }, caches.join(", "));
+            around.note(&format!("back at {its}: {caches}; {targets} purged meanwhile {verb} purged there again"));
+        }
+        Ok(())
+    }
+
+    fn look_up_ms(&self) -> u64 {
+        self.options.timeout_ms.min(LOOK_UP_MS)
+    }
+
+    /// Looks up whose quotas the plan draws on, and where its calls go.
+    async fn look_up(&self, desired: &Desired, prepared: &Prepared, guessed: &[String]) -> (Accounts, Located) {
+        let (host, plan) = (self.host, &prepared.plan);
+        if let Some(known) = self.options.accounts {
+            return (Accounts::known(known, plan), Located::default());
+        }
+        tokio::join!(
+            Accounts::look_up(host, desired, plan, self.credentials, guessed, self.options.patience_ms),
+            Located::look_up(host, desired, plan, self.look_up_ms()),
+        )
+    }
+
+    /// Asks for quotas, if that is wanted; whether that changes anything. `None`: nothing is to be sent any more.
+    async fn learn(
+        &self,
+        desired: &Desired,
+        prepared: &Prepared,
+        store: &mut dyn Store,
+        around: &mut Around<'_>,
+    ) -> Result<Option<bool>> {
+        let now = self.host.clock.now().tick;
+        if !around.memory().is_none_or(|memory| memory.asks_quotas(now)) {
+            return Ok(Some(false));
+        }
+        let asking = self.query_quotas(desired, prepared, store);
+        let Some(learned) = around.unless_stopped(self.in_time(asking)).await else { return Ok(None) };
+        // Without an answer in time nothing is sent either.
+        let Some(learned) = learned.transpose()? else { return Ok(Some(false)) };
+        learned.notes.iter().for_each(|note| around.note(&one_line(note, LONGEST_NOTE)));
+        Ok(Some(learned.changed))
+    }
+
+    /// Asks what is left of the quotas that the plan draws on. If that changes anything, plan anew.
+    async fn query_quotas(&self, desired: &Desired, prepared: &Prepared, store: &mut dyn Store) -> Result<Learned> {
+        let timeouts = Timeouts::within(self.options.timeout_ms.min(QUERY_MS));
+        let mut asker = Asker::new(self.host, &desired.model, self.credentials, timeouts);
+        Ok(learn_quotas(&mut asker, &desired.model, &prepared.plan, store).await?)
+    }
+
+    /// How much time is left, in milliseconds, if there is a deadline.
+    fn left_ms(&self) -> Option<u64> {
+        self.options.deadline.map(|deadline| deadline.since(self.host.clock.now().tick))
+    }
+
+    fn within(&self, ms: u64) -> u64 {
+        self.left_ms().map_or(ms, |left| left.min(ms))
+    }
+
+    /// What `work` comes to before the deadline; `None`: it was not begun, or not ended, in time.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Some(deadline) = self.options.deadline else { return Some(work.await) };
+        tokio::select! {
+            biased;
+            () = self.host.clock.sleep_until(deadline) => None,
+            done = work => Some(done),
+        }
+    }
+
+    /// Plans anew once more is known, by the order and by what a guard leaves. Guards look at it as well: another quota may
+    /// leave room for more.
+    fn prepare_anew(
+        &self,
+        desired: &Desired,
+        mut store: Option<&mut (dyn Store + 'static)>,
+        (accounts, at, is_refused): (&[String], Timestamp, bool),
+        around: &mut Around<'_>,
+    ) -> Result<Option<Prepared>> {
+        let mut anew = self.prepare(desired, store.as_deref(), (accounts, at), around)?;
+        if let Some(all) = anew.as_ref().filter(|_| is_refused) {
+            anew = all.tried(desired, store.as_deref(), accounts, at)?;
+        }
+        let Some(mut anew) = anew else { return Ok(None) };
+        self.tamper(&mut anew);
+        let admitted = self.admit(desired, &mut anew, store.as_deref_mut(), None);
+        if let Err(refused) = admitted {
+            refuse(desired, &anew, store.as_deref(), around);
+            return Err(refused);
+        }
+        around.hold_back(&mut anew, desired);
+        Ok(Some(anew))
+    }
+
+    fn prepare(
+        &self,
+        desired: &Desired,
+        store: Option<&dyn Store>,
+        (accounts, at): (&[String], Timestamp),
+        around: &mut Around<'_>,
+    ) -> Result<Option<Prepared>> {
+        around.event(PassEvent::Planning);
+        self.options.selection.prepare(desired, store, accounts, at)
+    }
+
+    /// Lets guards and the reviewed digest speak. A refused pass still marks what it saw, except removals.
+    ///
+    /// # Errors
+    /// Exit 5 with the reasons.
+    fn admit(
+        &self,
+        desired: &Desired,
+        prepared: &mut Prepared,
+        store: Option<&mut (dyn Store + 'static)>,
+        expect: Option<&str>,
+    ) -> Result<()> {
+        let reasons = admit(desired, prepared, store, self.options.allowed, expect)?;
+        if reasons.is_empty() { Ok(()) } else { Err(Stop::refused(reasons).into()) }
+    }
+}
+
+/// A guard refuses the plan.
+fn refuse(desired: &Desired, prepared: &Prepared, store: Option<&dyn Store>, around: &mut Around<'_>) {
+    if let Some(memory) = around.memory() {
+        memory.refused();
+    }
+    around.event(PassEvent::Refused(desired, prepared));
+    around.marked(store);
+}
+
+fn cut(
+    desired: &Desired,
+    prepared: &Prepared,
+    mut store: Option<Box<dyn Store>>,
+    around: &mut Around<'_>,
+) -> Result<PassEnd> {
+    if let Some(store) = &mut store {
+        store.mark_seen(&desired.model, &prepared.difference.changes)?;
+    }
+    around.marked(store.as_deref());
+    Ok(PassEnd::Cut)
+}
+
+fn keep(store: &mut dyn Store, caches: StatCaches, around: &mut Around<'_>) {
+    if let Err(note) = stat_caches::keep(store, caches) {
+        around.note(&note);
+    }
+}
+
+/// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be
+/// written, the next run reads them.
+fn note_inputs(store: Option<&mut (dyn Store + 'static)>, finished: &Finished<'_>, around: &mut Around<'_>) {
+    let Some(store) = store else { return };
+    let noted = match (&finished.prepared.difference.inputs, store.inputs()) {
+        (Some(inputs), Ok(known)) if known.as_ref() != Some(inputs) => store.note_inputs(inputs),
+        (_, Ok(_)) => Ok(()),
+        (_, Err(error)) => Err(error),
+    };
+    if let Err(error) = noted.and_then(|()| forget_departed(store, finished)) {
+        around.note(&format!("the next run reads all manifests again: {error}"));
+    }
+}
+
+/// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.
+fn mention_unfinished(store: Option<&dyn Store>, around: &mut Around<'_>) -> Result<()> {
+    let last = store.map_or(Ok(Vec::new()), |store| store.runs(1))?;
+    if let Some(run) = last.first().filter(|run| run.finished_at.is_none()) {
+        around.event(PassEvent::Unfinished(run.started_at));
+    }
+    Ok(())
+}
+
+/// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
+fn write_recovery_file(
+    finished: &Finished<'_>,
+    lock: &dyn LockedState,
+    at: Timestamp,
+) -> Option<Result<String, String>> {
+    let (StateError::Replaced { .. } | StateError::Overtaken { .. }) = finished.outcome.state_error.as_ref()? else {
+        return None;
+    };
+    let line = |index: usize| {
+        let change = finished.prepared.difference.changes.get(index);
+        let row = Recorded {
+            provider: finished.desired.model.providers[change.provider].name.clone(),
+            target: change.target,
+            owners: change.owners,
+            hash: change.desired,
+            recorded_at: Some(at),
+            task_id: None,
+            work: None,
+        };
+        target_json(&row).to_string() + "\n"
+    };
+    let text: String = finished.accepted().map(line).collect();
+    let name = format!("{}-{}", at.utc_basic(), std::process::id());
+    let written = lock.write_recovery_file(&name, &text).map_err(|error| error.to_string());
+    Some(written.map(|path| {
+        format!("what this run purged is in `{path}`; run again: what the state does not hold is sent again")
+    }))
+}

@@ -1,0 +1,170 @@
+//! Which targets a user selected: patterns and names, and the plan that they leave.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::prepare::{Choice, Prepared, prepare, unread};
+use super::{Desired, Stop};
+use crate::core::changes::Changes;
+use crate::core::diff::Forced;
+use crate::core::model::Model;
+use crate::core::owners::Unread;
+use crate::core::plan::Selected;
+use crate::core::target::Target;
+use crate::core::text::one_line;
+use crate::core::time::Timestamp;
+use crate::state::Store;
+
+/// Which changes a run is about.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only targets that match one of these patterns, if there are any; `*` stands for any text.
+    pub only: Vec<String>,
+    /// Only these providers, if there are any.
+    pub providers: Vec<String>,
+    /// Purge targets that match one of these patterns even if their hash is recorded.
+    pub force: Vec<String>,
+    /// Names of manifests that the user calls vanished: what only they list is purged.
+    pub vanished: Vec<String>,
+}
+
+impl Selection {
+    /// Whether nothing is left out, nothing forced and nothing called vanished.
+    pub fn is_all(&self) -> bool {
+        self.only.is_empty() && self.providers.is_empty() && self.force.is_empty() && self.vanished.is_empty()
+    }
+
+    /// Computes the plan of what is selected; `None`: all manifests have to be read for it. `store` is `None` before the first
+    /// run.
+    ///
+    /// # Errors
+    /// Bad input for patterns or names, or a state that cannot be read.
+    pub fn prepare(
+        &self,
+        desired: &Desired,
+        store: Option<&dyn Store>,
+        accounts: &[String],
+        now: Timestamp,
+    ) -> anyhow::Result<Option<Prepared>> {
+        let model = &desired.model;
+        known_providers(model, &self.providers)?;
+        let (only, force) = (patterns(&self.only)?, patterns(&self.force)?);
+        let chosen = |provider: usize, target: &Target| {
+            let name = &model.providers[provider].name;
+            (self.only.is_empty() || only.is_match(&target.text))
+                && (self.providers.is_empty() || self.providers.contains(name))
+        };
+        let forced = |provider: usize, target: &Target| force.is_match(&target.text) && chosen(provider, target);
+        let choosy = !(self.only.is_empty() && self.providers.is_empty());
+        let choice = Choice {
+            selected: choosy.then_some(&chosen as &Selected<'_>),
+            forced: (!self.force.is_empty()).then_some(&forced as &Forced<'_>),
+        };
+        if !self.vanished.is_empty() {
+            check_vanished(desired, store, &self.vanished)?;
+        }
+        Ok(prepare(desired, store, &choice, accounts, now)?)
+    }
+
+    /// As [`Selection::prepare`], of manifests that were all read.
+    ///
+    /// # Errors
+    /// As [`Selection::prepare`].
+    pub fn prepare_all(
+        &self,
+        desired: &Desired,
+        store: Option<&dyn Store>,
+        accounts: &[String],
+        now: Timestamp,
+    ) -> anyhow::Result<Prepared> {
+        let prepared = self.prepare(desired, store, accounts, now)?;
+        prepared.ok_or_else(|| anyhow::anyhow!("not all manifests were read; please report it"))
+    }
+
+    /// Warnings about patterns that narrow nothing down and force nothing, since no target of the manifests or of the changes
+    /// matches them.
+    ///
+    /// # Errors
+    /// Bad input for a pattern that is not one.
+    pub fn unmatched(&self, model: &Model, changes: &Changes) -> Result<Vec<String>, Stop> {
+        let Self { only, force, providers, .. } = self;
+        let mut unmatched = [("--only", only, patterns(only)?), ("--force", force, patterns(force)?)]
+            .map(|(option, list, set)| (option, list, set, vec![true; list.len()]));
+        if unmatched.iter().all(|(_, list, ..)| list.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let entries = model.entries.iter().map(|entry| (entry.provider, entry.target));
+        for (provider, target) in entries.chain(changes.iter().map(|change| (change.provider, change.target))) {
+            if !providers.is_empty() && !providers.contains(&model.providers[provider].name) {
+                continue;
+            }
+            for (_, list, set, unmatched) in &mut unmatched {
+                let matches = set.matches(&target.text);
+                let is_left_out = matches.is_empty() && !list.is_empty();
+                for index in matches {
+                    unmatched[index] = false;
+                }
+                // What `--only` leaves out is not forced either.
+                if is_left_out {
+                    break;
+                }
+            }
+        }
+        let warnings = unmatched.into_iter().flat_map(|(option, list, _, unmatched)| {
+            let those = list.iter().zip(unmatched).filter(|(_, is_unmatched)| *is_unmatched);
+            those.map(move |(pattern, _)| {
+                let pattern = one_line(pattern, 300);
+                format!(
+                    "`{option} {pattern}` matches no target; patterns are held against whole URLs and ids, `*` is any text"
+                )
+            })
+        });
+        Ok(warnings.collect())
+    }
+}
+
+/// Compiles patterns in which `*` stands for any text, `/` included.
+///
+/// # Errors
+/// Bad input for a pattern that is not one.
+pub fn patterns(list: &[String]) -> Result<GlobSet, Stop> {
+    let bad = |pattern: &str, error: globset::Error| {
+        Stop::bad_input(format!("pattern `{pattern}` is not valid: {}", error.kind()))
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in list {
+        set.add(GlobBuilder::new(pattern).literal_separator(false).build().map_err(|error| bad(pattern, error))?);
+    }
+    set.build().map_err(|error| bad(&list.join(", "), error))
+}
+
+/// Checks that every name is a configured provider.
+///
+/// # Errors
+/// Bad input that lists the configured ones.
+pub fn known_providers(model: &Model, names: &[String]) -> Result<(), Stop> {
+    for name in names {
+        if model.provider_index(name).is_none() {
+            let known: Vec<&str> = model.providers.iter().map(|provider| provider.name.as_str()).collect();
+            let message = format!("no provider is called `{name}`; configured are: {}", known.join(", "));
+            return Err(Stop::bad_input(message));
+        }
+    }
+    Ok(())
+}
+
+/// Manifests that are called vanished have to be known, and not to be there.
+fn check_vanished(desired: &Desired, store: Option<&dyn Store>, names: &[String]) -> anyhow::Result<()> {
+    let unread = store.map_or(Ok(Unread::default()), |store| unread(desired, store))?;
+    let is_known = |name: &&String| unread.spoken_for.iter().any(|manifest| manifest.name == **name);
+    match names.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "`--vanished {}`: the state knows no such manifest, or it is still there; `freshen status` shows those that \
+                 nobody speaks for",
+                one_line(name, 200)
+            );
+            Err(Stop::bad_input(message).into())
+        }
+    }
+}

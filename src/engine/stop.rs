@@ -1,0 +1,79 @@
+//! Expected failures, each with its exit code and with causes that stay apart until they are printed.
+
+use super::Exit;
+use crate::core::guard::Refusal;
+use crate::host::credentials::CredentialError;
+use crate::manifest::{Problem, Severity};
+use crate::state::StateError;
+
+/// Why a plan is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Path of the manifest it is about, if it is about one.
+    pub manifest: Option<String>,
+    /// The same as long as it is the same manifest and the same rule, whatever the numbers are.
+    pub subject: String,
+    /// What is wrong, and the way on.
+    pub text: String,
+}
+
+impl Reason {
+    /// A refusal of a guard; `manifest` is the path of the one it is about.
+    pub(super) fn of(refusal: &Refusal, manifest: Option<String>) -> Self {
+        Self { manifest, subject: refusal.subject(), text: refusal.to_string() }
+    }
+}
+
+/// An expected failure that knows its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .messages.join("\nerror: "))]
+pub struct Stop {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened and what to do, an error each.
+    pub messages: Vec<String>,
+    /// Problems of manifests, or refusals in their form; `None` where it is about something else.
+    pub problems: Option<Vec<Problem>>,
+    /// Why guards refuse the plan.
+    pub reasons: Vec<Reason>,
+}
+
+impl Stop {
+    /// Bad usage or bad input.
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self::of(Exit::BadInput, message)
+    }
+
+    /// Any failure with one message.
+    pub fn of(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, messages: vec![message.into()], problems: None, reasons: Vec::new() }
+    }
+
+    /// A refusal by guards.
+    pub fn refused(reasons: Vec<Reason>) -> Self {
+        let problem = |reason: &Reason| Problem {
+            severity: Severity::Error,
+            file: reason.manifest.clone().unwrap_or_default(),
+            line: None,
+            column: None,
+            message: reason.text.clone(),
+            help: None,
+            related: Vec::new(),
+        };
+        let messages = reasons.iter().map(|reason| reason.text.clone()).collect();
+        let problems = Some(reasons.iter().map(problem).collect());
+        Self { exit: Exit::Refused, messages, problems, reasons }
+    }
+}
+
+/// The code of an error that ended a command.
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return stop.exit;
+    }
+    match error.downcast_ref::<StateError>() {
+        Some(error) => Exit::of_state(error),
+        None if error.downcast_ref::<CredentialError>().is_some() => Exit::BadInput,
+        None => Exit::Failed,
+    }
+}
