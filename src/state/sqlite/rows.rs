@@ -21,6 +21,10 @@ pub(super) const WORK: Range<usize> = 7..19;
 /// Columns that [`visit_settled`] expects.
 pub(super) const SETTLED_COLUMNS: &str = "target, owners, hash";
 
+/// Assignments after which nothing is to be done for a target.
+pub(super) const NO_WORK: &str = "work_kind = NULL, desired = NULL, priority = NULL, since = NULL, standing = NULL, \
+     reason = NULL, until = NULL, refused_config = NULL, accepted_at = NULL, call = NULL, progress = NULL, waits = NULL";
+
 /// What is wrong with a stored value.
 #[derive(Debug, thiserror::Error)]
 #[error("column `{column}` of target `{target}` holds a value that this program never writes")]

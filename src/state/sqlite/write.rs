@@ -11,7 +11,7 @@ use crate::core::diff::Change;
 use crate::core::event::{CallId, ItemOutcome, Record};
 use crate::core::model::{Manifest, Model};
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{KnownManifest, Progress, Recorded, Standing, Work};
+use crate::core::recorded::{KnownManifest, Progress, Standing, Work};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
@@ -57,48 +57,35 @@ impl<'a> Speakers<'a> {
     }
 }
 
-/// Manifests that list a target according to the state and that this run does not speak for.
-fn other_owners(
-    transaction: &Transaction<'_>,
-    speakers: &Speakers<'_>,
-    provider: &str,
-    target: &Target,
-) -> rusqlite::Result<Vec<String>> {
-    let known: Option<String> = transaction
-        .prepare_cached("SELECT owners FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
-        .query_row(params![provider, scope_number(target.scope), target.text], |row| row.get(0))
-        .optional()?;
-    let owners = known.and_then(|text| rows::list(&text)).unwrap_or_default();
-    Ok(owners.into_iter().filter(|owner| !speakers.0.contains(owner.as_str())).collect())
-}
-
 pub(super) fn adopt_entries(
     transaction: &Transaction<'_>,
     model: &Model,
     entries: &[usize],
     (speakers, at): (&Speakers<'_>, Timestamp),
 ) -> rusqlite::Result<()> {
+    // There may be a million: nothing is looked for or made anew for each that is the same for all.
+    let mut owners_of =
+        transaction.prepare_cached("SELECT owners FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?;
+    let mut adopt = transaction.prepare_cached(&format!(
+        "INSERT INTO target (provider, scope, target, owners, hash, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (provider, scope, target) DO UPDATE SET
+             owners = ?4, hash = ?5, recorded_at = ?6, task_id = NULL, {}",
+        rows::NO_WORK
+    ))?;
     for &index in entries {
         let entry = model.entries.get(index);
-        let provider = model.providers[entry.provider].name.clone();
-        let mut owners: Vec<String> =
-            entry.manifests.iter().map(|&owner| model.manifests[owner].name.clone()).collect();
-        owners.extend(other_owners(transaction, speakers, &provider, &entry.target)?);
+        let (provider, scope) = (&model.providers[entry.provider].name, scope_number(entry.target.scope));
+        let known: Option<String> =
+            owners_of.query_row(params![provider, scope, entry.target.text], |row| row.get(0)).optional()?;
+        // Manifests that list it according to the state and that this run does not speak for.
+        let others = known.and_then(|text| rows::list(&text)).unwrap_or_default();
+        let others = others.into_iter().filter(|owner| !speakers.0.contains(owner.as_str()));
+        let own = entry.manifests.iter().map(|&owner| model.manifests[owner].name.clone());
+        let mut owners: Vec<String> = own.chain(others).collect();
         owners.sort();
         owners.dedup();
-        transaction
-            .prepare_cached("UPDATE target SET call = NULL WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
-            .execute(params![provider, scope_number(entry.target.scope), entry.target.text])?;
-        let row = Recorded {
-            provider,
-            target: entry.target.clone(),
-            owners,
-            hash: Some(entry.hash.clone()),
-            recorded_at: Some(at),
-            task_id: None,
-            work: None,
-        };
-        rows::write(transaction, &row)?;
+        let (owners, hash) = (rows::json_list(&owners), entry.hash.as_str());
+        adopt.execute(params![provider, scope, entry.target.text, owners, hash, at.unix_ms()])?;
     }
     Ok(())
 }
@@ -257,12 +244,11 @@ pub(super) fn commit_outcome(
                 return delete(transaction, provider, &whole).map(drop);
             };
             transaction
-                .prepare_cached(
-                    "UPDATE target SET hash = ?4, recorded_at = ?5, task_id = ?6, work_kind = NULL, desired = NULL,
-                         priority = NULL, since = NULL, standing = NULL, reason = NULL, until = NULL,
-                         refused_config = NULL, accepted_at = NULL, call = NULL, progress = NULL, waits = NULL
+                .prepare_cached(&format!(
+                    "UPDATE target SET hash = ?4, recorded_at = ?5, task_id = ?6, {}
                      WHERE provider = ?1 AND scope = ?2 AND target = ?3",
-                )?
+                    rows::NO_WORK
+                ))?
                 .execute(params![provider, scope, target, desired.as_str(), at.unix_ms(), task_id])?;
             Ok(())
         }
