@@ -82,6 +82,7 @@ const LAYERS: &[Layer] = &[
         pure: false,
         ours: &[("core", "what is stored")],
         crates: &[
+            ("blake3", "what the tables of a state are to be, in short"),
             ("rusqlite", "the embedded store"),
             ("rustix", "times of the sealed file, set by its name"),
             ("serde_json", "lists in a column"),
