@@ -42,6 +42,9 @@ const RUNS_KEPT: i64 = 1_000;
 /// Newest days of the quota ledger that are kept. They are counted, not measured by a clock that may be wrong.
 const DAYS_KEPT: i64 = 100;
 
+/// What stands for the path of a state in memory.
+const MEMORY: &str = ":memory:";
+
 /// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
     pub(super) connection: Connection,
@@ -176,15 +179,23 @@ impl SqliteStore {
     /// # Errors
     /// As [`SqliteStore::open`].
     pub fn scratch(path: &Path, lineage: &str) -> Result<Self, StateError> {
-        let source = Self::open(path)?;
-        let memory = PathBuf::from(":memory:");
-        let connection = match source {
-            None => Connection::open_in_memory()
-                .and_then(|mut connection| create_tables(&mut connection, lineage).map(|()| connection))
-                .map_err(|error| failed(&memory, "created", &error))?,
-            Some(source) => copied(&source.connection).map_err(|error| failed(path, "read", &error))?,
-        };
-        Self::prepare(connection, &memory)
+        if let Some(source) = Self::open(path)? {
+            return source.copy();
+        }
+        let memory = Path::new(MEMORY);
+        let connection = Connection::open_in_memory()
+            .and_then(|mut connection| create_tables(&mut connection, lineage).map(|()| connection))
+            .map_err(|error| failed(memory, "created", &error))?;
+        Self::prepare(connection, memory)
+    }
+
+    /// A copy in memory, as it is.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn copy(&self) -> Result<Self, StateError> {
+        let connection = copied(&self.connection).map_err(|error| failed(&self.path, "read", &error))?;
+        Self::prepare(connection, Path::new(MEMORY))
     }
 
     fn prepare(connection: Connection, path: &Path) -> Result<Self, StateError> {
