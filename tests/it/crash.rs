@@ -178,7 +178,7 @@ impl<'a> Scene<'a> {
 
 /// How far the points are from each other that are struck.
 fn step() -> usize {
-    if is_nightly() { 1 } else { 3 }
+    if is_nightly() { 1 } else { 5 }
 }
 
 /// Strikes with SIGKILL at each call of this name, or a part of them; how many times.
