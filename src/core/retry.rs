@@ -95,6 +95,22 @@ mod tests {
         assert_eq!(decide(ErrorClass::Transient, ATTEMPTS, None, 3), Verdict::GiveUp);
     }
 
+    /// The numbers are those that meet the ends of each range.
+    #[test]
+    fn waits_double_with_each_attempt() {
+        let ranges = [
+            (ErrorClass::Transient, [(1, 500), (1, 1000), (1, 2000), (1, 4000)]),
+            (ErrorClass::Throttled, [(1000, 2000), (2000, 4000), (4000, 8000), (8000, 16_000)]),
+        ];
+        for (class, ranges) in ranges {
+            for (attempt, (shortest, longest)) in (1..).zip(ranges) {
+                let ends = [0, longest - shortest].map(|random| decide(class, attempt, None, random));
+                assert_eq!(ends, [shortest, longest].map(Verdict::After), "{class:?}, attempt {attempt}");
+                assert_eq!(decide(class, attempt, None, longest - shortest + 1), Verdict::After(shortest));
+            }
+        }
+    }
+
     #[test]
     fn an_answer_may_ask_for_a_longer_wait_up_to_a_cap() {
         assert_eq!(decide(ErrorClass::Throttled, 1, Some(90_000), 0), Verdict::After(90_000));
