@@ -1,6 +1,6 @@
 //! `freshen state`: list, export, import and forget what the state holds.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use super::args::{Format, Global, StateVerb};
 use super::exit::{Exit, Stop};
 use super::render::{JSON_VERSION, count, status};
 use super::terminal;
+use crate::core::contract::is_task_id;
 use crate::core::model::Priority;
 use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
@@ -106,11 +107,14 @@ fn parse(line: &str) -> Result<Recorded, String> {
 fn read_rows(file: &Path) -> Result<Vec<Recorded>, Stop> {
     let text = read_lines(file)?;
     let mut rows = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let row = parse(line).map_err(|cause| {
-            let place = format!("{}:{}", file.display(), index + 1);
-            Stop::bad_input(format!("{place}: {cause}; write lines as `freshen state export` does"))
-        })?;
+    let mut lines: HashMap<(String, Target), usize> = HashMap::new();
+    for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
+        let refuse = |cause: String| Stop::bad_input(format!("{}:{line}: {cause}", file.display()));
+        let row =
+            parse(text).map_err(|cause| refuse(format!("{cause}; write lines as `freshen state export` does")))?;
+        if let Some(first) = lines.insert((row.provider.clone(), row.target.clone()), line) {
+            return Err(refuse(format!("a target that stands in line {first} already; keep one of both")));
+        }
         rows.push(row);
     }
     Ok(rows)
@@ -270,6 +274,9 @@ impl Line {
         let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
         check_names(&self.provider, &self.owners)?;
         let target = Target { scope, text: self.target };
+        if self.task_id.as_deref().is_some_and(|ids| !ids.split(',').all(is_task_id)) {
+            return Err("`task_id`: not what a provider calls a task".to_owned());
+        }
         let desired = self.work.as_ref().and_then(|work| work.desired.as_deref());
         check_recorded(&target, self.hash.as_deref().into_iter().chain(desired))?;
         Ok(Recorded {

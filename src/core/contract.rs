@@ -6,6 +6,7 @@ use super::http::{Endpoint, Request, Response};
 use super::query::{Finding, Queries, Query};
 use super::secret::Secret;
 use super::target::{Scope, Target};
+use super::text::is_unsafe;
 use super::time::Timestamp;
 
 /// What a provider kind can do and what its vendor allows. Constant data; figures come from the vendors' documentation.
@@ -251,6 +252,14 @@ pub struct Stamp {
     pub wall: Timestamp,
     /// Never used twice; random enough for the vendors' replay checks.
     pub nonce: u128,
+}
+
+/// Longest task id, in bytes; those of vendors have less than a hundred.
+const MAX_TASK_ID_BYTES: usize = 256;
+
+/// Whether a text can be the id of one task. Those of a call are kept with commas between them.
+pub fn is_task_id(text: &str) -> bool {
+    (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && !text.contains(',') && !text.chars().any(is_unsafe)
 }
 
 /// Acceptance of a whole call.

@@ -11,7 +11,7 @@ use super::guard;
 use super::load::{self, Node, Value};
 use super::nearest::nearest;
 use super::providers::Providers;
-use super::recorded::check_owner;
+use super::recorded::check_own_name;
 use super::scan;
 use super::shape::{self, MANIFEST};
 use super::source::SourceFile;
@@ -220,7 +220,7 @@ fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &m
         let message = format!("a name of {} bytes, more than {MAX_NAME_BYTES}", name.len());
         report.push(Diagnostic::error(file, name_span, message).help("shorten it"));
     }
-    if let Some(problem) = check_owner(name).err().filter(|_| fields.has("name")) {
+    if let Some(problem) = check_own_name(name).err().filter(|_| fields.has("name")) {
         report.push(Diagnostic::error(file, name_span, format!("`name` is none of a manifest: {problem}")));
     }
     let manifest = Manifest {

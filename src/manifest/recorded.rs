@@ -36,7 +36,8 @@ pub fn check_recorded<'a>(target: &Target, hashes: impl IntoIterator<Item = &'a 
     Ok(())
 }
 
-/// Checks the names of a provider and of manifests that list a target. One that no manifest can have would own its target for good.
+/// Checks the names of a provider and of manifests that list a target. A manifest may be called by a path with `..`: until format 4
+/// of the state, one outside the working directory was.
 ///
 /// # Errors
 /// Says what is wrong, without the name: it may be any text.
@@ -52,11 +53,11 @@ pub fn check_names(provider: &str, owners: &[String]) -> Result<(), String> {
     if each.len() < owners.len() { Err("`owners`: a manifest that is named twice".into()) } else { Ok(()) }
 }
 
-/// A manifest is called as it says, or as its path below the root of its tree.
+/// A manifest is called as it says, or as its path.
 ///
 /// # Errors
 /// Says what is wrong, without the name.
-pub(super) fn check_owner(name: &str) -> Result<(), String> {
+fn check_owner(name: &str) -> Result<(), String> {
     if name.trim().is_empty() {
         return Err("it is blank".to_owned());
     }
@@ -66,10 +67,18 @@ pub(super) fn check_owner(name: &str) -> Result<(), String> {
     if let Some(bad) = name.chars().find(|c| is_invisible(*c)) {
         return Err(format!("it holds the control character U+{:04X}", u32::from(bad)));
     }
+    Ok(())
+}
+
+/// Checks the `name` that a manifest gives itself.
+///
+/// # Errors
+/// As [`check_owner`]; also for one that looks like a path from somewhere else.
+pub(super) fn check_own_name(name: &str) -> Result<(), String> {
     if name.split('/').any(|part| matches!(part, "." | "..")) {
         return Err("it leads out of a tree, or is no whole path (`.` or `..`)".to_owned());
     }
-    Ok(())
+    check_owner(name)
 }
 
 fn ends_in_slash(text: &str) -> Result<(), Refusal> {

@@ -248,7 +248,6 @@ fn state_is_listed_exported_imported_and_forgotten() {
 
 #[test]
 fn broken_lines_are_refused_with_their_place_and_import_nothing() {
-    let bench = Bench::new();
     let good = r#"{"provider":"p","scope":"url","target":"https://a.cn/","owners":["m"],"hash":"rev:1","recorded_at_ms":1,"task_id":null,"work":null}"#;
     for bad in [
         "{}",
@@ -276,9 +275,6 @@ fn broken_lines_are_refused_with_their_place_and_import_nothing() {
         &good.replace("\"m\"", "\"m\\u001b[2J\""),
         &good.replace("\"m\"", "\"a\\nb\""),
         &good.replace("\"m\"", "\"a\\u202eb\""),
-        &good.replace("\"m\"", "\"../../x\""),
-        &good.replace("\"m\"", "\"a/../x\""),
-        &good.replace("\"m\"", "\"./x\""),
         &good.replace("\"m\"", &format!("\"{}\"", "m".repeat(5000))),
         &good.replace("\"p\"", "\"o\\u0000wn\""),
         &good.replace("\"p\"", "\"../../x\""),
@@ -294,6 +290,11 @@ fn broken_lines_are_refused_with_their_place_and_import_nothing() {
         &good.replace("\"url\"", "\"asset id\"").replace("https://a.cn/", "a\\u0000b"),
         &good.replace("\"url\"", "\"asset id\"").replace("https://a.cn/", "../../x"),
         &good.replace("_ms\":1", "_ms\":-1"),
+        &good.replace("a.cn/", "a.cn/1").replace("\"task_id\":null", "\"task_id\":\"\""),
+        &good.replace("a.cn/", "a.cn/1").replace("\"task_id\":null", "\"task_id\":\"a\\u0007\""),
+        &good.replace("a.cn/", "a.cn/1").replace("\"task_id\":null", "\"task_id\":\"a\\u202e\""),
+        &good.replace("a.cn/", "a.cn/1").replace("\"task_id\":null", "\"task_id\":\"a,,b\""),
+        &good.replace("a.cn/", "a.cn/1").replace("\"task_id\":null", &format!("\"task_id\":\"{}\"", "t".repeat(300))),
         &good.replace("_ms\":1", "_ms\":253402300800000"),
     ] {
         let bench = Bench::new().file("lines", format!("{good}\n\n{bad}\n"));
@@ -301,6 +302,13 @@ fn broken_lines_are_refused_with_their_place_and_import_nothing() {
         assert!(!ran.stderr.contains("canary"), "{ran:?}");
         assert!(bench.read(STATE).is_none(), "{bad}");
     }
+    let bench = Bench::new().file("lines", format!("{good}\n\n{}\n{good}\n", good.replace("a.cn/", "a.cn/1")));
+    bench.run(&["state", "import", "lines"]).exits(2).says("lines:4").says("line 1");
+    assert!(bench.read(STATE).is_none());
+    let ids = good.replace("\"task_id\":null", "\"task_id\":\"17-a_b,0x9\"");
+    let other = good.replace("\"p\"", "\"q\"").replace("\"m\"", "\"n\"");
+    let bench = bench.file("lines", format!("{ids}\n{other}\n"));
+    bench.run(&["state", "import", "lines"]).exits(0).says("2 targets imported");
     bench.run(&["state", "import", "nowhere"]).exits(2).says("nowhere");
     let bench = bench.file("binary", [0xff, 0xfe, 0x00]);
     bench.run(&["state", "import", "binary"]).exits(2).says("binary");
@@ -308,6 +316,29 @@ fn broken_lines_are_refused_with_their_place_and_import_nothing() {
     for special in ["pipe", "/dev/zero", "."] {
         bench.run(&["state", "import", special]).exits(2).says("not a regular file");
     }
+}
+
+/// Until format 4 a manifest outside the working directory was called by its path from there: such names come along, and the file
+/// that they mean speaks for its targets, as after a migration.
+#[test]
+fn manifests_of_older_exports_come_along() {
+    let cloud = Cloud::of("alibaba-vod");
+    let bench = Bench::at("alibaba-vod", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    let line = |index: usize| {
+        format!(
+            r#"{{"provider":"own","scope":"url","target":"{}","owners":["x/../manifests/site.yaml","./gone.yaml"],"hash":"rev:1","recorded_at_ms":1,"task_id":null,"work":null}}"#,
+            urls(3)[index]
+        )
+    };
+    bench.write("lines", format!("{}\n{}\n", line(0), line(2)));
+    bench.run(&["--state", "other.db", "state", "import", "lines"]).exits(0).says("2 targets imported");
+    let exported = bench.run(&["--state", "other.db", "state", "export"]).exits(0).stdout;
+    assert!(exported.contains("x/../manifests/site.yaml"), "{exported}");
+    bench.run(&["--state", "other.db", "apply", "--vanished", "./gone.yaml"]);
+    let known = ["--state", "other.db", "state", "forget", "*", "--manifest", "x/../manifests/site.yaml"];
+    bench.run(&known).exits(0);
 }
 
 #[test]
