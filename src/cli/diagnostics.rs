@@ -9,13 +9,11 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde_json::{Value, json};
 
 use crate::manifest::{
-    Diagnostic, Hidden, Problem, RelatedPlace, Severity, SourceFile, Span, printable, printable_char,
+    Diagnostic, Hidden, MASK, Problem, RelatedPlace, Severity, SourceFile, Span, WINDOW_BYTES, printable, printable_char,
 };
 
 /// Most characters that are shown of a line.
 const MAX_LINE_CHARS: usize = 140;
-/// Bytes before and after the marked place that a line is cut from; a character takes up to four.
-const WINDOW_BYTES: usize = 4096;
 /// Characters kept before the marked place when a line is cut.
 const CONTEXT_CHARS: usize = 40;
 
@@ -106,7 +104,7 @@ fn path_of(files: &[SourceFile], file: usize) -> String {
 struct Excerpt {
     text: String,
     marked: Range<usize>,
-    /// Whether the line does not begin where the text does.
+    /// Whether columns of the text are not those of the line: its beginning is cut off, or something before the place is masked.
     is_cut: bool,
 }
 
@@ -122,27 +120,41 @@ fn excerpt(files: &[SourceFile], hidden: &[Hidden], file: usize, span: Span) -> 
         .iter()
         .filter(|piece| piece.file == file && (piece.start as usize) < line_end && piece.end as usize > line_start)
         .collect();
-    let is_hidden = |at: usize| hidden.iter().any(|piece| (piece.start as usize..piece.end as usize).contains(&at));
+    let hidden_at = |at: usize| {
+        hidden.iter().find(|piece| (piece.start as usize..piece.end as usize).contains(&at)).map(|piece| piece.end)
+    };
     let mut shown: Vec<(usize, char)> = Vec::new();
+    let mut masked_to = 0;
     let mut at = window.start;
     for chunk in bytes[window].utf8_chunks() {
         for c in chunk.valid().chars() {
-            if at == 0 && c == '\u{feff}' {
-                at += c.len_utf8();
+            let begin = at;
+            at += c.len_utf8();
+            if begin == 0 && c == '\u{feff}' || begin < masked_to {
+                continue;
+            }
+            if let Some(end) = hidden_at(begin) {
+                shown.extend(MASK.chars().map(|c| (begin, c)));
+                masked_to = end as usize;
                 continue;
             }
             // `##[` is a command to some CI systems, wherever in a line it stands.
             let is_command = c == '[' && matches!(shown.as_slice(), [.., (_, '#'), (_, '#')]);
-            let c = if is_command { char::REPLACEMENT_CHARACTER } else { printable_char(c) };
-            shown.push((at, if is_hidden(at) { '*' } else { c }));
-            at += c.len_utf8();
+            shown.push((begin, if is_command { char::REPLACEMENT_CHARACTER } else { printable_char(c) }));
         }
         if !chunk.invalid().is_empty() {
-            shown.push((at, char::REPLACEMENT_CHARACTER));
+            if at >= masked_to {
+                shown.push((at, char::REPLACEMENT_CHARACTER));
+            }
             at += chunk.invalid().len();
         }
     }
-    cut(&shown, start, end)
+    let has_mask = hidden.iter().any(|piece| (piece.start as usize) < start);
+    // What is marked of a secret is its mask.
+    let start =
+        hidden_at(start).and_then(|_| shown.iter().rev().find(|(at, _)| *at <= start)).map_or(start, |(at, _)| *at);
+    let excerpt = cut(&shown, start, end);
+    Excerpt { is_cut: excerpt.is_cut || has_mask, ..excerpt }
 }
 
 /// Cuts a line around the marked bytes.

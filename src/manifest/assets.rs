@@ -271,14 +271,6 @@ impl<'r> Lister<'r> {
         self.refuse(span, Refusal { message, ..refusal });
     }
 
-    /// Refuses a URL; one with a password is not shown.
-    fn refuse_url(&mut self, text: &str, span: Span, refusal: Refusal) {
-        if text.contains('@') {
-            self.report.hide(self.own.file, span);
-        }
-        self.refuse(span, refusal);
-    }
-
     fn bases(&mut self, fields: &Fields<'_, '_>) -> Bases {
         let Some(texts) = fields.texts("base_url") else {
             return if fields.is_broken("base_url") { Bases::Broken } else { Bases::Missing };
@@ -293,7 +285,7 @@ impl<'r> Lister<'r> {
                 }
                 Err(refusal) => {
                     sound = false;
-                    self.refuse_url(text, span, refusal);
+                    self.refuse(span, refusal);
                 }
             }
         }
@@ -353,7 +345,7 @@ impl<'r> Lister<'r> {
         if url::is_nearly_url(text) {
             let refusal = Refusal::new("a path that begins like a URL: a URL with a slash missing?")
                 .help("write the whole URL, with `https://` or `http://`; a path like this is given with `path`");
-            self.refuse_url(text, span, refusal);
+            self.refuse(span, refusal);
             return None;
         }
         Some(Name::Path(text))
@@ -427,7 +419,7 @@ impl<'r> Lister<'r> {
         if let Err(refusal) = url::check_path(path) {
             return match asset.file {
                 Some(_) => self.refuse_asset(asset, asset.span, refusal),
-                None => self.refuse_url(path, asset.span, refusal),
+                None => self.refuse(asset.span, refusal),
             };
         }
         match &self.own.bases {
@@ -462,7 +454,7 @@ impl<'r> Lister<'r> {
                 self.own.written.take(span, text);
                 self.list_target(asset, span, &Target::url(text), Some(parts.host));
             }
-            Err(refusal) => self.refuse_url(text, span, refusal),
+            Err(refusal) => self.refuse(span, refusal),
         }
     }
 

@@ -12,6 +12,7 @@ use super::load::{self, Node, Value};
 use super::nearest::nearest;
 use super::providers::Providers;
 use super::recorded::check_own_name;
+use super::redact::redact;
 use super::scan;
 use super::shape::{self, MANIFEST};
 use super::source::SourceFile;
@@ -178,7 +179,8 @@ fn attempt(
         providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),
         entries,
     });
-    let (diagnostics, hidden) = report.finish();
+    let mut diagnostics = report.finish();
+    let hidden = redact(files, &trees, &mut diagnostics);
     let lists = lists.iter().map(List::reading).collect();
     Ok(Built { model, lists, uses_variables, multiplied, diagnostics, hidden })
 }

@@ -127,7 +127,6 @@ pub struct Hidden {
 #[derive(Default)]
 pub(crate) struct Report {
     kept: Vec<Diagnostic>,
-    hidden: Vec<Hidden>,
     counts: BTreeMap<(usize, Severity), usize>,
     /// First bytes of texts with values of variables, by file, and whether an error was told of them.
     withheld: BTreeMap<(usize, u32), bool>,
@@ -182,11 +181,6 @@ impl Report {
         self.withheld.insert((file, span.start), is_told);
     }
 
-    /// Marks text that must never be shown.
-    pub(crate) fn hide(&mut self, file: usize, span: Span) {
-        self.hidden.push(Hidden { file, start: span.start, end: span.end });
-    }
-
     /// Whether some problem is an error.
     pub(crate) fn has_errors(&self) -> bool {
         self.counts.keys().any(|(_, severity)| *severity == Severity::Error)
@@ -199,7 +193,7 @@ impl Report {
     }
 
     /// All problems in order of file and place, with a summary where some were left out.
-    pub(crate) fn finish(mut self) -> (Vec<Diagnostic>, Vec<Hidden>) {
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         self.kept.sort_by_key(|diagnostic| (diagnostic.file, diagnostic.span, diagnostic.severity));
         for ((file, severity), count) in self.counts {
             let left_out = count.saturating_sub(most(severity));
@@ -208,7 +202,7 @@ impl Report {
                 self.kept.insert(at, summary(file, severity, left_out));
             }
         }
-        (self.kept, self.hidden)
+        self.kept
     }
 }
 
@@ -237,7 +231,7 @@ mod tests {
             report.push(Diagnostic::warning(1, Span { line, start: line, ..Span::default() }, "odd"));
         }
         assert!(report.has_errors() && !report.has_room_for_warning(1) && report.has_room_for_warning(0));
-        let (list, _) = report.finish();
+        let list = report.finish();
         assert_eq!(list.len(), 100 + 1 + 20 + 1);
         assert_eq!(list[100].message, "50 more errors in this file not shown");
         assert_eq!(list[121].message, "130 more warnings in this file not shown");

@@ -79,7 +79,7 @@ pub(crate) fn read<'n, 'a>(
 ) -> Fields<'n, 'a> {
     let mut fields = Fields { known: Vec::with_capacity(entries.len()), broken: Vec::new() };
     for (key, node) in entries {
-        let Some((known, shape, doc)) = look_up(file, section, options, key, node, report) else {
+        let Some((known, shape, doc)) = look_up(file, section, options, key, report) else {
             continue;
         };
         match shape.misfit(node) {
@@ -92,10 +92,7 @@ pub(crate) fn read<'n, 'a>(
             },
             Some(misfit) => {
                 fields.broken.push(known);
-                report.push(misshapen(file, known, shape, doc, misfit, report_secret(known)));
-                if report_secret(known) {
-                    secrets::hide_node(file, node, report);
-                }
+                report.push(misshapen(file, known, shape, doc, misfit));
             }
         }
     }
@@ -131,7 +128,6 @@ fn look_up(
     section: &'static Section,
     options: Option<&'static [OptionSpec]>,
     key: &Key<'_>,
-    node: &Node<'_>,
     report: &mut Report,
 ) -> Option<Known> {
     if let Some(option) = options.unwrap_or_default().iter().find(|option| option.key == key.text) {
@@ -150,9 +146,6 @@ fn look_up(
             if let Some(diagnostic) = unknown_key(file, section, options, key) {
                 report.push(diagnostic);
             }
-            if secrets::is_secret_key(&key.text) {
-                secrets::hide_node(file, node, report);
-            }
             None
         }
     }
@@ -165,7 +158,7 @@ fn unknown_key(
     key: &Key<'_>,
 ) -> Option<Diagnostic> {
     let found = shown(&key.text);
-    if secrets::is_secret_key(&key.text) {
+    if secrets::names_credential(&key.text) {
         let help = "delete it, change the secret if the file was shared, and use `credentials` or the vendor's environment variables";
         return Some(
             Diagnostic::error(file, key.span, format!("`{found}`: secrets must not stand in a manifest"))
@@ -184,11 +177,7 @@ fn unknown_key(
     Some(Diagnostic::error(file, key.span, message).label("unknown key").help(help))
 }
 
-fn report_secret(key: &str) -> bool {
-    key == "headers" || key == "credentials" || secrets::is_secret_key(key)
-}
-
-fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>, secret: bool) -> Diagnostic {
+fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>) -> Diagnostic {
     if let Value::Scalar { text, .. } = &misfit.value
         && let Some(bad) = text.chars().find(|c| is_invisible(*c))
     {
@@ -206,9 +195,8 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>,
         let help = format!("give one at least, or leave `{key}` out");
         return Diagnostic::error(file, misfit.span, format!("`{key}` is an empty list")).help(help);
     }
-    let found = if secret { "something else".to_owned() } else { described(misfit) };
-    let diagnostic =
-        Diagnostic::error(file, misfit.span, format!("`{key}` must be {}, found {found}", shape.expected()));
+    let message = format!("`{key}` must be {}, found {}", shape.expected(), described(misfit));
+    let diagnostic = Diagnostic::error(file, misfit.span, message);
     let diagnostic = diagnostic.label(format!("not {}", shape.expected()));
     let words = match shape {
         Shape::OneOf(words) => words,

@@ -11,7 +11,6 @@ use serde_yaml::granit_parser::{
 };
 
 use super::diagnostic::{Diagnostic, Report, Span};
-use super::secrets;
 use super::shape::is_of_manifests;
 
 /// Largest manifest, in bytes.
@@ -125,7 +124,7 @@ fn read<'a>(file: usize, source: &'a str, report: &mut Report) -> (Option<Node<'
             Err(error) if !(builder.is_manifest || matches!(error.kind(), ErrorKind::RecursionLimitExceeded)) => {
                 Err(Box::new(no_manifest(file, place_of_error(source, &error), "not valid YAML, and no manifest")))
             }
-            Err(error) => Err(Box::new(syntax_error(file, source, &error, builder.report))),
+            Err(error) => Err(Box::new(syntax_error(file, source, &error))),
         };
         if let Err(stop) = step {
             builder.report.push(*stop);
@@ -222,11 +221,10 @@ fn place(source: &str, of: &ParserSpan) -> Span {
     span(start, start + marked.len(), of.start.line(), of.start.col() + 1)
 }
 
-fn syntax_error(file: usize, source: &str, error: &ScanError, report: &mut Report) -> Diagnostic {
+fn syntax_error(file: usize, source: &str, error: &ScanError) -> Diagnostic {
     let place = place_of_error(source, error);
     let start = place.start as usize;
     let found = source.get(start..).and_then(|rest| rest.chars().next()).unwrap_or('\n');
-    secrets::hide_line(file, source, start, report);
     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
         return Diagnostic::error(file, place, format!("nested deeper than {MAX_DEPTH} levels")).concealed();
     }
@@ -566,8 +564,13 @@ fn size_of_tree(node: &Node<'_>) -> usize {
 /// A found text as messages repeat it: cut, control characters escaped.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 80;
-    let cut: String = text.chars().take(MOST).flat_map(escaped).collect();
+    let cut = printable(text.chars().take(MOST));
     if text.chars().nth(MOST).is_some() { format!("{cut}…") } else { cut }
+}
+
+/// Characters as messages repeat them: control characters escaped.
+pub(crate) fn printable(text: impl Iterator<Item = char>) -> String {
+    text.flat_map(escaped).collect()
 }
 
 fn escaped(c: char) -> impl Iterator<Item = char> {

@@ -246,9 +246,6 @@ impl Reader<'_, '_, '_> {
             Ok(endpoint) => Some(endpoint),
             Err(refusal) => {
                 self.sound = false;
-                if text.contains('@') {
-                    self.report.hide(self.file, span);
-                }
                 self.report.push(refused(self.file, span, "endpoint", refusal));
                 None
             }

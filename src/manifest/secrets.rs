@@ -1,20 +1,32 @@
-//! What looks like a secret in a manifest: refused, and never repeated or shown.
+//! What looks like a secret in a manifest: which names suggest one, and references to variables in place of one.
 
-use super::diagnostic::{Report, Span};
-use super::load::{Node, Value};
-
-/// Parts of key names that stand for secrets, without `-` and `_`.
+/// Parts of names that stand for credentials, without what separates words.
 const KEY_PARTS: &[&str] = &[
     "secret",
-    "password",
-    "passwd",
+    "passw",
+    "pasw",
     "passphrase",
+    "passcode",
     "token",
     "accesskey",
     "apikey",
     "privatekey",
     "credential",
     "signature",
+    "authorization",
+    "authentication",
+    "basicauth",
+    "bearer",
+    "cookie",
+    "connectionstring",
+    "密码",
+    "密钥",
+    "口令",
+];
+/// Words of names that stand for credentials.
+const KEY_WORDS: &[&str] = &[
+    "pw", "pwd", "pass", "auth", "oauth", "key", "keys", "dsn", "sas", "sig", "sign", "jwt", "otp", "psk", "pem",
+    "hmac", "cred", "creds", "ak", "sk", "pat", "sid",
 ];
 /// Parts of header names that stand for secrets, without `-` and `_`.
 const HEADER_PARTS: &[&str] = &[
@@ -30,9 +42,23 @@ const HEADER_PARTS: &[&str] = &[
     "credential",
 ];
 
-/// Whether a key names a secret: `secret_id`, `AccessKeySecret`, `password`, `x-token`.
-pub(crate) fn is_secret_key(key: &str) -> bool {
-    holds_any(key, KEY_PARTS)
+/// Whether a name suggests a credential: `secret_id`, `AccessKeySecret`, `apiKey`, `x-token`, `PASS`.
+pub(crate) fn names_credential(name: &str) -> bool {
+    holds_any(name, KEY_PARTS) || words(name).any(|word| KEY_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
+/// The words of a name: cut at what is no letter or digit, and before a capital that follows a small letter.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_alphanumeric()).flat_map(|part| {
+        let mut rest = part;
+        std::iter::from_fn(move || {
+            let mut pairs = rest.char_indices().zip(rest.chars().skip(1));
+            let end = pairs.find(|((_, c), next)| c.is_lowercase() && next.is_uppercase());
+            let (word, behind) = rest.split_at(end.map_or(rest.len(), |((at, c), _)| at + c.len_utf8()));
+            rest = behind;
+            (!word.is_empty()).then_some(word)
+        })
+    })
 }
 
 /// Whether a header carries credentials, so that its value must come from the environment.
@@ -42,35 +68,8 @@ pub(crate) fn is_secret_header(name: &str) -> bool {
 }
 
 fn holds_any(name: &str, parts: &[&str]) -> bool {
-    let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase();
+    let plain: String = name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
     parts.iter().any(|part| plain.contains(part))
-}
-
-/// Keeps all texts of `node` from being shown.
-pub(crate) fn hide_node(file: usize, node: &Node<'_>, report: &mut Report) {
-    match &node.value {
-        Value::Null => {}
-        Value::Scalar { .. } => report.hide(file, node.span),
-        Value::List(list) => list.iter().for_each(|item| hide_node(file, item, report)),
-        Value::Map(entries) => entries.iter().for_each(|(_, value)| hide_node(file, value, report)),
-    }
-}
-
-/// Keeps the value on the line of byte `at` from being shown if its key or form looks like a secret's. For files that
-/// do not parse, where nothing but the text is known.
-pub(crate) fn hide_line(file: usize, source: &str, at: usize, report: &mut Report) {
-    let at = at.min(source.len());
-    let start = source[..at].rfind(['\n', '\r']).map_or(0, |newline| newline + 1);
-    let end = source[start..].find(['\n', '\r']).map_or(source.len(), |length| start + length);
-    let line = &source[start..end];
-    let value = match line.find(':') {
-        Some(colon) if is_secret_key(&line[..colon]) || is_secret_header(&line[..colon]) => colon + 1,
-        // A line of several keys, or the rest of a value: hide it whole when in doubt.
-        _ if is_secret_key(line) || is_secret_header(line) || line.contains('@') => 0,
-        _ => return,
-    };
-    let small = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
-    report.hide(file, Span { start: small(start + value), end: small(end), ..Span::default() });
 }
 
 /// A problem of `${NAME}` references in a text, if there is one.
@@ -101,10 +100,35 @@ mod tests {
 
     #[test]
     fn names_of_secrets_are_known() {
-        for key in ["secret_key", "SecretId", "access-key", "password", "x_token", "api_key"] {
-            assert!(is_secret_key(key), "{key}");
+        for key in [
+            "secret_key",
+            "SecretId",
+            "access-key",
+            "password",
+            "Passwort",
+            "x_token",
+            "api_key",
+            "pw",
+            "pwd",
+            "PASS",
+            "passphrase",
+            "basicAuth",
+            "auth",
+            "bearer",
+            "cookie",
+            "dsn",
+            "sas",
+            "key",
+            "apiKey",
+            "x-api-key",
+            "authorization",
+            "密码",
+        ] {
+            assert!(names_credential(key), "{key}");
         }
-        assert!(!is_secret_key("hosts") && !is_secret_key("keyword"));
+        for key in ["hosts", "keyword", "assets", "path", "author", "passive", "design", "provider", "", "-"] {
+            assert!(!names_credential(key), "{key}");
+        }
         for name in ["Authorization", "proxy-authorization", "Cookie", "X-Auth", "X-Purge-Key", "X-My-Token"] {
             assert!(is_secret_header(name), "{name}");
         }

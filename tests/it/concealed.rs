@@ -176,3 +176,161 @@ fn the_program_shows_no_text_of_a_file_that_it_should_not_read() {
         assert_silent(&ran.stderr, &bytes);
     }
 }
+
+/// Wrong lines of manifests, with what must not be shown in place of `C`.
+fn with_secrets_in_wrong_places() -> Vec<String> {
+    let keys = [
+        "pw",
+        "pwd",
+        "PASS",
+        "password",
+        "basicAuth",
+        "auth",
+        "bearer",
+        "cookie",
+        "dsn",
+        "sas",
+        "key",
+        "apiKey",
+        "x-api-key",
+        "authorization",
+        "passphrase",
+        "client_secret",
+        "SAS",
+        "connection-string",
+        "密码",
+    ];
+    let mut texts = vec![
+        "sources: [\"https://u:C@h\"]\n",
+        "sources: [{checksums: \"https://u:C@h/x\", algorithm: x}]\n",
+        "sources:\n- directory: https://h/?token=C\n  files: 1\n",
+        "base_url: https://u:C@h/\n",
+        "base_url: https:\\/\\/u:C@h/\n",
+        "base_url: \"https:\\/\\/u:C@h\"\n",
+        "base_url: ftp://u:C@h/?sig=C\n",
+        "base_url: https://h/?sv=1&C\n",
+        "base_url: [u:C@h, h/#C]\n",
+        "provider: C@h\n",
+        "name: \"u:C@h\\x01\"\n",
+        "index: [C@h/..]\n",
+    ];
+    texts.extend([
+        "providers: {p: {kind: http-purge, hosts: \"u:C@x\", endpoints: [\"http://127.0.0.1\"]}}\n",
+        "providers: {p: {kind: http-purge, hosts: [\"C@x\", A.cn], endpoints: [\"http://127.0.0.1\"]}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], endpoints: [\"http://u:C@127.0.0.1\"]}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], endpoints: [\"http://u:C/w@127.0.0.1\"]}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], endpoints: [\"http://127.0.0.1/?token=C\"]}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], endpoints: [\"http://127.0.0.1/?C\", 1]}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], endpoint: \"https://a.cn/?sig=C\"}}\n",
+        "providers: {p: {kind: x, hosts: [a.cn], endpoint: \"https://a.cn/?sig=C\"}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: {X-A: \"C\\x01\", X-B: C}, endpoints: 1}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: {X-A: [C]}, endpoints: 1}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: \"X-A: C\", endpoints: 1}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: [\"X-A: C\"], endpoints: 1}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], credentials: C}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], credentials: {command: C}}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], credentials: {id: C}}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn, C@b], credentials: {file: [a]}}} # key: C\n",
+        "providers:\n  p:\n    headers:\n      X-A: C\u{1}C\n",
+        "providers:\n  p:\n    headers:\n      X-A: >\n        C: C\n        C\u{1}C\n",
+        "providers:\n  p:\n    headers:\n      X-A: \"C\n",
+        "base_url: \"u:C@h\n",
+        "base_url: u:C@h\u{1}\n",
+        "\"\\x70w\": C\n",
+    ]);
+    let mut all: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+    for key in keys {
+        for place in [
+            "K: C\n",
+            "K: [C, C]\n",
+            "K: {C: C}\n",
+            "K: |\n  C\n",
+            "K:\n- C\n- C: C\n",
+            "? K\n: C\n",
+            "\"K\": \"C\"\n",
+            "sources: [{directory: x, K: C}]\n",
+            "providers: {p: {kind: tencent-cdn, hosts: [a.cn], K: C}}\n",
+            "providers: {p: {kind: x, hosts: [a.cn, b..cn], K: C}}\n",
+            "providers: {p: {kind: tencent-cdn, hosts: [a.cn], credentials: {K: C}}}\n",
+            "providers: {p: {kind: tencent-cdn, hosts: [a.cn], limits: {K: C}}}\n",
+            "guard: {K: C}\n",
+            "K: C\u{1}\n",
+            "K: \"C\n",
+            "K:\n  C: C: C\n",
+            "x: 1 # K=C\n",
+        ] {
+            all.push(place.replace('K', key));
+        }
+        all.push(format!("assets: {{{key}: C}}\n"));
+        all.push(format!("assets: {{{key}: \"md5:C\"}}\n"));
+        all.push(format!("assets: {{a.js: {{{key}: C}}}}\n"));
+    }
+    all.iter().map(|text| text.replace('C', CANARY)).collect()
+}
+
+/// X1, X3: what may be a secret is shown in no line and no message, wherever it stands.
+#[test]
+fn secrets_in_wrong_places_of_manifests_are_not_shown() {
+    for text in with_secrets_in_wrong_places() {
+        let head = if text.starts_with("assets") { "slashless: false\n" } else { "assets: {}\n" };
+        let text = format!("{head}{text}");
+        let files = [SourceFile::whole("m/a.yaml", text.clone())];
+        let built = build(&files);
+        assert!(built.model.is_none(), "{text}");
+        let human = render(&files, &built.diagnostics, &built.hidden, false);
+        assert_silent(&human, text.as_bytes());
+        assert_silent(&to_json(&files, &built.diagnostics).to_string(), text.as_bytes());
+        assert!(built.diagnostics.iter().all(|found| found.span.is_some_and(|span| span.line > 1)), "{text}\n{human}");
+    }
+}
+
+/// An error that hides everything helps nobody: the rest of the line, its column and the names of keys are there.
+#[test]
+fn what_is_no_secret_is_shown_beside_one() {
+    for (line, shown, place) in [
+        (
+            "providers: {p: {kind: tencent-cdn, hosts: [\"u:pw@x\"], pasword: b}}",
+            "hosts: [\"***@x\"], pasword: ***}}",
+            "2:",
+        ),
+        ("base_url: https://u:pw@h/a", "base_url: https://***@h/a", "2:11"),
+        ("providers: {p: {kind: x, endpoint: \"https://h/a?t=pw&b=pw\"}}", "\"https://h/a?t=***&b=***\"", "2:"),
+        ("apiKey: pw", "apiKey: ***", "2:1"),
+        ("headers: {X-A: pw}", "headers: {X-A: ***}", "2:1"),
+        ("bas_url: https://h/@scope/a", "bas_url: https://h/@scope/a", "2:1"),
+        ("base_ulr: 1 # a comment", "base_ulr: 1 # a comment", "2:1"),
+    ] {
+        let files = [SourceFile::whole("m/a.yaml", format!("assets: {{}}\n{line}\n"))];
+        let built = build(&files);
+        let human = render(&files, &built.diagnostics, &built.hidden, false);
+        assert!(
+            human.contains(shown) && human.contains('^') && human.contains(&format!("m/a.yaml:{place}")),
+            "{human}"
+        );
+        assert!(!human.contains("pw"), "{human}");
+    }
+    let asset = "assets:\n  https://a.cn/npm/@s/token@1.2/key.js?v=1&token=pw: x\n";
+    let files = [SourceFile::whole("m/a.yaml", asset)];
+    let human = render(&files, &build(&files).diagnostics, &build(&files).hidden, false);
+    assert!(human.contains("https://a.cn/npm/@s/token@1.2/key.js?v=1&token=***: x"), "{human}");
+}
+
+/// In every form of output.
+#[test]
+fn the_program_shows_no_secret_of_a_wrong_line() {
+    let bench = Bench::new();
+    for form in ["human", "json", "markdown", "github"] {
+        for line in ["hosts: \"u:C@x\"", "hosts: [a.cn], apiKey: C", "hosts: [a.cn], endpoint: \"https://a.cn/?sig=C\""]
+        {
+            let line = line.replace('C', CANARY);
+            bench.write("manifests/m.yaml", format!("assets: {{}}\nproviders: {{p: {{kind: tencent-cdn, {line}}}}}\n"));
+            for verb in ["plan", "check", "apply", "adopt"] {
+                if form == "markdown" && verb != "plan" {
+                    continue;
+                }
+                let ran = bench.run(&["--format", form, verb]).exits(2);
+                assert_silent(&(ran.stdout + &ran.stderr), line.as_bytes());
+            }
+        }
+    }
+}

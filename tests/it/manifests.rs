@@ -460,7 +460,7 @@ fn faulty_providers_are_errors_with_their_place() {
         ("{kind: tencent-cdn, §secret_key: canary}", "`secret_key`: secrets must not stand in a manifest"),
         ("{§SecretId: canary, kind: tencent-vod}", "`SecretId`: secrets must not stand in a manifest"),
         ("{kind: tencent-cdn, credentials: {§password: canary}}", "`password`: secrets must not stand in a manifest"),
-        ("{kind: tencent-cdn, credentials: §canary}", "`credentials` must be a map, found something else"),
+        ("{kind: tencent-cdn, credentials: §canary}", "`credentials` must be a map, found `***`"),
         ("{kind: tencent-cdn, credentials: §{}}", "`credentials` needs exactly one source, found 0"),
         (
             "{kind: tencent-cdn, credentials: §{file: a, env_prefix: B_}}",
@@ -701,7 +701,7 @@ fn options_of_every_kind_are_checked() {
         ("{kind: http-purge, endpoints: [http://127.0.0.1], headers: {§'a b': c}}", "not a header name: `a b`"),
         (
             "{kind: http-purge, endpoints: [http://127.0.0.1], headers: §[canary]}",
-            "`headers` must be a map of header names and values, found something else",
+            "`headers` must be a map of header names and values, found a list",
         ),
         (
             "{kind: http-purge, endpoints: [http://127.0.0.1], §credentials: {env_prefix: A_}}",

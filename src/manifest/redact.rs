@@ -1,0 +1,306 @@
+//! What of a manifest's text is not shown with its problems: it may be a secret in the wrong place.
+//!
+//! The one place that decides it, for all problems of all files at once. Hidden are user names and passwords in URLs, values of
+//! queries, values of headers, and the value of any key whose name suggests a credential. Does not know how text is shown.
+
+mod line;
+mod url_parts;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::diagnostic::{Diagnostic, Hidden, Span};
+use super::load::{Key, Node, Value, printable};
+use super::secrets::names_credential;
+use super::source::SourceFile;
+
+/// What stands in place of a secret.
+pub(crate) const MASK: &str = "***";
+/// Bytes before and after a place that may be shown of its line.
+pub(crate) const WINDOW_BYTES: usize = 4096;
+/// A part of a secret with fewer characters than this is an ordinary word.
+const SHORTEST_PART: usize = 3;
+
+/// Hides what may be a secret: masks the words of `diagnostics`, and returns what must not be shown of the lines at their places.
+/// `trees` are the files as far as they could be read; `None` for a file that is no YAML.
+pub(crate) fn redact(files: &[SourceFile], trees: &[Option<Node<'_>>], diagnostics: &mut [Diagnostic]) -> Vec<Hidden> {
+    let mut places: BTreeMap<usize, Vec<Span>> = BTreeMap::new();
+    for diagnostic in diagnostics.iter().filter(|diagnostic| !diagnostic.is_concealed) {
+        for (file, span) in places_of(diagnostic) {
+            places.entry(file).or_default().push(span);
+        }
+    }
+    let mut shown: BTreeMap<usize, Lines<'_>> = BTreeMap::new();
+    for (file, spans) in places {
+        let Some(bytes) = files.get(file).and_then(|source| source.text().ok()) else { continue };
+        let mut lines = Lines::at(bytes, &spans);
+        let tree = trees.get(file).and_then(Option::as_ref);
+        if let Some(tree) = tree {
+            lines.read(tree, Kind::Top);
+        }
+        lines.read_rest(tree.is_some());
+        shown.insert(file, lines);
+    }
+    for diagnostic in diagnostics {
+        let secrets: Vec<String> = places_of(diagnostic)
+            .filter_map(|(file, span)| Some(shown.get(&file)?.secrets_at(span)))
+            .flatten()
+            .map(str::to_owned)
+            .collect();
+        let labels = diagnostic.related.iter_mut().map(|(_, _, label)| label);
+        let words = [&mut diagnostic.message, &mut diagnostic.label].into_iter().chain(diagnostic.help.as_mut());
+        for text in words.chain(labels) {
+            mask(text, &secrets);
+            mask_urls(text);
+        }
+    }
+    let mut hidden = Vec::new();
+    for (file, lines) in &shown {
+        hidden.extend(lines.hidden().map(|(start, end)| Hidden { file: *file, start, end }));
+    }
+    hidden
+}
+
+/// The place of a problem, and the others that matter.
+fn places_of(diagnostic: &Diagnostic) -> impl Iterator<Item = (usize, Span)> {
+    let related = diagnostic.related.iter().map(|(file, span, _)| (*file, *span));
+    diagnostic.span.map(|span| (diagnostic.file, span)).into_iter().chain(related)
+}
+
+/// What a piece of a tree stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The map at the top.
+    Top,
+    /// What the user names as he likes: providers.
+    Names,
+    /// Assets: what is public, and often has an `@` or a query.
+    Assets,
+    /// The value of a key that suggests a credential, or of a header.
+    Secret,
+    /// Names and values of headers.
+    Headers,
+    /// Where credentials come from.
+    Credentials,
+    /// Anything else.
+    Plain,
+}
+
+impl Kind {
+    /// What the value of `key` is in a map of this kind.
+    fn of_value(self, key: &str) -> Self {
+        match (self, key) {
+            (Self::Secret | Self::Headers, _) => Self::Secret,
+            (Self::Names, _) | (Self::Credentials, "env_prefix" | "file") => Self::Plain,
+            (Self::Top, "assets") => Self::Assets,
+            (Self::Top, "providers") => Self::Names,
+            (_, "headers") => Self::Headers,
+            (Self::Plain, "credentials") => Self::Credentials,
+            (Self::Credentials, _) => Self::Secret,
+            (Self::Assets, path) if path.contains(['/', '.']) => Self::Assets,
+            _ if names_credential(key) => Self::Secret,
+            (Self::Assets, _) => Self::Assets,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// A line at the place of a problem.
+struct Line {
+    /// As far as it may be shown.
+    range: Range<usize>,
+    /// Texts of the tree on it.
+    covered: Vec<Range<usize>>,
+    hidden: Vec<Range<usize>>,
+    /// Secrets on it as messages would repeat them.
+    secrets: Vec<String>,
+}
+
+/// The lines of a file that may be shown.
+struct Lines<'b> {
+    bytes: &'b [u8],
+    /// In order of place; none overlaps another.
+    shown: Vec<Line>,
+}
+
+impl<'b> Lines<'b> {
+    fn at(bytes: &'b [u8], places: &[Span]) -> Self {
+        let mut ranges: Vec<Range<usize>> = places.iter().map(|span| window(bytes, span.start as usize)).collect();
+        ranges.sort_unstable_by_key(|range| (range.start, range.end));
+        let mut joined: Vec<Range<usize>> = Vec::new();
+        for range in ranges {
+            match joined.last_mut() {
+                Some(last) if range.start < last.end || *last == range => last.end = last.end.max(range.end),
+                _ => joined.push(range),
+            }
+        }
+        let line = |range| Line { range, covered: Vec::new(), hidden: Vec::new(), secrets: Vec::new() };
+        Self { bytes, shown: joined.into_iter().map(line).collect() }
+    }
+
+    fn read(&mut self, node: &Node<'_>, kind: Kind) {
+        match &node.value {
+            Value::Null => {}
+            Value::Scalar { text, .. } => self.text(node.span, text, kind),
+            Value::List(list) => list.iter().for_each(|item| self.read(item, kind)),
+            Value::Map(entries) => {
+                for (Key { text, span }, value) in entries {
+                    let is_known = matches!(kind, Kind::Headers | Kind::Credentials);
+                    self.text(*span, text, if is_known { Kind::Plain } else { kind });
+                    self.read(value, kind.of_value(text));
+                }
+            }
+        }
+    }
+
+    /// Takes one text of the tree, `text` with its escapes undone and variables replaced.
+    fn text(&mut self, span: Span, text: &str, kind: Kind) {
+        let place = span.start as usize..span.end as usize;
+        let first = self.shown.partition_point(|line| line.range.end < place.start);
+        for line in self.shown[first..].iter_mut().take_while(|line| line.range.start <= place.end) {
+            line.covered.push(place.clone());
+            if matches!(kind, Kind::Secret | Kind::Headers | Kind::Credentials) {
+                line.hidden.push(place.clone());
+                line.secrets.push(printable(text.chars()));
+                continue;
+            }
+            let written = self.bytes.get(place.clone()).map(text_of).unwrap_or_default();
+            let pieces = url_parts::secrets(&written, kind == Kind::Assets);
+            line.hidden.extend(pieces.into_iter().map(|piece| place.start + piece.start..place.start + piece.end));
+            let pieces = url_parts::secrets(text, kind == Kind::Assets);
+            line.secrets
+                .extend(pieces.into_iter().filter_map(|piece| text.get(piece)).map(|text| printable(text.chars())));
+        }
+    }
+
+    /// Looks at what is no text of a tree: comments, lists that were read line by line, and files that are no YAML.
+    fn read_rest(&mut self, has_tree: bool) {
+        for line in &mut self.shown {
+            let bytes = self.bytes.get(line.range.clone()).unwrap_or_default();
+            let text = text_of(bytes);
+            let start = line.range.start;
+            let found = if !has_tree {
+                line::secrets_below(&self.bytes[..start], &text)
+            } else if line.covered.is_empty() {
+                line::secrets(&text, true)
+            } else {
+                let is_covered = |at: usize| line.covered.iter().any(|place| place.contains(&(start + at)));
+                let is_begin = |at: usize| at == 0 || matches!(bytes[at - 1], b' ' | b'\t');
+                let comment = (0..bytes.len()).find(|&at| bytes[at] == b'#' && is_begin(at) && !is_covered(at));
+                let suspect =
+                    comment.filter(|&at| text.get(at + 1..).is_none_or(|text| !line::secrets(text, false).is_empty()));
+                suspect.map(|at| at + 1..bytes.len()).into_iter().collect()
+            };
+            for piece in found {
+                line.secrets.extend(text.get(piece.clone()).map(|text| printable(text.chars())));
+                line.hidden.push(start + piece.start..start + piece.end);
+            }
+        }
+    }
+
+    /// First bytes of what is hidden, and those after the last ones.
+    fn hidden(&self) -> impl Iterator<Item = (u32, u32)> {
+        let small = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
+        let pieces = self.shown.iter().flat_map(|line| &line.hidden);
+        pieces.map(move |piece| (small(piece.start), small(piece.end)))
+    }
+
+    fn secrets_at(&self, span: Span) -> Vec<&str> {
+        let at = span.start as usize;
+        let first = self.shown.partition_point(|line| line.range.end < at);
+        let lines = self.shown[first..].iter().take_while(|line| line.range.start <= at);
+        let mut all: Vec<&str> = lines.flat_map(|line| line.secrets.iter().map(|secret| secret.trim())).collect();
+        all.retain(|secret| !secret.is_empty());
+        // The longest first: another one may be part of it.
+        all.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+        all
+    }
+}
+
+/// Bytes as text of the same length.
+fn text_of(bytes: &[u8]) -> String {
+    let chunks = bytes.utf8_chunks();
+    chunks.flat_map(|chunk| [chunk.valid().to_owned(), "?".repeat(chunk.invalid().len())]).collect()
+}
+
+/// The part of the line at byte `at` that may be shown.
+fn window(bytes: &[u8], at: usize) -> Range<usize> {
+    let at = at.min(bytes.len());
+    let start = bytes[..at].iter().rposition(|b| matches!(b, b'\n' | b'\r')).map_or(0, |newline| newline + 1);
+    let end = bytes[at..].iter().position(|b| matches!(b, b'\n' | b'\r')).map_or(bytes.len(), |length| at + length);
+    start.max(at.saturating_sub(WINDOW_BYTES))..end.min(at.saturating_add(WINDOW_BYTES))
+}
+
+/// Replaces secrets that a message repeats, whole, cut off or in part. Messages quote what they repeat.
+fn mask(text: &mut String, secrets: &[String]) {
+    for secret in secrets {
+        let cut: String = secret.chars().take(80).collect();
+        for form in [secret.clone(), format!("{cut}…"), secret.to_lowercase()] {
+            let quotes = [('`', '`'), ('"', '"')];
+            for (open, close) in quotes {
+                *text = text.replace(&format!("{open}{form}{close}"), &format!("{open}{MASK}{close}"));
+            }
+            if form.chars().count() > SHORTEST_PART {
+                *text = text.replace(&form, MASK);
+            }
+        }
+        *text = quoted(text, |piece| {
+            let piece = piece.trim_end_matches('…').to_lowercase();
+            let is_part = piece.chars().count() >= SHORTEST_PART && secret.to_lowercase().contains(&piece);
+            is_part.then(|| MASK.to_owned())
+        });
+    }
+}
+
+/// Hides passwords in URLs that a message repeats, wherever they come from.
+fn mask_urls(text: &mut String) {
+    *text = quoted(text, |piece| {
+        let mut masked = piece.to_owned();
+        for secret in url_parts::secrets(piece, true).into_iter().rev() {
+            masked.replace_range(secret, MASK);
+        }
+        Some(masked)
+    });
+}
+
+/// A text with other words in its quotes where `other` has some for them.
+fn quoted(text: &str, other: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find(['`', '"']) {
+        let quote = rest.as_bytes()[open] as char;
+        let (before, behind) = rest.split_at(open + 1);
+        out.push_str(before);
+        let Some(close) = behind.find(quote) else {
+            rest = behind;
+            break;
+        };
+        out.push_str(&other(&behind[..close]).unwrap_or_else(|| behind[..close].to_owned()));
+        out.push(quote);
+        rest = &behind[close + 1..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_repeat_no_part_of_a_secret() {
+        for (message, secret, masked) in [
+            ("`hosts`: `u:hunter2@x` is more", "u:hunter2", "`hosts`: `***@x` is more"),
+            ("found the text \"hun\"", "hun", "found the text \"***\""),
+            ("`hunter` is not a known algorithm", "hunter2:abc", "`***` is not a known algorithm"),
+            ("write `hunter2`", "HUNTER2", "write `***`"),
+            ("`a` must be a text", "abc", "`a` must be a text"),
+        ] {
+            let mut text = message.to_owned();
+            mask(&mut text, &[secret.to_owned()]);
+            assert_eq!(text, masked);
+        }
+        let mut text = "`https://u:hunter2@x/?token=hunter2&v=1` and `a".to_owned();
+        mask_urls(&mut text);
+        assert_eq!(text, "`https://***@x/?token=***&v=1` and `a");
+    }
+}
