@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::executor::CallReport;
 use super::{Exit, Stop};
@@ -12,7 +12,7 @@ use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, Model};
 use crate::core::target::Target;
 use crate::core::text::is_unsafe;
-use crate::host::audit::AuditLog;
+use crate::host::audit::{self, AuditLog};
 use crate::host::own_files;
 
 /// Version of the lines; the same rules as for `--format json`.
@@ -27,7 +27,7 @@ pub(super) struct Audit {
 
 impl Audit {
     /// # Errors
-    /// Bad input for a file that holds credentials of the model: it is no log.
+    /// Bad input for a file that holds credentials of the model, or lines of others: it is no log.
     pub(super) fn check(path: Option<&Path>, model: &Model) -> Result<(), Stop> {
         let holds_keys = |path: &&Path| {
             model.providers.iter().any(|provider| match &provider.credentials {
@@ -35,7 +35,13 @@ impl Audit {
                 _ => false,
             })
         };
-        path.filter(holds_keys).map_or(Ok(()), |path| Err(misplaced(path, "is a file of credentials")))
+        match path {
+            Some(path) if holds_keys(&path) => Err(misplaced(path, "is a file of credentials")),
+            Some(path) if audit::is_of_others(path, &is_record) => {
+                Err(misplaced(path, "holds other lines than those of an audit log"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Opens the log and proves that it can be written.
@@ -45,7 +51,7 @@ impl Audit {
     pub(super) fn open(path: Option<&Path>) -> Result<Self> {
         let open = |path: &Path| {
             let failed = || format!("audit log `{}` cannot be written; nothing was sent", path.display());
-            AuditLog::open(path).with_context(failed)
+            AuditLog::open(path, &is_record).with_context(failed)
         };
         Ok(Self { log: path.map(open).transpose()?, lost: Vec::new() })
     }
@@ -78,6 +84,17 @@ impl Audit {
 /// The error of an audit log in the place of another file.
 pub fn misplaced(path: &Path, what: &str) -> Stop {
     Stop::bad_input(format!("audit log `{}` {what}; write it elsewhere; nothing was sent", path.display()))
+}
+
+/// How a line begins: JSON has its keys in order of name.
+const BEGINNING: &str = "{\"address\":";
+/// Keys that each line has had since the first version.
+const KEYS: [&str; 5] = ["version", "time", "run", "provider", "outcome"];
+
+/// Whether a line is one of an audit log; a program that was stopped may have left a part of it.
+fn is_record(line: &str) -> bool {
+    let has_keys = |value: &Value| KEYS.iter().all(|key| value.get(key).is_some());
+    line.starts_with(BEGINNING) || serde_json::from_str(line).is_ok_and(|value| has_keys(&value))
 }
 
 fn line(provider: &str, call: &CallReport, targets: &[Target]) -> String {

@@ -3,8 +3,30 @@
 //! Does not know what a line says.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+/// Longest line that is looked at to see whose a file is.
+const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// Whether a file holds something other than an audit log: its first line is none that `is_record` knows. A file that is empty or
+/// not there may become one; of what cannot be read nothing is known.
+pub fn is_of_others(path: &Path, is_record: &dyn Fn(&str) -> bool) -> bool {
+    if !std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let Ok(file) = File::open(path) else { return false };
+    let mut file = BufReader::new(file).take(MAX_LINE_BYTES);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match file.read_until(b'\n', &mut line) {
+            Ok(1) if line == b"\n" => {}
+            Ok(0) | Err(_) => return false,
+            Ok(_) => return !std::str::from_utf8(&line).is_ok_and(is_record),
+        }
+    }
+}
 
 /// An open audit log. Several runs may write to the same file: each line is written under a lock.
 #[derive(Debug)]
@@ -18,8 +40,8 @@ impl AuditLog {
     /// program left unfinished.
     ///
     /// # Errors
-    /// What the system said; or the file is not a regular one, or holds something other than lines of JSON objects.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    /// What the system said; or the file is not a regular one, or holds lines of others, by `is_record`.
+    pub fn open(path: &Path, is_record: &dyn Fn(&str) -> bool) -> io::Result<Self> {
         let other = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
         // Opening a pipe would wait for a reader, and who can lay a link into a checkout is not to have another file written.
         match std::fs::symlink_metadata(path) {
@@ -40,10 +62,9 @@ impl AuditLog {
             let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
             options.mode(0o600).custom_flags(flags.bits().cast_signed());
         }
-        let mut file = options.open(path)?;
-        let mut first = [0; 1];
-        if file.read(&mut first)? == 1 && first != *b"{" {
-            return Err(other("it holds something else than an audit log"));
+        let file = options.open(path)?;
+        if is_of_others(path, is_record) {
+            return Err(other("it holds other lines than those of an audit log"));
         }
         #[cfg(unix)]
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
@@ -105,12 +126,16 @@ impl AuditLog {
 mod tests {
     use super::*;
 
+    fn is_record(line: &str) -> bool {
+        line.starts_with('{')
+    }
+
     #[test]
     fn lines_are_appended_behind_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/audit.jsonl");
         for round in 0..2 {
-            let mut log = AuditLog::open(&path).unwrap();
+            let mut log = AuditLog::open(&path, &is_record).unwrap();
             log.append(&format!("{{\"round\":{round}}}")).unwrap();
             log.sync().unwrap();
         }
@@ -122,7 +147,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         std::fs::write(&path, "{\"cut").unwrap();
-        AuditLog::open(&path).unwrap().append("{}").unwrap();
+        AuditLog::open(&path, &is_record).unwrap().append("{}").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"cut\n{}\n");
     }
 
@@ -131,7 +156,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         std::fs::write(&path, "SQLite format 3").unwrap();
-        assert!(AuditLog::open(&path).is_err() && AuditLog::open(folder.path()).is_err());
+        assert!(AuditLog::open(&path, &is_record).is_err() && AuditLog::open(folder.path(), &is_record).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "SQLite format 3");
     }
 }

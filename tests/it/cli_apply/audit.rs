@@ -56,7 +56,7 @@ fn an_audit_log_that_cannot_be_written_stops_the_run_before_anything_is_sent() {
     let cloud = Cloud::of("tencent-cdn");
     let bench = Bench::at("tencent-cdn", &cloud).file("notes.txt", "not ours\n").file("folder/x", "");
     bench.assets(&urls(3), "1");
-    for (name, cause) in [("folder", "not a regular file"), ("notes.txt", "something else"), ("notes.txt/a", "Not a")] {
+    for (name, cause) in [("folder", "not a regular file"), ("notes.txt/a", "Not a")] {
         bench.run(&["apply", "--audit", name]).exits(1).says("nothing was sent").says(cause);
     }
     assert_eq!((cloud.count(), bench.read("notes.txt")), (0, Some(b"not ours\n".to_vec())));
@@ -71,7 +71,8 @@ fn a_log_that_cannot_grow_in_mid_run_stops_sending_and_shows_the_line() {
     let bench = Bench::at("tencent-vod", &cloud).provider("own", "tencent-vod", &cloud.url(), limits);
     bench.assets(&urls(60), "1");
     // Room for the line of one call with twenty targets, and for half of the next.
-    let full = format!("{{\"pad\":\"{}\"}}\n", "x".repeat(MOST - 1900));
+    let record = r#"{"outcome":"accepted","provider":"own","run":1,"time":"","version":1}"#;
+    let full = format!("{}{record}\n", " ".repeat(MOST - 1900));
     bench.write("audit.jsonl", &full);
     let ran = bench.limited(MOST / 512, &["apply", "--audit", "audit.jsonl"]);
     let ran = ran.exits(1).says("File too large").says("sending was stopped");
@@ -174,4 +175,42 @@ fn an_audit_log_in_the_place_of_another_file_is_refused() {
     bench.assets(&urls(4), "1");
     bench.run(&["apply", "--audit", "state.log"]).exits(2).says("write it elsewhere");
     assert_eq!(lines(&bench, ".freshen/audit.jsonl").len(), 1);
+}
+
+/// X5: a file that holds lines of others is theirs, whatever form they have, and nothing is sent.
+#[test]
+fn a_file_with_lines_of_others_is_no_audit_log() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(3), "1");
+    for text in [
+        "not ours\n",
+        "{\"name\":\"app\",\"version\":\"1.0.0\",\"private\":true}",
+        "{\"name\":\"app\"}\n",
+        "{\n  \"name\": \"app\"\n}\n",
+        "{\"level\":\"info\",\"time\":\"2026-01-01T00:00:00Z\",\"msg\":\"x\"}\n{\"level\":\"info\"}\n",
+        "{}\n",
+        "{\"cut",
+        "\n\n[]\n",
+        "\u{feff}{}\n",
+    ] {
+        bench.write("theirs.json", text);
+        for verb in [&["apply"][..], &["watch", "--once"]] {
+            bench
+                .run(&[verb, &["--audit", "theirs.json"]].concat())
+                .exits(2)
+                .says("nothing was sent")
+                .says("other lines");
+        }
+        assert_eq!((cloud.count(), bench.read("theirs.json").as_deref()), (0, Some(text.as_bytes())));
+        assert!(bench.read(STATE).is_none());
+    }
+    // What a stopped program left of its first line is ours.
+    for text in ["", "\n", "{\"address\":null,\"code\":nu"] {
+        bench.write("audit.jsonl", text);
+        bench.assets(&urls(3), &format!("a{}", text.len()));
+        bench.run(&["apply", "--audit", "audit.jsonl"]).exits(0);
+        bench.assets(&urls(3), &format!("b{}", text.len()));
+        bench.run(&["apply", "--audit", "audit.jsonl"]).exits(0);
+    }
 }
