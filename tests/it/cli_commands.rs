@@ -216,6 +216,20 @@ fn status_shows_the_quota_of_now_whatever_the_clock_was() {
     assert_eq!(bench.run(&["status", "--format", "json"]).exits(0).json()["quota"].as_array().map(Vec::len), Some(2));
 }
 
+/// T4: rows of one date are days of their own where these begin at other hours; each says when it ends.
+#[test]
+fn status_tells_quota_days_of_one_date_apart() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    bench.by_hand("DELETE FROM quota");
+    bench.by_hand("INSERT INTO quota VALUES ('a', 'PurgeUrlsCache', '', '2023-11-15', 480, 7)");
+    bench.by_hand("INSERT INTO quota VALUES ('a', 'PurgeUrlsCache', '', '2023-11-15', -90, 8)");
+    let status = bench.run(&["status"]).exits(0).says("Quota used on 2023-11-15").stdout;
+    assert!(status.contains("2023-11-15 16:00") && status.contains("2023-11-16 01:30"), "{status}");
+}
+
 /// C12
 #[test]
 fn state_is_listed_exported_imported_and_forgotten() {

@@ -130,14 +130,16 @@ fn runs_and_quota(view: &View) -> String {
         let today = view.quota.iter().filter(|quota| quota.day == *day);
         let row = |quota: &QuotaUse| {
             let area = if quota.area.is_empty() { "all" } else { &quota.area };
-            vec![quota.account.clone(), quota.operation.clone(), area.to_owned(), quota.used.to_string()]
+            let midnight = Timestamp::midnight_of(&quota.day, quota.offset_minutes);
+            let ends = midnight.map_or_else(|| "-".to_owned(), |at| moment(at.next_midnight(quota.offset_minutes)));
+            vec![quota.account.clone(), quota.operation.clone(), area.to_owned(), ends, quota.used.to_string()]
         };
         let rows: Vec<Vec<String>> = today.map(row).collect();
         let head = format!("Quota used on {day}");
         text.push_str(&format!(
             "\n{}\n{}",
             strong(&head),
-            table(&["ACCOUNT", "OPERATION", "AREA", "TARGETS"], &rows, &[3])
+            table(&["ACCOUNT", "OPERATION", "AREA", "ENDS", "TARGETS"], &rows, &[4])
         ));
     }
     text
