@@ -2,13 +2,16 @@
 //!
 //! Does not know any vendor's envelope; adapters find code and message and ask here for the rest.
 
+mod denial;
+
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::core::contract::{CallError, ErrorClass};
+use crate::core::contract::{CallError, ErrorClass, Reply, is_task_id};
 use crate::core::http::Response;
+use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 
 /// Longest message that is kept, in bytes.
@@ -178,6 +181,24 @@ pub(super) fn has_error_member(object: &Value, expected: &[&str]) -> bool {
     let denies = |(name, value): (&String, &Value)| name.eq_ignore_ascii_case("success") && *value != Value::Bool(true);
     let mut members = object.as_object().into_iter().flatten();
     members.any(|member| denies(member) || names_error(member.0) && !expected.contains(&member.0.as_str()))
+}
+
+/// A reply that the whole answer agrees with. What no vendor documents may stand beside an acceptance and take it back: a list of
+/// failed URLs, a code, a word. Whether the call was carried out is not known then.
+///
+/// # Errors
+/// An unknown outcome that names the member.
+pub(super) fn undenied(reply: Reply, response: &Response) -> Result<Reply, CallError> {
+    let denial = json_object(response).and_then(|body| denial::in_value(&body));
+    let Some(name) = denial else { return Ok(reply) };
+    let message = format!("the answer accepts the call, and denies it by its member `{}`", one_line(&name, 80));
+    let error = error(response, ErrorClass::Unknown, status_code(response), message);
+    Err(CallError { request_id: reply.request_id, ..error })
+}
+
+/// The id of a task in the first of these fields that holds a text or a number.
+pub(super) fn task_id_of(object: &Value, names: &[&str]) -> Option<String> {
+    text_of(object, names).filter(|id| is_task_id(id))
 }
 
 /// The first of these fields that holds a text or a number; vendors mix the two up. Empty texts count as absent.

@@ -248,3 +248,91 @@ fn spent_quota_is_told_apart_where_the_vendor_has_a_code() {
         assert_eq!(pair.emulator.log().len(), 1, "{}", pair.name());
     }
 }
+
+/// S7: what no vendor documents beside an acceptance may take it back, at any depth of the answer.
+#[test]
+fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
+    use serde_json::{Value, json};
+    fn with_member(
+        value: &Value,
+        path: &mut Vec<String>,
+        name: &str,
+        member: &Value,
+        all: &mut Vec<Value>,
+        root: &Value,
+    ) {
+        let Value::Object(members) = value else { return };
+        let mut changed = root.clone();
+        let place = path.iter().fold(&mut changed, |value, key| &mut value[key.as_str()]);
+        place[name] = member.clone();
+        all.push(changed);
+        for (key, inner) in members {
+            path.push(key.clone());
+            with_member(inner, path, name, member, all, root);
+            path.pop();
+        }
+    }
+    let words = [
+        ("FailedUrls", json!(["https://cdn.example.com/0.js"])),
+        ("failed", json!(1)),
+        ("failCount", json!("2")),
+        ("Failure", json!(true)),
+        ("ErrCode", json!(5001)),
+        ("errno", json!(-3)),
+        ("error", json!("denied")),
+        ("retCode", json!("E5")),
+        ("ret", json!(7)),
+        ("rejected", json!([{"url": "x"}])),
+        ("InvalidUrls", json!("x")),
+        ("success", json!(false)),
+        ("isSuccess", json!("false")),
+        ("ok", json!(false)),
+        ("accepted", json!(0)),
+        ("status", json!("failed")),
+        ("Status", json!(500)),
+        ("State", json!("REJECTED")),
+        ("result", json!("error")),
+        ("Message", json!("the request was refused")),
+        ("msg", json!("刷新失败")),
+        ("detail", json!({"reason": "quota error"})),
+        ("results", json!([{"url": "x", "state": "fail"}])),
+    ];
+    let harmless = [
+        ("FailedUrls", json!([])),
+        ("failed", json!(0)),
+        ("Region", json!("cn")),
+        ("status", json!("ok")),
+        ("ok", json!(true)),
+        ("estimate", json!({"seconds": 30, "state": "queued"})),
+    ];
+    for mut pair in pairs() {
+        let call = Call { operation: pair.operation, endpoint: endpoint(), targets: targets(&pair, 1) };
+        let account = Account { provider: "test".to_owned(), options: options(pair.provider) };
+        let stamp = Stamp { wall: NOW, nonce: 1 };
+        let request = pair.provider.encode(&call, &account, &credentials(pair.provider, pair.secret), &stamp);
+        let mut response = pair.emulator.answer(&request.expect("a request"), NOW);
+        assert!(pair.provider.decode(&call, &account, &response).is_ok(), "{}", pair.name());
+        let body: Value = serde_json::from_slice(&response.body).unwrap_or_else(|_| json!({}));
+        let mut decoded = |name: &str, member: &Value, is_fine: bool| {
+            let mut all = Vec::new();
+            with_member(&body, &mut Vec::new(), name, member, &mut all, &body);
+            for answer in all {
+                response.body = answer.to_string().into_bytes();
+                let decoded = pair.provider.decode(&call, &account, &response);
+                let class = decoded.as_ref().err().map(|error| error.class);
+                assert_eq!(
+                    class,
+                    (!is_fine).then_some(ErrorClass::Unknown),
+                    "{} {answer}",
+                    pair.provider.capabilities().kind
+                );
+            }
+        };
+        for (name, member) in &words {
+            decoded(name, member, false);
+        }
+        for (name, member) in &harmless {
+            decoded(name, member, true);
+        }
+    }
+}

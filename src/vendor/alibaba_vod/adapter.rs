@@ -7,7 +7,7 @@ use crate::core::contract::ErrorClass::{
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
-    Provider, Reply, Stamp,
+    Provider, Reply, Stamp, is_task_id,
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
@@ -376,10 +376,10 @@ fn accepted(response: &Response) -> Result<Reply, CallError> {
         .map(|id| id.trim().to_owned())
         .filter(|id| !id.is_empty())
         .collect();
-    if response.status != 200 || task_ids.is_empty() {
+    if response.status != 200 || task_ids.is_empty() || !task_ids.iter().all(|id| is_task_id(id)) {
         return Err(with_wait(CallError { request_id, ..answer::without_code(response) }, response));
     }
-    Ok(Reply { task_ids, request_id, ..Reply::default() })
+    answer::undenied(Reply { task_ids, request_id, ..Reply::default() }, response)
 }
 
 #[cfg(test)]

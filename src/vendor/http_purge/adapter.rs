@@ -168,7 +168,7 @@ impl Provider for HttpPurge {
         };
         if is_done {
             let not_cached = NOT_CACHED.contains(&status).then_some(status);
-            return Ok(Reply { not_cached, ..Reply::default() });
+            return answer::undenied(Reply { not_cached, ..Reply::default() }, response);
         }
         answer::refuse_redirect(response)?;
         let (class, message) = match status {

@@ -140,10 +140,10 @@ impl Provider for HuaweiVod {
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
         let (body, request_id) = content(response)?;
-        match answer::text_of(&body, &["task_id"]) {
+        match answer::task_id_of(&body, &["task_id"]) {
             // Another 2xx is not documented, and a proxy may have made it.
             Some(task_id) if response.status == 202 => {
-                Ok(Reply { task_ids: vec![task_id], request_id, ..Reply::default() })
+                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, response)
             }
             _ => Err(CallError { request_id, ..answer::without_code(response) }),
         }

@@ -123,9 +123,9 @@ impl Provider for QcloudCdn {
         let is_all =
             |count: &Value| integer(count).and_then(|count| usize::try_from(count).ok()) == Some(call.targets.len());
         let all_counted = data.get("count").is_none_or(is_all);
-        match answer::text_of(&data, &["task_id"]) {
+        match answer::task_id_of(&data, &["task_id"]) {
             Some(task_id) if response.status == 200 && all_counted => {
-                Ok(Reply { task_ids: vec![task_id], request_id, ..Reply::default() })
+                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, response)
             }
             _ => Err(CallError { request_id, ..without_code(response) }),
         }

@@ -189,8 +189,10 @@ impl Provider for TencentCdn {
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
         let content = tencent_api::accepted(response, CODES)?;
         let request_id = tencent_api::request_id(&content);
-        match answer::text_of(&content, &["TaskId"]) {
-            Some(task_id) => Ok(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }),
+        match answer::task_id_of(&content, &["TaskId"]) {
+            Some(task_id) => {
+                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, response)
+            }
             None => Err(CallError { request_id, ..answer::without_code(response) }),
         }
     }

@@ -9,7 +9,7 @@ use crate::core::contract::{
 use crate::core::http::{Request, Response};
 use crate::core::query::Queries;
 use crate::core::target::Scope;
-use crate::vendor::answer::Codes;
+use crate::vendor::answer::{self, Codes};
 use crate::vendor::request;
 use crate::vendor::tencent_api::adapter::{self as tencent_api, Action};
 
@@ -85,7 +85,8 @@ impl Provider for TencentVod {
 
     fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
         let content = tencent_api::accepted(response, CODES)?;
-        Ok(Reply { task_ids: Vec::new(), request_id: tencent_api::request_id(&content), ..Reply::default() })
+        let request_id = tencent_api::request_id(&content);
+        answer::undenied(Reply { task_ids: Vec::new(), request_id, ..Reply::default() }, response)
     }
 }
 
