@@ -26,6 +26,14 @@ impl Model {
     pub fn provider_index(&self, name: &str) -> Option<usize> {
         self.providers.iter().position(|provider| provider.name == name)
     }
+
+    /// By what the state knows whose account a provider draws on: its name, as manifests have theirs after the namespace and `:`.
+    /// Providers of two repositories may have one name and different accounts.
+    pub fn account_key(&self, provider: usize) -> String {
+        let name = &self.providers[provider].name;
+        let namespace = self.manifests.first().and_then(|manifest| manifest.namespace.as_ref());
+        namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}:{name}"))
+    }
 }
 
 /// One configured account at a CDN or cache.

@@ -268,7 +268,7 @@ pub trait Store: Send {
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError>;
     /// The whole quota ledger, newest day first.
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError>;
-    /// The account that a provider used last, by its name in the ledger.
+    /// The account that a provider used last, by its name in the ledger; `provider` as [`Model::account_key`] has it.
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
     /// The grounds on which a provider refused directories and took URLs, and when it is asked again.
     fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError>;

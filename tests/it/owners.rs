@@ -273,6 +273,33 @@ fn namespaces_keep_repositories_apart() {
     assert!(site.manifests().iter().all(|name| name.starts_with("one:") || name.starts_with("two:")));
 }
 
+/// S5: providers of two repositories may have one name and different accounts: what each has spent stays with it.
+#[test]
+fn ledgers_of_two_repositories_do_not_move_to_each_other() {
+    let site = Site::new();
+    let provider =
+        String::from_utf8(site.bench.read("manifests/provider-own.yaml").expect("a provider")).expect("UTF-8");
+    let other = Cloud::of("tencent-cdn");
+    for (repository, assets, cloud) in [("one", &["a", "b"][..], &site.cloud), ("two", &["c"], &other)] {
+        let provider = provider.replace(&site.cloud.url(), &cloud.url());
+        let named = format!("{provider}    account: {repository}\n");
+        site.bench.write(&format!("{repository}/manifests/provider-own.yaml"), named);
+        let assets: Vec<_> = assets.iter().map(|&asset| (asset, 1)).collect();
+        site.bench.write(&format!("{repository}/manifests/site.yaml"), listing(&assets));
+    }
+    for round in 1..3 {
+        for repository in ["one", "two"] {
+            let arguments = ["apply", "--force", "*", "--namespace", repository];
+            site.run_in(&site.bench.path(repository), &arguments).exits(0);
+        }
+        let quota = site.bench.run(&["status", "--format", "json"]).exits(0).json()["quota"].clone();
+        let quota = quota.as_array().expect("a list");
+        let used: Vec<_> = quota.iter().map(|row| (row["account"].clone(), row["used"].as_u64())).collect();
+        let expected = [("account one".into(), Some(2 * round)), ("account two".into(), Some(round))];
+        assert_eq!(used, expected);
+    }
+}
+
 /// A state comes into a namespace as it is.
 #[test]
 fn a_namespace_takes_over_what_was_known_without_one() {
