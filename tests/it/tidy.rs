@@ -2,6 +2,7 @@
 //! files and nothing else.
 
 mod dependencies;
+mod prose;
 mod source;
 
 use std::collections::BTreeMap;
