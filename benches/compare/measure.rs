@@ -110,7 +110,7 @@ pub(crate) fn run(mut command: Command) {
     assert!(ran.status.success(), "{command:?}: {}\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));
 }
 
-/// Runs a program some times, and tells the most memory that it held, in bytes; `None` where the system does not tell.
+/// Runs a program some times, and returns the most memory that it held, in bytes; `None` where the system does not say.
 pub(crate) fn peak(program: impl Fn() -> Command) -> Option<u64> {
     // A short run may end between two looks.
     (0..LOOKS).filter_map(|_| peak_of_one(program())).max()
@@ -123,7 +123,7 @@ fn peak_of_one(mut command: Command) -> Option<u64> {
     let mut peak = None;
     loop {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
-        // A program that is about to end tells none any more; it never becomes less.
+        // A program that is about to end shows none any more; it never becomes less.
         peak = peak.max(text.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(kibibytes));
         if let Some(status) = child.try_wait().expect("a child") {
             assert!(status.success(), "{command:?}: {status}");
@@ -137,7 +137,7 @@ fn kibibytes(text: &str) -> Option<u64> {
     Some(1024 * text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
-/// Whether a program is installed. Its version is told, since what is compared depends on it.
+/// Whether a program is installed. Its version is shown, since what is compared depends on it.
 pub(crate) fn is_there(program: &str, ask: &str) -> bool {
     let said = command(program).arg(ask).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let said = said.ok().filter(|said| said.status.success());

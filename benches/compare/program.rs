@@ -18,10 +18,10 @@ use crate::table::{Amount, Row, Table};
 
 const BATCH: usize = 1000;
 const BATCHES: usize = 51;
-/// What a disk has to take for a batch, about: what a synced write of that costs is told beside it.
+/// What a disk has to take for a batch, about: what a synced write of that costs is shown beside it.
 const SYNCED_BYTES: usize = 256 * 1024;
 
-/// Batches of a run, each told to the state as `apply` does: the intent before its call, the outcome after it.
+/// Batches of a run, each given to the state as `apply` does: the intent before its call, the outcome after it.
 pub(crate) fn commit(setup: &Setup, table: &mut Table) {
     let folder = setup.path("commit");
     remove(&folder);

@@ -128,7 +128,7 @@ impl Table {
         self.push(what, measured.to_string(), [baseline, ratio, bar.map(|bar| bar.text), Some(met.into())]);
     }
 
-    /// The most memory of a program, where the system tells it.
+    /// The most memory of a program, where the system gives it.
     pub(crate) fn add_peak(&mut self, what: &str, peak: Option<u64>, most: Option<u64>) {
         let Some(peak) = peak else { return self.skip(what, "the system does not tell a program's memory") };
         let row = Row::new(what, Amount::Bytes(peak));

@@ -1,4 +1,4 @@
-//! A cache on loopback that accepts every purge and tells when each began to arrive.
+//! A cache on loopback that accepts every purge and notes when each began to arrive.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -30,7 +30,7 @@ impl Watcher {
         let (sender, ends) = channel();
         std::thread::spawn(move || {
             for _ in log.lines().map_while(Result::ok).filter(|line| line.contains("\"run ended\"")) {
-                // Whoever does not look any more still lets it write.
+                // A reader that does not look any more still lets it write.
                 let _ = sender.send(());
             }
         });

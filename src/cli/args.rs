@@ -91,7 +91,7 @@ pub enum Verb {
     /// Show what is recorded, pending, deferred and rejected, the last runs and the quota, from the state alone; with
     /// --refresh also what the providers say of accepted purges
     Status(StatusArgs),
-    /// Tell all about one URL or asset id: manifest and line, provider and why, hashes, last purge, what would happen now
+    /// Show all about one URL or asset id: manifest and line, provider and why, hashes, last purge, what would happen now
     Explain(ExplainArgs),
     /// List, export, import or forget what the state holds
     #[command(subcommand)]
@@ -216,7 +216,7 @@ pub struct WatchArgs {
     /// How often everything is read anew, whether files seem to have changed or not
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = super::duration::parse_positive)]
     pub resync: u64,
-    /// Look at files every so often and do not rely on events of the system, for file systems that tell of none; done
+    /// Look at files every so often and do not rely on events of the system, for file systems that report none; done
     /// without being asked where the system refuses to watch
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "10s",
         value_parser = super::duration::parse_positive)]
@@ -233,7 +233,7 @@ pub struct WatchArgs {
     /// Append a line of JSON for each call to this file
     #[arg(long, env = "FRESHEN_AUDIT", value_name = "FILE")]
     pub audit: Option<PathBuf>,
-    /// Where it tells how it is.
+    /// Where it shows how it is.
     #[command(flatten)]
     pub listen: ListenArgs,
     /// What each run is allowed.
@@ -247,11 +247,11 @@ pub struct WatchArgs {
     pub log_level: LogLevel,
 }
 
-/// Where a program that stays up tells how it is.
+/// Where a program that stays up shows how it is.
 #[derive(Args, Clone, Debug)]
 #[group(id = "listener")]
 pub struct ListenArgs {
-    /// Tell over HTTP how it is, for reading only: a page at /, /metrics, /healthz and /readyz. 127.0.0.1:9464 is for this
+    /// Show over HTTP how it is, for reading only: a page at /, /metrics, /healthz and /readyz. 127.0.0.1:9464 is for this
     /// machine alone; an address that others can reach needs --listen-token-file
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub listen: Option<SocketAddr>,
@@ -287,7 +287,7 @@ fn listen_host(text: &str) -> Result<String, String> {
         .to_owned())
 }
 
-/// What guards are told.
+/// What guards get to know.
 #[derive(Args, Clone, Debug)]
 pub struct AllowedArgs {
     /// Allow a first run to purge more than 100 targets
@@ -302,7 +302,7 @@ pub struct AllowedArgs {
 }
 
 impl AllowedArgs {
-    /// What the guards are told.
+    /// What the guards get to know.
     pub(super) const fn allowed(&self) -> Allowed {
         Allowed { purge_all: self.purge_all, removals: self.allow_removals, max_purges: self.max_purges }
     }
@@ -492,6 +492,6 @@ pub enum ScanForm {
 /// Arguments of `providers`.
 #[derive(Args, Debug)]
 pub struct ProvidersArgs {
-    /// Tell all about this kind
+    /// Show all about this kind
     pub kind: Option<String>,
 }

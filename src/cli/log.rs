@@ -23,7 +23,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(1);
 
 static QUEUE: Queue = Queue::new(MOST_WAITING);
 
-/// A log that was begun; whoever drops it waits, for a while, until it is written.
+/// A log that was begun; dropping it waits, for a while, until it is written.
 pub(super) struct Log;
 
 impl Drop for Log {
@@ -48,7 +48,7 @@ pub(super) fn start(format: LogFormat, level: LogLevel) -> std::io::Result<Log> 
     let layer = tracing_subscriber::fmt::layer().with_writer(|| &QUEUE).with_target(false);
     // They would be written directly, which waits for the reader.
     let layer = layer.log_internal_errors(false);
-    // Whoever has set a subscriber already, as tests of the library may, keeps it.
+    // A subscriber that was set before, as by tests of the library, stays.
     let _ = match format {
         LogFormat::Human => {
             let coloured = std::io::stderr().is_terminal()

@@ -19,7 +19,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result
     Ok(if changes && args.exit_code { Exit::Changes } else { Exit::Done })
 }
 
-/// Shows the plan; tells whether there is anything to do.
+/// Shows the plan; returns whether there is anything to do.
 pub(super) async fn show(
     host: &Host,
     global: &Global,

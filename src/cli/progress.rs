@@ -29,12 +29,12 @@ impl Progress {
         Self::start(template, Some(total as u64), Arc::default())
     }
 
-    /// Progress of files that are read, however many there are; whoever reads them counts in `seen`.
+    /// Progress of files that are read, however many there are; the reader counts in `seen`.
     pub(super) fn of_files(seen: Arc<AtomicU64>) -> Self {
         Self::start("{spinner} reading {pos} files, {elapsed}", None, seen)
     }
 
-    /// Manifests are read and checked, and so are their sources; whoever reads those counts files in `seen`.
+    /// Manifests are read and checked, and so are their sources; their reader counts files in `seen`.
     pub(super) fn of_manifests(seen: Arc<AtomicU64>) -> Self {
         Self::start("{spinner} reading manifests{files}, {elapsed}", None, seen)
     }

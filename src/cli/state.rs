@@ -96,7 +96,7 @@ fn read_input() -> Result<Vec<u8>, String> {
     }
 }
 
-/// Reads one exported line; what is wrong with it is told without its text, since the file may be any other.
+/// Reads one exported line; what is wrong with it is reported without its text, since the file may be any other.
 fn parse(line: &str) -> Result<Recorded, String> {
     let parsed = serde_json::from_str::<Line>(line)
         .map_err(|error| format!("not the values of a target at column {}", error.column()));

@@ -1,5 +1,5 @@
 //! Writing to standard output and standard error. A reader that went away is no error of ours, and never a panic; a
-//! result that could not be written for another reason is remembered, for the exit code to tell.
+//! result that could not be written for another reason is remembered, for the exit code to show.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;

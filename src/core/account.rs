@@ -10,7 +10,7 @@ const NAMED: &str = "account ";
 const OF_PROVIDER: &str = "provider ";
 const OF_SOURCE: &str = "keys of ";
 
-/// The account of the provider with this index as far as manifests tell: by `account`, of its own or of one that has the same
+/// The account of the provider with this index as far as manifests say: by `account`, of its own or of one that has the same
 /// credentials.
 pub fn named(providers: &[ProviderConfig], provider: usize) -> Option<String> {
     let own = providers[provider].account.as_deref();

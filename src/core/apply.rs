@@ -39,7 +39,7 @@ struct Flight {
     sent: Option<Tick>,
 }
 
-/// A view of a call for whoever sends it.
+/// A view of a call for its sender.
 #[derive(Clone, Copy, Debug)]
 pub struct CallView<'a> {
     /// Index into the model's providers.

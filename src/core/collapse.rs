@@ -1,6 +1,6 @@
 //! Directory purges in place of many URL purges, where a manifest asks for them.
 //!
-//! Knows no vendor: whether a provider can purge directories is told by its kind.
+//! Knows no vendor: whether a provider can purge directories is a matter of its kind.
 
 use std::collections::{BTreeMap, HashSet};
 

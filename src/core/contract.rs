@@ -83,7 +83,7 @@ impl Capabilities {
 pub struct Operation {
     /// The vendor's name for it.
     pub name: &'static str,
-    /// Name of the quota that it draws on, in the ledger and in what the vendor tells: that of the operation, unless one
+    /// Name of the quota that it draws on, in the ledger and in what the vendor reports: that of the operation, unless one
     /// operation draws on several.
     pub quota: &'static str,
     /// What it purges.

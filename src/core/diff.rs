@@ -336,7 +336,7 @@ impl<'a> Differ<'a> {
             return false;
         }
         let target = Target { scope: row.scope, text: row.text.to_owned() };
-        // Who is not there any more holds nothing that those who speak for it have given up.
+        // A manifest that is gone holds nothing that those that speak for it have given up.
         if !others.iter().all(|owner| self.covered.is_unclaimed(owner)) {
             self.covered.keep_others(row.owners);
             self.difference.owners.push((row.provider.to_owned(), target, others));

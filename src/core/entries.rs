@@ -115,7 +115,7 @@ impl Table {
         key(a).cmp(&key(b)).then_with(|| self.pack.text(a.at).cmp(&self.pack.text(b.at)))
     }
 
-    /// Brings the rows in order, and tells whether some may be for the same target.
+    /// Brings the rows in order, and returns whether some may be for the same target.
     fn put_in_order(&mut self) -> bool {
         let rows = std::mem::take(&mut self.rows);
         let order = |a: &Row, b: &Row| self.order(*a, *b);
@@ -267,7 +267,7 @@ impl Draft {
     }
 
     /// One entry of all that list the same target at the same provider. Those with different hashes, of which the first
-    /// one stays, and those that one place lists twice are told to `report`.
+    /// one stays, and those that one place lists twice are given to `report`.
     pub fn finish(mut self, mut report: impl FnMut(Repeat)) -> Entries {
         let table = &mut self.table;
         if table.put_in_order() {
@@ -460,7 +460,7 @@ mod tests {
         assert_eq!(manifests, [vec![0], vec![0, 1], vec![1]]);
     }
 
-    /// A source lists all its files at one place: only who reads it can tell whether a name is there twice.
+    /// A source lists all its files at one place: only its reader knows whether a name is there twice.
     #[test]
     fn what_one_place_lists_twice_is_told_with_the_same_hash_too() {
         let [first, again] =

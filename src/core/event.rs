@@ -1,4 +1,4 @@
-//! The words between the apply machine and whoever drives it: events in, actions out, records for the state.
+//! The words between the apply machine and its driver: events in, actions out, records for the state.
 
 use super::contract::{CallError, Reply};
 use super::http::{Endpoint, TransportFailure};

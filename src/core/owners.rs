@@ -1,7 +1,7 @@
 //! Which manifests a run may speak for: those that it reads, those that are gone from where it looks, and those that it
 //! reads under another name or in another place.
 //!
-//! Does not know the disk: what is there is a question to whoever calls.
+//! Does not know the disk: what is there is a question to the caller.
 
 use std::collections::HashMap;
 

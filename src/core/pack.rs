@@ -1,6 +1,6 @@
 //! Texts of targets and hashes in little memory: the beginnings of URLs are kept once, digests as bytes.
 //!
-//! Does not know what they belong to; whoever packs keeps the places.
+//! Does not know what they belong to; the caller keeps the places.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;

@@ -193,7 +193,7 @@ impl Job {
     pub fn leave_out(&mut self, endpoints: &[usize], fails: &dyn Fn(usize) -> bool, changes: &Changes) -> Vec<usize> {
         let all = self.distinct_changes();
         self.batches.retain(&|endpoint, index| !endpoints.contains(&endpoint) && !fails(index));
-        // Whoever takes directories has one endpoint.
+        // A provider that takes directories has one endpoint.
         self.directories
             .retain(|directory| endpoints.is_empty() && !directory.changes.iter().all(|&index| fails(index as usize)));
         let kept = self.distinct_changes();
@@ -400,7 +400,7 @@ impl Room<'_> {
         Some(Demand { provider, operation, limits, draw, indexes, next: 0, today, over_quota, from: 0, last_day: 0 })
     }
 
-    /// Who calls `operation` draws on a ledger if anybody of the account has a limit for it.
+    /// A provider that calls `operation` draws on a ledger if anybody of the account has a limit for it.
     fn draw(&mut self, provider: usize, operation: &Operation, limits: OperationLimits) -> Option<Draw> {
         let accounts = self.circumstances.accounts;
         let config = &self.model.providers[provider];

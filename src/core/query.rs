@@ -77,7 +77,7 @@ pub struct QuotaFound {
     pub left: u64,
 }
 
-/// What is left of the quota that `operation` draws on in `area`; `None` if the vendor did not tell.
+/// What is left of the quota that `operation` draws on in `area`; `None` if the vendor did not say.
 ///
 /// An empty area draws on those in which a target's domain is served, which nobody here knows: only when all of them are
 /// spent is nothing left for sure.

@@ -59,7 +59,7 @@ pub struct Uses {
 }
 
 impl Uses {
-    /// What `used` tells of a day's ledgers; `areas` are those that the vendor has. The area of `key` does not matter.
+    /// What `used` says of a day's ledgers; `areas` are those that the vendor has. The area of `key` does not matter.
     pub fn read(key: &QuotaKey, areas: &[&str], used: &dyn Fn(&QuotaKey) -> u64) -> Self {
         let of = |area: &str| used(&QuotaKey { area: area.to_owned(), ..key.clone() });
         let areas = areas.iter().map(|area| ((*area).to_owned(), of(area))).collect();
@@ -82,7 +82,7 @@ impl Uses {
     }
 }
 
-/// Who draws on a ledger.
+/// What draws on a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draw {
     /// Index of the ledger.
@@ -112,7 +112,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger of an account and operation as `rows` tell it at `now`. Its days begin at midnight at this offset from UTC.
+    /// The ledger of an account and operation as `rows` have it at `now`. Its days begin at midnight at this offset from UTC.
     pub fn read(
         (account, operation): (&str, &'static str),
         areas: &[&str],
@@ -197,7 +197,7 @@ impl Ledger {
     }
 }
 
-/// Room on a ledger from today on, given away target by target: who comes first gets the earliest day.
+/// Room on a ledger from today on, given away target by target: the first one gets the earliest day.
 #[derive(Clone, Debug)]
 pub struct Days(Vec<Uses>);
 

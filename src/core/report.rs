@@ -1,4 +1,4 @@
-//! What a program that stays up tells of itself: plain data, replaced or counted up after each event of interest.
+//! What a program that stays up reports of itself: plain data, replaced or counted up after each event of interest.
 //!
 //! Does not know how it is shown. Texts come from outside and are not escaped.
 

@@ -8,7 +8,7 @@ pub fn ends<T>(rows: &[T], order: impl Fn(&T, &T) -> Ordering) -> Vec<usize> {
     breaks.map(|(before, _)| before + 1).chain((!rows.is_empty()).then_some(rows.len())).collect()
 }
 
-/// The rows in order, those that are equal as they came. Also tells whether any two are equal.
+/// The rows in order, those that are equal as they came. Also returns whether any two are equal.
 /// `ends` are those of stretches in which the rows go up.
 pub fn join<T: Copy>(mut rows: Vec<T>, mut ends: Vec<usize>, order: impl Fn(&T, &T) -> Ordering) -> (Vec<T>, bool) {
     let mut is_repeated = false;

@@ -32,7 +32,7 @@ pub const ASKED_CAP_MS: u64 = 3_600_000;
 /// First and longest wait after a run that could not do anything, in milliseconds: the state is locked, the disk is full.
 const FAILED_BASE_MS: u64 = 1_000;
 const FAILED_CAP_MS: u64 = 30_000;
-/// Wall clocks jump and machines sleep: whoever waits for a time of day looks again at least this often, in milliseconds.
+/// Wall clocks jump and machines sleep: what waits for a time of day looks again at least this often, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
 /// What happened.
@@ -40,7 +40,7 @@ const LOOK_AGAIN_MS: u64 = 60_000;
 pub enum Event {
     /// Something about the watched files may have changed at this moment, which is not after the event's own time.
     Changed(Tick),
-    /// Whether one of the files is being written right now, so that half of it would be read; to be told while
+    /// Whether one of the files is being written right now, so that half of it would be read; to be reported while
     /// [`Watch::is_unquiet`] says so.
     Writing(bool),
     /// The user wants everything to be read and tried now.
@@ -60,7 +60,7 @@ pub enum Event {
 pub enum Action {
     /// Read everything and do what is due; answered by [`Event::RunEnded`].
     Run(Order),
-    /// Let the run that is under way send nothing more; told once.
+    /// Let the run that is under way send nothing more; said once.
     CutShort,
     /// Nothing to do until something happens or this time comes.
     WakeAt(Option<Tick>),
@@ -210,7 +210,7 @@ impl Unrest {
         self.last.plus_ms(QUIET_MS).min(self.first.plus_ms(MOST_QUIET_MS))
     }
 
-    /// When to look at it again: whoever writes may be done at any time.
+    /// When to look at it again: the writer may be done at any time.
     fn wake_at(self, now: Tick) -> Tick {
         if self.writing { self.ready_at().min(now.plus_ms(QUIET_MS)) } else { self.ready_at() }
     }
@@ -454,7 +454,7 @@ impl Watch {
                 self.running = Some(Running { cut: true, ..running });
                 Action::CutShort
             }
-            // Whoever writes may be done at any time.
+            // The writer may be done at any time.
             (false, false) if self.unrest.is_some_and(|unrest| unrest.writing) => {
                 Action::WakeAt(end_at.map(|at| at.min(now.plus_ms(QUIET_MS))))
             }
@@ -500,7 +500,7 @@ impl Watch {
         Order { reason, held: held.collect(), rereads }
     }
 
-    /// Whoever was waited for in vain before the run is not waited for again while it reads.
+    /// A writer that was waited for in vain before the run is not waited for again while it reads.
     fn rereads(&self, reason: Reason, now: Tick) -> Rereads {
         let is_late = |ms| self.stale_since.is_some_and(|first| first.plus_ms(ms) <= now);
         let waited_for = self.unrest.filter(|_| reason == Reason::Changed);

@@ -27,7 +27,7 @@ impl CycleError {
         }
     }
 
-    /// Whether it is the same trouble, whoever the other run is by now.
+    /// Whether it is the same trouble, whichever the other run is by now.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Locked(_), Self::Locked(_)) => true,

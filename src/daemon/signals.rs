@@ -37,7 +37,7 @@ impl Signals {
     #[cfg(unix)]
     pub fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        // Those who rotate logs send them out of habit. Nobody listens, but the program outlives them from now on.
+        // Tools that rotate logs send them out of habit. They are ignored, but the program outlives them from now on.
         for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
             drop(signal(kind)?);
         }

@@ -1,4 +1,4 @@
-//! Readiness and signs of life: systemd is told of them where it runs; everywhere they turn the main loop, which `/healthz` goes by.
+//! Readiness and signs of life: systemd gets them where it runs; everywhere they turn the main loop, which `/healthz` goes by.
 
 use sd_notify::NotifyState;
 

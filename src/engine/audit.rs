@@ -1,4 +1,4 @@
-//! `apply --audit`: one line of JSON a call, for whoever has to account for what was purged.
+//! `apply --audit`: one line of JSON a call, as an account of what was purged.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -66,7 +66,7 @@ impl Audit {
         log.append(&line).inspect_err(|_| self.lost.push(line))
     }
 
-    /// Makes the log durable and tells `error` what is missing in it; the exit code, if anything is.
+    /// Makes the log durable and gives `error` what is missing in it; the exit code, if anything is.
     pub(super) fn finish(&self, failure: Option<&str>, error: &mut dyn FnMut(&str)) -> Option<Exit> {
         let log = self.log.as_ref()?;
         let path = log.path().display();

@@ -97,7 +97,7 @@ impl Desired {
     }
 
     /// As [`Desired::known_by`], where lists were passed over since they are as an earlier run noted them: `passed_over` by
-    /// manifest, with the targets of their files told in `inputs`. `None` if all have to be read.
+    /// manifest, with the targets of their files counted in `inputs`. `None` if all have to be read.
     pub fn known_since(self, inputs: Inputs, noted: Inputs, passed_over: &[bool]) -> Option<Self> {
         let listed_before: u64 = inputs.files.iter().map(|file| file.targets).sum();
         let mut desired = self.known_by(inputs);
@@ -106,7 +106,7 @@ impl Desired {
         inputs.targets = inputs.files.iter().map(|file| file.targets).sum();
         // A target that two manifests list depends on both.
         let is_shared = inputs.targets != listed_before + entries || noted.has_shared_targets();
-        // A plan with a directory tells what else is listed below it.
+        // A plan with a directory shows what else is listed below it.
         let collapses = desired.model.manifests.iter().any(|manifest| !manifest.collapse.is_empty());
         if is_shared || collapses || inputs.configuration != noted.configuration {
             return None;

@@ -256,7 +256,7 @@ impl Run<'_> {
         }
     }
 
-    /// Writes the records; if that fails nothing more is sent, and what was accepted is told. Returns the calls whose
+    /// Writes the records; if that fails nothing more is sent, and what was accepted is reported. Returns the calls whose
     /// intents were among them.
     fn persist(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, records: &[Record], now: Now) -> Vec<CallId> {
         let (changes, model, grounds) = (inputs.changes, inputs.model, inputs.grounds);
@@ -369,7 +369,7 @@ fn accepted_in(records: &[Record]) -> impl Iterator<Item = usize> {
 }
 
 /// Makes sure of the credentials before a call takes its turn, so that waiting for them does not bunch calls together.
-/// Where that fails the call itself tells.
+/// Where that fails the call itself shows it.
 async fn board(host: &Host, inputs: &Inputs<'_>, id: CallId, provider: Option<usize>) -> CallId {
     if let Some(provider) = provider {
         let _ = inputs.credentials.get(&inputs.model.providers[provider], host.clock.now().wall).await;

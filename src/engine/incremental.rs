@@ -1,7 +1,7 @@
-//! What changed since a run after which nothing was left: told from the manifests that differ, and from nothing else.
+//! What changed since a run after which nothing was left: read from the manifests that differ, and from nothing else.
 //!
 //! All that the other manifests list is recorded, so what the changed ones list is compared with its own rows only. Where
-//! that does not tell everything, it says so, and all manifests are read.
+//! that does not show everything, it says so, and all manifests are read.
 
 use std::collections::HashSet;
 

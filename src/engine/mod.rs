@@ -109,7 +109,7 @@ pub struct Run<'a> {
     pub desired: &'a Desired,
     /// The plan.
     pub prepared: &'a Prepared,
-    /// Who runs.
+    /// The process that runs.
     pub start: RunStart,
     /// Nothing is started after so many milliseconds.
     pub deadline_ms: Option<u64>,
@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
     /// Marks what is due, purges it, records what was accepted. `observe` sees each call as it ends.
     ///
     /// # Errors
-    /// A state that cannot be written before anything was sent, or once all is done; in between the outcome tells.
+    /// A state that cannot be written before anything was sent, or once all is done; in between the outcome shows it.
     pub async fn execute(&self, store: &mut dyn Store, observe: &mut Observe<'_>) -> Result<Finished<'a>, StateError> {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
@@ -220,7 +220,7 @@ impl<'a> Run<'a> {
         if !caches.is_empty() {
             store.note_caches(&caches, now)?;
         }
-        // Who was not asked for lack of time is not to blame.
+        // A provider that was not asked for lack of time is not to blame.
         let is_over = self.deadline_ms == Some(0);
         let unavailable = if is_over { Vec::new() } else { self.accounts.unavailable(&prepared.plan) };
         let grounds = desired.grounds(self.accounts.all());

@@ -37,7 +37,7 @@ pub async fn learn_quotas(
 ) -> Result<Learned, StateError> {
     let mut learned = Learned::default();
     let mut accounts: BTreeMap<(&str, &str), (Vec<QuotaFound>, Timestamp)> = BTreeMap::new();
-    // Of providers that share a quota with different limits the lowest tells how much is used for sure.
+    // Of providers that share a quota with different limits the lowest shows how much is used for sure.
     let mut limits: BTreeMap<&QuotaKey, (usize, &Quota, u64)> = BTreeMap::new();
     for job in &plan.jobs {
         let spec = model.providers[job.provider].kind.capabilities().queries.quota;
@@ -85,7 +85,7 @@ pub async fn learn_quotas(
 /// What became of accepted purges.
 #[derive(Debug, Default)]
 pub struct Results {
-    /// Targets of which the provider told where they stand.
+    /// Targets of which the provider said where they stand.
     pub told: Vec<Settled>,
     /// Targets that nobody was asked about, or got no answer for: provider, number and reason, in order.
     pub untold: Vec<(String, usize, String)>,

@@ -1,6 +1,6 @@
 //! Asks providers questions: what is left of their quotas, what became of accepted purges.
 //!
-//! A question is asked once, at its own pace, and costs no quota. It decides nothing; whoever asks does.
+//! A question is asked once, at its own pace, and costs no quota. It decides nothing; the caller does.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ impl<'a> Asker<'a> {
         Answered { finding, clock_ahead_s }
     }
 
-    /// What time it is for the provider that gave an answer; where that does not tell, for us.
+    /// What time it is for the provider that gave an answer; where that does not say, for us.
     pub fn time_of<T>(&self, answered: &Answered<T>) -> Timestamp {
         let ahead_ms = answered.clock_ahead_s.unwrap_or(0).saturating_mul(1000);
         self.host.clock.now().wall.plus_ms(ahead_ms.saturating_neg())

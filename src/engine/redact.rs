@@ -66,7 +66,7 @@ pub(crate) fn sensitive(credentials: &Credentials, request: &Request, templates:
     sensitive
 }
 
-/// The texts, and whether parts of each tell something as well.
+/// The texts, and whether parts of each reveal something as well.
 fn of_credentials<'c>(credentials: &'c Credentials, templates: &[(String, String)]) -> Vec<(&'c str, bool)> {
     match credentials {
         Credentials::Headers(headers) => {

@@ -9,7 +9,7 @@ use crate::state::Counts;
 /// Work that a run left at a provider.
 #[derive(Clone, Debug)]
 pub struct Left {
-    /// What the machine of the watch is told.
+    /// What the machine of the watch hears.
     pub end: ProviderEnd,
     /// Where its changes stand.
     pub counts: Counts,

@@ -20,7 +20,7 @@ pub(crate) struct Line<'a> {
     pub(crate) host: &'a Host,
     /// Credentials of all providers.
     pub(crate) credentials: &'a CredentialStore,
-    /// Who is called.
+    /// Which provider is called.
     pub(crate) config: &'a ProviderConfig,
     /// How long it may take.
     pub(crate) timeouts: Timeouts,

@@ -41,7 +41,7 @@ pub fn keep_at(locked: &dyn LockedState, caches: StatCaches) -> Result<(), Strin
     }
 }
 
-/// Keeps caches, and drops those of directories that are gone, for whoever holds the lock of the state.
+/// Keeps caches, and drops those of directories that are gone, for the holder of the lock of the state.
 ///
 /// # Errors
 /// They cannot be written; what that means, for people.

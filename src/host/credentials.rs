@@ -217,7 +217,7 @@ impl Held {
     }
 }
 
-/// What a source answers, for all who wait for it. It goes on where it was when they stop and others begin to wait.
+/// What a source answers, for all callers that wait for it. It goes on where it was when they stop and others begin to wait.
 type Answer = Shared<BoxFuture<'static, Result<Held, CredentialError>>>;
 
 /// Where a provider's credentials come from, as it is configured.
@@ -301,7 +301,7 @@ impl CredentialStore {
 
     /// The provider's credentials. The source is asked on first use, when it is configured differently, after a refusal
     /// ([`Self::renewed`]), and when they expire within a minute; calls that come meanwhile wait for that one answer.
-    /// Who stops waiting does not stop the source: the next one who asks gets its answer.
+    /// A caller that stops waiting does not stop the source: the next one gets its answer.
     ///
     /// # Errors
     /// Why there are none, which stays so for the rest of the run.
@@ -317,7 +317,7 @@ impl CredentialStore {
         self.with_slot(provider, |slot| slot.late.insert(late).clone())
     }
 
-    /// A run begins: sources that failed are asked anew in it, and all may be asked once more. For who keeps a store over
+    /// A run begins: sources that failed are asked anew in it, and all may be asked once more. For a caller that keeps a store over
     /// runs.
     pub fn begin_run(&self) {
         self.slots().values_mut().for_each(Slot::begin_run);

@@ -132,7 +132,7 @@ fn build(key: &ClientKey, proxies: &[reqwest::Proxy]) -> reqwest::Result<Client>
     builder.build()
 }
 
-/// Whoever has a proxy for everything wonders why it was not used.
+/// A user with a proxy for everything wonders why it was not used.
 fn without_proxy(mut failure: TransportFailure) -> TransportFailure {
     if failure.kind == TransportFailureKind::NotConnected {
         failure.message +=

@@ -1,4 +1,4 @@
-//! A digest of manifest files, taken before they are read: who finds it again need not read them at all.
+//! A digest of manifest files, taken before they are read: a run that finds it again need not read them at all.
 //!
 //! Does not know what the files say.
 

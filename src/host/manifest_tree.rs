@@ -12,7 +12,7 @@ const MARKERS: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
 /// The folder that manifests are in by default: what holds it is the root where nothing else marks one.
 const USUAL_FOLDER: &str = "manifests";
 
-/// Tells for files of one command where they are.
+/// Finds for files of one command where they are.
 pub(super) struct Trees {
     /// The deepest folder that holds all that was given.
     common: PathBuf,

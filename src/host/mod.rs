@@ -67,7 +67,7 @@ pub trait Env: Send + Sync {
     /// A variable; `None` if it is not set. Bytes that are not UTF-8 come as U+FFFD.
     fn var(&self, name: &str) -> Option<String>;
 
-    /// Name of this machine, for the state's own records; `unknown` if the system does not tell.
+    /// Name of this machine, for the state's own records; `unknown` if the system does not say.
     fn machine_name(&self) -> String {
         self.var("HOSTNAME").unwrap_or_else(|| "unknown".to_owned())
     }

@@ -13,7 +13,7 @@ pub(super) fn written_to<'t, F: Iterator<Item = &'t str>>(
 
     files().find_map(|(stream, device, inode)| {
         let is_it = |path: &&str| {
-            // The device tells files of different file systems apart.
+            // The device sets files of different file systems apart.
             std::fs::metadata(folder.join(path)).is_ok_and(|file| (file.dev(), file.ino()) == (device, inode))
         };
         let path = with_inode(inode).find(is_it)?;

@@ -1,4 +1,4 @@
-//! Paths that were given, as the system tells of them.
+//! Paths that were given, as the system gives them.
 
 use std::ffi::OsStr;
 use std::fs;

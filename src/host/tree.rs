@@ -65,7 +65,7 @@ impl TreeRules {
     }
 }
 
-/// The files of a directory, all of them: a directory with anything that cannot be told for certain is an error.
+/// The files of a directory, all of them: a directory with anything that is not certain is an error.
 #[derive(Debug, Default)]
 pub struct Tree {
     table: FileTable,

@@ -7,7 +7,7 @@ use crate::core::time::{Now, Tick};
 
 /// Time that stands still until somebody sleeps. Wall time and ticks advance together.
 ///
-/// With several sleepers the latest wake time wins: whoever asked for an earlier one wakes at once and sees that time.
+/// With several sleepers the latest wake time wins: a sleeper that asked for an earlier one wakes at once and sees that time.
 #[derive(Debug)]
 pub struct VirtualClock {
     now: Mutex<Now>,

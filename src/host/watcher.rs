@@ -1,6 +1,6 @@
-//! Tells when files that matter may have changed. Events are hints: what they say is not looked at beyond the name.
+//! Reports when files that matter may have changed. Events are hints: what they say is not looked at beyond the name.
 //!
-//! Folders are watched, not files: editors rename, mounted configuration swaps links. Where the system cannot tell of
+//! Folders are watched, not files: editors rename, mounted configuration swaps links. Where the system cannot report
 //! changes, or not of so many folders, folders are looked at every so often instead.
 
 mod folders;
@@ -32,9 +32,9 @@ const MOST_ROUNDS: usize = 8;
 
 /// How long a file whose writer has not closed it counts as being written since it was last written to, in milliseconds.
 const UNFINISHED_MS: u64 = 10_000;
-/// Whether the system tells that a writer has closed a file.
+/// Whether the system reports that a writer has closed a file.
 const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
-/// What is learned between two looks of whoever waits.
+/// What is learned between two looks of the waiting side.
 #[derive(Default)]
 struct Hints {
     /// The last event, in milliseconds of the clock, and whether there is one that was not taken yet.
@@ -46,7 +46,7 @@ struct Hints {
     wake: tokio::sync::Notify,
 }
 
-/// What the thread of the events and whoever waits share.
+/// What the thread of the events and the waiting side share.
 struct Shared {
     clock: Arc<dyn Clock>,
     hints: Hints,
@@ -144,7 +144,7 @@ impl Watcher {
         self.settle(|| Folders::of(roots))
     }
 
-    /// What appears in a folder before it is watched tells nobody: looks again until nothing new is found.
+    /// What appears in a folder before it is watched causes no event: looks again until nothing new is found.
     fn settle(&self, mut list: impl FnMut() -> Folders) -> Option<String> {
         let mut eyes = lock(&self.eyes);
         for _ in 0..MOST_ROUNDS {
@@ -188,7 +188,7 @@ impl Watcher {
         hints.fresh.swap(false, Ordering::AcqRel).then(|| Tick::from_ms(hints.last_ms.load(Ordering::Acquire)))
     }
 
-    /// Whether a file that matters is being written right now, as far as the system tells: it was written to a short while ago,
+    /// Whether a file that matters is being written right now, as far as the system reports: it was written to a short while ago,
     /// and its writer has not closed it.
     pub fn is_writing(&self) -> bool {
         let now = self.shared.clock.now().tick;
@@ -251,7 +251,7 @@ impl Eyes {
                     is_same = false;
                 }
                 Err(error) if is_limit(&error) => return Err(cause(&error)),
-                // It went away meanwhile, which its parent tells of, or may not be read, which the run tells of.
+                // It went away meanwhile, which its parent reports, or may not be read, which the run reports.
                 Err(_) => {}
             }
         }
@@ -259,7 +259,7 @@ impl Eyes {
     }
 }
 
-/// What `work` comes to, or that it has a defect: whoever waits for changes is to learn of them all the same.
+/// What `work` comes to, or that it has a defect: the side that waits for changes is to learn of them all the same.
 fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| "watching folders has failed; please report it".to_owned())
 }

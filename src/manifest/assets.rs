@@ -1,6 +1,6 @@
 //! Assets: from paths, URLs and ids with hashes to the entries of the model.
 //!
-//! Joins paths to `base_url`, matches URLs to providers, merges what is listed twice. Sources are read by whoever the
+//! Joins paths to `base_url`, matches URLs to providers, merges what is listed twice. Sources are read by what the
 //! caller hands in.
 
 mod multiplied;

@@ -88,7 +88,7 @@ pub fn build(files: &[SourceFile]) -> Built {
 }
 
 /// As [`build_with`], but the assets of files in `passed_over` are left out where they are a simple list: for files of which
-/// [`ListReading::Lines`] was told when they had the same bytes.
+/// [`ListReading::Lines`] was returned when they had the same bytes.
 pub fn build_partly(
     files: &[SourceFile],
     passed_over: &[bool],

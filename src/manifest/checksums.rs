@@ -1,8 +1,8 @@
 //! Checksum lists as `sha256sum`, `b3sum`, `md5sum` and their kin write them: bytes in, in pieces of any size, a call
 //! for each line out.
 //!
-//! Does not read files and keeps nothing but an unfinished line; who collects the names finds those listed twice. What is
-//! wrong with a line is told without its text: the file may be no list at all, but one that holds secrets.
+//! Does not read files and keeps nothing but an unfinished line; what collects the names finds those listed twice. What is
+//! wrong with a line is reported without its text: the file may be no list at all, but one that holds secrets.
 
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ impl ChecksumProblem {
     }
 }
 
-/// The algorithm that the name of a list tells: BLAKE3 for `*.b3` and `B3SUMS`, otherwise none.
+/// The algorithm that the name of a list gives: BLAKE3 for `*.b3` and `B3SUMS`, otherwise none.
 pub fn algorithm_of_list(file_name: &str) -> Option<Algorithm> {
     let is_blake3 = file_name == "B3SUMS" || file_name.strip_suffix(".b3").is_some_and(|stem| !stem.is_empty());
     is_blake3.then_some(Algorithm::Blake3)
@@ -73,13 +73,13 @@ pub struct ChecksumReader {
     declared: Option<Algorithm>,
     /// The beginning of a line whose end is not here yet.
     unfinished: Vec<u8>,
-    /// Whether that line is too long, which is told already.
+    /// Whether that line is too long, which is reported already.
     is_overlong: bool,
     lines: u64,
     is_empty: bool,
     digest: Digest,
     armour: Armour,
-    /// There is a NUL byte, which is told already.
+    /// There is a NUL byte, which is reported already.
     has_nul: bool,
 }
 

@@ -128,7 +128,7 @@ pub struct Hidden {
 pub(crate) struct Report {
     kept: Vec<Diagnostic>,
     counts: BTreeMap<(usize, Severity), usize>,
-    /// First bytes of texts with values of variables, by file, and whether an error was told of them.
+    /// First bytes of texts with values of variables, by file, and whether an error was reported of them.
     withheld: BTreeMap<(usize, u32), bool>,
 }
 
@@ -153,14 +153,14 @@ impl Report {
         }
     }
 
-    /// Takes the one problem that is told of its file, in place of all that was told of the file before.
+    /// Takes the one problem that is reported of its file, in place of all that was reported of the file before.
     pub(crate) fn push_only(&mut self, diagnostic: Diagnostic) {
         self.kept.retain(|kept| kept.file != diagnostic.file);
         self.counts.retain(|(file, _), _| *file != diagnostic.file);
         self.push(diagnostic);
     }
 
-    /// The first problem that was told of a file.
+    /// The first problem that was reported of a file.
     pub(crate) fn first_of(&self, file: usize) -> Option<&Diagnostic> {
         self.kept.iter().find(|kept| kept.file == file)
     }
@@ -175,7 +175,7 @@ impl Report {
         *self.counts.entry((file, Severity::Warning)).or_default() += 1;
     }
 
-    /// Withholds the words of what will be told of a text: they may repeat a variable's value. `is_told` if an error was told
+    /// Withholds the words of what will be reported of a text: they may repeat a variable's value. `is_told` if an error was reported
     /// of it; nothing more is, then.
     pub(crate) fn withhold(&mut self, file: usize, span: Span, is_told: bool) {
         self.withheld.insert((file, span.start), is_told);

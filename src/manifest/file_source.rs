@@ -1,6 +1,6 @@
 //! `sources`: what a manifest asks to be read in place of a list of assets.
 //!
-//! Does not read it: whoever builds a model hands in what does.
+//! Does not read it: the caller hands in what does.
 
 use super::diagnostic::{Diagnostic, Report, Severity, Span};
 use super::fields::{self, Fields};
@@ -42,7 +42,7 @@ impl FileSource {
         }
     }
 
-    /// What messages call a file of this source: of a list they tell the line, never its text.
+    /// What messages call a file of this source: of a list they give the line, never its text.
     pub(crate) fn name_of(&self, file: &FoundFile<'_>) -> String {
         match file.line {
             Some(line) => format!("{}:{line}", shown(&self.path)),
@@ -105,7 +105,7 @@ pub struct SourceProblem {
 
 /// Reads sources.
 pub trait Expand {
-    /// Shows `take` all files of a source. A source that cannot be told for certain, or that holds no file, has an error
+    /// Shows `take` all files of a source. A source that is not certain, or that holds no file, has an error
     /// among its problems. It may be asked for the same one again, where the names of files are needed for a message.
     fn expand(&mut self, source: &FileSource, take: &mut dyn FnMut(Found<'_>));
 }

@@ -73,7 +73,7 @@ pub(crate) struct Key<'a> {
 
 /// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
 ///
-/// Of a file that has not shown itself a manifest before something is wrong with it, no text is told.
+/// Of a file that has not shown itself a manifest before something is wrong with it, no text is shown.
 pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<Node<'a>> {
     let (source, fault) = text_of(file, bytes);
     let is_faulty = fault.is_some();
@@ -451,7 +451,7 @@ impl<'a> Builder<'a, '_> {
             Items::List(list) => {
                 let item = as_value(node);
                 self.empty_items += usize::from(item.value == Value::Null);
-                // Each is a mistake wherever it stands, and nobody is told of so many.
+                // Each is a mistake wherever it stands, and so many are not reported.
                 if item.value != Value::Null || self.empty_items <= MAX_EMPTY_ITEMS {
                     list.push(item);
                 }
@@ -519,7 +519,7 @@ fn as_value(node: Node<'_>) -> Node<'_> {
     if is_nothing(&node) { Node { value: Value::Null, span: node.span } } else { node }
 }
 
-/// The parser tells of what is absent as if `~` stood there.
+/// The parser reports what is absent as if `~` stood there.
 fn is_nothing(node: &Node<'_>) -> bool {
     matches!(&node.value, Value::Scalar { text, plain: true } if is_word_for_nothing(text))
 }

@@ -1,7 +1,7 @@
 //! Manifests: bytes in, a checked model and all problems of all files out.
 //!
 //! Does not read files, print or send anything. The YAML crate is named in `load` only; what keys there are is
-//! told by the tables of `shape`, which serve the check and the JSON Schema alike.
+//! in the tables of `shape`, which serve the check and the JSON Schema alike.
 
 mod assets;
 mod check;
@@ -54,5 +54,5 @@ pub use walk_rules::{Links, TEMPORARY_FILES, TEMPORARY_FOLDERS, WalkRules};
 pub use write::{PublishedAt, WriteProblem, manifest_of};
 
 /// Number of the rules by which manifests come to entries: with other ones, what was noted of a manifest says nothing. To be
-/// raised by whoever changes what entries some manifest comes to.
+/// raised with a change of what entries some manifest comes to.
 pub const RULES: u32 = 2;

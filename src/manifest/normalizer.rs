@@ -88,7 +88,7 @@ fn why(error: &regex::Error) -> String {
         regex::Error::CompiledTooBig(_) => {
             format!("takes more than {MAX_COMPILED_BYTES} bytes when compiled; repeat less")
         }
-        // The crate shows the expression on lines of its own; its last line tells what is wrong.
+        // The crate shows the expression on lines of its own; its last line says what is wrong.
         other => {
             let text = other.to_string();
             let last = text.lines().last().unwrap_or_default().trim();

@@ -1,6 +1,6 @@
 //! Configured providers: from the `providers` maps of all files to their checked configuration.
 //!
-//! What kinds there are and which options they have is told by the provider table.
+//! What kinds there are and which options they have is in the provider table.
 
 use std::collections::HashMap;
 
@@ -314,7 +314,7 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    /// `most`: how many endpoints there are, unless only names tell in the end.
+    /// `most`: how many endpoints there are, unless only names show it in the end.
     fn require(&mut self, most: Option<usize>) -> Option<usize> {
         let asked = self.fields.integer("require")?;
         let require = usize::try_from(asked).unwrap_or(usize::MAX);

@@ -75,7 +75,7 @@ pub(crate) fn each(source: &SourceFile, head: &Head, each: &mut dyn FnMut(Item<'
     if run(source, head, each, None)? {
         return Ok(());
     }
-    // Keys in no order may be twice there, which only `load` can tell well.
+    // Keys in no order may be twice there, which only `load` can report well.
     let mut keys = Vec::new();
     run(source, head, &mut |_| {}, Some(&mut keys))?;
     keys.sort_unstable();

@@ -17,7 +17,7 @@ pub(crate) struct UrlForms {
     extensions: Vec<String>,
 }
 
-/// A URL of an asset, told from `base_url` on.
+/// A URL of an asset, given from `base_url` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form<'p> {
     /// `base_url`, `/` and this; empty for `base_url` with its slash.

@@ -1,6 +1,6 @@
 //! `${NAME}` in manifests: which texts take the values of environment variables, and what no value may hold.
 //!
-//! A reference is replaced once, by the value as it is, before the text is checked. Does not read the environment: whoever
+//! A reference is replaced once, by the value as it is, before the text is checked. Does not read the environment: what
 //! builds a model hands in what does. A value may be a secret, so no message repeats one.
 
 use std::borrow::Cow;

@@ -54,7 +54,7 @@ impl WalkRules {
     }
 }
 
-/// Names of temporary files, and who leaves them: `*` stands for any text and `X` for a letter or a digit.
+/// Names of temporary files, and which programs leave them: `*` stands for any text and `X` for a letter or a digit.
 pub const TEMPORARY_FILES: &[(&str, &str)] = &[
     (".*.XXXXXX", "rsync, while it transfers"),
     ("*~", "backups of editors"),

@@ -15,9 +15,9 @@ use crate::core::time::Tick;
 
 /// Least time between two events, in milliseconds.
 const PACE_MS: u64 = 250;
-/// Something is sent at least this often, in milliseconds, so that readers who went away are noticed.
+/// Something is sent at least this often, in milliseconds, so that readers that went away are noticed.
 const BEAT_MS: u64 = 15_000;
-/// How long a stream lasts, in milliseconds: readers come back by themselves, and those who hang make room.
+/// How long a stream lasts, in milliseconds: readers come back by themselves, and those that hang make room.
 pub(super) const STREAM_MS: u64 = 300_000;
 
 struct Follow {

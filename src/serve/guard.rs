@@ -1,4 +1,4 @@
-//! Who is answered: methods, Host, token; and the headers that keep browsers from doing more than showing the page.
+//! Which requests are answered: methods, Host, token; and the headers that keep browsers from doing more than showing the page.
 //!
 //! Does not know what is answered.
 
@@ -71,7 +71,7 @@ impl Token {
     }
 }
 
-/// How much a request is told.
+/// How much a request gets to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
     /// Everything.
@@ -80,7 +80,7 @@ pub(super) enum Admitted {
     ToLittle,
 }
 
-/// Who is answered.
+/// Which requests are answered.
 pub(super) struct Guard {
     token: Option<watch::Receiver<Token>>,
     /// Names in lower case and addresses without brackets.
@@ -109,12 +109,12 @@ impl Guard {
         }
     }
 
-    /// How much a request for `path` is told; `None` if nothing.
+    /// How much a request for `path` gets to see; `None` if nothing.
     fn admits(&self, headers: &HeaderMap, path: &str) -> Option<Admitted> {
         match &self.token {
             None => Some(Admitted::ToAll),
             Some(token) if token.borrow().is_in(headers) => Some(Admitted::ToAll),
-            // Those who look whether a service lives have no tokens, and learn no more than that.
+            // Probes that look whether a service lives have no tokens, and learn no more than that.
             Some(_) if ["/healthz", "/readyz"].contains(&path) => Some(Admitted::ToLittle),
             Some(_) => None,
         }

@@ -1,6 +1,6 @@
-//! The listener of a program that stays up: tells over HTTP how it is, to those who may know, and takes no orders.
+//! The listener of a program that stays up: shows over HTTP how it is, to readers with the right, and takes no orders.
 //!
-//! Knows the report and nothing of plans, providers or the state. Reads copies of the report, so whoever writes it never
+//! Knows the report and nothing of plans, providers or the state. Reads copies of the report, so its writer never
 //! waits for a reader (H4); a connection serves one request and is bounded in size, time and number.
 
 mod events;
@@ -54,14 +54,14 @@ const CONNECTION_MS: u64 = 30_000;
 /// How often the main loop turns at least, in milliseconds.
 pub const TURN_MS: u64 = 15_000;
 /// After how long without a turn it hangs, in milliseconds. Comparing and noting millions of targets is one turn, and may take a
-/// minute where the processor or the disk is slow: whoever restarts the program for that makes it begin anew.
+/// minute where the processor or the disk is slow: a restart of the program for that makes it begin anew.
 const HANGS_MS: u64 = 300_000;
 /// How long it is believed whether something can be recorded, in milliseconds.
 const BELIEVED_MS: u64 = 3_000;
 /// Wait after the system did not hand over a connection, in milliseconds: it may be out of files.
 const ACCEPT_AGAIN_MS: u64 = 200;
 
-/// What readers have to show and are told.
+/// What readers have to show and get to see.
 pub struct Settings {
     /// What they have to send, as of now; `None`: nothing.
     pub token: Option<watch::Receiver<Token>>,
@@ -265,7 +265,7 @@ async fn health(State(served): State<Arc<Served>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-/// Why it is not ready is told to those who may read everything, whether it is to anybody.
+/// Why it is not ready is shown to readers of everything, whether it is to anybody.
 async fn ready(State(served): State<Arc<Served>>, Extension(admitted): Extension<Admitted>) -> Response {
     let reasons = served.reasons(&served.report()).await;
     if reasons.is_empty() {

@@ -1,4 +1,4 @@
-//! Places for connections: a bounded number. When all are taken, whoever has gone longest without a whole request makes way.
+//! Places for connections: a bounded number. When all are taken, the one that has gone longest without a whole request makes way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// H4: whoever sends a byte and waits keeps nobody out; whoever has asked gets the answer.
+    /// H4: a reader that sends a byte and waits keeps no other one out; one that has asked gets the answer.
     #[tokio::test]
     async fn who_has_not_asked_makes_way_for_others() {
         let places = Places::new(2);

@@ -148,7 +148,7 @@ pub struct Counts {
     pub rejected: u64,
 }
 
-/// Who runs, for the state's own records.
+/// The process that runs, for the state's own records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunStart {
     /// When.

@@ -88,7 +88,7 @@ pub(super) fn without_code(response: &Response) -> CallError {
     error(response, class, status_code(response), message.into())
 }
 
-/// An error with everything that the HTTP level tells.
+/// An error with everything that the HTTP level gives.
 pub(super) fn error(response: &Response, class: ErrorClass, code: String, mut message: String) -> CallError {
     message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
     CallError {

@@ -126,7 +126,7 @@ pub fn sdk_hmac(parts: &Parts, signed_headers: &[&str], sdk_date: &str, secret: 
 /// Digest of the legacy Tencent signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QcloudMethod {
-    /// `HmacSHA1`, which the service assumes if it is told nothing.
+    /// `HmacSHA1`, which the service assumes if nothing is given.
     HmacSha1,
     /// `HmacSHA256`.
     HmacSha256,

@@ -139,7 +139,7 @@ fn a_provider_whose_account_is_not_known_in_time_is_left_to_the_next_run() {
     assert_eq!((came.asked, came.troubled, came.exit), (1, vec![0], Exit::BadInput));
 }
 
-/// L2, W6: a run that is cut short before its first call tells so as well: else the next run would ask again at once.
+/// L2, W6: a run that is cut short before its first call says so as well: else the next run would ask again at once.
 #[test]
 fn a_run_that_is_cut_at_once_tells_who_has_no_credentials() {
     let came = run(0, true);

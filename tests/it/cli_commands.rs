@@ -393,7 +393,7 @@ fn bad_usage_is_told_on_standard_error_with_2() {
     bench.run(&["--version"]).exits(0).says("freshen 0");
 }
 
-/// C14: whoever reads the output may go away at any moment.
+/// C14: the reader of the output may go away at any moment.
 #[test]
 fn c14_closed_pipes_never_panic() {
     let cloud = Cloud::of("tencent-cdn");
@@ -512,7 +512,7 @@ fn a_result_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
     Ran::of(&output).exits(2).says("could not be written to standard output");
 }
 
-/// X6: who may only read the state can still look at it, and leaves nothing beside it.
+/// X6: a user that may only read the state can still look at it, and leaves nothing beside it.
 #[cfg(unix)]
 #[test]
 fn a_state_without_write_access_can_be_read() {
@@ -551,7 +551,7 @@ fn a_state_without_write_access_can_be_read() {
     assert_eq!(std::fs::read_dir(bench.path(".freshen")).expect("a folder").count(), 3, "state, lock and seal only");
 }
 
-/// L3: what no manifest speaks for any more is told also when nothing else is.
+/// L3: what no manifest speaks for any more is reported also when nothing else is.
 #[test]
 fn nothing_to_do_mentions_targets_of_providers_that_are_gone() {
     let cloud = Cloud::of("tencent-cdn");

@@ -6,9 +6,9 @@ use crate::cli_apply::urls;
 use crate::support::cli::{Bench, STATE};
 use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step};
 
-/// Kinds whose vendors tell what became of a task.
+/// Kinds whose vendors report what became of a task.
 const WITH_TASKS: [&str; 4] = ["tencent-cdn", "alibaba-vod", "huawei-vod", "qcloud-cdn"];
-/// Kinds whose vendors tell what is left of a quota.
+/// Kinds whose vendors report what is left of a quota.
 const WITH_QUOTA: [&str; 2] = ["tencent-cdn", "alibaba-vod"];
 
 fn first_words(listed: &str) -> Vec<&str> {
@@ -85,7 +85,7 @@ fn yesterdays_count_of_the_provider_is_not_todays() {
     }
 }
 
-/// A provider that does not answer a question is no failure of the run; it is told, and purges go on.
+/// A provider that does not answer a question is no failure of the run; it is reported, and purges go on.
 #[test]
 fn a_quota_that_is_not_told_is_a_note_and_no_failure() {
     let refused = r#"{"Response":{"Error":{"Code":"UnauthorizedOperation","Message":"no"},"RequestId":"r"}}"#;
@@ -195,7 +195,7 @@ fn failures_of_tasks_are_counted_and_stale_answers_are_left_aside() {
     bench.run(&["status", "--refresh"]).exits(0).says("none");
 }
 
-/// Whoever cannot be asked is said so: no manifest, no such task, no answer, refused credentials.
+/// A provider that cannot be asked is named: no manifest, no such task, no answer, refused credentials.
 #[test]
 fn what_could_not_be_asked_is_told() {
     let cloud = Cloud::of("tencent-cdn");
@@ -227,7 +227,7 @@ fn what_could_not_be_asked_is_told() {
     bench.run(&["status", "manifests"]).exits(2).says("--refresh");
 }
 
-/// A check online tells credentials, clock and quota of each provider, and who was not asked and why.
+/// A check online shows credentials, clock and quota of each provider, and which was not asked and why.
 #[test]
 fn a_check_online_tells_credentials_clock_and_quota() {
     let (cdn, vod) = (Cloud::with("tencent-cdn", |setup| setup.afterwards.others = 100), Cloud::of("tencent-vod"));
@@ -255,7 +255,7 @@ fn a_check_online_tells_credentials_clock_and_quota() {
     assert!(!bench.path(STATE).exists());
 }
 
-/// T1: a clock that is off is told from the answer's own date; refused, missing and untested credentials have their codes.
+/// T1: a clock that is off is found from the answer's own date; refused, missing and untested credentials have their codes.
 #[test]
 fn t1_a_check_online_has_the_documented_exit_codes() {
     for kind in WITH_QUOTA {

@@ -111,7 +111,7 @@ fn a_directory_is_compared_with_what_is_listed() {
     assert_eq!(cloud.count(), 0);
 }
 
-/// D1–D4: an error ends the scan, everything is told at once, nothing is printed that could be taken for the whole.
+/// D1–D4: an error ends the scan, everything is reported at once, nothing is printed that could be taken for the whole.
 #[test]
 fn a_directory_that_is_not_certain_is_bad_input() {
     let bench = Bench::new().file("public/a", "a").file("public/new\nline", "").file("empty/x/y", "");
@@ -138,7 +138,7 @@ fn a_directory_that_is_not_certain_is_bad_input() {
     }
 }
 
-/// D2: the reason is told, however long the path.
+/// D2: the reason is reported, however long the path.
 #[test]
 fn a_path_that_is_too_long_for_the_system_is_an_error() {
     let half = [&"x".repeat(200); 11].map(String::as_str).join("/");

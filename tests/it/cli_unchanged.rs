@@ -16,7 +16,7 @@ fn done() -> (Cloud, Bench) {
     (cloud, bench)
 }
 
-/// Spoils what a comparison would read: whoever compares finds damage.
+/// Spoils what a comparison would read: a comparison finds damage.
 fn spoil(bench: &Bench) {
     bench.by_hand("UPDATE target SET owners = ''");
 }
@@ -186,14 +186,14 @@ fn two_lists() -> (Cloud, Bench) {
     (cloud, bench)
 }
 
-/// Spoils what a comparison would read of the second manifest: whoever compares it finds damage.
+/// Spoils what a comparison would read of the second manifest: a comparison finds damage.
 fn spoil_second(bench: &Bench) {
     bench.by_hand("UPDATE target SET owners = '' WHERE target LIKE '%/b/_'");
 }
 
 type Edit = (&'static str, bool, fn(&Bench));
 
-/// Edits of the two manifests, and whether the first one is enough to tell what they change.
+/// Edits of the two manifests, and whether the first one is enough to know what they change.
 const EDITS: [Edit; 17] = [
     ("a hash", true, |bench| edit(bench, "first", "2: rev:1", "2: rev:2")),
     ("a new asset", true, |bench| edit(bench, "first", "  3:", "  25: rev:1\n  3:")),
@@ -242,7 +242,7 @@ fn only_changed_manifests_are_compared_where_they_tell_all() {
     }
 }
 
-/// S2: what is told without a look at all manifests is what all of them tell, and is then purged.
+/// S2: what is shown without a look at all manifests is what all of them say, and is then purged.
 #[test]
 fn changed_manifests_tell_what_all_of_them_tell() {
     for (what, _, edit) in EDITS {

@@ -532,7 +532,7 @@ fn c3_a_kill_between_purge_and_answer_purges_the_directory_again() {
     }
 }
 
-/// R12, R13: the task of a directory tells of all URLs that it stood for; if it failed they are pending again.
+/// R12, R13: the task of a directory speaks for all URLs that it stood for; if it failed they are pending again.
 #[test]
 fn r13_the_task_of_a_directory_settles_all_below_it() {
     for (kind, ..) in KINDS {

@@ -1,5 +1,5 @@
 //! Files that are no manifests and no lists, though somebody names them as such: credentials, keys, tokens. Where they are
-//! wrong is told, their text is not.
+//! wrong is shown, their text is not.
 
 use freshen::cli::diagnostics::{render, to_json};
 use freshen::manifest::checksums::{ChecksumProblem, ChecksumReader, Listed};
@@ -144,7 +144,7 @@ fn a_manifest_is_shown_with_a_caret() {
     assert!(built.diagnostics[0].help.as_deref().is_some_and(|help| help.contains("did you mean `assets`?")));
 }
 
-/// The whole way, in every form of output: the file's name and the line are told.
+/// The whole way, in every form of output: the file's name and the line are shown.
 #[cfg(unix)]
 #[test]
 fn the_program_shows_no_text_of_a_file_that_it_should_not_read() {

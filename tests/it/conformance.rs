@@ -144,7 +144,7 @@ fn largest_batch_is_accepted_and_purges_exactly_its_targets() {
         if pair.is_cloud() {
             assert_eq!(logged.collect::<Vec<_>>(), batch, "{}", pair.name());
         } else {
-            // A cache is told host and path only.
+            // A cache gets host and path only.
             let tail = |target: Target| (target.authority().map(str::to_owned), target.path_and_query());
             assert!(logged.map(tail).eq(batch.into_iter().map(tail)), "{}", pair.name());
         }

@@ -148,7 +148,7 @@ impl<'a> Scene<'a> {
         assert_eq!(names, ["state.db", "state.db.lock"], "{context}: nothing half-made stays behind");
     }
 
-    /// What was accepted and is not recorded was told; nothing else is recorded.
+    /// What was accepted and is not recorded was reported; nothing else is recorded.
     fn tells_the_truth(&self, ran: &Ran, run: Run, context: &str) {
         let known = if self.bench.path(STATE).exists() { self.bench.recorded() } else { Vec::new() };
         let purges = self.purges();

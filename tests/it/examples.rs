@@ -135,7 +135,7 @@ fn the_image_gets_what_its_build_needs() {
     );
 }
 
-/// A volume takes its owner from the image: who runs in it can write its state.
+/// A volume takes its owner from the image: a process in it can write its state.
 #[test]
 fn the_state_of_the_image_can_be_written() {
     let volumes = list(&documents("compose.yaml")[0]["services"]["freshen"]["volumes"]);

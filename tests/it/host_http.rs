@@ -430,7 +430,7 @@ async fn a_request_reaches_the_one_address_that_it_names() {
     assert_eq!(caches.each_ref().map(Cloud::count), [1, 2, 1]);
 }
 
-/// Whoever has the address is asked for the name, and its certificate is checked for that.
+/// The owner of the address is asked for the name, and its certificate is checked for that.
 #[tokio::test]
 async fn tls_to_an_address_names_the_host() {
     let listener = TcpListener::bind("127.0.0.2:0").expect("a loopback port");

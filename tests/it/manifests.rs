@@ -604,7 +604,7 @@ fn more_targets_than_somebody_wrote_need_a_word() {
     assert_eq!(MAX_TARGETS, 1_000_000);
 }
 
-/// Variables are replaced once, before the text is checked, and their values are never told.
+/// Variables are replaced once, before the text is checked, and their values are never shown.
 #[test]
 fn variables_stand_for_themselves_where_they_are_taken() {
     let variables = |name: &str| {

@@ -1,4 +1,4 @@
-//! Who may speak for a target: names of manifests, what is gone, what was refused, namespaces.
+//! Which manifest may speak for a target: names of manifests, what is gone, what was refused, namespaces.
 
 use std::cell::Cell;
 use std::fs;

@@ -362,7 +362,7 @@ fn c11_a_source_that_vanished_is_never_a_removal() {
     refused(&bench, &cloud, &["SUMS:2: the last line does not end in a line feed"]);
 }
 
-/// D1–D3, through the binary: every fault of a directory is told at once.
+/// D1–D3, through the binary: every fault of a directory is reported at once.
 #[test]
 fn d2_a_directory_that_is_not_certain_purges_nothing() {
     let cloud = Cloud::of("http-purge");
@@ -522,7 +522,7 @@ fn d2_a_file_that_changes_while_it_is_hashed_purges_nothing() {
     bench.run(&["plan", "--exit-code"]).exits(3).says(&url("video"));
 }
 
-/// D1, D3: every line of a list that is wrong is told with its number.
+/// D1, D3: every line of a list that is wrong is reported with its number.
 #[test]
 fn d3_a_list_with_names_that_are_none_purges_nothing() {
     let cloud = Cloud::of("http-purge");
@@ -566,7 +566,7 @@ fn what_is_normalised_is_no_change() {
     bench.run(&["plan", "--exit-code"]).exits(3);
 }
 
-/// A list whose algorithm nothing tells is SHA-256; it can be declared.
+/// A list whose algorithm nothing shows is SHA-256; it can be declared.
 #[test]
 fn the_algorithm_of_a_list_can_be_declared() {
     let cloud = Cloud::of("http-purge");

@@ -254,7 +254,7 @@ fn what_was_marked_comes_back_as_it_was() {
     });
 }
 
-/// C2: an intent without an outcome stays in doubt over a restart and over a new mark, and the call is told.
+/// C2: an intent without an outcome stays in doubt over a restart and over a new mark, and the call is reported.
 #[test]
 fn an_intent_without_an_outcome_stays_in_doubt() {
     each_store(|bench| {

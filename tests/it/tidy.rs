@@ -1,4 +1,4 @@
-//! The tree checked as a whole: who may use whom, sizes, words that have no place here, tables without gaps. Reads
+//! The tree checked as a whole: which layer may use which, sizes, words that have no place here, tables without gaps. Reads
 //! files and nothing else.
 
 mod dependencies;

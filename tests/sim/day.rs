@@ -173,7 +173,7 @@ struct World {
     /// The run under way cannot be made, or has manifests to go by.
     may_fail: bool,
     reads_valid: bool,
-    /// Files changed, and no event told of it.
+    /// Files changed, and no event reported it.
     unseen: bool,
     /// Runs since the world began, by what they were made for, and what may cause them.
     changed_runs: u64,

@@ -6,7 +6,7 @@ use crate::vendors::Key;
 
 /// Where the hidden file is.
 const HIDDEN: &str = ".ci/hidden.yaml";
-/// Most files of a world: somebody who copies more tidies up first.
+/// Most files of a world: a person that copies more tidies up first.
 const MOST: usize = 5;
 /// Checkouts of the one tree; what is edited in one is edited in all.
 const CHECKOUTS: [&str; 2] = ["/site", "/ci/job/site"];

@@ -313,7 +313,7 @@ pub(crate) enum WatchBug {
     RunsNeverCut,
     /// A run under way is forgotten, and another one begins.
     RunsForgotten,
-    /// Waits are told by the wall clock.
+    /// Waits are measured by the wall clock.
     WaitsByTheWallClock,
     /// One provider fails, and all are left in peace.
     HealthyAreLeftInPeace,

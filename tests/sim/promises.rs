@@ -38,7 +38,7 @@ impl Promises {
         Self { prompt: READ + PURGED * targets as u64, of: BTreeMap::new(), trouble: 0 }
     }
 
-    /// A target changes, and its files tell.
+    /// A target changes, and its files show it.
     pub(crate) fn make(&mut self, key: Key, now: u64) {
         let promise = self.of.entry(key).or_insert(Promise { since: now, known: now });
         promise.known = promise.known.min(now);

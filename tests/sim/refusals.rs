@@ -52,7 +52,7 @@ impl Core {
         let (wanted, _) = self.wanted(actor, request);
         let Actor { spec, endpoint, .. } = &self.actors[actor];
         let fate = refusing.fate(spec, *endpoint, &wanted);
-        // Of a target that is all that there is to do nobody can tell whether it is to blame itself.
+        // Of a target that is all that there is to do it is not known whether it is to blame itself.
         let alone = wanted.iter().filter(|key| self.alone.contains(&key.0) && refusing.blames_targets());
         if fate.is_some() {
             alone.for_each(|key| self.truth.accuse(*key));

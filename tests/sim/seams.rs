@@ -1,6 +1,6 @@
 //! The seams of a run as the simulation owns them: time, network, environment, store. Each is a place to be killed at.
 //!
-//! Knows nothing of what must hold; `truth.rs` is told what vendors and disk saw, and judges.
+//! Knows nothing of what must hold; `truth.rs` gets what vendors and disk saw, and judges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -570,7 +570,7 @@ impl Env for SimEnv {
         Err(PrivateFileError::NotRegular)
     }
 
-    /// Keys are issued to who asks.
+    /// Keys are issued to every caller.
     fn run<'a>(
         &'a self,
         command: &'a [String],

@@ -1,4 +1,4 @@
-//! One process of a world: what `freshen apply` does, on the simulation's seams, and what it tells of itself.
+//! One process of a world: what `freshen apply` does, on the simulation's seams, and what it reports of itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -25,7 +25,7 @@ use crate::vendors::{Actor, Key, asset_id, mark};
 const KINDS: [&str; 6] = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn", "http-purge"];
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
-/// Who issues temporary keys.
+/// What issues temporary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Issuer {
     Program,
@@ -180,7 +180,7 @@ pub(crate) fn priority_of(key: Key) -> Priority {
     [Priority::High, Priority::Normal, Priority::Normal, Priority::Low][key.1 % 4]
 }
 
-/// What those who share an account may use of its quota at most, which is what the vendor enforces.
+/// What those that share an account may use of its quota at most, which is what the vendor enforces.
 fn most_of(specs: &[Spec], account: usize) -> Option<u64> {
     let sharing = specs.iter().filter(|spec| spec.account == account);
     sharing.map(|spec| spec.quota.unwrap_or(u64::MAX)).max().filter(|most| *most < u64::MAX)

@@ -266,7 +266,7 @@ impl Truth {
         }
     }
 
-    /// A run came to its end by itself and could write its state: it had every chance to record what it was told.
+    /// A run came to its end by itself and could write its state: it had every chance to record what it heard.
     pub(crate) fn ran_to_its_end(&mut self, step: u64) {
         for entry in self.entries.values_mut() {
             entry.hear(0, step);
@@ -423,7 +423,7 @@ fn twice(list: &[String]) -> Option<&String> {
 }
 
 impl Entry {
-    /// Whether whoever decided on a purge then knew that none was due.
+    /// Whether the process that decided on a purge knew that none was due.
     fn is_needless(&self, endpoint: usize, decided: u64) -> bool {
         match self.stale {
             None => decided > self.settled,

@@ -86,7 +86,7 @@ impl Actor {
         (response, purged)
     }
 
-    /// Whoever knows the keys of a request.
+    /// The side that knows the keys of a request.
     fn emulator_of(&mut self, request: &Request) -> &mut Box<dyn Emulator> {
         // Most worlds have no other keys.
         let is_one = self.spec.temporary.is_none() && self.spec.rotation == 0;

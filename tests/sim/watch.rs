@@ -1,7 +1,7 @@
 //! One process of `freshen watch`: the machine of `core/watch.rs`, and runs as `cli/watch/round.rs`, `cli/watch/side.rs` and
 //! `cli/pass.rs` make them, on these seams.
 //!
-//! Those three are told again here, with the guards, the removal window, what is tried again behind a refusal, what is held
+//! Those three are written again here, with the guards, the removal window, what is tried again behind a refusal, what is held
 //! back, and a run that is cut short before it sends. Left out, and tested with the program: reading files, and what is read
 //! being thrown away since they change meanwhile, asking for quotas,
 //! the audit log, the lock's file, and other processes that use the state.
@@ -37,7 +37,7 @@ use crate::store::SimStore;
 const GRACE_MS: u64 = 20_000;
 /// A program that knows credentials takes less than this, in milliseconds.
 const CREDENTIALS_MS: u64 = 20_000;
-/// What a process keeps from run to run, told as text: so much, and a little for each endpoint and asset.
+/// What a process keeps from run to run, given as text: so much, and a little for each endpoint and asset.
 const BYTES: usize = 1_000;
 const BYTES_AN_ENDPOINT: usize = 600;
 const BYTES_AN_ASSET: usize = 25;
@@ -63,7 +63,7 @@ pub(crate) enum Read {
 /// What came of a run.
 pub(crate) struct Ended {
     pub(crate) end: RunEnd,
-    /// How it ends, and whether it had the chance to record all that it was told; `None`: it did not get that far.
+    /// How it ends, and whether it had the chance to record all that it heard; `None`: it did not get that far.
     pub(crate) finished: Option<(Exit, bool)>,
 }
 
@@ -158,7 +158,7 @@ impl Process {
         }
     }
 
-    /// The time as the machine is told it.
+    /// The time as the machine gets it.
     fn now(&self) -> Now {
         let now = self.clock.now();
         if self.bug != Some(WatchBug::WaitsByTheWallClock) {
@@ -417,7 +417,7 @@ impl Round {
         Ok(self.ended(&finished, &last_accepted))
     }
 
-    /// The accounts as credentials tell them; `None`: nothing is to be sent any more.
+    /// The accounts as credentials give them; `None`: nothing is to be sent any more.
     async fn accounts(
         &self,
         desired: &Desired,
@@ -476,7 +476,7 @@ fn is_down(end: &ProviderEnd) -> bool {
     end.endpoints.iter().any(|endpoint| !endpoint.accepted && endpoint.trouble == Some(Trouble::Endpoint))
 }
 
-/// Tells the machine to leave a provider in peace.
+/// Has the machine leave a provider in peace.
 fn rest(end: &mut ProviderEnd, endpoint: Endpoint) {
     let down = EndpointEnd { endpoint, accepted: false, trouble: Some(Trouble::Endpoint), not_before: None };
     (end.endpoints, end.trouble, end.pending) = (vec![down], true, end.pending.max(1));

@@ -1,4 +1,4 @@
-//! Records on their way to whoever reads the log. Who writes one never waits for the reader: what does not fit is counted.
+//! Records on their way to the reader of the log. Their writer never waits for the reader: what does not fit is counted.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ pub(super) struct Queue {
 struct Waiting {
     records: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Records that did not fit, and of which nobody was told yet.
+    /// Records that did not fit, and of which nothing was logged yet.
     missing: u64,
     /// Something that was taken out is not written yet.
     is_writing: bool,
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// A reader that takes a record whenever it is told to.
+    /// A reader that takes a record whenever it gets the order.
     struct Reader {
         may: Receiver<()>,
         took: Sender<String>,
@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    /// C7: records that could not be written are counted as well, and told once there is room; no half of one spoils another.
+    /// C7: records that could not be written are counted as well, and logged once there is room; no half of one spoils another.
     #[test]
     fn what_could_not_be_written_is_told_once_there_is_room() {
         static QUEUE: Queue = Queue::new(1000);

@@ -13,7 +13,7 @@ use crate::manifest::Problem;
 
 /// Longest comment, in bytes; GitHub takes 65 536 characters.
 const LONGEST: usize = 65_536;
-/// Kept free for what ends lists and tells what they leave out.
+/// Kept free for what ends lists and says what they leave out.
 const RESERVE: usize = 4_096;
 /// Longest message, in characters.
 const LONGEST_MESSAGE: usize = 1_000;
@@ -155,7 +155,7 @@ fn change_item(view: &plan::View<'_>, change: &Change, hint: Option<String>) -> 
     format!("{}: {}{hint}", code(provider), code(&change.target.text))
 }
 
-/// The outcome. `second_run` is what a rehearsal tells of the next one.
+/// The outcome. `second_run` is what a rehearsal reports of the next one.
 pub(crate) fn outcome(view: &outcome::View<'_>, second_run: Option<&str>) -> String {
     let is_quiet = view.outcome.states.is_empty() && view.prepared.is_quiet();
     let (headline, rest) = outcome::headline(view);

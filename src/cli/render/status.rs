@@ -31,7 +31,7 @@ pub(crate) struct View {
     pub unclaimed: Vec<Unclaimed>,
     /// Calls of stopped runs without an outcome.
     pub doubtful: Vec<DoubtfulCall>,
-    /// Who holds the lock.
+    /// The holder of the lock.
     pub running: Option<Holder>,
     /// Calls of the run under way without an answer yet.
     pub unanswered: usize,

@@ -41,12 +41,12 @@ impl Apply<'_> {
         if kind.default_endpoint.is_some() {
             return self.not_done(call, flight, error, not_done, now);
         }
-        // The user runs these endpoints, perhaps several: tell which one it was.
+        // The user runs these endpoints, perhaps several: name which one it was.
         let code = format!("{}: {}", self.endpoint(flight.lane), error.code);
         self.not_done(call, flight, &CallError { code, ..error.clone() }, not_done, now);
     }
 
-    /// The same batch goes again at once, as whoever is valid now.
+    /// The same batch goes again at once, with what is valid now.
     pub(super) fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
         let debit = flight.debit.take();
         let credit = self.give_back(flight.lane, debit);
@@ -245,7 +245,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Counts the rest of the day's quota as used, as far as those who draw on it know its limit.
+    /// Counts the rest of the day's quota as used, as far as those that draw on it know its limit.
     fn note_spent(&mut self, lane: usize) {
         let limits = self.lanes.iter().filter_map(|other| self.draws_with(lane, other)?.limit);
         let (Some(limit), Some(draw)) = (limits.max(), &self.lanes[lane].draw) else { return };

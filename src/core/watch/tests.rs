@@ -96,7 +96,7 @@ impl World {
     }
 }
 
-/// W2: half a file may be valid. Whoever writes it is waited for, and not for ever.
+/// W2: half a file may be valid. Its writer is waited for, and not for ever.
 #[test]
 fn a_file_that_is_being_written_holds_runs_back() {
     let mut world = World::settled();
@@ -181,7 +181,7 @@ fn files_that_change_each_time_that_they_are_read_are_acted_on_in_the_end() {
     }
 }
 
-/// W4: whoever was waited for in vain before a run is not waited for again while it reads.
+/// W4: a writer that was waited for in vain before a run is not waited for again while it reads.
 #[test]
 fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
     let mut world = World::settled();
@@ -353,7 +353,7 @@ fn a_long_run_gives_way() {
     assert_eq!(world.held.len(), 1, "what failed waits for its time, the rest goes on");
 }
 
-/// W4: whoever asks more often than everything can be read does not keep what is due from being sent.
+/// W4: asking more often than everything can be read does not keep what is due from being sent.
 #[test]
 fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
     const READING_MS: u64 = 1_000;

@@ -14,7 +14,7 @@ const TELLING: u64 = 5;
 pub struct CacheAnswers {
     /// All of them.
     pub accepted: u64,
-    /// Those that were not in the cache, as far as caches tell.
+    /// Those that were not in the cache, as far as caches say.
     pub not_cached: u64,
 }
 

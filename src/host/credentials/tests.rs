@@ -396,7 +396,7 @@ async fn each_run_asks_once_more_for_refused_credentials() {
     }
 }
 
-/// L2: a source that fails is not asked again in the same run, whoever wants to know.
+/// L2: a source that fails is not asked again in the same run, whichever caller wants to know.
 #[tokio::test]
 async fn a_source_that_failed_is_asked_anew_in_the_next_run_only() {
     let env = Arc::new(ScriptedEnv::printing(&["nonsense", GOOD]));

@@ -44,7 +44,7 @@ fn digest_of(content: &[u8], normalizer: &Normalizer) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// Opens a file and has it read; once more if it was written to meanwhile. `read` tells how many bytes it read.
+/// Opens a file and has it read; once more if it was written to meanwhile. `read` returns how many bytes it read.
 pub(super) fn stable<T>(
     root: &Root,
     path: &str,
@@ -80,7 +80,7 @@ fn whole<'b>(file: &mut File, size: u64, buffer: &'b mut Vec<u8>) -> io::Result<
         buffer.resize((size + 1).next_multiple_of(PIECE_BYTES), 0);
     }
     let mut filled = 0;
-    // The end of the file is not asked for: if there is more now, the file's size tells.
+    // The end of the file is not asked for: if there is more now, the file's size shows it.
     while filled < size {
         match read(file, &mut buffer[filled..=size])? {
             0 => break,

@@ -1,6 +1,6 @@
 //! Symbolic links below a directory: where they lead, and whether they are followed there.
 //!
-//! A link is resolved once. What it leads to is walked and opened by its real path, over no link, so that whoever swaps the
+//! A link is resolved once. What it leads to is walked and opened by its real path, over no link, so that a swap of the
 //! link meanwhile cannot lead a run elsewhere.
 
 use std::fs::{self, FileType};

@@ -1,4 +1,4 @@
-//! Whether the times of a file tell that it was written to, which depends on what it lies on.
+//! Whether the times of a file show that it was written to, which depends on what it lies on.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub(super) enum Mount {
 }
 
 impl Mount {
-    /// Where a file of this path lies; for a system that does not tell, as if it could be written to.
+    /// Where a file of this path lies; for a system that does not say, as if it could be written to.
     pub(super) fn of(path: &Path) -> Self {
         #[cfg(unix)]
         {

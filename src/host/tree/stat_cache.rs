@@ -17,7 +17,7 @@ const RACY_MS: i64 = 2000;
 /// Stamps (size, times of change, inode) and digests of the files of one directory, as a [`super::Tree`] leaves them.
 ///
 /// It holds for the `normalize` expressions that it was made with; a scan with others does not look into it. Patterns
-/// play no part: a file has its digest whoever takes it.
+/// play no part: a file has its digest for every caller.
 #[derive(Debug, Default)]
 pub struct StatCache {
     table: FileTable,

@@ -53,7 +53,7 @@ enum Extent {
     All,
 }
 
-/// What tells a folder or a file from another one that takes its name.
+/// What sets a folder or a file apart from another one that takes its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(u64, u64);
 
@@ -131,7 +131,7 @@ impl Folders {
         }
     }
 
-    /// Why the system cannot tell of all changes in these folders; `None` where it can.
+    /// Why the system cannot report all changes in these folders; `None` where it can.
     pub(super) fn unseen(&self) -> Option<String> {
         self.paths().find_map(|path| {
             let system = remote_file_system(path)?;
@@ -258,7 +258,7 @@ fn push_parts(stack: &mut Vec<OsString>, path: &Path) {
     stack.extend(parts);
 }
 
-/// What a file system is called that does not tell of what other machines do in it.
+/// What a file system is called that does not report what other machines do in it.
 #[cfg(target_os = "linux")]
 fn remote_file_system(path: &Path) -> Option<&'static str> {
     let found = rustix::fs::statfs(path).ok()?;

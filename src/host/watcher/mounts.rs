@@ -1,4 +1,4 @@
-//! Tells when a watched folder is another one since something was mounted or unmounted, which causes no event in it.
+//! Reports when a watched folder is another one since something was mounted or unmounted, which causes no event in it.
 
 use std::sync::{Arc, Weak};
 
@@ -21,7 +21,7 @@ pub(super) fn follow(shared: &Arc<Shared>) {
 fn wait(table: &std::fs::File, shared: &Weak<Shared>) {
     use rustix::event::{PollFd, PollFlags, poll};
     loop {
-        // The table is told to have changed as urgent data is, and only since it was asked for last.
+        // The table is reported to have changed as urgent data is, and only since it was asked for last.
         match poll(&mut [PollFd::new(table, PollFlags::PRI)], None) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,

@@ -1,4 +1,4 @@
-//! Looks at folders every so often, where the system does not tell of changes.
+//! Looks at folders every so often, where the system does not report changes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;

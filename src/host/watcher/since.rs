@@ -1,4 +1,4 @@
-//! What happened to files since some moment, also where the thread of the events has not told of it yet.
+//! What happened to files since some moment, also where the thread of the events has not reported it yet.
 
 use std::fs::File;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub struct Moved {
     pub writing: bool,
 }
 
-/// A moment, and who knows what happened since.
+/// A moment, and what knows what happened since.
 #[derive(Clone)]
 pub struct Since {
     watcher: Arc<Watcher>,
@@ -37,7 +37,7 @@ impl Since {
         Self { watcher: Arc::clone(watcher), events: watcher.events() }
     }
 
-    /// What happened up to now, as far as the system tells of it; on a thread that may wait.
+    /// What happened up to now, as far as the system reports of it; on a thread that may wait.
     pub fn look(&self) -> Moved {
         let is_told = unless_it_panics(|| self.watcher.catch_up()).is_ok();
         if !is_told {
@@ -65,13 +65,13 @@ impl Mark {
 
     fn wait(&self) {
         let seen = lock(&self.seen);
-        // Events are hints: whoever gave up waiting knows less.
+        // Events are hints: a side that gave up waiting knows less.
         drop(self.comes.wait_timeout_while(seen, MOST_WAIT, |seen| !*seen).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 impl Watcher {
-    /// Waits until everything was told that happened so far. The system tells in order: what is watched only now, and opened,
+    /// Waits until everything was reported that happened so far. The system reports in order: what is watched only now, and opened,
     /// comes last.
     fn catch_up(&self) {
         let mut eyes = lock(&self.eyes);

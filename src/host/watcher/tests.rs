@@ -226,7 +226,7 @@ async fn after_lost_events_everything_is_watched_anew() {
     world.sees("a file in a folder whose watch was lost").await;
 }
 
-/// W3: the same folders watched anew may hold others by then that nobody told of.
+/// W3: the same folders watched anew may hold others by then that no event named.
 #[tokio::test]
 async fn folders_made_while_others_are_watched_anew_are_watched() {
     let mut world = World::new(None, FOLDER);
@@ -313,7 +313,7 @@ async fn other_names_beside_a_file_do_not_matter() {
     world.sees("the file").await;
 }
 
-/// W1: where the thread of the events is gone, folders are looked at from then on, and it is told why.
+/// W1: where the thread of the events is gone, folders are looked at from then on, and the reason is reported.
 #[tokio::test]
 async fn a_watcher_that_breaks_is_replaced_by_looking() {
     let mut world = World::new(None, FOLDER);
@@ -387,7 +387,7 @@ async fn what_links_lead_to_is_seen_and_temporary_files_are_not() {
         if poll_ms.is_none() {
             let before = world.watcher.events();
             fs::create_dir_all(world.path("tree/.~tmp~")).unwrap();
-            // Far more often than what was written before can still be told of.
+            // Far more often than what was written before can still be reported.
             for name in ["tree/v1/.index.html.Ab12Cd", "tree/v1/index.html~", "tree/.~tmp~/a", "tree/4913", "other/a"] {
                 for _ in 0..20 {
                     world.write(name);

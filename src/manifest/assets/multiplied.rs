@@ -80,7 +80,7 @@ impl Carriers {
 }
 
 impl Lister<'_> {
-    /// Who carries paths whose asset names no provider.
+    /// Which providers carry paths whose asset names no provider.
     pub(super) fn usual_carriers(&self) -> Carriers {
         let Bases::Given(bases) = &self.own.bases else { return Carriers::default() };
         let mut carriers = Carriers::default();

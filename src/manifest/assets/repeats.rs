@@ -16,7 +16,7 @@ use crate::manifest::load::{self, shown};
 use crate::manifest::providers::Providers;
 use crate::manifest::source::SourceFile;
 
-/// Most that are looked into; the others are told without the names of files.
+/// Most that are looked into; the others are reported without the names of files.
 const MAX_KEPT: usize = 1000;
 /// Most files that are kept of one URL.
 const MAX_NAMESAKES: usize = 8;
@@ -88,7 +88,7 @@ impl<'c> Repeats<'c> {
             let own = self.owns.iter().find(|own| own.file == place.manifest);
             let (Some(own), Some(source)) = (own, self.sources.get(place)) else { continue };
             expand.expand(source, &mut |found| {
-                // Problems were told when it was read first.
+                // Problems were reported when it was read first.
                 let Found::File(file) = found else { return };
                 let Ok(file) = source.published(file) else { return };
                 own.urls(&url_path(file.path), true, &mut |url| {
@@ -165,7 +165,7 @@ impl<'c> Repeats<'c> {
 }
 
 impl Namesake {
-    /// As messages call it: of a list they tell the line, never its text.
+    /// As messages call it: of a list they give the line, never its text.
     fn shown(&self) -> String {
         self.line.map_or_else(|| format!("file `{}`", shown(&self.path)), |line| format!("line {line}"))
     }

@@ -21,7 +21,7 @@ pub(super) fn failed(path: &Path, action: &'static str, error: &rusqlite::Error)
         || (action == "read" && error.sqlite_error_code() == Some(ErrorCode::Unknown));
     let cause = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
-        // The engine tells that some call failed, and not why.
+        // The engine reports that some call failed, and not why.
         Some(ErrorCode::SystemIoFailure) if action != "read" => {
             write_probe(path).map_or_else(|| error.to_string(), |obstacle| format!("{obstacle} ({error})"))
         }

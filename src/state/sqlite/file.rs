@@ -8,7 +8,7 @@ use super::place::{locate, make_own, open_own};
 use super::schema::APPLICATION_ID;
 use super::{StateError, location};
 
-/// What tells a file from another one that takes its name: device and number. `None` if there is no file, or the
+/// What sets a file apart from another one that takes its name: device and number. `None` if there is no file, or the
 /// system has no such numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId(Option<(u64, u64)>);

@@ -5,7 +5,7 @@
 //! While a run writes, the seal follows: a log that loses its end, which the engine takes for a commit that was cut short,
 //! is noticed by a state that has come less far than that.
 //!
-//! A missing or broken seal only costs time. Who restores the times of a file that he changed deceives himself.
+//! A missing or broken seal only costs time. A user that restores the times of a file that he changed deceives himself.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read;
@@ -121,7 +121,7 @@ impl IntegrityStamp {
         let _ = written;
     }
 
-    /// The file was written to and is this state now, by somebody who knows its pages to be whole since they were looked
+    /// The file was written to and is this state now, by a process that knows its pages to be whole since they were looked
     /// through at this serial.
     pub(super) fn set_due(&mut self, checked_at: Option<(i64, Identity)>) {
         self.due = checked_at;

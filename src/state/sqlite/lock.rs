@@ -9,7 +9,7 @@ use super::file::{beside, is_there, make_folder};
 use super::place::{has_other_names, locate, make_own, open_own};
 use super::{RunStart, StateError, location};
 
-/// Who holds a lock, as it wrote into the lock file.
+/// The holder of a lock, as it wrote into the lock file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
     /// Name of the machine.
@@ -74,7 +74,7 @@ impl RunLock {
         &self.state
     }
 
-    /// Who holds the lock of a state now; `None` if nobody does or the lock file cannot be looked at. Writes nothing.
+    /// The holder of the lock of a state now; `None` if nobody does or the lock file cannot be looked at. Writes nothing.
     pub fn holder(state: &Path) -> Option<Holder> {
         let path = path_for(&locate(state).ok()?);
         let mut file = open_own(&path, OpenOptions::new().read(true)).ok()?;
@@ -102,7 +102,7 @@ fn open_or_make(path: &Path) -> std::io::Result<File> {
     }
 }
 
-/// Locks for itself alone. One who only looks, which takes an instant, is waited for.
+/// Locks for itself alone. One that only looks, which takes an instant, is waited for.
 fn lock(file: &File) -> Result<(), TryLockError> {
     const LOOKS: usize = 1000;
     for _ in 0..LOOKS {
@@ -166,7 +166,7 @@ mod tests {
         });
     }
 
-    /// R1, R2: the second taker learns who holds it; once the holder is gone the same file serves again.
+    /// R1, R2: the second taker learns the holder; once the holder is gone the same file serves again.
     #[test]
     fn a_held_lock_names_its_holder_and_is_free_once_dropped() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! States of older formats: shown as they would be in the newest one, and brought there in place by whoever holds the run lock.
+//! States of older formats: shown as they would be in the newest one, and brought there in place by the holder of the run lock.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) fn migrate(transaction: &Transaction<'_>, from: i64) -> rusqlite::Res
     sums::write(transaction, Sums::of(transaction)?)
 }
 
-/// A copy in memory in the newest format, for reading only: who only looks changes no file.
+/// A copy in memory in the newest format, for reading only: a look changes no file.
 pub(super) fn migrated_copy(source: &Connection, from: i64) -> rusqlite::Result<Connection> {
     let mut copy = copied(source)?;
     let transaction = copy.transaction()?;

@@ -1,6 +1,6 @@
 //! Where a state is: the file itself, whatever name leads to it, and the files of ours beside it.
 //!
-//! A link is followed to the state and never to anything beside it: who can lay a link into a checkout must not have
+//! A link is followed to the state and never to anything beside it: a person that can lay a link into a checkout must not have
 //! another file written.
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -13,7 +13,7 @@ use super::{StateError, location};
 /// What stands beside a state while it is used, and is opened by its name.
 const BESIDE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".seal"];
 
-/// The path of the state that `path` leads to, without a link in its last part: its folder holds all the rest, so whoever
+/// The path of the state that `path` leads to, without a link in its last part: its folder holds all the rest, so what
 /// uses the same state has the same lock. A state that is not there yet is where `path` says.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Rows of a state read by a thread of their own, while manifests are read that they will be compared with.
 //!
-//! They go in chunks, of which only so many wait: who compares late finds most of the work done and the memory bounded.
+//! They go in chunks, of which only so many wait: a late comparison finds most of the work done and the memory bounded.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -55,7 +55,7 @@ impl ReadAhead {
                 Some(store) => store.send_rows(&sender),
                 None => Ok(()),
             });
-            // Who does not wait any more needs no end.
+            // A reader that does not wait any more needs no end.
             let _ = sender.send(read.map_or_else(Message::Failed, |()| Message::End));
         };
         let reader = std::thread::Builder::new().name("state".into()).spawn(read).ok()?;
@@ -90,7 +90,7 @@ impl ReadAhead {
 }
 
 impl Drop for ReadAhead {
-    /// The reader's connection is closed before anybody writes: a log is taken in by whoever closes last.
+    /// The reader's connection is closed before anybody writes: a log is taken in by the last one to close.
     fn drop(&mut self) {
         self.rows = None;
         if let Some(reader) = self.reader.take() {
@@ -158,7 +158,7 @@ impl Chunk {
 
 impl SqliteStore {
     fn send_rows(&self, to: &SyncSender<Message>) -> Result<(), StateError> {
-        // Who compares the rows looks the pages through, and reads an older format in its own way.
+        // The comparison looks the pages through, and reads an older format in its own way.
         if !self.trust_pages() {
             return Ok(());
         }

@@ -100,7 +100,7 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              WHERE work_kind IS NOT NULL",
             "UPDATE target SET reason = substr(reason, length('before it changed again: ') + 1)
              WHERE work_kind IS NOT NULL AND reason LIKE 'before it changed again: %'",
-            // Who may purge URLs and no directories, on which grounds, and until when that is not asked again.
+            // Which providers may purge URLs and no directories, on which grounds, and until when that is not asked again.
             "CREATE TABLE directory_refusal (
              provider TEXT PRIMARY KEY,
              config TEXT NOT NULL,

@@ -86,7 +86,7 @@ impl SqliteStore {
         Ok(Some(store))
     }
 
-    /// As [`SqliteStore::open`], for whoever holds the run lock: a state of an older format is brought to the newest one.
+    /// As [`SqliteStore::open`], for the holder of the run lock: a state of an older format is brought to the newest one.
     ///
     /// # Errors
     /// As [`SqliteStore::open`], and [`StateError::Io`] if the newer format cannot be written; then the state is as before.
@@ -156,7 +156,7 @@ impl SqliteStore {
         let path = &locate(path)?;
         make_folder(path).map_err(io)?;
         set_old_log_aside(path).map_err(io)?;
-        // Whoever took the old state away knows what he does.
+        // The old state was taken away on purpose.
         ignore_missing(std::fs::remove_file(beside(path, ".seal"))).map_err(io)?;
         // The run lock is held, so a half-made state is that of a run that was stopped.
         let fresh = beside(path, ".new");
@@ -496,7 +496,7 @@ impl Store for SqliteStore {
                     mark_change(transaction, model, change, false)?;
                 }
             }
-            // Whoever owns work must be known: what becomes of the manifest decides what becomes of that.
+            // The owner of work must be known: what becomes of the manifest decides what becomes of that.
             note_new_manifests(transaction, model)?;
             inputs::replace(transaction, None)
         })

@@ -1,4 +1,4 @@
-//! What keeps a state from being written, as far as the system tells without a try.
+//! What keeps a state from being written, as far as the system reports without a try.
 
 use std::path::Path;
 

@@ -369,7 +369,7 @@ mod tests {
         assert!(ADAPTER.encode(&call, &account(&[]), &keys("id", "canary", None), &stamp(0)).is_err());
     }
 
-    /// U2: a proxy that is not told the page's own host would have another page purged.
+    /// U2: a proxy that does not get the page's own host would have another page purged.
     #[test]
     fn a_purge_goes_by_a_proxy_only_where_that_is_asked_for_and_keeps_its_host() {
         let route = |endpoint: &str, url: &str, proxy: Option<bool>| {

@@ -59,7 +59,7 @@ impl HttpPurge {
         if was_cached { (self.status(200), "purged") } else { (self.status(404), "not in cache") }
     }
 
-    /// The usual status, or one that is expected in its place: only the configuration tells what the real cache says.
+    /// The usual status, or one that is expected in its place: only the configuration says what the real cache says.
     fn status(&self, usual: u16) -> u16 {
         let expected = self.account.setup.options.integers("expect_status");
         if expected.contains(&u64::from(usual)) {

@@ -172,7 +172,7 @@ impl Provider for HuaweiVod {
     }
 }
 
-/// What tells one request from another before it is signed.
+/// What differs from request to request before it is signed.
 struct Draft {
     method: &'static str,
     query: String,

@@ -73,7 +73,7 @@ const CODES: &[(i64, ErrorClass)] = &[
     (5000, TargetRefused(Culprit::Target)),
     (5100, Transient),
     (5300, Auth),
-    // Partly done: which part is not told, so all of it is sent again.
+    // Partly done: which part is not said, so all of it is sent again.
     (5400, Unknown),
     (5500, Auth),
     (6000, Transient),

@@ -84,7 +84,7 @@ fn a_log_that_cannot_grow_in_mid_run_stops_sending_and_shows_the_line() {
     assert_eq!(cloud.count(), 1, "what was accepted is not sent again");
 }
 
-/// A cache that held nothing of what it was to drop usually has another key: that is told, and it is no failure.
+/// A cache that held nothing of what it was to drop usually has another key: that is reported, and it is no failure.
 #[test]
 fn purges_of_what_was_not_in_the_cache_are_told_apart() {
     for (status, count, missed, headline, is_warned) in [

@@ -145,7 +145,7 @@ fn waits(child: &Child) {
     }
 }
 
-/// L1: who waited for another run does what the manifests say then, not what they said before.
+/// L1: a run that waited for another run does what the manifests say then, not what they said before.
 #[test]
 fn a_run_that_waited_reads_the_manifests_again() {
     let cloud = Cloud::of("tencent-cdn");
@@ -204,7 +204,7 @@ fn page_and_list(cloud: &Cloud) -> Bench {
     bench
 }
 
-/// S3, A → B → A: whoever read its manifests before another run came and went must not record what nobody asks for any more,
+/// S3, A → B → A: a run that read its manifests before another run came and went must not record what nobody asks for any more,
 /// nor call it fresh: the page that is rolled back to it is purged.
 #[test]
 fn what_was_read_before_another_run_wrote_is_read_again() {

@@ -378,7 +378,7 @@ fn t3_a_spent_quota_defers_the_rest_and_the_next_run_sends_nothing() {
     round_trips(&bench);
 }
 
-/// T1: a clock that is off is told with the difference and not tried again.
+/// T1: a clock that is off is reported with the difference and not tried again.
 #[test]
 fn t1_an_expired_signature_tells_how_far_the_clock_is_off() {
     let cloud = Cloud::of("tencent-cdn");

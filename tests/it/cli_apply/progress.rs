@@ -39,7 +39,7 @@ fn a_long_run_shows_its_progress_on_a_terminal() {
     assert!(result.contains("3 purges accepted in 3 calls") && !result.contains("purging"), "{result}");
 }
 
-/// D5: who waits for a directory or a list sees how far its reading is.
+/// D5: a person that waits for a directory or a list sees how far its reading is.
 #[test]
 fn reading_sources_shows_its_progress_on_a_terminal() {
     let cloud = Cloud::of("http-purge");

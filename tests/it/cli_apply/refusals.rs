@@ -120,7 +120,7 @@ fn other_limits_and_other_credentials_reopen_refusals_and_waits() {
     }
 }
 
-/// The same where the key is in a file, which nothing but a look into it tells.
+/// The same where the key is in a file, which nothing but a look into it shows.
 #[test]
 fn another_key_in_the_same_file_reopens_a_refusal() {
     let cloud = Cloud::of("tencent-cdn");

@@ -19,7 +19,7 @@ fn ended(child: std::process::Child) -> Ran {
     Ran::of(&child.wait_with_output().expect("ended"))
 }
 
-/// R1: the second run learns who holds the lock; reading needs none.
+/// R1: the second run learns the holder of the lock; reading needs none.
 #[test]
 fn r1_a_second_run_names_the_holder_of_the_lock() {
     let (cloud, bench, child) = held(2);
@@ -159,7 +159,7 @@ fn a_vanished_manifest_removes_its_assets_only_where_the_run_looks() {
     assert_eq!(cloud.log().last().expect("a purge").target.text, "https://cdn.example.com/more.js");
 }
 
-/// R3: a state that went on without this run is not overwritten, and what was accepted meanwhile is told.
+/// R3: a state that went on without this run is not overwritten, and what was accepted meanwhile is reported.
 #[test]
 fn r3_a_state_that_went_on_meanwhile_is_not_overwritten() {
     for format in ["human", "json"] {
@@ -248,7 +248,7 @@ fn x4_core_dumps_are_off() {
     let limits = std::fs::read_to_string(of_child("limits")).expect("limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
-    // What cannot be dumped belongs to root, whoever runs it.
+    // What cannot be dumped belongs to root, whichever user runs it.
     assert_eq!(std::fs::metadata(of_child("environ")).expect("there").uid(), 0);
     cloud.release();
     ended(child).exits(0);
@@ -344,7 +344,7 @@ fn c3_a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_only_what_w
     bench.run(&["apply"]).exits(0).says("Nothing to do");
 }
 
-/// C7: a state that cannot grow is an error with words; what was accepted and not recorded is told, and nothing is lost.
+/// C7: a state that cannot grow is an error with words; what was accepted and not recorded is reported, and nothing is lost.
 #[test]
 fn c7_a_limit_on_the_size_of_files_is_told_and_loses_nothing() {
     let mut cut_in_the_middle = 0;

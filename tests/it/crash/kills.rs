@@ -31,7 +31,7 @@ fn kill_somewhere(mut child: Child, cloud: &Cloud, random: &mut fastrand::Rng) -
     status.code().is_none()
 }
 
-/// Targets under way when the run ended, as a copy of the state tells; calls that were told before are left out.
+/// Targets under way when the run ended, as a copy of the state shows; calls that were shown before are left out.
 pub(crate) fn in_flight(bench: &Bench, told: &mut BTreeSet<(i64, i64)>) -> Vec<String> {
     let copy = tempfile::tempdir().expect("a folder");
     for suffix in ["", "-wal"] {

@@ -76,7 +76,7 @@ fn a_day_that_is_spent_waits_for_the_next() {
     }
 }
 
-/// T3: what a call of yesterday is told, however late, is about yesterday: it goes again, and the new day has its quota.
+/// T3: what a call of yesterday hears, however late, is about yesterday: it goes again, and the new day has its quota.
 #[test]
 fn a_call_of_yesterday_does_not_spend_today() {
     for mut world in worlds() {

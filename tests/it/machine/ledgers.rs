@@ -134,7 +134,7 @@ fn calls_of_one_account_leave_by_rank() {
     assert!(last_high <= Some(5), "only what is waited for lets others pass: {order:?}");
 }
 
-/// T3: calls that may have been carried out keep their quota. What that takes is missing for what ranks last, whoever has it.
+/// T3: calls that may have been carried out keep their quota. What that takes is missing for what ranks last, whichever provider has it.
 #[test]
 fn quota_that_failed_calls_keep_is_taken_from_the_last() {
     let limited = |name| ProviderConfig {

@@ -1,4 +1,4 @@
-//! What is told, and when.
+//! What is shown, and when.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ fn every_endpoint_answers() {
     watching.stop();
 }
 
-/// A run is followed from its plan to its end, and what it leaves is told with reasons.
+/// A run is followed from its plan to its end, and what it leaves is shown with reasons.
 #[test]
 fn events_follow_a_run() {
     let (cloud, bench, watching, at) = settled(3, &[]);
@@ -52,7 +52,7 @@ fn events_follow_a_run() {
     watching.stop();
 }
 
-/// R1: a run that cannot be made is told with the code that `apply` would have ended with, and as one however often it is tried.
+/// R1: a run that cannot be made is shown with the code that `apply` would have ended with, and as one however often it is tried.
 #[test]
 fn runs_that_cannot_be_made_are_told_as_apply_would() {
     let (cloud, bench, watching, at) = settled(1, &[]);
@@ -152,7 +152,7 @@ fn a_state_that_cannot_be_written_is_not_ready() {
     watching.stop();
 }
 
-/// What is told while the first run is under way: manifests and providers are known before it ends.
+/// What is shown while the first run is under way: manifests and providers are known before it ends.
 #[test]
 fn the_first_run_is_told_of_while_it_lasts() {
     let cloud = Cloud::of("http-purge");

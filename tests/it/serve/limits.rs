@@ -26,7 +26,7 @@ fn slow_and_many_readers_hold_nothing_up() {
     bench.assets(&urls(200), "1");
     watching.records(200);
     assert_eq!(cloud.purged().len(), 200);
-    // Whoever comes later has to wait for a place.
+    // A later reader has to wait for a place.
     assert_eq!(get(at, "/healthz").status, 200);
     let given_up = halves.iter_mut().filter_map(|half| is_closed(half).then_some(())).count();
     assert!(given_up > HALVES - CONNECTIONS, "{given_up} places were free again");

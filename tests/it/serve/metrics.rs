@@ -134,7 +134,7 @@ fn what_a_run_has_yet_to_do_is_pending() {
     assert_eq!(cloud.purged(), urls(1));
 }
 
-/// Who asks for OpenMetrics gets it: ended by its mark, counters without the ending of their samples.
+/// A request for OpenMetrics is met: ended by its mark, counters without the ending of their samples.
 #[test]
 fn open_metrics_are_told_to_who_asks() {
     let (_cloud, _bench, watching, at) = settled(1, &[]);

@@ -1,4 +1,4 @@
-//! Who is answered.
+//! Which requests are answered.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -69,7 +69,7 @@ fn ask(at: SocketAddr, path: &str, authorization: &str) -> Answer {
     send(at, request(at, "GET", path, &format!("Authorization: {authorization}\r\n")).as_bytes())
 }
 
-/// H1: other machines are answered if they have the token, and whether it lives is told to all.
+/// H1: other machines are answered if they have the token, and whether it lives is shown to all.
 #[test]
 fn an_address_for_all_needs_a_token() {
     let (_cloud, bench) = with_token(0o600);

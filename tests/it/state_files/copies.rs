@@ -12,7 +12,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// Every command refuses the state, says how to go on, and changes nothing.
 fn is_refused(bench: &Bench) {
-    // Who tries leaves a name in the lock file.
+    // A run that tries leaves a name in the lock file.
     let all = || {
         let mut all = tree(&bench.path("."));
         all.remove(&bench.path(".freshen/state.db.lock"));

@@ -79,7 +79,7 @@ fn a_link_to_a_state_stays_a_link() {
     bench.run(&["apply", "--state", "mnt/state.db"]).exits(0).says("Nothing to do");
 }
 
-/// Whoever can lay a link, or a second name, into a checkout has no other file written, and none made.
+/// A person that can lay a link, or a second name, into a checkout has no other file written, and none made.
 #[test]
 fn nothing_is_written_through_a_link_beside_the_state() {
     for suffix in BESIDE {

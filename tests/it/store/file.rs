@@ -38,7 +38,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     entries.map(|path| (path.clone(), std::fs::read(&path).unwrap_or_default())).collect()
 }
 
-/// Everything that a store tells, or the first error.
+/// Everything that a store returns, or the first error.
 fn everything(path: &Path) -> Result<String, StateError> {
     let store = SqliteStore::open(path)?.expect("there");
     let (rows, manifests, runs) = (store.recorded()?, store.manifests()?, store.runs(99)?);
@@ -95,7 +95,7 @@ fn a_state_is_made_in_one_step() {
     assert_eq!(files(folder.path()).into_keys().collect::<Vec<_>>(), [path]);
 }
 
-/// C6, S10: whoever moves a damaged state away, as we advise, may leave its log behind: it is not played into the new one.
+/// C6, S10: a user that moves a damaged state away, as we advise, may leave its log behind: it is not played into the new one.
 #[test]
 fn the_log_of_a_state_that_is_gone_is_not_played_into_a_new_one() {
     let mut bench = Bench::new(&KINDS[0]);
@@ -231,7 +231,7 @@ fn states_of_older_formats_are_migrated_whole() {
     }
 }
 
-/// C4: what formats up to 3 told in words, or not at all, is a fact after the migration: what failed, and what was let through.
+/// C4: what formats up to 3 said in words, or not at all, is a fact after the migration: what failed, and what was let through.
 #[test]
 fn what_older_formats_told_in_words_becomes_facts() {
     let (_folder, path) = state_of(FORMAT_2);
@@ -334,7 +334,7 @@ fn a_state_of_format_3_keeps_all_of_it() {
     assert_eq!(schema(&path), schema(&new));
 }
 
-/// S9, C4: who only looks at an older state changes no byte of it, and cannot write what would be lost.
+/// S9, C4: a look at an older state changes no byte of it, and cannot write what would be lost.
 #[test]
 fn readers_leave_an_older_state_as_it_is() {
     let (folder, path) = old_state();
@@ -424,7 +424,7 @@ fn a_text_that_is_not_utf8_is_damage() {
     assert!(is_damage(&opened(&bytes)));
 }
 
-/// C10, S10: a newer format is told with both versions and left alone, by readers and by writers.
+/// C10, S10: a newer format is reported with both versions and left alone, by readers and by writers.
 #[test]
 fn a_newer_format_is_refused_with_both_versions() {
     let (folder, path) = written_state(3);

@@ -112,7 +112,7 @@ fn seen(row: RecordedRow<'_>) -> Seen {
     (provider.to_owned(), scope, text.to_owned(), owners.to_vec(), hash.map(str::to_owned), work.cloned())
 }
 
-/// Everything that a store tells.
+/// Everything that a store returns.
 #[derive(PartialEq)]
 struct Everything {
     identity: Identity,
@@ -204,7 +204,7 @@ fn flip(files: &[(String, Vec<u8>)], (which, is_sealed): (usize, bool), flips: u
             }
             Err(error) => told.misnamed.push(format!("{suffix} byte {byte} bit {bit}: {error}")),
         }
-        // Whoever opened it may have taken the log in.
+        // The process that opened it may have taken the log in.
         if let Ok(file) = std::fs::OpenOptions::new().write(true).open(at(suffix)) {
             file.write_all_at(&content[byte..=byte], byte as u64).expect("written");
         }
@@ -291,7 +291,7 @@ fn an_index_under_a_seal_that_holds_hides_nothing() {
     }
 }
 
-/// C6: so is one of the log of a run that was killed, which the engine cannot tell from a commit that was cut short.
+/// C6: so is one of the log of a run that was killed, which the engine cannot tell apart from a commit that was cut short.
 #[test]
 fn a_flipped_bit_of_a_log_is_noticed_or_changes_nothing() {
     let mut files = Vec::new();

@@ -20,7 +20,7 @@ pub(crate) struct Browser {
     messages: Receiver<Value>,
     session: Option<String>,
     number: u64,
-    /// What the browser told without being asked, in order.
+    /// What the browser sent without being asked, in order.
     pub(crate) events: Vec<Value>,
     _profile: tempfile::TempDir,
 }

@@ -1,5 +1,5 @@
 //! A vendor on loopback: an HTTP/1.1 server that hands each request, as it was received, to a strict emulator, and
-//! that can be told beforehand to answer something else, to lose or hold answers, or to close connections.
+//! that can be scripted beforehand to answer something else, to lose or hold answers, or to close connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
@@ -25,7 +25,7 @@ const BOUND: Duration = Duration::from_secs(30);
 pub(crate) const HOSTS: [&str; 2] = ["cdn.example.com", "*.example.net"];
 /// The project of emulated Huawei accounts.
 pub(crate) const PROJECT: &str = "0123456789abcdef0123456789abcdef";
-/// The credentials that emulated accounts take unless told otherwise.
+/// The credentials that emulated accounts take unless scripted otherwise.
 pub(crate) const KEY_ID: &str = "AKIDloopback";
 pub(crate) const KEY_SECRET: &str = "SECRETloopback";
 

@@ -15,7 +15,7 @@ const IN_NAMESPACE: &str = "mount --bind names/hosts /etc/hosts && mount --bind 
 pub(crate) struct Names(&'static [&'static str]);
 
 impl Names {
-    /// As root, or as a user who is root in it. `None`, and a line on standard error: the system allows neither.
+    /// As root, or as a user that is root in it. `None`, and a line on standard error: the system allows neither.
     pub(crate) fn new() -> Option<Self> {
         if !is_installed("unshare", "util-linux") {
             return None;

@@ -64,7 +64,7 @@ impl Ran {
         self
     }
 
-    /// Whether people are told this, on either stream.
+    /// Whether people read this, on either stream.
     #[track_caller]
     pub(crate) fn says(&self, text: &str) {
         assert!(

@@ -1,4 +1,4 @@
-//! Whoever asks a listener of ours over HTTP: byte for byte, so that requests can be wrong.
+//! A reader that asks a listener of ours over HTTP: byte for byte, so that requests can be wrong.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

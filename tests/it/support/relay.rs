@@ -74,7 +74,7 @@ impl Relay {
             for client in listener.incoming().flatten() {
                 lock(&passed).connections += 1;
                 let (way, passed) = (*lock(&way), Arc::clone(&passed));
-                // Whoever hangs up in the middle ends this connection and nothing else.
+                // A reader that hangs up in the middle ends this connection and nothing else.
                 std::thread::spawn(move || serve(&client, way?, &passed));
             }
         });

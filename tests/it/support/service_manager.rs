@@ -1,11 +1,11 @@
-//! What a service manager such as systemd is told.
+//! What a service manager such as systemd hears.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use super::cli::Bench;
 
-/// How long something may take to be told.
+/// How long something may take to be heard.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Listens to a program that was started by a [`Bench`].
@@ -15,7 +15,7 @@ pub(crate) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// Lets programs of this bench tell it how they are. They show that they live twice in the time of the watchdog.
+    /// Lets programs of this bench send it how they are. They show that they live twice in the time of the watchdog.
     pub(crate) fn of(bench: Bench, watchdog: Duration) -> (Bench, Self) {
         let path = bench.path("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
@@ -25,7 +25,7 @@ impl ServiceManager {
         (bench, Self { socket, told: String::new() })
     }
 
-    /// Waits until `what` is told, behind what was waited for before; returns all that was told up to it.
+    /// Waits until `what` is heard, behind what was waited for before; returns all that was heard up to it.
     pub(crate) fn hears(&mut self, what: &str) -> String {
         let end = loop {
             if let Some(start) = self.told.find(what) {

@@ -66,3 +66,27 @@ fn sentences_are_counted_outside_code_and_tables() {
     let text = "# A heading. Two\n\nOne two `a.b` (three.) Four\nfive: six!\n\n* seven eight\n* nine\n1. ten\n| no | table. |\n```sh\nno code\n```\nlast\n";
     assert_eq!(sentences(text), [1, 1, 1, 1, 2, 2, 4]);
 }
+
+/// Things are no people, and programs log, report, print and return.
+#[test]
+fn things_are_not_spoken_of_as_people() {
+    const WORDS: [&str; 3] = ["whoever", "tells", "told"];
+    let mut all = 0;
+    let mut found = Vec::new();
+    for (path, text) in super::texts() {
+        let is_code = path.rsplit('.').next() == Some("rs");
+        if !(is_code || path.starts_with("docs/")) {
+            continue;
+        }
+        let comments = text.lines().map(str::trim).filter(|line| !is_code || line.starts_with("//"));
+        let words: Vec<&str> = comments.flat_map(|line| line.split(|c: char| !c.is_alphanumeric())).collect();
+        all += words.len();
+        let is_misplaced = |(at, word): (usize, &&str)| {
+            WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)) && words.get(at + 1) != Some(&"apart")
+        };
+        let count = words.iter().enumerate().filter(|&word| is_misplaced(word)).count();
+        found.extend((count > 0).then_some((count, path)));
+    }
+    let count: usize = found.iter().map(|(count, _)| count).sum();
+    assert!(count * 5000 <= all, "{count} in {all} words: {found:?}");
+}

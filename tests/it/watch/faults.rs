@@ -223,7 +223,7 @@ fn a_provider_that_asks_for_a_long_wait_gets_it() {
     watching.stop();
 }
 
-/// W6: who asks for everything gets it, also from a provider that began to fail in the run that was under way.
+/// W6: a request for everything is met, also from a provider that began to fail in the run that was under way.
 #[test]
 fn a_word_of_the_user_holds_for_what_fails_meanwhile() {
     let (bad, good) = (Cloud::of("http-purge"), Cloud::of("http-purge"));
@@ -288,7 +288,7 @@ fn a_spent_quota_leaves_one_trace() {
     assert_eq!((runs(&bench), cloud.arrived()), (before + 1, 1));
 }
 
-/// L3: what waits for a quota is told with why and until when, again when more comes and after a restart; it is not in order.
+/// L3: what waits for a quota is logged with why and until when, again when more comes and after a restart; it is not in order.
 #[test]
 fn deferred_work_is_told_with_its_reason_and_time() {
     let cloud = Cloud::of("http-purge");
@@ -344,7 +344,7 @@ fn runs(bench: &Bench) -> usize {
     status["runs"].as_array().expect("a list").len()
 }
 
-/// C7, R3: what was accepted and could not be recorded any more is told as pending.
+/// C7, R3: what was accepted and could not be recorded any more is reported as pending.
 #[test]
 fn what_could_not_be_recorded_is_not_told_as_recorded() {
     let (cloud, bench, mut watching) = watched(2);
@@ -413,7 +413,7 @@ fn a_provider_gets_the_credentials_that_its_manifest_names_now() {
     watching.stop();
 }
 
-/// C11: a first run that would purge everything is refused, told once, and nothing is sent; `adopt` beside it is enough.
+/// C11: a first run that would purge everything is refused, logged once, and nothing is sent; `adopt` beside it is enough.
 #[test]
 fn a_refusal_is_told_and_the_program_stays() {
     let cloud = Cloud::of("http-purge");
@@ -484,7 +484,7 @@ fn runs_by_hand_and_the_watch_take_turns() {
     assert!(is_recorded(&bench, 1, "2"));
 }
 
-/// Whoever sends SIGHUP all the time fills no disk with it.
+/// SIGHUP all the time fills no disk with it.
 #[test]
 fn a_storm_of_sighups_is_a_line_a_second() {
     let (_cloud, _bench, watching) = watched(1);
@@ -537,7 +537,7 @@ fn a_provider_that_hangs_is_named() {
     assert_eq!(texts.filter(|text| text.starts_with(&named)).count(), 1, "told once");
 }
 
-/// Habits of those who rotate logs end nothing.
+/// Habits of tools that rotate logs end nothing.
 #[test]
 fn signals_without_a_meaning_are_ignored() {
     let (_cloud, bench, mut watching) = watched(1);
@@ -612,7 +612,7 @@ fn a_stop_before_the_first_call_does_not_wait_for_answers() {
         bench.assets(&urls(2), "1");
         cloud.ask_me(Some(Step::Hold));
         let mut watching = Watching::start(&bench, &[]);
-        // Opening it waits for whoever reads.
+        // Opening it waits for a reader.
         let held =
             (hangs == "credentials").then(|| std::fs::OpenOptions::new().write(true).open(&pipe).expect("opened"));
         if held.is_none() {

@@ -42,7 +42,7 @@ fn a_file_that_is_truncated_first_removes_nothing() {
     assert_eq!((told("are not valid"), told("valid again")), (1, 1), "told once");
 }
 
-/// W2: half of a file may be valid, and what it lacks would be purged. Whoever writes slowly is waited for until he closes it.
+/// W2: half of a file may be valid, and what it lacks would be purged. A slow writer is waited for until it closes the file.
 #[test]
 fn half_of_a_file_that_is_still_written_purges_nothing() {
     let (cloud, bench) = recorded(16);
@@ -114,7 +114,7 @@ fn logs_beside_published_files_are_no_changes() {
     assert!(events.parse::<u32>().unwrap() <= 18, "{events} events: {}", log());
 }
 
-/// W7: each problem is told once, also one that comes while there is another.
+/// W7: each problem is logged once, also one that comes while there is another.
 #[test]
 fn a_second_problem_is_told_as_well() {
     let (_cloud, bench, mut watching) = watched(1);
@@ -134,7 +134,7 @@ fn a_second_problem_is_told_as_well() {
     assert_eq!((told("first.yaml"), told("second.yaml"), told("are not valid")), (1, 1, 1));
 }
 
-/// W7: errors are told as such and counted, as `check` does; warnings once there is nothing worse.
+/// W7: errors are logged as such and counted, as `check` does; warnings once there is nothing worse.
 #[test]
 fn warnings_are_no_errors_while_manifests_are_not_valid() {
     let cloud = Cloud::of("http-purge");

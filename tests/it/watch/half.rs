@@ -131,7 +131,7 @@ fn files_that_are_replaced_while_a_run_reads_are_read_again() {
     held.watching.stop();
 }
 
-/// W4: whoever changes files with each look at them does not keep what changed from being purged.
+/// W4: changing files with each look at them does not keep what changed from being purged.
 #[test]
 fn files_that_change_with_each_look_are_purged_all_the_same() {
     let (cloud, bench) = listed(2);

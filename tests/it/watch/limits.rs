@@ -29,7 +29,7 @@ fn polls_without(call: &str, error: &str) {
     assert!(is_recorded(&bench, 2, "1"));
 }
 
-/// C14: folders may be many, and disks slow; whoever is told to stop while he begins to watch them stops.
+/// C14: folders may be many, and disks slow; a watch that is asked to stop while it begins to watch them stops.
 #[test]
 fn a_stop_is_heard_while_folders_are_looked_through() {
     if !is_installed("strace", "strace") {

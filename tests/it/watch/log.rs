@@ -8,7 +8,7 @@ use crate::support::cloud::{Cloud, Step};
 use crate::support::reader::get;
 use crate::support::watching::Watching;
 
-/// What is told beside any run.
+/// What is logged beside any run.
 const BESIDE_RUNS: [&str; 4] = ["watching", "listening at", "reading everything anew", "stopped"];
 
 /// Has it purge one revision, fail with the next one, and end; returns what it said, and the page before its end.

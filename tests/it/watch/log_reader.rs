@@ -1,4 +1,4 @@
-//! The log, and who reads it.
+//! The log, and its readers.
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::process::Child;
@@ -10,7 +10,7 @@ use crate::support::cli::Bench;
 use crate::support::cloud::Step;
 use crate::support::watching::{ended, signal};
 
-/// A pipe that holds as much as it can, and how much that is. Whoever writes to it waits until somebody reads.
+/// A pipe that holds as much as it can, and how much that is. Its writer waits until it is read.
 fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     let flags = fcntl_getfl(&writer).expect("flags");
@@ -39,7 +39,7 @@ fn start(bench: &Bench, log: PipeWriter) -> Started {
     Started(command.stderr(log).spawn().expect("started"))
 }
 
-/// W6, C14: purges and signals do not wait for whoever reads the log.
+/// W6, C14: purges and signals do not wait for the reader of the log.
 #[test]
 fn a_reader_of_the_log_that_stops_holds_up_nothing() {
     let (cloud, bench) = recorded(3);
@@ -55,7 +55,7 @@ fn a_reader_of_the_log_that_stops_holds_up_nothing() {
     drop(reader);
 }
 
-/// C14: what was not written yet when the program is told to end is written if somebody reads, in whole lines.
+/// C14: what was not written yet when the program is asked to end is written if somebody reads, in whole lines.
 #[test]
 fn what_is_left_of_the_log_is_written_at_the_end() {
     let (cloud, bench) = recorded(3);

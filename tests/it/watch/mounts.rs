@@ -11,7 +11,7 @@ use crate::support::watching::Watching;
 /// Enters a new namespace of mounts, mounts the folder `one` at `site`, and becomes the program that follows.
 const IN_NAMESPACE: &str = "mount --bind one site && exec \"$0\" \"$@\"";
 
-/// How a namespace is made and entered here: as root, or as a user who is root in it. `None`: the system allows neither.
+/// How a namespace is made and entered here: as root, or as a user that is root in it. `None`: the system allows neither.
 fn namespaces() -> Option<[&'static [&'static str]; 2]> {
     if !is_installed("unshare", "util-linux") || !is_installed("nsenter", "util-linux") {
         return None;
@@ -51,7 +51,7 @@ fn a_folder_that_is_mounted_anew_is_watched_anew() {
     bench.write("manifests/site.yaml", "base_url: http://cdn.example.com/\nsources: [{directory: ../site}]\n");
     let adopted = inside(&bench, make, &["adopt"]).output().expect("started");
     assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
-    // Nothing but the mounts tells of what follows.
+    // Nothing but the mounts shows what follows.
     let watch = ["watch", "--log-format", "json", "--log-level", "debug", "--resync", "1h"];
     let mut watching = Watching::of(inside(&bench, make, &watch).spawn().expect("started"));
     watching.ends_a_run();

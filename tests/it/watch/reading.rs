@@ -48,7 +48,7 @@ fn a_reload_is_not_over_with_the_run_before_it() {
     assert_eq!(watching.ended(), Some(0));
 }
 
-/// W7: on a disk that hangs a run reads for ever, no other one begins, and whoever looks after the program is told so.
+/// W7: on a disk that hangs a run reads for ever, no other one begins, and the log says so.
 #[test]
 fn a_run_that_never_ends_reading_is_told() {
     let cloud = Cloud::of("http-purge");
@@ -70,7 +70,7 @@ fn a_run_that_never_ends_reading_is_told() {
     watching.stop();
 }
 
-/// C14, W4: whoever reads is told to stop, and nothing was sent, so there is nothing to wait for. Meanwhile it shows that it
+/// C14, W4: a reader is asked to stop, and nothing was sent, so there is nothing to wait for. Meanwhile it shows that it
 /// lives, and systemd waits for no first look at everything.
 #[test]
 fn a_long_first_look_neither_hides_signs_of_life_nor_holds_up_the_end() {

@@ -1,7 +1,7 @@
 //! Files that change back and forth while the program is killed at random: what is purged is what the files asked for whenever
 //! a run read them.
 //!
-//! Intervals are of real time, since events of files are; what must hold does not depend on them. The audit log tells of each
+//! Intervals are of real time, since events of files are; what must hold does not depend on them. The audit log has each
 //! call that ended; a kill leaves those in doubt that were under way.
 
 use std::collections::BTreeMap;

@@ -91,7 +91,7 @@ impl World {
             let is_listed = matches!(entry.present, Present::Listed(_));
             Some((priority_of(key) as usize, entry.seen.filter(|_| is_listed)?))
         };
-        // Jumping clocks tell nothing of what is older, and whole hosts have an order of their own.
+        // Jumping clocks say nothing of what is older, and whole hosts have an order of their own.
         if !self.jumps
             && self.collapse.is_none()
             && let Some(text) = plans::out_of_order(&ended.jobs, &rank)
@@ -101,7 +101,7 @@ impl World {
     }
 
     /// Nothing was sent but what the vendor refuses for good. Where that is all that there is to do, it goes on being tried:
-    /// nobody can tell then what is to blame.
+    /// it is not known then what is to blame.
     fn sends_in_vain(&self) -> bool {
         let core = self.shared.lock();
         core.sent.iter().all(|key| core.truth.entries[key].poison)
