@@ -133,7 +133,12 @@ fn human(found: &Found<'_>) -> String {
     } else {
         let _ = writeln!(text, "  listed in   no manifest that was read");
     }
-    let recorded = found.recorded.as_ref().and_then(|row| row.hash.as_ref()).map_or("nothing", |hash| hash.as_str());
+    let work = found.recorded.as_ref().and_then(|row| row.work.as_ref());
+    let recorded = match found.recorded.as_ref().and_then(|row| row.hash.as_ref()) {
+        Some(hash) => hash.as_str(),
+        None if work.is_some_and(|work| work.may_have_been_purged) => "nothing, but it may have been purged",
+        None => "nothing",
+    };
     let _ = writeln!(text, "  recorded    {}", shown(recorded));
     if let Some(at) = found.recorded.as_ref().and_then(|row| row.recorded_at) {
         let task = found.recorded.as_ref().and_then(|row| row.task_id.as_deref());
@@ -143,7 +148,6 @@ fn human(found: &Found<'_>) -> String {
     if let Some(row) = found.recorded.as_ref().filter(|row| row.work.is_some()) {
         let _ = writeln!(text, "  to do       {}", status::to_do(row));
     }
-    let work = found.recorded.as_ref().and_then(|row| row.work.as_ref());
     for endpoint in work.iter().flat_map(|work| &work.accepted_at) {
         let _ = writeln!(text, "  accepted    by {}", shown(endpoint));
     }

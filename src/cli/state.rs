@@ -254,6 +254,9 @@ struct WorkLine {
     #[serde(default)]
     waits: Option<u32>,
     in_doubt: bool,
+    /// Absent in what older versions exported: they noted failures as reasons.
+    #[serde(default)]
+    may_have_been_purged: Option<bool>,
     accepted_at: Vec<String>,
 }
 
@@ -293,6 +296,8 @@ impl Line {
 
 impl WorkLine {
     fn into_work(self) -> Result<Work, String> {
+        let was_purged = || self.reason.is_some() || !self.accepted_at.is_empty() || self.desired.is_none();
+        let may_have_been_purged = self.in_doubt || self.may_have_been_purged.unwrap_or_else(was_purged);
         let reason = self.reason;
         let config = self.refused_config.unwrap_or_default();
         let progress =
@@ -315,6 +320,7 @@ impl WorkLine {
             standing,
             progress: progress.unwrap_or_default(),
             in_doubt: self.in_doubt,
+            may_have_been_purged,
             accepted_at: self.accepted_at,
         })
     }

@@ -209,9 +209,8 @@ impl<'a> Apply<'a> {
         self.lanes[lane].ready = ready;
         for call in over.iter().rev() {
             let Some(flight) = self.flights.remove(call) else { continue };
-            let items = self.later(&flight.batch.items, None);
             let credit = self.give_back(lane, flight.debit);
-            self.outbox.push_back(Record::Outcome { call: CallId(*call), at: now.wall, items, credit });
+            self.not_accepted(CallId(*call), now, (&flight.batch.items, None), credit, false);
             self.lanes[lane].push_front(vec![flight.batch]);
         }
         if !over.is_empty() {
@@ -265,9 +264,8 @@ impl<'a> Apply<'a> {
             let mut left = Vec::new();
             for call in std::mem::take(&mut self.lanes[index].ready) {
                 let Some(flight) = self.flights.remove(&call) else { continue };
-                let items = self.later(&flight.batch.items, reason);
                 let credit = self.give_back(index, flight.debit);
-                self.outbox.push_back(Record::Outcome { call: CallId(call), at: now.wall, items, credit });
+                self.not_accepted(CallId(call), now, (&flight.batch.items, reason), credit, false);
                 left.extend(flight.batch.items);
             }
             if let Some(stop) = stopped {
@@ -440,7 +438,7 @@ impl<'a> Apply<'a> {
                 items.push((index, ItemOutcome::AcceptedAt(endpoint.clone())));
             }
         }
-        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit: None });
+        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, may_have_purged: true, credit: None });
         self.reject_all(flight.lane, suspects);
     }
 
@@ -481,8 +479,17 @@ impl<'a> Apply<'a> {
         Some(Record::Left { items, left })
     }
 
-    fn later(&mut self, items: &[usize], reason: Option<&str>) -> Vec<(usize, ItemOutcome)> {
-        items.iter().map(|&index| (index, self.later_one(index, reason))).collect()
+    /// Writes down that a call ended without an acceptance, and for which reason its items are still to be purged.
+    fn not_accepted(
+        &mut self,
+        call: CallId,
+        now: Now,
+        (items, reason): (&[usize], Option<&str>),
+        credit: Option<(QuotaKey, u64)>,
+        may_have_purged: bool,
+    ) {
+        let items = items.iter().map(|&index| (index, self.later_one(index, reason))).collect();
+        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, may_have_purged, credit });
     }
 
     /// What one endpoint has yet to do does not take back what another one settled.

@@ -56,9 +56,9 @@ pub struct Difference {
     pub changes: Changes,
     /// Indexes of the model's entries to record without a purge (`on_new: adopt`).
     pub adopt: Vec<usize>,
-    /// Recorded targets to drop without a purge (`on_removed: forget`).
+    /// Targets to drop without a purge that were purged, or may have been (`on_removed: forget`).
     pub forget: Vec<(String, Target)>,
-    /// Targets never purged whose entry went away while they waited.
+    /// Targets that were surely never purged and whose entry went away while they waited.
     pub dropped: Vec<(String, Target)>,
     /// Targets whose set of listing manifests changed and nothing else.
     pub owners: Vec<(String, Target, Vec<String>)>,
@@ -343,7 +343,9 @@ impl<'a> Differ<'a> {
             return false;
         }
         let forgets = row.owners.iter().all(|owner| self.covered.forgets(owner));
-        if row.hash.is_none() && (forgets || !may_have_been_purged(row)) {
+        // Caches may hold what visitors fetched since it was purged.
+        let may_be_cached = row.hash.is_some() || row.work.is_some_and(|work| work.may_have_been_purged);
+        if !may_be_cached {
             self.difference.dropped.push((row.provider.to_owned(), target));
             return false;
         }
@@ -465,12 +467,6 @@ fn keep_acceptances(change: &mut Change, config: &ProviderConfig) {
     if config.endpoints.iter().filter(accepts).count() >= config.required() {
         change.accepted_at.clear();
     }
-}
-
-/// Whether a target that was never recorded may have been purged all the same, so that visitors had it cached anew: by some of
-/// several endpoints, by a call without an outcome, or before it was to be removed.
-fn may_have_been_purged(row: RecordedRow<'_>) -> bool {
-    row.work.is_some_and(|work| work.in_doubt || !work.accepted_at.is_empty() || work.desired.is_none())
 }
 
 /// A target that is to be purged since no manifest lists it any more.

@@ -71,6 +71,8 @@ pub enum Record {
         at: Timestamp,
         /// What became of each target.
         items: Vec<(usize, ItemOutcome)>,
+        /// The vendor carried the call out, or may have.
+        may_have_purged: bool,
         /// Credit for a call that the vendor did not carry out.
         credit: Option<(QuotaKey, u64)>,
     },

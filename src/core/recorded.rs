@@ -71,6 +71,8 @@ pub struct Work {
     pub progress: Progress,
     /// A purge of it was about to be sent and no outcome is known: it may have been purged before.
     pub in_doubt: bool,
+    /// It was purged since it was recorded last, or may have been; so it is whenever it is in doubt.
+    pub may_have_been_purged: bool,
     /// Endpoints that accepted a purge for `desired`, where a provider has several.
     pub accepted_at: Vec<String>,
 }

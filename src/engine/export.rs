@@ -29,6 +29,7 @@ pub fn target_json(row: &Recorded) -> Value {
             "progress": work.progress.word(),
             "waits": (waits > 0).then_some(waits),
             "in_doubt": work.in_doubt,
+            "may_have_been_purged": work.may_have_been_purged,
             "accepted_at": work.accepted_at,
         })
     });

@@ -151,6 +151,7 @@ mod tests {
             standing: Standing::fresh(),
             progress: Progress::Seen,
             in_doubt: false,
+            may_have_been_purged: false,
             accepted_at: Vec::new(),
         });
         store.import(&[row]).unwrap();

@@ -193,6 +193,38 @@ fn what_is_removed_while_a_cache_is_away_is_purged_there_when_it_comes_back() {
     assert_eq!((cluster.run(&[ONE, TWO], 0), bench.recorded().len()), (vec![0, 1], 2));
 }
 
+/// S1, R7: a cache that lacks the removal of a page purges it also where the page was listed again meanwhile, and went before any
+/// cache had accepted its purge.
+#[test]
+fn what_is_listed_again_and_goes_while_a_cache_lacks_its_removal_is_purged_there() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<2>();
+    let bench = Bench::new();
+    configure(&bench, &clouds, &["caches.test"], "");
+    let cluster = Cluster { names, bench: &bench, clouds: &clouds };
+    let refuse = |refuses: bool| {
+        for cloud in &clouds {
+            cloud.always(refuses.then(|| Step::say(403, "")));
+        }
+    };
+    for is_back_before_it_is_listed in [false, true] {
+        bench.assets(&[URL], "1");
+        assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 1]);
+        bench.write("manifests/site.yaml", "assets: {}\n");
+        assert_eq!(cluster.run(&[ONE], 0), [1, 0], "the other one lacks this");
+        refuse(true);
+        if is_back_before_it_is_listed {
+            assert_eq!(cluster.run(&[ONE, TWO], 4), [0, 1]);
+        }
+        bench.assets(&[URL], "2");
+        assert_eq!(cluster.run(&[ONE, TWO], 4), [1, 1]);
+        bench.write("manifests/site.yaml", "assets: {}\n");
+        refuse(false);
+        assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 1]);
+        assert!(bench.exported().is_empty());
+    }
+}
+
 /// S1: also where no manifest is left that lists anything.
 #[test]
 fn the_last_targets_of_a_provider_are_purged_where_a_cache_comes_back() {

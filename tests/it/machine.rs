@@ -752,13 +752,40 @@ fn a_prepared_call_is_taken_back_on_an_interrupt() {
     let Action::Persist(Record::Intent { call, items, debit, .. }) = machine.poll(at(204)) else { panic!("no intent") };
     machine.handle(Event::Cancelled, at(205));
     machine.handle(Event::Persisted(call), at(206));
-    let Action::Persist(Record::Outcome { call: taken, items: outcomes, credit, .. }) = machine.poll(at(206)) else {
+    let Action::Persist(Record::Outcome { call: taken, items: outcomes, may_have_purged, credit, .. }) =
+        machine.poll(at(206))
+    else {
         panic!("the intent stays in doubt")
     };
-    assert_eq!((taken, credit), (call, debit));
+    assert_eq!((taken, credit, may_have_purged), (call, debit, false));
     let later: Vec<(usize, ItemOutcome)> = items.iter().map(|&index| (index, ItemOutcome::Later(None))).collect();
     assert_eq!(outcomes, later);
     assert_eq!(machine.poll(at(206)), Action::Done);
+}
+
+/// R7: a purge that was accepted, or whose answer was lost or may stand for one, may have been carried out; a refused one was not.
+#[test]
+fn each_outcome_says_whether_its_call_may_have_purged() {
+    let ends: [(fn() -> Ending, bool); 9] = [
+        (accept, true),
+        (|| refuse(ErrorClass::Unknown), true),
+        (|| refuse(ErrorClass::Transient), true),
+        (|| fail(TransportFailureKind::Unknown), true),
+        (|| fail(TransportFailureKind::NotConnected), false),
+        (|| fail(TransportFailureKind::Tls), false),
+        (|| refuse(ErrorClass::Throttled), false),
+        (|| refuse(ErrorClass::Auth), false),
+        (|| refuse(ErrorClass::TargetRefused(Culprit::Target)), false),
+    ];
+    for (ending, expected) in ends {
+        let mut world = World::new(vec![vod("a")]).urls(0, 1);
+        let report = world.run(|_| ending());
+        let says = |wanted| {
+            report
+                .wrote(|record| matches!(record, Record::Outcome { may_have_purged, .. } if *may_have_purged == wanted))
+        };
+        assert_eq!((says(expected), says(!expected)), (true, false), "{:?}", report.log);
+    }
 }
 
 /// L2: what a stopped provider gives back is there for the others of its account, in the same run.

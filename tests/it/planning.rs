@@ -161,9 +161,10 @@ impl Site {
             self.run += 1;
             let (call, items) = (CallId(1), batch.changes.clone());
             let outcomes = items.iter().map(|&index| (index, outcome.clone())).collect();
+            let may_have_purged = matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_));
             let records = [
                 Record::Intent { call, operation: "purge", items, debit: None },
-                Record::Outcome { call, at: self.now, items: outcomes, credit: None },
+                Record::Outcome { call, at: self.now, items: outcomes, may_have_purged, credit: None },
             ];
             let commit = Commit {
                 records: &records,

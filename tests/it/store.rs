@@ -154,7 +154,12 @@ fn intent(call: u64, items: &[usize]) -> Record {
 
 fn outcome(call: u64, items: &[usize], outcome: &ItemOutcome) -> Record {
     let items = items.iter().map(|&index| (index, outcome.clone())).collect();
-    Record::Outcome { call: CallId(call), at: START.plus_ms(9), items, credit: None }
+    Record::Outcome { call: CallId(call), at: START.plus_ms(9), items, may_have_purged: true, credit: None }
+}
+
+fn not_carried_out(call: u64, items: &[usize]) -> Record {
+    let items = items.iter().map(|&index| (index, ItemOutcome::Later(Some("refused".to_owned())))).collect();
+    Record::Outcome { call: CallId(call), at: START.plus_ms(9), items, may_have_purged: false, credit: None }
 }
 
 fn accepted() -> ItemOutcome {
@@ -237,6 +242,7 @@ fn what_was_marked_comes_back_as_it_was() {
                 standing: change.standing.clone(),
                 progress: change.progress,
                 in_doubt: false,
+                may_have_been_purged: false,
                 accepted_at: change.accepted_at.clone(),
             };
             assert_eq!(row.work, Some(work));
@@ -268,11 +274,43 @@ fn an_intent_without_an_outcome_stays_in_doubt() {
         assert_eq!(bench.store.doubtful_calls().unwrap(), [call]);
         bench.mark(&changes);
         assert!(bench.work(&url(0)).in_doubt, "a mark does not clear a doubt");
+        // The next call was surely not carried out, and says nothing of the one before.
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0, 2]), not_carried_out(1, &[0, 2])]);
+        let work = [0, 2].map(|number| bench.work(&url(number)));
+        assert_eq!(
+            work.each_ref().map(|work| (work.in_doubt, work.may_have_been_purged)),
+            [(false, true), (false, false)]
+        );
         // Purged after all: the doubt is over, and the run's end clears the call away.
         let run = bench.begin();
         bench.commit(run, &changes, &[intent(1, &[0, 1]), outcome(1, &[0, 1], &accepted())]);
         bench.store.finish_run(run, START, 0, 1, Counts::default()).unwrap();
         assert!(bench.store.doubtful_calls().unwrap().is_empty());
+    });
+}
+
+/// R7: what was purged, or may have been, stays known until it is recorded: over restarts, marks and calls that purge nothing.
+#[test]
+fn what_may_have_been_purged_stays_known_until_it_is_recorded() {
+    each_store(|bench| {
+        let changes = urls(3);
+        bench.mark(&changes);
+        let run = bench.begin();
+        let failed = outcome(1, &[0], &ItemOutcome::Later(Some("no answer".into())));
+        let partly = outcome(2, &[1], &ItemOutcome::AcceptedAt(endpoint(0).to_string()));
+        bench.commit(run, &changes, &[intent(1, &[0]), failed, intent(2, &[1]), partly]);
+        bench.commit(run, &changes, &[intent(3, &[0, 1, 2]), not_carried_out(3, &[0, 1, 2])]);
+        bench.reopen();
+        bench.mark(&changes);
+        let purged = |bench: &Bench| [0, 1, 2].map(|number| bench.work(&url(number)).may_have_been_purged);
+        assert_eq!(purged(bench), [true, true, false]);
+        let run = bench.begin();
+        bench.commit(run, &changes, &[intent(1, &[0, 1]), intent(2, &[0]), outcome(1, &[0, 1], &accepted())]);
+        // Another endpoint's answer comes when enough of them have accepted it.
+        bench.commit(run, &changes, &[outcome(2, &[0], &ItemOutcome::Later(Some("no answer".into())))]);
+        bench.mark(&changes);
+        assert_eq!(purged(bench), [false; 3], "what follows is about other content");
     });
 }
 
@@ -333,6 +371,7 @@ fn each_outcome_has_its_place() {
                     (3, ItemOutcome::Recorded { task_id: None }),
                     (4, ItemOutcome::Recorded { task_id: None }),
                 ],
+                may_have_purged: true,
                 credit: None,
             },
         ];
@@ -465,6 +504,7 @@ fn the_quota_ledger_survives_a_restart() {
             call: CallId(call),
             at: START,
             items: Vec::new(),
+            may_have_purged: false,
             credit: Some((key(day), cost)),
         };
         bench.commit(
@@ -746,8 +786,8 @@ fn any_row() -> impl Strategy<Value = Recorded> {
     let list = || prop::collection::vec(text, 0..3);
     let progress = prop::sample::select(Progress::ALL.to_vec());
     let standing = (standing, progress);
-    let work = (prop::option::of(hash()), kind, priority, moment(), standing, list(), any::<bool>()).prop_map(
-        |(desired, kind, priority, since, (standing, progress), accepted_at, in_doubt)| Work {
+    let work = (prop::option::of(hash()), kind, priority, moment(), standing, list(), any::<(bool, bool)>()).prop_map(
+        |(desired, kind, priority, since, (standing, progress), accepted_at, (in_doubt, may_have_been_purged))| Work {
             desired,
             kind,
             priority,
@@ -755,6 +795,7 @@ fn any_row() -> impl Strategy<Value = Recorded> {
             standing,
             progress,
             in_doubt,
+            may_have_been_purged: in_doubt || may_have_been_purged,
             accepted_at,
         },
     );
@@ -805,6 +846,7 @@ fn an_import_replaces_a_doubt_too() {
         for row in &mut rows {
             let work = row.work.as_mut().expect("work");
             work.in_doubt = !work.in_doubt;
+            work.may_have_been_purged = work.in_doubt;
         }
         bench.store.import(&rows).unwrap();
         assert_eq!(bench.rows(), rows);

@@ -40,6 +40,11 @@ pub(crate) struct Entry {
     pub(crate) seen: Option<u64>,
     /// Since when none is due.
     settled: u64,
+    /// When it was new last. Since then: a call for it was prepared, and a vendor carried one out that had left since, so that
+    /// visitors may have had it cached anew.
+    new_at: u64,
+    asked: bool,
+    purged: bool,
     /// Purges: endpoint and when the request left.
     accepted: Vec<(usize, u64)>,
     /// Acceptances that reached a runner and are not on disk yet: endpoint, when the request left, runner.
@@ -217,7 +222,7 @@ impl Truth {
         let entry = self.entries.get_mut(&key)?;
         let decided = if two_runners { entry.intent.min(sent) } else { sent };
         let needless = entry.is_needless(endpoint, decided);
-        entry.accepted.push((endpoint, sent));
+        entry.accept(endpoint, sent);
         if needless {
             let id = if entry.present == Present::Absent { "S4" } else { "S3" };
             self.violate(id, || format!("{key:?} was purged at endpoint {endpoint} without need"));
@@ -233,7 +238,7 @@ impl Truth {
         for key in below {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             needed |= !entry.is_needless(endpoint, sent);
-            entry.accepted.push((endpoint, sent));
+            entry.accept(endpoint, sent);
         }
         if !needed {
             self.violate("S3", || format!("{directory} was purged without need"));
@@ -252,7 +257,7 @@ impl Truth {
     /// The intent of a call for this is on disk.
     pub(crate) fn intended(&mut self, text: &str, step: u64) {
         if let Some(entry) = self.keys.get(text).and_then(|key| self.entries.get_mut(key)) {
-            entry.intent = step;
+            (entry.intent, entry.asked) = (step, true);
         }
     }
 
@@ -411,12 +416,6 @@ impl Truth {
     }
 }
 
-/// Whether a purge of it was accepted, or may have been: visitors may have had it cached since, and it is to be purged once it goes.
-fn may_be_cached(row: &Recorded) -> bool {
-    let purged = row.work.as_ref().filter(|work| work.in_doubt || !work.accepted_at.is_empty());
-    row.hash.is_some() || purged.or(row.work.as_ref().filter(|work| work.desired.is_none())).is_some()
-}
-
 /// What a list holds twice.
 fn twice(list: &[String]) -> Option<&String> {
     list.iter().enumerate().find(|(place, text)| list[..*place].contains(text)).map(|(_, text)| text)
@@ -429,6 +428,11 @@ impl Entry {
             None => decided > self.settled,
             Some(_) => self.heard.get(&endpoint).is_some_and(|heard| *heard < decided),
         }
+    }
+
+    fn accept(&mut self, endpoint: usize, sent: u64) {
+        self.purged |= sent >= self.new_at;
+        self.accepted.push((endpoint, sent));
     }
 
     fn hear(&mut self, runner: u8, step: u64) {
@@ -460,6 +464,9 @@ impl Entry {
         let forced = (mark.forced)(key) && !(mark.refused && recorded == Some(hash));
         let listed = Present::Listed(hash.to_owned());
         let is_new = row.is_none();
+        if is_new {
+            (self.new_at, self.asked, self.purged) = (step, false, false);
+        }
         if is_new && mark.adopts && !forced {
             // A refused run adopts nothing.
             if !mark.refused {
@@ -482,12 +489,19 @@ impl Entry {
         self.present = listed;
     }
 
+    /// Whether visitors may have it cached: it is to be purged once it goes. A call that was not carried out may be taken for one
+    /// that was; where none was prepared, nothing may be.
+    fn may_be_cached(&self, row: &Recorded) -> bool {
+        let is_said_so = || row.work.as_ref().is_some_and(|work| work.may_have_been_purged);
+        row.hash.is_some() || self.purged || (self.asked && is_said_so())
+    }
+
     fn unlist(&mut self, row: Option<&Recorded>, mark: &Marked<'_>, step: u64) {
         if mark.refused || self.present == Present::Absent {
             return;
         }
         match row {
-            Some(row) if may_be_cached(row) && !mark.forgets => {
+            Some(row) if self.may_be_cached(row) && !mark.forgets => {
                 if self.present != Present::Removing {
                     self.present = Present::Removing;
                     self.due(Some(row), (mark.at, step));

@@ -50,8 +50,8 @@ impl Apply<'_> {
     pub(super) fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
         let debit = flight.debit.take();
         let credit = self.give_back(flight.lane, debit);
-        let items = self.later(&flight.batch.items, Some(&flight.batch.reason(error.summary())));
-        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
+        let reason = flight.batch.reason(error.summary());
+        self.not_accepted(call, now, (&flight.batch.items, Some(&reason)), credit, false);
         flight.batch.attempts += 1;
         self.lanes[flight.lane].push_front(vec![flight.batch]);
     }
@@ -69,8 +69,7 @@ impl Apply<'_> {
         if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
             self.lanes[flight.lane].reached();
         }
-        let items = self.later(&flight.batch.items, Some(&reason));
-        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, credit });
+        self.not_accepted(call, now, (&flight.batch.items, Some(&reason)), credit, !surely);
         let Some(culprit) = culprit else { return self.repeat_or_stop(flight, error, &reason, now) };
         match split(&flight.batch, culprit, self.changes) {
             Some(parts) => self.lanes[flight.lane].push_front(parts.into()),

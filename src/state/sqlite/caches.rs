@@ -125,12 +125,14 @@ pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Tim
         due += transaction
             .prepare_cached(
                 "INSERT INTO target (provider, scope, target, owners, work_kind, priority, since, standing, reason, progress,
-                     accepted_at)
-                 SELECT provider, scope, target, speakers, 'removed', 'normal', ?3, 'pending', ?4, 'admitted', ?5 FROM (
+                     accepted_at, may_have_been_purged)
+                 SELECT provider, scope, target, speakers, 'removed', 'normal', ?3, 'pending', ?4, 'admitted', ?5, 1 FROM (
                      SELECT *, CASE WHEN EXISTS (SELECT 1 FROM json_each(owners) WHERE value NOT IN (SELECT name FROM manifest))
                          THEN ?6 ELSE owners END AS speakers
                      FROM cache_removal WHERE provider = ?1 AND at >= ?2)
-                 WHERE speakers IS NOT NULL ON CONFLICT DO NOTHING",
+                 WHERE speakers IS NOT NULL
+                 -- Listed again, and not recorded since: the cache may hold it all the same.
+                 ON CONFLICT DO UPDATE SET may_have_been_purged = 1 WHERE hash IS NULL",
             )?
             .execute(params![cache.provider, since.unix_ms(), at.unix_ms(), reason, accepted_at, heirs])?;
         transaction

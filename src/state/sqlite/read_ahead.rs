@@ -206,6 +206,7 @@ mod tests {
                 standing: Standing::Pending { reason: Some(number.to_string()) },
                 progress: Progress::Tried,
                 in_doubt: false,
+                may_have_been_purged: false,
                 accepted_at: Vec::new(),
             }),
         };

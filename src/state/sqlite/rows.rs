@@ -12,18 +12,19 @@ use crate::core::time::Timestamp;
 /// Columns that [`read`] expects, in its order.
 pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, recorded_at, task_id, \
      work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call, \
-     progress, waits";
+     progress, waits, may_have_been_purged";
 
 /// Where in [`COLUMNS`] that stands which is compared: of each row, and of one with work besides.
 pub(super) const SETTLED: Range<usize> = 0..5;
-pub(super) const WORK: Range<usize> = 7..19;
+pub(super) const WORK: Range<usize> = 7..20;
 
 /// Columns that [`visit_settled`] expects.
 pub(super) const SETTLED_COLUMNS: &str = "target, owners, hash";
 
 /// Assignments after which nothing is to be done for a target.
 pub(super) const NO_WORK: &str = "work_kind = NULL, desired = NULL, priority = NULL, since = NULL, standing = NULL, \
-     reason = NULL, until = NULL, refused_config = NULL, accepted_at = NULL, call = NULL, progress = NULL, waits = NULL";
+     reason = NULL, until = NULL, refused_config = NULL, accepted_at = NULL, call = NULL, progress = NULL, waits = NULL, \
+     may_have_been_purged = 0";
 
 /// What is wrong with a stored value.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +170,7 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
     let progress: String = row.get(17)?;
     let progress = Progress::ALL.into_iter().find(|known| known.word() == progress);
     let accepted_at = row.get::<_, Option<String>>(15)?;
+    let in_doubt = row.get::<_, Option<i64>>(16)?.is_some();
     Ok(Work {
         desired: read_hash(row.get(8)?).map_err(|()| bad("desired"))?,
         kind,
@@ -176,7 +178,8 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
         since: Timestamp::from_unix_ms(row.get(10)?),
         standing,
         progress: progress.ok_or_else(|| bad("progress"))?,
-        in_doubt: row.get::<_, Option<i64>>(16)?.is_some(),
+        in_doubt,
+        may_have_been_purged: in_doubt || row.get(19)?,
         accepted_at: accepted_at.map_or(Some(Vec::new()), |text| list(&text)).ok_or_else(|| bad("accepted_at"))?,
     })
 }
@@ -225,7 +228,8 @@ pub(super) fn never_written(value: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, cause.into())
 }
 
-/// Writes the work of a target; keeps what is recorded of it, and the mark of an intent without an outcome.
+/// Writes the work of a target; keeps what is recorded of it, and the mark of an intent without an outcome. The next intent
+/// takes the place of that mark, so it is noted here that the target may have been purged.
 pub(super) fn write_work(
     transaction: &Transaction<'_>,
     provider: &str,
@@ -241,7 +245,8 @@ pub(super) fn write_work(
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (provider, scope, target) DO UPDATE SET
                  owners = ?4, work_kind = ?5, desired = ?6, priority = ?7, since = ?8, standing = ?9, reason = ?10,
-                 until = ?11, refused_config = ?12, accepted_at = ?13, progress = ?14, waits = ?15",
+                 until = ?11, refused_config = ?12, accepted_at = ?13, progress = ?14, waits = ?15,
+                 may_have_been_purged = may_have_been_purged OR call IS NOT NULL",
         )?
         .execute(params![
             provider,
@@ -263,16 +268,18 @@ pub(super) fn write_work(
     Ok(())
 }
 
-/// Writes a row; keeps the mark of an intent without an outcome that is there.
+/// Writes a row in place of what is known of its target. A doubt whose call is not known any more refers to call 0.
 pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO target (provider, scope, target, owners, hash, recorded_at, task_id,
-             work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, progress, waits)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, progress, waits,
+             may_have_been_purged, call)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, iif(?20, 0, NULL))
          ON CONFLICT (provider, scope, target) DO UPDATE SET
              owners = ?4, hash = ?5, recorded_at = ?6, task_id = ?7,
              work_kind = ?8, desired = ?9, priority = ?10, since = ?11, standing = ?12,
-             reason = ?13, until = ?14, refused_config = ?15, accepted_at = ?16, progress = ?17, waits = ?18",
+             reason = ?13, until = ?14, refused_config = ?15, accepted_at = ?16, progress = ?17, waits = ?18,
+             may_have_been_purged = ?19, call = iif(?20, coalesce(call, 0), NULL)",
     )?;
     let work = row.work.as_ref();
     let standing = work.map(|work| StandingColumns::of(&work.standing)).unwrap_or_default();
@@ -296,19 +303,9 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::
         work.map(|work| json_list(&work.accepted_at)),
         work.map(|work| work.progress.word()),
         waits,
+        work.is_some_and(|work| work.may_have_been_purged),
+        work.is_some_and(|work| work.in_doubt),
     ])?;
-    Ok(())
-}
-
-/// Makes a row in doubt as it says itself; a doubt whose call is not known any more refers to call 0.
-pub(super) fn write_doubt(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::Result<()> {
-    let in_doubt = row.work.as_ref().is_some_and(|work| work.in_doubt);
-    transaction
-        .prepare_cached(
-            "UPDATE target SET call = CASE WHEN ?4 THEN coalesce(call, 0) END
-             WHERE provider = ?1 AND scope = ?2 AND target = ?3",
-        )?
-        .execute(params![row.provider, scope_number(row.target.scope), row.target.text, in_doubt])?;
     Ok(())
 }
 

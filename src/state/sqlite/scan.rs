@@ -185,6 +185,7 @@ mod tests {
                     standing: Standing::Pending { reason: None },
                     progress: Progress::Seen,
                     in_doubt: false,
+                    may_have_been_purged: false,
                     accepted_at: Vec::new(),
                 });
                 store.import(&rows[..1]).unwrap();

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -100,6 +100,11 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              WHERE work_kind IS NOT NULL",
             "UPDATE target SET reason = substr(reason, length('before it changed again: ') + 1)
              WHERE work_kind IS NOT NULL AND reason LIKE 'before it changed again: %'",
+            // A call that ended since the target was recorded last was carried out, or may have been. Older programs noted failures
+            // as reasons, and left the reason out only of what had not failed.
+            "ALTER TABLE target ADD COLUMN may_have_been_purged INTEGER NOT NULL DEFAULT 0",
+            "UPDATE target SET may_have_been_purged = 1
+             WHERE work_kind IS NOT NULL AND (reason IS NOT NULL OR accepted_at <> '[]' OR desired IS NULL)",
             // Which providers may purge URLs and no directories, on which grounds, and until when that is not asked again.
             "CREATE TABLE directory_refusal (
              provider TEXT PRIMARY KEY,
@@ -228,7 +233,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "a3b85d4cb72ba0cf829771b19730a474a4aecaba5ef6a94ac77906abc38c2597";
+const NEWEST: &str = "a6bcf14da7903fe05487351ff001d933c7f02f964fc3afd272b0742514ff58ee";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

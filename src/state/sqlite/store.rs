@@ -615,7 +615,6 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             for row in imported {
                 rows::write(transaction, row)?;
-                rows::write_doubt(transaction, row)?;
                 note_owners(transaction, &row.owners)?;
             }
             inputs::replace(transaction, None)

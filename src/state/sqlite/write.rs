@@ -31,6 +31,7 @@ pub(super) fn mark_change(
         standing: change.standing,
         progress: change.progress.max(if is_admitted { Progress::Admitted } else { Progress::Seen }),
         in_doubt: change.in_doubt,
+        may_have_been_purged: false,
         accepted_at: change.accepted_at,
     };
     rows::write_work(transaction, provider, &change.target, &change.owners, &work)
@@ -169,10 +170,11 @@ pub(super) fn commit_record(
             }
             debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
         }
-        Record::Outcome { call, at, items, credit } => {
+        Record::Outcome { call, at, items, may_have_purged, credit } => {
             open.retain(|other| other.number != *call);
             for (index, outcome) in items {
-                commit_outcome(transaction, batch, (*index, mark_of(open, *index)), outcome, *at)?;
+                note_call_ended(transaction, batch, *index, (mark_of(open, *index), *may_have_purged))?;
+                commit_outcome(transaction, batch, *index, outcome, *at)?;
             }
             transaction
                 .prepare_cached("DELETE FROM call WHERE run = ?1 AND number = ?2")?
@@ -224,19 +226,39 @@ pub(super) fn commit_intent(
     Ok(Some(id))
 }
 
+/// A call for a target ended; another one may still be open.
+fn note_call_ended(
+    transaction: &Transaction<'_>,
+    batch: &Commit<'_>,
+    index: usize,
+    (still_open, may_have_purged): (Option<i64>, bool),
+) -> rusqlite::Result<()> {
+    let target = batch.changes.target(index);
+    transaction
+        .prepare_cached(
+            "UPDATE target SET call = ?4, may_have_been_purged = may_have_been_purged OR (?5 AND work_kind IS NOT NULL)
+             WHERE provider = ?1 AND scope = ?2 AND target = ?3",
+        )?
+        .execute(params![
+            batch.model.providers[batch.changes.provider(index)].name,
+            scope_number(target.scope),
+            target.text,
+            still_open,
+            may_have_purged
+        ])
+        .map(drop)
+}
+
 pub(super) fn commit_outcome(
     transaction: &Transaction<'_>,
     batch: &Commit<'_>,
-    (index, still_open): (usize, Option<i64>),
+    index: usize,
     outcome: &ItemOutcome,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     let provider = &batch.model.providers[batch.changes.provider(index)].name;
     let whole = batch.changes.target(index);
     let (scope, target) = (scope_number(whole.scope), &whole.text);
-    transaction
-        .prepare_cached("UPDATE target SET call = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
-        .execute(params![provider, scope, target, still_open])?;
     match outcome {
         ItemOutcome::Recorded { task_id } => {
             let Some(desired) = batch.changes.desired(index) else {

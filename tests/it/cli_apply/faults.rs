@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use self::Answer::{Fails, Purges, Refuses};
 use super::{Bench, Cloud, STATE, urls};
 use crate::support::cloud::{Step, clouds};
 
@@ -298,8 +299,130 @@ fn r7_a_new_page_that_one_cache_purged_is_purged_at_all_once_its_asset_goes() {
     assert_eq!((counts(), bench.recorded().len()), ([1, 1], 1));
     bench.run(&["state", "forget", "*"]).exits(0);
     appears_at_one("forget");
-    bench.run(&["apply"]).exits(0).says("1 target dropped");
+    bench.run(&["apply"]).exits(0).says("1 target forgotten without a purge");
     assert_eq!((counts(), bench.exported().len()), ([0, 0], 0));
+}
+
+/// What a cache does with a purge.
+#[derive(Clone, Copy, PartialEq)]
+enum Answer {
+    Purges,
+    Refuses,
+    /// It fails, perhaps after it purged, and asks for a wait that no run has time for.
+    Fails,
+}
+
+impl Answer {
+    fn step(self) -> Option<Step> {
+        match self {
+            Self::Purges => None,
+            Self::Refuses => Some(Step::say(403, "forbidden")),
+            Self::Fails => Some(Step::Say(503, vec![("Retry-After", "3600".into())], Vec::new())),
+        }
+    }
+}
+
+/// Caches of one provider, and a manifest that lists one page with this revision, or no more.
+struct Caches {
+    bench: Bench,
+    caches: [Cloud; 2],
+}
+
+impl Caches {
+    fn new() -> Self {
+        let caches = Self { bench: Bench::new(), caches: [(); 2].map(|()| Cloud::of("http-purge")) };
+        caches.are(&[0, 1]);
+        caches
+    }
+
+    fn are(&self, which: &[usize]) {
+        let urls: Vec<String> = which.iter().map(|&index| self.caches[index].url()).collect();
+        let text = format!("providers:\n  own: {{kind: http-purge, hosts: [cdn.example.com], endpoints: {urls:?}}}\n");
+        self.bench.write("manifests/provider-own.yaml", text);
+    }
+
+    fn list(&self, revision: Option<&str>) {
+        let asset = revision.map(|revision| format!("\"http://cdn.example.com/a\": rev:{revision}"));
+        self.bench.write("manifests/site.yaml", format!("assets: {{{}}}\n", asset.unwrap_or_default()));
+    }
+
+    /// An apply over the page with this revision, while each cache answers so; what each of them was asked for.
+    #[track_caller]
+    fn apply(&self, revision: Option<&str>, answers: [Answer; 2]) -> [usize; 2] {
+        self.list(revision);
+        let ends_well = answers == [Purges; 2];
+        self.caches.iter().zip(answers).for_each(|(cache, answer)| cache.always(answer.step()));
+        self.bench.run(&["apply"]).exits(if ends_well { 0 } else { 4 });
+        self.counts()
+    }
+
+    fn counts(&self) -> [usize; 2] {
+        self.caches.each_ref().map(Cloud::count)
+    }
+
+    /// The page goes, and is purged.
+    #[track_caller]
+    fn purge_what_goes(&self, counts: [usize; 2]) {
+        self.list(None);
+        let plan = self.bench.run(&["plan", "--format", "json"]).exits(0).json();
+        let (kind, dropped) = (&plan["changes"][0]["kind"], &plan["dropped"]);
+        assert_eq!((kind, dropped), (&"removed".into(), &serde_json::json!([])), "{plan}");
+        assert_eq!(self.apply(None, [Purges; 2]), counts);
+        assert!(self.bench.exported().is_empty());
+    }
+}
+
+/// R7: where a cache failed, it may have purged the page before it did.
+#[test]
+fn r7_a_new_page_whose_purge_had_no_known_outcome_is_purged_once_its_asset_goes() {
+    let caches = Caches::new();
+    assert_eq!(caches.apply(Some("1"), [Fails, Refuses]), [1, 1]);
+    caches.bench.run(&["explain", "http://cdn.example.com/a"]).exits(0).says("nothing, but it may have been purged");
+    round_trips(&caches.bench);
+    caches.purge_what_goes([1, 1]);
+    // No later refusal takes that back.
+    assert_eq!(caches.apply(Some("2"), [Fails, Refuses]), [1, 1]);
+    assert_eq!(caches.apply(Some("2"), [Refuses, Refuses]), [1, 1]);
+    caches.purge_what_goes([1, 1]);
+}
+
+/// R7: what was accepted for one content may have been cached before the next one.
+#[test]
+fn r7_a_new_page_that_was_purged_for_earlier_content_is_purged_once_its_asset_goes() {
+    let caches = Caches::new();
+    assert_eq!(caches.apply(Some("1"), [Purges, Refuses]), [1, 1]);
+    assert_eq!(caches.apply(Some("2"), [Refuses, Refuses]), [1, 1]);
+    caches.purge_what_goes([1, 1]);
+}
+
+/// R7: the cache that purged the page may be back under another name.
+#[test]
+fn r7_a_new_page_that_a_former_cache_purged_is_purged_once_its_asset_goes() {
+    let caches = Caches::new();
+    assert_eq!(caches.apply(Some("1"), [Purges, Refuses]), [1, 1]);
+    caches.are(&[1]);
+    assert_eq!(caches.apply(Some("1"), [Purges, Refuses]), [0, 1]);
+    caches.purge_what_goes([0, 1]);
+}
+
+/// R7: a page that came back before its removal was accepted everywhere is still in the other caches.
+#[test]
+fn r7_a_page_that_comes_back_and_goes_again_before_its_purge_is_purged() {
+    let caches = Caches::new();
+    assert_eq!(caches.apply(Some("1"), [Purges, Refuses]), [1, 1]);
+    assert_eq!(caches.apply(None, [Purges, Refuses]), [1, 1]);
+    assert_eq!(caches.apply(Some("2"), [Refuses, Refuses]), [1, 1]);
+    caches.purge_what_goes([1, 1]);
+}
+
+/// R7, S4: what no cache purged is in none because of us: it is dropped, and shown.
+#[test]
+fn r7_a_new_page_that_was_refused_or_never_sent_is_dropped_once_its_asset_goes() {
+    let caches = Caches::new();
+    assert_eq!(caches.apply(Some("1"), [Refuses, Refuses]), [1, 1]);
+    caches.list(None);
+    caches.bench.run(&["apply"]).exits(0).says("1 target dropped");
+    assert_eq!(caches.counts(), [0, 0]);
 }
 
 /// S2: what a provider that is gone had still to purge is no recorded target.

@@ -231,24 +231,32 @@ fn states_of_older_formats_are_migrated_whole() {
     }
 }
 
-/// C4: what formats up to 3 said in words, or not at all, is a fact after the migration: what failed, and what was let through.
+/// C4: what formats up to 3 said in words, or not at all, is a fact after the migration: what failed, what was let through, and
+/// what may have been purged.
 #[test]
 fn what_older_formats_told_in_words_becomes_facts() {
     let (_folder, path) = state_of(FORMAT_2);
     let raw = rusqlite::Connection::open(&path).expect("opened");
     let stands = [
-        ("'changed', desired = 'rev:9', standing = 'pending', reason = NULL", Progress::Seen),
-        ("'changed', desired = 'rev:9', standing = 'pending', reason = 'HTTP 503'", Progress::Tried),
+        ("'changed', desired = 'rev:9', standing = 'pending', reason = NULL", Progress::Seen, false),
+        ("'changed', desired = 'rev:9', standing = 'pending', reason = 'HTTP 503'", Progress::Tried, true),
         (
             "'changed', desired = 'rev:9', standing = 'pending', reason = 'before it changed again: HTTP 503'",
             Progress::Seen,
+            true,
         ),
-        ("'changed', desired = 'rev:9', standing = 'deferred', reason = 'quota', until = 5", Progress::Admitted),
-        ("'changed', desired = 'rev:9', standing = 'rejected', reason = 'no'", Progress::Admitted),
-        ("'removed', desired = NULL, standing = 'pending', reason = NULL", Progress::Admitted),
+        ("'changed', desired = 'rev:9', standing = 'deferred', reason = 'quota', until = 5", Progress::Admitted, true),
+        ("'changed', desired = 'rev:9', standing = 'rejected', reason = 'no'", Progress::Admitted, true),
+        ("'removed', desired = NULL, standing = 'pending', reason = NULL", Progress::Admitted, true),
+        (
+            "'new', desired = 'rev:9', standing = 'pending', reason = NULL, accepted_at = '[\"http://127.0.0.1\"]'",
+            Progress::Seen,
+            true,
+        ),
+        ("'new', desired = 'rev:9', standing = 'pending', reason = NULL, call = 7", Progress::Seen, true),
     ];
     let target = |number: usize| format!("https://migrated.example/{number}");
-    for (number, (work, _)) in stands.iter().enumerate() {
+    for (number, (work, ..)) in stands.iter().enumerate() {
         let sql = format!(
             "INSERT INTO target (provider, scope, target, owners, hash) VALUES ('p', 0, '{0}', '[\"m\"]', 'rev:1');
              UPDATE target SET priority = 'normal', since = 1, accepted_at = '[]', work_kind = {work} WHERE target = '{0}'",
@@ -259,10 +267,10 @@ fn what_older_formats_told_in_words_becomes_facts() {
     drop(raw);
     let store = SqliteStore::open_to_write(&path).expect("migrated").expect("there");
     let rows = store.recorded().expect("readable");
-    for (number, (work, progress)) in stands.iter().enumerate() {
+    for (number, (work, progress, purged)) in stands.iter().enumerate() {
         let row = rows.iter().find(|row| row.target.text == target(number)).expect("kept");
         let known = row.work.as_ref().expect("work");
-        assert_eq!(known.progress, *progress, "{work}");
+        assert_eq!((known.progress, known.may_have_been_purged), (*progress, *purged), "{work}");
         if number == 2 {
             assert_eq!(known.standing, Standing::Pending { reason: Some("HTTP 503".into()) });
         }
