@@ -78,10 +78,12 @@ pub(crate) enum Bug {
     ManifestsForgotten,
     /// Whatever a run does not read is taken for gone.
     HiddenIsGone,
+    /// Calls that were carried out are noted as if they had not been.
+    PurgedInSecret,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::RecordedBeforeSending,
         Self::NoIntent,
         Self::OutcomeDropped,
@@ -114,6 +116,7 @@ impl Bug {
         Self::StaleReading,
         Self::ManifestsForgotten,
         Self::HiddenIsGone,
+        Self::PurgedInSecret,
     ];
 
     /// The invariants that may find it.
@@ -127,7 +130,7 @@ impl Bug {
             Self::OutcomeDropped | Self::RejectedAgain | Self::PartsForgotten => &["S3"],
             Self::ConfigurationIgnored => &["L1"],
             Self::GuardCountsWhatWaits | Self::GuardSleeps => &["C11"],
-            Self::StaleReading | Self::HiddenIsGone => &["S2"],
+            Self::StaleReading | Self::HiddenIsGone | Self::PurgedInSecret => &["S2"],
             Self::ManifestsForgotten => &["S2", "R7"],
             Self::QuotaNotDebited
             | Self::QuotaRefundedOnUnknown
@@ -180,7 +183,7 @@ pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (Qu
                     altered.push(Record::Outcome { call, at, items: done, may_have_purged: true, credit: None });
                 }
             }
-            Record::Outcome { call, at, mut items, may_have_purged, mut credit } => {
+            Record::Outcome { call, at, mut items, mut may_have_purged, mut credit } => {
                 let accepted = items
                     .iter()
                     .any(|(_, outcome)| matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_)));
@@ -190,6 +193,7 @@ pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (Qu
                 if bug == Bug::QuotaRefundedOnUnknown && !accepted && credit.is_none() {
                     credit = debits.get(&call.0).cloned();
                 }
+                may_have_purged &= bug != Bug::PurgedInSecret;
                 let half = items.len().div_ceil(2);
                 for (place, (_, outcome)) in items.iter_mut().enumerate() {
                     let takes = match outcome {
