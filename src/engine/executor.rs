@@ -32,6 +32,9 @@ use crate::state::{Commit, StateError, Store};
 /// How long calls under way get to end after an interrupt, unless the user says otherwise, in milliseconds.
 pub const GRACE_MS: u64 = 10_000;
 
+/// Keeps the seeds of runs apart: an odd number without a pattern, 2^64 over the golden ratio.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// What a run works on.
 pub struct Inputs<'a> {
     /// Providers and entries.
@@ -124,8 +127,10 @@ pub struct Outcome {
 
 /// Runs the plan to its end. `observe` sees each call as it ends.
 pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, observe: &mut Observe<'_>) -> Outcome {
-    let mut run = Run::start(&inputs, host.seed, host.clock.now());
-    let mut nonces = fastrand::Rng::with_seed(host.seed);
+    // A program that stays up makes many runs: vendors refuse a nonce that comes twice.
+    let seed = host.seed ^ inputs.run.unsigned_abs().wrapping_mul(SEED_STEP);
+    let mut run = Run::start(&inputs, seed, host.clock.now());
+    let mut nonces = fastrand::Rng::with_seed(seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
     if *interrupted.borrow() {

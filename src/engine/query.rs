@@ -40,8 +40,9 @@ pub struct Answered<T> {
 impl<'a> Asker<'a> {
     /// An asker for the providers of `model`.
     pub fn new(host: &'a Host, model: &'a Model, credentials: &'a CredentialStore, timeouts: Timeouts) -> Self {
-        // Not those of the purges of the same run: vendors refuse a nonce that comes twice.
-        let nonces = fastrand::Rng::with_seed(host.seed ^ 0x6173_6b65_6421);
+        // Neither those of the purges of the same run nor those of a run before: vendors refuse a nonce that comes twice.
+        let seed = host.seed ^ 0x6173_6b65_6421 ^ host.clock.now().tick.ms();
+        let nonces = fastrand::Rng::with_seed(seed);
         Self { host, model, credentials, timeouts, nonces, paces: BTreeMap::new() }
     }
 
