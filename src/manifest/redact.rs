@@ -87,10 +87,13 @@ enum Kind {
 }
 
 impl Kind {
-    /// What the value of `key` is in a map of this kind.
-    fn of_value(self, key: &str) -> Self {
+    /// What the `value` of `key` is in a map of this kind.
+    fn of_value(self, key: &str, value: &Node<'_>) -> Self {
+        let is_map = matches!(value.value, Value::Map(_));
         match (self, key) {
             (Self::Secret | Self::Headers, _) => Self::Secret,
+            // A provider is a map, whatever it is called.
+            (Self::Names, _) if !is_map && names_credential(key) => Self::Secret,
             (Self::Names, _) | (Self::Credentials, "env_prefix" | "file") => Self::Plain,
             (Self::Top, "assets") => Self::Assets,
             (Self::Top, "providers") => Self::Names,
@@ -147,7 +150,7 @@ impl<'b> Lines<'b> {
                 for (Key { text, span }, value) in entries {
                     let is_known = matches!(kind, Kind::Headers | Kind::Credentials);
                     self.text(*span, text, if is_known { Kind::Plain } else { kind });
-                    self.read(value, kind.of_value(text));
+                    self.read(value, kind.of_value(text, value));
                 }
             }
         }

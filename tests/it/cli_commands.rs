@@ -450,7 +450,7 @@ fn c12_times_outside_the_calendar_are_shown_somehow() {
     let line = |url: &str| {
         serde_json::json!({
             "provider": "own", "scope": "url", "target": url, "owners": ["manifests/site.yaml"], "hash": "rev:0",
-            "recorded_at_ms": 1, "task_id": "\u{1b}[2J", "work": {
+            "recorded_at_ms": 1, "task_id": null, "work": {
                 "kind": "changed", "desired": "rev:1", "priority": "low", "since_ms": 1, "standing": "deferred",
                 "reason": "\u{1b}[2J", "until_ms": 1, "refused_config": null, "in_doubt": true, "accepted_at": ["x"],
             },
@@ -458,10 +458,11 @@ fn c12_times_outside_the_calendar_are_shown_somehow() {
     };
     bench.write("lines", format!("{}\n{}\n", line(&urls(2)[0]), line(&urls(2)[1])));
     bench.run(&["state", "import", "lines"]).exits(0);
-    // An import takes no such times; another program that writes to the file may.
+    // An import takes no such times and tasks; another program that writes to the file may.
     for (url, least, most) in [(&urls(2)[0], i64::MIN, i64::MAX), (&urls(2)[1], i64::MAX, i64::MIN)] {
         bench.by_hand(&format!(
-            "UPDATE target SET since = {least}, recorded_at = {most}, until = {most} WHERE target = '{url}'"
+            "UPDATE target SET since = {least}, recorded_at = {most}, until = {most}, task_id = char(27) || '[2J'
+                 WHERE target = '{url}'"
         ));
     }
     for verb in [&["status"][..], &["plan"], &["state", "list"], &["explain", &urls(2)[0]], &["apply", "--rehearse"]] {

@@ -254,6 +254,7 @@ fn with_secrets_in_wrong_places() -> Vec<String> {
             "providers: {p: {kind: tencent-cdn, hosts: [a.cn], credentials: {K: C}}}\n",
             "providers: {p: {kind: tencent-cdn, hosts: [a.cn], limits: {K: C}}}\n",
             "guard: {K: C}\n",
+            "providers: {K: C}\n",
             "K: C\u{1}\n",
             "K: \"C\n",
             "K:\n  C: C: C\n",
@@ -279,7 +280,7 @@ fn secrets_in_wrong_places_of_manifests_are_not_shown() {
         assert!(built.model.is_none(), "{text}");
         let human = render(&files, &built.diagnostics, &built.hidden, false);
         assert_silent(&human, text.as_bytes());
-        assert_silent(&to_json(&files, &built.diagnostics).to_string(), text.as_bytes());
+        assert_silent(&to_json(&Problem::of(&files, &built.diagnostics)).to_string(), text.as_bytes());
         assert!(built.diagnostics.iter().all(|found| found.span.is_some_and(|span| span.line > 1)), "{text}\n{human}");
     }
 }
