@@ -17,6 +17,7 @@ mod refusals;
 mod rows;
 mod scan;
 mod schema;
+mod scratch;
 mod stat_caches;
 mod store;
 mod sums;

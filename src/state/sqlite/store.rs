@@ -14,7 +14,7 @@ use super::file::{
     sync_folder,
 };
 use super::integrity_stamp::{self, IntegrityStamp};
-use super::migrate::{copied, migrate, migrated_copy};
+use super::migrate::{migrate, migrated_copy};
 use super::place::{locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
@@ -41,9 +41,6 @@ use crate::core::time::Timestamp;
 const RUNS_KEPT: i64 = 1_000;
 /// Newest days of the quota ledger that are kept. They are counted, not measured by a clock that may be wrong.
 const DAYS_KEPT: i64 = 100;
-
-/// What stands for the path of a state in memory.
-const MEMORY: &str = ":memory:";
 
 /// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
@@ -174,31 +171,7 @@ impl SqliteStore {
         Self::open_to_write(path)?.ok_or_else(|| io(std::io::ErrorKind::NotFound.into()))
     }
 
-    /// A scratch state in memory: a copy of the one at `path`, or an empty one.
-    ///
-    /// # Errors
-    /// As [`SqliteStore::open`].
-    pub fn scratch(path: &Path, lineage: &str) -> Result<Self, StateError> {
-        if let Some(source) = Self::open(path)? {
-            return source.copy();
-        }
-        let memory = Path::new(MEMORY);
-        let connection = Connection::open_in_memory()
-            .and_then(|mut connection| create_tables(&mut connection, lineage).map(|()| connection))
-            .map_err(|error| failed(memory, "created", &error))?;
-        Self::prepare(connection, memory)
-    }
-
-    /// A copy in memory, as it is.
-    ///
-    /// # Errors
-    /// As [`SqliteStore::open`].
-    pub fn copy(&self) -> Result<Self, StateError> {
-        let connection = copied(&self.connection).map_err(|error| failed(&self.path, "read", &error))?;
-        Self::prepare(connection, Path::new(MEMORY))
-    }
-
-    fn prepare(connection: Connection, path: &Path) -> Result<Self, StateError> {
+    pub(super) fn prepare(connection: Connection, path: &Path) -> Result<Self, StateError> {
         let read = |error: rusqlite::Error| failed(path, "read", &error);
         connection.busy_timeout(BUSY_TIMEOUT).map_err(read)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(read)?;
