@@ -29,7 +29,7 @@ use crate::core::time::{Tick, Timestamp};
 use crate::core::watch::Order;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::state::{Backend, LockedState, RunStart, StateError, Store};
+use crate::state::{Backend, LockedState, ReadAhead, RunStart, StateError, Store};
 
 /// How long names of caches are looked up, in milliseconds: other work waits for it.
 pub const LOOK_UP_MS: u64 = 5_000;
@@ -170,10 +170,14 @@ impl Around<'_> {
         }
     }
 
+    /// What turns true when nothing is to be sent any more, in a pass of a program that stays up.
+    fn stop(&self) -> Option<watch::Receiver<bool>> {
+        self.resident.as_ref().map(|resident| resident.stop.clone())
+    }
+
     /// What `work` comes to, unless nothing is to be sent any more before it has.
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let Some(resident) = &self.resident else { return Some(work.await) };
-        let mut stop = resident.stop.clone();
+        let Some(mut stop) = self.stop() else { return Some(work.await) };
         tokio::select! {
             biased;
             Ok(_) = stop.wait_for(|stop| *stop) => None,
@@ -232,16 +236,7 @@ impl Pass<'_> {
                 return Ok(PassEnd::Overtaken(lock));
             }
         };
-        let mut store = lock.open()?;
-        let now = host.clock.now().tick;
-        let last_calls = around.memory().map_or_else(LastCalls::default, |memory| memory.begins(store.as_deref(), now));
-        if let Some(store) = &mut store {
-            self.owe_returned(desired, &mut **store, around).await?;
-        }
-        match &store {
-            Some(store) => store.compare_with(ahead),
-            None => drop(ahead),
-        }
+        let (mut store, last_calls) = self.open(lock, desired, ahead, around).await?;
         let guessed = match self.options.accounts {
             Some(known) => known.to_vec(),
             None => accounts(host, &desired.model, store.as_deref()).await?,
@@ -278,6 +273,27 @@ impl Pass<'_> {
         }
         let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: false };
         self.send(desired, prepared, opened, around).await
+    }
+
+    /// Opens the state, and makes due what caches lack that are back. Also returns what is known of calls before.
+    async fn open(
+        &self,
+        lock: &dyn LockedState,
+        desired: &Desired,
+        ahead: Option<ReadAhead>,
+        around: &mut Around<'_>,
+    ) -> Result<(Option<Box<dyn Store>>, LastCalls)> {
+        let mut store = lock.open()?;
+        let now = self.host.clock.now().tick;
+        let last_calls = around.memory().map_or_else(LastCalls::default, |memory| memory.begins(store.as_deref(), now));
+        if let Some(store) = &mut store {
+            self.owe_returned(desired, &mut **store, around).await?;
+        }
+        match &store {
+            Some(store) => store.compare_with(ahead),
+            None => drop(ahead),
+        }
+        Ok((store, last_calls))
     }
 
     /// Tries again what earlier passes tried, where a guard refuses the rest. `None`: the refusal is all that came of the pass.
@@ -325,7 +341,7 @@ impl Pass<'_> {
             around.finished(&finished, store.as_deref());
             return Ok(PassEnd::Ended(finished.exit));
         }
-        let mut audit = Audit::open(self.options.audit)?;
+        let audit = Audit::open(self.options.audit)?;
         let mut store = match store {
             Some(store) => store,
             None => lock.create(&lineage(self.host))?,
@@ -340,30 +356,43 @@ impl Pass<'_> {
                 prepared = anew;
             }
         }
-        around.event(PassEvent::Sending(desired, &prepared));
         let run = Run {
             host: self.host,
             desired,
             prepared: &prepared,
             start,
-            deadline_ms: self.left_ms(),
+            deadline_ms: None,
             timeouts: Timeouts::within(self.options.timeout_ms),
             grace_ms: self.options.grace_ms,
             last_calls,
             credentials: self.credentials,
             accounts: &accounts,
-            interrupted: match &around.resident {
-                Some(resident) => resident.stop.clone(),
-                None => (self.options.interrupts)(),
-            },
+            interrupted: around.stop().unwrap_or_else(|| watch::channel(false).1),
         };
+        self.execute(run, (lock, &mut *store), audit, around).await
+    }
+
+    /// Makes the calls of a run and writes down what came of them.
+    async fn execute(
+        &self,
+        mut run: Run<'_>,
+        (lock, store): (&dyn LockedState, &mut dyn Store),
+        mut audit: Audit,
+        around: &mut Around<'_>,
+    ) -> Result<PassEnd> {
+        let desired = run.desired;
+        around.event(PassEvent::Sending(desired, run.prepared));
+        run.deadline_ms = self.left_ms();
+        if around.resident.is_none() {
+            run.interrupted = (self.options.interrupts)();
+        }
         let mut observe = |call: &CallReport, targets: &[Target]| {
             around.event(PassEvent::Called(desired, call));
             audit.record(&desired.model, call, targets)
         };
-        let finished = run.execute(&mut *store, &mut observe).await;
-        let finished = finished.inspect_err(|_| around.marked(Some(&*store)))?;
-        around.finished(&finished, Some(&*store));
+        let finished = run.execute(store, &mut observe).await;
+        let finished = finished.inspect_err(|_| around.marked(Some(store)))?;
+        around.finished(&finished, Some(store));
         match write_recovery_file(&finished, lock, self.host.clock.now().wall) {
             Some(Ok(written)) => around.note(&written),
             Some(Err(error)) => around.event(PassEvent::Error(&error)),
