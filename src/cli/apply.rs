@@ -9,11 +9,11 @@ use anyhow::Result;
 use super::args::{ApplyArgs, Format, Global};
 use super::exit::Exit;
 use super::manifests::{self, Bar};
-use super::progress::Progress;
+use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render};
 use super::{interrupt, plan as plan_command, terminal};
 use crate::engine::executor::GRACE_MS;
-use crate::engine::inputs::{Found, Lookup, ManifestsRead};
+use crate::engine::inputs::{FoundManifests, Lookup, ManifestsRead};
 use crate::engine::{self, Finished, Pass, PassEvent, PassOptions, Selection};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
@@ -36,7 +36,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let lookup = lookup(global, state, args, &selection);
     let reading = RefCell::new(Bar::default());
     let mut terminal = Terminal { global, progress: None };
-    let mut on_read = |found: &Found<'_>, read: ManifestsRead| {
+    let mut on_read = |found: &FoundManifests<'_>, read: ManifestsRead| {
         reading.borrow_mut().end();
         manifests::valid(found, read, global.format)
     };
@@ -82,7 +82,7 @@ pub(super) fn lookup<'a>(
 /// A run in a terminal or a pipeline: notes and progress on standard error, the result on standard output.
 struct Terminal<'a> {
     global: &'a Global,
-    progress: Option<Progress>,
+    progress: Option<ProgressMeter>,
 }
 
 impl Terminal<'_> {
@@ -93,8 +93,8 @@ impl Terminal<'_> {
             _ => self.progress = None,
         }
         match event {
-            PassEvent::Planning => self.progress = Some(Progress::of_plan()),
-            PassEvent::Sending(_, prepared) => self.progress = Some(Progress::of_purges(prepared.plan.purges())),
+            PassEvent::Planning => self.progress = Some(ProgressMeter::of_plan()),
+            PassEvent::Sending(_, prepared) => self.progress = Some(ProgressMeter::of_purges(prepared.plan.purges())),
             PassEvent::Called(_, call) => {
                 if let Some(progress) = &self.progress {
                     progress.step(call.changes);
@@ -120,9 +120,9 @@ pub(super) fn announce(event: &PassEvent<'_>) {
 }
 
 /// What the renderer needs.
-pub(super) fn view<'a>(finished: &'a Finished<'a>, rehearsal: bool) -> render::View<'a> {
+pub(super) fn view<'a>(finished: &'a Finished<'a>, rehearsal: bool) -> render::OutcomeView<'a> {
     let Finished { desired, prepared, outcome, unavailable, exit } = finished;
-    render::View { desired, prepared, outcome, unavailable, rehearsal, exit: *exit }
+    render::OutcomeView { desired, prepared, outcome, unavailable, rehearsal, exit: *exit }
 }
 
 /// Shows what a run did.

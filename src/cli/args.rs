@@ -113,7 +113,7 @@ pub enum Verb {
 
 /// Which manifests.
 #[derive(Args, Clone, Debug)]
-pub struct Manifests {
+pub struct ManifestArgs {
     /// Manifests: files, or folders with all *.yaml, *.yml and *.json below them
     #[arg(default_value = "manifests", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
@@ -162,7 +162,7 @@ impl SelectionArgs {
 pub struct PlanArgs {
     /// Which manifests.
     #[command(flatten)]
-    pub manifests: Manifests,
+    pub manifests: ManifestArgs,
     /// Which changes.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -176,7 +176,7 @@ pub struct PlanArgs {
 pub struct ApplyArgs {
     /// Which manifests.
     #[command(flatten)]
-    pub manifests: Manifests,
+    pub manifests: ManifestArgs,
     /// Which changes.
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -212,7 +212,7 @@ pub struct ApplyArgs {
 pub struct WatchArgs {
     /// Which manifests.
     #[command(flatten)]
-    pub manifests: Manifests,
+    pub manifests: ManifestArgs,
     /// How often everything is read anew, whether files seem to have changed or not
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = super::duration::parse_positive)]
     pub resync: u64,
@@ -343,7 +343,7 @@ pub struct LockArgs {
 pub struct AdoptArgs {
     /// Which manifests.
     #[command(flatten)]
-    pub manifests: Manifests,
+    pub manifests: ManifestArgs,
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
@@ -360,7 +360,7 @@ pub struct AdoptArgs {
 pub struct CheckArgs {
     /// Which manifests.
     #[command(flatten)]
-    pub manifests: Manifests,
+    pub manifests: ManifestArgs,
     /// Ask each provider for its quota, where the vendor has a query for it: shows whether credentials and clock are
     /// right; purges nothing and costs no quota
     #[arg(long)]
@@ -394,7 +394,7 @@ pub struct ExplainArgs {
     pub target: String,
     /// Which manifests.
     #[command(flatten)]
-    pub manifests: Manifests,
+    pub manifests: ManifestArgs,
 }
 
 /// Verbs of `state`.

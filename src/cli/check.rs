@@ -8,7 +8,7 @@ use super::render::{JSON_VERSION, count, github, markdown, online as render};
 use super::{diagnostics, manifests, terminal};
 use crate::core::model::Model;
 use crate::engine::query::Asker;
-use crate::engine::{self, Credentials, Standing};
+use crate::engine::{self, AccountStatus, CredentialStatus};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 
@@ -76,11 +76,11 @@ fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-fn exit_of(standings: &[Standing]) -> Exit {
+fn exit_of(standings: &[AccountStatus]) -> Exit {
     Exit::worst(standings.iter().map(|standing| match standing.credentials {
-        Credentials::Missing => Exit::BadInput,
-        Credentials::Refused => Exit::Credentials,
-        Credentials::Unclear => Exit::Failed,
-        Credentials::Untried | Credentials::Accepted => Exit::Done,
+        CredentialStatus::Missing => Exit::BadInput,
+        CredentialStatus::Refused => Exit::Credentials,
+        CredentialStatus::Unclear => Exit::Failed,
+        CredentialStatus::Untried | CredentialStatus::Accepted => Exit::Done,
     }))
 }

@@ -9,7 +9,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde_json::{Value, json};
 
 use crate::manifest::{
-    Diagnostic, Hidden, MASK, Problem, RelatedPlace, Severity, SourceFile, Span, WINDOW_BYTES, printable, printable_char,
+    Diagnostic, Hidden, MASK, Problem, RelatedPlace, Severity, SourceFile, Span, WINDOW_BYTES, printable,
+    printable_char,
 };
 
 /// Most characters that are shown of a line.

@@ -44,7 +44,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
 }
 
 /// All that is known of the target at one provider.
-struct Found<'a> {
+struct ExplainedTarget<'a> {
     provider: String,
     kind: Option<&'static str>,
     target: &'a str,
@@ -54,9 +54,14 @@ struct Found<'a> {
     next: String,
 }
 
-fn find<'a>(desired: &'a Desired, prepared: &Prepared, recorded: Vec<Recorded>, target: &'a str) -> Vec<Found<'a>> {
+fn find<'a>(
+    desired: &'a Desired,
+    prepared: &Prepared,
+    recorded: Vec<Recorded>,
+    target: &'a str,
+) -> Vec<ExplainedTarget<'a>> {
     let model = &desired.model;
-    let mut found: Vec<Found<'a>> = Vec::new();
+    let mut found: Vec<ExplainedTarget<'a>> = Vec::new();
     for entry in model.entries.of_text(target) {
         let config = &model.providers[entry.provider];
         let why = match entry.matched {
@@ -65,7 +70,7 @@ fn find<'a>(desired: &'a Desired, prepared: &Prepared, recorded: Vec<Recorded>, 
             Matched::Host => "its `hosts` cover the URL's host",
         };
         let manifest = &model.manifests[entry.place.manifest];
-        found.push(Found {
+        found.push(ExplainedTarget {
             provider: config.name.clone(),
             kind: Some(config.kind.capabilities().kind),
             target,
@@ -81,7 +86,7 @@ fn find<'a>(desired: &'a Desired, prepared: &Prepared, recorded: Vec<Recorded>, 
         }
         let next = next(desired, prepared, &row.provider, target);
         let provider = row.provider.clone();
-        found.push(Found { provider, kind: None, target, listed: None, recorded: Some(row), next });
+        found.push(ExplainedTarget { provider, kind: None, target, listed: None, recorded: Some(row), next });
     }
     found
 }
@@ -122,7 +127,7 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
     }
 }
 
-fn human(found: &Found<'_>) -> String {
+fn human(found: &ExplainedTarget<'_>) -> String {
     let mut text = String::new();
     let kind = found.kind.map_or_else(String::new, |kind| format!(" ({kind})"));
     let _ = writeln!(text, "{} at provider {}{kind}", strong(&shown(found.target)), found.provider);
@@ -155,7 +160,7 @@ fn human(found: &Found<'_>) -> String {
     text
 }
 
-fn to_json(found: &Found<'_>) -> Value {
+fn to_json(found: &ExplainedTarget<'_>) -> Value {
     json!({
         "provider": found.provider,
         "kind": found.kind,

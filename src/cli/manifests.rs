@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicU64;
 use anyhow::Result;
 
 use super::args::{self, Format, Global, ManifestLimits};
-use super::progress::Progress;
+use super::progress::ProgressMeter;
 use super::render::github;
 use super::{diagnostics, terminal};
-use crate::engine::inputs::{self, Found, Loaded, Lookup, ManifestsRead};
+use crate::engine::inputs::{self, FoundManifests, Loaded, Lookup, ManifestsRead};
 use crate::engine::{Desired, Stop};
 use crate::host::Host;
 use crate::manifest::{Built, Diagnostic, Hidden, Problem, SourceFile};
@@ -31,11 +31,15 @@ pub(super) fn lookup<'a>(
 ///
 /// # Errors
 /// Bad input if a file cannot be read.
-pub(super) fn examine(host: &Host, global: &Global, manifests: &args::Manifests) -> Result<(Vec<SourceFile>, Built)> {
+pub(super) fn examine(
+    host: &Host,
+    global: &Global,
+    manifests: &args::ManifestArgs,
+) -> Result<(Vec<SourceFile>, Built)> {
     let backend = &*global.backend();
     let mut shown = None;
     let lookup = lookup(global, backend, &manifests.paths, manifests.limits);
-    Ok(inputs::check(host, lookup, &mut |seen| shown = Some(Progress::of_manifests(seen)))?)
+    Ok(inputs::check(host, lookup, &mut |seen| shown = Some(ProgressMeter::of_manifests(seen)))?)
 }
 
 /// Reads and checks all manifests; shows every problem on standard error.
@@ -52,7 +56,7 @@ pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: Mani
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn load_all(host: &Host, found: &Found<'_>, format: Format) -> Result<Loaded> {
+pub(super) fn load_all(host: &Host, found: &FoundManifests<'_>, format: Format) -> Result<Loaded> {
     let mut bar = Bar::default();
     let read = found.read_all(host, &mut |seen| bar.shows(seen));
     bar.end();
@@ -63,7 +67,7 @@ pub(super) fn load_all(host: &Host, found: &Found<'_>, format: Format) -> Result
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn valid(found: &Found<'_>, read: ManifestsRead, format: Format) -> Result<Loaded> {
+pub(super) fn valid(found: &FoundManifests<'_>, read: ManifestsRead, format: Format) -> Result<Loaded> {
     let problems = found.problems(&read);
     if format == Format::Github && read.loaded.is_some() {
         terminal::print(&github::problems(&problems));
@@ -88,12 +92,12 @@ pub(super) fn problems(files: &[SourceFile], built: &Built) -> Vec<Problem> {
 
 /// Shows on a terminal how far reading is.
 #[derive(Default)]
-pub(super) struct Bar(Option<Progress>);
+pub(super) struct Bar(Option<ProgressMeter>);
 
 impl Bar {
     /// Files of sources are counted in `seen`.
     pub(super) fn shows(&mut self, seen: Arc<AtomicU64>) {
-        self.0 = Some(Progress::of_manifests(seen));
+        self.0 = Some(ProgressMeter::of_manifests(seen));
     }
 
     /// What is printed next stands alone.

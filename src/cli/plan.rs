@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::args::{Format, Global, Manifests, PlanArgs, SelectionArgs};
+use super::args::{Format, Global, ManifestArgs, PlanArgs, SelectionArgs};
 use super::exit::Exit;
 use super::manifests::{self, Bar};
-use super::progress::Progress;
+use super::progress::ProgressMeter;
 use super::render::{github, markdown, plan as render, shown};
 use super::terminal;
 use crate::core::guard::Allowed;
@@ -23,7 +23,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result
 pub(super) async fn show(
     host: &Host,
     global: &Global,
-    manifests: &Manifests,
+    manifests: &ManifestArgs,
     selection: &SelectionArgs,
     allowed: Allowed,
 ) -> Result<bool> {
@@ -50,7 +50,7 @@ pub(super) async fn show(
             }
             let accounts = engine::accounts(host, &desired.model, store.as_deref()).await?;
             let now = host.clock.now().wall;
-            let planning = Progress::of_plan();
+            let planning = ProgressMeter::of_plan();
             let prepared = selection.prepare(&desired, store.as_deref(), &accounts, now)?;
             drop(planning);
             if let Some(prepared) = prepared {
@@ -70,7 +70,7 @@ pub(super) async fn show(
         terminal::tell(&format!("note: a run is under way: {holder}; it may be doing already what this plan tells\n"));
     }
     let view =
-        render::View { desired: &desired, prepared: &prepared, refusals: &refusals, is_running: running.is_some() };
+        render::PlanView { desired: &desired, prepared: &prepared, refusals: &refusals, is_running: running.is_some() };
     match global.format {
         Format::Human => terminal::print(&render::human(&view)),
         Format::Json => terminal::print_json(&render::json(&view)),

@@ -1,4 +1,4 @@
-//! Progress bars on standard error, for work that takes longer than a second on a terminal.
+//! ProgressMeter bars on standard error, for work that takes longer than a second on a terminal.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -16,20 +16,20 @@ const QUIET: Duration = Duration::from_secs(1);
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Shows how far some work is, until it is dropped. A thread of its own draws: the work may be busy or waiting.
-pub(super) struct Progress {
+pub(super) struct ProgressMeter {
     done: Arc<AtomicU64>,
     /// `None` where nobody looks. Dropping the sender ends the thread.
     drawer: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
-impl Progress {
-    /// Progress of `total` purges.
+impl ProgressMeter {
+    /// ProgressMeter of `total` purges.
     pub(super) fn of_purges(total: usize) -> Self {
         let template = "purging {bar:30} {pos} of {len} purges, {elapsed}";
         Self::start(template, Some(total as u64), Arc::default())
     }
 
-    /// Progress of files that are read, however many there are; the reader counts in `seen`.
+    /// ProgressMeter of files that are read, however many there are; the reader counts in `seen`.
     pub(super) fn of_files(seen: Arc<AtomicU64>) -> Self {
         Self::start("{spinner} reading {pos} files, {elapsed}", None, seen)
     }
@@ -59,7 +59,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressMeter {
     /// Clears the bar, so that what is printed next stands alone.
     fn drop(&mut self) {
         if let Some((sender, thread)) = self.drawer.take() {

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::args::{Format, Global, ScanArgs, ScanForm, ScanLinks};
 use super::exit::{Exit, Stop};
-use super::progress::Progress;
+use super::progress::ProgressMeter;
 use super::render::scan as render;
 use super::{compare, manifests, terminal};
 use crate::host::Host;
@@ -66,7 +66,7 @@ fn bad_input(problem: impl std::fmt::Display) -> Stop {
 /// Reads the directory while the progress is shown.
 async fn read(directory: &Path, rules: TreeRules) -> Result<Tree> {
     let seen = Arc::new(AtomicU64::new(0));
-    let _shown = Progress::of_files(Arc::clone(&seen));
+    let _shown = ProgressMeter::of_files(Arc::clone(&seen));
     let path = directory.to_owned();
     let reading = tokio::task::spawn_blocking(move || tree::scan(&path, &rules, &StatCache::default(), &seen));
     Ok(reading.await?.map_err(|problems| unread(&problems))?)

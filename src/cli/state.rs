@@ -98,9 +98,9 @@ fn read_input() -> Result<Vec<u8>, String> {
 
 /// Reads one exported line; what is wrong with it is reported without its text, since the file may be any other.
 fn parse(line: &str) -> Result<Recorded, String> {
-    let parsed = serde_json::from_str::<Line>(line)
+    let parsed = serde_json::from_str::<ExportLine>(line)
         .map_err(|error| format!("not the values of a target at column {}", error.column()));
-    parsed.and_then(Line::into_row)
+    parsed.and_then(ExportLine::into_row)
 }
 
 /// All rows of a file, or of standard input for `-`.
@@ -226,7 +226,7 @@ fn done(global: &Global, what: &str, number: usize) {
 /// Mirror of an exported line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct ExportLine {
     provider: String,
     scope: String,
     target: String,
@@ -272,7 +272,7 @@ fn time(ms: i64) -> Result<Timestamp, String> {
     Err(format!("{ms} is no time in milliseconds from 1970 to 9999"))
 }
 
-impl Line {
+impl ExportLine {
     fn into_row(self) -> Result<Recorded, String> {
         let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
         check_names(&self.provider, &self.owners)?;

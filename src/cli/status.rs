@@ -42,7 +42,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
     let (unanswered, doubtful): (Vec<_>, Vec<_>) =
         store.doubtful_calls()?.into_iter().partition(|call| Some(call.run) == live);
     let recorded = store.recorded()?;
-    let view = render::View {
+    let view = render::StatusView {
         now: host.clock.now().wall,
         path: global.state.display().to_string(),
         identity: store.identity()?,

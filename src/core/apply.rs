@@ -11,7 +11,7 @@ use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
 use super::contract::{ErrorClass, Reply};
 use super::event::{
-    Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, Left, ProviderStop, Record, Trouble,
+    Action, CallId, Ending, EndpointEnd, Event, FailureScope, ItemOutcome, ItemState, Left, ProviderStop, Record,
 };
 use super::http::Endpoint;
 use super::lane::{Batch, Lane, Suspect};
@@ -26,7 +26,7 @@ use super::time::{Now, Tick, Timestamp};
 
 /// Endpoints that accepted and refused a target.
 #[derive(Clone, Copy)]
-struct Tally {
+struct CallTally {
     accepted: u16,
     refused: u16,
 }
@@ -58,7 +58,7 @@ pub struct CallView<'a> {
 pub struct Apply<'a> {
     model: &'a Model,
     changes: &'a Changes,
-    tallies: Vec<Tally>,
+    tallies: Vec<CallTally>,
     states: States,
     lanes: Vec<Lane>,
     paces: Paces,
@@ -553,7 +553,7 @@ impl<'a> Apply<'a> {
             let end = ends[lane.provider].entry(lane.endpoint).or_insert(fresh);
             end.accepted |= lane.has_accepted();
             // Calls that are still under way have been given up.
-            let given_up = (lane.in_flight > 0).then_some(Trouble::Target);
+            let given_up = (lane.in_flight > 0).then_some(FailureScope::Target);
             end.trouble = end.trouble.max(lane.trouble).max(given_up);
             end.not_before = end.not_before.max(lane.not_before);
         }
@@ -571,12 +571,12 @@ fn spent(limit: u64) -> String {
 }
 
 /// What an earlier run came to.
-fn tally(model: &Model, changes: &Changes, index: usize) -> Tally {
+fn tally(model: &Model, changes: &Changes, index: usize) -> CallTally {
     let config = &model.providers[changes.provider(index)];
     let has_accepted = |endpoint: &&Endpoint| changes.accepted_at(index).contains(&endpoint.to_string());
     let accepted = match changes.accepted_at(index) {
         [] => 0,
         _ => config.endpoints.iter().filter(has_accepted).count(),
     };
-    Tally { accepted: u16::try_from(accepted).unwrap_or(u16::MAX), refused: 0 }
+    CallTally { accepted: u16::try_from(accepted).unwrap_or(u16::MAX), refused: 0 }
 }

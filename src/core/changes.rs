@@ -21,14 +21,14 @@ pub struct Changes {
     entries: Entries,
     /// All other texts and hashes.
     own: Pack,
-    rows: Vec<Row>,
-    commons: Vec<Common>,
-    known: HashMap<Common, u32>,
+    rows: Vec<ChangeRow>,
+    commons: Vec<SharedOwners>,
+    known: HashMap<SharedOwners, u32>,
 }
 
 /// What a change has for itself.
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct ChangeRow {
     /// Index of an entry or, with [`OWN`], place of an own text, followed by the desired hash if there is one.
     subject: u64,
     recorded: At,
@@ -40,7 +40,7 @@ const OWN: u64 = 1 << 63;
 
 /// What many changes have in common, kept once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Common {
+struct SharedOwners {
     provider: usize,
     scope: Scope,
     kind: ChangeKind,
@@ -75,7 +75,7 @@ impl Changes {
     fn add(&mut self, change: Change, entry: Option<usize>) {
         let subject = entry.map_or_else(|| self.own_subject(&change), |entry| entry as u64);
         let recorded = change.recorded.as_ref().map_or(NONE, |hash| self.own.push_hash(hash.as_str()));
-        let common = self.common(Common {
+        let common = self.common(SharedOwners {
             provider: change.provider,
             scope: change.target.scope,
             kind: change.kind,
@@ -89,7 +89,7 @@ impl Changes {
             has_desired: change.desired.is_some(),
             place: change.place,
         });
-        self.rows.push(Row { subject, recorded, common });
+        self.rows.push(ChangeRow { subject, recorded, common });
     }
 
     fn own_subject(&mut self, change: &Change) -> u64 {
@@ -100,7 +100,7 @@ impl Changes {
         at | OWN
     }
 
-    fn common(&mut self, common: Common) -> u32 {
+    fn common(&mut self, common: SharedOwners) -> u32 {
         match (self.rows.last(), self.known.get(&common).copied()) {
             (Some(last), _) if self.commons[last.common as usize] == common => last.common,
             (_, Some(known)) => known,
@@ -180,7 +180,7 @@ impl Changes {
 
     /// Whether the change at `index` failed with its present content.
     pub fn has_failed(&self, index: usize) -> bool {
-        let Common { progress, standing, .. } = self.common_of(index);
+        let SharedOwners { progress, standing, .. } = self.common_of(index);
         *progress == Progress::Tried && standing.has_ever_failed()
     }
 
@@ -225,11 +225,11 @@ impl Changes {
         tallies
     }
 
-    fn common_of(&self, index: usize) -> &Common {
+    fn common_of(&self, index: usize) -> &SharedOwners {
         &self.commons[self.rows[index].common as usize]
     }
 
-    fn unpack(&self, row: &Row) -> Change {
+    fn unpack(&self, row: &ChangeRow) -> Change {
         let common = self.commons[row.common as usize].clone();
         Change {
             provider: common.provider,
@@ -248,14 +248,14 @@ impl Changes {
         }
     }
 
-    fn text_of(&self, row: &Row) -> String {
+    fn text_of(&self, row: &ChangeRow) -> String {
         match entry_of(row) {
             Some(entry) => self.entries.text(entry).to_string(),
             None => self.own.text(row.subject & !OWN).to_string(),
         }
     }
 
-    fn desired_of(&self, row: &Row) -> Option<ContentHash> {
+    fn desired_of(&self, row: &ChangeRow) -> Option<ContentHash> {
         match entry_of(row) {
             Some(entry) => Some(self.entries.hash(entry)),
             None => self.commons[row.common as usize]
@@ -265,7 +265,7 @@ impl Changes {
     }
 }
 
-fn entry_of(row: &Row) -> Option<usize> {
+fn entry_of(row: &ChangeRow) -> Option<usize> {
     if row.subject & OWN == 0 { usize::try_from(row.subject).ok() } else { None }
 }
 

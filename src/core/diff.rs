@@ -12,7 +12,7 @@ use covered::Covered;
 use super::changes::Changes;
 use super::http::Endpoint;
 use super::model::{Entry, Model, OnNew, Place, Priority, ProviderConfig};
-use super::owners::{Moved, Unread};
+use super::owners::{MovedManifest, Unread};
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
 use super::text::shell_word;
@@ -71,7 +71,7 @@ pub struct Difference {
     /// Manifests that are not read any more and that own nothing once the changes are recorded.
     pub departed: Vec<String>,
     /// Manifests that are read from another place than before, while their file there still is.
-    pub moved: Vec<Moved>,
+    pub moved: Vec<MovedManifest>,
     /// Roots of trees that are read in another place now, and which.
     pub rerooted: Vec<(String, String)>,
     /// Namespaces in use, if the run has none and needs one.
@@ -188,7 +188,7 @@ pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
 
 /// What the difference depends on besides model and state.
 #[derive(Clone, Copy)]
-pub struct Scope<'a> {
+pub struct DiffContext<'a> {
     /// What becomes of manifests that this run does not read.
     pub unread: &'a Unread,
     /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
@@ -199,7 +199,7 @@ pub struct Scope<'a> {
     pub now: Timestamp,
 }
 
-impl Scope<'_> {
+impl DiffContext<'_> {
     fn is_forced(&self, provider: usize, target: impl FnOnce() -> Target) -> bool {
         self.forced.is_some_and(|forced| forced(provider, &target()))
     }
@@ -208,7 +208,7 @@ impl Scope<'_> {
 /// Compares the model with what is recorded, row by row: neither side is ever held twice.
 pub struct Differ<'a> {
     model: &'a Model,
-    scope: Scope<'a>,
+    scope: DiffContext<'a>,
     covered: Covered<'a>,
     /// The first entry that no row was compared with yet.
     next: usize,
@@ -217,7 +217,7 @@ pub struct Differ<'a> {
 
 impl<'a> Differ<'a> {
     /// Feed it all recorded rows in order of (provider, target), then take what it found.
-    pub fn new(model: &'a Model, scope: Scope<'a>) -> Self {
+    pub fn new(model: &'a Model, scope: DiffContext<'a>) -> Self {
         let Unread { moved, rerooted, namespaces, .. } = scope.unread.clone();
         let difference =
             Difference { changes: Changes::of(&model.entries), moved, rerooted, namespaces, ..Difference::default() };
@@ -423,7 +423,7 @@ fn continued_change(
     row: RecordedRow<'_>,
     owners: Vec<String>,
     forced: bool,
-    scope: &Scope<'_>,
+    scope: &DiffContext<'_>,
 ) -> Change {
     let kind = match (row.hash, forced) {
         (_, true) => ChangeKind::Forced,
@@ -470,7 +470,7 @@ fn keep_acceptances(change: &mut Change, config: &ProviderConfig) {
 }
 
 /// A target that is to be purged since no manifest lists it any more.
-fn removal(provider: usize, target: Target, row: RecordedRow<'_>, scope: &Scope<'_>) -> Change {
+fn removal(provider: usize, target: Target, row: RecordedRow<'_>, scope: &DiffContext<'_>) -> Change {
     let work = row.work.filter(|work| work.desired.is_none());
     let mut change = Change {
         provider,

@@ -28,7 +28,7 @@ pub struct Draft {
 #[derive(Debug, Default)]
 struct Table {
     pack: Pack,
-    rows: Vec<Row>,
+    rows: Vec<EntryRow>,
     commons: Vec<Common>,
     known: HashMap<Common, u32>,
 }
@@ -54,7 +54,7 @@ pub struct Packed(At);
 
 /// What an entry has for itself.
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct EntryRow {
     /// The target's text, then its hash.
     at: At,
     common: u32,
@@ -103,11 +103,11 @@ impl Table {
         }
     }
 
-    fn common_of(&self, row: Row) -> &Common {
+    fn common_of(&self, row: EntryRow) -> &Common {
         &self.commons[row.common as usize]
     }
 
-    fn order(&self, a: Row, b: Row) -> Ordering {
+    fn order(&self, a: EntryRow, b: EntryRow) -> Ordering {
         let key = |row| {
             let common = self.common_of(row);
             (common.provider, common.scope)
@@ -118,7 +118,7 @@ impl Table {
     /// Brings the rows in order, and returns whether some may be for the same target.
     fn put_in_order(&mut self) -> bool {
         let rows = std::mem::take(&mut self.rows);
-        let order = |a: &Row, b: &Row| self.order(*a, *b);
+        let order = |a: &EntryRow, b: &EntryRow| self.order(*a, *b);
         let ends = runs::ends(&rows, order);
         let is_worth_joining = ends.len() <= rows.len().div_ceil(WORTH_JOINING);
         let (rows, is_repeated) =
@@ -128,7 +128,7 @@ impl Table {
     }
 
     /// The rows in order. Most are told apart by a few bytes behind what all texts have in common, without a look at them.
-    fn sorted(&self, rows: Vec<Row>) -> Vec<Row> {
+    fn sorted(&self, rows: Vec<EntryRow>) -> Vec<EntryRow> {
         let Some(first) = rows.first() else { return rows };
         let first = self.pack.text(first.at);
         let shared = rows.iter().map(|row| self.pack.text(row.at).shared_bytes(first)).min().unwrap_or_default();
@@ -137,12 +137,12 @@ impl Table {
         kinds.dedup();
         let ranks = self.commons.iter().map(|common| kinds.binary_search(&(common.provider, common.scope)));
         let ranks: Vec<u64> = ranks.map(|rank| rank.unwrap_or_default() as u64).collect();
-        let key = |row: &Row| {
+        let key = |row: &EntryRow| {
             let text = u64::from_be_bytes(self.pack.text(row.at).bytes_at(shared));
             // Of more kinds than a byte can tell apart, none has a key.
             if kinds.len() > 256 { 0 } else { ranks[row.common as usize] << 56 | text >> 8 }
         };
-        let mut keyed: Vec<(u64, Row)> = rows.into_iter().map(|row| (key(&row), row)).collect();
+        let mut keyed: Vec<(u64, EntryRow)> = rows.into_iter().map(|row| (key(&row), row)).collect();
         keyed.sort_by(|(one, a), (other, b)| {
             // Stable: the reading order decides among equals.
             one.cmp(other).then_with(|| self.order(*a, *b))
@@ -150,7 +150,7 @@ impl Table {
         keyed.into_iter().map(|(_, row)| row).collect()
     }
 
-    fn entry(&self, row: Row) -> Entry {
+    fn entry(&self, row: EntryRow) -> Entry {
         let Common { provider, scope, priority, matched, ref manifests, .. } = *self.common_of(row);
         Entry {
             provider,
@@ -163,15 +163,15 @@ impl Table {
         }
     }
 
-    fn place(&self, row: Row) -> Place {
+    fn place(&self, row: EntryRow) -> Place {
         let common = self.common_of(row);
         Place { manifest: common.manifests[0], line: row.line, column: common.column }
     }
 
     /// Takes entries for the same target together, which stand side by side.
     fn merge(&mut self, report: &mut impl FnMut(Repeat)) {
-        let mut merged: Vec<Row> = Vec::new();
-        let mut before: Option<Row> = None;
+        let mut merged: Vec<EntryRow> = Vec::new();
+        let mut before: Option<EntryRow> = None;
         for row in std::mem::take(&mut self.rows) {
             match merged.last_mut().filter(|first| self.order(**first, row).is_eq()) {
                 None => merged.push(row),
@@ -185,7 +185,13 @@ impl Table {
         self.rows = merged;
     }
 
-    fn merge_into(&mut self, first: &mut Row, again: Row, is_same_place: bool, report: &mut impl FnMut(Repeat)) {
+    fn merge_into(
+        &mut self,
+        first: &mut EntryRow,
+        again: EntryRow,
+        is_same_place: bool,
+        report: &mut impl FnMut(Repeat),
+    ) {
         let is_same = self.pack.same_hash(self.pack.after_text(first.at), self.pack.after_text(again.at));
         if !is_same || is_same_place {
             report(Repeat { first: self.entry(*first), again: self.entry(again) });
@@ -253,7 +259,7 @@ impl Draft {
                 table.common(Common { provider, scope, priority, matched, column: place.column, manifests })
             }
         };
-        table.rows.push(Row { at: packed.0, common, line: place.line });
+        table.rows.push(EntryRow { at: packed.0, common, line: place.line });
     }
 
     /// How many are listed.
@@ -302,7 +308,7 @@ impl Entries {
 
     /// The entries for targets with this text, of all providers.
     pub fn of_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Entry> + 'a {
-        let is_wanted = move |row: &&Row| self.table.pack.text(row.at).cmp_str(text).is_eq();
+        let is_wanted = move |row: &&EntryRow| self.table.pack.text(row.at).cmp_str(text).is_eq();
         self.table.rows.iter().filter(is_wanted).map(|row| self.table.entry(*row))
     }
 
@@ -348,7 +354,7 @@ impl Entries {
 
     /// Index of the entry of a provider for a target.
     pub fn find(&self, provider: usize, scope: Scope, text: &str) -> Option<usize> {
-        let order = |row: &Row| {
+        let order = |row: &EntryRow| {
             let common = self.table.common_of(*row);
             let key = (common.provider, common.scope).cmp(&(provider, scope));
             key.then_with(|| self.table.pack.text(row.at).cmp_str(text))
@@ -358,13 +364,13 @@ impl Entries {
 
     /// How many targets of a provider begin with `start`.
     pub fn count_below(&self, provider: usize, scope: Scope, start: &str) -> usize {
-        let is_before = |row: &Row| {
+        let is_before = |row: &EntryRow| {
             let common = self.table.common_of(*row);
             let key = (common.provider, common.scope).cmp(&(provider, scope));
             key.then_with(|| self.table.pack.text(row.at).cmp_str(start)).is_lt()
         };
         let first = self.table.rows.partition_point(is_before);
-        let begins = |row: &&Row| {
+        let begins = |row: &&EntryRow| {
             let common = self.table.common_of(**row);
             (common.provider, common.scope) == (provider, scope) && self.table.pack.text(row.at).starts_with(start)
         };

@@ -199,14 +199,14 @@ pub struct EndpointEnd {
     /// It accepted something.
     pub accepted: bool,
     /// What is to blame for calls that failed last, or for the end of them.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<FailureScope>,
     /// It asked not to be called before.
     pub not_before: Option<Tick>,
 }
 
 /// What is to blame for failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
+pub enum FailureScope {
     /// Perhaps the one batch that failed: nothing else was tried.
     Target,
     /// The endpoint: several batches failed, or what failed is the same for all.

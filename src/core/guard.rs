@@ -6,7 +6,7 @@ use std::fmt;
 use super::collapse::Directory;
 use super::diff::{Difference, Removals};
 use super::model::{Manifest, Model};
-use super::owners::Moved;
+use super::owners::MovedManifest;
 use super::plan::Plan;
 
 /// A first run above this many purges needs a word from the user.
@@ -445,7 +445,8 @@ impl<'a> Check<'a> {
 
 /// Manifests that have the names of others: they are read in another place, and nothing of what those list is kept.
 pub fn elsewhere(model: &Model, difference: &Difference) -> Option<Refusal> {
-    let loses = |moved: &&Moved| difference.removals.iter().any(|all| all.manifest == moved.name && all.removed > 0);
+    let loses =
+        |moved: &&MovedManifest| difference.removals.iter().any(|all| all.manifest == moved.name && all.removed > 0);
     let moved = difference.moved.iter().find(loses).or(difference.moved.first())?;
     let is_moved = |name: &str| difference.moved.iter().any(|moved| moved.name == name);
     let read = |name: &str| model.manifests.iter().find(|manifest| manifest.name == name);

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::changes::Changes;
 use super::collapse::Directory;
 use super::contract::{Culprit, Operation};
-use super::event::Trouble;
+use super::event::FailureScope;
 use super::model::OperationLimits;
 use super::plan::PROBE_GROWTH;
 use super::quota::Draw;
@@ -61,7 +61,7 @@ impl Batch {
 }
 
 /// Where the next batch is.
-enum Place {
+enum LanePlace {
     First,
     Again(usize),
     Planned,
@@ -132,7 +132,7 @@ pub struct Lane {
     /// The first change of the batch that the first of them was sent with, which may be to blame itself.
     failing: Option<usize>,
     /// What is to blame for them, or for the end of the lane.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<FailureScope>,
     /// An answer asked for nothing to be sent before.
     pub not_before: Option<Tick>,
     /// Most targets of the next call, since the endpoint failed again and has not answered often enough since; `None`: as many
@@ -238,30 +238,30 @@ impl Lane {
 
     fn next_due(&mut self, now: Tick) -> Option<Batch> {
         match self.next_place(now)? {
-            Place::First => self.first.pop_front(),
-            Place::Again(index) => Some(self.again.remove(index)),
-            Place::Planned => self.cut(),
+            LanePlace::First => self.first.pop_front(),
+            LanePlace::Again(index) => Some(self.again.remove(index)),
+            LanePlace::Planned => self.cut(),
         }
     }
 
     /// The first change of the next batch whose time has come.
     pub fn next_item(&self, now: Tick) -> Option<usize> {
         match self.next_place(now)? {
-            Place::First => self.first.front()?.items.first().copied(),
-            Place::Again(index) => self.again[index].items.first().copied(),
-            Place::Planned => self.planned.get(self.taken).map(|&index| index as usize),
+            LanePlace::First => self.first.front()?.items.first().copied(),
+            LanePlace::Again(index) => self.again[index].items.first().copied(),
+            LanePlace::Planned => self.planned.get(self.taken).map(|&index| index as usize),
         }
     }
 
     /// Batches put back come first; where one fails that may be to blame itself, others do, which may fare better.
-    fn next_place(&self, now: Tick) -> Option<Place> {
-        let planned = (self.taken < self.planned.len()).then_some(Place::Planned);
-        let other = if self.first.is_empty() { planned } else { Some(Place::First) };
+    fn next_place(&self, now: Tick) -> Option<LanePlace> {
+        let planned = (self.taken < self.planned.len()).then_some(LanePlace::Planned);
+        let other = if self.first.is_empty() { planned } else { Some(LanePlace::First) };
         if self.failing.is_some() && other.is_some() {
             return other;
         }
         let due = self.again.iter().enumerate().filter(|(_, batch)| batch.not_before <= now);
-        due.min_by_key(|(_, batch)| batch.not_before).map(|(index, _)| Place::Again(index)).or(other)
+        due.min_by_key(|(_, batch)| batch.not_before).map(|(index, _)| LanePlace::Again(index)).or(other)
     }
 
     /// The next planned batch.
@@ -338,7 +338,7 @@ impl Lane {
         } else if self.failures == 0 {
             self.failing = item;
         }
-        let blame = if self.failing == item { Trouble::Target } else { Trouble::Endpoint };
+        let blame = if self.failing == item { FailureScope::Target } else { FailureScope::Endpoint };
         self.trouble = self.trouble.max(Some(blame));
         if self.failures == 0 || sent >= self.failed_at {
             self.failures += 1;

@@ -61,7 +61,7 @@ impl Default for Reach {
 
 /// A manifest that is read from another place than before, while the file that it was read from is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
+pub struct MovedManifest {
     /// Its name.
     pub name: String,
     /// Absolute path of the file before.
@@ -78,7 +78,7 @@ pub struct Unread {
     /// An older program read these, or only an import names them: nobody knows where they are.
     pub unlocated: Vec<KnownManifest>,
     /// Read from another place than before, while the file there still is.
-    pub moved: Vec<Moved>,
+    pub moved: Vec<MovedManifest>,
     /// Roots of trees that are read in another place now, and which: manifests that this run does not read went along.
     pub rerooted: Vec<(String, String)>,
     /// Namespaces in use, if the run has none and needs one.
@@ -105,7 +105,7 @@ pub fn unread(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Un
         unread.namespaces.sort();
         unread.namespaces.dedup();
     }
-    let view = View::new(&known, read, reach);
+    let view = OwnerView::new(&known, read, reach);
     unread.moved = known.iter().filter_map(|manifest| view.moved(manifest)).collect();
     unread.rerooted = view.successors.iter().map(|(old, new)| (old.clone(), (*new).to_owned())).collect();
     unread.rerooted.sort();
@@ -144,7 +144,7 @@ enum Fate {
 }
 
 /// The manifests that are read, by name and by file, and where trees have moved to.
-struct View<'a> {
+struct OwnerView<'a> {
     reach: &'a Reach,
     by_name: HashMap<&'a str, &'a Manifest>,
     by_file: HashMap<String, &'a Manifest>,
@@ -152,7 +152,7 @@ struct View<'a> {
     successors: HashMap<String, &'a str>,
 }
 
-impl<'a> View<'a> {
+impl<'a> OwnerView<'a> {
     fn new(known: &[KnownManifest], read: &'a [Manifest], reach: &'a Reach) -> Self {
         let by_name: HashMap<&str, &Manifest> =
             read.iter().map(|manifest| (manifest.name.as_str(), manifest)).collect();
@@ -173,11 +173,11 @@ impl<'a> View<'a> {
         Self { reach, by_name, by_file, successors }
     }
 
-    fn moved(&self, known: &KnownManifest) -> Option<Moved> {
+    fn moved(&self, known: &KnownManifest) -> Option<MovedManifest> {
         let (root, now) = (known.root.as_ref()?, self.by_name.get(known.name.as_str())?);
         let before = joined(root, &known.path);
         let is_moved = before != now.tree.absolute() && (self.reach.is_there)(&before);
-        is_moved.then(|| Moved { name: known.name.clone(), before })
+        is_moved.then(|| MovedManifest { name: known.name.clone(), before })
     }
 
     /// The root of its tree now, if that is read in another place than before.
@@ -250,7 +250,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// As [`View::places`], for a path that may have been taken from any working directory: as seen from this one, and below
+    /// As [`OwnerView::places`], for a path that may have been taken from any working directory: as seen from this one, and below
     /// each folder that its first parts name.
     fn places_of_old_path(&self, path: &str) -> Vec<String> {
         if path.starts_with('/') {

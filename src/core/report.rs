@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::time::Timestamp;
-use super::watch::Reason;
+use super::watch::RunReason;
 
 /// How many of the last runs are kept.
 pub const RUNS: usize = 20;
@@ -175,7 +175,7 @@ pub struct Running {
     /// It has been reading files for longer than it should.
     pub reads_long: bool,
     /// Why it is made.
-    pub reason: Reason,
+    pub reason: RunReason,
     /// When it began.
     pub since: Timestamp,
     /// Purges that have to be accepted, one for each target and endpoint; 0 until it has a plan.
@@ -192,7 +192,7 @@ pub struct RunReport {
     /// Its number in the state, if it came so far that it has one.
     pub run: Option<i64>,
     /// Why it was made.
-    pub reason: Reason,
+    pub reason: RunReason,
     /// When it began.
     pub started_at: Timestamp,
     /// How long it took, in milliseconds.
@@ -242,7 +242,7 @@ pub enum ReportEvent<'a> {
     /// A run begins.
     Began {
         /// Why.
-        reason: Reason,
+        reason: RunReason,
         /// When.
         at: Timestamp,
     },
@@ -336,7 +336,7 @@ impl Report {
         }
     }
 
-    fn began(&mut self, reason: Reason, since: Timestamp) {
+    fn began(&mut self, reason: RunReason, since: Timestamp) {
         *self.started.entry(reason.word()).or_default() += 1;
         let (run, reads_long) = (None, false);
         self.running = Some(Running { run, reads_long, reason, since, purges: 0, calls_done: 0, purges_done: 0 });
@@ -445,7 +445,7 @@ mod tests {
     fn ended(report: &mut Report, number: i64, calls: u64, exit: u8) {
         let run = RunReport {
             run: Some(number),
-            reason: Reason::Changed,
+            reason: RunReason::Changed,
             started_at: Timestamp::default(),
             duration_ms: 1,
             exit,

@@ -7,7 +7,7 @@ mod waiting;
 
 use std::collections::BTreeMap;
 
-use super::event::{EndpointEnd, Trouble};
+use super::event::{EndpointEnd, FailureScope};
 use super::http::Endpoint;
 use super::retry::Jitter;
 use super::time::{Now, Tick, Timestamp};
@@ -37,7 +37,7 @@ const LOOK_AGAIN_MS: u64 = 60_000;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum WatchEvent {
     /// Something about the watched files may have changed at this moment, which is not after the event's own time.
     Changed(Tick),
     /// Whether one of the files is being written right now, so that half of it would be read; to be reported while
@@ -57,8 +57,8 @@ pub enum Event {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Read everything and do what is due; answered by [`Event::RunEnded`].
+pub enum WatchAction {
+    /// Read everything and do what is due; answered by [`WatchEvent::RunEnded`].
     Run(Order),
     /// Let the run that is under way send nothing more; said once.
     CutShort,
@@ -72,7 +72,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Why.
-    pub reason: Reason,
+    pub reason: RunReason,
     /// What is not to be tried yet at providers, unless they are configured differently now.
     pub held: Vec<Held>,
     /// When the run is to be made anew, since files changed while it read them.
@@ -123,7 +123,7 @@ pub struct Held {
 
 /// Why a run is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum RunReason {
     /// It is the first one.
     Start,
     /// Files may have changed.
@@ -136,7 +136,7 @@ pub enum Reason {
     Asked,
 }
 
-impl Reason {
+impl RunReason {
     /// The word for it in output.
     pub const fn word(self) -> &'static str {
         match self {
@@ -218,7 +218,7 @@ impl Unrest {
 
 /// A run that is under way.
 #[derive(Clone, Copy, Debug)]
-struct Running {
+struct RunUnderWay {
     began: Tick,
     sending_since: Option<Tick>,
     cut: bool,
@@ -226,7 +226,7 @@ struct Running {
     spared: bool,
 }
 
-impl Running {
+impl RunUnderWay {
     fn at(tick: Tick, spared: bool) -> Self {
         Self { began: tick, sending_since: None, cut: false, spared }
     }
@@ -241,14 +241,14 @@ impl Running {
 #[derive(Debug)]
 pub struct Watch {
     resync_ms: u64,
-    running: Option<Running>,
+    running: Option<RunUnderWay>,
     unrest: Option<Unrest>,
     /// When what a run had read was thrown away, for the first time since one came to an end of its own.
     stale_since: Option<Tick>,
     /// The last run was cut short for the user before it had its turn.
     rushed: bool,
     /// A run that the user or the start asked for.
-    asked: Option<Reason>,
+    asked: Option<RunReason>,
     resync_at: Tick,
     /// Runs in a row that could not be made.
     failures: u32,
@@ -270,7 +270,7 @@ impl Watch {
             unrest: None,
             stale_since: None,
             rushed: false,
-            asked: Some(Reason::Start),
+            asked: Some(RunReason::Start),
             resync_at: Tick::from_ms(0),
             failures: 0,
             failed_until: None,
@@ -282,27 +282,27 @@ impl Watch {
     }
 
     /// Takes an event in. Ask [`Watch::poll`] afterwards until it answers `WakeAt` or `Exit`.
-    pub fn handle(&mut self, event: Event, now: Now) {
+    pub fn handle(&mut self, event: WatchEvent, now: Now) {
         match event {
-            Event::Changed(at) => {
+            WatchEvent::Changed(at) => {
                 let unrest = self.unrest.get_or_insert(Unrest::at(at));
                 unrest.last = unrest.last.max(at);
             }
-            Event::Writing(writing) => self.unrest.iter_mut().for_each(|unrest| unrest.writing = writing),
-            Event::Asked => self.asked = Some(Reason::Asked),
-            Event::Woke => {}
-            Event::Sending => {
+            WatchEvent::Writing(writing) => self.unrest.iter_mut().for_each(|unrest| unrest.writing = writing),
+            WatchEvent::Asked => self.asked = Some(RunReason::Asked),
+            WatchEvent::Woke => {}
+            WatchEvent::Sending => {
                 if let Some(running) = &mut self.running {
                     running.sending_since = Some(now.tick);
                 }
             }
-            Event::RunEnded(end) => self.ended(end, now),
-            Event::Stop => self.stopping = true,
+            WatchEvent::RunEnded(end) => self.ended(end, now),
+            WatchEvent::Stop => self.stopping = true,
         }
     }
 
     fn ended(&mut self, end: RunEnd, now: Now) {
-        let run = self.running.take().unwrap_or(Running::at(now.tick, false));
+        let run = self.running.take().unwrap_or(RunUnderWay::at(now.tick, false));
         let cut_early = run.cut && run.had_its_turn_at().is_none_or(|at| now.tick < at);
         // A run that threw away what it read has not had its turn either.
         self.rushed = cut_early || (run.spared && end == RunEnd::Stale);
@@ -338,7 +338,7 @@ impl Watch {
         }
     }
 
-    fn left(&mut self, left: Vec<ProviderEnd>, run: Running, now: Now) {
+    fn left(&mut self, left: Vec<ProviderEnd>, run: RunUnderWay, now: Now) {
         let mut before = std::mem::take(&mut self.waiting);
         for end in left {
             let known = before.remove(&end.name).filter(|known| known.config == end.config);
@@ -357,7 +357,7 @@ impl Watch {
     }
 
     /// Where a provider stands after a run.
-    fn waiting_of(&mut self, end: ProviderEnd, before: &Waiting, run: Running, now: Now) -> Waiting {
+    fn waiting_of(&mut self, end: ProviderEnd, before: &Waiting, run: RunUnderWay, now: Now) -> Waiting {
         let (endpoints, down) = self.rests(&end, before, run, now.tick);
         let held = before.holds_targets(run.began);
         // A quota day that is over and leaves nothing all the same is trouble: the clocks differ, or the vendor errs.
@@ -388,7 +388,7 @@ impl Watch {
         &mut self,
         end: &ProviderEnd,
         before: &Waiting,
-        run: Running,
+        run: RunUnderWay,
         now: Tick,
     ) -> (BTreeMap<Endpoint, Rest>, Option<Rest>) {
         let held = before.holds_targets(run.began);
@@ -399,8 +399,8 @@ impl Watch {
             let known = before.endpoints.get(&asked.endpoint);
             // Where one target alone fails it may be to blame, unless others fail as well that were never tried.
             let is_down = match asked.trouble {
-                Some(Trouble::Endpoint) => !asked.accepted,
-                Some(Trouble::Target) => !asked.accepted && (held || known.is_some()),
+                Some(FailureScope::Endpoint) => !asked.accepted,
+                Some(FailureScope::Target) => !asked.accepted && (held || known.is_some()),
                 None => false,
             };
             let not_before = asked.not_before.map(|at| at.min(now.plus_ms(ASKED_CAP_MS))).filter(|at| *at > now);
@@ -429,20 +429,20 @@ impl Watch {
     }
 
     /// The next thing to do at `now`.
-    pub fn poll(&mut self, now: Now) -> Action {
+    pub fn poll(&mut self, now: Now) -> WatchAction {
         if let Some(running) = self.running {
             return self.poll_running(running, now.tick);
         }
         if self.stopping {
-            return Action::Exit;
+            return WatchAction::Exit;
         }
         match self.due(now) {
-            Some(reason) => Action::Run(self.start(reason, now)),
-            None => Action::WakeAt(self.wake_at(now)),
+            Some(reason) => WatchAction::Run(self.start(reason, now)),
+            None => WatchAction::WakeAt(self.wake_at(now)),
         }
     }
 
-    fn poll_running(&mut self, running: Running, now: Tick) -> Action {
+    fn poll_running(&mut self, running: RunUnderWay, now: Tick) -> WatchAction {
         let newer = self.unrest.zip(running.sending_since);
         let newer = newer.map(|(unrest, since)| unrest.ready_at().max(since).plus_ms(PATIENCE_MS));
         let asked = self.asked.and_then(|_| if running.spared { running.had_its_turn_at() } else { Some(now) });
@@ -451,25 +451,25 @@ impl Watch {
         let wanted = self.stopping || end_at.is_some_and(|at| at <= now);
         match (running.cut, wanted) {
             (false, true) => {
-                self.running = Some(Running { cut: true, ..running });
-                Action::CutShort
+                self.running = Some(RunUnderWay { cut: true, ..running });
+                WatchAction::CutShort
             }
             // The writer may be done at any time.
             (false, false) if self.unrest.is_some_and(|unrest| unrest.writing) => {
-                Action::WakeAt(end_at.map(|at| at.min(now.plus_ms(QUIET_MS))))
+                WatchAction::WakeAt(end_at.map(|at| at.min(now.plus_ms(QUIET_MS))))
             }
-            (false, false) => Action::WakeAt(end_at),
-            (true, _) => Action::WakeAt(None),
+            (false, false) => WatchAction::WakeAt(end_at),
+            (true, _) => WatchAction::WakeAt(None),
         }
     }
 
-    fn due(&self, now: Now) -> Option<Reason> {
+    fn due(&self, now: Now) -> Option<RunReason> {
         if self.asked.is_some() {
             return self.asked;
         }
         // Files between two moves of one deployment are not to be read by any run.
         if let Some(unrest) = self.unrest {
-            return (unrest.ready_at() <= now.tick).then_some(Reason::Changed);
+            return (unrest.ready_at() <= now.tick).then_some(RunReason::Changed);
         }
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
@@ -477,19 +477,19 @@ impl Watch {
         let blocked = self.blocked_until.is_some_and(|until| until > now.tick);
         let work_is_due = !blocked && self.waiting.values().any(|waiting| waiting.is_due(now));
         if self.failed_until.is_some() || work_is_due {
-            return Some(Reason::Retry);
+            return Some(RunReason::Retry);
         }
-        (self.resync_at <= now.tick).then_some(Reason::Resync)
+        (self.resync_at <= now.tick).then_some(RunReason::Resync)
     }
 
-    fn start(&mut self, reason: Reason, now: Now) -> Order {
-        self.running = Some(Running::at(now.tick, self.rushed));
+    fn start(&mut self, reason: RunReason, now: Now) -> Order {
+        self.running = Some(RunUnderWay::at(now.tick, self.rushed));
         let rereads = self.rereads(reason, now.tick);
         self.unrest = None;
         self.asked = None;
         self.failed_until = None;
         self.resync_at = now.tick.plus_ms(self.resync_ms);
-        if reason == Reason::Asked {
+        if reason == RunReason::Asked {
             // Here, since a run that was under way when the user asked has left what failed as well.
             for waiting in self.waiting.values_mut() {
                 waiting.failures = 0;
@@ -501,9 +501,9 @@ impl Watch {
     }
 
     /// A writer that was waited for in vain before the run is not waited for again while it reads.
-    fn rereads(&self, reason: Reason, now: Tick) -> Rereads {
+    fn rereads(&self, reason: RunReason, now: Tick) -> Rereads {
         let is_late = |ms| self.stale_since.is_some_and(|first| first.plus_ms(ms) <= now);
-        let waited_for = self.unrest.filter(|_| reason == Reason::Changed);
+        let waited_for = self.unrest.filter(|_| reason == RunReason::Changed);
         if is_late(MOST_WRITING_MS) || waited_for.is_some_and(|unrest| unrest.writing) {
             Rereads::Never
         } else if is_late(MOST_QUIET_MS) || waited_for.is_some_and(|unrest| !unrest.is_quiet(now)) {
@@ -522,7 +522,7 @@ impl Watch {
         waiting.chain([self.resync_at]).min()
     }
 
-    /// Whether events of files wait for quiet: until [`Action::WakeAt`] comes, further ones change nothing but the time of
+    /// Whether events of files wait for quiet: until [`WatchAction::WakeAt`] comes, further ones change nothing but the time of
     /// the last one.
     pub const fn is_unquiet(&self) -> bool {
         self.unrest.is_some()

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Machine;
-use super::cycle::{CycleOutcome, Found};
+use super::cycle::{CycleOutcome, ManifestsFound};
 use super::cycle_error::CycleError;
 use super::log_line;
 use super::wall_of;
 use crate::core::report::{EndedEvent, RunReport};
 use crate::core::time::{Now, Tick, Timestamp, shown_duration};
 use crate::core::watch::{ProviderEnd, Retry, RunEnd};
-use crate::engine::{Exit, Left, Reason};
+use crate::engine::{Exit, Reason, Remaining};
 
 /// Problems of manifests that are told one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
@@ -60,10 +60,10 @@ impl LogTransitions {
         }
     }
 
-    fn manifests(&mut self, found: Option<&Found>, pass: u64) {
+    fn manifests(&mut self, found: Option<&ManifestsFound>, pass: u64) {
         match found {
             None => {}
-            Some(Found::Invalid(problems)) => {
+            Some(ManifestsFound::Invalid(problems)) => {
                 let told: HashSet<&String> = self.problems.iter().collect();
                 for problem in problems.iter().filter(|problem| !told.contains(problem)).take(MOST_PROBLEMS) {
                     tracing::error!(pass, "{}", log_line(problem));
@@ -75,7 +75,7 @@ impl LogTransitions {
                 }
                 self.problems.clone_from(problems);
             }
-            Some(Found::Valid { manifests, targets, warnings, .. }) => {
+            Some(ManifestsFound::Valid { manifests, targets, warnings, .. }) => {
                 self.were_valid = true;
                 if !std::mem::take(&mut self.problems).is_empty() {
                     tracing::info!(pass, manifests, targets, "the manifests are valid again");
@@ -119,9 +119,9 @@ impl LogTransitions {
     }
 
     /// Deferred work is told of when there is more of it, and when it waits for another time.
-    fn deferred(&mut self, left: &[Left], pass: u64) {
+    fn deferred(&mut self, left: &[Remaining], pass: u64) {
         let mut deferred = BTreeMap::new();
-        for Left { end, counts, deferred_because, .. } in left {
+        for Remaining { end, counts, deferred_because, .. } in left {
             let Some(until) = end.deferred_until else { continue };
             let (provider, number) = (&end.name, counts.deferred);
             if self.deferred.get(provider).is_none_or(|&(told, told_until)| told < number || told_until != until) {
@@ -137,9 +137,9 @@ impl LogTransitions {
     }
 
     /// A provider is told of when its failures begin, with each further wait, and when they end.
-    fn providers(&mut self, left: &[Left], pass: u64, (machine, now): (&dyn Machine, Now)) {
+    fn providers(&mut self, left: &[Remaining], pass: u64, (machine, now): (&dyn Machine, Now)) {
         let mut failing = BTreeMap::new();
-        for Left { end: ProviderEnd { name: provider, pending, .. }, reason, .. } in left {
+        for Remaining { end: ProviderEnd { name: provider, pending, .. }, reason, .. } in left {
             let Some(Retry { at, failures, endpoints }) = machine.retry_of(provider) else { continue };
             if self.failing.get(provider) != Some(&failures) {
                 let again = shown_duration(at.since(now.tick));
@@ -212,7 +212,7 @@ pub(super) fn ended(
     let counts = ended.counted.counts;
     let has_news = ended.counted.calls > 0 || counts != crate::state::Counts::default();
     let exit = match (&ended.end, &ended.found) {
-        (_, Some(Found::Invalid(_))) => Exit::BadInput,
+        (_, Some(ManifestsFound::Invalid(_))) => Exit::BadInput,
         (RunEnd::Blocked(_), _) => Exit::Refused,
         (RunEnd::Failed, _) => ended.counted.exit.filter(|exit| *exit != Exit::Done).unwrap_or(Exit::Failed),
         (RunEnd::Cut | RunEnd::Stale, _) => Exit::NotAllDone,

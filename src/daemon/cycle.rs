@@ -74,7 +74,7 @@ pub(super) struct Cycle<'a> {
 }
 
 /// What the manifests were found to be.
-pub(super) enum Found {
+pub(super) enum ManifestsFound {
     /// All are valid.
     Valid {
         manifests: u64,
@@ -93,7 +93,7 @@ pub(super) struct CycleOutcome {
     pub(super) order: Order,
     pub(super) end: RunEnd,
     /// `None`: they were not looked at.
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<ManifestsFound>,
     /// What the manifests name as sources; `None` if they were not read.
     pub(super) named: Option<Vec<NamedSource>>,
     pub(super) counted: Counted,
@@ -171,14 +171,14 @@ impl Cycle<'_> {
                     return Attempt::Again(Box::new(memory), Extent::All, None);
                 }
                 memory.last_valid = None;
-                let found = Some(Found::valid(&desired, Vec::new()));
+                let found = Some(ManifestsFound::valid(&desired, Vec::new()));
                 return Attempt::ended(CycleOutcome { found, ..self.bare(memory, RunEnd::Done(Vec::new())) });
             }
             Read::Valid(loaded, warnings) => {
-                let found = Found::valid(&loaded.desired, warnings);
+                let found = ManifestsFound::valid(&loaded.desired, warnings);
                 (Some(loaded), found)
             }
-            Read::Invalid(problems) => (self.last_valid(&mut memory), Found::Invalid(problems)),
+            Read::Invalid(problems) => (self.last_valid(&mut memory), ManifestsFound::Invalid(problems)),
         };
         // The run may take long, and others want to know meanwhile.
         self.reporter.send(&[found.event(self.host.clock.now().wall)]);
@@ -312,7 +312,7 @@ impl Cycle<'_> {
     }
 }
 
-impl Found {
+impl ManifestsFound {
     fn valid(desired: &Desired, warnings: Vec<String>) -> Self {
         Self::Valid {
             manifests: desired.manifests(),

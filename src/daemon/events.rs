@@ -16,7 +16,7 @@ use crate::core::report::{CallEvent, ProviderReport, ReportEvent, TargetReport};
 use crate::core::time::Timestamp;
 use crate::core::watch::{Order, ProviderEnd};
 use crate::engine::executor::CallReport;
-use crate::engine::{Desired, Exit, Finished, Left, PassEvent, Prepared, warnings};
+use crate::engine::{Desired, Exit, Finished, PassEvent, Prepared, Remaining, warnings};
 use crate::state::{Counts, StateError, Store};
 
 /// Targets that were refused for good are named one by one up to so many of a run; `freshen status` shows all.
@@ -82,7 +82,7 @@ pub(super) struct Counted {
     /// Its number in the state, once that counts it: it sends something, or would.
     pub(super) run: Option<i64>,
     /// What is left at providers with work.
-    pub(super) left: Vec<Left>,
+    pub(super) left: Vec<Remaining>,
     pub(super) counts: Counts,
     pub(super) calls: u64,
     /// The state, or the audit log, could not be written any more.
@@ -109,12 +109,12 @@ pub(super) struct CycleEvents<'a> {
     /// Whether the last call to each provider that was called was accepted, by index.
     last_accepted: BTreeMap<usize, bool>,
     /// What a guard keeps from being sent, while the rest is tried.
-    refused: Refused,
+    refused: RefusedWork,
 }
 
 /// What a guard refuses: it is pending as well.
 #[derive(Default)]
-struct Refused {
+struct RefusedWork {
     /// By index of the provider: how many, and when the oldest was first seen.
     left: BTreeMap<usize, (u64, Option<Timestamp>)>,
     targets: Arc<[TargetReport]>,
@@ -130,7 +130,7 @@ impl<'a> CycleEvents<'a> {
             silent,
             counted: Counted::default(),
             last_accepted: BTreeMap::new(),
-            refused: Refused::default(),
+            refused: RefusedWork::default(),
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> CycleEvents<'a> {
         self.report_left(&Finished::untouched(desired, prepared));
         let refused = Finished::refused(desired, prepared);
         let left = self.left(&refused).into_iter().enumerate();
-        self.refused = Refused {
+        self.refused = RefusedWork {
             left: left.map(|(provider, left)| (provider, (left.counts.pending, left.oldest))).collect(),
             targets: remaining::oldest(&refused),
         };
@@ -224,21 +224,21 @@ impl<'a> CycleEvents<'a> {
         let (quotas, rates) = remaining::limits(finished, store);
         self.reporter.send(&[ReportEvent::Limits(&quotas, &rates)]);
         self.log_rejected(finished);
-        self.counted.left = left.into_iter().filter(Left::is_work).collect();
+        self.counted.left = left.into_iter().filter(Remaining::is_work).collect();
     }
 
     /// What is left at each provider, by index.
-    fn left(&self, finished: &Finished<'_>) -> Vec<Left> {
+    fn left(&self, finished: &Finished<'_>) -> Vec<Remaining> {
         let last_accepted = |provider| self.last_accepted.get(&provider).copied();
         let providers = 0..finished.desired.model.providers.len();
-        providers.map(|provider| Left::of(finished, provider, self.order, last_accepted(provider))).collect()
+        providers.map(|provider| Remaining::of(finished, provider, self.order, last_accepted(provider))).collect()
     }
 
     /// Puts into the report what is left, and returns that.
-    fn report_left(&self, finished: &Finished<'_>) -> Vec<Left> {
+    fn report_left(&self, finished: &Finished<'_>) -> Vec<Remaining> {
         let left = self.left(finished);
         let targets = remaining::merge(&remaining::oldest(finished), &self.refused.targets);
-        let of_provider = |(provider, left): (usize, &Left)| {
+        let of_provider = |(provider, left): (usize, &Remaining)| {
             let mut of_now = report_of(finished.desired, provider, left);
             if let Some((pending, oldest)) = self.refused.left.get(&provider) {
                 of_now.pending += pending;
@@ -309,7 +309,7 @@ impl<'a> CycleEvents<'a> {
     }
 }
 
-fn report_of(desired: &Desired, provider: usize, left: &Left) -> ProviderReport {
+fn report_of(desired: &Desired, provider: usize, left: &Remaining) -> ProviderReport {
     ProviderReport {
         kind: desired.model.providers[provider].kind.capabilities().kind.to_owned(),
         pending: left.counts.pending,

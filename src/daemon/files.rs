@@ -9,7 +9,7 @@ use super::reading::{ManifestsSeen, Reading};
 use crate::core::time::Tick;
 use crate::engine::inputs::Extent;
 use crate::host::sources::NamedSource;
-use crate::host::watcher::{Root, RootKind, Since, Watcher};
+use crate::host::watcher::{EventFence, RootKind, WatchedRoot, Watcher};
 use crate::host::{BoxFuture, Host};
 use crate::state::Backend;
 
@@ -59,13 +59,13 @@ pub struct WatchedFiles {
     state: Arc<dyn Backend>,
     paths: WatchedPaths,
     watcher: Arc<Watcher>,
-    run: Mutex<Run>,
+    run: Mutex<RunFiles>,
 }
 
 /// What the run under way goes by.
-struct Run {
-    roots: Vec<Root>,
-    since: Since,
+struct RunFiles {
+    roots: Vec<WatchedRoot>,
+    since: EventFence,
 }
 
 impl WatchedFiles {
@@ -80,22 +80,22 @@ impl WatchedFiles {
         let audit = paths.audit.as_deref();
         let (watcher, polling) = Watcher::new(Arc::clone(&host.clock), &paths.state_file, audit, poll_ms);
         let watcher = Arc::new(watcher);
-        let run = Run { roots: roots(&paths, &[]), since: Since::now(&watcher) };
+        let run = RunFiles { roots: roots(&paths, &[]), since: EventFence::now(&watcher) };
         let polling = polling.map(|why| (why, watcher.poll_ms()));
         (Self { host: host.clone(), state, paths, watcher, run: Mutex::new(run) }, polling)
     }
 
-    fn run(&self) -> MutexGuard<'_, Run> {
+    fn run(&self) -> MutexGuard<'_, RunFiles> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// All paths whose changes matter.
-fn roots(paths: &WatchedPaths, named: &[NamedSource]) -> Vec<Root> {
-    let given = paths.manifests.iter().map(|path| Root { path: path.clone(), kind: RootKind::Manifests });
+fn roots(paths: &WatchedPaths, named: &[NamedSource]) -> Vec<WatchedRoot> {
+    let given = paths.manifests.iter().map(|path| WatchedRoot { path: path.clone(), kind: RootKind::Manifests });
     let sources = named.iter().map(|source| {
         let kind = source.walk.map_or(RootKind::File, RootKind::Tree);
-        Root { path: source.path.clone().into(), kind }
+        WatchedRoot { path: source.path.clone().into(), kind }
     });
     given.chain(sources).collect()
 }
@@ -121,7 +121,7 @@ impl Files for WatchedFiles {
         if looks_around {
             self.watcher.look_around();
         }
-        self.run().since = Since::now(&self.watcher);
+        self.run().since = EventFence::now(&self.watcher);
     }
 
     fn watch_folders(&self) -> BoxFuture<'_, Result<Option<(String, u64)>, String>> {
@@ -134,7 +134,7 @@ impl Files for WatchedFiles {
     }
 
     fn read(&self, extent: Extent, newest: Arc<Mutex<Newest>>) -> BoxFuture<'_, anyhow::Result<ManifestsSeen>> {
-        let Run { roots: watched, since } = &*self.run();
+        let RunFiles { roots: watched, since } = &*self.run();
         let (host, state, paths) = (self.host.clone(), Arc::clone(&self.state), self.paths.clone());
         let reading = Reading { host, state, paths, extent, since: since.clone(), newest };
         let watched = watched.clone();

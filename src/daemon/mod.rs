@@ -34,7 +34,7 @@ use crate::core::guard::Allowed;
 use crate::core::report::{Report, ReportEvent};
 use crate::core::text::one_line;
 use crate::core::time::{Now, Tick, Timestamp, shown_duration};
-use crate::core::watch::{Action, Event, Order, Reason, Retry, RunEnd, Watch};
+use crate::core::watch::{Order, Retry, RunEnd, RunReason, Watch, WatchAction, WatchEvent};
 use crate::engine::{Exit, Prepared, Selection};
 use crate::host::Host;
 use crate::state::Backend;
@@ -72,9 +72,9 @@ pub struct WatchOptions<'a> {
 /// When to run: [`Watch`], or one with a planted defect.
 pub trait Machine {
     /// See [`Watch::handle`].
-    fn handle(&mut self, event: Event, now: Now);
+    fn handle(&mut self, event: WatchEvent, now: Now);
     /// See [`Watch::poll`].
-    fn poll(&mut self, now: Now) -> Action;
+    fn poll(&mut self, now: Now) -> WatchAction;
     /// See [`Watch::is_unquiet`].
     fn is_unquiet(&self) -> bool;
     /// See [`Watch::retry_of`].
@@ -82,11 +82,11 @@ pub trait Machine {
 }
 
 impl Machine for Watch {
-    fn handle(&mut self, event: Event, now: Now) {
+    fn handle(&mut self, event: WatchEvent, now: Now) {
         Self::handle(self, event, now);
     }
 
-    fn poll(&mut self, now: Now) -> Action {
+    fn poll(&mut self, now: Now) -> WatchAction {
         Self::poll(self, now)
     }
 
@@ -229,34 +229,34 @@ impl<'a> Control<'a> {
         loop {
             self.turned.send_replace(self.host.clock.now().tick);
             if let Some(at) = self.files.take() {
-                self.handle(Event::Changed(at));
+                self.handle(WatchEvent::Changed(at));
                 self.report_files();
             }
             self.report_slow_reading();
             if self.machine.is_unquiet() {
-                self.handle(Event::Writing(self.files.is_writing()));
+                self.handle(WatchEvent::Writing(self.files.is_writing()));
             }
             let until = match self.machine.poll(self.host.clock.now()) {
-                Action::Run(order) => {
+                WatchAction::Run(order) => {
                     under_way = Some(self.start(order));
                     continue;
                 }
-                Action::CutShort => {
+                WatchAction::CutShort => {
                     self.link.cut.send_replace(true);
                     continue;
                 }
-                Action::Exit => {
+                WatchAction::Exit => {
                     tracing::info!("stopped");
                     return Exit::Done;
                 }
-                Action::WakeAt(until) => until,
+                WatchAction::WakeAt(until) => until,
             };
             match self.wait(signals, &mut under_way, until).await {
                 Woken::Time | Woken::Files => {}
                 Woken::Sending => {
                     // A first run may take hours, and it is up.
                     self.systemd.ready("purging");
-                    self.handle(Event::Sending);
+                    self.handle(WatchEvent::Sending);
                 }
                 Woken::Signal(Signal::Again) => self.again(),
                 Woken::Signal(Signal::Stop) if stopping => return Exit::Failed,
@@ -277,7 +277,7 @@ impl<'a> Control<'a> {
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: WatchEvent) {
         self.machine.handle(event, self.host.clock.now());
     }
 
@@ -315,8 +315,8 @@ impl<'a> Control<'a> {
     }
 
     fn start(&mut self, order: Order) -> UnderWay<'a> {
-        self.files.run_begins(!matches!(order.reason, Reason::Changed | Reason::Retry));
-        if order.reason == Reason::Asked {
+        self.files.run_begins(!matches!(order.reason, RunReason::Changed | RunReason::Retry));
+        if order.reason == RunReason::Asked {
             self.systemd.reload_begins();
             self.memory.iter_mut().for_each(|memory| memory.renew(self.host));
         }
@@ -344,10 +344,12 @@ impl<'a> Control<'a> {
         let now = self.host.clock.now();
         self.slow_at = None;
         let is_stale = ended.end == RunEnd::Stale;
-        self.machine.handle(Event::RunEnded(ended.end.clone()), now);
+        self.machine.handle(WatchEvent::RunEnded(ended.end.clone()), now);
         let found = ended.found.as_ref().map(|found| found.event(now.wall));
         let names = match &ended.found {
-            Some(cycle::Found::Valid { providers, .. }) => providers.iter().map(|(name, _)| name.clone()).collect(),
+            Some(cycle::ManifestsFound::Valid { providers, .. }) => {
+                providers.iter().map(|(name, _)| name.clone()).collect()
+            }
             _ => self.reporter.providers(),
         };
         let event = announce::ended(&ended, (self.started, now), (&*self.machine, &names));
@@ -356,7 +358,7 @@ impl<'a> Control<'a> {
         self.memory = Some(ended.memory);
         if ended.named.is_some_and(|named| self.files.follow(&named)) {
             // They may change before the next run watches them.
-            self.machine.handle(Event::Changed(now.tick), now);
+            self.machine.handle(WatchEvent::Changed(now.tick), now);
         }
         self.report_files();
         if !is_stale {
@@ -395,7 +397,7 @@ impl<'a> Control<'a> {
         if let Some(token) = &self.token {
             token.renew(self.host);
         }
-        self.handle(Event::Asked);
+        self.handle(WatchEvent::Asked);
     }
 
     fn stop(&mut self, runs: bool) {
@@ -408,7 +410,7 @@ impl<'a> Control<'a> {
         }
         self.systemd.stopping();
         self.reporter.send(&[ReportEvent::Stopping]);
-        self.handle(Event::Stop);
+        self.handle(WatchEvent::Stop);
     }
 }
 

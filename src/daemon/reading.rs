@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::files::WatchedPaths;
 use super::newest::Newest;
 use crate::core::endpoints::AwayCache;
-use crate::engine::inputs::{Extent, Loaded, Lookup, Manifests, Own, find};
+use crate::engine::inputs::{Extent, Loaded, Lookup, Own, ReadOutcome, find};
 use crate::engine::{Claim, Desired};
 use crate::host::Host;
 use crate::host::sources::NamedSource;
-use crate::host::watcher::{Moved, Since};
+use crate::host::watcher::{EventFence, Moved};
 use crate::manifest::{Problem, Severity};
 use crate::state::Backend;
 
@@ -44,7 +44,7 @@ pub(super) struct Reading {
     pub(super) paths: WatchedPaths,
     pub(super) extent: Extent,
     /// When the run began.
-    pub(super) since: Since,
+    pub(super) since: EventFence,
     pub(super) newest: Arc<Mutex<Newest>>,
 }
 
@@ -78,8 +78,8 @@ impl Reading {
             newest.check(&self.state.location(), store.identity()?)
         };
         let read = match found.read(&self.host, (self.extent, true), &mut on_state, &mut |_| {})? {
-            Manifests::Unchanged(desired, away) => return Ok((Read::Unchanged(desired, away), None)),
-            Manifests::Read(read) => read,
+            ReadOutcome::Unchanged(desired, away) => return Ok((Read::Unchanged(desired, away), None)),
+            ReadOutcome::Read(read) => read,
         };
         let problems = found.problems(&read);
         let of = |severity| problems.iter().filter(|one| one.severity == severity).map(Problem::to_string).collect();

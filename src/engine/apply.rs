@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use super::claim::Claim;
-use super::inputs::{Extent, Found, Loaded, Lookup, Manifests, ManifestsRead, OnSources, find};
+use super::inputs::{Extent, FoundManifests, Loaded, Lookup, ManifestsRead, OnSources, ReadOutcome, find};
 use super::pass::{LOOK_UP_MS, OnEvent, Pass, PassEnd, PassEvent};
 use super::{Exit, Finished, Prepared, returned_caches};
 
 /// Shows problems of manifests that were read, and has the run go on if there is no error.
-pub type OnRead<'r> = dyn FnMut(&Found<'_>, ManifestsRead) -> Result<Loaded> + 'r;
+pub type OnRead<'r> = dyn FnMut(&FoundManifests<'_>, ManifestsRead) -> Result<Loaded> + 'r;
 
 /// Reads no more of the manifests than has to be read, and makes one pass with them.
 ///
@@ -26,8 +26,8 @@ pub async fn apply(
         let claim = held.take().map_or_else(|| Claim::before_reading(pass.state), Claim::Held);
         let found = find(lookup)?;
         let read = match found.read(pass.host, (extent, knows_again), &mut |_| Ok(()), on_sources)? {
-            Manifests::Read(read) => read,
-            Manifests::Unchanged(desired, away) => {
+            ReadOutcome::Read(read) => read,
+            ReadOutcome::Unchanged(desired, away) => {
                 let patience_ms = pass.options.timeout_ms.min(LOOK_UP_MS);
                 if !returned_caches(pass.host, &desired, away, patience_ms).await.is_empty() {
                     extent = Extent::All;

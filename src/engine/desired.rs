@@ -4,7 +4,7 @@ use crate::core::model::{Model, ProviderConfig};
 use crate::core::owners::Reach;
 use crate::core::recorded::Inputs;
 
-use super::incremental::Since;
+use super::incremental::Incremental;
 
 /// The manifests of a command, checked.
 pub struct Desired {
@@ -17,7 +17,7 @@ pub struct Desired {
     /// What a later run knows the manifests by, if it may.
     inputs: Option<Inputs>,
     /// What an earlier run noted, where lists that did not change since were passed over.
-    pub(super) since: Option<Since>,
+    pub(super) since: Option<Incremental>,
 }
 
 /// Identifies what refusals and waits depend on: the adapter, where calls go, as whom, with which options and limits.
@@ -111,7 +111,7 @@ impl Desired {
         if is_shared || collapses || inputs.configuration != noted.configuration {
             return None;
         }
-        desired.since = Some(Since::new(noted, &desired.model, passed_over));
+        desired.since = Some(Incremental::new(noted, &desired.model, passed_over));
         Some(desired)
     }
 

@@ -24,7 +24,7 @@ use crate::core::plan::Plan;
 use crate::core::states::States;
 use crate::core::target::Target;
 use crate::core::time::{Now, Tick};
-use crate::engine::request::{self, Hide, Line, Trouble, refusal};
+use crate::engine::request::{self, CallContext, Hide, RequestError, refusal};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Commit, StateError, Store};
@@ -36,7 +36,7 @@ pub const GRACE_MS: u64 = 10_000;
 const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What a run works on.
-pub struct Inputs<'a> {
+pub struct ExecutorInputs<'a> {
     /// Providers and entries.
     pub model: &'a Model,
     /// What is due.
@@ -126,10 +126,15 @@ pub struct Outcome {
 }
 
 /// Runs the plan to its end. `observe` sees each call as it ends.
-pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, observe: &mut Observe<'_>) -> Outcome {
+pub async fn apply(
+    host: &Host,
+    store: &mut dyn Store,
+    inputs: ExecutorInputs<'_>,
+    observe: &mut Observe<'_>,
+) -> Outcome {
     // A program that stays up makes many runs: vendors refuse a nonce that comes twice.
     let seed = host.seed ^ inputs.run.unsigned_abs().wrapping_mul(SEED_STEP);
-    let mut run = Run::start(&inputs, seed, host.clock.now());
+    let mut run = Execution::start(&inputs, seed, host.clock.now());
     let mut nonces = fastrand::Rng::with_seed(seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
@@ -200,7 +205,7 @@ pub async fn apply(host: &Host, store: &mut dyn Store, inputs: Inputs<'_>, obser
 }
 
 /// The machine with what the run has come to so far.
-struct Run<'a> {
+struct Execution<'a> {
     machine: Apply<'a>,
     outcome: Outcome,
     grace_ms: u64,
@@ -216,15 +221,15 @@ struct Run<'a> {
 #[derive(Default)]
 struct Due {
     records: Vec<Record>,
-    sends: Vec<(CallId, Prepared)>,
+    sends: Vec<(CallId, PreparedCall)>,
     /// When to ask it again, if no call ends before.
     wake: Option<Tick>,
     /// Nothing is left to do.
     done: bool,
 }
 
-impl<'a> Run<'a> {
-    fn start(inputs: &Inputs<'a>, seed: u64, now: Now) -> Self {
+impl<'a> Execution<'a> {
+    fn start(inputs: &ExecutorInputs<'a>, seed: u64, now: Now) -> Self {
         let paces = Paces::after(inputs.last_calls.clone(), now.tick);
         let mut machine = Apply::new(inputs.model, inputs.changes, inputs.plan, paces, seed);
         for (provider, reason) in inputs.unavailable {
@@ -242,8 +247,8 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Run<'_> {
-    fn drain(&mut self, inputs: &Inputs<'_>, now: Now) -> Due {
+impl Execution<'_> {
+    fn drain(&mut self, inputs: &ExecutorInputs<'_>, now: Now) -> Due {
         let mut due = Due::default();
         loop {
             match self.machine.poll(now) {
@@ -263,7 +268,13 @@ impl Run<'_> {
 
     /// Writes the records; if that fails nothing more is sent, and what was accepted is reported. Returns the calls whose
     /// intents were among them.
-    fn persist(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, records: &[Record], now: Now) -> Vec<CallId> {
+    fn persist(
+        &mut self,
+        store: &mut dyn Store,
+        inputs: &ExecutorInputs<'_>,
+        records: &[Record],
+        now: Now,
+    ) -> Vec<CallId> {
         let (changes, model, grounds) = (inputs.changes, inputs.model, inputs.grounds);
         if self.outcome.state_error.is_none() {
             let commit = Commit { records, changes, model, grounds, at: now.wall };
@@ -297,7 +308,7 @@ impl Run<'_> {
         self.machine.call(id).map(|call| call.provider)
     }
 
-    fn landed(&mut self, inputs: &Inputs<'_>, landed: Landed, observe: &mut Observe<'_>, now: Now) {
+    fn landed(&mut self, inputs: &ExecutorInputs<'_>, landed: Landed, observe: &mut Observe<'_>, now: Now) {
         let Landed { id, ending, panicked } = landed;
         self.outcome.panicked |= panicked;
         self.ended(inputs, id, &ending, observe, now);
@@ -305,7 +316,7 @@ impl Run<'_> {
     }
 
     /// Lets `observe` see a call that ended.
-    fn ended(&mut self, inputs: &Inputs<'_>, id: CallId, ending: &Ending, observe: &mut Observe<'_>, now: Now) {
+    fn ended(&mut self, inputs: &ExecutorInputs<'_>, id: CallId, ending: &Ending, observe: &mut Observe<'_>, now: Now) {
         let Some(Leaving { prepared, sent }) = self.under_way.remove(&id) else { return };
         let report = report(inputs.run, &prepared, ending, (sent, now));
         self.outcome.answers.count(&report);
@@ -316,7 +327,7 @@ impl Run<'_> {
     }
 
     /// Calls that were not waited for: perhaps carried out. Their targets have failed like those of any other call.
-    fn give_up(&mut self, store: &mut dyn Store, inputs: &Inputs<'_>, observe: &mut Observe<'_>, now: Now) {
+    fn give_up(&mut self, store: &mut dyn Store, inputs: &ExecutorInputs<'_>, observe: &mut Observe<'_>, now: Now) {
         let endpoint = |(id, leaving): (&CallId, &Leaving)| (*id, leaving.prepared.call.endpoint.to_string());
         let left: Vec<(CallId, String)> = self.under_way.iter().map(endpoint).collect();
         let mut records = Vec::new();
@@ -375,7 +386,7 @@ fn accepted_in(records: &[Record]) -> impl Iterator<Item = usize> {
 
 /// Makes sure of the credentials before a call takes its turn, so that waiting for them does not bunch calls together.
 /// Where that fails the call itself shows it.
-async fn board(host: &Host, inputs: &Inputs<'_>, id: CallId, provider: Option<usize>) -> CallId {
+async fn board(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, provider: Option<usize>) -> CallId {
     if let Some(provider) = provider {
         let _ = inputs.credentials.get(&inputs.model.providers[provider], host.clock.now().wall).await;
     }
@@ -390,17 +401,17 @@ struct Landed {
 
 #[derive(Clone)]
 struct Leaving {
-    prepared: Arc<Prepared>,
+    prepared: Arc<PreparedCall>,
     sent: Now,
 }
 
-struct Prepared {
+struct PreparedCall {
     provider: usize,
     call: Call,
     changes: usize,
 }
 
-fn prepare(machine: &Apply<'_>, inputs: &Inputs<'_>, id: CallId) -> Option<Prepared> {
+fn prepare(machine: &Apply<'_>, inputs: &ExecutorInputs<'_>, id: CallId) -> Option<PreparedCall> {
     let view = machine.call(id)?;
     let endpoint = inputs.model.providers[view.provider].endpoints[view.endpoint].clone();
     let targets = match view.directory {
@@ -408,12 +419,12 @@ fn prepare(machine: &Apply<'_>, inputs: &Inputs<'_>, id: CallId) -> Option<Prepa
         None => view.items.iter().map(|&index| inputs.changes.target(index)).collect(),
     };
     let call = Call { operation: view.operation, endpoint, targets };
-    Some(Prepared { provider: view.provider, call, changes: view.items.len() })
+    Some(PreparedCall { provider: view.provider, call, changes: view.items.len() })
 }
 
 /// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
-async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, nonce: u128) -> Landed {
-    let Prepared { provider, call, .. } = &*leaving.prepared;
+async fn fly(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, leaving: Leaving, nonce: u128) -> Landed {
+    let PreparedCall { provider, call, .. } = &*leaving.prepared;
     let flown = AssertUnwindSafe(exchange(host, inputs, *provider, call, nonce)).catch_unwind().await;
     let panicked = flown.is_err();
     let ending = flown.unwrap_or_else(|_| {
@@ -422,8 +433,8 @@ async fn fly(host: &Host, inputs: &Inputs<'_>, id: CallId, leaving: Leaving, non
     Landed { id, ending, panicked }
 }
 
-fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
-    let Prepared { provider, call, changes } = prepared;
+fn report(run: i64, prepared: &PreparedCall, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
+    let PreparedCall { provider, call, changes } = prepared;
     let (outcome, code, request_id, result) = match ending {
         Ending::Accepted(reply) => {
             let code = reply.not_cached.map(|status| format!("HTTP {status}"));
@@ -450,9 +461,9 @@ fn report(run: i64, prepared: &Prepared, ending: &Ending, (sent, ended): (Now, N
     }
 }
 
-async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
+async fn exchange(host: &Host, inputs: &ExecutorInputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
     let config = &inputs.model.providers[provider];
-    let line = Line { host, credentials: inputs.credentials, config, timeouts: inputs.timeouts };
+    let line = CallContext { host, credentials: inputs.credentials, config, timeouts: inputs.timeouts };
     let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
         config.kind.encode(call, account, credentials, stamp)
     };
@@ -462,10 +473,10 @@ async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call
         reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
         Ok(reply)
     };
-    match request::exchange(line, nonce, build, read).await {
+    match request::send_request(line, nonce, build, read).await {
         Ok(reply) => Ending::Accepted(reply),
-        Err(Trouble::Failed(failure)) => Ending::Failed(failure),
-        Err(Trouble::Refused(error, Some(used))) if error.class == ErrorClass::Auth => {
+        Err(RequestError::Failed(failure)) => Ending::Failed(failure),
+        Err(RequestError::Refused(error, Some(used))) if error.class == ErrorClass::Auth => {
             let now = host.clock.now().wall;
             if inputs.credentials.renewed(config, &used, now).await {
                 Ending::Renewed(error)
@@ -473,6 +484,6 @@ async fn exchange(host: &Host, inputs: &Inputs<'_>, provider: usize, call: &Call
                 Ending::Refused(error)
             }
         }
-        Err(Trouble::Refused(error, _)) => Ending::Refused(error),
+        Err(RequestError::Refused(error, _)) => Ending::Refused(error),
     }
 }

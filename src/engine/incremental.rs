@@ -12,7 +12,7 @@ use crate::core::recorded::Inputs;
 use crate::state::{StateError, Store};
 
 /// What an earlier run noted, and which manifests are known by it alone.
-pub(super) struct Since {
+pub(super) struct Incremental {
     noted: Inputs,
     /// Names of manifests whose lists were passed over.
     passed_over: HashSet<String>,
@@ -20,7 +20,7 @@ pub(super) struct Since {
     is_tried: bool,
 }
 
-impl Since {
+impl Incremental {
     /// `passed_over` by index of the manifest.
     pub(super) fn new(noted: Inputs, model: &Model, passed_over: &[bool]) -> Self {
         let passed_over = model.manifests.iter().zip(passed_over).filter(|(_, passed_over)| **passed_over);

@@ -62,7 +62,7 @@ impl Lookup<'_> {
 }
 
 /// Manifests that are found and identified, and perhaps not read yet.
-pub struct Found<'a> {
+pub struct FoundManifests<'a> {
     lookup: Lookup<'a>,
     files: Vec<SourceFile>,
     /// What identifies them; how many targets they list is not known.
@@ -74,7 +74,7 @@ pub struct Found<'a> {
 ///
 /// # Errors
 /// Bad input if a file cannot be read, or is the audit log.
-pub fn find(lookup: Lookup<'_>) -> Result<Found<'_>, Stop> {
+pub fn find(lookup: Lookup<'_>) -> Result<FoundManifests<'_>, Stop> {
     let found = manifest_files::read_manifests(lookup.paths).map_err(|problems| unreadable(&problems))?;
     if let Some(audit) = lookup.own.audit {
         let is_audit = |file: &SourceFile| own_files::are_one(audit, Path::new(&file.path));
@@ -100,7 +100,7 @@ pub fn find(lookup: Lookup<'_>) -> Result<Found<'_>, Stop> {
         inputs.files.push(InputFile { path: file.path.clone(), digest: short(&of_file), targets: 0, is_simple: false });
     }
     inputs.digest = short(&digest.finalize());
-    Ok(Found { lookup, files: found.files, inputs })
+    Ok(FoundManifests { lookup, files: found.files, inputs })
 }
 
 /// Reads and checks manifests for no run: nothing is known of them by their bytes.
@@ -155,14 +155,14 @@ pub enum Extent {
 }
 
 /// Manifests as far as a run had to read them.
-pub enum Manifests {
+pub enum ReadOutcome {
     /// As they were when all was done, with the caches that lack something.
     Unchanged(Desired, Vec<AwayCache>),
     /// They were read.
     Read(ManifestsRead),
 }
 
-impl Found<'_> {
+impl FoundManifests<'_> {
     /// The files.
     pub fn files(&self) -> &[SourceFile] {
         &self.files
@@ -184,7 +184,7 @@ impl Found<'_> {
         (extent, knows_again): (Extent, bool),
         on_state: &mut dyn FnMut(&dyn Store) -> Result<(), StateError>,
         on_sources: &mut OnSources<'_>,
-    ) -> Result<Manifests, StateError> {
+    ) -> Result<ReadOutcome, StateError> {
         // No lock is needed: what another run does now is work, and what it has done is seen later.
         let store = if knows_again { self.lookup.own.backend.open()? } else { None };
         if let Some(store) = &store {
@@ -196,10 +196,10 @@ impl Found<'_> {
         }
         if let Some(desired) = self.unchanged(noted.as_ref()) {
             let away = store.map_or(Ok(Vec::new()), |store| store.caches_away(host.clock.now().wall))?;
-            return Ok(Manifests::Unchanged(desired, away));
+            return Ok(ReadOutcome::Unchanged(desired, away));
         }
         drop(store);
-        Ok(Manifests::Read(self.read_since(host, noted, on_sources)))
+        Ok(ReadOutcome::Read(self.read_since(host, noted, on_sources)))
     }
 
     /// Reads those that changed since they were `noted`, or all.

@@ -37,8 +37,8 @@ pub use export::target_json;
 pub use memory::PassMemory;
 pub use pass::{LOOK_UP_MS, OnEvent, Pass, PassEnd, PassEvent, PassOptions, QUERY_MS, Resident};
 pub use prepare::{Choice, Prepared, prepare, unread};
-pub use provider_answers::{Credentials, Learned, Results, Standing, ask_standings, ask_tasks, learn_quotas};
-pub use remaining::Left;
+pub use provider_answers::{AccountStatus, CredentialStatus, Learned, Results, ask_standings, ask_tasks, learn_quotas};
+pub use remaining::Remaining;
 pub use selection::Selection;
 pub use stop::{Reason, Stop, exit_of};
 pub use warnings::warnings;
@@ -47,7 +47,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::watch;
 
-use executor::{Inputs, Observe, Outcome};
+use executor::{ExecutorInputs, Observe, Outcome};
 
 use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
         let unavailable = if is_over { Vec::new() } else { self.accounts.unavailable(&prepared.plan) };
         let grounds = desired.grounds(self.accounts.all());
         let run = store.begin_run(&self.start, &self.accounts.found(model), self.accounts.all())?;
-        let inputs = Inputs {
+        let inputs = ExecutorInputs {
             model,
             changes: &prepared.difference.changes,
             plan: &prepared.plan,

@@ -158,7 +158,7 @@ pub fn prepare(
     let manifests_changed = store.is_some() && !model.manifests.iter().all(is_known);
     let unread = owners::unread(known, &model.manifests, &desired.reach);
     let grounds = &desired.grounds(accounts);
-    let scope = diff::Scope { unread: &unread, grounds, forced: choice.forced, now };
+    let scope = diff::DiffContext { unread: &unread, grounds, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);
     let mut difference = match &desired.since {
         None => {

@@ -127,7 +127,7 @@ pub async fn ask_tasks(asker: &mut Asker<'_>, model: &Model, open: Vec<OpenTask>
 }
 
 async fn ask_provider(asker: &mut Asker<'_>, provider: usize, name: &str, tasks: &[OpenTask], results: &mut Results) {
-    let mut answers = Answers::default();
+    let mut answers = TaskAnswers::default();
     let (mut unknown, mut unanswered) = (0, 0);
     for batch in tasks.chunk_by(|a, b| a.task_id == b.task_id) {
         let Some(found) = answers.to(asker, provider, &batch[0].task_id).await else {
@@ -148,12 +148,12 @@ async fn ask_provider(asker: &mut Asker<'_>, provider: usize, name: &str, tasks:
 
 /// What one provider answered so far. After an error it is not asked on.
 #[derive(Default)]
-struct Answers {
+struct TaskAnswers {
     by_task: BTreeMap<String, Vec<TaskResult>>,
     error: Option<CallError>,
 }
 
-impl Answers {
+impl TaskAnswers {
     /// Results of all of these tasks, comma-separated; `None` if one of them got no answer.
     async fn to(&mut self, asker: &mut Asker<'_>, provider: usize, tasks: &str) -> Option<Vec<TaskResult>> {
         let mut all = Vec::new();
@@ -172,11 +172,11 @@ impl Answers {
 
 /// What a provider's account says of itself.
 #[derive(Debug)]
-pub struct Standing {
+pub struct AccountStatus {
     /// Index into the model's providers.
     pub provider: usize,
     /// Whether it was asked: with which credentials it was, and what it said.
-    pub credentials: Credentials,
+    pub credentials: CredentialStatus,
     /// How far the local clock is ahead of the provider's, in seconds.
     pub clock_ahead_s: Option<i64>,
     /// Its quotas, by the vendor's own count.
@@ -187,7 +187,7 @@ pub struct Standing {
 
 /// What became of a provider's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credentials {
+pub enum CredentialStatus {
     /// There are none.
     Missing,
     /// There are some, and the vendor has no query to try them with.
@@ -200,7 +200,7 @@ pub enum Credentials {
     Unclear,
 }
 
-impl Credentials {
+impl CredentialStatus {
     /// The word for it in output.
     pub const fn word(self) -> &'static str {
         match self {
@@ -214,7 +214,7 @@ impl Credentials {
 }
 
 /// Asks each provider for its quota, and by that whether credentials and clock are right.
-pub async fn ask_standings(asker: &mut Asker<'_>, model: &Model) -> Vec<Standing> {
+pub async fn ask_standings(asker: &mut Asker<'_>, model: &Model) -> Vec<AccountStatus> {
     let mut standings = Vec::with_capacity(model.providers.len());
     for provider in 0..model.providers.len() {
         standings.push(ask_standing(asker, model, provider).await);
@@ -222,9 +222,9 @@ pub async fn ask_standings(asker: &mut Asker<'_>, model: &Model) -> Vec<Standing
     standings
 }
 
-async fn ask_standing(asker: &mut Asker<'_>, model: &Model, provider: usize) -> Standing {
+async fn ask_standing(asker: &mut Asker<'_>, model: &Model, provider: usize) -> AccountStatus {
     let config = &model.providers[provider];
-    let nothing = |credentials, problem| Standing {
+    let nothing = |credentials, problem| AccountStatus {
         provider,
         credentials,
         clock_ahead_s: None,
@@ -232,21 +232,21 @@ async fn ask_standing(asker: &mut Asker<'_>, model: &Model, provider: usize) -> 
         problem: Some(problem),
     };
     if let Err(error) = asker.credentials(provider).await {
-        return nothing(Credentials::Missing, error.to_string());
+        return nothing(CredentialStatus::Missing, error.to_string());
     }
     if config.kind.capabilities().queries.quota.is_none() {
-        return nothing(Credentials::Untried, "not asked: the vendor has no query of quotas".into());
+        return nothing(CredentialStatus::Untried, "not asked: the vendor has no query of quotas".into());
     }
     let answered = asker.quota(provider).await;
     let (credentials, quota, problem) = match answered.finding {
-        Ok(found) => (Credentials::Accepted, found, None),
+        Ok(found) => (CredentialStatus::Accepted, found, None),
         Err(error) => {
             let refused = error.class == ErrorClass::Auth;
-            let credentials = if refused { Credentials::Refused } else { Credentials::Unclear };
+            let credentials = if refused { CredentialStatus::Refused } else { CredentialStatus::Unclear };
             (credentials, Vec::new(), Some(error.summary()))
         }
     };
     let area = config.kind.quota_area(&config.options);
     let quota = quota.into_iter().filter(|found| area.is_empty() || found.area == area).collect();
-    Standing { provider, credentials, clock_ahead_s: answered.clock_ahead_s, quota, problem }
+    AccountStatus { provider, credentials, clock_ahead_s: answered.clock_ahead_s, quota, problem }
 }

@@ -11,7 +11,7 @@ use crate::core::model::{Model, ProviderConfig};
 use crate::core::query::{Finding, Query, QuerySpec, Question, QuotaFound, TaskResult};
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
-use crate::engine::request::{self, Hide, Line, Trouble, refusal};
+use crate::engine::request::{self, CallContext, Hide, RequestError, refusal};
 use crate::host::credentials::{CredentialError, CredentialStore, account_of};
 use crate::host::{Host, Timeouts};
 
@@ -106,7 +106,7 @@ impl<'a> Asker<'a> {
         };
         self.keep_pace(provider, spec).await;
         let query = Query { question, endpoint: endpoint.clone() };
-        let line = Line { host: self.host, credentials: self.credentials, config, timeouts: self.timeouts };
+        let line = CallContext { host: self.host, credentials: self.credentials, config, timeouts: self.timeouts };
         let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
             config.kind.ask(&query, account, credentials, stamp)
         };
@@ -121,11 +121,11 @@ impl<'a> Asker<'a> {
             }
             Ok(finding)
         };
-        let asked = request::exchange(line, self.nonces.u128(..), build, read).await;
+        let asked = request::send_request(line, self.nonces.u128(..), build, read).await;
         let now = self.host.clock.now().wall;
         let finding = asked.map_err(|trouble| match trouble {
-            Trouble::Refused(error, _) => error,
-            Trouble::Failed(failure) => failed(&failure, config),
+            RequestError::Refused(error, _) => error,
+            RequestError::Failed(failure) => failed(&failure, config),
         });
         Answered { finding, clock_ahead_s: server_time.map(|server| now.unix_seconds() - server.unix_seconds()) }
     }

@@ -8,7 +8,7 @@ use crate::state::Counts;
 
 /// Work that a run left at a provider.
 #[derive(Clone, Debug)]
-pub struct Left {
+pub struct Remaining {
     /// What the machine of the watch hears.
     pub end: ProviderEnd,
     /// Where its changes stand.
@@ -21,14 +21,14 @@ pub struct Left {
     pub deferred_because: Option<String>,
 }
 
-impl Left {
+impl Remaining {
     /// What is left at a provider, by its index, after a run that `order` asked for. `last_accepted`: whether the last call to
     /// it was accepted, if there was one.
     pub fn of(finished: &Finished<'_>, provider: usize, order: &Order, last_accepted: Option<bool>) -> Self {
         let Finished { desired, outcome, .. } = finished;
         let (name, config) = (&desired.model.providers[provider].name, &desired.config_digests[provider]);
         let counts = finished.counts(Some(provider));
-        let rest = Rest::of(finished, provider);
+        let rest = RemainingCounts::of(finished, provider);
         let unavailable = finished.unavailable.iter().find(|(index, _)| *index == provider).map(|(_, why)| why.clone());
         let stopped = outcome.stops.get(provider).and_then(|stop| stop.reason.clone());
         let failed = last_accepted == Some(false);
@@ -59,7 +59,7 @@ impl Left {
 }
 
 #[derive(Default)]
-struct Rest {
+struct RemainingCounts {
     oldest: Option<Timestamp>,
     deferred_until: Option<Timestamp>,
     reason: Option<String>,
@@ -70,7 +70,7 @@ struct Rest {
     recovered: bool,
 }
 
-impl Rest {
+impl RemainingCounts {
     fn of(finished: &Finished<'_>, provider: usize) -> Self {
         let changes = &finished.prepared.difference.changes;
         let mut rest = Self::default();

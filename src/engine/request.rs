@@ -15,7 +15,7 @@ const CLOCK_S: u64 = 60;
 
 /// What a request needs besides its content.
 #[derive(Clone, Copy)]
-pub(crate) struct Line<'a> {
+pub(crate) struct CallContext<'a> {
     /// Effects.
     pub(crate) host: &'a Host,
     /// Credentials of all providers.
@@ -27,7 +27,7 @@ pub(crate) struct Line<'a> {
 }
 
 /// Why there is no decoded answer.
-pub(crate) enum Trouble {
+pub(crate) enum RequestError {
     /// The provider refused, or nothing could be sent; with the credentials that were sent, if any were.
     Refused(CallError, Option<Credentials>),
     /// No answer came.
@@ -40,27 +40,26 @@ pub(crate) type Hide<'a> = dyn Fn(&mut String) + 'a;
 /// Sends what `build` makes and returns what `read` finds in the answer; `read` hides what it keeps of it.
 ///
 /// # Errors
-/// [`Trouble`]; the message of a refusal over the clock holds the difference, credentials are hidden.
-pub(crate) async fn exchange<T>(
-    line: Line<'_>,
+/// [`RequestError`]; the message of a refusal over the clock holds the difference, credentials are hidden.
+pub(crate) async fn send_request<T>(
+    line: CallContext<'_>,
     nonce: u128,
     build: impl FnOnce(&Account, &Credentials, &Stamp) -> Result<Request, String>,
     read: impl FnOnce(&Account, &Response, &Hide<'_>) -> Result<T, CallError>,
-) -> Result<T, Trouble> {
-    let Line { host, config, .. } = line;
-    let credentials = line
-        .credentials
-        .get(config, host.clock.now().wall)
-        .await
-        .map_err(|error| Trouble::Refused(refusal(ErrorClass::Auth, "no credentials", error.to_string()), None))?;
+) -> Result<T, RequestError> {
+    let CallContext { host, config, .. } = line;
+    let credentials =
+        line.credentials.get(config, host.clock.now().wall).await.map_err(|error| {
+            RequestError::Refused(refusal(ErrorClass::Auth, "no credentials", error.to_string()), None)
+        })?;
     let account = Account { provider: config.name.clone(), options: config.options.clone() };
     let stamp = Stamp { wall: host.clock.now().wall, nonce };
     let request = build(&account, &credentials, &stamp)
-        .map_err(|message| Trouble::Refused(refusal(ErrorClass::Config, "not sent", message), None))?;
+        .map_err(|message| RequestError::Refused(refusal(ErrorClass::Config, "not sent", message), None))?;
     let sensitive = redact::sensitive(&credentials, &request, config.options.headers("headers"));
-    let response = host.http.send(request, line.timeouts).await.map_err(Trouble::Failed)?;
+    let response = host.http.send(request, line.timeouts).await.map_err(RequestError::Failed)?;
     read(&account, &response, &|text| *text = redact::hide(text, &sensitive))
-        .map_err(|error| Trouble::Refused(told(error, &sensitive, host.clock.now().wall), Some(credentials)))
+        .map_err(|error| RequestError::Refused(told(error, &sensitive, host.clock.now().wall), Some(credentials)))
 }
 
 /// The error as it may be shown.

@@ -21,9 +21,9 @@ use super::Clock;
 use super::own_files::is_called_as_of_state;
 use super::paths::without_links;
 use crate::core::time::Tick;
-use folders::{Folders, Identity};
-pub use folders::{Root, RootKind};
-pub use since::{Moved, Since};
+use folders::{FileIdentity, Folders};
+pub use folders::{RootKind, WatchedRoot};
+pub use since::{EventFence, Moved};
 
 /// How often folders are looked at where events do not work, in milliseconds, unless the user says otherwise.
 pub const POLL_MS: u64 = 10_000;
@@ -36,7 +36,7 @@ const UNFINISHED_MS: u64 = 10_000;
 const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// What is learned between two looks of the waiting side.
 #[derive(Default)]
-struct Hints {
+struct WatchHints {
     /// The last event, in milliseconds of the clock, and whether there is one that was not taken yet.
     last_ms: AtomicU64,
     fresh: AtomicBool,
@@ -49,10 +49,10 @@ struct Hints {
 /// What the thread of the events and the waiting side share.
 struct Shared {
     clock: Arc<dyn Clock>,
-    hints: Hints,
+    hints: WatchHints,
     folders: Mutex<Folders>,
     /// Folders that the system watches, as they were then.
-    watched: Mutex<BTreeMap<PathBuf, Option<Identity>>>,
+    watched: Mutex<BTreeMap<PathBuf, Option<FileIdentity>>>,
     /// Watched folders that are gone, or were replaced.
     lost: Mutex<BTreeSet<PathBuf>>,
     /// Files that matter and were written to, and when last, until their writers close them.
@@ -62,7 +62,7 @@ struct Shared {
     audit: Option<PathBuf>,
     mark: since::Mark,
     /// Files that the program prints to.
-    printed_to: Vec<Identity>,
+    printed_to: Vec<FileIdentity>,
     /// Where the state and the audit log are, without links, as of the last look at the folders.
     own: Mutex<OwnPaths>,
 }
@@ -103,7 +103,7 @@ impl Watcher {
     ) -> (Self, Option<String>) {
         let shared = Arc::new(Shared {
             clock,
-            hints: Hints::default(),
+            hints: WatchHints::default(),
             folders: Mutex::default(),
             watched: Mutex::default(),
             lost: Mutex::default(),
@@ -111,7 +111,7 @@ impl Watcher {
             state: state.to_owned(),
             audit: audit.map(Path::to_owned),
             mark: since::Mark::default(),
-            printed_to: Identity::printed_to(),
+            printed_to: FileIdentity::printed_to(),
             own: Mutex::default(),
         });
         let events = match poll_ms {
@@ -131,7 +131,7 @@ impl Watcher {
 
     /// Watches all folders in which something about these roots can change, from now on: call it before they are read, on a
     /// thread that may wait for disks. Returns why folders are polled from now on, where that begins.
-    pub fn cover(&self, roots: &[Root]) -> Option<String> {
+    pub fn cover(&self, roots: &[WatchedRoot]) -> Option<String> {
         // One lock at a time: the thread of the events takes them as well.
         let audits = self.shared.audit.as_deref().map(without_links).unwrap_or_default();
         *lock(&self.shared.own) = OwnPaths { states: without_links(&self.shared.state), audits };
@@ -232,7 +232,7 @@ impl Eyes {
         let lost = std::mem::take(&mut *lock(&shared.lost));
         let mut watched = lock(&shared.watched);
         watched.retain(|path, identity| {
-            let is_same = *identity == Identity::of(path) && !lost.contains(path);
+            let is_same = *identity == FileIdentity::of(path) && !lost.contains(path);
             let stays = is_same && wanted.binary_search(path).is_ok();
             if !stays {
                 // Where the folder is gone the watch is as well.
@@ -244,7 +244,7 @@ impl Eyes {
             if watched.contains_key(&path) {
                 continue;
             }
-            let identity = Identity::of(&path);
+            let identity = FileIdentity::of(&path);
             match eyes.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     watched.insert(path, identity);
@@ -326,7 +326,7 @@ impl Shared {
 
     /// Whether this is a file that a run writes: the state, something that is kept beside it, or a log.
     fn is_own(&self, path: &Path) -> bool {
-        let is_printed_to = || Identity::of(path).is_some_and(|file| self.printed_to.contains(&file));
+        let is_printed_to = || FileIdentity::of(path).is_some_and(|file| self.printed_to.contains(&file));
         if !self.printed_to.is_empty() && is_printed_to() {
             return true;
         }

@@ -12,11 +12,11 @@ mod written;
 use std::collections::HashSet;
 
 use super::check::{Head, List};
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
 use super::file_source::Expand;
 use super::hash;
-use super::hosts::Refusal;
+use super::hosts::HostRefusal;
 use super::load::{Key, Node, Value, described, shown};
 use super::priorities::Priorities;
 use super::providers::Providers;
@@ -46,7 +46,7 @@ pub(crate) fn collect(
     (files, lists): (&[SourceFile], &[List]),
     (providers, max_targets): (&Providers, u64),
     expand: &mut dyn Expand,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Result<(Entries, u64), Vec<usize>> {
     let mut draft = Draft::default();
     let mut multiplied = Multiplied::new(max_targets);
@@ -59,8 +59,8 @@ pub(crate) fn collect(
             List::PassedOver(_) => {}
             List::Lines(list) => match lister.scan(&files[head.file], list) {
                 Ok(()) => {}
-                Err(scan::Stop::NotSimple) => others.push(head.file),
-                Err(scan::Stop::Unreadable(cause)) => {
+                Err(scan::ScanStop::NotSimple) => others.push(head.file),
+                Err(scan::ScanStop::Unreadable(cause)) => {
                     lister.report.push(Diagnostic::unplaced(head.file, format!("the file {cause}")));
                 }
             },
@@ -142,7 +142,7 @@ enum Bases {
 }
 
 /// What holds for all assets of one manifest.
-struct Own {
+struct OwnAssets {
     file: usize,
     bases: Bases,
     chosen: Chosen,
@@ -157,7 +157,7 @@ struct Own {
     carriers: Carriers,
 }
 
-impl Own {
+impl OwnAssets {
     /// The priority of an asset that has none of its own.
     fn priority(&self, name: &str) -> Priority {
         self.priorities.of(name).unwrap_or_default()
@@ -182,9 +182,9 @@ impl Own {
 
 /// Lists the entries of one manifest.
 struct Lister<'r> {
-    own: Own,
+    own: OwnAssets,
     providers: &'r Providers,
-    report: &'r mut Report,
+    report: &'r mut Diagnostics,
     draft: &'r mut Draft,
     multiplied: &'r mut Multiplied,
 }
@@ -193,10 +193,10 @@ impl<'r> Lister<'r> {
     fn new(
         head: &Head<'_, '_>,
         providers: &'r Providers,
-        report: &'r mut Report,
+        report: &'r mut Diagnostics,
         (draft, multiplied): (&'r mut Draft, &'r mut Multiplied),
     ) -> Self {
-        let own = Own {
+        let own = OwnAssets {
             file: head.file,
             bases: Bases::Missing,
             chosen: Chosen::Open,
@@ -223,7 +223,7 @@ impl<'r> Lister<'r> {
     }
 
     /// Reads a simple list.
-    fn scan(&mut self, source: &SourceFile, list: &scan::Head) -> Result<(), scan::Stop> {
+    fn scan(&mut self, source: &SourceFile, list: &scan::ListHead) -> Result<(), scan::ScanStop> {
         let short_cuts = self.short_cuts();
         scan::each(source, list, &mut |item| {
             let (name, span) = item.name;
@@ -254,7 +254,7 @@ impl<'r> Lister<'r> {
         })
     }
 
-    fn refuse(&mut self, span: Span, refusal: Refusal) {
+    fn refuse(&mut self, span: Span, refusal: HostRefusal) {
         let diagnostic = Diagnostic::error(self.own.file, span, refusal.message);
         self.report.push(match refusal.help {
             Some(help) => diagnostic.help(help),
@@ -263,12 +263,12 @@ impl<'r> Lister<'r> {
     }
 
     /// As [`Lister::refuse`]; names the file, or the line of a list, where many stand at one place.
-    fn refuse_asset(&mut self, asset: &Asset<'_>, span: Span, refusal: Refusal) {
+    fn refuse_asset(&mut self, asset: &Asset<'_>, span: Span, refusal: HostRefusal) {
         let message = match &asset.file {
             Some(file) => format!("{file}: {}", refusal.message),
             None => refusal.message,
         };
-        self.refuse(span, Refusal { message, ..refusal });
+        self.refuse(span, HostRefusal { message, ..refusal });
     }
 
     fn bases(&mut self, fields: &Fields<'_, '_>) -> Bases {
@@ -320,7 +320,7 @@ impl<'r> Lister<'r> {
             self.common(&fields, &mut asset);
         } else {
             let message = format!("`{}` needs a hash, found {}", shown(text), described(node));
-            self.refuse(node.span, Refusal::new(message).help("write for example `sha256:` and 64 hex digits"));
+            self.refuse(node.span, HostRefusal::new(message).help("write for example `sha256:` and 64 hex digits"));
         }
         self.list(&asset);
     }
@@ -339,11 +339,11 @@ impl<'r> Lister<'r> {
         }
         if text.is_empty() {
             let help = "write the whole URL if you mean `base_url` itself";
-            self.refuse(span, Refusal::new("a path that is empty").help(help));
+            self.refuse(span, HostRefusal::new("a path that is empty").help(help));
             return None;
         }
         if url::is_nearly_url(text) {
-            let refusal = Refusal::new("a path that begins like a URL: a URL with a slash missing?")
+            let refusal = HostRefusal::new("a path that begins like a URL: a URL with a slash missing?")
                 .help("write the whole URL, with `https://` or `http://`; a path like this is given with `path`");
             self.refuse(span, refusal);
             return None;
@@ -362,7 +362,7 @@ impl<'r> Lister<'r> {
                 several => format!("this asset has several names: {}", shape::quoted(several)),
             };
             let help = "give exactly one of `path`, `url` and `asset_id`; further URLs go into `extra_urls`";
-            self.refuse(node.span, Refusal::new(message).help(help));
+            self.refuse(node.span, HostRefusal::new(message).help(help));
         }
         let name = fields
             .text("path")
@@ -394,7 +394,7 @@ impl<'r> Lister<'r> {
         match hash::parse(text) {
             Ok(hash) => Some(hash),
             Err(problem) => {
-                self.refuse(span, Refusal::new(problem.message).help(problem.help));
+                self.refuse(span, HostRefusal::new(problem.message).help(problem.help));
                 None
             }
         }
@@ -428,7 +428,7 @@ impl<'r> Lister<'r> {
             Bases::Missing => {
                 if !std::mem::replace(&mut self.own.base_reported, true) {
                     let message = format!("path `{}`, but the manifest has no `base_url`", shown(path));
-                    self.refuse(asset.span, Refusal::new(message).help("give `base_url`, or write the whole URL"));
+                    self.refuse(asset.span, HostRefusal::new(message).help("give `base_url`, or write the whole URL"));
                 }
                 return;
             }
@@ -473,7 +473,7 @@ impl<'r> Lister<'r> {
             (Chosen::Open, Chosen::Named(named)) => (named.clone(), Matched::ManifestProvider),
             (Chosen::Open, Chosen::Open) => {
                 let Some(host) = host else {
-                    let refusal = Refusal::new("an asset id without `provider`");
+                    let refusal = HostRefusal::new("an asset id without `provider`");
                     return self.refuse(span, refusal.help("name the provider that knows the id"));
                 };
                 (self.by_host(host, span), Matched::Host)
@@ -515,7 +515,7 @@ impl<'r> Lister<'r> {
             } else {
                 format!("add it to the `hosts` of a provider, or name one with `provider`; {}", hosts.join("; "))
             };
-            self.refuse(span, Refusal::new(format!("no provider carries host `{}`", shown(host))).help(help));
+            self.refuse(span, HostRefusal::new(format!("no provider carries host `{}`", shown(host))).help(help));
         }
         found
     }
@@ -530,24 +530,24 @@ impl<'r> Lister<'r> {
         if draft.hosts_known && self.own.hosts_reported.insert((Some(index), host.to_owned())) {
             let message = format!("provider `{}` does not carry host `{}`", draft.name, shown(host));
             let help = format!("it carries {}; add the host there, or name another provider", hosts_of(draft));
-            self.refuse(span, Refusal::new(message).help(help));
+            self.refuse(span, HostRefusal::new(message).help(help));
         }
         false
     }
 }
 
 /// Checks a vendor's asset id.
-pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
+pub(super) fn check_id(id: &str) -> Result<(), HostRefusal> {
     let is_sound = !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\'));
     if is_sound && id.len() <= MAX_ASSET_ID_BYTES {
         return Ok(());
     }
     let help =
         format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
-    Err(Refusal::new("not an asset id").help(help))
+    Err(HostRefusal::new("not an asset id").help(help))
 }
 
-fn hosts_of(draft: &super::providers::Draft) -> String {
+fn hosts_of(draft: &super::providers::ProviderDraft) -> String {
     const MOST: usize = 5;
     let names: Vec<&str> = draft.hosts.iter().take(MOST).map(HostPattern::as_str).collect();
     let more = draft.hosts.len().saturating_sub(MOST);
@@ -564,19 +564,19 @@ fn at_provider(config: &ProviderConfig, target: &Target) -> Target {
 }
 
 /// Why the provider would not take the target, whatever the account.
-fn refused_by(config: &ProviderConfig, target: &Target) -> Option<Refusal> {
+fn refused_by(config: &ProviderConfig, target: &Target) -> Option<HostRefusal> {
     let capabilities = config.kind.capabilities();
     if capabilities.operation(target.scope).is_none() {
         let message = format!("`{}` ({}) cannot purge by {}", config.name, capabilities.kind, target.scope.word());
         let scopes: Vec<&str> = capabilities.operations.iter().map(|operation| operation.scope.word()).collect();
         return Some(
-            Refusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))),
+            HostRefusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))),
         );
     }
     if let Some(most) = capabilities.max_url_bytes.filter(|most| target.text.len() > *most) {
         let message = format!("{} bytes, more than the {most} that `{}` takes", target.text.len(), config.name);
-        return Some(Refusal::new(message));
+        return Some(HostRefusal::new(message));
     }
     let problem = config.kind.check_target(target, &config.options).err()?;
-    Some(Refusal::new(format!("`{}` ({}) refuses it: {problem}", config.name, capabilities.kind)))
+    Some(HostRefusal::new(format!("`{}` ({}) refuses it: {problem}", config.name, capabilities.kind)))
 }

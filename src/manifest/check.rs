@@ -4,7 +4,7 @@
 
 use super::assets;
 use super::collapse;
-use super::diagnostic::{Diagnostic, Hidden, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Hidden, Span};
 use super::fields::{self, Fields};
 use super::file_source::{Expand, NoSources};
 use super::guard;
@@ -115,9 +115,9 @@ pub(crate) enum List {
     /// With all of the file.
     Yaml,
     /// Line by line, behind this head.
-    Lines(scan::Head),
+    Lines(scan::ListHead),
     /// Not at all; the head is.
-    PassedOver(scan::Head),
+    PassedOver(scan::ListHead),
 }
 
 impl List {
@@ -143,7 +143,7 @@ fn attempt(
     options: BuildOptions<'_>,
     expand: &mut dyn Expand,
 ) -> Result<Built, Vec<usize>> {
-    let mut report = Report::default();
+    let mut report = Diagnostics::default();
     let mut others = Vec::new();
     let mut trees: Vec<Option<Node<'_>>> = Vec::with_capacity(files.len());
     for (file, source) in files.iter().enumerate() {
@@ -186,7 +186,7 @@ fn attempt(
 }
 
 /// Reads a file as YAML.
-fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Report) -> Option<Node<'a>> {
+fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Diagnostics) -> Option<Node<'a>> {
     match source.text() {
         Ok(text) => load::load(file, text, report),
         Err(cause) => {
@@ -196,7 +196,12 @@ fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Report) -> Option
     }
 }
 
-fn head<'n, 'a>(file: usize, source: &SourceFile, tree: &'n Node<'a>, report: &mut Report) -> Option<Head<'n, 'a>> {
+fn head<'n, 'a>(
+    file: usize,
+    source: &SourceFile,
+    tree: &'n Node<'a>,
+    report: &mut Diagnostics,
+) -> Option<Head<'n, 'a>> {
     if !shows_manifest(tree) {
         report.push_only(no_manifest(file, tree));
         return None;
@@ -271,7 +276,7 @@ fn no_manifest(file: usize, tree: &Node<'_>) -> Diagnostic {
 }
 
 /// The state knows manifests by name, so no two may share one.
-fn check_names(heads: &[Head<'_, '_>], report: &mut Report) {
+fn check_names(heads: &[Head<'_, '_>], report: &mut Diagnostics) {
     let mut first = std::collections::HashMap::new();
     for head in heads {
         if let Some(earlier) = first.insert(head.manifest.name.as_str(), head) {

@@ -1,9 +1,9 @@
 //! `collapse` of a manifest: when directories are purged in place of its URLs.
 
 use super::check::Head;
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
-use super::hosts::Refusal;
+use super::hosts::HostRefusal;
 use super::load::{Node, Value, shown};
 use super::providers::Providers;
 use super::shape::{self, COLLAPSE};
@@ -14,7 +14,7 @@ use crate::core::entries::Entries;
 use crate::core::target::Scope;
 
 /// What a manifest asks for, in the order in which it stands there.
-pub(crate) fn of(file: usize, manifest: &Fields<'_, '_>, report: &mut Report) -> Vec<Collapse> {
+pub(crate) fn of(file: usize, manifest: &Fields<'_, '_>, report: &mut Diagnostics) -> Vec<Collapse> {
     let nodes = match manifest.node("collapse") {
         None => return Vec::new(),
         Some(Node { value: Value::List(list), span }) => {
@@ -42,11 +42,11 @@ pub(crate) fn of(file: usize, manifest: &Fields<'_, '_>, report: &mut Report) ->
     first.into_iter().map(|(collapse, _)| collapse).collect()
 }
 
-fn item(file: usize, node: &Node<'_>, report: &mut Report) -> Option<(Collapse, Span)> {
+fn item(file: usize, node: &Node<'_>, report: &mut Diagnostics) -> Option<(Collapse, Span)> {
     let entries = fields::entries(file, "an item of `collapse`", node, report)?;
     let fields = fields::read(file, &COLLAPSE, Some(&[]), node.span, entries, report);
     let (directory, span) = fields.text("directory")?;
-    if let Err(Refusal { message, help }) = check_directory(directory) {
+    if let Err(HostRefusal { message, help }) = check_directory(directory) {
         let diagnostic = Diagnostic::error(file, span, format!("`directory`: {message}"));
         report.push(match help {
             Some(help) => diagnostic.help(help),
@@ -63,31 +63,36 @@ fn item(file: usize, node: &Node<'_>, report: &mut Report) -> Option<(Collapse, 
 }
 
 /// A directory is what URLs begin with behind their host, byte for byte; vendors take it for all that is below it.
-fn check_directory(text: &str) -> Result<(), Refusal> {
+fn check_directory(text: &str) -> Result<(), HostRefusal> {
     let example = "write the path of a directory as it stands in URLs, for example `/assets/`";
     if url::looks_like_url(text) {
-        return Err(Refusal::new("a path, not a URL, is wanted here").help(example));
+        return Err(HostRefusal::new("a path, not a URL, is wanted here").help(example));
     }
     if !text.starts_with('/') {
-        return Err(Refusal::new(format!("`{}` does not begin with `/`", shown(text))).help(example));
+        return Err(HostRefusal::new(format!("`{}` does not begin with `/`", shown(text))).help(example));
     }
     if !text.ends_with('/') {
         let help = format!("write `{}/`; it stands for all that is below it", shown(text));
-        return Err(Refusal::new(format!("`{}` does not end in `/`", shown(text))).help(help));
+        return Err(HostRefusal::new(format!("`{}` does not end in `/`", shown(text))).help(help));
     }
     if let Some(bad) = text.chars().find(|c| matches!(c, '*' | '?' | '#')) {
         let message = format!("`{bad}` in `{}`: patterns and queries are no directories", shown(text));
-        return Err(Refusal::new(message).help("write the directory up to its last `/`"));
+        return Err(HostRefusal::new(message).help("write the directory up to its last `/`"));
     }
     if text[1..].split('/').any(|part| part == "." || part == "..") || text.contains("//") {
         let message = format!("`{}` has a part that is empty, `.` or `..`", shown(text));
-        return Err(Refusal::new(message).help(example));
+        return Err(HostRefusal::new(message).help(example));
     }
     url::check(&format!("https://host{text}")).map(drop)
 }
 
 /// Says so where no provider of a manifest's URLs can purge directories.
-pub(crate) fn check_providers(heads: &[Head<'_, '_>], providers: &Providers, entries: &Entries, report: &mut Report) {
+pub(crate) fn check_providers(
+    heads: &[Head<'_, '_>],
+    providers: &Providers,
+    entries: &Entries,
+    report: &mut Diagnostics,
+) {
     for head in heads {
         let Some(span) = head.fields.key_span("collapse") else { continue };
         let mut names: Vec<(usize, &str)> = Vec::new();

@@ -125,14 +125,14 @@ pub struct Hidden {
 
 /// Collects problems; keeps a bounded number a file so that a broken list of a million assets stays readable.
 #[derive(Default)]
-pub(crate) struct Report {
+pub(crate) struct Diagnostics {
     kept: Vec<Diagnostic>,
     counts: BTreeMap<(usize, Severity), usize>,
     /// First bytes of texts with values of variables, by file, and whether an error was reported of them.
     withheld: BTreeMap<(usize, u32), bool>,
 }
 
-impl Report {
+impl Diagnostics {
     /// Takes one problem.
     pub(crate) fn push(&mut self, mut diagnostic: Diagnostic) {
         let at = diagnostic.span.map(|span| (diagnostic.file, span.start));
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn many_problems_end_in_a_count() {
-        let mut report = Report::default();
+        let mut report = Diagnostics::default();
         for line in 1..=150 {
             report.push(Diagnostic::error(0, Span { line, start: line, ..Span::default() }, "bad"));
             report.push(Diagnostic::warning(1, Span { line, start: line, ..Span::default() }, "odd"));

@@ -1,27 +1,29 @@
 //! Endpoints: where calls go. They come from configuration only, never from the URLs of assets.
 
-use super::hosts::{Refusal, refused_endpoint_host};
+use super::hosts::{HostRefusal, refused_endpoint_host};
 use super::load::shown;
 use super::variables::NOT_REPLACED;
 use super::{secrets, spelling, url};
 use crate::core::http::Endpoint;
 
 /// Reads an endpoint. Plain http goes to this machine only, unless `allow_insecure`.
-pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, Refusal> {
+pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, HostRefusal> {
     if secrets::has_reference(text) {
-        return Err(Refusal::new(NOT_REPLACED).help("write the endpoint out"));
+        return Err(HostRefusal::new(NOT_REPLACED).help("write the endpoint out"));
     }
     let parts = url::check(text)?;
     let path_prefix = parts.path_and_query.strip_suffix('/').unwrap_or(parts.path_and_query);
     if path_prefix.contains('?') {
-        return Err(Refusal::new("an endpoint with a query").help("write scheme, host, port and, if needed, a path"));
+        return Err(
+            HostRefusal::new("an endpoint with a query").help("write scheme, host, port and, if needed, a path")
+        );
     }
     if let Some((spelled, reason)) = spelling::respelled(path_prefix).filter(|_| !path_prefix.is_empty()) {
-        return Err(Refusal::new(format!("an endpoint's path in an odd spelling: {reason}"))
+        return Err(HostRefusal::new(format!("an endpoint's path in an odd spelling: {reason}"))
             .help(format!("write `{}`", shown(&spelled))));
     }
     if let Some(reason) = refused_endpoint_host(parts.host) {
-        return Err(Refusal::new(format!("`{}` {reason}", parts.host)).help("write the endpoint of the provider"));
+        return Err(HostRefusal::new(format!("`{}` {reason}", parts.host)).help("write the endpoint of the provider"));
     }
     let default = if parts.tls { 443 } else { 80 };
     let endpoint = Endpoint {
@@ -32,7 +34,7 @@ pub(crate) fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, Refusa
         address: None,
     };
     if !endpoint.tls && !endpoint.is_loopback() && !allow_insecure {
-        return Err(Refusal::new(format!("plain http to `{}`, another machine", endpoint.host)).help(
+        return Err(HostRefusal::new(format!("plain http to `{}`, another machine", endpoint.host)).help(
             "write https, or add `allow_insecure_endpoint: true` if everyone on the way may read and change the calls",
         ));
     }

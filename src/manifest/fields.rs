@@ -1,6 +1,6 @@
 //! The keys of one map, checked against their table: unknown, unsupported, missing and misshapen ones are reported.
 
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::load::{Key, Node, Value, described, is_invisible, shown};
 use super::nearest::nearest;
 use super::secrets;
@@ -75,7 +75,7 @@ pub(crate) fn read<'n, 'a>(
     options: Option<&'static [OptionSpec]>,
     place: Span,
     entries: &'n [(Key<'a>, Node<'a>)],
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Fields<'n, 'a> {
     let mut fields = Fields { known: Vec::with_capacity(entries.len()), broken: Vec::new() };
     for (key, node) in entries {
@@ -128,7 +128,7 @@ fn look_up(
     section: &'static Section,
     options: Option<&'static [OptionSpec]>,
     key: &Key<'_>,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Known> {
     if let Some(option) = options.unwrap_or_default().iter().find(|option| option.key == key.text) {
         return Some((option.key, shape::of_option(option.shape), option.doc));
@@ -223,7 +223,7 @@ pub(crate) fn entries<'n, 'a>(
     file: usize,
     what: &str,
     node: &'n Node<'a>,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<&'n [(Key<'a>, Node<'a>)]> {
     if let Value::Map(entries) = &node.value {
         return Some(entries);

@@ -2,7 +2,7 @@
 //!
 //! Does not read it: the caller hands in what does.
 
-use super::diagnostic::{Diagnostic, Report, Severity, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 use super::fields::{self, Fields};
 use super::file_patterns::{FilePatterns, PatternProblem};
 use super::load::{Node, shown};
@@ -129,7 +129,7 @@ pub(crate) struct PlacedSource {
 }
 
 /// Reads an item of `sources` of the manifest at `manifest`; `None` if anything is wrong, which is reported.
-pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Report) -> Option<PlacedSource> {
+pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Diagnostics) -> Option<PlacedSource> {
     let entries = fields::entries(file, "a source", node, report)?;
     let errors = report.errors();
     let fields = fields::read(file, &SOURCE, Some(&[]), node.span, entries, report);
@@ -161,7 +161,7 @@ pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Re
 }
 
 /// Refuses keys that belong to the other kind of source.
-fn misplaced(file: usize, fields: &Fields<'_, '_>, keys: &[&str], other: &str, report: &mut Report) {
+fn misplaced(file: usize, fields: &Fields<'_, '_>, keys: &[&str], other: &str, report: &mut Diagnostics) {
     for key in keys {
         if let Some(span) = fields.key_span(key) {
             report.push(Diagnostic::error(file, span, format!("`{key}` belongs to `{other}`")).help("delete it"));
@@ -169,7 +169,7 @@ fn misplaced(file: usize, fields: &Fields<'_, '_>, keys: &[&str], other: &str, r
     }
 }
 
-fn directory(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> Option<SourceKind> {
+fn directory(file: usize, fields: &Fields<'_, '_>, report: &mut Diagnostics) -> Option<SourceKind> {
     let [include, exclude, normalize] =
         ["include", "exclude", "normalize"].map(|key| fields.texts(key).unwrap_or_default());
     let texts = |list: &[(&'_ str, Span)]| list.iter().map(|(text, _)| (*text).to_owned()).collect::<Vec<_>>();
@@ -191,7 +191,7 @@ fn directory(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> Optio
     Some(SourceKind::Directory { patterns, normalizer, walk })
 }
 
-fn strip_prefix(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> String {
+fn strip_prefix(file: usize, fields: &Fields<'_, '_>, report: &mut Diagnostics) -> String {
     let Some((prefix, span)) = fields.text("strip_prefix") else { return String::new() };
     let folders = prefix.strip_suffix('/').unwrap_or_default();
     if folders.split('/').any(|part| matches!(part, "" | "." | "..")) {

@@ -1,13 +1,13 @@
 //! `guard` of a manifest: its own limits of what one run may do.
 
-use super::diagnostic::{Diagnostic, Report};
+use super::diagnostic::{Diagnostic, Diagnostics};
 use super::fields::{self, Fields};
 use super::load::{Node, Value};
 use super::shape::{self, GUARD};
 use crate::core::guard::{Guard, Limit};
 
 /// The guard of a manifest, without limits if there is none.
-pub(crate) fn of(file: usize, manifest: &Fields<'_, '_>, report: &mut Report) -> Guard {
+pub(crate) fn of(file: usize, manifest: &Fields<'_, '_>, report: &mut Diagnostics) -> Guard {
     let Some(Node { value: Value::Map(entries), span }) = manifest.node("guard") else {
         return Guard::default();
     };

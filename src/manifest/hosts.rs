@@ -8,12 +8,12 @@ use super::load::shown;
 
 /// Why a text is refused, and what to do. Neither part repeats a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct HostRefusal {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
 }
 
-impl Refusal {
+impl HostRefusal {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None }
     }
@@ -25,9 +25,9 @@ impl Refusal {
 }
 
 /// Checks a host: a name, an IPv4 address with four parts, or an IPv6 address in brackets.
-pub(crate) fn check_host(host: &str) -> Result<(), Refusal> {
+pub(crate) fn check_host(host: &str) -> Result<(), HostRefusal> {
     if host.is_empty() {
-        return Err(Refusal::new("the host is missing"));
+        return Err(HostRefusal::new("the host is missing"));
     }
     if host.starts_with('[') {
         return check_ipv6(host);
@@ -37,15 +37,15 @@ pub(crate) fn check_host(host: &str) -> Result<(), Refusal> {
     }
     if host.bytes().any(|b| b.is_ascii_uppercase()) {
         let lower = host.to_ascii_lowercase();
-        return Err(Refusal::new(format!("host `{}` has upper-case letters", shown(host)))
+        return Err(HostRefusal::new(format!("host `{}` has upper-case letters", shown(host)))
             .help(format!("write `{}`; caches may tell the two apart", shown(&lower))));
     }
     if let Some(bad) = host.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | '_')) {
-        return Err(Refusal::new(format!("`{}` cannot stand in a host", shown(&bad.to_string()))));
+        return Err(HostRefusal::new(format!("`{}` cannot stand in a host", shown(&bad.to_string()))));
     }
     if let Some(bare) = host.strip_suffix('.') {
         return Err(
-            Refusal::new(format!("host `{}` ends in a dot", shown(host))).help(format!("write `{}`", shown(bare)))
+            HostRefusal::new(format!("host `{}` ends in a dot", shown(host))).help(format!("write `{}`", shown(bare)))
         );
     }
     if is_numeric(host) {
@@ -61,11 +61,11 @@ fn is_numeric(host: &str) -> bool {
     hex || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn check_ipv4(host: &str) -> Result<(), Refusal> {
+fn check_ipv4(host: &str) -> Result<(), HostRefusal> {
     if host.parse::<Ipv4Addr>().is_ok_and(|address| address.to_string() == host) {
         return Ok(());
     }
-    let refusal = Refusal::new(format!("`{}` is an odd spelling of an address", shown(host)));
+    let refusal = HostRefusal::new(format!("`{}` is an odd spelling of an address", shown(host)));
     Err(match url::Host::parse(host) {
         Ok(url::Host::Ipv4(address)) => refusal.help(format!("write `{address}`")),
         _ => refusal.help("write four decimal numbers with dots"),
@@ -73,42 +73,43 @@ fn check_ipv4(host: &str) -> Result<(), Refusal> {
 }
 
 /// The one spelling is that of URL parsers, `::ffff:102:304` rather than `::ffff:1.2.3.4`.
-fn check_ipv6(host: &str) -> Result<(), Refusal> {
+fn check_ipv6(host: &str) -> Result<(), HostRefusal> {
     let Ok(address) = url::Host::parse(host) else {
-        return Err(Refusal::new(format!("`{}` is not an address", shown(host))));
+        return Err(HostRefusal::new(format!("`{}` is not an address", shown(host))));
     };
     if address.to_string() == host {
         return Ok(());
     }
-    Err(Refusal::new(format!("`{}` is an odd spelling of an address", shown(host))).help(format!("write `{address}`")))
+    Err(HostRefusal::new(format!("`{}` is an odd spelling of an address", shown(host)))
+        .help(format!("write `{address}`")))
 }
 
-fn check_labels(host: &str) -> Result<(), Refusal> {
+fn check_labels(host: &str) -> Result<(), HostRefusal> {
     let name = shown(host);
     if host.len() > 253 {
-        return Err(Refusal::new(format!("the host has {} bytes, more than 253", host.len())));
+        return Err(HostRefusal::new(format!("the host has {} bytes, more than 253", host.len())));
     }
     for label in host.split('.') {
         if label.is_empty() {
-            return Err(Refusal::new(format!("host `{name}` has an empty part")));
+            return Err(HostRefusal::new(format!("host `{name}` has an empty part")));
         }
         if label.len() > 63 {
-            return Err(Refusal::new(format!("host `{name}` has a part of {} bytes, more than 63", label.len())));
+            return Err(HostRefusal::new(format!("host `{name}` has a part of {} bytes, more than 63", label.len())));
         }
         if label.starts_with('-') || label.ends_with('-') {
-            return Err(Refusal::new(format!("host `{name}` has a part that begins or ends with `-`")));
+            return Err(HostRefusal::new(format!("host `{name}` has a part that begins or ends with `-`")));
         }
     }
     // Only names in punycode need the tables of a parser.
     if host.split('.').any(|label| label.starts_with("xn--")) && url::Host::parse(host).is_err() {
-        return Err(Refusal::new(format!("host `{name}` is not valid punycode"))
+        return Err(HostRefusal::new(format!("host `{name}` is not valid punycode"))
             .help("copy the `xn--` form from the registrar"));
     }
     Ok(())
 }
 
-fn non_ascii(host: &str) -> Refusal {
-    let refusal = Refusal::new(format!("host `{}` is not written in ASCII", shown(host)));
+fn non_ascii(host: &str) -> HostRefusal {
+    let refusal = HostRefusal::new(format!("host `{}` is not written in ASCII", shown(host)));
     match url::Host::parse(host) {
         Ok(url::Host::Domain(ascii)) => refusal.help(format!("write `{}`", shown(&ascii))),
         _ => refusal.help("it is no valid host in any form"),
@@ -116,19 +117,19 @@ fn non_ascii(host: &str) -> Refusal {
 }
 
 /// Checks a pattern of `hosts`: a host, or `*.` and the suffix of one.
-pub(crate) fn check_pattern(pattern: &str) -> Result<(), Refusal> {
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), HostRefusal> {
     if pattern.contains("://") {
         return Err(
-            Refusal::new("a host, not a URL, is wanted here").help("write only the host, without scheme and path")
+            HostRefusal::new("a host, not a URL, is wanted here").help("write only the host, without scheme and path")
         );
     }
     let host = pattern.strip_prefix("*.").unwrap_or(pattern);
     if host.contains('*') {
-        return Err(Refusal::new(format!("`{}`: `*` stands only at the beginning, as `*.`", shown(pattern)))
+        return Err(HostRefusal::new(format!("`{}`: `*` stands only at the beginning, as `*.`", shown(pattern)))
             .help("write `*.example.cn`; it covers every name below example.cn"));
     }
     if host.contains(['/', ':']) && !host.starts_with('[') {
-        return Err(Refusal::new(format!("`{}` is more than a host", shown(pattern)))
+        return Err(HostRefusal::new(format!("`{}` is more than a host", shown(pattern)))
             .help("write only the host; a port or path plays no part"));
     }
     check_host(host)

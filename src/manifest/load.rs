@@ -10,7 +10,7 @@ use serde_yaml::granit_parser::{
     ErrorKind, Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, StrInput, Tag, options as parser_options,
 };
 
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::shape::is_of_manifests;
 
 /// Largest manifest, in bytes.
@@ -74,7 +74,7 @@ pub(crate) struct Key<'a> {
 /// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
 ///
 /// Of a file that has not shown itself a manifest before something is wrong with it, no text is shown.
-pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Option<Node<'a>> {
+pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Diagnostics) -> Option<Node<'a>> {
     let (source, fault) = text_of(file, bytes);
     let is_faulty = fault.is_some();
     let (tree, is_manifest) = read(file, source, report);
@@ -90,7 +90,7 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Report) -> Opt
 }
 
 /// The tree of a text, and whether a key at its top showed it to be a manifest before anything was wrong with it.
-fn read<'a>(file: usize, source: &'a str, report: &mut Report) -> (Option<Node<'a>>, bool) {
+fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<Node<'a>>, bool) {
     if has_many_directives(source) {
         let at = Span { line: 1, column: 1, ..Span::default() };
         let message = format!("more than {MAX_DIRECTIVES} lines that begin with `%`");
@@ -286,7 +286,7 @@ enum NextKey<'a> {
 struct Builder<'a, 'r> {
     file: usize,
     source: &'a str,
-    report: &'r mut Report,
+    report: &'r mut Diagnostics,
     stack: Vec<Frame<'a>>,
     root: Option<Node<'a>>,
     documents: usize,
@@ -529,7 +529,7 @@ pub(super) fn is_word_for_nothing(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Report) -> NextKey<'a> {
+fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Diagnostics) -> NextKey<'a> {
     if is_nothing(&node) {
         let help = "write the key before its `:`; a text like `null` or `~` stands in quotes";
         report.push(Diagnostic::error(file, node.span, "a key that is empty").help(help));

@@ -1,6 +1,6 @@
 //! The options of a provider's kind: values from the manifest, header names and values checked.
 
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::Fields;
 use super::load::{Node, Value, is_invisible, shown};
 use super::variables::NOT_REPLACED;
@@ -13,7 +13,7 @@ pub(crate) fn collect(
     specs: &'static [OptionSpec],
     fields: &Fields<'_, '_>,
     place: Span,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> (Options, bool) {
     let mut options = Options::default();
     let mut sound = true;
@@ -38,7 +38,7 @@ pub(crate) fn collect(
     (options, sound)
 }
 
-fn value(file: usize, spec: &OptionSpec, node: &Node<'_>, report: &mut Report) -> Option<OptionValue> {
+fn value(file: usize, spec: &OptionSpec, node: &Node<'_>, report: &mut Diagnostics) -> Option<OptionValue> {
     let list = || match &node.value {
         Value::List(list) => list.as_slice(),
         _ => &[],
@@ -53,7 +53,7 @@ fn value(file: usize, spec: &OptionSpec, node: &Node<'_>, report: &mut Report) -
 }
 
 /// A text; references to variables were replaced before.
-fn plain_text(file: usize, key: &str, node: &Node<'_>, report: &mut Report) -> Option<String> {
+fn plain_text(file: usize, key: &str, node: &Node<'_>, report: &mut Diagnostics) -> Option<String> {
     let text = shape::text(node)?;
     if secrets::has_reference(text) {
         report.push(Diagnostic::error(file, node.span, format!("`{key}`: {NOT_REPLACED}")).help("write the value out"));
@@ -62,7 +62,7 @@ fn plain_text(file: usize, key: &str, node: &Node<'_>, report: &mut Report) -> O
     Some(text.to_owned())
 }
 
-fn headers(file: usize, node: &Node<'_>, report: &mut Report) -> Option<Vec<(String, String)>> {
+fn headers(file: usize, node: &Node<'_>, report: &mut Diagnostics) -> Option<Vec<(String, String)>> {
     let Value::Map(entries) = &node.value else { return None };
     let mut sound = true;
     let mut pairs: Vec<(String, String)> = Vec::with_capacity(entries.len());

@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
 use super::load::shown;
 use super::shape::PRIORITY;
@@ -17,7 +17,7 @@ pub(crate) struct Priorities {
 
 impl Priorities {
     /// Reads `priority` of a manifest or a source.
-    pub(crate) fn read(file: usize, above: &Fields<'_, '_>, report: &mut Report) -> Self {
+    pub(crate) fn read(file: usize, above: &Fields<'_, '_>, report: &mut Diagnostics) -> Self {
         let Some(node) = above.node("priority") else { return Self::default() };
         let Some(entries) = fields::entries(file, PRIORITY.name, node, report) else { return Self::default() };
         let fields = fields::read(file, &PRIORITY, Some(&[]), node.span, entries, report);
@@ -34,7 +34,7 @@ impl Priorities {
     }
 }
 
-fn compiled(file: usize, patterns: &[(&str, Span)], report: &mut Report) -> GlobSet {
+fn compiled(file: usize, patterns: &[(&str, Span)], report: &mut Diagnostics) -> GlobSet {
     let mut set = GlobSetBuilder::new();
     for (pattern, span) in patterns {
         match GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build() {

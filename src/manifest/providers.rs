@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::check::Head;
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
 use super::hosts;
 use super::load::{Key, Node, Value, shown};
@@ -22,7 +22,7 @@ use crate::vendor;
 const MAX_NAME_BYTES: usize = 64;
 
 /// A provider as far as it could be read; assets are matched even if some of its keys are wrong.
-pub(crate) struct Draft {
+pub(crate) struct ProviderDraft {
     pub(crate) name: String,
     pub(crate) hosts: Vec<HostPattern>,
     /// Whether all of `hosts` could be read.
@@ -36,7 +36,7 @@ pub(crate) struct Draft {
 /// All providers in order of name.
 #[derive(Default)]
 pub(crate) struct Providers {
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) drafts: Vec<ProviderDraft>,
     by_name: HashMap<String, usize>,
     /// Whether some file or part could not be read, so that a provider that seems missing may stand there.
     pub(crate) incomplete: bool,
@@ -44,8 +44,8 @@ pub(crate) struct Providers {
 
 impl Providers {
     /// Reads the providers of all manifests.
-    pub(crate) fn collect(heads: &[Head<'_, '_>], incomplete: bool, report: &mut Report) -> Self {
-        let mut drafts: Vec<Draft> = Vec::new();
+    pub(crate) fn collect(heads: &[Head<'_, '_>], incomplete: bool, report: &mut Diagnostics) -> Self {
+        let mut drafts: Vec<ProviderDraft> = Vec::new();
         let mut incomplete = incomplete;
         for head in heads {
             incomplete |= head.fields.is_broken("providers");
@@ -77,7 +77,7 @@ impl Providers {
     }
 
     /// Index of a provider by name; reports an unknown name.
-    pub(crate) fn named(&self, file: usize, (name, span): (&str, Span), report: &mut Report) -> Option<usize> {
+    pub(crate) fn named(&self, file: usize, (name, span): (&str, Span), report: &mut Diagnostics) -> Option<usize> {
         if let Some(index) = self.by_name.get(name) {
             return Some(*index);
         }
@@ -96,7 +96,7 @@ impl Providers {
     }
 }
 
-fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Report) -> Option<Draft> {
+fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Diagnostics) -> Option<ProviderDraft> {
     let named = check_name(file, key, report);
     let entries = fields::entries(file, &format!("provider `{}`", shown(&key.text)), node, report)?;
     let kind_node = entries.iter().find(|(key, _)| key.text == "kind").map(|(_, node)| node);
@@ -107,15 +107,20 @@ fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Report) -> Op
         fields.text("kind").into_iter().for_each(|found| unknown_kind(file, found, report));
     }
     let (hosts, hosts_known) = host_patterns(file, &fields, report);
-    let mut reader =
-        Reader { file, place: key.span, fields: &fields, report, sound: hosts_known && named && !fields.any_broken() };
+    let mut reader = ProviderReader {
+        file,
+        place: key.span,
+        fields: &fields,
+        report,
+        sound: hosts_known && named && !fields.any_broken(),
+    };
     let config = if let Some(kind) = kind {
         reader.config(kind, &key.text, hosts.clone())
     } else {
         reader.parts_of_any_kind();
         None
     };
-    Some(Draft { name: key.text.to_string(), hosts, hosts_known, config, file, span: key.span })
+    Some(ProviderDraft { name: key.text.to_string(), hosts, hosts_known, config, file, span: key.span })
 }
 
 /// # Errors
@@ -129,7 +134,7 @@ pub(super) fn check_spelling(name: &str) -> Result<(), String> {
     if valid { Ok(()) } else { Err(help()) }
 }
 
-fn check_name(file: usize, key: &Key<'_>, report: &mut Report) -> bool {
+fn check_name(file: usize, key: &Key<'_>, report: &mut Diagnostics) -> bool {
     let name = key.text.as_ref();
     let checked = check_spelling(name).map_err(|help| {
         let message = format!("`{}` cannot be the name of a provider", shown(name));
@@ -138,7 +143,7 @@ fn check_name(file: usize, key: &Key<'_>, report: &mut Report) -> bool {
     checked.is_ok()
 }
 
-fn unknown_kind(file: usize, (found, span): (&str, Span), report: &mut Report) {
+fn unknown_kind(file: usize, (found, span): (&str, Span), report: &mut Diagnostics) {
     let kinds: Vec<&str> = vendor::all().map(|kind| kind.capabilities().kind).collect();
     let help = match nearest(found, kinds.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
@@ -147,7 +152,7 @@ fn unknown_kind(file: usize, (found, span): (&str, Span), report: &mut Report) {
     report.push(Diagnostic::error(file, span, format!("`{}` is not a kind of provider", shown(found))).help(help));
 }
 
-fn host_patterns(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> (Vec<HostPattern>, bool) {
+fn host_patterns(file: usize, fields: &Fields<'_, '_>, report: &mut Diagnostics) -> (Vec<HostPattern>, bool) {
     let mut known = !fields.is_broken("hosts");
     let mut patterns = Vec::new();
     for (text, span) in fields.texts("hosts").unwrap_or_default() {
@@ -163,7 +168,7 @@ fn host_patterns(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> (
 }
 
 /// A refusal as a problem of `key`.
-fn refused(file: usize, span: Span, key: &str, refusal: hosts::Refusal) -> Diagnostic {
+fn refused(file: usize, span: Span, key: &str, refusal: hosts::HostRefusal) -> Diagnostic {
     let diagnostic = Diagnostic::error(file, span, format!("`{key}`: {}", refusal.message));
     match refusal.help {
         Some(help) => diagnostic.help(help),
@@ -172,15 +177,15 @@ fn refused(file: usize, span: Span, key: &str, refusal: hosts::Refusal) -> Diagn
 }
 
 /// Reads one provider's keys; `sound` turns false with the first problem.
-struct Reader<'r, 'n, 'a> {
+struct ProviderReader<'r, 'n, 'a> {
     file: usize,
     place: Span,
     fields: &'r Fields<'n, 'a>,
-    report: &'r mut Report,
+    report: &'r mut Diagnostics,
     sound: bool,
 }
 
-impl Reader<'_, '_, '_> {
+impl ProviderReader<'_, '_, '_> {
     fn config(&mut self, kind: &'static dyn Provider, name: &str, hosts: Vec<HostPattern>) -> Option<ProviderConfig> {
         let capabilities = kind.capabilities();
         let options = self.options(kind);

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::hosts::Refusal;
+use super::hosts::HostRefusal;
 use super::load::is_invisible;
 use super::{assets, hash, providers, url};
 use crate::core::target::{Scope, Target};
@@ -24,8 +24,8 @@ pub fn check_recorded<'a>(target: &Target, hashes: impl IntoIterator<Item = &'a 
     }
     .map_err(|refusal| match refusal {
         _ if target.text.contains('@') => "`target`: not a URL that can be purged, or one with a password".to_owned(),
-        Refusal { message, help: Some(help) } => format!("`target`: {message}; {help}"),
-        Refusal { message, help: None } => format!("`target`: {message}"),
+        HostRefusal { message, help: Some(help) } => format!("`target`: {message}; {help}"),
+        HostRefusal { message, help: None } => format!("`target`: {message}"),
     })?;
     for text in hashes {
         let hash = hash::parse(text).map_err(|problem| format!("{}; {}", problem.message, problem.help))?;
@@ -81,6 +81,6 @@ pub(super) fn check_own_name(name: &str) -> Result<(), String> {
     check_owner(name)
 }
 
-fn ends_in_slash(text: &str) -> Result<(), Refusal> {
-    if text.ends_with('/') { Ok(()) } else { Err(Refusal::new("a directory that does not end in `/`")) }
+fn ends_in_slash(text: &str) -> Result<(), HostRefusal> {
+    if text.ends_with('/') { Ok(()) } else { Err(HostRefusal::new("a directory that does not end in `/`")) }
 }

@@ -36,7 +36,7 @@ pub(crate) fn redact(files: &[SourceFile], trees: &[Option<Node<'_>>], diagnosti
         let mut lines = Lines::at(bytes, &spans);
         let tree = trees.get(file).and_then(Option::as_ref);
         if let Some(tree) = tree {
-            lines.read(tree, Kind::Top);
+            lines.read(tree, SecretKind::Top);
         }
         lines.read_rest(tree.is_some());
         shown.insert(file, lines);
@@ -69,7 +69,7 @@ fn places_of(diagnostic: &Diagnostic) -> impl Iterator<Item = (usize, Span)> {
 
 /// What a piece of a tree stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SecretKind {
     /// The map at the top.
     Top,
     /// What the user names as he likes: providers.
@@ -86,7 +86,7 @@ enum Kind {
     Plain,
 }
 
-impl Kind {
+impl SecretKind {
     /// What the `value` of `key` is in a map of this kind.
     fn of_value(self, key: &str, value: &Node<'_>) -> Self {
         let is_map = matches!(value.value, Value::Map(_));
@@ -109,7 +109,7 @@ impl Kind {
 }
 
 /// A line at the place of a problem.
-struct Line {
+struct SourceLine {
     /// As far as it may be shown.
     range: Range<usize>,
     /// Texts of the tree on it.
@@ -123,7 +123,7 @@ struct Line {
 struct Lines<'b> {
     bytes: &'b [u8],
     /// In order of place; none overlaps another.
-    shown: Vec<Line>,
+    shown: Vec<SourceLine>,
 }
 
 impl<'b> Lines<'b> {
@@ -137,19 +137,19 @@ impl<'b> Lines<'b> {
                 _ => joined.push(range),
             }
         }
-        let line = |range| Line { range, covered: Vec::new(), hidden: Vec::new(), secrets: Vec::new() };
+        let line = |range| SourceLine { range, covered: Vec::new(), hidden: Vec::new(), secrets: Vec::new() };
         Self { bytes, shown: joined.into_iter().map(line).collect() }
     }
 
-    fn read(&mut self, node: &Node<'_>, kind: Kind) {
+    fn read(&mut self, node: &Node<'_>, kind: SecretKind) {
         match &node.value {
             Value::Null => {}
             Value::Scalar { text, .. } => self.text(node.span, text, kind),
             Value::List(list) => list.iter().for_each(|item| self.read(item, kind)),
             Value::Map(entries) => {
                 for (Key { text, span }, value) in entries {
-                    let is_known = matches!(kind, Kind::Headers | Kind::Credentials);
-                    self.text(*span, text, if is_known { Kind::Plain } else { kind });
+                    let is_known = matches!(kind, SecretKind::Headers | SecretKind::Credentials);
+                    self.text(*span, text, if is_known { SecretKind::Plain } else { kind });
                     self.read(value, kind.of_value(text, value));
                 }
             }
@@ -157,20 +157,20 @@ impl<'b> Lines<'b> {
     }
 
     /// Takes one text of the tree, `text` with its escapes undone and variables replaced.
-    fn text(&mut self, span: Span, text: &str, kind: Kind) {
+    fn text(&mut self, span: Span, text: &str, kind: SecretKind) {
         let place = span.start as usize..span.end as usize;
         let first = self.shown.partition_point(|line| line.range.end < place.start);
         for line in self.shown[first..].iter_mut().take_while(|line| line.range.start <= place.end) {
             line.covered.push(place.clone());
-            if matches!(kind, Kind::Secret | Kind::Headers | Kind::Credentials) {
+            if matches!(kind, SecretKind::Secret | SecretKind::Headers | SecretKind::Credentials) {
                 line.hidden.push(place.clone());
                 line.secrets.push(printable(text.chars()));
                 continue;
             }
             let written = self.bytes.get(place.clone()).map(text_of).unwrap_or_default();
-            let pieces = url_parts::secrets(&written, kind == Kind::Assets);
+            let pieces = url_parts::secrets(&written, kind == SecretKind::Assets);
             line.hidden.extend(pieces.into_iter().map(|piece| place.start + piece.start..place.start + piece.end));
-            let pieces = url_parts::secrets(text, kind == Kind::Assets);
+            let pieces = url_parts::secrets(text, kind == SecretKind::Assets);
             line.secrets
                 .extend(pieces.into_iter().filter_map(|piece| text.get(piece)).map(|text| printable(text.chars())));
         }

@@ -17,7 +17,7 @@ const ASSETS: &[u8] = b"assets:";
 
 /// What stands before the list of a file that may be simple.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct ListHead {
     /// The text up to the list, with an empty list in its place: a manifest of its own.
     pub(crate) text: String,
     /// Where the first line of the list begins, in bytes.
@@ -41,7 +41,7 @@ pub(crate) struct Item<'t> {
 
 /// Why the scanner gave up.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(crate) enum ScanStop {
     /// Some line is of another form.
     NotSimple,
     /// The file could not be read.
@@ -49,7 +49,7 @@ pub(crate) enum Stop {
 }
 
 /// Finds the list of a file; `None` if there is none that might be simple.
-pub(crate) fn head(source: &SourceFile) -> Option<Head> {
+pub(crate) fn head(source: &SourceFile) -> Option<ListHead> {
     let mut start = Vec::new();
     let read = source.each(&mut |piece| {
         start.extend_from_slice(&piece[..piece.len().min(MAX_HEAD_BYTES - start.len())]);
@@ -61,7 +61,7 @@ pub(crate) fn head(source: &SourceFile) -> Option<Head> {
         at += text.len();
         if text.strip_prefix(ASSETS).is_some_and(|rest| matches!(rest, b"\n" | b"\r\n")) {
             let head = start[..at - text.len()].to_vec();
-            return Some(Head { text: String::from_utf8(head).ok()? + "assets: {}\n", start: at, line });
+            return Some(ListHead { text: String::from_utf8(head).ok()? + "assets: {}\n", start: at, line });
         }
     }
     None
@@ -70,8 +70,8 @@ pub(crate) fn head(source: &SourceFile) -> Option<Head> {
 /// Shows `each` all assets of the list.
 ///
 /// # Errors
-/// [`Stop`]; some assets may have been shown then.
-pub(crate) fn each(source: &SourceFile, head: &Head, each: &mut dyn FnMut(Item<'_>)) -> Result<(), Stop> {
+/// [`ScanStop`]; some assets may have been shown then.
+pub(crate) fn each(source: &SourceFile, head: &ListHead, each: &mut dyn FnMut(Item<'_>)) -> Result<(), ScanStop> {
     if run(source, head, each, None)? {
         return Ok(());
     }
@@ -79,16 +79,16 @@ pub(crate) fn each(source: &SourceFile, head: &Head, each: &mut dyn FnMut(Item<'
     let mut keys = Vec::new();
     run(source, head, &mut |_| {}, Some(&mut keys))?;
     keys.sort_unstable();
-    if keys.windows(2).any(|pair| pair[0] == pair[1]) { Err(Stop::NotSimple) } else { Ok(()) }
+    if keys.windows(2).any(|pair| pair[0] == pair[1]) { Err(ScanStop::NotSimple) } else { Ok(()) }
 }
 
 /// Whether the keys came in order, so far as they were not asked for.
 fn run(
     source: &SourceFile,
-    head: &Head,
+    head: &ListHead,
     each: &mut dyn FnMut(Item<'_>),
     keys: Option<&mut Vec<u64>>,
-) -> Result<bool, Stop> {
+) -> Result<bool, ScanStop> {
     let mut scanner = Scanner {
         each,
         keys,
@@ -109,8 +109,8 @@ fn run(
         simple = scanner.piece(&mut carry, &piece[from..]);
         simple.is_ok()
     });
-    read.map_err(Stop::Unreadable)?;
-    simple.and_then(|()| scanner.end(&carry)).map_err(|NotSimple| Stop::NotSimple)?;
+    read.map_err(ScanStop::Unreadable)?;
+    simple.and_then(|()| scanner.end(&carry)).map_err(|NotSimple| ScanStop::NotSimple)?;
     Ok(scanner.in_order)
 }
 
@@ -119,7 +119,7 @@ struct NotSimple;
 
 /// The two forms of a list, with the blanks before each asset.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum AssetForm {
     Map(usize),
     List(usize),
 }
@@ -142,7 +142,7 @@ struct Scanner<'e> {
     at: usize,
     /// Its number.
     line: u32,
-    form: Option<Form>,
+    form: Option<AssetForm>,
     open: Open,
     last_key: Vec<u8>,
     in_order: bool,
@@ -194,17 +194,20 @@ impl Scanner<'_> {
     }
 
     fn text(&mut self, indent: usize, text: &[u8]) -> Result<(), NotSimple> {
-        let form =
-            *self.form.get_or_insert(if text.starts_with(b"- ") { Form::List(indent) } else { Form::Map(indent) });
+        let form = *self.form.get_or_insert(if text.starts_with(b"- ") {
+            AssetForm::List(indent)
+        } else {
+            AssetForm::Map(indent)
+        });
         match form {
-            Form::Map(usual) if indent == usual && indent > 0 => self.short(indent, text),
-            Form::List(usual) if indent == usual => {
+            AssetForm::Map(usual) if indent == usual && indent > 0 => self.short(indent, text),
+            AssetForm::List(usual) if indent == usual => {
                 let field = text.strip_prefix(b"- ").ok_or(NotSimple)?;
                 self.close()?;
                 self.open.begun = true;
                 self.field(indent + 2, field)
             }
-            Form::List(usual) if indent == usual + 2 => self.field(indent, text),
+            AssetForm::List(usual) if indent == usual + 2 => self.field(indent, text),
             _ => Err(NotSimple),
         }
     }
@@ -373,9 +376,9 @@ fn number_of(key: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn names(text: &str) -> Result<Vec<String>, Stop> {
+    fn names(text: &str) -> Result<Vec<String>, ScanStop> {
         let source = SourceFile::whole("m.yaml", text);
-        let head = head(&source).ok_or(Stop::NotSimple)?;
+        let head = head(&source).ok_or(ScanStop::NotSimple)?;
         let mut names = Vec::new();
         each(&source, &head, &mut |item| names.push(item.name.0.to_owned()))?;
         Ok(names)
@@ -418,7 +421,7 @@ mod tests {
             "assets:\n  : rev:1\n",
             "assets:\n  ? : rev:1\n",
         ] {
-            assert_eq!(names(other), Err(Stop::NotSimple), "{other:?}");
+            assert_eq!(names(other), Err(ScanStop::NotSimple), "{other:?}");
         }
     }
 }

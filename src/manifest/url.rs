@@ -3,7 +3,7 @@
 //!
 //! What is accepted is sent as written. Does not know providers.
 
-use super::hosts::{Refusal, check_host};
+use super::hosts::{HostRefusal, check_host};
 use super::load::{is_invisible, shown};
 use super::variables::{NOT_REPLACED, REPLACED_IN};
 use super::{secrets, spelling};
@@ -13,7 +13,7 @@ pub(crate) const MAX_URL_BYTES: usize = 8192;
 
 /// The parts of an accepted URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct UrlParts<'a> {
     pub(crate) tls: bool,
     pub(crate) host: &'a str,
     /// Port as written.
@@ -23,63 +23,62 @@ pub(crate) struct Parts<'a> {
 }
 
 /// Checks a whole URL.
-pub(crate) fn check(text: &str) -> Result<Parts<'_>, Refusal> {
+pub(crate) fn check(text: &str) -> Result<UrlParts<'_>, HostRefusal> {
     check_characters(text)?;
     let (tls, rest) = split_scheme(text)?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path_and_query) = rest.split_at(end);
     if authority.contains('@') {
-        return Err(Refusal::new("user name or password in a URL")
+        return Err(HostRefusal::new("user name or password in a URL")
             .help("write the URL without what stands before `@`; change the password if the file was shared"));
     }
     if path_and_query.contains('#') {
-        return Err(Refusal::new("a URL with a fragment: caches never see what follows `#`")
+        return Err(HostRefusal::new("a URL with a fragment: caches never see what follows `#`")
             .help("delete the fragment, or write `%23` if the `#` belongs to a file name"));
     }
     if secrets::has_reference(authority) {
-        return Err(Refusal::new(NOT_REPLACED).help(REPLACED_IN));
+        return Err(HostRefusal::new(NOT_REPLACED).help(REPLACED_IN));
     }
     let (host, port) = split_port(authority)?;
     check_host(host)?;
-    Ok(Parts { tls, host, port, path_and_query })
+    Ok(UrlParts { tls, host, port, path_and_query })
 }
 
 /// What parsers would drop or mistake: control characters, blanks at the ends, backslashes, excess length.
-fn check_characters(text: &str) -> Result<(), Refusal> {
+fn check_characters(text: &str) -> Result<(), HostRefusal> {
     if text.len() > MAX_URL_BYTES {
-        return Err(Refusal::new(format!("a URL of {} bytes, more than {MAX_URL_BYTES}", text.len())));
+        return Err(HostRefusal::new(format!("a URL of {} bytes, more than {MAX_URL_BYTES}", text.len())));
     }
     if let Some(bad) = text.chars().find(|c| is_invisible(*c)) {
-        return Err(Refusal::new(format!("control character U+{:04X} in a URL", u32::from(bad)))
+        return Err(HostRefusal::new(format!("control character U+{:04X} in a URL", u32::from(bad)))
             .help("delete it, or write it percent-encoded if it belongs to the URL"));
     }
     if text.trim() != text {
-        return Err(Refusal::new("a URL with blanks at its beginning or end").help("delete the blanks"));
+        return Err(HostRefusal::new("a URL with blanks at its beginning or end").help("delete the blanks"));
     }
     if text.contains('\\') {
-        return Err(
-            Refusal::new("a URL with a backslash").help("write `/`, or `%5C` if the backslash belongs to a file name")
-        );
+        return Err(HostRefusal::new("a URL with a backslash")
+            .help("write `/`, or `%5C` if the backslash belongs to a file name"));
     }
     Ok(())
 }
 
-fn split_scheme(text: &str) -> Result<(bool, &str), Refusal> {
+fn split_scheme(text: &str) -> Result<(bool, &str), HostRefusal> {
     let whole = "write the whole URL, with `https://` or `http://`";
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(Refusal::new("not a whole URL").help(whole));
+        return Err(HostRefusal::new("not a whole URL").help(whole));
     };
     match scheme {
         "https" => Ok((true, rest)),
         "http" => Ok((false, rest)),
         _ if ["https", "http"].contains(&scheme.to_ascii_lowercase().as_str()) => {
-            Err(Refusal::new("the scheme of a URL in upper case")
+            Err(HostRefusal::new("the scheme of a URL in upper case")
                 .help(format!("write `{}://`", scheme.to_ascii_lowercase())))
         }
         _ if is_scheme(scheme) => {
-            Err(Refusal::new(format!("URLs with the scheme `{}` are not purged", shown(scheme))).help(whole))
+            Err(HostRefusal::new(format!("URLs with the scheme `{}` are not purged", shown(scheme))).help(whole))
         }
-        _ => Err(Refusal::new("not a whole URL").help(whole)),
+        _ => Err(HostRefusal::new("not a whole URL").help(whole)),
     }
 }
 
@@ -99,19 +98,19 @@ pub(crate) fn is_nearly_url(path: &str) -> bool {
     ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), Refusal> {
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), HostRefusal> {
     let inside = authority.rfind(']').unwrap_or(0);
     let Some(colon) = authority[inside..].find(':').map(|at| at + inside) else { return Ok((authority, None)) };
     let (host, port) = (&authority[..colon], &authority[colon + 1..]);
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0');
     match port.parse::<u16>() {
         Ok(number) if digits => Ok((host, Some(number))),
-        _ => Err(Refusal::new(format!("`{}` is not a port", shown(port))).help("write a number from 1 to 65535")),
+        _ => Err(HostRefusal::new(format!("`{}` is not a port", shown(port))).help("write a number from 1 to 65535")),
     }
 }
 
 /// The canonical spelling of an accepted URL and why it differs from the written one; `None` if it does not.
-pub(crate) fn respelled(parts: &Parts<'_>) -> Option<(String, &'static str)> {
+pub(crate) fn respelled(parts: &UrlParts<'_>) -> Option<(String, &'static str)> {
     let default = if parts.tls { 443 } else { 80 };
     let has_default_port = parts.port == Some(default);
     let path = spelling::respelled(parts.path_and_query);
@@ -135,10 +134,10 @@ pub(crate) struct BaseUrl {
 
 impl BaseUrl {
     /// Checks a `base_url`.
-    pub(crate) fn check(text: &str) -> Result<Self, Refusal> {
+    pub(crate) fn check(text: &str) -> Result<Self, HostRefusal> {
         let parts = check(text)?;
         if parts.path_and_query.contains('?') {
-            return Err(Refusal::new("`base_url` with a query").help("write it up to its last `/`"));
+            return Err(HostRefusal::new("`base_url` with a query").help("write it up to its last `/`"));
         }
         Ok(Self { stem: text.strip_suffix('/').unwrap_or(text).to_owned() })
     }
@@ -176,19 +175,19 @@ pub(crate) fn is_plain_path(path: &str) -> bool {
 }
 
 /// Checks a path below `base_url`.
-pub(crate) fn check_path(path: &str) -> Result<(), Refusal> {
+pub(crate) fn check_path(path: &str) -> Result<(), HostRefusal> {
     check_characters(path)?;
     if let Some(bare) = path.strip_prefix('/') {
-        return Err(Refusal::new("a path that begins with `/`").help(format!(
+        return Err(HostRefusal::new("a path that begins with `/`").help(format!(
             "write `{}`, it is put below `base_url`; or write the whole URL",
             shown(bare.trim_start_matches('/'))
         )));
     }
     if spelling::climbs(path) {
-        return Err(Refusal::new("a path with `..`").help("write the path as it stands in the URL"));
+        return Err(HostRefusal::new("a path with `..`").help("write the path as it stands in the URL"));
     }
     if path.contains('#') {
-        return Err(Refusal::new("a path with a fragment: caches never see what follows `#`")
+        return Err(HostRefusal::new("a path with a fragment: caches never see what follows `#`")
             .help("delete the fragment, or write `%23` if the `#` belongs to a file name"));
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Does not know what stands before paths.
 
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::Fields;
 use super::file_url::{browser_spellings, url_path};
 use super::load::shown;
@@ -28,7 +28,7 @@ pub(crate) enum Form<'p> {
 
 impl UrlForms {
     /// Reads the keys of a manifest.
-    pub(crate) fn read(file: usize, fields: &Fields<'_, '_>, report: &mut Report) -> Self {
+    pub(crate) fn read(file: usize, fields: &Fields<'_, '_>, report: &mut Diagnostics) -> Self {
         let mut texts = |key: &str, is_sound: fn(&str) -> bool, help: &str| {
             let mut found: Vec<String> = Vec::new();
             for (text, span) in fields.texts(key).unwrap_or_default() {

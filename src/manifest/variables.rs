@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::diagnostic::{Diagnostic, Report};
+use super::diagnostic::{Diagnostic, Diagnostics};
 use super::load::{Node, Value};
 use super::{secrets, shape};
 use crate::core::contract::OptionShape;
@@ -21,7 +21,7 @@ pub(crate) const REPLACED_IN: &str =
 pub(crate) const NOT_REPLACED: &str = "`${…}` is not replaced here";
 
 /// Replaces the references in the texts of a manifest that take them. Says whether there are any.
-pub(crate) fn replace(file: usize, tree: &mut Node<'_>, variables: Variables<'_>, report: &mut Report) -> bool {
+pub(crate) fn replace(file: usize, tree: &mut Node<'_>, variables: Variables<'_>, report: &mut Diagnostics) -> bool {
     let Value::Map(entries) = &mut tree.value else { return false };
     let mut replacer = Replacer { file, variables, report, has_any: false };
     for (key, node) in entries {
@@ -37,7 +37,7 @@ pub(crate) fn replace(file: usize, tree: &mut Node<'_>, variables: Variables<'_>
 struct Replacer<'r> {
     file: usize,
     variables: Variables<'r>,
-    report: &'r mut Report,
+    report: &'r mut Diagnostics,
     has_any: bool,
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::file_url::{browser_spellings, url_path};
-use super::hosts::Refusal;
+use super::hosts::HostRefusal;
 use super::url::{self, BaseUrl};
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
@@ -19,8 +19,8 @@ pub struct WriteProblem {
 }
 
 impl WriteProblem {
-    fn new(what: &str, refusal: Refusal) -> Self {
-        let Refusal { message, help } = refusal;
+    fn new(what: &str, refusal: HostRefusal) -> Self {
+        let HostRefusal { message, help } = refusal;
         let message = help.map_or_else(|| message.clone(), |help| format!("{message}; {help}"));
         Self { what: what.to_owned(), message }
     }

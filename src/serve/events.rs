@@ -8,7 +8,7 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::view::View;
+use super::view::PageView;
 use super::{Served, after};
 use crate::core::report::Report;
 use crate::core::time::Tick;
@@ -23,7 +23,7 @@ pub(super) const STREAM_MS: u64 = 300_000;
 struct Follow {
     served: Arc<Served>,
     report: watch::Receiver<Report>,
-    shown: Option<View>,
+    shown: Option<PageView>,
     ends: Tick,
     /// Given back with the stream.
     _permit: OwnedSemaphorePermit,

@@ -81,13 +81,13 @@ pub(super) enum Admitted {
 }
 
 /// Which requests are answered.
-pub(super) struct Guard {
+pub(super) struct AccessGuard {
     token: Option<watch::Receiver<Token>>,
     /// Names in lower case and addresses without brackets.
     hosts: Vec<String>,
 }
 
-impl Guard {
+impl AccessGuard {
     pub(super) fn new(token: Option<watch::Receiver<Token>>, hosts: Vec<String>) -> Self {
         let given = hosts.into_iter().map(|host| host.to_ascii_lowercase());
         Self { token, hosts: given.chain(["localhost".to_owned()]).collect() }
@@ -170,7 +170,7 @@ mod tests {
     /// H2
     #[test]
     fn only_listed_names_and_the_reached_address_are_ours() {
-        let guard = Guard::new(None, ["Watch.Example", "::1", "10.0.0.9"].map(str::to_owned).to_vec());
+        let guard = AccessGuard::new(None, ["Watch.Example", "::1", "10.0.0.9"].map(str::to_owned).to_vec());
         let knows = |host: &str, reached: &str| guard.knows(host, reached.parse().expect("an address"));
         for host in
             ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9464", "watch.example:80", "[::1]:1", "10.0.0.9"]
@@ -188,7 +188,7 @@ mod tests {
     /// H2: two names, or another one in the request's line, are no way around.
     #[test]
     fn every_name_of_a_request_has_to_be_ours() {
-        let guard = Guard::new(None, Vec::new());
+        let guard = AccessGuard::new(None, Vec::new());
         let meant = |hosts: &[&str], uri: &str| {
             let mut map = HeaderMap::new();
             for host in hosts {

@@ -35,10 +35,10 @@ use crate::core::report::Report;
 use crate::core::text::one_line;
 use crate::core::time::{Tick, Timestamp};
 use crate::host::Clock;
-use guard::{Admitted, Guard};
+use guard::{AccessGuard, Admitted};
 pub use guard::{MOST_TOKEN_BYTES, Token};
-use places::{Place, Places};
-use view::View;
+use places::{ConnectionSlot, ConnectionSlots};
+use view::PageView;
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -105,7 +105,7 @@ impl Listener {
         let served = Arc::new(Served {
             clock,
             report,
-            guard: Guard::new(settings.token, settings.hosts),
+            guard: AccessGuard::new(settings.token, settings.hosts),
             ready_within_ms: settings.ready_within_ms,
             turned: settings.turned,
             write_probe: settings.write_probe,
@@ -113,7 +113,7 @@ impl Listener {
             streams: Arc::new(Semaphore::new(STREAMS)),
         });
         let router = router(&served);
-        let places = Places::new(CONNECTIONS);
+        let places = ConnectionSlots::new(CONNECTIONS);
         loop {
             let Ok((stream, _)) = self.socket.accept().await else {
                 served.clock.sleep_until(after(served.clock.as_ref(), ACCEPT_AGAIN_MS)).await;
@@ -136,7 +136,7 @@ struct Arrival {
 }
 
 /// Serves one request and closes.
-async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock, place: Place) {
+async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock, place: ConnectionSlot) {
     let Ok(at) = stream.local_addr() else { return };
     let is_stream = Arc::new(AtomicBool::new(false));
     let answers = TowerToHyperService::new(router.layer(Extension(Arrival { at, is_stream: Arc::clone(&is_stream) })));
@@ -166,7 +166,7 @@ async fn converse(stream: TcpStream, router: Router, clock: &dyn Clock, place: P
 
 /// Whether something can be recorded, as far as it was asked.
 #[derive(Default)]
-struct Known {
+struct KnownProbe {
     /// Until when the answer is believed.
     until: Tick,
     answer: Option<String>,
@@ -178,11 +178,11 @@ struct Known {
 struct Served {
     clock: Arc<dyn Clock>,
     report: watch::Receiver<Report>,
-    guard: Guard,
+    guard: AccessGuard,
     ready_within_ms: u64,
     turned: watch::Receiver<Tick>,
     write_probe: Arc<WriteProbe>,
-    known: tokio::sync::Mutex<Known>,
+    known: tokio::sync::Mutex<KnownProbe>,
     streams: Arc<Semaphore>,
 }
 
@@ -196,8 +196,8 @@ impl Served {
         self.report.borrow().clone()
     }
 
-    async fn view(&self, report: &Report) -> View {
-        View::of(report, &self.reasons(report).await, self.now())
+    async fn view(&self, report: &Report) -> PageView {
+        PageView::of(report, &self.reasons(report).await, self.now())
     }
 
     /// Why not all is well; empty if all is.
@@ -216,7 +216,7 @@ impl Served {
                 tokio::task::spawn_blocking(move || ask())
             };
             let answer = known.asking.get_or_insert_with(ask).await.ok().flatten();
-            *known = Known { until: after(self.clock.as_ref(), BELIEVED_MS), answer, asking: None };
+            *known = KnownProbe { until: after(self.clock.as_ref(), BELIEVED_MS), answer, asking: None };
         }
         known.answer.clone()
     }
@@ -311,7 +311,7 @@ mod tests {
             turned: watch::channel(clock.now().tick).1,
             clock: Arc::new(clock),
             report: watch::channel(Report::default()).1,
-            guard: Guard::new(None, Vec::new()),
+            guard: AccessGuard::new(None, Vec::new()),
             ready_within_ms: 1,
             write_probe: Arc::new(write_probe),
             known: tokio::sync::Mutex::default(),

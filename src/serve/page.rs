@@ -1,9 +1,9 @@
 //! The page as HTML. Whole without a script; with it, events keep it up to date.
 
-use super::view::{Table, View};
+use super::view::{PageView, TableView};
 
 /// The page.
-pub(super) fn html(view: &View) -> String {
+pub(super) fn html(view: &PageView) -> String {
     let mood = view.mood.word();
     let (headline, running) = (escape(&view.headline), escape(&view.running));
     let (done, of) = view.progress.unwrap_or_default();
@@ -43,8 +43,8 @@ fn fact(id: &str, name: &str, value: &str) -> String {
 }
 
 /// Roles are spelled out, since narrow screens show rows as blocks, which are no table to some readers.
-fn table(table: &Table) -> String {
-    let Table { id, title, columns, empty, rows } = table;
+fn table(table: &TableView) -> String {
+    let TableView { id, title, columns, empty, rows } = table;
     let (table_hidden, empty_hidden) = if rows.is_empty() { (" hidden", "") } else { ("", " hidden") };
     let mut head = String::new();
     for name in *columns {
@@ -129,7 +129,11 @@ mod tests {
     }
 
     fn shown(report: &Report) -> String {
-        html(&View::of(report, &super::super::ready::reasons(report, Timestamp::default(), 1), Timestamp::default()))
+        html(&PageView::of(
+            report,
+            &super::super::ready::reasons(report, Timestamp::default(), 1),
+            Timestamp::default(),
+        ))
     }
 
     /// What browsers take for markup.

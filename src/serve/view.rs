@@ -39,7 +39,7 @@ impl Mood {
 
 /// A part of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Table {
+pub(super) struct TableView {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     pub(super) columns: &'static [&'static str],
@@ -50,7 +50,7 @@ pub(super) struct Table {
 
 /// All that the page shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct View {
+pub(super) struct PageView {
     pub(super) mood: Mood,
     pub(super) headline: String,
     /// The run that is under way, in words; empty if none is.
@@ -59,10 +59,10 @@ pub(super) struct View {
     pub(super) progress: Option<(u64, u64)>,
     /// Identifier, name and value of each.
     pub(super) facts: Vec<(&'static str, &'static str, String)>,
-    pub(super) tables: Vec<Table>,
+    pub(super) tables: Vec<TableView>,
 }
 
-impl View {
+impl PageView {
     /// `problems` are the reasons why not all is well.
     pub(super) fn of(report: &Report, problems: &[String], now: Timestamp) -> Self {
         let left = |of: fn(&ProviderReport) -> u64| report.providers.values().map(of).sum::<u64>();
@@ -207,7 +207,7 @@ fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
     ]
 }
 
-fn problems_of(report: &Report, problems: &[String]) -> Table {
+fn problems_of(report: &Report, problems: &[String]) -> TableView {
     let mut rows: Vec<Vec<String>> = problems.iter().take(ROWS).map(|problem| vec![shown(problem)]).collect();
     rows.extend(report.unclaimed.iter().take(PROBLEMS).map(|unclaimed| vec![shown(unclaimed)]));
     if let ManifestsReport::Invalid { problems, .. } = &report.manifests {
@@ -216,10 +216,10 @@ fn problems_of(report: &Report, problems: &[String]) -> Table {
             rows.push(vec![format!("and {} more; `freshen check` shows all", problems.len() - PROBLEMS)]);
         }
     }
-    Table { id: "problems", title: "Problems", columns: &["Problem"], empty: "None.", rows }
+    TableView { id: "problems", title: "Problems", columns: &["Problem"], empty: "None.", rows }
 }
 
-fn providers(report: &Report) -> Table {
+fn providers(report: &Report) -> TableView {
     let row = |(name, provider): (&String, &ProviderReport)| {
         vec![
             shown(name),
@@ -237,7 +237,7 @@ fn providers(report: &Report) -> Table {
         let more = format!("and {} more", report.providers.len() - ROWS);
         rows.push([vec![more], vec![dash(); 7]].concat());
     }
-    Table {
+    TableView {
         id: "providers",
         title: "Providers",
         columns: &["Provider", "Kind", "Pending", "Deferred", "Rejected", "Oldest pending", "Tried again", "Why"],
@@ -246,7 +246,7 @@ fn providers(report: &Report) -> Table {
     }
 }
 
-fn targets(report: &Report) -> Table {
+fn targets(report: &Report) -> TableView {
     let row = |target: &crate::core::report::TargetReport| {
         vec![
             shown(&target.target),
@@ -257,7 +257,7 @@ fn targets(report: &Report) -> Table {
             text_or_dash(target.reason.as_ref()),
         ]
     };
-    Table {
+    TableView {
         id: "targets",
         title: "Targets that are left, the oldest first",
         columns: &["Target", "Stands", "Provider", "Since", "Until", "Why"],
@@ -266,7 +266,7 @@ fn targets(report: &Report) -> Table {
     }
 }
 
-fn quotas(report: &Report, now: Timestamp) -> Table {
+fn quotas(report: &Report, now: Timestamp) -> TableView {
     let row = |((provider, operation, area), quota): (&(String, &str, String), &crate::core::report::QuotaReport)| {
         vec![
             shown(provider),
@@ -277,7 +277,7 @@ fn quotas(report: &Report, now: Timestamp) -> Table {
             moment(quota.next_day(now)),
         ]
     };
-    Table {
+    TableView {
         id: "quotas",
         title: "Quotas of the day",
         columns: &["Provider", "Operation", "Area", "Left", "Of", "Next day begins"],
@@ -286,7 +286,7 @@ fn quotas(report: &Report, now: Timestamp) -> Table {
     }
 }
 
-fn runs(report: &Report) -> Table {
+fn runs(report: &Report) -> TableView {
     let row = |run: &RunReport| {
         let counts = [run.calls, run.recorded, run.pending, run.deferred, run.rejected];
         let took = format!("{}.{:03} s", run.duration_ms / 1000, run.duration_ms % 1000);
@@ -299,7 +299,7 @@ fn runs(report: &Report) -> Table {
         let counts = counts.map(|count| count.to_string()).to_vec();
         [first, counts, vec![run.exit.to_string()]].concat()
     };
-    Table {
+    TableView {
         id: "runs",
         title: "Last runs that did or left something",
         columns: &["Run", "Because", "Began", "Took", "Calls", "Recorded", "Pending", "Deferred", "Rejected", "Exit"],
@@ -311,12 +311,12 @@ fn runs(report: &Report) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::watch::Reason;
+    use crate::core::watch::RunReason;
     use crate::serve::ready;
 
-    fn view(report: &Report) -> View {
+    fn view(report: &Report) -> PageView {
         let now = Timestamp::default();
-        View::of(report, &ready::reasons(report, now, 1), now)
+        PageView::of(report, &ready::reasons(report, now, 1), now)
     }
 
     /// W6: a disk that hangs from the start looks as bad as one that hangs later.
@@ -325,7 +325,7 @@ mod tests {
         let mut report = Report::default();
         let of = |report: &Report| (view(report).mood, view(report).headline);
         assert_eq!(of(&report), (Mood::Busy, "Starting".to_owned()));
-        let (reason, since) = (Reason::Start, Timestamp::default());
+        let (reason, since) = (RunReason::Start, Timestamp::default());
         report.running =
             Some(Running { run: None, reads_long: true, reason, since, purges: 0, calls_done: 0, purges_done: 0 });
         assert_eq!(of(&report), (Mood::Bad, "Needs attention".to_owned()));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use freshen::core::budget::LastCalls;
 use freshen::core::diff::Difference;
-use freshen::core::event::{ItemState, Trouble};
+use freshen::core::event::{FailureScope, ItemState};
 use freshen::core::http::{Request, Response, TransportFailure};
 use freshen::core::model::{CredentialSource, ProviderConfig};
 use freshen::core::owners::Reach;
@@ -114,7 +114,7 @@ fn run(good: usize, cut_before: bool) -> Came {
     let finished = runtime.block_on(run.execute(&mut store, &mut |_, _| Ok(()))).expect("written");
     let outcome = &finished.outcome;
     let is_troubled =
-        |provider: &usize| outcome.endpoints[*provider].iter().any(|end| end.trouble == Some(Trouble::Endpoint));
+        |provider: &usize| outcome.endpoints[*provider].iter().any(|end| end.trouble == Some(FailureScope::Endpoint));
     let rows = store.recorded().expect("readable");
     Came {
         exit: finished.exit,

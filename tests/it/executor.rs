@@ -7,7 +7,7 @@ use freshen::core::diff::Difference;
 use freshen::core::event::ItemState;
 use freshen::core::http::{Request, Response, TransportFailure};
 use freshen::core::time::{Now, Tick};
-use freshen::engine::executor::{self, CallReport, Inputs, Outcome};
+use freshen::engine::executor::{self, CallReport, ExecutorInputs, Outcome};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::env::SystemEnv;
 use freshen::host::resolver::SystemResolver;
@@ -52,7 +52,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
     let credentials = CredentialStore::new(host.env.clone());
     let (_sender, interrupted) = watch::channel(false);
     let plan = world.plan();
-    let inputs = Inputs {
+    let inputs = ExecutorInputs {
         model: &world.model,
         changes: &difference.changes,
         plan: &plan,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use freshen::core::changes::Changes;
 use freshen::core::collapse::Collapse;
-use freshen::core::diff::{Change, Differ, Difference, Orphans, Removals, Scope};
+use freshen::core::diff::{Change, DiffContext, Differ, Difference, Orphans, Removals};
 use freshen::core::event::{CallId, ItemOutcome, Record};
 use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
 use freshen::core::model::{
@@ -132,7 +132,7 @@ impl Site {
         let model = self.model(names);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
         let forced = |_: usize, candidate: &Target| force.is_some_and(|path| *candidate == target(path));
-        let scope = Scope { unread, grounds: &digests, forced: Some(&forced), now: self.now };
+        let scope = DiffContext { unread, grounds: &digests, forced: Some(&forced), now: self.now };
         let mut differ = Differ::new(&model, scope);
         self.store.scan(&mut |row| differ.row(row)).expect("a whole state");
         let difference = differ.finish();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use freshen::core::guard::Allowed;
 use freshen::core::recorded::{Recorded, Standing, Work};
-use freshen::core::watch::{Event, MOST_QUIET_MS, Order, RETRY_CAP_MS, Reason, RunEnd};
+use freshen::core::watch::{MOST_QUIET_MS, Order, RETRY_CAP_MS, RunEnd, RunReason, WatchEvent};
 use freshen::engine::Exit;
 use freshen::state::{SqliteStore, Store};
 
@@ -531,7 +531,7 @@ impl World {
 
     /// The user says something.
     fn signal(&mut self) {
-        let (what, event) = if self.rng.bool() { ("SIGHUP", Event::Asked) } else { ("SIGTERM", Event::Stop) };
+        let (what, event) = if self.rng.bool() { ("SIGHUP", WatchEvent::Asked) } else { ("SIGTERM", WatchEvent::Stop) };
         if let Some(process) = &mut self.process {
             process.handle(event);
             self.saw(what);
@@ -615,13 +615,13 @@ impl World {
     fn begins(&mut self, order: Order, now: u64) {
         self.lived.runs += 1;
         match order.reason {
-            Reason::Changed => {
+            RunReason::Changed => {
                 self.changed_runs += 1;
                 if !self.event_since_run {
                     self.shared.lock().violated("W4", || "a run for changes that nobody made".to_owned());
                 }
             }
-            Reason::Retry => self.retries += 1,
+            RunReason::Retry => self.retries += 1,
             _ => {}
         }
         self.event_since_run = self.event.is_some();

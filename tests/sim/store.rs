@@ -77,7 +77,11 @@ impl SimStore {
             core.saw("the disk is full");
             core.tell(|| format!("the disk is full: no {what}"));
             drop(core);
-            return Err(StateError::Io { location: ":memory:".into(), action: "written", cause: "disk full".to_owned() });
+            return Err(StateError::Io {
+                location: ":memory:".into(),
+                action: "written",
+                cause: "disk full".to_owned(),
+            });
         }
         if let (Some(path), Some(Bug::NoLock)) = (&self.path, self.bug) {
             let again = SqliteStore::open(path)?.expect("it is there");

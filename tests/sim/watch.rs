@@ -2,7 +2,7 @@
 //! `cli/pass.rs` make them, on these seams.
 //!
 //! Those three are written again here, with the guards, the removal window, what is tried again behind a refusal, what is held
-//! back, and a run that is cut short before it sends. Left out, and tested with the program: reading files, and what is read
+//! back, and a run that is cut short before it sends. Remaining out, and tested with the program: reading files, and what is read
 //! being thrown away since they change meanwhile, asking for quotas,
 //! the audit log, the lock's file, and other processes that use the state.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use freshen::core::budget::LastCalls;
-use freshen::core::event::{EndpointEnd, Trouble};
+use freshen::core::event::{EndpointEnd, FailureScope};
 use freshen::core::guard::Allowed;
 use freshen::core::http::Endpoint;
 use freshen::core::model::Model;
@@ -20,9 +20,9 @@ use freshen::core::owners::Reach;
 use freshen::core::removal_window::RemovalWindow;
 use freshen::core::target::Target;
 use freshen::core::time::{Now, Tick};
-use freshen::core::watch::{ASKED_CAP_MS, Action, Event, Order, ProviderEnd, RunEnd, Watch};
+use freshen::core::watch::{ASKED_CAP_MS, Order, ProviderEnd, RunEnd, Watch, WatchAction, WatchEvent};
 use freshen::engine::executor::CallReport;
-use freshen::engine::{self, Accounts, Choice, Desired, Exit, Finished, Left, Prepared, Run};
+use freshen::engine::{self, Accounts, Choice, Desired, Exit, Finished, Prepared, Remaining, Run};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::{Clock, Host, Timeouts};
@@ -168,7 +168,7 @@ impl Process {
         Now { tick: Tick::from_ms(u64::try_from(since).unwrap_or(0)), wall: now.wall }
     }
 
-    pub(crate) fn handle(&mut self, event: Event) {
+    pub(crate) fn handle(&mut self, event: WatchEvent) {
         let now = self.now();
         self.machine.handle(event, now);
     }
@@ -180,7 +180,7 @@ impl Process {
         }
         self.queued += u32::from(self.bug == Some(WatchBug::EventsQueueUp) && self.is_running());
         let at = Tick::from_ms(self.now().tick.ms().saturating_sub(ago_ms));
-        self.handle(Event::Changed(at));
+        self.handle(WatchEvent::Changed(at));
     }
 
     pub(crate) const fn is_running(&self) -> bool {
@@ -197,7 +197,7 @@ impl Process {
                 Some(Some((ended, memory))) => {
                     self.under_way = None;
                     self.memory = Some(memory);
-                    self.handle(Event::RunEnded(ended.end.clone()));
+                    self.handle(WatchEvent::RunEnded(ended.end.clone()));
                     if self.queued > 0 {
                         self.queued -= 1;
                         self.changed(0);
@@ -207,16 +207,16 @@ impl Process {
             }
         }
         if self.sending.swap(false, Ordering::Relaxed) {
-            self.handle(Event::Sending);
+            self.handle(WatchEvent::Sending);
         }
         let now = self.now();
         loop {
             match self.machine.poll(now) {
-                Action::Run(order) => return Turn::Begins(order),
-                Action::CutShort if self.bug == Some(WatchBug::RunsNeverCut) => {}
-                Action::CutShort => drop(self.cut.send_replace(true)),
-                Action::Exit => return Turn::Exits,
-                Action::WakeAt(until) => return Turn::Waits(until.map(|tick| self.time_of(tick, now))),
+                WatchAction::Run(order) => return Turn::Begins(order),
+                WatchAction::CutShort if self.bug == Some(WatchBug::RunsNeverCut) => {}
+                WatchAction::CutShort => drop(self.cut.send_replace(true)),
+                WatchAction::Exit => return Turn::Exits,
+                WatchAction::WakeAt(until) => return Turn::Waits(until.map(|tick| self.time_of(tick, now))),
             }
         }
     }
@@ -283,7 +283,7 @@ impl Process {
         };
         self.under_way = Some(Box::pin(round.run(*given, memory)));
         if self.bug == Some(WatchBug::RunsForgotten) {
-            self.handle(Event::RunEnded(RunEnd::Done(Vec::new())));
+            self.handle(WatchEvent::RunEnded(RunEnd::Done(Vec::new())));
         }
     }
 
@@ -438,14 +438,14 @@ impl Round {
     }
 
     fn ended(&self, finished: &Finished<'_>, last_accepted: &BTreeMap<usize, bool>) -> Ended {
-        let of = |provider| Left::of(finished, provider, &self.order, last_accepted.get(&provider).copied());
-        let mut left: Vec<Left> = (0..finished.desired.model.providers.len()).map(of).collect();
+        let of = |provider| Remaining::of(finished, provider, &self.order, last_accepted.get(&provider).copied());
+        let mut left: Vec<Remaining> = (0..finished.desired.model.providers.len()).map(of).collect();
         if self.bug == Some(WatchBug::HealthyAreLeftInPeace) && left.iter().any(|left| is_down(&left.end)) {
             for (left, config) in left.iter_mut().zip(&finished.desired.model.providers) {
                 rest(&mut left.end, config.endpoints[0].clone());
             }
         }
-        let mut left: Vec<ProviderEnd> = left.into_iter().filter(Left::is_work).map(|left| left.end).collect();
+        let mut left: Vec<ProviderEnd> = left.into_iter().filter(Remaining::is_work).map(|left| left.end).collect();
         if self.bug == Some(WatchBug::GoneAreRemembered) {
             left.extend(left.first().map(|end| self.gone(end)));
         }
@@ -473,11 +473,11 @@ impl Round {
 }
 
 fn is_down(end: &ProviderEnd) -> bool {
-    end.endpoints.iter().any(|endpoint| !endpoint.accepted && endpoint.trouble == Some(Trouble::Endpoint))
+    end.endpoints.iter().any(|endpoint| !endpoint.accepted && endpoint.trouble == Some(FailureScope::Endpoint))
 }
 
 /// Has the machine leave a provider in peace.
 fn rest(end: &mut ProviderEnd, endpoint: Endpoint) {
-    let down = EndpointEnd { endpoint, accepted: false, trouble: Some(Trouble::Endpoint), not_before: None };
+    let down = EndpointEnd { endpoint, accepted: false, trouble: Some(FailureScope::Endpoint), not_before: None };
     (end.endpoints, end.trouble, end.pending) = (vec![down], true, end.pending.max(1));
 }

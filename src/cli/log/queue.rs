@@ -8,11 +8,11 @@ use std::time::Duration;
 /// Records that wait to be written. Each write to it is one record.
 pub(super) struct Queue {
     most_bytes: usize,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Queued>,
     changed: Condvar,
 }
 
-struct Waiting {
+struct Queued {
     records: VecDeque<Vec<u8>>,
     bytes: usize,
     /// Records that did not fit, and of which nothing was logged yet.
@@ -29,7 +29,7 @@ enum Next {
 impl Queue {
     /// An empty one that holds so many bytes.
     pub(super) const fn new(most_bytes: usize) -> Self {
-        let waiting = Waiting { records: VecDeque::new(), bytes: 0, missing: 0, is_writing: false };
+        let waiting = Queued { records: VecDeque::new(), bytes: 0, missing: 0, is_writing: false };
         Self { most_bytes, waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
@@ -59,7 +59,7 @@ impl Queue {
 
     /// Waits until all is written, but not longer than this.
     pub(super) fn drain(&self, longest: Duration) {
-        let is_busy = |waiting: &mut Waiting| waiting.is_writing || waiting.missing > 0 || waiting.bytes > 0;
+        let is_busy = |waiting: &mut Queued| waiting.is_writing || waiting.missing > 0 || waiting.bytes > 0;
         drop(self.changed.wait_timeout_while(self.lock(), longest, is_busy));
     }
 
@@ -92,7 +92,7 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Queued> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// Makes the items of a list anew each time it is asked.
-type Items<'a> = Box<dyn Fn() -> Box<dyn Iterator<Item = Value> + 'a> + 'a>;
+type DocumentItems<'a> = Box<dyn Fn() -> Box<dyn Iterator<Item = Value> + 'a> + 'a>;
 
 /// One JSON object, its keys in order of the alphabet.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Document<'a> {
 
 enum Field<'a> {
     Value(Value),
-    List(Items<'a>),
+    List(DocumentItems<'a>),
 }
 
 impl<'a> Document<'a> {

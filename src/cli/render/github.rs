@@ -41,13 +41,13 @@ impl Level {
 
 /// What an annotation belongs to.
 #[derive(Default)]
-struct At<'a> {
+struct AnnotationPlace<'a> {
     file: Option<&'a str>,
     line: Option<u64>,
     column: Option<u64>,
 }
 
-impl<'a> At<'a> {
+impl<'a> AnnotationPlace<'a> {
     fn place(model: &'a Model, place: Option<Place>) -> Self {
         place.map_or_else(Self::default, |place| Self {
             file: Some(&model.manifests[place.manifest].path),
@@ -57,7 +57,7 @@ impl<'a> At<'a> {
     }
 }
 
-fn command(level: Level, at: &At<'_>, message: &str) -> String {
+fn command(level: Level, at: &AnnotationPlace<'_>, message: &str) -> String {
     let mut text = format!("::{} title=freshen", level.word());
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     for (key, value) in [("file", at.file.map(str::to_owned)), ("line", number(at.line)), ("col", number(at.column))] {
@@ -80,40 +80,41 @@ fn property(text: &str) -> String {
 }
 
 /// The plan.
-pub(crate) fn plan(view: &plan::View<'_>) -> String {
+pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
     let title = if changes.is_empty() { "nothing to purge".to_owned() } else { plan::headline(&view.prepared.plan) };
     let unchanged = count(view.prepared.difference.unchanged, "target");
-    let mut text = command(Level::Notice, &At::default(), &format!("plan: {title}, {unchanged} unchanged"));
+    let mut text =
+        command(Level::Notice, &AnnotationPlace::default(), &format!("plan: {title}, {unchanged} unchanged"));
     for refusal in view.refusals {
         let file = refusal.manifest().and_then(|name| model.manifests.iter().find(|manifest| manifest.name == name));
-        let at = At { file: file.map(|manifest| manifest.path.as_str()), ..At::default() };
+        let at = AnnotationPlace { file: file.map(|manifest| manifest.path.as_str()), ..AnnotationPlace::default() };
         text.push_str(&command(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}")));
     }
     text.push_str(&unclaimed(&view.prepared.difference));
     for line in directories::lines(model, &view.prepared.plan) {
-        text.push_str(&command(Level::Notice, &At::default(), &line));
+        text.push_str(&command(Level::Notice, &AnnotationPlace::default(), &line));
     }
-    let hints = plan::Hints::of(view.prepared);
+    let hints = plan::ChangeHints::of(view.prepared);
     for (index, change) in changes.iter().enumerate().take(LISTED) {
         let level = if matches!(change.standing, Standing::Rejected { .. }) { Level::Warning } else { Level::Notice };
         let hint = hints.of_change(index, &change).map_or(String::new(), |hint| format!(" ({hint})"));
         let provider = &model.providers[change.provider].name;
         let message = format!("{} at {provider}: {}{hint}", change.kind.word(), change.target.text);
-        text.push_str(&command(level, &At::place(model, change.place), &message));
+        text.push_str(&command(level, &AnnotationPlace::place(model, change.place), &message));
     }
     text + &more(changes.len())
 }
 
 /// What no run speaks for.
 fn unclaimed(difference: &Difference) -> String {
-    let warning = |one: &Unclaimed| command(Level::Warning, &At::default(), &one.to_string());
+    let warning = |one: &Unclaimed| command(Level::Warning, &AnnotationPlace::default(), &one.to_string());
     difference.unclaimed.iter().map(warning).collect()
 }
 
 /// The outcome: what is left before what is done.
-pub(crate) fn outcome(view: &outcome::View<'_>) -> String {
+pub(crate) fn outcome(view: &outcome::OutcomeView<'_>) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
     let (headline, rest) = outcome::headline(view);
@@ -123,12 +124,12 @@ pub(crate) fn outcome(view: &outcome::View<'_>) -> String {
         _ => Level::Error,
     };
     let rehearsal = if view.rehearsal { "rehearsal: " } else { "" };
-    let mut text = command(level, &At::default(), &format!("{rehearsal}{headline}{rest}"));
+    let mut text = command(level, &AnnotationPlace::default(), &format!("{rehearsal}{headline}{rest}"));
     for problem in outcome::problems(view) {
-        text.push_str(&command(Level::Error, &At::default(), &problem));
+        text.push_str(&command(Level::Error, &AnnotationPlace::default(), &problem));
     }
     for warning in warnings(view.desired, view.outcome) {
-        text.push_str(&command(Level::Warning, &At::default(), &warning));
+        text.push_str(&command(Level::Warning, &AnnotationPlace::default(), &warning));
     }
     text.push_str(&unclaimed(&view.prepared.difference));
     let states = || view.outcome.states.iter().enumerate();
@@ -147,7 +148,7 @@ pub(crate) fn outcome(view: &outcome::View<'_>) -> String {
         let change = changes.get(index);
         let provider = &model.providers[change.provider].name;
         let message = format!("{} at {provider}: {what}", change.target.text);
-        text.push_str(&command(level, &At::place(model, change.place), &message));
+        text.push_str(&command(level, &AnnotationPlace::place(model, change.place), &message));
     }
     text + &more(view.outcome.states.len())
 }
@@ -157,7 +158,7 @@ fn more(targets: usize) -> String {
         return String::new();
     }
     let message = format!("{} more; `--format json` lists all", count(targets - LISTED, "target"));
-    command(Level::Notice, &At::default(), &message)
+    command(Level::Notice, &AnnotationPlace::default(), &message)
 }
 
 /// Problems of manifests, and refusals.
@@ -165,7 +166,7 @@ pub(crate) fn problems(problems: &[Problem]) -> String {
     let one = |problem: &Problem| {
         let level = if problem.severity == Severity::Error { Level::Error } else { Level::Warning };
         let file = Some(problem.file.as_str()).filter(|file| !file.is_empty());
-        let at = At { file, line: problem.line.map(u64::from), column: problem.column.map(u64::from) };
+        let at = AnnotationPlace { file, line: problem.line.map(u64::from), column: problem.column.map(u64::from) };
         let help = problem.help.as_ref().map_or(String::new(), |help| format!("\n{help}"));
         command(level, &at, &format!("{}{help}", problem.message))
     };
@@ -179,21 +180,21 @@ pub(crate) fn online(standings: &Value) -> String {
         let is_bad = !matches!(standing["credentials"].as_str(), Some("accepted" | "not tried"));
         let level = if is_bad { Level::Error } else { Level::Warning };
         let provider = standing["provider"].as_str().unwrap_or_default();
-        Some(command(level, &At::default(), &format!("provider `{provider}`: {problem}")))
+        Some(command(level, &AnnotationPlace::default(), &format!("provider `{provider}`: {problem}")))
     };
     standings.as_array().into_iter().flatten().filter_map(one).collect()
 }
 
 /// A result in a few words.
 pub(crate) fn notice(message: &str) -> String {
-    command(Level::Notice, &At::default(), message)
+    command(Level::Notice, &AnnotationPlace::default(), message)
 }
 
 /// A command that failed; the problems of manifests, if there are any, say more than the message.
 pub(crate) fn failure(message: &str, problems: Option<&[Problem]>) -> String {
     match problems {
         Some(found) => self::problems(found),
-        None => command(Level::Error, &At::default(), message),
+        None => command(Level::Error, &AnnotationPlace::default(), message),
     }
 }
 
@@ -204,7 +205,7 @@ mod tests {
     /// X5
     #[test]
     fn nothing_ends_a_command_or_begins_another() {
-        let at = At { file: Some("a,line=9::b\n::error::%.yaml"), line: Some(3), column: None };
+        let at = AnnotationPlace { file: Some("a,line=9::b\n::error::%.yaml"), line: Some(3), column: None };
         let found = command(Level::Warning, &at, "100%\n::stop-commands::x\r ##[add-mask]y");
         assert_eq!(
             found,

@@ -112,7 +112,7 @@ fn asides(comment: &mut Comment, left_out: Option<&str>, difference: &Difference
 }
 
 /// The plan.
-pub(crate) fn plan(view: &plan::View<'_>) -> String {
+pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let prepared = view.prepared;
     let difference = &prepared.difference;
     let due = difference.changes.len();
@@ -129,7 +129,7 @@ pub(crate) fn plan(view: &plan::View<'_>) -> String {
     if !directories.is_empty() {
         comment.add_list("Directories", directories.iter().map(|line| code_whole(line)), directories.len());
     }
-    let hints = plan::Hints::of(prepared);
+    let hints = plan::ChangeHints::of(prepared);
     for kind in [ChangeKind::Changed, ChangeKind::New, ChangeKind::Removed, ChangeKind::Forced] {
         let of_kind = || (0..due).filter(move |&index| difference.changes.kind(index) == kind);
         let number = of_kind().count();
@@ -149,14 +149,14 @@ pub(crate) fn plan(view: &plan::View<'_>) -> String {
     comment.text
 }
 
-fn change_item(view: &plan::View<'_>, change: &Change, hint: Option<String>) -> String {
+fn change_item(view: &plan::PlanView<'_>, change: &Change, hint: Option<String>) -> String {
     let provider = &view.desired.model.providers[change.provider].name;
     let hint = hint.map_or(String::new(), |hint| format!(" ({})", code(&hint)));
     format!("{}: {}{hint}", code(provider), code(&change.target.text))
 }
 
 /// The outcome. `second_run` is what a rehearsal reports of the next one.
-pub(crate) fn outcome(view: &outcome::View<'_>, second_run: Option<&str>) -> String {
+pub(crate) fn outcome(view: &outcome::OutcomeView<'_>, second_run: Option<&str>) -> String {
     let is_quiet = view.outcome.states.is_empty() && view.prepared.is_quiet();
     let (headline, rest) = outcome::headline(view);
     let title = match (is_quiet, view.rehearsal) {

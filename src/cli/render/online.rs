@@ -9,13 +9,13 @@ use crate::core::contract::Capabilities;
 use crate::core::model::Model;
 use crate::core::query::{QuotaFound, TaskState};
 use crate::core::target::Scope;
-use crate::engine::{Results, Standing};
+use crate::engine::{AccountStatus, Results};
 
 /// Targets that are listed one by one for people.
 const LISTED: usize = 20;
 
 /// Providers' answers for people.
-pub(crate) fn human(model: &Model, standings: &[Standing]) -> String {
+pub(crate) fn human(model: &Model, standings: &[AccountStatus]) -> String {
     let mut rows = Vec::new();
     for standing in standings {
         let config = &model.providers[standing.provider];
@@ -55,9 +55,9 @@ fn quota_line(kind: &Capabilities, quota: &QuotaFound) -> String {
 }
 
 /// Providers' answers for programs.
-pub(crate) fn json(model: &Model, standings: &[Standing]) -> Value {
+pub(crate) fn json(model: &Model, standings: &[AccountStatus]) -> Value {
     let quota = |found: &QuotaFound| json!({"operation": found.operation, "area": found.area, "limit": found.limit, "left": found.left});
-    let row = |standing: &Standing| {
+    let row = |standing: &AccountStatus| {
         let config = &model.providers[standing.provider];
         json!({
             "provider": config.name,

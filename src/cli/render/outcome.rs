@@ -17,7 +17,7 @@ use crate::state::Counts;
 const LISTED: usize = 20;
 
 /// What an outcome is shown with.
-pub(crate) struct View<'a> {
+pub(crate) struct OutcomeView<'a> {
     /// The manifests.
     pub desired: &'a Desired,
     /// The plan.
@@ -33,7 +33,7 @@ pub(crate) struct View<'a> {
 }
 
 /// Numbers of targets by where they stand; `provider` narrows it down.
-fn counts(view: &View<'_>, provider: Option<usize>) -> Counts {
+fn counts(view: &OutcomeView<'_>, provider: Option<usize>) -> Counts {
     engine::counts(&view.prepared.difference.changes, &view.outcome.states, provider)
 }
 
@@ -41,7 +41,7 @@ fn counts(view: &View<'_>, provider: Option<usize>) -> Counts {
 pub(super) const PROVIDERS_HEAD: [&str; 6] = ["PROVIDER", "KIND", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
 
 /// The rows of a table of providers: those that had something to do.
-pub(super) fn provider_rows(view: &View<'_>) -> Vec<Vec<String>> {
+pub(super) fn provider_rows(view: &OutcomeView<'_>) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (index, config) in view.desired.model.providers.iter().enumerate() {
         let Counts { recorded, pending, deferred, rejected } = counts(view, Some(index));
@@ -55,7 +55,7 @@ pub(super) fn provider_rows(view: &View<'_>) -> Vec<Vec<String>> {
 }
 
 /// The summary for people.
-pub(crate) fn human(view: &View<'_>) -> String {
+pub(crate) fn human(view: &OutcomeView<'_>) -> String {
     let mut text = String::new();
     let model = &view.desired.model;
     let rows = provider_rows(view);
@@ -82,13 +82,13 @@ pub(crate) fn human(view: &View<'_>) -> String {
 }
 
 /// Why calls to providers stopped, by index of the provider.
-pub(super) fn stops(view: &View<'_>) -> Vec<(usize, String)> {
+pub(super) fn stops(view: &OutcomeView<'_>) -> Vec<(usize, String)> {
     let stopped = view.outcome.stops.iter().enumerate();
     stopped.filter_map(|(index, stop)| Some((index, stop.reason.clone()?))).collect()
 }
 
 /// What went wrong with the run as a whole, a line each.
-pub(super) fn problems(view: &View<'_>) -> Vec<String> {
+pub(super) fn problems(view: &OutcomeView<'_>) -> Vec<String> {
     let name = |index: usize| &view.desired.model.providers[index].name;
     let unavailable = view.unavailable.iter().map(|(index, reason)| format!("provider `{}`: {reason}", name(*index)));
     let stops = stops(view).into_iter().map(|(index, reason)| format!("provider `{}` stopped: {reason}", name(index)));
@@ -98,19 +98,19 @@ pub(super) fn problems(view: &View<'_>) -> Vec<String> {
 }
 
 /// Targets that the user left out, if any.
-pub(super) fn left_out(view: &View<'_>) -> Option<String> {
+pub(super) fn left_out(view: &OutcomeView<'_>) -> Option<String> {
     let plan = &view.prepared.plan;
     let nothing = if plan.targets() == 0 { "; nothing that is due matches them" } else { "" };
     super::left_out(plan).map(|line| line + nothing)
 }
 
-fn conclusion(view: &View<'_>) -> String {
+fn conclusion(view: &OutcomeView<'_>) -> String {
     let (headline, rest) = headline(view);
     format!("{}{rest}\n", strong(&headline))
 }
 
 /// What a run came to, and how it goes on.
-pub(super) fn headline(view: &View<'_>) -> (String, String) {
+pub(super) fn headline(view: &OutcomeView<'_>) -> (String, String) {
     let Counts { recorded, pending, deferred, rejected } = counts(view, None);
     let calls = count(usize::try_from(view.outcome.calls).unwrap_or(usize::MAX), "call");
     let accepted = count(usize::try_from(recorded).unwrap_or(usize::MAX), "purge");
@@ -149,7 +149,7 @@ pub(super) struct Group {
 }
 
 /// Targets that are left; the same reason is said once.
-pub(super) fn left_over(view: &View<'_>) -> Vec<Group> {
+pub(super) fn left_over(view: &OutcomeView<'_>) -> Vec<Group> {
     let changes = &view.prepared.difference.changes;
     let left_out: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
     let mut groups: Vec<Group> = Vec::new();
@@ -195,7 +195,7 @@ fn groups_text(groups: Vec<Group>) -> String {
 }
 
 /// The calls of a rehearsal for people; times count from `start`.
-pub(crate) fn calls(view: &View<'_>, reports: &[CallReport], start: Now) -> String {
+pub(crate) fn calls(view: &OutcomeView<'_>, reports: &[CallReport], start: Now) -> String {
     let row = |report: &CallReport| {
         let at_ms = report.sent.tick.since(start.tick);
         let result = match &report.result {
@@ -219,7 +219,7 @@ pub(crate) fn calls(view: &View<'_>, reports: &[CallReport], start: Now) -> Stri
 }
 
 /// The outcome for programs.
-pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
+pub(crate) fn json<'a>(view: &'a OutcomeView<'a>) -> Document<'a> {
     let model = &view.desired.model;
     let providers: Vec<Value> = view
         .desired

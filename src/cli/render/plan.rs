@@ -18,7 +18,7 @@ use crate::engine::{Desired, Prepared};
 const LISTED: usize = 100;
 
 /// What a plan is shown with.
-pub(crate) struct View<'a> {
+pub(crate) struct PlanView<'a> {
     /// The manifests.
     pub desired: &'a Desired,
     /// The plan.
@@ -30,7 +30,7 @@ pub(crate) struct View<'a> {
 }
 
 /// The plan for people.
-pub(crate) fn human(view: &View<'_>) -> String {
+pub(crate) fn human(view: &PlanView<'_>) -> String {
     let Prepared { difference, plan, .. } = view.prepared;
     let mut text = String::new();
     let due = difference.changes.len();
@@ -86,7 +86,7 @@ pub(super) fn job_row(desired: &Desired, job: &Job) -> [String; 7] {
     ]
 }
 
-fn jobs_table(view: &View<'_>) -> String {
+fn jobs_table(view: &PlanView<'_>) -> String {
     let row = |job: &Job| job_row(view.desired, job).to_vec();
     let rows: Vec<Vec<String>> = view.prepared.plan.jobs.iter().map(row).collect();
     let mut text = table(&JOBS_HEAD, &rows, &[2, 3]);
@@ -111,7 +111,7 @@ fn each_address_of(config: &ProviderConfig) -> Vec<String> {
 }
 
 /// Ended by an empty line, if there are any.
-fn directories_list(view: &View<'_>) -> String {
+fn directories_list(view: &PlanView<'_>) -> String {
     let mut text = String::new();
     for line in directories::lines(&view.desired.model, &view.prepared.plan) {
         text.push_str(&format!("  {line}\n"));
@@ -122,10 +122,10 @@ fn directories_list(view: &View<'_>) -> String {
     text
 }
 
-fn changes_list(view: &View<'_>) -> String {
+fn changes_list(view: &PlanView<'_>) -> String {
     let changes = &view.prepared.difference.changes;
     let width = view.desired.model.providers.iter().map(|provider| provider.name.len()).max().unwrap_or(0);
-    let hints = Hints::of(view.prepared);
+    let hints = ChangeHints::of(view.prepared);
     let mut text = String::new();
     for (index, change) in changes.iter().enumerate().take(LISTED) {
         let provider = &view.desired.model.providers[change.provider].name;
@@ -140,14 +140,14 @@ fn changes_list(view: &View<'_>) -> String {
 }
 
 /// What a plan says of single changes.
-pub(super) struct Hints {
+pub(super) struct ChangeHints {
     over_quota: HashSet<usize>,
     unselected: HashSet<usize>,
     /// The others that an earlier run deferred are sent: the limit was raised, or their time has come.
     waiting: HashSet<usize>,
 }
 
-impl Hints {
+impl ChangeHints {
     /// Of this plan.
     pub(super) fn of(prepared: &Prepared) -> Self {
         let plan = &prepared.plan;
@@ -173,7 +173,7 @@ impl Hints {
 }
 
 /// The plan for programs.
-pub(crate) fn json<'a>(view: &'a View<'a>) -> Document<'a> {
+pub(crate) fn json<'a>(view: &'a PlanView<'a>) -> Document<'a> {
     let Prepared { difference, plan, first_run, digest, .. } = view.prepared;
     let model = &view.desired.model;
     let entry = |index: &usize| {
@@ -222,7 +222,7 @@ pub(super) fn unclaimed_json(unclaimed: &[Unclaimed]) -> Value {
     unclaimed.iter().map(one).collect()
 }
 
-fn job_json(view: &View<'_>, job: &Job) -> Value {
+fn job_json(view: &PlanView<'_>, job: &Job) -> Value {
     let config = &view.desired.model.providers[job.provider];
     let quota = job.quota.as_ref().map(|quota| {
         json!({
@@ -253,7 +253,7 @@ fn job_json(view: &View<'_>, job: &Job) -> Value {
     })
 }
 
-fn changes_json<'a>(view: &'a View<'a>) -> impl Iterator<Item = Value> + 'a {
+fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a {
     let model = &view.desired.model;
     let plan = &view.prepared.plan;
     let unselected: HashSet<usize> = plan.unselected.iter().copied().collect();

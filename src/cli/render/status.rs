@@ -18,7 +18,7 @@ const LISTED: usize = 50;
 const EASTERNMOST_MINUTES: i32 = 14 * 60;
 
 /// What the state holds.
-pub(crate) struct View {
+pub(crate) struct StatusView {
     /// The wall clock.
     pub now: Timestamp,
     /// The file.
@@ -67,7 +67,7 @@ fn by_provider(rows: &[Recorded]) -> BTreeMap<&str, Numbers> {
 }
 
 /// The state for people.
-pub(crate) fn human(view: &View) -> String {
+pub(crate) fn human(view: &StatusView) -> String {
     let mut text = format!("{} {} (serial {})\n", strong("State"), view.path, view.identity.serial);
     if let Some(holder) = &view.running {
         let unanswered = count(view.unanswered, "call");
@@ -109,7 +109,7 @@ pub(crate) fn human(view: &View) -> String {
     text
 }
 
-fn runs_and_quota(view: &View) -> String {
+fn runs_and_quota(view: &StatusView) -> String {
     let mut text = String::new();
     if !view.runs.is_empty() {
         let newest = view.runs.first().map(|run| run.id);
@@ -174,7 +174,7 @@ pub(crate) fn running_json(holder: &Holder) -> Value {
 }
 
 /// The state for programs.
-pub(crate) fn json(view: &View) -> Value {
+pub(crate) fn json(view: &StatusView) -> Value {
     let providers: Value = by_provider(&view.recorded)
         .into_iter()
         .map(|(name, Numbers { recorded, pending, deferred, rejected })| {

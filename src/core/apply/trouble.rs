@@ -2,7 +2,7 @@
 
 use super::{Apply, Flight};
 use crate::core::contract::{CallError, Culprit, ErrorClass};
-use crate::core::event::{CallId, ItemState, Left, Record, RefusedDirectory, Trouble};
+use crate::core::event::{CallId, FailureScope, ItemState, Left, Record, RefusedDirectory};
 use crate::core::http::{TransportFailure, TransportFailureKind};
 use crate::core::lane::{Lane, Stopped, Suspect, split};
 use crate::core::plan::rank;
@@ -29,7 +29,7 @@ impl Apply<'_> {
         };
         let sent = failure.kind == TransportFailureKind::Unknown;
         if failure.kind == TransportFailureKind::NotConnected {
-            self.lanes[flight.lane].trouble = Some(Trouble::Endpoint);
+            self.lanes[flight.lane].trouble = Some(FailureScope::Endpoint);
         }
         self.not_done(call, flight, &error, !sent, now);
     }
@@ -204,7 +204,7 @@ impl Apply<'_> {
                 self.lanes[lane].push_again(batch);
                 let asks = asks_s.map_or(String::new(), |seconds| format!("; it asks to wait {seconds} s"));
                 let blame = self.lanes[lane].trouble.filter(|_| !throttled && asks_s.is_none());
-                self.stop_for(lane, error.class, blame.unwrap_or(Trouble::Endpoint), &format!("{reason}{asks}"));
+                self.stop_for(lane, error.class, blame.unwrap_or(FailureScope::Endpoint), &format!("{reason}{asks}"));
             }
         }
     }
@@ -262,11 +262,11 @@ impl Apply<'_> {
     /// Stops what shares the cause: all lanes to this endpoint of this provider. What is wrong with directories may be right
     /// with URLs, for example the permissions of a key.
     pub(super) fn stop(&mut self, lane: usize, class: ErrorClass, reason: &str) {
-        self.stop_for(lane, class, Trouble::Endpoint, reason);
+        self.stop_for(lane, class, FailureScope::Endpoint, reason);
     }
 
     /// As [`Apply::stop`], with what is to blame.
-    fn stop_for(&mut self, lane: usize, class: ErrorClass, blame: Trouble, reason: &str) {
+    fn stop_for(&mut self, lane: usize, class: ErrorClass, blame: FailureScope, reason: &str) {
         let (provider, endpoint) = (self.lanes[lane].provider, self.lanes[lane].endpoint);
         let alone = self.lanes[lane].collapsed;
         let goes_on = alone && class.is_of_the_operation();

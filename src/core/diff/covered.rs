@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Removals, Scope};
+use super::{DiffContext, Removals};
 use crate::core::model::{Model, OnRemoved};
 use crate::core::owners::Unread;
 use crate::core::recorded::{KnownManifest, Progress, RecordedRow};
@@ -44,7 +44,7 @@ struct CoveredManifest<'a> {
 }
 
 impl<'a> Covered<'a> {
-    pub(super) fn new(model: &'a Model, scope: &Scope<'a>) -> Self {
+    pub(super) fn new(model: &'a Model, scope: &DiffContext<'a>) -> Self {
         let covered = |name, coverage, on_removed| CoveredManifest {
             name,
             coverage,

@@ -11,7 +11,7 @@ struct World {
     machine: Watch,
     now: Now,
     /// When runs started, and why.
-    runs: Vec<(u64, Reason)>,
+    runs: Vec<(u64, RunReason)>,
     held: Vec<Held>,
     rereads: Rereads,
 }
@@ -25,27 +25,27 @@ impl World {
     /// After a first run that left nothing.
     fn settled() -> Self {
         let mut world = Self::new();
-        world.expect_run(Reason::Start);
+        world.expect_run(RunReason::Start);
         world.end(RunEnd::Done(Vec::new()));
         world.runs.clear();
         world
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: WatchEvent) {
         self.machine.handle(event, self.now);
     }
 
     fn change(&mut self) {
-        self.handle(Event::Changed(self.now.tick));
+        self.handle(WatchEvent::Changed(self.now.tick));
     }
 
     fn pass(&mut self, ms: u64) {
         self.now = Now { wall: self.now.wall.plus_ms(i64::try_from(ms).unwrap()), tick: self.now.tick.plus_ms(ms) };
     }
 
-    fn poll(&mut self) -> Action {
+    fn poll(&mut self) -> WatchAction {
         let action = self.machine.poll(self.now);
-        if let Action::Run(order) = &action {
+        if let WatchAction::Run(order) = &action {
             self.runs.push((self.now.tick.ms(), order.reason));
             self.held.clone_from(&order.held);
             self.rereads = order.rereads;
@@ -54,9 +54,9 @@ impl World {
     }
 
     #[track_caller]
-    fn expect_run(&mut self, reason: Reason) {
+    fn expect_run(&mut self, reason: RunReason) {
         match self.poll() {
-            Action::Run(order) => assert_eq!(order.reason, reason),
+            WatchAction::Run(order) => assert_eq!(order.reason, reason),
             other => panic!("{other:?}"),
         }
     }
@@ -65,28 +65,28 @@ impl World {
     #[track_caller]
     fn rest(&mut self) -> u64 {
         match self.poll() {
-            Action::WakeAt(Some(tick)) => tick.since(self.now.tick),
+            WatchAction::WakeAt(Some(tick)) => tick.since(self.now.tick),
             other => panic!("{other:?}"),
         }
     }
 
     fn end(&mut self, end: RunEnd) {
-        self.handle(Event::RunEnded(end));
+        self.handle(WatchEvent::RunEnded(end));
     }
 
     /// Sleeps as long as the machine wants, then lets it run. Returns how long it slept.
     #[track_caller]
-    fn sleep_to_run(&mut self, reason: Reason) -> u64 {
+    fn sleep_to_run(&mut self, reason: RunReason) -> u64 {
         let mut slept = 0;
         loop {
             match self.poll() {
-                Action::WakeAt(Some(tick)) => {
+                WatchAction::WakeAt(Some(tick)) => {
                     let ms = tick.since(self.now.tick);
                     assert!(ms > 0, "a busy loop");
                     slept += ms;
                     self.pass(ms);
                 }
-                Action::Run(order) => {
+                WatchAction::Run(order) => {
                     assert_eq!(order.reason, reason);
                     return slept;
                 }
@@ -100,22 +100,22 @@ impl World {
 #[test]
 fn a_file_that_is_being_written_holds_runs_back() {
     let mut world = World::settled();
-    world.handle(Event::Changed(world.now.tick));
+    world.handle(WatchEvent::Changed(world.now.tick));
     let mut waited = 0;
     for _ in 0..20 {
-        world.handle(Event::Writing(true));
+        world.handle(WatchEvent::Writing(true));
         let rest = world.rest();
         assert!(rest > 0 && rest <= QUIET_MS, "looked at again soon");
         world.pass(rest);
         waited += rest;
     }
     assert!(waited > MOST_QUIET_MS);
-    world.handle(Event::Writing(false));
-    assert!(matches!(world.poll(), Action::Run(order) if order.reason == Reason::Changed));
+    world.handle(WatchEvent::Writing(false));
+    assert!(matches!(world.poll(), WatchAction::Run(order) if order.reason == RunReason::Changed));
     world.end(RunEnd::Done(Vec::new()));
-    world.handle(Event::Changed(world.now.tick));
-    world.handle(Event::Writing(true));
-    assert_eq!(world.sleep_to_run(Reason::Changed), MOST_WRITING_MS);
+    world.handle(WatchEvent::Changed(world.now.tick));
+    world.handle(WatchEvent::Writing(true));
+    assert_eq!(world.sleep_to_run(RunReason::Changed), MOST_WRITING_MS);
 }
 
 /// W2: neither a retry nor a look at everything reads half a file; what the user asks for comes at once.
@@ -123,15 +123,15 @@ fn a_file_that_is_being_written_holds_runs_back() {
 fn no_run_begins_while_files_change() {
     for writing in [false, true] {
         let mut world = World::settled();
-        world.handle(Event::Asked);
-        assert!(matches!(world.poll(), Action::Run(_)));
+        world.handle(WatchEvent::Asked);
+        assert!(matches!(world.poll(), WatchAction::Run(_)));
         world.end(RunEnd::Done(vec![failed("own")]));
         world.pass(RETRY_CAP_MS.max(300_000));
-        world.handle(Event::Changed(world.now.tick));
-        world.handle(Event::Writing(writing));
+        world.handle(WatchEvent::Changed(world.now.tick));
+        world.handle(WatchEvent::Writing(writing));
         assert_eq!(world.rest(), QUIET_MS, "writing: {writing}");
-        world.handle(Event::Asked);
-        assert!(matches!(world.poll(), Action::Run(order) if order.reason == Reason::Asked));
+        world.handle(WatchEvent::Asked);
+        assert!(matches!(world.poll(), WatchAction::Run(order) if order.reason == RunReason::Asked));
     }
 }
 
@@ -140,21 +140,21 @@ fn no_run_begins_while_files_change() {
 fn files_that_change_while_they_are_read_are_read_again() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     world.end(RunEnd::Done(vec![failed("a")]));
-    world.sleep_to_run(Reason::Retry);
+    world.sleep_to_run(RunReason::Retry);
     assert_eq!(world.rereads, Rereads::AfterChanges);
     world.change();
     world.end(RunEnd::Stale);
-    assert_eq!(world.sleep_to_run(Reason::Changed), QUIET_MS, "what is due waits as well");
+    assert_eq!(world.sleep_to_run(RunReason::Changed), QUIET_MS, "what is due waits as well");
     world.end(RunEnd::Stale);
-    assert_eq!(world.sleep_to_run(Reason::Changed), QUIET_MS, "also where the event has not come yet");
+    assert_eq!(world.sleep_to_run(RunReason::Changed), QUIET_MS, "also where the event has not come yet");
     world.end(RunEnd::Stale);
     world.change();
-    world.handle(Event::Writing(true));
+    world.handle(WatchEvent::Writing(true));
     assert!(world.rest() <= QUIET_MS, "looked at again soon");
-    world.handle(Event::Writing(false));
-    world.sleep_to_run(Reason::Changed);
+    world.handle(WatchEvent::Writing(false));
+    world.sleep_to_run(RunReason::Changed);
     assert_eq!(world.rereads, Rereads::AfterChanges);
 }
 
@@ -165,13 +165,13 @@ fn files_that_change_each_time_that_they_are_read_are_acted_on_in_the_end() {
         let mut world = World::settled();
         for _ in 0..2 {
             world.change();
-            world.sleep_to_run(Reason::Changed);
+            world.sleep_to_run(RunReason::Changed);
             let (mut stale_ms, mut runs) = (0, 0);
             while world.rereads.applies(true, false) {
                 world.pass(reading_ms);
                 world.change();
                 world.end(RunEnd::Stale);
-                stale_ms += world.sleep_to_run(Reason::Changed) + if runs > 0 { reading_ms } else { 0 };
+                stale_ms += world.sleep_to_run(RunReason::Changed) + if runs > 0 { reading_ms } else { 0 };
                 runs += 1;
             }
             assert!(stale_ms < MOST_QUIET_MS + reading_ms + QUIET_MS && runs >= 1, "{stale_ms} ms, {runs} runs");
@@ -187,28 +187,28 @@ fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
     let mut world = World::settled();
     world.change();
     let began = world.now.tick;
-    while let Action::WakeAt(_) = world.poll() {
+    while let WatchAction::WakeAt(_) = world.poll() {
         world.pass(50);
         world.change();
     }
     assert_eq!((world.now.tick.since(began), world.rereads), (MOST_QUIET_MS, Rereads::WhileWriting));
     world.end(RunEnd::Done(Vec::new()));
     world.change();
-    world.handle(Event::Writing(true));
-    assert_eq!(world.sleep_to_run(Reason::Changed), MOST_WRITING_MS);
+    world.handle(WatchEvent::Writing(true));
+    assert_eq!(world.sleep_to_run(RunReason::Changed), MOST_WRITING_MS);
     assert_eq!(world.rereads, Rereads::Never);
     world.end(RunEnd::Done(Vec::new()));
     world.change();
-    world.handle(Event::Writing(true));
+    world.handle(WatchEvent::Writing(true));
     world.pass(MOST_WRITING_MS / 2);
     world.change();
-    world.handle(Event::Writing(false));
-    world.expect_run(Reason::Changed);
+    world.handle(WatchEvent::Writing(false));
+    world.expect_run(RunReason::Changed);
     assert_eq!(world.rereads, Rereads::WhileWriting, "who has closed one file may write the next one");
-    world.handle(Event::Asked);
+    world.handle(WatchEvent::Asked);
     world.change();
     world.end(RunEnd::Cut);
-    world.expect_run(Reason::Asked);
+    world.expect_run(RunReason::Asked);
     assert_eq!(world.rereads, Rereads::AfterChanges, "nobody waited for anything");
 }
 
@@ -227,7 +227,7 @@ fn left(name: &str) -> ProviderEnd {
 
 /// Nothing was accepted, and not for the sake of a target.
 fn failed(name: &str) -> ProviderEnd {
-    let endpoints = vec![EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(0) }];
+    let endpoints = vec![EndpointEnd { trouble: Some(FailureScope::Endpoint), ..reached(0) }];
     ProviderEnd { endpoints, failed_anew: true, trouble: true, pending: 3, ..left(name) }
 }
 
@@ -267,7 +267,7 @@ fn quiet_is_waited_for() {
     world.change();
     assert_eq!(world.rest(), QUIET_MS, "the last event counts");
     world.pass(QUIET_MS);
-    world.expect_run(Reason::Changed);
+    world.expect_run(RunReason::Changed);
 }
 
 /// W4: ten thousand events a second for ten seconds and a half are at most a run in two seconds, and the last event is answered.
@@ -280,7 +280,7 @@ fn a_storm_of_events_is_a_run_in_two_seconds() {
             world.change();
         }
         world.pass(1);
-        if matches!(world.poll(), Action::Run(_)) {
+        if matches!(world.poll(), WatchAction::Run(_)) {
             running = Some(world.now.tick);
         }
         if running.is_some_and(|since| world.now.tick.since(since) >= 300) {
@@ -292,7 +292,7 @@ fn a_storm_of_events_is_a_run_in_two_seconds() {
     if running.is_some() {
         world.end(RunEnd::Done(Vec::new()));
     }
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     assert!(world.runs.len() >= 5, "not starved: {:?}", world.runs);
     for pair in world.runs[..world.runs.len() - 1].windows(2) {
         assert!(pair[1].0 - pair[0].0 >= MOST_QUIET_MS, "{:?}", world.runs);
@@ -305,15 +305,15 @@ fn a_storm_of_events_is_a_run_in_two_seconds() {
 fn at_most_one_run_is_queued() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     for _ in 0..1000 {
         world.change();
         world.pass(1);
-        assert_eq!(world.poll(), Action::WakeAt(None), "one at a time");
+        assert_eq!(world.poll(), WatchAction::WakeAt(None), "one at a time");
     }
     world.pass(QUIET_MS);
     world.end(RunEnd::Done(Vec::new()));
-    world.expect_run(Reason::Changed);
+    world.expect_run(RunReason::Changed);
     world.end(RunEnd::Done(Vec::new()));
     assert_eq!(world.rest(), RESYNC_MS, "nothing else was queued");
 }
@@ -323,18 +323,18 @@ fn at_most_one_run_is_queued() {
 fn newer_files_end_a_run_that_has_been_sending() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     world.change();
     world.pass(60_000);
-    assert_eq!(world.poll(), Action::WakeAt(None), "it still reads and plans");
-    world.handle(Event::Sending);
+    assert_eq!(world.poll(), WatchAction::WakeAt(None), "it still reads and plans");
+    world.handle(WatchEvent::Sending);
     assert_eq!(world.rest(), PATIENCE_MS);
     world.pass(PATIENCE_MS);
-    assert_eq!(world.poll(), Action::CutShort);
-    assert_eq!(world.poll(), Action::WakeAt(None), "told once");
+    assert_eq!(world.poll(), WatchAction::CutShort);
+    assert_eq!(world.poll(), WatchAction::WakeAt(None), "told once");
     let cut = ProviderEnd { pending: 9, ..left("a") };
     world.end(RunEnd::Done(vec![cut]));
-    world.expect_run(Reason::Changed);
+    world.expect_run(RunReason::Changed);
     assert_eq!(world.held, [], "what was cut short goes on at once");
 }
 
@@ -343,13 +343,13 @@ fn newer_files_end_a_run_that_has_been_sending() {
 fn a_long_run_gives_way() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
-    world.handle(Event::Sending);
+    world.sleep_to_run(RunReason::Changed);
+    world.handle(WatchEvent::Sending);
     assert_eq!(world.rest(), MOST_SENDING_MS);
     world.pass(MOST_SENDING_MS);
-    assert_eq!(world.poll(), Action::CutShort);
+    assert_eq!(world.poll(), WatchAction::CutShort);
     world.end(RunEnd::Done(vec![ProviderEnd { pending: 9, ..left("a") }, failed("b")]));
-    world.expect_run(Reason::Retry);
+    world.expect_run(RunReason::Retry);
     assert_eq!(world.held.len(), 1, "what failed waits for its time, the rest goes on");
 }
 
@@ -358,23 +358,23 @@ fn a_long_run_gives_way() {
 fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
     const READING_MS: u64 = 1_000;
     let mut world = World::settled();
-    world.handle(Event::Asked);
+    world.handle(WatchEvent::Asked);
     for turn in 0..3 {
-        world.expect_run(Reason::Asked);
-        world.handle(Event::Asked);
-        assert_eq!(world.poll(), Action::CutShort, "{turn}: at once, as long as the run before had its turn");
+        world.expect_run(RunReason::Asked);
+        world.handle(WatchEvent::Asked);
+        assert_eq!(world.poll(), WatchAction::CutShort, "{turn}: at once, as long as the run before had its turn");
         world.pass(READING_MS);
         world.end(RunEnd::Cut);
-        world.expect_run(Reason::Asked);
+        world.expect_run(RunReason::Asked);
         for _ in 0..READING_MS / 100 {
-            world.handle(Event::Asked);
-            assert_eq!(world.poll(), Action::WakeAt(None), "{turn}: it reads, and what it reads is new enough");
+            world.handle(WatchEvent::Asked);
+            assert_eq!(world.poll(), WatchAction::WakeAt(None), "{turn}: it reads, and what it reads is new enough");
             world.pass(100);
         }
-        world.handle(Event::Sending);
+        world.handle(WatchEvent::Sending);
         assert_eq!(world.rest(), PATIENCE_MS);
         world.pass(PATIENCE_MS);
-        assert_eq!(world.poll(), Action::CutShort);
+        assert_eq!(world.poll(), WatchAction::CutShort);
         world.end(RunEnd::Done(vec![ProviderEnd { pending: 9, ..left("a") }]));
     }
 }
@@ -383,15 +383,15 @@ fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
 #[test]
 fn a_spared_run_that_reads_again_stays_spared() {
     let mut world = World::settled();
-    world.handle(Event::Asked);
-    world.expect_run(Reason::Asked);
-    world.handle(Event::Asked);
-    assert_eq!(world.poll(), Action::CutShort);
+    world.handle(WatchEvent::Asked);
+    world.expect_run(RunReason::Asked);
+    world.handle(WatchEvent::Asked);
+    assert_eq!(world.poll(), WatchAction::CutShort);
     world.end(RunEnd::Cut);
     for _ in 0..2 {
-        world.expect_run(Reason::Asked);
-        world.handle(Event::Asked);
-        assert_eq!(world.poll(), Action::WakeAt(None));
+        world.expect_run(RunReason::Asked);
+        world.handle(WatchEvent::Asked);
+        assert_eq!(world.poll(), WatchAction::WakeAt(None));
         world.change();
         world.end(RunEnd::Stale);
     }
@@ -401,7 +401,7 @@ fn a_spared_run_that_reads_again_stays_spared() {
 fn everything_is_looked_at_every_so_often() {
     let mut world = World::settled();
     for _ in 0..3 {
-        assert_eq!(world.sleep_to_run(Reason::Resync), RESYNC_MS);
+        assert_eq!(world.sleep_to_run(RunReason::Resync), RESYNC_MS);
         world.end(RunEnd::Done(Vec::new()));
     }
 }
@@ -411,11 +411,11 @@ fn everything_is_looked_at_every_so_often() {
 fn a_failing_provider_is_asked_less_and_less() {
     let mut world = World::new();
     world.machine.resync_ms = u64::MAX / 4;
-    world.expect_run(Reason::Start);
+    world.expect_run(RunReason::Start);
     let mut waits = Vec::new();
     for _ in 0..12 {
         world.end(RunEnd::Done(vec![failed("a")]));
-        waits.push(world.sleep_to_run(Reason::Retry));
+        waits.push(world.sleep_to_run(RunReason::Retry));
     }
     for (index, wait) in waits.iter().enumerate() {
         let step = (RETRY_BASE_MS << index.min(16)).min(RETRY_CAP_MS);
@@ -423,7 +423,7 @@ fn a_failing_provider_is_asked_less_and_less() {
     }
     assert!(waits[8..].windows(2).any(|pair| pair[0] != pair[1]), "jitter: {waits:?}");
     world.end(RunEnd::Done(vec![ProviderEnd { recovered: true, ..failed_in_part("a") }]));
-    assert!(world.sleep_to_run(Reason::Retry) <= RETRY_BASE_MS, "progress counts");
+    assert!(world.sleep_to_run(RunReason::Retry) <= RETRY_BASE_MS, "progress counts");
 }
 
 /// W6: files that change go to the healthy providers at once and leave the failing one in peace.
@@ -431,19 +431,19 @@ fn a_failing_provider_is_asked_less_and_less() {
 fn changes_do_not_hammer_a_failing_provider() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     world.end(RunEnd::Done(vec![failed("a"), ProviderEnd { pending: 0, ..left("b") }]));
     let until = world.machine.retry_of("a").unwrap();
     assert_eq!((until.failures, until.endpoints), (1, true));
     while world.now.tick.plus_ms(300) < until.at {
         world.change();
         world.pass(QUIET_MS);
-        world.expect_run(Reason::Changed);
+        world.expect_run(RunReason::Changed);
         assert_eq!(world.held, held(&[0], true));
         world.end(RunEnd::Done(vec![untouched("a")]));
         assert_eq!(world.machine.retry_of("a"), Some(until), "its time stays");
     }
-    world.sleep_to_run(Reason::Retry);
+    world.sleep_to_run(RunReason::Retry);
     assert_eq!(world.held, []);
 }
 
@@ -452,15 +452,15 @@ fn changes_do_not_hammer_a_failing_provider() {
 fn a_changed_configuration_or_the_user_resets_the_wait() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     for _ in 0..5 {
         world.end(RunEnd::Done(vec![failed("a")]));
-        world.sleep_to_run(Reason::Retry);
+        world.sleep_to_run(RunReason::Retry);
     }
     world.end(RunEnd::Done(vec![ProviderEnd { config: "c2".into(), ..failed("a") }]));
     assert_eq!(world.machine.retry_of("a").unwrap().failures, 1);
-    world.handle(Event::Asked);
-    world.expect_run(Reason::Asked);
+    world.handle(WatchEvent::Asked);
+    world.expect_run(RunReason::Asked);
     assert_eq!(world.held, []);
 }
 
@@ -469,12 +469,12 @@ fn a_changed_configuration_or_the_user_resets_the_wait() {
 fn the_user_resets_the_wait_of_what_fails_meanwhile() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
-    world.handle(Event::Sending);
-    world.handle(Event::Asked);
-    assert_eq!(world.poll(), Action::CutShort);
+    world.sleep_to_run(RunReason::Changed);
+    world.handle(WatchEvent::Sending);
+    world.handle(WatchEvent::Asked);
+    assert_eq!(world.poll(), WatchAction::CutShort);
     world.end(RunEnd::Done(vec![failed("a")]));
-    world.expect_run(Reason::Asked);
+    world.expect_run(RunReason::Asked);
     assert_eq!(world.held, []);
 }
 
@@ -486,12 +486,12 @@ fn deferred_work_goes_on_when_its_time_comes_whatever_the_clock_does() {
         let mut world = World::settled();
         world.machine.resync_ms = u64::MAX / 4;
         world.change();
-        world.sleep_to_run(Reason::Changed);
+        world.sleep_to_run(RunReason::Changed);
         let until = world.now.wall.plus_ms(3 * HOUR_MS);
         world.end(RunEnd::Done(vec![ProviderEnd { deferred_until: Some(until), ..left("a") }]));
         assert!(world.rest() <= LOOK_AGAIN_MS);
         world.now.wall = world.now.wall.plus_ms(jump_ms);
-        let slept = i64::try_from(world.sleep_to_run(Reason::Retry)).unwrap();
+        let slept = i64::try_from(world.sleep_to_run(RunReason::Retry)).unwrap();
         assert!((slept - hours_left * HOUR_MS).abs() <= 60_000, "{jump_ms}: {slept}");
     }
 }
@@ -501,12 +501,12 @@ fn deferred_work_goes_on_when_its_time_comes_whatever_the_clock_does() {
 fn a_quota_that_does_not_come_back_is_waited_for_with_backoff() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     let mut slept = Vec::new();
     for _ in 0..4 {
         let until = Some(world.now.wall.plus_ms(-1));
         world.end(RunEnd::Done(vec![ProviderEnd { deferred_until: until, ..left("a") }]));
-        slept.push(world.sleep_to_run(Reason::Retry));
+        slept.push(world.sleep_to_run(RunReason::Retry));
     }
     assert!(slept[0] >= RETRY_BASE_MS / 2 && slept[3] >= RETRY_BASE_MS * 4, "{slept:?}");
 }
@@ -515,17 +515,17 @@ fn a_quota_that_does_not_come_back_is_waited_for_with_backoff() {
 #[test]
 fn a_run_that_cannot_be_made_is_tried_again() {
     let mut world = World::new();
-    world.expect_run(Reason::Start);
+    world.expect_run(RunReason::Start);
     let mut waits = Vec::new();
     for _ in 0..10 {
         world.end(RunEnd::Failed);
-        waits.push(world.sleep_to_run(Reason::Retry));
+        waits.push(world.sleep_to_run(RunReason::Retry));
     }
     assert!(waits[0] <= FAILED_BASE_MS && *waits.last().unwrap() >= FAILED_CAP_MS / 2, "{waits:?}");
     assert!(waits.iter().all(|wait| *wait <= FAILED_CAP_MS), "{waits:?}");
     world.end(RunEnd::Failed);
     world.change();
-    assert!(world.sleep_to_run(Reason::Changed) <= QUIET_MS, "files that change do not wait for it");
+    assert!(world.sleep_to_run(RunReason::Changed) <= QUIET_MS, "files that change do not wait for it");
 }
 
 /// L2: targets that fail wait for their time, and nothing else does.
@@ -534,10 +534,10 @@ fn new_changes_do_not_wait_for_targets_that_fail() {
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     for _ in 0..10 {
         world.end(RunEnd::Done(vec![failed_in_part("a")]));
-        world.sleep_to_run(Reason::Retry);
+        world.sleep_to_run(RunReason::Retry);
     }
     world.end(RunEnd::Done(vec![failed_in_part("a")]));
     let until = world.machine.retry_of("a").unwrap();
@@ -545,7 +545,7 @@ fn new_changes_do_not_wait_for_targets_that_fail() {
     for _ in 0..5 {
         world.change();
         world.pass(QUIET_MS);
-        world.expect_run(Reason::Changed);
+        world.expect_run(RunReason::Changed);
         assert_eq!(world.held, held(&[], true));
         let accepted = vec![EndpointEnd { accepted: true, ..reached(0) }];
         world.end(RunEnd::Done(vec![ProviderEnd { endpoints: accepted, ..untouched("a") }]));
@@ -553,30 +553,32 @@ fn new_changes_do_not_wait_for_targets_that_fail() {
     }
     world.change();
     world.pass(QUIET_MS);
-    world.expect_run(Reason::Changed);
+    world.expect_run(RunReason::Changed);
     world.end(RunEnd::Done(vec![failed_in_part("a")]));
-    assert!(world.sleep_to_run(Reason::Retry) <= RETRY_BASE_MS, "what fails for the first time waits as if alone");
+    assert!(world.sleep_to_run(RunReason::Retry) <= RETRY_BASE_MS, "what fails for the first time waits as if alone");
     assert_eq!(world.held, []);
 }
 
 /// W6: where one target fails alone it may be to blame; once another one fails that was never tried, it is the endpoint.
 #[test]
 fn a_second_target_that_fails_tells_that_it_is_the_provider() {
-    let alone =
-        || ProviderEnd { endpoints: vec![EndpointEnd { trouble: Some(Trouble::Target), ..reached(0) }], ..failed("a") };
+    let alone = || ProviderEnd {
+        endpoints: vec![EndpointEnd { trouble: Some(FailureScope::Target), ..reached(0) }],
+        ..failed("a")
+    };
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     for _ in 0..4 {
         world.end(RunEnd::Done(vec![alone()]));
         assert!(!world.machine.retry_of("a").unwrap().endpoints);
-        world.sleep_to_run(Reason::Retry);
+        world.sleep_to_run(RunReason::Retry);
     }
     world.end(RunEnd::Done(vec![alone()]));
     world.change();
     world.pass(QUIET_MS);
-    world.expect_run(Reason::Changed);
+    world.expect_run(RunReason::Changed);
     assert_eq!(world.held, held(&[], true));
     world.end(RunEnd::Done(vec![alone()]));
     for failures in 1..5 {
@@ -584,14 +586,14 @@ fn a_second_target_that_fails_tells_that_it_is_the_provider() {
         assert_eq!((retry.endpoints, retry.failures), (true, failures));
         world.change();
         world.pass(QUIET_MS);
-        world.expect_run(Reason::Changed);
+        world.expect_run(RunReason::Changed);
         assert_eq!(world.held, held(&[0], true));
         world.end(RunEnd::Done(vec![untouched("a")]));
-        world.sleep_to_run(Reason::Retry);
+        world.sleep_to_run(RunReason::Retry);
         assert_eq!(world.held, [], "asked with all that waits");
         world.end(RunEnd::Done(vec![alone()]));
     }
-    world.sleep_to_run(Reason::Retry);
+    world.sleep_to_run(RunReason::Retry);
     world.end(RunEnd::Done(vec![failed_in_part("a")]));
     assert!(!world.machine.retry_of("a").unwrap().endpoints, "something was accepted");
 }
@@ -599,20 +601,20 @@ fn a_second_target_that_fails_tells_that_it_is_the_provider() {
 /// L2: of several caches the dead one is left in peace, and only that.
 #[test]
 fn a_dead_endpoint_does_not_hold_up_the_others() {
-    let dead = EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(1) };
+    let dead = EndpointEnd { trouble: Some(FailureScope::Endpoint), ..reached(1) };
     let well = EndpointEnd { accepted: true, ..reached(0) };
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     for _ in 0..6 {
         world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well.clone(), dead.clone()], ..failed("a") }]));
         world.change();
         world.pass(QUIET_MS);
-        world.expect_run(Reason::Changed);
+        world.expect_run(RunReason::Changed);
         assert_eq!(world.held, held(&[1], true));
         world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well.clone()], ..untouched("a") }]));
-        world.sleep_to_run(Reason::Retry);
+        world.sleep_to_run(RunReason::Retry);
         assert_eq!(world.held, []);
     }
 }
@@ -620,23 +622,23 @@ fn a_dead_endpoint_does_not_hold_up_the_others() {
 /// W6: several caches that are dead are asked together, and one that has been dead for long is no reason to wait for another.
 #[test]
 fn dead_endpoints_are_asked_together() {
-    let dead = |endpoint: u8| EndpointEnd { trouble: Some(Trouble::Endpoint), ..reached(endpoint) };
+    let dead = |endpoint: u8| EndpointEnd { trouble: Some(FailureScope::Endpoint), ..reached(endpoint) };
     let well = |endpoint: u8| EndpointEnd { accepted: true, ..reached(endpoint) };
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     for _ in 0..10 {
         world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well(0), dead(1)], ..failed("a") }]));
-        world.sleep_to_run(Reason::Retry);
+        world.sleep_to_run(RunReason::Retry);
     }
     world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![well(0), dead(1)], ..failed("a") }]));
     world.change();
     world.pass(QUIET_MS);
-    world.expect_run(Reason::Changed);
+    world.expect_run(RunReason::Changed);
     for wait in [RETRY_BASE_MS, RETRY_BASE_MS * 2] {
         world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![dead(0)], ..failed("a") }]));
-        assert!(world.sleep_to_run(Reason::Retry) <= wait);
+        assert!(world.sleep_to_run(RunReason::Retry) <= wait);
         assert_eq!(world.held, []);
     }
 }
@@ -647,7 +649,7 @@ fn a_late_deferral_is_not_forgotten() {
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     let until = Some(world.now.wall.plus_ms(1));
     let late = ProviderEnd { deferred_until: until, ..left("a") };
     world.pass(10);
@@ -655,10 +657,10 @@ fn a_late_deferral_is_not_forgotten() {
     let retry = world.machine.retry_of("a").unwrap();
     world.change();
     world.pass(QUIET_MS);
-    world.expect_run(Reason::Changed);
+    world.expect_run(RunReason::Changed);
     world.end(RunEnd::Done(vec![late]));
     assert_eq!(world.machine.retry_of("a"), Some(retry));
-    assert!(world.sleep_to_run(Reason::Retry) <= RETRY_BASE_MS);
+    assert!(world.sleep_to_run(RunReason::Retry) <= RETRY_BASE_MS);
 }
 
 /// T5: a wait that a provider asks for is kept over runs, also if meanwhile nothing is left to do, up to a cap.
@@ -669,22 +671,22 @@ fn a_wait_that_is_asked_for_is_kept() {
         let mut world = World::settled();
         world.machine.resync_ms = u64::MAX / 4;
         world.change();
-        world.sleep_to_run(Reason::Changed);
+        world.sleep_to_run(RunReason::Changed);
         let not_before = Some(world.now.tick.plus_ms(asked_ms));
-        let asks = EndpointEnd { trouble: Some(Trouble::Endpoint), not_before, ..reached(0) };
+        let asks = EndpointEnd { trouble: Some(FailureScope::Endpoint), not_before, ..reached(0) };
         let began = world.now.tick;
         world.end(RunEnd::Done(vec![ProviderEnd { endpoints: vec![asks], ..failed("a") }]));
         world.change();
         world.pass(QUIET_MS);
-        world.expect_run(Reason::Changed);
+        world.expect_run(RunReason::Changed);
         world.end(RunEnd::Done(Vec::new()));
-        assert_eq!(world.poll(), Action::WakeAt(Some(world.machine.resync_at)), "nothing is left to do");
+        assert_eq!(world.poll(), WatchAction::WakeAt(Some(world.machine.resync_at)), "nothing is left to do");
         world.change();
         world.pass(QUIET_MS);
-        world.expect_run(Reason::Changed);
+        world.expect_run(RunReason::Changed);
         assert_eq!(world.held, held(&[0], false));
         world.end(RunEnd::Done(vec![ProviderEnd { pending: 1, ..left("a") }]));
-        world.sleep_to_run(Reason::Retry);
+        world.sleep_to_run(RunReason::Retry);
         assert_eq!((world.now.tick.since(began), world.held.clone()), (kept_ms, Vec::new()));
     }
 }
@@ -696,20 +698,20 @@ fn a_refusal_by_a_guard_does_not_count_as_a_failure() {
     let mut world = World::settled();
     world.machine.resync_ms = u64::MAX / 4;
     world.change();
-    world.sleep_to_run(Reason::Changed);
+    world.sleep_to_run(RunReason::Changed);
     world.end(RunEnd::Done(vec![failed("a")]));
     let before = world.machine.retry_of("a");
-    world.sleep_to_run(Reason::Retry);
+    world.sleep_to_run(RunReason::Retry);
     for _ in 0..20 {
         world.end(RunEnd::Blocked(None));
         assert_eq!(world.machine.retry_of("a"), before);
-        assert_eq!(world.sleep_to_run(Reason::Retry), LOOK_AGAIN_MS);
+        assert_eq!(world.sleep_to_run(RunReason::Retry), LOOK_AGAIN_MS);
     }
     world.end(RunEnd::Blocked(Some(vec![failed("a")])));
     assert_eq!(world.machine.retry_of("a").unwrap().failures, 2, "it was tried again, and failed");
     world.pass(RETRY_BASE_MS * 2);
     world.change();
-    assert!(world.sleep_to_run(Reason::Changed) <= QUIET_MS);
+    assert!(world.sleep_to_run(RunReason::Changed) <= QUIET_MS);
     assert_eq!(world.held, []);
 }
 
@@ -717,14 +719,14 @@ fn a_refusal_by_a_guard_does_not_count_as_a_failure() {
 fn a_stop_ends_the_run_and_then_the_program() {
     let mut world = World::settled();
     world.change();
-    world.sleep_to_run(Reason::Changed);
-    world.handle(Event::Stop);
-    assert_eq!(world.poll(), Action::CutShort);
+    world.sleep_to_run(RunReason::Changed);
+    world.handle(WatchEvent::Stop);
+    assert_eq!(world.poll(), WatchAction::CutShort);
     world.change();
-    assert_eq!(world.poll(), Action::WakeAt(None));
+    assert_eq!(world.poll(), WatchAction::WakeAt(None));
     world.end(RunEnd::Done(vec![failed("a")]));
-    assert_eq!(world.poll(), Action::Exit);
+    assert_eq!(world.poll(), WatchAction::Exit);
     let mut idle = World::settled();
-    idle.handle(Event::Stop);
-    assert_eq!(idle.poll(), Action::Exit);
+    idle.handle(WatchEvent::Stop);
+    assert_eq!(idle.poll(), WatchAction::Exit);
 }

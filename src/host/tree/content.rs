@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::not_regular;
-use super::root::{Root, Stamp};
+use super::root::{FileStamp, Root};
 use crate::host::manifest_files::called;
 use crate::manifest::Normalizer;
 
@@ -21,7 +21,7 @@ pub(super) fn digest(
     path: &str,
     normalizer: &Normalizer,
     buffer: &mut Vec<u8>,
-) -> Result<(Stamp, [u8; 32]), String> {
+) -> Result<(FileStamp, [u8; 32]), String> {
     stable(root, path, |file, size| {
         if size > PIECE_BYTES as u64 && (normalizer.is_empty() || size > Normalizer::MAX_TEXT_BYTES) {
             let mut hasher = blake3::Hasher::new();
@@ -49,16 +49,16 @@ pub(super) fn stable<T>(
     root: &Root,
     path: &str,
     mut read: impl FnMut(&mut File, u64) -> io::Result<(u64, T)>,
-) -> Result<(Stamp, T), String> {
+) -> Result<(FileStamp, T), String> {
     for _ in 0..2 {
         let mut file = root.file(path).map_err(|error| cannot(&error))?;
         let metadata = file.metadata().map_err(|error| cannot(&error))?;
         if !metadata.is_file() {
             return Err(not_regular(called(metadata.file_type())));
         }
-        let before = Stamp::of(&metadata);
+        let before = FileStamp::of(&metadata);
         let (bytes, read) = read(&mut file, before.size).map_err(|error| cannot(&error))?;
-        let after = Stamp::of(&file.metadata().map_err(|error| cannot(&error))?);
+        let after = FileStamp::of(&file.metadata().map_err(|error| cannot(&error))?);
         if before == after && bytes == before.size {
             return Ok((before, read));
         }

@@ -32,7 +32,7 @@ pub(super) struct Way {
 
 /// Where a link leads.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct LinkTarget {
     /// Without links.
     pub(super) real: PathBuf,
     pub(super) kind: FileType,
@@ -61,7 +61,7 @@ impl Way {
     ///
     /// # Errors
     /// It leads back to a folder that it is in: its paths would never end.
-    pub(super) fn over(&self, link: &Path, shown: &Path, target: Target) -> Result<Self, String> {
+    pub(super) fn over(&self, link: &Path, shown: &Path, target: LinkTarget) -> Result<Self, String> {
         let folder: Arc<Path> = link.parent().unwrap_or(link).into();
         let over: Vec<Arc<Path>> = self.over.iter().cloned().chain([folder]).collect();
         if over.iter().any(|folder| folder.starts_with(&target.real)) {
@@ -79,8 +79,8 @@ impl Way {
 ///
 /// # Errors
 /// It leads nowhere, or in circles.
-pub(super) fn target(link: &Path) -> Result<Target, String> {
-    let found = fs::canonicalize(link).and_then(|real| Ok(Target { kind: fs::metadata(&real)?.file_type(), real }));
+pub(super) fn target(link: &Path) -> Result<LinkTarget, String> {
+    let found = fs::canonicalize(link).and_then(|real| Ok(LinkTarget { kind: fs::metadata(&real)?.file_type(), real }));
     found.map_err(|error| {
         let what = match error.kind() {
             io::ErrorKind::NotFound => "leads to nothing".to_owned(),
@@ -90,7 +90,7 @@ pub(super) fn target(link: &Path) -> Result<Target, String> {
     })
 }
 
-impl Target {
+impl LinkTarget {
     /// The path by which it is opened: from the directory `root` on or, outside of it, the whole one.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::root::Stamp;
+use super::root::FileStamp;
 
 /// What a file lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Mount {
 
     /// Whether a stamp that is the same shows that the content is. Images keep one time, for content and change alike, and
     /// mostly in whole seconds; only a system that writes tells the time of a change apart.
-    pub(super) const fn shows_content(self, stamp: Stamp) -> bool {
+    pub(super) const fn shows_content(self, stamp: FileStamp) -> bool {
         const SECOND_NS: i64 = 1_000_000_000;
         let is_one_time = stamp.changed_ns == stamp.modified_ns;
         match self {
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn one_time_for_content_and_change_proves_nothing_where_nobody_writes() {
         const S: i64 = 1_000_000_000;
-        let stamp = |modified_ns, changed_ns| Stamp { size: 1, modified_ns, changed_ns, inode: 7 };
+        let stamp = |modified_ns, changed_ns| FileStamp { size: 1, modified_ns, changed_ns, inode: 7 };
         let shown = |stamp| [Mount::Writable, Mount::Layered, Mount::ReadOnly].map(|mount| mount.shows_content(stamp));
         for fixed in [0, S, 1_700_000_000 * S] {
             assert_eq!(shown(stamp(fixed, fixed)), [true, false, false]);

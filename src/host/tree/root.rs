@@ -67,7 +67,7 @@ impl Root {
     }
 
     /// Whether the file at `path`, a link there not followed, still has this stamp, and that proves that it has its content.
-    pub(super) fn is_unchanged(&self, path: &str, known: Stamp) -> bool {
+    pub(super) fn is_unchanged(&self, path: &str, known: FileStamp) -> bool {
         let Some((stamp, device)) = self.stamp(path) else { return false };
         // On what can be least trusted; most files need no look at where they lie.
         stamp == known && (Mount::ReadOnly.shows_content(stamp) || self.mount(path, device).shows_content(stamp))
@@ -79,7 +79,7 @@ impl Root {
     }
 
     /// By what the file at `path` is known, a link there not followed, and on which device it is.
-    fn stamp(&self, path: &str) -> Option<(Stamp, Device)> {
+    fn stamp(&self, path: &str) -> Option<(FileStamp, Device)> {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{AtFlags, StatxFlags, statx};
@@ -87,7 +87,7 @@ impl Root {
             // From the open folder on: its own path is not walked for every file.
             if let Ok(found) = statx(&self.folder, path, AtFlags::SYMLINK_NOFOLLOW, wanted) {
                 let (modified, changed) = (found.stx_mtime, found.stx_ctime);
-                let stamp = Stamp {
+                let stamp = FileStamp {
                     size: found.stx_size,
                     modified_ns: whole_ns(modified.tv_sec, i64::from(modified.tv_nsec)),
                     changed_ns: whole_ns(changed.tv_sec, i64::from(changed.tv_nsec)),
@@ -97,7 +97,7 @@ impl Root {
             }
         }
         // Kernels and sandboxes that do not know the call; also what is not there.
-        fs::symlink_metadata(self.path.join(path)).ok().map(|metadata| (Stamp::of(&metadata), device_of(&metadata)))
+        fs::symlink_metadata(self.path.join(path)).ok().map(|metadata| (FileStamp::of(&metadata), device_of(&metadata)))
     }
 
     /// Opens a file without waiting, over no link.
@@ -143,7 +143,7 @@ const fn whole_ns(seconds: i64, ns: i64) -> i64 {
 
 /// By what a file that was not written to since is known. Times in nanoseconds since 1970 UTC; 0 where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     pub(super) size: u64,
     pub(super) modified_ns: i64,
     /// When content, name or rights changed; no program can set it.
@@ -151,7 +151,7 @@ pub(super) struct Stamp {
     pub(super) inode: u64,
 }
 
-impl Stamp {
+impl FileStamp {
     #[cfg(unix)]
     pub(super) fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;

@@ -2,7 +2,7 @@
 //!
 //! Does not know where the bytes are kept. Whatever is wrong with them, the result is an empty cache: files are read.
 
-use super::root::Stamp;
+use super::root::FileStamp;
 use super::table::{FileTable, Row};
 use crate::core::time::Timestamp;
 use crate::manifest::Normalizer;
@@ -133,14 +133,14 @@ pub fn fingerprint(normalizer: &Normalizer) -> [u8; 32] {
 }
 
 /// The numbers of a stamp in an order in which neighbours differ little from row to row.
-fn numbers(stamp: Stamp) -> [u64; 4] {
+fn numbers(stamp: FileStamp) -> [u64; 4] {
     let [modified, changed] = [stamp.modified_ns, stamp.changed_ns].map(i64::cast_unsigned);
     [stamp.size, modified, changed.wrapping_sub(modified), stamp.inode]
 }
 
-fn stamp_of([size, modified, delay, inode]: [u64; 4]) -> Stamp {
+fn stamp_of([size, modified, delay, inode]: [u64; 4]) -> FileStamp {
     let changed_ns = modified.wrapping_add(delay).cast_signed();
-    Stamp { size, modified_ns: modified.cast_signed(), changed_ns, inode }
+    FileStamp { size, modified_ns: modified.cast_signed(), changed_ns, inode }
 }
 
 /// Small for differences of either sign.

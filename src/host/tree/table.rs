@@ -1,6 +1,6 @@
 //! Files in a compact table: their names in one text, a row of fixed size each.
 
-use super::root::Stamp;
+use super::root::FileStamp;
 
 /// Files, in order of path once they are sorted.
 #[derive(Debug, Default)]
@@ -16,12 +16,12 @@ pub(super) struct Row {
     length: u32,
     /// Whether it is known here by a path over a link, which is not where it is.
     pub(super) is_linked: bool,
-    pub(super) stamp: Stamp,
+    pub(super) stamp: FileStamp,
     pub(super) digest: [u8; 32],
 }
 
 impl FileTable {
-    pub(super) fn push(&mut self, path: &str, stamp: Stamp, digest: [u8; 32], is_linked: bool) {
+    pub(super) fn push(&mut self, path: &str, stamp: FileStamp, digest: [u8; 32], is_linked: bool) {
         // No system has paths of four gigabytes.
         let length = u32::try_from(path.len()).unwrap_or(u32::MAX);
         self.rows.push(Row { start: self.names.len(), length, is_linked, stamp, digest });

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::root::Stamp;
+use super::root::FileStamp;
 use super::*;
 
 /// Long after everything that the tests write.
@@ -388,7 +388,7 @@ fn files_of_a_read_only_mount_are_read_unless_their_times_differ() {
     fs::File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
     for name in ["a", "b"] {
         let metadata = fs::metadata(folder.path().join(name)).unwrap();
-        assert_eq!(Stamp::of(&metadata).modified_ns, Stamp::of(&metadata).changed_ns, "as images have it");
+        assert_eq!(FileStamp::of(&metadata).modified_ns, FileStamp::of(&metadata).changed_ns, "as images have it");
     }
     let cache = plain(folder.path()).unwrap().into_stat_cache(LATER);
     let read = |mount_of: fn(&Path) -> Mount| {

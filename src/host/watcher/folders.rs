@@ -15,7 +15,7 @@ const MOST_DEPTH: usize = 64;
 
 /// A path whose changes matter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Root {
+pub struct WatchedRoot {
     /// The path, relative to the working directory or absolute.
     pub path: PathBuf,
     /// What is read of it.
@@ -36,13 +36,13 @@ pub enum RootKind {
 /// Which names in a folder matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Interest {
-    extent: Extent,
+    extent: WatchDepth,
     /// Whatever the extent is.
     names: BTreeSet<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Extent {
+enum WatchDepth {
     /// No others.
     #[default]
     Names,
@@ -55,9 +55,9 @@ enum Extent {
 
 /// What sets a folder or a file apart from another one that takes its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
+pub(super) struct FileIdentity(u64, u64);
 
-impl Identity {
+impl FileIdentity {
     /// Of the files that the program itself prints to.
     pub(super) fn printed_to() -> Vec<Self> {
         output::files().map(|(_, device, inode)| Self(device, inode)).collect()
@@ -81,7 +81,7 @@ impl Identity {
 /// The folders to be watched, each without those below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Folders {
-    pub(super) roots: Vec<Root>,
+    pub(super) roots: Vec<WatchedRoot>,
     interests: BTreeMap<PathBuf, Interest>,
 }
 
@@ -92,7 +92,7 @@ fn absolute(path: &Path) -> PathBuf {
 
 impl Folders {
     /// Works out what is to be watched, by looking at the folders as they are now.
-    pub(super) fn of(roots: &[Root]) -> Self {
+    pub(super) fn of(roots: &[WatchedRoot]) -> Self {
         let mut folders = Self { roots: roots.to_vec(), interests: BTreeMap::new() };
         for root in roots {
             let Some(real) = folders.follow(&absolute(&root.path)) else { continue };
@@ -123,11 +123,11 @@ impl Folders {
         let Some(interest) = self.interests.get(folder) else { return false };
         match interest.extent {
             _ if interest.names.contains(name) => true,
-            Extent::Names => false,
-            Extent::Manifests if is_hidden(name) => false,
-            Extent::Manifests => is_manifest_name(path) || self.is_watched(path) || path.is_dir(),
-            Extent::Lasting => self.is_watched(path) || !is_temporary(path),
-            Extent::All => true,
+            WatchDepth::Names => false,
+            WatchDepth::Manifests if is_hidden(name) => false,
+            WatchDepth::Manifests => is_manifest_name(path) || self.is_watched(path) || path.is_dir(),
+            WatchDepth::Lasting => self.is_watched(path) || !is_temporary(path),
+            WatchDepth::All => true,
         }
     }
 
@@ -220,12 +220,12 @@ impl Folders {
 }
 
 impl RootKind {
-    const fn extent(self) -> Extent {
+    const fn extent(self) -> WatchDepth {
         match self {
-            Self::File => Extent::Names,
-            Self::Manifests => Extent::Manifests,
-            Self::Tree(WalkRules { temporary: false, .. }) => Extent::Lasting,
-            Self::Tree(_) => Extent::All,
+            Self::File => WatchDepth::Names,
+            Self::Manifests => WatchDepth::Manifests,
+            Self::Tree(WalkRules { temporary: false, .. }) => WatchDepth::Lasting,
+            Self::Tree(_) => WatchDepth::All,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::folders::Identity;
+use super::folders::FileIdentity;
 use super::{Shared, lock};
 
 /// Follows the system's table of mounts on a thread of its own, where there is one.
@@ -38,6 +38,6 @@ impl Shared {
     /// Whether a watched folder is not the one that was watched.
     fn has_other_folders(&self) -> bool {
         let watched = lock(&self.watched).clone();
-        watched.iter().any(|(path, identity)| Identity::of(path) != *identity)
+        watched.iter().any(|(path, identity)| FileIdentity::of(path) != *identity)
     }
 }

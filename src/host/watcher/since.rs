@@ -26,12 +26,12 @@ pub struct Moved {
 
 /// A moment, and what knows what happened since.
 #[derive(Clone)]
-pub struct Since {
+pub struct EventFence {
     watcher: Arc<Watcher>,
     events: u64,
 }
 
-impl Since {
+impl EventFence {
     /// From now on.
     pub fn now(watcher: &Arc<Watcher>) -> Self {
         Self { watcher: Arc::clone(watcher), events: watcher.events() }

@@ -14,7 +14,7 @@ const BOUND: Duration = Duration::from_secs(30);
 struct World {
     folder: tempfile::TempDir,
     watcher: Arc<Watcher>,
-    roots: Vec<Root>,
+    roots: Vec<WatchedRoot>,
 }
 
 impl World {
@@ -25,7 +25,7 @@ impl World {
     fn with_state(poll_ms: Option<u64>, roots: &[(&str, RootKind)], state: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("manifests/below")).unwrap();
-        let of = |(path, kind): &(&str, RootKind)| Root { path: folder.path().join(path), kind: *kind };
+        let of = |(path, kind): &(&str, RootKind)| WatchedRoot { path: folder.path().join(path), kind: *kind };
         let roots = roots.iter().map(of).collect();
         let (watcher, why) = Watcher::new(Arc::new(SystemClock::start()), &folder.path().join(state), None, poll_ms);
         assert_eq!(why.is_some(), poll_ms.is_some(), "{why:?}");
@@ -286,7 +286,7 @@ async fn what_happened_a_moment_ago_is_known() {
     world.cover();
     let watcher = Arc::clone(&world.watcher);
     for round in 0..200 {
-        let since = Since::now(&watcher);
+        let since = EventFence::now(&watcher);
         assert_eq!(since.look(), Moved::default());
         let mut file = fs::File::create(world.folder.path().join("manifests/a.yaml")).unwrap();
         file.write_all(b"assets:").unwrap();
@@ -294,7 +294,7 @@ async fn what_happened_a_moment_ago_is_known() {
         drop(file);
         assert_eq!(since.look(), Moved { changed: true, writing: false }, "{round}");
     }
-    let notes = Since::now(&watcher);
+    let notes = EventFence::now(&watcher);
     fs::write(world.folder.path().join("manifests/notes.txt"), "x").unwrap();
     assert_eq!(notes.look(), Moved::default());
 }
@@ -324,7 +324,7 @@ async fn a_watcher_that_breaks_is_replaced_by_looking() {
     world.watcher.look_around();
     assert_eq!(world.watcher.cover(&world.roots), None);
     world.write("manifests/a.yaml");
-    let since = Since::now(&world.watcher);
+    let since = EventFence::now(&world.watcher);
     assert!(since.look().changed, "nobody knows");
     let told = world.watcher.cover(&world.roots);
     assert_eq!(told.as_deref(), Some("watching folders has failed; please report it"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Asset, Bases, Chosen, Lister, Name};
 use crate::manifest::check::Head;
-use crate::manifest::diagnostic::{Diagnostic, Report};
+use crate::manifest::diagnostic::{Diagnostic, Diagnostics};
 use crate::manifest::url;
 use crate::manifest::url_forms::{Form, UrlForms};
 
@@ -40,7 +40,7 @@ impl Multiplied {
     }
 
     /// Reports that there are too many, in the manifest that makes the most of them.
-    pub(super) fn tell(&self, heads: &[Head<'_, '_>], report: &mut Report) {
+    pub(super) fn tell(&self, heads: &[Head<'_, '_>], report: &mut Diagnostics) {
         let largest = self.by_file.iter().max_by_key(|(_, count)| **count).map_or(0, |(file, _)| *file);
         let head = heads.iter().find(|head| head.file == largest);
         let span = head.and_then(|head| {

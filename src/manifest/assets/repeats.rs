@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Own;
+use super::OwnAssets;
 use crate::core::entries::Repeat;
 use crate::core::model::Place;
 use crate::core::target::{ContentHash, Scope};
 use crate::manifest::checksums::ChecksumProblem;
-use crate::manifest::diagnostic::{Diagnostic, Report};
+use crate::manifest::diagnostic::{Diagnostic, Diagnostics};
 use crate::manifest::file_source::{Expand, FileSource, Found, FoundFile};
 use crate::manifest::file_url::url_path;
 use crate::manifest::load::{self, shown};
@@ -23,7 +23,7 @@ const MAX_NAMESAKES: usize = 8;
 
 /// Everything that is listed twice and that a source has a part in.
 pub(super) struct Repeats<'c> {
-    owns: &'c [Own],
+    owns: &'c [OwnAssets],
     files: &'c [SourceFile],
     providers: &'c Providers,
     sources: BTreeMap<Place, FileSource>,
@@ -42,7 +42,7 @@ type Namesakes = BTreeMap<Place, HashMap<String, Vec<Namesake>>>;
 
 impl<'c> Repeats<'c> {
     pub(super) fn new(
-        owns: &'c [Own],
+        owns: &'c [OwnAssets],
         sources: Vec<FileSource>,
         files: &'c [SourceFile],
         providers: &'c Providers,
@@ -52,7 +52,7 @@ impl<'c> Repeats<'c> {
     }
 
     /// Takes what is listed twice; reports it at once where no source has a part in it.
-    pub(super) fn take(&mut self, repeat: Repeat, report: &mut Report) {
+    pub(super) fn take(&mut self, repeat: Repeat, report: &mut Diagnostics) {
         let has_source = [repeat.first.place, repeat.again.place].iter().any(|place| self.sources.contains_key(place));
         if has_source && self.kept.len() < MAX_KEPT {
             self.kept.push(repeat);
@@ -62,7 +62,7 @@ impl<'c> Repeats<'c> {
     }
 
     /// Reports the others, with the names of their files.
-    pub(super) fn tell(self, expand: &mut dyn Expand, report: &mut Report) {
+    pub(super) fn tell(self, expand: &mut dyn Expand, report: &mut Diagnostics) {
         if self.kept.is_empty() {
             return;
         }

@@ -32,14 +32,14 @@ pub(super) enum PlainHash<'h> {
 }
 
 /// What is said about a path: its digest, its priority and where it stands.
-type Listed<'h> = (PlainHash<'h>, Priority, Place);
+type ListedHash<'h> = (PlainHash<'h>, Priority, Place);
 
 impl ShortCut {
     pub(super) fn fits(&self, path: &str) -> bool {
         path.len() <= self.max_path_bytes
     }
 
-    pub(super) fn list(&self, draft: &mut Draft, forms: &UrlForms, path: &str, listed: Listed<'_>) {
+    pub(super) fn list(&self, draft: &mut Draft, forms: &UrlForms, path: &str, listed: ListedHash<'_>) {
         let mut list = |form: Form<'_>| match form {
             Form::Below(rest) => self.list_one(draft, &self.start, rest, listed),
             // Without a path of its own, the origin alone is the same request as with a slash.
@@ -52,7 +52,7 @@ impl ShortCut {
         }
     }
 
-    fn list_one(&self, draft: &mut Draft, start: &str, rest: &str, (hash, priority, place): Listed<'_>) {
+    fn list_one(&self, draft: &mut Draft, start: &str, rest: &str, (hash, priority, place): ListedHash<'_>) {
         let packed = match hash {
             PlainHash::Text(hash) => draft.pack_parts(&self.origin, start, rest, hash),
             PlainHash::Bytes(algorithm, digest) => draft.pack_digest(&self.origin, start, rest, (algorithm, digest)),

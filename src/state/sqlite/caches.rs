@@ -21,14 +21,14 @@ pub(super) fn away(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Away
     Ok(known.filter_map(|known| Some(AwayCache { cache: known.cache, since: known.away_since? })).collect())
 }
 
-struct Known {
+struct KnownCache {
     cache: CacheAddress,
     seen_at: Timestamp,
     away_since: Option<Timestamp>,
 }
 
 /// Those that are known, of one provider or of all, the newest first.
-fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<Known>> {
+fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<KnownCache>> {
     let mut statement = db.prepare_cached(
         "SELECT provider, endpoint, host, address, seen_at, away_since FROM cache_address WHERE provider = coalesce(?1, provider)
          ORDER BY seen_at DESC, provider, endpoint, address",
@@ -38,7 +38,7 @@ fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<Known>
         let address: IpAddr = text.parse().map_err(|_| super::rows::never_written(&text))?;
         let cache = CacheAddress { provider: row.get(0)?, endpoint: row.get(1)?, host: row.get(2)?, address };
         let away_since = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_ms);
-        Ok(Known { cache, seen_at: Timestamp::from_unix_ms(row.get(4)?), away_since })
+        Ok(KnownCache { cache, seen_at: Timestamp::from_unix_ms(row.get(4)?), away_since })
     };
     statement.query_map([provider], read)?.collect()
 }
@@ -55,7 +55,7 @@ pub(super) fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Times
             )?
             .execute(params![provider, endpoint, host, address.to_string(), at.unix_ms()])?;
     }
-    for (index, Known { cache, .. }) in known(transaction, Some(provider))?.into_iter().enumerate() {
+    for (index, KnownCache { cache, .. }) in known(transaction, Some(provider))?.into_iter().enumerate() {
         let is_answered = addresses.iter().any(|found| found.endpoint == cache.endpoint);
         if !endpoints.contains(&cache.endpoint) || index >= KEPT {
             forget(transaction, &cache)?;

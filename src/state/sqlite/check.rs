@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::failure::failed;
 use super::integrity_stamp::IntegrityStamp;
 use super::schema::FORMAT;
-use super::sums::{Meta, Sums, Written};
+use super::sums::{Meta, Sums, WriteListener};
 use super::{SqliteStore, StateError, location};
 use crate::core::text::one_line;
 
@@ -98,15 +98,15 @@ impl SqliteStore {
     }
 
     /// Hears what is written from now on, in a transaction of its own; `None` where it is not added up.
-    pub(super) fn listener(&self) -> Result<Option<Written>, StateError> {
+    pub(super) fn listener(&self) -> Result<Option<WriteListener>, StateError> {
         if self.file.is_none() || self.format < FORMAT {
             return Ok(None);
         }
         if self.written.get().is_none() {
-            let _ = self.written.set(self.read(Written::listen)?);
+            let _ = self.written.set(self.read(WriteListener::listen)?);
         }
         let written = self.written.get().cloned();
-        written.iter().for_each(Written::begin);
+        written.iter().for_each(WriteListener::begin);
         Ok(written)
     }
 

@@ -100,7 +100,7 @@ impl Drop for ReadAhead {
 }
 
 /// What rows in a row have in common.
-struct Group {
+struct RowGroup {
     provider: String,
     scope: Scope,
     owners: Vec<String>,
@@ -114,7 +114,7 @@ struct Chunk {
     /// Text of the last row.
     last: String,
     /// Each with the index of its first row.
-    groups: Vec<(usize, Group)>,
+    groups: Vec<(usize, RowGroup)>,
     /// Of few rows, by their index, in order.
     works: Vec<(usize, Work)>,
 }
@@ -122,10 +122,10 @@ struct Chunk {
 impl Chunk {
     fn push(&mut self, row: RecordedRow<'_>) {
         let is_same =
-            |group: &Group| group.provider == row.provider && group.scope == row.scope && group.owners == row.owners;
+            |group: &RowGroup| group.provider == row.provider && group.scope == row.scope && group.owners == row.owners;
         if !self.groups.last().is_some_and(|(_, group)| is_same(group)) {
             let RecordedRow { provider, scope, owners, .. } = row;
-            self.groups.push((self.rows, Group { provider: provider.to_owned(), scope, owners: owners.to_vec() }));
+            self.groups.push((self.rows, RowGroup { provider: provider.to_owned(), scope, owners: owners.to_vec() }));
         }
         if let Some(work) = row.work {
             self.works.push((self.rows, work.clone()));

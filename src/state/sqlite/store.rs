@@ -19,7 +19,7 @@ use super::place::{locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
-use super::sums::{self, Written};
+use super::sums::{self, WriteListener};
 use super::write::{
     OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
     note_account, note_new_manifests, note_owners,
@@ -61,7 +61,7 @@ pub struct SqliteStore {
     /// All of its rows were added up since it was opened.
     pub(super) rows_checked: Cell<bool>,
     /// What is written through this connection, once anything is.
-    pub(super) written: OnceCell<Written>,
+    pub(super) written: OnceCell<WriteListener>,
     /// Rows that the next comparison need not read.
     ahead: Cell<Option<ReadAhead>>,
     /// After the connection, which is closed before it.

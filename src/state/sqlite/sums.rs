@@ -225,9 +225,9 @@ pub(super) fn write(db: &Connection, sums: Sums) -> rusqlite::Result<()> {
 
 /// What a connection has written since its transaction began, row by row.
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<[AtomicU64; 3]>);
+pub(super) struct WriteListener(Arc<[AtomicU64; 3]>);
 
-impl Written {
+impl WriteListener {
     /// Listens to all that this connection writes from now on.
     pub(super) fn listen(db: &Connection) -> rusqlite::Result<Self> {
         let written = Self::default();
@@ -310,7 +310,7 @@ mod tests {
     fn what_is_written_is_what_adds_up() {
         let mut db = Connection::open_in_memory().unwrap();
         super::super::connect::create_tables(&mut db, "lineage").unwrap();
-        let written = Written::listen(&db).unwrap();
+        let written = WriteListener::listen(&db).unwrap();
         for (sql, stays) in [
             (
                 "INSERT INTO input_file VALUES ('a', 'd', 1, 1), ('b', 'd', 1, 1); INSERT INTO account VALUES ('p', 'f')",
