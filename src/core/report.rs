@@ -40,6 +40,8 @@ pub struct Report {
     pub running: Option<Running>,
     /// The last runs that did or left something, newest first, at most [`RUNS`].
     pub runs: VecDeque<RunReport>,
+    /// With which exit code `apply` would have ended in place of the last run.
+    pub last_exit: Option<u8>,
     /// How long all runs took.
     pub durations: Durations,
     /// Why folders are looked at every so often in place of events.
@@ -413,6 +415,7 @@ impl Report {
             self.targets = Arc::default();
         }
         self.durations.add(ended.run.duration_ms);
+        self.last_exit = Some(ended.run.exit);
         if ended.run.exit == 0 {
             self.last_success = Some(ended.at);
         }

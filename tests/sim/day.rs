@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use freshen::core::guard::Allowed;
 use freshen::core::recorded::{Recorded, Standing, Work};
-use freshen::core::watch::{MOST_QUIET_MS, Order, RETRY_CAP_MS, RunEnd, RunReason, WatchEvent};
-use freshen::engine::Exit;
+use freshen::core::watch::{MOST_QUIET_MS, Order, RETRY_CAP_MS, RunEnd, RunReason};
+use freshen::daemon::Signal;
 use freshen::state::{SqliteStore, Store};
 
 use crate::faults::{Faults, jump};
@@ -19,10 +19,10 @@ use crate::promises::{Promise, Promises};
 use crate::removals::Removals;
 use crate::seams::Shared;
 use crate::spec::{Policy, Spec, actors, model, text_of};
-use crate::store::SimStore;
+use crate::store::Facts;
 use crate::truth::{Present, Truth, Violation};
 use crate::vendors::Key;
-use crate::watch::{Ended, Given, Process, Read, Turn};
+use crate::watch::{Ended, Process, Read, Turn};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -146,6 +146,9 @@ struct World {
     /// Faults have stopped for a while.
     calm: bool,
     jumps: bool,
+    /// What the user said when the program was started.
+    allowed_at_first: Allowed,
+    /// With what the manifest says by now.
     allowed: Allowed,
     resync: u64,
     diary: Diary,
@@ -159,6 +162,8 @@ struct World {
     /// All was done with this edition.
     done: Option<u64>,
     last_valid: Option<Listing>,
+    /// For a planted defect: what the run before read.
+    before: BTreeMap<Key, String>,
     /// What the run under way goes by.
     reads: Listing,
     /// Step and edition that the truth knows of: nothing is new unless they are.
@@ -166,6 +171,9 @@ struct World {
     /// Step at which a run began last.
     begun: u64,
     outage: Option<Outage>,
+    /// When the process must have ended, and when it must have read everything anew.
+    stop_by: Option<u64>,
+    again_by: Option<u64>,
     promises: Promises,
     /// The guard refused what the last run found.
     refused: bool,
@@ -217,6 +225,7 @@ impl World {
         let actors = actors(&specs, &poison, jumps, false, false);
         let store = SqliteStore::scratch(&PathBuf::from("no/such/state"), "sim").expect("a store");
         let promises = Promises::among(texts.len());
+        let allowed = Allowed { purge_all: true, removals: rng.u8(..3) == 0, max_purges: None };
         let mut world = Self {
             specs,
             texts,
@@ -227,7 +236,8 @@ impl World {
             locked: false,
             calm: false,
             jumps,
-            allowed: Allowed { purge_all: true, removals: rng.u8(..3) == 0, max_purges: None },
+            allowed_at_first: allowed,
+            allowed,
             resync: [5 * MINUTE, HOUR, 2 * HOUR, 12 * HOUR][rng.usize(..4)],
             diary: Diary { edit: rng.u64(..HOUR), upset: rng.u64(..6 * HOUR), ..Diary::default() },
             event: None,
@@ -238,10 +248,13 @@ impl World {
             starts_at: 0,
             done: None,
             last_valid: None,
+            before: BTreeMap::new(),
             reads: Listing::default(),
             known: (u64::MAX, 0),
             begun: 0,
             outage: None,
+            stop_by: None,
+            again_by: None,
             promises,
             refused: false,
             removals: Removals::default(),
@@ -313,6 +326,7 @@ impl World {
                 return self.shared.lock().violated("W6", || "so much happens in one moment: a busy loop".to_owned());
             }
             self.keep_promises(now);
+            self.keep_signals(now);
             if eventful {
                 self.happen(now);
             }
@@ -531,9 +545,12 @@ impl World {
 
     /// The user says something.
     fn signal(&mut self) {
-        let (what, event) = if self.rng.bool() { ("SIGHUP", WatchEvent::Asked) } else { ("SIGTERM", WatchEvent::Stop) };
+        let (what, signal) = if self.rng.bool() { ("SIGHUP", Signal::Again) } else { ("SIGTERM", Signal::Stop) };
+        let now = self.clock();
         if let Some(process) = &mut self.process {
-            process.handle(event);
+            process.signal(signal);
+            let awaited = if signal == Signal::Stop { &mut self.stop_by } else { &mut self.again_by };
+            awaited.get_or_insert(now + LONG_RUN);
             self.saw(what);
             self.excuse();
         }
@@ -571,9 +588,9 @@ impl World {
                 self.process = None;
                 self.starts_later(now);
             }
-            Turn::Waits(until) => {
+            Turn::Waits => {
                 let waits = self.event.map_or(u64::MAX, |at| at + 200);
-                self.shared.go_on(until.unwrap_or(u64::MAX).min(next).min(waits));
+                self.shared.go_on(next.min(waits));
             }
         }
     }
@@ -585,9 +602,12 @@ impl World {
         core.tell(|| "START".to_owned());
         drop(core);
         let seed = self.rng.u64(..);
-        self.removals = Removals::default();
-        self.process = Some(Process::new(&self.shared, self.resync, seed, self.bug));
+        // What is lost counts from here on.
+        (self.removals, self.known) = (Removals::default(), (u64::MAX, 0));
+        let given = (self.resync, seed, self.allowed_at_first);
+        self.process = Some(Process::new(&self.shared, &self.store, given, self.bug));
         (self.done, self.last_valid, self.event) = (None, None, None);
+        (self.stop_by, self.again_by) = (None, None);
         self.event_since_run = false;
         self.promises.excuse(now);
     }
@@ -622,6 +642,7 @@ impl World {
                 }
             }
             RunReason::Retry => self.retries += 1,
+            RunReason::Asked => self.again_by = None,
             _ => {}
         }
         self.event_since_run = self.event.is_some();
@@ -629,18 +650,19 @@ impl World {
             outage.before = self.requests_to(outage.provider);
             self.outage = Some(outage);
         }
-        let read = self.read();
+        let (read, is_locked) = self.read();
         match read {
-            Read::Unknown => self.saw("nothing is known of valid manifests"),
-            Read::Locked => self.saw("the state is locked"),
-            Read::Valid(_) if self.broken => self.saw("manifests are not valid"),
-            Read::Valid(_) | Read::Unchanged => {}
+            Some(Read::Broken) => self.saw("nothing is known of valid manifests"),
+            _ if is_locked => self.saw("the state is locked"),
+            Some(Read::Valid(_)) | None if self.broken => self.saw("manifests are not valid"),
+            _ => {}
         }
-        self.may_fail = matches!(read, Read::Unknown | Read::Locked);
-        self.unseen &= matches!(read, Read::Locked) || self.broken;
+        let is_valid = !is_locked && !matches!(read, Some(Read::Broken | Read::Unchanged));
+        self.may_fail = is_locked || matches!(read, Some(Read::Broken));
+        self.unseen &= is_locked || self.broken;
         let reads = self.reads.listed.clone();
         let step = self.shared.lock().steps;
-        if matches!(read, Read::Valid(_)) && self.known != (step, self.reads.edition) {
+        if is_valid && self.known != (step, self.reads.edition) {
             self.known = (step, self.reads.edition);
             let rows = self.rows();
             let mut core = self.shared.lock();
@@ -651,56 +673,58 @@ impl World {
             core.tell(|| format!("RUN {order:?}"));
         }
         self.begun = step;
-        self.reads_valid = matches!(read, Read::Valid(_));
+        self.reads_valid = is_valid;
         if self.reads_valid {
             self.removals.begins(now, self.allowed.removals);
         }
+        // A disk is slow now and then.
+        let mut in_ms = if self.rng.u8(..16) == 0 { self.rng.u64(..1_500) } else { 0 };
         // The user may say something at the worst time.
         if self.rng.u8(..50) == 0 && self.diary.signal.is_none() {
-            self.diary.signal = Some(now + self.rng.u64(..30 * SECOND));
+            let at = self.rng.u64(..30 * SECOND);
+            self.diary.signal = Some(now + at);
+            in_ms = if self.rng.bool() { at + self.rng.u64(..SECOND) } else { in_ms };
         }
         if let Some(process) = &mut self.process {
-            process.begin(order, read);
+            let facts = Facts { listed: reads, ..Facts::default() };
+            process.reads(read.unwrap_or(Read::Broken), (facts, is_locked), in_ms);
         }
     }
 
-    /// The manifests as they are, or the last valid ones.
-    fn read(&mut self) -> Read {
+    /// The manifests as they are, and whether the state is locked; none where the last valid ones hold.
+    fn read(&mut self) -> (Option<Read>, bool) {
         self.reads = if self.broken {
-            let Some(last) = self.last_valid.take() else { return Read::Unknown };
+            let Some(last) = self.last_valid.take() else { return (Some(Read::Broken), false) };
             last
         } else {
             self.now.clone()
         };
-        if !self.broken && self.done == Some(self.now.edition) {
+        let is_known = match self.bug {
+            Some(WatchBug::ShortCutTooOften) => self.done.is_some(),
+            _ => self.done == Some(self.now.edition),
+        };
+        if !self.broken && is_known {
             self.last_valid = None;
-            return Read::Unchanged;
+            return (Some(Read::Unchanged), false);
         }
         if self.locked {
             self.last_valid = Some(self.reads.clone());
-            return Read::Locked;
         }
-        let store = SimStore {
-            shared: self.shared.clone(),
-            runner: 0,
-            inner: Arc::clone(&self.store),
-            path: None,
-            listed: self.reads.listed.clone(),
-            forced: BTreeSet::new(),
-            adopts: false,
-            forgets: false,
-            refused: false,
-            bug: None,
-            debits: BTreeMap::new(),
-            ledger: String::new(),
-            passing: BTreeSet::new(),
-            began: 0,
-            read: 0,
-            files: (Files::one(), Paths::Folder),
-        };
+        if self.broken && self.bug != Some(WatchBug::HalfFileTaken) {
+            return (None, self.locked);
+        }
         let files = (&Files::one(), Paths::Folder, Place::default());
-        let model = model(&self.specs, &self.texts, &self.reads.listed, files, Policy::default(), None);
-        Read::Valid(Box::new(Given { store, model, allowed: self.allowed }))
+        let policy = Policy { allows_removals: self.allowed.removals, ..Policy::default() };
+        let listed = match self.bug {
+            Some(WatchBug::HalfFileTaken) if self.broken => {
+                let half = self.reads.listed.len() / 2;
+                self.reads.listed.iter().take(half).map(|(key, hash)| (*key, hash.clone())).collect()
+            }
+            Some(WatchBug::OldManifestTaken) => std::mem::replace(&mut self.before, self.reads.listed.clone()),
+            _ => self.reads.listed.clone(),
+        };
+        let model = model(&self.specs, &self.texts, &listed, files, policy, None);
+        (Some(Read::Valid(Box::new(model))), self.locked)
     }
 
     fn ended(&mut self, ended: &Ended, now: u64) {
@@ -712,18 +736,18 @@ impl World {
             core.truth.check(&rows);
         }
         core.tell(|| format!("the run ends: {:?}, {:?}", ended.end, ended.finished));
-        if let Some((exit, whole)) = ended.finished {
+        if let Some((is_done, whole)) = ended.finished {
             if whole {
                 core.truth.ran_to_its_end(step);
             }
             let left: Vec<Key> = core.truth.entries.keys().copied().filter(|key| !core.truth.satisfied(*key)).collect();
-            if exit == Exit::Done && !left.is_empty() {
+            if is_done && !left.is_empty() {
                 core.violated("L3", || format!("the run says that all is done, and {left:?} are not"));
             }
         }
         drop(core);
         self.forget_what_came_back();
-        let is_done = matches!(ended.finished, Some((Exit::Done, _)));
+        let is_done = matches!(ended.finished, Some((true, _)));
         self.done = if is_done { Some(self.reads.edition) } else { self.done.filter(|_| ended.finished.is_none()) };
         let keeps = match &ended.end {
             RunEnd::Done(left) => !left.is_empty(),
@@ -791,6 +815,17 @@ impl World {
 
     fn rows(&self) -> Vec<Recorded> {
         self.store.lock().expect("no panic").recorded().expect("readable")
+    }
+
+    /// C14: signals are heard, also by a process that is busy.
+    fn keep_signals(&self, now: u64) {
+        let late = |by: Option<u64>| self.process.is_some() && by.is_some_and(|by| by < now);
+        if late(self.stop_by) {
+            self.shared.lock().violated("C14", || "the process goes on after SIGTERM".to_owned());
+        }
+        if late(self.again_by) && self.stop_by.is_none() {
+            self.shared.lock().violated("C14", || "nothing is read anew after SIGHUP".to_owned());
+        }
     }
 
     /// W4, L2: what changed is purged in time, unless faults that were put there stand in its way.

@@ -1,11 +1,12 @@
 //! The real engine in simulated worlds: thousands of seeds, each with its own providers, manifests and faults.
 //!
-//! What is real: difference, guards, plan, apply machine, executor, adapters, emulators, the SQLite store. What is simulated:
-//! time, the network's and the disk's faults, when a process dies and how soon the next one begins; who edits, renames, copies
+//! What is real: the pass of `src/engine` with its guards and plans, the executor, the apply machine, adapters, emulators, the
+//! SQLite store. What is simulated: time, the network's and the disk's faults, when a process dies and how soon the next one begins; who edits, renames, copies
 //! and takes away manifests, in which checkout and from which working directory they are read; who configures providers
 //! otherwise and issues keys; vendors that refuse whatever it is, guards that refuse, plans that another one was expected of.
 //!
-//! Days of the watch (`day.rs`) have its machine besides, and what `cli/watch` does around it (`watch.rs`).
+//! Days of the watch (`day.rs`) play `src/daemon` as it ships, with files, signals, a state and a clock that the world owns
+//! (`watch.rs`).
 //!
 //! `FRESHEN_SIM_SEEDS=1000000` plays more seeds, `FRESHEN_SIM_DAYS` more days, `FRESHEN_SIM_FIRST` begins with another one, `FRESHEN_SIM_SEED=42` plays
 //! one and shows what happens.
@@ -13,6 +14,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests read their own environment and the time that they take")]
 
 mod axes;
+mod backend;
 mod day;
 mod faults;
 mod files;

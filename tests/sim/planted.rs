@@ -2,13 +2,16 @@
 //! invariants find them.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use freshen::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Options, Provider, Reply, Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, Options, Provider, Reply,
+    Stamp,
 };
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::http::{Request, Response};
 use freshen::core::plan::QuotaKey;
+use freshen::core::query::Queries;
 use freshen::core::target::Target;
 
 /// One defect.
@@ -232,11 +235,64 @@ pub(crate) fn moved(records: &[Record], name: &dyn Fn(&QuotaKey) -> QuotaKey) ->
     moved
 }
 
-/// The adapter with its defect, if it is one of adapters.
+/// The adapter as the simulation uses it, with its defect if it is one of adapters.
 pub(crate) fn adapter(inner: &'static dyn Provider, bug: Option<Bug>) -> &'static dyn Provider {
+    let inner = without_queries(inner);
     match bug.filter(|bug| bug.is_in_adapter()) {
         Some(bug) => Box::leak(Box::new(Defective { inner, bug })),
         None => inner,
+    }
+}
+
+/// An adapter whose vendor answers no queries: what they would say of quotas is what the simulation counts itself.
+struct WithoutQueries {
+    inner: &'static dyn Provider,
+    capabilities: &'static Capabilities,
+}
+
+fn without_queries(inner: &'static dyn Provider) -> &'static dyn Provider {
+    static ALL: OnceLock<Vec<WithoutQueries>> = OnceLock::new();
+    let silent = |inner: &'static dyn Provider| {
+        let capabilities = Capabilities { queries: Queries::NONE, ..*inner.capabilities() };
+        WithoutQueries { inner, capabilities: Box::leak(Box::new(capabilities)) }
+    };
+    let all = ALL.get_or_init(|| freshen::vendor::all().map(silent).collect());
+    all.iter().find(|one| one.capabilities.kind == inner.capabilities().kind).expect("a kind of the table")
+}
+
+impl Provider for WithoutQueries {
+    fn capabilities(&self) -> &'static Capabilities {
+        self.capabilities
+    }
+
+    fn quota_area(&self, options: &Options) -> String {
+        self.inner.quota_area(options)
+    }
+
+    fn quota_areas(&self) -> &'static [&'static str] {
+        self.inner.quota_areas()
+    }
+
+    fn directories(&self, options: &Options) -> Option<&'static Operation> {
+        self.inner.directories(options)
+    }
+
+    fn has_cache_per_address(&self, options: &Options) -> bool {
+        self.inner.has_cache_per_address(options)
+    }
+
+    fn encode(
+        &self,
+        call: &Call,
+        account: &Account,
+        credentials: &Credentials,
+        stamp: &Stamp,
+    ) -> Result<Request, String> {
+        self.inner.encode(call, account, credentials, stamp)
+    }
+
+    fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError> {
+        self.inner.decode(call, account, response)
     }
 }
 
@@ -327,10 +383,30 @@ pub(crate) enum WatchBug {
     GoneAreRemembered,
     /// Each run's removals are looked at alone.
     SlicesDoNotAddUp,
+    /// Manifests are taken to be as they were when all was done, once it was.
+    ShortCutTooOften,
+    /// Half of a file that is being written is taken for all of it.
+    HalfFileTaken,
+    /// The manifests of the run before are read.
+    OldManifestTaken,
+    /// A plan that loses too much is sent.
+    RefusedPlanSent,
+    /// What a run leaves is not tried again.
+    RetryForgotten,
+    /// Files that change as a run begins are not looked at again.
+    EventLostAtTheStart,
+    /// A run that failed counts as one that left nothing.
+    FailedIsDone,
+    /// Nothing is looked at that no event was seen of.
+    ResyncForgotten,
+    /// The first signal to stop is not heard.
+    StopIgnored,
+    /// The signal to read everything anew is not heard.
+    AgainIgnored,
 }
 
 impl WatchBug {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::EventsOfRunsLost,
         Self::QuietForEver,
         Self::FailedAreAskedAgain,
@@ -341,31 +417,52 @@ impl WatchBug {
         Self::EventsQueueUp,
         Self::GoneAreRemembered,
         Self::SlicesDoNotAddUp,
+        Self::ShortCutTooOften,
+        Self::HalfFileTaken,
+        Self::OldManifestTaken,
+        Self::RefusedPlanSent,
+        Self::RetryForgotten,
+        Self::EventLostAtTheStart,
+        Self::FailedIsDone,
+        Self::ResyncForgotten,
+        Self::StopIgnored,
+        Self::AgainIgnored,
     ];
 
     /// The day on which it was found last, which is looked at first: days are expensive.
     pub(crate) const fn found_on(self) -> u64 {
         match self {
-            Self::EventsOfRunsLost | Self::RunsForgotten | Self::EventsQueueUp | Self::GoneAreRemembered => 0,
-            Self::QuietForEver => 4,
-            Self::FailedAreAskedAgain => 41,
-            Self::RunsNeverCut => 128,
-            Self::WaitsByTheWallClock => 35,
-            Self::HealthyAreLeftInPeace => 12,
+            Self::ShortCutTooOften => 1,
+            Self::WaitsByTheWallClock => 2,
+            Self::RetryForgotten => 3,
+            Self::RefusedPlanSent => 4,
+            Self::FailedIsDone => 6,
+            Self::QuietForEver => 8,
+            Self::RunsNeverCut => 15,
             Self::SlicesDoNotAddUp => 20,
+            Self::FailedAreAskedAgain => 42,
+            Self::ResyncForgotten => 52,
+            Self::EventLostAtTheStart => 99,
+            Self::HealthyAreLeftInPeace => 101,
+            _ => 0,
         }
     }
 
     /// The claims that may find it.
     pub(crate) const fn breaks(self) -> &'static [&'static str] {
         match self {
-            Self::EventsOfRunsLost
-            | Self::QuietForEver
-            | Self::RunsNeverCut
-            | Self::HealthyAreLeftInPeace
-            | Self::EventsQueueUp => &["W4"],
+            Self::EventsOfRunsLost => &["W4", "L1"],
+            Self::QuietForEver | Self::RunsNeverCut | Self::HealthyAreLeftInPeace | Self::EventsQueueUp => &["W4"],
             Self::GoneAreRemembered => &["W6"],
-            Self::SlicesDoNotAddUp => &["C11"],
+            Self::SlicesDoNotAddUp | Self::RefusedPlanSent => &["C11"],
+            Self::ShortCutTooOften
+            | Self::RetryForgotten
+            | Self::EventLostAtTheStart
+            | Self::FailedIsDone
+            | Self::ResyncForgotten => &["W4", "L1", "L3"],
+            Self::HalfFileTaken | Self::OldManifestTaken => &["S2", "R7", "W4", "L1", "L3", "C11"],
+            Self::StopIgnored => &["C14"],
+            Self::AgainIgnored => &["C14"],
             Self::RunsForgotten | Self::FailedAreAskedAgain => &["W4", "W6"],
             Self::WaitsByTheWallClock => &["W4", "W6", "L1"],
         }

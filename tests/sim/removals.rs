@@ -32,7 +32,9 @@ impl Removals {
         if self.was_refused && size > left {
             // Waiting is no way through, nor is it to look late.
             let most = self.seen.iter_mut().rev().max_by_key(|(_, size)| *size);
-            most.into_iter().for_each(|(at, _)| *at = now);
+            if let Some((at, _)) = most {
+                *at = now;
+            }
         }
         self.seen.retain(|(at, _)| now - at <= HOUR);
         self.seen.push((now, size));

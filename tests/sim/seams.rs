@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use freshen::core::endpoints::Addresses;
 use freshen::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
 use freshen::core::watch::{ASKED_CAP_MS, RETRY_CAP_MS};
-use freshen::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Http, PrivateFileError, Timeouts};
+use freshen::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Http, PrivateFileError, Resolver, Timeouts};
 use secrecy::zeroize::Zeroizing;
 
 use crate::faults::{Fate, Faults};
@@ -547,6 +548,15 @@ impl Http for SimHttp {
             drop(core);
             result
         })
+    }
+}
+
+/// Endpoints have addresses here, so no name is looked up.
+pub(crate) struct NoNames;
+
+impl Resolver for NoNames {
+    fn addresses<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Addresses> {
+        unreachable!("{name} is no address")
     }
 }
 

@@ -1,30 +1,35 @@
 //! One process of a world: what `freshen apply` does, on the simulation's seams, and what it reports of itself.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use freshen::core::budget::LastCalls;
 use freshen::core::event::ItemState;
 use freshen::core::guard::{Allowed, Refusal};
 use freshen::core::model::Model;
 use freshen::core::owners::Reach;
 use freshen::core::plan::{Job, QuotaKey};
-use freshen::core::target::Target;
-use freshen::core::time::{Tick, Timestamp};
-use freshen::engine::executor::{CallReport, GRACE_MS};
-use freshen::engine::{self, Accounts, Choice, Desired, Exit, Prepared, Run};
+use freshen::core::time::Tick;
+use freshen::engine::executor::GRACE_MS;
+use freshen::engine::inputs::Loaded;
+use freshen::engine::{
+    self, Claim, Desired, Exit, Finished, Pass, PassEnd, PassEvent, PassOptions, Prepared, Selection,
+};
 use freshen::host::credentials::CredentialStore;
-use freshen::host::resolver::SystemResolver;
-use freshen::host::{Clock, Host, Timeouts};
-use freshen::state::{RunStart, SqliteStore, StateError};
+use freshen::host::{Clock, Host};
+use freshen::state::{Backend, Identity, RunStart, SqliteStore, StateError};
 
+use crate::backend::SimBackend;
 use crate::files::{Files, Paths, Place};
 use crate::planted::Bug;
-use crate::seams::{Shared, SimClock, SimEnv, SimHttp};
-use crate::store::SimStore;
+use crate::seams::{NoNames, Shared, SimClock, SimEnv, SimHttp};
+use crate::store::Facts;
 use crate::vendors::Key;
+
+/// How long one call may take, in milliseconds, as `apply` has it by default.
+pub(crate) const TIMEOUT_MS: u64 = 60_000;
 
 /// What one run is like, besides its faults.
 #[derive(Clone, Default)]
@@ -94,149 +99,206 @@ fn shown(shared: &Shared, prepared: &Prepared) -> Vec<Shown> {
     prepared.plan.jobs.iter().map(of).collect()
 }
 
-/// One process: what `freshen apply` does, on these seams.
-pub(crate) async fn session(
-    shared: Shared,
-    store: &mut SimStore,
-    model: Model,
-    order: Order,
-) -> Result<Option<Ended>, StateError> {
-    let clock = Arc::new(SimClock::new(shared.clone(), store.bug == Some(Bug::PaceForgotten)));
+/// The manifests as a process read them.
+pub(crate) struct Read {
+    pub(crate) model: Model,
+    pub(crate) facts: Facts,
+}
+
+/// What a process goes by: the state, and manifests as they are, or as they were before another run came.
+pub(crate) struct Given {
+    pub(crate) state: SimBackend,
+    pub(crate) now: Read,
+    pub(crate) early: Option<(Read, Identity)>,
+}
+
+/// One process: one pass as `freshen apply` makes it, on these seams.
+pub(crate) async fn session(shared: Shared, given: Given, order: Order) -> Result<Option<Ended>, StateError> {
+    let Given { state, now, early } = given;
+    let clock = Arc::new(SimClock::new(shared.clone(), state.bug == Some(Bug::PaceForgotten)));
     if order.delay > 0 {
         clock.sleep_until(Tick::from_ms(order.delay)).await;
         // Another process may have gone on meanwhile: it is read as it is now.
-        if let Some(path) = &store.path {
+        if let Some(path) = &state.path {
             let again = SqliteStore::open(path)?.expect("it is there");
-            *store.inner() = again;
+            *state.inner.lock().expect("no panic") = again;
         }
     }
-    store.began = shared.lock().now;
-    let http = Arc::new(SimHttp { shared: shared.clone(), runner: store.runner });
-    let host = Host {
-        clock,
-        http,
-        resolver: Arc::new(SystemResolver),
-        env: Arc::new(SimEnv(shared.clone())),
-        seed: order.seed,
-    };
-    let mut desired = Desired::new(model, reach(store.files.0.clone(), &order, store.bug));
-    if store.bug == Some(Bug::ConfigurationIgnored) {
+    let http = Arc::new(SimHttp { shared: shared.clone(), runner: state.runner });
+    let env = Arc::new(SimEnv(shared.clone()));
+    let host = Host { clock, http, resolver: Arc::new(NoNames), env, seed: order.seed };
+    let began = shared.lock().now;
+    let mut claim = Claim::before_reading(&state);
+    let (mut read, mut later) = (now, None);
+    if let Some((early, identity)) = early {
+        later = Some(std::mem::replace(&mut read, early));
+        claim = Claim::Seen(Ok(Some(identity)));
+        if state.bug == Some(Bug::StaleReading) {
+            let start = RunStart { at: host.clock.now().wall, host: "sim".to_owned(), pid: 1 };
+            claim = Claim::Held(state.try_lock(&start)?.ok().expect("no other run has it"));
+        }
+    }
+    let credentials = CredentialStore::new(host.env.clone());
+    loop {
+        let Read { model, facts } = read;
+        let mut loaded = loaded(model, facts.files.as_ref().map(|(files, _)| files.clone()), (&order, state.bug));
+        *state.facts.lock().expect("no panic") = Facts { began, ..facts };
+        let process = Process::new(&shared, &state, &order, &loaded.desired.model);
+        match process.pass(&host, &credentials, &mut loaded, claim).await {
+            Ok(PassEnd::Overtaken(lock)) => {
+                claim = Claim::Held(lock);
+                read = later.take().expect("no run comes in between while the lock is held");
+            }
+            Ok(PassEnd::ReadAll | PassEnd::Cut) => unreachable!("all was read, and no run is resident"),
+            Ok(PassEnd::Ended(exit)) => return Ok(Some(process.ended(exit))),
+            Err(error) => return process.failed(error).map(|()| None),
+        }
+    }
+}
+
+fn loaded(model: Model, files: Option<Files>, (order, bug): (&Order, Option<Bug>)) -> Loaded {
+    let mut desired = Desired::new(model, reach(files.unwrap_or_else(Files::one), order, bug));
+    if bug == Some(Bug::ConfigurationIgnored) {
         desired.config_digests.fill(String::new());
     }
-    let at = host.clock.now().wall;
-    Process { shared, host, desired, order, at }.run(store).await
+    Loaded { desired, caches: Vec::new(), ahead: None }
 }
 
-/// A process that has read the manifests.
-struct Process {
-    shared: Shared,
-    host: Host,
-    desired: Desired,
-    order: Order,
-    /// When its changes were looked at.
-    at: Timestamp,
+/// What a pass comes to, as its events tell.
+struct Process<'a> {
+    shared: &'a Shared,
+    state: &'a SimBackend,
+    order: &'a Order,
+    selection: Selection,
+    due: RefCell<Due>,
+    ended: RefCell<Ended>,
 }
 
-impl Process {
-    async fn run(&self, store: &mut SimStore) -> Result<Option<Ended>, StateError> {
-        let accounts = engine::accounts(&self.host, &self.desired.model, Some(store)).await?;
-        let mut prepared = self.prepare(store, &accounts)?;
-        let due = Due::of(&self.shared, &prepared);
-        if !self.is_admitted(store, &mut prepared, &due)? {
-            self.shared.lock().tell(|| "refused by a guard".to_owned());
-            return Ok(None);
-        }
-        if prepared.is_nothing() {
-            return Ok(Some(Ended::with_nothing_to_do()));
-        }
-        self.send(store, prepared, accounts, due).await
+impl<'a> Process<'a> {
+    fn new(shared: &'a Shared, state: &'a SimBackend, order: &'a Order, model: &Model) -> Self {
+        let text = |key: &Key| shared.lock().truth.text(*key);
+        let selection = Selection {
+            providers: order.only.map(|only| model.providers[only].name.clone()).into_iter().collect(),
+            force: order.forced.iter().map(text).collect(),
+            ..Selection::default()
+        };
+        let (due, ended) = (RefCell::default(), RefCell::new(Ended::with_nothing_to_do()));
+        Self { shared, state, order, selection, due, ended }
     }
 
-    fn prepare(&self, store: &SimStore, accounts: &[String]) -> Result<Prepared, StateError> {
-        let Order { only, forced, .. } = &self.order;
-        let is_forced = |text: &str| self.shared.lock().truth.key(text).is_some_and(|key| forced.contains(&key));
-        let choice = Choice {
-            selected: Some(&|provider, _| only.is_none_or(|only| only == provider)),
-            forced: Some(&|_, target| is_forced(&target.text)),
+    async fn pass(
+        &self,
+        host: &Host,
+        credentials: &CredentialStore,
+        loaded: &mut Loaded,
+        claim: Claim,
+    ) -> anyhow::Result<PassEnd> {
+        let order = self.order;
+        let interrupts = || {
+            let (sender, interrupted) = tokio::sync::watch::channel(false);
+            self.shared.lock().interrupt = Some(sender);
+            interrupted
         };
-        let prepared = engine::prepare(&self.desired, Some(store), &choice, accounts, self.at)?;
-        Ok(prepared.expect("all manifests were read"))
+        let tamper = |prepared: &mut Prepared| self.tamper(prepared);
+        let options = PassOptions {
+            selection: &self.selection,
+            allowed: self.allowed(),
+            expect: order.expects_another.then_some("another"),
+            lock_timeout_ms: 0,
+            deadline: order.deadline_ms.map(|ms| host.clock.now().tick.plus_ms(ms)),
+            timeout_ms: TIMEOUT_MS,
+            grace_ms: GRACE_MS,
+            audit: None,
+            patience_ms: None,
+            accounts: None,
+            interrupts: &interrupts,
+            tamper: Some(&tamper),
+        };
+        let pass = Pass { host, state: self.state, credentials, options };
+        pass.run(loaded, claim, None, &mut |event: PassEvent<'_>| self.takes(&event)).await
     }
 
     fn allowed(&self) -> Allowed {
-        let Order { allows_removals, max_purges, .. } = self.order;
+        let Order { allows_removals, max_purges, .. } = *self.order;
         Allowed { purge_all: true, removals: allows_removals, max_purges }
     }
 
-    /// Whether guards let it through, and whether that is right.
-    fn is_admitted(&self, store: &mut SimStore, prepared: &mut Prepared, due: &Due) -> Result<bool, StateError> {
-        let order = &self.order;
-        let mut is_refused = engine::refusals(&self.desired, prepared, self.allowed()).iter().any(is_by_number);
-        if let (Some(most), None) = (order.guard, order.max_purges) {
-            let too_many = prepared.difference.changes.len() as u64 > most;
-            is_refused |= store.bug == Some(Bug::GuardCountsWhatWaits) && too_many;
-            judge_guard(&self.shared, (store, order), &due.today, most, is_refused);
-        }
-        let expected = order.expects_another.then_some("another");
-        let reasons = engine::admit(&self.desired, prepared, Some(store), self.allowed(), expected)?;
-        Ok(reasons.is_empty() && !is_refused)
-    }
-
-    async fn send(
-        &self,
-        store: &mut SimStore,
-        mut prepared: Prepared,
-        accounts: Vec<String>,
-        due: Due,
-    ) -> Result<Option<Ended>, StateError> {
-        let Self { shared, host, desired, order, .. } = self;
-        let (sender, interrupted) = tokio::sync::watch::channel(false);
-        shared.lock().interrupt = Some(sender);
-        let start = RunStart { at: host.clock.now().wall, host: "sim".to_owned(), pid: 1 };
-        let (credentials, timeouts) = (&CredentialStore::new(host.env.clone()), Timeouts::default());
-        let found = Accounts::look_up(host, desired, &prepared.plan, credentials, &accounts, None).await;
-        if found.all() != accounts {
-            prepared = self.prepare(store, found.all())?;
-            if !engine::admit(desired, &mut prepared, Some(store), self.allowed(), None)?.is_empty() {
-                return Ok(None);
-            }
-        }
-        let jobs = shown(shared, &prepared);
-        shared.lock().alone = alone(&prepared);
-        if store.bug == Some(Bug::LimitsMixedUp) {
+    /// A planted defect: some jobs of a plan are not carried out as they are shown.
+    fn tamper(&self, prepared: &mut Prepared) {
+        if self.state.bug == Some(Bug::LimitsMixedUp) {
+            self.ended.borrow_mut().jobs = shown(self.shared, prepared);
             mix_up(&mut prepared.plan.jobs);
         }
-        store.passing = due.today.union(&due.later).copied().collect();
-        let run = Run {
-            host,
-            desired,
-            prepared: &prepared,
-            start,
-            deadline_ms: order.deadline_ms,
-            timeouts,
-            credentials,
-            accounts: &found,
-            interrupted,
-            grace_ms: GRACE_MS,
-            last_calls: LastCalls::default(),
-        };
-        let finished = run.execute(store, &mut |_: &CallReport, _: &[Target]| Ok(())).await?;
-        let failed = finished.outcome.state_error.is_some() || finished.outcome.cut_short.is_some();
-        if order.max_purges.is_some() && !failed {
-            shared.lock().truth.go_on(due.today.iter().chain(&due.later), &store.listed);
+    }
+
+    fn takes(&self, event: &PassEvent<'_>) {
+        match event {
+            PassEvent::Planned(desired, prepared) => self.planned(desired, prepared),
+            PassEvent::Refused(..) => self.shared.lock().tell(|| "refused by a guard".to_owned()),
+            PassEvent::Sending(_, prepared) => self.sending(prepared),
+            PassEvent::Finished(finished, _) => self.finished(finished),
+            _ => {}
+        }
+    }
+
+    /// Whether guards let it through, and whether that is right.
+    fn planned(&self, desired: &Desired, prepared: &Prepared) {
+        let (order, bug) = (self.order, self.state.bug);
+        let due = Due::of(self.shared, prepared);
+        let is_by_number = |refusal: &Refusal| matches!(refusal, Refusal::Purges { .. });
+        let mut is_refused = engine::refusals(desired, prepared, self.allowed()).iter().any(is_by_number);
+        if let (Some(most), None) = (order.guard, order.max_purges) {
+            let too_many = prepared.difference.changes.len() as u64 > most;
+            is_refused |= bug == Some(Bug::GuardCountsWhatWaits) && too_many;
+            let listed = self.state.facts.lock().expect("no panic").listed.clone();
+            judge_guard(self.shared, (&listed, order), &due.today, most, is_refused);
+        }
+        *self.due.borrow_mut() = due;
+    }
+
+    fn sending(&self, prepared: &Prepared) {
+        let Due { today, later } = &*self.due.borrow();
+        self.state.facts.lock().expect("no panic").passing = today.union(later).copied().collect();
+        let mut ended = self.ended.borrow_mut();
+        if self.state.bug != Some(Bug::LimitsMixedUp) {
+            ended.jobs = shown(self.shared, prepared);
+        }
+        ended.calls_planned = calls_allowed(self.shared, prepared);
+        self.shared.lock().alone = alone(prepared);
+    }
+
+    fn finished(&self, finished: &Finished<'_>) {
+        let (shared, prepared) = (self.shared, finished.prepared);
+        let mut ended = self.ended.borrow_mut();
+        if prepared.is_nothing() {
+            return;
+        }
+        let outcome = &finished.outcome;
+        ended.failed = outcome.state_error.is_some() || outcome.cut_short.is_some();
+        ended.wrote = true;
+        if self.order.max_purges.is_some() && !ended.failed {
+            let Due { today, later } = &*self.due.borrow();
+            let listed = self.state.facts.lock().expect("no panic").listed.clone();
+            shared.lock().truth.go_on(today.iter().chain(later), &listed);
         }
         let key_of = |index: usize| shared.lock().truth.key(&prepared.difference.changes.target(index).text);
         let planned: BTreeSet<usize> = prepared.plan.jobs.iter().flat_map(Job::changes).collect();
-        let state = |index: usize| Some((key_of(index)?, finished.outcome.states.get(index).clone()));
-        Ok(Some(Ended {
-            exit: finished.exit,
-            states: planned.into_iter().filter_map(state).collect(),
-            calls_planned: calls_allowed(shared, &prepared),
-            jobs,
-            waiting: prepared.plan.waiting.iter().filter_map(|&index| key_of(index)).collect(),
-            wrote: true,
-            failed,
-        }))
+        let state = |index: usize| Some((key_of(index)?, outcome.states.get(index).clone()));
+        ended.states = planned.into_iter().filter_map(state).collect();
+        ended.waiting = prepared.plan.waiting.iter().filter_map(|&index| key_of(index)).collect();
+    }
+
+    fn ended(self, exit: Exit) -> Ended {
+        Ended { exit, ..self.ended.into_inner() }
+    }
+
+    /// A refusal is no failure.
+    fn failed(self, error: anyhow::Error) -> Result<(), StateError> {
+        match error.downcast::<StateError>() {
+            Ok(error) => Err(error),
+            Err(error) if engine::exit_of(&error) == Exit::Refused => Ok(()),
+            Err(error) => panic!("{error:#}"),
+        }
     }
 }
 
@@ -253,6 +315,7 @@ fn reach(files: Files, Order { paths, place, .. }: &Order, bug: Option<Bug>) -> 
 }
 
 /// What a plan purges today, and what its quotas leave for other days.
+#[derive(Default)]
 struct Due {
     today: BTreeSet<Key>,
     later: BTreeSet<Key>,
@@ -266,13 +329,14 @@ impl Due {
     }
 }
 
-const fn is_by_number(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Purges { .. })
-}
-
 /// C11: a guard counts what would be sent now, unless it was allowed before.
-fn judge_guard(shared: &Shared, run: (&SimStore, &Order), today: &BTreeSet<Key>, most: u64, refused: bool) {
-    let (SimStore { listed, .. }, Order { forced, .. }) = run;
+fn judge_guard(
+    shared: &Shared,
+    (listed, Order { forced, .. }): (&BTreeMap<Key, String>, &Order),
+    today: &BTreeSet<Key>,
+    most: u64,
+    refused: bool,
+) {
     let mut core = shared.lock();
     let passed = |key: &Key| core.truth.is_let_through(*key, listed);
     let counted = today.iter().filter(|key| forced.contains(key) || !passed(key).1).count();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use freshen::core::collapse::Collapse;
 use freshen::core::contract::{Credentials, OptionValue, Options};
-use freshen::core::guard::Guard;
+use freshen::core::guard::{Guard, Limit};
 use freshen::core::http::Endpoint;
 use freshen::core::model::{
     CredentialSource, Entry, HostPattern, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority,
@@ -270,6 +270,8 @@ pub(crate) struct Policy {
     pub(crate) collapse: Option<u64>,
     /// Most purges of a run that nobody allowed.
     pub(crate) guard: Option<u64>,
+    /// The manifest may lose all of its targets.
+    pub(crate) allows_removals: bool,
 }
 
 /// A manifest that lists these.
@@ -305,6 +307,7 @@ pub(crate) fn model(
         // A whole host is purged only where somebody set a limit for it.
         guard: Guard {
             max_purges: policy.collapse.map(|_| u64::MAX).or(policy.guard.filter(|_| bug != Some(Bug::GuardSleeps))),
+            max_removed: policy.allows_removals.then_some(Limit::Percent(100)),
             ..Guard::default()
         },
         collapse: policy.collapse.map(|above| Collapse { directory: "/".to_owned(), above }).into_iter().collect(),

@@ -38,17 +38,23 @@ pub(crate) struct SimStore {
     pub(crate) inner: Arc<Mutex<SqliteStore>>,
     /// Where it lies, if two runners share it.
     pub(crate) path: Option<PathBuf>,
-    /// What this process read in the manifests.
-    pub(crate) listed: BTreeMap<Key, String>,
-    pub(crate) forced: BTreeSet<Key>,
-    pub(crate) adopts: bool,
-    pub(crate) forgets: bool,
-    /// A guard refuses what was not tried before.
-    pub(crate) refused: bool,
+    pub(crate) facts: Arc<Mutex<Facts>>,
     pub(crate) bug: Option<Bug>,
     pub(crate) debits: BTreeMap<u64, (QuotaKey, u64)>,
     /// A planted defect: what is put to the name of each account.
     pub(crate) ledger: String,
+}
+
+/// What a process reads and is about, for the truth to judge what it writes.
+#[derive(Default)]
+pub(crate) struct Facts {
+    /// What it read in the manifests.
+    pub(crate) listed: BTreeMap<Key, String>,
+    pub(crate) forced: BTreeSet<Key>,
+    pub(crate) adopts: bool,
+    pub(crate) forgets: bool,
+    /// A guard refused what was not tried before.
+    pub(crate) refused: bool,
     /// What guards let through in this run.
     pub(crate) passing: BTreeSet<Key>,
     /// When this process read the state.
@@ -56,12 +62,25 @@ pub(crate) struct SimStore {
     /// How new the manifests were that this process read.
     pub(crate) read: u64,
     /// What it is about.
-    pub(crate) files: (Files, Paths),
+    pub(crate) files: Option<(Files, Paths)>,
+    /// The run was written down, and to its end.
+    pub(crate) has_begun: bool,
+    pub(crate) is_finished: bool,
+}
+
+impl Facts {
+    fn covers(&self, key: Key) -> bool {
+        self.files.as_ref().is_none_or(|(files, paths)| files.covers(*paths, key))
+    }
 }
 
 impl SimStore {
     pub(crate) fn inner(&self) -> MutexGuard<'_, SqliteStore> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write<T>(
@@ -97,7 +116,7 @@ impl SimStore {
             }
             Err(error) => self.shared.lock().tell(|| format!("{what} failed: {error}")),
         }
-        let often = self.listed.len() <= OFTEN_CHECKED || what == "mark";
+        let often = self.facts().listed.len() <= OFTEN_CHECKED || what == "mark";
         if done.is_ok() && often {
             let rows = self.inner().recorded()?;
             self.shared.lock().truth.check(&rows);
@@ -111,16 +130,17 @@ impl SimStore {
     }
 
     fn marks(&self, before: &[Recorded], refused: bool) {
-        let forced = |key: Key| self.forced.contains(&key);
-        let Self { listed, adopts, forgets, .. } = self;
-        let (adopts, forgets, at, read) = (*adopts, *forgets, self.began, self.read);
-        let covers = |key: Key| self.files.0.covers(self.files.1, key);
+        let facts = self.facts();
+        let forced = |key: Key| facts.forced.contains(&key);
+        let covers = |key: Key| facts.covers(key);
+        let Facts { listed, adopts, forgets, began: at, read, .. } = &*facts;
+        let (adopts, forgets, at, read) = (*adopts, *forgets, *at, *read);
         let mark = Marked { covers: &covers, listed, before, forced: &forced, adopts, forgets, refused, at, read };
         let mut core = self.shared.lock();
         let step = core.steps;
         core.truth.marked(&mark, step);
         if !refused {
-            core.truth.passes(&self.passing, listed);
+            core.truth.passes(&facts.passing, listed);
         }
     }
 
@@ -180,7 +200,8 @@ impl Store for SimStore {
         let mut rows = self.inner().recorded()?;
         for row in &mut rows {
             let returned = self.bug == Some(Bug::ReturnForgotten) && {
-                let wanted = self.shared.lock().truth.wanted(&self.listed, row);
+                let facts = self.facts();
+                let wanted = self.shared.lock().truth.wanted(&facts.listed, row);
                 wanted.is_some() && wanted == row.hash.as_ref().map(ToString::to_string)
             };
             match (self.bug, &mut row.work) {
@@ -240,8 +261,9 @@ impl Store for SimStore {
         self.inner().directories_refused(provider)
     }
 
+    /// Caches have no names here.
     fn caches_away(&self, _: Timestamp) -> Result<Vec<AwayCache>, StateError> {
-        unreachable!("caches have no names here")
+        Ok(Vec::new())
     }
 
     fn note_caches(&mut self, _: &[FoundCaches], _: Timestamp) -> Result<(), StateError> {
@@ -275,11 +297,19 @@ impl Store for SimStore {
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         let altered = (self.bug == Some(Bug::RemovalForgotten)).then(|| without_removals(model, difference));
         let difference = altered.as_ref().unwrap_or(difference);
-        self.write("mark", |store| store.mark(model, difference, at), |this, before| this.marks(before, this.refused))
+        self.write(
+            "mark",
+            |store| store.mark(model, difference, at),
+            |this, before| {
+                let refused = this.facts().refused;
+                this.marks(before, refused);
+            },
+        )
     }
 
     fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
         let forgets = self.bug == Some(Bug::ManifestsForgotten);
+        self.facts().refused = true;
         let body = |store: &mut SqliteStore| {
             let known = store.manifests()?;
             store.mark_seen(model, changes)?;
@@ -305,7 +335,7 @@ impl Store for SimStore {
         accounts: &[(String, String)],
         in_use: &[String],
     ) -> Result<i64, StateError> {
-        self.write("begin", |store| store.begin_run(start, accounts, in_use), |_, _| {})
+        self.write("begin", |store| store.begin_run(start, accounts, in_use), |this, _| this.facts().has_begun = true)
     }
 
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError> {
@@ -320,7 +350,11 @@ impl Store for SimStore {
     }
 
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError> {
-        self.write("finish", |store| store.finish_run(run, at, exit, calls, counts), |_, _| {})
+        self.write(
+            "finish",
+            |store| store.finish_run(run, at, exit, calls, counts),
+            |this, _| this.facts().is_finished = true,
+        )
     }
 
     fn settle(&mut self, _: &[Settled], _: Timestamp) -> Result<u64, StateError> {

@@ -40,11 +40,9 @@ pub(crate) struct Entry {
     pub(crate) seen: Option<u64>,
     /// Since when none is due.
     settled: u64,
-    /// When it was new last. Since then: a call for it was prepared, and a vendor carried one out that had left since, so that
-    /// visitors may have had it cached anew.
+    /// When it was new last, and what was done about it since.
     new_at: u64,
-    asked: bool,
-    purged: bool,
+    touched: Touched,
     /// Purges: endpoint and when the request left.
     accepted: Vec<(usize, u64)>,
     /// Acceptances that reached a runner and are not on disk yet: endpoint, when the request left, runner.
@@ -66,6 +64,17 @@ pub(crate) struct Entry {
     accused: Option<String>,
     /// The vendor refuses it for good.
     pub(crate) poison: bool,
+}
+
+/// What was done about a target since it was new last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Touched {
+    #[default]
+    Not,
+    /// A call for it was prepared.
+    Asked,
+    /// A vendor carried out a call that had left since: visitors may have had it cached anew.
+    Purged,
 }
 
 /// The hash that a target is listed with; `None`: it is to be removed.
@@ -140,6 +149,12 @@ impl Truth {
             |key: &Key, entry: &Entry| entry.tried.as_ref().is_some_and(|tried| *tried != self.configured[key.0]);
         let waits = |entry: &Entry| entry.poison && entry.present != Present::Absent && entry.stale.is_some();
         self.entries.iter().find(|(key, entry)| waits(entry) && was_tried_before(key, entry)).map(|(key, _)| *key)
+    }
+
+    /// How a target is named.
+    pub(crate) fn text(&self, key: Key) -> String {
+        let found = self.keys.iter().find(|(_, known)| **known == key);
+        found.map(|(text, _)| text.clone()).unwrap_or_default()
     }
 
     /// The target of a change.
@@ -257,7 +272,8 @@ impl Truth {
     /// The intent of a call for this is on disk.
     pub(crate) fn intended(&mut self, text: &str, step: u64) {
         if let Some(entry) = self.keys.get(text).and_then(|key| self.entries.get_mut(key)) {
-            (entry.intent, entry.asked) = (step, true);
+            entry.intent = step;
+            entry.touched = entry.touched.max(Touched::Asked);
         }
     }
 
@@ -431,7 +447,9 @@ impl Entry {
     }
 
     fn accept(&mut self, endpoint: usize, sent: u64) {
-        self.purged |= sent >= self.new_at;
+        if sent >= self.new_at {
+            self.touched = Touched::Purged;
+        }
         self.accepted.push((endpoint, sent));
     }
 
@@ -465,7 +483,7 @@ impl Entry {
         let listed = Present::Listed(hash.to_owned());
         let is_new = row.is_none();
         if is_new {
-            (self.new_at, self.asked, self.purged) = (step, false, false);
+            (self.new_at, self.touched) = (step, Touched::Not);
         }
         if is_new && mark.adopts && !forced {
             // A refused run adopts nothing.
@@ -493,7 +511,11 @@ impl Entry {
     /// that was; where none was prepared, nothing may be.
     fn may_be_cached(&self, row: &Recorded) -> bool {
         let is_said_so = || row.work.as_ref().is_some_and(|work| work.may_have_been_purged);
-        row.hash.is_some() || self.purged || (self.asked && is_said_so())
+        match self.touched {
+            Touched::Purged => true,
+            Touched::Asked => row.hash.is_some() || is_said_so(),
+            Touched::Not => row.hash.is_some(),
+        }
     }
 
     fn unlist(&mut self, row: Option<&Recorded>, mark: &Marked<'_>, step: u64) {

@@ -1,115 +1,70 @@
-//! One process of `freshen watch`: the machine of `core/watch.rs`, and runs as `cli/watch/round.rs`, `cli/watch/side.rs` and
-//! `cli/pass.rs` make them, on these seams.
+//! One process of `freshen watch`: the daemon as it ships, with a state, files, signals and a machine that the world owns.
 //!
-//! Those three are written again here, with the guards, the removal window, what is tried again behind a refusal, what is held
-//! back, and a run that is cut short before it sends. Remaining out, and tested with the program: reading files, and what is read
-//! being thrown away since they change meanwhile, asking for quotas,
-//! the audit log, the lock's file, and other processes that use the state.
+//! Left out, and tested with the program: folders that are watched, files that are parsed, stat caches, queries of quotas, the
+//! audit log, the lock's file, and other processes that use the state.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
-use freshen::core::budget::LastCalls;
 use freshen::core::event::{EndpointEnd, FailureScope};
 use freshen::core::guard::Allowed;
 use freshen::core::http::Endpoint;
 use freshen::core::model::Model;
 use freshen::core::owners::Reach;
-use freshen::core::removal_window::RemovalWindow;
-use freshen::core::target::Target;
+use freshen::core::recorded::Inputs;
+use freshen::core::report::Report;
 use freshen::core::time::{Now, Tick};
-use freshen::core::watch::{ASKED_CAP_MS, Order, ProviderEnd, RunEnd, Watch, WatchAction, WatchEvent};
-use freshen::engine::executor::CallReport;
-use freshen::engine::{self, Accounts, Choice, Desired, Exit, Finished, Prepared, Remaining, Run};
-use freshen::host::credentials::CredentialStore;
-use freshen::host::resolver::SystemResolver;
-use freshen::host::{Clock, Host, Timeouts};
-use freshen::state::{Identity, RunStart, StateError, Store};
-use tokio::sync::watch::{Receiver, Sender, channel};
+use freshen::core::watch::{ASKED_CAP_MS, Order, ProviderEnd, Retry, RunEnd, Watch, WatchAction, WatchEvent};
+use freshen::daemon::{
+    Daemon, Files, Machine, ManifestsSeen, Newest, Read as SeenManifests, Signal, SignalSource, Systemd, WatchOptions,
+};
+use freshen::engine::inputs::{Extent, Loaded};
+use freshen::engine::{Claim, Desired, Exit, Prepared, Selection};
+use freshen::host::sources::NamedSource;
+use freshen::host::watcher::Moved;
+use freshen::host::{BoxFuture, Clock, Host};
+use freshen::state::SqliteStore;
+use tokio::sync::watch::{Receiver, channel};
 
+use crate::backend::SimBackend;
 use crate::planted::WatchBug;
-use crate::seams::{Shared, SimClock, SimEnv, SimHttp};
-use crate::store::SimStore;
+use crate::seams::{NoNames, Shared, SimClock, SimEnv, SimHttp};
+use crate::session::TIMEOUT_MS;
+use crate::store::Facts;
 
 /// `--grace` unless the user says otherwise.
 const GRACE_MS: u64 = 20_000;
-/// A program that knows credentials takes less than this, in milliseconds.
-const CREDENTIALS_MS: u64 = 20_000;
-/// What a process keeps from run to run, given as text: so much, and a little for each endpoint and asset.
+const READY_WITHIN_MS: u64 = 900_000;
+/// What the machine keeps from run to run, as text: so much, and a little for each endpoint and asset.
 const BYTES: usize = 1_000;
 const BYTES_AN_ENDPOINT: usize = 600;
 const BYTES_AN_ASSET: usize = 25;
-
-/// What a run is to do, and with what.
-pub(crate) struct Given {
-    pub(crate) store: SimStore,
-    pub(crate) model: Model,
-    pub(crate) allowed: Allowed,
-}
 
 /// What the manifests are when a run reads them.
 pub(crate) enum Read {
     /// As they were when all was done.
     Unchanged,
-    Valid(Box<Given>),
-    /// Not valid, and nothing is known of valid ones.
-    Unknown,
-    /// Another run holds the state.
-    Locked,
+    Valid(Box<Model>),
+    /// Half a file.
+    Broken,
 }
 
 /// What came of a run.
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) end: RunEnd,
-    /// How it ends, and whether it had the chance to record all that it heard; `None`: it did not get that far.
-    pub(crate) finished: Option<(Exit, bool)>,
+    /// Whether nothing is left, as it says, and whether it had the chance to record all that it heard; `None`: it did not get
+    /// that far.
+    pub(crate) finished: Option<(bool, bool)>,
 }
 
-impl Ended {
-    const fn bare(end: RunEnd) -> Self {
-        Self { end, finished: None }
-    }
-
-    /// The same where a guard refused what was not tried before.
-    fn of(self, is_refused: bool) -> Self {
-        match self.end {
-            RunEnd::Done(left) if is_refused => Self { end: RunEnd::Blocked(Some(left)), finished: None },
-            _ => self,
-        }
-    }
-}
-
-/// What one run leaves to the next.
-#[derive(Debug, Default)]
-struct Memory {
-    last_calls: LastCalls,
-    /// The state as it was when our last run ended.
-    identity: Option<Identity>,
-    removals: RemovalWindow,
-}
-
-impl Memory {
-    /// A run begins.
-    fn begins(&mut self, store: &SimStore, now: Tick) {
-        if self.identity.is_none() || store.identity().ok() != self.identity {
-            self.last_calls = LastCalls::since(now);
-            self.removals.others_ran();
-        }
-    }
-
-    /// What the run saw is marked.
-    fn marked(&mut self, store: &SimStore) {
-        self.identity = store.identity().ok();
-    }
-}
-
-type UnderWay = Pin<Box<dyn Future<Output = (Ended, Memory)>>>;
-
-/// What the machine did that the world has to know of.
+/// What the process did that the world has to know of.
 pub(crate) enum Turn {
-    /// A run is to begin.
+    /// A run reads manifests.
     Begins(Order),
     /// The run has ended.
     Ended(Ended),
@@ -117,50 +72,323 @@ pub(crate) enum Turn {
     Died,
     /// It ended by itself.
     Exits,
-    /// Nothing until this time of the world, unless something happens.
-    Waits(Option<u64>),
+    /// Nothing, unless time passes or something happens.
+    Waits,
+}
+
+/// What world and daemon share.
+#[derive(Default)]
+struct Link {
+    signals: VecDeque<Signal>,
+    /// When files changed last, unless the daemon took it.
+    event: Option<Tick>,
+    events: u64,
+    /// How many events there were when the run began.
+    events_before: u64,
+    /// A planted defect: none is seen until all is read.
+    loses_events: bool,
+    is_running: bool,
+    /// The run under way, until the world was shown it.
+    order: Option<Order>,
+    reads: bool,
+    /// What it reads, and when it has read it.
+    answer: Option<(Read, Tick)>,
+    /// It was read and is as it was when all was done.
+    was_unchanged: bool,
+    is_cut: bool,
+    /// How the last run ended, and whether it had been cut short, until the world was shown it.
+    ended: Option<(RunEnd, bool)>,
+    /// Name, digest of the configuration and first endpoint of each provider, for planted defects.
+    providers: Vec<(String, String, Endpoint)>,
+}
+
+#[derive(Clone, Default)]
+struct Shore(Arc<Mutex<Link>>);
+
+impl Shore {
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A running process.
 pub(crate) struct Process {
     shared: Shared,
+    shore: Shore,
     clock: Arc<SimClock>,
-    host_seed: u64,
-    machine: Watch,
-    under_way: Option<UnderWay>,
-    sending: Arc<AtomicBool>,
-    cut: Sender<bool>,
-    /// `None` while a run has it.
-    memory: Option<Memory>,
+    daemon: Pin<Box<dyn Future<Output = Exit>>>,
+    report: Receiver<Report>,
+    facts: Arc<Mutex<Facts>>,
+    is_locked: Arc<AtomicBool>,
     /// Files that changed during runs, for a planted defect.
     queued: u32,
-    /// Wall time at its start.
-    born_ms: i64,
+    is_stopping: bool,
     bug: Option<WatchBug>,
 }
 
 impl Process {
-    pub(crate) fn new(shared: &Shared, resync_ms: u64, seed: u64, bug: Option<WatchBug>) -> Self {
+    pub(crate) fn new(
+        shared: &Shared,
+        store: &Arc<Mutex<SqliteStore>>,
+        (resync_ms, seed, allowed): (u64, u64, Allowed),
+        bug: Option<WatchBug>,
+    ) -> Self {
         let clock = Arc::new(SimClock::new(shared.clone(), false));
-        let now = clock.now();
+        let (shore, report) = (Shore::default(), Arc::new(channel(Report::default()).0));
+        let is_locked = Arc::new(AtomicBool::new(false));
+        let facts = Arc::new(Mutex::new(Facts::default()));
+        let state = SimBackend {
+            shared: shared.clone(),
+            runner: 0,
+            inner: Arc::clone(store),
+            path: None,
+            facts: Arc::clone(&facts),
+            bug: None,
+            ledger: String::new(),
+            is_locked: Arc::clone(&is_locked),
+        };
+        let machine = SimMachine {
+            inner: Watch::new(if bug == Some(WatchBug::ResyncForgotten) { u64::MAX / 4 } else { resync_ms }, seed),
+            shared: shared.clone(),
+            shore: shore.clone(),
+            born_ms: clock.now().wall.unix_ms(),
+            seed,
+            bug,
+        };
+        let host = Host {
+            clock: Arc::<SimClock>::clone(&clock),
+            http: Arc::new(SimHttp { shared: shared.clone(), runner: 0 }),
+            resolver: Arc::new(NoNames),
+            env: Arc::new(SimEnv(shared.clone())),
+            seed,
+        };
+        let files = SimFiles { bug, shore: shore.clone(), clock: Arc::clone(&clock), state: state.clone() };
+        let receiver = report.subscribe();
+        let signals = SimSignals(shore.clone());
+        let daemon = Box::pin(live(host, state, files, machine, (report, signals), (allowed, bug)));
         Self {
             shared: shared.clone(),
+            shore,
             clock,
-            host_seed: seed,
-            machine: Watch::new(resync_ms, seed),
-            under_way: None,
-            sending: Arc::default(),
-            cut: channel(false).0,
-            memory: None,
+            daemon,
+            report: receiver,
+            facts,
+            is_locked,
             queued: 0,
-            born_ms: now.wall.unix_ms(),
+            is_stopping: false,
             bug,
         }
     }
 
-    /// The time as the machine gets it.
-    fn now(&self) -> Now {
-        let now = self.clock.now();
+    /// The user says something.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        let ignored = match signal {
+            Signal::Stop => WatchBug::StopIgnored,
+            Signal::Again => WatchBug::AgainIgnored,
+        };
+        if self.bug == Some(ignored) {
+            return;
+        }
+        // A second stop ends the process at once, like a kill.
+        if !self.is_stopping {
+            self.is_stopping = signal == Signal::Stop;
+            self.shore.lock().signals.push_back(signal);
+        }
+    }
+
+    /// A file changed at this moment, or a moment ago.
+    pub(crate) fn changed(&mut self, ago_ms: u64) {
+        let is_running = self.shore.lock().is_running;
+        if self.bug == Some(WatchBug::EventsOfRunsLost) && is_running {
+            return;
+        }
+        self.queued += u32::from(self.bug == Some(WatchBug::EventsQueueUp) && is_running);
+        let at = Tick::from_ms(self.clock.now().tick.ms().saturating_sub(ago_ms));
+        let mut link = self.shore.lock();
+        if !link.loses_events {
+            link.event = Some(at);
+            link.events += 1;
+        }
+    }
+
+    /// The next thing that it does.
+    pub(crate) fn turn(&mut self) -> Turn {
+        if self.shore.lock().ended.is_none() {
+            match self.shared.poll(&mut self.daemon) {
+                None => {}
+                Some(None) => return Turn::Died,
+                Some(Some(_)) => return Turn::Exits,
+            }
+        }
+        let ended = self.shore.lock().ended.take();
+        if let Some((end, was_cut)) = ended {
+            let ended = self.ended(end, was_cut);
+            if self.queued > 0 {
+                self.queued -= 1;
+                self.changed(0);
+            }
+            return Turn::Ended(ended);
+        }
+        let mut link = self.shore.lock();
+        match link.order.take().filter(|_| link.reads) {
+            Some(order) => Turn::Begins(order),
+            None => Turn::Waits,
+        }
+    }
+
+    fn ended(&self, end: RunEnd, was_cut: bool) -> Ended {
+        let (link, facts) = (self.shore.lock(), self.facts.lock().expect("no panic"));
+        let is_done = self.report.borrow().last_exit == Some(0);
+        let whole = !facts.has_begun || facts.is_finished && !was_cut;
+        let finished = match &end {
+            RunEnd::Done(_) if !link.was_unchanged => Some((is_done, whole)),
+            RunEnd::Failed if facts.has_begun => Some((false, false)),
+            _ => None,
+        };
+        Ended { end, finished }
+    }
+
+    /// Lets the run under way read this, in so many milliseconds.
+    pub(crate) fn reads(&mut self, read: Read, (facts, is_locked): (Facts, bool), in_ms: u64) {
+        self.is_locked.store(is_locked, Ordering::Relaxed);
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+        let at = self.clock.now().tick.plus_ms(in_ms);
+        let mut link = self.shore.lock();
+        link.was_unchanged = matches!(read, Read::Unchanged);
+        link.answer = Some((read, at));
+    }
+}
+
+/// The daemon with all that it borrows.
+async fn live(
+    host: Host,
+    state: SimBackend,
+    files: SimFiles,
+    machine: SimMachine,
+    (report, mut signals): (Arc<tokio::sync::watch::Sender<Report>>, SimSignals),
+    (allowed, bug): (Allowed, Option<WatchBug>),
+) -> Exit {
+    // Planted defects: what went in runs before is not counted, or nothing that goes.
+    let forget = |prepared: &mut Prepared| {
+        if bug == Some(WatchBug::RefusedPlanSent) {
+            return prepared.difference.removals.clear();
+        }
+        for removals in &mut prepared.difference.removals {
+            (removals.of, removals.lost) = (removals.recorded - removals.let_through, removals.removed);
+        }
+    };
+    let options = WatchOptions {
+        selection: Selection::default(),
+        allowed,
+        timeout_ms: TIMEOUT_MS,
+        grace_ms: GRACE_MS,
+        ready_within_ms: READY_WITHIN_MS,
+        audit: None,
+        polls: false,
+        tamper: matches!(bug, Some(WatchBug::SlicesDoNotAddUp | WatchBug::RefusedPlanSent))
+            .then_some(&forget as &dyn Fn(&mut Prepared)),
+    };
+    let daemon = Daemon {
+        host: &host,
+        options: &options,
+        state: &state,
+        files: &files,
+        machine: Box::new(machine),
+        report,
+        turned: channel(Tick::default()).0,
+        token: None,
+        systemd: Systemd::silent(),
+        polling: None,
+    };
+    daemon.run(&mut signals).await
+}
+
+struct SimSignals(Shore);
+
+impl SignalSource for SimSignals {
+    fn next(&mut self) -> BoxFuture<'_, Signal> {
+        Box::pin(poll_fn(|_| self.0.lock().signals.pop_front().map_or(Poll::Pending, Poll::Ready)))
+    }
+}
+
+/// Files as the world says.
+struct SimFiles {
+    bug: Option<WatchBug>,
+    shore: Shore,
+    clock: Arc<SimClock>,
+    state: SimBackend,
+}
+
+impl Files for SimFiles {
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(poll_fn(|_| if self.shore.lock().event.is_some() { Poll::Ready(()) } else { Poll::Pending }))
+    }
+
+    fn take(&self) -> Option<Tick> {
+        self.shore.lock().event.take()
+    }
+
+    fn is_writing(&self) -> bool {
+        false
+    }
+
+    fn counts(&self) -> (u64, usize) {
+        (self.shore.lock().events, 1)
+    }
+
+    fn run_begins(&self, _: bool) {
+        let mut link = self.shore.lock();
+        link.events_before = link.events;
+        link.loses_events = self.bug == Some(WatchBug::EventLostAtTheStart);
+    }
+
+    fn watch_folders(&self) -> BoxFuture<'_, Result<Option<(String, u64)>, String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn read(&self, _: Extent, _: Arc<Mutex<Newest>>) -> BoxFuture<'_, anyhow::Result<ManifestsSeen>> {
+        let claim = Claim::before_reading(&self.state);
+        self.shore.lock().reads = true;
+        Box::pin(async move {
+            let (read, at) = poll_fn(|_| self.shore.lock().answer.take().map_or(Poll::Pending, Poll::Ready)).await;
+            self.clock.sleep_until(at).await;
+            let mut link = self.shore.lock();
+            (link.reads, link.loses_events) = (false, false);
+            let moved = Moved { changed: link.events != link.events_before, writing: false };
+            let read = match read {
+                Read::Unchanged => SeenManifests::Unchanged(Desired::unread(Inputs::default()), Vec::new()),
+                Read::Broken => SeenManifests::Invalid(vec!["half a file".to_owned()]),
+                Read::Valid(model) => {
+                    let desired = Desired::new(*model, Reach::default());
+                    let known = desired.model.providers.iter().zip(&desired.config_digests);
+                    let known = known.map(|(one, digest)| (one.name.clone(), digest.clone(), one.endpoints[0].clone()));
+                    link.providers = known.collect();
+                    SeenManifests::Valid(Loaded { desired, caches: Vec::new(), ahead: None }, Vec::new())
+                }
+            };
+            Ok(ManifestsSeen { read, named: Some(Vec::new()), moved, is_watched: true, claim })
+        })
+    }
+
+    fn follow(&self, _: &[NamedSource]) -> bool {
+        false
+    }
+}
+
+/// The machine, watched, and perhaps with a planted defect.
+struct SimMachine {
+    inner: Watch,
+    shared: Shared,
+    shore: Shore,
+    /// Wall time at its start.
+    born_ms: i64,
+    seed: u64,
+    bug: Option<WatchBug>,
+}
+
+impl SimMachine {
+    /// The time as the machine is given it.
+    fn now(&self, now: Now) -> Now {
         if self.bug != Some(WatchBug::WaitsByTheWallClock) {
             return now;
         }
@@ -168,62 +396,9 @@ impl Process {
         Now { tick: Tick::from_ms(u64::try_from(since).unwrap_or(0)), wall: now.wall }
     }
 
-    pub(crate) fn handle(&mut self, event: WatchEvent) {
-        let now = self.now();
-        self.machine.handle(event, now);
-    }
-
-    /// A file changed at this moment, or a moment ago.
-    pub(crate) fn changed(&mut self, ago_ms: u64) {
-        if self.bug == Some(WatchBug::EventsOfRunsLost) && self.is_running() {
-            return;
-        }
-        self.queued += u32::from(self.bug == Some(WatchBug::EventsQueueUp) && self.is_running());
-        let at = Tick::from_ms(self.now().tick.ms().saturating_sub(ago_ms));
-        self.handle(WatchEvent::Changed(at));
-    }
-
-    pub(crate) const fn is_running(&self) -> bool {
-        self.under_way.is_some()
-    }
-
-    /// The next thing that it does.
-    pub(crate) fn turn(&mut self) -> Turn {
-        self.must_be_small();
-        if let Some(run) = &mut self.under_way {
-            match self.shared.poll(run) {
-                None => {}
-                Some(None) => return Turn::Died,
-                Some(Some((ended, memory))) => {
-                    self.under_way = None;
-                    self.memory = Some(memory);
-                    self.handle(WatchEvent::RunEnded(ended.end.clone()));
-                    if self.queued > 0 {
-                        self.queued -= 1;
-                        self.changed(0);
-                    }
-                    return Turn::Ended(ended);
-                }
-            }
-        }
-        if self.sending.swap(false, Ordering::Relaxed) {
-            self.handle(WatchEvent::Sending);
-        }
-        let now = self.now();
-        loop {
-            match self.machine.poll(now) {
-                WatchAction::Run(order) => return Turn::Begins(order),
-                WatchAction::CutShort if self.bug == Some(WatchBug::RunsNeverCut) => {}
-                WatchAction::CutShort => drop(self.cut.send_replace(true)),
-                WatchAction::Exit => return Turn::Exits,
-                WatchAction::WakeAt(until) => return Turn::Waits(until.map(|tick| self.time_of(tick, now))),
-            }
-        }
-    }
-
     /// W6: what is kept from run to run is bounded by what is configured, whatever happens and however long.
     fn must_be_small(&self) {
-        let kept = format!("{:?} {:?}", self.machine, self.memory);
+        let kept = format!("{:?}", self.inner);
         let count = |what| kept.matches(what).count();
         let (providers, endpoints) = (count(" Waiting {"), count(" Rest {"));
         let mut core = self.shared.lock();
@@ -237,238 +412,97 @@ impl Process {
         }
     }
 
-    fn time_of(&self, tick: Tick, now: Now) -> u64 {
-        let world = self.shared.lock().now;
-        if tick <= now.tick {
-            let (tick, now) = (tick.ms(), now.tick.ms());
-            self.shared.lock().violated("W6", || format!("at {now} nothing is to be done until {tick}: a busy loop"));
+    /// The end of a run, as a planted defect has it.
+    fn altered(&self, mut end: RunEnd, now: Now) -> RunEnd {
+        let is_forgotten = match (&end, self.bug) {
+            (RunEnd::Done(_), bug) => bug == Some(WatchBug::RetryForgotten),
+            (RunEnd::Failed, bug) => bug == Some(WatchBug::FailedIsDone),
+            _ => false,
+        };
+        if is_forgotten {
+            return RunEnd::Done(Vec::new());
         }
-        world.saturating_add(tick.since(now.tick))
+        let RunEnd::Done(left) = &mut end else { return end };
+        if self.bug == Some(WatchBug::HealthyAreLeftInPeace) && left.iter().any(is_down) {
+            let known = self.shore.lock().providers.clone();
+            *left = known.into_iter().map(|(name, config, endpoint)| rests(name, config, endpoint)).collect();
+        }
+        if self.bug == Some(WatchBug::GoneAreRemembered) {
+            left.extend(left.first().map(|end| gone(end, self.seed ^ now.tick.ms(), now)));
+        }
+        end
     }
 
-    /// Begins a run that was asked for.
-    pub(crate) fn begin(&mut self, mut order: Order, read: Read) {
-        if self.is_running() {
+    fn runs(&self, order: &Order) {
+        let mut link = self.shore.lock();
+        if link.is_running {
             self.shared.lock().violated("W4", || "a second run begins beside the first".to_owned());
         }
-        if self.bug == Some(WatchBug::FailedAreAskedAgain) {
-            order.held.clear();
-        }
-        self.sending = Arc::default();
-        self.cut = channel(false).0;
-        let memory = self.memory.take().unwrap_or_default();
-        let given = match read {
-            Read::Valid(given) => given,
-            Read::Unchanged => return self.ends_at_once(RunEnd::Done(Vec::new()), memory),
-            Read::Unknown | Read::Locked => return self.ends_at_once(RunEnd::Failed, memory),
-        };
-        self.host_seed = self.host_seed.wrapping_add(1);
-        let (clock, http) = (Arc::clone(&self.clock), Arc::new(SimHttp { shared: self.shared.clone(), runner: 0 }));
-        let mut cut = self.cut.subscribe();
-        cut.mark_changed();
-        let mut dice = fastrand::Rng::with_seed(self.host_seed);
-        let round = Round {
-            host: Host {
-                clock,
-                http,
-                resolver: Arc::new(SystemResolver),
-                env: Arc::new(SimEnv(self.shared.clone())),
-                seed: self.host_seed,
-            },
-            order,
-            credentials_ms: [0, 0, 0, dice.u64(..CREDENTIALS_MS)][dice.usize(..4)],
-            sending: Arc::clone(&self.sending),
-            cut,
-            bug: self.bug,
-        };
-        self.under_way = Some(Box::pin(round.run(*given, memory)));
-        if self.bug == Some(WatchBug::RunsForgotten) {
-            self.handle(WatchEvent::RunEnded(RunEnd::Done(Vec::new())));
-        }
+        (link.is_running, link.is_cut, link.order) = (true, false, Some(order.clone()));
     }
 
-    fn ends_at_once(&mut self, end: RunEnd, memory: Memory) {
-        self.under_way = Some(Box::pin(std::future::ready((Ended::bare(end), memory))));
+    /// When to wake, by the clock that waits; in the past, nothing would ever happen again.
+    fn wakes(&self, until: Tick, (now, machine): (Now, Now)) -> Tick {
+        if until <= machine.tick {
+            let (until, now) = (until.ms(), machine.tick.ms());
+            self.shared.lock().violated("W6", || format!("at {now} nothing is to be done until {until}: a busy loop"));
+        }
+        now.tick.plus_ms(until.since(machine.tick).max(1))
     }
 }
 
-/// One run.
-struct Round {
-    host: Host,
-    order: Order,
-    /// How long the program takes that knows the credentials.
-    credentials_ms: u64,
-    sending: Arc<AtomicBool>,
-    cut: Receiver<bool>,
-    bug: Option<WatchBug>,
-}
-
-impl Round {
-    async fn run(self, given: Given, mut memory: Memory) -> (Ended, Memory) {
-        let Given { mut store, model, allowed } = given;
-        let desired = Desired::new(model, Reach::default());
-        let ended = self.pass(&mut store, &mut memory, &desired, allowed).await;
-        (ended.unwrap_or_else(|_| Ended::bare(RunEnd::Failed)), memory)
+impl Machine for SimMachine {
+    fn handle(&mut self, event: WatchEvent, now: Now) {
+        let machine = self.now(now);
+        let event = match event {
+            WatchEvent::RunEnded(end) => {
+                let mut link = self.shore.lock();
+                (link.is_running, link.ended) = (false, Some((end.clone(), link.is_cut)));
+                drop(link);
+                WatchEvent::RunEnded(self.altered(end, now))
+            }
+            WatchEvent::Changed(at) => {
+                WatchEvent::Changed(Tick::from_ms(machine.tick.ms().saturating_sub(now.tick.since(at))))
+            }
+            other => other,
+        };
+        self.inner.handle(event, machine);
     }
 
-    fn prepare(&self, store: &SimStore, desired: &Desired, accounts: &[String]) -> Result<Prepared, StateError> {
-        let prepared = engine::prepare(desired, Some(store), &Choice::default(), accounts, self.host.clock.now().wall)?;
-        Ok(prepared.expect("all manifests were read"))
-    }
-
-    fn tried(
-        &self,
-        prepared: &Prepared,
-        store: &SimStore,
-        desired: &Desired,
-        accounts: &[String],
-    ) -> Result<Option<Prepared>, StateError> {
-        prepared.tried(desired, Some(store), accounts, self.host.clock.now().wall)
-    }
-
-    async fn pass(
-        &self,
-        store: &mut SimStore,
-        memory: &mut Memory,
-        desired: &Desired,
-        allowed: Allowed,
-    ) -> Result<Ended, StateError> {
-        let host = &self.host;
-        let tick = host.clock.now().tick;
-        memory.begins(store, tick);
-        let guessed = engine::accounts(host, &desired.model, Some(store)).await?;
-        let mut prepared = self.prepare(store, desired, &guessed)?;
-        if self.bug != Some(WatchBug::SlicesDoNotAddUp) {
-            memory.removals.add_up(&mut prepared.difference.removals, tick);
-        }
-        let is_refused = !engine::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty();
-        if is_refused {
-            store.refused = true;
-            memory.removals.refused();
-            memory.marked(store);
-            let tried = self.tried(&prepared, store, desired, &guessed)?;
-            match tried.filter(|tried| engine::refusals(desired, tried, allowed).is_empty()) {
-                Some(tried) => prepared = tried,
-                None => return Ok(Ended::bare(RunEnd::Blocked(None))),
+    fn poll(&mut self, now: Now) -> WatchAction {
+        self.must_be_small();
+        let machine = self.now(now);
+        loop {
+            match self.inner.poll(machine) {
+                WatchAction::Run(mut order) => {
+                    self.runs(&order);
+                    if self.bug == Some(WatchBug::FailedAreAskedAgain) {
+                        order.held.clear();
+                    }
+                    if self.bug == Some(WatchBug::RunsForgotten) {
+                        self.inner.handle(WatchEvent::RunEnded(RunEnd::Done(Vec::new())), machine);
+                    }
+                    return WatchAction::Run(order);
+                }
+                WatchAction::CutShort if self.bug == Some(WatchBug::RunsNeverCut) => {}
+                WatchAction::CutShort => {
+                    self.shore.lock().is_cut = true;
+                    return WatchAction::CutShort;
+                }
+                WatchAction::WakeAt(until) => {
+                    return WatchAction::WakeAt(until.map(|tick| self.wakes(tick, (now, machine))));
+                }
+                WatchAction::Exit => return WatchAction::Exit,
             }
         }
-        if prepared.is_nothing() {
-            memory.marked(store);
-            return Ok(self.ended(&Finished::nothing(desired, &prepared), &BTreeMap::new()));
-        }
-        Ok(self.send(store, memory, desired, (prepared, guessed, is_refused), allowed).await?.of(is_refused))
     }
 
-    async fn send(
-        &self,
-        store: &mut SimStore,
-        memory: &mut Memory,
-        desired: &Desired,
-        (mut prepared, guessed, is_refused): (Prepared, Vec<String>, bool),
-        allowed: Allowed,
-    ) -> Result<Ended, StateError> {
-        let host = &self.host;
-        let credentials = CredentialStore::new(host.env.clone());
-        prepared.hold_back(desired, &self.order);
-        let Some(accounts) = self.accounts(desired, &prepared, &credentials, &guessed).await else {
-            store.mark_seen(&desired.model, &prepared.difference.changes)?;
-            memory.marked(store);
-            return Ok(Ended::bare(RunEnd::Cut));
-        };
-        if accounts.all() != guessed {
-            prepared = self.prepare(store, desired, accounts.all())?;
-            if is_refused {
-                prepared = self.tried(&prepared, store, desired, accounts.all())?.expect("it was there a moment ago");
-            }
-            if !engine::admit(desired, &mut prepared, Some(store), allowed, None)?.is_empty() {
-                memory.marked(store);
-                return Ok(Ended::bare(RunEnd::Blocked(None)));
-            }
-            prepared.hold_back(desired, &self.order);
-        }
-        if prepared.is_known() {
-            memory.marked(store);
-            return Ok(self.ended(&Finished::untouched(desired, &prepared), &BTreeMap::new()));
-        }
-        self.sending.store(true, Ordering::Relaxed);
-        let run = Run {
-            host,
-            desired,
-            prepared: &prepared,
-            start: RunStart { at: host.clock.now().wall, host: "sim".to_owned(), pid: 1 },
-            deadline_ms: None,
-            timeouts: Timeouts::default(),
-            credentials: &credentials,
-            accounts: &accounts,
-            interrupted: self.cut.clone(),
-            grace_ms: GRACE_MS,
-            last_calls: memory.last_calls.clone(),
-        };
-        let mut last_accepted = BTreeMap::new();
-        let mut observe = |call: &CallReport, _: &[Target]| {
-            last_accepted.insert(call.provider, call.result.is_ok());
-            Ok(())
-        };
-        let finished = run.execute(store, &mut observe).await.inspect_err(|_| memory.marked(store))?;
-        if finished.outcome.calls > 0 || finished.outcome.state_error.is_some() {
-            memory.last_calls = finished.outcome.last_calls.clone();
-        }
-        memory.marked(store);
-        Ok(self.ended(&finished, &last_accepted))
+    fn is_unquiet(&self) -> bool {
+        self.inner.is_unquiet()
     }
 
-    /// The accounts as credentials give them; `None`: nothing is to be sent any more.
-    async fn accounts(
-        &self,
-        desired: &Desired,
-        prepared: &Prepared,
-        credentials: &CredentialStore,
-        guessed: &[String],
-    ) -> Option<Accounts> {
-        let mut cut = self.cut.clone();
-        tokio::select! {
-            biased;
-            Ok(_) = cut.wait_for(|cut| *cut) => None,
-            found = async {
-                let found = Accounts::look_up(&self.host, desired, &prepared.plan, credentials, guessed, None).await;
-                self.host.clock.sleep_until(self.host.clock.now().tick.plus_ms(self.credentials_ms)).await;
-                found
-            } => Some(found),
-        }
-    }
-
-    fn ended(&self, finished: &Finished<'_>, last_accepted: &BTreeMap<usize, bool>) -> Ended {
-        let of = |provider| Remaining::of(finished, provider, &self.order, last_accepted.get(&provider).copied());
-        let mut left: Vec<Remaining> = (0..finished.desired.model.providers.len()).map(of).collect();
-        if self.bug == Some(WatchBug::HealthyAreLeftInPeace) && left.iter().any(|left| is_down(&left.end)) {
-            for (left, config) in left.iter_mut().zip(&finished.desired.model.providers) {
-                rest(&mut left.end, config.endpoints[0].clone());
-            }
-        }
-        let mut left: Vec<ProviderEnd> = left.into_iter().filter(Remaining::is_work).map(|left| left.end).collect();
-        if self.bug == Some(WatchBug::GoneAreRemembered) {
-            left.extend(left.first().map(|end| self.gone(end)));
-        }
-        let outcome = &finished.outcome;
-        let failed = outcome.state_error.is_some();
-        let whole = !failed && outcome.cut_short.is_none();
-        Ended { end: if failed { RunEnd::Failed } else { RunEnd::Done(left) }, finished: Some((finished.exit, whole)) }
-    }
-}
-
-impl Round {
-    /// A provider that nobody will hear of again.
-    fn gone(&self, like: &ProviderEnd) -> ProviderEnd {
-        let not_before = Some(self.host.clock.now().tick.plus_ms(ASKED_CAP_MS));
-        let endpoint = Endpoint {
-            tls: false,
-            host: "127.0.0.1".to_owned(),
-            port: None,
-            path_prefix: String::new(),
-            address: None,
-        };
-        let rests = EndpointEnd { endpoint, accepted: false, trouble: None, not_before };
-        ProviderEnd { name: format!("gone {}", self.host.seed), endpoints: vec![rests], ..like.clone() }
+    fn retry_of(&self, provider: &str) -> Option<Retry> {
+        self.inner.retry_of(provider)
     }
 }
 
@@ -476,8 +510,26 @@ fn is_down(end: &ProviderEnd) -> bool {
     end.endpoints.iter().any(|endpoint| !endpoint.accepted && endpoint.trouble == Some(FailureScope::Endpoint))
 }
 
-/// Has the machine leave a provider in peace.
-fn rest(end: &mut ProviderEnd, endpoint: Endpoint) {
+/// A provider that is to be left in peace.
+fn rests(name: String, config: String, endpoint: Endpoint) -> ProviderEnd {
     let down = EndpointEnd { endpoint, accepted: false, trouble: Some(FailureScope::Endpoint), not_before: None };
-    (end.endpoints, end.trouble, end.pending) = (vec![down], true, end.pending.max(1));
+    ProviderEnd {
+        name,
+        config,
+        endpoints: vec![down],
+        recovered: false,
+        failed_anew: false,
+        trouble: true,
+        pending: 1,
+        deferred_until: None,
+    }
+}
+
+/// A provider that nobody will hear of again.
+fn gone(like: &ProviderEnd, number: u64, now: Now) -> ProviderEnd {
+    let not_before = Some(now.tick.plus_ms(ASKED_CAP_MS));
+    let endpoint =
+        Endpoint { tls: false, host: "127.0.0.1".to_owned(), port: None, path_prefix: String::new(), address: None };
+    let rests = EndpointEnd { endpoint, accepted: false, trouble: None, not_before };
+    ProviderEnd { name: format!("gone {number}"), endpoints: vec![rests], ..like.clone() }
 }

@@ -15,14 +15,15 @@ use freshen::engine::Exit;
 use freshen::state::{Identity, SqliteStore, StateError, Store};
 
 use crate::axes::Axis;
+use crate::backend::SimBackend;
 use crate::faults::{Faults, jump};
 use crate::files::{Files, Paths, Place};
 use crate::planted::Bug;
 use crate::refusals::{self, Refusing};
 use crate::seams::Shared;
-use crate::session::{Ended, OneRun, Order, session};
+use crate::session::{Ended, Given, OneRun, Order, Read, session};
 use crate::spec::{Issuer, Policy, Spec, actors, model, text_of};
-use crate::store::SimStore;
+use crate::store::Facts;
 use crate::truth::{Truth, Violation};
 use crate::vendors::Key;
 
@@ -261,7 +262,10 @@ impl World {
             order.forced = self.texts.keys().copied().filter(|_| rng.u8(..6) == 0).collect();
         }
         if self.rng.u8(..10) == 0 {
-            order.only = Some(self.rng.usize(..self.specs.len()));
+            let only = self.rng.usize(..self.specs.len());
+            order.only = Some(only);
+            // What is left out is not forced either.
+            order.forced.retain(|key| key.0 == only);
         }
         if self.files.has_hidden() && self.editors.bool() {
             order.paths = Paths::Hidden;
@@ -389,29 +393,36 @@ impl World {
 
     fn model(&self, Reading { listed, files: (files, paths), .. }: &Reading, place: Place) -> Model {
         let Self { adopts, forgets, collapse, guard, .. } = *self;
-        let policy = Policy { adopts, forgets, collapse, guard };
+        let policy = Policy { adopts, forgets, collapse, guard, allows_removals: false };
         model(&self.specs, &self.texts, listed, (files, *paths, place), policy, self.bug)
     }
 
-    fn sim_store(&self, order: &Order, reading: &Reading, inner: Arc<Mutex<SqliteStore>>) -> SimStore {
-        SimStore {
+    /// The state as one process finds it.
+    fn backend(&self, order: &Order, inner: Arc<Mutex<SqliteStore>>) -> SimBackend {
+        SimBackend {
             shared: self.shared.clone(),
             runner: u8::from(order.second),
             inner,
             path: self.folder.as_ref().map(|(_, path)| path.clone()),
+            facts: Arc::default(),
+            bug: self.bug,
+            ledger: self.ledger(),
+            is_locked: Arc::default(),
+        }
+    }
+
+    /// What a process reads.
+    fn read(&self, order: &Order, reading: &Reading) -> Read {
+        let facts = Facts {
             listed: reading.listed.clone(),
-            began: 0,
             read: reading.version,
-            files: reading.files.clone(),
-            passing: BTreeSet::new(),
+            files: Some(reading.files.clone()),
             forced: order.forced.clone(),
             adopts: self.adopts,
             forgets: self.forgets,
-            refused: false,
-            bug: self.bug,
-            debits: BTreeMap::new(),
-            ledger: self.ledger(),
-        }
+            ..Facts::default()
+        };
+        Read { model: self.model(reading, order.place), facts }
     }
 
     /// A planted defect: the keys' own ledger.
@@ -425,16 +436,16 @@ impl World {
         self.run_by(order, None)
     }
 
-    /// A run by what it read before, unless the state is another one since, as `cli/claim.rs` has it.
+    /// A run by what it read before, unless the state is another one since.
     fn run_by(&mut self, order: Order, early: Option<Reading>) -> Option<Ended> {
         let paths = order.paths;
         let now = self.reading(order.paths);
-        let still_counts = |early: &Reading| early.identity == now.identity || self.bug == Some(Bug::StaleReading);
-        let reading = early.filter(still_counts).unwrap_or(now);
-        let inner = self.open();
-        self.begin(&order, &reading);
-        let mut store = self.sim_store(&order, &reading, inner);
-        let future = session(self.shared.clone(), &mut store, self.model(&reading, order.place), order);
+        let still_counts = |early: &&Reading| early.identity == now.identity || self.bug == Some(Bug::StaleReading);
+        let reading = early.as_ref().filter(still_counts).unwrap_or(&now);
+        self.begin(&order, reading);
+        let early = early.as_ref().map(|early| (self.read(&order, early), early.identity.clone()));
+        let given = Given { state: self.backend(&order, self.open()), now: self.read(&order, &now), early };
+        let future = session(self.shared.clone(), given, order);
         let ended = self.shared.execute(vec![Box::pin(future)]).remove(0);
         self.ends();
         self.judge(ended, true, paths)
@@ -450,8 +461,12 @@ impl World {
         let reading = self.reading(Paths::Folder);
         self.begin(&first, &reading);
         let (one, two) = (self.open(), self.open());
-        let mut a = self.sim_store(&first, &reading, one);
-        let model_a = self.model(&reading, first.place);
+        let given = |this: &Self, order: &Order, reading: &Reading, inner| Given {
+            state: this.backend(order, inner),
+            now: this.read(order, reading),
+            early: None,
+        };
+        let one = given(self, &first, &reading, one);
         if self.rng.bool() {
             self.edit();
         }
@@ -460,11 +475,10 @@ impl World {
         let second =
             Order { place: first.place, max_purges, seed: self.rng.u64(..), delay, second: true, ..Order::default() };
         let reading = self.reading(Paths::Folder);
-        let mut b = self.sim_store(&second, &reading, two);
-        let model_b = self.model(&reading, second.place);
+        let two = given(self, &second, &reading, two);
         let runs: Vec<OneRun<'_>> = vec![
-            Box::pin(session(self.shared.clone(), &mut a, model_a, first)),
-            Box::pin(session(self.shared.clone(), &mut b, model_b, second)),
+            Box::pin(session(self.shared.clone(), one, first)),
+            Box::pin(session(self.shared.clone(), two, second)),
         ];
         let ends = self.shared.execute(runs);
         self.ends();
