@@ -1,4 +1,4 @@
-//! The command line: one file a verb. Effects and decisions meet here; exit codes are in `exit.rs`.
+//! The command line: arguments, one file a verb, results in `render`. How a run is made is in `src/engine`.
 
 mod adopt;
 mod apply;

@@ -1,6 +1,6 @@
 //! The newest state that this process has seen: a copy of it that is older is not taken for it.
 //!
-//! The seal beside a state says the same, unless it was restored as well.
+//! The stamp beside a state says the same, unless it was restored as well.
 
 use crate::state::{Identity, StateError};
 

@@ -1,4 +1,4 @@
-//! How a command that writes comes to the state: under the lock, and with what it read being as new as what others wrote.
+//! The run lock, and whether what a command read before it is as new as what other runs wrote.
 
 use crate::host::Host;
 use crate::state::{Backend, Identity, LockedState, RunStart, StateError, Store};

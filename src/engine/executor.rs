@@ -1,6 +1,6 @@
 //! Runs the apply machine: asks for actions, performs them on the host and the store, feeds events back.
 //!
-//! Knows no vendor and decides nothing; it is the only place that waits.
+//! Knows no vendor and decides nothing. It waits for what the machine waits for.
 
 mod answers;
 

@@ -1,4 +1,4 @@
-//! What providers say: quotas before a run, results of purges that earlier runs saw accepted.
+//! What providers answer to queries: quotas before a run, results of purges that earlier runs saw accepted.
 
 use std::collections::BTreeMap;
 

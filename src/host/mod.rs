@@ -1,6 +1,6 @@
 //! The effects, one seam a file: time, requests, environment, credentials read through it, manifests and directories.
 //!
-//! Does not know plans, manifests or vendors. Everything that decides gets values from here, so a run can be rehearsed
+//! Does not know plans or vendors, and of manifests only where they are and which files they name. Everything that decides gets values from here, so a run can be rehearsed
 //! by handing out other implementations of the same traits.
 
 use std::future::Future;

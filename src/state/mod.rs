@@ -1,4 +1,5 @@
-//! What a run asks of a store, in its own words. Nothing of SQL leaks out of this folder.
+//! What a run asks of a state, in its own words: a [`Store`] for what is in it, a [`Backend`] for where it is. Nothing of SQL
+//! leaks out of this folder.
 
 mod backend;
 mod sqlite;
