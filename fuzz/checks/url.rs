@@ -86,7 +86,10 @@ fn assert_sent(config: &ProviderConfig, taken: &[Target]) {
     let secret = |text: &str| Secret::new(text.to_owned());
     let credentials = match config.scheme() {
         CredentialScheme::Headers => Credentials::Headers(Vec::new()),
-        CredentialScheme::Keys { .. } => Credentials::Keys { id: secret("id"), secret: secret("key"), token: None },
+        CredentialScheme::Fields { fields, .. } => {
+            let fields = fields.iter().filter(|field| field.is_required());
+            Credentials::Fields(fields.map(|field| (field.name, secret(field.name))).collect())
+        }
     };
     let account = Account { provider: config.name.clone(), options: config.options.clone() };
     let stamp = Stamp { wall: Timestamp::from_unix_ms(1_700_000_000_000), nonce: 1 };

@@ -3,7 +3,7 @@
 //! An account that the manifest names, or whose credentials are temporary, has a name that lasts. Any other one is known by a
 //! fingerprint of its key, or of where calls go.
 
-use super::contract::{CredentialScheme, Credentials};
+use super::contract::CredentialScheme;
 use super::model::ProviderConfig;
 
 const NAMED: &str = "account ";
@@ -26,15 +26,6 @@ pub fn of_provider(name: &str) -> String {
 /// The account of temporary credentials that come from this source.
 pub fn of_source(source: &str) -> String {
     format!("{OF_SOURCE}{source}")
-}
-
-/// Whether credentials make way for others before long, which are those of the same account.
-pub const fn are_temporary(credentials: &Credentials) -> bool {
-    match credentials {
-        Credentials::Bearer(_) => true,
-        Credentials::Keys { token, .. } => token.is_some(),
-        Credentials::Headers(_) => false,
-    }
 }
 
 /// Whether an account that a provider had before goes on in the one that it has now. Of two keys nobody knows.

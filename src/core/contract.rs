@@ -189,22 +189,66 @@ impl Options {
     }
 }
 
-/// How a kind's calls are authenticated, and the vendor's usual environment variables.
+/// How a kind's calls are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialScheme {
     /// No account; configured headers may hold secrets.
     Headers,
-    /// A key id, its secret and an optional session token; `bearer_env` names a token that replaces all three.
-    Keys {
-        /// Variable of the key id.
-        id_env: &'static str,
-        /// Variable of the key's secret.
-        secret_env: &'static str,
-        /// Variable of the session token.
-        token_env: &'static str,
-        /// Variable of a token that is sent instead of a signature.
-        bearer_env: Option<&'static str>,
+    /// An account: fields that variables, a file or a program give alike.
+    Fields {
+        /// All that calls need, the key id first where there is one.
+        fields: &'static [CredentialField],
+        /// Used alone where it is given, in place of all others.
+        instead: Option<&'static CredentialField>,
     },
+}
+
+impl CredentialScheme {
+    /// All fields that may be given.
+    pub fn fields(self) -> impl Iterator<Item = &'static CredentialField> {
+        let (fields, instead) = match self {
+            Self::Headers => (&[][..], None),
+            Self::Fields { fields, instead } => (fields, instead),
+        };
+        fields.iter().chain(instead)
+    }
+
+    /// The key id among `credentials`, if it names the account for longer than they are valid.
+    pub fn lasting_key_id(self, credentials: &Credentials) -> Option<&Secret> {
+        let find = |sort| {
+            self.fields().filter(move |field| field.sort == sort).find_map(|field| credentials.field(field.name))
+        };
+        find(FieldSort::KeyId).filter(|_| find(FieldSort::SessionToken).is_none())
+    }
+}
+
+/// A field of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialField {
+    /// What a file or a program calls it.
+    pub name: &'static str,
+    /// The vendor's usual environment variable.
+    pub variable: &'static str,
+    /// What it is.
+    pub sort: FieldSort,
+}
+
+impl CredentialField {
+    /// Whether calls cannot do without.
+    pub fn is_required(&self) -> bool {
+        self.sort != FieldSort::SessionToken
+    }
+}
+
+/// What a field of credentials is. Each is kept and masked as a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldSort {
+    /// Names the account and is sent in the open.
+    KeyId,
+    /// Signed with or sent.
+    Secret,
+    /// Optional; where it is given, all fields are temporary.
+    SessionToken,
 }
 
 /// Credentials as a call needs them.
@@ -212,17 +256,18 @@ pub enum CredentialScheme {
 pub enum Credentials {
     /// Extra headers, their references replaced.
     Headers(Vec<(String, Secret)>),
-    /// A key pair, with a session token if it is temporary.
-    Keys {
-        /// Key id, sent in the open.
-        id: Secret,
-        /// Key secret, only ever signed with.
-        secret: Secret,
-        /// Session token, sent with each call.
-        token: Option<Secret>,
-    },
-    /// A token that is sent instead of a signature.
-    Bearer(Secret),
+    /// Values of fields, by name.
+    Fields(Vec<(&'static str, Secret)>),
+}
+
+impl Credentials {
+    /// The field called `name`.
+    pub fn field(&self, name: &str) -> Option<&Secret> {
+        match self {
+            Self::Headers(_) => None,
+            Self::Fields(fields) => fields.iter().find(|(own, _)| *own == name).map(|(_, value)| value),
+        }
+    }
 }
 
 /// What a call needs to know about its account besides credentials.

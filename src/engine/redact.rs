@@ -82,10 +82,7 @@ fn of_credentials<'c>(credentials: &'c Credentials, templates: &[(String, String
             };
             headers.iter().flat_map(of).collect()
         }
-        Credentials::Keys { id, secret, token } => {
-            [id, secret].into_iter().chain(token).map(|text| (text.expose(), true)).collect()
-        }
-        Credentials::Bearer(token) => vec![(token.expose(), true)],
+        Credentials::Fields(fields) => fields.iter().map(|(_, value)| (value.expose(), true)).collect(),
     }
 }
 
@@ -297,6 +294,14 @@ mod tests {
     use super::*;
     use crate::core::http::Endpoint;
 
+    /// Fields of an account, whatever they are called.
+    fn fields(values: &[&str]) -> Credentials {
+        let names = ["client_token", "client_secret", "access_token"];
+        Credentials::Fields(
+            names.into_iter().zip(values).map(|(name, value)| (name, Secret::new((*value).into()))).collect(),
+        )
+    }
+
     fn request(headers: Vec<(String, String)>, body: &[u8]) -> Request {
         let endpoint = Endpoint { tls: true, host: "a".into(), port: None, path_prefix: String::new(), address: None };
         let (method, route) = ("POST".into(), crate::core::http::Route::Direct);
@@ -306,11 +311,7 @@ mod tests {
     /// X2
     #[test]
     fn an_echo_of_the_request_is_masked() {
-        let keys = Credentials::Keys {
-            id: Secret::new("AKIDcanary".into()),
-            secret: Secret::new("SECRETcanary".into()),
-            token: Some(Secret::new("TOKENcanary".into())),
-        };
+        let keys = fields(&["AKIDcanary", "SECRETcanary", "TOKENcanary"]);
         let authorization = "TC3 Credential=AKIDcanary/x, Signature=abcdef0123";
         let request = request(vec![("Authorization".into(), authorization.into())], b"");
         let list = sensitive(&keys, &request, &[]);
@@ -323,11 +324,7 @@ mod tests {
     /// X2
     #[test]
     fn an_echo_of_an_encoded_form_is_masked() {
-        let keys = Credentials::Keys {
-            id: Secret::new("AKID canary".into()),
-            secret: Secret::new("SECRET/canary".into()),
-            token: Some(Secret::new("TOKEN+canary=".into())),
-        };
+        let keys = fields(&["AKID canary", "SECRET/canary", "TOKEN+canary="]);
         let request = request(Vec::new(), b"Token=TOKEN%2Bcanary%3D&Signature=ab%2Bcd");
         let list = sensitive(&keys, &request, &[]);
         let echo = "SecretId=AKID%20canary&Token=TOKEN%2Bcanary%3D&Signature=ab%2Bcd, that is ab+cd";
@@ -338,7 +335,7 @@ mod tests {
     #[test]
     fn an_echo_in_another_form_is_masked() {
         let secret = "Canary/secret?key+9";
-        let list = sensitive(&Credentials::Bearer(Secret::new(secret.into())), &request(Vec::new(), b""), &[]);
+        let list = sensitive(&fields(&[secret]), &request(Vec::new(), b""), &[]);
         let shown = |text: &str| hide(text, &list);
         let hex = hex(secret.as_bytes());
         assert_eq!(shown(&format!("hex {hex}, {}", hex.to_uppercase())), "hex ***, ***");
@@ -367,7 +364,7 @@ mod tests {
     #[test]
     fn an_echo_that_is_encoded_twice_or_turned_round_is_masked() {
         let secret = "Canary/secret?key+9-and_more";
-        let list = sensitive(&Credentials::Bearer(Secret::new(secret.into())), &request(Vec::new(), b""), &[]);
+        let list = sensitive(&fields(&[secret]), &request(Vec::new(), b""), &[]);
         let turned = |text: &str| text.chars().rev().collect::<String>();
         let assert_hidden = |text: &str, most: usize| {
             let shown = hide(text, &list);
@@ -445,11 +442,7 @@ mod tests {
         for round in 0..60 {
             let length = random.usize(8..60);
             let secret: String = (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
-            let keys = Credentials::Keys {
-                id: Secret::new("AKIDcanary".into()),
-                secret: Secret::new(secret.clone()),
-                token: None,
-            };
+            let keys = fields(&["AKIDcanary", &secret]);
             let list = sensitive(&keys, &request(Vec::new(), b""), &[]);
             let start = random.usize(..=length - 8);
             let part = &secret[start..start + random.usize(8..=length - start)];

@@ -8,7 +8,7 @@ use anyhow::Result;
 use secrecy::zeroize::Zeroizing;
 
 use super::{Claim, Desired, accounts, lineage};
-use crate::core::contract::{CredentialScheme, Credentials};
+use crate::core::contract::{CredentialField, CredentialScheme, Credentials};
 use crate::core::endpoints::Addresses;
 use crate::core::http::{Request, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{CredentialSource, HostPattern, Model};
@@ -83,10 +83,11 @@ fn stage(real: &Host, model: &mut Model, store: &dyn Store) -> Result<Host> {
     for (index, hosts) in hosts.into_iter().enumerate() {
         let prefix = format!("REHEARSAL_{index}_");
         let credentials = invent(index, &prefix, model.providers[index].scheme(), &mut variables);
+        let marks = marks_of(&credentials);
         let config = &mut model.providers[index];
         config.credentials = match config.scheme() {
             CredentialScheme::Headers => CredentialSource::Environment { prefix: String::new() },
-            CredentialScheme::Keys { .. } => CredentialSource::Environment { prefix },
+            CredentialScheme::Fields { .. } => CredentialSource::Environment { prefix },
         };
         // How many addresses names have is not asked here: each endpoint is one cache.
         config.require = config.require.filter(|asked| *asked <= config.endpoints.len());
@@ -95,7 +96,7 @@ fn stage(real: &Host, model: &mut Model, store: &dyn Store) -> Result<Host> {
             setup.hosts.clone_from(&hosts);
             actors.extend(emulator(setup).map(|emulator| Actor {
                 authority: endpoint.authority(),
-                key_id: key_id(index, config.scheme()),
+                marks: marks.clone(),
                 emulator: Mutex::new(emulator),
             }));
         }
@@ -129,9 +130,12 @@ fn hosts_of(model: &Model, store: &dyn Store) -> Result<Vec<Vec<HostPattern>>> {
     Ok(named.zip(hosts).map(|(named, hosts)| if named.is_empty() { of_urls(hosts) } else { named }).collect())
 }
 
-/// Tells the accounts of a rehearsal apart at an endpoint that several providers share.
-fn key_id(index: usize, scheme: CredentialScheme) -> Option<String> {
-    matches!(scheme, CredentialScheme::Keys { .. }).then(|| format!("REHEARSAL-KEY-{index}-END"))
+/// Texts that tell the accounts of a rehearsal apart at an endpoint that several providers share.
+fn marks_of(credentials: &Credentials) -> Vec<String> {
+    match credentials {
+        Credentials::Headers(_) => Vec::new(),
+        Credentials::Fields(fields) => fields.iter().map(|(_, value)| value.expose().to_owned()).collect(),
+    }
 }
 
 fn invent(
@@ -140,28 +144,30 @@ fn invent(
     scheme: CredentialScheme,
     variables: &mut HashMap<String, String>,
 ) -> Credentials {
-    let CredentialScheme::Keys { id_env, secret_env, token_env, .. } = scheme else {
+    let CredentialScheme::Fields { fields, .. } = scheme else {
         return Credentials::Headers(Vec::new());
     };
-    let id = key_id(index, scheme).unwrap_or_default();
-    let (secret, token) = (format!("rehearsal-secret-{index}"), format!("rehearsal-token-{index}"));
-    for (name, value) in [(id_env, &id), (secret_env, &secret), (token_env, &token)] {
-        variables.insert(format!("{prefix}{name}"), value.clone());
-    }
-    Credentials::Keys { id: Secret::new(id), secret: Secret::new(secret), token: Some(Secret::new(token)) }
+    let value = |field: &'static CredentialField| {
+        let value = format!("REHEARSAL-{}-{index}-END", field.name);
+        variables.insert(format!("{prefix}{}", field.variable), value.clone());
+        (field.name, Secret::new(value))
+    };
+    Credentials::Fields(fields.iter().map(value).collect())
 }
 
 struct Actor {
     authority: String,
-    key_id: Option<String>,
+    marks: Vec<String>,
     emulator: Mutex<Box<dyn Emulator>>,
 }
 
 impl Actor {
     /// Whether a request to its address is its provider's, and not another's that shares the address.
     fn is_meant(&self, request: &Request) -> bool {
-        let Some(key_id) = &self.key_id else { return self.play().expects(request) };
-        let named = |text: &str| text.contains(key_id.as_str());
+        if self.marks.is_empty() {
+            return self.play().expects(request);
+        }
+        let named = |text: &str| self.marks.iter().any(|mark| text.contains(mark.as_str()));
         named(&request.path_and_query)
             || request.headers.iter().any(|(_, value)| named(value))
             || named(&String::from_utf8_lossy(&request.body))

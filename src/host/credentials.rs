@@ -11,8 +11,7 @@ use futures_util::future::{FutureExt, Shared};
 
 use super::{BoxFuture, CommandError, CommandLimits, Env, PrivateFileError, templates};
 use crate::core::account;
-use crate::core::contract::{CredentialScheme, Credentials};
-use crate::core::http::Endpoint;
+use crate::core::contract::{CredentialField, CredentialScheme, Credentials};
 use crate::core::model::{CredentialSource, ProviderConfig};
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
@@ -159,8 +158,13 @@ pub enum ContentProblem {
         column: usize,
     },
     /// An unknown key, by its number: it may be a secret, or the file another one.
-    #[error("has an unknown key, its key number {0}; known are key_id, key_secret, token, bearer_token and expires_at")]
-    UnknownKey(usize),
+    #[error("has an unknown key, its key number {number}; this kind knows {known} and expires_at")]
+    UnknownKey {
+        /// From 1.
+        number: usize,
+        /// Names of the kind's fields.
+        known: String,
+    },
     /// A key given twice.
     #[error("gives `{0}` twice")]
     Twice(&'static str),
@@ -178,9 +182,6 @@ pub enum ContentProblem {
     /// A key that must be there is not.
     #[error("lacks `{0}`")]
     Lacks(&'static str),
-    /// The vendor takes no such token.
-    #[error("gives `bearer_token`, which this kind does not take")]
-    NoBearer,
     /// A time that cannot be read.
     #[error("gives an `expires_at` that is not a time like 2030-01-31T08:00:00Z")]
     BadTime,
@@ -369,34 +370,35 @@ impl CredentialStore {
 }
 
 fn same(one: &Credentials, other: &Credentials) -> bool {
-    let texts = |credentials: &Credentials| -> Vec<Option<Secret>> {
+    fn named(credentials: &Credentials) -> Vec<(&str, &str)> {
         match credentials {
-            Credentials::Headers(headers) => headers.iter().map(|(_, value)| Some(value.clone())).collect(),
-            Credentials::Keys { id, secret, token } => vec![Some(id.clone()), Some(secret.clone()), token.clone()],
-            Credentials::Bearer(token) => vec![Some(token.clone())],
+            Credentials::Headers(headers) => {
+                headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+            }
+            Credentials::Fields(fields) => fields.iter().map(|(name, value)| (*name, value.expose())).collect(),
         }
-    };
-    let (one, other) = (texts(one), texts(other));
-    one.len() == other.len()
-        && one.iter().zip(&other).all(|(a, b)| a.as_ref().map(Secret::expose) == b.as_ref().map(Secret::expose))
+    }
+    named(one) == named(other)
 }
 
 /// Names the account of a provider in the quota ledger, now that its credentials are known.
 pub fn account_of(providers: &[ProviderConfig], provider: usize, credentials: &Credentials) -> String {
-    account::named(providers, provider).unwrap_or_else(|| match providers[provider].endpoints.configured().first() {
-        Some(endpoint) if !account::are_temporary(credentials) => fingerprint(credentials, endpoint),
-        _ => lasting_account(&providers[provider]),
-    })
+    let config = &providers[provider];
+    let by_use = || match (credentials, config.endpoints.configured().first()) {
+        (Credentials::Headers(_), Some(endpoint)) => Some(fingerprint("endpoint", &endpoint.to_string())),
+        _ => Some(fingerprint("key", config.scheme().lasting_key_id(credentials)?.expose())),
+    };
+    account::named(providers, provider).or_else(by_use).unwrap_or_else(|| lasting_account(config))
 }
 
-/// The account of a provider whose credentials are temporary: that of the variables, the file or the program that they come from,
+/// The account of a provider whose credentials have no key id that lasts: that of the variables, the file or the program that they come from,
 /// by any name of the provider.
 pub fn lasting_account(provider: &ProviderConfig) -> String {
     let source = match (provider.scheme(), &provider.credentials) {
         // Headers are each provider's own.
         (CredentialScheme::Headers, _) => return account::of_provider(&provider.name),
-        (CredentialScheme::Keys { id_env, .. }, CredentialSource::Environment { prefix }) => {
-            format!("variable {prefix}{id_env}")
+        (scheme @ CredentialScheme::Fields { .. }, CredentialSource::Environment { prefix }) => {
+            format!("variable {prefix}{}", scheme.fields().next().map_or("", |field| field.variable))
         }
         (_, CredentialSource::File(path)) => format!("file {path}"),
         (_, CredentialSource::Command(command)) => {
@@ -412,13 +414,9 @@ pub fn lasting_account(provider: &ProviderConfig) -> String {
     account::of_source(&source)
 }
 
-/// 16 hexadecimal digits of a hash over the key id, or over the endpoint where calls carry no key id. Neither can be read back
+/// 16 hexadecimal digits of a hash over the key id, or over the endpoint where there is no account. Neither can be read back
 /// from it.
-fn fingerprint(credentials: &Credentials, endpoint: &Endpoint) -> String {
-    let (sort, name) = match credentials {
-        Credentials::Keys { id, .. } => ("key", id.expose().to_owned()),
-        Credentials::Headers(_) | Credentials::Bearer(_) => ("endpoint", endpoint.to_string()),
-    };
+fn fingerprint(sort: &str, name: &str) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(sort.as_bytes()).update(&[0]).update(name.as_bytes());
     hash.finalize().to_hex()[..16].to_owned()
@@ -432,45 +430,45 @@ async fn read(env: &dyn Env, source: &Source, now: Timestamp) -> Result<Held, Cr
             from_templates(env, &source.headers).map(forever)
         }
         (_, CredentialScheme::Headers) => Err(CredentialError::NoAccount),
-        (CredentialSource::Environment { prefix }, CredentialScheme::Keys { .. }) => {
-            from_variables(env, prefix, scheme).map(forever)
+        (CredentialSource::Environment { prefix }, CredentialScheme::Fields { fields, instead }) => {
+            from_variables(env, prefix, fields, instead).map(forever)
         }
-        (CredentialSource::File(path), CredentialScheme::Keys { bearer_env, .. }) => {
+        (CredentialSource::File(path), CredentialScheme::Fields { .. }) => {
             let content = env
                 .read_private(path, MOST_BYTES)
                 .map_err(|problem| CredentialError::File { path: path.clone(), problem })?;
-            from_json(Origin::File(path.clone()), &content, bearer_env.is_some(), now)
+            from_json(Origin::File(path.clone()), &content, scheme, now)
         }
-        (CredentialSource::Command(command), CredentialScheme::Keys { bearer_env, .. }) => {
+        (CredentialSource::Command(command), CredentialScheme::Fields { .. }) => {
             let program = command.first().cloned().unwrap_or_default();
             let limits = CommandLimits { timeout_ms: COMMAND_TIMEOUT_MS, most_bytes: MOST_BYTES };
             let output = env
                 .run(command, limits)
                 .await
                 .map_err(|problem| CredentialError::Command { program: program.clone(), problem })?;
-            from_json(Origin::Command(program), &output, bearer_env.is_some(), now)
+            from_json(Origin::Command(program), &output, scheme, now)
         }
     }
 }
 
-fn from_variables(env: &dyn Env, prefix: &str, scheme: CredentialScheme) -> Result<Credentials, CredentialError> {
-    let CredentialScheme::Keys { id_env, secret_env, token_env, bearer_env } = scheme else {
-        return Err(CredentialError::NoAccount);
-    };
-    let named = |name: &str| format!("{prefix}{name}");
-    if let Some(bearer) = bearer_env.map(|name| variable(env, &named(name))).transpose()?.flatten() {
-        return Ok(Credentials::Bearer(bearer));
+fn from_variables(
+    env: &dyn Env,
+    prefix: &str,
+    fields: &'static [CredentialField],
+    instead: Option<&'static CredentialField>,
+) -> Result<Credentials, CredentialError> {
+    let named = |field: &CredentialField| format!("{prefix}{}", field.variable);
+    let value = |field: &'static CredentialField| Ok(variable(env, &named(field))?.map(|value| (field.name, value)));
+    if let Some(alone) = instead.map(value).transpose()?.flatten() {
+        return Ok(Credentials::Fields(vec![alone]));
     }
-    match (variable(env, &named(id_env))?, variable(env, &named(secret_env))?) {
-        (Some(id), Some(secret)) => Ok(Credentials::Keys { id, secret, token: variable(env, &named(token_env))? }),
-        (id, secret) => Err(CredentialError::NotSet {
-            variables: [(id, id_env), (secret, secret_env)]
-                .into_iter()
-                .filter_map(|(value, name)| value.is_none().then(|| named(name)))
-                .collect(),
-            instead: bearer_env.map(named),
-        }),
+    let given: Vec<_> = fields.iter().map(value).collect::<Result<_, _>>()?;
+    let missing = fields.iter().zip(&given).filter(|(field, value)| value.is_none() && field.is_required());
+    let variables: Vec<String> = missing.map(|(field, _)| named(field)).collect();
+    if variables.is_empty() {
+        return Ok(Credentials::Fields(given.into_iter().flatten().collect()));
     }
+    Err(CredentialError::NotSet { variables, instead: instead.map(named) })
 }
 
 /// A variable that holds a credential.
@@ -514,8 +512,13 @@ fn from_templates(env: &dyn Env, headers: &[(String, String)]) -> Result<Credent
     Ok(Credentials::Headers(filled))
 }
 
-fn from_json(origin: Origin, content: &[u8], takes_bearer: bool, now: Timestamp) -> Result<Held, CredentialError> {
-    let held = match json::parse(content).and_then(|fields| chosen(fields, takes_bearer)) {
+fn from_json(
+    origin: Origin,
+    content: &[u8],
+    scheme: CredentialScheme,
+    now: Timestamp,
+) -> Result<Held, CredentialError> {
+    let held = match json::parse(content, scheme).and_then(|given| chosen(given, scheme)) {
         Ok(held) => held,
         Err(problem) => return Err(CredentialError::Content { origin, problem }),
     };
@@ -525,16 +528,22 @@ fn from_json(origin: Origin, content: &[u8], takes_bearer: bool, now: Timestamp)
     }
 }
 
-/// A bearer token wins over a key, as in the environment.
-fn chosen(fields: json::Fields, takes_bearer: bool) -> Result<Held, ContentProblem> {
-    let credentials = match (fields.bearer_token, fields.key_id, fields.key_secret) {
-        (Some(_), _, _) if !takes_bearer => return Err(ContentProblem::NoBearer),
-        (Some(bearer), _, _) => Credentials::Bearer(bearer),
-        (None, Some(id), Some(secret)) => Credentials::Keys { id, secret, token: fields.token },
-        (None, None, _) => return Err(ContentProblem::Lacks("key_id")),
-        (None, Some(_), None) => return Err(ContentProblem::Lacks("key_secret")),
+/// The field that takes the place of all others wins, as in the environment.
+fn chosen(given: json::Given, scheme: CredentialScheme) -> Result<Held, ContentProblem> {
+    let json::Given { mut fields, expires_at } = given;
+    let is_given = |name: &str| fields.iter().any(|(own, _)| *own == name);
+    let alone = match scheme {
+        CredentialScheme::Headers => None,
+        CredentialScheme::Fields { instead, .. } => instead.map(|field| field.name).filter(|name| is_given(name)),
     };
-    Ok(Held { credentials, expires_at: fields.expires_at })
+    if let CredentialScheme::Fields { fields: all, .. } = scheme
+        && let Some(field) = all.iter().find(|field| field.is_required() && !is_given(field.name))
+        && alone.is_none()
+    {
+        return Err(ContentProblem::Lacks(field.name));
+    }
+    fields.retain(|(name, _)| alone.is_none_or(|alone| *name == alone));
+    Ok(Held { credentials: Credentials::Fields(fields), expires_at })
 }
 
 #[cfg(test)]

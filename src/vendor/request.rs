@@ -1,8 +1,30 @@
 //! What all vendors' requests have in common: credentials of the right sort, paths below a prefix, target checks.
 
-use crate::core::contract::{Account, Call, Capabilities, CredentialScheme, Credentials, OptionSpec};
+use crate::core::contract::{
+    Account, Call, Capabilities, CredentialField, CredentialScheme, Credentials, FieldSort, OptionSpec,
+};
 use crate::core::http::{Endpoint, Request, Route};
 use crate::core::secret::Secret;
+
+/// Names of the fields of a key pair.
+pub(super) const KEY_ID: &str = "key_id";
+pub(super) const KEY_SECRET: &str = "key_secret";
+pub(super) const SESSION_TOKEN: &str = "token";
+
+/// The id of a key pair, and the variable that usually holds it.
+pub(super) const fn key_id(variable: &'static str) -> CredentialField {
+    CredentialField { name: KEY_ID, variable, sort: FieldSort::KeyId }
+}
+
+/// The secret of a key pair.
+pub(super) const fn key_secret(variable: &'static str) -> CredentialField {
+    CredentialField { name: KEY_SECRET, variable, sort: FieldSort::Secret }
+}
+
+/// The session token of temporary keys.
+pub(super) const fn session_token(variable: &'static str) -> CredentialField {
+    CredentialField { name: SESSION_TOKEN, variable, sort: FieldSort::SessionToken }
+}
 
 /// A key pair, with a session token if it is temporary.
 pub(super) struct Keys<'a> {
@@ -23,27 +45,27 @@ pub(super) fn keys<'a>(
     account: &Account,
     capabilities: &Capabilities,
 ) -> Result<Keys<'a>, String> {
-    let Credentials::Keys { id, secret, token } = credentials else {
-        return Err(wrong_sort(account, capabilities));
-    };
+    let [id, secret, token] = [KEY_ID, KEY_SECRET, SESSION_TOKEN].map(|name| credentials.field(name));
+    let (Some(id), Some(secret)) = (id, secret) else { return Err(wrong_sort(account, capabilities)) };
     check_sendable(id, "key id")?;
     if let Some(token) = token {
         check_sendable(token, "session token")?;
     }
-    Ok(Keys { id, secret, token: token.as_ref() })
+    Ok(Keys { id, secret, token })
 }
 
 /// What to set when credentials of another sort were given.
 pub(super) fn wrong_sort(account: &Account, capabilities: &Capabilities) -> String {
-    let kind = capabilities.kind;
-    let provider = &account.provider;
+    let (kind, provider) = (capabilities.kind, &account.provider);
     match capabilities.credentials {
         CredentialScheme::Headers => {
             format!("provider {provider}: {kind} has no account; put what the cache asks for into `headers`")
         }
-        CredentialScheme::Keys { id_env, secret_env, bearer_env, .. } => {
-            let or = bearer_env.map_or_else(String::new, |name| format!(", or {name}"));
-            format!("provider {provider}: {kind} signs with a key pair; set {id_env} and {secret_env}{or}")
+        CredentialScheme::Fields { fields, instead } => {
+            let required = fields.iter().filter(|field| field.is_required()).map(|field| field.variable);
+            let required = required.collect::<Vec<_>>().join(" and ");
+            let or = instead.map_or_else(String::new, |field| format!(", or {}", field.variable));
+            format!("provider {provider}: {kind} needs credentials; set {required}{or}")
         }
     }
 }

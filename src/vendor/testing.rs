@@ -10,6 +10,7 @@ use crate::core::query::{Finding, Query, Question, TaskResult, TaskState};
 use crate::core::secret::Secret;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
+use crate::vendor::request::{KEY_ID, KEY_SECRET, SESSION_TOKEN};
 
 /// An answer with these headers and this body.
 pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
@@ -60,11 +61,9 @@ pub(super) fn stamp(nonce: u128) -> Stamp {
 
 /// A key pair, its parts named so that tests can look for them where they must not be.
 pub(super) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
-    Credentials::Keys {
-        id: Secret::new(id.into()),
-        secret: Secret::new(secret.into()),
-        token: token.map(|text| Secret::new(text.into())),
-    }
+    let fields = [(KEY_ID, Some(id)), (KEY_SECRET, Some(secret)), (SESSION_TOKEN, token)];
+    let given = |(name, value): (&'static str, Option<&str>)| Some((name, Secret::new(value?.into())));
+    Credentials::Fields(fields.into_iter().filter_map(given).collect())
 }
 
 /// What a provider makes of an answer, with plain options and one target.

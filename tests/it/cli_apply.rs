@@ -96,7 +96,7 @@ fn all_signature_methods_of_a_kind_are_accepted() {
 #[test]
 fn huawei_takes_asset_ids_and_an_iam_token() {
     let cloud = Cloud::with("huawei-vod", |setup| {
-        setup.credentials = Credentials::Bearer(Secret::new("iam-token".to_owned()));
+        setup.credentials = Credentials::Fields(vec![("bearer_token", Secret::new("iam-token".to_owned()))]);
     });
     let bench =
         Bench::new().provider("own", "huawei-vod", &cloud.url(), "").var("HUAWEICLOUD_AUTH_TOKEN", "iam-token").file(

@@ -2,8 +2,8 @@
 //! is read as its class by the other. A new kind joins by being in the table.
 
 use freshen::core::contract::{
-    Account, Call, CallError, CredentialScheme, Credentials, ErrorClass, Operation, OptionValue, Options, Provider,
-    Reply, Stamp,
+    Account, Call, CallError, CredentialScheme, Credentials, ErrorClass, FieldSort, Operation, OptionValue, Options,
+    Provider, Reply, Stamp,
 };
 use freshen::core::http::Endpoint;
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Place, ProviderConfig};
@@ -86,11 +86,15 @@ fn endpoint() -> Endpoint {
 fn credentials(provider: &dyn Provider, secret: &str) -> Credentials {
     match provider.capabilities().credentials {
         CredentialScheme::Headers => Credentials::Headers(vec![("X-Purge-Key".to_owned(), Secret::new(secret.into()))]),
-        CredentialScheme::Keys { .. } => Credentials::Keys {
-            id: Secret::new("rehearsal".into()),
-            secret: Secret::new(secret.into()),
-            token: Some(Secret::new("session".into())),
-        },
+        CredentialScheme::Fields { fields, .. } => {
+            let value = |sort| match sort {
+                FieldSort::KeyId => "rehearsal",
+                FieldSort::Secret => secret,
+                FieldSort::SessionToken => "session",
+            };
+            let fields = fields.iter().map(|field| (field.name, Secret::new(value(field.sort).into())));
+            Credentials::Fields(fields.collect())
+        }
     }
 }
 

@@ -526,7 +526,7 @@ fn oversized_and_miscounted_bodies_are_refused() {
 #[test]
 fn huawei_takes_the_iam_token_instead_of_a_signature() {
     let mut setup = setup("huawei-vod", "api.example.org", None);
-    setup.credentials = Credentials::Bearer(Secret::new("iam".into()));
+    setup.credentials = Credentials::Fields(vec![("bearer_token", Secret::new("iam".into()))]);
     let mut emulator = running(setup);
     let mut request = Draft::new("huawei-vod").build();
     assert_eq!(outcome(&emulator.answer(&request, NOW)), "401 APIGW.0301");

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 use freshen::cli::args::Cli;
+use freshen::core::contract::{Capabilities, CredentialField, CredentialScheme};
+use freshen::vendor;
 
 /// Every command has its block here; other documents may show some of them.
 const REFERENCE: &str = "docs/commands.md";
@@ -99,6 +101,35 @@ fn renew(name: &str) {
         line(&old),
         line(&new)
     );
+}
+
+/// Fields of credentials with their variables, a row for each kind that has an account.
+fn credential_rows() -> String {
+    let row = |kind: &Capabilities| {
+        let CredentialScheme::Fields { fields, instead } = kind.credentials else { return String::new() };
+        let one = |field: &CredentialField| format!("`{}`: `{}`", field.name, field.variable);
+        let optional = |field: &CredentialField| if field.is_required() { "" } else { " (optional)" };
+        let fields: Vec<String> = fields.iter().map(|field| one(field) + optional(field)).collect();
+        let instead = instead.map_or_else(String::new, |field| format!("; or {} alone", one(field)));
+        format!("| `{}` | {}{instead} |\n", kind.kind, fields.join(", "))
+    };
+    vendor::all().map(|kind| row(kind.capabilities())).collect()
+}
+
+#[test]
+fn manifests_show_the_fields_of_credentials_of_every_kind() {
+    const HEAD: &str = "| kind | field: variable |\n|---|---|\n";
+    let path = document("docs/manifests.md");
+    let old = std::fs::read_to_string(&path).expect("a document");
+    let (before, rest) = old.split_once(HEAD).expect("the table");
+    let after = &rest[rest.find("\n\n").map_or(0, |end| end + 1)..];
+    let after = if rest.starts_with('\n') { rest } else { after };
+    let new = format!("{before}{HEAD}{}{after}", credential_rows());
+    if old != new && std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, new).expect("a writable document");
+        return;
+    }
+    assert!(old == new, "write it anew: UPDATE_DOCS=1 cargo test --test it readme");
 }
 
 #[test]

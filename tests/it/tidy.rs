@@ -462,10 +462,12 @@ fn production_prints_through_one_crate() {
 }
 
 fn credentials(kind: &dyn Provider) -> Credentials {
-    let secret = |text: &str| Secret::new(text.to_owned());
     match kind.capabilities().credentials {
         CredentialScheme::Headers => Credentials::Headers(Vec::new()),
-        CredentialScheme::Keys { .. } => Credentials::Keys { id: secret("id"), secret: secret("secret"), token: None },
+        CredentialScheme::Fields { fields, .. } => {
+            let fields = fields.iter().filter(|field| field.is_required());
+            Credentials::Fields(fields.map(|field| (field.name, Secret::new(field.name.to_owned()))).collect())
+        }
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn keys(account: &str, issue: u64) -> [String; 3] {
 pub(crate) fn issued(id: &str) -> Credentials {
     let [id, secret, token] = keys(id, 0).map(Secret::new);
     let is_temporary = id.expose().contains('i');
-    Credentials::Keys { id, secret, token: is_temporary.then_some(token) }
+    let fields = [("key_id", id), ("key_secret", secret)].into_iter();
+    Credentials::Fields(fields.chain(is_temporary.then_some(("token", token))).collect())
 }
 
 /// A provider as the seed has it.

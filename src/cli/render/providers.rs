@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, strong, table};
-use crate::core::contract::{Capabilities, CredentialScheme, OptionShape, Provider};
+use crate::core::contract::{Capabilities, CredentialField, CredentialScheme, OptionShape, Provider};
 
 /// All kinds in one table.
 pub(crate) fn list(kinds: &[&dyn Provider]) -> String {
@@ -34,10 +34,14 @@ pub(crate) fn one(capabilities: &Capabilities) -> String {
     text.push_str(&format!("\nEndpoint: {}\n", capabilities.default_endpoint.unwrap_or("must be given (`endpoints`)")));
     match capabilities.credentials {
         CredentialScheme::Headers => text.push_str("Credentials: none; configured headers may hold secrets\n"),
-        CredentialScheme::Keys { id_env, secret_env, token_env, bearer_env } => {
-            text.push_str(&format!("Credentials: {id_env}, {secret_env}, {token_env} (temporary keys)"));
-            text.push_str(&bearer_env.map_or_else(String::new, |bearer| format!(", or {bearer}")));
-            text.push('\n');
+        CredentialScheme::Fields { fields, instead } => {
+            let optional = |field: &CredentialField| if field.is_required() { "" } else { " (temporary keys)" };
+            let fields: Vec<String> =
+                fields.iter().map(|field| format!("{}{}", field.variable, optional(field))).collect();
+            let or = instead.map_or_else(String::new, |field| format!(", or {}", field.variable));
+            text.push_str(&format!("Credentials: {}{or}\n", fields.join(", ")));
+            let names: Vec<&str> = capabilities.credentials.fields().map(|field| field.name).collect();
+            text.push_str(&format!("  in a file or from a program: {}\n", names.join(", ")));
         }
     }
     let told = [(capabilities.queries.quota, "quota left"), (capabilities.queries.task, "results of accepted purges")];
@@ -88,11 +92,17 @@ pub(crate) fn json(kinds: &[&dyn Provider]) -> Value {
             .iter()
             .map(|option| json!({"key": option.key, "shape": shape(option.shape), "required": option.required, "doc": option.doc}))
             .collect();
+        let credentials: Value = capabilities
+            .credentials
+            .fields()
+            .map(|field| json!({"field": field.name, "variable": field.variable, "required": field.is_required()}))
+            .collect();
         json!({
             "kind": capabilities.kind,
             "summary": capabilities.summary,
             "notice": capabilities.notice,
             "endpoint": capabilities.default_endpoint,
+            "credentials": credentials,
             "operations": operations,
             "queries": {
                 "quota": capabilities.queries.quota.map(|spec| spec.name),

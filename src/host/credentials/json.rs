@@ -8,41 +8,38 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{ContentProblem, problem_of};
+use crate::core::contract::CredentialScheme;
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 
+/// Key of the time at which all of it ends.
+const EXPIRES_AT: &str = "expires_at";
+
 /// What was given.
-#[derive(Debug, Default)]
-pub(super) struct Fields {
-    pub(super) key_id: Option<Secret>,
-    pub(super) key_secret: Option<Secret>,
-    pub(super) token: Option<Secret>,
-    pub(super) bearer_token: Option<Secret>,
+#[derive(Debug)]
+pub(super) struct Given {
+    /// Values by name, in the order of the scheme's fields.
+    pub(super) fields: Vec<(&'static str, Secret)>,
     pub(super) expires_at: Option<Timestamp>,
 }
 
-/// Reads one object. Absent keys and `null` are the same.
-pub(super) fn parse(content: &[u8]) -> Result<Fields, ContentProblem> {
+/// Reads one object with fields of `scheme`. Absent keys and `null` are the same.
+pub(super) fn parse(content: &[u8], scheme: CredentialScheme) -> Result<Given, ContentProblem> {
     let Pairs(pairs) = serde_json::from_slice(content)
         .map_err(|error| ContentProblem::NotAnObject { line: error.line(), column: error.column() })?;
-    let mut fields = Fields::default();
-    let mut expires_at = None;
+    let names = || scheme.fields().map(|field| field.name);
+    let mut given: Vec<(&'static str, Option<Secret>)> = names().chain([EXPIRES_AT]).map(|name| (name, None)).collect();
     for (number, (key, value)) in (1..).zip(pairs) {
-        let (name, field) = match key.as_str() {
-            "key_id" => ("key_id", &mut fields.key_id),
-            "key_secret" => ("key_secret", &mut fields.key_secret),
-            "token" => ("token", &mut fields.token),
-            "bearer_token" => ("bearer_token", &mut fields.bearer_token),
-            "expires_at" => ("expires_at", &mut expires_at),
-            _ => return Err(ContentProblem::UnknownKey(number)),
+        let Some((name, field)) = given.iter_mut().find(|(name, _)| *name == key) else {
+            return Err(ContentProblem::UnknownKey { number, known: names().collect::<Vec<_>>().join(", ") });
         };
         if field.is_some() {
             return Err(ContentProblem::Twice(name));
         }
         *field = text(name, value)?;
     }
-    fields.expires_at = expires_at.map(|text| time(text.expose())).transpose()?;
-    Ok(fields)
+    let expires_at = given.pop().and_then(|(_, text)| text).map(|text| time(text.expose())).transpose()?;
+    Ok(Given { fields: given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(), expires_at })
 }
 
 fn text(key: &'static str, value: Value) -> Result<Option<Secret>, ContentProblem> {

@@ -5,8 +5,10 @@ use tokio::sync::oneshot;
 
 use super::testing::ScriptedEnv;
 use super::*;
-use crate::core::contract::{Account, Call, CallError, Capabilities, OptionValue, Options, Provider, Reply, Stamp};
-use crate::core::http::{Request, Response};
+use crate::core::contract::{
+    Account, Call, CallError, Capabilities, FieldSort, OptionValue, Options, Provider, Reply, Stamp,
+};
+use crate::core::http::{Endpoint, Request, Response};
 use crate::core::model::{Limits, Place};
 use crate::core::query::Queries;
 
@@ -22,6 +24,8 @@ impl Provider for Kind {
         match self.0.kind {
             "keys" => &KEYS.0,
             "bearer" => &BEARER.0,
+            "edge" => &EDGE.0,
+            "static" => &STATIC.0,
             _ => &HEADERS.0,
         }
     }
@@ -50,12 +54,31 @@ const fn kind(name: &'static str, credentials: CredentialScheme) -> Kind {
     })
 }
 
-const fn keys(bearer_env: Option<&'static str>) -> CredentialScheme {
-    CredentialScheme::Keys { id_env: "ID", secret_env: "SECRET", token_env: "TOKEN", bearer_env }
+const fn field(name: &'static str, variable: &'static str, sort: FieldSort) -> CredentialField {
+    CredentialField { name, variable, sort }
 }
 
-static KEYS: Kind = kind("keys", keys(None));
-static BEARER: Kind = kind("bearer", keys(Some("BEARER")));
+const FIELDS: &[CredentialField] = &[
+    field("key_id", "ID", FieldSort::KeyId),
+    field("key_secret", "SECRET", FieldSort::Secret),
+    field("token", "TOKEN", FieldSort::SessionToken),
+];
+const TOKEN: &CredentialField = &field("bearer_token", "BEARER", FieldSort::SessionToken);
+
+static KEYS: Kind = kind("keys", CredentialScheme::Fields { fields: FIELDS, instead: None });
+static BEARER: Kind = kind("bearer", CredentialScheme::Fields { fields: FIELDS, instead: Some(TOKEN) });
+static EDGE: Kind = kind("edge", CredentialScheme::Fields { fields: EDGE_FIELDS, instead: None });
+/// Fields of which no other kind has any.
+const EDGE_FIELDS: &[CredentialField] = &[
+    field("client_token", "EDGE_CLIENT_TOKEN", FieldSort::KeyId),
+    field("client_secret", "EDGE_CLIENT_SECRET", FieldSort::Secret),
+    field("access_token", "EDGE_ACCESS_TOKEN", FieldSort::Secret),
+];
+/// One static token, which names no account.
+static STATIC: Kind = kind(
+    "static",
+    CredentialScheme::Fields { fields: &[field("api_token", "API_TOKEN", FieldSort::Secret)], instead: None },
+);
 static HEADERS: Kind = kind("headers", CredentialScheme::Headers);
 
 fn provider(kind: &'static Kind, credentials: CredentialSource) -> ProviderConfig {
@@ -96,12 +119,9 @@ async fn refusal(env: ScriptedEnv, provider: &ProviderConfig) -> String {
 
 fn spelled(credentials: &Credentials) -> Vec<&str> {
     match credentials {
-        Credentials::Keys { id, secret, token } => {
-            let mut all = vec!["keys", id.expose(), secret.expose()];
-            all.extend(token.as_ref().map(Secret::expose));
-            all
+        Credentials::Fields(fields) => {
+            [fields[0].0].into_iter().chain(fields.iter().map(|(_, value)| value.expose())).collect()
         }
-        Credentials::Bearer(token) => vec!["bearer", token.expose()],
         Credentials::Headers(pairs) => pairs.iter().flat_map(|(name, value)| [name.as_str(), value.expose()]).collect(),
     }
 }
@@ -110,18 +130,18 @@ fn spelled(credentials: &Credentials) -> Vec<&str> {
 async fn keys_come_from_prefixed_variables() {
     let pairs = [("ID", "other"), ("SECRET", "other"), ("PROD_ID", "id"), ("PROD_SECRET", "s"), ("PROD_TOKEN", "t")];
     let got = get(ScriptedEnv::with(&pairs), &provider(&KEYS, environment("PROD_"))).await.expect("set");
-    assert_eq!(spelled(&got), ["keys", "id", "s", "t"]);
+    assert_eq!(spelled(&got), ["key_id", "id", "s", "t"]);
     let got = get(ScriptedEnv::with(&pairs), &provider(&KEYS, environment(""))).await.expect("set");
-    assert_eq!(spelled(&got), ["keys", "other", "other"]);
+    assert_eq!(spelled(&got), ["key_id", "other", "other"]);
 }
 
 #[tokio::test]
 async fn bearer_variable_wins_over_keys() {
     let pairs = [("ID", "id"), ("SECRET", "s"), ("BEARER", "b")];
     let got = get(ScriptedEnv::with(&pairs), &provider(&BEARER, environment(""))).await.expect("set");
-    assert_eq!(spelled(&got), ["bearer", "b"]);
+    assert_eq!(spelled(&got), ["bearer_token", "b"]);
     let got = get(ScriptedEnv::with(&pairs), &provider(&KEYS, environment(""))).await.expect("set");
-    assert_eq!(spelled(&got), ["keys", "id", "s"]);
+    assert_eq!(spelled(&got), ["key_id", "id", "s"]);
 }
 
 #[tokio::test]
@@ -140,7 +160,7 @@ async fn an_empty_variable_counts_as_not_set() {
     let pairs = [("ID", "a"), ("SECRET", "b"), ("TOKEN", "")];
     let credentials = CredentialStore::new(std::sync::Arc::new(ScriptedEnv::with(&pairs)));
     let found = credentials.get(&provider(&KEYS, environment("")), NOW).await;
-    assert!(matches!(found, Ok(Credentials::Keys { token: None, .. })));
+    assert!(found.is_ok_and(|found| found.field("token").is_none()));
     let text = refusal(ScriptedEnv::with(&[("ID", ""), ("SECRET", "b")]), &provider(&KEYS, environment(""))).await;
     assert!(text.contains("set ID"), "{text}");
 }
@@ -224,7 +244,7 @@ async fn file_that_others_can_open_is_refused() {
     for mode in [0o600, 0o400] {
         let (_folder, source) = file(GOOD.as_bytes(), mode);
         let got = get(ScriptedEnv::with(&[]), &provider(&KEYS, source)).await.expect("private");
-        assert_eq!(spelled(&got), ["keys", "id-1", "canary-secret", "canary-token"]);
+        assert_eq!(spelled(&got), ["key_id", "id-1", "canary-secret", "canary-token"]);
     }
     for mode in [0o640, 0o604, 0o620, 0o601] {
         let (_folder, source) = file(GOOD.as_bytes(), mode);
@@ -257,14 +277,17 @@ async fn faults_in_the_object_are_named_by_key_without_values() {
         ("canary", "printed no JSON object (line 1, column 1)"),
         (r#"["canary"]"#, "printed no JSON object"),
         (r#"{"key_id":"canary"} {}"#, "printed no JSON object"),
-        (r#"{"key_id":"canary","canaries":"canary"}"#, "unknown key, its key number 2"),
+        (
+            r#"{"key_id":"canary","canaries":"canary"}"#,
+            "unknown key, its key number 2; this kind knows key_id, key_secret, token and expires_at",
+        ),
         (r#"{"key_id":"canary","key_id":"canary"}"#, "gives `key_id` twice"),
         (r#"{"key_id":31337}"#, "gives `key_id` as something else than a text"),
         (r#"{"key_id":"canary","key_secret":"canary\n"}"#, "gives a `key_secret` that begins or ends"),
         (r#"{"key_id":"canary","key_secret":""}"#, "gives a `key_secret` that is blank"),
         (r#"{"key_id":"canary","key_secret":null}"#, "printed no `key_secret`"),
         (r#"{"key_secret":"canary"}"#, "printed no `key_id`"),
-        (r#"{"bearer_token":"canary"}"#, "does not take"),
+        (r#"{"bearer_token":"canary"}"#, "unknown key, its key number 1"),
         (r#"{"key_id":"canary","key_secret":"canary","expires_at":"canary"}"#, "not a time like"),
     ];
     for (output, part) in cases {
@@ -279,7 +302,7 @@ async fn faults_in_the_object_are_named_by_key_without_values() {
 async fn bearer_token_of_a_file_or_command_wins_where_it_is_taken() {
     let both = r#"{"key_id":"a","key_secret":"b","bearer_token":"c"}"#;
     let got = get(ScriptedEnv::printing(&[both]), &provider(&BEARER, shell(""))).await.expect("given");
-    assert_eq!(spelled(&got), ["bearer", "c"]);
+    assert_eq!(spelled(&got), ["bearer_token", "c"]);
 }
 
 #[cfg(unix)]
@@ -310,6 +333,28 @@ async fn command_that_does_not_end_is_stopped() {
     let limits = CommandLimits { timeout_ms: 30, most_bytes: 10 };
     let error = crate::host::env::SystemEnv.run(&command, limits).await.expect_err("stopped");
     assert_eq!(error, CommandError::TimedOut { timeout_ms: 30 });
+}
+
+/// Any fields come from variables, a file and a program alike, and each of them is kept as a secret.
+#[cfg(unix)]
+#[tokio::test]
+async fn fields_are_those_that_the_kind_declares_from_any_source() {
+    let object = r#"{"access_token":"at","client_token":"ct","client_secret":"canary"}"#;
+    let pairs = [("P_EDGE_CLIENT_TOKEN", "ct"), ("P_EDGE_CLIENT_SECRET", "canary"), ("P_EDGE_ACCESS_TOKEN", "at")];
+    let (_folder, from_file) = file(object.as_bytes(), 0o600);
+    for (env, source) in [
+        (ScriptedEnv::with(&pairs), environment("P_")),
+        (ScriptedEnv::with(&[]), from_file),
+        (ScriptedEnv::printing(&[object]), shell("")),
+    ] {
+        let got = get(env, &provider(&EDGE, source)).await.expect("given");
+        assert_eq!(spelled(&got), ["client_token", "ct", "canary", "at"]);
+        assert!(got.field("key_id").is_none() && !format!("{got:?}").contains("canary"));
+    }
+    let text = refusal(ScriptedEnv::with(&pairs[..2]), &provider(&EDGE, environment("P_"))).await;
+    assert_eq!(text, "no credentials in the environment: set P_EDGE_ACCESS_TOKEN");
+    let text = refusal(ScriptedEnv::printing(&[GOOD]), &provider(&EDGE, shell(""))).await;
+    assert!(text.contains("this kind knows client_token, client_secret, access_token and expires_at"), "{text}");
 }
 
 fn expiring(id: &str, at: Timestamp) -> String {
@@ -473,8 +518,9 @@ fn only_files_and_commands_can_give_others() {
 }
 
 fn keys_of(id: &str, secret: &str, token: Option<&str>) -> Credentials {
-    let secret_of = |text: &str| Secret::new(text.into());
-    Credentials::Keys { id: secret_of(id), secret: secret_of(secret), token: token.map(secret_of) }
+    let fields = [("key_id", Some(id)), ("key_secret", Some(secret)), ("token", token)];
+    let given = |(name, value): (&'static str, Option<&str>)| Some((name, Secret::new(value?.into())));
+    Credentials::Fields(fields.into_iter().filter_map(given).collect())
 }
 
 #[test]
@@ -515,10 +561,16 @@ fn the_account_of_temporary_credentials_has_a_name_that_lasts() {
     let accounts = ["keys of variable ID", "keys of variable B_ID", "keys of variable ID"];
     assert_eq!([one(0), one(1), one(2)], accounts, "one source, one account");
     assert_eq!(one(0), of(0, &keys_of("two", "y", Some("another"))));
-    let bearer = Credentials::Bearer(Secret::new("x".into()));
+    let bearer = Credentials::Fields(vec![("bearer_token", Secret::new("x".into()))]);
     assert_eq!((of(3, &bearer), of(4, &bearer)), ("account main".into(), "account main".into()));
     assert_eq!(of(4, &keys_of("rotated", "x", None)), "account main");
     assert_eq!(of(6, &Credentials::Headers(Vec::new())), "account main");
+    let token = |prefix: &str, value: &str| {
+        let credentials = Credentials::Fields(vec![("api_token", Secret::new(value.into()))]);
+        account_of(&[provider(&STATIC, environment(prefix))], 0, &credentials)
+    };
+    assert_eq!(token("P_", "canary"), "keys of variable P_API_TOKEN", "no hash of a secret is kept");
+    assert_eq!(token("P_", "canary"), token("P_", "rotated"));
     assert_eq!(account::named(&providers, 5), None, "headers are each provider's own");
     let program = |words: &[&str]| {
         let command = CredentialSource::Command(words.iter().map(|&word| word.to_owned()).collect());

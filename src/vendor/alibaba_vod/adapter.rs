@@ -38,11 +38,13 @@ static CAPABILITIES: Capabilities = Capabilities {
     summary: "Alibaba Cloud ApsaraVideo VOD",
     notice: None,
     default_endpoint: Some("https://vod.{region|cn-shanghai}.aliyuncs.com"),
-    credentials: CredentialScheme::Keys {
-        id_env: "ALIBABA_CLOUD_ACCESS_KEY_ID",
-        secret_env: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-        token_env: "ALIBABA_CLOUD_SECURITY_TOKEN",
-        bearer_env: None,
+    credentials: CredentialScheme::Fields {
+        fields: &[
+            request::key_id("ALIBABA_CLOUD_ACCESS_KEY_ID"),
+            request::key_secret("ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+            request::session_token("ALIBABA_CLOUD_SECURITY_TOKEN"),
+        ],
+        instead: None,
     },
     options: &[
         request::option(

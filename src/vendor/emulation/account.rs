@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use super::limits::{DailyQuota, RateWindow};
 use super::{Purged, Setup};
-use crate::core::contract::Credentials;
 use crate::core::model::OperationLimits;
 use crate::core::query::TaskState;
 use crate::core::secret::Secret;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
+use crate::vendor::request::{KEY_ID, KEY_SECRET, SESSION_TOKEN};
 
 /// All five vendors count their quota days in Beijing time.
 const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
@@ -52,12 +52,9 @@ impl Account {
 
     /// The key pair; `None` if the account was set up with other credentials.
     pub(in crate::vendor) fn keys(&self) -> Option<Keys<'_>> {
-        match &self.setup.credentials {
-            Credentials::Keys { id, secret, token } => {
-                Some(Keys { id: id.expose(), secret, token: token.as_ref().map(Secret::expose) })
-            }
-            Credentials::Headers(_) | Credentials::Bearer(_) => None,
-        }
+        let field = |name| self.setup.credentials.field(name);
+        let (id, secret) = (field(KEY_ID)?.expose(), field(KEY_SECRET)?);
+        Some(Keys { id, secret, token: field(SESSION_TOKEN).map(Secret::expose) })
     }
 
     /// Limits for `scope`; `None` if the account cannot purge such targets.

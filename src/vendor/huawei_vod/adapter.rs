@@ -7,8 +7,8 @@ use crate::core::contract::ErrorClass::{
     Auth, Clock, Config, Request as Malformed, TargetRefused, Throttled, Transient,
 };
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, ErrorClass, Operation, OptionShape,
-    Options, Provider, Reply, Stamp,
+    Account, Call, CallError, Capabilities, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
+    FieldSort, Operation, OptionShape, Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
@@ -27,11 +27,17 @@ static CAPABILITIES: Capabilities = Capabilities {
     summary: "Huawei Cloud VOD",
     notice: None,
     default_endpoint: Some("https://vod.{region}.myhuaweicloud.com"),
-    credentials: CredentialScheme::Keys {
-        id_env: "HUAWEICLOUD_SDK_AK",
-        secret_env: "HUAWEICLOUD_SDK_SK",
-        token_env: "HUAWEICLOUD_SDK_SECURITY_TOKEN",
-        bearer_env: Some("HUAWEICLOUD_AUTH_TOKEN"),
+    credentials: CredentialScheme::Fields {
+        fields: &[
+            request::key_id("HUAWEICLOUD_SDK_AK"),
+            request::key_secret("HUAWEICLOUD_SDK_SK"),
+            request::session_token("HUAWEICLOUD_SDK_SECURITY_TOKEN"),
+        ],
+        instead: Some(&CredentialField {
+            name: BEARER_TOKEN,
+            variable: "HUAWEICLOUD_AUTH_TOKEN",
+            sort: FieldSort::SessionToken,
+        }),
     },
     options: &[
         request::option(
@@ -53,6 +59,9 @@ static CAPABILITIES: Capabilities = Capabilities {
     max_url_bytes: Some(10_240),
     quota_day_offset_minutes: 480,
 };
+
+/// A token of IAM that is sent instead of a signature.
+pub(super) const BEARER_TOKEN: &str = "bearer_token";
 
 const RESULT: QuerySpec = QuerySpec { name: "ShowRefreshResult", calls_per_second: 10, kept_days: None };
 
@@ -193,7 +202,7 @@ fn signed(
     let path = request::path(endpoint, &format!("/v1/{project_id}/asset/refresh"));
     let mut headers = vec![request::pair("Host", endpoint.authority())];
     headers.extend(own);
-    if let Credentials::Bearer(token) = credentials {
+    if let Some(token) = credentials.field(BEARER_TOKEN) {
         request::check_sendable(token, "IAM token")?;
         headers.push(request::pair("X-Auth-Token", token.expose()));
     } else {
@@ -331,7 +340,7 @@ mod tests {
     #[test]
     fn iam_token_replaces_the_signature() {
         let call = call(&ADAPTER, HOST, &["http://a.example/"]);
-        let bearer = Credentials::Bearer(Secret::new("iam".into()));
+        let bearer = Credentials::Fields(vec![(BEARER_TOKEN, Secret::new("iam".into()))]);
         let request = ADAPTER.encode(&call, &project(), &bearer, &stamp(0)).unwrap();
         assert_eq!(request.header("x-auth-token"), Some("iam"));
         assert_eq!((request.header("authorization"), request.header("x-sdk-date")), (None, None));
@@ -342,7 +351,7 @@ mod tests {
     fn wrong_credentials_are_named_and_not_shown() {
         let call = call(&ADAPTER, HOST, &["http://a.example/"]);
         let headers = Credentials::Headers(vec![("X-Key".into(), Secret::new("canary".into()))]);
-        let bearer = Credentials::Bearer(Secret::new("canary\r\nX: y".into()));
+        let bearer = Credentials::Fields(vec![(BEARER_TOKEN, Secret::new("canary\r\nX: y".into()))]);
         for credentials in [headers, bearer] {
             let error = ADAPTER.encode(&call, &project(), &credentials, &stamp(0)).unwrap_err();
             assert!(!error.contains("canary"), "{error}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::core::contract::Credentials;
+use super::adapter::BEARER_TOKEN;
 use crate::core::http::{Request, Response};
 use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
@@ -37,13 +37,12 @@ impl HuaweiVod {
     /// Status and body of the answer.
     fn execute(&mut self, request: &Request, now: Timestamp) -> Result<(u16, Value), Refusal> {
         self.check_line(request)?;
-        match &self.account.setup.credentials {
-            Credentials::Bearer(token) => {
-                if request.header("X-Auth-Token") != Some(token.expose()) {
-                    return Err(unauthorized("incorrect IAM token"));
-                }
+        match self.account.setup.credentials.field(BEARER_TOKEN) {
+            Some(token) if request.header("X-Auth-Token") != Some(token.expose()) => {
+                return Err(unauthorized("incorrect IAM token"));
             }
-            _ => check_signature(&self.account, request, now)?,
+            Some(_) => {}
+            None => check_signature(&self.account, request, now)?,
         }
         self.check_project(request)?;
         let throttled = |_| Refusal::new(429, "APIGW.0308", "the throttling threshold has been reached");

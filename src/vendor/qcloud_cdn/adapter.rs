@@ -7,8 +7,8 @@ use crate::core::contract::ErrorClass::{
     Unknown,
 };
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, ErrorClass, Operation, OptionShape,
-    Provider, Reply, Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, OptionShape, Provider, Reply,
+    Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
@@ -16,6 +16,7 @@ use crate::core::target::Scope;
 use crate::vendor::answer::{self, Refusal};
 use crate::vendor::request;
 use crate::vendor::sign::{self, QcloudMethod};
+use crate::vendor::tencent_api::adapter as tencent_api;
 
 pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
 
@@ -34,12 +35,7 @@ static CAPABILITIES: Capabilities = Capabilities {
          speaks it",
     ),
     default_endpoint: Some("https://cdn.api.qcloud.com"),
-    credentials: CredentialScheme::Keys {
-        id_env: "TENCENTCLOUD_SECRET_ID",
-        secret_env: "TENCENTCLOUD_SECRET_KEY",
-        token_env: "TENCENTCLOUD_TOKEN",
-        bearer_env: None,
-    },
+    credentials: tencent_api::CREDENTIALS,
     options: &[request::option(
         "signature_method",
         OptionShape::OneOf(&[SHA256, SHA1]),

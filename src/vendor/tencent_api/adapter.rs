@@ -13,11 +13,13 @@ use crate::vendor::request::{self, Keys};
 use crate::vendor::sign::{self, Parts};
 
 /// Tencent's usual environment variables.
-pub(in crate::vendor) const CREDENTIALS: CredentialScheme = CredentialScheme::Keys {
-    id_env: "TENCENTCLOUD_SECRET_ID",
-    secret_env: "TENCENTCLOUD_SECRET_KEY",
-    token_env: "TENCENTCLOUD_TOKEN",
-    bearer_env: None,
+pub(in crate::vendor) const CREDENTIALS: CredentialScheme = CredentialScheme::Fields {
+    fields: &[
+        request::key_id("TENCENTCLOUD_SECRET_ID"),
+        request::key_secret("TENCENTCLOUD_SECRET_KEY"),
+        request::session_token("TENCENTCLOUD_TOKEN"),
+    ],
+    instead: None,
 };
 
 /// Codes that any service may answer with.

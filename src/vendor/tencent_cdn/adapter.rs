@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn wrong_credentials_are_named_and_not_shown() {
         let call = call(&ADAPTER, "cdn.tencentcloudapi.com", &["https://a.example/"]);
-        let bearer = Credentials::Bearer(crate::core::secret::Secret::new("canary".into()));
+        let bearer = Credentials::Fields(vec![("bearer_token", crate::core::secret::Secret::new("canary".into()))]);
         for credentials in [bearer, keys("canary\n", "canary", None), keys("id", "s", Some("canary x"))] {
             let error = ADAPTER.encode(&call, &account(&[]), &credentials, &stamp(0)).unwrap_err();
             assert!(!error.contains("canary"), "{error}");

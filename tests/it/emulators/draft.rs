@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freshen::core::contract::{Credentials, OptionValue, Options};
+use freshen::core::contract::{OptionValue, Options};
 use freshen::core::http::{Endpoint, Request};
 use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::secret::Secret;
@@ -37,7 +37,6 @@ pub(crate) fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
         targets_per_day: Some(targets_per_day),
         calls_in_flight: 1,
     };
-    let wrap = |text: &str| Secret::new(text.to_owned());
     Setup {
         kind: kind.to_owned(),
         endpoint: Endpoint {
@@ -47,7 +46,7 @@ pub(crate) fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
             path_prefix: String::new(),
             address: None,
         },
-        credentials: Credentials::Keys { id: wrap(key_id(kind)), secret: wrap(secret(kind)), token: token.map(wrap) },
+        credentials: crate::support::cloud::keys(key_id(kind), secret(kind), token),
         options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
         hosts: ["cdn.example.com", "*.example.net"].map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
         limits: Scope::ALL.map(|scope| (scope, limits)).into(),

@@ -248,7 +248,7 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
     });
     let credentials = match capabilities.credentials {
         CredentialScheme::Headers => Credentials::Headers(Vec::new()),
-        CredentialScheme::Keys { .. } => keys(KEY_ID, KEY_SECRET, None),
+        CredentialScheme::Fields { .. } => keys(KEY_ID, KEY_SECRET, None),
     };
     Setup {
         kind: kind.to_owned(),
@@ -263,22 +263,21 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
 
 /// All kinds that sign their requests.
 pub(crate) fn clouds() -> impl Iterator<Item = &'static str> {
-    let signs = |kind: &&Capabilities| matches!(kind.credentials, CredentialScheme::Keys { .. });
+    let signs = |kind: &&Capabilities| matches!(kind.credentials, CredentialScheme::Fields { .. });
     vendor::all().map(Provider::capabilities).filter(signs).map(|kind| kind.kind)
 }
 
 /// A key pair for an account.
 pub(crate) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
-    let wrap = |text: &str| Secret::new(text.to_owned());
-    Credentials::Keys { id: wrap(id), secret: wrap(secret), token: token.map(wrap) }
+    let fields = [("key_id", Some(id)), ("key_secret", Some(secret)), ("token", token)];
+    let given = |(name, value): (&'static str, Option<&str>)| Some((name, Secret::new(value?.to_owned())));
+    Credentials::Fields(fields.into_iter().filter_map(given).collect())
 }
 
 /// The variables that `kind` reads: key id, secret, token.
 pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
-    match vendor::find(kind).expect("a kind").capabilities().credentials {
-        CredentialScheme::Keys { id_env, secret_env, token_env, .. } => [id_env, secret_env, token_env],
-        CredentialScheme::Headers => panic!("{kind} has no account"),
-    }
+    let mut fields = vendor::find(kind).expect("a kind").capabilities().credentials.fields();
+    [(); 3].map(|()| fields.next().expect("a kind with a key pair").variable)
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
