@@ -49,7 +49,14 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
             timed(|| store.commit(run, &batch).expect("written"))
         };
         intents.push(told(Record::Intent { call, operation: "PURGE", items, debit: None }));
-        outcomes.push(told(Record::Outcome { call, at: now, items: outcome, may_have_purged: true, credit: None }));
+        outcomes.push(told(Record::Outcome {
+            call,
+            at: now,
+            items: outcome,
+            may_have_purged: true,
+            left_out: Vec::new(),
+            credit: None,
+        }));
         syncs.push(timed(|| {
             log.write_all(&bytes).expect("written");
             log.sync_all().expect("written");

@@ -3,18 +3,19 @@
 //! No I/O, no clock: each event carries the time. A call is sent only after its intent came back as persisted,
 //! so a crash leaves an intent without an outcome, never a purge that was forgotten.
 
+mod acceptance;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
-use super::contract::{ErrorClass, Reply};
+use super::contract::ErrorClass;
 use super::event::{
     Action, CallId, Ending, EndpointEnd, Event, FailureScope, ItemOutcome, ItemState, Left, ProviderStop, Record,
 };
 use super::http::Endpoint;
-use super::lane::{Batch, Lane, Suspect};
+use super::lane::{Batch, Lane};
 use super::model::Model;
 use super::plan::{OneByOne, Plan, rank};
 use super::quota::{Days, Ledger, QuotaKey};
@@ -402,10 +403,10 @@ impl<'a> Apply<'a> {
         let Some(flight) = self.flights.remove(&call.0) else { return };
         let ledger = flight.debit.as_ref().and(self.lanes[flight.lane].draw.as_ref()).map(|draw| draw.ledger);
         let counted = ledger.map(|ledger| (ledger, self.ledgers[ledger].uses().clone()));
-        let is_accepted = matches!(ending, Ending::Accepted(_));
+        let is_accepted = matches!(&ending, Ending::Accepted(reply) if reply.refused.is_empty());
         self.lanes[flight.lane].in_flight -= 1;
         match ending {
-            Ending::Accepted(reply) => self.accepted(call, &flight, &reply, now),
+            Ending::Accepted(reply) => self.accepted(call, flight, &reply, now),
             Ending::Renewed(error) if flight.batch.attempts + 1 < retry::ATTEMPTS => {
                 self.renewed(call, flight, &error, now);
             }
@@ -417,29 +418,6 @@ impl<'a> Apply<'a> {
         if let Some((ledger, _)) = kept {
             self.cut_to_room(ledger);
         }
-    }
-
-    fn accepted(&mut self, call: CallId, flight: &Flight, reply: &Reply, now: Now) {
-        self.lanes[flight.lane].reached();
-        let suspects = self.lanes[flight.lane].accepted();
-        let lane = &self.lanes[flight.lane];
-        let config = &self.model.providers[lane.provider];
-        let endpoint = self.endpoint(flight.lane).to_string();
-        let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
-        let required = config.required();
-        let mut items = Vec::with_capacity(flight.batch.items.len());
-        for &index in &flight.batch.items {
-            let tally = &mut self.tallies[index];
-            tally.accepted += 1;
-            if usize::from(tally.accepted) >= required {
-                self.states.set(index, &ItemState::Recorded);
-                items.push((index, ItemOutcome::Recorded { task_id: task_id.clone() }));
-            } else {
-                items.push((index, ItemOutcome::AcceptedAt(endpoint.clone())));
-            }
-        }
-        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, may_have_purged: true, credit: None });
-        self.reject_all(flight.lane, suspects);
     }
 
     fn endpoint(&self, lane: usize) -> &Endpoint {
@@ -489,7 +467,14 @@ impl<'a> Apply<'a> {
         may_have_purged: bool,
     ) {
         let items = items.iter().map(|&index| (index, self.later_one(index, reason))).collect();
-        self.outbox.push_back(Record::Outcome { call, at: now.wall, items, may_have_purged, credit });
+        self.outbox.push_back(Record::Outcome {
+            call,
+            at: now.wall,
+            items,
+            may_have_purged,
+            left_out: Vec::new(),
+            credit,
+        });
     }
 
     /// What one endpoint has yet to do does not take back what another one settled.
@@ -500,19 +485,6 @@ impl<'a> Apply<'a> {
             _ => self.states.set(index, &ItemState::Pending(reason.map(str::to_owned))),
         }
         ItemOutcome::Later(reason.map(str::to_owned))
-    }
-
-    /// What is refused for good: targets that too few endpoints are left for.
-    fn reject_all(&mut self, lane: usize, suspects: Vec<Suspect>) {
-        let config = &self.model.providers[self.lanes[lane].provider];
-        for Suspect { mut items, reason, .. } in suspects {
-            items.retain(|&index| {
-                let tally = &mut self.tallies[index];
-                tally.refused += 1;
-                config.is_beyond(usize::from(tally.refused))
-            });
-            self.leave_as(items, Left::Rejected(reason));
-        }
     }
 
     /// The call `id`, while it is prepared or under way.

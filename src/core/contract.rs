@@ -307,7 +307,7 @@ pub fn is_task_id(text: &str) -> bool {
     (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && !text.contains(',') && !text.chars().any(is_unsafe)
 }
 
-/// Acceptance of a whole call.
+/// Acceptance of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// Vendor task ids: none, one or several.
@@ -316,6 +316,8 @@ pub struct Reply {
     pub request_id: Option<String>,
     /// The status with which a cache said that it did not hold the target: nothing was to be dropped.
     pub not_cached: Option<u16>,
+    /// Targets that were refused while the others were accepted, by their index in the call, each with its own reason.
+    pub refused: Vec<(usize, CallError)>,
 }
 
 /// A refusal, an unreadable answer or a failure, sorted by what happens next.
@@ -385,6 +387,11 @@ impl ErrorClass {
     /// Whether what a vendor says of one operation may be otherwise for another one, with the same credentials.
     pub const fn is_of_the_operation(self) -> bool {
         matches!(self, Self::Auth | Self::Config | Self::Fatal | Self::Request)
+    }
+
+    /// Whether the vendor has surely not carried out what it answers so to.
+    pub const fn is_surely_not_done(self) -> bool {
+        !matches!(self, Self::Unknown | Self::Transient)
     }
 
     /// One word for records that programs read.
@@ -472,7 +479,8 @@ pub trait Provider: Sync {
         stamp: &Stamp,
     ) -> Result<Request, String>;
 
-    /// Reads the answer to `call`. Only the vendor's documented acceptance is a [`Reply`].
+    /// Reads the answer to `call`. Only the vendor's documented acceptance is a [`Reply`]; it names the
+    /// targets that the vendor refused beside those it accepted.
     ///
     /// # Errors
     /// Everything else, by class.

@@ -73,6 +73,8 @@ pub enum Record {
         items: Vec<(usize, ItemOutcome)>,
         /// The vendor carried the call out, or may have.
         may_have_purged: bool,
+        /// Targets that it surely left out all the same.
+        left_out: Vec<usize>,
         /// Credit for a call that the vendor did not carry out.
         credit: Option<(QuotaKey, u64)>,
     },

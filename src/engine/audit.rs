@@ -102,6 +102,11 @@ fn line(provider: &str, call: &CallReport, targets: &[Target]) -> String {
         Ok(tasks) => (tasks.as_slice(), None),
         Err(message) => (&[][..], Some(message)),
     };
+    let refused: Vec<_> = call
+        .refused
+        .iter()
+        .filter_map(|(target, message)| Some(json!({"target": targets.get(*target)?.text, "message": message})))
+        .collect();
     let texts: Vec<&str> = targets.iter().map(|target| target.text.as_str()).collect();
     let value = json!({
         "version": VERSION,
@@ -121,6 +126,7 @@ fn line(provider: &str, call: &CallReport, targets: &[Target]) -> String {
         "message": message,
         "request_id": call.request_id,
         "task_ids": tasks,
+        "refused": refused,
     });
     escaped(&value.to_string())
 }

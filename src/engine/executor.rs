@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::core::apply::Apply;
 use crate::core::budget::{LastCalls, Paces};
 use crate::core::changes::Changes;
-use crate::core::contract::{Account, Call, Credentials, ErrorClass, Reply, Stamp};
+use crate::core::contract::{Account, Call, CallError, Credentials, ErrorClass, Reply, Stamp};
 use crate::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ProviderStop, Record};
 use crate::core::http::{Endpoint, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
@@ -91,6 +91,8 @@ pub struct CallReport {
     pub request_id: Option<String>,
     /// The vendor's tasks, or what went wrong in one line.
     pub result: Result<Vec<String>, String>,
+    /// Targets that were refused while the others were accepted: index in the call and reason.
+    pub refused: Vec<(usize, String)>,
 }
 
 /// Sees each call as it ends, with its targets. An error ends the run: nothing more is sent.
@@ -435,6 +437,10 @@ async fn fly(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, leaving: Leav
 
 fn report(run: i64, prepared: &PreparedCall, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
     let PreparedCall { provider, call, changes } = prepared;
+    let refused = match ending {
+        Ending::Accepted(reply) => reply.refused.iter().map(|(target, error)| (*target, error.summary())).collect(),
+        _ => Vec::new(),
+    };
     let (outcome, code, request_id, result) = match ending {
         Ending::Accepted(reply) => {
             let code = reply.not_cached.map(|status| format!("HTTP {status}"));
@@ -458,6 +464,7 @@ fn report(run: i64, prepared: &PreparedCall, ending: &Ending, (sent, ended): (No
         not_cached: matches!(ending, Ending::Accepted(Reply { not_cached: Some(_), .. })),
         request_id,
         result,
+        refused,
     }
 }
 
@@ -471,6 +478,9 @@ async fn exchange(host: &Host, inputs: &ExecutorInputs<'_>, provider: usize, cal
         let mut reply = config.kind.decode(call, account, response)?;
         // Task ids are stored and shown.
         reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
+        for (_, CallError { code, message, request_id, .. }) in &mut reply.refused {
+            [code, message].into_iter().chain(request_id).for_each(hide);
+        }
         Ok(reply)
     };
     match request::send_request(line, nonce, build, read).await {

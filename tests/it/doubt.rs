@@ -49,7 +49,14 @@ fn intent(call: u64) -> Record {
 }
 
 fn outcome(call: u64, outcome: ItemOutcome) -> Record {
-    Record::Outcome { call: CallId(call), at: START, items: vec![(0, outcome)], may_have_purged: true, credit: None }
+    Record::Outcome {
+        call: CallId(call),
+        at: START,
+        items: vec![(0, outcome)],
+        may_have_purged: true,
+        left_out: Vec::new(),
+        credit: None,
+    }
 }
 
 /// C2, R17: the outcome of one endpoint's call says nothing of the call to the other one.

@@ -3,6 +3,7 @@
 mod any;
 mod days;
 mod ledgers;
+mod partial;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -164,7 +164,14 @@ impl Site {
             let may_have_purged = matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_));
             let records = [
                 Record::Intent { call, operation: "purge", items, debit: None },
-                Record::Outcome { call, at: self.now, items: outcomes, may_have_purged, credit: None },
+                Record::Outcome {
+                    call,
+                    at: self.now,
+                    items: outcomes,
+                    may_have_purged,
+                    left_out: Vec::new(),
+                    credit: None,
+                },
             ];
             let commit = Commit {
                 records: &records,

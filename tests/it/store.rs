@@ -154,12 +154,26 @@ fn intent(call: u64, items: &[usize]) -> Record {
 
 fn outcome(call: u64, items: &[usize], outcome: &ItemOutcome) -> Record {
     let items = items.iter().map(|&index| (index, outcome.clone())).collect();
-    Record::Outcome { call: CallId(call), at: START.plus_ms(9), items, may_have_purged: true, credit: None }
+    Record::Outcome {
+        call: CallId(call),
+        at: START.plus_ms(9),
+        items,
+        may_have_purged: true,
+        left_out: Vec::new(),
+        credit: None,
+    }
 }
 
 fn not_carried_out(call: u64, items: &[usize]) -> Record {
     let items = items.iter().map(|&index| (index, ItemOutcome::Later(Some("refused".to_owned())))).collect();
-    Record::Outcome { call: CallId(call), at: START.plus_ms(9), items, may_have_purged: false, credit: None }
+    Record::Outcome {
+        call: CallId(call),
+        at: START.plus_ms(9),
+        items,
+        may_have_purged: false,
+        left_out: Vec::new(),
+        credit: None,
+    }
 }
 
 fn accepted() -> ItemOutcome {
@@ -314,6 +328,23 @@ fn what_may_have_been_purged_stays_known_until_it_is_recorded() {
     });
 }
 
+/// R7: of a call that was carried out in part, only what was left out was surely not purged.
+#[test]
+fn what_a_call_left_out_was_not_purged() {
+    each_store(|bench| {
+        let changes = urls(3);
+        bench.mark(&changes);
+        let run = bench.begin();
+        let refused = ItemOutcome::Later(Some("refused".into()));
+        let items = vec![(0, accepted()), (1, refused.clone()), (2, refused)];
+        let (call, at, credit) = (CallId(1), START.plus_ms(9), None);
+        let partly = Record::Outcome { call, at, items, may_have_purged: true, left_out: vec![2], credit };
+        bench.commit(run, &changes, &[intent(1, &[0, 1, 2]), partly]);
+        let purged = [1, 2].map(|number| bench.work(&url(number)).may_have_been_purged);
+        assert_eq!(purged, [true, false]);
+    });
+}
+
 /// W6: the ledger does not grow with the days; a day to come, of a clock that was ahead, pushes out none but the oldest.
 #[test]
 fn the_ledger_keeps_its_newest_days() {
@@ -372,6 +403,7 @@ fn each_outcome_has_its_place() {
                     (4, ItemOutcome::Recorded { task_id: None }),
                 ],
                 may_have_purged: true,
+                left_out: Vec::new(),
                 credit: None,
             },
         ];
@@ -505,6 +537,7 @@ fn the_quota_ledger_survives_a_restart() {
             at: START,
             items: Vec::new(),
             may_have_purged: false,
+            left_out: Vec::new(),
             credit: Some((key(day), cost)),
         };
         bench.commit(

@@ -183,10 +183,17 @@ pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (Qu
                 if bug == Bug::RecordedBeforeSending {
                     let done = items.iter().map(|&item| (item, ItemOutcome::Recorded { task_id: None })).collect();
                     let at = freshen::core::time::Timestamp::from_unix_ms(0);
-                    altered.push(Record::Outcome { call, at, items: done, may_have_purged: true, credit: None });
+                    altered.push(Record::Outcome {
+                        call,
+                        at,
+                        items: done,
+                        may_have_purged: true,
+                        left_out: Vec::new(),
+                        credit: None,
+                    });
                 }
             }
-            Record::Outcome { call, at, mut items, mut may_have_purged, mut credit } => {
+            Record::Outcome { call, at, mut items, mut may_have_purged, left_out, mut credit } => {
                 let accepted = items
                     .iter()
                     .any(|(_, outcome)| matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_)));
@@ -212,7 +219,7 @@ pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (Qu
                         *outcome = ItemOutcome::Recorded { task_id: None };
                     }
                 }
-                altered.push(Record::Outcome { call, at, items, may_have_purged, credit });
+                altered.push(Record::Outcome { call, at, items, may_have_purged, left_out, credit });
             }
             other => altered.push(other),
         }

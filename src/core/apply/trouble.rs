@@ -36,7 +36,7 @@ impl Apply<'_> {
 
     pub(super) fn refused(&mut self, call: CallId, flight: Flight, error: &CallError, now: Now) {
         // Only an answer that may stand for a purge keeps its quota.
-        let not_done = !matches!(error.class, ErrorClass::Unknown | ErrorClass::Transient);
+        let not_done = error.class.is_surely_not_done();
         let kind = self.model.providers[self.lanes[flight.lane].provider].kind.capabilities();
         if kind.default_endpoint.is_some() {
             return self.not_done(call, flight, error, not_done, now);
@@ -58,18 +58,24 @@ impl Apply<'_> {
 
     fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
         let reason = flight.batch.reason(error.summary());
-        let in_place = flight.batch.directory.is_some();
         let debit = flight.debit.take().filter(|_| surely);
         let credit = self.give_back(flight.lane, debit);
+        if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
+            self.lanes[flight.lane].reached();
+        }
+        self.not_accepted(call, now, (&flight.batch.items, Some(&reason)), credit, !surely);
+        self.settle(flight, error, now);
+    }
+
+    /// What comes next for a batch whose refusal is written down.
+    pub(super) fn settle(&mut self, flight: Flight, error: &CallError, now: Now) {
+        let reason = flight.batch.reason(error.summary());
+        let in_place = flight.batch.directory.is_some();
         let culprit = match error.class {
             ErrorClass::TargetRefused(culprit) => Some(culprit),
             ErrorClass::BatchTooLarge => Some(Culprit::Unclear),
             _ => None,
         };
-        if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
-            self.lanes[flight.lane].reached();
-        }
-        self.not_accepted(call, now, (&flight.batch.items, Some(&reason)), credit, !surely);
         let Some(culprit) = culprit else { return self.repeat_or_stop(flight, error, &reason, now) };
         match split(&flight.batch, culprit, self.changes) {
             Some(parts) => self.lanes[flight.lane].push_front(parts.into()),

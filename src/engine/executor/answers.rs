@@ -35,7 +35,7 @@ impl Answers {
         if call.result.is_err() {
             return;
         }
-        let targets = call.changes as u64;
+        let targets = call.changes.saturating_sub(call.refused.len()) as u64;
         let not_cached = if call.not_cached { targets } else { 0 };
         let answers = self.0.entry((call.provider, call.endpoint.clone())).or_default();
         *answers += CacheAnswers { accepted: targets, not_cached };

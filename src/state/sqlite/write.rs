@@ -170,10 +170,11 @@ pub(super) fn commit_record(
             }
             debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
         }
-        Record::Outcome { call, at, items, may_have_purged, credit } => {
+        Record::Outcome { call, at, items, may_have_purged, left_out, credit } => {
             open.retain(|other| other.number != *call);
             for (index, outcome) in items {
-                note_call_ended(transaction, batch, *index, (mark_of(open, *index), *may_have_purged))?;
+                let may_have_purged = *may_have_purged && !left_out.contains(index);
+                note_call_ended(transaction, batch, *index, (mark_of(open, *index), may_have_purged))?;
                 commit_outcome(transaction, batch, *index, outcome, *at)?;
             }
             transaction
