@@ -114,7 +114,7 @@ fn assert_model(model: &Model) {
         let text = &entry.target.text;
         assert!(!text.is_empty() && !text.chars().any(char::is_control), "{text:?}");
         assert_eq!(provider.kind.check_target(&entry.target, &provider.options), Ok(()));
-        assert!(provider.limits_of(entry.target.scope).is_some_and(|limits| limits.calls_per_second > 0));
+        assert!(provider.limits_of(entry.target.scope).is_some_and(|limits| limits.calls.count > 0));
         assert!(entry.manifests.iter().all(|manifest| *manifest < model.manifests.len()));
         assert!(!entry.manifests.is_empty() && entry.place.line > 0 && entry.place.column > 0);
         assert!(entry.hash.as_str().contains(':'), "{}", entry.hash);

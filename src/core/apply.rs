@@ -109,7 +109,7 @@ impl<'a> Apply<'a> {
         let counted = (0..config.endpoints.len()).find(can_be_called).unwrap_or(0);
         for (endpoint, cache) in config.endpoints.iter().enumerate() {
             let key = (job.pace_key.0.clone(), job.pace_key.1, is_cluster.then(|| cache.clone()));
-            let pace = self.paces.join(&key, job.limits.calls_per_second);
+            let pace = self.paces.join(&key, &job.limits);
             // A target counts once, as in the plan: at the first cache of a cluster that can be called.
             let draw = job.draw.clone().filter(|_| endpoint == counted);
             let mut lane = Lane::new((job.provider, endpoint), job.operation, job.limits, pace, draw);
@@ -143,7 +143,7 @@ impl<'a> Apply<'a> {
         };
         self.lanes.iter().position(is_it).unwrap_or_else(|| {
             let key = (job.pace_key.0.clone(), urls.operation.name, None);
-            let pace = self.paces.join(&key, urls.limits.calls_per_second);
+            let pace = self.paces.join(&key, &urls.limits);
             let mut lane = Lane::new((job.provider, 0), urls.operation, urls.limits, pace, urls.draw.clone());
             lane.day_offset_minutes = job.day_offset_minutes;
             self.lanes.push(lane);
@@ -307,23 +307,29 @@ impl<'a> Apply<'a> {
     fn send_ready(&mut self, now: Tick) -> Option<CallId> {
         let first = |lane: &Lane| {
             let call = self.flights.get(lane.ready.front()?)?;
-            let may_go = self.is_due(lane, now) && self.account_has_room(lane, |other| other.in_flight);
+            let may_go =
+                self.is_due(lane, call.batch.cost(), now) && self.account_has_room(lane, |other| other.in_flight);
             may_go.then(|| rank(self.changes, call.batch.items[0]))
         };
         let index = self.first_lane(first)?;
         let lane = &mut self.lanes[index];
         let call = lane.ready.pop_front()?;
-        self.paces[lane.pace].take(now);
         lane.in_flight += 1;
         lane.called = true;
         if let Some(flight) = self.flights.get_mut(&call) {
+            self.paces[lane.pace].take(flight.batch.cost() as u64, now);
             flight.sent = Some(now);
         }
         Some(CallId(call))
     }
 
-    fn is_due(&self, lane: &Lane, now: Tick) -> bool {
-        self.paces[lane.pace].ready_at().max(lane.hold_until) <= now
+    /// When a call of the lane may leave that costs so much.
+    fn due_at(&self, lane: &Lane, cost: usize) -> Tick {
+        self.paces[lane.pace].ready_at(cost as u64).max(lane.hold_until)
+    }
+
+    fn is_due(&self, lane: &Lane, cost: usize, now: Tick) -> bool {
+        self.due_at(lane, cost) <= now
     }
 
     /// Whether one more call may join those that `counted` counts: lanes that share a pace share the number of calls under way.
@@ -365,7 +371,7 @@ impl<'a> Apply<'a> {
             return None;
         }
         let first = |lane: &Lane| {
-            let may_go = self.is_due(lane, now.tick) && self.may_prepare(lane, now.tick);
+            let may_go = self.is_due(lane, lane.next_cost(now.tick), now.tick) && self.may_prepare(lane, now.tick);
             let next = may_go.then(|| self.next_of(lane, now.tick, now.tick)).flatten()?;
             Some(rank(self.changes, next))
         };
@@ -385,15 +391,16 @@ impl<'a> Apply<'a> {
         self.lanes
             .iter()
             .filter_map(|lane| {
-                let pace = self.paces[lane.pace].ready_at().max(lane.hold_until);
-                if !lane.ready.is_empty() {
+                if let Some(call) = lane.ready.front() {
+                    let cost = self.flights.get(call).map_or(1, |flight| flight.batch.cost());
                     // Else it goes once another call has ended.
-                    return self.account_has_room(lane, |other| other.in_flight).then_some(pace);
+                    return self.account_has_room(lane, |other| other.in_flight).then(|| self.due_at(lane, cost));
                 }
                 if self.cancelled || !self.may_prepare(lane, now) {
                     return None;
                 }
                 let due = lane.due_at()?;
+                let pace = self.due_at(lane, lane.next_cost(due.max(now)));
                 self.next_of(lane, due.max(now), now).map(|_| due.max(pace))
             })
             .min()

@@ -19,6 +19,9 @@ const RETRY_BUDGET: u32 = 12;
 /// Refusals, with nothing accepted, after which nothing more is sent.
 const REFUSALS: usize = 16;
 
+/// How long intents may wait for their calls, in microseconds.
+const AHEAD_US: u64 = 20_000;
+
 /// A batch on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -221,7 +224,7 @@ impl Lane {
     pub fn has_room(&self) -> bool {
         let most = if self.answered && self.probe.is_none() { self.limits.calls_in_flight } else { 1 };
         // Intents run a few milliseconds ahead of their calls, never more: a crash leaves them in doubt.
-        let ahead = usize::try_from(self.limits.calls_per_second / 50).unwrap_or(1).max(1);
+        let ahead = usize::try_from(AHEAD_US / self.limits.calls.interval_us().max(1)).unwrap_or(1).max(1);
         let waiting = self.unsent + self.ready.len();
         self.stopped.is_none() && waiting < ahead && waiting + self.in_flight < most
     }
@@ -242,6 +245,17 @@ impl Lane {
             LanePlace::Again(index) => Some(self.again.remove(index)),
             LanePlace::Planned => self.cut(),
         }
+    }
+
+    /// What the next batch may cost whose time has come.
+    pub fn next_cost(&self, now: Tick) -> usize {
+        let cost = match self.next_place(now) {
+            Some(LanePlace::First) => self.first.front().map_or(1, Batch::cost),
+            Some(LanePlace::Again(index)) => self.again[index].cost(),
+            Some(LanePlace::Planned) => (self.planned.len() - self.taken).min(self.limits.targets_per_call),
+            None => 1,
+        };
+        cost.min(self.probe.unwrap_or(usize::MAX))
     }
 
     /// The first change of the next batch whose time has come.

@@ -3,7 +3,7 @@
 //! Does not know YAML, files or vendors; the manifest layer builds it, plan and state read it.
 
 use super::collapse::Collapse;
-use super::contract::{CredentialScheme, Options, Provider};
+use super::contract::{CredentialScheme, Options, Provider, Rate};
 use super::endpoints::Endpoints;
 use super::entries::Entries;
 use super::guard::Guard;
@@ -98,11 +98,11 @@ impl ProviderConfig {
         } else {
             self.limits
         };
+        let at_once = operation.targets.map_or(usize::MAX, |rate| rate.burst as usize);
         Some(OperationLimits {
-            targets_per_call: own
-                .urls_per_call
-                .map_or(operation.targets_per_call, |most| most.min(operation.targets_per_call)),
-            calls_per_second: own.calls_per_second.unwrap_or(operation.calls_per_second),
+            targets_per_call: own.urls_per_call.unwrap_or(usize::MAX).min(operation.targets_per_call).min(at_once),
+            calls: own.calls_per_second.map_or(operation.calls, Rate::per_second),
+            targets: operation.targets,
             targets_per_day: own.urls_per_day.or(operation.targets_per_day),
             calls_in_flight: operation.calls_in_flight,
         })
@@ -114,8 +114,10 @@ impl ProviderConfig {
 pub struct OperationLimits {
     /// Most targets in one call, at least 1.
     pub targets_per_call: usize,
-    /// Most calls in any second, at least 1.
-    pub calls_per_second: u32,
+    /// How often it may be called.
+    pub calls: Rate,
+    /// How many targets may be sent, where the vendor counts them besides.
+    pub targets: Option<Rate>,
     /// Most targets a quota day; `None`: no limit.
     pub targets_per_day: Option<u64>,
     /// Most calls under way at once.

@@ -462,7 +462,7 @@ impl Room<'_> {
         let per_endpoint = batches.len().div_ceil(config.endpoints.len().max(1));
         Job {
             targets: today.len(),
-            duration_ms: budget::duration_ms(limits.calls_per_second, per_endpoint as u64),
+            duration_ms: budget::duration_ms(&limits, per_endpoint, today.len()),
             batches,
             over_quota,
             days: 1 + last_day as u64,
@@ -492,7 +492,7 @@ impl Room<'_> {
         });
         Some(Job {
             targets: purged.iter().map(|directory| directory.changes.len()).sum(),
-            duration_ms: budget::duration_ms(limits.calls_per_second, purged.len() as u64),
+            duration_ms: budget::duration_ms(&limits, purged.len(), purged.len()),
             directories: purged,
             one_by_one,
             ..self.empty_job(provider, operation, limits, draw)

@@ -2,6 +2,7 @@
 //!
 //! *Accepted* is what a purge call says; *done* is what a later question says. Neither says what an edge serves.
 
+use super::contract::Rate;
 use super::http::Endpoint;
 use super::target::{Scope, Target};
 
@@ -24,8 +25,8 @@ impl Queries {
 pub struct QuerySpec {
     /// The vendor's name for it.
     pub name: &'static str,
-    /// Most calls in any second.
-    pub calls_per_second: u32,
+    /// How often it may be asked.
+    pub calls: Rate,
     /// How many days the vendor keeps what is asked for; `None` where no figure is known.
     pub kept_days: Option<u16>,
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::contract::Rate;
 use super::time::Timestamp;
 use super::watch::RunReason;
 
@@ -34,8 +35,8 @@ pub struct Report {
     pub targets: Arc<[TargetReport]>,
     /// Quotas by provider, operation and area, as of the last run that drew on them.
     pub quotas: BTreeMap<(String, &'static str, String), QuotaReport>,
-    /// Most calls a second by provider and operation, as of the last run that had any.
-    pub rates: BTreeMap<(String, &'static str), u32>,
+    /// Calls that are allowed, by provider and operation, as of the last run that had any.
+    pub rates: BTreeMap<(String, &'static str), Rate>,
     /// The run that is under way.
     pub running: Option<Running>,
     /// The last runs that did or left something, newest first, at most [`RUNS`].
@@ -270,7 +271,7 @@ pub enum ReportEvent<'a> {
     /// What only manifests list that no run speaks for.
     Unclaimed(&'a [String]),
     /// Quotas and rates of the providers that were called.
-    Limits(&'a [((String, &'static str, String), QuotaReport)], &'a [((String, &'static str), u32)]),
+    Limits(&'a [((String, &'static str, String), QuotaReport)], &'a [((String, &'static str), Rate)]),
     /// The run has ended.
     Ended(&'a EndedEvent),
     /// The program ends once the run under way has ended.

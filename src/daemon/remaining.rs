@@ -3,6 +3,7 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
+use crate::core::contract::Rate;
 use crate::core::event::ItemState;
 use crate::core::quota::{QuotaKey, Uses};
 use crate::core::report::{QuotaReport, TARGETS, TargetReport};
@@ -53,14 +54,14 @@ fn target(finished: &Finished<'_>, index: usize) -> TargetReport {
 }
 
 type Quotas = Vec<((String, &'static str, String), QuotaReport)>;
-type Rates = Vec<((String, &'static str), u32)>;
+type Rates = Vec<((String, &'static str), Rate)>;
 
 /// Quotas that the run drew on, as the ledger has them now, and the rates of its calls.
 pub(super) fn limits(finished: &Finished<'_>, store: Option<&dyn Store>) -> (Quotas, Rates) {
     let (mut quotas, mut rates) = (Quotas::new(), Rates::new());
     for job in &finished.prepared.plan.jobs {
         let name = &finished.desired.model.providers[job.provider].name;
-        rates.push(((name.clone(), job.operation.name), job.limits.calls_per_second));
+        rates.push(((name.clone(), job.operation.name), job.limits.calls));
         if let Some(quota) = &job.quota {
             let areas = finished.desired.model.providers[job.provider].kind.quota_areas();
             let row = |key: &QuotaKey| store.and_then(|store| store.quota_used(key).ok()).unwrap_or_default();

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::budget::Pace;
-use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Stamp};
+use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Rate, Stamp};
 use crate::core::http::{Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{Model, ProviderConfig};
 use crate::core::query::{Finding, Query, QuerySpec, Question, QuotaFound, TaskResult};
@@ -135,13 +135,14 @@ impl<'a> Asker<'a> {
         let config = &self.model.providers[provider];
         let found = self.credentials.get(config, self.host.clock.now().wall).await.ok();
         let account = found.map(|found| account_of(&self.model.providers, provider, &found));
-        let rate = config.limits.calls_per_second.map_or(spec.calls_per_second, |own| own.min(spec.calls_per_second));
+        let own = config.limits.calls_per_second.map(Rate::per_second);
+        let rate = own.map_or(spec.calls, |own| own.at_most(spec.calls));
         let key = (account.unwrap_or_else(|| config.name.clone()), spec.name);
         let start = self.host.clock.now().tick;
         let pace = self.paces.entry(key).or_insert_with(|| Pace::new(rate, start));
-        pace.at_most(rate);
-        self.host.clock.sleep_until(pace.ready_at()).await;
-        pace.take(self.host.clock.now().tick);
+        pace.at_most(rate, None);
+        self.host.clock.sleep_until(pace.ready_at(1)).await;
+        pace.take(1, self.host.clock.now().tick);
     }
 }
 

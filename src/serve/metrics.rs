@@ -160,9 +160,10 @@ impl Snapshot {
         });
         sheet.gauges("quota_limit", "Targets that may be purged a day", limits)?;
         let rates = self.report.rates.iter().filter(|((provider, _), _)| self.shown.contains(provider));
-        let rates = rates
-            .map(|((provider, operation), rate)| ([("provider", provider.as_str()), ("operation", *operation)], *rate));
-        sheet.gauges("allowed_calls_per_second", "Most calls in any second", rates)
+        let rates = rates.map(|((provider, operation), rate)| {
+            ([("provider", provider.as_str()), ("operation", *operation)], rate.a_second())
+        });
+        sheet.gauges("allowed_calls_per_second", "Calls that are allowed a second, on average", rates)
     }
 
     fn calls(&self, sheet: &mut Sheet<'_>) -> Result<(), Error> {

@@ -89,7 +89,10 @@ mod tests {
             let keys: BTreeSet<_> = capabilities.options.iter().map(|option| option.key).collect();
             assert_eq!(keys.len(), capabilities.options.len(), "{kind}");
             for operation in capabilities.operations {
-                assert!(operation.targets_per_call > 0 && operation.calls_per_second > 0, "{kind}");
+                assert!(
+                    operation.targets_per_call > 0 && operation.calls.count > 0 && operation.calls.burst > 0,
+                    "{kind}"
+                );
                 assert!(operation.calls_in_flight > 0, "{kind}");
             }
             let has_account = capabilities.credentials != CredentialScheme::Headers;

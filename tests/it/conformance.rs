@@ -225,7 +225,7 @@ fn batch_over_the_limit_is_split_or_a_defect() {
 fn calls_too_fast_are_throttled_for_a_second() {
     for mut pair in pairs() {
         let batch = targets(&pair, 1);
-        for _ in 0..pair.operation.calls_per_second {
+        for _ in 0..pair.operation.calls.count {
             assert!(pair.send(batch.clone(), NOW).is_ok(), "{}", pair.name());
         }
         let error = pair.send(batch.clone(), NOW.plus_ms(999)).expect_err("one call too many");

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use freshen::core::apply::Apply;
 use freshen::core::budget::Paces;
-use freshen::core::contract::{Culprit, ErrorClass};
+use freshen::core::contract::{Culprit, ErrorClass, Rate};
 use freshen::core::event::{Action, CallId, Ending, Event, ItemOutcome, ItemState, Record};
 use freshen::core::http::TransportFailureKind;
 use freshen::core::model::{Limits, ProviderConfig};
@@ -264,7 +264,7 @@ fn providers_of_one_account_share_one_pace() {
         world.accounts = vec!["one".to_owned(); 2];
         let report = world.run(|_| accept());
         let all: Vec<&Sent> = report.sent.iter().collect();
-        crate::support::world::assert_rate(&all, 2);
+        crate::support::world::assert_rate(&all, Rate::per_second(2));
         assert_eq!(report.counts().0, 400);
     }
 }

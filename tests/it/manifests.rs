@@ -740,7 +740,10 @@ assets:
     assert_eq!(media.endpoints[0].to_string(), "https://vod.cn-north-4.myhuaweicloud.com");
     assert_eq!(media.credentials, CredentialSource::Command(vec!["get-keys".into(), "prod".into()]));
     let limits = media.limits_of(Scope::AssetId).expect("has the operation");
-    assert_eq!((limits.targets_per_call, limits.calls_per_second, limits.targets_per_day), (3, 2, Some(50)));
+    assert_eq!(
+        (limits.targets_per_call, limits.calls, limits.targets_per_day),
+        (3, freshen::core::contract::Rate::per_second(2), Some(50))
+    );
     assert_eq!((media.quota_day_offset_minutes(), own.quota_day_offset_minutes()), (-330, 480));
     let endpoints: Vec<String> = own.endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(endpoints, ["http://127.0.0.1:6081", "http://127.0.0.1:6082/p"]);

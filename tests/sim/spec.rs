@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use freshen::core::collapse::Collapse;
-use freshen::core::contract::{Credentials, OptionValue, Options};
+use freshen::core::contract::{Credentials, OptionValue, Options, Rate};
 use freshen::core::guard::{Guard, Limit};
 use freshen::core::http::Endpoint;
 use freshen::core::model::{
@@ -229,7 +229,8 @@ pub(crate) fn actors(
                 for limits in setup.limits.values_mut() {
                     *limits = freshen::core::model::OperationLimits {
                         targets_per_call: 1000,
-                        calls_per_second: 1_000_000,
+                        calls: Rate::per_second(1_000_000),
+                        targets: None,
                         targets_per_day: None,
                         calls_in_flight: 1000,
                     };

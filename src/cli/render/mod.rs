@@ -13,9 +13,13 @@ pub(super) mod status;
 
 pub(super) use document::Document;
 
+use std::time::Duration;
+
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
+use serde_json::Value;
 
+use crate::core::contract::Rate;
 use crate::core::diff::{Difference, Orphans, Unclaimed};
 use crate::core::plan::Plan;
 use crate::core::recorded::ChangeKind;
@@ -124,4 +128,9 @@ pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
 pub(super) fn left_out(plan: &Plan) -> Option<String> {
     let targets = count(plan.unselected.len(), "target");
     (!plan.unselected.is_empty()).then(|| format!("{targets} left out by --only or --provider, still pending"))
+}
+
+/// How many a second: a whole number where it is one.
+pub(super) fn per_second(rate: Rate) -> Value {
+    if rate.period == Duration::from_secs(1) { rate.count.into() } else { rate.a_second().into() }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Document, JSON_VERSION, count, directories, kind_word, moment, shown, strong, table};
+use super::{Document, JSON_VERSION, count, directories, kind_word, moment, per_second, shown, strong, table};
 use crate::core::diff::{Change, Difference, Orphans, Unclaimed};
 use crate::core::guard::Refusal;
 use crate::core::model::ProviderConfig;
@@ -244,7 +244,8 @@ fn job_json(view: &PlanView<'_>, job: &Job) -> Value {
         "targets": job.targets,
         "calls": job.calls(),
         "directories": job.directories.iter().map(|one| directories::json(&view.desired.model, one)).collect::<Value>(),
-        "calls_per_second": job.limits.calls_per_second,
+        "calls_per_second": per_second(job.limits.calls),
+        "targets_per_second": job.limits.targets.map(per_second),
         "targets_per_call": job.limits.targets_per_call,
         "quota": quota,
         "over_quota": job.over_quota.len(),

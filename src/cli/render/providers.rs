@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, strong, table};
+use super::{JSON_VERSION, per_second, strong, table};
 use crate::core::contract::{Capabilities, CredentialField, CredentialScheme, OptionShape, Provider};
 
 /// All kinds in one table.
@@ -16,12 +16,12 @@ pub(crate) fn list(kinds: &[&dyn Provider]) -> String {
                 operation.name.to_owned(),
                 operation.scope.word().to_owned(),
                 operation.targets_per_call.to_string(),
-                operation.calls_per_second.to_string(),
+                operation.calls.to_string(),
                 operation.targets_per_day.map_or_else(|| "no limit".to_owned(), |most| most.to_string()),
             ]);
         }
     }
-    let head = ["KIND", "OPERATION", "PURGES", "A CALL", "CALLS/S", "A DAY"];
+    let head = ["KIND", "OPERATION", "PURGES", "A CALL", "CALLS", "A DAY"];
     format!("{}\n`freshen providers KIND` tells all about one.\n", table(&head, &rows, &[3, 4, 5]))
 }
 
@@ -82,7 +82,9 @@ pub(crate) fn json(kinds: &[&dyn Provider]) -> Value {
                     "operation": operation.name,
                     "scope": operation.scope.word(),
                     "targets_per_call": operation.targets_per_call,
-                    "calls_per_second": operation.calls_per_second,
+                    "calls_per_second": per_second(operation.calls),
+                    "calls_at_once": operation.calls.burst,
+                    "targets_per_second": operation.targets.map(per_second),
                     "targets_per_day": operation.targets_per_day,
                 })
             })

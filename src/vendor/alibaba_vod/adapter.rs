@@ -7,7 +7,7 @@ use crate::core::contract::ErrorClass::{
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
-    Provider, Reply, Stamp, is_task_id,
+    Provider, Rate, Reply, Stamp, is_task_id,
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
@@ -25,8 +25,8 @@ const ACTION: &str = "RefreshVodObjectCaches";
 /// The quota of directories, which the same operation purges.
 const DIRECTORIES: &str = "RefreshVodObjectCaches Directory";
 // No figure is published for the rate of any operation; this one is modest.
-const QUOTA: QuerySpec = QuerySpec { name: "DescribeVodRefreshQuota", calls_per_second: 10, kept_days: None };
-const TASKS: QuerySpec = QuerySpec { name: "DescribeVodRefreshTasks", calls_per_second: 10, kept_days: Some(3) };
+const QUOTA: QuerySpec = QuerySpec { name: "DescribeVodRefreshQuota", calls: Rate::per_second(10), kept_days: None };
+const TASKS: QuerySpec = QuerySpec { name: "DescribeVodRefreshTasks", calls: Rate::per_second(10), kept_days: Some(3) };
 /// Most rows of a page of tasks.
 const PAGE: u32 = 50;
 const VERSION: &str = "2017-03-21";
@@ -80,7 +80,8 @@ static CAPABILITIES: Capabilities = Capabilities {
             quota: ACTION,
             scope: Scope::Url,
             targets_per_call: 1000,
-            calls_per_second: 10,
+            calls: Rate::per_second(10),
+            targets: None,
             targets_per_day: Some(2000),
             calls_in_flight: 4,
         },
@@ -89,7 +90,8 @@ static CAPABILITIES: Capabilities = Capabilities {
             quota: DIRECTORIES,
             scope: Scope::Directory,
             targets_per_call: 100,
-            calls_per_second: 10,
+            calls: Rate::per_second(10),
+            targets: None,
             targets_per_day: Some(100),
             calls_in_flight: 4,
         },

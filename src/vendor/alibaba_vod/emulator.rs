@@ -211,7 +211,7 @@ impl AlibabaVod {
         };
         let unsupported = || Refusal::new(400, "InvalidObjectType.ValueNotSupported", "not for this account");
         let limits = self.account.limits(scope).ok_or_else(unsupported)?;
-        self.account.admit(ACTION, limits.calls_per_second, now).map_err(throttled)?;
+        self.account.admit(ACTION, limits.calls, now).map_err(throttled)?;
         let path = parameters.remove("ObjectPath").ok_or_else(|| missing("ObjectPath"))?;
         if !matches!(parameters.remove("Force").as_deref(), None | Some("true" | "false")) {
             return Err(Refusal::new(400, "InvalidParameter", "Force must be true or false"));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::limits::{DailyQuota, RateWindow};
 use super::{Purged, Setup};
+use crate::core::contract::Rate;
 use crate::core::model::OperationLimits;
 use crate::core::query::TaskState;
 use crate::core::secret::Secret;
@@ -71,13 +72,8 @@ impl Account {
     }
 
     /// Counts a call of `operation`, or says how many milliseconds until the next one fits.
-    pub(in crate::vendor) fn admit(
-        &mut self,
-        operation: &'static str,
-        calls_per_second: u32,
-        now: Timestamp,
-    ) -> Result<(), i64> {
-        self.rates.entry(operation).or_default().admit(calls_per_second, now)
+    pub(in crate::vendor) fn admit(&mut self, operation: &'static str, rate: Rate, now: Timestamp) -> Result<(), i64> {
+        self.rates.entry(operation).or_default().admit(rate, now)
     }
 
     /// Whether each of `shares` has room for `count` more targets today.
@@ -103,7 +99,8 @@ impl Account {
 
     /// Counts a question like a call of a purge operation; the vendors' figures for both are much the same.
     pub(in crate::vendor) fn admit_query(&mut self, operation: &'static str, now: Timestamp) -> Result<(), i64> {
-        let rate = self.setup.limits.values().map(|limits| limits.calls_per_second).min().unwrap_or(0);
+        let rates = self.setup.limits.values().map(|limits| limits.calls);
+        let rate = rates.reduce(Rate::at_most).unwrap_or(Rate::per_second(0));
         self.admit(operation, rate, now)
     }
 

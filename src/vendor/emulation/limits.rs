@@ -1,15 +1,15 @@
-//! What a vendor counts: calls in a second, targets in a quota day, nonces already seen.
+//! What a vendor counts: calls in a period, targets in a quota day, nonces already seen.
 //!
 //! Knows no vendor and no clock; every moment is an argument and may also run backwards.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::core::contract::Rate;
 use crate::core::time::Timestamp;
 
-const SECOND_MS: i64 = 1000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Calls admitted within any one second.
+/// Calls admitted within any one period.
 #[derive(Debug, Default)]
 pub(in crate::vendor) struct RateWindow {
     admitted: VecDeque<Timestamp>,
@@ -17,15 +17,18 @@ pub(in crate::vendor) struct RateWindow {
 
 impl RateWindow {
     /// Admits a call, or says how many milliseconds (at least 1) until the next one fits. A refused call is not counted.
-    pub(in crate::vendor) fn admit(&mut self, most: u32, now: Timestamp) -> Result<(), i64> {
+    pub(in crate::vendor) fn admit(&mut self, rate: Rate, now: Timestamp) -> Result<(), i64> {
         // The distance is taken both ways: after a backward jump of the clock old calls must not block for hours.
-        self.admitted.retain(|at| (now.unix_ms() - at.unix_ms()).abs() < SECOND_MS);
+        let period_ms = i64::try_from(rate.period.as_millis()).unwrap_or(i64::MAX);
+        self.admitted.retain(|at| (now.unix_ms() - at.unix_ms()).abs() < period_ms);
+        // A bucket of one is the same as none.
+        let most = if rate.count == 0 { 0 } else { rate.count + rate.burst - 1 };
         let surplus = (self.admitted.len() + 1).saturating_sub(most as usize);
         if surplus == 0 {
             self.admitted.push_back(now);
             return Ok(());
         }
-        let blocking = self.admitted.get(surplus - 1).map_or(SECOND_MS, |at| at.unix_ms() + SECOND_MS - now.unix_ms());
+        let blocking = self.admitted.get(surplus - 1).map_or(period_ms, |at| at.unix_ms() + period_ms - now.unix_ms());
         Err(blocking.max(1))
     }
 }
@@ -101,18 +104,18 @@ mod tests {
     #[test]
     fn window_slides_and_frees_exactly_one_second_later() {
         let mut window = RateWindow::default();
-        assert!(window.admit(2, at(0)).is_ok() && window.admit(2, at(400)).is_ok());
-        assert_eq!(window.admit(2, at(999)), Err(1));
-        assert!(window.admit(2, at(1000)).is_ok(), "the call at 0 has left the window");
-        assert_eq!(window.admit(2, at(1001)), Err(399), "the calls at 400 and 1000 are still in it");
-        assert!(window.admit(2, at(1400)).is_ok());
+        assert!(window.admit(Rate::per_second(2), at(0)).is_ok() && window.admit(Rate::per_second(2), at(400)).is_ok());
+        assert_eq!(window.admit(Rate::per_second(2), at(999)), Err(1));
+        assert!(window.admit(Rate::per_second(2), at(1000)).is_ok(), "the call at 0 has left the window");
+        assert_eq!(window.admit(Rate::per_second(2), at(1001)), Err(399), "the calls at 400 and 1000 are still in it");
+        assert!(window.admit(Rate::per_second(2), at(1400)).is_ok());
     }
 
     #[test]
     fn t2_backward_clock_jump_does_not_block_calls() {
         let mut window = RateWindow::default();
-        assert!(window.admit(1, at(3_600_000)).is_ok());
-        assert!(window.admit(1, at(0)).is_ok());
+        assert!(window.admit(Rate::per_second(1), at(3_600_000)).is_ok());
+        assert!(window.admit(Rate::per_second(1), at(0)).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use url::{Position, Url};
 use crate::core::contract::ErrorClass::{Auth, Config, Fatal, TargetRefused, Unknown};
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape,
-    OptionValue, Options, Provider, Reply, Stamp,
+    OptionValue, Options, Provider, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::Queries;
@@ -54,7 +54,8 @@ static CAPABILITIES: Capabilities = Capabilities {
         quota: "PURGE",
         scope: Scope::Url,
         targets_per_call: 1,
-        calls_per_second: 100,
+        calls: Rate::per_second(100),
+        targets: None,
         targets_per_day: None,
         calls_in_flight: 16,
     }],

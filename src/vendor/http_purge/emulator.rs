@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::contract::Credentials;
+use crate::core::contract::{Credentials, Rate};
 use crate::core::http::{Request, Response};
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
@@ -48,8 +48,8 @@ impl HttpPurge {
             return (403, "forbidden");
         };
         let key = format!("{}{path}", request.header("Host").unwrap_or_default());
-        let calls_per_second = self.account.limits(Scope::Url).map_or(0, |limits| limits.calls_per_second);
-        if self.account.admit("purge", calls_per_second, now).is_err() {
+        let rate = self.account.limits(Scope::Url).map_or(Rate::per_second(0), |limits| limits.calls);
+        if self.account.admit("purge", rate, now).is_err() {
             return (429, "too many requests");
         }
         let was_cached = self.gone.insert(key.clone());

@@ -8,7 +8,7 @@ use crate::core::contract::ErrorClass::{
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
-    FieldSort, Operation, OptionShape, Options, Provider, Reply, Stamp,
+    FieldSort, Operation, OptionShape, Options, Provider, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
@@ -63,7 +63,7 @@ static CAPABILITIES: Capabilities = Capabilities {
 /// A token of IAM that is sent instead of a signature.
 pub(super) const BEARER_TOKEN: &str = "bearer_token";
 
-const RESULT: QuerySpec = QuerySpec { name: "ShowRefreshResult", calls_per_second: 10, kept_days: None };
+const RESULT: QuerySpec = QuerySpec { name: "ShowRefreshResult", calls: Rate::per_second(10), kept_days: None };
 
 /// The limits are those of one operation; the day's 1000 count URLs and asset ids together.
 const fn refresh(scope: Scope) -> Operation {
@@ -72,7 +72,8 @@ const fn refresh(scope: Scope) -> Operation {
         quota: "RefreshAsset",
         scope,
         targets_per_call: 10,
-        calls_per_second: 10,
+        calls: Rate::per_second(10),
+        targets: None,
         targets_per_day: Some(1000),
         calls_in_flight: 4,
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::adapter::BEARER_TOKEN;
+use crate::core::contract::Rate;
 use crate::core::http::{Request, Response};
 use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
@@ -54,9 +55,9 @@ impl HuaweiVod {
             return Err(Refusal::new(403, "VOD.10059", "Content-Type must be application/json"));
         }
         let scopes = [Scope::Url, Scope::AssetId];
-        let calls_per_second =
-            scopes.iter().filter_map(|scope| self.account.limits(*scope)?.calls_per_second.into()).min();
-        self.account.admit(OPERATION, calls_per_second.unwrap_or(0), now).map_err(throttled)?;
+        let rates = scopes.iter().filter_map(|scope| Some(self.account.limits(*scope)?.calls));
+        let rate = rates.reduce(Rate::at_most).unwrap_or(Rate::per_second(0));
+        self.account.admit(OPERATION, rate, now).map_err(throttled)?;
         let targets = self.read_targets(&request.body)?;
         self.refresh(targets, now).map(|task_id| (202, json!({"task_id": task_id})))
     }

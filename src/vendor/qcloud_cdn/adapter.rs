@@ -7,8 +7,8 @@ use crate::core::contract::ErrorClass::{
     Unknown,
 };
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, OptionShape, Provider, Reply,
-    Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, OptionShape, Provider, Rate,
+    Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
@@ -23,7 +23,7 @@ pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
 /// The adapter.
 pub(crate) struct QcloudCdn;
 
-const LOG: QuerySpec = QuerySpec { name: "GetCdnRefreshLog", calls_per_second: 16, kept_days: Some(30) };
+const LOG: QuerySpec = QuerySpec { name: "GetCdnRefreshLog", calls: Rate::per_second(16), kept_days: Some(30) };
 const SHA1: &str = "HmacSHA1";
 const SHA256: &str = "HmacSHA256";
 
@@ -48,7 +48,8 @@ static CAPABILITIES: Capabilities = Capabilities {
         scope: Scope::Url,
         targets_per_call: 1000,
         // 1200 a minute.
-        calls_per_second: 20,
+        calls: Rate::per_second(20),
+        targets: None,
         targets_per_day: Some(10_000),
         calls_in_flight: 4,
     }],

@@ -60,7 +60,7 @@ impl QcloudCdn {
         let limits = self.account.limits(scope).ok_or(Refused(4000, "InvalidAction", "not for this account"))?;
         self.check_signature(request, &parameters, now)?;
         self.account
-            .admit(operation, limits.calls_per_second, now)
+            .admit(operation, limits.calls, now)
             .map_err(|_| Refused(4400, "LimitExceeded", "too many calls in a second"))?;
         parameters.retain(|name, _| !COMMON.contains(&name.as_str()));
         let targets = read_list(parameters, list, scope)?;

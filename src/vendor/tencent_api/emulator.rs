@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::core::contract::Rate;
 use crate::core::http::{Request, Response};
 use crate::core::target::Scope;
 use crate::core::time::Timestamp;
@@ -157,8 +158,8 @@ fn check_call(
     } else {
         let found = service.operations.iter().find(|(name, scope)| *name == action && account.limits(*scope).is_some());
         let &(operation, scope) = found.ok_or_else(|| refusal("InvalidAction", "the service has no such action"))?;
-        let calls_per_second = account.limits(scope).map_or(0, |limits| limits.calls_per_second);
-        (Asked::Purge(scope), account.admit(operation, calls_per_second, now))
+        let rate = account.limits(scope).map_or(Rate::per_second(0), |limits| limits.calls);
+        (Asked::Purge(scope), account.admit(operation, rate, now))
     };
     admitted.map_err(|_| refusal("RequestLimitExceeded", "too many calls in a second"))?;
     match serde_json::from_slice(&request.body) {

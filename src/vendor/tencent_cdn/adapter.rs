@@ -7,8 +7,8 @@ use crate::core::contract::ErrorClass::{
     Auth, BatchTooLarge, Fatal, QuotaSpent, Request as Malformed, TargetRefused, Throttled, Transient,
 };
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Options, Provider, Reply,
-    Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Options, Provider, Rate,
+    Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
 use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
@@ -53,7 +53,8 @@ static CAPABILITIES: Capabilities = Capabilities {
             quota: PURGE,
             scope: Scope::Url,
             targets_per_call: 1000,
-            calls_per_second: 20,
+            calls: Rate::per_second(20),
+            targets: None,
             targets_per_day: Some(10_000),
             calls_in_flight: 4,
         },
@@ -62,7 +63,8 @@ static CAPABILITIES: Capabilities = Capabilities {
             quota: PURGE_PATHS,
             scope: Scope::Directory,
             targets_per_call: 500,
-            calls_per_second: 20,
+            calls: Rate::per_second(20),
+            targets: None,
             targets_per_day: Some(100),
             calls_in_flight: 4,
         },
@@ -77,8 +79,8 @@ const PURGE_PATHS: &str = "PurgePathCache";
 /// The other way, `flush`, has edges keep what the origin calls unchanged, by its dates: a file with other content and an
 /// old date would stay stale.
 const FLUSH_TYPE: &str = "delete";
-const QUOTA: QuerySpec = QuerySpec { name: "DescribePurgeQuota", calls_per_second: 20, kept_days: None };
-const TASKS: QuerySpec = QuerySpec { name: "DescribePurgeTasks", calls_per_second: 20, kept_days: None };
+const QUOTA: QuerySpec = QuerySpec { name: "DescribePurgeQuota", calls: Rate::per_second(20), kept_days: None };
+const TASKS: QuerySpec = QuerySpec { name: "DescribePurgeTasks", calls: Rate::per_second(20), kept_days: None };
 /// Rows of a page of tasks; as many as a call purges.
 const PAGE: u32 = 1000;
 

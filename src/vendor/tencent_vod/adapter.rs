@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::core::contract::ErrorClass::{Auth, Config, TargetRefused};
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Reply, Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Rate, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
 use crate::core::query::Queries;
@@ -36,7 +36,8 @@ static CAPABILITIES: Capabilities = Capabilities {
         quota: "RefreshUrlCache",
         scope: Scope::Url,
         targets_per_call: 20,
-        calls_per_second: 5,
+        calls: Rate::per_second(5),
+        targets: None,
         targets_per_day: Some(100_000),
         calls_in_flight: 4,
     }],

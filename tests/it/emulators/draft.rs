@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freshen::core::contract::{OptionValue, Options};
+use freshen::core::contract::{OptionValue, Options, Rate};
 use freshen::core::http::{Endpoint, Request};
 use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::secret::Secret;
@@ -33,7 +33,8 @@ pub(crate) fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
     let (targets_per_call, calls_per_second, targets_per_day) = url_limits(kind);
     let limits = OperationLimits {
         targets_per_call,
-        calls_per_second,
+        calls: Rate::per_second(calls_per_second),
+        targets: None,
         targets_per_day: Some(targets_per_day),
         calls_in_flight: 1,
     };

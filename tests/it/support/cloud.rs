@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use freshen::core::contract::{Capabilities, CredentialScheme, Credentials, OptionValue, Options, Provider};
+use freshen::core::contract::{Capabilities, CredentialScheme, Credentials, OptionValue, Options, Provider, Rate};
 use freshen::core::http::{Endpoint, Request, Response};
 use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::secret::Secret;
@@ -240,7 +240,8 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
     let limits = capabilities.operations.iter().map(|operation| {
         let limits = OperationLimits {
             targets_per_call: operation.targets_per_call,
-            calls_per_second: 100_000,
+            calls: Rate::per_second(100_000),
+            targets: None,
             targets_per_day: operation.targets_per_day,
             calls_in_flight: operation.calls_in_flight,
         };

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use freshen::core::apply::Apply;
 use freshen::core::budget::Paces;
 use freshen::core::changes::Changes;
-use freshen::core::contract::{CallError, ErrorClass, Options, Reply};
+use freshen::core::contract::{CallError, ErrorClass, Options, Rate, Reply};
 use freshen::core::diff::Change;
 use freshen::core::event::{
     Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, Left, ProviderStop, Record,
@@ -457,18 +457,19 @@ impl Report {
                     calls.iter().all(|sent| sent.urls.len() <= job.limits.targets_per_call),
                     "a batch is too large"
                 );
-                assert_rate(&calls, job.limits.calls_per_second);
+                assert_rate(&calls, job.limits.calls);
                 assert_no_target_twice_at_once(&calls);
             }
         }
     }
 }
 
-/// S5: no window of a second holds more calls than `rate`.
-pub(crate) fn assert_rate(calls: &[&Sent], rate: u32) {
-    for window in calls.windows(rate as usize + 1) {
-        let span = window[rate as usize].at - window[0].at;
-        assert!(span >= 1000, "{} calls within {span} ms, {rate} a second are allowed", rate + 1);
+/// S5: no period holds more calls than `rate`.
+pub(crate) fn assert_rate(calls: &[&Sent], rate: Rate) {
+    let most = (rate.count + rate.burst - 1) as usize;
+    for window in calls.windows(most + 1) {
+        let span = window[most].at - window[0].at;
+        assert!(u128::from(span) >= rate.period.as_millis(), "{} calls within {span} ms, {rate} is allowed", most + 1);
     }
 }
 
