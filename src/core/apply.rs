@@ -377,7 +377,7 @@ impl<'a> Apply<'a> {
         };
         let index = self.first_lane(first)?;
         let lane = &mut self.lanes[index];
-        let batch = lane.take_due(now.tick)?;
+        let batch = lane.take_due(now.tick, self.changes)?;
         lane.unsent += 1;
         let (items, operation, cost) = (batch.items.clone(), lane.operation.name, batch.cost() as u64);
         let debit = lane.draw.as_ref().map(|draw| (self.ledgers[draw.ledger].debit(&draw.area, cost), cost));

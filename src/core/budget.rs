@@ -222,7 +222,15 @@ mod tests {
     use super::*;
 
     fn limits(calls: Rate, targets: Option<Rate>) -> OperationLimits {
-        OperationLimits { targets_per_call: 1, calls, targets, targets_per_day: None, calls_in_flight: 1 }
+        OperationLimits {
+            targets_per_call: 1,
+            bytes_per_call: None,
+            hosts_per_call: None,
+            calls,
+            targets,
+            targets_per_day: None,
+            calls_in_flight: 1,
+        }
     }
 
     fn rate(count: u32, seconds: u64, burst: u32) -> Rate {

@@ -92,6 +92,10 @@ pub struct Operation {
     pub scope: Scope,
     /// Most targets in one call.
     pub targets_per_call: usize,
+    /// Most bytes of a call's targets, each as a JSON text with a comma, where the vendor limits the size of a call.
+    pub bytes_per_call: Option<usize>,
+    /// Most hosts of a call's targets, where the vendor limits them.
+    pub hosts_per_call: Option<usize>,
     /// How often it may be called.
     pub calls: Rate,
     /// How many targets may be sent, where the vendor counts them besides.
@@ -100,6 +104,24 @@ pub struct Operation {
     pub targets_per_day: Option<u64>,
     /// How many calls may be under way at once.
     pub calls_in_flight: usize,
+}
+
+impl Operation {
+    /// The least that a vendor allows: one target a call, a call a second, one at a time. Quotas are counted by its name.
+    pub const fn plain(name: &'static str, scope: Scope) -> Self {
+        Self {
+            name,
+            quota: name,
+            scope,
+            targets_per_call: 1,
+            bytes_per_call: None,
+            hosts_per_call: None,
+            calls: Rate::per_second(1),
+            targets: None,
+            targets_per_day: None,
+            calls_in_flight: 1,
+        }
+    }
 }
 
 /// At most so many in any period, evenly spread, besides what may come at once after a pause.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::call_size::call_size;
 use super::changes::Changes;
 use super::collapse::Directory;
 use super::contract::{Culprit, Operation};
@@ -230,8 +231,8 @@ impl Lane {
     }
 
     /// The next batch whose time has come, no larger than the endpoint is trusted with.
-    pub fn take_due(&mut self, now: Tick) -> Option<Batch> {
-        let mut batch = self.next_due(now)?;
+    pub fn take_due(&mut self, now: Tick, changes: &Changes) -> Option<Batch> {
+        let mut batch = self.next_due(now, changes)?;
         if let Some(most) = self.probe.filter(|most| *most < batch.cost()) {
             let rest = batch.items.split_off(most);
             self.first.push_front(Batch { items: rest, ..batch.clone() });
@@ -239,11 +240,11 @@ impl Lane {
         Some(batch)
     }
 
-    fn next_due(&mut self, now: Tick) -> Option<Batch> {
+    fn next_due(&mut self, now: Tick, changes: &Changes) -> Option<Batch> {
         match self.next_place(now)? {
             LanePlace::First => self.first.pop_front(),
             LanePlace::Again(index) => Some(self.again.remove(index)),
-            LanePlace::Planned => self.cut(),
+            LanePlace::Planned => self.cut(changes),
         }
     }
 
@@ -279,10 +280,10 @@ impl Lane {
     }
 
     /// The next planned batch.
-    fn cut(&mut self) -> Option<Batch> {
+    fn cut(&mut self, changes: &Changes) -> Option<Batch> {
         let left = &self.planned[self.taken..];
-        let most = self.probe.unwrap_or(usize::MAX).min(self.limits.targets_per_call.max(1));
-        let items: Vec<usize> = left.iter().take(most).map(|&index| index as usize).collect();
+        let size = call_size(left, self.probe.unwrap_or(usize::MAX), &self.limits, changes);
+        let items: Vec<usize> = left[..size].iter().map(|&index| index as usize).collect();
         self.taken += items.len();
         (!items.is_empty()).then(|| Batch::new(items))
     }

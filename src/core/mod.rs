@@ -4,6 +4,7 @@ pub mod account;
 pub mod algorithm;
 pub mod apply;
 pub mod budget;
+pub mod call_size;
 pub mod changes;
 pub mod collapse;
 pub mod contract;

@@ -102,6 +102,8 @@ impl ProviderConfig {
         Some(OperationLimits {
             targets_per_call: own.urls_per_call.unwrap_or(usize::MAX).min(operation.targets_per_call).min(at_once),
             calls: own.calls_per_second.map_or(operation.calls, Rate::per_second),
+            bytes_per_call: operation.bytes_per_call,
+            hosts_per_call: operation.hosts_per_call,
             targets: operation.targets,
             targets_per_day: own.urls_per_day.or(operation.targets_per_day),
             calls_in_flight: operation.calls_in_flight,
@@ -114,6 +116,10 @@ impl ProviderConfig {
 pub struct OperationLimits {
     /// Most targets in one call, at least 1.
     pub targets_per_call: usize,
+    /// Most bytes of a call's targets, each as a JSON text with a comma.
+    pub bytes_per_call: Option<usize>,
+    /// Most hosts of a call's targets.
+    pub hosts_per_call: Option<usize>,
     /// How often it may be called.
     pub calls: Rate,
     /// How many targets may be sent, where the vendor counts them besides.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::budget;
+use super::call_size::{call_size, is_special};
 use super::changes::Changes;
 use super::collapse::{Directory, collapse};
 use super::contract::Operation;
@@ -67,16 +68,34 @@ pub struct Batches {
     size: usize,
     /// The first calls are small, since some of the changes have failed before.
     starts_small: bool,
+    /// Sizes of the calls to each endpoint, where numbers of targets alone do not say them.
+    sizes: Vec<Vec<usize>>,
 }
 
 impl Batches {
-    /// Batches of `size` targets at most; `lists` has the changes of each endpoint, in order.
-    pub fn new(lists: Vec<Vec<u32>>, size: usize, starts_small: bool) -> Self {
-        Self { lists, size: size.max(1), starts_small }
+    /// Batches within these limits; `lists` has the changes of each endpoint, in order.
+    pub fn new(lists: Vec<Vec<u32>>, limits: &OperationLimits, starts_small: bool, changes: &Changes) -> Self {
+        let mut batches = Self { lists, size: limits.targets_per_call.max(1), starts_small, sizes: Vec::new() };
+        if is_special(limits) {
+            let sizes = |list: &Vec<u32>| {
+                let (mut left, mut most) = (list.as_slice(), batches.first_size());
+                std::iter::from_fn(|| {
+                    let size = call_size(left, most, limits, changes);
+                    (left, most) = (&left[size..], most.saturating_mul(PROBE_GROWTH));
+                    (size > 0).then_some(size)
+                })
+                .collect()
+            };
+            batches.sizes = batches.lists.iter().map(sizes).collect();
+        }
+        batches
     }
 
     /// How many calls they are.
     pub fn len(&self) -> usize {
+        if !self.sizes.is_empty() {
+            return self.sizes.iter().map(Vec::len).sum();
+        }
         self.lists.iter().map(|list| self.calls_of(list.len())).sum()
     }
 
@@ -112,24 +131,29 @@ impl Batches {
     pub fn iter(&self) -> impl Iterator<Item = PlannedBatch> + '_ {
         self.lists.iter().enumerate().flat_map(move |(endpoint, list)| {
             let changes = |batch: &[u32]| batch.iter().map(|&index| index as usize).collect();
-            self.cut(list).map(move |batch| PlannedBatch { endpoint, changes: changes(batch) })
+            self.cut(endpoint, list).map(move |batch| PlannedBatch { endpoint, changes: changes(batch) })
         })
     }
 
-    fn cut<'a>(&self, list: &'a [u32]) -> impl Iterator<Item = &'a [u32]> + use<'a> {
+    fn cut<'a>(&'a self, endpoint: usize, list: &'a [u32]) -> impl Iterator<Item = &'a [u32]> + use<'a> {
         let (mut left, mut most, size) = (list, self.first_size(), self.size);
+        let mut sizes = self.sizes.get(endpoint).map(|sizes| sizes.iter());
         std::iter::from_fn(move || {
-            let (batch, rest) = left.split_at(most.min(left.len()));
+            let own = sizes.as_mut().map_or(Some(most), |sizes| sizes.next().copied())?;
+            let (batch, rest) = left.split_at(own.min(left.len()));
             (left, most) = (rest, (most * PROBE_GROWTH).min(size));
             (!batch.is_empty()).then_some(batch)
         })
     }
 
     /// Keeps those changes of endpoints for which `keeps` is true.
-    pub fn retain(&mut self, keeps: &dyn Fn(usize, usize) -> bool) {
-        for (endpoint, list) in self.lists.iter_mut().enumerate() {
+    #[must_use]
+    pub fn retain(self, keeps: &dyn Fn(usize, usize) -> bool, limits: &OperationLimits, changes: &Changes) -> Self {
+        let Self { mut lists, starts_small, .. } = self;
+        for (endpoint, list) in lists.iter_mut().enumerate() {
             list.retain(|&index| keeps(endpoint, index as usize));
         }
+        Self::new(lists, limits, starts_small, changes)
     }
 
     /// Changes of an endpoint, in order.
@@ -192,7 +216,8 @@ impl Job {
     /// does not settle any more.
     pub fn leave_out(&mut self, endpoints: &[usize], fails: &dyn Fn(usize) -> bool, changes: &Changes) -> Vec<usize> {
         let all = self.distinct_changes();
-        self.batches.retain(&|endpoint, index| !endpoints.contains(&endpoint) && !fails(index));
+        let keeps = |endpoint, index| !endpoints.contains(&endpoint) && !fails(index);
+        self.batches = std::mem::take(&mut self.batches).retain(&keeps, &self.limits, changes);
         // A provider that takes directories has one endpoint.
         self.directories
             .retain(|directory| endpoints.is_empty() && !directory.changes.iter().all(|&index| fails(index as usize)));
@@ -457,8 +482,7 @@ impl Room<'_> {
         };
         // A provider that is out is not trusted more for other content: each deployment would cost whole batches of its quota.
         let starts_small = today.iter().any(|&index| changes.standing(index as usize).has_ever_failed());
-        let batches =
-            Batches::new((0..config.endpoints.len()).map(open).collect(), limits.targets_per_call, starts_small);
+        let batches = Batches::new((0..config.endpoints.len()).map(open).collect(), &limits, starts_small, changes);
         let per_endpoint = batches.len().div_ceil(config.endpoints.len().max(1));
         Job {
             targets: today.len(),

@@ -10,7 +10,7 @@ use freshen::core::event::ItemState;
 use freshen::core::guard::{Allowed, Refusal};
 use freshen::core::model::Model;
 use freshen::core::owners::Reach;
-use freshen::core::plan::{Job, QuotaKey};
+use freshen::core::plan::{Batches, Job, QuotaKey};
 use freshen::core::time::Tick;
 use freshen::engine::executor::GRACE_MS;
 use freshen::engine::inputs::Loaded;
@@ -364,7 +364,7 @@ fn mix_up(jobs: &mut [Job]) {
     let limits = |job: &Job| job.quota.as_ref().map(|quota| (quota.key.clone(), quota.limit));
     let Some((key, limit)) = jobs.first().and_then(limits) else { return };
     let mixed_up = |job: &&mut Job| limits(job).is_some_and(|(other, most)| other == key && most != limit);
-    jobs.iter_mut().filter(mixed_up).for_each(|job| job.batches.retain(&|_, _| false));
+    jobs.iter_mut().filter(mixed_up).for_each(|job| job.batches = Batches::default());
 }
 
 /// R11: calls of a run without faults: its batches, and for `k` bad targets among `n` 2·k·⌈log2 n⌉ more.

@@ -230,6 +230,8 @@ pub(crate) fn actors(
                     *limits = freshen::core::model::OperationLimits {
                         targets_per_call: 1000,
                         calls: Rate::per_second(1_000_000),
+                        bytes_per_call: None,
+                        hosts_per_call: None,
                         targets: None,
                         targets_per_day: None,
                         calls_in_flight: 1000,

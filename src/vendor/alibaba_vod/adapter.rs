@@ -76,24 +76,19 @@ static CAPABILITIES: Capabilities = Capabilities {
     ],
     operations: &[
         Operation {
-            name: ACTION,
-            quota: ACTION,
-            scope: Scope::Url,
             targets_per_call: 1000,
             calls: Rate::per_second(10),
-            targets: None,
             targets_per_day: Some(2000),
             calls_in_flight: 4,
+            ..Operation::plain(ACTION, Scope::Url)
         },
         Operation {
-            name: ACTION,
             quota: DIRECTORIES,
-            scope: Scope::Directory,
             targets_per_call: 100,
             calls: Rate::per_second(10),
-            targets: None,
             targets_per_day: Some(100),
             calls_in_flight: 4,
+            ..Operation::plain(ACTION, Scope::Directory)
         },
     ],
     queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },

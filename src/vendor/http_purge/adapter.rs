@@ -50,14 +50,10 @@ static CAPABILITIES: Capabilities = Capabilities {
         ),
     ],
     operations: &[Operation {
-        name: "PURGE",
-        quota: "PURGE",
-        scope: Scope::Url,
         targets_per_call: 1,
         calls: Rate::per_second(100),
-        targets: None,
-        targets_per_day: None,
         calls_in_flight: 16,
+        ..Operation::plain("PURGE", Scope::Url)
     }],
     queries: Queries::NONE,
     max_url_bytes: None,

@@ -68,14 +68,11 @@ const RESULT: QuerySpec = QuerySpec { name: "ShowRefreshResult", calls: Rate::pe
 /// The limits are those of one operation; the day's 1000 count URLs and asset ids together.
 const fn refresh(scope: Scope) -> Operation {
     Operation {
-        name: "RefreshAsset",
-        quota: "RefreshAsset",
-        scope,
         targets_per_call: 10,
         calls: Rate::per_second(10),
-        targets: None,
         targets_per_day: Some(1000),
         calls_in_flight: 4,
+        ..Operation::plain("RefreshAsset", scope)
     }
 }
 

@@ -43,15 +43,12 @@ static CAPABILITIES: Capabilities = Capabilities {
         "digest of the signature. Default: HmacSHA256",
     )],
     operations: &[Operation {
-        name: "RefreshCdnUrl",
-        quota: "RefreshCdnUrl",
-        scope: Scope::Url,
         targets_per_call: 1000,
         // 1200 a minute.
         calls: Rate::per_second(20),
-        targets: None,
         targets_per_day: Some(10_000),
         calls_in_flight: 4,
+        ..Operation::plain("RefreshCdnUrl", Scope::Url)
     }],
     // 1000 calls a minute.
     queries: Queries { quota: None, task: Some(LOG) },

@@ -49,24 +49,18 @@ static CAPABILITIES: Capabilities = Capabilities {
     ],
     operations: &[
         Operation {
-            name: PURGE,
-            quota: PURGE,
-            scope: Scope::Url,
             targets_per_call: 1000,
             calls: Rate::per_second(20),
-            targets: None,
             targets_per_day: Some(10_000),
             calls_in_flight: 4,
+            ..Operation::plain(PURGE, Scope::Url)
         },
         Operation {
-            name: PURGE_PATHS,
-            quota: PURGE_PATHS,
-            scope: Scope::Directory,
             targets_per_call: 500,
             calls: Rate::per_second(20),
-            targets: None,
             targets_per_day: Some(100),
             calls_in_flight: 4,
+            ..Operation::plain(PURGE_PATHS, Scope::Directory)
         },
     ],
     queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },

@@ -32,14 +32,11 @@ static CAPABILITIES: Capabilities = Capabilities {
          application",
     )],
     operations: &[Operation {
-        name: "RefreshUrlCache",
-        quota: "RefreshUrlCache",
-        scope: Scope::Url,
         targets_per_call: 20,
         calls: Rate::per_second(5),
-        targets: None,
         targets_per_day: Some(100_000),
         calls_in_flight: 4,
+        ..Operation::plain("RefreshUrlCache", Scope::Url)
     }],
     queries: Queries::NONE,
     max_url_bytes: None,

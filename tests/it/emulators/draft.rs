@@ -34,6 +34,8 @@ pub(crate) fn setup(kind: &str, authority: &str, token: Option<&str>) -> Setup {
     let limits = OperationLimits {
         targets_per_call,
         calls: Rate::per_second(calls_per_second),
+        bytes_per_call: None,
+        hosts_per_call: None,
         targets: None,
         targets_per_day: Some(targets_per_day),
         calls_in_flight: 1,

@@ -241,6 +241,8 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
         let limits = OperationLimits {
             targets_per_call: operation.targets_per_call,
             calls: Rate::per_second(100_000),
+            bytes_per_call: None,
+            hosts_per_call: None,
             targets: None,
             targets_per_day: operation.targets_per_day,
             calls_in_flight: operation.calls_in_flight,
