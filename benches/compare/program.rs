@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use freshen::core::diff::{DiffContext, Differ};
-use freshen::core::event::{CallId, ItemOutcome, Record};
+use freshen::core::event::{CallId, ItemOutcome, PurgeId, Record};
 use freshen::core::owners::Unread;
 use freshen::core::time::Timestamp;
 use freshen::manifest::{SourceFile, build as build_model};
@@ -48,7 +48,7 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
             let batch = Commit { records: &records, changes, model: &model, grounds: &grounds, at: now };
             timed(|| store.commit(run, &batch).expect("written"))
         };
-        intents.push(told(Record::Intent { call, operation: "PURGE", items, debit: None }));
+        intents.push(told(Record::Intent { call, operation: "PURGE", items, debit: None, purge: PurgeId::default() }));
         outcomes.push(told(Record::Outcome {
             call,
             at: now,

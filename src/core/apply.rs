@@ -4,6 +4,7 @@
 //! so a crash leaves an intent without an outcome, never a purge that was forgotten.
 
 mod acceptance;
+mod purge_ids;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,7 +13,8 @@ use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
 use super::contract::ErrorClass;
 use super::event::{
-    Action, CallId, Ending, EndpointEnd, Event, FailureScope, ItemOutcome, ItemState, Left, ProviderStop, Record,
+    Action, CallId, Ending, EndpointEnd, Event, FailureScope, ItemOutcome, ItemState, Left, ProviderStop, PurgeId,
+    Record,
 };
 use super::http::Endpoint;
 use super::lane::{Batch, Lane};
@@ -24,6 +26,7 @@ use super::retry::{self, Jitter};
 use super::states::States;
 use super::target::Target;
 use super::time::{Now, Tick, Timestamp};
+use purge_ids::PurgeIds;
 
 /// Endpoints that accepted and refused a target.
 #[derive(Clone, Copy)]
@@ -38,6 +41,7 @@ struct Flight {
     debit: Option<(QuotaKey, u64)>,
     /// When it left; `None`: it is prepared.
     sent: Option<Tick>,
+    purge: PurgeId,
 }
 
 /// A view of a call for its sender.
@@ -53,6 +57,8 @@ pub struct CallView<'a> {
     pub items: &'a [usize],
     /// What is purged in place of their targets, if anything is.
     pub directory: Option<&'a Target>,
+    /// See [`Call::id`](super::contract::Call::id).
+    pub id: &'a str,
 }
 
 /// The machine.
@@ -70,6 +76,7 @@ pub struct Apply<'a> {
     /// Lanes of directories that the account may not purge, by answers of which nothing is noted yet.
     not_allowed: BTreeSet<usize>,
     next_call: u64,
+    ids: PurgeIds,
     jitter: Jitter,
     cancelled: bool,
     began: Option<Now>,
@@ -91,6 +98,7 @@ impl<'a> Apply<'a> {
             not_allowed: BTreeSet::new(),
             stops: vec![ProviderStop::default(); model.providers.len()],
             next_call: 1,
+            ids: PurgeIds::seeded(seed),
             jitter: Jitter::seeded(seed),
             cancelled: false,
             began: None,
@@ -149,6 +157,11 @@ impl<'a> Apply<'a> {
             self.lanes.push(lane);
             self.lanes.len() - 1
         })
+    }
+
+    /// Takes over purges that an earlier run began and whose outcome is not known.
+    pub fn resume(&mut self, begun: impl IntoIterator<Item = PurgeId>) {
+        self.ids.resume(begun);
     }
 
     /// Sends nothing to this provider; its targets are left for the next run.
@@ -383,8 +396,10 @@ impl<'a> Apply<'a> {
         let debit = lane.draw.as_ref().map(|draw| (self.ledgers[draw.ledger].debit(&draw.area, cost), cost));
         let call = CallId(self.next_call);
         self.next_call += 1;
-        self.flights.insert(call.0, Flight { lane: index, batch, debit: debit.clone(), sent: None });
-        Some(Record::Intent { call, operation, items, debit })
+        let purge = self.ids.of(self.content(index, &batch));
+        let flight = Flight { lane: index, batch, debit: debit.clone(), sent: None, purge: purge.clone() };
+        self.flights.insert(call.0, flight);
+        Some(Record::Intent { call, operation, items, debit, purge })
     }
 
     fn wake_at(&self, now: Tick) -> Option<Tick> {
@@ -500,7 +515,8 @@ impl<'a> Apply<'a> {
         let lane = &self.lanes[flight.lane];
         let (provider, endpoint, operation) = (lane.provider, lane.endpoint, lane.operation);
         let Batch { items, directory, .. } = &flight.batch;
-        Some(CallView { provider, endpoint, operation, items, directory: directory.as_ref() })
+        let id = &flight.purge.id;
+        Some(CallView { provider, endpoint, operation, items, directory: directory.as_ref(), id })
     }
 
     /// Calls under way or prepared.

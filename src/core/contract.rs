@@ -361,6 +361,9 @@ pub struct Call {
     pub endpoint: Endpoint,
     /// What is purged; at most `operation.targets_per_call`.
     pub targets: Vec<Target>,
+    /// Stays the same while one purge of these targets is repeated, also by the next run, and differs from that of any other
+    /// purge: for vendors that take a repetition for what it is.
+    pub id: String,
 }
 
 /// What makes each request unique.

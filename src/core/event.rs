@@ -10,6 +10,15 @@ use super::time::{Tick, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
+/// A purge of some targets for some content, however often it is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurgeId {
+    /// Digest of what is purged, where and for which changes: a repetition has the same one.
+    pub content: u64,
+    /// See [`Call::id`](super::contract::Call::id).
+    pub id: String,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
@@ -62,6 +71,8 @@ pub enum Record {
         items: Vec<usize>,
         /// Debit: quota and targets.
         debit: Option<(QuotaKey, u64)>,
+        /// What the vendor knows it by, should it be repeated.
+        purge: PurgeId,
     },
     /// A call ended.
     Outcome {

@@ -136,7 +136,7 @@ pub async fn apply(
 ) -> Outcome {
     // A program that stays up makes many runs: vendors refuse a nonce that comes twice.
     let seed = host.seed ^ inputs.run.unsigned_abs().wrapping_mul(SEED_STEP);
-    let mut run = Execution::start(&inputs, seed, host.clock.now());
+    let mut run = Execution::start(&inputs, store, seed, host.clock.now());
     let mut nonces = fastrand::Rng::with_seed(seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
@@ -231,9 +231,11 @@ struct Due {
 }
 
 impl<'a> Execution<'a> {
-    fn start(inputs: &ExecutorInputs<'a>, seed: u64, now: Now) -> Self {
+    fn start(inputs: &ExecutorInputs<'a>, store: &dyn Store, seed: u64, now: Now) -> Self {
         let paces = Paces::after(inputs.last_calls.clone(), now.tick);
         let mut machine = Apply::new(inputs.model, inputs.changes, inputs.plan, paces, seed);
+        // A state that cannot be read cannot be written either, so nothing is sent without an intent.
+        machine.resume(store.doubtful_calls().unwrap_or_default().into_iter().filter_map(|call| call.purge));
         for (provider, reason) in inputs.unavailable {
             machine.exclude(*provider, reason);
         }
@@ -420,7 +422,7 @@ fn prepare(machine: &Apply<'_>, inputs: &ExecutorInputs<'_>, id: CallId) -> Opti
         Some(directory) => vec![directory.clone()],
         None => view.items.iter().map(|&index| inputs.changes.target(index)).collect(),
     };
-    let call = Call { operation: view.operation, endpoint, targets };
+    let call = Call { operation: view.operation, endpoint, targets, id: view.id.to_owned() };
     Some(PreparedCall { provider: view.provider, call, changes: view.items.len() })
 }
 

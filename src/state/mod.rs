@@ -12,7 +12,7 @@ pub use sqlite::{add_up, seal_as_it_is};
 use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
-use crate::core::event::Record;
+use crate::core::event::{PurgeId, Record};
 use crate::core::model::Model;
 use crate::core::owners::Unread;
 use crate::core::plan::QuotaKey;
@@ -117,6 +117,8 @@ pub struct DoubtfulCall {
     pub at: Timestamp,
     /// How many targets.
     pub targets: u64,
+    /// What it purges goes on under this id, unless one of its targets was called for since.
+    pub purge: Option<PurgeId>,
 }
 
 /// One finished or unfinished run.

@@ -54,7 +54,7 @@ impl Pair {
 
     fn send_stamped(&mut self, targets: Vec<Target>, wall: Timestamp, now: Timestamp) -> Result<Reply, CallError> {
         self.nonce += 1;
-        let call = Call { operation: self.operation, endpoint: endpoint(), targets };
+        let call = Call { operation: self.operation, endpoint: endpoint(), targets, id: "purge".to_owned() };
         let account = Account { provider: "test".to_owned(), options: options(self.provider) };
         let stamp = Stamp { wall, nonce: self.nonce };
         let credentials = credentials(self.provider, self.secret);
@@ -310,7 +310,8 @@ fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
         ("estimate", json!({"seconds": 30, "state": "queued"})),
     ];
     for mut pair in pairs() {
-        let call = Call { operation: pair.operation, endpoint: endpoint(), targets: targets(&pair, 1) };
+        let call =
+            Call { operation: pair.operation, endpoint: endpoint(), targets: targets(&pair, 1), id: String::new() };
         let account = Account { provider: "test".to_owned(), options: options(pair.provider) };
         let stamp = Stamp { wall: NOW, nonce: 1 };
         let request = pair.provider.encode(&call, &account, &credentials(pair.provider, pair.secret), &stamp);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use freshen::core::changes::Changes;
 use freshen::core::diff::Difference;
-use freshen::core::event::{CallId, ItemOutcome, Left, Record};
+use freshen::core::event::{CallId, ItemOutcome, Left, PurgeId, Record};
 use freshen::core::model::Model;
 use freshen::state::{Commit, RunStart, SqliteStore, Store};
 
@@ -45,7 +45,7 @@ impl Bench {
 }
 
 fn intent(call: u64) -> Record {
-    Record::Intent { call: CallId(call), operation: "purge", items: vec![0], debit: None }
+    Record::Intent { call: CallId(call), operation: "purge", items: vec![0], debit: None, purge: PurgeId::default() }
 }
 
 fn outcome(call: u64, outcome: ItemOutcome) -> Record {

@@ -6,7 +6,7 @@ use std::path::Path;
 use freshen::core::changes::Changes;
 use freshen::core::collapse::Collapse;
 use freshen::core::diff::{Change, DiffContext, Differ, Difference, Orphans, Removals};
-use freshen::core::event::{CallId, ItemOutcome, Record};
+use freshen::core::event::{CallId, ItemOutcome, PurgeId, Record};
 use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
 use freshen::core::model::{
     Entry, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority, ProviderConfig,
@@ -163,7 +163,7 @@ impl Site {
             let outcomes = items.iter().map(|&index| (index, outcome.clone())).collect();
             let may_have_purged = matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_));
             let records = [
-                Record::Intent { call, operation: "purge", items, debit: None },
+                Record::Intent { call, operation: "purge", items, debit: None, purge: PurgeId::default() },
                 Record::Outcome {
                     call,
                     at: self.now,
@@ -448,7 +448,8 @@ fn what_may_have_been_purged_is_purged_as_removed_and_is_no_loss() {
     site.see(&["site"]);
     let (model, difference) = site.look_with(&["site"], &Unread::default(), None);
     let items = (0..12).collect();
-    let records = [Record::Intent { call: CallId(1), operation: "purge", items, debit: None }];
+    let records =
+        [Record::Intent { call: CallId(1), operation: "purge", items, debit: None, purge: PurgeId::default() }];
     let (changes, grounds) = (&difference.changes, &["config 1".to_owned(), String::new()]);
     let commit = Commit { records: &records, changes, model: &model, grounds, at: START };
     site.store.commit(99, &commit).expect("committed");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
 use freshen::core::entries::Entries;
-use freshen::core::event::{CallId, ItemOutcome, Left, Record};
+use freshen::core::event::{CallId, ItemOutcome, Left, PurgeId, Record};
 use freshen::core::model::{Entry, Manifest, Matched, Model, OnRemoved, Place, Priority};
 use freshen::core::owners::{TreePath, Unread};
 use freshen::core::plan::QuotaKey;
@@ -149,7 +149,13 @@ fn table(changes: &[Change]) -> Changes {
 }
 
 fn intent(call: u64, items: &[usize]) -> Record {
-    Record::Intent { call: CallId(call), operation: "purge", items: items.to_vec(), debit: None }
+    Record::Intent {
+        call: CallId(call),
+        operation: "purge",
+        items: items.to_vec(),
+        debit: None,
+        purge: PurgeId::default(),
+    }
 }
 
 fn outcome(call: u64, items: &[usize], outcome: &ItemOutcome) -> Record {
@@ -284,7 +290,13 @@ fn an_intent_without_an_outcome_stays_in_doubt() {
         bench.commit(run, &changes, &[intent(1, &[0, 1])]);
         bench.reopen();
         assert_eq!([0, 1, 2].map(|number| bench.work(&url(number)).in_doubt), [true, true, false]);
-        let call = DoubtfulCall { run, provider: "a".into(), at: START.plus_ms(5), targets: 2 };
+        let call = DoubtfulCall {
+            run,
+            provider: "a".into(),
+            at: START.plus_ms(5),
+            targets: 2,
+            purge: Some(PurgeId::default()),
+        };
         assert_eq!(bench.store.doubtful_calls().unwrap(), [call]);
         bench.mark(&changes);
         assert!(bench.work(&url(0)).in_doubt, "a mark does not clear a doubt");
@@ -530,6 +542,7 @@ fn the_quota_ledger_survives_a_restart() {
             operation: "purge",
             call: CallId(call),
             items: vec![0],
+            purge: PurgeId::default(),
             debit: Some((key(day), cost)),
         };
         let credit = |call, day: &str, cost| Record::Outcome {

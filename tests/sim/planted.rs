@@ -173,13 +173,13 @@ pub(crate) fn alter(bug: Bug, records: &[Record], debits: &mut BTreeMap<u64, (Qu
     let mut altered = Vec::with_capacity(records.len());
     for record in records {
         match record.clone() {
-            Record::Intent { call, operation, items, mut debit } => {
+            Record::Intent { call, operation, items, mut debit, purge } => {
                 debits.extend(debit.clone().map(|debit| (call.0, debit)));
                 if bug == Bug::QuotaNotDebited {
                     debit = None;
                 }
                 let sent = if bug == Bug::NoIntent { Vec::new() } else { items.clone() };
-                altered.push(Record::Intent { call, operation, items: sent, debit });
+                altered.push(Record::Intent { call, operation, items: sent, debit, purge });
                 if bug == Bug::RecordedBeforeSending {
                     let done = items.iter().map(|&item| (item, ItemOutcome::Recorded { task_id: None })).collect();
                     let at = freshen::core::time::Timestamp::from_unix_ms(0);

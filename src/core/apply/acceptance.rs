@@ -15,6 +15,7 @@ impl Apply<'_> {
             return self.refused(call, flight, error, now);
         }
         self.lanes[lane].reached();
+        self.ids.done(&flight.purge);
         let refused = refused_items(&flight.batch, reply);
         let taken: Vec<usize> = flight.batch.items.iter().copied().filter(|item| !refused.contains_key(item)).collect();
         let suspects = if taken.is_empty() { Vec::new() } else { self.lanes[lane].accepted() };
@@ -31,7 +32,8 @@ impl Apply<'_> {
         self.reject_all(lane, suspects);
         for (error, items) in by_class(refused) {
             let batch = Batch { items, ..flight.batch.clone() };
-            self.settle(Flight { lane, batch, debit: None, sent: flight.sent }, error, now);
+            let flight = Flight { lane, batch, debit: None, sent: flight.sent, purge: flight.purge.clone() };
+            self.settle(flight, error, now);
         }
     }
 

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -144,6 +144,9 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
          ) STRICT, WITHOUT ROWID",
             "INSERT INTO quota SELECT account, operation, area, day, 480, used FROM quota_by_date",
             "DROP TABLE quota_by_date",
+            // What a vendor knows a purge by, should it be repeated, and a digest of what it purges; null: not known.
+            "ALTER TABLE call ADD COLUMN content INTEGER",
+            "ALTER TABLE call ADD COLUMN purge TEXT",
             // What rows add up to: what a comparison reads of them, those of small tables, all of them, and this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_small INTEGER NOT NULL DEFAULT 0",
@@ -233,7 +236,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "a6bcf14da7903fe05487351ff001d933c7f02f964fc3afd272b0742514ff58ee";
+const NEWEST: &str = "c8cedb2be9bded0a9605b31ecd9a745507b189fbe8f34812c8b8265f43079a28";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

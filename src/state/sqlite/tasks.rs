@@ -4,6 +4,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::rows::{read_scope, scope_number};
 use super::{DoubtfulCall, OpenTask, Settled, TaskCounts};
+use crate::core::event::PurgeId;
 use crate::core::query::TaskState;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -41,13 +42,23 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<TaskCounts>> {
 
 /// Calls whose outcome is unknown because a run was stopped.
 pub(super) fn doubtful(db: &Connection) -> rusqlite::Result<Vec<DoubtfulCall>> {
-    let mut statement = db.prepare("SELECT run, provider, at, targets FROM call ORDER BY id")?;
+    // A purge goes on only with all of its targets: what was called for one of them since may be for other content.
+    let mut statement = db.prepare(
+        "WITH marks AS (SELECT call, count(*) AS targets FROM target
+             WHERE work_kind IS NOT NULL AND call IS NOT NULL GROUP BY call)
+         SELECT run, provider, at, call.targets, content, CASE WHEN marks.targets = call.targets THEN purge END
+         FROM call LEFT JOIN marks ON marks.call = id ORDER BY id",
+    )?;
     let list = statement.query_map([], |row| {
         Ok(DoubtfulCall {
             run: row.get(0)?,
             provider: row.get(1)?,
             at: Timestamp::from_unix_ms(row.get(2)?),
             targets: super::rows::read_count(row.get(3)?)?,
+            purge: row
+                .get::<_, Option<i64>>(4)?
+                .zip(row.get(5)?)
+                .map(|(content, id)| PurgeId { content: content.cast_unsigned(), id }),
         })
     })?;
     list.collect()

@@ -8,7 +8,7 @@ use super::rows::{self, StandingColumns, scope_number};
 use super::{Commit, caches, quota, refusals};
 use crate::core::account;
 use crate::core::diff::Change;
-use crate::core::event::{CallId, ItemOutcome, Record};
+use crate::core::event::{CallId, ItemOutcome, PurgeId, Record};
 use crate::core::model::{Manifest, Model};
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{KnownManifest, Progress, Standing, Work};
@@ -162,8 +162,8 @@ pub(super) fn commit_record(
     open: &mut Vec<OpenCall>,
 ) -> rusqlite::Result<()> {
     match record {
-        Record::Intent { call, operation, items, debit } => {
-            if let Some(id) = commit_intent(transaction, run, batch, (*call, operation, items))? {
+        Record::Intent { call, operation, items, debit, purge } => {
+            if let Some(id) = commit_intent(transaction, run, batch, (*call, operation, items, purge))? {
                 let mut items = items.clone();
                 items.sort_unstable();
                 open.push(OpenCall { number: *call, id, items });
@@ -201,13 +201,14 @@ pub(super) fn commit_intent(
     transaction: &Transaction<'_>,
     run: i64,
     batch: &Commit<'_>,
-    (call, operation, items): (CallId, &str, &[usize]),
+    (call, operation, items, purge): (CallId, &str, &[usize], &PurgeId),
 ) -> rusqlite::Result<Option<i64>> {
     let Some(first) = items.first().copied() else { return Ok(None) };
     let config = &batch.model.providers[batch.changes.provider(first)];
     transaction
         .prepare_cached(
-            "INSERT INTO call (run, number, provider, operation, targets, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO call (run, number, provider, operation, targets, at, content, purge)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             run,
@@ -215,7 +216,9 @@ pub(super) fn commit_intent(
             config.name,
             operation,
             (items.len() as u64).cast_signed(),
-            batch.at.unix_ms()
+            batch.at.unix_ms(),
+            purge.content.cast_signed(),
+            purge.id
         ])?;
     let id = transaction.last_insert_rowid();
     let mut statement =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use freshen::core::event::{CallId, Record};
+use freshen::core::event::{CallId, PurgeId, Record};
 use freshen::core::recorded::{Progress, Standing};
 use freshen::core::target::Target;
 use freshen::state::{Counts, RunStart, SqliteStore, StateError, Store};
@@ -23,7 +23,11 @@ fn written_state(count: usize) -> (tempfile::TempDir, PathBuf) {
     let run = bench.begin();
     let all: Vec<usize> = (0..count).collect();
     let debit = Some((key("2023-11-15"), 5));
-    bench.commit(run, &changes, &[Record::Intent { call: CallId(1), operation: "purge", items: all.clone(), debit }]);
+    bench.commit(
+        run,
+        &changes,
+        &[Record::Intent { call: CallId(1), operation: "purge", items: all.clone(), debit, purge: PurgeId::default() }],
+    );
     bench.commit(run, &changes, &[outcome(1, &all, &accepted())]);
     bench.store.finish_run(run, START, 0, 1, Counts::default()).expect("finished");
     let path = bench.path();
@@ -523,7 +527,11 @@ fn a_value_that_was_never_written_is_damage() {
         bench.mark(&changes);
         let run = bench.begin();
         let debit = Some((key("2023-11-15"), 5));
-        bench.commit(run, &changes, &[Record::Intent { call: CallId(1), operation: "purge", items: vec![0], debit }]);
+        bench.commit(
+            run,
+            &changes,
+            &[Record::Intent { call: CallId(1), operation: "purge", items: vec![0], debit, purge: PurgeId::default() }],
+        );
         let path = bench.path();
         let Bench { folder: _keep, store, .. } = bench;
         drop(store);

@@ -47,7 +47,13 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     let changes = &table(&changes[..16]);
     let debit = Some((key("2023-11-15"), 6));
     let records = [
-        Record::Intent { call: CallId(1), operation: "purge", items: (0..6).collect(), debit },
+        Record::Intent {
+            call: CallId(1),
+            operation: "purge",
+            items: (0..6).collect(),
+            debit,
+            purge: PurgeId::default(),
+        },
         outcome(1, &[0, 1, 2, 3], &accepted()),
         intent(2, &[7, 8]),
     ];
