@@ -26,6 +26,7 @@ use super::retry::{self, Jitter};
 use super::states::States;
 use super::target::Target;
 use super::time::{Now, Tick, Timestamp};
+use super::twins::Twins;
 use purge_ids::PurgeIds;
 
 /// Endpoints that accepted and refused a target.
@@ -77,6 +78,7 @@ pub struct Apply<'a> {
     not_allowed: BTreeSet<usize>,
     next_call: u64,
     ids: PurgeIds,
+    twins: Twins,
     jitter: Jitter,
     cancelled: bool,
     began: Option<Now>,
@@ -99,6 +101,7 @@ impl<'a> Apply<'a> {
             stops: vec![ProviderStop::default(); model.providers.len()],
             next_call: 1,
             ids: PurgeIds::seeded(seed),
+            twins: plan.twins.clone(),
             jitter: Jitter::seeded(seed),
             cancelled: false,
             began: None,
@@ -138,7 +141,10 @@ impl<'a> Apply<'a> {
         if let Some(urls) = &job.one_by_one {
             self.lanes[first_lane].one_by_one = Some(self.url_lane(job, urls));
         }
-        job.changes().for_each(|index| self.states.no_longer_deferred(index));
+        let purged = self.twins.with(job.changes().collect());
+        for index in purged {
+            self.states.no_longer_deferred(index);
+        }
         if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
             self.leave(job.over_quota.clone(), Some(quota.resets_at), spent(quota.limit));
         }
@@ -392,10 +398,11 @@ impl<'a> Apply<'a> {
         let lane = &mut self.lanes[index];
         let batch = lane.take_due(now.tick, self.changes)?;
         lane.unsent += 1;
-        let (items, operation, cost) = (batch.items.clone(), lane.operation.name, batch.cost() as u64);
+        let (operation, cost) = (lane.operation.name, batch.cost() as u64);
         let debit = lane.draw.as_ref().map(|draw| (self.ledgers[draw.ledger].debit(&draw.area, cost), cost));
         let call = CallId(self.next_call);
         self.next_call += 1;
+        let items = self.twins.with(batch.items.clone());
         let purge = self.ids.of(self.content(index, &batch));
         let flight = Flight { lane: index, batch, debit: debit.clone(), sent: None, purge: purge.clone() };
         self.flights.insert(call.0, flight);
@@ -467,7 +474,8 @@ impl<'a> Apply<'a> {
         self.left(items, Left::Pending(reason.to_owned()))
     }
 
-    fn left(&mut self, mut items: Vec<usize>, left: Left) -> Option<Record> {
+    fn left(&mut self, items: Vec<usize>, left: Left) -> Option<Record> {
+        let mut items = self.twins.with(items);
         items.retain(|&index| !matches!(self.states.get(index), ItemState::Recorded | ItemState::Rejected(_)));
         if items.is_empty() {
             return None;
@@ -488,7 +496,7 @@ impl<'a> Apply<'a> {
         credit: Option<(QuotaKey, u64)>,
         may_have_purged: bool,
     ) {
-        let items = items.iter().map(|&index| (index, self.later_one(index, reason))).collect();
+        let items = self.later(items, reason);
         self.outbox.push_back(Record::Outcome {
             call,
             at: now.wall,
@@ -497,6 +505,11 @@ impl<'a> Apply<'a> {
             left_out: Vec::new(),
             credit,
         });
+    }
+
+    fn later(&mut self, items: &[usize], reason: Option<&str>) -> Vec<(usize, ItemOutcome)> {
+        let items = self.twins.with(items.to_vec());
+        items.into_iter().map(|index| (index, self.later_one(index, reason))).collect()
     }
 
     /// What one endpoint has yet to do does not take back what another one settled.

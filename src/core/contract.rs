@@ -520,6 +520,13 @@ pub trait Provider: Sync {
         self.capabilities().check_target(target)
     }
 
+    /// What of a target goes to the vendor, where that is less than the whole: targets with the same one travel once, and what
+    /// becomes of that one becomes of all. For vendors that know no host, scheme or query.
+    fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
+        let _ = (target, options);
+        None
+    }
+
     /// Which share of the account's quota calls with these options draw on, for example an area; empty for the only one.
     fn quota_area(&self, options: &Options) -> String {
         let _ = options;

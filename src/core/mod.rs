@@ -31,4 +31,5 @@ pub mod states;
 pub mod target;
 pub mod text;
 pub mod time;
+pub mod twins;
 pub mod watch;

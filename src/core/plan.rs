@@ -15,6 +15,7 @@ use super::quota::{Days, Draw, Ledger};
 use super::recorded::{Standing, Wait};
 use super::target::{Scope, Target};
 use super::time::Timestamp;
+use super::twins::Twins;
 
 pub use super::quota::QuotaKey;
 
@@ -262,6 +263,8 @@ pub struct Plan {
     pub without_directories: Vec<usize>,
     /// Ledgers that the jobs draw on, by their index.
     pub ledgers: Vec<Ledger>,
+    /// Changes that travel with others and stand in no job.
+    pub twins: Twins,
 }
 
 impl Plan {
@@ -338,6 +341,7 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
             plan.one_by_one.extend(directories);
         }
         indexes.sort_by_key(|&index| rank(changes, index as usize));
+        plan.twins.take_out(&model.providers[provider], changes, &mut indexes);
         demands.extend(room.demand(provider, scope, indexes));
     }
     room.allot(&mut demands, changes);

@@ -272,6 +272,10 @@ impl Provider for WithoutQueries {
         self.capabilities
     }
 
+    fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
+        self.inner.wire_key(target, options)
+    }
+
     fn quota_area(&self, options: &Options) -> String {
         self.inner.quota_area(options)
     }
@@ -325,6 +329,10 @@ impl Defective {
 impl Provider for Defective {
     fn capabilities(&self) -> &'static Capabilities {
         self.inner.capabilities()
+    }
+
+    fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
+        self.inner.wire_key(target, options)
     }
 
     fn quota_area(&self, options: &Options) -> String {

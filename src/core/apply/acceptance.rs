@@ -21,13 +21,14 @@ impl Apply<'_> {
         let suspects = if taken.is_empty() { Vec::new() } else { self.lanes[lane].accepted() };
         let mut items = self.record(lane, &taken, reply);
         for (&item, error) in &refused {
-            items.push((item, self.later_one(item, Some(&flight.batch.reason(error.summary())))));
+            items.extend(self.later(&[item], Some(&flight.batch.reason(error.summary()))));
         }
         let undone = refused.iter().filter(|(_, error)| error.class.is_surely_not_done());
         let left_out: Vec<usize> = undone.map(|(&item, _)| item).collect();
         let debit = flight.debit.take().filter(|_| !left_out.is_empty());
         let credit = self.give_back(lane, debit.map(|(key, _)| (key, left_out.len() as u64)));
         let may_have_purged = left_out.len() < flight.batch.items.len();
+        let left_out = self.twins.with(left_out);
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, may_have_purged, left_out, credit });
         self.reject_all(lane, suspects);
         for (error, items) in by_class(refused) {
@@ -47,10 +48,13 @@ impl Apply<'_> {
             let tally = &mut self.tallies[index];
             tally.accepted += 1;
             if usize::from(tally.accepted) >= required {
-                self.states.set(index, &ItemState::Recorded);
-                items.push((index, ItemOutcome::Recorded { task_id: task_id.clone() }));
+                for index in self.twins.with(vec![index]) {
+                    self.states.set(index, &ItemState::Recorded);
+                    items.push((index, ItemOutcome::Recorded { task_id: task_id.clone() }));
+                }
             } else {
-                items.push((index, ItemOutcome::AcceptedAt(endpoint.clone())));
+                let accepted = self.twins.with(vec![index]).into_iter();
+                items.extend(accepted.map(|index| (index, ItemOutcome::AcceptedAt(endpoint.clone()))));
             }
         }
         items

@@ -1,0 +1,355 @@
+//! A vendor that no table lists, with all that vendors to come ask of the contract: fields of its own, rates with a burst, calls
+//! cut by bytes and hosts, targets without a scheme, partly accepted calls and ids of purges. Its emulator is as strict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use freshen::core::budget::LastCalls;
+use freshen::core::contract::{
+    Account, Call, CallError, Capabilities, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
+    FieldSort, Operation, Options, Provider, Rate, Reply, Stamp,
+};
+use freshen::core::diff::Difference;
+use freshen::core::event::ItemState;
+use freshen::core::http::{Request, Response, Route, TransportFailure};
+use freshen::core::model::ProviderConfig;
+use freshen::core::query::Queries;
+use freshen::core::secret::Secret;
+use freshen::core::target::{ContentHash, Scope, Target};
+use freshen::core::time::{Now, Tick};
+use freshen::engine::executor::{self, ExecutorInputs, Outcome};
+use freshen::host::credentials::CredentialStore;
+use freshen::host::resolver::SystemResolver;
+use freshen::host::virtual_clock::VirtualClock;
+use freshen::host::{BoxFuture, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
+use freshen::state::{RunStart, SqliteStore, Store};
+use secrecy::zeroize::Zeroizing;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+
+use crate::support::world::{START, World, accept, change, config};
+
+/// Bytes of the list in a body, and hosts in it.
+const MOST_BYTES: usize = 300;
+const MOST_HOSTS: usize = 3;
+const FIELDS: &[CredentialField] = &[
+    CredentialField { name: "client_token", variable: "NEWCOMER_CLIENT_TOKEN", sort: FieldSort::KeyId },
+    CredentialField { name: "access_token", variable: "NEWCOMER_ACCESS_TOKEN", sort: FieldSort::Secret },
+];
+
+static CAPABILITIES: Capabilities = Capabilities {
+    kind: "newcomer",
+    summary: "",
+    notice: None,
+    default_endpoint: Some("https://api.newcomer.example"),
+    credentials: CredentialScheme::Fields { fields: FIELDS, instead: None },
+    options: &[],
+    operations: &[Operation {
+        targets_per_call: 20,
+        bytes_per_call: Some(MOST_BYTES),
+        hosts_per_call: Some(MOST_HOSTS),
+        calls: Rate { count: 1, period: Duration::from_secs(2), burst: 4 },
+        targets: Some(Rate { count: 10, period: Duration::from_secs(1), burst: 15 }),
+        calls_in_flight: 4,
+        ..Operation::plain("purge", Scope::Url)
+    }],
+    queries: Queries::NONE,
+    max_url_bytes: None,
+    quota_day_offset_minutes: 0,
+};
+
+static NEWCOMER: Newcomer = Newcomer;
+
+struct Newcomer;
+
+/// A target without its scheme, as it travels.
+fn spelled(target: &Target) -> String {
+    target.text.split_once("://").map_or(target.text.as_str(), |(_, rest)| rest).to_owned()
+}
+
+fn error(class: ErrorClass, code: &str) -> CallError {
+    CallError {
+        class,
+        code: code.to_owned(),
+        message: String::new(),
+        request_id: None,
+        retry_after_ms: None,
+        server_time: None,
+    }
+}
+
+impl Provider for Newcomer {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn wire_key(&self, target: &Target, _: &Options) -> Option<String> {
+        Some(spelled(target))
+    }
+
+    fn encode(&self, call: &Call, _: &Account, credentials: &Credentials, _: &Stamp) -> Result<Request, String> {
+        let [id, secret] = FIELDS else { return Err("two fields".into()) };
+        let field = |field: &CredentialField| credentials.field(field.name).map(Secret::expose).ok_or("no credentials");
+        let authorization = format!("Newcomer {}:{}", field(id)?, field(secret)?);
+        let targets: Vec<String> = call.targets.iter().map(spelled).collect();
+        Ok(Request {
+            method: "POST".to_owned(),
+            endpoint: call.endpoint.clone(),
+            route: Route::ByProxy,
+            path_and_query: "/purge".to_owned(),
+            headers: vec![("Host".to_owned(), call.endpoint.authority()), ("Authorization".to_owned(), authorization)],
+            body: json!({"id": call.id, "targets": targets}).to_string().into_bytes(),
+        })
+    }
+
+    fn decode(&self, _: &Call, _: &Account, response: &Response) -> Result<Reply, CallError> {
+        let body: Value = serde_json::from_slice(&response.body).map_err(|_| error(ErrorClass::Unknown, "no JSON"))?;
+        if let Some(code) = body["error"].as_str() {
+            let class = if code == "TooFast" { ErrorClass::Throttled } else { ErrorClass::Request };
+            return Err(error(class, code));
+        }
+        let refused = body["refused"].as_array().into_iter().flatten().filter_map(Value::as_u64);
+        let refused = refused.filter_map(|at| usize::try_from(at).ok());
+        let refused = refused.map(|at| (at, error(ErrorClass::TargetRefused(Culprit::Target), "Refused")));
+        Ok(Reply { task_ids: vec![body["task"].to_string()], refused: refused.collect(), ..Reply::default() })
+    }
+}
+
+/// What the vendor knows: purges by their ids, and what it was asked and when.
+#[derive(Default)]
+struct Emulator {
+    purges: BTreeMap<String, Vec<String>>,
+    calls: Vec<(u64, usize)>,
+    problems: Vec<String>,
+}
+
+impl Emulator {
+    fn answer(&mut self, request: &Request, now: Tick) -> Value {
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+        let id = body["id"].as_str().expect("an id").to_owned();
+        let list = body["targets"].to_string();
+        let targets: Vec<String> = serde_json::from_value(body["targets"].clone()).expect("texts");
+        let hosts: BTreeSet<&str> = targets.iter().filter_map(|target| target.split('/').next()).collect();
+        self.calls.push((now.ms(), targets.len()));
+        let twice = targets.iter().collect::<BTreeSet<_>>().len() < targets.len();
+        let purged_before = self.purges.iter().any(|(other, known)| *other != id && known == &targets);
+        let problem = if request.header("Authorization") != Some("Newcomer ct:canary") {
+            Some("Unauthorized")
+        } else if list.len() > MOST_BYTES || targets.len() > 20 {
+            Some("TooLarge")
+        } else if hosts.len() > MOST_HOSTS {
+            Some("TooManyHosts")
+        } else if twice || purged_before {
+            Some("PaidTwice")
+        } else if self.purges.get(&id).is_some_and(|known| *known != targets) {
+            Some("IdReused")
+        } else if id.len() != 32 {
+            Some("BadId")
+        } else {
+            (!self.has_room()).then_some("TooFast")
+        };
+        if let Some(problem) = problem {
+            self.problems.push(problem.to_owned());
+            return json!({"error": problem});
+        }
+        let refused = targets.iter().enumerate().filter(|(_, target)| target.contains("refuse")).map(|(at, _)| at);
+        let answer = json!({"task": id, "refused": refused.collect::<Vec<_>>()});
+        self.purges.insert(id, targets);
+        answer
+    }
+
+    /// Whether token buckets that were empty at the start have let all calls pass.
+    fn has_room(&self) -> bool {
+        let (mut calls, mut targets, mut last) = (0.0_f64, 0.0_f64, 0);
+        self.calls.iter().all(|&(at, count)| {
+            #[expect(clippy::cast_precision_loss, reason = "a short run")]
+            let (seconds, count) = ((at - last) as f64 / 1000.0, count as f64);
+            calls = (calls + seconds * 0.5).min(4.0) - 1.0;
+            targets = (targets + seconds * 10.0).min(15.0) - count;
+            last = at;
+            calls >= -1e-9 && targets >= -1e-9
+        })
+    }
+}
+
+/// The vendor at the other end, which may keep its answers to itself.
+struct Network {
+    clock: Arc<VirtualClock>,
+    emulator: Mutex<Emulator>,
+    is_silent: bool,
+    asked: Notify,
+}
+
+impl Network {
+    fn emulator(&self) -> MutexGuard<'_, Emulator> {
+        self.emulator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Http for Network {
+    fn send(&self, request: Request, _: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>> {
+        Box::pin(async move {
+            let body = self.emulator().answer(&request, freshen::host::Clock::now(self.clock.as_ref()).tick);
+            self.asked.notify_one();
+            if self.is_silent {
+                std::future::pending::<()>().await;
+            }
+            Ok(Response { status: 200, headers: Vec::new(), body: body.to_string().into_bytes() })
+        })
+    }
+}
+
+struct Variables;
+
+impl Env for Variables {
+    fn var(&self, name: &str) -> Option<String> {
+        let values = [("NEWCOMER_CLIENT_TOKEN", "ct"), ("NEWCOMER_ACCESS_TOKEN", "canary")];
+        values.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    fn read_private(&self, _: &str, _: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+        Err(PrivateFileError::NotRegular)
+    }
+
+    fn run<'a>(&'a self, _: &'a [String], _: CommandLimits) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>> {
+        Box::pin(async { Err(CommandError::NotRun("none".into())) })
+    }
+}
+
+fn world(urls: &[&str]) -> World {
+    let mut world = World::new(vec![ProviderConfig { kind: &NEWCOMER, ..config("new", "tencent-vod") }]);
+    let mut urls: Vec<&str> = urls.to_vec();
+    urls.sort_unstable();
+    world.changes = urls.into_iter().map(|url| change(0, url)).collect();
+    world
+}
+
+/// A state with runs against one emulator; each run is killed while its first call is under way, if the network is silent.
+struct Site {
+    store: SqliteStore,
+    emulator: Emulator,
+}
+
+impl Site {
+    fn new() -> Self {
+        let store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
+        Self { store, emulator: Emulator::default() }
+    }
+
+    fn run(&mut self, world: &World, seed: u64, is_silent: bool) -> Option<Outcome> {
+        let clock = Arc::new(VirtualClock::starting_at(Now { wall: START, tick: Tick::from_ms(0) }));
+        let emulator = Mutex::new(Emulator { calls: Vec::new(), ..std::mem::take(&mut self.emulator) });
+        let network = Arc::new(Network { clock: clock.clone(), emulator, is_silent, asked: Notify::new() });
+        let env = Arc::new(Variables);
+        let http = network.clone();
+        let host = Host { clock, http, resolver: Arc::new(SystemResolver), env: env.clone(), seed };
+        let difference = Difference { changes: world.table(), ..Difference::default() };
+        self.store.mark(&world.model, &difference, START).expect("marked");
+        let begun = RunStart { at: START, host: "here".to_owned(), pid: 1 };
+        let run = self.store.begin_run(&begun, &[], &[]).expect("begun");
+        let credentials = CredentialStore::new(env);
+        let (_sender, interrupted) = watch::channel(false);
+        let plan = world.plan();
+        let inputs = ExecutorInputs {
+            model: &world.model,
+            changes: &difference.changes,
+            plan: &plan,
+            grounds: &["a".to_owned()],
+            credentials: &credentials,
+            unavailable: &[],
+            run,
+            deadline: None,
+            timeouts: Timeouts::default(),
+            interrupted,
+            grace_ms: executor::GRACE_MS,
+            last_calls: LastCalls::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut observe = |_: &executor::CallReport, _: &[Target]| Ok(());
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = network.asked.notified(), if is_silent => None,
+                outcome = executor::apply(&host, &mut self.store, inputs, &mut observe) => Some(outcome),
+            }
+        });
+        drop(host);
+        self.emulator = std::mem::take(&mut *network.emulator());
+        outcome
+    }
+}
+
+/// U9, S5, R10: with fields, bytes, hosts, rates and twins of its own a vendor is served as it asks, and each target ends where the
+/// vendor says.
+#[test]
+fn a_vendor_with_all_that_the_contract_knows_is_served() {
+    let hosts = ["a", "b", "c", "d", "e"].map(|host| format!("https://{host}.example"));
+    let mut urls: Vec<String> =
+        hosts.iter().flat_map(|host| (0..12).map(move |number| format!("{host}/{number:03}"))).collect();
+    urls.push("https://a.example/refuse".to_owned());
+    urls.push("http://a.example/001".to_owned());
+    urls.push("http://e.example/refuse".to_owned());
+    urls.push("https://e.example/refuse".to_owned());
+    urls.push(format!("https://c.example/{}", "x".repeat(120)));
+    let world = world(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut site = Site::new();
+    let outcome = site.run(&world, 1, false).expect("it ends");
+    assert_eq!(site.emulator.problems, Vec::<String>::new());
+    let rejected = |index: usize| matches!(outcome.states.get(index), ItemState::Rejected(_));
+    let refused: Vec<&str> = (0..urls.len())
+        .filter(|&index| rejected(index))
+        .map(|index| world.changes[index].target.text.as_str())
+        .collect();
+    assert_eq!(refused, ["http://e.example/refuse", "https://a.example/refuse", "https://e.example/refuse"]);
+    let recorded = site.store.recorded().expect("readable").into_iter().filter(|row| row.work.is_none()).count();
+    assert_eq!(recorded, urls.len() - 3);
+    let sent: Vec<&String> = site.emulator.purges.values().flatten().collect();
+    assert_eq!(sent.len(), urls.len() - 2, "twins travel once");
+    assert_eq!(world.plan().calls(), site.emulator.purges.len(), "what is shown is what is done");
+}
+
+/// C2: a purge whose answer was lost in a crash goes on under its id; another content or another set of targets is another purge.
+#[test]
+fn a_purge_keeps_its_id_over_a_crash_and_another_has_another() {
+    let urls = ["https://a.example/1", "https://a.example/2"];
+    let mut site = Site::new();
+    let mut world = world(&urls);
+    assert!(site.run(&world, 1, true).is_none(), "killed");
+    assert_eq!(site.emulator.purges.len(), 1);
+    site.run(&world, 2, true);
+    site.run(&world, 3, false).expect("it ends");
+    assert_eq!((site.emulator.purges.len(), &site.emulator.problems), (1, &Vec::new()), "paid once");
+    // The same targets later on: the content is another, or the same once more.
+    site.emulator.purges.iter_mut().for_each(|(_, known)| known.push("before".to_owned()));
+    site.run(&world, 4, true);
+    site.emulator.purges.iter_mut().for_each(|(_, known)| known.push("before".to_owned()));
+    world.changes[1].desired = Some(ContentHash::from_canonical("rev:3"));
+    site.run(&world, 5, false).expect("it ends");
+    assert_eq!((site.emulator.purges.len(), &site.emulator.problems), (3, &Vec::new()));
+}
+
+/// The same over attempts of one run: what is repeated whole has its id, parts of a split batch have their own.
+#[test]
+fn a_purge_keeps_its_id_over_the_attempts_of_a_run() {
+    use freshen::core::event::Record;
+
+    use crate::support::world::{Step, refuse};
+
+    let urls: Vec<String> = (0..4).map(|number| format!("https://a.example/{number}")).collect();
+    let ids_of = |classes: &[ErrorClass]| {
+        let mut world = world(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut left = classes.iter();
+        let report = world.run(|_| left.next().map_or_else(accept, |class| refuse(*class)));
+        assert_eq!(report.counts().0, 4);
+        let id = |step: &Step| match step {
+            Step::Persist(Record::Intent { purge, items, .. }) => Some((purge.id.clone(), items.len())),
+            _ => None,
+        };
+        report.log.iter().filter_map(|(_, step)| id(step)).collect::<Vec<_>>()
+    };
+    let repeated = ids_of(&[ErrorClass::Unknown, ErrorClass::Throttled]);
+    assert_eq!((repeated.len(), repeated.iter().collect::<BTreeSet<_>>().len()), (3, 1), "{repeated:?}");
+    let split = ids_of(&[ErrorClass::TargetRefused(Culprit::Unclear)]);
+    assert_eq!((split.len(), split.iter().collect::<BTreeSet<_>>().len()), (3, 3), "{split:?}");
+}
