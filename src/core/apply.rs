@@ -431,7 +431,7 @@ impl<'a> Apply<'a> {
     fn ended(&mut self, call: CallId, ending: Ending, now: Now) {
         let Some(flight) = self.flights.remove(&call.0) else { return };
         let ledger = flight.debit.as_ref().and(self.lanes[flight.lane].draw.as_ref()).map(|draw| draw.ledger);
-        let counted = ledger.map(|ledger| (ledger, self.ledgers[ledger].uses().clone()));
+        let counted = ledger.map(|ledger| (ledger, self.ledgers[ledger].uses()));
         let is_accepted = matches!(&ending, Ending::Accepted(reply) if reply.refused.is_empty());
         self.lanes[flight.lane].in_flight -= 1;
         match ending {
@@ -443,7 +443,7 @@ impl<'a> Apply<'a> {
             Ending::Failed(failure) => self.failed(call, flight, &failure, now),
         }
         // A call that may have been carried out keeps its quota, and what it held needs more.
-        let kept = counted.filter(|(ledger, uses)| !is_accepted && self.ledgers[*ledger].uses() == uses);
+        let kept = counted.filter(|(ledger, uses)| !is_accepted && self.ledgers[*ledger].uses() == *uses);
         if let Some((ledger, _)) = kept {
             self.cut_to_room(ledger);
         }

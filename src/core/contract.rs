@@ -1,11 +1,10 @@
 //! What the plan and the vendors agree on: capabilities as data, calls, replies and classified errors.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::time::Duration;
 
 use super::http::{Endpoint, Request, Response};
 use super::query::{Finding, Queries, Query};
+pub use super::rate::Rate;
 use super::secret::Secret;
 use super::target::{Scope, Target};
 use super::text::is_unsafe;
@@ -102,8 +101,23 @@ pub struct Operation {
     pub targets: Option<Rate>,
     /// Most targets a quota day; `None` where the vendor sets no limit.
     pub targets_per_day: Option<u64>,
+    /// For how many quota days that is, today included: 1, or more where the vendor counts over a longer time.
+    pub quota_days: usize,
+    /// What a target costs, where the vendor charges for it.
+    pub cost: Option<Cost>,
     /// How many calls may be under way at once.
     pub calls_in_flight: usize,
+}
+
+/// What a vendor charges for purges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Millionths of the currency that a target costs.
+    pub micros: u64,
+    /// The vendor's currency, as ISO 4217 has it.
+    pub currency: &'static str,
+    /// Targets of a calendar month that cost nothing.
+    pub free_a_month: u64,
 }
 
 impl Operation {
@@ -119,55 +133,10 @@ impl Operation {
             calls: Rate::per_second(1),
             targets: None,
             targets_per_day: None,
+            quota_days: 1,
+            cost: None,
             calls_in_flight: 1,
         }
-    }
-}
-
-/// At most so many in any period, evenly spread, besides what may come at once after a pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many.
-    pub count: u32,
-    /// In which time.
-    pub period: Duration,
-    /// How many at once after a pause, at least 1: the size of a token bucket.
-    pub burst: u32,
-}
-
-impl Rate {
-    /// So many in any second, none of them at once.
-    pub const fn per_second(count: u32) -> Self {
-        Self { count, period: Duration::from_secs(1), burst: 1 }
-    }
-
-    /// The mean distance between two, in microseconds.
-    pub fn interval_us(self) -> u64 {
-        u64::try_from(self.period.as_micros()).unwrap_or(u64::MAX) / u64::from(self.count.max(1))
-    }
-
-    /// How many a second, on average.
-    pub fn a_second(self) -> f64 {
-        f64::from(self.count) / self.period.as_secs_f64()
-    }
-
-    /// The strictest of both in all respects.
-    #[must_use]
-    pub fn at_most(self, other: Self) -> Self {
-        let slower = if other.interval_us() > self.interval_us() { other } else { self };
-        Self { burst: self.burst.min(other.burst), ..slower }
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.period.as_secs() {
-            1 => write!(f, "{}/s", self.count)?,
-            60 => write!(f, "{}/min", self.count)?,
-            3600 => write!(f, "{}/h", self.count)?,
-            seconds => write!(f, "{}/{seconds} s", self.count)?,
-        }
-        if self.burst > 1 { write!(f, ", {} at once", self.burst) } else { Ok(()) }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod pack;
 pub mod plan;
 pub mod query;
 pub mod quota;
+pub mod rate;
 pub mod recorded;
 pub mod removal_window;
 pub mod report;

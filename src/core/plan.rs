@@ -2,6 +2,8 @@
 //!
 //! Does not know how a vendor is called, nor what it will answer.
 
+mod charge;
+
 use std::collections::HashMap;
 
 use super::budget;
@@ -18,6 +20,7 @@ use super::time::Timestamp;
 use super::twins::Twins;
 
 pub use super::quota::QuotaKey;
+pub use charge::Charge;
 
 /// A daily quota as a plan shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +126,11 @@ impl Batches {
         self.lists.iter().map(Vec::len).sum()
     }
 
+    /// Targets, each counted once: those of the endpoint that has most.
+    fn distinct(&self) -> u64 {
+        self.lists.iter().map(Vec::len).max().unwrap_or(0) as u64
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.lists.iter().all(Vec::is_empty)
@@ -190,6 +198,8 @@ pub struct Job {
     pub targets: usize,
     /// Changes that the quota leaves no room for today, in order.
     pub over_quota: Vec<usize>,
+    /// What they cost, where the vendor charges for them.
+    pub charge: Option<Charge>,
     /// Time from the first call to the last at the allowed rate, in milliseconds.
     pub duration_ms: u64,
     /// Quota days until all is done, 1 for today.
@@ -436,8 +446,9 @@ impl Room<'_> {
         let is_limited = |other: &ProviderConfig| {
             let mut operations = other.kind.capabilities().operations.iter();
             operations.any(|one| {
-                one.quota == operation.quota
-                    && other.limits_of(one.scope).is_some_and(|limits| limits.targets_per_day.is_some())
+                let limits = other.limits_of(one.scope);
+                let counts = one.cost.is_some() || limits.is_some_and(|limits| limits.targets_per_day.is_some());
+                one.quota == operation.quota && counts
             })
         };
         let mut others = self.model.providers.iter().zip(accounts);
@@ -447,7 +458,7 @@ impl Room<'_> {
         let known = self.ledgers.iter().position(|known| known.is_of(&accounts[provider], operation.quota));
         let ledger = known.unwrap_or_else(|| {
             let at = (self.circumstances.now, day_offset_minutes(self.model, accounts, provider));
-            let whose = (accounts[provider].as_str(), operation.quota);
+            let whose = (accounts[provider].as_str(), operation.quota, operation.quota_days);
             let ledger = Ledger::read(whose, config.kind.quota_areas(), at, self.circumstances.used);
             self.days.push(Days::of(&ledger));
             self.ledgers.push(ledger);
@@ -547,6 +558,7 @@ impl Room<'_> {
             day_offset_minutes: day_offset_minutes(self.model, self.circumstances.accounts, provider),
             targets: 0,
             over_quota: Vec::new(),
+            charge: None,
             duration_ms: 0,
             days: 1,
         }
@@ -560,6 +572,7 @@ impl Room<'_> {
 
     /// What is known only once every job is there.
     fn finish(self, plan: &mut Plan) {
+        charge::charge(&mut plan.jobs, &self.ledgers, self.circumstances);
         for job in &mut plan.jobs {
             if let (Some(quota), Some(draw)) = (&mut job.quota, &job.draw) {
                 quota.used_after = self.days[draw.ledger].today().of(&draw.area);

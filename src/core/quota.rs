@@ -2,12 +2,12 @@
 //!
 //! Knows neither calls nor providers; the state keeps the ledgers that a run starts from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::time::Timestamp;
 
 /// Days after today of which a ledger is read: where a quota day begins lies up to 28 hours apart, and clocks are set.
-const DAYS_AHEAD: usize = 2;
+const DAYS_AHEAD: i64 = 2;
 /// Length of a quota day, in milliseconds.
 pub const DAY_MS: i64 = 86_400_000;
 /// How long after midnight a vendor may still count the day before, in milliseconds.
@@ -80,6 +80,16 @@ impl Uses {
         let row = self.row(area);
         *row = row.saturating_add(targets);
     }
+
+    /// The sum of several days.
+    fn sum<'u>(days: impl IntoIterator<Item = &'u Self>) -> Self {
+        let mut sum = Self::default();
+        for day in days {
+            sum.add("", day.everywhere);
+            day.areas.iter().for_each(|(area, targets)| sum.add(area, *targets));
+        }
+        sum
+    }
 }
 
 /// What draws on a ledger.
@@ -104,17 +114,22 @@ impl Draw {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     key: QuotaKey,
-    uses: Uses,
+    /// Days before today on which the quota counts, the latest first.
+    past: VecDeque<Uses>,
+    today: Uses,
     ahead: BTreeMap<String, Uses>,
+    /// How many days the quota is for.
+    days: usize,
     resets_at: Timestamp,
     /// Areas of which the vendor said that nothing is left, whatever was counted here.
     said_spent: BTreeSet<String>,
 }
 
 impl Ledger {
-    /// The ledger of an account and operation as `rows` have it at `now`. Its days begin at midnight at this offset from UTC.
+    /// The ledger of an account and operation as `rows` have it at `now`. Its quota is for `days` days, which begin at
+    /// midnight at this offset from UTC.
     pub fn read(
-        (account, operation): (&str, &'static str),
+        (account, operation, days): (&str, &'static str, usize),
         areas: &[&str],
         (now, offset_minutes): (Timestamp, i32),
         rows: &dyn Fn(&QuotaKey) -> u64,
@@ -122,15 +137,16 @@ impl Ledger {
         let (account, area) = (account.to_owned(), String::new());
         let key = QuotaKey { account, operation, area, day: now.date_at_offset(offset_minutes), offset_minutes };
         let resets_at = now.next_midnight(offset_minutes);
-        let day = |number: usize| {
-            let ms = DAY_MS.saturating_mul(i64::try_from(number).unwrap_or(i64::MAX));
-            let day = resets_at.plus_ms(ms).date_at_offset(offset_minutes);
+        let day = |ahead: i64| {
+            let day = now.plus_ms(DAY_MS.saturating_mul(ahead)).date_at_offset(offset_minutes);
             let uses = Uses::read(&QuotaKey { day: day.clone(), ..key.clone() }, areas, rows);
             (day, uses)
         };
-        let uses = Uses::read(&key, areas, rows);
-        let ahead = (0..DAYS_AHEAD).map(day).collect();
-        Self { key, uses, ahead, resets_at, said_spent: BTreeSet::new() }
+        let today = Uses::read(&key, areas, rows);
+        let days = days.max(1);
+        let past = (1..i64::try_from(days).unwrap_or(1)).map(|before| day(-before).1).collect();
+        let ahead = (1..=DAYS_AHEAD).map(day).collect();
+        Self { key, past, today, ahead, days, resets_at, said_spent: BTreeSet::new() }
     }
 
     /// Whether it is that of this account and operation.
@@ -143,9 +159,9 @@ impl Ledger {
         QuotaKey { area: area.to_owned(), ..self.key.clone() }
     }
 
-    /// What is used today.
-    pub const fn uses(&self) -> &Uses {
-        &self.uses
+    /// What is used of the quota.
+    pub fn uses(&self) -> Uses {
+        Uses::sum(self.past.iter().chain([&self.today]))
     }
 
     /// When the next day begins.
@@ -165,14 +181,16 @@ impl Ledger {
         }
         self.key.day = now.date_at_offset(self.key.offset_minutes);
         self.resets_at = now.next_midnight(self.key.offset_minutes);
-        self.uses = self.ahead.remove(&self.key.day).unwrap_or_default();
+        self.past.push_front(std::mem::take(&mut self.today));
+        self.past.truncate(self.days - 1);
+        self.today = self.ahead.remove(&self.key.day).unwrap_or_default();
         self.said_spent.clear();
         true
     }
 
     /// Counts targets; returns the row that they count in.
     pub fn debit(&mut self, area: &str, targets: u64) -> QuotaKey {
-        self.uses.add(area, targets);
+        self.today.add(area, targets);
         self.key(area)
     }
 
@@ -184,7 +202,7 @@ impl Ledger {
         if self.said_spent.contains(&key.area) {
             return false;
         }
-        let row = self.uses.row(&key.area);
+        let row = self.today.row(&key.area);
         *row = row.saturating_sub(targets);
         true
     }
@@ -192,33 +210,50 @@ impl Ledger {
     /// The vendor says that the day's quota in `area` is spent: at least `limit` targets are used. Returns what its row comes to.
     pub fn spend(&mut self, area: &str, limit: u64) -> u64 {
         self.said_spent.insert(area.to_owned());
-        self.uses.add(area, limit.saturating_sub(self.uses.of(area)));
-        *self.uses.row(area)
+        self.today.add(area, limit.saturating_sub(self.uses().of(area)));
+        *self.today.row(area)
     }
 }
 
 /// Room on a ledger from today on, given away target by target: the first one gets the earliest day.
 #[derive(Clone, Debug)]
-pub struct Days(Vec<Uses>);
+pub struct Days {
+    /// From the first day on that counts today.
+    days: Vec<Uses>,
+    /// How many of them are before today.
+    past: usize,
+}
 
 impl Days {
     /// All that the ledger has left.
     pub fn of(ledger: &Ledger) -> Self {
-        let mut days = vec![ledger.uses.clone()];
-        days.extend(ledger.ahead.values().cloned());
-        Self(days)
+        let days = ledger.past.iter().rev().chain([&ledger.today]).chain(ledger.ahead.values());
+        Self { days: days.cloned().collect(), past: ledger.days - 1 }
     }
 
-    /// What is used today and given away.
-    pub fn today(&self) -> &Uses {
-        &self.0[0]
+    /// What is used of the quota today and given away.
+    pub fn today(&self) -> Uses {
+        Uses::sum(self.window(0))
+    }
+
+    /// The days that count on a day, 0 for today.
+    fn window(&self, day: usize) -> &[Uses] {
+        &self.days[day..=day + self.past]
+    }
+
+    fn fits(&self, draw: &Draw, day: usize) -> bool {
+        match self.window(day) {
+            [alone] => draw.fits(alone),
+            _ if draw.limit.is_none() => true,
+            several => draw.fits(&Uses::sum(several)),
+        }
     }
 
     /// Whether today has room for one more target, which it then is given.
     pub fn take_today(&mut self, draw: &Draw) -> bool {
-        let fits = draw.fits(&self.0[0]);
+        let fits = self.fits(draw, 0);
         if fits {
-            self.0[0].add(&draw.area, 1);
+            self.days[self.past].add(&draw.area, 1);
         }
         fits
     }
@@ -227,14 +262,17 @@ impl Days {
     /// be full for this draw.
     pub fn take(&mut self, draw: &Draw, from: usize) -> usize {
         let mut day = from;
-        while self.0.get(day).is_some_and(|uses| !draw.fits(uses)) {
+        loop {
+            if day + self.past == self.days.len() {
+                self.days.push(Uses::default());
+            }
+            // A quota of nothing never has room; that is a day on its own.
+            if self.fits(draw, day) || draw.limit == Some(0) && day > from + self.past {
+                self.days[day + self.past].add(&draw.area, 1);
+                return day;
+            }
             day += 1;
         }
-        if day == self.0.len() {
-            self.0.push(Uses::default());
-        }
-        self.0[day].add(&draw.area, 1);
-        day
     }
 }
 
@@ -247,7 +285,7 @@ mod tests {
             let row = used.iter().find(|(area, day, _)| (*area, *day) == (key.area.as_str(), key.day.as_str()));
             row.map_or(0, |(.., used)| *used)
         };
-        Ledger::read(("a", "purge"), &["mainland", "overseas"], (now, 480), &rows)
+        Ledger::read(("a", "purge", 1), &["mainland", "overseas"], (now, 480), &rows)
     }
 
     const NOON: Timestamp = Timestamp::from_unix_ms(1_700_020_800_000);
@@ -329,5 +367,27 @@ mod tests {
         assert_eq!([take(2), take(2), take(2), take(4), take(2), take(4), take(3)], [0, 0, 2, 0, 2, 0, 1]);
         let any = Draw { limit: None, ..draw("", 1) };
         assert_eq!(days.take(&any, 0), 0);
+    }
+
+    /// T2, S5: a quota over several days leaves room for what the days before today have not used of it.
+    #[test]
+    fn a_quota_over_several_days_counts_the_days_before() {
+        let rows = |key: &QuotaKey| match key.day.as_str() {
+            "2023-11-12" => 50,
+            "2023-11-13" => 30,
+            "2023-11-14" => 20,
+            "2023-11-15" => 4,
+            _ => 0,
+        };
+        let mut ledger = Ledger::read(("a", "purge", 3), &[], (NOON, 480), &rows);
+        assert_eq!(ledger.uses().of(""), 54);
+        let mut days = Days::of(&ledger);
+        let given: Vec<usize> = (0..80).map(|_| days.take(&draw("", 100), 0)).collect();
+        let on = |day| given.iter().filter(|&&given| given == day).count();
+        assert_eq!([on(0), on(1), on(2)], [46, 30, 4], "as days go out of the window");
+        ledger.debit("", 6);
+        assert!(ledger.begin_day(ledger.resets_at()));
+        assert_eq!(ledger.uses().of(""), 30, "yesterday and the day before");
+        assert_eq!(ledger.spend("", 100), 70, "its own row has only what is of today");
     }
 }

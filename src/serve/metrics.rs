@@ -163,7 +163,7 @@ impl Snapshot {
         let rates = rates.map(|((provider, operation), rate)| {
             ([("provider", provider.as_str()), ("operation", *operation)], rate.a_second())
         });
-        sheet.gauges("allowed_calls_per_second", "Calls that are allowed a second, on average", rates)
+        sheet.gauges("allowed_calls_per_second", "Most calls a second, on average over the period of the vendor", rates)
     }
 
     fn calls(&self, sheet: &mut Sheet<'_>) -> Result<(), Error> {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use freshen::core::budget::LastCalls;
 use freshen::core::contract::{
-    Account, Call, CallError, Capabilities, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
+    Account, Call, CallError, Capabilities, Cost, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
     FieldSort, Operation, Options, Provider, Rate, Reply, Stamp,
 };
 use freshen::core::diff::Difference;
 use freshen::core::event::ItemState;
 use freshen::core::http::{Request, Response, Route, TransportFailure};
 use freshen::core::model::ProviderConfig;
+use freshen::core::plan::QuotaKey;
 use freshen::core::query::Queries;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
@@ -51,6 +52,9 @@ static CAPABILITIES: Capabilities = Capabilities {
         hosts_per_call: Some(MOST_HOSTS),
         calls: Rate { count: 1, period: Duration::from_secs(2), burst: 4 },
         targets: Some(Rate { count: 10, period: Duration::from_secs(1), burst: 15 }),
+        targets_per_day: Some(500),
+        quota_days: 31,
+        cost: Some(Cost { micros: 5000, currency: "USD", free_a_month: 50 }),
         calls_in_flight: 4,
         ..Operation::plain("purge", Scope::Url)
     }],
@@ -352,4 +356,28 @@ fn a_purge_keeps_its_id_over_the_attempts_of_a_run() {
     assert_eq!((repeated.len(), repeated.iter().collect::<BTreeSet<_>>().len()), (3, 1), "{repeated:?}");
     let split = ids_of(&[ErrorClass::TargetRefused(Culprit::Unclear)]);
     assert_eq!((split.len(), split.iter().collect::<BTreeSet<_>>().len()), (3, 3), "{split:?}");
+}
+
+/// S5: a quota over several days and a price stand in the plan before anything is sent.
+#[test]
+fn the_plan_shows_what_it_costs_and_what_is_left_of_a_longer_quota() {
+    let urls: Vec<String> = (0..30).map(|number| format!("https://a.example/{number}")).collect();
+    let mut world = world(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    let key = |day: &str| QuotaKey {
+        account: "account of new".to_owned(),
+        operation: "purge",
+        area: String::new(),
+        day: day.to_owned(),
+        offset_minutes: 0,
+    };
+    for (day, used) in [("2023-10-14", 400), ("2023-10-15", 100), ("2023-11-01", 20), ("2023-11-14", 10)] {
+        world.disk.quota.insert(key(day), used);
+    }
+    let plan = world.plan();
+    let quota = plan.jobs[0].quota.as_ref().expect("a quota");
+    assert_eq!((quota.used, quota.used_after, quota.limit), (130, 160, 500), "31 days count");
+    let charge = plan.jobs[0].charge.expect("a price");
+    assert_eq!((charge.used, charge.free_left(), charge.micros()), (30, 20, 50_000), "the calendar month counts");
+    world.disk.quota.insert(key("2023-11-02"), 365);
+    assert_eq!((world.plan().jobs[0].targets, world.plan().jobs[0].over_quota.len()), (5, 25));
 }

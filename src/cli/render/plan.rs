@@ -8,7 +8,7 @@ use super::{Document, JSON_VERSION, count, directories, kind_word, moment, per_s
 use crate::core::diff::{Change, Difference, Orphans, Unclaimed};
 use crate::core::guard::Refusal;
 use crate::core::model::ProviderConfig;
-use crate::core::plan::{Job, Plan};
+use crate::core::plan::{Charge, Job, Plan};
 use crate::core::recorded::Standing;
 use crate::core::target::{ContentHash, Target};
 use crate::core::time::shown_duration;
@@ -92,6 +92,9 @@ fn jobs_table(view: &PlanView<'_>) -> String {
     let mut text = table(&JOBS_HEAD, &rows, &[2, 3]);
     for job in &view.prepared.plan.jobs {
         let config = &view.desired.model.providers[job.provider];
+        if let Some(charge) = &job.charge {
+            text.push_str(&format!("  {}: {}\n", config.name, price(charge)));
+        }
         for endpoint in each_address_of(config) {
             let line = format!(
                 "{}: each address of {} takes each purge and counts as one endpoint",
@@ -102,6 +105,18 @@ fn jobs_table(view: &PlanView<'_>) -> String {
         }
     }
     text
+}
+
+/// What a job costs, for people.
+fn price(charge: &Charge) -> String {
+    let micros = charge.micros();
+    let (free, currency) = (charge.free_left().min(charge.targets), charge.cost.currency);
+    let amount = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    let amount = amount.trim_end_matches('0').trim_end_matches('.');
+    format!(
+        "costs {amount} {currency}; {free} of {} are free this month",
+        count(usize::try_from(charge.targets).unwrap_or(usize::MAX), "target")
+    )
 }
 
 /// Endpoints of which each address will be called, as many as their names come to.
@@ -248,6 +263,9 @@ fn job_json(view: &PlanView<'_>, job: &Job) -> Value {
         "targets_per_second": job.limits.targets.map(per_second),
         "targets_per_call": job.limits.targets_per_call,
         "quota": quota,
+        "cost": job.charge.map(|charge| {
+            json!({"currency": charge.cost.currency, "micros": charge.micros(), "free_left": charge.free_left()})
+        }),
         "over_quota": job.over_quota.len(),
         "duration_ms": job.duration_ms,
         "days": job.days,
