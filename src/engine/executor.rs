@@ -140,9 +140,7 @@ pub async fn apply(
     let mut nonces = fastrand::Rng::with_seed(seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
-    if *interrupted.borrow() {
-        run.cut("interrupted", host.clock.now());
-    }
+    run.heed(&interrupted, host.clock.now());
     let mut boarding = FuturesUnordered::new();
     let mut flights = FuturesUnordered::new();
     loop {
@@ -186,9 +184,7 @@ pub async fn apply(
             }
             changed = interrupted.changed(), if interrupts_open => {
                 interrupts_open = changed.is_ok();
-                if *interrupted.borrow() {
-                    run.cut("interrupted", host.clock.now());
-                }
+                run.heed(&interrupted, host.clock.now());
             }
             () = sleep(host, until), if until.is_some() => {
                 if run.woke(host.clock.now()) {
@@ -200,10 +196,7 @@ pub async fn apply(
     }
     drop(flights);
     run.give_up(store, &inputs, observe, host.clock.now());
-    run.outcome.stops = run.machine.stops().to_vec();
-    run.outcome.endpoints = run.machine.endpoints();
-    run.outcome.last_calls = run.machine.last_calls();
-    Outcome { run: Some(inputs.run), states: run.machine.into_states(), ..run.outcome }
+    run.into_outcome(inputs.run)
 }
 
 /// The machine with what the run has come to so far.
@@ -344,6 +337,20 @@ impl Execution<'_> {
         if !records.is_empty() {
             self.persist(store, inputs, &records, now);
         }
+    }
+
+    /// Cuts the run short if it was interrupted.
+    fn heed(&mut self, interrupted: &watch::Receiver<bool>, now: Now) {
+        if *interrupted.borrow() {
+            self.cut("interrupted", now);
+        }
+    }
+
+    fn into_outcome(mut self, run: i64) -> Outcome {
+        self.outcome.stops = self.machine.stops().to_vec();
+        self.outcome.endpoints = self.machine.endpoints();
+        self.outcome.last_calls = self.machine.last_calls();
+        Outcome { run: Some(run), states: self.machine.into_states(), ..self.outcome }
     }
 
     fn cut(&mut self, reason: &str, now: Now) {

@@ -3,6 +3,8 @@
 //!
 //! Options go in and events come out; this file does not know where they go.
 
+mod recovery;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -18,18 +20,17 @@ use super::selection::Selection;
 use super::stat_caches::{self, StatCaches};
 use super::{
     Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Run, Stop, accounts, admit, forget_departed,
-    learn_quotas, refusals, returned_caches, target_json,
+    learn_quotas, refusals, returned_caches,
 };
 use crate::core::budget::LastCalls;
 use crate::core::guard::Allowed;
-use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::text::{count, one_line};
 use crate::core::time::{Tick, Timestamp};
 use crate::core::watch::Order;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::state::{Backend, LockedState, ReadAhead, RunStart, StateError, Store};
+use crate::state::{Backend, LockedState, ReadAhead, RunStart, Store};
 
 /// How long names of caches are looked up, in milliseconds: other work waits for it.
 pub const LOOK_UP_MS: u64 = 5_000;
@@ -393,7 +394,7 @@ impl Pass<'_> {
         let finished = run.execute(store, &mut observe).await;
         let finished = finished.inspect_err(|_| around.marked(Some(store)))?;
         around.finished(&finished, Some(store));
-        match write_recovery_file(&finished, lock, self.host.clock.now().wall) {
+        match recovery::write(&finished, lock, self.host.clock.now().wall) {
             Some(Ok(written)) => around.note(&written),
             Some(Err(error)) => around.event(PassEvent::Error(&error)),
             None => {}
@@ -591,34 +592,4 @@ fn mention_unfinished(store: Option<&dyn Store>, around: &mut Around<'_>) -> Res
         around.event(PassEvent::Unfinished(run.started_at));
     }
     Ok(())
-}
-
-/// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
-fn write_recovery_file(
-    finished: &Finished<'_>,
-    lock: &dyn LockedState,
-    at: Timestamp,
-) -> Option<Result<String, String>> {
-    let (StateError::Replaced { .. } | StateError::Overtaken { .. }) = finished.outcome.state_error.as_ref()? else {
-        return None;
-    };
-    let line = |index: usize| {
-        let change = finished.prepared.difference.changes.get(index);
-        let row = Recorded {
-            provider: finished.desired.model.providers[change.provider].name.clone(),
-            target: change.target,
-            owners: change.owners,
-            hash: change.desired,
-            recorded_at: Some(at),
-            task_id: None,
-            work: None,
-        };
-        target_json(&row).to_string() + "\n"
-    };
-    let text: String = finished.accepted().map(line).collect();
-    let name = format!("{}-{}", at.utc_basic(), std::process::id());
-    let written = lock.write_recovery_file(&name, &text).map_err(|error| error.to_string());
-    Some(written.map(|path| {
-        format!("what this run purged is in `{path}`; run again: what the state does not hold is sent again")
-    }))
 }
