@@ -1,4 +1,4 @@
-//! ProgressMeter bars on standard error, for work that takes longer than a second on a terminal.
+//! Progress bars on standard error, for work that takes longer than a second on a terminal.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -23,13 +23,13 @@ pub(super) struct ProgressMeter {
 }
 
 impl ProgressMeter {
-    /// ProgressMeter of `total` purges.
+    /// The meter of `total` purges.
     pub(super) fn of_purges(total: usize) -> Self {
         let template = "purging {bar:30} {pos} of {len} purges, {elapsed}";
         Self::start(template, Some(total as u64), Arc::default())
     }
 
-    /// ProgressMeter of files that are read, however many there are; the reader counts in `seen`.
+    /// The meter of files that are read, however many there are; the reader counts in `seen`.
     pub(super) fn of_files(seen: Arc<AtomicU64>) -> Self {
         Self::start("{spinner} reading {pos} files, {elapsed}", None, seen)
     }

@@ -250,7 +250,7 @@ impl Cycle<'_> {
         let pass = Pass { host: self.host, state: self.state, credentials, options: self.pass_options() };
         let mut events = CycleEvents::new(self, silent);
         let resident = Resident { order: &self.order, memory: pass_memory, stop: self.link.interrupted() };
-        let mut on_event = |event: crate::engine::PassEvent<'_>| events.takes(event);
+        let mut on_event = |event: crate::engine::PassEvent<'_>| events.takes(&event);
         let ended = Box::pin(pass.run(&mut loaded, claim, Some(resident), &mut on_event)).await;
         let mut counted = std::mem::take(&mut events.counted);
         if let Some(left) = pass_memory.identity() {
@@ -273,8 +273,8 @@ impl Cycle<'_> {
                     let left = counted.exit.is_some().then(|| counted.ends());
                     (RunEnd::Blocked(left), stop.reasons, counted.failure.take().map(CycleError::Other))
                 }
-                Ok(stop) => self.cannot_run(&mut counted, &stop.into()),
-                Err(error) => self.cannot_run(&mut counted, &error),
+                Ok(stop) => Self::cannot_run(&mut counted, &stop.into()),
+                Err(error) => Self::cannot_run(&mut counted, &error),
             },
         };
         let keeps = match &end {
@@ -287,7 +287,7 @@ impl Cycle<'_> {
         Attempt::ended(CycleOutcome { counted, refusals, error, ..self.bare(memory, end) })
     }
 
-    fn cannot_run(&self, counted: &mut Counted, error: &anyhow::Error) -> (RunEnd, Vec<Reason>, Option<CycleError>) {
+    fn cannot_run(counted: &mut Counted, error: &anyhow::Error) -> (RunEnd, Vec<Reason>, Option<CycleError>) {
         counted.exit = Some(exit_of(error));
         (RunEnd::Failed, Vec::new(), Some(CycleError::of(error)))
     }

@@ -134,17 +134,17 @@ impl<'a> CycleEvents<'a> {
         }
     }
 
-    pub(super) fn takes(&mut self, event: PassEvent<'_>) {
+    pub(super) fn takes(&mut self, event: &PassEvent<'_>) {
         let (pass, run) = (self.pass, self.counted.run);
         match event {
             PassEvent::Note(text) | PassEvent::Warning(text) => tracing::info!(pass, run, "{}", log_line(text)),
             PassEvent::Error(text) => tracing::error!(pass, run, "{}", log_line(text)),
-            PassEvent::Unfinished(began) => self.unfinished(began),
+            PassEvent::Unfinished(began) => self.unfinished(*began),
             PassEvent::Planning | PassEvent::Planned(..) => {}
             PassEvent::Refused(desired, prepared) => self.refused(desired, prepared),
             PassEvent::Sending(desired, prepared) => self.sending(desired, prepared),
             PassEvent::Called(desired, call) => self.called(desired, call),
-            PassEvent::Finished(finished, store) => self.finished(finished, store),
+            PassEvent::Finished(finished, store) => self.finished(finished, *store),
         }
     }
 

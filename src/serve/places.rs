@@ -1,4 +1,4 @@
-//! ConnectionSlots for connections: a bounded number. When all are taken, the one that has gone longest without a whole request makes way.
+//! Slots for connections: a bounded number. When all are taken, the one that has gone longest without a whole request makes way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -60,7 +60,7 @@ fn follow(link: &Path) -> Result<PathBuf, StateError> {
                  link to begin anew",
                 target.display()
             );
-            Err(StateError::Misplaced { location: location(&link), cause })
+            Err(StateError::Misplaced { location: location(link), cause })
         }
     }
 }
