@@ -1,6 +1,6 @@
 //! The log of a program that stays up: one record one line, on standard error.
 //!
-//! What comes from outside is escaped by whoever writes a record, with `daemon::log_line`. A thread of its own writes to whoever reads:
+//! What comes from outside is escaped where a record is written, with `daemon::log_line`. A thread of its own writes to the reader:
 //! a terminal may be halted and a collector of logs may hang, and nothing else has to wait for that.
 
 mod queue;
@@ -62,7 +62,7 @@ pub(super) fn start(format: LogFormat, level: LogLevel) -> std::io::Result<Log> 
         }
     };
     // Of any level: whatever is wanted may be among them.
-    let tell = |missing| tracing::error!(missing, "records are missing here: whoever reads the log did not keep up");
+    let tell = |missing| tracing::error!(missing, "records are missing here: the reader of the log did not keep up");
     std::thread::Builder::new().name("log".to_owned()).spawn(move || QUEUE.write_to(std::io::stderr(), tell))?;
     // For the same reason.
     std::panic::set_hook(Box::new(|panic| {

@@ -12,12 +12,12 @@ use crate::core::time::{Now, Tick, Timestamp, shown_duration};
 use crate::core::watch::{ProviderEnd, Retry, RunEnd};
 use crate::engine::{Exit, Reason, Remaining};
 
-/// Problems of manifests that are told one by one; the page and `freshen check` show all.
+/// Problems of manifests that are logged one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
-/// A refusal with other numbers, and a state that is locked once more, are told again after this time, in milliseconds.
+/// A refusal with other numbers, and a state that is locked once more, are logged again after this time, in milliseconds.
 const LOGGED_AGAIN_MS: u64 = 300_000;
 
-/// What was told last.
+/// What was logged last.
 #[derive(Default)]
 pub(super) struct LogTransitions {
     /// What is wrong with the manifests; empty if nothing is.
@@ -29,7 +29,7 @@ pub(super) struct LogTransitions {
     error: Option<CycleError>,
     /// How much is deferred at each provider, and until when.
     deferred: BTreeMap<String, (u64, Timestamp)>,
-    /// When it was last told that another run has the state.
+    /// When it was last logged that another run has the state.
     locked_logged_at: Option<Tick>,
     /// Failures in a row of each provider that fails.
     failing: BTreeMap<String, u32>,
@@ -64,8 +64,8 @@ impl LogTransitions {
         match found {
             None => {}
             Some(ManifestsFound::Invalid(problems)) => {
-                let told: HashSet<&String> = self.problems.iter().collect();
-                for problem in problems.iter().filter(|problem| !told.contains(problem)).take(MOST_PROBLEMS) {
+                let logged: HashSet<&String> = self.problems.iter().collect();
+                for problem in problems.iter().filter(|problem| !logged.contains(problem)).take(MOST_PROBLEMS) {
                     tracing::error!(pass, "{}", log_line(problem));
                 }
                 if self.problems.is_empty() {
@@ -110,7 +110,7 @@ impl LogTransitions {
         }
         match (trouble, &self.error) {
             (None, None) => {}
-            (Some(now), Some(told)) if now.is_like(told) => {}
+            (Some(now), Some(logged)) if now.is_like(logged) => {}
             (Some(CycleError::Locked(text)), _) => tracing::warn!(pass, "{}; tried again soon", log_line(text)),
             (Some(CycleError::Other(text)), _) => tracing::error!(pass, "{}; tried again soon", log_line(text)),
             (None, Some(_)) => tracing::info!(pass, "runs are made again"),
@@ -118,13 +118,17 @@ impl LogTransitions {
         self.error = trouble.cloned();
     }
 
-    /// Deferred work is told of when there is more of it, and when it waits for another time.
+    /// Deferred work is logged when there is more of it, and when it waits for another time.
     fn deferred(&mut self, left: &[Remaining], pass: u64) {
         let mut deferred = BTreeMap::new();
         for Remaining { end, counts, deferred_because, .. } in left {
             let Some(until) = end.deferred_until else { continue };
             let (provider, number) = (&end.name, counts.deferred);
-            if self.deferred.get(provider).is_none_or(|&(told, told_until)| told < number || told_until != until) {
+            if self
+                .deferred
+                .get(provider)
+                .is_none_or(|&(logged, logged_until)| logged < number || logged_until != until)
+            {
                 let reason = log_line(deferred_because.as_deref().unwrap_or_default());
                 tracing::warn!(pass, provider, deferred = number, until = until.utc_extended(), "deferred: {reason}");
             }
@@ -136,7 +140,7 @@ impl LogTransitions {
         self.deferred = deferred;
     }
 
-    /// A provider is told of when its failures begin, with each further wait, and when they end.
+    /// A provider is logged when its failures begin, with each further wait, and when they end.
     fn providers(&mut self, left: &[Remaining], pass: u64, (machine, now): (&dyn Machine, Now)) {
         let mut failing = BTreeMap::new();
         for Remaining { end: ProviderEnd { name: provider, pending, .. }, reason, .. } in left {
@@ -174,7 +178,7 @@ impl LogTransitions {
     }
 }
 
-/// Whether a run came as far as to ask state and guards: what earlier ones were told may be over. Any other says nothing of it.
+/// Whether a run came as far as to ask state and guards: what earlier ones found may be over. Any other says nothing of it.
 const fn has_asked(end: &RunEnd) -> bool {
     matches!(end, RunEnd::Done(_) | RunEnd::Blocked(_))
 }

@@ -6,7 +6,7 @@ use crate::core::time::Tick;
 use crate::host::Host;
 use crate::serve::TURN_MS;
 
-/// What systemd was told.
+/// What systemd knows.
 pub struct Systemd {
     speaks: bool,
     is_ready: bool,
@@ -45,7 +45,7 @@ impl Systemd {
         self.notify(&[NotifyState::Status(status)]);
     }
 
-    /// Everything is to be read anew; once [`Systemd::reload_begins`] was told, [`Systemd::ready`] ends it.
+    /// Everything is to be read anew; after [`Systemd::reload_begins`], [`Systemd::ready`] ends it.
     pub fn reloading(&mut self) {
         self.reload_waits = true;
         if std::mem::replace(&mut self.is_ready, false)

@@ -59,11 +59,11 @@ pub(crate) async fn send_request<T>(
     let sensitive = redact::sensitive(&credentials, &request, config.options.headers("headers"));
     let response = host.http.send(request, line.timeouts).await.map_err(RequestError::Failed)?;
     read(&account, &response, &|text| *text = redact::hide(text, &sensitive))
-        .map_err(|error| RequestError::Refused(told(error, &sensitive, host.clock.now().wall), Some(credentials)))
+        .map_err(|error| RequestError::Refused(shown(error, &sensitive, host.clock.now().wall), Some(credentials)))
 }
 
 /// The error as it may be shown.
-fn told(mut error: CallError, sensitive: &Sensitive, now: Timestamp) -> CallError {
+fn shown(mut error: CallError, sensitive: &Sensitive, now: Timestamp) -> CallError {
     let texts = [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id);
     texts.for_each(|text| *text = redact::hide(text, sensitive));
     match (error.class, error.server_time) {

@@ -43,7 +43,8 @@ impl AuditLog {
     /// What the system said; or the file is not a regular one, or holds lines of others, by `is_record`.
     pub fn open(path: &Path, is_record: &dyn Fn(&str) -> bool) -> io::Result<Self> {
         let other = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
-        // Opening a pipe would wait for a reader, and a person that can lay a link into a checkout is not to have another file written.
+        // Opening a pipe would wait for a reader, and a person who can lay a link into a checkout must not have another file
+        // written.
         match std::fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_symlink() => return Err(other("it is a link; name the file that it leads to")),
             Ok(metadata) if !metadata.is_file() => return Err(other("it is not a regular file")),

@@ -74,7 +74,7 @@ impl RunLock {
         &self.state
     }
 
-    /// The holder of the lock of a state now; `None` if nobody does or the lock file cannot be looked at. Writes nothing.
+    /// The holder of the lock of a state now; `None` if there is none or the lock file cannot be looked at. Writes nothing.
     pub fn holder(state: &Path) -> Option<Holder> {
         let path = path_for(&locate(state).ok()?);
         let mut file = open_own(&path, OpenOptions::new().read(true)).ok()?;

@@ -1,6 +1,6 @@
 //! Where a state is: the file itself, whatever name leads to it, and the files of ours beside it.
 //!
-//! A link is followed to the state and never to anything beside it: a person that can lay a link into a checkout must not have
+//! A link is followed to the state and never to anything beside it: a person who can lay a link into a checkout must not have
 //! another file written.
 
 use std::fs::{File, Metadata, OpenOptions};

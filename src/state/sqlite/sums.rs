@@ -3,7 +3,7 @@
 //!
 //! A row adds a hash of all its columns, whatever its place, so a sum is kept up by what is written alone. That a row is
 //! another one than was written is certain to show where one word of it differs, and as good as certain elsewhere. It is
-//! no secret: a person that changes a state on purpose can add up again.
+//! no secret: a person who changes a state on purpose can add up again.
 
 use std::path::Path;
 use std::sync::Arc;
