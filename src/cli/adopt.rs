@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::args::{AdoptArgs, Format, Global};
 use super::exit::Exit;
+use super::progress::ProgressMeter;
 use super::render::{JSON_VERSION, count};
 use super::{manifests, terminal};
 use crate::core::changes::Changes;
@@ -57,7 +58,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     store.adopt(model, &selected, &unread, now)?;
     // What was refused stays so with the account that it was refused with.
     let accounts = engine::accounts(host, model, Some(&*store)).await?;
+    let planning = ProgressMeter::of_plan();
     let prepared = Selection::default().prepare_all(&desired, Some(&*store), &accounts, now)?;
+    drop(planning);
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
     } else {
@@ -107,7 +110,7 @@ async fn read(host: &Host, global: &Global, args: &AdoptArgs) -> Result<(Box<dyn
     let mut claim = Claim::before_reading(state);
     loop {
         let found = find(manifests::lookup(global, state, &args.manifests.paths, args.manifests.limits))?;
-        let mut loaded = manifests::load_all(host, &found, global.format)?;
+        let mut loaded = manifests::load_all(host, &found, global.format, true)?;
         known_providers(&loaded.desired.model, &args.providers)?;
         patterns(&args.only)?;
         if claim.waits(state) {

@@ -93,7 +93,7 @@ impl Terminal<'_> {
             _ => self.progress = None,
         }
         match event {
-            PassEvent::Planning => self.progress = Some(ProgressMeter::of_plan()),
+            PassEvent::Planning(begins) => self.progress = begins.then(ProgressMeter::of_plan),
             PassEvent::Sending(_, prepared) => self.progress = Some(ProgressMeter::of_purges(prepared.plan.purges())),
             PassEvent::Called(_, call) => {
                 if let Some(progress) = &self.progress {

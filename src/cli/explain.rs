@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{ExplainArgs, Format, Global};
 use super::exit::{Exit, Stop};
+use super::progress::ProgressMeter;
 use super::render::{JSON_VERSION, directories, moment, shown, status, strong};
 use super::{manifests, terminal};
 use crate::core::model::{Entry, Matched};
@@ -21,7 +22,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
     let store = global.backend().open()?;
     let store = store.as_deref();
     let accounts = engine::accounts(host, &desired.model, store).await?;
+    let planning = ProgressMeter::of_plan();
     let prepared = Selection::default().prepare_all(&desired, store, &accounts, host.clock.now().wall)?;
+    drop(planning);
     let recorded = store.map_or(Ok(Vec::new()), |store| store.recorded_of(&args.target))?;
     let found = find(&desired, &prepared, recorded, &args.target);
     if found.is_empty() {

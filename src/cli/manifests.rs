@@ -49,16 +49,16 @@ pub(super) fn examine(
 pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: ManifestLimits) -> Result<Desired> {
     let backend = &*global.backend();
     let found = inputs::find(lookup(global, backend, paths, limits))?;
-    Ok(load_all(host, &found, Format::Human)?.desired)
+    Ok(load_all(host, &found, Format::Human, false)?.desired)
 }
 
-/// Reads and checks all manifests that were found.
+/// Reads and checks all manifests that were found; `compares`: with all rows of the state, which are read meanwhile.
 ///
 /// # Errors
 /// Bad input if there is any error.
-pub(super) fn load_all(host: &Host, found: &FoundManifests<'_>, format: Format) -> Result<Loaded> {
+pub(super) fn load_all(host: &Host, found: &FoundManifests<'_>, format: Format, compares: bool) -> Result<Loaded> {
     let mut bar = Bar::default();
-    let read = found.read_all(host, &mut |seen| bar.shows(seen));
+    let read = found.read_all(host, compares, &mut |seen| bar.shows(seen));
     bar.end();
     valid(found, read, format)
 }
@@ -85,7 +85,7 @@ pub(super) fn show_problems(files: &[SourceFile], diagnostics: &[Diagnostic], hi
     terminal::tell(&diagnostics::render(files, diagnostics, hidden, coloured));
 }
 
-/// All problems as JSON, as `check` lists them.
+/// All problems, with the names of their files.
 pub(super) fn problems(files: &[SourceFile], built: &Built) -> Vec<Problem> {
     Problem::of(files, &built.diagnostics)
 }

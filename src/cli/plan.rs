@@ -56,7 +56,7 @@ pub(super) async fn show(
             if let Some(prepared) = prepared {
                 break (desired, prepared);
             }
-            loaded = manifests::load_all(host, &found, global.format)?;
+            loaded = manifests::load_all(host, &found, global.format, true)?;
         }
     };
     selection

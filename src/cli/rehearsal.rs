@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::apply;
 use super::args::{ApplyArgs, Format, Global};
 use super::exit::Exit;
+use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::{manifests, terminal};
 use crate::core::time::Now;
@@ -20,9 +21,8 @@ use crate::state::Store;
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs, selection: &Selection) -> Result<Exit> {
     let state = &*global.backend();
     let found = find(apply::lookup(global, state, args, selection))?;
-    let mut loaded = manifests::load_all(host, &found, global.format)?;
     // The copy is compared row by row.
-    loaded.ahead = None;
+    let mut loaded = manifests::load_all(host, &found, global.format, false)?;
     let Rehearsal { host, accounts, claim } = Rehearsal::new(host, state, &mut loaded.desired).await?;
     let credentials = CredentialStore::new(host.env.clone());
     let begun = host.clock.now();
@@ -30,7 +30,16 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs, selectio
     let options = apply::options(args, selection, deadline);
     let options = PassOptions { audit: None, accounts: Some(&accounts), ..options };
     let pass = Pass { host: &host, state, credentials: &credentials, options };
-    let mut shown = Shown { global, args, accounts: &accounts, begun, clock: &host, calls: Vec::new(), failure: None };
+    let mut shown = Shown {
+        global,
+        args,
+        accounts: &accounts,
+        begun,
+        clock: &host,
+        calls: Vec::new(),
+        planning: None,
+        failure: None,
+    };
     let end = pass.run(&mut loaded, claim, None, &mut |event| shown.takes(event)).await?;
     match (shown.failure, end) {
         (Some(error), _) => Err(error),
@@ -47,6 +56,7 @@ struct Shown<'a> {
     begun: Now,
     clock: &'a Host,
     calls: Vec<CallReport>,
+    planning: Option<ProgressMeter>,
     /// Why the second run could not be planned.
     failure: Option<anyhow::Error>,
 }
@@ -57,6 +67,9 @@ impl Shown<'_> {
             PassEvent::Planned(desired, prepared) if self.global.format == Format::Human => {
                 self.show_plan(desired, prepared);
             }
+            PassEvent::Planning(begins) => self.planning = begins.then(ProgressMeter::of_plan),
+            // The run that is under way, perhaps: a copy of a state has no lock that tells.
+            PassEvent::Unfinished(_) => {}
             PassEvent::Called(_, call) => self.calls.push(call.clone()),
             PassEvent::Finished(finished, store) => {
                 self.failure = self.show_outcome(finished, store).err();

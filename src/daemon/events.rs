@@ -140,7 +140,7 @@ impl<'a> CycleEvents<'a> {
             PassEvent::Note(text) | PassEvent::Warning(text) => tracing::info!(pass, run, "{}", log_line(text)),
             PassEvent::Error(text) => tracing::error!(pass, run, "{}", log_line(text)),
             PassEvent::Unfinished(began) => self.unfinished(*began),
-            PassEvent::Planning | PassEvent::Planned(..) => {}
+            PassEvent::Planning(_) | PassEvent::Planned(..) => {}
             PassEvent::Refused(desired, prepared) => self.refused(desired, prepared),
             PassEvent::Sending(desired, prepared) => self.sending(desired, prepared),
             PassEvent::Called(desired, call) => self.called(desired, call),

@@ -1,4 +1,4 @@
-//! What a run reads: the manifests as far as they changed, on a thread that may wait for disks.
+//! What a run reads: the manifests as far as they changed. Called on a thread that may wait for disks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -77,7 +77,7 @@ impl Reading {
             let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
             newest.check(&self.state.location(), store.identity()?)
         };
-        let read = match found.read(&self.host, (self.extent, true), &mut on_state, &mut |_| {})? {
+        let read = match found.read(&self.host, (self.extent, true, true), &mut on_state, &mut |_| {})? {
             ReadOutcome::Unchanged(desired, away) => return Ok((Read::Unchanged(desired, away), None)),
             ReadOutcome::Read(read) => read,
         };

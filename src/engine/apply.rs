@@ -20,17 +20,19 @@ pub async fn apply(
     (on_sources, on_read): (&mut OnSources<'_>, &mut OnRead<'_>),
     on_event: &mut OnEvent<'_>,
 ) -> Result<Exit> {
-    let knows_again = pass.options.expect.is_none() && pass.options.selection.is_all();
+    // A plan that was reviewed is read as a whole.
+    let (opens, is_all) = (pass.options.expect.is_none(), pass.options.selection.is_all());
     let (mut extent, mut held) = (Extent::Changed, None);
     loop {
         let claim = held.take().map_or_else(|| Claim::before_reading(pass.state), Claim::Held);
         let found = find(lookup)?;
-        let read = match found.read(pass.host, (extent, knows_again), &mut |_| Ok(()), on_sources)? {
+        let read = match found.read(pass.host, (extent, opens, is_all), &mut |_| Ok(()), on_sources)? {
             ReadOutcome::Read(read) => read,
             ReadOutcome::Unchanged(desired, away) => {
                 let patience_ms = pass.options.timeout_ms.min(LOOK_UP_MS);
                 if !returned_caches(pass.host, &desired, away, patience_ms).await.is_empty() {
                     extent = Extent::All;
+                    held = claim.held();
                     continue;
                 }
                 let prepared = Prepared::of_unread(&desired);

@@ -26,6 +26,14 @@ impl Claim {
         Self::Seen(state.identity())
     }
 
+    /// The lock, if it is held.
+    pub fn held(self) -> Option<Box<dyn LockedState>> {
+        match self {
+            Self::Held(lock) => Some(lock),
+            Self::Seen(_) => None,
+        }
+    }
+
     /// Whether another run has to be waited for.
     pub fn waits(&self, state: &dyn Backend) -> bool {
         matches!(self, Self::Seen(_)) && state.holder().is_some()

@@ -134,8 +134,7 @@ pub async fn apply(
     inputs: ExecutorInputs<'_>,
     observe: &mut Observe<'_>,
 ) -> Outcome {
-    // A program that stays up makes many runs: vendors refuse a nonce that comes twice.
-    let seed = host.seed ^ inputs.run.unsigned_abs().wrapping_mul(SEED_STEP);
+    let seed = seed_of(host, inputs.run);
     let mut run = Execution::start(&inputs, store, seed, host.clock.now());
     let mut nonces = fastrand::Rng::with_seed(seed);
     let mut interrupted = inputs.interrupted.clone();
@@ -197,6 +196,12 @@ pub async fn apply(
     drop(flights);
     run.give_up(store, &inputs, observe, host.clock.now());
     run.into_outcome(inputs.run)
+}
+
+/// The seed of a run: a program that stays up makes many, and vendors refuse a nonce that comes twice. A state that is made anew
+/// counts its runs anew.
+fn seed_of(host: &Host, run: i64) -> u64 {
+    host.seed ^ host.clock.now().tick.ms() ^ run.unsigned_abs().wrapping_mul(SEED_STEP)
 }
 
 /// The machine with what the run has come to so far.

@@ -173,24 +173,24 @@ impl FoundManifests<'_> {
         Problem::of(&self.files, &read.diagnostics)
     }
 
-    /// Reads no more than has to be read. `knows_again`: the run is about all that is listed and shows no plan for review, so
-    /// that what an earlier run noted counts. `on_state` looks at the state before anything else is read.
+    /// Reads no more than has to be read. `opens`: the state is looked at before, by `on_state` as well; `is_all`: the run is
+    /// about all that is listed, so that what an earlier run noted counts.
     ///
     /// # Errors
     /// A state that cannot be read.
     pub fn read(
         &self,
         host: &Host,
-        (extent, knows_again): (Extent, bool),
+        (extent, opens, is_all): (Extent, bool, bool),
         on_state: &mut dyn FnMut(&dyn Store) -> Result<(), StateError>,
         on_sources: &mut OnSources<'_>,
     ) -> Result<ReadOutcome, StateError> {
         // No lock is needed: what another run does now is work, and what it has done is seen later.
-        let store = if knows_again { self.lookup.own.backend.open()? } else { None };
+        let store = if opens { self.lookup.own.backend.open()? } else { None };
         if let Some(store) = &store {
             on_state(&**store)?;
         }
-        let mut noted = self.noted(store.as_deref(), knows_again)?;
+        let mut noted = self.noted(store.as_deref(), is_all)?;
         if extent == Extent::All {
             noted = None;
         }
@@ -209,13 +209,13 @@ impl FoundManifests<'_> {
             Some(loaded) => {
                 ManifestsRead { loaded: Some(loaded), named: Vec::new(), diagnostics: Vec::new(), hidden: Vec::new() }
             }
-            None => self.read_all(host, on_sources),
+            None => self.read_all(host, true, on_sources),
         }
     }
 
-    /// Reads all.
-    pub fn read_all(&self, host: &Host, on_sources: &mut OnSources<'_>) -> ManifestsRead {
-        let ahead = self.lookup.own.backend.read_ahead();
+    /// Reads all; `compares`: with all rows of the state, which are read meanwhile.
+    pub fn read_all(&self, host: &Host, compares: bool, on_sources: &mut OnSources<'_>) -> ManifestsRead {
+        let ahead = if compares { self.lookup.own.backend.read_ahead() } else { None };
         let mut sources = stat_caches::sources(host, self.lookup.own);
         on_sources(sources.seen());
         let nothing_over = vec![false; self.files.len()];

@@ -101,8 +101,8 @@ pub enum PassEvent<'a> {
     Error(&'a str),
     /// The run that began then was stopped before its end; later passes find the same.
     Unfinished(Timestamp),
-    /// Manifests are compared with the state, until the next event.
-    Planning,
+    /// Whether manifests are being compared with the state: it begins, or is over.
+    Planning(bool),
     /// There is a plan, and guards have not seen it.
     Planned(&'a Desired, &'a Prepared),
     /// A guard refuses the plan; what it saw is marked.
@@ -484,7 +484,9 @@ impl Pass<'_> {
 
     /// What `work` comes to before the deadline; `None`: it was not begun, or not ended, in time.
     async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let Some(deadline) = self.options.deadline else { return Some(work.await) };
+        // Waiting moves the time of a rehearsal: nothing but its calls counts there.
+        let deadline = self.options.deadline.filter(|_| self.options.accounts.is_none());
+        let Some(deadline) = deadline else { return Some(work.await) };
         tokio::select! {
             biased;
             () = self.host.clock.sleep_until(deadline) => None,
@@ -523,8 +525,10 @@ impl Pass<'_> {
         (accounts, at): (&[String], Timestamp),
         around: &mut Around<'_>,
     ) -> Result<Option<Prepared>> {
-        around.event(PassEvent::Planning);
-        self.options.selection.prepare(desired, store, accounts, at)
+        around.event(PassEvent::Planning(true));
+        let prepared = self.options.selection.prepare(desired, store, accounts, at);
+        around.event(PassEvent::Planning(false));
+        prepared
     }
 
     /// Lets guards and the reviewed digest speak. A refused pass still marks what it saw, except removals.

@@ -109,6 +109,7 @@ fn rehearsing_with_a_state_works_on_a_copy() {
     bench.assets(&urls(3), "2");
     let before = bench.read(STATE);
     bench.run(&["apply", "--rehearse"]).exits(0).says("3 purges accepted in 1 call");
+    bench.run(&["apply", "--rehearse", "--deadline", "10m"]).exits(0).says("3 purges accepted in 1 call");
     assert!(bench.read(STATE) == before && cloud.count() == 0);
 }
 
