@@ -207,19 +207,19 @@ fn wanted(variables: &[String], instead: Option<&String>) -> String {
 
 /// Credentials with the time at which they end, if they do.
 #[derive(Clone, Debug)]
-struct Held {
+struct HeldCredentials {
     credentials: Credentials,
     expires_at: Option<Timestamp>,
 }
 
-impl Held {
+impl HeldCredentials {
     fn lasts(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now.plus_ms(RENEW_BEFORE_MS) < end)
     }
 }
 
 /// What a source answers, for all callers that wait for it. It goes on where it was when they stop and others begin to wait.
-type Answer = Shared<BoxFuture<'static, Result<Held, CredentialError>>>;
+type Answer = Shared<BoxFuture<'static, Result<HeldCredentials, CredentialError>>>;
 
 /// Where a provider's credentials come from, as it is configured.
 #[derive(Clone, PartialEq, Eq)]
@@ -422,9 +422,9 @@ fn fingerprint(sort: &str, name: &str) -> String {
     hash.finalize().to_hex()[..16].to_owned()
 }
 
-async fn read(env: &dyn Env, source: &Source, now: Timestamp) -> Result<Held, CredentialError> {
+async fn read(env: &dyn Env, source: &Source, now: Timestamp) -> Result<HeldCredentials, CredentialError> {
     let scheme = source.scheme;
-    let forever = |credentials| Held { credentials, expires_at: None };
+    let forever = |credentials| HeldCredentials { credentials, expires_at: None };
     match (&source.from, scheme) {
         (CredentialSource::Environment { .. }, CredentialScheme::Headers) => {
             from_templates(env, &source.headers).map(forever)
@@ -517,7 +517,7 @@ fn from_json(
     content: &[u8],
     scheme: CredentialScheme,
     now: Timestamp,
-) -> Result<Held, CredentialError> {
+) -> Result<HeldCredentials, CredentialError> {
     let held = match json::parse(content, scheme).and_then(|given| chosen(given, scheme)) {
         Ok(held) => held,
         Err(problem) => return Err(CredentialError::Content { origin, problem }),
@@ -529,7 +529,7 @@ fn from_json(
 }
 
 /// The field that takes the place of all others wins, as in the environment.
-fn chosen(given: json::Given, scheme: CredentialScheme) -> Result<Held, ContentProblem> {
+fn chosen(given: json::Given, scheme: CredentialScheme) -> Result<HeldCredentials, ContentProblem> {
     let json::Given { mut fields, expires_at } = given;
     let is_given = |name: &str| fields.iter().any(|(own, _)| *own == name);
     let alone = match scheme {
@@ -543,7 +543,7 @@ fn chosen(given: json::Given, scheme: CredentialScheme) -> Result<Held, ContentP
         return Err(ContentProblem::Lacks(field.name));
     }
     fields.retain(|(name, _)| alone.is_none_or(|alone| *name == alone));
-    Ok(Held { credentials: Credentials::Fields(fields), expires_at })
+    Ok(HeldCredentials { credentials: Credentials::Fields(fields), expires_at })
 }
 
 #[cfg(test)]

@@ -221,12 +221,12 @@ struct Scan<'s> {
     rules: &'s TreeRules,
     cache: Option<&'s StatCache>,
     seen: &'s AtomicU64,
-    found: Mutex<Found>,
+    found: Mutex<TreeFound>,
 }
 
 /// What one thread, or all of them, found.
 #[derive(Default)]
-struct Found {
+struct TreeFound {
     table: FileTable,
     linked: FileTable,
     /// Folders that links lead to, still to be walked.
@@ -263,12 +263,12 @@ impl Scan<'_> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let walk = WalkBuilder::new(&way.real).standard_filters(false).threads(threads).build_parallel();
         walk.run(|| {
-            let mut worker = Worker { scan: self, way, found: Found::default(), buffer: Vec::new() };
+            let mut worker = Worker { scan: self, way, found: TreeFound::default(), buffer: Vec::new() };
             Box::new(move |entry| worker.visit(entry))
         });
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
+    fn found(&self) -> MutexGuard<'_, TreeFound> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -301,7 +301,7 @@ impl Scan<'_> {
 struct Worker<'s> {
     scan: &'s Scan<'s>,
     way: &'s Way,
-    found: Found,
+    found: TreeFound,
     buffer: Vec<u8>,
 }
 

@@ -167,7 +167,7 @@ impl Provider for AlibabaVod {
     ) -> Result<Request, String> {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
         let params = parameters(call, &account.options)?;
-        let action = Action { name: ACTION, endpoint: &call.endpoint };
+        let action = AlibabaAction { name: ACTION, endpoint: &call.endpoint };
         Ok(match account.options.text("signature_method") {
             Some(RPC) => rpc(&action, &keys, stamp, params),
             _ => acs3(&action, &keys, stamp, &[], sign::form_encode(&params).into_bytes()),
@@ -195,7 +195,7 @@ impl Provider for AlibabaVod {
                 (TASKS.name, number.into_iter().chain(rest).collect())
             }
         };
-        let action = Action { name, endpoint: &query.endpoint };
+        let action = AlibabaAction { name, endpoint: &query.endpoint };
         Ok(match account.options.text("signature_method") {
             Some(RPC) => rpc(&action, &keys, stamp, params),
             _ => acs3(&action, &keys, stamp, &params, Vec::new()),
@@ -214,7 +214,7 @@ impl Provider for AlibabaVod {
 }
 
 /// What is called, and where.
-struct Action<'a> {
+struct AlibabaAction<'a> {
     name: &'static str,
     endpoint: &'a Endpoint,
 }
@@ -291,7 +291,13 @@ fn parameters(call: &Call, options: &Options) -> Result<Vec<(String, String)>, S
     Ok(params)
 }
 
-fn acs3(action: &Action<'_>, keys: &Keys<'_>, stamp: &Stamp, query: &[(String, String)], body: Vec<u8>) -> Request {
+fn acs3(
+    action: &AlibabaAction<'_>,
+    keys: &Keys<'_>,
+    stamp: &Stamp,
+    query: &[(String, String)],
+    body: Vec<u8>,
+) -> Request {
     let path = request::path(action.endpoint, "/");
     let mut headers = vec![request::pair("host", action.endpoint.authority())];
     if !body.is_empty() {
@@ -322,7 +328,7 @@ fn acs3(action: &Action<'_>, keys: &Keys<'_>, stamp: &Stamp, query: &[(String, S
     request::post(action.endpoint, line, headers, body)
 }
 
-fn rpc(action: &Action<'_>, keys: &Keys<'_>, stamp: &Stamp, mut params: Vec<(String, String)>) -> Request {
+fn rpc(action: &AlibabaAction<'_>, keys: &Keys<'_>, stamp: &Stamp, mut params: Vec<(String, String)>) -> Request {
     params.extend([
         request::pair("Action", action.name),
         request::pair("Version", VERSION),

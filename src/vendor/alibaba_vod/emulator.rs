@@ -44,10 +44,10 @@ const RPC_PARAMETERS: [&str; 10] = [
 
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
-    Box::new(AlibabaVod::new(setup))
+    Box::new(AlibabaVodEmulator::new(setup))
 }
 
-struct AlibabaVod {
+struct AlibabaVodEmulator {
     account: Account,
     nonces: NonceMemory,
     /// By host: the second of its newest task, and the task.
@@ -64,9 +64,9 @@ struct Claims<'a> {
     token: Option<&'a str>,
 }
 
-type Parameters = BTreeMap<String, String>;
+type AlibabaParameters = BTreeMap<String, String>;
 
-impl AlibabaVod {
+impl AlibabaVodEmulator {
     fn new(setup: Setup) -> Self {
         // A nonce must be remembered for as long as a request that carries it could be valid, before and after.
         let nonces = NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000);
@@ -90,7 +90,12 @@ impl AlibabaVod {
         }
     }
 
-    fn tell(&mut self, query: &'static str, mut parameters: Parameters, now: Timestamp) -> Result<Value, Refusal> {
+    fn tell(
+        &mut self,
+        query: &'static str,
+        mut parameters: AlibabaParameters,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
         self.account.admit_query(query, now).map_err(throttled)?;
         if query == QUOTA {
             no_more(&parameters)?;
@@ -176,7 +181,7 @@ impl AlibabaVod {
     fn check_rpc(
         &mut self,
         request: &Request,
-        parameters: &Parameters,
+        parameters: &AlibabaParameters,
         now: Timestamp,
     ) -> Result<&'static str, Refusal> {
         let required = |name: &'static str| parameters.get(name).map(String::as_str).ok_or_else(|| missing(name));
@@ -203,7 +208,7 @@ impl AlibabaVod {
         Ok(action)
     }
 
-    fn refresh(&mut self, mut parameters: Parameters, now: Timestamp) -> Result<String, Refusal> {
+    fn refresh(&mut self, mut parameters: AlibabaParameters, now: Timestamp) -> Result<String, Refusal> {
         let scope = match parameters.remove("ObjectType").as_deref() {
             None | Some("File") => Scope::Url,
             Some("Directory") => Scope::Directory,
@@ -272,7 +277,7 @@ impl AlibabaVod {
     }
 }
 
-impl Emulator for AlibabaVod {
+impl Emulator for AlibabaVodEmulator {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
         if let Some(defect) = wire::http_defect(request) {
             return wire::plain(400, defect, now);
@@ -309,7 +314,7 @@ fn missing(name: &str) -> Refusal {
 }
 
 /// Nothing may be left over.
-fn no_more(parameters: &Parameters) -> Result<(), Refusal> {
+fn no_more(parameters: &AlibabaParameters) -> Result<(), Refusal> {
     let unknown = |name| Refusal::new(400, "InvalidParameter", format!("{name} is not a parameter of the operation"));
     parameters.keys().next().map_or(Ok(()), |name| Err(unknown(name)))
 }
@@ -319,7 +324,7 @@ fn throttled(wait_ms: i64) -> Refusal {
 }
 
 /// Query and form together; no name may come twice.
-fn read_parameters(request: &Request) -> Result<Parameters, Refusal> {
+fn read_parameters(request: &Request) -> Result<AlibabaParameters, Refusal> {
     let malformed = || Refusal::new(400, "InvalidParameter", "the parameters are malformed");
     let mut pairs = sign::form_decode(wire::split_path(request).1).ok_or_else(malformed)?;
     if !request.body.is_empty() {
@@ -330,7 +335,7 @@ fn read_parameters(request: &Request) -> Result<Parameters, Refusal> {
         pairs.extend(sign::form_decode(text).ok_or_else(malformed)?);
     }
     let count = pairs.len();
-    let parameters: Parameters = pairs.into_iter().collect();
+    let parameters: AlibabaParameters = pairs.into_iter().collect();
     (parameters.len() == count).then_some(parameters).ok_or_else(malformed)
 }
 

@@ -16,15 +16,15 @@ const DEFAULT_METHOD: &str = "PURGE";
 
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
-    Box::new(HttpPurge::new(setup))
+    Box::new(HttpPurgeEmulator::new(setup))
 }
 
-struct HttpPurge {
+struct HttpPurgeEmulator {
     account: Account,
     gone: BTreeSet<String>,
 }
 
-impl HttpPurge {
+impl HttpPurgeEmulator {
     fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup), gone: BTreeSet::new() }
     }
@@ -69,7 +69,7 @@ impl HttpPurge {
     }
 }
 
-impl Emulator for HttpPurge {
+impl Emulator for HttpPurgeEmulator {
     fn expects(&self, request: &Request) -> bool {
         let host = request.header("Host").unwrap_or_default();
         request.endpoint == self.account.setup.endpoint

@@ -107,7 +107,7 @@ const CODES: &Codes = &[
 
 /// Parameters: URLs or asset ids.
 #[derive(Serialize)]
-struct Parameters<'a> {
+struct HuaweiParameters<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     urls: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,9 +139,9 @@ impl Provider for HuaweiVod {
             Scope::AssetId => (None, Some(request::texts(call))),
             Scope::Url | Scope::Directory => (Some(request::texts(call)), None),
         };
-        let body = serde_json::to_vec(&Parameters { urls, asset_id_list }).map_err(|error| error.to_string())?;
+        let body = serde_json::to_vec(&HuaweiParameters { urls, asset_id_list }).map_err(|error| error.to_string())?;
         let headers = vec![request::pair("Content-Type", "application/json")];
-        let draft = Draft { method: "POST", query: String::new(), headers, body };
+        let draft = RequestDraft { method: "POST", query: String::new(), headers, body };
         signed(draft, &call.endpoint, account, credentials, stamp)
     }
 
@@ -167,7 +167,7 @@ impl Provider for HuaweiVod {
             return Err("huawei-vod has no query of quotas".into());
         };
         let text = sign::form_encode(&[request::pair("task_id", id)]);
-        let draft = Draft { method: "GET", query: text, headers: Vec::new(), body: Vec::new() };
+        let draft = RequestDraft { method: "GET", query: text, headers: Vec::new(), body: Vec::new() };
         signed(draft, &query.endpoint, account, credentials, stamp)
     }
 
@@ -180,7 +180,7 @@ impl Provider for HuaweiVod {
 }
 
 /// What differs from request to request before it is signed.
-struct Draft {
+struct RequestDraft {
     method: &'static str,
     query: String,
     headers: Vec<(String, String)>,
@@ -188,13 +188,13 @@ struct Draft {
 }
 
 fn signed(
-    draft: Draft,
+    draft: RequestDraft,
     endpoint: &Endpoint,
     account: &Account,
     credentials: &Credentials,
     stamp: &Stamp,
 ) -> Result<Request, String> {
-    let Draft { method, query, headers: own, body } = draft;
+    let RequestDraft { method, query, headers: own, body } = draft;
     let project_id = account.options.text("project_id").filter(|id| is_project_id(id));
     let project_id = project_id.ok_or("`project_id` is needed: 32 hex digits, as My Credentials shows it")?;
     let path = request::path(endpoint, &format!("/v1/{project_id}/asset/refresh"));

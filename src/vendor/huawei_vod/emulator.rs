@@ -23,14 +23,14 @@ const QUOTA_CODE: &str = "VOD.19999";
 
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
-    Box::new(HuaweiVod::new(setup))
+    Box::new(HuaweiVodEmulator::new(setup))
 }
 
-struct HuaweiVod {
+struct HuaweiVodEmulator {
     account: Account,
 }
 
-impl HuaweiVod {
+impl HuaweiVodEmulator {
     fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup) }
     }
@@ -151,7 +151,7 @@ impl HuaweiVod {
     }
 }
 
-impl Emulator for HuaweiVod {
+impl Emulator for HuaweiVodEmulator {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
         if let Some(defect) = wire::http_defect(request) {
             return wire::plain(400, defect, now);

@@ -24,22 +24,22 @@ const MOST_BODY_BYTES: usize = 1024 * 1024;
 const COMMON: [&str; 9] =
     ["Action", "SecretId", "Timestamp", "Nonce", "Signature", "SignatureMethod", "Token", "Region", "RequestClient"];
 
-type Parameters = BTreeMap<String, String>;
+type QcloudParameters = BTreeMap<String, String>;
 
 /// A refusal: the general code, the module code or symbolic name, the message.
 struct Refused(u16, &'static str, &'static str);
 
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
-    Box::new(QcloudCdn::new(setup))
+    Box::new(QcloudCdnEmulator::new(setup))
 }
 
-struct QcloudCdn {
+struct QcloudCdnEmulator {
     account: Account,
     nonces: NonceMemory,
 }
 
-impl QcloudCdn {
+impl QcloudCdnEmulator {
     fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup), nonces: NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000) }
     }
@@ -84,7 +84,7 @@ impl QcloudCdn {
     }
 
     /// A task has one state: it failed if one of its targets did.
-    fn tell(&mut self, request: &Request, mut parameters: Parameters, now: Timestamp) -> Result<Value, Refused> {
+    fn tell(&mut self, request: &Request, mut parameters: QcloudParameters, now: Timestamp) -> Result<Value, Refused> {
         self.check_signature(request, &parameters, now)?;
         let throttled = |_| Refused(4400, "LimitExceeded", "too many calls in a second");
         self.account.admit_query(LOG, now).map_err(throttled)?;
@@ -106,7 +106,12 @@ impl QcloudCdn {
         Ok(json!({"total": logs.len(), "logs": logs}))
     }
 
-    fn check_signature(&mut self, request: &Request, parameters: &Parameters, now: Timestamp) -> Result<(), Refused> {
+    fn check_signature(
+        &mut self,
+        request: &Request,
+        parameters: &QcloudParameters,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         let algorithm = match parameters.get("SignatureMethod").map(String::as_str) {
             None | Some("HmacSHA1") => QcloudMethod::HmacSha1,
             Some("HmacSHA256") => QcloudMethod::HmacSha256,
@@ -139,7 +144,7 @@ impl QcloudCdn {
     }
 }
 
-impl Emulator for QcloudCdn {
+impl Emulator for QcloudCdnEmulator {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
         if let Some(defect) = wire::http_defect(request) {
             return wire::plain(400, defect, now);
@@ -167,12 +172,12 @@ impl Emulator for QcloudCdn {
     }
 }
 
-fn required<'a>(parameters: &'a Parameters, name: &str) -> Result<&'a str, Refused> {
+fn required<'a>(parameters: &'a QcloudParameters, name: &str) -> Result<&'a str, Refused> {
     parameters.get(name).map(String::as_str).ok_or(Refused(4000, "MissingParameter", "a common parameter is missing"))
 }
 
 /// A GET has everything in its query, a POST in its form; no name may come twice.
-fn read_parameters(request: &Request) -> Result<Parameters, Refused> {
+fn read_parameters(request: &Request) -> Result<QcloudParameters, Refused> {
     let malformed = || Refused(4000, "InvalidParameter", "the parameters are malformed");
     let (_, query) = wire::split_path(request);
     let text = if request.method == "GET" {
@@ -188,12 +193,12 @@ fn read_parameters(request: &Request) -> Result<Parameters, Refused> {
     };
     let pairs = sign::form_decode(text).ok_or_else(malformed)?;
     let count = pairs.len();
-    let parameters: Parameters = pairs.into_iter().collect();
+    let parameters: QcloudParameters = pairs.into_iter().collect();
     (parameters.len() == count).then_some(parameters).ok_or_else(malformed)
 }
 
 /// `urls.0`, `urls.1` and so on without a gap, and nothing else.
-fn read_list(mut parameters: Parameters, list: &str, scope: Scope) -> Result<Vec<Target>, Refused> {
+fn read_list(mut parameters: QcloudParameters, list: &str, scope: Scope) -> Result<Vec<Target>, Refused> {
     let count = parameters.len();
     let texts = (0..count).map_while(|index| parameters.remove(&format!("{list}.{index}")));
     let targets: Vec<Target> = texts.map(|text| Target { scope, text }).collect();

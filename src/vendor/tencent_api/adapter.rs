@@ -58,7 +58,7 @@ pub(in crate::vendor) const COMMON_CODES: &Codes = &[
 ];
 
 /// A service and one of its operations.
-pub(in crate::vendor) struct Action {
+pub(in crate::vendor) struct TencentAction {
     /// Name in the scope of the signature, whatever the host.
     pub(in crate::vendor) service: &'static str,
     /// Value of `X-TC-Action`.
@@ -70,7 +70,7 @@ pub(in crate::vendor) struct Action {
 /// The signed request that posts `body` as the parameters of `action`.
 pub(in crate::vendor) fn encode(
     endpoint: &Endpoint,
-    action: &Action,
+    action: &TencentAction,
     keys: &Keys<'_>,
     stamp: &Stamp,
     body: Vec<u8>,

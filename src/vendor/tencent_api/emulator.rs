@@ -33,9 +33,9 @@ pub(in crate::vendor) enum Asked {
 }
 
 /// Parameters of a call, each taken once; what is left over is unknown to the operation.
-pub(in crate::vendor) struct Parameters(Map<String, Value>);
+pub(in crate::vendor) struct ApiParameters(Map<String, Value>);
 
-impl Parameters {
+impl ApiParameters {
     /// A list of at least one string.
     pub(in crate::vendor) fn strings(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
         let value = self.0.remove(name).ok_or_else(|| missing(name))?;
@@ -104,7 +104,7 @@ pub(in crate::vendor) fn answer(
     service: &Service,
     request: &Request,
     now: Timestamp,
-    execute: impl FnOnce(&mut Account, Asked, Parameters) -> Result<Map<String, Value>, Refusal>,
+    execute: impl FnOnce(&mut Account, Asked, ApiParameters) -> Result<Map<String, Value>, Refusal>,
 ) -> Response {
     if let Some(defect) = wire::http_defect(request) {
         return wire::plain(400, defect, now);
@@ -134,7 +134,7 @@ fn check_call(
     service: &Service,
     request: &Request,
     now: Timestamp,
-) -> Result<(Asked, Parameters), Refusal> {
+) -> Result<(Asked, ApiParameters), Refusal> {
     if request.method != "POST" {
         return Err(refusal("InvalidRequest", "only POST is served here"));
     }
@@ -163,7 +163,7 @@ fn check_call(
     };
     admitted.map_err(|_| refusal("RequestLimitExceeded", "too many calls in a second"))?;
     match serde_json::from_slice(&request.body) {
-        Ok(Value::Object(parameters)) => Ok((asked, Parameters(parameters))),
+        Ok(Value::Object(parameters)) => Ok((asked, ApiParameters(parameters))),
         _ => Err(refusal("InvalidRequest", "the body is not a JSON object")),
     }
 }

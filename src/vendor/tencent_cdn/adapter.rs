@@ -15,7 +15,7 @@ use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFoun
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes};
 use crate::vendor::request;
-use crate::vendor::tencent_api::adapter::{self as tencent_api, Action};
+use crate::vendor::tencent_api::adapter::{self as tencent_api, TencentAction};
 
 pub(crate) static ADAPTER: TencentCdn = TencentCdn;
 
@@ -78,8 +78,8 @@ const TASKS: QuerySpec = QuerySpec { name: "DescribePurgeTasks", calls: Rate::pe
 /// Rows of a page of tasks; as many as a call purges.
 const PAGE: u32 = 1000;
 
-const fn action(name: &'static str) -> Action {
-    Action { service: "cdn", name, version: "2018-06-06" }
+const fn action(name: &'static str) -> TencentAction {
+    TencentAction { service: "cdn", name, version: "2018-06-06" }
 }
 
 /// `InternalError.*` is among the common codes.
@@ -121,7 +121,7 @@ const CODES: &Codes = &[
 /// Parameters, in the order in which they are sent.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Parameters<'a> {
+struct CdnParameters<'a> {
     urls: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     area: Option<&'a str>,
@@ -176,7 +176,7 @@ impl Provider for TencentCdn {
         let body = if call.operation.scope == Scope::Directory {
             serde_json::to_vec(&PathParameters { paths: texts, flush_type: FLUSH_TYPE, area, url_encode })
         } else {
-            serde_json::to_vec(&Parameters { urls: texts, area, url_encode })
+            serde_json::to_vec(&CdnParameters { urls: texts, area, url_encode })
         };
         let body = body.map_err(|error| error.to_string())?;
         Ok(tencent_api::encode(&call.endpoint, &action(call.operation.name), &keys, stamp, body))

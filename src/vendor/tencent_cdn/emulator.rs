@@ -9,7 +9,7 @@ use crate::core::time::Timestamp;
 use crate::vendor::emulation::account::{Account, Purge};
 use crate::vendor::emulation::wire::{self, Refusal};
 use crate::vendor::emulation::{Emulator, Purged, Setup};
-use crate::vendor::tencent_api::emulator::{self as tencent_api, Asked, Parameters, Service, missing, refusal};
+use crate::vendor::tencent_api::emulator::{self as tencent_api, ApiParameters, Asked, Service, missing, refusal};
 
 static SERVICE: Service = Service {
     name: "cdn",
@@ -24,20 +24,20 @@ const PAGE: usize = 20;
 
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
-    Box::new(TencentCdn::new(setup))
+    Box::new(TencentCdnEmulator::new(setup))
 }
 
-struct TencentCdn {
+struct TencentCdnEmulator {
     account: Account,
 }
 
-impl TencentCdn {
+impl TencentCdnEmulator {
     fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup) }
     }
 }
 
-impl Emulator for TencentCdn {
+impl Emulator for TencentCdnEmulator {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
         tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, asked, parameters| match asked {
             Asked::Purge(scope) => {
@@ -61,7 +61,7 @@ struct PurgeCall {
 }
 
 impl PurgeCall {
-    fn read(scope: Scope, mut parameters: Parameters) -> Result<Self, Refusal> {
+    fn read(scope: Scope, mut parameters: ApiParameters) -> Result<Self, Refusal> {
         let texts = parameters.strings(if scope == Scope::Directory { "Paths" } else { "Urls" })?;
         let area = parameters.word("Area", &AREAS)?;
         parameters.check_bool("UrlEncode")?;
@@ -104,7 +104,7 @@ fn share(area: &str, scope: Scope) -> String {
     format!("{area} {}", scope.word())
 }
 
-fn tell_quota(account: &Account, parameters: Parameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+fn tell_quota(account: &Account, parameters: ApiParameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
     parameters.end()?;
     let lists = [("UrlPurge", Scope::Url), ("PathPurge", Scope::Directory)].map(|(name, scope)| {
         let most = account.limits(scope).map_or(0, |limits| limits.targets_per_call);
@@ -117,7 +117,7 @@ fn tell_quota(account: &Account, parameters: Parameters, now: Timestamp) -> Resu
     Ok(lists.into_iter().collect())
 }
 
-fn tell_task(account: &Account, mut parameters: Parameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+fn tell_task(account: &Account, mut parameters: ApiParameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
     let task_id = parameters.text("TaskId")?;
     let (skipped, most) = (parameters.number("Offset", 0)?, parameters.number("Limit", PAGE)?);
     parameters.end()?;

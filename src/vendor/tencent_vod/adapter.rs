@@ -11,7 +11,7 @@ use crate::core::query::Queries;
 use crate::core::target::Scope;
 use crate::vendor::answer::{self, Codes};
 use crate::vendor::request;
-use crate::vendor::tencent_api::adapter::{self as tencent_api, Action};
+use crate::vendor::tencent_api::adapter::{self as tencent_api, TencentAction};
 
 pub(crate) static ADAPTER: TencentVod = TencentVod;
 
@@ -43,7 +43,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     quota_day_offset_minutes: 480,
 };
 
-const ACTION: Action = Action { service: "vod", name: "RefreshUrlCache", version: "2018-07-17" };
+const ACTION: TencentAction = TencentAction { service: "vod", name: "RefreshUrlCache", version: "2018-07-17" };
 
 const CODES: &Codes = &[
     // Which code an unregistered domain yields is not documented; this one is the likeliest, so the batch is searched.
@@ -57,7 +57,7 @@ const CODES: &Codes = &[
 /// Parameters, in the order in which they are sent.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Parameters<'a> {
+struct VodParameters<'a> {
     urls: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub_app_id: Option<u64>,
@@ -76,7 +76,8 @@ impl Provider for TencentVod {
         stamp: &Stamp,
     ) -> Result<Request, String> {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
-        let parameters = Parameters { urls: request::texts(call), sub_app_id: account.options.integer("sub_app_id") };
+        let parameters =
+            VodParameters { urls: request::texts(call), sub_app_id: account.options.integer("sub_app_id") };
         let body = serde_json::to_vec(&parameters).map_err(|error| error.to_string())?;
         Ok(tencent_api::encode(&call.endpoint, &ACTION, &keys, stamp, body))
     }

@@ -9,27 +9,27 @@ use crate::core::time::Timestamp;
 use crate::vendor::emulation::account::{Account, Purge};
 use crate::vendor::emulation::wire::{self, Refusal};
 use crate::vendor::emulation::{Emulator, Purged, Setup};
-use crate::vendor::tencent_api::emulator::{self as tencent_api, Asked, Parameters, Service, refusal};
+use crate::vendor::tencent_api::emulator::{self as tencent_api, ApiParameters, Asked, Service, refusal};
 
 static SERVICE: Service =
     Service { name: "vod", version: "2018-07-17", operations: &[("RefreshUrlCache", Scope::Url)], queries: &[] };
 
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
-    Box::new(TencentVod::new(setup))
+    Box::new(TencentVodEmulator::new(setup))
 }
 
-struct TencentVod {
+struct TencentVodEmulator {
     account: Account,
 }
 
-impl TencentVod {
+impl TencentVodEmulator {
     fn new(setup: Setup) -> Self {
         Self { account: Account::new(setup) }
     }
 }
 
-impl Emulator for TencentVod {
+impl Emulator for TencentVodEmulator {
     fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
         tencent_api::answer(&mut self.account, &SERVICE, request, now, |account, asked, parameters| {
             let limits = match asked {
@@ -50,7 +50,7 @@ impl Emulator for TencentVod {
 fn refresh(
     account: &mut Account,
     limits: &OperationLimits,
-    mut parameters: Parameters,
+    mut parameters: ApiParameters,
     now: Timestamp,
 ) -> Result<(), Refusal> {
     let urls = parameters.strings("Urls")?;
