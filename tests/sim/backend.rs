@@ -1,5 +1,6 @@
 //! The place of the state as the processes of a world find it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,7 +37,7 @@ impl SimBackend {
             path: self.path.clone(),
             facts: Arc::clone(&self.facts),
             bug: self.bug,
-            debits: Default::default(),
+            debits: BTreeMap::default(),
             ledger: self.ledger.clone(),
         }
     }

@@ -581,7 +581,7 @@ impl World {
             self.event = None;
         }
         match process.turn() {
-            Turn::Begins(order) => self.begins(order, now),
+            Turn::Begins(order) => self.begins(&order, now),
             Turn::Ended(ended) => self.ended(&ended, now),
             Turn::Died => self.dies(now),
             Turn::Exits => {
@@ -632,7 +632,7 @@ impl World {
         self.starts_later(now);
     }
 
-    fn begins(&mut self, order: Order, now: u64) {
+    fn begins(&mut self, order: &Order, now: u64) {
         self.lived.runs += 1;
         match order.reason {
             RunReason::Changed => {

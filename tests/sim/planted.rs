@@ -476,8 +476,7 @@ impl WatchBug {
             | Self::FailedIsDone
             | Self::ResyncForgotten => &["W4", "L1", "L3"],
             Self::HalfFileTaken | Self::OldManifestTaken => &["S2", "R7", "W4", "L1", "L3", "C11"],
-            Self::StopIgnored => &["C14"],
-            Self::AgainIgnored => &["C14"],
+            Self::StopIgnored | Self::AgainIgnored => &["C14"],
             Self::RunsForgotten | Self::FailedAreAskedAgain => &["W4", "W6"],
             Self::WaitsByTheWallClock => &["W4", "W6", "L1"],
         }

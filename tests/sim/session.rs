@@ -135,7 +135,7 @@ pub(crate) async fn session(shared: Shared, given: Given, order: Order) -> Resul
         claim = Claim::Seen(Ok(Some(identity)));
         if state.bug == Some(Bug::StaleReading) {
             let start = RunStart { at: host.clock.now().wall, host: "sim".to_owned(), pid: 1 };
-            claim = Claim::Held(state.try_lock(&start)?.ok().expect("no other run has it"));
+            claim = Claim::Held(state.try_lock(&start)?.unwrap_or_else(|_| unreachable!("no other run has it")));
         }
     }
     let credentials = CredentialStore::new(host.env.clone());
@@ -151,7 +151,7 @@ pub(crate) async fn session(shared: Shared, given: Given, order: Order) -> Resul
             }
             Ok(PassEnd::ReadAll | PassEnd::Cut) => unreachable!("all was read, and no run is resident"),
             Ok(PassEnd::Ended(exit)) => return Ok(Some(process.ended(exit))),
-            Err(error) => return process.failed(error).map(|()| None),
+            Err(error) => return Process::failed(error).map(|()| None),
         }
     }
 }
@@ -293,7 +293,7 @@ impl<'a> Process<'a> {
     }
 
     /// A refusal is no failure.
-    fn failed(self, error: anyhow::Error) -> Result<(), StateError> {
+    fn failed(error: anyhow::Error) -> Result<(), StateError> {
         match error.downcast::<StateError>() {
             Ok(error) => Err(error),
             Err(error) if engine::exit_of(&error) == Exit::Refused => Ok(()),

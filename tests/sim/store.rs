@@ -47,6 +47,7 @@ pub(crate) struct SimStore {
 
 /// What a process reads and is about, for the truth to judge what it writes.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Facts {
     /// What it read in the manifests.
     pub(crate) listed: BTreeMap<Key, String>,

@@ -78,6 +78,7 @@ pub(crate) enum Turn {
 
 /// What world and daemon share.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Link {
     signals: VecDeque<Signal>,
     /// When files changed last, unless the daemon took it.
@@ -103,9 +104,9 @@ struct Link {
 }
 
 #[derive(Clone, Default)]
-struct Shore(Arc<Mutex<Link>>);
+struct SharedLink(Arc<Mutex<Link>>);
 
-impl Shore {
+impl SharedLink {
     fn lock(&self) -> MutexGuard<'_, Link> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +115,7 @@ impl Shore {
 /// A running process.
 pub(crate) struct Process {
     shared: Shared,
-    shore: Shore,
+    link: SharedLink,
     clock: Arc<SimClock>,
     daemon: Pin<Box<dyn Future<Output = Exit>>>,
     report: Receiver<Report>,
@@ -134,7 +135,7 @@ impl Process {
         bug: Option<WatchBug>,
     ) -> Self {
         let clock = Arc::new(SimClock::new(shared.clone(), false));
-        let (shore, report) = (Shore::default(), Arc::new(channel(Report::default()).0));
+        let (link, report) = (SharedLink::default(), Arc::new(channel(Report::default()).0));
         let is_locked = Arc::new(AtomicBool::new(false));
         let facts = Arc::new(Mutex::new(Facts::default()));
         let state = SimBackend {
@@ -150,7 +151,7 @@ impl Process {
         let machine = SimMachine {
             inner: Watch::new(if bug == Some(WatchBug::ResyncForgotten) { u64::MAX / 4 } else { resync_ms }, seed),
             shared: shared.clone(),
-            shore: shore.clone(),
+            link: link.clone(),
             born_ms: clock.now().wall.unix_ms(),
             seed,
             bug,
@@ -162,13 +163,13 @@ impl Process {
             env: Arc::new(SimEnv(shared.clone())),
             seed,
         };
-        let files = SimFiles { bug, shore: shore.clone(), clock: Arc::clone(&clock), state: state.clone() };
+        let files = SimFiles { bug, link: link.clone(), clock: Arc::clone(&clock), state: state.clone() };
         let receiver = report.subscribe();
-        let signals = SimSignals(shore.clone());
+        let signals = SimSignals(link.clone());
         let daemon = Box::pin(live(host, state, files, machine, (report, signals), (allowed, bug)));
         Self {
             shared: shared.clone(),
-            shore,
+            link,
             clock,
             daemon,
             report: receiver,
@@ -192,19 +193,19 @@ impl Process {
         // A second stop ends the process at once, like a kill.
         if !self.is_stopping {
             self.is_stopping = signal == Signal::Stop;
-            self.shore.lock().signals.push_back(signal);
+            self.link.lock().signals.push_back(signal);
         }
     }
 
     /// A file changed at this moment, or a moment ago.
     pub(crate) fn changed(&mut self, ago_ms: u64) {
-        let is_running = self.shore.lock().is_running;
+        let is_running = self.link.lock().is_running;
         if self.bug == Some(WatchBug::EventsOfRunsLost) && is_running {
             return;
         }
         self.queued += u32::from(self.bug == Some(WatchBug::EventsQueueUp) && is_running);
         let at = Tick::from_ms(self.clock.now().tick.ms().saturating_sub(ago_ms));
-        let mut link = self.shore.lock();
+        let mut link = self.link.lock();
         if !link.loses_events {
             link.event = Some(at);
             link.events += 1;
@@ -213,14 +214,14 @@ impl Process {
 
     /// The next thing that it does.
     pub(crate) fn turn(&mut self) -> Turn {
-        if self.shore.lock().ended.is_none() {
+        if self.link.lock().ended.is_none() {
             match self.shared.poll(&mut self.daemon) {
                 None => {}
                 Some(None) => return Turn::Died,
                 Some(Some(_)) => return Turn::Exits,
             }
         }
-        let ended = self.shore.lock().ended.take();
+        let ended = self.link.lock().ended.take();
         if let Some((end, was_cut)) = ended {
             let ended = self.ended(end, was_cut);
             if self.queued > 0 {
@@ -229,7 +230,7 @@ impl Process {
             }
             return Turn::Ended(ended);
         }
-        let mut link = self.shore.lock();
+        let mut link = self.link.lock();
         match link.order.take().filter(|_| link.reads) {
             Some(order) => Turn::Begins(order),
             None => Turn::Waits,
@@ -237,7 +238,7 @@ impl Process {
     }
 
     fn ended(&self, end: RunEnd, was_cut: bool) -> Ended {
-        let (link, facts) = (self.shore.lock(), self.facts.lock().expect("no panic"));
+        let (link, facts) = (self.link.lock(), self.facts.lock().expect("no panic"));
         let is_done = self.report.borrow().last_exit == Some(0);
         let whole = !facts.has_begun || facts.is_finished && !was_cut;
         let finished = match &end {
@@ -253,7 +254,7 @@ impl Process {
         self.is_locked.store(is_locked, Ordering::Relaxed);
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
         let at = self.clock.now().tick.plus_ms(in_ms);
-        let mut link = self.shore.lock();
+        let mut link = self.link.lock();
         link.was_unchanged = matches!(read, Read::Unchanged);
         link.answer = Some((read, at));
     }
@@ -303,7 +304,7 @@ async fn live(
     daemon.run(&mut signals).await
 }
 
-struct SimSignals(Shore);
+struct SimSignals(SharedLink);
 
 impl SignalSource for SimSignals {
     fn next(&mut self) -> BoxFuture<'_, Signal> {
@@ -314,18 +315,18 @@ impl SignalSource for SimSignals {
 /// Files as the world says.
 struct SimFiles {
     bug: Option<WatchBug>,
-    shore: Shore,
+    link: SharedLink,
     clock: Arc<SimClock>,
     state: SimBackend,
 }
 
 impl Files for SimFiles {
     fn changed(&self) -> BoxFuture<'_, ()> {
-        Box::pin(poll_fn(|_| if self.shore.lock().event.is_some() { Poll::Ready(()) } else { Poll::Pending }))
+        Box::pin(poll_fn(|_| if self.link.lock().event.is_some() { Poll::Ready(()) } else { Poll::Pending }))
     }
 
     fn take(&self) -> Option<Tick> {
-        self.shore.lock().event.take()
+        self.link.lock().event.take()
     }
 
     fn is_writing(&self) -> bool {
@@ -333,11 +334,11 @@ impl Files for SimFiles {
     }
 
     fn counts(&self) -> (u64, usize) {
-        (self.shore.lock().events, 1)
+        (self.link.lock().events, 1)
     }
 
     fn run_begins(&self, _: bool) {
-        let mut link = self.shore.lock();
+        let mut link = self.link.lock();
         link.events_before = link.events;
         link.loses_events = self.bug == Some(WatchBug::EventLostAtTheStart);
     }
@@ -348,11 +349,11 @@ impl Files for SimFiles {
 
     fn read(&self, _: Extent, _: Arc<Mutex<Newest>>) -> BoxFuture<'_, anyhow::Result<ManifestsSeen>> {
         let claim = Claim::before_reading(&self.state);
-        self.shore.lock().reads = true;
+        self.link.lock().reads = true;
         Box::pin(async move {
-            let (read, at) = poll_fn(|_| self.shore.lock().answer.take().map_or(Poll::Pending, Poll::Ready)).await;
+            let (read, at) = poll_fn(|_| self.link.lock().answer.take().map_or(Poll::Pending, Poll::Ready)).await;
             self.clock.sleep_until(at).await;
-            let mut link = self.shore.lock();
+            let mut link = self.link.lock();
             (link.reads, link.loses_events) = (false, false);
             let moved = Moved { changed: link.events != link.events_before, writing: false };
             let read = match read {
@@ -379,7 +380,7 @@ impl Files for SimFiles {
 struct SimMachine {
     inner: Watch,
     shared: Shared,
-    shore: Shore,
+    link: SharedLink,
     /// Wall time at its start.
     born_ms: i64,
     seed: u64,
@@ -424,7 +425,7 @@ impl SimMachine {
         }
         let RunEnd::Done(left) = &mut end else { return end };
         if self.bug == Some(WatchBug::HealthyAreLeftInPeace) && left.iter().any(is_down) {
-            let known = self.shore.lock().providers.clone();
+            let known = self.link.lock().providers.clone();
             *left = known.into_iter().map(|(name, config, endpoint)| rests(name, config, endpoint)).collect();
         }
         if self.bug == Some(WatchBug::GoneAreRemembered) {
@@ -434,7 +435,7 @@ impl SimMachine {
     }
 
     fn runs(&self, order: &Order) {
-        let mut link = self.shore.lock();
+        let mut link = self.link.lock();
         if link.is_running {
             self.shared.lock().violated("W4", || "a second run begins beside the first".to_owned());
         }
@@ -456,7 +457,7 @@ impl Machine for SimMachine {
         let machine = self.now(now);
         let event = match event {
             WatchEvent::RunEnded(end) => {
-                let mut link = self.shore.lock();
+                let mut link = self.link.lock();
                 (link.is_running, link.ended) = (false, Some((end.clone(), link.is_cut)));
                 drop(link);
                 WatchEvent::RunEnded(self.altered(end, now))
@@ -486,7 +487,7 @@ impl Machine for SimMachine {
                 }
                 WatchAction::CutShort if self.bug == Some(WatchBug::RunsNeverCut) => {}
                 WatchAction::CutShort => {
-                    self.shore.lock().is_cut = true;
+                    self.link.lock().is_cut = true;
                     return WatchAction::CutShort;
                 }
                 WatchAction::WakeAt(until) => {

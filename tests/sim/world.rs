@@ -235,7 +235,7 @@ impl World {
             } else {
                 let reading = self.read_early();
                 let order = self.order();
-                let ended = self.run_by(order, reading);
+                let ended = self.run_by(order, reading.as_ref());
                 if let (true, Some((out, _)), Some(ended)) = (clean && !self.others, outage, ended) {
                     self.check_isolation(out, &ended);
                 }
@@ -437,13 +437,13 @@ impl World {
     }
 
     /// A run by what it read before, unless the state is another one since.
-    fn run_by(&mut self, order: Order, early: Option<Reading>) -> Option<Ended> {
+    fn run_by(&mut self, order: Order, early: Option<&Reading>) -> Option<Ended> {
         let paths = order.paths;
         let now = self.reading(order.paths);
         let still_counts = |early: &&Reading| early.identity == now.identity || self.bug == Some(Bug::StaleReading);
-        let reading = early.as_ref().filter(still_counts).unwrap_or(&now);
+        let reading = early.filter(still_counts).unwrap_or(&now);
         self.begin(&order, reading);
-        let early = early.as_ref().map(|early| (self.read(&order, early), early.identity.clone()));
+        let early = early.map(|early| (self.read(&order, early), early.identity.clone()));
         let given = Given { state: self.backend(&order, self.open()), now: self.read(&order, &now), early };
         let future = session(self.shared.clone(), given, order);
         let ended = self.shared.execute(vec![Box::pin(future)]).remove(0);
