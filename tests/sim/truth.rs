@@ -253,7 +253,12 @@ impl Truth {
         for key in below {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             needed |= !entry.is_needless(endpoint, sent);
+            // What lies below it and was not meant is purged by chance: nobody promised to purge it once it goes.
+            let (is_meant, touched) = (entry.open.contains_key(&endpoint), entry.touched);
             entry.accept(endpoint, sent);
+            if !is_meant {
+                entry.touched = touched;
+            }
         }
         if !needed {
             self.violate("S3", || format!("{directory} was purged without need"));

@@ -220,6 +220,12 @@ fn c9_a_damaged_or_foreign_state_is_reported_and_left_alone() {
             assert!(bench.read(STATE).as_ref() == Some(&bytes), "{name}: {arguments:?} changed the file");
         }
     }
+    // It is said first: a run that selects reads all manifests, and would be about other ones.
+    bench.write(STATE, [0; 8192]);
+    bench.write("manifests/wrong.yaml", "assets: 1\n");
+    for arguments in [&["apply"][..], &["apply", "--only", "*"]] {
+        bench.run(arguments).exits(6).says("state.db");
+    }
     assert_eq!(cloud.count(), 0);
 }
 

@@ -35,6 +35,8 @@ fn r1_a_second_run_names_the_holder_of_the_lock() {
     let json = bench.run(&["status", "--format", "json"]).exits(0).json();
     assert_eq!((&json["running"]["pid"], &json["running"]["host"]), (&child.id().into(), &host.trim().into()));
     assert!(json["running"]["started"].is_string() && json["in_doubt"] == serde_json::json!([]), "{json}");
+    let rehearsed = bench.run(&["apply", "--rehearse"]).exits(0).says("2 purges accepted in 1 call");
+    assert!(!rehearsed.stderr.contains("was stopped"), "{rehearsed:?}");
     cloud.release();
     ended(child).exits(0);
     assert!(bench.run(&["status", "--format", "json"]).exits(0).json()["running"].is_null());
@@ -48,7 +50,7 @@ fn r1_a_second_run_names_the_holder_of_the_lock() {
 fn calls_under_way_are_told_from_lost_ones_whatever_the_clock_says() {
     let (cloud, bench, child) = held(2);
     let sql = "UPDATE run SET started_at = started_at + 3600000;
-               INSERT INTO call VALUES (999, 0, 1, 'own', 'PurgeUrlsCache', 3, (SELECT max(started_at) + 1 FROM run))";
+               INSERT INTO call (id, run, number, provider, operation, targets, at) VALUES (999, 0, 1, 'own', 'PurgeUrlsCache', 3, (SELECT max(started_at) + 1 FROM run))";
     bench.by_hand(sql);
     bench.run(&["status"]).exits(0).says("1 call not answered yet").says("In doubt: a call for 3 targets to `own`");
     let in_doubt = bench.run(&["status", "--format", "json"]).exits(0).json()["in_doubt"].clone();
