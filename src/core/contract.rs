@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::http::{Endpoint, Request, Response};
-use super::query::{Finding, Queries, Query};
+use super::query::{Queries, QueryAnswer, QueryCall};
 pub use super::rate::Rate;
 use super::secret::Secret;
 use super::target::{Scope, Target};
@@ -538,27 +538,27 @@ pub trait Provider: Sync {
     /// Everything else, by class.
     fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError>;
 
-    /// Builds and signs the request that asks a question which the capabilities declare.
+    /// Builds and signs the request for a query that the capabilities declare.
     ///
     /// # Errors
-    /// A text for people if credentials of the wrong sort were given, or the vendor answers no such question.
-    fn ask(
+    /// A text for people if credentials of the wrong sort were given, or the vendor answers no such query.
+    fn encode_query(
         &self,
-        query: &Query,
+        call: &QueryCall,
         account: &Account,
         credentials: &Credentials,
         stamp: &Stamp,
     ) -> Result<Request, String> {
-        let _ = (query, account, credentials, stamp);
-        Err(format!("{} answers no such question", self.capabilities().kind))
+        let _ = (call, account, credentials, stamp);
+        Err(format!("{} answers no such query", self.capabilities().kind))
     }
 
-    /// Reads the answer to `query`.
+    /// Reads the answer to `call`.
     ///
     /// # Errors
     /// Everything but the documented answer, by class; an answer that cannot be read is [`ErrorClass::Unknown`].
-    fn understand(&self, query: &Query, account: &Account, response: &Response) -> Result<Finding, CallError> {
-        let _ = (query, account);
+    fn decode_query(&self, call: &QueryCall, account: &Account, response: &Response) -> Result<QueryAnswer, CallError> {
+        let _ = (call, account);
         Err(CallError {
             class: ErrorClass::Unknown,
             code: format!("HTTP {}", response.status),

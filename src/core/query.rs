@@ -1,6 +1,6 @@
-//! Questions to a provider and what it answers: the quota that is left, and what became of accepted purges.
+//! Queries to a provider and what it answers: the quota that is left, and what became of accepted purges.
 //!
-//! *Accepted* is what a purge call says; *done* is what a later question says. Neither says what an edge serves.
+//! *Accepted* is what a purge call says; *done* is what a later query says. Neither says what an edge serves.
 
 use super::contract::Rate;
 use super::http::Endpoint;
@@ -16,7 +16,7 @@ pub struct Queries {
 }
 
 impl Queries {
-    /// The vendor answers no questions.
+    /// The vendor answers no queries.
     pub const NONE: Self = Self { quota: None, task: None };
 }
 
@@ -31,18 +31,18 @@ pub struct QuerySpec {
     pub kept_days: Option<u16>,
 }
 
-/// One question, to be asked at one endpoint.
+/// One query to one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
+pub struct QueryCall {
     /// What is asked.
-    pub question: Question,
+    pub query: Query,
     /// Where.
     pub endpoint: Endpoint,
 }
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum Query {
     /// How much of the daily quotas is left.
     Quota,
     /// What became of the targets of a task: one page of them, from 0.
@@ -58,10 +58,10 @@ pub enum Question {
 
 /// What a provider answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// To [`Question::Quota`].
+pub enum QueryAnswer {
+    /// To [`Query::Quota`].
     Quota(Vec<QuotaFound>),
-    /// To [`Question::Task`].
+    /// To [`Query::Task`].
     Task(TaskPage),
 }
 

@@ -6,7 +6,7 @@ use crate::core::removal_window::RemovalWindow;
 use crate::core::time::Tick;
 use crate::state::{Identity, Store};
 
-/// Vendors are asked for their count of a quota at most this often, in milliseconds: the question comes before the purge.
+/// Vendors are asked for their count of a quota at most this often, in milliseconds: the query comes before the purge.
 const ASK_QUOTAS_MS: u64 = 600_000;
 
 /// What one pass has to know of those before it.

@@ -50,7 +50,7 @@ pub async fn learn_quotas(
         }
         let answered = asker.quota(job.provider).await;
         let their_time = asker.time_of(&answered);
-        let found = answered.finding.unwrap_or_else(|error| {
+        let found = answered.answer.unwrap_or_else(|error| {
             let name = &model.providers[job.provider].name;
             learned.notes.push(format!(
                 "provider `{name}` did not tell what is left of its quota, so our own count holds: {}",
@@ -238,7 +238,7 @@ async fn ask_standing(asker: &mut Asker<'_>, model: &Model, provider: usize) -> 
         return nothing(CredentialStatus::Untried, "not asked: the vendor has no query of quotas".into());
     }
     let answered = asker.quota(provider).await;
-    let (credentials, quota, problem) = match answered.finding {
+    let (credentials, quota, problem) = match answered.answer {
         Ok(found) => (CredentialStatus::Accepted, found, None),
         Err(error) => {
             let refused = error.class == ErrorClass::Auth;

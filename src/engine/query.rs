@@ -1,6 +1,6 @@
-//! Asks providers questions: what is left of their quotas, what became of accepted purges.
+//! Sends queries to providers: what is left of their quotas, what became of accepted purges.
 //!
-//! A question is asked once, at its own pace, and costs no quota. It decides nothing; the caller does.
+//! A query is sent once, at its own pace, and costs no quota. It decides nothing; the caller does.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::core::budget::Pace;
 use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Rate, Stamp};
 use crate::core::http::{Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{Model, ProviderConfig};
-use crate::core::query::{Finding, Query, QuerySpec, Question, QuotaFound, TaskResult};
+use crate::core::query::{Query, QueryAnswer, QueryCall, QuerySpec, QuotaFound, TaskResult};
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::engine::request::{self, CallContext, Hide, RequestError, refusal};
@@ -28,10 +28,10 @@ pub struct Asker<'a> {
     paces: BTreeMap<(String, &'static str), Pace>,
 }
 
-/// What a question came to.
+/// What a query came to.
 pub struct Answered<T> {
     /// The answer, or why there is none; credentials are hidden in both.
-    pub finding: Result<T, CallError>,
+    pub answer: Result<T, CallError>,
     /// How far the local clock is ahead of the provider's, in seconds, by the `Date` of an answer of any sort; dates
     /// count whole seconds.
     pub clock_ahead_s: Option<i64>,
@@ -61,12 +61,12 @@ impl<'a> Asker<'a> {
     /// Within the answer: classified as refusals of purges are; [`ErrorClass::Config`] if the vendor has no such query.
     pub async fn quota(&mut self, provider: usize) -> Answered<Vec<QuotaFound>> {
         let spec = self.model.providers[provider].kind.capabilities().queries.quota;
-        let Answered { finding, clock_ahead_s } = self.ask(provider, spec, Question::Quota).await;
-        let finding = finding.and_then(|finding| match finding {
-            Finding::Quota(found) => Ok(found),
-            Finding::Task(_) => Err(mixed_up()),
+        let Answered { answer, clock_ahead_s } = self.ask(provider, spec, Query::Quota).await;
+        let answer = answer.and_then(|answer| match answer {
+            QueryAnswer::Quota(found) => Ok(found),
+            QueryAnswer::Task(_) => Err(mixed_up()),
         });
-        Answered { finding, clock_ahead_s }
+        Answered { answer, clock_ahead_s }
     }
 
     /// What time it is for the provider that gave an answer; where that does not say, for us.
@@ -83,54 +83,54 @@ impl<'a> Asker<'a> {
         let spec = self.model.providers[provider].kind.capabilities().queries.task;
         let mut results = Vec::new();
         for page in 0..MOST_PAGES {
-            let question = Question::Task { id: id.to_owned(), page, seen: results.len() as u64 };
-            match self.ask(provider, spec, question).await.finding? {
-                Finding::Task(found) => {
+            let query = Query::Task { id: id.to_owned(), page, seen: results.len() as u64 };
+            match self.ask(provider, spec, query).await.answer? {
+                QueryAnswer::Task(found) => {
                     results.extend(found.results);
                     if !found.more {
                         return Ok(results);
                     }
                 }
-                Finding::Quota(_) => return Err(mixed_up()),
+                QueryAnswer::Quota(_) => return Err(mixed_up()),
             }
         }
         let message = format!("the results of the task do not end after {MOST_PAGES} pages");
         Err(refusal(ErrorClass::Unknown, "too many pages", message))
     }
 
-    async fn ask(&mut self, provider: usize, spec: Option<QuerySpec>, question: Question) -> Answered<Finding> {
+    async fn ask(&mut self, provider: usize, spec: Option<QuerySpec>, query: Query) -> Answered<QueryAnswer> {
         let config = &self.model.providers[provider];
         let (Some(spec), Some(endpoint)) = (spec, config.endpoints.first()) else {
             let error = refusal(ErrorClass::Config, "not asked", "the vendor has no such query".into());
-            return Answered { finding: Err(error), clock_ahead_s: None };
+            return Answered { answer: Err(error), clock_ahead_s: None };
         };
         self.keep_pace(provider, spec).await;
-        let query = Query { question, endpoint: endpoint.clone() };
+        let call = QueryCall { query, endpoint: endpoint.clone() };
         let line = CallContext { host: self.host, credentials: self.credentials, config, timeouts: self.timeouts };
         let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
-            config.kind.ask(&query, account, credentials, stamp)
+            config.kind.encode_query(&call, account, credentials, stamp)
         };
         let mut server_time = None;
         let read = |account: &Account, response: &Response, hide: &Hide<'_>| {
             server_time = response.header("date").and_then(Timestamp::from_http_date);
-            let mut finding = config.kind.understand(&query, account, response)?;
-            if let Finding::Quota(found) = &mut finding {
+            let mut answer = config.kind.decode_query(&call, account, response)?;
+            if let QueryAnswer::Quota(found) = &mut answer {
                 for quota in found {
                     hide(&mut quota.area);
                 }
             }
-            Ok(finding)
+            Ok(answer)
         };
         let asked = request::send_request(line, self.nonces.u128(..), build, read).await;
         let now = self.host.clock.now().wall;
-        let finding = asked.map_err(|trouble| match trouble {
+        let answer = asked.map_err(|trouble| match trouble {
             RequestError::Refused(error, _) => error,
             RequestError::Failed(failure) => failed(&failure, config),
         });
-        Answered { finding, clock_ahead_s: server_time.map(|server| now.unix_seconds() - server.unix_seconds()) }
+        Answered { answer, clock_ahead_s: server_time.map(|server| now.unix_seconds() - server.unix_seconds()) }
     }
 
-    /// Waits for the turn of one more question to the provider's account.
+    /// Waits for the turn of one more query to the provider's account.
     async fn keep_pace(&mut self, provider: usize, spec: QuerySpec) {
         let config = &self.model.providers[provider];
         let found = self.credentials.get(config, self.host.clock.now().wall).await.ok();
@@ -147,7 +147,7 @@ impl<'a> Asker<'a> {
 }
 
 fn mixed_up() -> CallError {
-    refusal(ErrorClass::Unknown, "another answer", "the answer is to another question".into())
+    refusal(ErrorClass::Unknown, "another answer", "the answer is to another query".into())
 }
 
 /// Classes are those of purges that get no answer.

@@ -1,4 +1,4 @@
-//! One request from credentials to decoded answer: what purges and questions have in common.
+//! One request from credentials to decoded answer: what purges and queries have in common.
 //!
 //! Knows no vendor, repeats nothing and records nothing.
 

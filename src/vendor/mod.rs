@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::core::contract::{CredentialScheme, Options};
     use crate::core::http::Response;
-    use crate::core::query::Question;
+    use crate::core::query::Query;
     use crate::core::target::Target;
 
     #[test]
@@ -145,9 +145,9 @@ mod tests {
                 let outcome = provider.decode(&call, &testing::account(&[]), &response);
                 let by_status = provider.capabilities().kind == "http-purge";
                 prop_assert!(by_status || outcome.is_err());
-                for question in [Question::Quota, testing::task("t")] {
-                    let query = testing::query("cdn.example.com", question);
-                    prop_assert!(provider.understand(&query, &testing::account(&[]), &response).is_err());
+                for about in [Query::Quota, testing::task("t")] {
+                    let query = testing::query("cdn.example.com", about);
+                    prop_assert!(provider.decode_query(&query, &testing::account(&[]), &response).is_err());
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::core::contract::{
     Account, Call, CallError, Credentials, ErrorClass, OptionValue, Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
-use crate::core::query::{Finding, Query, Question, TaskResult, TaskState};
+use crate::core::query::{Query, QueryAnswer, QueryCall, TaskResult, TaskState};
 use crate::core::secret::Secret;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
@@ -83,26 +83,26 @@ pub(super) fn decoded_with(
     provider.decode(&call, &account(options), &answer(status, headers, body))
 }
 
-/// A question at `authority`.
-pub(super) fn query(authority: &str, question: Question) -> Query {
-    Query { question, endpoint: endpoint(authority) }
+/// A query at `authority`.
+pub(super) fn query(authority: &str, query: Query) -> QueryCall {
+    QueryCall { query, endpoint: endpoint(authority) }
 }
 
-/// A question about the first page of a task.
-pub(super) fn task(id: &str) -> Question {
-    Question::Task { id: id.to_owned(), page: 0, seen: 0 }
+/// A query about the first page of a task.
+pub(super) fn task(id: &str) -> Query {
+    Query::Task { id: id.to_owned(), page: 0, seen: 0 }
 }
 
-/// What a provider makes of an answer to a question.
-pub(super) fn understood(
+/// What a provider makes of an answer to a query.
+pub(super) fn decoded_query(
     provider: &dyn Provider,
     options: &[(&str, OptionValue)],
-    question: &Question,
+    about: &Query,
     status: u16,
     body: &str,
-) -> Result<Finding, CallError> {
-    let query = query("cdn.example.com", question.clone());
-    provider.understand(&query, &account(options), &answer(status, &[], body))
+) -> Result<QueryAnswer, CallError> {
+    let call = query("cdn.example.com", about.clone());
+    provider.decode_query(&call, &account(options), &answer(status, &[], body))
 }
 
 /// Each of these targets with where it stands.
@@ -112,15 +112,15 @@ pub(super) fn results(list: &[(Option<&str>, TaskState)]) -> Vec<TaskResult> {
     list.iter().map(result).collect()
 }
 
-/// Answers that are no vendor's finding, whatever was asked: they are unknown, and redirects are refused.
-pub(super) fn assert_garbage_is_no_finding(provider: &dyn Provider, questions: &[Question]) {
-    for question in questions {
+/// Answers that are no vendor's answer, whatever was asked: they are unknown, and redirects are refused.
+pub(super) fn assert_garbage_is_no_answer(provider: &dyn Provider, queries: &[Query]) {
+    for query in queries {
         for body in ["", "<html>ok</html>", "null", "[]", "{}", "{\"a\":", "{\"Response\":{\"RequestId\":\"r\"}}"] {
-            let error = understood(provider, &[], question, 200, body).unwrap_err();
+            let error = decoded_query(provider, &[], query, 200, body).unwrap_err();
             assert_eq!(error.class, ErrorClass::Unknown, "{body}");
         }
-        assert_eq!(understood(provider, &[], question, 302, "{}").unwrap_err().class, ErrorClass::Fatal);
-        assert_eq!(understood(provider, &[], question, 503, "<html>").unwrap_err().class, ErrorClass::Transient);
+        assert_eq!(decoded_query(provider, &[], query, 302, "{}").unwrap_err().class, ErrorClass::Fatal);
+        assert_eq!(decoded_query(provider, &[], query, 503, "<html>").unwrap_err().class, ErrorClass::Transient);
     }
 }
 

@@ -35,7 +35,7 @@ fn t4_the_providers_own_count_wins_when_it_is_higher() {
             ran.says(&format!("provider `own` has {left} left of its quota of {limit}, {} fewer than", limit - left));
         let rest = 5 - left;
         assert!(ran.stdout.contains(&format!("{rest} left: 0 pending, {rest} deferred")), "{kind}: {ran:?}");
-        let sent = (cloud.purged().len() as u64, cloud.count(), cloud.questions().len());
+        let sent = (cloud.purged().len() as u64, cloud.count(), cloud.queries().len());
         assert_eq!(sent, (left, 1, 1), "{kind}: {ran:?}");
         let status = bench.run(&["status", "--format", "json"]).exits(0).json();
         assert_eq!(status["quota"][0]["used"], limit, "{kind}: what was learned is in the ledger");
@@ -85,7 +85,7 @@ fn yesterdays_count_of_the_provider_is_not_todays() {
     }
 }
 
-/// A provider that does not answer a question is no failure of the run; it is reported, and purges go on.
+/// A provider that does not answer a query is no failure of the run; it is reported, and purges go on.
 #[test]
 fn a_quota_that_is_not_told_is_a_note_and_no_failure() {
     let refused = r#"{"Response":{"Error":{"Code":"UnauthorizedOperation","Message":"no"},"RequestId":"r"}}"#;
@@ -95,12 +95,12 @@ fn a_quota_that_is_not_told_is_a_note_and_no_failure() {
         bench.assets(&urls(2), "1");
         cloud.ask_me(Some(step));
         bench.run(&["apply"]).exits(0).says("note: provider `own` did not tell what is left of its quota");
-        assert_eq!(cloud.questions().len(), 1, "asked once, no redirect followed");
+        assert_eq!(cloud.queries().len(), 1, "asked once, no redirect followed");
         assert_eq!(bench.recorded().len(), 2);
     }
 }
 
-/// S9: a plan asks nobody, nor does a run with nothing to do; two providers of one account are one question.
+/// S9: a plan asks nobody, nor does a run with nothing to do; two providers of one account are one query.
 #[test]
 fn quotas_are_asked_for_only_where_there_is_work_and_once_an_account() {
     for kind in WITH_QUOTA {
@@ -108,11 +108,11 @@ fn quotas_are_asked_for_only_where_there_is_work_and_once_an_account() {
         let bench = Bench::at(kind, &cloud).provider("other", kind, &cloud.url(), "");
         bench.write("manifests/site.yaml", "provider: [own, other]\nassets:\n  https://cdn.example.com/a: rev:1\n");
         bench.run(&["plan"]).exits(0);
-        assert_eq!(cloud.questions().len(), 0, "{kind}");
+        assert_eq!(cloud.queries().len(), 0, "{kind}");
         bench.run(&["apply"]).exits(0);
-        assert_eq!((cloud.questions().len(), cloud.count()), (1, 2), "{kind}");
+        assert_eq!((cloud.queries().len(), cloud.count()), (1, 2), "{kind}");
         bench.run(&["apply"]).exits(0).says("Nothing to do");
-        assert_eq!((cloud.questions().len(), cloud.count()), (1, 0), "{kind}");
+        assert_eq!((cloud.queries().len(), cloud.count()), (1, 0), "{kind}");
     }
     let cloud = Cloud::of("tencent-vod");
     let bench = Bench::at("tencent-vod", &cloud);
@@ -137,7 +137,7 @@ fn r13_a_task_that_failed_makes_its_target_pending_again() {
         assert!(ran.stdout.contains(&format!("    {}\n", all[1])), "{kind}: {ran:?}");
         assert!(ran.stdout.contains("failed at the provider after the purge was accepted"), "{kind}: {ran:?}");
         assert_eq!(bench.recorded().len(), 2, "{kind}");
-        let asked = cloud.questions().len();
+        let asked = cloud.queries().len();
         let _ = cloud.count();
         bench.run(&["apply"]).exits(0);
         let again: Vec<String> = cloud.log()[3..].iter().map(|purged| purged.target.text.clone()).collect();
@@ -151,10 +151,10 @@ fn r13_a_task_that_failed_makes_its_target_pending_again() {
         );
         assert_eq!(ran["tasks"], json!([{"provider": "own", "accepted": 0, "done": 3}]), "{kind}");
         let between = usize::from(WITH_QUOTA.contains(&kind));
-        assert_eq!(cloud.questions().len(), asked + between + 1, "{kind}");
+        assert_eq!(cloud.queries().len(), asked + between + 1, "{kind}");
         let before = bench.read(STATE);
         bench.run(&["status", "--refresh"]).exits(0).says("none");
-        assert_eq!((cloud.questions().len(), bench.read(STATE)), (asked + between + 1, before), "{kind}");
+        assert_eq!((cloud.queries().len(), bench.read(STATE)), (asked + between + 1, before), "{kind}");
     }
 }
 
@@ -249,9 +249,9 @@ fn a_check_online_tells_credentials_clock_and_quota() {
     let quota = json!({"operation": "PurgeUrlsCache", "area": "overseas", "limit": 10_000, "left": 9900});
     assert_eq!(online[0]["quota"][1], quota);
     assert_eq!(online[1]["credentials"], "not tried");
-    assert_eq!((vod.count(), cdn.count(), cdn.questions().len()), (0, 0, 2), "nothing is purged");
+    assert_eq!((vod.count(), cdn.count(), cdn.queries().len()), (0, 0, 2), "nothing is purged");
     assert_eq!(bench.run(&["check", "--format", "json"]).exits(0).json()["online"], Value::Null);
-    assert_eq!(cdn.questions().len(), 2, "a plain check asks nobody");
+    assert_eq!(cdn.queries().len(), 2, "a plain check asks nobody");
     assert!(!bench.path(STATE).exists());
 }
 

@@ -5,7 +5,7 @@ mod draft;
 use draft::{Draft, cloud, running, setup, url_limits, urls};
 use freshen::core::contract::{Account, Credentials, OptionValue, Options, Stamp};
 use freshen::core::http::{Request, Response};
-use freshen::core::query::{Finding, Query, Question, TaskState, quota_left, state_of};
+use freshen::core::query::{Query, QueryAnswer, QueryCall, TaskState, quota_left, state_of};
 use freshen::core::secret::Secret;
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
@@ -610,20 +610,20 @@ fn kinds_without_emulator_are_none() {
     assert!(emulator(setup).is_none());
 }
 
-/// A question of ours to an emulator, and what it comes to.
-fn asked(kind: &str, emulator: &mut dyn Emulator, question: Question, now: Timestamp) -> Finding {
+/// A query of ours to an emulator, and what it comes to.
+fn asked(kind: &str, emulator: &mut dyn Emulator, query: Query, now: Timestamp) -> QueryAnswer {
     let provider = vendor::find(kind).expect("a kind");
     let setup = setup(kind, "api.example.org", None);
     let account = Account { provider: "own".into(), options: setup.options };
-    let query = Query { question, endpoint: setup.endpoint };
+    let call = QueryCall { query, endpoint: setup.endpoint };
     let stamp = Stamp { wall: now, nonce: u128::from(now.unix_ms().unsigned_abs()) };
-    let request = provider.ask(&query, &account, &setup.credentials, &stamp).expect("a question");
-    provider.understand(&query, &account, &emulator.answer(&request, now)).expect("an answer")
+    let request = provider.encode_query(&call, &account, &setup.credentials, &stamp).expect("a query");
+    provider.decode_query(&call, &account, &emulator.answer(&request, now)).expect("an answer")
 }
 
 /// R12, R13: tasks are what became of the log: first under way, then done or failed, and a second purge does not fail.
 #[test]
-fn questions_about_tasks_are_answered_from_the_log() {
+fn queries_about_tasks_are_answered_from_the_log() {
     for kind in CLOUDS.into_iter().filter(|kind| vendor::find(kind).unwrap().capabilities().queries.task.is_some()) {
         let mut draft = Draft::new(kind);
         draft.targets = urls(3);
@@ -633,8 +633,8 @@ fn questions_about_tasks_are_answered_from_the_log() {
         assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
         let id = emulator.log()[0].task_id.clone().expect("a task");
         let mut states = |after_ms: i64, id: &str| {
-            let question = Question::Task { id: id.to_owned(), page: 0, seen: 0 };
-            let Finding::Task(page) = asked(kind, &mut *emulator, question, NOW.plus_ms(after_ms)) else {
+            let query = Query::Task { id: id.to_owned(), page: 0, seen: 0 };
+            let QueryAnswer::Task(page) = asked(kind, &mut *emulator, query, NOW.plus_ms(after_ms)) else {
                 panic!("{kind}: another answer")
             };
             urls(3).into_iter().map(|url| state_of(&Target::url(url), &page.results)).collect::<Vec<_>>()
@@ -649,15 +649,17 @@ fn questions_about_tasks_are_answered_from_the_log() {
         (draft.at, draft.nonce) = (again, 2);
         assert_eq!(answered(&mut *emulator, &draft, again), "accepted", "{kind}");
         let id = emulator.log()[3].task_id.clone().expect("a task");
-        let question = Question::Task { id, page: 0, seen: 0 };
-        let Finding::Task(page) = asked(kind, &mut *emulator, question, NOW.plus_ms(800_000)) else { panic!("{kind}") };
+        let query = Query::Task { id, page: 0, seen: 0 };
+        let QueryAnswer::Task(page) = asked(kind, &mut *emulator, query, NOW.plus_ms(800_000)) else {
+            panic!("{kind}")
+        };
         assert_eq!(state_of(&Target::url(&draft.targets[1]), &page.results), done, "{kind}");
     }
 }
 
 /// T4: the quota is what the account spent, others included; a page holds as many rows as was asked for.
 #[test]
-fn questions_about_quotas_are_answered_from_the_ledger() {
+fn queries_about_quotas_are_answered_from_the_ledger() {
     for (kind, operation, area) in
         [("tencent-cdn", "PurgeUrlsCache", "overseas"), ("alibaba-vod", "RefreshVodObjectCaches", "")]
     {
@@ -667,16 +669,16 @@ fn questions_about_quotas_are_answered_from_the_ledger() {
         own.afterwards.others = 500;
         let mut emulator = running(own);
         assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
-        let Finding::Quota(found) = asked(kind, &mut *emulator, Question::Quota, NOW) else { panic!("{kind}") };
+        let QueryAnswer::Quota(found) = asked(kind, &mut *emulator, Query::Quota, NOW) else { panic!("{kind}") };
         let left = url_limits(kind).2 - 560;
         assert_eq!(quota_left(&found, operation, area), Some(left), "{kind}");
         let id = emulator.log()[0].task_id.clone().expect("a task");
-        let question = |page, seen| Question::Task { id: id.clone(), page, seen };
-        let Finding::Task(first) = asked(kind, &mut *emulator, question(0, 0), NOW.plus_ms(1)) else {
+        let query = |page, seen| Query::Task { id: id.clone(), page, seen };
+        let QueryAnswer::Task(first) = asked(kind, &mut *emulator, query(0, 0), NOW.plus_ms(1)) else {
             panic!("{kind}")
         };
         assert_eq!((first.results.len(), first.more), if kind == "alibaba-vod" { (50, true) } else { (60, false) });
-        let Finding::Task(next) = asked(kind, &mut *emulator, question(1, first.results.len() as u64), NOW.plus_ms(2))
+        let QueryAnswer::Task(next) = asked(kind, &mut *emulator, query(1, first.results.len() as u64), NOW.plus_ms(2))
         else {
             panic!("{kind}")
         };

@@ -10,7 +10,9 @@ use crate::core::contract::{
     Provider, Rate, Reply, Stamp, is_task_id,
 };
 use crate::core::http::{Endpoint, Request, Response};
-use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
+use crate::core::query::{
+    Queries, Query, QueryAnswer, QueryCall, QuerySpec, QuotaFound, TaskPage, TaskResult, TaskState,
+};
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes, Refusal};
 use crate::vendor::request::{self, Keys};
@@ -178,38 +180,38 @@ impl Provider for AlibabaVod {
         accepted(response)
     }
 
-    fn ask(
+    fn encode_query(
         &self,
-        query: &Query,
+        call: &QueryCall,
         account: &Account,
         credentials: &Credentials,
         stamp: &Stamp,
     ) -> Result<Request, String> {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
         // In order of name, as the signature has them.
-        let (name, params) = match &query.question {
-            Question::Quota => (QUOTA.name, Vec::new()),
-            Question::Task { id, page, .. } => {
+        let (name, params) = match &call.query {
+            Query::Quota => (QUOTA.name, Vec::new()),
+            Query::Task { id, page, .. } => {
                 let number = (*page > 0).then(|| request::pair("PageNumber", (page + 1).to_string()));
                 let rest = [request::pair("PageSize", PAGE.to_string()), request::pair("TaskId", id)];
                 (TASKS.name, number.into_iter().chain(rest).collect())
             }
         };
-        let action = AlibabaAction { name, endpoint: &query.endpoint };
+        let action = AlibabaAction { name, endpoint: &call.endpoint };
         Ok(match account.options.text("signature_method") {
             Some(RPC) => rpc(&action, &keys, stamp, params),
             _ => acs3(&action, &keys, stamp, &params, Vec::new()),
         })
     }
 
-    fn understand(&self, query: &Query, account: &Account, response: &Response) -> Result<Finding, CallError> {
+    fn decode_query(&self, call: &QueryCall, account: &Account, response: &Response) -> Result<QueryAnswer, CallError> {
         let (body, request_id) = content(response)?;
-        let finding = match query.question {
-            Question::Quota => quotas_in(&body, &account.options).map(Finding::Quota),
-            Question::Task { seen, .. } => tasks_in(&body, seen).map(Finding::Task),
+        let answer = match call.query {
+            Query::Quota => quotas_in(&body, &account.options).map(QueryAnswer::Quota),
+            Query::Task { seen, .. } => tasks_in(&body, seen).map(QueryAnswer::Task),
         };
         let unreadable = || CallError { request_id, ..answer::without_code(response) };
-        finding.filter(|_| response.status == 200).ok_or_else(unreadable)
+        answer.filter(|_| response.status == 200).ok_or_else(unreadable)
     }
 }
 
@@ -396,7 +398,7 @@ mod tests {
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
         options, stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, scoped_call, task};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/alibaba-vod.json");
     const HOST: &str = "vod.cn-shanghai.aliyuncs.com";
@@ -588,17 +590,17 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_those_of_the_vectors() {
-        for (name, question) in [("tasks", task("704222904")), ("quota", Question::Quota)] {
+    fn queries_are_those_of_the_vectors() {
+        for (name, about) in [("tasks", task("704222904")), ("quota", Query::Quota)] {
             let vector = Vector::find(VECTORS, &format!("alibaba-vod/describe-refresh-{name}"));
-            let query = query(vector.input("host"), question);
+            let query = query(vector.input("host"), about);
             let keys = keys("LTAIEXAMPLE", "ALISECRETEXAMPLE", None);
-            vector.assert_sent(&ADAPTER.ask(&query, &account(&[]), &keys, &stamp(vector.nonce())).unwrap());
+            vector.assert_sent(&ADAPTER.encode_query(&query, &account(&[]), &keys, &stamp(vector.nonce())).unwrap());
         }
-        let third = query(HOST, Question::Task { id: "7".into(), page: 2, seen: 100 });
+        let third = query(HOST, Query::Task { id: "7".into(), page: 2, seen: 100 });
         let ask = |method| {
             let account = account(&[("signature_method", word(method))]);
-            ADAPTER.ask(&third, &account, &keys("id", "secret", None), &stamp(1)).unwrap()
+            ADAPTER.encode_query(&third, &account, &keys("id", "secret", None), &stamp(1)).unwrap()
         };
         assert_eq!(ask("ACS3-HMAC-SHA256").path_and_query, "/?PageNumber=3&PageSize=50&TaskId=7");
         let form = String::from_utf8(ask(RPC).body).unwrap();
@@ -610,13 +612,13 @@ mod tests {
     fn quota_is_that_of_what_the_account_purges() {
         let body = r#"{"UrlQuota":"2000","UrlRemain":"1996","DirQuota":"100","DirRemain":"99","RequestId":"r"}"#;
         let quota = |operation, limit, left| QuotaFound { operation, area: String::new(), limit, left };
-        let both = Ok(Finding::Quota(vec![quota(ACTION, 2000, 1996), quota(DIRECTORIES, 100, 99)]));
-        let of = |sort| understood(&ADAPTER, &[("object_type", word(sort))], &Question::Quota, 200, body);
-        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, body), both);
-        assert_eq!((of("File"), of("Directory")), (both, Ok(Finding::Quota(vec![quota(ACTION, 100, 99)]))));
-        assert_eq!(of("Regex"), Ok(Finding::Quota(Vec::new())));
+        let both = Ok(QueryAnswer::Quota(vec![quota(ACTION, 2000, 1996), quota(DIRECTORIES, 100, 99)]));
+        let of = |sort| decoded_query(&ADAPTER, &[("object_type", word(sort))], &Query::Quota, 200, body);
+        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, body), both);
+        assert_eq!((of("File"), of("Directory")), (both, Ok(QueryAnswer::Quota(vec![quota(ACTION, 100, 99)]))));
+        assert_eq!(of("Regex"), Ok(QueryAnswer::Quota(Vec::new())));
         let error = r#"{"Code":"Forbidden.RAM","Message":"m","RequestId":"r"}"#;
-        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 403, error).unwrap_err().class, Auth);
+        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 403, error).unwrap_err().class, Auth);
     }
 
     // R13
@@ -629,15 +631,17 @@ mod tests {
         let results = results(&[(Some("a"), done), (Some("b"), open), (Some("c"), open), (Some("d"), failed)]);
         for (seen, total, more) in [(0, "4", false), (0, "5", true), (46, "51", true), (46, "\"50\"", false)] {
             let page = TaskPage { results: results.clone(), more };
-            let question = Question::Task { id: "7".into(), page: 1, seen };
-            assert_eq!(understood(&ADAPTER, &[], &question, 200, &body(total)), Ok(Finding::Task(page)));
+            let about = Query::Task { id: "7".into(), page: 1, seen };
+            assert_eq!(decoded_query(&ADAPTER, &[], &about, 200, &body(total)), Ok(QueryAnswer::Task(page)));
         }
         let empty = body("5").replace(&rows, "");
-        let found = understood(&ADAPTER, &[], &task("7"), 200, &empty);
-        assert_eq!(found, Ok(Finding::Task(TaskPage::default())), "a page without rows is the last one");
+        let found = decoded_query(&ADAPTER, &[], &task("7"), 200, &empty);
+        assert_eq!(found, Ok(QueryAnswer::Task(TaskPage::default())), "a page without rows is the last one");
         let path = body("4").replace(r#""Status":"Complete""#, r#""ObjectType":"directory","Status":"Complete""#);
-        let Ok(Finding::Task(page)) = understood(&ADAPTER, &[], &task("7"), 200, &path) else { panic!("no results") };
+        let Ok(QueryAnswer::Task(page)) = decoded_query(&ADAPTER, &[], &task("7"), 200, &path) else {
+            panic!("no results")
+        };
         assert_eq!(page.results[0].target, Some(Target::directory("a")));
-        assert_garbage_is_no_finding(&ADAPTER, &[task("7"), Question::Quota]);
+        assert_garbage_is_no_answer(&ADAPTER, &[task("7"), Query::Quota]);
     }
 }

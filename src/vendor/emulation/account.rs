@@ -97,7 +97,7 @@ impl Account {
         (most, most.saturating_sub(self.used(share, now)))
     }
 
-    /// Counts a question like a call of a purge operation; the vendors' figures for both are much the same.
+    /// Counts a query like a call of a purge operation; the vendors' figures for both are much the same.
     pub(in crate::vendor) fn admit_query(&mut self, operation: &'static str, now: Timestamp) -> Result<(), i64> {
         let rates = self.setup.limits.values().map(|limits| limits.calls);
         let rate = rates.reduce(Rate::at_most).unwrap_or(Rate::per_second(0));

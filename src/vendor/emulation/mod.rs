@@ -36,7 +36,7 @@ pub struct Setup {
     pub afterwards: Afterwards,
 }
 
-/// What becomes of accepted purges, as questions about their tasks find it.
+/// What becomes of accepted purges, as queries about their tasks find it.
 #[derive(Clone, Debug)]
 pub struct Afterwards {
     /// Time from acceptance to the end of a task, in milliseconds.

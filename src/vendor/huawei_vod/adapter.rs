@@ -11,7 +11,7 @@ use crate::core::contract::{
     FieldSort, Operation, OptionShape, Options, Provider, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
-use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
+use crate::core::query::{Queries, Query, QueryAnswer, QueryCall, QuerySpec, TaskPage, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes, Refusal};
 use crate::vendor::request;
@@ -156,26 +156,31 @@ impl Provider for HuaweiVod {
         }
     }
 
-    fn ask(
+    fn encode_query(
         &self,
-        query: &Query,
+        call: &QueryCall,
         account: &Account,
         credentials: &Credentials,
         stamp: &Stamp,
     ) -> Result<Request, String> {
-        let Question::Task { id, .. } = &query.question else {
+        let Query::Task { id, .. } = &call.query else {
             return Err("huawei-vod has no query of quotas".into());
         };
         let text = sign::form_encode(&[request::pair("task_id", id)]);
         let draft = RequestDraft { method: "GET", query: text, headers: Vec::new(), body: Vec::new() };
-        signed(draft, &query.endpoint, account, credentials, stamp)
+        signed(draft, &call.endpoint, account, credentials, stamp)
     }
 
-    fn understand(&self, _query: &Query, _account: &Account, response: &Response) -> Result<Finding, CallError> {
+    fn decode_query(
+        &self,
+        _call: &QueryCall,
+        _account: &Account,
+        response: &Response,
+    ) -> Result<QueryAnswer, CallError> {
         let (body, request_id) = content(response)?;
         let results = results_in(&body).filter(|_| response.status == 200);
         let results = results.ok_or_else(|| CallError { request_id, ..answer::without_code(response) })?;
-        Ok(Finding::Task(TaskPage { results, more: false }))
+        Ok(QueryAnswer::Task(TaskPage { results, more: false }))
     }
 }
 
@@ -296,7 +301,7 @@ mod tests {
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
         options, scoped_call, stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, task};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/huawei-vod.json");
     const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -455,11 +460,11 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_those_of_the_vector() {
+    fn queries_are_those_of_the_vector() {
         let vector = Vector::find(VECTORS, "huawei-vod/show-refresh-result");
         let query = query(vector.input("host"), task("5199337c31c8e4622f1590735b13a263"));
         let keys = keys("HWAKEXAMPLE", "HWSKEXAMPLE", None);
-        let request = ADAPTER.ask(&query, &project(), &keys, &stamp(0)).unwrap();
+        let request = ADAPTER.encode_query(&query, &project(), &keys, &stamp(0)).unwrap();
         let (path, text) = request.path_and_query.split_once('?').unwrap();
         assert_eq!((request.method.as_str(), path, text), ("GET", vector.expected("path"), vector.expected("query")));
         // The vector leaves `X-Project-Id` out: without it the signature is the same.
@@ -468,8 +473,8 @@ mod tests {
         let secret = Secret::new("HWSKEXAMPLE".into());
         let signed = sign::sdk_hmac(&parts, &["host", "x-sdk-date"], date, &secret);
         assert_eq!(signed.signature, vector.expected("signature"));
-        let quota = Query { question: Question::Quota, ..query };
-        assert!(ADAPTER.ask(&quota, &project(), &keys, &stamp(0)).is_err());
+        let quota = QueryCall { query: Query::Quota, ..query };
+        assert!(ADAPTER.encode_query(&quota, &project(), &keys, &stamp(0)).is_err());
     }
 
     // R13
@@ -480,10 +485,10 @@ mod tests {
         let body = format!(r#"{{"refresh_results":[{rows}]}}"#);
         let (done, open, failed) = (TaskState::Done, TaskState::Processing, TaskState::Failed);
         let results = results(&[(Some("a"), done), (Some("b"), open), (Some("c"), failed)]);
-        let found = understood(&ADAPTER, &[], &task("t"), 200, &body);
-        assert_eq!(found, Ok(Finding::Task(TaskPage { results, more: false })));
+        let found = decoded_query(&ADAPTER, &[], &task("t"), 200, &body);
+        assert_eq!(found, Ok(QueryAnswer::Task(TaskPage { results, more: false })));
         let lower = body.replace("SUCCEED", "succeed");
-        assert_eq!(understood(&ADAPTER, &[], &task("t"), 200, &lower).unwrap_err().class, Unknown);
-        assert_garbage_is_no_finding(&ADAPTER, &[task("t")]);
+        assert_eq!(decoded_query(&ADAPTER, &[], &task("t"), 200, &lower).unwrap_err().class, Unknown);
+        assert_garbage_is_no_answer(&ADAPTER, &[task("t")]);
     }
 }

@@ -11,7 +11,7 @@ use crate::core::contract::{
     Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
-use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, TaskPage, TaskResult, TaskState};
+use crate::core::query::{Queries, Query, QueryAnswer, QueryCall, QuerySpec, TaskPage, TaskResult, TaskState};
 use crate::core::target::Scope;
 use crate::vendor::answer::{self, Refusal};
 use crate::vendor::request;
@@ -125,24 +125,29 @@ impl Provider for QcloudCdn {
         }
     }
 
-    fn ask(
+    fn encode_query(
         &self,
-        query: &Query,
+        call: &QueryCall,
         account: &Account,
         credentials: &Credentials,
         stamp: &Stamp,
     ) -> Result<Request, String> {
-        let Question::Task { id, .. } = &query.question else {
+        let Query::Task { id, .. } = &call.query else {
             return Err("qcloud-cdn has no query of quotas".into());
         };
-        signed((LOG.name, &query.endpoint), account, credentials, stamp, [request::pair("taskId", id)])
+        signed((LOG.name, &call.endpoint), account, credentials, stamp, [request::pair("taskId", id)])
     }
 
-    fn understand(&self, _query: &Query, _account: &Account, response: &Response) -> Result<Finding, CallError> {
+    fn decode_query(
+        &self,
+        _call: &QueryCall,
+        _account: &Account,
+        response: &Response,
+    ) -> Result<QueryAnswer, CallError> {
         let (data, request_id) = data_of(response)?;
         let results = results_in(&data).filter(|_| response.status == 200);
         let results = results.ok_or_else(|| CallError { request_id, ..without_code(response) })?;
-        Ok(Finding::Task(TaskPage { results, more: false }))
+        Ok(QueryAnswer::Task(TaskPage { results, more: false }))
     }
 }
 
@@ -269,7 +274,7 @@ mod tests {
     use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, task};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/qcloud-cdn.json");
     const HOST: &str = "cdn.api.qcloud.com";
@@ -423,13 +428,13 @@ mod tests {
 
     /// The vector asks by GET; what is signed differs in the method alone.
     #[test]
-    fn questions_are_those_of_the_vector() {
+    fn queries_are_those_of_the_vector() {
         let vector = Vector::find(VECTORS, "qcloud-cdn/get-refresh-log");
         let query = query(vector.input("host"), task("1480069888795584532"));
         let account = account(&[("signature_method", word(SHA1))]);
         let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
         // The nonce is counted from 1.
-        let request = ADAPTER.ask(&query, &account, &keys, &stamp(vector.nonce() - 1)).unwrap();
+        let request = ADAPTER.encode_query(&query, &account, &keys, &stamp(vector.nonce() - 1)).unwrap();
         let mut sent = sign::form_decode(std::str::from_utf8(&request.body).unwrap()).unwrap();
         sent.retain(|(name, _)| name != "Signature");
         let mut expected = sign::form_decode(vector.expected("query")).unwrap();
@@ -447,10 +452,10 @@ mod tests {
             let body =
                 format!(r#"{{"code":0,"message":"","data":{{"total":1,"logs":[{{"id":1,"status":{status}}}]}}}}"#);
             let page = TaskPage { results: results(&[(None, state)]), more: false };
-            assert_eq!(understood(&ADAPTER, &[], &task("1"), 200, &body), Ok(Finding::Task(page)));
+            assert_eq!(decoded_query(&ADAPTER, &[], &task("1"), 200, &body), Ok(QueryAnswer::Task(page)));
         }
         let odd = r#"{"code":0,"message":"","data":{"logs":[{"status":2}]}}"#;
-        assert_eq!(understood(&ADAPTER, &[], &task("1"), 200, odd).unwrap_err().class, Unknown);
-        assert_garbage_is_no_finding(&ADAPTER, &[task("1")]);
+        assert_eq!(decoded_query(&ADAPTER, &[], &task("1"), 200, odd).unwrap_err().class, Unknown);
+        assert_garbage_is_no_answer(&ADAPTER, &[task("1")]);
     }
 }

@@ -11,7 +11,9 @@ use crate::core::contract::{
     Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
-use crate::core::query::{Finding, Queries, Query, QuerySpec, Question, QuotaFound, TaskPage, TaskResult, TaskState};
+use crate::core::query::{
+    Queries, Query, QueryAnswer, QueryCall, QuerySpec, QuotaFound, TaskPage, TaskResult, TaskState,
+};
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes};
 use crate::vendor::request;
@@ -141,7 +143,7 @@ struct PathParameters<'a> {
     url_encode: Option<bool>,
 }
 
-/// Parameters of a question about a task.
+/// Parameters of a query about a task.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct TaskParameters<'a> {
@@ -193,32 +195,37 @@ impl Provider for TencentCdn {
         }
     }
 
-    fn ask(
+    fn encode_query(
         &self,
-        query: &Query,
+        call: &QueryCall,
         account: &Account,
         credentials: &Credentials,
         stamp: &Stamp,
     ) -> Result<Request, String> {
         let keys = request::keys(credentials, account, &CAPABILITIES)?;
-        let (name, body) = match &query.question {
-            Question::Quota => (QUOTA.name, Ok(b"{}".to_vec())),
-            Question::Task { id, seen, .. } => {
+        let (name, body) = match &call.query {
+            Query::Quota => (QUOTA.name, Ok(b"{}".to_vec())),
+            Query::Task { id, seen, .. } => {
                 let parameters = TaskParameters { task_id: id, offset: *seen, limit: PAGE };
                 (TASKS.name, serde_json::to_vec(&parameters))
             }
         };
         let body = body.map_err(|error| error.to_string())?;
-        Ok(tencent_api::encode(&query.endpoint, &action(name), &keys, stamp, body))
+        Ok(tencent_api::encode(&call.endpoint, &action(name), &keys, stamp, body))
     }
 
-    fn understand(&self, query: &Query, _account: &Account, response: &Response) -> Result<Finding, CallError> {
+    fn decode_query(
+        &self,
+        call: &QueryCall,
+        _account: &Account,
+        response: &Response,
+    ) -> Result<QueryAnswer, CallError> {
         let content = tencent_api::accepted(response, CODES)?;
-        let finding = match query.question {
-            Question::Quota => quotas_in(&content).map(Finding::Quota),
-            Question::Task { seen, .. } => tasks_in(&content, seen).map(Finding::Task),
+        let answer = match call.query {
+            Query::Quota => quotas_in(&content).map(QueryAnswer::Quota),
+            Query::Task { seen, .. } => tasks_in(&content, seen).map(QueryAnswer::Task),
         };
-        finding.ok_or_else(|| CallError {
+        answer.ok_or_else(|| CallError {
             request_id: tencent_api::request_id(&content),
             ..answer::without_code(response)
         })
@@ -273,7 +280,7 @@ mod tests {
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, options,
         stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_finding, query, results, scoped_call, task, understood};
+    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, scoped_call, task};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/tencent-cdn.json");
 
@@ -478,16 +485,16 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_those_of_the_vectors() {
+    fn queries_are_those_of_the_vectors() {
         let id = "1533045796-i60rfmzm";
-        for (name, question) in [("tasks", task(id)), ("quota", Question::Quota)] {
+        for (name, about) in [("tasks", task(id)), ("quota", Query::Quota)] {
             let vector = Vector::find(VECTORS, &format!("tencent-cdn/describe-purge-{name}"));
-            let query = query(vector.input("host"), question);
+            let query = query(vector.input("host"), about);
             let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
-            vector.assert_sent(&ADAPTER.ask(&query, &account(&[]), &keys, &stamp(0)).unwrap());
+            vector.assert_sent(&ADAPTER.encode_query(&query, &account(&[]), &keys, &stamp(0)).unwrap());
         }
-        let third = query("cdn.example.com", Question::Task { id: id.into(), page: 2, seen: 2000 });
-        let request = ADAPTER.ask(&third, &account(&[]), &keys("id", "s", None), &stamp(0)).unwrap();
+        let third = query("cdn.example.com", Query::Task { id: id.into(), page: 2, seen: 2000 });
+        let request = ADAPTER.encode_query(&third, &account(&[]), &keys("id", "s", None), &stamp(0)).unwrap();
         assert_eq!(request.body, format!(r#"{{"TaskId":"{id}","Offset":2000,"Limit":1000}}"#).into_bytes());
     }
 
@@ -502,9 +509,9 @@ mod tests {
         let found = |area: &str, left| QuotaFound { operation: PURGE, area: area.into(), limit: 10_000, left };
         let of_folders = QuotaFound { operation: PURGE_PATHS, area: "overseas".into(), limit: 100, left: 99 };
         let quotas = vec![found("mainland", 9876), found("overseas", 3), of_folders];
-        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, &body), Ok(Finding::Quota(quotas)));
+        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, &body), Ok(QueryAnswer::Quota(quotas)));
         let lacks = body.replace("Available", "Left");
-        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, &lacks).unwrap_err().class, ErrorClass::Unknown);
+        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, &lacks).unwrap_err().class, ErrorClass::Unknown);
     }
 
     // R13
@@ -519,21 +526,23 @@ mod tests {
             (Some("https://a/3"), TaskState::Failed),
         ]);
         for (page, seen, total, more) in [(0, 0, 3, false), (0, 0, 4, true), (1, 3, 6, false), (1, 1000, 1004, true)] {
-            let question = Question::Task { id: "t".into(), page, seen };
+            let about = Query::Task { id: "t".into(), page, seen };
             let page = TaskPage { results: results.clone(), more };
-            assert_eq!(understood(&ADAPTER, &[], &question, 200, &body(total)), Ok(Finding::Task(page)));
+            assert_eq!(decoded_query(&ADAPTER, &[], &about, 200, &body(total)), Ok(QueryAnswer::Task(page)));
         }
         let path = body(3).replace(r#""Status":"done""#, r#""PurgeType":"path","Status":"done""#);
-        let Ok(Finding::Task(page)) = understood(&ADAPTER, &[], &task("t"), 200, &path) else { panic!("no results") };
+        let Ok(QueryAnswer::Task(page)) = decoded_query(&ADAPTER, &[], &task("t"), 200, &path) else {
+            panic!("no results")
+        };
         assert_eq!(page.results[0].target, Some(Target::directory("https://a/1")));
         let odd = body(3).replace("process", "later");
-        assert_eq!(understood(&ADAPTER, &[], &task("t"), 200, &odd).unwrap_err().class, ErrorClass::Unknown);
-        assert_garbage_is_no_finding(&ADAPTER, &[task("t"), Question::Quota]);
+        assert_eq!(decoded_query(&ADAPTER, &[], &task("t"), 200, &odd).unwrap_err().class, ErrorClass::Unknown);
+        assert_garbage_is_no_answer(&ADAPTER, &[task("t"), Query::Quota]);
     }
 
     #[test]
-    fn refused_questions_have_the_classes_of_refused_purges() {
+    fn refused_queries_have_the_classes_of_refused_purges() {
         let body = r#"{"Response":{"Error":{"Code":"AuthFailure.SecretIdNotFound","Message":"m"},"RequestId":"r"}}"#;
-        assert_eq!(understood(&ADAPTER, &[], &Question::Quota, 200, body).unwrap_err().class, Auth);
+        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, body).unwrap_err().class, Auth);
     }
 }

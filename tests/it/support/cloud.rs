@@ -73,8 +73,8 @@ struct Shared {
     script: Mutex<VecDeque<Step>>,
     always: Mutex<Option<Step>>,
     requests: Mutex<Vec<Vec<u8>>>,
-    questions: Mutex<Vec<Vec<u8>>>,
-    question: Mutex<Option<Step>>,
+    queries: Mutex<Vec<Vec<u8>>>,
+    query: Mutex<Option<Step>>,
     arrival: Condvar,
     held: Mutex<Sender<()>>,
     released: Mutex<Receiver<()>>,
@@ -142,8 +142,8 @@ impl Cloud {
             script: Mutex::default(),
             always: Mutex::default(),
             requests: Mutex::default(),
-            questions: Mutex::default(),
-            question: Mutex::default(),
+            queries: Mutex::default(),
+            query: Mutex::default(),
             arrival: Condvar::new(),
             held: Mutex::new(sender),
             released: Mutex::new(released),
@@ -173,17 +173,17 @@ impl Cloud {
         *lock(&self.shared.always) = step;
     }
 
-    /// Every question meets this step from now on; `None`: the emulator answers again.
+    /// Every query meets this step from now on; `None`: the emulator answers again.
     pub(crate) fn ask_me(&self, step: Option<Step>) {
-        *lock(&self.shared.question) = step;
+        *lock(&self.shared.query) = step;
     }
 
     /// Questions about quotas and tasks as they arrived. They meet no script of purges, and are not among the requests.
-    pub(crate) fn questions(&self) -> Vec<Vec<u8>> {
-        lock(&self.shared.questions).clone()
+    pub(crate) fn queries(&self) -> Vec<Vec<u8>> {
+        lock(&self.shared.queries).clone()
     }
 
-    /// Requests as they arrived, heads with bodies; without questions.
+    /// Requests as they arrived, heads with bodies; without queries.
     pub(crate) fn requests(&self) -> Vec<Vec<u8>> {
         lock(&self.shared.requests).clone()
     }
@@ -285,9 +285,9 @@ pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
     while let Some(raw) = read_request(&mut stream) {
-        let step = if is_question(&raw) {
-            lock(&shared.questions).push(raw.clone());
-            lock(&shared.question).as_ref().map(Step::again)
+        let step = if is_query(&raw) {
+            lock(&shared.queries).push(raw.clone());
+            lock(&shared.query).as_ref().map(Step::again)
         } else {
             lock(&shared.requests).push(raw.clone());
             shared.arrival.notify_all();
@@ -328,7 +328,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
 }
 
 /// Whether a request asks for a quota or a task; URLs of tests hold no such words.
-fn is_question(raw: &[u8]) -> bool {
+fn is_query(raw: &[u8]) -> bool {
     let text = String::from_utf8_lossy(raw);
     ["DescribePurge", "DescribeVodRefresh", "GetCdnRefreshLog", "refresh?task_id="]
         .iter()
