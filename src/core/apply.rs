@@ -36,7 +36,7 @@ struct CallTally {
     refused: u16,
 }
 
-struct Flight {
+struct OpenCall {
     lane: usize,
     batch: Batch,
     debit: Option<(QuotaKey, u64)>,
@@ -71,7 +71,7 @@ pub struct Apply<'a> {
     lanes: Vec<Lane>,
     paces: Paces,
     ledgers: Vec<Ledger>,
-    flights: BTreeMap<u64, Flight>,
+    open_calls: BTreeMap<u64, OpenCall>,
     outbox: VecDeque<Record>,
     stops: Vec<ProviderStop>,
     /// Lanes of directories that the account may not purge, by answers of which nothing is noted yet.
@@ -95,7 +95,7 @@ impl<'a> Apply<'a> {
             lanes: Vec::new(),
             paces,
             ledgers: plan.ledgers.clone(),
-            flights: BTreeMap::new(),
+            open_calls: BTreeMap::new(),
             outbox: VecDeque::new(),
             not_allowed: BTreeSet::new(),
             stops: vec![ProviderStop::default(); model.providers.len()],
@@ -193,8 +193,8 @@ impl<'a> Apply<'a> {
     }
 
     fn persisted(&mut self, call: CallId, now: Now) {
-        let Some(flight) = self.flights.get(&call.0) else { return };
-        let lane = flight.lane;
+        let Some(open) = self.open_calls.get(&call.0) else { return };
+        let lane = open.lane;
         self.lanes[lane].unsent -= 1;
         self.lanes[lane].ready.push_back(call.0);
         self.take_back_of_yesterday(lane, now);
@@ -221,17 +221,16 @@ impl<'a> Apply<'a> {
     /// Calls that midnight overtook count where the vendor counts them: they are prepared anew.
     fn take_back_of_yesterday(&mut self, lane: usize, now: Now) {
         let Some(ledger) = self.lanes[lane].draw.as_ref().map(|draw| draw.ledger) else { return };
-        let is_over =
-            |flight: &Flight| flight.debit.as_ref().is_some_and(|(key, _)| !self.ledgers[ledger].is_today(key));
+        let is_over = |open: &OpenCall| open.debit.as_ref().is_some_and(|(key, _)| !self.ledgers[ledger].is_today(key));
         let ready = std::mem::take(&mut self.lanes[lane].ready);
         let (over, ready): (VecDeque<u64>, _) =
-            ready.into_iter().partition(|call| self.flights.get(call).is_some_and(is_over));
+            ready.into_iter().partition(|call| self.open_calls.get(call).is_some_and(is_over));
         self.lanes[lane].ready = ready;
         for call in over.iter().rev() {
-            let Some(flight) = self.flights.remove(call) else { continue };
-            let credit = self.give_back(lane, flight.debit);
-            self.not_accepted(CallId(*call), now, (&flight.batch.items, None), credit, false);
-            self.lanes[lane].push_front(vec![flight.batch]);
+            let Some(open) = self.open_calls.remove(call) else { continue };
+            let credit = self.give_back(lane, open.debit);
+            self.not_accepted(CallId(*call), now, (&open.batch.items, None), credit, false);
+            self.lanes[lane].push_front(vec![open.batch]);
         }
         if !over.is_empty() {
             self.cut_to_room(ledger);
@@ -283,10 +282,10 @@ impl<'a> Apply<'a> {
             let reason = stopped.as_ref().map(|stop| stop.reason.as_str());
             let mut left = Vec::new();
             for call in std::mem::take(&mut self.lanes[index].ready) {
-                let Some(flight) = self.flights.remove(&call) else { continue };
-                let credit = self.give_back(index, flight.debit);
-                self.not_accepted(CallId(call), now, (&flight.batch.items, reason), credit, false);
-                left.extend(flight.batch.items);
+                let Some(open) = self.open_calls.remove(&call) else { continue };
+                let credit = self.give_back(index, open.debit);
+                self.not_accepted(CallId(call), now, (&open.batch.items, reason), credit, false);
+                left.extend(open.batch.items);
             }
             if let Some(stop) = stopped {
                 left.extend(self.lanes[index].drain());
@@ -316,7 +315,7 @@ impl<'a> Apply<'a> {
             return Action::Persist(record);
         }
         let idle = self.cancelled || self.lanes.iter().all(|lane| lane.stopped.is_some() || lane.is_empty());
-        if self.flights.is_empty() && idle {
+        if self.open_calls.is_empty() && idle {
             self.judge();
             return self.outbox.pop_front().map_or(Action::Done, Action::Persist);
         }
@@ -325,7 +324,7 @@ impl<'a> Apply<'a> {
 
     fn send_ready(&mut self, now: Tick) -> Option<CallId> {
         let first = |lane: &Lane| {
-            let call = self.flights.get(lane.ready.front()?)?;
+            let call = self.open_calls.get(lane.ready.front()?)?;
             let may_go =
                 self.is_due(lane, call.batch.cost(), now) && self.account_has_room(lane, |other| other.in_flight);
             may_go.then(|| rank(self.changes, call.batch.items[0]))
@@ -335,9 +334,9 @@ impl<'a> Apply<'a> {
         let call = lane.ready.pop_front()?;
         lane.in_flight += 1;
         lane.called = true;
-        if let Some(flight) = self.flights.get_mut(&call) {
-            self.paces[lane.pace].take(flight.batch.cost() as u64, now);
-            flight.sent = Some(now);
+        if let Some(open) = self.open_calls.get_mut(&call) {
+            self.paces[lane.pace].take(open.batch.cost() as u64, now);
+            open.sent = Some(now);
         }
         Some(CallId(call))
     }
@@ -369,13 +368,13 @@ impl<'a> Apply<'a> {
         if !self.paces[lane.pace].is_shared() {
             return Some(next);
         }
-        let goes_before = |flight: &Flight| {
-            let other = &self.lanes[flight.lane];
+        let goes_before = |open: &OpenCall| {
+            let other = &self.lanes[open.lane];
             let shares_pace = other.pace == lane.pace && !std::ptr::eq(other, lane);
-            let is_prepared = flight.sent.is_none() && other.hold_until <= now;
-            shares_pace && is_prepared && rank(self.changes, flight.batch.items[0]) < rank(self.changes, next)
+            let is_prepared = open.sent.is_none() && other.hold_until <= now;
+            shares_pace && is_prepared && rank(self.changes, open.batch.items[0]) < rank(self.changes, next)
         };
-        (!self.flights.values().any(goes_before)).then_some(next)
+        (!self.open_calls.values().any(goes_before)).then_some(next)
     }
 
     /// The lane whose turn it is: those that share an account share its quota and its pace.
@@ -404,8 +403,8 @@ impl<'a> Apply<'a> {
         self.next_call += 1;
         let items = self.twins.with(batch.items.clone());
         let purge = self.ids.of(self.content(index, &batch));
-        let flight = Flight { lane: index, batch, debit: debit.clone(), sent: None, purge: purge.clone() };
-        self.flights.insert(call.0, flight);
+        let open = OpenCall { lane: index, batch, debit: debit.clone(), sent: None, purge: purge.clone() };
+        self.open_calls.insert(call.0, open);
         Some(Record::Intent { call, operation, items, debit, purge })
     }
 
@@ -414,7 +413,7 @@ impl<'a> Apply<'a> {
             .iter()
             .filter_map(|lane| {
                 if let Some(call) = lane.ready.front() {
-                    let cost = self.flights.get(call).map_or(1, |flight| flight.batch.cost());
+                    let cost = self.open_calls.get(call).map_or(1, |open| open.batch.cost());
                     // Else it goes once another call has ended.
                     return self.account_has_room(lane, |other| other.in_flight).then(|| self.due_at(lane, cost));
                 }
@@ -429,18 +428,18 @@ impl<'a> Apply<'a> {
     }
 
     fn ended(&mut self, call: CallId, ending: Ending, now: Now) {
-        let Some(flight) = self.flights.remove(&call.0) else { return };
-        let ledger = flight.debit.as_ref().and(self.lanes[flight.lane].draw.as_ref()).map(|draw| draw.ledger);
+        let Some(open) = self.open_calls.remove(&call.0) else { return };
+        let ledger = open.debit.as_ref().and(self.lanes[open.lane].draw.as_ref()).map(|draw| draw.ledger);
         let counted = ledger.map(|ledger| (ledger, self.ledgers[ledger].uses()));
         let is_accepted = matches!(&ending, Ending::Accepted(reply) if reply.refused.is_empty());
-        self.lanes[flight.lane].in_flight -= 1;
+        self.lanes[open.lane].in_flight -= 1;
         match ending {
-            Ending::Accepted(reply) => self.accepted(call, flight, &reply, now),
-            Ending::Renewed(error) if flight.batch.attempts + 1 < retry::ATTEMPTS => {
-                self.renewed(call, flight, &error, now);
+            Ending::Accepted(reply) => self.accepted(call, open, &reply, now),
+            Ending::Renewed(error) if open.batch.attempts + 1 < retry::ATTEMPTS => {
+                self.renewed(call, open, &error, now);
             }
-            Ending::Renewed(error) | Ending::Refused(error) => self.refused(call, flight, &error, now),
-            Ending::Failed(failure) => self.failed(call, flight, &failure, now),
+            Ending::Renewed(error) | Ending::Refused(error) => self.refused(call, open, &error, now),
+            Ending::Failed(failure) => self.failed(call, open, &failure, now),
         }
         // A call that may have been carried out keeps its quota, and what it held needs more.
         let kept = counted.filter(|(ledger, uses)| !is_accepted && self.ledgers[*ledger].uses() == *uses);
@@ -470,7 +469,7 @@ impl<'a> Apply<'a> {
 
     /// A call under way is not waited for any more: its items stay in doubt. What is to be written down, if anything is.
     pub fn give_up(&mut self, call: CallId, reason: &str) -> Option<Record> {
-        let items = self.flights.get(&call.0)?.batch.items.clone();
+        let items = self.open_calls.get(&call.0)?.batch.items.clone();
         self.left(items, Left::Pending(reason.to_owned()))
     }
 
@@ -524,17 +523,17 @@ impl<'a> Apply<'a> {
 
     /// The call `id`, while it is prepared or under way.
     pub fn call(&self, id: CallId) -> Option<CallView<'_>> {
-        let flight = self.flights.get(&id.0)?;
-        let lane = &self.lanes[flight.lane];
+        let open = self.open_calls.get(&id.0)?;
+        let lane = &self.lanes[open.lane];
         let (provider, endpoint, operation) = (lane.provider, lane.endpoint, lane.operation);
-        let Batch { items, directory, .. } = &flight.batch;
-        let id = &flight.purge.id;
+        let Batch { items, directory, .. } = &open.batch;
+        let id = &open.purge.id;
         Some(CallView { provider, endpoint, operation, items, directory: directory.as_ref(), id })
     }
 
     /// Calls under way or prepared.
     pub fn calls_open(&self) -> usize {
-        self.flights.len()
+        self.open_calls.len()
     }
 
     /// When calls left last, for the next run of this process.

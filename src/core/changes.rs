@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 
+use super::arena::{Arena, Offset};
 use super::diff::Change;
 use super::entries::Entries;
 use super::guard::{Tallies, Tally};
-use super::model::{Place, Priority};
-use super::pack::{At, Pack};
+use super::model::{Location, Priority};
 use super::recorded::{ChangeKind, Progress, Standing};
 use super::target::{ContentHash, Scope, Target};
 use super::time::Timestamp;
 
 /// Stands for a hash that is not there.
-const NONE: At = At::MAX;
+const NONE: Offset = Offset::MAX;
 
 /// Changes in order of (provider, target), each known by its index.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct Changes {
     /// What most changes are about.
     entries: Entries,
     /// All other texts and hashes.
-    own: Pack,
+    own: Arena,
     rows: Vec<ChangeRow>,
     commons: Vec<SharedOwners>,
     known: HashMap<SharedOwners, u32>,
@@ -31,7 +31,7 @@ pub struct Changes {
 struct ChangeRow {
     /// Index of an entry or, with [`OWN`], place of an own text, followed by the desired hash if there is one.
     subject: u64,
-    recorded: At,
+    recorded: Offset,
     common: u32,
 }
 
@@ -53,7 +53,7 @@ struct SharedOwners {
     owners: Vec<String>,
     /// Of changes that are no entries.
     has_desired: bool,
-    place: Option<Place>,
+    place: Option<Location>,
 }
 
 impl Changes {
@@ -296,7 +296,7 @@ mod tests {
             in_doubt: true,
             accepted_at: vec!["http://127.0.0.1/".into()],
             owners: vec!["site".into()],
-            place: Some(Place { manifest: 2, line: 9, column: 4 }),
+            place: Some(Location { manifest: 2, line: 9, column: 4 }),
         };
         let removed = Change {
             target: Target::asset_id("f4"),

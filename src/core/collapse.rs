@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::arena::origin_len;
 use super::changes::Changes;
 use super::entries::Entries;
 use super::model::Model;
-use super::pack::origin_len;
 use super::recorded::ChangeKind;
 use super::target::{Scope, Target};
 

@@ -11,7 +11,7 @@ use covered::Covered;
 
 use super::changes::Changes;
 use super::http::Endpoint;
-use super::model::{Entry, Model, OnNew, Place, Priority, ProviderConfig};
+use super::model::{Entry, Location, Model, OnNew, Priority, ProviderConfig};
 use super::owners::{MovedManifest, Unread};
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
@@ -46,7 +46,7 @@ pub struct Change {
     /// Manifests that list it, or listed it.
     pub owners: Vec<String>,
     /// Where it is listed; `None` for a removal.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
 }
 
 /// What a run has to do, and what it may forget.

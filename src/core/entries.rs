@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::algorithm::Algorithm;
-use super::model::{Entry, Matched, Place, Priority};
-use super::pack::{At, Pack, PackedText};
-use super::runs;
+use super::arena::{Arena, Offset, PackedText};
+use super::merge_sorted;
+use super::model::{Entry, Location, Matched, Priority};
 use super::target::{ContentHash, Scope, Target};
 
 /// Rows in order side by side, on average, from where lists are joined instead of sorted as one.
@@ -27,7 +27,7 @@ pub struct Draft {
 
 #[derive(Debug, Default)]
 struct Table {
-    pack: Pack,
+    arena: Arena,
     rows: Vec<EntryRow>,
     commons: Vec<Common>,
     known: HashMap<Common, u32>,
@@ -43,20 +43,20 @@ pub struct Listing {
     /// Its place in the order of purges.
     pub priority: Priority,
     /// Where it is listed; the manifest there is its owner.
-    pub place: Place,
+    pub place: Location,
     /// Why this provider carries it.
     pub matched: Matched,
 }
 
 /// Target and hash of an entry as they are packed: one may serve several providers.
 #[derive(Clone, Copy, Debug)]
-pub struct Packed(At);
+pub struct Packed(Offset);
 
 /// What an entry has for itself.
 #[derive(Clone, Copy, Debug)]
 struct EntryRow {
     /// The target's text, then its hash.
-    at: At,
+    at: Offset,
     common: u32,
     line: u32,
 }
@@ -112,17 +112,17 @@ impl Table {
             let common = self.common_of(row);
             (common.provider, common.scope)
         };
-        key(a).cmp(&key(b)).then_with(|| self.pack.text(a.at).cmp(&self.pack.text(b.at)))
+        key(a).cmp(&key(b)).then_with(|| self.arena.text(a.at).cmp(&self.arena.text(b.at)))
     }
 
     /// Brings the rows in order, and returns whether some may be for the same target.
     fn put_in_order(&mut self) -> bool {
         let rows = std::mem::take(&mut self.rows);
         let order = |a: &EntryRow, b: &EntryRow| self.order(*a, *b);
-        let ends = runs::ends(&rows, order);
+        let ends = merge_sorted::ends(&rows, order);
         let is_worth_joining = ends.len() <= rows.len().div_ceil(WORTH_JOINING);
         let (rows, is_repeated) =
-            if is_worth_joining { runs::join(rows, ends, order) } else { (self.sorted(rows), true) };
+            if is_worth_joining { merge_sorted::merge(rows, ends, order) } else { (self.sorted(rows), true) };
         self.rows = rows;
         is_repeated
     }
@@ -130,15 +130,15 @@ impl Table {
     /// The rows in order. Most are told apart by a few bytes behind what all texts have in common, without a look at them.
     fn sorted(&self, rows: Vec<EntryRow>) -> Vec<EntryRow> {
         let Some(first) = rows.first() else { return rows };
-        let first = self.pack.text(first.at);
-        let shared = rows.iter().map(|row| self.pack.text(row.at).shared_bytes(first)).min().unwrap_or_default();
+        let first = self.arena.text(first.at);
+        let shared = rows.iter().map(|row| self.arena.text(row.at).shared_bytes(first)).min().unwrap_or_default();
         let mut kinds: Vec<_> = self.commons.iter().map(|common| (common.provider, common.scope)).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let ranks = self.commons.iter().map(|common| kinds.binary_search(&(common.provider, common.scope)));
         let ranks: Vec<u64> = ranks.map(|rank| rank.unwrap_or_default() as u64).collect();
         let key = |row: &EntryRow| {
-            let text = u64::from_be_bytes(self.pack.text(row.at).bytes_at(shared));
+            let text = u64::from_be_bytes(self.arena.text(row.at).bytes_at(shared));
             // Of more kinds than a byte can tell apart, none has a key.
             if kinds.len() > 256 { 0 } else { ranks[row.common as usize] << 56 | text >> 8 }
         };
@@ -154,8 +154,8 @@ impl Table {
         let Common { provider, scope, priority, matched, ref manifests, .. } = *self.common_of(row);
         Entry {
             provider,
-            target: Target { scope, text: self.pack.text(row.at).to_string() },
-            hash: self.pack.hash(self.pack.after_text(row.at)),
+            target: Target { scope, text: self.arena.text(row.at).to_string() },
+            hash: self.arena.hash(self.arena.after_text(row.at)),
             priority,
             manifests: manifests.clone(),
             place: self.place(row),
@@ -163,9 +163,9 @@ impl Table {
         }
     }
 
-    fn place(&self, row: EntryRow) -> Place {
+    fn place(&self, row: EntryRow) -> Location {
         let common = self.common_of(row);
-        Place { manifest: common.manifests[0], line: row.line, column: common.column }
+        Location { manifest: common.manifests[0], line: row.line, column: common.column }
     }
 
     /// Takes entries for the same target together, which stand side by side.
@@ -192,7 +192,7 @@ impl Table {
         is_same_place: bool,
         report: &mut impl FnMut(Repeat),
     ) {
-        let is_same = self.pack.same_hash(self.pack.after_text(first.at), self.pack.after_text(again.at));
+        let is_same = self.arena.same_hash(self.arena.after_text(first.at), self.arena.after_text(again.at));
         if !is_same || is_same_place {
             report(Repeat { first: self.entry(*first), again: self.entry(again) });
         }
@@ -213,18 +213,18 @@ impl Table {
 
 impl Draft {
     /// Packs a target's text and a hash.
-    pub fn pack(&mut self, text: &str, hash: &ContentHash) -> Packed {
-        let at = self.table.pack.push_text(text);
-        self.table.pack.push_hash(hash.as_str());
+    pub fn push(&mut self, text: &str, hash: &ContentHash) -> Packed {
+        let at = self.table.arena.push_text(text);
+        self.table.arena.push_hash(hash.as_str());
         Packed(at)
     }
 
     /// Packs a target's text, cut into its origin, what follows that, and the rest, with a canonical hash.
     pub fn pack_parts(&mut self, origin: &str, start: &str, rest: &str, hash: &str) -> Packed {
-        let pack = &mut self.table.pack;
-        let origin = pack.origin(origin);
-        let at = pack.push_parts(origin, start, rest);
-        pack.push_hash(hash);
+        let arena = &mut self.table.arena;
+        let origin = arena.origin(origin);
+        let at = arena.push_parts(origin, start, rest);
+        arena.push_hash(hash);
         Packed(at)
     }
 
@@ -236,10 +236,10 @@ impl Draft {
         rest: &str,
         (algorithm, digest): (Algorithm, &[u8]),
     ) -> Packed {
-        let pack = &mut self.table.pack;
-        let origin = pack.origin(origin);
-        let at = pack.push_parts(origin, start, rest);
-        pack.push_digest(algorithm, digest);
+        let arena = &mut self.table.arena;
+        let origin = arena.origin(origin);
+        let at = arena.push_parts(origin, start, rest);
+        arena.push_digest(algorithm, digest);
         Packed(at)
     }
 
@@ -279,7 +279,7 @@ impl Draft {
         if table.put_in_order() {
             table.merge(&mut report);
         }
-        table.pack.shrink();
+        table.arena.shrink();
         table.rows.shrink_to_fit();
         Entries { table: Arc::new(self.table) }
     }
@@ -308,7 +308,7 @@ impl Entries {
 
     /// The entries for targets with this text, of all providers.
     pub fn of_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Entry> + 'a {
-        let is_wanted = move |row: &&EntryRow| self.table.pack.text(row.at).cmp_str(text).is_eq();
+        let is_wanted = move |row: &&EntryRow| self.table.arena.text(row.at).cmp_str(text).is_eq();
         self.table.rows.iter().filter(is_wanted).map(|row| self.table.entry(*row))
     }
 
@@ -329,16 +329,16 @@ impl Entries {
 
     /// Text of the target at `index`.
     pub fn text(&self, index: usize) -> PackedText<'_> {
-        self.table.pack.text(self.table.rows[index].at)
+        self.table.arena.text(self.table.rows[index].at)
     }
 
     /// The desired hash at `index`.
     pub fn hash(&self, index: usize) -> ContentHash {
-        self.table.pack.hash(self.table.pack.after_text(self.table.rows[index].at))
+        self.table.arena.hash(self.table.arena.after_text(self.table.rows[index].at))
     }
 
     /// Where the entry at `index` is listed first.
-    pub fn place(&self, index: usize) -> Place {
+    pub fn place(&self, index: usize) -> Location {
         self.table.place(self.table.rows[index])
     }
 
@@ -349,7 +349,7 @@ impl Entries {
 
     /// Whether the desired hash at `index` is this one.
     pub fn is_hash(&self, index: usize, canonical: &str) -> bool {
-        self.table.pack.is_hash(self.table.pack.after_text(self.table.rows[index].at), canonical)
+        self.table.arena.is_hash(self.table.arena.after_text(self.table.rows[index].at), canonical)
     }
 
     /// Index of the entry of a provider for a target.
@@ -357,7 +357,7 @@ impl Entries {
         let order = |row: &EntryRow| {
             let common = self.table.common_of(*row);
             let key = (common.provider, common.scope).cmp(&(provider, scope));
-            key.then_with(|| self.table.pack.text(row.at).cmp_str(text))
+            key.then_with(|| self.table.arena.text(row.at).cmp_str(text))
         };
         self.table.rows.binary_search_by(order).ok()
     }
@@ -367,12 +367,12 @@ impl Entries {
         let is_before = |row: &EntryRow| {
             let common = self.table.common_of(*row);
             let key = (common.provider, common.scope).cmp(&(provider, scope));
-            key.then_with(|| self.table.pack.text(row.at).cmp_str(start)).is_lt()
+            key.then_with(|| self.table.arena.text(row.at).cmp_str(start)).is_lt()
         };
         let first = self.table.rows.partition_point(is_before);
         let begins = |row: &&EntryRow| {
             let common = self.table.common_of(**row);
-            (common.provider, common.scope) == (provider, scope) && self.table.pack.text(row.at).starts_with(start)
+            (common.provider, common.scope) == (provider, scope) && self.table.arena.text(row.at).starts_with(start)
         };
         self.table.rows[first..].iter().take_while(begins).count()
     }
@@ -388,7 +388,7 @@ impl FromIterator<Entry> for Entries {
         let mut draft = Draft::default();
         for entry in entries {
             let Entry { provider, target, hash, priority, manifests, place, matched } = entry;
-            let packed = draft.pack(&target.text, &hash);
+            let packed = draft.push(&target.text, &hash);
             draft.list(packed, &Listing { provider, scope: target.scope, priority, place, matched });
             if let Some(row) = draft.table.rows.last().copied() {
                 let common = Common { manifests, ..draft.table.common_of(row).clone() };
@@ -411,7 +411,7 @@ mod tests {
             hash: ContentHash::from_canonical(hash),
             priority: Priority::Normal,
             manifests: vec![manifest],
-            place: Place { manifest, line, column: 3 },
+            place: Location { manifest, line, column: 3 },
             matched: Matched::Host,
         }
     }
@@ -419,7 +419,7 @@ mod tests {
     fn draft(entries: &[Entry]) -> Draft {
         let mut draft = Draft::default();
         for Entry { provider, target, hash, priority, place, matched, .. } in entries {
-            let packed = draft.pack(&target.text, hash);
+            let packed = draft.push(&target.text, hash);
             let (provider, priority, place, matched) = (*provider, *priority, *place, *matched);
             draft.list(packed, &Listing { provider, scope: target.scope, priority, place, matched });
         }

@@ -59,7 +59,7 @@ pub struct ProviderConfig {
     /// Where credentials come from.
     pub credentials: CredentialSource,
     /// Where it is configured.
-    pub place: Place,
+    pub place: Location,
 }
 
 impl ProviderConfig {
@@ -262,7 +262,7 @@ pub struct Entry {
     /// Indexes into [`Model::manifests`] of all that list it, ascending, at least one.
     pub manifests: Vec<usize>,
     /// Where it is listed first.
-    pub place: Place,
+    pub place: Location,
     /// Why this provider carries it.
     pub matched: Matched,
 }
@@ -280,7 +280,7 @@ pub enum Matched {
 
 /// A place in a manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Location {
     /// Index into [`Model::manifests`].
     pub manifest: usize,
     /// Line, from 1.

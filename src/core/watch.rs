@@ -11,7 +11,7 @@ use super::event::{EndpointEnd, FailureScope};
 use super::http::Endpoint;
 use super::retry::Jitter;
 use super::time::{Now, Tick, Timestamp};
-use waiting::{Rest, Waiting};
+use waiting::{Backoff, Waiting};
 
 /// Files must have been left alone this long before they are read, in milliseconds.
 pub const QUIET_MS: u64 = 200;
@@ -59,7 +59,7 @@ pub enum WatchEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchAction {
     /// Read everything and do what is due; answered by [`WatchEvent::RunEnded`].
-    Run(Order),
+    Run(RunRequest),
     /// Let the run that is under way send nothing more; said once.
     CutShort,
     /// Nothing to do until something happens or this time comes.
@@ -70,25 +70,25 @@ pub enum WatchAction {
 
 /// A run to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct RunRequest {
     /// Why.
     pub reason: RunReason,
     /// What is not to be tried yet at providers, unless they are configured differently now.
-    pub held: Vec<Held>,
+    pub held: Vec<Hold>,
     /// When the run is to be made anew, since files changed while it read them.
-    pub rereads: Rereads,
+    pub rereads: RereadPolicy,
 }
 
-impl Order {
+impl RunRequest {
     /// What is not to be tried at a provider that is configured like this.
-    pub fn held(&self, provider: &str, config: &str) -> Option<&Held> {
+    pub fn held(&self, provider: &str, config: &str) -> Option<&Hold> {
         self.held.iter().find(|held| held.provider == provider && held.config == config)
     }
 }
 
 /// What makes a run throw away what it has read, and end with [`RunEnd::Stale`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rereads {
+pub enum RereadPolicy {
     /// Any change of files since the run began: what was read may be half of a file, or files that do not belong together.
     AfterChanges,
     /// A file that is being written.
@@ -97,7 +97,7 @@ pub enum Rereads {
     Never,
 }
 
-impl Rereads {
+impl RereadPolicy {
     /// Whether what was read is to be thrown away; `changed`: since the run began.
     pub const fn applies(self, changed: bool, writing: bool) -> bool {
         match self {
@@ -110,7 +110,7 @@ impl Rereads {
 
 /// What waits at a provider after failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct Hold {
     /// Its name.
     pub provider: String,
     /// Digest of the configuration that failed.
@@ -161,7 +161,7 @@ pub enum RunEnd {
     Failed,
     /// It was cut short before it sent anything: where providers stand is as before.
     Cut,
-    /// Files changed while it read them, and [`Order::rereads`] applies: nothing was made of what it read.
+    /// Files changed while it read them, and [`RunRequest::rereads`] applies: nothing was made of what it read.
     Stale,
 }
 
@@ -188,13 +188,13 @@ pub struct ProviderEnd {
 
 /// Events of files that were not answered by a run yet.
 #[derive(Clone, Copy, Debug)]
-struct Unrest {
+struct Debounce {
     first: Tick,
     last: Tick,
     writing: bool,
 }
 
-impl Unrest {
+impl Debounce {
     const fn at(tick: Tick) -> Self {
         Self { first: tick, last: tick, writing: false }
     }
@@ -242,7 +242,7 @@ impl RunUnderWay {
 pub struct Watch {
     resync_ms: u64,
     running: Option<RunUnderWay>,
-    unrest: Option<Unrest>,
+    debounce: Option<Debounce>,
     /// When what a run had read was thrown away, for the first time since one came to an end of its own.
     stale_since: Option<Tick>,
     /// The last run was cut short for the user before it had its turn.
@@ -267,7 +267,7 @@ impl Watch {
         Self {
             resync_ms,
             running: None,
-            unrest: None,
+            debounce: None,
             stale_since: None,
             rushed: false,
             asked: Some(RunReason::Start),
@@ -285,10 +285,10 @@ impl Watch {
     pub fn handle(&mut self, event: WatchEvent, now: Now) {
         match event {
             WatchEvent::Changed(at) => {
-                let unrest = self.unrest.get_or_insert(Unrest::at(at));
-                unrest.last = unrest.last.max(at);
+                let debounce = self.debounce.get_or_insert(Debounce::at(at));
+                debounce.last = debounce.last.max(at);
             }
-            WatchEvent::Writing(writing) => self.unrest.iter_mut().for_each(|unrest| unrest.writing = writing),
+            WatchEvent::Writing(writing) => self.debounce.iter_mut().for_each(|debounce| debounce.writing = writing),
             WatchEvent::Asked => self.asked = Some(RunReason::Asked),
             WatchEvent::Woke => {}
             WatchEvent::Sending => {
@@ -333,7 +333,7 @@ impl Watch {
             RunEnd::Stale => {
                 self.stale_since.get_or_insert(now.tick);
                 // Its event may be still to come.
-                self.unrest.get_or_insert(Unrest::at(now.tick));
+                self.debounce.get_or_insert(Debounce::at(now.tick));
             }
         }
     }
@@ -349,7 +349,7 @@ impl Watch {
         for (name, known) in before {
             let asked_for =
                 known.endpoints.into_iter().filter(|(_, rest)| rest.not_before.is_some_and(|at| at > now.tick));
-            let endpoints: BTreeMap<Endpoint, Rest> = asked_for.collect();
+            let endpoints: BTreeMap<Endpoint, Backoff> = asked_for.collect();
             if !endpoints.is_empty() {
                 self.waiting.insert(name, Waiting { config: known.config, endpoints, ..Waiting::default() });
             }
@@ -390,7 +390,7 @@ impl Watch {
         before: &Waiting,
         run: RunUnderWay,
         now: Tick,
-    ) -> (BTreeMap<Endpoint, Rest>, Option<Rest>) {
+    ) -> (BTreeMap<Endpoint, Backoff>, Option<Backoff>) {
         let held = before.holds_targets(run.began);
         let mut rests = before.endpoints.clone();
         rests.retain(|_, rest| rest.retry_at > run.began || run.cut);
@@ -411,7 +411,7 @@ impl Watch {
             let failures = known.map_or(0, |known| known.failures).saturating_add(1);
             let backoff = now.plus_ms(self.backoff(failures, RETRY_BASE_MS, RETRY_CAP_MS));
             let retry_at = not_before.map_or(backoff, |at| if is_down { at.max(backoff) } else { at });
-            rests.insert(asked.endpoint.clone(), Rest { failures, retry_at, not_before });
+            rests.insert(asked.endpoint.clone(), Backoff { failures, retry_at, not_before });
             down = Some(&asked.endpoint);
         }
         let soonest = rests.values().map(|rest| rest.retry_at).filter(|at| *at > now).min();
@@ -443,8 +443,8 @@ impl Watch {
     }
 
     fn poll_running(&mut self, running: RunUnderWay, now: Tick) -> WatchAction {
-        let newer = self.unrest.zip(running.sending_since);
-        let newer = newer.map(|(unrest, since)| unrest.ready_at().max(since).plus_ms(PATIENCE_MS));
+        let newer = self.debounce.zip(running.sending_since);
+        let newer = newer.map(|(debounce, since)| debounce.ready_at().max(since).plus_ms(PATIENCE_MS));
         let asked = self.asked.and_then(|_| if running.spared { running.had_its_turn_at() } else { Some(now) });
         let over = running.sending_since.map(|since| since.plus_ms(MOST_SENDING_MS));
         let end_at = newer.into_iter().chain(asked).chain(over).min();
@@ -455,7 +455,7 @@ impl Watch {
                 WatchAction::CutShort
             }
             // The writer may be done at any time.
-            (false, false) if self.unrest.is_some_and(|unrest| unrest.writing) => {
+            (false, false) if self.debounce.is_some_and(|debounce| debounce.writing) => {
                 WatchAction::WakeAt(end_at.map(|at| at.min(now.plus_ms(QUIET_MS))))
             }
             (false, false) => WatchAction::WakeAt(end_at),
@@ -468,8 +468,8 @@ impl Watch {
             return self.asked;
         }
         // Files between two moves of one deployment are not to be read by any run.
-        if let Some(unrest) = self.unrest {
-            return (unrest.ready_at() <= now.tick).then_some(RunReason::Changed);
+        if let Some(debounce) = self.debounce {
+            return (debounce.ready_at() <= now.tick).then_some(RunReason::Changed);
         }
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
@@ -482,10 +482,10 @@ impl Watch {
         (self.resync_at <= now.tick).then_some(RunReason::Resync)
     }
 
-    fn start(&mut self, reason: RunReason, now: Now) -> Order {
+    fn start(&mut self, reason: RunReason, now: Now) -> RunRequest {
         self.running = Some(RunUnderWay::at(now.tick, self.rushed));
         let rereads = self.rereads(reason, now.tick);
-        self.unrest = None;
+        self.debounce = None;
         self.asked = None;
         self.failed_until = None;
         self.resync_at = now.tick.plus_ms(self.resync_ms);
@@ -497,24 +497,24 @@ impl Watch {
             }
         }
         let held = self.waiting.iter().filter_map(|(name, waiting)| waiting.held(name, now.tick));
-        Order { reason, held: held.collect(), rereads }
+        RunRequest { reason, held: held.collect(), rereads }
     }
 
     /// A writer that was waited for in vain before the run is not waited for again while it reads.
-    fn rereads(&self, reason: RunReason, now: Tick) -> Rereads {
+    fn rereads(&self, reason: RunReason, now: Tick) -> RereadPolicy {
         let is_late = |ms| self.stale_since.is_some_and(|first| first.plus_ms(ms) <= now);
-        let waited_for = self.unrest.filter(|_| reason == RunReason::Changed);
-        if is_late(MOST_WRITING_MS) || waited_for.is_some_and(|unrest| unrest.writing) {
-            Rereads::Never
-        } else if is_late(MOST_QUIET_MS) || waited_for.is_some_and(|unrest| !unrest.is_quiet(now)) {
-            Rereads::WhileWriting
+        let waited_for = self.debounce.filter(|_| reason == RunReason::Changed);
+        if is_late(MOST_WRITING_MS) || waited_for.is_some_and(|debounce| debounce.writing) {
+            RereadPolicy::Never
+        } else if is_late(MOST_QUIET_MS) || waited_for.is_some_and(|debounce| !debounce.is_quiet(now)) {
+            RereadPolicy::WhileWriting
         } else {
-            Rereads::AfterChanges
+            RereadPolicy::AfterChanges
         }
     }
 
     fn wake_at(&self, now: Now) -> Option<Tick> {
-        if let Some(at) = self.unrest.map(|unrest| unrest.wake_at(now.tick)).or(self.failed_until) {
+        if let Some(at) = self.debounce.map(|debounce| debounce.wake_at(now.tick)).or(self.failed_until) {
             return Some(at);
         }
         let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
@@ -525,7 +525,7 @@ impl Watch {
     /// Whether events of files wait for quiet: until [`WatchAction::WakeAt`] comes, further ones change nothing but the time of
     /// the last one.
     pub const fn is_unquiet(&self) -> bool {
-        self.unrest.is_some()
+        self.debounce.is_some()
     }
 
     /// What fails at a provider, and when it is tried again.

@@ -47,12 +47,12 @@ impl LogTransitions {
         }
         let counts = ended.counted.counts;
         if ended.counted.calls > 0 || counts.recorded > 0 {
-            let (run, reason, calls) = (ended.counted.run, ended.order.reason.word(), ended.counted.calls);
+            let (run, reason, calls) = (ended.counted.run, ended.request.reason.word(), ended.counted.calls);
             let (recorded, pending, deferred, rejected) =
                 (counts.recorded, counts.pending, counts.deferred, counts.rejected);
             tracing::info!(pass, run, reason, calls, recorded, pending, deferred, rejected, "run ended");
         } else {
-            tracing::debug!(pass, reason = ended.order.reason.word(), "run ended");
+            tracing::debug!(pass, reason = ended.request.reason.word(), "run ended");
         }
         if let RunEnd::Done(_) | RunEnd::Blocked(Some(_)) = &ended.end {
             self.deferred(&ended.counted.left, pass);
@@ -231,7 +231,7 @@ pub(super) fn ended(
     EndedEvent {
         run: RunReport {
             run: ended.counted.run,
-            reason: ended.order.reason,
+            reason: ended.request.reason,
             started_at: started.wall,
             duration_ms: now.tick.since(started.tick),
             exit: exit.code(),

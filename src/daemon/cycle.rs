@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 
 use super::cycle_error::CycleError;
-use super::events::{Counted, CycleEvents, Link, Silent};
+use super::events::{Counted, CycleControl, CycleEvents, Silent};
 use super::files::Files;
 use super::log_line;
 use super::newest::Newest;
 use super::reading::{ManifestsSeen, Read};
 use super::{Reporter, WatchOptions, watch_folders};
 use crate::core::report::ReportEvent;
-use crate::core::watch::{Order, RunEnd};
+use crate::core::watch::{RunEnd, RunRequest};
 use crate::engine::inputs::{Extent, Loaded};
 use crate::engine::stat_caches::{self, StatCaches};
 use crate::engine::{
@@ -68,8 +68,8 @@ pub(super) struct Cycle<'a> {
     pub(super) files: &'a dyn Files,
     /// Which one it is in this process, from 1.
     pub(super) pass: u64,
-    pub(super) order: Order,
-    pub(super) link: Arc<Link>,
+    pub(super) request: RunRequest,
+    pub(super) link: Arc<CycleControl>,
     pub(super) reporter: Reporter,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum ManifestsFound {
 /// What came of a run.
 pub(super) struct CycleOutcome {
     pub(super) memory: Memory,
-    pub(super) order: Order,
+    pub(super) request: RunRequest,
     pub(super) end: RunEnd,
     /// `None`: they were not looked at.
     pub(super) found: Option<ManifestsFound>,
@@ -104,13 +104,13 @@ pub(super) struct CycleOutcome {
 }
 
 /// What came of a run with so much of the manifests.
-enum Attempt {
+enum CycleStep {
     Ended(Box<CycleOutcome>),
     /// Nothing was done: it is to be tried again with so much, under the lock if it is held.
     Again(Box<Memory>, Extent, Option<Box<dyn LockedState>>),
 }
 
-impl Attempt {
+impl CycleStep {
     fn ended(outcome: CycleOutcome) -> Self {
         Self::Ended(Box::new(outcome))
     }
@@ -125,12 +125,12 @@ impl Cycle<'_> {
         let (mut extent, mut held) = (Extent::Changed, None);
         loop {
             match self.attempt(memory, extent, held).await {
-                Attempt::Ended(mut ended) => {
+                CycleStep::Ended(mut ended) => {
                     // It may be the run that made it.
                     ended.memory.has_state |= self.state.is_there();
                     return *ended;
                 }
-                Attempt::Again(back, wider, lock) => (memory, extent, held) = (*back, wider, lock),
+                CycleStep::Again(back, wider, lock) => (memory, extent, held) = (*back, wider, lock),
             }
         }
     }
@@ -148,19 +148,19 @@ impl Cycle<'_> {
         memory.has_state = has_state;
     }
 
-    async fn attempt(&self, mut memory: Memory, extent: Extent, held: Option<Box<dyn LockedState>>) -> Attempt {
+    async fn attempt(&self, mut memory: Memory, extent: Extent, held: Option<Box<dyn LockedState>>) -> CycleStep {
         self.link.reading.store(true, Ordering::Release);
         let seen = self.files.read(extent, Arc::clone(&memory.newest)).await;
         self.link.reading.store(false, Ordering::Release);
         self.reporter.reads_no_more();
         let seen = match seen {
             Ok(seen) => seen,
-            Err(error) => return Attempt::ended(self.failed(memory, &error)),
+            Err(error) => return CycleStep::ended(self.failed(memory, &error)),
         };
-        if self.order.rereads.applies(seen.moved.changed || !seen.is_watched, seen.moved.writing) {
+        if self.request.rereads.applies(seen.moved.changed || !seen.is_watched, seen.moved.writing) {
             // To keep caches takes the lock.
             drop(held);
-            return Attempt::ended(self.discard(memory, seen).await);
+            return CycleStep::ended(self.discard(memory, seen).await);
         }
         let ManifestsSeen { read, named, claim, .. } = seen;
         let claim = held.map_or(claim, Claim::Held);
@@ -168,11 +168,11 @@ impl Cycle<'_> {
             Read::Unchanged(desired, away) => {
                 let patience_ms = self.options.timeout_ms.min(LOOK_UP_MS);
                 if !returned_caches(self.host, &desired, away, patience_ms).await.is_empty() {
-                    return Attempt::Again(Box::new(memory), Extent::All, None);
+                    return CycleStep::Again(Box::new(memory), Extent::All, None);
                 }
                 memory.last_valid = None;
                 let found = Some(ManifestsFound::valid(&desired, Vec::new()));
-                return Attempt::ended(CycleOutcome { found, ..self.bare(memory, RunEnd::Done(Vec::new())) });
+                return CycleStep::ended(CycleOutcome { found, ..self.bare(memory, RunEnd::Done(Vec::new())) });
             }
             Read::Valid(loaded, warnings) => {
                 let found = ManifestsFound::valid(&loaded.desired, warnings);
@@ -184,18 +184,18 @@ impl Cycle<'_> {
         self.reporter.send(&[found.event(self.host.clock.now().wall)]);
         let found = Some(found);
         let Some(loaded) = loaded else {
-            return Attempt::ended(CycleOutcome { found, named, ..self.bare(memory, RunEnd::Failed) });
+            return CycleStep::ended(CycleOutcome { found, named, ..self.bare(memory, RunEnd::Failed) });
         };
         match self.pass(memory, loaded, claim).await {
-            Attempt::Ended(ended) => Attempt::ended(CycleOutcome { found, named, ..*ended }),
-            again @ Attempt::Again(..) => again,
+            CycleStep::Ended(ended) => CycleStep::ended(CycleOutcome { found, named, ..*ended }),
+            again @ CycleStep::Again(..) => again,
         }
     }
 
     /// A run of which nothing is known but how it ended.
     fn bare(&self, memory: Memory, end: RunEnd) -> CycleOutcome {
-        let (order, counted) = (self.order.clone(), Counted::default());
-        CycleOutcome { memory, order, end, found: None, named: None, counted, refusals: Vec::new(), error: None }
+        let (request, counted) = (self.request.clone(), Counted::default());
+        CycleOutcome { memory, request, end, found: None, named: None, counted, refusals: Vec::new(), error: None }
     }
 
     fn failed(&self, memory: Memory, error: &anyhow::Error) -> CycleOutcome {
@@ -245,11 +245,11 @@ impl Cycle<'_> {
         memory.pass.alone(&mut *store, |store| stat_caches::keep(store, caches)).map_err(anyhow::Error::msg)
     }
 
-    async fn pass(&self, mut memory: Memory, mut loaded: Loaded, claim: Claim) -> Attempt {
+    async fn pass(&self, mut memory: Memory, mut loaded: Loaded, claim: Claim) -> CycleStep {
         let Memory { credentials, pass: pass_memory, silent, newest, .. } = &mut memory;
         let pass = Pass { host: self.host, state: self.state, credentials, options: self.pass_options() };
         let mut events = CycleEvents::new(self, silent);
-        let resident = Resident { order: &self.order, memory: pass_memory, stop: self.link.interrupted() };
+        let resident = Resident { request: &self.request, memory: pass_memory, stop: self.link.interrupted() };
         let mut on_event = |event: crate::engine::PassEvent<'_>| events.takes(&event);
         let ended = Box::pin(pass.run(&mut loaded, claim, Some(resident), &mut on_event)).await;
         let mut counted = std::mem::take(&mut events.counted);
@@ -257,8 +257,8 @@ impl Cycle<'_> {
             newest.lock().unwrap_or_else(PoisonError::into_inner).note(left.clone());
         }
         let (end, refusals, error) = match ended {
-            Ok(PassEnd::ReadAll) => return Attempt::Again(Box::new(memory), Extent::All, None),
-            Ok(PassEnd::Overtaken(lock)) => return Attempt::Again(Box::new(memory), Extent::Changed, Some(lock)),
+            Ok(PassEnd::ReadAll) => return CycleStep::Again(Box::new(memory), Extent::All, None),
+            Ok(PassEnd::Overtaken(lock)) => return CycleStep::Again(Box::new(memory), Extent::Changed, Some(lock)),
             Ok(PassEnd::Cut) => (RunEnd::Cut, Vec::new(), None),
             Ok(PassEnd::Ended(exit)) => {
                 counted.exit = Some(exit);
@@ -284,7 +284,7 @@ impl Cycle<'_> {
             RunEnd::Blocked(_) => false,
         };
         memory.last_valid = keeps.then(|| loaded.desired.tried());
-        Attempt::ended(CycleOutcome { counted, refusals, error, ..self.bare(memory, end) })
+        CycleStep::ended(CycleOutcome { counted, refusals, error, ..self.bare(memory, end) })
     }
 
     fn cannot_run(counted: &mut Counted, error: &anyhow::Error) -> (RunEnd, Vec<Reason>, Option<CycleError>) {

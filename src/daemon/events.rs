@@ -14,7 +14,7 @@ use crate::core::http::{Endpoint, TransportFailureKind};
 use crate::core::recorded::Standing;
 use crate::core::report::{CallEvent, ProviderReport, ReportEvent, TargetReport};
 use crate::core::time::Timestamp;
-use crate::core::watch::{Order, ProviderEnd};
+use crate::core::watch::{ProviderEnd, RunRequest};
 use crate::engine::executor::CallReport;
 use crate::engine::{Desired, Exit, Finished, PassEvent, Prepared, Remaining, warnings};
 use crate::state::{Counts, StateError, Store};
@@ -25,7 +25,7 @@ const MOST_REJECTED: usize = 20;
 const MOST_SILENT: usize = 1000;
 
 /// What a run and the loop that started it share.
-pub(super) struct Link {
+pub(super) struct CycleControl {
     /// Folders are looked through or files are read, and nothing else has been done.
     pub(super) reading: AtomicBool,
     /// Calls begin.
@@ -34,7 +34,7 @@ pub(super) struct Link {
     pub(super) cut: watch::Sender<bool>,
 }
 
-impl Link {
+impl CycleControl {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { reading: AtomicBool::new(true), sending: Notify::new(), cut: watch::channel(false).0 })
     }
@@ -101,8 +101,8 @@ impl Counted {
 /// Takes the events of one pass.
 pub(super) struct CycleEvents<'a> {
     pass: u64,
-    order: &'a Order,
-    link: &'a Link,
+    request: &'a RunRequest,
+    link: &'a CycleControl,
     reporter: &'a Reporter,
     silent: &'a mut Silent,
     pub(super) counted: Counted,
@@ -124,7 +124,7 @@ impl<'a> CycleEvents<'a> {
     pub(super) fn new(cycle: &'a Cycle<'_>, silent: &'a mut Silent) -> Self {
         Self {
             pass: cycle.pass,
-            order: &cycle.order,
+            request: &cycle.request,
             link: &cycle.link,
             reporter: &cycle.reporter,
             silent,
@@ -231,7 +231,7 @@ impl<'a> CycleEvents<'a> {
     fn left(&self, finished: &Finished<'_>) -> Vec<Remaining> {
         let last_accepted = |provider| self.last_accepted.get(&provider).copied();
         let providers = 0..finished.desired.model.providers.len();
-        providers.map(|provider| Remaining::of(finished, provider, self.order, last_accepted(provider))).collect()
+        providers.map(|provider| Remaining::of(finished, provider, self.request, last_accepted(provider))).collect()
     }
 
     /// Puts into the report what is left, and returns that.
@@ -330,18 +330,18 @@ fn failure_of(finished: &Finished<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Link;
+    use super::CycleControl;
 
     /// C14: a stop that comes before a run has taken its first step waits for nothing that it would read.
     #[test]
     fn a_run_begins_with_reading() {
-        assert!(Link::new().reading.load(std::sync::atomic::Ordering::Acquire));
+        assert!(CycleControl::new().reading.load(std::sync::atomic::Ordering::Acquire));
     }
 
     /// C14: a run that is stopped while it still reads manifests sends nothing.
     #[test]
     fn a_stop_before_the_first_call_is_heard() {
-        let link = Link::new();
+        let link = CycleControl::new();
         link.cut.send_replace(true);
         let interrupted = link.interrupted();
         assert!(interrupted.has_changed().unwrap() && *interrupted.borrow());

@@ -128,7 +128,7 @@ impl Files for WatchedFiles {
         let (watcher, roots) = (Arc::clone(&self.watcher), self.run().roots.clone());
         let poll_ms = watcher.poll_ms();
         Box::pin(async move {
-            let covered = tokio::task::spawn_blocking(move || watcher.cover(&roots)).await;
+            let covered = tokio::task::spawn_blocking(move || watcher.watch_folders(&roots)).await;
             covered.map(|polling| polling.map(|why| (why, poll_ms))).map_err(|error| error.to_string())
         })
     }

@@ -34,13 +34,13 @@ use crate::core::guard::Allowed;
 use crate::core::report::{Report, ReportEvent};
 use crate::core::text::one_line;
 use crate::core::time::{Now, Tick, Timestamp, shown_duration};
-use crate::core::watch::{Order, Retry, RunEnd, RunReason, Watch, WatchAction, WatchEvent};
+use crate::core::watch::{Retry, RunEnd, RunReason, RunRequest, Watch, WatchAction, WatchEvent};
 use crate::engine::{Exit, Prepared, Selection};
 use crate::host::Host;
 use crate::state::Backend;
 use announce::LogTransitions;
 use cycle::{Cycle, CycleOutcome, Memory};
-use events::Link;
+use events::CycleControl;
 use listener::TokenFile;
 
 /// Being asked to read everything anew is logged at most this often, in milliseconds.
@@ -142,7 +142,7 @@ impl Daemon<'_> {
             reporter,
             turned,
             memory: Some(Memory::new(host)),
-            link: Link::new(),
+            link: CycleControl::new(),
             started: host.clock.now(),
             slow_at: None,
             passes: 0,
@@ -209,7 +209,7 @@ struct Control<'a> {
     turned: watch::Sender<Tick>,
     /// `None` while a run has it.
     memory: Option<Memory>,
-    link: Arc<Link>,
+    link: Arc<CycleControl>,
     /// When the run that is under way, or the last one, began.
     started: Now,
     /// When the run that is under way is reported to read for too long, unless it was, or reads no more.
@@ -237,8 +237,8 @@ impl<'a> Control<'a> {
                 self.handle(WatchEvent::Writing(self.files.is_writing()));
             }
             let until = match self.machine.poll(self.host.clock.now()) {
-                WatchAction::Run(order) => {
-                    under_way = Some(self.start(order));
+                WatchAction::Run(request) => {
+                    under_way = Some(self.start(request));
                     continue;
                 }
                 WatchAction::CutShort => {
@@ -314,25 +314,25 @@ impl<'a> Control<'a> {
         }
     }
 
-    fn start(&mut self, order: Order) -> UnderWay<'a> {
-        self.files.run_begins(!matches!(order.reason, RunReason::Changed | RunReason::Retry));
-        if order.reason == RunReason::Asked {
+    fn start(&mut self, request: RunRequest) -> UnderWay<'a> {
+        self.files.run_begins(!matches!(request.reason, RunReason::Changed | RunReason::Retry));
+        if request.reason == RunReason::Asked {
             self.systemd.reload_begins();
             self.memory.iter_mut().for_each(|memory| memory.renew(self.host));
         }
         self.passes += 1;
         self.started = self.host.clock.now();
         self.slow_at = Some(self.started.tick.plus_ms(self.options.ready_within_ms));
-        self.link = Link::new();
-        tracing::debug!(pass = self.passes, reason = order.reason.word(), "run begins");
-        self.reporter.send(&[ReportEvent::Began { reason: order.reason, at: self.started.wall }]);
+        self.link = CycleControl::new();
+        tracing::debug!(pass = self.passes, reason = request.reason.word(), "run begins");
+        self.reporter.send(&[ReportEvent::Began { reason: request.reason, at: self.started.wall }]);
         let cycle = Cycle {
             host: self.host,
             options: self.options,
             state: self.state,
             files: self.files,
             pass: self.passes,
-            order,
+            request,
             link: Arc::clone(&self.link),
             reporter: self.reporter.clone(),
         };

@@ -140,31 +140,32 @@ pub async fn apply(
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
     run.heed(&interrupted, host.clock.now());
-    let mut boarding = FuturesUnordered::new();
-    let mut flights = FuturesUnordered::new();
+    let mut awaiting_credentials = FuturesUnordered::new();
+    let mut in_flight = FuturesUnordered::new();
     loop {
         run.keep_deadline(inputs.deadline, host.clock.now());
         if run.cut_at.is_some() {
-            boarding.clear();
-            run.all_aboard(host.clock.now());
+            awaiting_credentials.clear();
+            run.skip_credentials(host.clock.now());
         }
         let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
             run.outcome.calls += 1;
-            let leaving = Leaving { prepared: Arc::new(prepared), sent: host.clock.now() };
-            run.under_way.insert(id, leaving.clone());
-            flights.push(fly(host, &inputs, id, leaving, nonces.u128(..)));
+            let sent_call = SentCall { prepared: Arc::new(prepared), sent: host.clock.now() };
+            run.under_way.insert(id, sent_call.clone());
+            in_flight.push(complete(host, &inputs, id, sent_call, nonces.u128(..)));
         }
         // What was let go leaves now: a slow disk must not bunch calls together.
         let mut look_again = !due.records.is_empty();
-        while let Some(Some(landed)) = flights.next().now_or_never() {
-            run.landed(&inputs, landed, observe, host.clock.now());
+        while let Some(Some(completed)) = in_flight.next().now_or_never() {
+            run.completed(&inputs, completed, observe, host.clock.now());
             look_again = true;
         }
         if !due.records.is_empty() {
             let written = run.persist(store, &inputs, &due.records, host.clock.now());
-            run.boarding.extend(&written);
-            boarding.extend(written.into_iter().map(|id| board(host, &inputs, id, run.provider_of(id))));
+            run.awaiting_credentials.extend(&written);
+            awaiting_credentials
+                .extend(written.into_iter().map(|id| await_credentials(host, &inputs, id, run.provider_of(id))));
         }
         if look_again {
             continue;
@@ -175,11 +176,11 @@ pub async fn apply(
         let until = [due.wake, run.cut_at.or(inputs.deadline)].into_iter().flatten().min();
         tokio::select! {
             biased;
-            Some(id) = boarding.next(), if !boarding.is_empty() => {
-                run.aboard(id, host.clock.now());
+            Some(id) = awaiting_credentials.next(), if !awaiting_credentials.is_empty() => {
+                run.has_credentials(id, host.clock.now());
             }
-            Some(landed) = flights.next(), if !flights.is_empty() => {
-                run.landed(&inputs, landed, observe, host.clock.now());
+            Some(completed) = in_flight.next(), if !in_flight.is_empty() => {
+                run.completed(&inputs, completed, observe, host.clock.now());
             }
             changed = interrupted.changed(), if interrupts_open => {
                 interrupts_open = changed.is_ok();
@@ -193,7 +194,7 @@ pub async fn apply(
             else => break,
         }
     }
-    drop(flights);
+    drop(in_flight);
     run.give_up(store, &inputs, observe, host.clock.now());
     run.into_outcome(inputs.run)
 }
@@ -212,9 +213,9 @@ struct Execution<'a> {
     /// Once the run is cut short: when calls under way are given up.
     cut_at: Option<Tick>,
     /// Calls whose intents are on disk and whose credentials are not there yet.
-    boarding: BTreeSet<CallId>,
+    awaiting_credentials: BTreeSet<CallId>,
     /// Calls that have not ended.
-    under_way: BTreeMap<CallId, Leaving>,
+    under_way: BTreeMap<CallId, SentCall>,
 }
 
 /// What the machine wants done now.
@@ -243,7 +244,7 @@ impl<'a> Execution<'a> {
             outcome: Outcome::default(),
             grace_ms: inputs.grace_ms,
             cut_at: None,
-            boarding: BTreeSet::new(),
+            awaiting_credentials: BTreeSet::new(),
             under_way: BTreeMap::new(),
         }
     }
@@ -294,14 +295,14 @@ impl Execution<'_> {
     }
 
     /// The call may take its turn.
-    fn aboard(&mut self, id: CallId, now: Now) {
-        self.boarding.remove(&id);
+    fn has_credentials(&mut self, id: CallId, now: Now) {
+        self.awaiting_credentials.remove(&id);
         self.machine.handle(Event::Persisted(id), now);
     }
 
     /// Nobody waits for credentials of calls that will not be sent: the machine takes them back.
-    fn all_aboard(&mut self, now: Now) {
-        while let Some(id) = self.boarding.pop_first() {
+    fn skip_credentials(&mut self, now: Now) {
+        while let Some(id) = self.awaiting_credentials.pop_first() {
             self.machine.handle(Event::Persisted(id), now);
         }
     }
@@ -310,8 +311,8 @@ impl Execution<'_> {
         self.machine.call(id).map(|call| call.provider)
     }
 
-    fn landed(&mut self, inputs: &ExecutorInputs<'_>, landed: Landed, observe: &mut Observe<'_>, now: Now) {
-        let Landed { id, ending, panicked } = landed;
+    fn completed(&mut self, inputs: &ExecutorInputs<'_>, completed: Completed, observe: &mut Observe<'_>, now: Now) {
+        let Completed { id, ending, panicked } = completed;
         self.outcome.panicked |= panicked;
         self.ended(inputs, id, &ending, observe, now);
         self.machine.handle(Event::Ended(id, ending), now);
@@ -319,7 +320,7 @@ impl Execution<'_> {
 
     /// Lets `observe` see a call that ended.
     fn ended(&mut self, inputs: &ExecutorInputs<'_>, id: CallId, ending: &Ending, observe: &mut Observe<'_>, now: Now) {
-        let Some(Leaving { prepared, sent }) = self.under_way.remove(&id) else { return };
+        let Some(SentCall { prepared, sent }) = self.under_way.remove(&id) else { return };
         let report = report(inputs.run, &prepared, ending, (sent, now));
         self.outcome.answers.count(&report);
         if let Err(error) = observe(&report, &prepared.call.targets) {
@@ -330,7 +331,7 @@ impl Execution<'_> {
 
     /// Calls that were not waited for: perhaps carried out. Their targets have failed like those of any other call.
     fn give_up(&mut self, store: &mut dyn Store, inputs: &ExecutorInputs<'_>, observe: &mut Observe<'_>, now: Now) {
-        let endpoint = |(id, leaving): (&CallId, &Leaving)| (*id, leaving.prepared.call.endpoint.to_string());
+        let endpoint = |(id, sent_call): (&CallId, &SentCall)| (*id, sent_call.prepared.call.endpoint.to_string());
         let left: Vec<(CallId, String)> = self.under_way.iter().map(endpoint).collect();
         let mut records = Vec::new();
         for (id, endpoint) in left {
@@ -402,21 +403,21 @@ fn accepted_in(records: &[Record]) -> impl Iterator<Item = usize> {
 
 /// Makes sure of the credentials before a call takes its turn, so that waiting for them does not bunch calls together.
 /// Where that fails the call itself shows it.
-async fn board(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, provider: Option<usize>) -> CallId {
+async fn await_credentials(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, provider: Option<usize>) -> CallId {
     if let Some(provider) = provider {
         let _ = inputs.credentials.get(&inputs.model.providers[provider], host.clock.now().wall).await;
     }
     id
 }
 
-struct Landed {
+struct Completed {
     id: CallId,
     ending: Ending,
     panicked: bool,
 }
 
 #[derive(Clone)]
-struct Leaving {
+struct SentCall {
     prepared: Arc<PreparedCall>,
     sent: Now,
 }
@@ -439,14 +440,14 @@ fn prepare(machine: &Apply<'_>, inputs: &ExecutorInputs<'_>, id: CallId) -> Opti
 }
 
 /// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
-async fn fly(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, leaving: Leaving, nonce: u128) -> Landed {
-    let PreparedCall { provider, call, .. } = &*leaving.prepared;
-    let flown = AssertUnwindSafe(exchange(host, inputs, *provider, call, nonce)).catch_unwind().await;
-    let panicked = flown.is_err();
-    let ending = flown.unwrap_or_else(|_| {
+async fn complete(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, sent_call: SentCall, nonce: u128) -> Completed {
+    let PreparedCall { provider, call, .. } = &*sent_call.prepared;
+    let completed = AssertUnwindSafe(call_provider(host, inputs, *provider, call, nonce)).catch_unwind().await;
+    let panicked = completed.is_err();
+    let ending = completed.unwrap_or_else(|_| {
         Ending::Refused(refusal(ErrorClass::Request, "internal error", "a defect of freshen; please report it".into()))
     });
-    Landed { id, ending, panicked }
+    Completed { id, ending, panicked }
 }
 
 fn report(run: i64, prepared: &PreparedCall, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
@@ -482,7 +483,7 @@ fn report(run: i64, prepared: &PreparedCall, ending: &Ending, (sent, ended): (No
     }
 }
 
-async fn exchange(host: &Host, inputs: &ExecutorInputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
+async fn call_provider(host: &Host, inputs: &ExecutorInputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
     let config = &inputs.model.providers[provider];
     let line = CallContext { host, credentials: inputs.credentials, config, timeouts: inputs.timeouts };
     let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {

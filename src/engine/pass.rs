@@ -27,7 +27,7 @@ use crate::core::guard::Allowed;
 use crate::core::target::Target;
 use crate::core::text::{count, one_line};
 use crate::core::time::{Tick, Timestamp};
-use crate::core::watch::Order;
+use crate::core::watch::RunRequest;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Backend, LockedState, ReadAhead, RunStart, Store};
@@ -84,7 +84,7 @@ pub struct PassOptions<'a> {
 /// the rest, and leave no trace where they would neither send nor note anything new.
 pub struct Resident<'a> {
     /// What is not to be tried in this pass: it stays pending.
-    pub order: &'a Order,
+    pub request: &'a RunRequest,
     /// From pass to pass.
     pub memory: &'a mut PassMemory,
     /// Turns true when nothing is to be sent any more, also before calls begin.
@@ -188,7 +188,7 @@ impl Around<'_> {
 
     fn hold_back(&self, prepared: &mut Prepared, desired: &Desired) {
         if let Some(resident) = &self.resident {
-            prepared.hold_back(desired, resident.order);
+            prepared.hold_back(desired, resident.request);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
 use crate::core::quota::DAY_MS;
 use crate::core::recorded::Standing;
 use crate::core::time::Timestamp;
-use crate::core::watch::Order;
+use crate::core::watch::RunRequest;
 use crate::state::{StateError, Store};
 
 /// Desired against recorded, and what to do about it.
@@ -61,12 +61,12 @@ impl Prepared {
     }
 
     /// Leaves out of the plan what is not to be tried yet: it stays pending and is not sent by this run.
-    pub fn hold_back(&mut self, desired: &Desired, order: &Order) {
+    pub fn hold_back(&mut self, desired: &Desired, request: &RunRequest) {
         let Self { difference, plan, .. } = self;
         let is_failed = |index: usize| difference.changes.has_failed(index);
         for job in &mut plan.jobs {
             let config = &desired.model.providers[job.provider];
-            let Some(held) = order.held(&config.name, &desired.config_digests[job.provider]) else { continue };
+            let Some(held) = request.held(&config.name, &desired.config_digests[job.provider]) else { continue };
             let rests = |endpoint: &Endpoint| held.endpoints.contains(endpoint);
             let resting: Vec<usize> = (0..config.endpoints.len()).filter(|&at| rests(&config.endpoints[at])).collect();
             plan.unselected.extend(job.leave_out(

@@ -3,7 +3,7 @@
 use super::Finished;
 use crate::core::event::ItemState;
 use crate::core::time::Timestamp;
-use crate::core::watch::{Order, ProviderEnd};
+use crate::core::watch::{ProviderEnd, RunRequest};
 use crate::state::Counts;
 
 /// Work that a run left at a provider.
@@ -24,7 +24,7 @@ pub struct Remaining {
 impl Remaining {
     /// What is left at a provider, by its index, after a run that `order` asked for. `last_accepted`: whether the last call to
     /// it was accepted, if there was one.
-    pub fn of(finished: &Finished<'_>, provider: usize, order: &Order, last_accepted: Option<bool>) -> Self {
+    pub fn of(finished: &Finished<'_>, provider: usize, request: &RunRequest, last_accepted: Option<bool>) -> Self {
         let Finished { desired, outcome, .. } = finished;
         let (name, config) = (&desired.model.providers[provider].name, &desired.config_digests[provider]);
         let counts = finished.counts(Some(provider));
@@ -34,7 +34,7 @@ impl Remaining {
         let failed = last_accepted == Some(false);
         let whole = outcome.cut_short.is_none();
         // What was not tried at an endpoint that is left in peace has not failed.
-        let rests = order.held(name, config).is_some_and(|held| !held.endpoints.is_empty());
+        let rests = request.held(name, config).is_some_and(|held| !held.endpoints.is_empty());
         let is_left = counts.pending > 0 && !(rests && rest.failed == 0);
         let trouble = stopped.is_some() || unavailable.is_some() || (is_left && (failed || whole));
         let end = ProviderEnd {

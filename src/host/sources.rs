@@ -254,7 +254,7 @@ mod tests {
 
     fn source(path: &Path, kind: SourceKind) -> FileSource {
         FileSource {
-            place: crate::core::model::Place::default(),
+            place: crate::core::model::Location::default(),
             path: path.to_str().unwrap().to_owned(),
             kind,
             strip_prefix: String::new(),

@@ -131,7 +131,7 @@ impl Watcher {
 
     /// Watches all folders in which something about these roots can change, from now on: call it before they are read, on a
     /// thread that may wait for disks. Returns why folders are polled from now on, where that begins.
-    pub fn cover(&self, roots: &[WatchedRoot]) -> Option<String> {
+    pub fn watch_folders(&self, roots: &[WatchedRoot]) -> Option<String> {
         // One lock at a time: the thread of the events takes them as well.
         let audits = self.shared.audit.as_deref().map(without_links).unwrap_or_default();
         *lock(&self.shared.own) = OwnPaths { states: without_links(&self.shared.state), audits };
@@ -170,7 +170,7 @@ impl Watcher {
         None
     }
 
-    /// The next [`Watcher::cover`] works out anew what is to be watched.
+    /// The next [`Watcher::watch_folders`] works out anew what is to be watched.
     pub fn look_around(&self) {
         self.shared.hints.shape.store(true, Ordering::Release);
     }

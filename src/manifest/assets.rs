@@ -25,9 +25,9 @@ use super::shape::{self, ASSET, SHORT_ASSET};
 use super::source::SourceFile;
 use super::url::{self, BaseUrl};
 use super::url_forms::{Form, UrlForms};
+use crate::core::arena::is_digest;
 use crate::core::entries::{Draft, Entries, Listing};
-use crate::core::model::{HostPattern, Matched, Place, Priority, ProviderConfig};
-use crate::core::pack::is_digest;
+use crate::core::model::{HostPattern, Location, Matched, Priority, ProviderConfig};
 use crate::core::target::{ContentHash, Scope, Target};
 use multiplied::{Carriers, Multiplied};
 use repeats::Repeats;
@@ -234,7 +234,7 @@ impl<'r> Lister<'r> {
                     self.multiplied.admits(self.own.file, self.own.carriers.targets(&self.own.forms, name, false));
                     return;
                 }
-                let place = Place { manifest: self.own.file, line: span.line, column: span.column };
+                let place = Location { manifest: self.own.file, line: span.line, column: span.column };
                 if short_cuts.iter().all(|cut| cut.fits(name)) {
                     let forms = &self.own.forms;
                     if !self.multiplied.admits(self.own.file, self.own.carriers.targets(forms, name, false)) {
@@ -490,8 +490,8 @@ impl<'r> Lister<'r> {
                 continue;
             }
             let Some(hash) = &asset.hash else { continue };
-            let place = Place { manifest: self.own.file, line: span.line, column: span.column };
-            let packed = self.draft.pack(&target.text, hash);
+            let place = Location { manifest: self.own.file, line: span.line, column: span.column };
+            let packed = self.draft.push(&target.text, hash);
             let scope = target.scope;
             let priority = asset.priority.unwrap_or_else(|| self.own.priority(asset.name.text()));
             self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched });

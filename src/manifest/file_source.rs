@@ -11,13 +11,13 @@ use super::priorities::Priorities;
 use super::shape::SOURCE;
 use super::walk_rules::{Links, WalkRules};
 use crate::core::algorithm::Algorithm;
-use crate::core::model::Place;
+use crate::core::model::Location;
 
 /// A directory or a checksum list that a manifest names.
 #[derive(Clone, Debug)]
 pub struct FileSource {
     /// Where the manifest names it.
-    pub place: Place,
+    pub place: Location,
     /// Its path: the manifest's folder and what is written, `.` and `..` resolved by name. Relative to the working
     /// directory like the manifest's own path, unless it is absolute.
     pub path: String,
@@ -155,7 +155,7 @@ pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Di
     let strip_prefix = strip_prefix(file, &fields, report);
     let priorities = Priorities::read(file, &fields, report);
     let ((path, span), kind) = placed.filter(|_| report.errors() == errors)?;
-    let place = Place { manifest: file, line: span.line, column: span.column };
+    let place = Location { manifest: file, line: span.line, column: span.column };
     let source = FileSource { place, path: beside(manifest, path), kind, strip_prefix };
     Some(PlacedSource { source, priorities, span })
 }

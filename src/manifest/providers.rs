@@ -15,7 +15,7 @@ use super::{endpoint, options};
 use crate::core::contract::{CredentialScheme, Options, Provider};
 use crate::core::endpoints::Endpoints;
 use crate::core::http::Endpoint;
-use crate::core::model::{CredentialSource, HostPattern, Limits, Place, ProviderConfig};
+use crate::core::model::{CredentialSource, HostPattern, Limits, Location, ProviderConfig};
 use crate::vendor;
 
 /// Longest name of a provider, in bytes.
@@ -214,7 +214,7 @@ impl ProviderReader<'_, '_, '_> {
             ignore_query: self.fields.flag("ignore_query"),
             account: self.fields.text("account").map(|(name, _)| name.to_owned()),
             credentials,
-            place: Place { manifest: self.file, line: self.place.line, column: self.place.column },
+            place: Location { manifest: self.file, line: self.place.line, column: self.place.column },
         })
     }
 

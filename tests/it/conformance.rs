@@ -6,7 +6,7 @@ use freshen::core::contract::{
     Provider, Reply, Stamp,
 };
 use freshen::core::http::Endpoint;
-use freshen::core::model::{CredentialSource, HostPattern, Limits, Place, ProviderConfig};
+use freshen::core::model::{CredentialSource, HostPattern, Limits, Location, ProviderConfig};
 use freshen::core::secret::Secret;
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::Timestamp;
@@ -39,7 +39,7 @@ impl Pair {
             ignore_query: false,
             account: None,
             credentials: CredentialSource::Environment { prefix: String::new() },
-            place: Place::default(),
+            place: Location::default(),
         };
         let mut setup = Setup::of(&config, &endpoint(), credentials(provider, "right"));
         let limits = setup.limits.get_mut(&operation.scope).expect("limits of a declared operation");

@@ -9,7 +9,7 @@ use freshen::core::diff::{Change, DiffContext, Differ, Difference, Orphans, Remo
 use freshen::core::event::{CallId, ItemOutcome, PurgeId, Record};
 use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
 use freshen::core::model::{
-    Entry, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority, ProviderConfig,
+    Entry, Limits, Location, Manifest, Matched, Model, OnNew, OnRemoved, Priority, ProviderConfig,
 };
 use freshen::core::owners::Unread;
 use freshen::core::plan::{Circumstances, Plan, QuotaKey, Selected, plan};
@@ -103,7 +103,7 @@ impl Site {
                     hash: ContentHash::from_canonical(*hash),
                     priority: *priority,
                     manifests: Vec::new(),
-                    place: Place::default(),
+                    place: Location::default(),
                     matched: Matched::Host,
                 });
                 entry.manifests.push(index);

@@ -1,6 +1,6 @@
 //! Simple lists are read line by line; what comes of them is what YAML makes of them.
 
-use freshen::core::model::{Entry, Place};
+use freshen::core::model::{Entry, Location};
 use freshen::manifest::{Built, Pieces, SourceFile, build};
 use proptest::prelude::*;
 
@@ -97,10 +97,10 @@ fn each_form_is_read_as_yaml_reads_it() {
 #[test]
 fn places_are_those_of_the_lines() {
     let (entries, told) = by_lines(&list("  # first\n  a: rev:1\n  b: rev:2\n"), 5);
-    let places: Vec<Place> = entries.expect("valid").iter().map(|entry| entry.place).collect();
+    let places: Vec<Location> = entries.expect("valid").iter().map(|entry| entry.place).collect();
     assert!(told.is_empty());
-    assert_eq!(places[0], Place { manifest: 0, line: 4, column: 3 });
-    assert_eq!(places[1], Place { manifest: 0, line: 5, column: 3 });
+    assert_eq!(places[0], Location { manifest: 0, line: 4, column: 3 });
+    assert_eq!(places[1], Location { manifest: 0, line: 5, column: 3 });
 }
 
 #[test]

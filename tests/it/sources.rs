@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use freshen::core::algorithm::Algorithm;
-use freshen::core::model::Place;
+use freshen::core::model::Location;
 use freshen::core::time::Timestamp;
 use freshen::host::tree::{self, StatCache, TreeRules};
 use freshen::manifest::{
@@ -94,7 +94,7 @@ fn files_of_sources_are_assets_at_the_sources_place() {
     assert_eq!(found, ["a a.cn/x/a%20b/%E4%BD%A0.js 02", "a a.cn/x/a.html 01", "a a.cn/x/c.html 33"]);
     assert_eq!(public.asked, ["public"], "read once");
     let model = built(&text, &mut public).model.expect("valid");
-    let place = Place { manifest: 0, line: 3, column: 16 };
+    let place = Location { manifest: 0, line: 3, column: 16 };
     assert!((0..2).all(|index| model.entries.place(index) == place));
 }
 

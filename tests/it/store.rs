@@ -11,7 +11,7 @@ use freshen::core::changes::Changes;
 use freshen::core::diff::{Change, Difference};
 use freshen::core::entries::Entries;
 use freshen::core::event::{CallId, ItemOutcome, Left, PurgeId, Record};
-use freshen::core::model::{Entry, Manifest, Matched, Model, OnRemoved, Place, Priority};
+use freshen::core::model::{Entry, Location, Manifest, Matched, Model, OnRemoved, Priority};
 use freshen::core::owners::{TreePath, Unread};
 use freshen::core::plan::QuotaKey;
 use freshen::core::query::TaskState;
@@ -621,7 +621,7 @@ fn adopting_records_without_a_purge() {
             hash: ContentHash::from_canonical("rev:7"),
             priority: Priority::Normal,
             manifests: vec![0],
-            place: Place::default(),
+            place: Location::default(),
             matched: Matched::Host,
         }]);
         let mut shared = bench.row(&url(0));

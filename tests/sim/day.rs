@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use freshen::core::guard::Allowed;
 use freshen::core::recorded::{Recorded, Standing, Work};
-use freshen::core::watch::{MOST_QUIET_MS, Order, RETRY_CAP_MS, RunEnd, RunReason};
+use freshen::core::watch::{MOST_QUIET_MS, RETRY_CAP_MS, RunEnd, RunReason, RunRequest};
 use freshen::daemon::Signal;
 use freshen::state::{SqliteStore, Store};
 
@@ -581,7 +581,7 @@ impl World {
             self.event = None;
         }
         match process.turn() {
-            Turn::Begins(order) => self.begins(&order, now),
+            Turn::Begins(request) => self.begins(&request, now),
             Turn::Ended(ended) => self.ended(&ended, now),
             Turn::Died => self.dies(now),
             Turn::Exits => {
@@ -632,9 +632,9 @@ impl World {
         self.starts_later(now);
     }
 
-    fn begins(&mut self, order: &Order, now: u64) {
+    fn begins(&mut self, request: &RunRequest, now: u64) {
         self.lived.runs += 1;
-        match order.reason {
+        match request.reason {
             RunReason::Changed => {
                 self.changed_runs += 1;
                 if !self.event_since_run {
@@ -669,8 +669,8 @@ impl World {
             self.removals.find(&rows, |row| core.truth.wanted(&reads, row).is_some());
             core.truth.starts(&rows, &reads, &|_| false);
             // Calls that a run gives up have ended with it.
-            core.actors.iter_mut().for_each(|actor| actor.flights = 0);
-            core.tell(|| format!("RUN {order:?}"));
+            core.actors.iter_mut().for_each(|actor| actor.in_flight = 0);
+            core.tell(|| format!("RUN {request:?}"));
         }
         self.begun = step;
         self.reads_valid = is_valid;

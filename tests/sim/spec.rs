@@ -8,7 +8,7 @@ use freshen::core::contract::{Credentials, OptionValue, Options, Rate};
 use freshen::core::guard::{Guard, Limit};
 use freshen::core::http::Endpoint;
 use freshen::core::model::{
-    CredentialSource, Entry, HostPattern, Limits, Manifest, Matched, Model, OnNew, OnRemoved, Place, Priority,
+    CredentialSource, Entry, HostPattern, Limits, Location, Manifest, Matched, Model, OnNew, OnRemoved, Priority,
     ProviderConfig,
 };
 use freshen::core::owners::TreePath;
@@ -123,7 +123,7 @@ impl Spec {
             ignore_query: false,
             account: None,
             credentials: self.source(),
-            place: Place::default(),
+            place: Location::default(),
         }
     }
 
@@ -254,7 +254,7 @@ pub(crate) fn actors(
                 at_once: if two_runners || collapses { 2 * at_once } else { at_once },
                 quotas: spec.quota.filter(|_| watched).map(|most| (index, most)).into_iter().collect(),
                 paced: !two_runners,
-                flights: 0,
+                in_flight: 0,
                 requests: 0,
                 purges: 0,
                 recent: Default::default(),
@@ -297,7 +297,7 @@ pub(crate) fn model(
             priority_of(*key)
         },
         manifests: files.listing(paths, *key),
-        place: Place::default(),
+        place: Location::default(),
         matched: Matched::Host,
     };
     let entries = listed.iter().map(entry).collect();

@@ -63,7 +63,7 @@ pub(crate) struct Actor {
     pub(crate) quotas: BTreeMap<usize, u64>,
     /// Calls a second are counted here.
     pub(crate) paced: bool,
-    pub(crate) flights: usize,
+    pub(crate) in_flight: usize,
     pub(crate) requests: u64,
     pub(crate) purges: u64,
     /// When calls left, of URLs and of directories where those have a rate of their own.
@@ -132,13 +132,13 @@ impl Actor {
 
     /// A request leaves; what it breaks, if anything (S5).
     pub(crate) fn leaves(&mut self, request: &Request, targets: usize, now: u64, refused: bool) -> Option<String> {
-        self.flights += 1;
+        self.in_flight += 1;
         self.requests += 1;
         if targets > self.batch {
             return Some(format!("{targets} targets in a call, {} are allowed", self.batch));
         }
-        if self.flights > self.at_once {
-            return Some(format!("{} calls at once, {} are allowed", self.flights, self.at_once));
+        if self.in_flight > self.at_once {
+            return Some(format!("{} calls at once, {} are allowed", self.in_flight, self.at_once));
         }
         if refused || !self.paced {
             return None;
@@ -153,7 +153,7 @@ impl Actor {
 
     /// A request has ended for its sender.
     pub(crate) fn ends(&mut self) {
-        self.flights = self.flights.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// Targets of a provider were purged on this day of the sender's clock; what that breaks (S5).

@@ -18,7 +18,7 @@ use freshen::core::owners::Reach;
 use freshen::core::recorded::Inputs;
 use freshen::core::report::Report;
 use freshen::core::time::{Now, Tick};
-use freshen::core::watch::{ASKED_CAP_MS, Order, ProviderEnd, Retry, RunEnd, Watch, WatchAction, WatchEvent};
+use freshen::core::watch::{ASKED_CAP_MS, ProviderEnd, Retry, RunEnd, RunRequest, Watch, WatchAction, WatchEvent};
 use freshen::daemon::{
     Daemon, Files, Machine, ManifestsSeen, Newest, Read as SeenManifests, Signal, SignalSource, Systemd, WatchOptions,
 };
@@ -65,7 +65,7 @@ pub(crate) struct Ended {
 /// What the process did that the world has to know of.
 pub(crate) enum Turn {
     /// A run reads manifests.
-    Begins(Order),
+    Begins(RunRequest),
     /// The run has ended.
     Ended(Ended),
     /// The process was killed.
@@ -90,7 +90,7 @@ struct Link {
     loses_events: bool,
     is_running: bool,
     /// The run under way, until the world was shown it.
-    order: Option<Order>,
+    request: Option<RunRequest>,
     reads: bool,
     /// What it reads, and when it has read it.
     answer: Option<(Read, Tick)>,
@@ -231,8 +231,8 @@ impl Process {
             return Turn::Ended(ended);
         }
         let mut link = self.link.lock();
-        match link.order.take().filter(|_| link.reads) {
-            Some(order) => Turn::Begins(order),
+        match link.request.take().filter(|_| link.reads) {
+            Some(request) => Turn::Begins(request),
             None => Turn::Waits,
         }
     }
@@ -434,12 +434,12 @@ impl SimMachine {
         end
     }
 
-    fn runs(&self, order: &Order) {
+    fn runs(&self, request: &RunRequest) {
         let mut link = self.link.lock();
         if link.is_running {
             self.shared.lock().violated("W4", || "a second run begins beside the first".to_owned());
         }
-        (link.is_running, link.is_cut, link.order) = (true, false, Some(order.clone()));
+        (link.is_running, link.is_cut, link.request) = (true, false, Some(request.clone()));
     }
 
     /// When to wake, by the clock that waits; in the past, nothing would ever happen again.
@@ -475,15 +475,15 @@ impl Machine for SimMachine {
         let machine = self.now(now);
         loop {
             match self.inner.poll(machine) {
-                WatchAction::Run(mut order) => {
-                    self.runs(&order);
+                WatchAction::Run(mut request) => {
+                    self.runs(&request);
                     if self.bug == Some(WatchBug::FailedAreAskedAgain) {
-                        order.held.clear();
+                        request.held.clear();
                     }
                     if self.bug == Some(WatchBug::RunsForgotten) {
                         self.inner.handle(WatchEvent::RunEnded(RunEnd::Done(Vec::new())), machine);
                     }
-                    return WatchAction::Run(order);
+                    return WatchAction::Run(request);
                 }
                 WatchAction::CutShort if self.bug == Some(WatchBug::RunsNeverCut) => {}
                 WatchAction::CutShort => {

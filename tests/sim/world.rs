@@ -494,7 +494,7 @@ impl World {
         core.killed = false;
         core.sent.clear();
         core.issues += 1;
-        core.actors.iter_mut().for_each(|actor| actor.flights = 0);
+        core.actors.iter_mut().for_each(|actor| actor.in_flight = 0);
         let forced = |key: Key| order.forced.contains(&key);
         core.truth.starts(&rows.expect("readable"), &reading.listed, &forced);
         let (skew, faults) = (core.skew_ms, core.faults.clone());

@@ -10,7 +10,7 @@ use super::{count, directories, outcome, plan};
 use crate::cli::exit::Exit;
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
-use crate::core::model::{Model, Place};
+use crate::core::model::{Location, Model};
 use crate::core::recorded::Standing;
 use crate::core::text::one_line;
 use crate::engine::warnings;
@@ -48,7 +48,7 @@ struct AnnotationPlace<'a> {
 }
 
 impl<'a> AnnotationPlace<'a> {
-    fn place(model: &'a Model, place: Option<Place>) -> Self {
+    fn place(model: &'a Model, place: Option<Location>) -> Self {
         place.map_or_else(Self::default, |place| Self {
             file: Some(&model.manifests[place.manifest].path),
             line: Some(place.line.into()),

@@ -2,39 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use super::{Apply, Flight};
+use super::{Apply, OpenCall};
 use crate::core::contract::{CallError, ErrorClass, Reply};
 use crate::core::event::{CallId, ItemOutcome, ItemState, Left, Record};
 use crate::core::lane::{Batch, Suspect};
 use crate::core::time::Now;
 
 impl Apply<'_> {
-    pub(super) fn accepted(&mut self, call: CallId, mut flight: Flight, reply: &Reply, now: Now) {
-        let lane = flight.lane;
-        if let (Some(_), Some((_, error))) = (&flight.batch.directory, reply.refused.first()) {
-            return self.refused(call, flight, error, now);
+    pub(super) fn accepted(&mut self, call: CallId, mut open: OpenCall, reply: &Reply, now: Now) {
+        let lane = open.lane;
+        if let (Some(_), Some((_, error))) = (&open.batch.directory, reply.refused.first()) {
+            return self.refused(call, open, error, now);
         }
         self.lanes[lane].reached();
-        self.ids.done(&flight.purge);
-        let refused = refused_items(&flight.batch, reply);
-        let taken: Vec<usize> = flight.batch.items.iter().copied().filter(|item| !refused.contains_key(item)).collect();
+        self.ids.done(&open.purge);
+        let refused = refused_items(&open.batch, reply);
+        let taken: Vec<usize> = open.batch.items.iter().copied().filter(|item| !refused.contains_key(item)).collect();
         let suspects = if taken.is_empty() { Vec::new() } else { self.lanes[lane].accepted() };
         let mut items = self.record(lane, &taken, reply);
         for (&item, error) in &refused {
-            items.extend(self.later(&[item], Some(&flight.batch.reason(error.summary()))));
+            items.extend(self.later(&[item], Some(&open.batch.reason(error.summary()))));
         }
         let undone = refused.iter().filter(|(_, error)| error.class.is_surely_not_done());
         let left_out: Vec<usize> = undone.map(|(&item, _)| item).collect();
-        let debit = flight.debit.take().filter(|_| !left_out.is_empty());
+        let debit = open.debit.take().filter(|_| !left_out.is_empty());
         let credit = self.give_back(lane, debit.map(|(key, _)| (key, left_out.len() as u64)));
-        let may_have_purged = left_out.len() < flight.batch.items.len();
+        let may_have_purged = left_out.len() < open.batch.items.len();
         let left_out = self.twins.with(left_out);
         self.outbox.push_back(Record::Outcome { call, at: now.wall, items, may_have_purged, left_out, credit });
         self.reject_all(lane, suspects);
         for (error, items) in by_class(refused) {
-            let batch = Batch { items, ..flight.batch.clone() };
-            let flight = Flight { lane, batch, debit: None, sent: flight.sent, purge: flight.purge.clone() };
-            self.settle(flight, error, now);
+            let batch = Batch { items, ..open.batch.clone() };
+            let open = OpenCall { lane, batch, debit: None, sent: open.sent, purge: open.purge.clone() };
+            self.settle(open, error, now);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What becomes of a call that was not accepted: repeated, split, left for the next run, or the end of its lane.
 
-use super::{Apply, Flight};
+use super::{Apply, OpenCall};
 use crate::core::contract::{CallError, Culprit, ErrorClass};
 use crate::core::event::{CallId, FailureScope, ItemState, Left, Record, RefusedDirectory};
 use crate::core::http::{TransportFailure, TransportFailureKind};
@@ -13,7 +13,7 @@ use crate::core::text::count;
 use crate::core::time::{Now, Tick, Timestamp};
 
 impl Apply<'_> {
-    pub(super) fn failed(&mut self, call: CallId, flight: Flight, failure: &TransportFailure, now: Now) {
+    pub(super) fn failed(&mut self, call: CallId, open: OpenCall, failure: &TransportFailure, now: Now) {
         let (class, code) = match failure.kind {
             TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection to"),
             TransportFailureKind::Unknown => (ErrorClass::Unknown, "no answer from"),
@@ -21,7 +21,7 @@ impl Apply<'_> {
         };
         let error = CallError {
             class,
-            code: format!("{code} {}", self.endpoint(flight.lane)),
+            code: format!("{code} {}", self.endpoint(open.lane)),
             message: failure.message.clone(),
             request_id: None,
             retry_after_ms: None,
@@ -29,59 +29,59 @@ impl Apply<'_> {
         };
         let sent = failure.kind == TransportFailureKind::Unknown;
         if failure.kind == TransportFailureKind::NotConnected {
-            self.lanes[flight.lane].trouble = Some(FailureScope::Endpoint);
+            self.lanes[open.lane].trouble = Some(FailureScope::Endpoint);
         }
-        self.not_done(call, flight, &error, !sent, now);
+        self.not_done(call, open, &error, !sent, now);
     }
 
-    pub(super) fn refused(&mut self, call: CallId, flight: Flight, error: &CallError, now: Now) {
+    pub(super) fn refused(&mut self, call: CallId, open: OpenCall, error: &CallError, now: Now) {
         // Only an answer that may stand for a purge keeps its quota.
         let not_done = error.class.is_surely_not_done();
-        let kind = self.model.providers[self.lanes[flight.lane].provider].kind.capabilities();
+        let kind = self.model.providers[self.lanes[open.lane].provider].kind.capabilities();
         if kind.default_endpoint.is_some() {
-            return self.not_done(call, flight, error, not_done, now);
+            return self.not_done(call, open, error, not_done, now);
         }
         // The user runs these endpoints, perhaps several: name which one it was.
-        let code = format!("{}: {}", self.endpoint(flight.lane), error.code);
-        self.not_done(call, flight, &CallError { code, ..error.clone() }, not_done, now);
+        let code = format!("{}: {}", self.endpoint(open.lane), error.code);
+        self.not_done(call, open, &CallError { code, ..error.clone() }, not_done, now);
     }
 
     /// The same batch goes again at once, with what is valid now.
-    pub(super) fn renewed(&mut self, call: CallId, mut flight: Flight, error: &CallError, now: Now) {
-        let debit = flight.debit.take();
-        let credit = self.give_back(flight.lane, debit);
-        let reason = flight.batch.reason(error.summary());
-        self.not_accepted(call, now, (&flight.batch.items, Some(&reason)), credit, false);
-        flight.batch.attempts += 1;
-        self.lanes[flight.lane].push_front(vec![flight.batch]);
+    pub(super) fn renewed(&mut self, call: CallId, mut open: OpenCall, error: &CallError, now: Now) {
+        let debit = open.debit.take();
+        let credit = self.give_back(open.lane, debit);
+        let reason = open.batch.reason(error.summary());
+        self.not_accepted(call, now, (&open.batch.items, Some(&reason)), credit, false);
+        open.batch.attempts += 1;
+        self.lanes[open.lane].push_front(vec![open.batch]);
     }
 
-    fn not_done(&mut self, call: CallId, mut flight: Flight, error: &CallError, surely: bool, now: Now) {
-        let reason = flight.batch.reason(error.summary());
-        let debit = flight.debit.take().filter(|_| surely);
-        let credit = self.give_back(flight.lane, debit);
+    fn not_done(&mut self, call: CallId, mut open: OpenCall, error: &CallError, surely: bool, now: Now) {
+        let reason = open.batch.reason(error.summary());
+        let debit = open.debit.take().filter(|_| surely);
+        let credit = self.give_back(open.lane, debit);
         if !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
-            self.lanes[flight.lane].reached();
+            self.lanes[open.lane].reached();
         }
-        self.not_accepted(call, now, (&flight.batch.items, Some(&reason)), credit, !surely);
-        self.settle(flight, error, now);
+        self.not_accepted(call, now, (&open.batch.items, Some(&reason)), credit, !surely);
+        self.settle(open, error, now);
     }
 
     /// What comes next for a batch whose refusal is written down.
-    pub(super) fn settle(&mut self, flight: Flight, error: &CallError, now: Now) {
-        let reason = flight.batch.reason(error.summary());
-        let in_place = flight.batch.directory.is_some();
+    pub(super) fn settle(&mut self, open: OpenCall, error: &CallError, now: Now) {
+        let reason = open.batch.reason(error.summary());
+        let in_place = open.batch.directory.is_some();
         let culprit = match error.class {
             ErrorClass::TargetRefused(culprit) => Some(culprit),
             ErrorClass::BatchTooLarge => Some(Culprit::Unclear),
             _ => None,
         };
-        let Some(culprit) = culprit else { return self.repeat_or_stop(flight, error, &reason, now) };
-        match split(&flight.batch, culprit, self.changes) {
-            Some(parts) => self.lanes[flight.lane].push_front(parts.into()),
-            None if culprit == Culprit::BusyHost => self.wait_for_host(flight.batch.items, error, reason, now),
-            None if in_place => self.directory_refused(flight, reason),
-            None => self.refused_alone(flight.lane, Suspect { items: flight.batch.items, reason, culprit }),
+        let Some(culprit) = culprit else { return self.repeat_or_stop(open, error, &reason, now) };
+        match split(&open.batch, culprit, self.changes) {
+            Some(parts) => self.lanes[open.lane].push_front(parts.into()),
+            None if culprit == Culprit::BusyHost => self.wait_for_host(open.batch.items, error, reason, now),
+            None if in_place => self.directory_refused(open, reason),
+            None => self.refused_alone(open.lane, Suspect { items: open.batch.items, reason, culprit }),
         }
     }
 
@@ -154,12 +154,12 @@ impl Apply<'_> {
         (0..self.changes.len()).all(|other| other == item || self.changes.provider(other) != provider)
     }
 
-    fn repeat_or_stop(&mut self, mut flight: Flight, error: &CallError, reason: &str, now: Now) {
-        flight.batch.attempts += 1;
+    fn repeat_or_stop(&mut self, mut open: OpenCall, error: &CallError, reason: &str, now: Now) {
+        open.batch.attempts += 1;
         if matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled) {
-            return self.back_off(flight, error, reason, now);
+            return self.back_off(open, error, reason, now);
         }
-        let Flight { lane, mut batch, sent, .. } = flight;
+        let OpenCall { lane, mut batch, sent, .. } = open;
         match error.class {
             ErrorClass::SignAgain if !batch.signed_again => {
                 batch.signed_again = true;
@@ -177,8 +177,8 @@ impl Apply<'_> {
     }
 
     /// Waits and repeats. One batch that fails waits alone; an endpoint that fails again is left in peace meanwhile.
-    fn back_off(&mut self, flight: Flight, error: &CallError, reason: &str, now: Now) {
-        let Flight { lane, mut batch, sent, .. } = flight;
+    fn back_off(&mut self, open: OpenCall, error: &CallError, reason: &str, now: Now) {
+        let OpenCall { lane, mut batch, sent, .. } = open;
         let random = self.jitter.next();
         let throttled = error.class == ErrorClass::Throttled;
         let asked = error.retry_after_ms.map(|ms| now.tick.plus_ms(ms));
@@ -304,10 +304,10 @@ impl Apply<'_> {
     }
 
     /// One directory was refused, not the URLs that it stands for, and perhaps no other directory.
-    fn directory_refused(&mut self, flight: Flight, reason: String) {
-        self.note_directory(flight.lane, &reason);
+    fn directory_refused(&mut self, open: OpenCall, reason: String) {
+        self.note_directory(open.lane, &reason);
         let stop = Stopped { reason, until: None, goes_on: true };
-        self.go_on_or_leave(flight.lane, flight.batch.items, stop);
+        self.go_on_or_leave(open.lane, open.batch.items, stop);
     }
 
     fn note_directory(&mut self, lane: usize, reason: &str) {

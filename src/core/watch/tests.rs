@@ -12,14 +12,20 @@ struct World {
     now: Now,
     /// When runs started, and why.
     runs: Vec<(u64, RunReason)>,
-    held: Vec<Held>,
-    rereads: Rereads,
+    held: Vec<Hold>,
+    rereads: RereadPolicy,
 }
 
 impl World {
     fn new() -> Self {
         let now = Now { wall: Timestamp::from_unix_ms(1_700_000_000_000), tick: Tick::from_ms(1000) };
-        Self { machine: Watch::new(RESYNC_MS, 7), now, runs: Vec::new(), held: Vec::new(), rereads: Rereads::Never }
+        Self {
+            machine: Watch::new(RESYNC_MS, 7),
+            now,
+            runs: Vec::new(),
+            held: Vec::new(),
+            rereads: RereadPolicy::Never,
+        }
     }
 
     /// After a first run that left nothing.
@@ -45,10 +51,10 @@ impl World {
 
     fn poll(&mut self) -> WatchAction {
         let action = self.machine.poll(self.now);
-        if let WatchAction::Run(order) = &action {
-            self.runs.push((self.now.tick.ms(), order.reason));
-            self.held.clone_from(&order.held);
-            self.rereads = order.rereads;
+        if let WatchAction::Run(request) = &action {
+            self.runs.push((self.now.tick.ms(), request.reason));
+            self.held.clone_from(&request.held);
+            self.rereads = request.rereads;
         }
         action
     }
@@ -56,7 +62,7 @@ impl World {
     #[track_caller]
     fn expect_run(&mut self, reason: RunReason) {
         match self.poll() {
-            WatchAction::Run(order) => assert_eq!(order.reason, reason),
+            WatchAction::Run(request) => assert_eq!(request.reason, reason),
             other => panic!("{other:?}"),
         }
     }
@@ -86,8 +92,8 @@ impl World {
                     slept += ms;
                     self.pass(ms);
                 }
-                WatchAction::Run(order) => {
-                    assert_eq!(order.reason, reason);
+                WatchAction::Run(request) => {
+                    assert_eq!(request.reason, reason);
                     return slept;
                 }
                 other => panic!("{other:?}"),
@@ -111,7 +117,7 @@ fn a_file_that_is_being_written_holds_runs_back() {
     }
     assert!(waited > MOST_QUIET_MS);
     world.handle(WatchEvent::Writing(false));
-    assert!(matches!(world.poll(), WatchAction::Run(order) if order.reason == RunReason::Changed));
+    assert!(matches!(world.poll(), WatchAction::Run(request) if request.reason == RunReason::Changed));
     world.end(RunEnd::Done(Vec::new()));
     world.handle(WatchEvent::Changed(world.now.tick));
     world.handle(WatchEvent::Writing(true));
@@ -131,7 +137,7 @@ fn no_run_begins_while_files_change() {
         world.handle(WatchEvent::Writing(writing));
         assert_eq!(world.rest(), QUIET_MS, "writing: {writing}");
         world.handle(WatchEvent::Asked);
-        assert!(matches!(world.poll(), WatchAction::Run(order) if order.reason == RunReason::Asked));
+        assert!(matches!(world.poll(), WatchAction::Run(request) if request.reason == RunReason::Asked));
     }
 }
 
@@ -143,7 +149,7 @@ fn files_that_change_while_they_are_read_are_read_again() {
     world.sleep_to_run(RunReason::Changed);
     world.end(RunEnd::Done(vec![failed("a")]));
     world.sleep_to_run(RunReason::Retry);
-    assert_eq!(world.rereads, Rereads::AfterChanges);
+    assert_eq!(world.rereads, RereadPolicy::AfterChanges);
     world.change();
     world.end(RunEnd::Stale);
     assert_eq!(world.sleep_to_run(RunReason::Changed), QUIET_MS, "what is due waits as well");
@@ -155,7 +161,7 @@ fn files_that_change_while_they_are_read_are_read_again() {
     assert!(world.rest() <= QUIET_MS, "looked at again soon");
     world.handle(WatchEvent::Writing(false));
     world.sleep_to_run(RunReason::Changed);
-    assert_eq!(world.rereads, Rereads::AfterChanges);
+    assert_eq!(world.rereads, RereadPolicy::AfterChanges);
 }
 
 /// W4: the bound holds over all runs that came to nothing in a row, and begins anew once one did not. Reading may take any time.
@@ -191,12 +197,12 @@ fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
         world.pass(50);
         world.change();
     }
-    assert_eq!((world.now.tick.since(began), world.rereads), (MOST_QUIET_MS, Rereads::WhileWriting));
+    assert_eq!((world.now.tick.since(began), world.rereads), (MOST_QUIET_MS, RereadPolicy::WhileWriting));
     world.end(RunEnd::Done(Vec::new()));
     world.change();
     world.handle(WatchEvent::Writing(true));
     assert_eq!(world.sleep_to_run(RunReason::Changed), MOST_WRITING_MS);
-    assert_eq!(world.rereads, Rereads::Never);
+    assert_eq!(world.rereads, RereadPolicy::Never);
     world.end(RunEnd::Done(Vec::new()));
     world.change();
     world.handle(WatchEvent::Writing(true));
@@ -204,12 +210,12 @@ fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
     world.change();
     world.handle(WatchEvent::Writing(false));
     world.expect_run(RunReason::Changed);
-    assert_eq!(world.rereads, Rereads::WhileWriting, "who has closed one file may write the next one");
+    assert_eq!(world.rereads, RereadPolicy::WhileWriting, "who has closed one file may write the next one");
     world.handle(WatchEvent::Asked);
     world.change();
     world.end(RunEnd::Cut);
     world.expect_run(RunReason::Asked);
-    assert_eq!(world.rereads, Rereads::AfterChanges, "nobody waited for anything");
+    assert_eq!(world.rereads, RereadPolicy::AfterChanges, "nobody waited for anything");
 }
 
 fn left(name: &str) -> ProviderEnd {
@@ -252,9 +258,9 @@ fn reached(number: u8) -> EndpointEnd {
     EndpointEnd { endpoint: endpoint(number), accepted: false, trouble: None, not_before: None }
 }
 
-fn held(endpoints: &[u8], targets: bool) -> Vec<Held> {
+fn held(endpoints: &[u8], targets: bool) -> Vec<Hold> {
     let endpoints = endpoints.iter().map(|&number| endpoint(number)).collect();
-    vec![Held { provider: "a".into(), config: "c1".into(), endpoints, targets }]
+    vec![Hold { provider: "a".into(), config: "c1".into(), endpoints, targets }]
 }
 
 /// W2: files are read once they have been left alone for a while.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Held, LOOK_AGAIN_MS};
+use super::{Hold, LOOK_AGAIN_MS};
 use crate::core::http::Endpoint;
 use crate::core::time::{Now, Tick, Timestamp};
 
 /// An endpoint that is left in peace.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rest {
+pub(super) struct Backoff {
     /// Runs in a row that came to nothing at it.
     pub(super) failures: u32,
     pub(super) retry_at: Tick,
@@ -21,7 +21,7 @@ pub(super) struct Rest {
 pub(super) struct Waiting {
     pub(super) config: String,
     pub(super) has_work: bool,
-    pub(super) endpoints: BTreeMap<Endpoint, Rest>,
+    pub(super) endpoints: BTreeMap<Endpoint, Backoff>,
     /// Runs in a row in which targets failed and none of those that had failed before was recorded.
     pub(super) failures: u32,
     /// When its targets are tried again.
@@ -41,12 +41,12 @@ impl Waiting {
     }
 
     /// What of it is left in peace.
-    pub(super) fn held(&self, provider: &str, now: Tick) -> Option<Held> {
+    pub(super) fn held(&self, provider: &str, now: Tick) -> Option<Hold> {
         let resting = self.endpoints.iter().filter(|(_, rest)| rest.retry_at > now);
         let endpoints: Vec<Endpoint> = resting.map(|(endpoint, _)| endpoint.clone()).collect();
         let targets = self.holds_targets(now);
         let (provider, config) = (provider.to_owned(), self.config.clone());
-        (targets || !endpoints.is_empty()).then_some(Held { provider, config, endpoints, targets })
+        (targets || !endpoints.is_empty()).then_some(Hold { provider, config, endpoints, targets })
     }
 
     /// Whether targets that failed wait. An endpoint whose rest is over gets them to be tried with.

@@ -9,7 +9,7 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, FieldSort, OptionValue, Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
-use crate::core::model::{Limits, Place};
+use crate::core::model::{Limits, Location};
 use crate::core::query::Queries;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
@@ -93,7 +93,7 @@ fn provider(kind: &'static Kind, credentials: CredentialSource) -> ProviderConfi
         ignore_query: false,
         account: None,
         credentials,
-        place: Place::default(),
+        place: Location::default(),
     }
 }
 

@@ -32,8 +32,8 @@ impl World {
         Self { folder, watcher: Arc::new(watcher), roots }
     }
 
-    fn cover(&mut self) {
-        assert_eq!(self.watcher.cover(&self.roots), None);
+    fn watch_folders(&mut self) {
+        assert_eq!(self.watcher.watch_folders(&self.roots), None);
         self.watcher.take();
     }
 
@@ -64,14 +64,14 @@ const FOLDER: &[(&str, RootKind)] = &[("manifests", RootKind::Manifests)];
 #[tokio::test]
 async fn writes_renames_and_removals_are_seen() {
     let mut world = World::new(None, FOLDER);
-    world.cover();
+    world.watch_folders();
     world.write("manifests/a.yaml");
     world.sees("a new file").await;
-    world.cover();
+    world.watch_folders();
     world.write("manifests/below/.b.tmp");
     fs::rename(world.path("manifests/below/.b.tmp"), world.path("manifests/below/b.yaml")).unwrap();
     world.sees("a rename").await;
-    world.cover();
+    world.watch_folders();
     fs::remove_file(world.path("manifests/a.yaml")).unwrap();
     world.sees("a removal").await;
 }
@@ -80,29 +80,29 @@ async fn writes_renames_and_removals_are_seen() {
 #[tokio::test]
 async fn folders_that_come_and_go_are_watched() {
     let mut world = World::new(None, FOLDER);
-    world.cover();
+    world.watch_folders();
     for round in 0..3 {
         fs::remove_dir_all(world.path("manifests")).unwrap();
         world.sees("the removal of the folder").await;
-        world.cover();
+        world.watch_folders();
         fs::create_dir_all(world.path("manifests/new/deep")).unwrap();
         world.sees("the new folder").await;
-        world.cover();
+        world.watch_folders();
         world.write("manifests/new/deep/a.yaml");
         world.sees(&format!("a file in round {round}")).await;
-        world.cover();
+        world.watch_folders();
     }
     // So fast that the new one may have the number of the old one.
     fs::remove_dir_all(world.path("manifests/new")).unwrap();
     fs::create_dir_all(world.path("manifests/new")).unwrap();
     world.sees("the folder in the place of another one").await;
-    world.cover();
+    world.watch_folders();
     world.write("manifests/new/b.yaml");
     world.sees("a file in it").await;
-    world.cover();
+    world.watch_folders();
     fs::rename(world.path("manifests"), world.path("aside")).unwrap();
     world.sees("the folder that is moved away").await;
-    world.cover();
+    world.watch_folders();
     assert_eq!(world.watcher.folders(), 1, "only where it would appear again");
     fs::rename(world.path("aside"), world.path("manifests")).unwrap();
     world.sees("the folder that is moved back").await;
@@ -125,17 +125,17 @@ async fn swapped_links_are_seen() {
     swap(&world, "current", "trees/one");
     swap(&world, "config/..data", "..one");
     symlink("..data/site.yaml", world.path("config/site.yaml")).unwrap();
-    world.cover();
+    world.watch_folders();
     for (link, target, file) in [
         ("current", "trees/two", "trees/two/manifests/site.yaml"),
         ("config/..data", "..two", "config/..two/site.yaml"),
     ] {
         swap(&world, link, target);
         world.sees(link).await;
-        world.cover();
+        world.watch_folders();
         world.write(file);
         world.sees("a file behind the new link").await;
-        world.cover();
+        world.watch_folders();
     }
 }
 
@@ -144,7 +144,7 @@ async fn swapped_links_are_seen() {
 async fn the_state_and_reading_are_no_changes() {
     let mut world = World::new(None, FOLDER);
     world.write("manifests/a.yaml");
-    world.cover();
+    world.watch_folders();
     let before = world.watcher.events();
     for name in ["state.db", "state.db-wal", "state.db.lock", "state.db.seal"] {
         world.write(&format!("manifests/{name}"));
@@ -165,14 +165,14 @@ async fn the_state_is_known_behind_links_and_by_its_whole_name() {
     symlink("tree/.real", world.path("way")).unwrap();
     symlink("store", world.path("tree/.real/state.db")).unwrap();
     world.write("tree/.real/store");
-    world.cover();
+    world.watch_folders();
     let before = world.watcher.events();
     for name in ["state.db.lock", "state.db.seal", "store-wal", "store-shm", "store", "state.db.aside-1"] {
         world.write(&format!("tree/.real/{name}"));
     }
     assert!(world.events_until("tree/last", before).await <= 4);
     for name in ["state.db.html", "store-wall", "other"] {
-        world.cover();
+        world.watch_folders();
         world.write(&format!("tree/.real/{name}"));
         world.sees(name).await;
     }
@@ -185,7 +185,7 @@ async fn files_that_are_no_manifests_do_not_matter() {
     use std::os::unix::fs::symlink;
     let mut world = World::new(None, FOLDER);
     fs::create_dir(world.path("elsewhere")).unwrap();
-    world.cover();
+    world.watch_folders();
     let before = world.watcher.events();
     for name in ["other.db", "other.db-wal", "notes.txt", ".site.yaml.swp", "below/README.md"] {
         world.write(&format!("manifests/{name}"));
@@ -195,16 +195,16 @@ async fn files_that_are_no_manifests_do_not_matter() {
     assert!(world.events_until("manifests/last.JSON", before).await <= 4);
     fs::create_dir(world.path("manifests/new")).unwrap();
     world.sees("a new folder").await;
-    world.cover();
+    world.watch_folders();
     fs::rename(world.path("manifests/new"), world.path("manifests/renamed")).unwrap();
     world.sees("a renamed folder").await;
-    world.cover();
+    world.watch_folders();
     fs::remove_dir(world.path("manifests/renamed")).unwrap();
     world.sees("a removed folder").await;
-    world.cover();
+    world.watch_folders();
     symlink("../elsewhere", world.path("manifests/link")).unwrap();
     world.sees("a link to a folder, which is an error").await;
-    world.cover();
+    world.watch_folders();
     fs::remove_file(world.path("manifests/link")).unwrap();
     world.sees("that the link is gone").await;
 }
@@ -213,7 +213,7 @@ async fn files_that_are_no_manifests_do_not_matter() {
 #[tokio::test]
 async fn after_lost_events_everything_is_watched_anew() {
     let mut world = World::new(None, FOLDER);
-    world.cover();
+    world.watch_folders();
     let below = world.path("manifests/below");
     match &mut *lock(&world.watcher.eyes) {
         Eyes::Events(eyes) => eyes.unwatch(&below).unwrap(),
@@ -221,7 +221,7 @@ async fn after_lost_events_everything_is_watched_anew() {
     }
     let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
     world.watcher.shared.take(Ok(lost));
-    world.cover();
+    world.watch_folders();
     world.write("manifests/below/a.yaml");
     world.sees("a file in a folder whose watch was lost").await;
 }
@@ -230,7 +230,7 @@ async fn after_lost_events_everything_is_watched_anew() {
 #[tokio::test]
 async fn folders_made_while_others_are_watched_anew_are_watched() {
     let mut world = World::new(None, FOLDER);
-    world.cover();
+    world.watch_folders();
     world.watcher.shared.renew_all();
     let late = world.path("manifests/below/late");
     let list = || {
@@ -249,7 +249,7 @@ async fn folders_made_while_others_are_watched_anew_are_watched() {
 async fn files_are_known_to_be_written_until_they_are_closed() {
     use std::io::Write;
     let mut world = World::new(None, FOLDER);
-    world.cover();
+    world.watch_folders();
     for (name, ends) in [("a.yaml", "closed"), ("b.yaml", "renamed"), ("c.yaml", "removed")] {
         let path = world.path("manifests").join(name);
         let mut file = fs::File::create(&path).unwrap();
@@ -283,7 +283,7 @@ async fn files_are_known_to_be_written_until_they_are_closed() {
 async fn what_happened_a_moment_ago_is_known() {
     use std::io::Write;
     let mut world = World::new(None, FOLDER);
-    world.cover();
+    world.watch_folders();
     let watcher = Arc::clone(&world.watcher);
     for round in 0..200 {
         let since = EventFence::now(&watcher);
@@ -303,7 +303,7 @@ async fn what_happened_a_moment_ago_is_known() {
 #[tokio::test]
 async fn other_names_beside_a_file_do_not_matter() {
     let mut world = World::new(None, &[("manifests/a.yaml", RootKind::Manifests), ("list", RootKind::File)]);
-    world.cover();
+    world.watch_folders();
     let before = world.watcher.events();
     world.write("manifests/other.yaml");
     world.write("unlisted");
@@ -318,15 +318,15 @@ async fn other_names_beside_a_file_do_not_matter() {
 async fn a_watcher_that_breaks_is_replaced_by_looking() {
     let mut world = World::new(None, FOLDER);
     Arc::get_mut(&mut world.watcher).expect("only here").poll_ms = 20;
-    world.cover();
+    world.watch_folders();
     *lock(&world.watcher.eyes) = Eyes::Events(notify::recommended_watcher(|_| panic!("a defect")).expect("events"));
     lock(&world.watcher.shared.watched).clear();
     world.watcher.look_around();
-    assert_eq!(world.watcher.cover(&world.roots), None);
+    assert_eq!(world.watcher.watch_folders(&world.roots), None);
     world.write("manifests/a.yaml");
     let since = EventFence::now(&world.watcher);
     assert!(since.look().changed, "nobody knows");
-    let told = world.watcher.cover(&world.roots);
+    let told = world.watcher.watch_folders(&world.roots);
     assert_eq!(told.as_deref(), Some("watching folders has failed; please report it"));
     world.watcher.take();
     world.write("manifests/below/b.yaml");
@@ -338,19 +338,19 @@ async fn a_watcher_that_breaks_is_replaced_by_looking() {
 async fn polling_sees_what_events_would_tell() {
     let mut world =
         World::new(Some(20), &[("manifests", RootKind::Manifests), ("tree", RootKind::Tree(WalkRules::default()))]);
-    world.cover();
+    world.watch_folders();
     world.write("manifests/below/a.yaml");
     world.sees("a new file").await;
-    world.cover();
+    world.watch_folders();
     fs::remove_file(world.path("manifests/below/a.yaml")).unwrap();
     world.sees("a removal").await;
-    world.cover();
+    world.watch_folders();
     fs::create_dir(world.path("tree")).unwrap();
     world.sees("a new folder").await;
-    world.cover();
+    world.watch_folders();
     world.write("tree/.hidden");
     world.sees("a file in it").await;
-    world.cover();
+    world.watch_folders();
     world.write("manifests/state.db");
     let before = world.watcher.events();
     world.write("manifests/below/b.yaml");
@@ -372,17 +372,17 @@ async fn what_links_lead_to_is_seen_and_temporary_files_are_not() {
         symlink("v1", world.path("tree/stable")).unwrap();
         symlink("../out", world.path("tree/escape")).unwrap();
         symlink(".", world.path("tree/circle")).unwrap();
-        world.cover();
+        world.watch_folders();
         world.write("tree/v1/index.html");
         world.sees("a file behind a link").await;
         fs::remove_file(world.path("tree/stable")).unwrap();
         symlink("v2", world.path("tree/stable")).unwrap();
         world.sees("a link that moves").await;
-        world.cover();
+        world.watch_folders();
         if links == Links::Follow {
             world.write("out/deep/a.html");
             world.sees("a file behind a link that leads out").await;
-            world.cover();
+            world.watch_folders();
         }
         if poll_ms.is_none() {
             let before = world.watcher.events();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::OwnAssets;
 use crate::core::entries::Repeat;
-use crate::core::model::Place;
+use crate::core::model::Location;
 use crate::core::target::{ContentHash, Scope};
 use crate::manifest::checksums::ChecksumProblem;
 use crate::manifest::diagnostic::{Diagnostic, Diagnostics};
@@ -26,7 +26,7 @@ pub(super) struct Repeats<'c> {
     owns: &'c [OwnAssets],
     files: &'c [SourceFile],
     providers: &'c Providers,
-    sources: BTreeMap<Place, FileSource>,
+    sources: BTreeMap<Location, FileSource>,
     kept: Vec<Repeat>,
 }
 
@@ -38,7 +38,7 @@ struct Namesake {
 }
 
 /// The files of sources, by place and URL.
-type Namesakes = BTreeMap<Place, HashMap<String, Vec<Namesake>>>;
+type Namesakes = BTreeMap<Location, HashMap<String, Vec<Namesake>>>;
 
 impl<'c> Repeats<'c> {
     pub(super) fn new(
@@ -121,7 +121,7 @@ impl<'c> Repeats<'c> {
     }
 
     /// A list names a file twice.
-    fn repeated(&self, place: Place, one: &Namesake, other: &Namesake) -> Diagnostic {
+    fn repeated(&self, place: Location, one: &Namesake, other: &Namesake) -> Diagnostic {
         let (first_line, line) = (one.line.unwrap_or_default(), other.line.unwrap_or_default());
         let problem = ChecksumProblem::repeated(first_line, line, one.hash == other.hash);
         let list = self.sources.get(&place).map_or("", |source| source.path.as_str());
@@ -159,7 +159,7 @@ impl<'c> Repeats<'c> {
             .related(first.place.manifest, self.span(first.place), named("first listed here", before))
     }
 
-    fn span(&self, place: Place) -> crate::manifest::Span {
+    fn span(&self, place: Location) -> crate::manifest::Span {
         load::mark(self.files[place.manifest].text().unwrap_or_default(), place.line, place.column)
     }
 }

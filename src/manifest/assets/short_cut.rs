@@ -2,9 +2,9 @@
 
 use super::{Bases, Chosen, Lister, refused_by};
 use crate::core::algorithm::Algorithm;
+use crate::core::arena::origin_len;
 use crate::core::entries::{Draft, Listing};
-use crate::core::model::{Matched, Place, Priority};
-use crate::core::pack::origin_len;
+use crate::core::model::{Location, Matched, Priority};
 use crate::core::target::{Scope, Target};
 use crate::manifest::url::{self, BaseUrl};
 use crate::manifest::url_forms::{Form, UrlForms};
@@ -32,7 +32,7 @@ pub(super) enum PlainHash<'h> {
 }
 
 /// What is said about a path: its digest, its priority and where it stands.
-type ListedHash<'h> = (PlainHash<'h>, Priority, Place);
+type ListedHash<'h> = (PlainHash<'h>, Priority, Location);
 
 impl ShortCut {
     pub(super) fn fits(&self, path: &str) -> bool {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::{Identity, SqliteStore, StateError, Store, location};
-use crate::core::pack::Pack;
+use crate::core::arena::Arena;
 use crate::core::recorded::{RecordedRow, Work};
 use crate::core::target::Scope;
 
@@ -109,7 +109,7 @@ struct RowGroup {
 /// Rows in order, each packed as what it has beyond the one before.
 #[derive(Default)]
 struct Chunk {
-    pack: Pack,
+    arena: Arena,
     rows: usize,
     /// Text of the last row.
     last: String,
@@ -130,7 +130,7 @@ impl Chunk {
         if let Some(work) = row.work {
             self.works.push((self.rows, work.clone()));
         }
-        self.pack.push_next(&self.last, row.text, row.hash);
+        self.arena.push_next(&self.last, row.text, row.hash);
         row.text.clone_into(&mut self.last);
         self.rows += 1;
     }
@@ -141,7 +141,7 @@ impl Chunk {
         let ends = self.groups.iter().skip(1).map(|(start, _)| *start).chain([self.rows]);
         for ((start, group), end) in self.groups.iter().zip(ends) {
             for index in *start..end {
-                let (has_hash, after) = self.pack.read_next(at, &mut text, &mut hash);
+                let (has_hash, after) = self.arena.read_next(at, &mut text, &mut hash);
                 at = after;
                 visit(RecordedRow {
                     provider: &group.provider,
@@ -169,10 +169,10 @@ impl SqliteStore {
             self.scan_while(&mut |row| {
                 chunk.push(row);
                 let has_room = chunk.works.len() < CHUNK_WORKS && chunk.groups.len() < CHUNK_GROUPS;
-                if chunk.pack.len() < CHUNK_BYTES && has_room {
+                if chunk.arena.len() < CHUNK_BYTES && has_room {
                     return true;
                 }
-                chunk.pack.shrink();
+                chunk.arena.shrink();
                 to.send(Message::Rows(std::mem::take(&mut chunk))).is_ok()
             })?;
             let _ = to.send(Message::Rows(chunk));

@@ -104,7 +104,7 @@ fn listed() -> Model {
         hash: ContentHash::from_canonical("rev:2"),
         priority: Priority::Normal,
         manifests: vec![0],
-        place: Place::default(),
+        place: Location::default(),
         matched: Matched::Host,
     };
     Model { entries: (0..50).step_by(7).map(entry).collect(), ..model }

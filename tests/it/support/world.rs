@@ -13,7 +13,7 @@ use freshen::core::event::{
     Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, Left, ProviderStop, Record,
 };
 use freshen::core::http::{Endpoint, TransportFailure, TransportFailureKind};
-use freshen::core::model::{CredentialSource, HostPattern, Limits, Model, Place, Priority, ProviderConfig};
+use freshen::core::model::{CredentialSource, HostPattern, Limits, Location, Model, Priority, ProviderConfig};
 use freshen::core::plan::{Circumstances, Job, Plan, QuotaKey, plan};
 use freshen::core::recorded::{ChangeKind, Progress, Standing, Wait};
 use freshen::core::target::{ContentHash, Target};
@@ -36,7 +36,7 @@ pub(crate) fn config(name: &str, kind: &str) -> ProviderConfig {
         ignore_query: false,
         account: None,
         credentials: CredentialSource::Environment { prefix: String::new() },
-        place: Place::default(),
+        place: Location::default(),
     }
 }
 

@@ -18,12 +18,12 @@ const MAX_DIGEST: usize = 64;
 /// The longest digest as text: its word, a colon, two digits a byte.
 const MAX_DIGEST_TEXT: usize = 6 + 1 + 2 * MAX_DIGEST;
 
-/// Place of a record in a [`Pack`].
-pub type At = u64;
+/// Place of a record in an [`Arena`].
+pub type Offset = u64;
 
 /// Packed texts and hashes, only ever added to.
 #[derive(Clone, Debug, Default)]
-pub struct Pack {
+pub struct Arena {
     bytes: Vec<u8>,
     /// Scheme and authority of URLs, each once; the first one is empty.
     origins: Vec<Box<str>>,
@@ -40,17 +40,17 @@ pub struct PackedText<'a> {
     rest: &'a [u8],
 }
 
-impl Pack {
+impl Arena {
     /// Packs the text of a target; returns its place.
-    pub fn push_text(&mut self, text: &str) -> At {
+    pub fn push_text(&mut self, text: &str) -> Offset {
         let (origin, rest) = text.split_at(origin_len(text));
         let origin = self.origin(origin);
         self.push_parts(origin, rest, "")
     }
 
     /// Packs a text of three parts: an origin by its number, and what follows.
-    pub fn push_parts(&mut self, origin: usize, path: &str, rest: &str) -> At {
-        let at = self.bytes.len() as At;
+    pub fn push_parts(&mut self, origin: usize, path: &str, rest: &str) -> Offset {
+        let at = self.bytes.len() as Offset;
         self.push_number(origin);
         self.push_number(path.len() + rest.len());
         self.bytes.extend_from_slice(path.as_bytes());
@@ -58,7 +58,7 @@ impl Pack {
         at
     }
 
-    /// Number of an origin, for [`Pack::push_parts`].
+    /// Number of an origin, for [`Arena::push_parts`].
     pub fn origin(&mut self, origin: &str) -> usize {
         if self.origins.get(self.last).is_some_and(|last| **last == *origin) {
             return self.last;
@@ -72,8 +72,8 @@ impl Pack {
     }
 
     /// Packs a hash in its canonical form, as text or as its digest's bytes; returns its place.
-    pub fn push_hash(&mut self, canonical: &str) -> At {
-        let at = self.bytes.len() as At;
+    pub fn push_hash(&mut self, canonical: &str) -> Offset {
+        let at = self.bytes.len() as Offset;
         if !self.push_digest_text(canonical) {
             self.bytes.push(OPAQUE);
             self.push_number(canonical.len());
@@ -102,12 +102,12 @@ impl Pack {
     }
 
     /// Packs the hash of these bytes of a digest; returns its place.
-    pub fn push_digest(&mut self, algorithm: Algorithm, digest: &[u8]) -> At {
+    pub fn push_digest(&mut self, algorithm: Algorithm, digest: &[u8]) -> Offset {
         let known = ALGORITHMS.iter().position(|known| *known == (algorithm.word(), digest.len()));
         let Some(number) = known.and_then(|number| u8::try_from(number).ok()) else {
             return self.push_hash(algorithm.hash(digest).as_str());
         };
-        let at = self.bytes.len() as At;
+        let at = self.bytes.len() as Offset;
         self.bytes.push(number);
         self.bytes.extend_from_slice(digest);
         at
@@ -122,51 +122,51 @@ impl Pack {
         hash.map(|hash| self.push_hash(hash));
     }
 
-    /// Reads what [`Pack::push_next`] has packed at `at`: makes the text before it its text, and the hash its hash. Returns
+    /// Reads what [`Arena::push_next`] has packed at `at`: makes the text before it its text, and the hash its hash. Returns
     /// whether it has a hash, and the place after it.
-    pub fn read_next(&self, at: At, text: &mut String, hash: &mut String) -> (bool, At) {
+    pub fn read_next(&self, at: Offset, text: &mut String, hash: &mut String) -> (bool, Offset) {
         let (shared, at) = self.number(at);
         let (length, at) = self.number(at);
         let (length, has_hash) = (length / 2, length % 2 == 1);
         text.truncate(shared);
         text.push_str(std::str::from_utf8(&self.bytes[index(at)..][..length]).unwrap_or_default());
-        let at = at + length as At;
+        let at = at + length as Offset;
         hash.clear();
         if !has_hash {
             return (false, at);
         }
         hash.push_str(self.hash_text(at, &mut [0; MAX_DIGEST_TEXT]));
-        (true, at + self.packed_hash(at).len() as At)
+        (true, at + self.packed_hash(at).len() as Offset)
     }
 
     /// The text at `at`.
-    pub fn text(&self, at: At) -> PackedText<'_> {
+    pub fn text(&self, at: Offset) -> PackedText<'_> {
         let (origin, at) = self.number(at);
         let (length, at) = self.number(at);
         PackedText { origin: &self.origins[origin], rest: &self.bytes[index(at)..][..length] }
     }
 
     /// The place after the text at `at`: its hash stands there if it was packed next.
-    pub fn after_text(&self, at: At) -> At {
+    pub fn after_text(&self, at: Offset) -> Offset {
         let (_, at) = self.number(at);
         let (length, at) = self.number(at);
-        at + length as At
+        at + length as Offset
     }
 
     /// The hash at `at`.
-    pub fn hash(&self, at: At) -> ContentHash {
+    pub fn hash(&self, at: Offset) -> ContentHash {
         let mut text = [0; MAX_DIGEST_TEXT];
         ContentHash::from_canonical(self.hash_text(at, &mut text))
     }
 
     /// Whether the hash at `at` is this one.
-    pub fn is_hash(&self, at: At, canonical: &str) -> bool {
+    pub fn is_hash(&self, at: Offset, canonical: &str) -> bool {
         let mut text = [0; MAX_DIGEST_TEXT];
         self.hash_bytes(at, &mut text) == canonical.as_bytes()
     }
 
     /// Whether two hashes are the same one.
-    pub fn same_hash(&self, one: At, other: At) -> bool {
+    pub fn same_hash(&self, one: Offset, other: Offset) -> bool {
         self.packed_hash(one) == self.packed_hash(other)
     }
 
@@ -185,12 +185,12 @@ impl Pack {
         self.bytes.shrink_to_fit();
     }
 
-    fn hash_text<'t>(&'t self, at: At, buffer: &'t mut [u8; MAX_DIGEST_TEXT]) -> &'t str {
+    fn hash_text<'t>(&'t self, at: Offset, buffer: &'t mut [u8; MAX_DIGEST_TEXT]) -> &'t str {
         std::str::from_utf8(self.hash_bytes(at, buffer)).unwrap_or_default()
     }
 
     /// The text of a hash as bytes.
-    fn hash_bytes<'t>(&'t self, at: At, buffer: &'t mut [u8; MAX_DIGEST_TEXT]) -> &'t [u8] {
+    fn hash_bytes<'t>(&'t self, at: Offset, buffer: &'t mut [u8; MAX_DIGEST_TEXT]) -> &'t [u8] {
         let tag = self.byte(at);
         if tag == OPAQUE {
             let (length, at) = self.number(at + 1);
@@ -207,7 +207,7 @@ impl Pack {
         &buffer[..length]
     }
 
-    fn packed_hash(&self, at: At) -> &[u8] {
+    fn packed_hash(&self, at: Offset) -> &[u8] {
         let tag = self.byte(at);
         let length = if tag == OPAQUE {
             let (length, after) = self.number(at + 1);
@@ -227,7 +227,7 @@ impl Pack {
         self.bytes.push(number.to_le_bytes()[0]);
     }
 
-    fn number(&self, mut at: At) -> (usize, At) {
+    fn number(&self, mut at: Offset) -> (usize, Offset) {
         let (mut number, mut shift) = (0, 0);
         loop {
             let byte = self.byte(at);
@@ -240,14 +240,14 @@ impl Pack {
         }
     }
 
-    fn byte(&self, at: At) -> u8 {
+    fn byte(&self, at: Offset) -> u8 {
         self.bytes[index(at)]
     }
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-fn index(at: At) -> usize {
+fn index(at: Offset) -> usize {
     usize::try_from(at).unwrap_or(usize::MAX)
 }
 
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn texts_and_hashes_come_back_as_they_were() {
-        let mut pack = Pack::default();
+        let mut arena = Arena::default();
         let texts =
             ["https://a.cn/x", "https://a.cn", "https://a.cn?q", "http://b.cn:81/\u{4e2d}/?a=b", "f488", "", "a://"];
         let hashes = [
@@ -365,26 +365,28 @@ mod tests {
             "etag:\"x\u{e9}\"".into(),
             "rev:".into(),
         ];
-        let places: Vec<(At, At)> = texts
+        let places: Vec<(Offset, Offset)> = texts
             .iter()
-            .flat_map(|text| hashes.iter().map(|hash| (pack.push_text(text), pack.push_hash(hash))).collect::<Vec<_>>())
+            .flat_map(|text| {
+                hashes.iter().map(|hash| (arena.push_text(text), arena.push_hash(hash))).collect::<Vec<_>>()
+            })
             .collect();
         for (index, (text, hash)) in places.iter().enumerate() {
-            assert_eq!(pack.text(*text).to_string(), texts[index / hashes.len()]);
-            assert_eq!(pack.after_text(*text), *hash);
-            assert_eq!(pack.hash(*hash).as_str(), hashes[index % hashes.len()]);
+            assert_eq!(arena.text(*text).to_string(), texts[index / hashes.len()]);
+            assert_eq!(arena.after_text(*text), *hash);
+            assert_eq!(arena.hash(*hash).as_str(), hashes[index % hashes.len()]);
             for (other, known) in hashes.iter().enumerate() {
-                assert_eq!(pack.is_hash(*hash, known), other == index % hashes.len());
-                assert_eq!(pack.same_hash(*hash, places[other].1), other == index % hashes.len());
+                assert_eq!(arena.is_hash(*hash, known), other == index % hashes.len());
+                assert_eq!(arena.same_hash(*hash, places[other].1), other == index % hashes.len());
             }
         }
-        let digest = pack.push_hash(&format!("blake3:{}", "0f".repeat(32)));
-        assert_eq!(pack.len() as u64 - digest, 33, "a digest is kept as bytes");
+        let digest = arena.push_hash(&format!("blake3:{}", "0f".repeat(32)));
+        assert_eq!(arena.len() as u64 - digest, 33, "a digest is kept as bytes");
         for algorithm in Algorithm::ALL {
             let bytes = &[0xf1; 64][..algorithm.digest_bytes()];
-            let (packed, written) = (pack.push_digest(algorithm, bytes), algorithm.hash(bytes));
-            let text = pack.push_hash(written.as_str());
-            assert!(pack.same_hash(packed, text) && pack.hash(packed) == written, "{algorithm:?}");
+            let (packed, written) = (arena.push_digest(algorithm, bytes), algorithm.hash(bytes));
+            let text = arena.push_hash(written.as_str());
+            assert!(arena.same_hash(packed, text) && arena.hash(packed) == written, "{algorithm:?}");
         }
     }
 
@@ -394,33 +396,33 @@ mod tests {
         fn texts_packed_one_after_the_other_come_back(
             rows in proptest::collection::vec(("(https://a\\.cn/)?[a-cé你佟]{0,6}", proptest::option::of("(rev|md5|sha256):[0-9a-f]{32}")), 0..9)
         ) {
-            let (mut pack, mut before) = (Pack::default(), "");
+            let (mut arena, mut before) = (Arena::default(), "");
             for (text, hash) in &rows {
-                pack.push_next(before, text, hash.as_deref());
+                arena.push_next(before, text, hash.as_deref());
                 before = text;
             }
             let (mut at, mut text, mut hash) = (0, String::new(), String::new());
             for row in &rows {
-                let (has_hash, after) = pack.read_next(at, &mut text, &mut hash);
+                let (has_hash, after) = arena.read_next(at, &mut text, &mut hash);
                 proptest::prop_assert_eq!((&text, has_hash.then_some(&hash)), (&row.0, row.1.as_ref()));
                 at = after;
             }
-            proptest::prop_assert_eq!(at, pack.len() as At);
+            proptest::prop_assert_eq!(at, arena.len() as Offset);
         }
     }
 
     proptest::proptest! {
         #[test]
         fn packed_texts_are_in_the_order_of_their_bytes(a in "(https?://[a-c.]{1,3})?[/?a-c]{0,6}", b in "(https?://[a-c.]{1,3})?[/?a-c]{0,6}") {
-            let mut pack = Pack::default();
-            let (first, second) = (pack.push_text(&a), pack.push_text(&b));
-            proptest::prop_assert_eq!(pack.text(first).cmp(&pack.text(second)), a.as_bytes().cmp(b.as_bytes()));
-            proptest::prop_assert_eq!(pack.text(first).cmp_str(&b), a.as_bytes().cmp(b.as_bytes()));
-            let shared = pack.text(first).shared_bytes(pack.text(second));
+            let mut arena = Arena::default();
+            let (first, second) = (arena.push_text(&a), arena.push_text(&b));
+            proptest::prop_assert_eq!(arena.text(first).cmp(&arena.text(second)), a.as_bytes().cmp(b.as_bytes()));
+            proptest::prop_assert_eq!(arena.text(first).cmp_str(&b), a.as_bytes().cmp(b.as_bytes()));
+            let shared = arena.text(first).shared_bytes(arena.text(second));
             proptest::prop_assert!(a.as_bytes()[..shared] == b.as_bytes()[..shared]);
             for start in 0..=a.len() {
                 let padded = [&a.as_bytes()[start..], &[0; 4]].concat();
-                proptest::prop_assert_eq!(&pack.text(first).bytes_at::<4>(start)[..], &padded[..4]);
+                proptest::prop_assert_eq!(&arena.text(first).bytes_at::<4>(start)[..], &padded[..4]);
             }
         }
     }

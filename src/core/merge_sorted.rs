@@ -1,4 +1,4 @@
-//! Rows that come in stretches, each in order: found and joined without a look at every row of every stretch.
+//! Rows that come in stretches, each in order: found and merged without a look at every row of every stretch.
 
 use std::cmp::Ordering;
 
@@ -10,14 +10,14 @@ pub fn ends<T>(rows: &[T], order: impl Fn(&T, &T) -> Ordering) -> Vec<usize> {
 
 /// The rows in order, those that are equal as they came. Also returns whether any two are equal.
 /// `ends` are those of stretches in which the rows go up.
-pub fn join<T: Copy>(mut rows: Vec<T>, mut ends: Vec<usize>, order: impl Fn(&T, &T) -> Ordering) -> (Vec<T>, bool) {
+pub fn merge<T: Copy>(mut rows: Vec<T>, mut ends: Vec<usize>, order: impl Fn(&T, &T) -> Ordering) -> (Vec<T>, bool) {
     let mut is_repeated = false;
     while ends.len() > 1 {
         let mut joined = Vec::with_capacity(rows.len());
         let mut start = 0;
         for pair in ends.chunks(2) {
             let (first, second) = (&rows[start..pair[0]], &rows[pair[0]..pair[pair.len() - 1]]);
-            is_repeated |= join_two(first, second, &order, &mut joined);
+            is_repeated |= merge_two(first, second, &order, &mut joined);
             start = joined.len();
         }
         ends = ends.chunks(2).map(|pair| pair[pair.len() - 1]).collect();
@@ -26,7 +26,7 @@ pub fn join<T: Copy>(mut rows: Vec<T>, mut ends: Vec<usize>, order: impl Fn(&T, 
     (rows, is_repeated)
 }
 
-fn join_two<T: Copy>(
+fn merge_two<T: Copy>(
     mut first: &[T],
     mut second: &[T],
     order: impl Fn(&T, &T) -> Ordering,
@@ -70,7 +70,7 @@ mod tests {
             expected.sort_by(order);
             let is_repeated = expected.windows(2).any(|pair| pair[0].0 == pair[1].0);
             let ends = ends(&rows, order);
-            proptest::prop_assert_eq!(join(rows, ends, order), (expected, is_repeated));
+            proptest::prop_assert_eq!(merge(rows, ends, order), (expected, is_repeated));
         }
     }
 
@@ -85,7 +85,7 @@ mod tests {
         };
         let ends = ends(&rows, order);
         assert_eq!((ends.as_slice(), looks.take()), ([100_000, 100_002].as_slice(), 100_001));
-        let (joined, is_repeated) = join(rows, ends, order);
+        let (joined, is_repeated) = merge(rows, ends, order);
         assert!(joined.is_sorted() && joined.len() == 100_002 && !is_repeated);
         assert!(looks.get() < 100, "{}", looks.get());
     }
