@@ -74,7 +74,7 @@ impl Pace {
     /// Calls of this rate in a run that starts at `start`.
     ///
     /// The first call waits its turn as if all that may leave at once had left at the start: the run before may have sent it a
-    /// moment ago and died, whatever the wall clock says. So the limit holds over restarts, and no record of calls is needed for it.
+    /// moment ago and died, by any wall clock. So the limit holds over restarts, and no record of calls is needed for it.
     pub fn new(calls: Rate, start: Tick) -> Self {
         Self::after(Last { calls: start, targets: start }, calls)
     }
@@ -399,7 +399,7 @@ mod tests {
         assert_eq!(burst(last, Tick::from_ms(110_200)).0, 50, "2 % slower than 5 a second");
     }
 
-    /// S5: targets have a rate of their own, whatever their number in a call.
+    /// S5: targets have a rate of their own, with any number in a call.
     #[test]
     fn targets_keep_to_their_rate_beside_the_calls() {
         let of_targets = rate(200, 1, 40);

@@ -550,5 +550,4 @@ pub struct Retry {
 }
 
 #[cfg(test)]
-#[path = "watch/tests.rs"]
 mod tests;

@@ -26,7 +26,7 @@ const MOST_SILENT: usize = 1000;
 
 /// What a run and the loop that started it share.
 pub(super) struct CycleControl {
-    /// Folders are looked through or files are read, and nothing else has been done.
+    /// Folders are listed or files are read, and nothing else has been done.
     pub(super) reading: AtomicBool,
     /// Calls begin.
     pub(super) sending: Notify,

@@ -48,7 +48,7 @@ const AGAIN_MS: u64 = 1_000;
 /// Most characters of a text in a record of the log.
 const LONGEST_IN_LOG: usize = 1000;
 
-/// What is wanted of the daemon, whatever the manifests say.
+/// What is wanted of the daemon, with any manifests.
 pub struct WatchOptions<'a> {
     /// All targets.
     pub selection: Selection,
@@ -281,7 +281,7 @@ impl<'a> Control<'a> {
         self.machine.handle(event, self.host.clock.now());
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for what comes first.
     async fn wait(
         &mut self,
         signals: &mut dyn SignalSource,

@@ -7,16 +7,16 @@ use crate::state::{Backend, Identity, LockedState, RunStart, StateError, Store};
 pub enum Claim {
     /// No lock, only which state it was, if there was one and it could be read.
     Seen(Result<Option<Identity>, StateError>),
-    /// The lock: nobody else writes meanwhile.
+    /// The lock: no other run writes meanwhile.
     Held(Box<dyn LockedState>),
 }
 
 /// The lock, and whether what was read still counts.
 pub enum Claimed {
-    /// Nobody wrote to the state since before the reading.
+    /// The state was not written to since before the reading.
     Current(Box<dyn LockedState>),
     /// Another run came and went, or had to be waited for. It may have purged what is newer than what was read, so all has
-    /// to be read again: once, since nobody comes in between while the lock is held.
+    /// to be read again: once, since no other run comes in between while the lock is held.
     Overtaken(Box<dyn LockedState>),
 }
 

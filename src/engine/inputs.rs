@@ -241,7 +241,7 @@ impl FoundManifests<'_> {
         Some(desired.known_by(inputs))
     }
 
-    /// Checks only manifests that changed since an earlier run noted them; `None` if that does not do, for whatever reason.
+    /// Checks only manifests that changed since an earlier run noted them; `None` if that does not do, for any reason.
     fn changed(&self, host: &Host, noted: Inputs) -> Option<Loaded> {
         let mut inputs = self.inputs.clone();
         if noted.frame != inputs.frame || noted.files.len() != inputs.files.len() {
@@ -322,7 +322,7 @@ fn unreadable(problems: &[ReadProblem]) -> Stop {
     Stop { messages: problems.iter().map(ToString::to_string).collect(), ..Stop::bad_input("") }
 }
 
-/// So many targets are looked up one by one whatever all of them are.
+/// So many targets are looked up one by one, however many there are.
 const MOST_LOOKED_UP: u64 = 10_000;
 /// While one target is looked up, so many are read one after another.
 const WORTH_OF_A_LOOK: u64 = 8;

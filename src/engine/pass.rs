@@ -51,7 +51,7 @@ pub struct Pass<'a> {
     pub options: PassOptions<'a>,
 }
 
-/// What is wanted of a pass, whatever the manifests say.
+/// What is wanted of a pass, with any manifests.
 pub struct PassOptions<'a> {
     /// Which targets it is about.
     pub selection: &'a Selection,
@@ -137,7 +137,7 @@ struct Opened<'l> {
     store: Option<Box<dyn Store>>,
     caches: StatCaches,
     guessed: Vec<String>,
-    /// When its changes were looked at: whatever takes time after that, they are the same ones.
+    /// When its changes were looked at: however long the rest takes, they are the same ones.
     at: Timestamp,
     last_calls: LastCalls,
     start: RunStart,
@@ -207,7 +207,7 @@ impl Pass<'_> {
     /// Runs it to its end; the lock is held meanwhile. `claim` is from before the manifests were read.
     ///
     /// # Errors
-    /// Whatever kept it from sending: the state, guards, credentials.
+    /// What kept it from sending: the state, guards, credentials.
     pub async fn run(
         &self,
         loaded: &mut Loaded,

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use crate::core::http::Endpoint;
 
-    /// Fields of an account, whatever they are called.
+    /// Fields of an account, by any name.
     fn fields(values: &[&str]) -> Credentials {
         let names = ["client_token", "client_secret", "access_token"];
         Credentials::Fields(

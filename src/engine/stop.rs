@@ -11,7 +11,7 @@ use crate::state::StateError;
 pub struct Reason {
     /// Path of the manifest it is about, if it is about one.
     pub manifest: Option<String>,
-    /// The same as long as it is the same manifest and the same rule, whatever the numbers are.
+    /// The same as long as it is the same manifest and the same rule, with any numbers.
     pub subject: String,
     /// What is wrong, and the way on.
     pub text: String,

@@ -367,5 +367,4 @@ fn cause(error: &notify::Error) -> String {
 }
 
 #[cfg(test)]
-#[path = "watcher/tests.rs"]
 mod tests;

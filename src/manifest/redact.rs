@@ -92,7 +92,7 @@ impl SecretKind {
         let is_map = matches!(value.value, Value::Map(_));
         match (self, key) {
             (Self::Secret | Self::Headers, _) => Self::Secret,
-            // A provider is a map, whatever it is called.
+            // A provider is a map, by any name.
             (Self::Names, _) if !is_map && names_credential(key) => Self::Secret,
             (Self::Names, _) | (Self::Credentials, "env_prefix" | "file") => Self::Plain,
             (Self::Top, "assets") => Self::Assets,

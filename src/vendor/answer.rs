@@ -24,7 +24,7 @@ pub(super) type Codes = [(&'static str, ErrorClass)];
 
 /// A refusal in the vendor's own words.
 #[derive(Default)]
-pub(super) struct Refusal {
+pub(super) struct VendorRefusal {
     /// The vendor's code.
     pub(super) code: String,
     /// The vendor's message.
@@ -33,7 +33,7 @@ pub(super) struct Refusal {
     pub(super) request_id: Option<String>,
 }
 
-impl Refusal {
+impl VendorRefusal {
     /// The error for it: of `class`, or, for a code that is in no table, by the status. A success with such a code is neither
     /// the documented acceptance nor a documented refusal.
     pub(super) fn error(self, class: Option<ErrorClass>, response: &Response) -> CallError {
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn unknown_codes_are_fatal_unless_the_server_failed_or_says_success() {
-        let class = |status| Refusal::default().error(None, &answer(status, &[], "")).class;
+        let class = |status| VendorRefusal::default().error(None, &answer(status, &[], "")).class;
         assert_eq!(class(200), ErrorClass::Unknown);
         assert_eq!(class(400), ErrorClass::Fatal);
         assert_eq!(class(403), ErrorClass::Fatal);

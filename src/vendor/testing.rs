@@ -112,7 +112,7 @@ pub(super) fn results(list: &[(Option<&str>, TaskState)]) -> Vec<TaskResult> {
     list.iter().map(result).collect()
 }
 
-/// Answers that are no vendor's answer, whatever was asked: they are unknown, and redirects are refused.
+/// Answers that are no vendor's answer to any query: they are unknown, and redirects are refused.
 pub(super) fn assert_garbage_is_no_answer(provider: &dyn Provider, queries: &[Query]) {
     for query in queries {
         for body in ["", "<html>ok</html>", "null", "[]", "{}", "{\"a\":", "{\"Response\":{\"RequestId\":\"r\"}}"] {

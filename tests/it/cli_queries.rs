@@ -100,7 +100,7 @@ fn a_quota_that_is_not_told_is_a_note_and_no_failure() {
     }
 }
 
-/// S9: a plan asks nobody, nor does a run with nothing to do; two providers of one account are one query.
+/// S9: a plan sends no query, nor does a run with nothing to do; two providers of one account are one query.
 #[test]
 fn quotas_are_asked_for_only_where_there_is_work_and_once_an_account() {
     for kind in WITH_QUOTA {
@@ -251,7 +251,7 @@ fn a_check_online_tells_credentials_clock_and_quota() {
     assert_eq!(online[1]["credentials"], "not tried");
     assert_eq!((vod.count(), cdn.count(), cdn.queries().len()), (0, 0, 2), "nothing is purged");
     assert_eq!(bench.run(&["check", "--format", "json"]).exits(0).json()["online"], Value::Null);
-    assert_eq!(cdn.queries().len(), 2, "a plain check asks nobody");
+    assert_eq!(cdn.queries().len(), 2, "a plain check sends no query");
     assert!(!bench.path(STATE).exists());
 }
 

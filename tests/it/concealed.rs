@@ -285,7 +285,7 @@ fn secrets_in_wrong_places_of_manifests_are_not_shown() {
     }
 }
 
-/// An error that hides everything helps nobody: the rest of the line, its column and the names of keys are there.
+/// An error that hides everything is of no help: the rest of the line, its column and the names of keys are there.
 #[test]
 fn what_is_no_secret_is_shown_beside_one() {
     for (line, shown, place) in [

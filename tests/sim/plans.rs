@@ -13,7 +13,7 @@ pub(crate) fn not_carried_out(jobs: &[Shown], sent: &BTreeSet<Key>) -> Option<St
     differs.then(|| format!("nothing fails, {left:?} were planned and not sent, {more:?} sent and not planned"))
 }
 
-/// Whatever draws on one quota goes in one order; `rank` gives a target's place in it, where it has one.
+/// What draws on one quota goes in one order; `rank` gives a target's place in it, where it has one.
 pub(crate) fn out_of_order(jobs: &[Shown], rank: &dyn Fn(Key) -> Option<(usize, u64)>) -> Option<String> {
     let drawing: Vec<_> = jobs.iter().filter_map(|job| Some((job, job.quota.as_ref()?))).collect();
     for (held, (quota, limit)) in &drawing {

@@ -251,6 +251,39 @@ pub(crate) fn adapter(inner: &'static dyn Provider, bug: Option<Bug>) -> &'stati
     }
 }
 
+/// What an adapter that wraps another one leaves to it.
+macro_rules! delegated {
+    () => {
+        fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
+            self.inner.check_options(options)
+        }
+
+        fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
+            self.inner.check_target(target, options)
+        }
+
+        fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
+            self.inner.wire_key(target, options)
+        }
+
+        fn quota_area(&self, options: &Options) -> String {
+            self.inner.quota_area(options)
+        }
+
+        fn quota_areas(&self) -> &'static [&'static str] {
+            self.inner.quota_areas()
+        }
+
+        fn directories(&self, options: &Options) -> Option<&'static Operation> {
+            self.inner.directories(options)
+        }
+
+        fn has_cache_per_address(&self, options: &Options) -> bool {
+            self.inner.has_cache_per_address(options)
+        }
+    };
+}
+
 /// An adapter whose vendor answers no queries: what they would say of quotas is what the simulation counts itself.
 struct WithoutQueries {
     inner: &'static dyn Provider,
@@ -272,33 +305,7 @@ impl Provider for WithoutQueries {
         self.capabilities
     }
 
-    fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
-        self.inner.check_options(options)
-    }
-
-    fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
-        self.inner.check_target(target, options)
-    }
-
-    fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
-        self.inner.wire_key(target, options)
-    }
-
-    fn quota_area(&self, options: &Options) -> String {
-        self.inner.quota_area(options)
-    }
-
-    fn quota_areas(&self) -> &'static [&'static str] {
-        self.inner.quota_areas()
-    }
-
-    fn directories(&self, options: &Options) -> Option<&'static Operation> {
-        self.inner.directories(options)
-    }
-
-    fn has_cache_per_address(&self, options: &Options) -> bool {
-        self.inner.has_cache_per_address(options)
-    }
+    delegated!();
 
     fn encode(
         &self,
@@ -339,33 +346,7 @@ impl Provider for Defective {
         self.inner.capabilities()
     }
 
-    fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
-        self.inner.check_options(options)
-    }
-
-    fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
-        self.inner.check_target(target, options)
-    }
-
-    fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
-        self.inner.wire_key(target, options)
-    }
-
-    fn quota_area(&self, options: &Options) -> String {
-        self.inner.quota_area(options)
-    }
-
-    fn quota_areas(&self) -> &'static [&'static str] {
-        self.inner.quota_areas()
-    }
-
-    fn directories(&self, options: &Options) -> Option<&'static Operation> {
-        self.inner.directories(options)
-    }
-
-    fn has_cache_per_address(&self, options: &Options) -> bool {
-        self.inner.has_cache_per_address(options)
-    }
+    delegated!();
 
     fn encode(
         &self,

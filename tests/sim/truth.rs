@@ -253,7 +253,7 @@ impl Truth {
         for key in below {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             needed |= !entry.is_needless(endpoint, sent);
-            // What lies below it and was not meant is purged by chance: nobody promised to purge it once it goes.
+            // What lies below it and was not meant is purged by chance: no purge is promised for it once it goes.
             let (is_meant, touched) = (entry.open.contains_key(&endpoint), entry.touched);
             entry.accept(endpoint, sent);
             if !is_meant {

@@ -397,7 +397,7 @@ impl SimMachine {
         Now { tick: Tick::from_ms(u64::try_from(since).unwrap_or(0)), wall: now.wall }
     }
 
-    /// W6: what is kept from run to run is bounded by what is configured, whatever happens and however long.
+    /// W6: what is kept from run to run is bounded by what is configured, through any events and for any time.
     fn must_be_small(&self) {
         let kept = format!("{:?}", self.inner);
         let count = |what| kept.matches(what).count();
@@ -526,7 +526,7 @@ fn rests(name: String, config: String, endpoint: Endpoint) -> ProviderEnd {
     }
 }
 
-/// A provider that nobody will hear of again.
+/// A provider that is never heard of again.
 fn gone(like: &ProviderEnd, number: u64, now: Now) -> ProviderEnd {
     let not_before = Some(now.tick.plus_ms(ASKED_CAP_MS));
     let endpoint =

@@ -66,7 +66,7 @@ fn digest_of(text: &str) -> String {
 }
 
 /// The state that was used at a path last.
-pub(super) struct Last {
+pub(super) struct LastUsed {
     /// When it was closed: its file alone is no older.
     pub(super) closed: Identity,
     /// When it was last written to: with its log it is no older.
@@ -75,9 +75,9 @@ pub(super) struct Last {
 
 /// The state that was used at `path` last. To be asked before the state is looked at, since a run that goes on in between
 /// notes what it has written.
-pub(super) fn last(path: &Path) -> Option<Last> {
+pub(super) fn last(path: &Path) -> Option<LastUsed> {
     let Sealed { latest, identity, .. } = Sealed::read(path)?;
-    Some(Last { latest: Identity { serial: latest.max(identity.serial), ..identity.clone() }, closed: identity })
+    Some(LastUsed { latest: Identity { serial: latest.max(identity.serial), ..identity.clone() }, closed: identity })
 }
 
 /// # Errors

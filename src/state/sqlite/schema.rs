@@ -252,7 +252,7 @@ pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<St
     Ok(differs.map(|[_, name, ..]| name.clone()))
 }
 
-/// In whatever order they were made.
+/// In any order in which they were made.
 fn digest(objects: &Objects) -> String {
     let mut sorted: Vec<_> = objects.iter().collect();
     sorted.sort_unstable();

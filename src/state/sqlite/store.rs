@@ -21,7 +21,7 @@ use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::sums::{self, WriteListener};
 use super::write::{
-    OpenCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
+    PersistedCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
     note_account, note_new_manifests, note_owners,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
@@ -48,7 +48,7 @@ pub struct SqliteStore {
     pub(super) path: PathBuf,
     pub(super) serial: i64,
     /// Calls of this run without an outcome.
-    open: Vec<OpenCall>,
+    open: Vec<PersistedCall>,
     lineage: String,
     /// Its format, at most the newest one.
     pub(super) format: i64,

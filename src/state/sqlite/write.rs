@@ -142,7 +142,7 @@ pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Tar
 }
 
 /// A call whose intent is written and whose outcome is not. Several endpoints may be asked for a target at once.
-pub(super) struct OpenCall {
+pub(super) struct PersistedCall {
     number: CallId,
     id: i64,
     /// Sorted: a directory may stand for very many.
@@ -150,7 +150,7 @@ pub(super) struct OpenCall {
 }
 
 /// The mark of a target for which a call is under way.
-fn mark_of(open: &[OpenCall], index: usize) -> Option<i64> {
+fn mark_of(open: &[PersistedCall], index: usize) -> Option<i64> {
     open.iter().find(|call| call.items.binary_search(&index).is_ok()).map(|call| call.id)
 }
 
@@ -159,14 +159,14 @@ pub(super) fn commit_record(
     run: i64,
     batch: &Commit<'_>,
     record: &Record,
-    open: &mut Vec<OpenCall>,
+    open: &mut Vec<PersistedCall>,
 ) -> rusqlite::Result<()> {
     match record {
         Record::Intent { call, operation, items, debit, purge } => {
             if let Some(id) = commit_intent(transaction, run, batch, (*call, operation, items, purge))? {
                 let mut items = items.clone();
                 items.sort_unstable();
-                open.push(OpenCall { number: *call, id, items });
+                open.push(PersistedCall { number: *call, id, items });
             }
             debit.as_ref().map_or(Ok(()), |(key, cost)| debit_quota(transaction, key, cost.cast_signed()))
         }

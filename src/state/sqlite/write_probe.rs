@@ -88,6 +88,6 @@ mod tests {
         std::fs::remove_dir_all(folder.path().join("a")).unwrap();
         std::fs::write(folder.path().join("a"), "").unwrap();
         assert!(write_probe(&state).unwrap().ends_with("a` is not a folder"));
-        assert!(write_probe(Path::new("/proc/self/state.db")).is_some(), "nobody makes files there");
+        assert!(write_probe(Path::new("/proc/self/state.db")).is_some(), "no user makes files there");
     }
 }

@@ -14,7 +14,7 @@ use crate::core::query::{
     Queries, Query, QueryAnswer, QueryCall, QuerySpec, QuotaFound, TaskPage, TaskResult, TaskState,
 };
 use crate::core::target::{Scope, Target};
-use crate::vendor::answer::{self, Codes, Refusal};
+use crate::vendor::answer::{self, Codes, VendorRefusal};
 use crate::vendor::request::{self, Keys};
 use crate::vendor::sign::{self, Parts};
 
@@ -367,7 +367,7 @@ fn content(response: &Response) -> Result<(Value, Option<String>), CallError> {
         // Refusals are documented with HTTP 4xx and 5xx; a success with a code is no answer of the service.
         let class = answer::classify(&code, &[CODES]).filter(|_| !is_success);
         let message = answer::text_of(&body, &["Message"]).unwrap_or_default();
-        return Err(with_wait(Refusal { code, message, request_id }.error(class, response), response));
+        return Err(with_wait(VendorRefusal { code, message, request_id }.error(class, response), response));
     }
     if is_success && answer::has_error_member(&body, &[]) {
         return Err(CallError { request_id, ..answer::without_code(response) });

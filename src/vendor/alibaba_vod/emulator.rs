@@ -13,7 +13,7 @@ use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::vendor::emulation::account::{Account, Keys, Purge};
 use crate::vendor::emulation::limits::NonceMemory;
-use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::wire::{self, ErrorAnswer};
 use crate::vendor::emulation::{Emulator, Purged, Setup};
 use crate::vendor::sign;
 
@@ -74,7 +74,7 @@ impl AlibabaVodEmulator {
     }
 
     /// The fields of the answer besides the request id.
-    fn execute(&mut self, request: &Request, now: Timestamp) -> Result<Value, Refusal> {
+    fn execute(&mut self, request: &Request, now: Timestamp) -> Result<Value, ErrorAnswer> {
         self.check_line(request)?;
         let mut parameters = read_parameters(request)?;
         let action = if request.header("Authorization").is_some() {
@@ -95,7 +95,7 @@ impl AlibabaVodEmulator {
         query: &'static str,
         mut parameters: AlibabaParameters,
         now: Timestamp,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, ErrorAnswer> {
         self.account.admit_query(query, now).map_err(throttled)?;
         if query == QUOTA {
             no_more(&parameters)?;
@@ -104,7 +104,7 @@ impl AlibabaVodEmulator {
         let task_id = parameters.remove("TaskId").ok_or_else(|| missing("TaskId"))?;
         let mut number = |name: &'static str, otherwise: usize, most: usize| {
             let given = parameters.remove(name).map_or(Some(otherwise), |text| text.parse().ok());
-            let wrong = || Refusal::new(400, "InvalidParameter", format!("{name} must be from 1 to {most}"));
+            let wrong = || ErrorAnswer::new(400, "InvalidParameter", format!("{name} must be from 1 to {most}"));
             given.filter(|number| (1..=most).contains(number)).ok_or_else(wrong)
         };
         let (page, size) = (number("PageNumber", 1, 100_000)?, number("PageSize", PAGE.0, PAGE.1)?);
@@ -137,18 +137,18 @@ impl AlibabaVodEmulator {
         })
     }
 
-    fn check_line(&self, request: &Request) -> Result<(), Refusal> {
+    fn check_line(&self, request: &Request) -> Result<(), ErrorAnswer> {
         let endpoint = &self.account.setup.endpoint;
         if !matches!(request.method.as_str(), "GET" | "POST") {
-            return Err(Refusal::new(405, "UnsupportedHTTPMethod", "only GET and POST are served"));
+            return Err(ErrorAnswer::new(405, "UnsupportedHTTPMethod", "only GET and POST are served"));
         }
         let served = wire::split_path(request).0 == format!("{}/", endpoint.path_prefix)
             && request.header("Host") == Some(endpoint.authority().as_str());
-        served.then_some(()).ok_or_else(|| Refusal::new(404, "InvalidAction.NotFound", "nothing is served here"))
+        served.then_some(()).ok_or_else(|| ErrorAnswer::new(404, "InvalidAction.NotFound", "nothing is served here"))
     }
 
-    fn check_acs3(&mut self, request: &Request, now: Timestamp) -> Result<&'static str, Refusal> {
-        let incomplete = || Refusal::new(400, "IncompleteSignature", "the signature is incomplete");
+    fn check_acs3(&mut self, request: &Request, now: Timestamp) -> Result<&'static str, ErrorAnswer> {
+        let incomplete = || ErrorAnswer::new(400, "IncompleteSignature", "the signature is incomplete");
         let header = request.header("Authorization").ok_or_else(incomplete)?;
         let authorization =
             wire::read_authorization(header, "ACS3-HMAC-SHA256", "Credential", ",").ok_or_else(incomplete)?;
@@ -183,12 +183,12 @@ impl AlibabaVodEmulator {
         request: &Request,
         parameters: &AlibabaParameters,
         now: Timestamp,
-    ) -> Result<&'static str, Refusal> {
+    ) -> Result<&'static str, ErrorAnswer> {
         let required = |name: &'static str| parameters.get(name).map(String::as_str).ok_or_else(|| missing(name));
         let fixed = [("Format", "JSON"), ("SignatureMethod", "HMAC-SHA1"), ("SignatureVersion", "1.0")];
         for (name, value) in fixed {
             if required(name)? != value {
-                return Err(Refusal::new(400, "InvalidParameter", format!("{name} must be {value}")));
+                return Err(ErrorAnswer::new(400, "InvalidParameter", format!("{name} must be {value}")));
             }
         }
         let claims = Claims {
@@ -208,23 +208,23 @@ impl AlibabaVodEmulator {
         Ok(action)
     }
 
-    fn refresh(&mut self, mut parameters: AlibabaParameters, now: Timestamp) -> Result<String, Refusal> {
+    fn refresh(&mut self, mut parameters: AlibabaParameters, now: Timestamp) -> Result<String, ErrorAnswer> {
         let scope = match parameters.remove("ObjectType").as_deref() {
             None | Some("File") => Scope::Url,
             Some("Directory") => Scope::Directory,
-            Some(_) => return Err(Refusal::new(400, "InvalidObjectType.ValueNotSupported", "no such ObjectType")),
+            Some(_) => return Err(ErrorAnswer::new(400, "InvalidObjectType.ValueNotSupported", "no such ObjectType")),
         };
-        let unsupported = || Refusal::new(400, "InvalidObjectType.ValueNotSupported", "not for this account");
+        let unsupported = || ErrorAnswer::new(400, "InvalidObjectType.ValueNotSupported", "not for this account");
         let limits = self.account.limits(scope).ok_or_else(unsupported)?;
         self.account.admit(ACTION, limits.calls, now).map_err(throttled)?;
         let path = parameters.remove("ObjectPath").ok_or_else(|| missing("ObjectPath"))?;
         if !matches!(parameters.remove("Force").as_deref(), None | Some("true" | "false")) {
-            return Err(Refusal::new(400, "InvalidParameter", "Force must be true or false"));
+            return Err(ErrorAnswer::new(400, "InvalidParameter", "Force must be true or false"));
         }
         no_more(&parameters)?;
         let targets = self.read_targets(&path, scope, limits.targets_per_call)?;
         if !self.account.has_quota(limits.targets_per_day, &[scope.word()], targets.len(), now) {
-            return Err(Refusal::new(400, "QuotaExceeded.Refresh", "the quota of the day is spent"));
+            return Err(ErrorAnswer::new(400, "QuotaExceeded.Refresh", "the quota of the day is spent"));
         }
         let mut task_ids: Vec<String> = Vec::new();
         let mut purged = Vec::with_capacity(targets.len());
@@ -240,12 +240,12 @@ impl AlibabaVodEmulator {
     }
 
     /// Each line of `ObjectPath` with its host.
-    fn read_targets(&self, path: &str, scope: Scope, most: usize) -> Result<Vec<(String, Target)>, Refusal> {
+    fn read_targets(&self, path: &str, scope: Scope, most: usize) -> Result<Vec<(String, Target)>, ErrorAnswer> {
         let lines: Vec<&str> = path.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
         if lines.len() > most {
-            return Err(Refusal::new(400, "InvalidObjectPath.Size.Malformed", "too many URLs in one call"));
+            return Err(ErrorAnswer::new(400, "InvalidObjectPath.Size.Malformed", "too many URLs in one call"));
         }
-        let malformed = || Refusal::new(400, "InvalidObjectPath.Malformed", "a URL is malformed");
+        let malformed = || ErrorAnswer::new(400, "InvalidObjectPath.Malformed", "a URL is malformed");
         let mut targets = Vec::with_capacity(lines.len());
         for line in lines {
             let url = if line.contains("://") { line.to_owned() } else { format!("http://{line}") };
@@ -255,7 +255,7 @@ impl AlibabaVodEmulator {
             }
             let whole = Target { scope, text: url };
             if !self.account.owns(&whole) {
-                return Err(Refusal::new(404, "InvalidDomain.NotFound", "a domain does not belong to the account"));
+                return Err(ErrorAnswer::new(404, "InvalidDomain.NotFound", "a domain does not belong to the account"));
             }
             let host = whole.host().ok_or_else(malformed)?.to_ascii_lowercase();
             targets.push((host, Target { scope, text: line.to_owned() }));
@@ -309,27 +309,28 @@ impl Emulator for AlibabaVodEmulator {
     }
 }
 
-fn missing(name: &str) -> Refusal {
-    Refusal::new(400, "MissingParameter", format!("{name} is missing"))
+fn missing(name: &str) -> ErrorAnswer {
+    ErrorAnswer::new(400, "MissingParameter", format!("{name} is missing"))
 }
 
 /// Nothing may be left over.
-fn no_more(parameters: &AlibabaParameters) -> Result<(), Refusal> {
-    let unknown = |name| Refusal::new(400, "InvalidParameter", format!("{name} is not a parameter of the operation"));
+fn no_more(parameters: &AlibabaParameters) -> Result<(), ErrorAnswer> {
+    let unknown =
+        |name| ErrorAnswer::new(400, "InvalidParameter", format!("{name} is not a parameter of the operation"));
     parameters.keys().next().map_or(Ok(()), |name| Err(unknown(name)))
 }
 
-fn throttled(wait_ms: i64) -> Refusal {
-    Refusal { wait_ms: Some(wait_ms), ..Refusal::new(400, "Throttling.User", "too many calls in a second") }
+fn throttled(wait_ms: i64) -> ErrorAnswer {
+    ErrorAnswer { wait_ms: Some(wait_ms), ..ErrorAnswer::new(400, "Throttling.User", "too many calls in a second") }
 }
 
 /// Query and form together; no name may come twice.
-fn read_parameters(request: &Request) -> Result<AlibabaParameters, Refusal> {
-    let malformed = || Refusal::new(400, "InvalidParameter", "the parameters are malformed");
+fn read_parameters(request: &Request) -> Result<AlibabaParameters, ErrorAnswer> {
+    let malformed = || ErrorAnswer::new(400, "InvalidParameter", "the parameters are malformed");
     let mut pairs = sign::form_decode(wire::split_path(request).1).ok_or_else(malformed)?;
     if !request.body.is_empty() {
         if wire::media_type(request) != Some(FORM) {
-            return Err(Refusal::new(400, "InvalidParameter", "the body must be a form"));
+            return Err(ErrorAnswer::new(400, "InvalidParameter", "the body must be a form"));
         }
         let text = std::str::from_utf8(&request.body).map_err(|_| malformed())?;
         pairs.extend(sign::form_decode(text).ok_or_else(malformed)?);
@@ -344,38 +345,38 @@ fn check_claims<'a>(
     account: &'a Account,
     claims: &Claims,
     now: Timestamp,
-) -> Result<(&'static str, Keys<'a>), Refusal> {
-    let unknown = || Refusal::new(404, "InvalidAction.NotFound", "the service has no such action");
+) -> Result<(&'static str, Keys<'a>), ErrorAnswer> {
+    let unknown = || ErrorAnswer::new(404, "InvalidAction.NotFound", "the service has no such action");
     let action = ACTIONS.into_iter().find(|known| *known == claims.action).ok_or_else(unknown)?;
     if claims.version != VERSION {
-        return Err(Refusal::new(400, "InvalidVersion", "the service has no such version"));
+        return Err(ErrorAnswer::new(400, "InvalidVersion", "the service has no such version"));
     }
     let signed_at = wire::read_date(claims.date, "%Y-%m-%dT%H:%M:%SZ", Timestamp::utc_extended)
-        .ok_or_else(|| Refusal::new(400, "InvalidTimeStamp.Format", "the date is malformed"))?;
+        .ok_or_else(|| ErrorAnswer::new(400, "InvalidTimeStamp.Format", "the date is malformed"))?;
     if !wire::within(signed_at, now, CLOCK_TOLERANCE_S) {
-        return Err(Refusal::new(400, "InvalidTimeStamp.Expired", "the date is off by more than 15 minutes"));
+        return Err(ErrorAnswer::new(400, "InvalidTimeStamp.Expired", "the date is off by more than 15 minutes"));
     }
     if claims.nonce.is_empty() {
         return Err(missing("SignatureNonce"));
     }
-    let unknown_id = || Refusal::new(404, "InvalidAccessKeyId.NotFound", "the access key id is not found");
+    let unknown_id = || ErrorAnswer::new(404, "InvalidAccessKeyId.NotFound", "the access key id is not found");
     let keys = account.keys().filter(|keys| keys.id == claims.key_id).ok_or_else(unknown_id)?;
     match (keys.token, claims.token) {
-        (Some(_), None) => Err(Refusal::new(400, "MissingSecurityToken", "the security token is missing")),
+        (Some(_), None) => Err(ErrorAnswer::new(400, "MissingSecurityToken", "the security token is missing")),
         (own, given) if own != given => {
-            Err(Refusal::new(400, "InvalidSecurityToken.Malformed", "the security token is not that of the key"))
+            Err(ErrorAnswer::new(400, "InvalidSecurityToken.Malformed", "the security token is not that of the key"))
         }
         _ => Ok((action, keys)),
     }
 }
 
 /// The signature must fit, and only then is its nonce used up.
-fn check_once(fits: bool, nonces: &mut NonceMemory, nonce: &str, now: Timestamp) -> Result<(), Refusal> {
+fn check_once(fits: bool, nonces: &mut NonceMemory, nonce: &str, now: Timestamp) -> Result<(), ErrorAnswer> {
     if !fits {
-        return Err(Refusal::new(400, "SignatureDoesNotMatch", "the signature does not fit the request"));
+        return Err(ErrorAnswer::new(400, "SignatureDoesNotMatch", "the signature does not fit the request"));
     }
     if !nonces.is_new(nonce, now) {
-        return Err(Refusal::new(400, "SignatureNonceUsed", "the nonce was used before"));
+        return Err(ErrorAnswer::new(400, "SignatureNonceUsed", "the nonce was used before"));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::vendor::sign::Parts;
 
 /// A refusal in the vendor's words, before it is put into the vendor's envelope.
 #[derive(Debug)]
-pub(in crate::vendor) struct Refusal {
+pub(in crate::vendor) struct ErrorAnswer {
     /// HTTP status; ignored by vendors that refuse with 200.
     pub(in crate::vendor) status: u16,
     /// The vendor's code.
@@ -20,7 +20,7 @@ pub(in crate::vendor) struct Refusal {
     pub(in crate::vendor) wait_ms: Option<i64>,
 }
 
-impl Refusal {
+impl ErrorAnswer {
     pub(in crate::vendor) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), wait_ms: None }
     }

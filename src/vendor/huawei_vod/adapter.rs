@@ -13,7 +13,7 @@ use crate::core::contract::{
 use crate::core::http::{Endpoint, Request, Response, Route};
 use crate::core::query::{Queries, Query, QueryAnswer, QueryCall, QuerySpec, TaskPage, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
-use crate::vendor::answer::{self, Codes, Refusal};
+use crate::vendor::answer::{self, Codes, VendorRefusal};
 use crate::vendor::request;
 use crate::vendor::sign::{self, Parts};
 
@@ -237,7 +237,7 @@ fn content(response: &Response) -> Result<(Value, Option<String>), CallError> {
         let message = answer::text_of(&body, &["error_msg", "message", "errorMsg"]).unwrap_or_default();
         // Refusals are documented with HTTP 4xx and 5xx; a success with a code is no answer of the service.
         let class = class_of(&code, response.status, &message).filter(|_| !is_success);
-        return Err(Refusal { code, message, request_id }.error(class, response));
+        return Err(VendorRefusal { code, message, request_id }.error(class, response));
     }
     if is_success && answer::has_error_member(&body, &[]) {
         return Err(CallError { request_id, ..answer::without_code(response) });

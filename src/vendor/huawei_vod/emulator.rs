@@ -9,7 +9,7 @@ use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::vendor::emulation::account::{Account, Purge};
-use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::wire::{self, ErrorAnswer};
 use crate::vendor::emulation::{Emulator, Purged, Setup};
 use crate::vendor::sign;
 
@@ -36,7 +36,7 @@ impl HuaweiVodEmulator {
     }
 
     /// Status and body of the answer.
-    fn execute(&mut self, request: &Request, now: Timestamp) -> Result<(u16, Value), Refusal> {
+    fn execute(&mut self, request: &Request, now: Timestamp) -> Result<(u16, Value), ErrorAnswer> {
         self.check_line(request)?;
         match self.account.setup.credentials.field(BEARER_TOKEN) {
             Some(token) if request.header("X-Auth-Token") != Some(token.expose()) => {
@@ -46,13 +46,13 @@ impl HuaweiVodEmulator {
             None => check_signature(&self.account, request, now)?,
         }
         self.check_project(request)?;
-        let throttled = |_| Refusal::new(429, "APIGW.0308", "the throttling threshold has been reached");
+        let throttled = |_| ErrorAnswer::new(429, "APIGW.0308", "the throttling threshold has been reached");
         if request.method == "GET" {
             self.account.admit_query(QUERY, now).map_err(throttled)?;
             return self.results(request, now).map(|body| (200, body));
         }
         if wire::media_type(request) != Some("application/json") {
-            return Err(Refusal::new(403, "VOD.10059", "Content-Type must be application/json"));
+            return Err(ErrorAnswer::new(403, "VOD.10059", "Content-Type must be application/json"));
         }
         let scopes = [Scope::Url, Scope::AssetId];
         let rates = scopes.iter().filter_map(|scope| Some(self.account.limits(*scope)?.calls));
@@ -62,7 +62,7 @@ impl HuaweiVodEmulator {
         self.refresh(targets, now).map(|task_id| (202, json!({"task_id": task_id})))
     }
 
-    fn results(&self, request: &Request, now: Timestamp) -> Result<Value, Refusal> {
+    fn results(&self, request: &Request, now: Timestamp) -> Result<Value, ErrorAnswer> {
         let parameters = sign::form_decode(wire::split_path(request).1).ok_or_else(|| illegal("a malformed query"))?;
         let [(name, task_id)] = parameters.as_slice() else { return Err(illegal("task_id must be given")) };
         if name != "task_id" || !request.body.is_empty() {
@@ -79,34 +79,34 @@ impl HuaweiVodEmulator {
         Ok(json!({"refresh_results": rows.collect::<Value>()}))
     }
 
-    fn check_line(&self, request: &Request) -> Result<(), Refusal> {
+    fn check_line(&self, request: &Request) -> Result<(), ErrorAnswer> {
         let endpoint = &self.account.setup.endpoint;
         let path = wire::split_path(request).0.strip_prefix(endpoint.path_prefix.as_str());
         let known = path.and_then(|path| path.strip_prefix("/v1/")?.strip_suffix("/asset/refresh"));
         if request.header("Host") != Some(endpoint.authority().as_str())
             || known.is_none_or(|project| project.is_empty() || project.contains('/'))
         {
-            return Err(Refusal::new(404, "APIGW.0101", "the API does not exist"));
+            return Err(ErrorAnswer::new(404, "APIGW.0101", "the API does not exist"));
         }
         let has_query = request.path_and_query.contains('?');
         if !matches!((request.method.as_str(), has_query), ("POST", false) | ("GET", _)) {
-            return Err(Refusal::new(404, "APIGW.0103", "the API does not have this method"));
+            return Err(ErrorAnswer::new(404, "APIGW.0103", "the API does not have this method"));
         }
         if request.body.len() > MOST_BODY_BYTES {
-            return Err(Refusal::new(413, "APIGW.0201", "request entity too large"));
+            return Err(ErrorAnswer::new(413, "APIGW.0201", "request entity too large"));
         }
         Ok(())
     }
 
     /// The project in the path and in `X-Project-Id` must be the account's.
-    fn check_project(&self, request: &Request) -> Result<(), Refusal> {
+    fn check_project(&self, request: &Request) -> Result<(), ErrorAnswer> {
         let own = self.account.setup.options.text("project_id").unwrap_or_default();
         let path = format!("{}/v1/{own}/asset/refresh", self.account.setup.endpoint.path_prefix);
         let fits = wire::split_path(request).0 == path && request.header("X-Project-Id").is_none_or(|id| id == own);
-        fits.then_some(()).ok_or_else(|| Refusal::new(403, "VOD.10057", "the tenant id is not valid"))
+        fits.then_some(()).ok_or_else(|| ErrorAnswer::new(403, "VOD.10057", "the tenant id is not valid"))
     }
 
-    fn read_targets(&self, body: &[u8]) -> Result<Vec<Target>, Refusal> {
+    fn read_targets(&self, body: &[u8]) -> Result<Vec<Target>, ErrorAnswer> {
         let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
             return Err(illegal("the body is not a JSON object"));
         };
@@ -129,12 +129,12 @@ impl HuaweiVodEmulator {
         Ok(targets)
     }
 
-    fn refresh(&mut self, targets: Vec<Target>, now: Timestamp) -> Result<String, Refusal> {
+    fn refresh(&mut self, targets: Vec<Target>, now: Timestamp) -> Result<String, ErrorAnswer> {
         if !targets.iter().all(is_well_formed) {
             return Err(illegal("a URL or asset id is malformed"));
         }
         if !targets.iter().all(|target| self.account.owns(target)) {
-            return Err(Refusal::new(400, "VOD.10062", "the resource does not exist"));
+            return Err(ErrorAnswer::new(400, "VOD.10062", "the resource does not exist"));
         }
         // One quota for both kinds: the vendor counts assets a day and tenant.
         let fits = targets
@@ -142,7 +142,7 @@ impl HuaweiVodEmulator {
             .filter_map(|target| self.account.limits(target.scope))
             .all(|limits| self.account.has_quota(limits.targets_per_day, &[""], targets.len(), now));
         if !fits {
-            return Err(Refusal::new(403, QUOTA_CODE, "the quota of the day is spent"));
+            return Err(ErrorAnswer::new(403, QUOTA_CODE, "the quota of the day is spent"));
         }
         let task_id = format!("{:032x}", self.account.next_task());
         let targets = targets.into_iter().map(|target| (target, Some(task_id.clone()))).collect();
@@ -175,12 +175,12 @@ impl Emulator for HuaweiVodEmulator {
     }
 }
 
-fn illegal(message: impl Into<String>) -> Refusal {
-    Refusal::new(400, "VOD.10053", message)
+fn illegal(message: impl Into<String>) -> ErrorAnswer {
+    ErrorAnswer::new(400, "VOD.10053", message)
 }
 
-fn unauthorized(detail: &str) -> Refusal {
-    Refusal::new(401, "APIGW.0301", format!("Incorrect IAM authentication information: {detail}"))
+fn unauthorized(detail: &str) -> ErrorAnswer {
+    ErrorAnswer::new(401, "APIGW.0301", format!("Incorrect IAM authentication information: {detail}"))
 }
 
 fn is_well_formed(target: &Target) -> bool {
@@ -192,7 +192,7 @@ fn is_well_formed(target: &Target) -> bool {
     }
 }
 
-fn check_signature(account: &Account, request: &Request, now: Timestamp) -> Result<(), Refusal> {
+fn check_signature(account: &Account, request: &Request, now: Timestamp) -> Result<(), ErrorAnswer> {
     let header = request.header("Authorization").ok_or_else(|| unauthorized("no Authorization header"))?;
     let authorization = wire::read_authorization(header, "SDK-HMAC-SHA256", "Access", ", ")
         .ok_or_else(|| unauthorized("malformed Authorization header"))?;

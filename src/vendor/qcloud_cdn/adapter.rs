@@ -13,7 +13,7 @@ use crate::core::contract::{
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{Queries, Query, QueryAnswer, QueryCall, QuerySpec, TaskPage, TaskResult, TaskState};
 use crate::core::target::Scope;
-use crate::vendor::answer::{self, Refusal};
+use crate::vendor::answer::{self, VendorRefusal};
 use crate::vendor::request;
 use crate::vendor::sign::{self, QcloudMethod};
 use crate::vendor::tencent_api::adapter as tencent_api;
@@ -251,7 +251,7 @@ fn refusal(body: &Value, code: i64, request_id: Option<String>, response: &Respo
         (Some(detail), _) | (None, Some(detail)) => format!("{code} ({detail})"),
         (None, None) => code.to_string(),
     };
-    Refusal { code, message, request_id }.error(class, response)
+    VendorRefusal { code, message, request_id }.error(class, response)
 }
 
 /// The module code that a message begins with, as in `(9110)...`.

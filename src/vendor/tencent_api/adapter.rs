@@ -8,7 +8,7 @@ use crate::core::contract::ErrorClass::{Auth, BatchTooLarge, Clock, Fatal, Quota
 use crate::core::contract::ErrorClass::{Throttled, Transient};
 use crate::core::contract::{CallError, CredentialScheme, Stamp};
 use crate::core::http::{Endpoint, Request, Response};
-use crate::vendor::answer::{self, Codes, Refusal};
+use crate::vendor::answer::{self, Codes, VendorRefusal};
 use crate::vendor::request::{self, Keys};
 use crate::vendor::sign::{self, Parts};
 
@@ -116,7 +116,7 @@ pub(in crate::vendor) fn accepted(response: &Response, own: &Codes) -> Result<Va
         let class = answer::classify(&code, &[own, COMMON_CODES]);
         let class = class.filter(|_| !matches!(response.status, 201..300));
         let message = answer::text_of(error, &["Message"]).unwrap_or_default();
-        return Err(Refusal { code, message, request_id }.error(class, response));
+        return Err(VendorRefusal { code, message, request_id }.error(class, response));
     }
     // Success is HTTP 200 without any `Error`; the request id shows that the service itself answered.
     let has_error = answer::has_error_member(content, &[]) || answer::has_error_member(body, &[]);

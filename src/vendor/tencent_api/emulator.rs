@@ -9,7 +9,7 @@ use crate::core::http::{Request, Response};
 use crate::core::target::Scope;
 use crate::core::time::Timestamp;
 use crate::vendor::emulation::account::Account;
-use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::wire::{self, ErrorAnswer};
 use crate::vendor::sign;
 
 const CLOCK_TOLERANCE_S: i64 = 5 * 60;
@@ -37,7 +37,7 @@ pub(in crate::vendor) struct ApiParameters(Map<String, Value>);
 
 impl ApiParameters {
     /// A list of at least one string.
-    pub(in crate::vendor) fn strings(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
+    pub(in crate::vendor) fn strings(&mut self, name: &str) -> Result<Vec<String>, ErrorAnswer> {
         let value = self.0.remove(name).ok_or_else(|| missing(name))?;
         wire::strings(&value).filter(|list| !list.is_empty()).ok_or_else(|| wrong_type(name))
     }
@@ -47,7 +47,7 @@ impl ApiParameters {
         &mut self,
         name: &str,
         words: &[&'static str],
-    ) -> Result<Option<&'static str>, Refusal> {
+    ) -> Result<Option<&'static str>, ErrorAnswer> {
         let Some(value) = self.0.remove(name) else { return Ok(None) };
         let text = value.as_str().ok_or_else(|| wrong_type(name))?;
         let known = words.iter().copied().find(|word| *word == text);
@@ -55,29 +55,29 @@ impl ApiParameters {
     }
 
     /// A JSON boolean, if it is there.
-    pub(in crate::vendor) fn check_bool(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(in crate::vendor) fn check_bool(&mut self, name: &str) -> Result<(), ErrorAnswer> {
         self.0.remove(name).is_none_or(|value| value.is_boolean()).then_some(()).ok_or_else(|| wrong_type(name))
     }
 
     /// A JSON integer from 0, if it is there.
-    pub(in crate::vendor) fn check_integer(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(in crate::vendor) fn check_integer(&mut self, name: &str) -> Result<(), ErrorAnswer> {
         self.0.remove(name).is_none_or(|value| value.is_u64()).then_some(()).ok_or_else(|| wrong_type(name))
     }
 
     /// A JSON string.
-    pub(in crate::vendor) fn text(&mut self, name: &str) -> Result<String, Refusal> {
+    pub(in crate::vendor) fn text(&mut self, name: &str) -> Result<String, ErrorAnswer> {
         let value = self.0.remove(name).ok_or_else(|| missing(name))?;
         value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name))
     }
 
     /// A JSON integer from 0, or `otherwise`.
-    pub(in crate::vendor) fn number(&mut self, name: &str, otherwise: usize) -> Result<usize, Refusal> {
+    pub(in crate::vendor) fn number(&mut self, name: &str, otherwise: usize) -> Result<usize, ErrorAnswer> {
         let Some(value) = self.0.remove(name) else { return Ok(otherwise) };
         value.as_u64().and_then(|number| usize::try_from(number).ok()).ok_or_else(|| wrong_type(name))
     }
 
     /// Nothing may be left over.
-    pub(in crate::vendor) fn end(self) -> Result<(), Refusal> {
+    pub(in crate::vendor) fn end(self) -> Result<(), ErrorAnswer> {
         match self.0.keys().next() {
             Some(name) => Err(refusal("UnknownParameter", &format!("{name} is not a parameter of the operation"))),
             None => Ok(()),
@@ -86,15 +86,15 @@ impl ApiParameters {
 }
 
 /// A refusal by the vendor's code.
-pub(in crate::vendor) fn refusal(code: &'static str, message: &str) -> Refusal {
-    Refusal::new(200, code, message)
+pub(in crate::vendor) fn refusal(code: &'static str, message: &str) -> ErrorAnswer {
+    ErrorAnswer::new(200, code, message)
 }
 
-pub(in crate::vendor) fn missing(name: &str) -> Refusal {
+pub(in crate::vendor) fn missing(name: &str) -> ErrorAnswer {
     refusal("MissingParameter", &format!("{name} is missing"))
 }
 
-fn wrong_type(name: &str) -> Refusal {
+fn wrong_type(name: &str) -> ErrorAnswer {
     refusal("InvalidParameter", &format!("the value type of {name} is not valid"))
 }
 
@@ -104,7 +104,7 @@ pub(in crate::vendor) fn answer(
     service: &Service,
     request: &Request,
     now: Timestamp,
-    execute: impl FnOnce(&mut Account, Asked, ApiParameters) -> Result<Map<String, Value>, Refusal>,
+    execute: impl FnOnce(&mut Account, Asked, ApiParameters) -> Result<Map<String, Value>, ErrorAnswer>,
 ) -> Response {
     if let Some(defect) = wire::http_defect(request) {
         return wire::plain(400, defect, now);
@@ -134,7 +134,7 @@ fn check_call(
     service: &Service,
     request: &Request,
     now: Timestamp,
-) -> Result<(Asked, ApiParameters), Refusal> {
+) -> Result<(Asked, ApiParameters), ErrorAnswer> {
     if request.method != "POST" {
         return Err(refusal("InvalidRequest", "only POST is served here"));
     }
@@ -168,7 +168,7 @@ fn check_call(
     }
 }
 
-fn check_signature(account: &Account, service: &Service, request: &Request, now: Timestamp) -> Result<(), Refusal> {
+fn check_signature(account: &Account, service: &Service, request: &Request, now: Timestamp) -> Result<(), ErrorAnswer> {
     let timestamp = request.header("X-TC-Timestamp").ok_or_else(|| missing("X-TC-Timestamp"))?;
     let header = request.header("Authorization").ok_or_else(|| missing("Authorization"))?;
     let unreadable = || refusal("AuthFailure.InvalidAuthorization", "the Authorization header is malformed");

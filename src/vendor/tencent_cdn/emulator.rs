@@ -7,7 +7,7 @@ use crate::core::query::TaskState;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::vendor::emulation::account::{Account, Purge};
-use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::wire::{self, ErrorAnswer};
 use crate::vendor::emulation::{Emulator, Purged, Setup};
 use crate::vendor::tencent_api::emulator::{self as tencent_api, ApiParameters, Asked, Service, missing, refusal};
 
@@ -61,7 +61,7 @@ struct PurgeCall {
 }
 
 impl PurgeCall {
-    fn read(scope: Scope, mut parameters: ApiParameters) -> Result<Self, Refusal> {
+    fn read(scope: Scope, mut parameters: ApiParameters) -> Result<Self, ErrorAnswer> {
         let texts = parameters.strings(if scope == Scope::Directory { "Paths" } else { "Urls" })?;
         let area = parameters.word("Area", &AREAS)?;
         parameters.check_bool("UrlEncode")?;
@@ -73,7 +73,7 @@ impl PurgeCall {
     }
 }
 
-fn execute(account: &mut Account, scope: Scope, call: PurgeCall, now: Timestamp) -> Result<String, Refusal> {
+fn execute(account: &mut Account, scope: Scope, call: PurgeCall, now: Timestamp) -> Result<String, ErrorAnswer> {
     let limits = account.limits(scope).ok_or_else(|| refusal("InvalidAction", "not for this account"))?;
     let (too_many, spent) = match scope {
         Scope::Directory => ("LimitExceeded.CdnPurgePathExceedBatchLimit", "LimitExceeded.CdnPurgePathExceedDayLimit"),
@@ -104,7 +104,7 @@ fn share(area: &str, scope: Scope) -> String {
     format!("{area} {}", scope.word())
 }
 
-fn tell_quota(account: &Account, parameters: ApiParameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+fn tell_quota(account: &Account, parameters: ApiParameters, now: Timestamp) -> Result<Map<String, Value>, ErrorAnswer> {
     parameters.end()?;
     let lists = [("UrlPurge", Scope::Url), ("PathPurge", Scope::Directory)].map(|(name, scope)| {
         let most = account.limits(scope).map_or(0, |limits| limits.targets_per_call);
@@ -117,7 +117,11 @@ fn tell_quota(account: &Account, parameters: ApiParameters, now: Timestamp) -> R
     Ok(lists.into_iter().collect())
 }
 
-fn tell_task(account: &Account, mut parameters: ApiParameters, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+fn tell_task(
+    account: &Account,
+    mut parameters: ApiParameters,
+    now: Timestamp,
+) -> Result<Map<String, Value>, ErrorAnswer> {
     let task_id = parameters.text("TaskId")?;
     let (skipped, most) = (parameters.number("Offset", 0)?, parameters.number("Limit", PAGE)?);
     parameters.end()?;
@@ -135,7 +139,7 @@ fn tell_task(account: &Account, mut parameters: ApiParameters, now: Timestamp) -
     Ok(Map::from_iter([("PurgeLogs".to_owned(), logs), ("TotalCount".to_owned(), all.len().into())]))
 }
 
-fn check_target(account: &Account, target: &Target) -> Result<(), Refusal> {
+fn check_target(account: &Account, target: &Target) -> Result<(), ErrorAnswer> {
     let url = &target.text;
     if !wire::is_web_url(url) || (target.scope == Scope::Directory && !url.ends_with('/')) {
         return Err(refusal("InvalidParameter.CdnParamError", "a URL is malformed"));

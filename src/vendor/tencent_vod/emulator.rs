@@ -7,7 +7,7 @@ use crate::core::model::OperationLimits;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::vendor::emulation::account::{Account, Purge};
-use crate::vendor::emulation::wire::{self, Refusal};
+use crate::vendor::emulation::wire::{self, ErrorAnswer};
 use crate::vendor::emulation::{Emulator, Purged, Setup};
 use crate::vendor::tencent_api::emulator::{self as tencent_api, ApiParameters, Asked, Service, refusal};
 
@@ -52,7 +52,7 @@ fn refresh(
     limits: &OperationLimits,
     mut parameters: ApiParameters,
     now: Timestamp,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorAnswer> {
     let urls = parameters.strings("Urls")?;
     parameters.check_integer("SubAppId")?;
     parameters.end()?;

@@ -177,7 +177,7 @@ fn an_audit_log_in_the_place_of_another_file_is_refused() {
     assert_eq!(lines(&bench, ".freshen/audit.jsonl").len(), 1);
 }
 
-/// X5: a file that holds lines of others is theirs, whatever form they have, and nothing is sent.
+/// X5: a file that holds lines of others is theirs, in any form, and nothing is sent.
 #[test]
 fn a_file_with_lines_of_others_is_no_audit_log() {
     let cloud = Cloud::of("tencent-cdn");

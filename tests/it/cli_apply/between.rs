@@ -204,7 +204,7 @@ fn page_and_list(cloud: &Cloud) -> Bench {
     bench
 }
 
-/// S3, A → B → A: a run that read its manifests before another run came and went must not record what nobody asks for any more,
+/// S3, A → B → A: a run that read its manifests before another run came and went must not record what is no longer asked for,
 /// nor call it fresh: the page that is rolled back to it is purged.
 #[test]
 fn what_was_read_before_another_run_wrote_is_read_again() {

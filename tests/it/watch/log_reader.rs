@@ -55,7 +55,7 @@ fn a_reader_of_the_log_that_stops_holds_up_nothing() {
     drop(reader);
 }
 
-/// C14: what was not written yet when the program is asked to end is written if somebody reads, in whole lines.
+/// C14: what was not written yet when the program is asked to end is written if there is a reader, in whole lines.
 #[test]
 fn what_is_left_of_the_log_is_written_at_the_end() {
     let (cloud, bench) = recorded(3);
