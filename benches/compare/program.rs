@@ -36,6 +36,7 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
     store.mark(&model, &difference, now).expect("written");
     let start = RunStart { at: now, host: "bench".into(), pid: 1 };
     let run = store.begin_run(&start, &[("own".into(), "account".into())], &[]).expect("written");
+    let providers = model.provider_names();
     let (mut intents, mut outcomes, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
     let mut log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a file");
     let bytes = vec![7; SYNCED_BYTES];
@@ -45,7 +46,7 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
         let outcome = items.iter().map(accepted).collect();
         let mut told = |record: Record| {
             let (changes, records) = (&difference.changes, [record]);
-            let batch = Commit { records: &records, changes, model: &model, grounds: &grounds, at: now };
+            let batch = Commit { records: &records, changes, providers: &providers, grounds: &grounds, at: now };
             timed(|| store.commit(run, &batch).expect("written"))
         };
         intents.push(told(Record::Intent { call, operation: "PURGE", items, debit: None, purge: PurgeId::default() }));

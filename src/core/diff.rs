@@ -6,6 +6,7 @@ mod covered;
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use covered::Covered;
 
@@ -52,8 +53,8 @@ pub struct Change {
 /// What a run has to do, and what it may forget.
 #[derive(Debug, Default)]
 pub struct Difference {
-    /// Purges that are due, in order of (provider, target).
-    pub changes: Changes,
+    /// Purges that are due, in order of (provider, target); shared with the thread that commits what becomes of them.
+    pub changes: Arc<Changes>,
     /// Indexes of the model's entries to record without a purge (`on_new: adopt`).
     pub adopt: Vec<usize>,
     /// Targets to drop without a purge that were purged, or may have been (`on_removed: forget`).
@@ -172,10 +173,10 @@ impl Difference {
     /// What earlier runs were allowed to send: it is not for a guard any more.
     #[must_use]
     pub fn let_through(&self) -> Self {
-        let changes = self.changes.iter().filter(|change| change.progress >= Progress::Admitted).collect();
+        let changes: Changes = self.changes.iter().filter(|change| change.progress >= Progress::Admitted).collect();
         // Guards want to know how many there are; what goes of them was let through.
         let removals = self.removals.iter().map(|all| Removals::new(all.manifest.clone(), all.recorded, 0)).collect();
-        Self { changes, unchanged: self.unchanged, removals, ..Self::default() }
+        Self { changes: changes.into(), unchanged: self.unchanged, removals, ..Self::default() }
     }
 }
 
@@ -212,6 +213,7 @@ pub struct Differ<'a> {
     covered: Covered<'a>,
     /// The first entry that no row was compared with yet.
     next: usize,
+    changes: Changes,
     difference: Difference,
 }
 
@@ -219,9 +221,9 @@ impl<'a> Differ<'a> {
     /// Feed it all recorded rows in order of (provider, target), then take what it found.
     pub fn new(model: &'a Model, scope: DiffContext<'a>) -> Self {
         let Unread { moved, rerooted, namespaces, .. } = scope.unread.clone();
-        let difference =
-            Difference { changes: Changes::of(&model.entries), moved, rerooted, namespaces, ..Difference::default() };
-        Self { model, scope, covered: Covered::new(model, &scope), next: 0, difference }
+        let difference = Difference { moved, rerooted, namespaces, ..Difference::default() };
+        let (covered, changes) = (Covered::new(model, &scope), Changes::of(&model.entries));
+        Self { model, scope, covered, next: 0, changes, difference }
     }
 
     /// Compares the next recorded row.
@@ -248,6 +250,7 @@ impl<'a> Differ<'a> {
         for entry in self.next..self.model.entries.len() {
             self.unrecorded(entry);
         }
+        self.difference.changes = self.changes.into();
         self.difference.removals = self.covered.removals();
         self.difference.departed = self.covered.departed();
         self.difference.unclaimed.sort_by(|a, b| a.manifest.cmp(&b.manifest));
@@ -280,7 +283,7 @@ impl<'a> Differ<'a> {
         let owners = self.owners(index, &[]);
         let change = fresh_change(&entry, kind, owners, self.scope.now);
         self.difference.has_unseen = true;
-        self.difference.changes.push_listed(change, index);
+        self.changes.push_listed(change, index);
     }
 
     /// An entry that the state knows.
@@ -308,7 +311,7 @@ impl<'a> Differ<'a> {
             work.desired == change.desired && known == wanted && row.owners == change.owners && !forced
         };
         self.difference.has_unseen |= !row.work.is_some_and(is_seen);
-        self.difference.changes.push_listed(change, index);
+        self.changes.push_listed(change, index);
     }
 
     /// The usual case, which needs no list of names.
@@ -371,7 +374,7 @@ impl<'a> Differ<'a> {
         let mut change = removal(provider, target, row, &self.scope);
         keep_acceptances(&mut change, &self.model.providers[provider]);
         self.difference.has_unseen |= row.work.is_none_or(|work| work.desired.is_some());
-        self.difference.changes.push(change);
+        self.changes.push(change);
         true
     }
 

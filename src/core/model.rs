@@ -27,6 +27,11 @@ impl Model {
         self.providers.iter().position(|provider| provider.name == name)
     }
 
+    /// Names of all providers, by index.
+    pub fn provider_names(&self) -> Vec<String> {
+        self.providers.iter().map(|provider| provider.name.clone()).collect()
+    }
+
     /// By what the state knows whose account a provider draws on: its name, as manifests have theirs after the namespace and `:`.
     /// Providers of two repositories may have one name and different accounts.
     pub fn account_key(&self, provider: usize) -> String {

@@ -24,10 +24,11 @@ use crate::core::plan::Plan;
 use crate::core::states::States;
 use crate::core::target::Target;
 use crate::core::time::{Now, Tick};
+use crate::engine::commits::{Commits, Committed, RecordContext};
 use crate::engine::request::{self, CallContext, Hide, RequestError, refusal};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
-use crate::state::{Commit, StateError, Store};
+use crate::state::{StateError, Store};
 
 /// How long calls under way get to end after an interrupt, unless the user says otherwise, in milliseconds.
 pub const GRACE_MS: u64 = 10_000;
@@ -40,7 +41,7 @@ pub struct ExecutorInputs<'a> {
     /// Providers and entries.
     pub model: &'a Model,
     /// What is due.
-    pub changes: &'a Changes,
+    pub changes: &'a Arc<Changes>,
     /// In which batches.
     pub plan: &'a Plan,
     /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
@@ -127,19 +128,19 @@ pub struct Outcome {
     pub last_calls: LastCalls,
 }
 
-/// Runs the plan to its end. `observe` sees each call as it ends.
+/// Runs the plan to its end. `observe` sees each call as it ends. Also returns the store.
 pub async fn apply(
     host: &Host,
-    store: &mut dyn Store,
+    store: Box<dyn Store>,
     inputs: ExecutorInputs<'_>,
     observe: &mut Observe<'_>,
-) -> Outcome {
+) -> (Box<dyn Store>, Outcome) {
     let seed = seed_of(host, inputs.run);
-    let mut run = Execution::start(&inputs, store, seed, host.clock.now());
+    let mut run = Execution::start(host, &inputs, store, seed);
     let mut nonces = fastrand::Rng::with_seed(seed);
     let mut interrupted = inputs.interrupted.clone();
     let mut interrupts_open = true;
-    run.heed(&interrupted, host.clock.now());
+    let get_ready = |(id, provider)| await_credentials(host, &inputs, id, provider);
     let mut awaiting_credentials = FuturesUnordered::new();
     let mut in_flight = FuturesUnordered::new();
     loop {
@@ -150,27 +151,24 @@ pub async fn apply(
         }
         let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
-            run.outcome.calls += 1;
-            let sent_call = SentCall { prepared: Arc::new(prepared), sent: host.clock.now() };
-            run.under_way.insert(id, sent_call.clone());
+            let sent_call = run.sent(id, prepared, host.clock.now());
             in_flight.push(complete(host, &inputs, id, sent_call, nonces.u128(..)));
         }
-        // What was let go leaves now: a slow disk must not bunch calls together.
-        let mut look_again = !due.records.is_empty();
+        // What was let go leaves now: a commit must not bunch calls together.
+        let mut look_again = false;
         while let Some(Some(completed)) = in_flight.next().now_or_never() {
             run.completed(&inputs, completed, observe, host.clock.now());
             look_again = true;
         }
-        if !due.records.is_empty() {
-            let written = run.persist(store, &inputs, &due.records, host.clock.now());
-            run.awaiting_credentials.extend(&written);
-            awaiting_credentials
-                .extend(written.into_iter().map(|id| await_credentials(host, &inputs, id, run.provider_of(id))));
+        run.commits.begin(host.clock.now().wall);
+        if let Some(committed) = run.commits.ended().now_or_never() {
+            awaiting_credentials.extend(run.committed(committed, host.clock.now()).into_iter().map(get_ready));
+            look_again = true;
         }
         if look_again {
             continue;
         }
-        if due.done {
+        if due.done && run.commits.is_idle() {
             break;
         }
         let until = [due.wake, run.cut_at.or(inputs.deadline)].into_iter().flatten().min();
@@ -181,6 +179,9 @@ pub async fn apply(
             }
             Some(completed) = in_flight.next(), if !in_flight.is_empty() => {
                 run.completed(&inputs, completed, observe, host.clock.now());
+            }
+            committed = run.commits.ended(), if !run.commits.is_idle() => {
+                awaiting_credentials.extend(run.committed(committed, host.clock.now()).into_iter().map(get_ready));
             }
             changed = interrupted.changed(), if interrupts_open => {
                 interrupts_open = changed.is_ok();
@@ -195,8 +196,8 @@ pub async fn apply(
         }
     }
     drop(in_flight);
-    run.give_up(store, &inputs, observe, host.clock.now());
-    run.into_outcome(inputs.run)
+    run.give_up(&inputs, observe, host.clock.now());
+    run.end(host, inputs.run).await
 }
 
 /// The seed of a run: a program that stays up makes many, and vendors refuse a nonce that comes twice. A state that is made anew
@@ -208,6 +209,7 @@ fn seed_of(host: &Host, run: i64) -> u64 {
 /// The machine with what the run has come to so far.
 struct Execution<'a> {
     machine: Apply<'a>,
+    commits: Commits,
     outcome: Outcome,
     grace_ms: u64,
     /// Once the run is cut short: when calls under way are given up.
@@ -221,7 +223,6 @@ struct Execution<'a> {
 /// What the machine wants done now.
 #[derive(Default)]
 struct Due {
-    records: Vec<Record>,
     sends: Vec<(CallId, PreparedCall)>,
     /// When to ask it again, if no call ends before.
     wake: Option<Tick>,
@@ -230,7 +231,8 @@ struct Due {
 }
 
 impl<'a> Execution<'a> {
-    fn start(inputs: &ExecutorInputs<'a>, store: &dyn Store, seed: u64, now: Now) -> Self {
+    fn start(host: &Host, inputs: &ExecutorInputs<'a>, store: Box<dyn Store>, seed: u64) -> Self {
+        let now = host.clock.now();
         let paces = Paces::after(inputs.last_calls.clone(), now.tick);
         let mut machine = Apply::new(inputs.model, inputs.changes, inputs.plan, paces, seed);
         // A state that cannot be read cannot be written either, so nothing is sent without an intent.
@@ -239,14 +241,23 @@ impl<'a> Execution<'a> {
             machine.exclude(*provider, reason);
         }
         machine.handle(Event::Woke, now);
-        Self {
+        let context = RecordContext {
+            run: inputs.run,
+            changes: Arc::clone(inputs.changes),
+            providers: inputs.model.provider_names(),
+            grounds: inputs.grounds.to_vec(),
+        };
+        let mut run = Self {
             machine,
+            commits: Commits::new(Arc::clone(&host.worker), context, store),
             outcome: Outcome::default(),
             grace_ms: inputs.grace_ms,
             cut_at: None,
             awaiting_credentials: BTreeSet::new(),
             under_way: BTreeMap::new(),
-        }
+        };
+        run.heed(&inputs.interrupted, now);
+        run
     }
 }
 
@@ -255,7 +266,7 @@ impl Execution<'_> {
         let mut due = Due::default();
         loop {
             match self.machine.poll(now) {
-                Action::Persist(record) => due.records.push(record),
+                Action::Persist(record) => self.commits.gather(record),
                 Action::Send(id) => due.sends.extend(prepare(&self.machine, inputs, id).map(|prepared| (id, prepared))),
                 Action::WakeAt(tick) => {
                     due.wake = tick;
@@ -269,29 +280,20 @@ impl Execution<'_> {
         }
     }
 
-    /// Writes the records; if that fails nothing more is sent, and what was accepted is reported. Returns the calls whose
-    /// intents were among them.
-    fn persist(
-        &mut self,
-        store: &mut dyn Store,
-        inputs: &ExecutorInputs<'_>,
-        records: &[Record],
-        now: Now,
-    ) -> Vec<CallId> {
-        let (changes, model, grounds) = (inputs.changes, inputs.model, inputs.grounds);
-        if self.outcome.state_error.is_none() {
-            let commit = Commit { records, changes, model, grounds, at: now.wall };
-            self.outcome.state_error = store.commit(inputs.run, &commit).err();
-        }
-        if self.outcome.state_error.is_some() {
-            self.outcome.unrecorded.extend(accepted_in(records));
+    /// A commit ended: if it failed nothing more is sent, and what was accepted is reported. Returns the calls whose intents were
+    /// in it, with their providers.
+    fn committed(&mut self, Committed { records, is_durable }: Committed, now: Now) -> Vec<(CallId, Option<usize>)> {
+        if !is_durable {
+            self.outcome.unrecorded.extend(accepted_in(&records));
             self.cut("the state cannot be written", now);
         }
         let intents = records.iter().filter_map(|record| match record {
             Record::Intent { call, .. } => Some(*call),
             _ => None,
         });
-        intents.collect()
+        let intents: Vec<CallId> = intents.collect();
+        self.awaiting_credentials.extend(&intents);
+        intents.into_iter().map(|id| (id, self.machine.call(id).map(|call| call.provider))).collect()
     }
 
     /// The call may take its turn.
@@ -307,8 +309,11 @@ impl Execution<'_> {
         }
     }
 
-    fn provider_of(&self, id: CallId) -> Option<usize> {
-        self.machine.call(id).map(|call| call.provider)
+    fn sent(&mut self, id: CallId, prepared: PreparedCall, sent: Now) -> SentCall {
+        self.outcome.calls += 1;
+        let sent_call = SentCall { prepared: Arc::new(prepared), sent };
+        self.under_way.insert(id, sent_call.clone());
+        sent_call
     }
 
     fn completed(&mut self, inputs: &ExecutorInputs<'_>, completed: Completed, observe: &mut Observe<'_>, now: Now) {
@@ -330,18 +335,16 @@ impl Execution<'_> {
     }
 
     /// Calls that were not waited for: perhaps carried out. Their targets have failed like those of any other call.
-    fn give_up(&mut self, store: &mut dyn Store, inputs: &ExecutorInputs<'_>, observe: &mut Observe<'_>, now: Now) {
+    fn give_up(&mut self, inputs: &ExecutorInputs<'_>, observe: &mut Observe<'_>, now: Now) {
         let endpoint = |(id, sent_call): (&CallId, &SentCall)| (*id, sent_call.prepared.call.endpoint.to_string());
         let left: Vec<(CallId, String)> = self.under_way.iter().map(endpoint).collect();
-        let mut records = Vec::new();
         for (id, endpoint) in left {
             let message = format!("no answer from {endpoint} before the run ended");
-            records.extend(self.machine.give_up(id, &message));
+            if let Some(record) = self.machine.give_up(id, &message) {
+                self.commits.gather(record);
+            }
             let ending = Ending::Failed(TransportFailure { kind: TransportFailureKind::Unknown, message });
             self.ended(inputs, id, &ending, observe, now);
-        }
-        if !records.is_empty() {
-            self.persist(store, inputs, &records, now);
         }
     }
 
@@ -352,11 +355,18 @@ impl Execution<'_> {
         }
     }
 
-    fn into_outcome(mut self, run: i64) -> Outcome {
+    /// Commits what is left.
+    async fn end(mut self, host: &Host, run: i64) -> (Box<dyn Store>, Outcome) {
+        while !self.commits.is_idle() {
+            self.commits.begin(host.clock.now().wall);
+            let committed = self.commits.ended().await;
+            self.committed(committed, host.clock.now());
+        }
+        let (store, state_error) = self.commits.into_store().await;
         self.outcome.stops = self.machine.stops().to_vec();
         self.outcome.endpoints = self.machine.endpoints();
         self.outcome.last_calls = self.machine.last_calls();
-        Outcome { run: Some(run), states: self.machine.into_states(), ..self.outcome }
+        (store, Outcome { run: Some(run), states: self.machine.into_states(), state_error, ..self.outcome })
     }
 
     fn cut(&mut self, reason: &str, now: Now) {

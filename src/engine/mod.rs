@@ -7,6 +7,7 @@ mod addresses;
 mod apply;
 pub mod audit;
 mod claim;
+mod commits;
 mod desired;
 pub mod executor;
 mod exit;
@@ -207,29 +208,29 @@ impl<'a> Finished<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Marks what is due, purges it, records what was accepted. `observe` sees each call as it ends.
+    /// Marks what is due, purges it, records what was accepted. `observe` sees each call as it ends. Also returns the store.
     ///
     /// # Errors
     /// A state that cannot be written before anything was sent, or once all is done; in between the outcome shows it.
-    pub async fn execute(&self, store: &mut dyn Store, observe: &mut Observe<'_>) -> Result<Finished<'a>, StateError> {
+    pub async fn execute(
+        &self,
+        mut store: Box<dyn Store>,
+        observe: &mut Observe<'_>,
+    ) -> (Box<dyn Store>, Result<Finished<'a>, StateError>) {
         let Self { desired, prepared, .. } = *self;
         let model = &desired.model;
-        let now = self.host.clock.now().wall;
-        store.mark(model, &prepared.difference, now)?;
-        let caches = desired.found_caches();
-        if !caches.is_empty() {
-            store.note_caches(&caches, now)?;
-        }
         // A provider that was not asked for lack of time is not to blame.
         let is_over = self.deadline_ms == Some(0);
         let unavailable = if is_over { Vec::new() } else { self.accounts.unavailable(&prepared.plan) };
-        let grounds = desired.grounds(self.accounts.all());
-        let run = store.begin_run(&self.start, &self.accounts.found(model), self.accounts.all())?;
+        let run = match self.begin(&mut *store) {
+            Ok(run) => run,
+            Err(error) => return (store, Err(error)),
+        };
         let inputs = ExecutorInputs {
             model,
             changes: &prepared.difference.changes,
             plan: &prepared.plan,
-            grounds: &grounds,
+            grounds: &desired.grounds(self.accounts.all()),
             credentials: self.credentials,
             unavailable: &unavailable,
             run,
@@ -239,21 +240,33 @@ impl<'a> Run<'a> {
             last_calls: self.last_calls.clone(),
             interrupted: self.interrupted.clone(),
         };
-        let outcome = executor::apply(self.host, store, inputs, observe).await;
+        let (mut store, outcome) = executor::apply(self.host, store, inputs, observe).await;
         let mut finished = Finished { desired, prepared, outcome, unavailable, exit: Exit::Done };
         finished.exit = exit_of_run(&finished);
         if finished.outcome.state_error.is_none() {
             let counts = finished.counts(None);
             let exit = i64::from(finished.exit.code());
             let end = store.finish_run(run, self.host.clock.now().wall, exit, finished.outcome.calls, counts);
-            finished.outcome.state_error = end.and_then(|()| forget_departed(store, &finished)).err();
+            finished.outcome.state_error = end.and_then(|()| forget_departed(&mut *store, &finished)).err();
         }
         if let Some(StateError::Replaced { .. }) = finished.outcome.state_error {
             // What was committed before went to a file that nobody will read again.
             finished.outcome.unrecorded = finished.accepted().collect();
         }
         finished.exit = exit_of_run(&finished);
-        Ok(finished)
+        (store, Ok(finished))
+    }
+
+    /// Marks what is due and begins a run in the state.
+    fn begin(&self, store: &mut dyn Store) -> Result<i64, StateError> {
+        let model = &self.desired.model;
+        let now = self.host.clock.now().wall;
+        store.mark(model, &self.prepared.difference, now)?;
+        let caches = self.desired.found_caches();
+        if !caches.is_empty() {
+            store.note_caches(&caches, now)?;
+        }
+        store.begin_run(&self.start, &self.accounts.found(model), self.accounts.all())
     }
 }
 

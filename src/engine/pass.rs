@@ -370,14 +370,14 @@ impl Pass<'_> {
             accounts: &accounts,
             interrupted: around.stop().unwrap_or_else(|| watch::channel(false).1),
         };
-        self.execute(run, (lock, &mut *store), audit, around).await
+        self.execute(run, (lock, store), audit, around).await
     }
 
     /// Makes the calls of a run and writes down what came of them.
     async fn execute(
         &self,
         mut run: Run<'_>,
-        (lock, store): (&dyn LockedState, &mut dyn Store),
+        (lock, store): (&dyn LockedState, Box<dyn Store>),
         mut audit: Audit,
         around: &mut Around<'_>,
     ) -> Result<PassEnd> {
@@ -391,9 +391,9 @@ impl Pass<'_> {
             around.event(PassEvent::Called(desired, call));
             audit.record(&desired.model, call, targets)
         };
-        let finished = run.execute(store, &mut observe).await;
-        let finished = finished.inspect_err(|_| around.marked(Some(store)))?;
-        around.finished(&finished, Some(store));
+        let (store, finished) = run.execute(store, &mut observe).await;
+        let finished = finished.inspect_err(|_| around.marked(Some(&*store)))?;
+        around.finished(&finished, Some(&*store));
         match recovery::write(&finished, lock, self.host.clock.now().wall) {
             Some(Ok(written)) => around.note(&written),
             Some(Err(error)) => around.event(PassEvent::Error(&error)),

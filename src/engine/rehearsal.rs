@@ -15,6 +15,7 @@ use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
 use crate::core::target::Target;
 use crate::host::virtual_clock::VirtualClock;
+use crate::host::worker::InPlace;
 use crate::host::{
     BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Resolver, Timeouts,
 };
@@ -103,7 +104,7 @@ fn stage(real: &Host, model: &mut Model, store: &dyn Store) -> Result<Host> {
     }
     let http = Arc::new(Emulators { clock: clock.clone(), actors });
     let env = Arc::new(Invented { variables });
-    Ok(Host { clock, http, resolver: env.clone(), env, seed: real.seed })
+    Ok(Host { clock, http, resolver: env.clone(), env, worker: Arc::new(InPlace), seed: real.seed })
 }
 
 /// Hosts that each emulated account owns: the configured ones, else those of the provider's URLs, listed or recorded.

@@ -31,6 +31,7 @@ mod templates;
 pub mod tree;
 pub mod virtual_clock;
 pub mod watcher;
+pub mod worker;
 
 /// What the methods of the seams return, so that they can be used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -87,6 +88,15 @@ pub trait Env: Send + Sync {
         command: &'a [String],
         limits: CommandLimits,
     ) -> BoxFuture<'a, Result<Zeroizing<Vec<u8>>, CommandError>>;
+}
+
+/// Work that blocks.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs work that blocks, such as commits, where nothing else waits for it.
+pub trait Worker: Send + Sync {
+    /// Hands a job in; resolves once it has run. Jobs run one after the other, in order, and also if nothing waits for them.
+    fn run(&self, job: Job) -> BoxFuture<'static, ()>;
 }
 
 /// How long one request may take, in milliseconds, from its start.
@@ -190,6 +200,8 @@ pub struct Host {
     pub resolver: Arc<dyn Resolver>,
     /// Environment, private files and programs.
     pub env: Arc<dyn Env>,
+    /// Work that blocks.
+    pub worker: Arc<dyn Worker>,
     /// The one random number of a run; nonces and jitter derive from it.
     pub seed: u64,
 }
@@ -203,6 +215,7 @@ impl Host {
             http: Arc::new(http::HttpClient::new(env.as_ref())),
             resolver: Arc::new(resolver::SystemResolver),
             env,
+            worker: Arc::new(worker::ThreadWorker::default()),
             seed: fastrand::u64(..),
         }
     }

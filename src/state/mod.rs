@@ -352,8 +352,8 @@ pub struct Commit<'a> {
     pub records: &'a [Record],
     /// The changes that items point into.
     pub changes: &'a Changes,
-    /// The model that providers point into.
-    pub model: &'a Model,
+    /// Names of providers, by index.
+    pub providers: &'a [String],
     /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
     pub grounds: &'a [String],
     /// Wall time of the commit.

@@ -15,8 +15,9 @@ use freshen::engine::{Accounts, Desired, Exit, Prepared, Run};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
+use freshen::host::worker::InPlace;
 use freshen::host::{BoxFuture, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
-use freshen::state::{RunStart, SqliteStore, Store};
+use freshen::state::{RunStart, SqliteStore};
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::watch;
 
@@ -83,9 +84,16 @@ fn run(good: usize, cut_before: bool) -> Came {
     let (cut, interrupted) = watch::channel(false);
     let env = Arc::new(Program { good, asked: AtomicUsize::new(0), cut });
     let clock = Arc::new(VirtualClock::starting_at(Now { wall: START, tick: Tick::from_ms(0) }));
-    let host = Host { clock, http: Arc::new(Accepts), resolver: Arc::new(SystemResolver), env: env.clone(), seed: 1 };
-    let mut store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
-    let difference = Difference { changes: world.table(), ..Difference::default() };
+    let host = Host {
+        clock,
+        http: Arc::new(Accepts),
+        resolver: Arc::new(SystemResolver),
+        env: env.clone(),
+        worker: Arc::new(InPlace),
+        seed: 1,
+    };
+    let store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
+    let difference = Difference { changes: world.table().into(), ..Difference::default() };
     let (plan, digest) = (world.plan(), String::new());
     let prepared = Prepared { manifests_changed: false, first_run: true, difference, plan, digest };
     let World { model, accounts: guessed, .. } = world;
@@ -111,7 +119,8 @@ fn run(good: usize, cut_before: bool) -> Came {
         grace_ms: executor::GRACE_MS,
         last_calls: LastCalls::default(),
     };
-    let finished = runtime.block_on(run.execute(&mut store, &mut |_, _| Ok(()))).expect("written");
+    let (store, finished) = runtime.block_on(run.execute(Box::new(store), &mut |_, _| Ok(())));
+    let finished = finished.expect("written");
     let outcome = &finished.outcome;
     let is_troubled =
         |provider: &usize| outcome.endpoints[*provider].iter().any(|end| end.trouble == Some(FailureScope::Endpoint));

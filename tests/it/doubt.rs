@@ -23,7 +23,7 @@ impl Bench {
         let mut store = SqliteStore::scratch(Path::new("no/such/state"), "lineage").expect("a store");
         let model = Model { providers: vec![cluster("own", 2, 2)], ..Model::default() };
         let changes = Changes::from_iter([change(0, "http://a.example/1")]);
-        let difference = Difference { changes: changes.clone(), ..Difference::default() };
+        let difference = Difference { changes: changes.clone().into(), ..Difference::default() };
         store.mark(&model, &difference, START).expect("marked");
         let start = RunStart { at: START, host: "builder".to_owned(), pid: 1 };
         let run = store.begin_run(&start, &[], &[]).expect("begun");
@@ -33,8 +33,8 @@ impl Bench {
     }
 
     fn commit(&mut self, records: &[Record]) {
-        let (changes, model) = (&self.changes, &self.model);
-        let commit = Commit { records, changes, model, grounds: &[String::new()], at: START };
+        let (changes, providers) = (&self.changes, &self.model.provider_names());
+        let commit = Commit { records, changes, providers, grounds: &[String::new()], at: START };
         self.store.commit(self.run, &commit).expect("committed");
     }
 

@@ -12,6 +12,7 @@ use freshen::host::credentials::CredentialStore;
 use freshen::host::env::SystemEnv;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
+use freshen::host::worker::InPlace;
 use freshen::host::{BoxFuture, Host, Http, Timeouts};
 use freshen::state::{RunStart, SqliteStore, Store};
 use tokio::sync::watch;
@@ -42,10 +43,11 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
         http: Arc::new(Panics),
         resolver: Arc::new(SystemResolver),
         env,
+        worker: Arc::new(InPlace),
         seed: 1,
     };
     let mut store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
-    let difference = Difference { changes: world.table(), ..Difference::default() };
+    let difference = Difference { changes: world.table().into(), ..Difference::default() };
     store.mark(&world.model, &difference, START).expect("marked");
     let begun = RunStart { at: START, host: "here".to_owned(), pid: 1 };
     let number = store.begin_run(&begun, &[], &[]).expect("begun");
@@ -72,7 +74,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
         observe(call)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let outcome = runtime.block_on(executor::apply(&host, &mut store, inputs, &mut keep));
+    let (store, outcome) = runtime.block_on(executor::apply(&host, Box::new(store), inputs, &mut keep));
     let rows = store.recorded().expect("readable").into_iter().filter(|row| row.work.is_none());
     let recorded = rows.map(|row| row.provider).collect();
     (outcome, seen, recorded)

@@ -23,10 +23,12 @@ use freshen::engine::executor::{self, ExecutorInputs, Outcome};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
+use freshen::host::worker::InPlace;
 use freshen::host::{BoxFuture, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
 use freshen::state::{RunStart, SqliteStore, Store};
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 
 use crate::support::world::{START, World, accept, change, config};
@@ -231,14 +233,19 @@ fn world(urls: &[&str]) -> World {
 
 /// A state with runs against one emulator; each run is killed while its first call is under way, if the network is silent.
 struct Site {
-    store: SqliteStore,
+    folder: TempDir,
     emulator: Emulator,
 }
 
 impl Site {
     fn new() -> Self {
-        let store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
-        Self { store, emulator: Emulator::default() }
+        let folder = tempfile::tempdir().expect("a folder");
+        SqliteStore::create(&folder.path().join("state.db"), "test").expect("made");
+        Self { folder, emulator: Emulator::default() }
+    }
+
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.folder.path().join("state.db")).expect("readable").expect("there")
     }
 
     fn run(&mut self, world: &World, seed: u64, is_silent: bool) -> Option<Outcome> {
@@ -247,11 +254,13 @@ impl Site {
         let network = Arc::new(Network { clock: clock.clone(), emulator, is_silent, asked: Notify::new() });
         let env = Arc::new(Variables);
         let http = network.clone();
-        let host = Host { clock, http, resolver: Arc::new(SystemResolver), env: env.clone(), seed };
-        let difference = Difference { changes: world.table(), ..Difference::default() };
-        self.store.mark(&world.model, &difference, START).expect("marked");
+        let host =
+            Host { clock, http, resolver: Arc::new(SystemResolver), env: env.clone(), worker: Arc::new(InPlace), seed };
+        let difference = Difference { changes: world.table().into(), ..Difference::default() };
+        let mut store = self.store();
+        store.mark(&world.model, &difference, START).expect("marked");
         let begun = RunStart { at: START, host: "here".to_owned(), pid: 1 };
-        let run = self.store.begin_run(&begun, &[], &[]).expect("begun");
+        let run = store.begin_run(&begun, &[], &[]).expect("begun");
         let credentials = CredentialStore::new(env);
         let (_sender, interrupted) = watch::channel(false);
         let plan = world.plan();
@@ -275,7 +284,7 @@ impl Site {
             tokio::select! {
                 biased;
                 () = network.asked.notified(), if is_silent => None,
-                outcome = executor::apply(&host, &mut self.store, inputs, &mut observe) => Some(outcome),
+                (_, outcome) = executor::apply(&host, Box::new(store), inputs, &mut observe) => Some(outcome),
             }
         });
         drop(host);
@@ -306,7 +315,7 @@ fn a_vendor_with_all_that_the_contract_knows_is_served() {
         .map(|index| world.changes[index].target.text.as_str())
         .collect();
     assert_eq!(refused, ["http://e.example/refuse", "https://a.example/refuse", "https://e.example/refuse"]);
-    let recorded = site.store.recorded().expect("readable").into_iter().filter(|row| row.work.is_none()).count();
+    let recorded = site.store().recorded().expect("readable").into_iter().filter(|row| row.work.is_none()).count();
     assert_eq!(recorded, urls.len() - 3);
     let sent: Vec<&String> = site.emulator.purges.values().flatten().collect();
     assert_eq!(sent.len(), urls.len() - 2, "twins travel once");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use freshen::core::changes::Changes;
 use freshen::core::collapse::Collapse;
@@ -176,7 +177,7 @@ impl Site {
             let commit = Commit {
                 records: &records,
                 changes: &difference.changes,
-                model: &model,
+                providers: &model.provider_names(),
                 grounds: &digests,
                 at: self.now,
             };
@@ -451,7 +452,7 @@ fn what_may_have_been_purged_is_purged_as_removed_and_is_no_loss() {
     let records =
         [Record::Intent { call: CallId(1), operation: "purge", items, debit: None, purge: PurgeId::default() }];
     let (changes, grounds) = (&difference.changes, &["config 1".to_owned(), String::new()]);
-    let commit = Commit { records: &records, changes, model: &model, grounds, at: START };
+    let commit = Commit { records: &records, changes, providers: &model.provider_names(), grounds, at: START };
     site.store.commit(99, &commit).expect("committed");
     for number in 0..12 {
         site.unlist("site", &format!("{number:04}"));
@@ -682,8 +683,8 @@ fn a_deferral_holds_where_no_ledger_is_kept() {
         let until = START.plus_ms(1000);
         let (reason, config) = ("quota".to_owned(), "config 1".to_owned());
         let standing = Standing::Deferred { until, reason, wait: Wait::Quota, config };
-        difference.changes =
-            difference.changes.iter().map(|change| Change { standing: standing.clone(), ..change }).collect();
+        let deferred = difference.changes.iter().map(|change| Change { standing: standing.clone(), ..change });
+        difference.changes = Arc::new(deferred.collect());
         assert_eq!(plan_of(&model, &difference.changes, START).waiting.len(), waiting);
         assert_eq!(plan_of(&model, &difference.changes, until).targets(), 1, "its time has come");
     }

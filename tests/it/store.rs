@@ -90,7 +90,7 @@ impl Bench {
     }
 
     fn mark(&mut self, changes: &[Change]) {
-        let difference = Difference { changes: table(changes), ..Difference::default() };
+        let difference = Difference { changes: table(changes).into(), ..Difference::default() };
         self.store.mark(&self.model, &difference, START).expect("marked");
     }
 
@@ -113,7 +113,8 @@ impl Bench {
 
     fn commit(&mut self, run: i64, changes: &[Change], records: &[Record]) {
         let changes = &table(changes);
-        let commit = Commit { records, changes, model: &self.model, grounds: &self.digests, at: START.plus_ms(5) };
+        let providers = &self.model.provider_names();
+        let commit = Commit { records, changes, providers, grounds: &self.digests, at: START.plus_ms(5) };
         self.store.commit(run, &commit).expect("committed");
     }
 
@@ -780,7 +781,7 @@ fn a_writer_that_was_overtaken_writes_nothing() {
         let commit = Commit {
             records: &records,
             changes: &table(&changes),
-            model: &bench.model,
+            providers: &bench.model.provider_names(),
             grounds: &bench.digests,
             at: START,
         };
@@ -805,7 +806,7 @@ fn a_commit_is_whole_or_not_at_all() {
         let commit = Commit {
             records: &records,
             changes: &table(&changes),
-            model: &bench.model,
+            providers: &bench.model.provider_names(),
             grounds: &bench.digests,
             at: START,
         };

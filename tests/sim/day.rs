@@ -54,7 +54,7 @@ pub(crate) struct Lived {
 }
 
 /// What days are to bring, and of how many in a hundred at least.
-pub(crate) const KINDS: [(&str, u64); 20] = [
+pub(crate) const KINDS: [(&str, u64); 21] = [
     ("a provider is out", 50),
     ("requests go wrong", 50),
     ("a vendor asks for a long rest", 10),
@@ -64,6 +64,7 @@ pub(crate) const KINDS: [(&str, u64); 20] = [
     ("the state is locked", 10),
     ("the disk is full", 10),
     ("the wall clock jumps", 10),
+    ("commits take their time", 10),
     ("an event is lost", 10),
     ("files do not come to rest", 10),
     ("a guard refuses", 5),

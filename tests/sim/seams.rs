@@ -15,7 +15,9 @@ use freshen::core::http::{Request, Response, TransportFailure, TransportFailureK
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
 use freshen::core::watch::{ASKED_CAP_MS, RETRY_CAP_MS};
-use freshen::host::{BoxFuture, Clock, CommandError, CommandLimits, Env, Http, PrivateFileError, Resolver, Timeouts};
+use freshen::host::{
+    BoxFuture, Clock, CommandError, CommandLimits, Env, Http, Job, PrivateFileError, Resolver, Timeouts, Worker,
+};
 use secrecy::zeroize::Zeroizing;
 
 use crate::faults::{Fate, Faults};
@@ -191,6 +193,12 @@ impl Core {
         !self.late.is_empty()
     }
 
+    /// Which endpoint of its provider is called so.
+    pub(crate) fn endpoint_at(&self, url: &str) -> usize {
+        let actor = self.actors.iter().find(|actor| url.ends_with(&actor.authority));
+        actor.expect("a configured endpoint").endpoint
+    }
+
     /// Something of this kind happened.
     pub(crate) fn saw(&mut self, what: &'static str) {
         self.seen.insert(what);
@@ -352,6 +360,37 @@ impl Clock for SimClock {
         }
         let until = self.born.saturating_add(tick.ms()) - self.ahead.load(Ordering::Relaxed);
         Box::pin(Sleep { shared: &self.shared, until, timer: None })
+    }
+}
+
+/// How long commits take on the disks of worlds, in milliseconds.
+const COMMIT_MS: [u64; 5] = [0, 0, 0, 3, 50];
+
+/// A disk that takes its time.
+pub(crate) struct SimWorker {
+    clock: Arc<SimClock>,
+    commit_ms: u64,
+}
+
+impl SimWorker {
+    pub(crate) fn new(shared: &Shared, seed: u64) -> Self {
+        let commit_ms = COMMIT_MS[usize::try_from(seed % COMMIT_MS.len() as u64).expect("a small number")];
+        if commit_ms > 0 {
+            shared.lock().saw("commits take their time");
+        }
+        Self { clock: Arc::new(SimClock::new(shared.clone(), false)), commit_ms }
+    }
+}
+
+impl Worker for SimWorker {
+    fn run(&self, job: Job) -> BoxFuture<'static, ()> {
+        let (clock, until) = (Arc::clone(&self.clock), self.clock.now().tick.plus_ms(self.commit_ms));
+        Box::pin(async move {
+            if until > clock.now().tick {
+                clock.sleep_until(until).await;
+            }
+            job();
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use freshen::state::{Backend, Identity, RunStart, SqliteStore, StateError};
 use crate::backend::SimBackend;
 use crate::files::{Files, Paths, Place};
 use crate::planted::Bug;
-use crate::seams::{NoNames, Shared, SimClock, SimEnv, SimHttp};
+use crate::seams::{NoNames, Shared, SimClock, SimEnv, SimHttp, SimWorker};
 use crate::store::Facts;
 use crate::vendors::Key;
 
@@ -124,9 +124,10 @@ pub(crate) async fn session(shared: Shared, given: Given, order: Order) -> Resul
             *state.inner.lock().expect("no panic") = again;
         }
     }
+    let worker = Arc::new(SimWorker::new(&shared, order.seed));
     let http = Arc::new(SimHttp { shared: shared.clone(), runner: state.runner });
     let env = Arc::new(SimEnv(shared.clone()));
-    let host = Host { clock, http, resolver: Arc::new(NoNames), env, seed: order.seed };
+    let host = Host { clock, http, resolver: Arc::new(NoNames), env, worker, seed: order.seed };
     let began = shared.lock().now;
     let mut claim = Claim::before_reading(&state);
     let (mut read, mut later) = (now, None);

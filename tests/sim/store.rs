@@ -22,7 +22,7 @@ use freshen::state::{
 use crate::files::{Files, Paths};
 use crate::planted::{Bug, alter, moved};
 use crate::seams::Shared;
-use crate::truth::Marked;
+use crate::truth::{Accepted, Marked};
 use crate::vendors::Key;
 
 /// Checked after each commit only where that is cheap; a kill or the end of a run checks all others.
@@ -165,7 +165,11 @@ impl SimStore {
                 }
                 Record::Outcome { items, .. } => {
                     for (item, outcome) in items {
-                        let accepted = matches!(outcome, ItemOutcome::Recorded { .. } | ItemOutcome::AcceptedAt(_));
+                        let accepted = match outcome {
+                            ItemOutcome::Recorded { .. } => Some(Accepted::Whole),
+                            ItemOutcome::AcceptedAt(endpoint) => Some(Accepted::At(core.endpoint_at(endpoint))),
+                            ItemOutcome::Rejected(_) | ItemOutcome::Later(_) => None,
+                        };
                         core.truth.concluded(&changes.target(*item).text, accepted, (self.runner, step));
                     }
                 }
@@ -182,7 +186,7 @@ fn without_removals(model: &Model, difference: &Difference) -> Difference {
     let key = |change: Change| (model.providers[change.provider].name.clone(), change.target);
     let forget = difference.forget.iter().cloned().chain(gone.into_iter().map(key)).collect();
     Difference {
-        changes: rest.into_iter().collect(),
+        changes: Arc::new(rest.into_iter().collect()),
         adopt: difference.adopt.clone(),
         forget,
         dropped: difference.dropped.clone(),
@@ -345,8 +349,8 @@ impl Store for SimStore {
             None => batch.records.to_vec(),
         };
         let records = if self.ledger.is_empty() { records } else { moved(&records, &|key| self.key(key)) };
-        let Commit { changes, model, grounds, at, .. } = *batch;
-        let altered = Commit { records: &records, changes, model, grounds, at };
+        let altered = Commit { records: &records, ..*batch };
+        let changes = batch.changes;
         self.write("commit", |store| store.commit(run, &altered), |this, _| this.committed(&records, changes))
     }
 

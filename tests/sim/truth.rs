@@ -282,20 +282,21 @@ impl Truth {
         }
     }
 
-    /// The outcome of a runner's call for this is on disk.
-    pub(crate) fn concluded(&mut self, text: &str, accepted: bool, (runner, step): (u8, u64)) {
-        if let Some(entry) = self.keys.get(text).and_then(|key| self.entries.get_mut(key)) {
-            entry.open.retain(|_, ended| !*ended);
-            if accepted {
-                entry.hear(runner, step);
-            }
+    /// The outcome of a runner's call for this is on disk, at one of several endpoints or at the last one that it takes. Outcomes of
+    /// others may wait for the next commit.
+    pub(crate) fn concluded(&mut self, text: &str, accepted: Option<Accepted>, (runner, step): (u8, u64)) {
+        let Some(entry) = self.keys.get(text).and_then(|key| self.entries.get_mut(key)) else { return };
+        let is_it = |endpoint: usize| accepted.is_none_or(|accepted| accepted.covers(endpoint));
+        entry.open.retain(|endpoint, ended| !(*ended && is_it(*endpoint)));
+        if accepted.is_some() {
+            entry.hear(runner, step, &is_it);
         }
     }
 
     /// A run came to its end by itself and could write its state: it had every chance to record what it heard.
     pub(crate) fn ran_to_its_end(&mut self, step: u64) {
         for entry in self.entries.values_mut() {
-            entry.hear(0, step);
+            entry.hear(0, step, &|_| true);
             entry.open.clear();
         }
     }
@@ -442,6 +443,22 @@ fn twice(list: &[String]) -> Option<&String> {
     list.iter().enumerate().find(|(place, text)| list[..*place].contains(text)).map(|(_, text)| text)
 }
 
+/// What accepted a call.
+#[derive(Clone, Copy)]
+pub(crate) enum Accepted {
+    At(usize),
+    Whole,
+}
+
+impl Accepted {
+    fn covers(self, endpoint: usize) -> bool {
+        match self {
+            Self::At(at) => at == endpoint,
+            Self::Whole => true,
+        }
+    }
+}
+
 impl Entry {
     /// Whether the process that decided on a purge knew that none was due.
     fn is_needless(&self, endpoint: usize, decided: u64) -> bool {
@@ -458,9 +475,9 @@ impl Entry {
         self.accepted.push((endpoint, sent));
     }
 
-    fn hear(&mut self, runner: u8, step: u64) {
+    fn hear(&mut self, runner: u8, step: u64, is_it: &dyn Fn(usize) -> bool) {
         let stale = self.stale.unwrap_or(0);
-        let mine = self.told.extract_if(.., |(_, _, by)| *by == runner);
+        let mine = self.told.extract_if(.., |(endpoint, _, by)| *by == runner && is_it(*endpoint));
         self.heard.extend(mine.filter(|(_, sent, _)| *sent >= stale).map(|(endpoint, ..)| (endpoint, step)));
     }
 

@@ -32,7 +32,7 @@ use tokio::sync::watch::{Receiver, channel};
 
 use crate::backend::SimBackend;
 use crate::planted::WatchBug;
-use crate::seams::{NoNames, Shared, SimClock, SimEnv, SimHttp};
+use crate::seams::{NoNames, Shared, SimClock, SimEnv, SimHttp, SimWorker};
 use crate::session::TIMEOUT_MS;
 use crate::store::Facts;
 
@@ -161,6 +161,7 @@ impl Process {
             http: Arc::new(SimHttp { shared: shared.clone(), runner: 0 }),
             resolver: Arc::new(NoNames),
             env: Arc::new(SimEnv(shared.clone())),
+            worker: Arc::new(SimWorker::new(shared, seed)),
             seed,
         };
         let files = SimFiles { bug, link: link.clone(), clock: Arc::clone(&clock), state: state.clone() };

@@ -184,7 +184,7 @@ pub(super) fn commit_record(
         }
         Record::QuotaSpent { key, used } => learn_quota(transaction, key, *used),
         Record::DirectoriesRefused { provider, until } => {
-            let (name, config) = (&batch.model.providers[*provider].name, &batch.grounds[*provider]);
+            let (name, config) = (&batch.providers[*provider], &batch.grounds[*provider]);
             refusals::note(transaction, name, config, *until)
         }
         Record::Left { items, left } => {
@@ -204,7 +204,7 @@ pub(super) fn commit_intent(
     (call, operation, items, purge): (CallId, &str, &[usize], &PurgeId),
 ) -> rusqlite::Result<Option<i64>> {
     let Some(first) = items.first().copied() else { return Ok(None) };
-    let config = &batch.model.providers[batch.changes.provider(first)];
+    let provider = &batch.providers[batch.changes.provider(first)];
     transaction
         .prepare_cached(
             "INSERT INTO call (run, number, provider, operation, targets, at, content, purge)
@@ -213,7 +213,7 @@ pub(super) fn commit_intent(
         .execute(params![
             run,
             call.0.cast_signed(),
-            config.name,
+            provider,
             operation,
             (items.len() as u64).cast_signed(),
             batch.at.unix_ms(),
@@ -225,7 +225,7 @@ pub(super) fn commit_intent(
         transaction.prepare_cached("UPDATE target SET call = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?;
     for &index in items {
         let target = batch.changes.target(index);
-        statement.execute(params![config.name, scope_number(target.scope), target.text, id])?;
+        statement.execute(params![provider, scope_number(target.scope), target.text, id])?;
     }
     Ok(Some(id))
 }
@@ -244,7 +244,7 @@ fn note_call_ended(
              WHERE provider = ?1 AND scope = ?2 AND target = ?3",
         )?
         .execute(params![
-            batch.model.providers[batch.changes.provider(index)].name,
+            batch.providers[batch.changes.provider(index)],
             scope_number(target.scope),
             target.text,
             still_open,
@@ -260,7 +260,7 @@ pub(super) fn commit_outcome(
     outcome: &ItemOutcome,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let provider = &batch.model.providers[batch.changes.provider(index)].name;
+    let provider = &batch.providers[batch.changes.provider(index)];
     let whole = batch.changes.target(index);
     let (scope, target) = (scope_number(whole.scope), &whole.text);
     match outcome {
@@ -314,7 +314,7 @@ pub(super) fn commit_standing(
              WHERE provider = ?1 AND scope = ?2 AND target = ?3 AND work_kind IS NOT NULL",
         )?
         .execute(params![
-            batch.model.providers[batch.changes.provider(index)].name,
+            batch.providers[batch.changes.provider(index)],
             scope_number(target.scope),
             target.text,
             standing.word(),

@@ -39,7 +39,7 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     }
     bench.know(&changes);
     store.import(&bench.rows()).expect("imported");
-    let difference = Difference { changes: table(&changes[..16]), ..Difference::default() };
+    let difference = Difference { changes: table(&changes[..16]).into(), ..Difference::default() };
     store.mark(&bench.model, &difference, START).expect("marked");
     let accounts = [("a".to_owned(), "account of a".to_owned())];
     let start = RunStart { at: START, host: "builder".into(), pid: 7 };
@@ -57,7 +57,8 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
         outcome(1, &[0, 1, 2, 3], &accepted()),
         intent(2, &[7, 8]),
     ];
-    let commit = Commit { records: &records, changes, model: &bench.model, grounds: &bench.digests, at: START };
+    let providers = &bench.model.provider_names();
+    let commit = Commit { records: &records, changes, providers, grounds: &bench.digests, at: START };
     store.commit(run, &commit).expect("committed");
     let counts = Counts { recorded: 4, pending: 10, deferred: 6, rejected: 4 };
     store.finish_run(run, START, 4, 2, counts).expect("finished");
