@@ -4,6 +4,7 @@
 //! so a crash leaves an intent without an outcome, never a purge that was forgotten.
 
 mod acceptance;
+mod lead_time;
 mod purge_ids;
 mod trouble;
 
@@ -27,6 +28,7 @@ use super::states::States;
 use super::target::Target;
 use super::time::{Now, Tick, Timestamp};
 use super::twins::Twins;
+use lead_time::LeadTime;
 use purge_ids::PurgeIds;
 
 /// Endpoints that accepted and refused a target.
@@ -40,6 +42,7 @@ struct OpenCall {
     lane: usize,
     batch: Batch,
     debit: Option<(QuotaKey, u64)>,
+    prepared: Tick,
     /// When it left; `None`: it is prepared.
     sent: Option<Tick>,
     purge: PurgeId,
@@ -80,6 +83,7 @@ pub struct Apply<'a> {
     ids: PurgeIds,
     twins: Twins,
     jitter: Jitter,
+    lead_time: LeadTime,
     cancelled: bool,
     began: Option<Now>,
 }
@@ -103,6 +107,7 @@ impl<'a> Apply<'a> {
             ids: PurgeIds::seeded(seed),
             twins: plan.twins.clone(),
             jitter: Jitter::seeded(seed),
+            lead_time: LeadTime::default(),
             cancelled: false,
             began: None,
         };
@@ -195,6 +200,7 @@ impl<'a> Apply<'a> {
     fn persisted(&mut self, call: CallId, now: Now) {
         let Some(open) = self.open_calls.get(&call.0) else { return };
         let lane = open.lane;
+        self.lead_time.took(now.tick.since(open.prepared));
         self.lanes[lane].unsent -= 1;
         self.lanes[lane].ready.push_back(call.0);
         self.take_back_of_yesterday(lane, now);
@@ -325,8 +331,7 @@ impl<'a> Apply<'a> {
     fn send_ready(&mut self, now: Tick) -> Option<CallId> {
         let first = |lane: &Lane| {
             let call = self.open_calls.get(lane.ready.front()?)?;
-            let may_go =
-                self.is_due(lane, call.batch.cost(), now) && self.account_has_room(lane, |other| other.in_flight);
+            let may_go = self.is_due(lane, call.batch.cost(), now) && self.may_send(lane);
             may_go.then(|| rank(self.changes, call.batch.items[0]))
         };
         let index = self.first_lane(first)?;
@@ -356,10 +361,14 @@ impl<'a> Apply<'a> {
         !self.paces[lane.pace].is_shared() || sharing.map(counted).sum::<usize>() < lane.limits.calls_in_flight
     }
 
+    fn may_send(&self, lane: &Lane) -> bool {
+        lane.in_flight < lane.most_in_flight() && self.account_has_room(lane, |other| other.in_flight)
+    }
+
     /// Whether one more call of the lane may be prepared. Prepared ones of a lane that is held up take no other's place.
     fn may_prepare(&self, lane: &Lane, now: Tick) -> bool {
         let prepared = |other: &Lane| if other.hold_until <= now { other.unsent + other.ready.len() } else { 0 };
-        lane.has_room() && self.account_has_room(lane, |other| other.in_flight + prepared(other))
+        lane.has_room(self.lead_time.ms()) && self.account_has_room(lane, |other| other.in_flight + prepared(other))
     }
 
     /// The first change of the lane's next batch at `then`, unless a call that ranks before it takes the next turn.
@@ -389,7 +398,8 @@ impl<'a> Apply<'a> {
             return None;
         }
         let first = |lane: &Lane| {
-            let may_go = self.is_due(lane, lane.next_cost(now.tick), now.tick) && self.may_prepare(lane, now.tick);
+            let by_then = now.tick.plus_ms(self.lead_time.ms());
+            let may_go = self.is_due(lane, lane.next_cost(now.tick), by_then) && self.may_prepare(lane, now.tick);
             let next = may_go.then(|| self.next_of(lane, now.tick, now.tick)).flatten()?;
             Some(rank(self.changes, next))
         };
@@ -403,7 +413,8 @@ impl<'a> Apply<'a> {
         self.next_call += 1;
         let items = self.twins.with(batch.items.clone());
         let purge = self.ids.of(self.content(index, &batch));
-        let open = OpenCall { lane: index, batch, debit: debit.clone(), sent: None, purge: purge.clone() };
+        let prepared = now.tick;
+        let open = OpenCall { lane: index, batch, debit: debit.clone(), prepared, sent: None, purge: purge.clone() };
         self.open_calls.insert(call.0, open);
         Some(Record::Intent { call, operation, items, debit, purge })
     }
@@ -415,13 +426,13 @@ impl<'a> Apply<'a> {
                 if let Some(call) = lane.ready.front() {
                     let cost = self.open_calls.get(call).map_or(1, |open| open.batch.cost());
                     // Else it goes once another call has ended.
-                    return self.account_has_room(lane, |other| other.in_flight).then(|| self.due_at(lane, cost));
+                    return self.may_send(lane).then(|| self.due_at(lane, cost));
                 }
                 if self.cancelled || !self.may_prepare(lane, now) {
                     return None;
                 }
                 let due = lane.due_at()?;
-                let pace = self.due_at(lane, lane.next_cost(due.max(now)));
+                let pace = self.lead_time.before(self.due_at(lane, lane.next_cost(due.max(now))));
                 self.next_of(lane, due.max(now), now).map(|_| due.max(pace))
             })
             .min()

@@ -20,8 +20,11 @@ const RETRY_BUDGET: u32 = 12;
 /// Refusals, with nothing accepted, after which nothing more is sent.
 const REFUSALS: usize = 16;
 
-/// How long intents may wait for their calls, in microseconds.
+/// How long intents may wait for their calls where they are persisted at once, in microseconds.
 const AHEAD_US: u64 = 20_000;
+
+/// Most intents that wait for their calls, unless more calls than that may be under way.
+const MOST_AHEAD: usize = 64;
 
 /// A batch on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,13 +224,22 @@ impl Lane {
         self.first.is_empty() && self.taken == self.planned.len() && self.again.is_empty()
     }
 
-    /// Whether one more call may be prepared: the first call goes alone, later ones overlap.
-    pub fn has_room(&self) -> bool {
-        let most = if self.answered && self.probe.is_none() { self.limits.calls_in_flight } else { 1 };
-        // Intents run a few milliseconds ahead of their calls, never more: a crash leaves them in doubt.
-        let ahead = usize::try_from(AHEAD_US / self.limits.calls.interval_us().max(1)).unwrap_or(1).max(1);
-        let waiting = self.unsent + self.ready.len();
-        self.stopped.is_none() && waiting < ahead && waiting + self.in_flight < most
+    /// How many calls may be under way at once: the first goes alone, later ones overlap.
+    pub fn most_in_flight(&self) -> usize {
+        if self.answered && self.probe.is_none() { self.limits.calls_in_flight } else { 1 }
+    }
+
+    /// Whether one more call may be prepared. Intents run ahead of their calls by a few milliseconds, or by `lead_ms` where
+    /// persisting takes that long, and never by more: a crash leaves them in doubt.
+    pub fn has_room(&self, lead_ms: u64) -> bool {
+        let (most, waiting) = (self.most_in_flight(), self.unsent + self.ready.len());
+        let calls_in = |us: u64| usize::try_from(us / self.limits.calls.interval_us().max(1)).unwrap_or(usize::MAX);
+        let ahead = match lead_ms {
+            _ if most == 1 => 1 - self.in_flight.min(1),
+            0 => calls_in(AHEAD_US).clamp(1, most),
+            _ => calls_in(AHEAD_US.max(lead_ms * 1000)).clamp(1, most.max(MOST_AHEAD)),
+        };
+        self.stopped.is_none() && waiting < ahead
     }
 
     /// The next batch whose time has come, no larger than the endpoint is trusted with.

@@ -47,6 +47,21 @@ fn refusing(bad: &[String], class: ErrorClass) -> impl FnMut(&Sent) -> Ending {
     move |sent| if bad.iter().any(|url| sent.has(url)) { refuse(class) } else { accept() }
 }
 
+/// T2: commits that take long delay calls and do not starve them: intents are persisted together, ahead of their turn.
+#[test]
+fn a_slow_commit_delays_and_does_not_starve() {
+    let rate = |commit_ms: u64| {
+        let mut world = World::new(vec![config("own", "http-purge")]).urls(0, 1000);
+        (world.latency, world.commit_ms) = (2, commit_ms);
+        let report = world.run(|_| accept());
+        assert_eq!(report.counts(), (1000, 0, 0, 0));
+        let (first, last) = (&report.sent[0], &report.sent[999]);
+        1_000_000 / (last.at - first.at)
+    };
+    let rates: Vec<u64> = [0, 5, 50, 200].into_iter().map(rate).collect();
+    assert!(rates.iter().all(|rate| *rate >= 75), "calls a second: {rates:?}");
+}
+
 // --- What becomes of a call -----------------------------------------------------------------------------------------
 
 /// L2, L3, R10, T3: each class has its place: where targets end, how many calls two batches cost, whether the provider

@@ -33,7 +33,14 @@ impl Apply<'_> {
         self.reject_all(lane, suspects);
         for (error, items) in by_class(refused) {
             let batch = Batch { items, ..open.batch.clone() };
-            let open = OpenCall { lane, batch, debit: None, sent: open.sent, purge: open.purge.clone() };
+            let open = OpenCall {
+                lane,
+                batch,
+                debit: None,
+                prepared: open.prepared,
+                sent: open.sent,
+                purge: open.purge.clone(),
+            };
             self.settle(open, error, now);
         }
     }

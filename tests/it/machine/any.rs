@@ -43,6 +43,7 @@ struct Any {
     providers: Vec<AnyProvider>,
     script: Vec<usize>,
     latency: u64,
+    commit_ms: u64,
     cancel_at: Option<u64>,
     before_midnight_ms: i64,
 }
@@ -64,11 +65,13 @@ fn any_provider() -> impl Strategy<Value = AnyProvider> {
 fn any_run() -> impl Strategy<Value = Any> {
     let script = prop::collection::vec(0..endings().len(), 1..40);
     let providers = prop::collection::vec(any_provider(), 1..4);
-    (providers, script, 1u64..2000, prop::option::of(0u64..5000), 0i64..20_000).prop_map(
-        |(providers, script, latency, cancel_at, before_midnight_ms)| Any {
+    let commit_ms = prop_oneof![Just(0), Just(7), Just(60), Just(3000)];
+    (providers, script, 1u64..2000, commit_ms, prop::option::of(0u64..5000), 0i64..20_000).prop_map(
+        |(providers, script, latency, commit_ms, cancel_at, before_midnight_ms)| Any {
             providers,
             script,
             latency,
+            commit_ms,
             cancel_at,
             before_midnight_ms,
         },
@@ -89,6 +92,7 @@ fn world_of(any: &Any) -> World {
         }
     }
     world.latency = any.latency;
+    world.commit_ms = any.commit_ms;
     world.cancel_at = any.cancel_at;
     world.wall = START.next_midnight(480).plus_ms(-any.before_midnight_ms);
     world

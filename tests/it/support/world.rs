@@ -185,6 +185,8 @@ pub(crate) struct World {
     pub(crate) excluded: Vec<(usize, &'static str)>,
     /// How long each call takes, in milliseconds.
     pub(crate) latency: u64,
+    /// How long each commit takes, in milliseconds.
+    pub(crate) commit_ms: u64,
     /// How far the wall clock is off at a tick, in milliseconds.
     pub(crate) clock_off: fn(u64) -> i64,
 }
@@ -201,6 +203,7 @@ impl World {
             cancel_at: None,
             excluded: Vec::new(),
             latency: 50,
+            commit_ms: 0,
             clock_off: |_| 0,
         }
     }
@@ -308,14 +311,17 @@ impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
     fn finish(&mut self) {
         let mut flights: BTreeMap<(u64, u64), Ending> = BTreeMap::new();
         let (mut cancelled, mut wakes) = (false, 0);
+        // Records that wait for the commit under way, with the calls of their intents, and that one.
+        let mut gathered: Option<Vec<CallId>> = None;
+        let mut committing: Option<(u64, Vec<CallId>)> = None;
         self.machine.handle(Event::Woke, self.now());
         loop {
-            let (mut written, mut wake) = (Vec::new(), None);
+            let mut wake = None;
             let done = loop {
                 match self.machine.poll(self.now()) {
                     Action::Persist(record) => {
                         self.disk.write(&record);
-                        written.extend(intent_of(&record));
+                        gathered.get_or_insert_default().extend(intent_of(&record));
                         self.log.push((self.now, Step::Persist(record)));
                     }
                     Action::Send(call) => {
@@ -329,22 +335,24 @@ impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
                     Action::Done => break true,
                 }
             };
-            if !written.is_empty() {
-                for call in written {
-                    self.machine.handle(Event::Persisted(call), self.now());
-                }
-                continue;
-            }
-            if done {
+            committing = committing.or_else(|| Some((self.now + self.world.commit_ms, gathered.take()?)));
+            if done && committing.is_none() {
                 return assert!(flights.is_empty(), "done with calls under way");
             }
             let cut = self.world.cancel_at.filter(|_| !cancelled);
             let lands = flights.keys().next().map(|&(tick, _)| tick);
-            let next = [wake.map(Tick::ms), cut, lands].into_iter().flatten().min().expect("the machine is stuck");
+            let ends = committing.as_ref().map(|(ends, _)| *ends);
+            let next =
+                [wake.map(Tick::ms), cut, lands, ends].into_iter().flatten().min().expect("the machine is stuck");
             wakes = if next > self.now { 0 } else { wakes + 1 };
             assert!(wakes < 5000, "the machine turns in circles at {next} ms");
             self.now = self.now.max(next);
-            if cut == Some(next) {
+            if ends == Some(next) {
+                let (_, calls) = committing.take().expect("a commit under way");
+                for call in calls {
+                    self.machine.handle(Event::Persisted(call), self.now());
+                }
+            } else if cut == Some(next) {
                 cancelled = true;
                 self.machine.handle(Event::Cancelled, self.now());
             } else if lands == Some(next) {
