@@ -43,7 +43,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     store.scan(&mut |row| {
         let provider = model.provider_index(row.provider);
         let entry = provider.and_then(|provider| model.entries.find(provider, row.scope, row.text));
-        if let (Some(entry), Some(hash), None) = (entry, row.hash, row.work) {
+        if let (Some(entry), Some(hash), None) = (entry, row.valid_hash(), row.work) {
             is_fresh[entry] = model.entries.is_hash(entry, hash) && has_owners((model, spoken_for), entry, row.owners);
         }
     })?;

@@ -232,6 +232,9 @@ struct ExportLine {
     target: String,
     owners: Vec<String>,
     hash: Option<String>,
+    /// Absent in what older versions exported: what they left alone has a hash that no manifest lists.
+    #[serde(default)]
+    left_alone: bool,
     recorded_at_ms: Option<i64>,
     task_id: Option<String>,
     work: Option<WorkLine>,
@@ -287,6 +290,7 @@ impl ExportLine {
             target,
             owners: self.owners,
             hash: self.hash.map(ContentHash::from_canonical),
+            left_alone: self.left_alone,
             recorded_at: self.recorded_at_ms.map(time).transpose()?,
             task_id: self.task_id,
             work: self.work.map(WorkLine::into_work).transpose()?,

@@ -65,8 +65,8 @@ pub struct Difference {
     pub owners: Vec<(String, Target, Vec<String>)>,
     /// Targets of providers that no manifest configures, left alone.
     pub orphans: Vec<Orphans>,
-    /// Those of them that are left alone for the first time, with what to record: see [`LEFT_ALONE`].
-    pub left_alone: Vec<(String, Target, ContentHash)>,
+    /// Those of them that are recorded and left alone for the first time.
+    pub left_alone: Vec<(String, Target)>,
     /// Manifests that nobody speaks for, with what only they list.
     pub unclaimed: Vec<Unclaimed>,
     /// Manifests that are not read any more and that own nothing once the changes are recorded.
@@ -180,10 +180,6 @@ impl Difference {
     }
 }
 
-/// Begins the recorded hash of a target that a run left alone, followed by what it was. Its URL may have been purged through
-/// another provider since, and may be cached anew: should its own come back, it is due.
-pub const LEFT_ALONE: &str = "rev:left-alone:";
-
 /// Whether the user forces a target of a provider, by its index.
 pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
 
@@ -290,7 +286,7 @@ impl<'a> Differ<'a> {
     fn recorded(&mut self, index: usize, row: RecordedRow<'_>) {
         let entries = &self.model.entries;
         let forced = self.is_forced(index);
-        if row.work.is_none() && row.hash.is_some_and(|hash| entries.is_hash(index, hash)) && !forced {
+        if row.work.is_none() && row.valid_hash().is_some_and(|hash| entries.is_hash(index, hash)) && !forced {
             self.difference.unchanged += 1;
             if !self.is_only_owner(index, row.owners) {
                 self.covered.keep_others(row.owners);
@@ -358,9 +354,8 @@ impl<'a> Differ<'a> {
             if !forgets {
                 self.covered.keep(row.owners);
                 self.orphan(row);
-                if let Some(hash) = row.hash.filter(|hash| !hash.starts_with(LEFT_ALONE)) {
-                    let hash = ContentHash::from_canonical(format!("{LEFT_ALONE}{hash}"));
-                    self.difference.left_alone.push((row.provider.to_owned(), target, hash));
+                if row.valid_hash().is_some() {
+                    self.difference.left_alone.push((row.provider.to_owned(), target));
                 }
                 return false;
             }
@@ -432,7 +427,7 @@ fn continued_change(
         (_, true) => ChangeKind::Forced,
         (None, false) => ChangeKind::New,
         (Some(_), false) => match row.work {
-            Some(work) if work.kind == ChangeKind::Forced && row.hash == Some(entry.hash.as_str()) => {
+            Some(work) if work.kind == ChangeKind::Forced && row.valid_hash() == Some(entry.hash.as_str()) => {
                 ChangeKind::Forced
             }
             _ => ChangeKind::Changed,

@@ -15,7 +15,9 @@ pub struct Recorded {
     pub owners: Vec<String>,
     /// The hash for which the provider accepted a purge, or that was adopted.
     pub hash: Option<ContentHash>,
-    /// When that was.
+    /// A run left the target alone since, see [`RecordedRow::valid_hash`].
+    pub left_alone: bool,
+    /// When it was recorded.
     pub recorded_at: Option<Timestamp>,
     /// The vendor's task for it.
     pub task_id: Option<String>,
@@ -36,8 +38,18 @@ pub struct RecordedRow<'a> {
     pub owners: &'a [String],
     /// The recorded hash, canonical.
     pub hash: Option<&'a str>,
+    /// A run left the target alone since.
+    pub left_alone: bool,
     /// A change that was seen and is not yet recorded.
     pub work: Option<&'a Work>,
+}
+
+impl RecordedRow<'_> {
+    /// The recorded hash, as long as caches hold nothing else. A target that a run left alone, as no manifest configured its
+    /// provider, may have been purged through another one since, and may be cached anew: should its own come back, it is due.
+    pub fn valid_hash(&self) -> Option<&str> {
+        self.hash.filter(|_| !self.left_alone)
+    }
 }
 
 impl Recorded {
@@ -49,6 +61,7 @@ impl Recorded {
             text: &self.target.text,
             owners: &self.owners,
             hash: self.hash.as_ref().map(ContentHash::as_str),
+            left_alone: self.left_alone,
             work: self.work.as_ref(),
         }
     }

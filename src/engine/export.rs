@@ -39,6 +39,7 @@ pub fn target_json(row: &Recorded) -> Value {
         "target": row.target.text,
         "owners": row.owners,
         "hash": row.hash.as_ref().map(ContentHash::as_str),
+        "left_alone": row.left_alone,
         "recorded_at_ms": row.recorded_at.map(Timestamp::unix_ms),
         "task_id": row.task_id,
         "work": work,

@@ -102,6 +102,7 @@ impl Bench {
                 target: change.target.clone(),
                 owners: vec!["site".into()],
                 hash: Some(change.recorded.clone()?),
+                left_alone: false,
                 recorded_at: Some(START),
                 task_id: Some("task before".into()),
                 work: None,
@@ -847,14 +848,15 @@ fn any_row() -> impl Strategy<Value = Recorded> {
         },
     );
     let target = (prop::sample::select(Scope::ALL.to_vec()), text).prop_map(|(scope, text)| Target { scope, text });
-    let purge = (prop::option::of(hash()), prop::option::of(moment()), prop::option::of(text));
+    let purge = (prop::option::of(hash()), any::<bool>(), prop::option::of(moment()), prop::option::of(text));
     let owners = prop::collection::vec(text, 1..3);
     (text, target, owners, purge, prop::option::of(work)).prop_map(
-        |(provider, target, owners, (hash, recorded_at, task_id), work)| Recorded {
+        |(provider, target, owners, (hash, left_alone, recorded_at, task_id), work)| Recorded {
             provider,
             target,
             owners,
             hash,
+            left_alone,
             recorded_at,
             task_id,
             work,

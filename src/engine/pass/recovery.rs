@@ -17,6 +17,7 @@ pub(super) fn write(finished: &Finished<'_>, lock: &dyn LockedState, at: Timesta
             target: change.target,
             owners: change.owners,
             hash: change.desired,
+            left_alone: false,
             recorded_at: Some(at),
             task_id: None,
             work: None,

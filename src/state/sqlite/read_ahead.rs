@@ -104,6 +104,7 @@ struct RowGroup {
     provider: String,
     scope: Scope,
     owners: Vec<String>,
+    left_alone: bool,
 }
 
 /// Rows in order, each packed as what it has beyond the one before.
@@ -121,11 +122,14 @@ struct Chunk {
 
 impl Chunk {
     fn push(&mut self, row: RecordedRow<'_>) {
-        let is_same =
-            |group: &RowGroup| group.provider == row.provider && group.scope == row.scope && group.owners == row.owners;
+        let is_same = |group: &RowGroup| {
+            (group.scope, group.left_alone) == (row.scope, row.left_alone)
+                && (group.provider.as_str(), group.owners.as_slice()) == (row.provider, row.owners)
+        };
         if !self.groups.last().is_some_and(|(_, group)| is_same(group)) {
-            let RecordedRow { provider, scope, owners, .. } = row;
-            self.groups.push((self.rows, RowGroup { provider: provider.to_owned(), scope, owners: owners.to_vec() }));
+            let RecordedRow { scope, left_alone, .. } = row;
+            let (provider, owners) = (row.provider.to_owned(), row.owners.to_vec());
+            self.groups.push((self.rows, RowGroup { provider, scope, owners, left_alone }));
         }
         if let Some(work) = row.work {
             self.works.push((self.rows, work.clone()));
@@ -149,6 +153,7 @@ impl Chunk {
                     text: &text,
                     owners: &group.owners,
                     hash: has_hash.then_some(hash.as_str()),
+                    left_alone: group.left_alone,
                     work: works.next_if(|(at, _)| *at == index).map(|(_, work)| work),
                 });
             }
@@ -196,6 +201,7 @@ mod tests {
             target: Target::url(format!("https://a.cn/{number:08}")),
             owners: vec![if number.is_multiple_of(3) { "one" } else { "two" }.to_owned()],
             hash: (!number.is_multiple_of(5)).then(|| ContentHash::from_canonical(format!("sha256:{number:064x}"))),
+            left_alone: number.is_multiple_of(7),
             recorded_at: None,
             task_id: None,
             work: number.is_multiple_of(5).then(|| Work {

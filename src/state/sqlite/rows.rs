@@ -10,21 +10,21 @@ use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::time::Timestamp;
 
 /// Columns that [`read`] expects, in its order.
-pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, recorded_at, task_id, \
+pub(super) const COLUMNS: &str = "provider, scope, target, owners, hash, left_alone, recorded_at, task_id, \
      work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, call, \
      progress, waits, may_have_been_purged";
 
 /// Where in [`COLUMNS`] that stands which is compared: of each row, and of one with work besides.
-pub(super) const SETTLED: Range<usize> = 0..5;
-pub(super) const WORK: Range<usize> = 7..20;
+pub(super) const SETTLED: Range<usize> = 0..6;
+pub(super) const WORK: Range<usize> = 8..21;
 
 /// Columns that [`visit_settled`] expects.
-pub(super) const SETTLED_COLUMNS: &str = "target, owners, hash";
+pub(super) const SETTLED_COLUMNS: &str = "target, owners, hash, left_alone";
 
 /// Assignments after which nothing is to be done for a target.
-pub(super) const NO_WORK: &str = "work_kind = NULL, desired = NULL, priority = NULL, since = NULL, standing = NULL, \
-     reason = NULL, until = NULL, refused_config = NULL, accepted_at = NULL, call = NULL, progress = NULL, waits = NULL, \
-     may_have_been_purged = 0";
+pub(super) const NO_WORK: &str = "left_alone = 0, work_kind = NULL, desired = NULL, priority = NULL, since = NULL, \
+     standing = NULL, reason = NULL, until = NULL, refused_config = NULL, accepted_at = NULL, call = NULL, \
+     progress = NULL, waits = NULL, may_have_been_purged = 0";
 
 /// What is wrong with a stored value.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +72,9 @@ pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
         target,
         owners,
         hash: read_hash(row.get(4)?).map_err(|()| bad("hash"))?,
-        recorded_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_ms),
-        task_id: row.get(6)?,
+        left_alone: row.get(5)?,
+        recorded_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_unix_ms),
+        task_id: row.get(7)?,
         work,
     })
 }
@@ -110,6 +111,7 @@ pub(super) fn visit(
         text,
         owners: owners.read(text_in(row, 3)?).ok_or_else(|| bad("owners"))?,
         hash: hash_in(row, 4)?.map_err(|()| bad("hash"))?,
+        left_alone: row.get(5)?,
         work: work.as_ref(),
     });
     Ok(())
@@ -130,6 +132,7 @@ pub(super) fn visit_settled(
         text,
         owners: owners.read(text_in(row, 1)?).ok_or_else(|| bad("owners"))?,
         hash: hash_in(row, 2)?.map_err(|()| bad("hash"))?,
+        left_alone: row.get(3)?,
         work: None,
     });
     Ok(())
@@ -145,21 +148,21 @@ fn hash_in<'r>(row: &'r Row<'_>, column: usize) -> Result<Result<Option<&'r str>
 }
 
 fn read_kind(row: &Row<'_>, bad: &dyn Fn(&'static str) -> ReadError) -> Result<Option<ChangeKind>, ReadError> {
-    let Some(word) = row.get_ref(7)?.as_str_or_null().map_err(rusqlite::Error::from)? else { return Ok(None) };
+    let Some(word) = row.get_ref(8)?.as_str_or_null().map_err(rusqlite::Error::from)? else { return Ok(None) };
     let kind = ChangeKind::ALL.into_iter().find(|known| known.word() == word);
     kind.map(Some).ok_or_else(|| bad("work_kind"))
 }
 
 fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> ReadError) -> Result<Work, ReadError> {
-    let priority: String = row.get(9)?;
+    let priority: String = row.get(10)?;
     let priority = [Priority::High, Priority::Normal, Priority::Low].into_iter().find(|known| known.word() == priority);
-    let reason: Option<String> = row.get(12)?;
-    let until = row.get::<_, Option<i64>>(13)?.map(Timestamp::from_unix_ms);
-    let config = row.get::<_, Option<String>>(14)?.unwrap_or_default();
-    let standing = match (row.get::<_, String>(11)?.as_str(), until) {
+    let reason: Option<String> = row.get(13)?;
+    let until = row.get::<_, Option<i64>>(14)?.map(Timestamp::from_unix_ms);
+    let config = row.get::<_, Option<String>>(15)?.unwrap_or_default();
+    let standing = match (row.get::<_, String>(12)?.as_str(), until) {
         ("pending", _) => Standing::Pending { reason },
         ("deferred", Some(until)) => {
-            let times: Option<i64> = row.get(18)?;
+            let times: Option<i64> = row.get(19)?;
             let times = times.map(u32::try_from).transpose().map_err(|_| bad("waits"))?;
             let wait = times.map_or(Wait::Quota, |times| Wait::Host { times });
             Standing::Deferred { until, reason: reason.unwrap_or_default(), wait, config }
@@ -167,19 +170,19 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
         ("rejected", _) => Standing::Rejected { reason: reason.unwrap_or_default(), config },
         _ => return Err(bad("standing")),
     };
-    let progress: String = row.get(17)?;
+    let progress: String = row.get(18)?;
     let progress = Progress::ALL.into_iter().find(|known| known.word() == progress);
-    let accepted_at = row.get::<_, Option<String>>(15)?;
-    let in_doubt = row.get::<_, Option<i64>>(16)?.is_some();
+    let accepted_at = row.get::<_, Option<String>>(16)?;
+    let in_doubt = row.get::<_, Option<i64>>(17)?.is_some();
     Ok(Work {
-        desired: read_hash(row.get(8)?).map_err(|()| bad("desired"))?,
+        desired: read_hash(row.get(9)?).map_err(|()| bad("desired"))?,
         kind,
         priority: priority.ok_or_else(|| bad("priority"))?,
-        since: Timestamp::from_unix_ms(row.get(10)?),
+        since: Timestamp::from_unix_ms(row.get(11)?),
         standing,
         progress: progress.ok_or_else(|| bad("progress"))?,
         in_doubt,
-        may_have_been_purged: in_doubt || row.get(19)?,
+        may_have_been_purged: in_doubt || row.get(20)?,
         accepted_at: accepted_at.map_or(Some(Vec::new()), |text| list(&text)).ok_or_else(|| bad("accepted_at"))?,
     })
 }
@@ -273,13 +276,14 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::
     let mut statement = transaction.prepare_cached(
         "INSERT INTO target (provider, scope, target, owners, hash, recorded_at, task_id,
              work_kind, desired, priority, since, standing, reason, until, refused_config, accepted_at, progress, waits,
-             may_have_been_purged, call)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, iif(?20, 0, NULL))
+             may_have_been_purged, left_alone, call)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+             iif(?21, 0, NULL))
          ON CONFLICT (provider, scope, target) DO UPDATE SET
              owners = ?4, hash = ?5, recorded_at = ?6, task_id = ?7,
              work_kind = ?8, desired = ?9, priority = ?10, since = ?11, standing = ?12,
              reason = ?13, until = ?14, refused_config = ?15, accepted_at = ?16, progress = ?17, waits = ?18,
-             may_have_been_purged = ?19, call = iif(?20, coalesce(call, 0), NULL)",
+             may_have_been_purged = ?19, left_alone = ?20, call = iif(?21, coalesce(call, 0), NULL)",
     )?;
     let work = row.work.as_ref();
     let standing = work.map(|work| StandingColumns::of(&work.standing)).unwrap_or_default();
@@ -304,6 +308,7 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::
         work.map(|work| work.progress.word()),
         waits,
         work.is_some_and(|work| work.may_have_been_purged),
+        row.left_alone,
         work.is_some_and(|work| work.in_doubt),
     ])?;
     Ok(())

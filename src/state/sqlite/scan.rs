@@ -156,6 +156,7 @@ mod tests {
             target: Target { scope, text: text.to_owned() },
             owners: vec!["site".to_owned()],
             hash: Some(ContentHash::from_canonical("rev:1")),
+            left_alone: scope == Scope::Directory,
             recorded_at: None,
             task_id: None,
             work: None,

@@ -437,10 +437,12 @@ impl Store for SqliteStore {
                     .prepare_cached("UPDATE target SET owners = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
                     .execute(params![provider, scope_number(target.scope), target.text, rows::json_list(owners)])?;
             }
-            for (provider, target, hash) in &difference.left_alone {
+            for (provider, target) in &difference.left_alone {
                 transaction
-                    .prepare_cached("UPDATE target SET hash = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
-                    .execute(params![provider, scope_number(target.scope), target.text, hash.as_str()])?;
+                    .prepare_cached(
+                        "UPDATE target SET left_alone = 1 WHERE provider = ?1 AND scope = ?2 AND target = ?3",
+                    )?
+                    .execute(params![provider, scope_number(target.scope), target.text])?;
             }
             for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
                 delete(transaction, provider, target)?;

@@ -117,7 +117,7 @@ pub(super) fn begin_compared(provider: &str, scope: i64) -> Hash {
 
 /// What a row without work adds to the sum of what is compared; columns as in [`rows::SETTLED_COLUMNS`].
 pub(super) fn compared_settled(begun: Hash, row: &Row<'_>) -> rusqlite::Result<u64> {
-    Ok(begun.value(row.get_ref(0)?).value(row.get_ref(1)?).value(row.get_ref(2)?).end())
+    Ok(begun.value(row.get_ref(0)?).value(row.get_ref(1)?).value(row.get_ref(2)?).value(row.get_ref(3)?).end())
 }
 
 /// What a row adds to the sum of what is compared; columns as in [`rows::COLUMNS`].

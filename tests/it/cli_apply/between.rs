@@ -30,12 +30,35 @@ fn a_provider_that_comes_back_is_not_trusted_with_what_it_knew() {
     let before = serial(&bench);
     bench.run(&["apply"]).exits(0).says("Nothing to do");
     assert_eq!(serial(&bench), before, "it is noted once");
+    let noted = |bench: &Bench| {
+        let of_own = bench.exported().into_iter().find(|row| row["provider"] == "own").expect("known");
+        (of_own["hash"].clone(), of_own["left_alone"].clone())
+    };
+    assert_eq!(noted(&bench), ("rev:1".into(), true.into()));
+    bench.write("lines", bench.run(&["state", "export"]).exits(0).stdout);
+    bench.run(&["state", "import", "lines"]).exits(0);
+    assert_eq!(noted(&bench), ("rev:1".into(), true.into()), "an import keeps it");
     bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), ""));
     bench.assets(&[URL], "1");
     bench.run(&["apply"]).exits(0).says("1 purge accepted");
     assert_eq!(cloud.count(), 3);
     let recorded = bench.recorded();
     assert!(recorded.contains(&format!("own {URL} rev:1")), "{recorded:?}");
+    assert_eq!(noted(&bench), ("rev:1".into(), false.into()));
+}
+
+/// S3: no text of a hash says that its target was left alone; one that looks like what older states had there is a hash.
+#[test]
+fn a_hash_is_never_read_as_more_than_a_hash() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&[URL], "left-alone:x");
+    bench.run(&["apply"]).exits(0).says("1 purge accepted");
+    bench.write("manifests/provider-own.yaml", provider("mine", "tencent-cdn", &cloud.url(), ""));
+    bench.run(&["apply"]).exits(0).says("1 purge accepted").says("`own`");
+    bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), ""));
+    bench.run(&["apply"]).exits(0).says("1 purge accepted");
+    assert_eq!(cloud.count(), 3, "it may have been purged through the other provider meanwhile");
 }
 
 /// S2, S3: a manifest that hands an asset over has no say in it any more, also where nothing was purged for that.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use freshen::core::event::{CallId, PurgeId, Record};
 use freshen::core::recorded::{Progress, Standing};
-use freshen::core::target::Target;
+use freshen::core::target::{ContentHash, Target};
 use freshen::state::{Counts, RunStart, SqliteStore, StateError, Store};
 use proptest::prelude::*;
 
@@ -240,8 +240,8 @@ fn states_of_older_formats_are_migrated_whole() {
     }
 }
 
-/// C4: what formats up to 3 said in words, or not at all, is a fact after the migration: what failed, what was let through, and
-/// what may have been purged.
+/// C4: what formats up to 3 said in words, or not at all, is a fact after the migration: what failed, what was let through,
+/// what may have been purged, and what was left alone.
 #[test]
 fn what_older_formats_told_in_words_becomes_facts() {
     let (_folder, path) = state_of(FORMAT_2);
@@ -273,11 +273,25 @@ fn what_older_formats_told_in_words_becomes_facts() {
         );
         raw.execute_batch(&sql).expect("written");
     }
+    // Programs of format 3 left targets alone; users' own hashes look as they like.
+    let hashes = [
+        ("rev:left-alone:sha256:ab", "sha256:ab", true),
+        ("rev:left-alone:rev:1:2", "rev:1:2", true),
+        ("rev:left-alone:x", "rev:left-alone:x", false),
+        ("rev:1", "rev:1", false),
+    ];
+    for (number, (hash, ..)) in hashes.iter().enumerate() {
+        let sql = "INSERT INTO target (provider, scope, target, owners, hash) VALUES ('gone', 0, ?1, '[\"m\"]', ?2)";
+        raw.execute(sql, [target(number), (*hash).to_owned()]).expect("written");
+    }
     drop(raw);
     let store = SqliteStore::open_to_write(&path).expect("migrated").expect("there");
     let rows = store.recorded().expect("readable");
+    let gone = rows.iter().filter(|row| row.provider == "gone");
+    let gone = gone.map(|row| (row.hash.as_ref().map(ContentHash::as_str), row.left_alone)).collect::<Vec<_>>();
+    assert_eq!(gone, hashes.map(|(_, hash, left_alone)| (Some(hash), left_alone)));
     for (number, (work, progress, purged)) in stands.iter().enumerate() {
-        let row = rows.iter().find(|row| row.target.text == target(number)).expect("kept");
+        let row = rows.iter().find(|row| row.provider == "p" && row.target.text == target(number)).expect("kept");
         let known = row.work.as_ref().expect("work");
         assert_eq!((known.progress, known.may_have_been_purged), (*progress, *purged), "{work}");
         if number == 2 {

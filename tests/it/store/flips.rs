@@ -39,7 +39,8 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     }
     bench.know(&changes);
     store.import(&bench.rows()).expect("imported");
-    let difference = Difference { changes: table(&changes[..16]).into(), ..Difference::default() };
+    let left_alone = changes[30..].iter().map(|change| ("a".to_owned(), change.target.clone())).collect();
+    let difference = Difference { changes: table(&changes[..16]).into(), left_alone, ..Difference::default() };
     store.mark(&bench.model, &difference, START).expect("marked");
     let accounts = [("a".to_owned(), "account of a".to_owned())];
     let start = RunStart { at: START, host: "builder".into(), pid: 7 };
@@ -112,11 +113,12 @@ fn listed() -> Model {
 }
 
 /// A row as a comparison sees it.
-type Seen = (String, Scope, String, Vec<String>, Option<String>, Option<Work>);
+type Seen = (String, Scope, String, Vec<String>, Option<String>, bool, Option<Work>);
 
 fn seen(row: RecordedRow<'_>) -> Seen {
-    let RecordedRow { provider, scope, text, owners, hash, work } = row;
-    (provider.to_owned(), scope, text.to_owned(), owners.to_vec(), hash.map(str::to_owned), work.cloned())
+    let RecordedRow { provider, scope, text, owners, hash, left_alone, work } = row;
+    let (provider, text, hash) = (provider.to_owned(), text.to_owned(), hash.map(str::to_owned));
+    (provider, scope, text, owners.to_vec(), hash, left_alone, work.cloned())
 }
 
 /// Everything that a store returns.
