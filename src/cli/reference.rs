@@ -22,7 +22,7 @@ pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
     match (global.format, &args.kind) {
         (Format::Json, _) => terminal::print_json(&render::json(&kinds)),
         (_, None) => terminal::print(&render::list(&kinds)),
-        (_, Some(_)) => kinds.iter().for_each(|kind| terminal::print(&render::one(kind.capabilities()))),
+        (_, Some(_)) => kinds.iter().for_each(|kind| terminal::print(&render::one(*kind))),
     }
     Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::http::{Endpoint, Request, Response};
-use super::query::{Queries, QueryAnswer, QueryCall};
+use super::query::{QuotaQuery, TaskQuery};
 pub use super::rate::Rate;
 use super::secret::Secret;
 use super::target::{Scope, Target};
@@ -28,8 +28,6 @@ pub struct Capabilities {
     pub options: &'static [OptionSpec],
     /// Purge operations, at most one a scope.
     pub operations: &'static [Operation],
-    /// What the vendor can be asked.
-    pub queries: Queries,
     /// Longest URL in bytes, where a figure is known.
     pub max_url_bytes: Option<usize>,
     /// Offset of the quota day from UTC, in minutes, unless a manifest says otherwise.
@@ -538,35 +536,14 @@ pub trait Provider: Sync {
     /// Everything else, by class.
     fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError>;
 
-    /// Builds and signs the request for a query that the capabilities declare.
-    ///
-    /// # Errors
-    /// A text for people if credentials of the wrong sort were given, or the vendor answers no such query.
-    fn encode_query(
-        &self,
-        call: &QueryCall,
-        account: &Account,
-        credentials: &Credentials,
-        stamp: &Stamp,
-    ) -> Result<Request, String> {
-        let _ = (call, account, credentials, stamp);
-        Err(format!("{} answers no such query", self.capabilities().kind))
+    /// The query of the quotas that are left, if the vendor has one.
+    fn quota_query(&self) -> Option<&dyn QuotaQuery> {
+        None
     }
 
-    /// Reads the answer to `call`.
-    ///
-    /// # Errors
-    /// Everything but the documented answer, by class; an answer that cannot be read is [`ErrorClass::Unknown`].
-    fn decode_query(&self, call: &QueryCall, account: &Account, response: &Response) -> Result<QueryAnswer, CallError> {
-        let _ = (call, account);
-        Err(CallError {
-            class: ErrorClass::Unknown,
-            code: format!("HTTP {}", response.status),
-            message: "nothing was asked".into(),
-            request_id: None,
-            retry_after_ms: None,
-            server_time: None,
-        })
+    /// The query of what became of tasks, if the vendor has one.
+    fn task_query(&self) -> Option<&dyn TaskQuery> {
+        None
     }
 }
 
@@ -584,7 +561,6 @@ mod tests {
             credentials: CredentialScheme::Headers,
             options: &[],
             operations: &[],
-            queries: Queries::NONE,
             max_url_bytes: None,
             quota_day_offset_minutes: 0,
         };

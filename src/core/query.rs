@@ -2,25 +2,48 @@
 //!
 //! *Accepted* is what a purge call says; *done* is what a later query says. Neither says what an edge serves.
 
-use super::contract::Rate;
-use super::http::Endpoint;
+use super::contract::{Account, CallError, Credentials, Rate, Stamp};
+use super::http::{Endpoint, Request, Response};
 use super::target::{Scope, Target};
 
-/// What a kind can be asked. Figures come from the vendors' documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queries {
-    /// The quota that is left.
-    pub quota: Option<QuerySpec>,
-    /// What became of tasks.
-    pub task: Option<QuerySpec>,
+/// The query of the quotas that are left.
+pub trait QuotaQuery: Sync {
+    /// Its name and limits.
+    fn quota_spec(&self) -> QuerySpec;
+
+    /// Builds and signs the request.
+    ///
+    /// # Errors
+    /// A text for people if credentials of the wrong sort were given.
+    fn encode_quota(&self, context: &QueryContext<'_>) -> Result<Request, String>;
+
+    /// Reads the answer.
+    ///
+    /// # Errors
+    /// Everything but the documented answer, by class; an answer that cannot be read is
+    /// [`ErrorClass::Unknown`](super::contract::ErrorClass::Unknown).
+    fn decode_quota(&self, account: &Account, response: &Response) -> Result<Vec<QuotaFound>, CallError>;
 }
 
-impl Queries {
-    /// The vendor answers no queries.
-    pub const NONE: Self = Self { quota: None, task: None };
+/// The query of what became of the targets of a task, page by page.
+pub trait TaskQuery: Sync {
+    /// Its name and limits.
+    fn task_spec(&self) -> QuerySpec;
+
+    /// Builds and signs the request for a page.
+    ///
+    /// # Errors
+    /// As [`QuotaQuery::encode_quota`].
+    fn encode_task(&self, cursor: TaskCursor<'_>, context: &QueryContext<'_>) -> Result<Request, String>;
+
+    /// Reads the page.
+    ///
+    /// # Errors
+    /// As [`QuotaQuery::decode_quota`].
+    fn decode_task(&self, cursor: TaskCursor<'_>, response: &Response) -> Result<TaskPage, CallError>;
 }
 
-/// One query operation and its limits.
+/// One query operation and its limits. Figures come from the vendors' documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuerySpec {
     /// The vendor's name for it.
@@ -31,38 +54,28 @@ pub struct QuerySpec {
     pub kept_days: Option<u16>,
 }
 
-/// One query to one endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueryCall {
-    /// What is asked.
-    pub query: Query,
-    /// Where.
-    pub endpoint: Endpoint,
+/// What the request of a query depends on besides what is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryContext<'a> {
+    /// Where it goes.
+    pub endpoint: &'a Endpoint,
+    /// Whose it is.
+    pub account: &'a Account,
+    /// What it is signed with.
+    pub credentials: &'a Credentials,
+    /// What makes it unique.
+    pub stamp: &'a Stamp,
 }
 
-/// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Query {
-    /// How much of the daily quotas is left.
-    Quota,
-    /// What became of the targets of a task: one page of them, from 0.
-    Task {
-        /// The vendor's id of one task.
-        id: String,
-        /// Which page.
-        page: u32,
-        /// How many rows the pages before it held: vendors may make them shorter than asked for.
-        seen: u64,
-    },
-}
-
-/// What a provider answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueryAnswer {
-    /// To [`Query::Quota`].
-    Quota(Vec<QuotaFound>),
-    /// To [`Query::Task`].
-    Task(TaskPage),
+/// A page of the results of a task, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskCursor<'a> {
+    /// The vendor's id of one task.
+    pub id: &'a str,
+    /// Which page.
+    pub page: u32,
+    /// How many rows the pages before it held: vendors may make them shorter than asked for.
+    pub seen: u64,
 }
 
 /// A daily quota in the vendor's own count.

@@ -40,11 +40,11 @@ pub async fn learn_quotas(
     // Of providers that share a quota with different limits the lowest shows how much is used for sure.
     let mut limits: BTreeMap<&QuotaKey, (usize, &Quota, u64)> = BTreeMap::new();
     for job in &plan.jobs {
-        let spec = model.providers[job.provider].kind.capabilities().queries.quota;
-        let (Some(spec), Some(quota)) = (spec, &job.quota) else { continue };
+        let query = model.providers[job.provider].kind.quota_query();
+        let (Some(query), Some(quota)) = (query, &job.quota) else { continue };
         let limit = limits.entry(&quota.key).or_insert((job.provider, quota, quota.limit));
         limit.2 = limit.2.min(quota.limit);
-        let account = (quota.key.account.as_str(), spec.name);
+        let account = (quota.key.account.as_str(), query.quota_spec().name);
         if accounts.contains_key(&account) || asker.credentials(job.provider).await.is_err() {
             continue;
         }
@@ -62,9 +62,9 @@ pub async fn learn_quotas(
     }
     for (key, (provider, &Quota { used: ours, resets_at, .. }, limit)) in limits {
         let config = &model.providers[provider];
-        let spec = config.kind.capabilities().queries.quota.map_or("", |spec| spec.name);
+        let query = config.kind.quota_query().map_or("", |query| query.quota_spec().name);
         let is_of_the_day = |at: &Timestamp| (counts_anew_at(resets_at)..resets_at).contains(at);
-        let found = accounts.get(&(key.account.as_str(), spec)).filter(|(_, at)| is_of_the_day(at));
+        let found = accounts.get(&(key.account.as_str(), query)).filter(|(_, at)| is_of_the_day(at));
         let found = found.map_or(&[][..], |(found, _)| found.as_slice());
         let Some(left) = quota_left(found, key.operation, &key.area) else { continue };
         let used = limit.saturating_sub(left);
@@ -113,11 +113,11 @@ pub async fn ask_tasks(asker: &mut Asker<'_>, model: &Model, open: Vec<OpenTask>
             results.left_out(&name, tasks.len(), "not asked: no manifest configures the provider");
             continue;
         };
-        let Some(spec) = model.providers[provider].kind.capabilities().queries.task else {
+        let Some(query) = model.providers[provider].kind.task_query() else {
             results.left_out(&name, tasks.len(), "not asked: the vendor has no query of tasks");
             continue;
         };
-        let days = spec.kept_days.unwrap_or(KEPT_DAYS);
+        let days = query.task_spec().kept_days.unwrap_or(KEPT_DAYS);
         let oldest = now.plus_ms(-i64::from(days) * DAY_MS);
         let (tasks, old): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.accepted_at >= oldest);
         results.left_out(&name, old.len(), format!("not asked: accepted more than {days} days ago"));
@@ -234,7 +234,7 @@ async fn ask_standing(asker: &mut Asker<'_>, model: &Model, provider: usize) -> 
     if let Err(error) = asker.credentials(provider).await {
         return nothing(CredentialStatus::Missing, error.to_string());
     }
-    if config.kind.capabilities().queries.quota.is_none() {
+    if config.kind.quota_query().is_none() {
         return nothing(CredentialStatus::Untried, "not asked: the vendor has no query of quotas".into());
     }
     let answered = asker.quota(provider).await;

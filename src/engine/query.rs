@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::core::budget::Pace;
 use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Rate, Stamp};
-use crate::core::http::{Response, TransportFailure, TransportFailureKind};
+use crate::core::http::{Endpoint, Request, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::{Model, ProviderConfig};
-use crate::core::query::{Query, QueryAnswer, QueryCall, QuerySpec, QuotaFound, TaskResult};
+use crate::core::query::{QueryContext, QuerySpec, QuotaFound, TaskCursor, TaskResult};
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::engine::request::{self, CallContext, Hide, RequestError, refusal};
@@ -60,13 +60,17 @@ impl<'a> Asker<'a> {
     /// # Errors
     /// Within the answer: classified as refusals of purges are; [`ErrorClass::Config`] if the vendor has no such query.
     pub async fn quota(&mut self, provider: usize) -> Answered<Vec<QuotaFound>> {
-        let spec = self.model.providers[provider].kind.capabilities().queries.quota;
-        let Answered { answer, clock_ahead_s } = self.ask(provider, spec, Query::Quota).await;
-        let answer = answer.and_then(|answer| match answer {
-            QueryAnswer::Quota(found) => Ok(found),
-            QueryAnswer::Task(_) => Err(mixed_up()),
-        });
-        Answered { answer, clock_ahead_s }
+        let ProviderConfig { kind, endpoints, .. } = &self.model.providers[provider];
+        let (Some(query), Some(endpoint)) = (kind.quota_query(), endpoints.first()) else { return not_asked() };
+        let encode = |context: &QueryContext<'_>| query.encode_quota(context);
+        let decode = |account: &Account, response: &Response, hide: &Hide<'_>| {
+            let mut found = query.decode_quota(account, response)?;
+            for quota in &mut found {
+                hide(&mut quota.area);
+            }
+            Ok(found)
+        };
+        self.ask((provider, endpoint), query.quota_spec(), encode, decode).await
     }
 
     /// What time it is for the provider that gave an answer; where that does not say, for us.
@@ -80,46 +84,40 @@ impl<'a> Asker<'a> {
     /// # Errors
     /// As [`Asker::quota`]; also where the pages do not end, since what they left out is not known.
     pub async fn task(&mut self, provider: usize, id: &str) -> Result<Vec<TaskResult>, CallError> {
-        let spec = self.model.providers[provider].kind.capabilities().queries.task;
+        let ProviderConfig { kind, endpoints, .. } = &self.model.providers[provider];
+        let (Some(query), Some(endpoint)) = (kind.task_query(), endpoints.first()) else { return not_asked().answer };
         let mut results = Vec::new();
         for page in 0..MOST_PAGES {
-            let query = Query::Task { id: id.to_owned(), page, seen: results.len() as u64 };
-            match self.ask(provider, spec, query).await.answer? {
-                QueryAnswer::Task(found) => {
-                    results.extend(found.results);
-                    if !found.more {
-                        return Ok(results);
-                    }
-                }
-                QueryAnswer::Quota(_) => return Err(mixed_up()),
+            let cursor = TaskCursor { id, page, seen: results.len() as u64 };
+            let encode = |context: &QueryContext<'_>| query.encode_task(cursor, context);
+            let decode = |_: &Account, response: &Response, _: &Hide<'_>| query.decode_task(cursor, response);
+            let found = self.ask((provider, endpoint), query.task_spec(), encode, decode).await.answer?;
+            results.extend(found.results);
+            if !found.more {
+                return Ok(results);
             }
         }
         let message = format!("the results of the task do not end after {MOST_PAGES} pages");
         Err(refusal(ErrorClass::Unknown, "too many pages", message))
     }
 
-    async fn ask(&mut self, provider: usize, spec: Option<QuerySpec>, query: Query) -> Answered<QueryAnswer> {
+    async fn ask<T>(
+        &mut self,
+        (provider, endpoint): (usize, &Endpoint),
+        spec: QuerySpec,
+        encode: impl FnOnce(&QueryContext<'_>) -> Result<Request, String>,
+        decode: impl FnOnce(&Account, &Response, &Hide<'_>) -> Result<T, CallError>,
+    ) -> Answered<T> {
         let config = &self.model.providers[provider];
-        let (Some(spec), Some(endpoint)) = (spec, config.endpoints.first()) else {
-            let error = refusal(ErrorClass::Config, "not asked", "the vendor has no such query".into());
-            return Answered { answer: Err(error), clock_ahead_s: None };
-        };
         self.keep_pace(provider, spec).await;
-        let call = QueryCall { query, endpoint: endpoint.clone() };
         let line = CallContext { host: self.host, credentials: self.credentials, config, timeouts: self.timeouts };
         let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
-            config.kind.encode_query(&call, account, credentials, stamp)
+            encode(&QueryContext { endpoint, account, credentials, stamp })
         };
         let mut server_time = None;
         let read = |account: &Account, response: &Response, hide: &Hide<'_>| {
             server_time = response.header("date").and_then(Timestamp::from_http_date);
-            let mut answer = config.kind.decode_query(&call, account, response)?;
-            if let QueryAnswer::Quota(found) = &mut answer {
-                for quota in found {
-                    hide(&mut quota.area);
-                }
-            }
-            Ok(answer)
+            decode(account, response, hide)
         };
         let asked = request::send_request(line, self.nonces.u128(..), build, read).await;
         let now = self.host.clock.now().wall;
@@ -146,8 +144,9 @@ impl<'a> Asker<'a> {
     }
 }
 
-fn mixed_up() -> CallError {
-    refusal(ErrorClass::Unknown, "another answer", "the answer is to another query".into())
+fn not_asked<T>() -> Answered<T> {
+    let error = refusal(ErrorClass::Config, "not asked", "the vendor has no such query".into());
+    Answered { answer: Err(error), clock_ahead_s: None }
 }
 
 /// Classes are those of purges that get no answer.

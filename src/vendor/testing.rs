@@ -6,7 +6,7 @@ use crate::core::contract::{
     Account, Call, CallError, Credentials, ErrorClass, OptionValue, Options, Provider, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
-use crate::core::query::{Query, QueryAnswer, QueryCall, TaskResult, TaskState};
+use crate::core::query::{QueryContext, TaskCursor, TaskResult, TaskState};
 use crate::core::secret::Secret;
 use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
@@ -83,26 +83,20 @@ pub(super) fn decoded_with(
     provider.decode(&call, &account(options), &answer(status, headers, body))
 }
 
-/// A query at `authority`.
-pub(super) fn query(authority: &str, query: Query) -> QueryCall {
-    QueryCall { query, endpoint: endpoint(authority) }
+/// The request of a query to `authority`.
+pub(super) fn queried(
+    authority: &str,
+    account: &Account,
+    credentials: &Credentials,
+    nonce: u128,
+    encode: impl FnOnce(&QueryContext<'_>) -> Result<Request, String>,
+) -> Request {
+    encode(&QueryContext { endpoint: &endpoint(authority), account, credentials, stamp: &stamp(nonce) }).unwrap()
 }
 
-/// A query about the first page of a task.
-pub(super) fn task(id: &str) -> Query {
-    Query::Task { id: id.to_owned(), page: 0, seen: 0 }
-}
-
-/// What a provider makes of an answer to a query.
-pub(super) fn decoded_query(
-    provider: &dyn Provider,
-    options: &[(&str, OptionValue)],
-    about: &Query,
-    status: u16,
-    body: &str,
-) -> Result<QueryAnswer, CallError> {
-    let call = query("cdn.example.com", about.clone());
-    provider.decode_query(&call, &account(options), &answer(status, &[], body))
+/// The first page of a task's results.
+pub(super) fn first_page(id: &str) -> TaskCursor<'_> {
+    TaskCursor { id, page: 0, seen: 0 }
 }
 
 /// Each of these targets with where it stands.
@@ -113,15 +107,12 @@ pub(super) fn results(list: &[(Option<&str>, TaskState)]) -> Vec<TaskResult> {
 }
 
 /// Answers that are no vendor's answer to any query: they are unknown, and redirects are refused.
-pub(super) fn assert_garbage_is_no_answer(provider: &dyn Provider, queries: &[Query]) {
-    for query in queries {
-        for body in ["", "<html>ok</html>", "null", "[]", "{}", "{\"a\":", "{\"Response\":{\"RequestId\":\"r\"}}"] {
-            let error = decoded_query(provider, &[], query, 200, body).unwrap_err();
-            assert_eq!(error.class, ErrorClass::Unknown, "{body}");
-        }
-        assert_eq!(decoded_query(provider, &[], query, 302, "{}").unwrap_err().class, ErrorClass::Fatal);
-        assert_eq!(decoded_query(provider, &[], query, 503, "<html>").unwrap_err().class, ErrorClass::Transient);
+pub(super) fn assert_garbage_is_no_answer<T: std::fmt::Debug>(decode: impl Fn(&Response) -> Result<T, CallError>) {
+    for body in ["", "<html>ok</html>", "null", "[]", "{}", "{\"a\":", "{\"Response\":{\"RequestId\":\"r\"}}"] {
+        assert_eq!(decode(&answer(200, &[], body)).unwrap_err().class, ErrorClass::Unknown, "{body}");
     }
+    assert_eq!(decode(&answer(302, &[], "{}")).unwrap_err().class, ErrorClass::Fatal);
+    assert_eq!(decode(&answer(503, &[], "<html>")).unwrap_err().class, ErrorClass::Transient);
 }
 
 /// Answers that are no vendor's acceptance: whatever the provider, they are never a reply.

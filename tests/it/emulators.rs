@@ -5,7 +5,7 @@ mod draft;
 use draft::{Draft, cloud, running, setup, url_limits, urls};
 use freshen::core::contract::{Account, Credentials, OptionValue, Options, Stamp};
 use freshen::core::http::{Request, Response};
-use freshen::core::query::{Query, QueryAnswer, QueryCall, TaskState, quota_left, state_of};
+use freshen::core::query::{QueryContext, TaskCursor, TaskPage, TaskState, quota_left, state_of};
 use freshen::core::secret::Secret;
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
@@ -610,21 +610,32 @@ fn kinds_without_emulator_are_none() {
     assert!(emulator(setup).is_none());
 }
 
-/// A query of ours to an emulator, and what it comes to.
-fn asked(kind: &str, emulator: &mut dyn Emulator, query: Query, now: Timestamp) -> QueryAnswer {
-    let provider = vendor::find(kind).expect("a kind");
-    let setup = setup(kind, "api.example.org", None);
-    let account = Account { provider: "own".into(), options: setup.options };
-    let call = QueryCall { query, endpoint: setup.endpoint };
-    let stamp = Stamp { wall: now, nonce: u128::from(now.unix_ms().unsigned_abs()) };
-    let request = provider.encode_query(&call, &account, &setup.credentials, &stamp).expect("a query");
-    provider.decode_query(&call, &account, &emulator.answer(&request, now)).expect("an answer")
+/// What an emulator answers to a query of ours.
+fn queried(
+    kind: &str,
+    emulator: &mut dyn Emulator,
+    now: Timestamp,
+    encode: impl FnOnce(&QueryContext<'_>) -> Result<Request, String>,
+) -> Response {
+    let Setup { endpoint, credentials, options, .. } = setup(kind, "api.example.org", None);
+    let (account, nonce) = (Account { provider: "own".into(), options }, u128::from(now.unix_ms().unsigned_abs()));
+    let stamp = &Stamp { wall: now, nonce };
+    let context = QueryContext { endpoint: &endpoint, account: &account, credentials: &credentials, stamp };
+    emulator.answer(&encode(&context).expect("a query"), now)
+}
+
+/// A page of the results of a task: its id, number and the rows before it.
+fn results(kind: &str, emulator: &mut dyn Emulator, (id, page, seen): (&str, u32, u64), now: Timestamp) -> TaskPage {
+    let query = vendor::find(kind).expect("a kind").task_query().expect("a query");
+    let cursor = TaskCursor { id, page, seen };
+    let answer = queried(kind, emulator, now, |context| query.encode_task(cursor, context));
+    query.decode_task(cursor, &answer).expect("results")
 }
 
 /// R12, R13: tasks are what became of the log: first under way, then done or failed, and a second purge does not fail.
 #[test]
 fn queries_about_tasks_are_answered_from_the_log() {
-    for kind in CLOUDS.into_iter().filter(|kind| vendor::find(kind).unwrap().capabilities().queries.task.is_some()) {
+    for kind in CLOUDS.into_iter().filter(|kind| vendor::find(kind).unwrap().task_query().is_some()) {
         let mut draft = Draft::new(kind);
         draft.targets = urls(3);
         let mut own = setup(kind, "api.example.org", None);
@@ -633,10 +644,7 @@ fn queries_about_tasks_are_answered_from_the_log() {
         assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
         let id = emulator.log()[0].task_id.clone().expect("a task");
         let mut states = |after_ms: i64, id: &str| {
-            let query = Query::Task { id: id.to_owned(), page: 0, seen: 0 };
-            let QueryAnswer::Task(page) = asked(kind, &mut *emulator, query, NOW.plus_ms(after_ms)) else {
-                panic!("{kind}: another answer")
-            };
+            let page = results(kind, &mut *emulator, (id, 0, 0), NOW.plus_ms(after_ms));
             urls(3).into_iter().map(|url| state_of(&Target::url(url), &page.results)).collect::<Vec<_>>()
         };
         let (done, open, failed) = (Some(TaskState::Done), Some(TaskState::Processing), Some(TaskState::Failed));
@@ -649,10 +657,7 @@ fn queries_about_tasks_are_answered_from_the_log() {
         (draft.at, draft.nonce) = (again, 2);
         assert_eq!(answered(&mut *emulator, &draft, again), "accepted", "{kind}");
         let id = emulator.log()[3].task_id.clone().expect("a task");
-        let query = Query::Task { id, page: 0, seen: 0 };
-        let QueryAnswer::Task(page) = asked(kind, &mut *emulator, query, NOW.plus_ms(800_000)) else {
-            panic!("{kind}")
-        };
+        let page = results(kind, &mut *emulator, (&id, 0, 0), NOW.plus_ms(800_000));
         assert_eq!(state_of(&Target::url(&draft.targets[1]), &page.results), done, "{kind}");
     }
 }
@@ -669,19 +674,16 @@ fn queries_about_quotas_are_answered_from_the_ledger() {
         own.afterwards.others = 500;
         let mut emulator = running(own);
         assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
-        let QueryAnswer::Quota(found) = asked(kind, &mut *emulator, Query::Quota, NOW) else { panic!("{kind}") };
+        let query = vendor::find(kind).expect("a kind").quota_query().expect("a query");
+        let answer = queried(kind, &mut *emulator, NOW, |context| query.encode_quota(context));
+        let account = Account { provider: "own".into(), options: setup(kind, "api.example.org", None).options };
+        let found = query.decode_quota(&account, &answer).expect("quotas");
         let left = url_limits(kind).2 - 560;
         assert_eq!(quota_left(&found, operation, area), Some(left), "{kind}");
         let id = emulator.log()[0].task_id.clone().expect("a task");
-        let query = |page, seen| Query::Task { id: id.clone(), page, seen };
-        let QueryAnswer::Task(first) = asked(kind, &mut *emulator, query(0, 0), NOW.plus_ms(1)) else {
-            panic!("{kind}")
-        };
+        let first = results(kind, &mut *emulator, (&id, 0, 0), NOW.plus_ms(1));
         assert_eq!((first.results.len(), first.more), if kind == "alibaba-vod" { (50, true) } else { (60, false) });
-        let QueryAnswer::Task(next) = asked(kind, &mut *emulator, query(1, first.results.len() as u64), NOW.plus_ms(2))
-        else {
-            panic!("{kind}")
-        };
+        let next = results(kind, &mut *emulator, (&id, 1, first.results.len() as u64), NOW.plus_ms(2));
         assert_eq!((next.results.len(), next.more), if kind == "alibaba-vod" { (10, false) } else { (0, false) });
     }
 }

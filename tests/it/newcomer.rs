@@ -15,7 +15,6 @@ use freshen::core::event::ItemState;
 use freshen::core::http::{Request, Response, Route, TransportFailure};
 use freshen::core::model::ProviderConfig;
 use freshen::core::plan::QuotaKey;
-use freshen::core::query::Queries;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::core::time::{Now, Tick};
@@ -60,7 +59,6 @@ static CAPABILITIES: Capabilities = Capabilities {
         calls_in_flight: 4,
         ..Operation::plain("purge", Scope::Url)
     }],
-    queries: Queries::NONE,
     max_url_bytes: None,
     quota_day_offset_minutes: 0,
 };

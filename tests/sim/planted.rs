@@ -2,7 +2,6 @@
 //! invariants find them.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use freshen::core::contract::{
     Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, Options, Provider, Reply,
@@ -11,7 +10,6 @@ use freshen::core::contract::{
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::http::{Request, Response};
 use freshen::core::plan::QuotaKey;
-use freshen::core::query::Queries;
 use freshen::core::target::Target;
 
 /// One defect.
@@ -242,98 +240,24 @@ pub(crate) fn moved(records: &[Record], name: &dyn Fn(&QuotaKey) -> QuotaKey) ->
     moved
 }
 
-/// The adapter as the simulation uses it, with its defect if it is one of adapters.
+/// The adapter as the simulation uses it, with its defect if it is one of adapters. It answers no queries: what they would say
+/// of quotas is what the simulation counts itself.
 pub(crate) fn adapter(inner: &'static dyn Provider, bug: Option<Bug>) -> &'static dyn Provider {
-    let inner = without_queries(inner);
-    match bug.filter(|bug| bug.is_in_adapter()) {
-        Some(bug) => Box::leak(Box::new(Defective { inner, bug })),
-        None => inner,
-    }
-}
-
-/// What an adapter that wraps another one leaves to it.
-macro_rules! delegated {
-    () => {
-        fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
-            self.inner.check_options(options)
-        }
-
-        fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
-            self.inner.check_target(target, options)
-        }
-
-        fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
-            self.inner.wire_key(target, options)
-        }
-
-        fn quota_area(&self, options: &Options) -> String {
-            self.inner.quota_area(options)
-        }
-
-        fn quota_areas(&self) -> &'static [&'static str] {
-            self.inner.quota_areas()
-        }
-
-        fn directories(&self, options: &Options) -> Option<&'static Operation> {
-            self.inner.directories(options)
-        }
-
-        fn has_cache_per_address(&self, options: &Options) -> bool {
-            self.inner.has_cache_per_address(options)
-        }
-    };
-}
-
-/// An adapter whose vendor answers no queries: what they would say of quotas is what the simulation counts itself.
-struct WithoutQueries {
-    inner: &'static dyn Provider,
-    capabilities: &'static Capabilities,
-}
-
-fn without_queries(inner: &'static dyn Provider) -> &'static dyn Provider {
-    static ALL: OnceLock<Vec<WithoutQueries>> = OnceLock::new();
-    let silent = |inner: &'static dyn Provider| {
-        let capabilities = Capabilities { queries: Queries::NONE, ..*inner.capabilities() };
-        WithoutQueries { inner, capabilities: Box::leak(Box::new(capabilities)) }
-    };
-    let all = ALL.get_or_init(|| freshen::vendor::all().map(silent).collect());
-    all.iter().find(|one| one.capabilities.kind == inner.capabilities().kind).expect("a kind of the table")
-}
-
-impl Provider for WithoutQueries {
-    fn capabilities(&self) -> &'static Capabilities {
-        self.capabilities
-    }
-
-    delegated!();
-
-    fn encode(
-        &self,
-        call: &Call,
-        account: &Account,
-        credentials: &Credentials,
-        stamp: &Stamp,
-    ) -> Result<Request, String> {
-        self.inner.encode(call, account, credentials, stamp)
-    }
-
-    fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError> {
-        self.inner.decode(call, account, response)
-    }
+    Box::leak(Box::new(Defective { inner, bug: bug.filter(|bug| bug.is_in_adapter()) }))
 }
 
 struct Defective {
     inner: &'static dyn Provider,
-    bug: Bug,
+    bug: Option<Bug>,
 }
 
 impl Defective {
     const fn class(&self, class: ErrorClass) -> ErrorClass {
         match (self.bug, class) {
-            (Bug::TargetsAreBlamed, ErrorClass::Transient | ErrorClass::Fatal | ErrorClass::Config) => {
+            (Some(Bug::TargetsAreBlamed), ErrorClass::Transient | ErrorClass::Fatal | ErrorClass::Config) => {
                 ErrorClass::TargetRefused(Culprit::Target)
             }
-            (Bug::OffLineIsForGood, ErrorClass::TargetRefused(Culprit::BusyHost)) => {
+            (Some(Bug::OffLineIsForGood), ErrorClass::TargetRefused(Culprit::BusyHost)) => {
                 ErrorClass::TargetRefused(Culprit::Host)
             }
             _ => class,
@@ -346,7 +270,33 @@ impl Provider for Defective {
         self.inner.capabilities()
     }
 
-    delegated!();
+    fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
+        self.inner.check_options(options)
+    }
+
+    fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
+        self.inner.check_target(target, options)
+    }
+
+    fn wire_key(&self, target: &Target, options: &Options) -> Option<String> {
+        self.inner.wire_key(target, options)
+    }
+
+    fn quota_area(&self, options: &Options) -> String {
+        self.inner.quota_area(options)
+    }
+
+    fn quota_areas(&self) -> &'static [&'static str] {
+        self.inner.quota_areas()
+    }
+
+    fn directories(&self, options: &Options) -> Option<&'static Operation> {
+        self.inner.directories(options)
+    }
+
+    fn has_cache_per_address(&self, options: &Options) -> bool {
+        self.inner.has_cache_per_address(options)
+    }
 
     fn encode(
         &self,
@@ -358,12 +308,12 @@ impl Provider for Defective {
         let (mut call, mut stamp) = (call.clone(), *stamp);
         let many = self.capabilities().default_endpoint.is_some();
         match self.bug {
-            Bug::TargetLost if call.targets.len() > 1 => drop(call.targets.pop()),
-            Bug::TargetInvented if many => {
+            Some(Bug::TargetLost) if call.targets.len() > 1 => drop(call.targets.pop()),
+            Some(Bug::TargetInvented) if many => {
                 let other = format!("{}/nobody-asked", call.targets[0].text);
                 call.targets[0] = Target { text: other, ..call.targets[0].clone() };
             }
-            Bug::NonceReused => stamp.nonce = 7,
+            Some(Bug::NonceReused) => stamp.nonce = 7,
             _ => {}
         }
         self.inner.encode(&call, account, credentials, &stamp)
@@ -372,7 +322,7 @@ impl Provider for Defective {
     fn decode(&self, call: &Call, account: &Account, response: &Response) -> Result<Reply, CallError> {
         match self.inner.decode(call, account, response) {
             Err(error)
-                if self.bug == Bug::GarbageIsAccepted
+                if self.bug == Some(Bug::GarbageIsAccepted)
                     && error.class == ErrorClass::Unknown
                     && (200..300).contains(&response.status) =>
             {

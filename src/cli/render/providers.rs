@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, per_second, strong, table};
-use crate::core::contract::{Capabilities, CredentialField, CredentialScheme, OptionShape, Provider};
+use crate::core::contract::{CredentialField, CredentialScheme, OptionShape, Provider};
 
 /// All kinds in one table.
 pub(crate) fn list(kinds: &[&dyn Provider]) -> String {
@@ -26,7 +26,8 @@ pub(crate) fn list(kinds: &[&dyn Provider]) -> String {
 }
 
 /// One kind in full.
-pub(crate) fn one(capabilities: &Capabilities) -> String {
+pub(crate) fn one(kind: &dyn Provider) -> String {
+    let capabilities = kind.capabilities();
     let mut text = format!("{}: {}\n", strong(capabilities.kind), capabilities.summary);
     if let Some(notice) = capabilities.notice {
         text.push_str(&format!("Note: {notice}\n"));
@@ -44,9 +45,9 @@ pub(crate) fn one(capabilities: &Capabilities) -> String {
             text.push_str(&format!("  in a file or from a program: {}\n", names.join(", ")));
         }
     }
-    let told = [(capabilities.queries.quota, "quota left"), (capabilities.queries.task, "results of accepted purges")];
-    let told: Vec<String> =
-        told.iter().filter_map(|(spec, what)| Some(format!("{what} ({})", (*spec)?.name))).collect();
+    let [quota, tasks] = query_names(kind);
+    let told = [(quota, "quota left"), (tasks, "results of accepted purges")];
+    let told: Vec<String> = told.iter().filter_map(|(name, what)| Some(format!("{what} ({})", (*name)?))).collect();
     let told = if told.is_empty() { "nothing".to_owned() } else { told.join(", ") };
     text.push_str(&format!("Tells when asked: {told}\n"));
     if !capabilities.options.is_empty() {
@@ -57,6 +58,11 @@ pub(crate) fn one(capabilities: &Capabilities) -> String {
         text.push_str(&format!("  {} ({}{required})\n      {}\n", option.key, shape(option.shape), option.doc));
     }
     text
+}
+
+/// The vendor's names of its queries of quotas and of tasks.
+fn query_names(kind: &dyn Provider) -> [Option<&'static str>; 2] {
+    [kind.quota_query().map(|query| query.quota_spec().name), kind.task_query().map(|query| query.task_spec().name)]
 }
 
 fn shape(shape: OptionShape) -> String {
@@ -74,6 +80,7 @@ fn shape(shape: OptionShape) -> String {
 pub(crate) fn json(kinds: &[&dyn Provider]) -> Value {
     let kind = |provider: &&dyn Provider| {
         let capabilities = provider.capabilities();
+        let [quota, tasks] = query_names(*provider);
         let operations: Value = capabilities
             .operations
             .iter()
@@ -106,10 +113,7 @@ pub(crate) fn json(kinds: &[&dyn Provider]) -> Value {
             "endpoint": capabilities.default_endpoint,
             "credentials": credentials,
             "operations": operations,
-            "queries": {
-                "quota": capabilities.queries.quota.map(|spec| spec.name),
-                "tasks": capabilities.queries.task.map(|spec| spec.name),
-            },
+            "queries": {"quota": quota, "tasks": tasks},
             "options": options,
         })
     };

@@ -10,7 +10,6 @@ use crate::core::contract::{
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::model::{Limits, Location};
-use crate::core::query::Queries;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 const GOOD: &str = r#"{"key_id":"id-1","key_secret":"canary-secret","token":"canary-token"}"#;
@@ -48,7 +47,6 @@ const fn kind(name: &'static str, credentials: CredentialScheme) -> Kind {
         credentials,
         options: &[],
         operations: &[],
-        queries: Queries::NONE,
         max_url_bytes: None,
         quota_day_offset_minutes: 0,
     })

@@ -11,7 +11,7 @@ use crate::core::contract::{
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::query::{
-    Queries, Query, QueryAnswer, QueryCall, QuerySpec, QuotaFound, TaskPage, TaskResult, TaskState,
+    QueryContext, QuerySpec, QuotaFound, QuotaQuery, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState,
 };
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes, VendorRefusal};
@@ -93,7 +93,6 @@ static CAPABILITIES: Capabilities = Capabilities {
             ..Operation::plain(ACTION, Scope::Directory)
         },
     ],
-    queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },
     max_url_bytes: Some(1024),
     quota_day_offset_minutes: 480,
 };
@@ -180,39 +179,64 @@ impl Provider for AlibabaVod {
         accepted(response)
     }
 
-    fn encode_query(
-        &self,
-        call: &QueryCall,
-        account: &Account,
-        credentials: &Credentials,
-        stamp: &Stamp,
-    ) -> Result<Request, String> {
-        let keys = request::keys(credentials, account, &CAPABILITIES)?;
-        // In order of name, as the signature has them.
-        let (name, params) = match &call.query {
-            Query::Quota => (QUOTA.name, Vec::new()),
-            Query::Task { id, page, .. } => {
-                let number = (*page > 0).then(|| request::pair("PageNumber", (page + 1).to_string()));
-                let rest = [request::pair("PageSize", PAGE.to_string()), request::pair("TaskId", id)];
-                (TASKS.name, number.into_iter().chain(rest).collect())
-            }
-        };
-        let action = AlibabaAction { name, endpoint: &call.endpoint };
-        Ok(match account.options.text("signature_method") {
-            Some(RPC) => rpc(&action, &keys, stamp, params),
-            _ => acs3(&action, &keys, stamp, &params, Vec::new()),
-        })
+    fn quota_query(&self) -> Option<&dyn QuotaQuery> {
+        Some(self)
     }
 
-    fn decode_query(&self, call: &QueryCall, account: &Account, response: &Response) -> Result<QueryAnswer, CallError> {
-        let (body, request_id) = content(response)?;
-        let answer = match call.query {
-            Query::Quota => quotas_in(&body, &account.options).map(QueryAnswer::Quota),
-            Query::Task { seen, .. } => tasks_in(&body, seen).map(QueryAnswer::Task),
-        };
-        let unreadable = || CallError { request_id, ..answer::without_code(response) };
-        answer.filter(|_| response.status == 200).ok_or_else(unreadable)
+    fn task_query(&self) -> Option<&dyn TaskQuery> {
+        Some(self)
     }
+}
+
+impl QuotaQuery for AlibabaVod {
+    fn quota_spec(&self) -> QuerySpec {
+        QUOTA
+    }
+
+    fn encode_quota(&self, context: &QueryContext<'_>) -> Result<Request, String> {
+        encode_query(&QUOTA, Vec::new(), context)
+    }
+
+    fn decode_quota(&self, account: &Account, response: &Response) -> Result<Vec<QuotaFound>, CallError> {
+        decode_query(response, |body| quotas_in(body, &account.options))
+    }
+}
+
+impl TaskQuery for AlibabaVod {
+    fn task_spec(&self) -> QuerySpec {
+        TASKS
+    }
+
+    fn encode_task(&self, cursor: TaskCursor<'_>, context: &QueryContext<'_>) -> Result<Request, String> {
+        // In order of name, as the signature has them.
+        let number = (cursor.page > 0).then(|| request::pair("PageNumber", (cursor.page + 1).to_string()));
+        let rest = [request::pair("PageSize", PAGE.to_string()), request::pair("TaskId", cursor.id)];
+        encode_query(&TASKS, number.into_iter().chain(rest).collect(), context)
+    }
+
+    fn decode_task(&self, cursor: TaskCursor<'_>, response: &Response) -> Result<TaskPage, CallError> {
+        decode_query(response, |body| tasks_in(body, cursor.seen))
+    }
+}
+
+fn encode_query(
+    spec: &QuerySpec,
+    params: Vec<(String, String)>,
+    context: &QueryContext<'_>,
+) -> Result<Request, String> {
+    let QueryContext { endpoint, account, credentials, stamp } = *context;
+    let keys = request::keys(credentials, account, &CAPABILITIES)?;
+    let action = AlibabaAction { name: spec.name, endpoint };
+    Ok(match account.options.text("signature_method") {
+        Some(RPC) => rpc(&action, &keys, stamp, params),
+        _ => acs3(&action, &keys, stamp, &params, Vec::new()),
+    })
+}
+
+fn decode_query<T>(response: &Response, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, CallError> {
+    let (body, request_id) = content(response)?;
+    let answer = read(&body).filter(|_| response.status == 200);
+    answer.ok_or_else(|| CallError { request_id, ..answer::without_code(response) })
 }
 
 /// What is called, and where.
@@ -398,7 +422,7 @@ mod tests {
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
         options, stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, scoped_call, task};
+    use crate::vendor::testing::{answer, assert_garbage_is_no_answer, first_page, queried, results, scoped_call};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/alibaba-vod.json");
     const HOST: &str = "vod.cn-shanghai.aliyuncs.com";
@@ -591,16 +615,19 @@ mod tests {
 
     #[test]
     fn queries_are_those_of_the_vectors() {
-        for (name, about) in [("tasks", task("704222904")), ("quota", Query::Quota)] {
-            let vector = Vector::find(VECTORS, &format!("alibaba-vod/describe-refresh-{name}"));
-            let query = query(vector.input("host"), about);
-            let keys = keys("LTAIEXAMPLE", "ALISECRETEXAMPLE", None);
-            vector.assert_sent(&ADAPTER.encode_query(&query, &account(&[]), &keys, &stamp(vector.nonce())).unwrap());
-        }
-        let third = query(HOST, Query::Task { id: "7".into(), page: 2, seen: 100 });
+        let encode = |cursor, context: &QueryContext<'_>| ADAPTER.encode_task(cursor, context);
+        let (own, plain) = (keys("LTAIEXAMPLE", "ALISECRETEXAMPLE", None), account(&[]));
+        let sent = |vector: &Vector, encode: &dyn Fn(&QueryContext<'_>) -> Result<Request, String>| {
+            vector.assert_sent(&queried(vector.input("host"), &plain, &own, vector.nonce(), encode));
+        };
+        sent(&Vector::find(VECTORS, "alibaba-vod/describe-refresh-tasks"), &|context| {
+            encode(first_page("704222904"), context)
+        });
+        sent(&Vector::find(VECTORS, "alibaba-vod/describe-refresh-quota"), &|context| ADAPTER.encode_quota(context));
+        let third = TaskCursor { id: "7", page: 2, seen: 100 };
         let ask = |method| {
             let account = account(&[("signature_method", word(method))]);
-            ADAPTER.encode_query(&third, &account, &keys("id", "secret", None), &stamp(1)).unwrap()
+            queried(HOST, &account, &keys("id", "secret", None), 1, |context| encode(third, context))
         };
         assert_eq!(ask("ACS3-HMAC-SHA256").path_and_query, "/?PageNumber=3&PageSize=50&TaskId=7");
         let form = String::from_utf8(ask(RPC).body).unwrap();
@@ -612,13 +639,16 @@ mod tests {
     fn quota_is_that_of_what_the_account_purges() {
         let body = r#"{"UrlQuota":"2000","UrlRemain":"1996","DirQuota":"100","DirRemain":"99","RequestId":"r"}"#;
         let quota = |operation, limit, left| QuotaFound { operation, area: String::new(), limit, left };
-        let both = Ok(QueryAnswer::Quota(vec![quota(ACTION, 2000, 1996), quota(DIRECTORIES, 100, 99)]));
-        let of = |sort| decoded_query(&ADAPTER, &[("object_type", word(sort))], &Query::Quota, 200, body);
-        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, body), both);
-        assert_eq!((of("File"), of("Directory")), (both, Ok(QueryAnswer::Quota(vec![quota(ACTION, 100, 99)]))));
-        assert_eq!(of("Regex"), Ok(QueryAnswer::Quota(Vec::new())));
+        let both = Ok(vec![quota(ACTION, 2000, 1996), quota(DIRECTORIES, 100, 99)]);
+        let decoded = |options: &[(&str, OptionValue)], status, body| {
+            ADAPTER.decode_quota(&account(options), &answer(status, &[], body))
+        };
+        let of = |sort| decoded(&[("object_type", word(sort))], 200, body);
+        assert_eq!(decoded(&[], 200, body), both);
+        assert_eq!((of("File"), of("Directory")), (both, Ok(vec![quota(ACTION, 100, 99)])));
+        assert_eq!(of("Regex"), Ok(Vec::new()));
         let error = r#"{"Code":"Forbidden.RAM","Message":"m","RequestId":"r"}"#;
-        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 403, error).unwrap_err().class, Auth);
+        assert_eq!(decoded(&[], 403, error).unwrap_err().class, Auth);
     }
 
     // R13
@@ -631,17 +661,16 @@ mod tests {
         let results = results(&[(Some("a"), done), (Some("b"), open), (Some("c"), open), (Some("d"), failed)]);
         for (seen, total, more) in [(0, "4", false), (0, "5", true), (46, "51", true), (46, "\"50\"", false)] {
             let page = TaskPage { results: results.clone(), more };
-            let about = Query::Task { id: "7".into(), page: 1, seen };
-            assert_eq!(decoded_query(&ADAPTER, &[], &about, 200, &body(total)), Ok(QueryAnswer::Task(page)));
+            let cursor = TaskCursor { id: "7", page: 1, seen };
+            assert_eq!(ADAPTER.decode_task(cursor, &answer(200, &[], &body(total))), Ok(page));
         }
         let empty = body("5").replace(&rows, "");
-        let found = decoded_query(&ADAPTER, &[], &task("7"), 200, &empty);
-        assert_eq!(found, Ok(QueryAnswer::Task(TaskPage::default())), "a page without rows is the last one");
+        let found = ADAPTER.decode_task(first_page("7"), &answer(200, &[], &empty));
+        assert_eq!(found, Ok(TaskPage::default()), "a page without rows is the last one");
         let path = body("4").replace(r#""Status":"Complete""#, r#""ObjectType":"directory","Status":"Complete""#);
-        let Ok(QueryAnswer::Task(page)) = decoded_query(&ADAPTER, &[], &task("7"), 200, &path) else {
-            panic!("no results")
-        };
+        let page = ADAPTER.decode_task(first_page("7"), &answer(200, &[], &path)).unwrap();
         assert_eq!(page.results[0].target, Some(Target::directory("a")));
-        assert_garbage_is_no_answer(&ADAPTER, &[task("7"), Query::Quota]);
+        assert_garbage_is_no_answer(|response| ADAPTER.decode_task(first_page("7"), response));
+        assert_garbage_is_no_answer(|response| ADAPTER.decode_quota(&account(&[]), response));
     }
 }

@@ -10,7 +10,6 @@ use crate::core::contract::{
     OptionValue, Options, Provider, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
-use crate::core::query::Queries;
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, error, status_code};
 use crate::vendor::request;
@@ -55,7 +54,6 @@ static CAPABILITIES: Capabilities = Capabilities {
         calls_in_flight: 16,
         ..Operation::plain("PURGE", Scope::Url)
     }],
-    queries: Queries::NONE,
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };

@@ -11,7 +11,7 @@ use crate::core::contract::{
     FieldSort, Operation, OptionShape, Options, Provider, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
-use crate::core::query::{Queries, Query, QueryAnswer, QueryCall, QuerySpec, TaskPage, TaskResult, TaskState};
+use crate::core::query::{QueryContext, QuerySpec, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes, VendorRefusal};
 use crate::vendor::request;
@@ -54,8 +54,6 @@ static CAPABILITIES: Capabilities = Capabilities {
         ),
     ],
     operations: &[refresh(Scope::Url), refresh(Scope::AssetId)],
-    // The query of results is in the vendor's SDK and not on its page; no rate is published.
-    queries: Queries { quota: None, task: Some(RESULT) },
     max_url_bytes: Some(10_240),
     quota_day_offset_minutes: 480,
 };
@@ -63,6 +61,7 @@ static CAPABILITIES: Capabilities = Capabilities {
 /// A token of IAM that is sent instead of a signature.
 pub(super) const BEARER_TOKEN: &str = "bearer_token";
 
+// It is in the vendor's SDK and not on its page; no rate is published.
 const RESULT: QuerySpec = QuerySpec { name: "ShowRefreshResult", calls: Rate::per_second(10), kept_days: None };
 
 /// The limits are those of one operation; the day's 1000 count URLs and asset ids together.
@@ -156,31 +155,28 @@ impl Provider for HuaweiVod {
         }
     }
 
-    fn encode_query(
-        &self,
-        call: &QueryCall,
-        account: &Account,
-        credentials: &Credentials,
-        stamp: &Stamp,
-    ) -> Result<Request, String> {
-        let Query::Task { id, .. } = &call.query else {
-            return Err("huawei-vod has no query of quotas".into());
-        };
-        let text = sign::form_encode(&[request::pair("task_id", id)]);
-        let draft = RequestDraft { method: "GET", query: text, headers: Vec::new(), body: Vec::new() };
-        signed(draft, &call.endpoint, account, credentials, stamp)
+    fn task_query(&self) -> Option<&dyn TaskQuery> {
+        Some(self)
+    }
+}
+
+impl TaskQuery for HuaweiVod {
+    fn task_spec(&self) -> QuerySpec {
+        RESULT
     }
 
-    fn decode_query(
-        &self,
-        _call: &QueryCall,
-        _account: &Account,
-        response: &Response,
-    ) -> Result<QueryAnswer, CallError> {
+    fn encode_task(&self, cursor: TaskCursor<'_>, context: &QueryContext<'_>) -> Result<Request, String> {
+        let QueryContext { endpoint, account, credentials, stamp } = *context;
+        let query = sign::form_encode(&[request::pair("task_id", cursor.id)]);
+        let draft = RequestDraft { method: "GET", query, headers: Vec::new(), body: Vec::new() };
+        signed(draft, endpoint, account, credentials, stamp)
+    }
+
+    fn decode_task(&self, _cursor: TaskCursor<'_>, response: &Response) -> Result<TaskPage, CallError> {
         let (body, request_id) = content(response)?;
         let results = results_in(&body).filter(|_| response.status == 200);
         let results = results.ok_or_else(|| CallError { request_id, ..answer::without_code(response) })?;
-        Ok(QueryAnswer::Task(TaskPage { results, more: false }))
+        Ok(TaskPage { results, more: false })
     }
 }
 
@@ -301,7 +297,7 @@ mod tests {
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, decoded_with, keys,
         options, scoped_call, stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, task};
+    use crate::vendor::testing::{answer, assert_garbage_is_no_answer, first_page, queried, results};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/huawei-vod.json");
     const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -462,9 +458,10 @@ mod tests {
     #[test]
     fn queries_are_those_of_the_vector() {
         let vector = Vector::find(VECTORS, "huawei-vod/show-refresh-result");
-        let query = query(vector.input("host"), task("5199337c31c8e4622f1590735b13a263"));
         let keys = keys("HWAKEXAMPLE", "HWSKEXAMPLE", None);
-        let request = ADAPTER.encode_query(&query, &project(), &keys, &stamp(0)).unwrap();
+        let cursor = first_page("5199337c31c8e4622f1590735b13a263");
+        let request =
+            queried(vector.input("host"), &project(), &keys, 0, |context| ADAPTER.encode_task(cursor, context));
         let (path, text) = request.path_and_query.split_once('?').unwrap();
         assert_eq!((request.method.as_str(), path, text), ("GET", vector.expected("path"), vector.expected("query")));
         // The vector leaves `X-Project-Id` out: without it the signature is the same.
@@ -473,8 +470,6 @@ mod tests {
         let secret = Secret::new("HWSKEXAMPLE".into());
         let signed = sign::sdk_hmac(&parts, &["host", "x-sdk-date"], date, &secret);
         assert_eq!(signed.signature, vector.expected("signature"));
-        let quota = QueryCall { query: Query::Quota, ..query };
-        assert!(ADAPTER.encode_query(&quota, &project(), &keys, &stamp(0)).is_err());
     }
 
     // R13
@@ -485,10 +480,10 @@ mod tests {
         let body = format!(r#"{{"refresh_results":[{rows}]}}"#);
         let (done, open, failed) = (TaskState::Done, TaskState::Processing, TaskState::Failed);
         let results = results(&[(Some("a"), done), (Some("b"), open), (Some("c"), failed)]);
-        let found = decoded_query(&ADAPTER, &[], &task("t"), 200, &body);
-        assert_eq!(found, Ok(QueryAnswer::Task(TaskPage { results, more: false })));
+        let decoded = |body: &str| ADAPTER.decode_task(first_page("t"), &answer(200, &[], body));
+        assert_eq!(decoded(&body), Ok(TaskPage { results, more: false }));
         let lower = body.replace("SUCCEED", "succeed");
-        assert_eq!(decoded_query(&ADAPTER, &[], &task("t"), 200, &lower).unwrap_err().class, Unknown);
-        assert_garbage_is_no_answer(&ADAPTER, &[task("t")]);
+        assert_eq!(decoded(&lower).unwrap_err().class, Unknown);
+        assert_garbage_is_no_answer(|response| ADAPTER.decode_task(first_page("t"), response));
     }
 }

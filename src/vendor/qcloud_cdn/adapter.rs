@@ -11,7 +11,7 @@ use crate::core::contract::{
     Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
-use crate::core::query::{Queries, Query, QueryAnswer, QueryCall, QuerySpec, TaskPage, TaskResult, TaskState};
+use crate::core::query::{QueryContext, QuerySpec, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState};
 use crate::core::target::Scope;
 use crate::vendor::answer::{self, VendorRefusal};
 use crate::vendor::request;
@@ -23,6 +23,7 @@ pub(crate) static ADAPTER: QcloudCdn = QcloudCdn;
 /// The adapter.
 pub(crate) struct QcloudCdn;
 
+// 1000 calls a minute.
 const LOG: QuerySpec = QuerySpec { name: "GetCdnRefreshLog", calls: Rate::per_second(16), kept_days: Some(30) };
 const SHA1: &str = "HmacSHA1";
 const SHA256: &str = "HmacSHA256";
@@ -50,8 +51,6 @@ static CAPABILITIES: Capabilities = Capabilities {
         calls_in_flight: 4,
         ..Operation::plain("RefreshCdnUrl", Scope::Url)
     }],
-    // 1000 calls a minute.
-    queries: Queries { quota: None, task: Some(LOG) },
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };
@@ -125,29 +124,26 @@ impl Provider for QcloudCdn {
         }
     }
 
-    fn encode_query(
-        &self,
-        call: &QueryCall,
-        account: &Account,
-        credentials: &Credentials,
-        stamp: &Stamp,
-    ) -> Result<Request, String> {
-        let Query::Task { id, .. } = &call.query else {
-            return Err("qcloud-cdn has no query of quotas".into());
-        };
-        signed((LOG.name, &call.endpoint), account, credentials, stamp, [request::pair("taskId", id)])
+    fn task_query(&self) -> Option<&dyn TaskQuery> {
+        Some(self)
+    }
+}
+
+impl TaskQuery for QcloudCdn {
+    fn task_spec(&self) -> QuerySpec {
+        LOG
     }
 
-    fn decode_query(
-        &self,
-        _call: &QueryCall,
-        _account: &Account,
-        response: &Response,
-    ) -> Result<QueryAnswer, CallError> {
+    fn encode_task(&self, cursor: TaskCursor<'_>, context: &QueryContext<'_>) -> Result<Request, String> {
+        let QueryContext { endpoint, account, credentials, stamp } = *context;
+        signed((LOG.name, endpoint), account, credentials, stamp, [request::pair("taskId", cursor.id)])
+    }
+
+    fn decode_task(&self, _cursor: TaskCursor<'_>, response: &Response) -> Result<TaskPage, CallError> {
         let (data, request_id) = data_of(response)?;
         let results = results_in(&data).filter(|_| response.status == 200);
         let results = results.ok_or_else(|| CallError { request_id, ..without_code(response) })?;
-        Ok(QueryAnswer::Task(TaskPage { results, more: false }))
+        Ok(TaskPage { results, more: false })
     }
 }
 
@@ -274,7 +270,7 @@ mod tests {
     use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, task};
+    use crate::vendor::testing::{answer, assert_garbage_is_no_answer, first_page, queried, results};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/qcloud-cdn.json");
     const HOST: &str = "cdn.api.qcloud.com";
@@ -430,11 +426,12 @@ mod tests {
     #[test]
     fn queries_are_those_of_the_vector() {
         let vector = Vector::find(VECTORS, "qcloud-cdn/get-refresh-log");
-        let query = query(vector.input("host"), task("1480069888795584532"));
+        let cursor = first_page("1480069888795584532");
         let account = account(&[("signature_method", word(SHA1))]);
         let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
         // The nonce is counted from 1.
-        let request = ADAPTER.encode_query(&query, &account, &keys, &stamp(vector.nonce() - 1)).unwrap();
+        let (host, nonce) = (vector.input("host"), vector.nonce() - 1);
+        let request = queried(host, &account, &keys, nonce, |context| ADAPTER.encode_task(cursor, context));
         let mut sent = sign::form_decode(std::str::from_utf8(&request.body).unwrap()).unwrap();
         sent.retain(|(name, _)| name != "Signature");
         let mut expected = sign::form_decode(vector.expected("query")).unwrap();
@@ -452,10 +449,11 @@ mod tests {
             let body =
                 format!(r#"{{"code":0,"message":"","data":{{"total":1,"logs":[{{"id":1,"status":{status}}}]}}}}"#);
             let page = TaskPage { results: results(&[(None, state)]), more: false };
-            assert_eq!(decoded_query(&ADAPTER, &[], &task("1"), 200, &body), Ok(QueryAnswer::Task(page)));
+            assert_eq!(ADAPTER.decode_task(first_page("1"), &answer(200, &[], &body)), Ok(page));
         }
         let odd = r#"{"code":0,"message":"","data":{"logs":[{"status":2}]}}"#;
-        assert_eq!(decoded_query(&ADAPTER, &[], &task("1"), 200, odd).unwrap_err().class, Unknown);
-        assert_garbage_is_no_answer(&ADAPTER, &[task("1")]);
+        let odd = ADAPTER.decode_task(first_page("1"), &answer(200, &[], odd));
+        assert_eq!(odd.unwrap_err().class, Unknown);
+        assert_garbage_is_no_answer(|response| ADAPTER.decode_task(first_page("1"), response));
     }
 }

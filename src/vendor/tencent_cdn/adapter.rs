@@ -12,7 +12,7 @@ use crate::core::contract::{
 };
 use crate::core::http::{Request, Response};
 use crate::core::query::{
-    Queries, Query, QueryAnswer, QueryCall, QuerySpec, QuotaFound, TaskPage, TaskResult, TaskState,
+    QueryContext, QuerySpec, QuotaFound, QuotaQuery, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState,
 };
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes};
@@ -65,7 +65,6 @@ static CAPABILITIES: Capabilities = Capabilities {
             ..Operation::plain(PURGE_PATHS, Scope::Directory)
         },
     ],
-    queries: Queries { quota: Some(QUOTA), task: Some(TASKS) },
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };
@@ -195,41 +194,54 @@ impl Provider for TencentCdn {
         }
     }
 
-    fn encode_query(
-        &self,
-        call: &QueryCall,
-        account: &Account,
-        credentials: &Credentials,
-        stamp: &Stamp,
-    ) -> Result<Request, String> {
-        let keys = request::keys(credentials, account, &CAPABILITIES)?;
-        let (name, body) = match &call.query {
-            Query::Quota => (QUOTA.name, Ok(b"{}".to_vec())),
-            Query::Task { id, seen, .. } => {
-                let parameters = TaskParameters { task_id: id, offset: *seen, limit: PAGE };
-                (TASKS.name, serde_json::to_vec(&parameters))
-            }
-        };
-        let body = body.map_err(|error| error.to_string())?;
-        Ok(tencent_api::encode(&call.endpoint, &action(name), &keys, stamp, body))
+    fn quota_query(&self) -> Option<&dyn QuotaQuery> {
+        Some(self)
     }
 
-    fn decode_query(
-        &self,
-        call: &QueryCall,
-        _account: &Account,
-        response: &Response,
-    ) -> Result<QueryAnswer, CallError> {
-        let content = tencent_api::accepted(response, CODES)?;
-        let answer = match call.query {
-            Query::Quota => quotas_in(&content).map(QueryAnswer::Quota),
-            Query::Task { seen, .. } => tasks_in(&content, seen).map(QueryAnswer::Task),
-        };
-        answer.ok_or_else(|| CallError {
-            request_id: tencent_api::request_id(&content),
-            ..answer::without_code(response)
-        })
+    fn task_query(&self) -> Option<&dyn TaskQuery> {
+        Some(self)
     }
+}
+
+impl QuotaQuery for TencentCdn {
+    fn quota_spec(&self) -> QuerySpec {
+        QUOTA
+    }
+
+    fn encode_quota(&self, context: &QueryContext<'_>) -> Result<Request, String> {
+        encode_query(&QUOTA, b"{}".to_vec(), context)
+    }
+
+    fn decode_quota(&self, _account: &Account, response: &Response) -> Result<Vec<QuotaFound>, CallError> {
+        decode_query(response, quotas_in)
+    }
+}
+
+impl TaskQuery for TencentCdn {
+    fn task_spec(&self) -> QuerySpec {
+        TASKS
+    }
+
+    fn encode_task(&self, cursor: TaskCursor<'_>, context: &QueryContext<'_>) -> Result<Request, String> {
+        let parameters = TaskParameters { task_id: cursor.id, offset: cursor.seen, limit: PAGE };
+        let body = serde_json::to_vec(&parameters).map_err(|error| error.to_string())?;
+        encode_query(&TASKS, body, context)
+    }
+
+    fn decode_task(&self, cursor: TaskCursor<'_>, response: &Response) -> Result<TaskPage, CallError> {
+        decode_query(response, |content| tasks_in(content, cursor.seen))
+    }
+}
+
+fn encode_query(spec: &QuerySpec, body: Vec<u8>, context: &QueryContext<'_>) -> Result<Request, String> {
+    let keys = request::keys(context.credentials, context.account, &CAPABILITIES)?;
+    Ok(tencent_api::encode(context.endpoint, &action(spec.name), &keys, context.stamp, body))
+}
+
+fn decode_query<T>(response: &Response, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, CallError> {
+    let content = tencent_api::accepted(response, CODES)?;
+    let request_id = tencent_api::request_id(&content);
+    read(&content).ok_or_else(|| CallError { request_id, ..answer::without_code(response) })
 }
 
 fn quotas_in(content: &Value) -> Option<Vec<QuotaFound>> {
@@ -280,7 +292,7 @@ mod tests {
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, options,
         stamp, word,
     };
-    use crate::vendor::testing::{assert_garbage_is_no_answer, decoded_query, query, results, scoped_call, task};
+    use crate::vendor::testing::{answer, assert_garbage_is_no_answer, first_page, queried, results, scoped_call};
 
     const VECTORS: &str = include_str!("../../../tests/it/golden/vectors/tencent-cdn.json");
 
@@ -487,14 +499,15 @@ mod tests {
     #[test]
     fn queries_are_those_of_the_vectors() {
         let id = "1533045796-i60rfmzm";
-        for (name, about) in [("tasks", task(id)), ("quota", Query::Quota)] {
-            let vector = Vector::find(VECTORS, &format!("tencent-cdn/describe-purge-{name}"));
-            let query = query(vector.input("host"), about);
-            let keys = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
-            vector.assert_sent(&ADAPTER.encode_query(&query, &account(&[]), &keys, &stamp(0)).unwrap());
-        }
-        let third = query("cdn.example.com", Query::Task { id: id.into(), page: 2, seen: 2000 });
-        let request = ADAPTER.encode_query(&third, &account(&[]), &keys("id", "s", None), &stamp(0)).unwrap();
+        let own = keys("AKIDEXAMPLE", "SECRETKEYEXAMPLE", None);
+        let encode = |cursor, context: &QueryContext<'_>| ADAPTER.encode_task(cursor, context);
+        let tasks = Vector::find(VECTORS, "tencent-cdn/describe-purge-tasks");
+        let host = tasks.input("host");
+        tasks.assert_sent(&queried(host, &account(&[]), &own, 0, |context| encode(first_page(id), context)));
+        let quota = Vector::find(VECTORS, "tencent-cdn/describe-purge-quota");
+        quota.assert_sent(&queried(host, &account(&[]), &own, 0, |context| ADAPTER.encode_quota(context)));
+        let third = TaskCursor { id, page: 2, seen: 2000 };
+        let request = queried(host, &account(&[]), &own, 0, |context| encode(third, context));
         assert_eq!(request.body, format!(r#"{{"TaskId":"{id}","Offset":2000,"Limit":1000}}"#).into_bytes());
     }
 
@@ -509,9 +522,10 @@ mod tests {
         let found = |area: &str, left| QuotaFound { operation: PURGE, area: area.into(), limit: 10_000, left };
         let of_folders = QuotaFound { operation: PURGE_PATHS, area: "overseas".into(), limit: 100, left: 99 };
         let quotas = vec![found("mainland", 9876), found("overseas", 3), of_folders];
-        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, &body), Ok(QueryAnswer::Quota(quotas)));
+        let decoded = |body: &str| ADAPTER.decode_quota(&account(&[]), &answer(200, &[], body));
+        assert_eq!(decoded(&body), Ok(quotas));
         let lacks = body.replace("Available", "Left");
-        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, &lacks).unwrap_err().class, ErrorClass::Unknown);
+        assert_eq!(decoded(&lacks).unwrap_err().class, ErrorClass::Unknown);
     }
 
     // R13
@@ -526,23 +540,24 @@ mod tests {
             (Some("https://a/3"), TaskState::Failed),
         ]);
         for (page, seen, total, more) in [(0, 0, 3, false), (0, 0, 4, true), (1, 3, 6, false), (1, 1000, 1004, true)] {
-            let about = Query::Task { id: "t".into(), page, seen };
+            let cursor = TaskCursor { id: "t", page, seen };
             let page = TaskPage { results: results.clone(), more };
-            assert_eq!(decoded_query(&ADAPTER, &[], &about, 200, &body(total)), Ok(QueryAnswer::Task(page)));
+            assert_eq!(ADAPTER.decode_task(cursor, &answer(200, &[], &body(total))), Ok(page));
         }
         let path = body(3).replace(r#""Status":"done""#, r#""PurgeType":"path","Status":"done""#);
-        let Ok(QueryAnswer::Task(page)) = decoded_query(&ADAPTER, &[], &task("t"), 200, &path) else {
-            panic!("no results")
-        };
+        let page = ADAPTER.decode_task(first_page("t"), &answer(200, &[], &path)).unwrap();
         assert_eq!(page.results[0].target, Some(Target::directory("https://a/1")));
         let odd = body(3).replace("process", "later");
-        assert_eq!(decoded_query(&ADAPTER, &[], &task("t"), 200, &odd).unwrap_err().class, ErrorClass::Unknown);
-        assert_garbage_is_no_answer(&ADAPTER, &[task("t"), Query::Quota]);
+        let odd = ADAPTER.decode_task(first_page("t"), &answer(200, &[], &odd));
+        assert_eq!(odd.unwrap_err().class, ErrorClass::Unknown);
+        assert_garbage_is_no_answer(|response| ADAPTER.decode_task(first_page("t"), response));
+        assert_garbage_is_no_answer(|response| ADAPTER.decode_quota(&account(&[]), response));
     }
 
     #[test]
     fn refused_queries_have_the_classes_of_refused_purges() {
         let body = r#"{"Response":{"Error":{"Code":"AuthFailure.SecretIdNotFound","Message":"m"},"RequestId":"r"}}"#;
-        assert_eq!(decoded_query(&ADAPTER, &[], &Query::Quota, 200, body).unwrap_err().class, Auth);
+        let refused = ADAPTER.decode_quota(&account(&[]), &answer(200, &[], body));
+        assert_eq!(refused.unwrap_err().class, Auth);
     }
 }

@@ -7,7 +7,6 @@ use crate::core::contract::{
     Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Rate, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
-use crate::core::query::Queries;
 use crate::core::target::Scope;
 use crate::vendor::answer::{self, Codes};
 use crate::vendor::request;
@@ -38,7 +37,6 @@ static CAPABILITIES: Capabilities = Capabilities {
         calls_in_flight: 4,
         ..Operation::plain("RefreshUrlCache", Scope::Url)
     }],
-    queries: Queries::NONE,
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
 };
