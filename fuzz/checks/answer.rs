@@ -5,7 +5,7 @@
 use freshen::core::contract::{Account, Call, CallError, Options, Provider, Reply};
 use freshen::core::http::{Endpoint, Response};
 use freshen::core::target::Target;
-use freshen::vendor;
+use freshen::vendor::VENDORS;
 use serde_json::Value;
 
 const LONGEST_MESSAGE: usize = 2048;
@@ -16,7 +16,7 @@ const TARGETS: usize = 2;
 /// B2, X2
 pub(crate) fn check(data: &[u8]) {
     let Some(response) = response(data) else { return };
-    for kind in vendor::all() {
+    for kind in VENDORS.all() {
         let capabilities = kind.capabilities();
         let targets = (0..TARGETS).map(|number| Target::url(format!("https://a.example/{number}"))).collect();
         let endpoint =

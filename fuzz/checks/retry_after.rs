@@ -7,7 +7,7 @@ use freshen::core::http::{Endpoint, Response};
 use freshen::core::retry::{LONGEST_WAIT_MS, Verdict, decide};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
-use freshen::vendor;
+use freshen::vendor::VENDORS;
 
 use super::SEPARATOR;
 
@@ -21,7 +21,7 @@ pub(crate) fn check(data: &[u8]) {
     let names = ["Retry-After", "Date", "x-acs-retry-after"];
     let headers = names.iter().zip(&values).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let response = Response { status: 503, headers: headers.collect(), body: Vec::new() };
-    for kind in vendor::all() {
+    for kind in VENDORS.all() {
         let capabilities = kind.capabilities();
         let endpoint =
             Endpoint { tls: true, host: "a.example".into(), port: None, path_prefix: String::new(), address: None };

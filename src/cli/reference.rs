@@ -7,16 +7,17 @@ use super::args::{Cli, Format, Global, ProvidersArgs};
 use super::exit::{Exit, Stop};
 use super::render::providers as render;
 use super::terminal;
-use crate::{manifest, vendor};
+use crate::manifest;
+use crate::vendor::VENDORS;
 
 /// `freshen providers [KIND]`.
 pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
     let kinds = match &args.kind {
-        None => vendor::all().collect(),
+        None => VENDORS.all().collect(),
         Some(kind) => {
-            let known: Vec<&str> = vendor::all().map(|known| known.capabilities().kind).collect();
-            let unknown = || Stop::bad_input(format!("there is no kind `{kind}`; kinds are: {}", known.join(", ")));
-            vec![vendor::find(kind).ok_or_else(unknown)?]
+            let known = || VENDORS.names().join(", ");
+            let unknown = || Stop::bad_input(format!("there is no kind `{kind}`; kinds are: {}", known()));
+            vec![VENDORS.find(kind).ok_or_else(unknown)?]
         }
     };
     match (global.format, &args.kind) {
@@ -29,7 +30,7 @@ pub(super) fn providers(global: &Global, args: &ProvidersArgs) -> Result<Exit> {
 
 /// `freshen schema`.
 pub(super) fn schema() -> Exit {
-    terminal::print_json(&manifest::schema());
+    terminal::print_json(&manifest::schema(VENDORS));
     Exit::Done
 }
 

@@ -16,6 +16,7 @@ use crate::engine::{self, Desired, Finished, Pass, PassEnd, PassEvent, PassOptio
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::state::Store;
+use crate::vendor::VENDORS;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs, selection: &Selection) -> Result<Exit> {
@@ -23,7 +24,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs, selectio
     let found = find(apply::lookup(global, state, args, selection))?;
     // The copy is compared row by row.
     let mut loaded = manifests::load_all(host, &found, global.format, false)?;
-    let Rehearsal { host, accounts, claim } = Rehearsal::new(host, state, &mut loaded.desired).await?;
+    let Rehearsal { host, accounts, claim } = Rehearsal::new(host, state, &mut loaded.desired, VENDORS).await?;
     let credentials = CredentialStore::new(host.env.clone());
     let begun = host.clock.now();
     let deadline = args.deadline.map(|ms| begun.tick.plus_ms(ms));

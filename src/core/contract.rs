@@ -168,6 +168,20 @@ pub enum OptionShape {
     Headers,
 }
 
+impl OptionShape {
+    /// In words, for people.
+    pub fn words(self) -> String {
+        match self {
+            Self::Text => "text".into(),
+            Self::Bool => "true or false".into(),
+            Self::Integer => "whole number".into(),
+            Self::OneOf(words) => words.join(" | "),
+            Self::IntegerList => "list of whole numbers".into(),
+            Self::Headers => "header names and values".into(),
+        }
+    }
+}
+
 /// Values of options, by key, as checked against their [`OptionSpec`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options(pub BTreeMap<String, OptionValue>);

@@ -315,7 +315,8 @@ fn build(
     expand: &mut dyn Expand,
 ) -> Built {
     let variables = |name: &str| host.env.var(name);
-    manifest::build_partly(files, passed_over, BuildOptions { max_targets, variables: &variables }, expand)
+    let options = BuildOptions { max_targets, variables: &variables, ..BuildOptions::default() };
+    manifest::build_partly(files, passed_over, options, expand)
 }
 
 fn unreadable(problems: &[ReadProblem]) -> Stop {

@@ -20,10 +20,8 @@ use crate::host::{
     BoxFuture, Clock, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Resolver, Timeouts,
 };
 use crate::state::{Backend, LockedState, StateError, Store};
-use crate::vendor::{
-    emulation::{Emulator, Setup},
-    emulator,
-};
+use crate::vendor::Vendors;
+use crate::vendor::emulation::{Emulator, Setup};
 
 /// All that a pass needs to be a rehearsal.
 pub struct Rehearsal {
@@ -36,14 +34,14 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// Prepares to rehearse what is `desired`, whose providers get invented credentials.
+    /// Prepares to rehearse what is `desired`, whose providers get invented credentials and the emulators of `vendors`.
     ///
     /// # Errors
     /// A state that cannot be read.
-    pub async fn new(real: &Host, state: &dyn Backend, desired: &mut Desired) -> Result<Self> {
+    pub async fn new(real: &Host, state: &dyn Backend, desired: &mut Desired, vendors: Vendors) -> Result<Self> {
         let store = state.scratch(&lineage(real))?;
         let accounts = accounts(real, &desired.model, Some(&*store)).await?;
-        let host = stage(real, &mut desired.model, &*store)?;
+        let host = stage(real, &mut desired.model, &*store, vendors)?;
         let claim = Claim::Held(Box::new(Scratch { location: state.location(), store: Mutex::new(Some(store)) }));
         Ok(Self { host, accounts, claim })
     }
@@ -76,7 +74,7 @@ impl LockedState for Scratch {
     }
 }
 
-fn stage(real: &Host, model: &mut Model, store: &dyn Store) -> Result<Host> {
+fn stage(real: &Host, model: &mut Model, store: &dyn Store, vendors: Vendors) -> Result<Host> {
     let clock = Arc::new(VirtualClock::starting_at(real.clock.now()));
     let mut variables = HashMap::new();
     let mut actors = Vec::new();
@@ -95,7 +93,7 @@ fn stage(real: &Host, model: &mut Model, store: &dyn Store) -> Result<Host> {
         for endpoint in &config.endpoints {
             let mut setup = Setup::of(config, endpoint, credentials.clone());
             setup.hosts.clone_from(&hosts);
-            actors.extend(emulator(setup).map(|emulator| Actor {
+            actors.extend(vendors.emulator(setup).map(|emulator| Actor {
                 authority: endpoint.authority(),
                 marks: marks.clone(),
                 emulator: Mutex::new(emulator),

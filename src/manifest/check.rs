@@ -18,6 +18,7 @@ use super::shape::{self, MANIFEST};
 use super::source::SourceFile;
 use super::variables::{self, Variables};
 use crate::core::model::{Manifest, Model, OnNew, OnRemoved};
+use crate::vendor::{VENDORS, Vendors};
 
 /// The version of the format that is read.
 const VERSION: u64 = 1;
@@ -44,6 +45,8 @@ pub struct BuildOptions<'o> {
     pub max_targets: u64,
     /// What stands for `${NAME}`.
     pub variables: Variables<'o>,
+    /// Which kinds of providers there are.
+    pub vendors: Vendors,
 }
 
 /// [`BuildOptions::max_targets`] where nothing else is asked for.
@@ -51,7 +54,7 @@ pub const MAX_TARGETS: u64 = 1_000_000;
 
 impl Default for BuildOptions<'_> {
     fn default() -> Self {
-        Self { max_targets: MAX_TARGETS, variables: &|_| None }
+        Self { max_targets: MAX_TARGETS, variables: &|_| None, vendors: VENDORS }
     }
 }
 
@@ -164,13 +167,13 @@ fn attempt(
     let mut uses_variables = false;
     for (file, tree) in trees.iter_mut().enumerate() {
         let Some(tree) = tree else { continue };
-        uses_variables |= variables::replace(file, tree, options.variables, &mut report);
+        uses_variables |= variables::replace(file, tree, options, &mut report);
     }
     let read = files.iter().zip(&trees).enumerate();
     let heads: Vec<Head<'_, '_>> =
         read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
     check_names(&heads, &mut report);
-    let providers = Providers::collect(&heads, heads.len() < files.len(), &mut report);
+    let providers = Providers::collect(&heads, heads.len() < files.len(), options.vendors, &mut report);
     let assets = assets::collect(&heads, (files, lists), (&providers, options.max_targets), expand, &mut report)?;
     let (entries, multiplied) = assets;
     collapse::check_providers(&heads, &providers, &entries, &mut report);

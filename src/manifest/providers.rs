@@ -16,7 +16,7 @@ use crate::core::contract::{CredentialScheme, Options, Provider};
 use crate::core::endpoints::Endpoints;
 use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, HostPattern, Limits, Location, ProviderConfig};
-use crate::vendor;
+use crate::vendor::Vendors;
 
 /// Longest name of a provider, in bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -44,14 +44,19 @@ pub(crate) struct Providers {
 
 impl Providers {
     /// Reads the providers of all manifests.
-    pub(crate) fn collect(heads: &[Head<'_, '_>], incomplete: bool, report: &mut Diagnostics) -> Self {
+    pub(crate) fn collect(
+        heads: &[Head<'_, '_>],
+        incomplete: bool,
+        vendors: Vendors,
+        report: &mut Diagnostics,
+    ) -> Self {
         let mut drafts: Vec<ProviderDraft> = Vec::new();
         let mut incomplete = incomplete;
         for head in heads {
             incomplete |= head.fields.is_broken("providers");
             let Some(Node { value: Value::Map(entries), .. }) = head.fields.node("providers") else { continue };
             for (key, node) in entries {
-                match draft(head.file, key, node, report) {
+                match draft((head.file, vendors), key, node, report) {
                     Some(draft) => drafts.push(draft),
                     None => incomplete = true,
                 }
@@ -96,15 +101,20 @@ impl Providers {
     }
 }
 
-fn draft(file: usize, key: &Key<'_>, node: &Node<'_>, report: &mut Diagnostics) -> Option<ProviderDraft> {
+fn draft(
+    (file, vendors): (usize, Vendors),
+    key: &Key<'_>,
+    node: &Node<'_>,
+    report: &mut Diagnostics,
+) -> Option<ProviderDraft> {
     let named = check_name(file, key, report);
     let entries = fields::entries(file, &format!("provider `{}`", shown(&key.text)), node, report)?;
     let kind_node = entries.iter().find(|(key, _)| key.text == "kind").map(|(_, node)| node);
-    let kind = kind_node.and_then(shape::text).and_then(vendor::find);
+    let kind = kind_node.and_then(shape::text).and_then(|kind| vendors.find(kind));
     let specs = kind.map(|kind| kind.capabilities().options);
     let fields = fields::read(file, &PROVIDER, specs, key.span, entries, report);
     if kind.is_none() {
-        fields.text("kind").into_iter().for_each(|found| unknown_kind(file, found, report));
+        fields.text("kind").into_iter().for_each(|found| unknown_kind(file, found, vendors, report));
     }
     let (hosts, hosts_known) = host_patterns(file, &fields, report);
     let mut reader = ProviderReader {
@@ -143,8 +153,8 @@ fn check_name(file: usize, key: &Key<'_>, report: &mut Diagnostics) -> bool {
     checked.is_ok()
 }
 
-fn unknown_kind(file: usize, (found, span): (&str, Span), report: &mut Diagnostics) {
-    let kinds: Vec<&str> = vendor::all().map(|kind| kind.capabilities().kind).collect();
+fn unknown_kind(file: usize, (found, span): (&str, Span), vendors: Vendors, report: &mut Diagnostics) {
+    let kinds = vendors.names();
     let help = match nearest(found, kinds.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("known kinds: {}", shape::quoted(&kinds)),

@@ -7,7 +7,7 @@ use super::shape::{
     of_option,
 };
 use crate::core::contract::{Capabilities, Provider};
-use crate::vendor;
+use crate::vendor::Vendors;
 
 /// A share as manifests give it.
 const PERCENT: &str = "^(100|[1-9]?[0-9])%$";
@@ -15,8 +15,8 @@ const PERCENT: &str = "^(100|[1-9]?[0-9])%$";
 /// The path of a directory as URLs begin with it; no part is `.` or `..`.
 const DIRECTORY: &str = "^/(([^.*?#/\\\\]|\\.[^.*?#/\\\\]|\\.\\.[^*?#/\\\\])[^*?#/\\\\]*/)*$";
 
-/// JSON Schema (draft 2020-12) of one manifest file.
-pub fn schema() -> Value {
+/// JSON Schema (draft 2020-12) of one manifest file with providers of these kinds.
+pub fn schema(vendors: Vendors) -> Value {
     let mut root = section(&MANIFEST);
     if let Some(object) = root.as_object_mut() {
         object.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
@@ -28,7 +28,7 @@ pub fn schema() -> Value {
                 "asset": asset(),
                 "short_asset": section(&SHORT_ASSET),
                 "hash": hash(),
-                "provider": provider_schema(),
+                "provider": provider_schema(vendors),
                 "guard": not_empty(&GUARD),
                 "collapse": collapse(),
                 "limits": section(&LIMITS),
@@ -175,9 +175,9 @@ fn hash() -> Value {
 }
 
 /// The common keys, and the options of the kind that is named.
-fn provider_schema() -> Value {
+fn provider_schema(vendors: Vendors) -> Value {
     let mut object = section(&PROVIDER);
-    let kinds: Vec<&'static Capabilities> = vendor::all().map(Provider::capabilities).collect();
+    let kinds: Vec<&'static Capabilities> = vendors.all().map(Provider::capabilities).collect();
     let listed: Vec<Value> =
         kinds.iter().map(|kind| json!({"const": kind.kind, "description": kind.summary})).collect();
     let doc = object["properties"]["kind"]["description"].take();

@@ -7,9 +7,8 @@ use std::borrow::Cow;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::load::{Node, Value};
-use super::{secrets, shape};
+use super::{BuildOptions, secrets, shape};
 use crate::core::contract::OptionShape;
-use crate::vendor;
 
 /// Looks up a variable by name.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
@@ -21,9 +20,9 @@ pub(crate) const REPLACED_IN: &str =
 pub(crate) const NOT_REPLACED: &str = "`${…}` is not replaced here";
 
 /// Replaces the references in the texts of a manifest that take them. Says whether there are any.
-pub(crate) fn replace(file: usize, tree: &mut Node<'_>, variables: Variables<'_>, report: &mut Diagnostics) -> bool {
+pub(crate) fn replace(file: usize, tree: &mut Node<'_>, options: BuildOptions<'_>, report: &mut Diagnostics) -> bool {
     let Value::Map(entries) = &mut tree.value else { return false };
-    let mut replacer = Replacer { file, variables, report, has_any: false };
+    let mut replacer = Replacer { file, options, report, has_any: false };
     for (key, node) in entries {
         match (key.text.as_ref(), &mut node.value) {
             ("base_url", _) => replacer.texts(node),
@@ -36,7 +35,7 @@ pub(crate) fn replace(file: usize, tree: &mut Node<'_>, variables: Variables<'_>
 
 struct Replacer<'r> {
     file: usize,
-    variables: Variables<'r>,
+    options: BuildOptions<'r>,
     report: &'r mut Diagnostics,
     has_any: bool,
 }
@@ -45,7 +44,8 @@ impl Replacer<'_> {
     fn provider(&mut self, node: &mut Node<'_>) {
         let Value::Map(entries) = &mut node.value else { return };
         let kind = entries.iter().find(|(key, _)| key.text == "kind").and_then(|(_, node)| shape::text(node));
-        let options = kind.and_then(vendor::find).map_or(&[][..], |kind| kind.capabilities().options);
+        let kind = kind.and_then(|kind| self.options.vendors.find(kind));
+        let options = kind.map_or(&[][..], |kind| kind.capabilities().options);
         for (key, node) in entries {
             let is_text = |spec: &&crate::core::contract::OptionSpec| spec.shape == OptionShape::Text;
             let is_option = options.iter().filter(is_text).any(|spec| spec.key == key.text);
@@ -83,7 +83,7 @@ impl Replacer<'_> {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             let (name, behind) = after.split_once('}').unwrap_or((after, ""));
-            let Some(value) = (self.variables)(name) else {
+            let Some(value) = (self.options.variables)(name) else {
                 return Err((format!("the environment has no variable `{name}`"), "set it where freshen is started"));
             };
             if !value.chars().all(may_stand) {

@@ -18,9 +18,39 @@ mod tencent_api {
 }
 
 /// A kind of provider.
-struct Vendor {
-    adapter: &'static dyn Provider,
-    emulator: fn(Setup) -> Box<dyn Emulator>,
+#[derive(Clone, Copy)]
+pub struct Vendor {
+    /// Makes its requests and reads its answers.
+    pub adapter: &'static dyn Provider,
+    /// Answers them as the vendor does.
+    pub emulator: fn(Setup) -> Box<dyn Emulator>,
+}
+
+/// A table of vendors, in the order in which they are shown. All that lists kinds lists those of the table that it is given.
+#[derive(Clone, Copy)]
+pub struct Vendors(pub &'static [Vendor]);
+
+impl Vendors {
+    /// All kinds.
+    pub fn all(self) -> impl Iterator<Item = &'static dyn Provider> {
+        self.0.iter().map(|vendor| vendor.adapter)
+    }
+
+    /// What manifests call them.
+    pub fn names(self) -> Vec<&'static str> {
+        self.all().map(|kind| kind.capabilities().kind).collect()
+    }
+
+    /// The kind called `kind` in manifests.
+    pub fn find(self, kind: &str) -> Option<&'static dyn Provider> {
+        self.all().find(|provider| provider.capabilities().kind == kind)
+    }
+
+    /// The emulator of the setup's kind; `None` if there is no such kind.
+    pub fn emulator(self, setup: Setup) -> Option<Box<dyn Emulator>> {
+        let vendor = self.0.iter().find(|vendor| vendor.adapter.capabilities().kind == setup.kind)?;
+        Some((vendor.emulator)(setup))
+    }
 }
 
 /// Lists the vendors: each name is a folder beside this file, whose `adapter.rs` has a `pub(crate) static ADAPTER` and whose
@@ -31,7 +61,9 @@ macro_rules! vendors {
             pub(super) mod adapter;
             pub(super) mod emulator;
         })*
-        static TABLE: &[Vendor] = &[$(Vendor { adapter: &$name::adapter::ADAPTER, emulator: $name::emulator::emulator }),*];
+        /// The vendors that this program knows.
+        pub static VENDORS: Vendors =
+            Vendors(&[$(Vendor { adapter: &$name::adapter::ADAPTER, emulator: $name::emulator::emulator }),*]);
     };
 }
 
@@ -42,22 +74,6 @@ vendors! {
     huawei_vod,
     qcloud_cdn,
     http_purge,
-}
-
-/// All kinds, in the order in which they are shown.
-pub fn all() -> impl Iterator<Item = &'static dyn Provider> {
-    TABLE.iter().map(|vendor| vendor.adapter)
-}
-
-/// The kind called `kind` in manifests.
-pub fn find(kind: &str) -> Option<&'static dyn Provider> {
-    all().find(|provider| provider.capabilities().kind == kind)
-}
-
-/// The emulator of the setup's kind; `None` if there is no such kind.
-pub fn emulator(setup: Setup) -> Option<Box<dyn Emulator>> {
-    let vendor = TABLE.iter().find(|vendor| vendor.adapter.capabilities().kind == setup.kind)?;
-    Some((vendor.emulator)(setup))
 }
 
 #[cfg(test)]
@@ -73,14 +89,14 @@ mod tests {
 
     #[test]
     fn every_kind_is_found_by_its_name() {
-        let kinds: Vec<&str> = all().map(|provider| provider.capabilities().kind).collect();
-        assert_eq!(kinds, ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn", "http-purge"]);
-        assert!(kinds.iter().all(|kind| find(kind).is_some()) && find("nobody").is_none());
+        let kinds = VENDORS.names();
+        assert_eq!(kinds.iter().collect::<BTreeSet<_>>().len(), kinds.len(), "{kinds:?}");
+        assert!(kinds.iter().all(|kind| VENDORS.find(kind).is_some()) && VENDORS.find("nobody").is_none());
     }
 
     #[test]
     fn capabilities_hold_together() {
-        for provider in all() {
+        for provider in VENDORS.all() {
             let capabilities = provider.capabilities();
             let kind = capabilities.kind;
             let scopes: BTreeSet<_> = capabilities.operations.iter().map(|operation| operation.scope).collect();
@@ -137,12 +153,12 @@ mod tests {
             wait in "\\PC{0,12}",
             body in body(),
         ) {
-            for provider in all() {
+            for provider in VENDORS.all() {
                 let headers = vec![("Retry-After".to_owned(), wait.clone()), ("Date".to_owned(), wait.clone())];
                 let response = Response { status, headers, body: body.clone() };
                 let call = testing::call(provider, "cdn.example.com", &["https://a.example/"]);
                 let outcome = provider.decode(&call, &testing::account(&[]), &response);
-                let by_status = provider.capabilities().kind == "http-purge";
+                let by_status = provider.capabilities().credentials == CredentialScheme::Headers;
                 prop_assert!(by_status || outcome.is_err());
                 let quota = provider.quota_query().map(|query| query.decode_quota(&testing::account(&[]), &response));
                 let task = provider.task_query().map(|query| query.decode_task(testing::first_page("t"), &response));
@@ -153,7 +169,7 @@ mod tests {
         // U1, U2
         #[test]
         fn no_kind_takes_control_characters(text in "\\PC{0,9}[\\x00-\\x1f\\x7f]\\PC{0,9}") {
-            for provider in all() {
+            for provider in VENDORS.all() {
                 let target = Target::url(format!("https://a.example/{text}"));
                 prop_assert!(provider.check_target(&target, &Options::default()).is_err());
             }

@@ -359,7 +359,7 @@ fn manifests_of_older_exports_come_along() {
 #[test]
 fn providers_schema_completions_and_manual_are_printed() {
     let bench = Bench::new();
-    let kinds = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn", "http-purge"];
+    let kinds = freshen::vendor::VENDORS.names();
     let all = bench.run(&["providers"]).exits(0);
     let json = bench.run(&["providers", "--format", "json"]).exits(0).json();
     for kind in kinds {

@@ -1,5 +1,7 @@
 //! What providers are asked besides purges: quotas before a run, results of tasks, credentials and clocks.
 
+use freshen::core::contract::Provider;
+use freshen::vendor::VENDORS;
 use serde_json::{Value, json};
 
 use crate::cli_apply::urls;
@@ -7,9 +9,18 @@ use crate::support::cli::{Bench, STATE};
 use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step};
 
 /// Kinds whose vendors report what became of a task.
-const WITH_TASKS: [&str; 4] = ["tencent-cdn", "alibaba-vod", "huawei-vod", "qcloud-cdn"];
+fn with_tasks() -> Vec<&'static str> {
+    kinds_that(|kind| kind.task_query().is_some())
+}
+
 /// Kinds whose vendors report what is left of a quota.
-const WITH_QUOTA: [&str; 2] = ["tencent-cdn", "alibaba-vod"];
+fn with_quota() -> Vec<&'static str> {
+    kinds_that(|kind| kind.quota_query().is_some())
+}
+
+fn kinds_that(is_wanted: fn(&dyn Provider) -> bool) -> Vec<&'static str> {
+    VENDORS.all().filter(|kind| is_wanted(*kind)).map(|kind| kind.capabilities().kind).collect()
+}
 
 fn first_words(listed: &str) -> Vec<&str> {
     listed.lines().filter_map(|line| line.split_whitespace().next()).collect()
@@ -103,7 +114,7 @@ fn a_quota_that_is_not_told_is_a_note_and_no_failure() {
 /// S9: a plan sends no query, nor does a run with nothing to do; two providers of one account are one query.
 #[test]
 fn quotas_are_asked_for_only_where_there_is_work_and_once_an_account() {
-    for kind in WITH_QUOTA {
+    for kind in with_quota() {
         let cloud = Cloud::of(kind);
         let bench = Bench::at(kind, &cloud).provider("other", kind, &cloud.url(), "");
         bench.write("manifests/site.yaml", "provider: [own, other]\nassets:\n  https://cdn.example.com/a: rev:1\n");
@@ -124,7 +135,7 @@ fn quotas_are_asked_for_only_where_there_is_work_and_once_an_account() {
 /// R12, R13: an accepted purge whose task failed is pending again, alone; what is done is not asked about again.
 #[test]
 fn r13_a_task_that_failed_makes_its_target_pending_again() {
-    for kind in WITH_TASKS {
+    for kind in with_tasks() {
         let all = urls(3);
         let cloud = failing(kind, &all[1..2]);
         // A task for each target: the state of a task at `qcloud-cdn` is that of all its targets.
@@ -150,7 +161,7 @@ fn r13_a_task_that_failed_makes_its_target_pending_again() {
             "{kind}: only the new task is asked about"
         );
         assert_eq!(ran["tasks"], json!([{"provider": "own", "accepted": 0, "done": 3}]), "{kind}");
-        let between = usize::from(WITH_QUOTA.contains(&kind));
+        let between = usize::from(with_quota().contains(&kind));
         assert_eq!(cloud.queries().len(), asked + between + 1, "{kind}");
         let before = bench.read(STATE);
         bench.run(&["status", "--refresh"]).exits(0).says("none");
@@ -161,7 +172,7 @@ fn r13_a_task_that_failed_makes_its_target_pending_again() {
 /// R12: a task that goes on changes nothing, and nothing says that the purge is in effect.
 #[test]
 fn r12_a_task_under_way_stays_accepted_and_is_asked_about_again() {
-    for kind in WITH_TASKS {
+    for kind in with_tasks() {
         let cloud = Cloud::of(kind);
         let bench = Bench::at(kind, &cloud);
         bench.assets(&urls(2), "1");
@@ -258,7 +269,7 @@ fn a_check_online_tells_credentials_clock_and_quota() {
 /// T1: a clock that is off is found from the answer's own date; refused, missing and untested credentials have their codes.
 #[test]
 fn t1_a_check_online_has_the_documented_exit_codes() {
-    for kind in WITH_QUOTA {
+    for kind in with_quota() {
         let cloud = Cloud::of(kind);
         let with = |secret: &str| {
             let bench = Bench::new().provider("own", kind, &cloud.url(), "").keys(kind, KEY_ID, secret, None);

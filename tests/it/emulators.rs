@@ -9,9 +9,8 @@ use freshen::core::query::{QueryContext, TaskCursor, TaskPage, TaskState, quota_
 use freshen::core::secret::Secret;
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
-use freshen::vendor;
+use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::{Emulator, Setup};
-use freshen::vendor::emulator;
 use serde_json::{Value, json};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -607,7 +606,7 @@ fn cache_answers_with_the_statuses_that_its_configuration_expects() {
 fn kinds_without_emulator_are_none() {
     let mut setup = setup("tencent-cdn", "api.example.org", None);
     setup.kind = "other".into();
-    assert!(emulator(setup).is_none());
+    assert!(VENDORS.emulator(setup).is_none());
 }
 
 /// What an emulator answers to a query of ours.
@@ -626,7 +625,7 @@ fn queried(
 
 /// A page of the results of a task: its id, number and the rows before it.
 fn results(kind: &str, emulator: &mut dyn Emulator, (id, page, seen): (&str, u32, u64), now: Timestamp) -> TaskPage {
-    let query = vendor::find(kind).expect("a kind").task_query().expect("a query");
+    let query = VENDORS.find(kind).expect("a kind").task_query().expect("a query");
     let cursor = TaskCursor { id, page, seen };
     let answer = queried(kind, emulator, now, |context| query.encode_task(cursor, context));
     query.decode_task(cursor, &answer).expect("results")
@@ -635,7 +634,7 @@ fn results(kind: &str, emulator: &mut dyn Emulator, (id, page, seen): (&str, u32
 /// R12, R13: tasks are what became of the log: first under way, then done or failed, and a second purge does not fail.
 #[test]
 fn queries_about_tasks_are_answered_from_the_log() {
-    for kind in CLOUDS.into_iter().filter(|kind| vendor::find(kind).unwrap().task_query().is_some()) {
+    for kind in CLOUDS.into_iter().filter(|kind| VENDORS.find(kind).unwrap().task_query().is_some()) {
         let mut draft = Draft::new(kind);
         draft.targets = urls(3);
         let mut own = setup(kind, "api.example.org", None);
@@ -674,7 +673,7 @@ fn queries_about_quotas_are_answered_from_the_ledger() {
         own.afterwards.others = 500;
         let mut emulator = running(own);
         assert_eq!(answered(&mut *emulator, &draft, NOW), "accepted", "{kind}");
-        let query = vendor::find(kind).expect("a kind").quota_query().expect("a query");
+        let query = VENDORS.find(kind).expect("a kind").quota_query().expect("a query");
         let answer = queried(kind, &mut *emulator, NOW, |context| query.encode_quota(context));
         let account = Account { provider: "own".into(), options: setup(kind, "api.example.org", None).options };
         let found = query.decode_quota(&account, &answer).expect("quotas");

@@ -108,7 +108,7 @@ fn the_second_reading_of_answers_knows_what_no_vendor_documents() {
             let task_ids = if body.contains("\"1\"") { vec!["1".to_owned()] } else { Vec::new() };
             let reply =
                 Reply { task_ids, request_id: body.contains("RequestId").then(|| "r".to_owned()), ..Reply::default() };
-            checks::answer::is_documented(freshen::vendor::find(kind).expect("a kind"), &response, &reply)
+            checks::answer::is_documented(freshen::vendor::VENDORS.find(kind).expect("a kind"), &response, &reply)
         };
         assert!(is_documented(status, body), "{kind}");
         assert!(!is_documented(302, body) && !is_documented(status + 100, body), "{kind}");

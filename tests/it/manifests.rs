@@ -754,7 +754,7 @@ assets:
 
 #[test]
 fn schema_and_check_agree() {
-    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let validator = jsonschema::validator_for(&schema(freshen::vendor::VENDORS)).expect("a valid schema");
     let hash = sha('1');
     let good = [
         json!({"assets": {}}),
@@ -840,9 +840,9 @@ fn schema_and_check_agree() {
 
 #[test]
 fn the_schema_describes_every_kind() {
-    let schema = schema();
+    let schema = schema(freshen::vendor::VENDORS);
     assert!(schema["properties"]["assets"].is_object() && schema["properties"]["verify"].is_null());
-    for kind in freshen::vendor::all() {
+    for kind in freshen::vendor::VENDORS.all() {
         let name = kind.capabilities().kind;
         let branches = schema["$defs"]["provider"]["allOf"].as_array().expect("branches");
         let branch = branches.iter().find(|branch| branch["if"]["properties"]["kind"]["const"] == name).expect(name);

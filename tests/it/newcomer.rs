@@ -8,28 +8,36 @@ use std::time::Duration;
 use freshen::core::budget::LastCalls;
 use freshen::core::contract::{
     Account, Call, CallError, Capabilities, Cost, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
-    FieldSort, Operation, Options, Provider, Rate, Reply, Stamp,
+    FieldSort, Operation, OptionShape, OptionSpec, Options, Provider, Rate, Reply, Stamp,
 };
 use freshen::core::diff::Difference;
 use freshen::core::event::ItemState;
 use freshen::core::http::{Request, Response, Route, TransportFailure};
 use freshen::core::model::ProviderConfig;
+use freshen::core::owners::Reach;
 use freshen::core::plan::QuotaKey;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
-use freshen::core::time::{Now, Tick};
+use freshen::core::time::{Now, Tick, Timestamp};
+use freshen::engine::Desired;
 use freshen::engine::executor::{self, ExecutorInputs, Outcome};
+use freshen::engine::rehearsal::Rehearsal;
 use freshen::host::credentials::CredentialStore;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::worker::InPlace;
 use freshen::host::{BoxFuture, CommandError, CommandLimits, Env, Host, Http, PrivateFileError, Timeouts};
+use freshen::manifest::{BuildOptions, NoSources, SourceFile, build_with, schema};
 use freshen::state::{RunStart, SqliteStore, Store};
+use freshen::vendor::emulation::{self, Purged, Setup};
+use freshen::vendor::{VENDORS, Vendor, Vendors};
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 
+use crate::conformance::largest_batches_are_accepted;
+use crate::readme::vendor_lists;
 use crate::support::world::{START, World, accept, change, config};
 
 /// Bytes of the list in a body, and hosts in it.
@@ -46,7 +54,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     notice: None,
     default_endpoint: Some("https://api.newcomer.example"),
     credentials: CredentialScheme::Fields { fields: FIELDS, instead: None },
-    options: &[],
+    options: &[OptionSpec { key: "network", shape: OptionShape::Text, required: false, doc: "which network" }],
     operations: &[Operation {
         targets_per_call: 20,
         bytes_per_call: Some(MOST_BYTES),
@@ -116,7 +124,8 @@ impl Provider for Newcomer {
         let refused = body["refused"].as_array().into_iter().flatten().filter_map(Value::as_u64);
         let refused = refused.filter_map(|at| usize::try_from(at).ok());
         let refused = refused.map(|at| (at, error(ErrorClass::TargetRefused(Culprit::Target), "Refused")));
-        Ok(Reply { task_ids: vec![body["task"].to_string()], refused: refused.collect(), ..Reply::default() })
+        let task_ids = body["task"].as_str().map(str::to_owned).into_iter().collect();
+        Ok(Reply { task_ids, refused: refused.collect(), ..Reply::default() })
     }
 }
 
@@ -126,6 +135,8 @@ struct Emulator {
     purges: BTreeMap<String, Vec<String>>,
     calls: Vec<(u64, usize)>,
     problems: Vec<String>,
+    /// What it asks for, if not the usual.
+    authorization: Option<String>,
 }
 
 impl Emulator {
@@ -138,7 +149,8 @@ impl Emulator {
         self.calls.push((now.ms(), targets.len()));
         let twice = targets.iter().collect::<BTreeSet<_>>().len() < targets.len();
         let purged_before = self.purges.iter().any(|(other, known)| *other != id && known == &targets);
-        let problem = if request.header("Authorization") != Some("Newcomer ct:canary") {
+        let authorization = self.authorization.as_deref().unwrap_or("Newcomer ct:canary");
+        let problem = if request.header("Authorization") != Some(authorization) {
             Some("Unauthorized")
         } else if list.len() > MOST_BYTES || targets.len() > 20 {
             Some("TooLarge")
@@ -387,4 +399,96 @@ fn the_plan_shows_what_it_costs_and_what_is_left_of_a_longer_quota() {
     assert_eq!((charge.used, charge.free_left(), charge.micros()), (30, 20, 50_000), "the calendar month counts");
     world.disk.quota.insert(key("2023-11-02"), 365);
     assert_eq!((world.plan().jobs[0].targets, world.plan().jobs[0].over_quota.len()), (5, 25));
+}
+
+/// The vendor behind an endpoint, as rehearsals have it.
+struct RehearsedAccount {
+    emulator: Emulator,
+    purged: Vec<Purged>,
+}
+
+impl emulation::Emulator for RehearsedAccount {
+    fn answer(&mut self, request: &Request, now: Timestamp) -> Response {
+        let answer = self.emulator.answer(request, Tick::from_ms(now.unix_ms().unsigned_abs()));
+        let task = answer["task"].as_str().map(str::to_owned);
+        for target in task.iter().flat_map(|task| &self.emulator.purges[task]) {
+            let target = Target::url(format!("https://{target}"));
+            self.purged.push(Purged { at: now, area: String::new(), target, task_id: task.clone() });
+        }
+        Response { status: 200, headers: Vec::new(), body: answer.to_string().into_bytes() }
+    }
+
+    fn log(&self) -> &[Purged] {
+        &self.purged
+    }
+}
+
+fn emulator(setup: Setup) -> Box<dyn emulation::Emulator> {
+    let Setup { credentials, .. } = setup;
+    let field = |field: &CredentialField| credentials.field(field.name).expect("a field").expose().to_owned();
+    let authorization = Some(format!("Newcomer {}:{}", field(&FIELDS[0]), field(&FIELDS[1])));
+    Box::new(RehearsedAccount { emulator: Emulator { authorization, ..Emulator::default() }, purged: Vec::new() })
+}
+
+/// The table of vendors with a line more.
+fn with_newcomer() -> Vendors {
+    let line = Vendor { adapter: &NEWCOMER, emulator };
+    Vendors(Box::leak(VENDORS.0.iter().copied().chain([line]).collect()))
+}
+
+/// A vendor is a folder and a line: all that lists kinds lists those of the table that it is given.
+#[test]
+fn a_line_in_the_table_is_all_that_makes_a_vendor_known() {
+    let manifest = |kind: &str| {
+        let provider = format!("{{kind: {kind}, hosts: [a.example], network: \"${{NETWORK}}\"}}");
+        let text = format!("providers: {{new: {provider}}}\nassets: {{\"https://a.example/1\": rev:1}}\n");
+        [SourceFile::whole("m.yaml", text)]
+    };
+    let variables = |_: &str| Some("staging".to_owned());
+    let built = |kind: &str, vendors| {
+        let options = BuildOptions { variables: &variables, vendors, ..BuildOptions::default() };
+        build_with(&manifest(kind), options, &mut NoSources)
+    };
+    assert!(built("newcomer", VENDORS).model.is_none());
+    let misspelled = built("newcommer", with_newcomer()).diagnostics;
+    assert!(misspelled.iter().any(|problem| format!("{problem:?}").contains("did you mean `newcomer`?")));
+    let model = built("newcomer", with_newcomer()).model.expect("a kind of the table");
+    assert_eq!(model.providers[0].options.text("network"), Some("staging"));
+
+    let schema = schema(with_newcomer()).to_string();
+    assert!(schema.contains("\"newcomer\"") && schema.contains("which network"), "the schema lacks it");
+    for (list, expected) in vendor_lists(with_newcomer()).iter().zip(vendor_lists(VENDORS)) {
+        let added = list.strip_prefix(&expected).expect("the others stand before it");
+        assert!(added.contains("newcomer"), "{list}");
+    }
+    assert_eq!(largest_batches_are_accepted(with_newcomer()).last(), Some(&"newcomer"));
+    assert_rehearsed(Desired::new(model, Reach::default()));
+}
+
+/// A rehearsal with the table that has the vendor answers its calls.
+fn assert_rehearsed(mut desired: Desired) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = freshen::state::at(&folder.path().join("state.db"));
+    let clock = Arc::new(VirtualClock::starting_at(Now { wall: START, tick: Tick::from_ms(0) }));
+    let (emulator, asked) = (Mutex::default(), Notify::new());
+    let http = Arc::new(Network { clock: clock.clone(), emulator, is_silent: false, asked });
+    let real = Host { clock, http, resolver: Arc::new(SystemResolver), env: Arc::new(Variables), seed: 1 };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let reply = runtime.block_on(async {
+        let rehearsal = Rehearsal::new(&real, &*state, &mut desired, with_newcomer()).await.expect("a rehearsal");
+        let config = &desired.model.providers[0];
+        let credentials = CredentialStore::new(rehearsal.host.env.clone()).get(config, START).await.expect("invented");
+        let call = Call {
+            operation: &CAPABILITIES.operations[0],
+            endpoint: config.endpoints.first().expect("an endpoint").clone(),
+            targets: vec![Target::url("https://a.example/1")],
+            id: "0123456789abcdef0123456789abcdef".to_owned(),
+        };
+        let account = Account { provider: "new".to_owned(), options: Options::default() };
+        let stamp = Stamp { wall: START, nonce: 1 };
+        let request = NEWCOMER.encode(&call, &account, &credentials, &stamp).expect("a request");
+        let answer = rehearsal.host.http.send(request, Timeouts::default()).await.expect("an emulator");
+        NEWCOMER.decode(&call, &account, &answer)
+    });
+    assert_eq!(reply.map(|reply| reply.task_ids.len()), Ok(1));
 }

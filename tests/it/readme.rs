@@ -1,12 +1,15 @@
-//! Help in the documents is what the program prints. `UPDATE_DOCS=1 cargo test --test it readme` writes it anew.
+//! Help in the documents is what the program prints, and their lists of vendors are made from the table.
+//! `UPDATE_DOCS=1 cargo test --test it readme` writes both anew.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 use freshen::cli::args::Cli;
-use freshen::core::contract::{Capabilities, CredentialField, CredentialScheme};
-use freshen::vendor;
+use freshen::core::contract::{
+    Capabilities, CredentialField, CredentialScheme, Operation, OptionShape, OptionSpec, Provider,
+};
+use freshen::vendor::{VENDORS, Vendors};
 
 /// Every command has its block here; other documents may show some of them.
 const REFERENCE: &str = "docs/commands.md";
@@ -103,8 +106,80 @@ fn renew(name: &str) {
     );
 }
 
+/// A list in a document that is made from the table of vendors.
+struct VendorList {
+    document: &'static str,
+    /// The lines before it.
+    head: &'static str,
+    /// Begins each of its lines.
+    mark: &'static str,
+    lines: fn(Vendors) -> String,
+}
+
+const VENDOR_LISTS: [VendorList; 4] = [
+    VendorList {
+        document: "README.md",
+        head: "| kind | vendor | operation | purges | a call | calls | a day |\n|---|---|---|---|---|---|---|\n",
+        mark: "|",
+        lines: operation_rows,
+    },
+    VendorList {
+        document: "docs/manifests.md",
+        head: "| kind | option | value | meaning |\n|---|---|---|---|\n",
+        mark: "|",
+        lines: option_rows,
+    },
+    VendorList {
+        document: "docs/manifests.md",
+        head: "| kind | field: variable |\n|---|---|\n",
+        mark: "|",
+        lines: credential_rows,
+    },
+    VendorList {
+        document: "fuzz/dictionaries/manifest",
+        head: "# kinds of providers\n",
+        mark: "\"kind: ",
+        lines: |vendors| vendors.names().iter().map(|kind| ["\"kind: ", kind, "\"\n"].concat()).collect(),
+    },
+];
+
+/// What the lists of the documents say of `vendors`, a text each.
+pub(crate) fn vendor_lists(vendors: Vendors) -> Vec<String> {
+    VENDOR_LISTS.iter().map(|list| (list.lines)(vendors)).collect()
+}
+
+/// Each operation of each kind with its documented limits.
+fn operation_rows(vendors: Vendors) -> String {
+    let row = |kind: &dyn Provider, operation: &Operation| {
+        let Capabilities { kind: name, summary, .. } = kind.capabilities();
+        let share = if kind.quota_areas().is_empty() { "" } else { " an area" };
+        let a_day = operation.targets_per_day.map_or_else(|| "no limit".to_owned(), |most| format!("{most}{share}"));
+        let Operation { name: operation, scope, targets_per_call, calls, .. } = operation;
+        let scope = scope.word();
+        format!("| `{name}` | {summary} | `{operation}` | {scope} | {targets_per_call} | {calls} | {a_day} |\n")
+    };
+    let rows = |kind: &'static dyn Provider| {
+        kind.capabilities().operations.iter().map(|operation| row(kind, operation)).collect::<String>()
+    };
+    vendors.all().map(rows).collect()
+}
+
+/// Each option of each kind.
+fn option_rows(vendors: Vendors) -> String {
+    let row = |kind: &Capabilities, option: &OptionSpec| {
+        let value = match option.shape {
+            OptionShape::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            shape => shape.words(),
+        };
+        let required = if option.required { ", required" } else { "" };
+        format!("| `{}` | `{}` | {value}{required} | {} |\n", kind.kind, option.key, option.doc)
+    };
+    let rows = |kind: &Capabilities| kind.options.iter().map(|option| row(kind, option)).collect::<String>();
+    vendors.all().map(|kind| rows(kind.capabilities())).collect()
+}
+
 /// Fields of credentials with their variables, a row for each kind that has an account.
-fn credential_rows() -> String {
+fn credential_rows(vendors: Vendors) -> String {
     let row = |kind: &Capabilities| {
         let CredentialScheme::Fields { fields, instead } = kind.credentials else { return String::new() };
         let one = |field: &CredentialField| format!("`{}`: `{}`", field.name, field.variable);
@@ -113,23 +188,23 @@ fn credential_rows() -> String {
         let instead = instead.map_or_else(String::new, |field| format!("; or {} alone", one(field)));
         format!("| `{}` | {}{instead} |\n", kind.kind, fields.join(", "))
     };
-    vendor::all().map(|kind| row(kind.capabilities())).collect()
+    vendors.all().map(|kind| row(kind.capabilities())).collect()
 }
 
 #[test]
-fn manifests_show_the_fields_of_credentials_of_every_kind() {
-    const HEAD: &str = "| kind | field: variable |\n|---|---|\n";
-    let path = document("docs/manifests.md");
-    let old = std::fs::read_to_string(&path).expect("a document");
-    let (before, rest) = old.split_once(HEAD).expect("the table");
-    let after = &rest[rest.find("\n\n").map_or(0, |end| end + 1)..];
-    let after = if rest.starts_with('\n') { rest } else { after };
-    let new = format!("{before}{HEAD}{}{after}", credential_rows());
-    if old != new && std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, new).expect("a writable document");
-        return;
+fn lists_of_vendors_in_the_documents_are_made_from_their_table() {
+    for VendorList { document: name, head, mark, lines } in VENDOR_LISTS {
+        let path = document(name);
+        let old = std::fs::read_to_string(&path).expect("a document");
+        let (before, rest) = old.split_once(head).unwrap_or_else(|| panic!("{name} has no `{head}`"));
+        let listed: usize = rest.split_inclusive('\n').take_while(|line| line.starts_with(mark)).map(str::len).sum();
+        let new = format!("{before}{head}{}{}", lines(VENDORS), &rest[listed..]);
+        if old != new && std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, new).expect("a writable document");
+        } else {
+            assert!(old == new, "{name}: write it anew: UPDATE_DOCS=1 cargo test --test it readme");
+        }
     }
-    assert!(old == new, "write it anew: UPDATE_DOCS=1 cargo test --test it readme");
 }
 
 #[test]

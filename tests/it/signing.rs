@@ -4,14 +4,14 @@ use std::path::Path;
 
 use freshen::core::secret::Secret;
 use freshen::vendor::sign::{Parts, QcloudMethod, Signed};
-use freshen::vendor::{self, sign};
+use freshen::vendor::{VENDORS, sign};
 use serde_json::Value;
 
 /// The vectors of each kind that has any, by its name. Each file says how many it holds, so that one that is dropped by accident
 /// is noticed.
 fn files() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/vectors");
-    let files = vendor::all().map(|provider| provider.capabilities().kind).filter_map(|kind| {
+    let files = VENDORS.all().map(|provider| provider.capabilities().kind).filter_map(|kind| {
         let text = std::fs::read_to_string(folder.join(format!("{kind}.json"))).ok()?;
         Some((kind.to_owned(), serde_json::from_str(&text).expect("valid JSON")))
     });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use freshen::core::collapse::Collapse;
-use freshen::core::contract::{Credentials, OptionValue, Options, Rate};
+use freshen::core::contract::{CredentialScheme, Credentials, OptionValue, Options, Rate};
 use freshen::core::guard::{Guard, Limit};
 use freshen::core::http::Endpoint;
 use freshen::core::model::{
@@ -14,15 +14,13 @@ use freshen::core::model::{
 use freshen::core::owners::TreePath;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
-use freshen::vendor;
+use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::Setup;
-use freshen::vendor::emulator;
 
 use crate::files::{self, Files, Paths};
 use crate::planted::{Bug, adapter};
 use crate::vendors::{Actor, Key, asset_id, mark};
 
-const KINDS: [&str; 6] = ["tencent-cdn", "tencent-vod", "alibaba-vod", "huawei-vod", "qcloud-cdn", "http-purge"];
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
 /// What issues temporary keys.
@@ -69,10 +67,16 @@ pub(crate) struct Spec {
     pub(crate) strict: bool,
 }
 
+fn has_account(kind: &str) -> bool {
+    VENDORS.find(kind).is_some_and(|kind| kind.capabilities().credentials != CredentialScheme::Headers)
+}
+
 impl Spec {
     pub(crate) fn draw(rng: &mut Rng, index: usize) -> Self {
-        let kind = KINDS[rng.usize(..KINDS.len())];
-        let endpoints = if kind == "http-purge" { rng.usize(1..=3) } else { 1 };
+        let kinds = VENDORS.names();
+        let kind = kinds[rng.usize(..kinds.len())];
+        let is_cache = !has_account(kind);
+        let endpoints = if is_cache { rng.usize(1..=3) } else { 1 };
         Self {
             kind,
             account: index,
@@ -80,7 +84,7 @@ impl Spec {
             active: (0..endpoints).collect(),
             rotation: 0,
             require: rng.usize(1..=endpoints),
-            batch: if kind == "http-purge" { 1 } else { rng.usize(2..=5) },
+            batch: if is_cache { 1 } else { rng.usize(2..=5) },
             rate: [1, 2, 5, 20, 60][rng.usize(..5)],
             quota: rng.bool().then(|| rng.u64(8..40)),
             ids: false,
@@ -90,7 +94,7 @@ impl Spec {
     }
 
     pub(crate) fn is_cloud(&self) -> bool {
-        self.kind != "http-purge"
+        has_account(self.kind)
     }
 
     pub(crate) fn endpoint(&self, number: usize) -> Endpoint {
@@ -109,7 +113,7 @@ impl Spec {
         let engine_rate = if bug == Some(Bug::PaceIgnored) { 1000 } else { self.rate };
         ProviderConfig {
             name: format!("p{index}"),
-            kind: adapter(vendor::find(self.kind).expect("a kind"), bug),
+            kind: adapter(VENDORS.find(self.kind).expect("a kind"), bug),
             hosts: Vec::new(),
             endpoints: self.active.iter().map(|number| self.endpoint(*number)).collect(),
             require: Some(self.require),
@@ -244,7 +248,7 @@ pub(crate) fn actors(
                 endpoint: number,
                 providers: vec![index],
                 is_cloud: spec.is_cloud(),
-                emulator: emulator(setup.clone()).expect("an emulator"),
+                emulator: VENDORS.emulator(setup.clone()).expect("an emulator"),
                 setup,
                 spec: spec.clone(),
                 others: BTreeMap::new(),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use freshen::core::http::{Request, Response};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
+use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::{Emulator, Setup};
-use freshen::vendor::emulator;
 
 use crate::spec::{Spec, issued};
 
@@ -94,7 +94,7 @@ impl Actor {
         match key {
             Some(key) if self.spec.is_cloud() && key.contains(['i', 'r']) => {
                 let setup = || Setup { credentials: issued(&key), ..self.setup.clone() };
-                self.others.entry(key.clone()).or_insert_with(|| emulator(setup()).expect("an emulator"))
+                self.others.entry(key.clone()).or_insert_with(|| VENDORS.emulator(setup()).expect("an emulator"))
             }
             _ => &mut self.emulator,
         }

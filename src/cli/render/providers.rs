@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, per_second, strong, table};
-use crate::core::contract::{CredentialField, CredentialScheme, OptionShape, Provider};
+use crate::core::contract::{CredentialField, CredentialScheme, Provider};
 
 /// All kinds in one table.
 pub(crate) fn list(kinds: &[&dyn Provider]) -> String {
@@ -55,7 +55,7 @@ pub(crate) fn one(kind: &dyn Provider) -> String {
     }
     for option in capabilities.options {
         let required = if option.required { ", required" } else { "" };
-        text.push_str(&format!("  {} ({}{required})\n      {}\n", option.key, shape(option.shape), option.doc));
+        text.push_str(&format!("  {} ({}{required})\n      {}\n", option.key, option.shape.words(), option.doc));
     }
     text
 }
@@ -63,17 +63,6 @@ pub(crate) fn one(kind: &dyn Provider) -> String {
 /// The vendor's names of its queries of quotas and of tasks.
 fn query_names(kind: &dyn Provider) -> [Option<&'static str>; 2] {
     [kind.quota_query().map(|query| query.quota_spec().name), kind.task_query().map(|query| query.task_spec().name)]
-}
-
-fn shape(shape: OptionShape) -> String {
-    match shape {
-        OptionShape::Text => "text".into(),
-        OptionShape::Bool => "true or false".into(),
-        OptionShape::Integer => "whole number".into(),
-        OptionShape::OneOf(words) => words.join(" | "),
-        OptionShape::IntegerList => "list of whole numbers".into(),
-        OptionShape::Headers => "header names and values".into(),
-    }
 }
 
 /// The kinds for programs.
@@ -99,7 +88,7 @@ pub(crate) fn json(kinds: &[&dyn Provider]) -> Value {
         let options: Value = capabilities
             .options
             .iter()
-            .map(|option| json!({"key": option.key, "shape": shape(option.shape), "required": option.required, "doc": option.doc}))
+            .map(|option| json!({"key": option.key, "shape": option.shape.words(), "required": option.required, "doc": option.doc}))
             .collect();
         let credentials: Value = capabilities
             .credentials

@@ -21,7 +21,7 @@ pub(crate) struct HttpPurge;
 
 static CAPABILITIES: Capabilities = Capabilities {
     kind: "http-purge",
-    summary: "self-hosted cache that takes PURGE requests",
+    summary: "self-hosted caches that take PURGE requests: Varnish, nginx, Squid, Traffic Server",
     notice: None,
     default_endpoint: None,
     credentials: CredentialScheme::Headers,

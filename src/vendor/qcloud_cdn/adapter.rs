@@ -30,7 +30,7 @@ const SHA256: &str = "HmacSHA256";
 
 static CAPABILITIES: Capabilities = Capabilities {
     kind: "qcloud-cdn",
-    summary: "Tencent Cloud CDN, legacy API v2",
+    summary: "Tencent Cloud CDN, legacy API v2, retired by its vendor",
     notice: Some(
         "the vendor announced the end of this API for 2022-11-30; use tencent-cdn unless a gateway of your own still \
          speaks it",

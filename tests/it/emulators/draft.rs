@@ -8,8 +8,8 @@ use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
+use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::{Afterwards, Emulator, Setup};
-use freshen::vendor::emulator;
 use freshen::vendor::sign::{self, Parts, QcloudMethod};
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ pub(crate) fn secret(kind: &str) -> &'static str {
 
 /// The emulator of a setup.
 pub(crate) fn running(setup: Setup) -> Box<dyn Emulator> {
-    emulator(setup).expect("an emulator of the kind")
+    VENDORS.emulator(setup).expect("an emulator of the kind")
 }
 
 pub(crate) fn cloud(kind: &str) -> Box<dyn Emulator> {

@@ -14,9 +14,8 @@ use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
-use freshen::vendor;
+use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::{Afterwards, Emulator, Purged, Setup};
-use freshen::vendor::emulator;
 
 /// How long a test waits for what must happen, so that a broken test ends.
 const BOUND: Duration = Duration::from_secs(30);
@@ -136,7 +135,7 @@ impl Cloud {
         let (sender, held) = channel();
         let (release, released) = channel();
         let shared = Arc::new(Shared {
-            emulator: Mutex::new(emulator(setup.clone())),
+            emulator: Mutex::new(VENDORS.emulator(setup.clone())),
             setup,
             endpoint,
             script: Mutex::default(),
@@ -220,7 +219,7 @@ impl Cloud {
 
     /// The account's quota begins anew, and so does the log.
     pub(crate) fn new_day(&self) {
-        *lock(&self.shared.emulator) = emulator(self.shared.setup.clone());
+        *lock(&self.shared.emulator) = VENDORS.emulator(self.shared.setup.clone());
     }
 
     /// Waits until an answer is held back.
@@ -236,7 +235,7 @@ impl Cloud {
 
 /// The account: documented limits, but a rate that the tests' own timing cannot exceed.
 fn setup(kind: &str, endpoint: Endpoint) -> Setup {
-    let capabilities = vendor::find(kind).expect("a kind").capabilities();
+    let capabilities = VENDORS.find(kind).expect("a kind").capabilities();
     let limits = capabilities.operations.iter().map(|operation| {
         let limits = OperationLimits {
             targets_per_call: operation.targets_per_call,
@@ -267,7 +266,7 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
 /// All kinds that sign their requests.
 pub(crate) fn clouds() -> impl Iterator<Item = &'static str> {
     let signs = |kind: &&Capabilities| matches!(kind.credentials, CredentialScheme::Fields { .. });
-    vendor::all().map(Provider::capabilities).filter(signs).map(|kind| kind.kind)
+    VENDORS.all().map(Provider::capabilities).filter(signs).map(|kind| kind.kind)
 }
 
 /// A key pair for an account.
@@ -279,7 +278,7 @@ pub(crate) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
 
 /// The variables that `kind` reads: key id, secret, token.
 pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
-    let mut fields = vendor::find(kind).expect("a kind").capabilities().credentials.fields();
+    let mut fields = VENDORS.find(kind).expect("a kind").capabilities().credentials.fields();
     [(); 3].map(|()| fields.next().expect("a kind with a key pair").variable)
 }
 

@@ -18,7 +18,7 @@ use freshen::core::plan::{Circumstances, Job, Plan, QuotaKey, plan};
 use freshen::core::recorded::{ChangeKind, Progress, Standing, Wait};
 use freshen::core::target::{ContentHash, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
-use freshen::vendor;
+use freshen::vendor::VENDORS;
 
 /// Wall time at which each world begins: 2023-11-14 22:13:20 UTC.
 pub(crate) const START: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
@@ -27,7 +27,7 @@ pub(crate) const START: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 pub(crate) fn config(name: &str, kind: &str) -> ProviderConfig {
     ProviderConfig {
         name: name.to_owned(),
-        kind: vendor::find(kind).expect("a known kind"),
+        kind: VENDORS.find(kind).expect("a known kind"),
         hosts: vec![HostPattern::from_checked("a.example".to_owned())],
         endpoints: vec![endpoint(0)].into(),
         require: None,
