@@ -1,47 +1,229 @@
-//! One row of the state as `state export` writes it: for output, for recovery files and for `state import`.
+//! Rows of the state as lines: `state export` and recovery files write them, `state import` reads them.
 
-use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::Path;
 
-use crate::core::recorded::{Recorded, Standing};
-use crate::core::target::ContentHash;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Claim, Claimed, Exit, Stop, open_or_create, run_start};
+use crate::core::contract::is_task_id;
+use crate::core::model::Priority;
+use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
+use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::time::Timestamp;
+use crate::host::Host;
+use crate::host::manifest_files::{read_input, read_regular};
+use crate::manifest::{check_names, check_recorded};
+use crate::state::Backend;
+
+/// Most bytes of an import.
+const MAX_IMPORT_BYTES: u64 = 1 << 30;
+/// The beginning of the year 10000, in milliseconds since 1970 UTC.
+const YEAR_10000_MS: i64 = 253_402_300_800_000;
+
+/// A row, its keys as they stand in a line.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportLine {
+    provider: String,
+    scope: String,
+    target: String,
+    owners: Vec<String>,
+    hash: Option<String>,
+    /// Absent in what older versions exported: what they left alone has a hash that no manifest lists.
+    #[serde(default)]
+    left_alone: bool,
+    recorded_at_ms: Option<i64>,
+    task_id: Option<String>,
+    work: Option<WorkLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkLine {
+    kind: String,
+    desired: Option<String>,
+    priority: String,
+    since_ms: i64,
+    standing: String,
+    reason: Option<String>,
+    until_ms: Option<i64>,
+    refused_config: Option<String>,
+    /// Absent in what older versions exported, as `waits` is.
+    progress: Option<String>,
+    waits: Option<u32>,
+    in_doubt: bool,
+    /// Absent in what older versions exported: they noted failures as reasons.
+    may_have_been_purged: Option<bool>,
+    accepted_at: Vec<String>,
+}
 
 /// One target as a JSON object; `state import` reads the same.
 pub fn target_json(row: &Recorded) -> Value {
-    let work = row.work.as_ref().map(|work| {
-        let (reason, until, config) = match &work.standing {
-            Standing::Pending { reason } => (reason.clone(), None, None),
-            Standing::Deferred { until, reason, config, .. } => {
-                (Some(reason.clone()), Some(until.unix_ms()), Some(config.clone()))
-            }
-            Standing::Rejected { reason, config } => (Some(reason.clone()), None, Some(config.clone())),
-        };
-        let waits = work.standing.host_waits();
-        json!({
-            "kind": work.kind.word(),
-            "desired": work.desired.as_ref().map(ContentHash::as_str),
-            "priority": work.priority.word(),
-            "since_ms": work.since.unix_ms(),
-            "standing": work.standing.word(),
-            "reason": reason,
-            "until_ms": until,
-            "refused_config": config,
-            "progress": work.progress.word(),
-            "waits": (waits > 0).then_some(waits),
-            "in_doubt": work.in_doubt,
-            "may_have_been_purged": work.may_have_been_purged,
-            "accepted_at": work.accepted_at,
+    let line = ExportLine {
+        provider: row.provider.clone(),
+        scope: row.target.scope.word().to_owned(),
+        target: row.target.text.clone(),
+        owners: row.owners.clone(),
+        hash: row.hash.as_ref().map(ToString::to_string),
+        left_alone: row.left_alone,
+        recorded_at_ms: row.recorded_at.map(Timestamp::unix_ms),
+        task_id: row.task_id.clone(),
+        work: row.work.as_ref().map(WorkLine::of),
+    };
+    serde_json::to_value(line).unwrap_or_default()
+}
+
+/// Puts the rows of a file, or of standard input for `-`, in place of what is known of their targets; how many there are.
+///
+/// # Errors
+/// Bad input, and a state that cannot be used.
+pub async fn import(host: &Host, state: &dyn Backend, file: &Path, lock_timeout_ms: u64) -> Result<usize> {
+    let start = run_start(host);
+    let claim = Claim::before_reading(state);
+    let mut rows = read_rows(file)?;
+    let lock = match claim.take(host, state, &start, lock_timeout_ms).await? {
+        Claimed::Current(lock) => lock,
+        Claimed::Overtaken(_) if file.as_os_str() == "-" => return Err(overtaken(&state.location()).into()),
+        Claimed::Overtaken(lock) => {
+            rows = read_rows(file)?;
+            lock
+        }
+    };
+    open_or_create(host, &*lock)?.import(&rows)?;
+    Ok(rows.len())
+}
+
+/// What was read from a pipe cannot be read again, and may be older than what another run has recorded since.
+fn overtaken(location: &str) -> Stop {
+    let message = format!(
+        "another run wrote to the state `{location}` after standard input was read; nothing was imported: make the lines anew \
+         and import them again, or give them as a file"
+    );
+    Stop::of(Exit::State, message)
+}
+
+/// All of a file, or of standard input for `-`.
+fn read_lines(file: &Path) -> Result<String, Stop> {
+    let is_input = file.as_os_str() == "-";
+    let name = if is_input { "standard input".to_owned() } else { format!("`{}`", file.display()) };
+    let bytes = if is_input { read_input(MAX_IMPORT_BYTES) } else { read_regular(file, MAX_IMPORT_BYTES) };
+    let bytes = bytes.map_err(|cause| Stop::bad_input(format!("{name} {cause}")))?;
+    String::from_utf8(bytes).map_err(|error| Stop::bad_input(format!("{name} is not UTF-8: {}", error.utf8_error())))
+}
+
+/// Reads one exported line; what is wrong with it is reported without its text, since the file may be any other.
+fn parse(line: &str) -> Result<Recorded, String> {
+    let parsed = serde_json::from_str::<ExportLine>(line)
+        .map_err(|error| format!("not the values of a target at column {}", error.column()));
+    parsed.and_then(ExportLine::into_row)
+}
+
+/// All rows of a file, or of standard input for `-`.
+fn read_rows(file: &Path) -> Result<Vec<Recorded>, Stop> {
+    let text = read_lines(file)?;
+    let mut rows = Vec::new();
+    let mut lines: HashMap<(String, Target), usize> = HashMap::new();
+    for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
+        let refuse = |cause: String| Stop::bad_input(format!("{}:{line}: {cause}", file.display()));
+        let row =
+            parse(text).map_err(|cause| refuse(format!("{cause}; write lines as `freshen state export` does")))?;
+        if let Some(first) = lines.insert((row.provider.clone(), row.target.clone()), line) {
+            return Err(refuse(format!("a target that stands in line {first} already; keep one of both")));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str, what: &str) -> Result<T, String> {
+    all.iter().copied().find(|&known| word(known) == text).ok_or_else(|| format!("`{text}` is no {what}"))
+}
+
+/// A moment that every calendar can show.
+fn time(ms: i64) -> Result<Timestamp, String> {
+    if (0..YEAR_10000_MS).contains(&ms) {
+        return Ok(Timestamp::from_unix_ms(ms));
+    }
+    Err(format!("{ms} is no time in milliseconds from 1970 to 9999"))
+}
+
+impl ExportLine {
+    fn into_row(self) -> Result<Recorded, String> {
+        let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
+        check_names(&self.provider, &self.owners)?;
+        let target = Target { scope, text: self.target };
+        if self.task_id.as_deref().is_some_and(|ids| !ids.split(',').all(is_task_id)) {
+            return Err("`task_id`: not what a provider calls a task".to_owned());
+        }
+        let desired = self.work.as_ref().and_then(|work| work.desired.as_deref());
+        check_recorded(&target, self.hash.as_deref().into_iter().chain(desired))?;
+        Ok(Recorded {
+            provider: self.provider,
+            target,
+            owners: self.owners,
+            hash: self.hash.map(ContentHash::from_canonical),
+            left_alone: self.left_alone,
+            recorded_at: self.recorded_at_ms.map(time).transpose()?,
+            task_id: self.task_id,
+            work: self.work.map(WorkLine::into_work).transpose()?,
         })
-    });
-    json!({
-        "provider": row.provider,
-        "scope": row.target.scope.word(),
-        "target": row.target.text,
-        "owners": row.owners,
-        "hash": row.hash.as_ref().map(ContentHash::as_str),
-        "left_alone": row.left_alone,
-        "recorded_at_ms": row.recorded_at.map(Timestamp::unix_ms),
-        "task_id": row.task_id,
-        "work": work,
-    })
+    }
+}
+
+impl WorkLine {
+    fn of(work: &Work) -> Self {
+        let (reason, until, config) = match work.standing.clone() {
+            Standing::Pending { reason } => (reason, None, None),
+            Standing::Deferred { until, reason, config, .. } => (Some(reason), Some(until.unix_ms()), Some(config)),
+            Standing::Rejected { reason, config } => (Some(reason), None, Some(config)),
+        };
+        Self {
+            kind: work.kind.word().to_owned(),
+            desired: work.desired.as_ref().map(ToString::to_string),
+            priority: work.priority.word().to_owned(),
+            since_ms: work.since.unix_ms(),
+            standing: work.standing.word().to_owned(),
+            reason,
+            until_ms: until,
+            refused_config: config,
+            progress: Some(work.progress.word().to_owned()),
+            waits: Some(work.standing.host_waits()).filter(|waits| *waits > 0),
+            in_doubt: work.in_doubt,
+            may_have_been_purged: Some(work.may_have_been_purged),
+            accepted_at: work.accepted_at.clone(),
+        }
+    }
+
+    fn into_work(self) -> Result<Work, String> {
+        let was_purged = || self.reason.is_some() || !self.accepted_at.is_empty() || self.desired.is_none();
+        let may_have_been_purged = self.in_doubt || self.may_have_been_purged.unwrap_or_else(was_purged);
+        let reason = self.reason;
+        let config = self.refused_config.unwrap_or_default();
+        let progress =
+            self.progress.map(|word| one_of(&Progress::ALL, Progress::word, &word, "progress")).transpose()?;
+        let standing = match (self.standing.as_str(), self.until_ms) {
+            ("pending", _) => Standing::Pending { reason },
+            ("deferred", Some(until)) => {
+                let wait = self.waits.map_or(Wait::Quota, |times| Wait::Host { times });
+                Standing::Deferred { until: time(until)?, reason: reason.unwrap_or_default(), wait, config }
+            }
+            ("rejected", _) => Standing::Rejected { reason: reason.unwrap_or_default(), config },
+            (other, _) => return Err(format!("`{other}` is no standing, or its time is missing")),
+        };
+        let priorities = [Priority::High, Priority::Normal, Priority::Low];
+        Ok(Work {
+            desired: self.desired.map(ContentHash::from_canonical),
+            kind: one_of(&ChangeKind::ALL, ChangeKind::word, &self.kind, "kind of change")?,
+            priority: one_of(&priorities, Priority::word, &self.priority, "priority")?,
+            since: time(self.since_ms)?,
+            standing,
+            progress: progress.unwrap_or_default(),
+            in_doubt: self.in_doubt,
+            may_have_been_purged,
+            accepted_at: self.accepted_at,
+        })
+    }
 }

@@ -216,6 +216,19 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// Reads standard input, of `most` bytes at most.
+///
+/// # Errors
+/// What is wrong, as it follows the words `standard input`.
+pub(crate) fn read_input(most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    match std::io::stdin().lock().take(most + 1).read_to_end(&mut bytes) {
+        Err(cause) => Err(cannot_read(cause)),
+        Ok(number) if number as u64 > most => Err(format!("has more than {most} bytes; split it")),
+        Ok(_) => Ok(bytes),
+    }
+}
+
 /// A manifest that is not held: its lines are read again whenever they are asked for, as long as it stays as it was.
 #[derive(Clone, Debug)]
 struct LargeFile {
