@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// Most errors that are kept a file; the rest is counted.
 const MAX_ERRORS: usize = 100;
 /// Most warnings that are kept a file; the rest is counted.
@@ -23,7 +25,8 @@ pub struct Span {
 }
 
 /// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing is planned or sent.
     Error,

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{Diagnostic, Severity, SourceFile, Span};
 use crate::core::text::without_ci_commands;
 
 /// One problem of one manifest, its texts on one line each and safe to print.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
@@ -25,7 +27,7 @@ pub struct Problem {
 }
 
 /// Another place that a problem is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RelatedPlace {
     /// Path of the file.
     pub file: String,
@@ -78,7 +80,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// The character, or what stands for one that a terminal would obey.
-pub fn printable_char(c: char) -> char {
+pub(super) fn printable_char(c: char) -> char {
     match c {
         '\t' => ' ',
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {

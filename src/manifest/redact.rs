@@ -15,9 +15,9 @@ use super::secrets::names_credential;
 use super::source::SourceFile;
 
 /// What stands in place of a secret.
-pub(crate) const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 /// Bytes before and after a place that may be shown of its line.
-pub(crate) const WINDOW_BYTES: usize = 4096;
+pub(super) const WINDOW_BYTES: usize = 4096;
 /// A part of a secret with fewer characters than this is an ordinary word.
 const SHORTEST_PART: usize = 3;
 

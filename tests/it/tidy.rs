@@ -48,7 +48,7 @@ const LAYERS: &[Layer] = &[
         pure: true,
         ours: &[("core", "the model it builds"), ("vendor", "which options each kind takes")],
         crates: &[
-            ("serde", "what the YAML crate hands over"),
+            ("serde", "what the YAML crate hands over, problems for programs"),
             ("serde_yaml", "the one reader of YAML"),
             ("serde_json", "the JSON Schema"),
             ("url", "what a strict parser makes of a URL, for warnings"),
