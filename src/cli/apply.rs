@@ -1,22 +1,19 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
 use anyhow::Result;
 
 use super::args::{ApplyArgs, Format, Global};
 use super::exit::Exit;
-use super::manifests::{self, Bar};
+use super::manifests::{self, Reader};
 use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render};
-use super::{interrupt, plan as plan_command, terminal};
+use super::{plan as plan_command, terminal};
 use crate::engine::executor::GRACE_MS;
-use crate::engine::inputs::{FoundManifests, Lookup, ManifestsRead};
+use crate::engine::inputs::Lookup;
 use crate::engine::{self, Finished, Pass, PassEvent, PassOptions, Selection};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
+use crate::host::interrupt;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -34,14 +31,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let state = &*global.backend();
     let pass = Pass { host, state, credentials: &credentials, options: options(args, &selection, deadline) };
     let lookup = lookup(global, state, args, &selection);
-    let reading = RefCell::new(Bar::default());
-    let mut terminal = Terminal { global, progress: None };
-    let mut on_read = |found: &FoundManifests<'_>, read: ManifestsRead| {
-        reading.borrow_mut().end();
-        manifests::valid(found, read, global.format)
-    };
-    let on_sources = &mut |seen: Arc<AtomicU64>| reading.borrow_mut().shows(seen);
-    engine::apply(&pass, lookup, (on_sources, &mut on_read), &mut |event: PassEvent<'_>| terminal.takes(event)).await
+    let (mut reader, mut display) = (Reader::new(global.format), RunDisplay::new(global));
+    engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await
 }
 
 /// What is wanted of the run; `deadline` as a moment.
@@ -61,9 +52,13 @@ pub(super) fn options<'a>(
         audit: args.audit.as_deref(),
         patience_ms: None,
         accounts: None,
-        interrupts: &interrupt::listen,
+        interrupts: &|| interrupt::listen(announce_stop, Exit::Failed.code()),
         tamper: None,
     }
+}
+
+fn announce_stop() {
+    terminal::tell("stopping: calls under way may end, nothing new is sent; interrupt again to stop at once\n");
 }
 
 /// The manifests that the run is about.
@@ -80,13 +75,19 @@ pub(super) fn lookup<'a>(
 }
 
 /// A run in a terminal or a pipeline: notes and progress on standard error, the result on standard output.
-struct Terminal<'a> {
+pub(super) struct RunDisplay<'a> {
     global: &'a Global,
     progress: Option<ProgressMeter>,
 }
 
-impl Terminal<'_> {
-    fn takes(&mut self, event: PassEvent<'_>) {
+impl<'a> RunDisplay<'a> {
+    /// One that shows nothing yet.
+    pub(super) const fn new(global: &'a Global) -> Self {
+        Self { global, progress: None }
+    }
+
+    /// Shows an event.
+    pub(super) fn takes(&mut self, event: PassEvent<'_>) {
         // A bar ends before anything is printed.
         match &event {
             PassEvent::Called(..) => {}

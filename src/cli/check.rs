@@ -7,8 +7,8 @@ use super::exit::Exit;
 use super::render::{JSON_VERSION, count, github, markdown, online as render};
 use super::{diagnostics, manifests, terminal};
 use crate::core::model::Model;
+use crate::engine;
 use crate::engine::query::Asker;
-use crate::engine::{self, AccountStatus, CredentialStatus};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 
@@ -60,7 +60,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
             terminal::print(&(github::problems(&problems) + &summary + &online.unwrap_or_default()));
         }
     }
-    Ok(if model.is_some() { exit_of(standings.as_deref().unwrap_or_default()) } else { Exit::BadInput })
+    let exits = standings.iter().flatten().map(|standing| standing.credentials.exit());
+    Ok(if model.is_some() { Exit::worst(exits) } else { Exit::BadInput })
 }
 
 fn summary(model: &Model) -> String {
@@ -74,13 +75,4 @@ fn summary(model: &Model) -> String {
 
 fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
-}
-
-fn exit_of(standings: &[AccountStatus]) -> Exit {
-    Exit::worst(standings.iter().map(|standing| match standing.credentials {
-        CredentialStatus::Missing => Exit::BadInput,
-        CredentialStatus::Refused => Exit::Credentials,
-        CredentialStatus::Unclear => Exit::Failed,
-        CredentialStatus::Untried | CredentialStatus::Accepted => Exit::Done,
-    }))
 }

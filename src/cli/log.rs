@@ -3,8 +3,6 @@
 //! What comes from outside is escaped where a record is written, with `daemon::log_line`. A thread of its own writes to the reader:
 //! a terminal may be halted and a collector of logs may hang, and nothing else has to wait for that.
 
-mod queue;
-
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::args::{LogFormat, LogLevel};
-use queue::Queue;
+use crate::host::log_queue::Queue;
 
 /// Most bytes of records that wait to be written: as many as name each target of all calls under way at some providers.
 const MOST_WAITING: usize = 4 * 1024 * 1024;

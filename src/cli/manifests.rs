@@ -11,7 +11,7 @@ use super::progress::ProgressMeter;
 use super::render::github;
 use super::{diagnostics, terminal};
 use crate::engine::inputs::{self, FoundManifests, Loaded, Lookup, ManifestsRead};
-use crate::engine::{Desired, Stop};
+use crate::engine::{Desired, ReadObserver, Stop};
 use crate::host::Host;
 use crate::manifest::{Built, Diagnostic, Hidden, Problem, SourceFile};
 use crate::state::Backend;
@@ -49,34 +49,8 @@ pub(super) fn examine(
 pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: ManifestLimits) -> Result<Desired> {
     let backend = &*global.backend();
     let found = inputs::find(lookup(global, backend, paths, limits))?;
-    Ok(load_all(host, &found, Format::Human, false)?.desired)
-}
-
-/// Reads and checks all manifests that were found; `compares`: with all rows of the state, which are read meanwhile.
-///
-/// # Errors
-/// Bad input if there is any error.
-pub(super) fn load_all(host: &Host, found: &FoundManifests<'_>, format: Format, compares: bool) -> Result<Loaded> {
-    let mut bar = Bar::default();
-    let read = found.read_all(host, compares, &mut |seen| bar.shows(seen));
-    bar.end();
-    valid(found, read, format)
-}
-
-/// Shows problems on standard error and, in GitHub's format, warnings as a result.
-///
-/// # Errors
-/// Bad input if there is any error.
-pub(super) fn valid(found: &FoundManifests<'_>, read: ManifestsRead, format: Format) -> Result<Loaded> {
-    let problems = found.problems(&read);
-    if format == Format::Github && read.loaded.is_some() {
-        terminal::print(&github::problems(&problems));
-    }
-    show_problems(found.files(), &read.diagnostics, &read.hidden);
-    read.loaded.ok_or_else(|| {
-        let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
-        Stop { problems: Some(problems), ..stop }.into()
-    })
+    let reader: &mut dyn ReadObserver = &mut Reader::new(Format::Human);
+    Ok(reader.read_all(host, &found, false)?.desired)
 }
 
 /// Shows every problem on standard error.
@@ -90,18 +64,35 @@ pub(super) fn problems(files: &[SourceFile], built: &Built) -> Vec<Problem> {
     Problem::of(files, &built.diagnostics)
 }
 
-/// Shows on a terminal how far reading is.
-#[derive(Default)]
-pub(super) struct Bar(Option<ProgressMeter>);
+/// Shows on a terminal how far reading is, then problems on standard error and, in GitHub's format, warnings as a result.
+pub(super) struct Reader {
+    format: Format,
+    progress: Option<ProgressMeter>,
+}
 
-impl Bar {
-    /// Files of sources are counted in `seen`.
-    pub(super) fn shows(&mut self, seen: Arc<AtomicU64>) {
-        self.0 = Some(ProgressMeter::of_manifests(seen));
+impl Reader {
+    /// One that shows problems in this format.
+    pub(super) const fn new(format: Format) -> Self {
+        Self { format, progress: None }
+    }
+}
+
+impl ReadObserver for Reader {
+    fn begins(&mut self, seen: Arc<AtomicU64>) {
+        self.progress = Some(ProgressMeter::of_manifests(seen));
     }
 
-    /// What is printed next stands alone.
-    pub(super) fn end(&mut self) {
-        self.0 = None;
+    fn ends(&mut self, found: &FoundManifests<'_>, read: ManifestsRead) -> Result<Loaded> {
+        // What is printed next stands alone.
+        self.progress = None;
+        let problems = found.problems(&read);
+        if self.format == Format::Github && read.loaded.is_some() {
+            terminal::print(&github::problems(&problems));
+        }
+        show_problems(found.files(), &read.diagnostics, &read.hidden);
+        read.loaded.ok_or_else(|| {
+            let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
+            Stop { problems: Some(problems), ..stop }.into()
+        })
     }
 }

@@ -4,12 +4,10 @@ mod adopt;
 mod apply;
 pub mod args;
 mod check;
-mod compare;
 pub mod diagnostics;
 mod duration;
 mod exit;
 mod explain;
-mod interrupt;
 mod log;
 mod manifests;
 mod plan;
@@ -28,7 +26,7 @@ use std::path::Path;
 use clap::Parser;
 
 use crate::engine::audit;
-use crate::host::{Host, own_files};
+use crate::host::{Host, interrupt, own_files};
 use args::{Cli, Format, Verb};
 use exit::{Exit, Stop};
 
@@ -103,14 +101,7 @@ impl Verb {
             Self::Watch(args) => (&args.audit, &args.manifests),
             _ => return Ok(()),
         };
-        let Some(audit) = audit else { return Ok(()) };
-        if own_files::is_of_state(audit, state) {
-            return Err(audit::misplaced(audit, "is a file of the state"));
-        }
-        if own_files::is_read_as_manifest(audit, &manifests.paths) {
-            return Err(audit::misplaced(audit, "would be read as a manifest"));
-        }
-        Ok(())
+        audit.as_ref().map_or(Ok(()), |audit| audit::check_place(audit, state, &manifests.paths))
     }
 
     /// # Errors

@@ -2,15 +2,14 @@
 
 use anyhow::Result;
 
+use super::apply::RunDisplay;
 use super::args::{Format, Global, ManifestArgs, PlanArgs, SelectionArgs};
 use super::exit::Exit;
-use super::manifests::{self, Bar};
-use super::progress::ProgressMeter;
+use super::manifests::{self, Reader};
 use super::render::{github, markdown, plan as render, shown};
 use super::terminal;
 use crate::core::guard::Allowed;
-use crate::engine::inputs::{Loaded, find};
-use crate::engine::{self, Prepared};
+use crate::engine;
 use crate::host::Host;
 
 /// Runs the command.
@@ -31,34 +30,9 @@ pub(super) async fn show(
     let selection = &selection.selection();
     let mut lookup = manifests::lookup(global, state, &manifests.paths, manifests.limits);
     lookup.vanished = &selection.vanished;
-    let found = find(lookup)?;
-    let store = state.open()?;
-    let noted = found.noted(store.as_deref(), selection.is_all())?;
-    let (desired, prepared) = if let Some(desired) = found.unchanged(noted.as_ref()) {
-        let prepared = Prepared::of_unread(&desired);
-        (desired, prepared)
-    } else {
-        let mut bar = Bar::default();
-        let read = found.read_since(host, noted, &mut |seen| bar.shows(seen));
-        bar.end();
-        let mut loaded = manifests::valid(&found, read, global.format)?;
-        loop {
-            let Loaded { desired, ahead, .. } = loaded;
-            match &store {
-                Some(store) => store.compare_with(ahead),
-                None => drop(ahead),
-            }
-            let accounts = engine::accounts(host, &desired.model, store.as_deref()).await?;
-            let now = host.clock.now().wall;
-            let planning = ProgressMeter::of_plan();
-            let prepared = selection.prepare(&desired, store.as_deref(), &accounts, now)?;
-            drop(planning);
-            if let Some(prepared) = prepared {
-                break (desired, prepared);
-            }
-            loaded = manifests::load_all(host, &found, global.format, true)?;
-        }
-    };
+    let (mut reader, mut display) = (Reader::new(global.format), RunDisplay::new(global));
+    let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
+    let (desired, prepared) = engine::review(host, lookup, selection, &mut reader, on_event).await?;
     selection
         .unmatched(&desired.model, &prepared.difference.changes)?
         .iter()

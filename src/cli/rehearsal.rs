@@ -5,14 +5,17 @@ use anyhow::Result;
 use super::apply;
 use super::args::{ApplyArgs, Format, Global};
 use super::exit::Exit;
+use super::manifests::Reader;
 use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
-use super::{manifests, terminal};
+use super::terminal;
 use crate::core::time::Now;
 use crate::engine::executor::CallReport;
 use crate::engine::inputs::find;
 use crate::engine::rehearsal::Rehearsal;
-use crate::engine::{self, Desired, Finished, Pass, PassEnd, PassEvent, PassOptions, Prepared, Selection};
+use crate::engine::{
+    self, Desired, Finished, Pass, PassEnd, PassEvent, PassOptions, Prepared, ReadObserver, Selection,
+};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::state::Store;
@@ -23,7 +26,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs, selectio
     let state = &*global.backend();
     let found = find(apply::lookup(global, state, args, selection))?;
     // The copy is compared row by row.
-    let mut loaded = manifests::load_all(host, &found, global.format, false)?;
+    let reader: &mut dyn ReadObserver = &mut Reader::new(global.format);
+    let mut loaded = reader.read_all(host, &found, false)?;
     let Rehearsal { host, accounts, claim } = Rehearsal::new(host, state, &mut loaded.desired, VENDORS).await?;
     let credentials = CredentialStore::new(host.env.clone());
     let begun = host.clock.now();

@@ -1,7 +1,7 @@
 //! `apply --audit`: one line of JSON a call, as an account of what was purged.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -81,8 +81,20 @@ impl Audit {
     }
 }
 
+/// # Errors
+/// Bad input for an audit log among the files of the state, or where it would be read as a manifest.
+pub fn check_place(audit: &Path, state: &Path, manifests: &[PathBuf]) -> Result<(), Stop> {
+    if own_files::is_of_state(audit, state) {
+        return Err(misplaced(audit, "is a file of the state"));
+    }
+    if own_files::is_read_as_manifest(audit, manifests) {
+        return Err(misplaced(audit, "would be read as a manifest"));
+    }
+    Ok(())
+}
+
 /// The error of an audit log in the place of another file.
-pub fn misplaced(path: &Path, what: &str) -> Stop {
+pub(super) fn misplaced(path: &Path, what: &str) -> Stop {
     Stop::bad_input(format!("audit log `{}` {what}; write it elsewhere; nothing was sent", path.display()))
 }
 

@@ -4,13 +4,16 @@
 
 mod accounts;
 mod addresses;
+mod adopt;
 mod apply;
 pub mod audit;
 mod claim;
 mod commits;
+pub mod compare;
 mod desired;
 pub mod executor;
 mod exit;
+mod explain;
 mod export;
 mod forget;
 mod incremental;
@@ -24,17 +27,21 @@ mod redact;
 pub mod rehearsal;
 mod remaining;
 mod request;
+mod review;
 pub mod selection;
 pub mod stat_caches;
+mod status;
 mod stop;
 mod warnings;
 
 pub use accounts::{Accounts, accounts};
 pub use addresses::{Located, returned_caches};
-pub use apply::{OnRead, apply};
+pub use adopt::{Adopted, adopt};
+pub use apply::{ReadObserver, apply};
 pub use claim::{Claim, Claimed, lineage, lock, open_or_create, run_start};
 pub use desired::Desired;
 pub use exit::Exit;
+pub use explain::{ExplainedTarget, explain};
 pub use export::{import, target_json};
 pub use forget::{Forgotten, existing, forget};
 pub use memory::PassMemory;
@@ -42,7 +49,9 @@ pub use pass::{LOOK_UP_MS, OnEvent, Pass, PassEnd, PassEvent, PassOptions, QUERY
 pub use prepare::{Choice, Prepared, prepare, unread};
 pub use provider_answers::{AccountStatus, CredentialStatus, Learned, Results, ask_standings, ask_tasks, learn_quotas};
 pub use remaining::Remaining;
+pub use review::review;
 pub use selection::Selection;
+pub use status::{Overview, Refreshed, refresh};
 pub use stop::{Reason, Stop, exit_of};
 pub use warnings::warnings;
 

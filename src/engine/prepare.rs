@@ -1,6 +1,6 @@
 //! What is to be done: desired against recorded, put into a plan. Reads the state, writes and sends nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Desired;
 use super::accounts::taken_over;
@@ -81,6 +81,13 @@ impl Prepared {
         plan.jobs.retain(|job| job.calls() > 0 || !job.over_quota.is_empty());
         plan.unselected.sort_unstable();
         plan.unselected.dedup();
+    }
+
+    /// The directories that stand for changes, by their index.
+    pub fn directories_by_change(&self) -> HashMap<usize, &str> {
+        let directories = self.plan.jobs.iter().flat_map(|job| &job.directories);
+        let of = |one: &Directory| -> Vec<usize> { one.changes.iter().map(|&index| index as usize).collect() };
+        directories.flat_map(|one| of(one).into_iter().map(|index| (index, one.target.text.as_str()))).collect()
     }
 
     /// Whether nothing is to be sent and the state knows all that is left.

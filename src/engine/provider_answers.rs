@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::core::contract::{CallError, ErrorClass};
 use crate::core::model::Model;
 use crate::core::plan::{Plan, Quota, QuotaKey};
-use crate::core::query::{QuotaFound, TaskResult, quota_left, state_of};
+use crate::core::query::{QuotaFound, TaskResult, TaskState, quota_left, state_of};
 use crate::core::quota::{DAY_MS, counts_anew_at};
 use crate::core::time::Timestamp;
+use crate::engine::Exit;
 use crate::engine::query::Asker;
 use crate::state::{OpenTask, Settled, StateError, Store};
 
@@ -94,6 +95,20 @@ pub struct Results {
 }
 
 impl Results {
+    /// Numbers of targets whose tasks are done, under way and failed, for each provider.
+    pub fn by_provider(&self) -> BTreeMap<&str, [usize; 3]> {
+        let mut providers: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+        for settled in &self.told {
+            let numbers = providers.entry(&settled.task.provider).or_default();
+            numbers[match settled.state {
+                TaskState::Done => 0,
+                TaskState::Processing => 1,
+                TaskState::Failed => 2,
+            }] += 1;
+        }
+        providers
+    }
+
     fn left_out(&mut self, provider: &str, number: usize, reason: impl Into<String>) {
         if number > 0 {
             self.untold.push((provider.to_owned(), number, reason.into()));
@@ -209,6 +224,16 @@ impl CredentialStatus {
             Self::Accepted => "accepted",
             Self::Refused => "refused",
             Self::Unclear => "unclear",
+        }
+    }
+
+    /// How a command that only asks ends.
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Missing => Exit::BadInput,
+            Self::Refused => Exit::Credentials,
+            Self::Unclear => Exit::Failed,
+            Self::Untried | Self::Accepted => Exit::Done,
         }
     }
 }

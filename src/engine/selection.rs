@@ -48,11 +48,7 @@ impl Selection {
         let model = &desired.model;
         known_providers(model, &self.providers)?;
         let (only, force) = (patterns(&self.only)?, patterns(&self.force)?);
-        let chosen = |provider: usize, target: &Target| {
-            let name = &model.providers[provider].name;
-            (self.only.is_empty() || only.is_match(&target.text))
-                && (self.providers.is_empty() || self.providers.contains(name))
-        };
+        let chosen = |provider: usize, target: &Target| self.takes(&only, model, provider, target);
         let forced = |provider: usize, target: &Target| force.is_match(&target.text) && chosen(provider, target);
         let choosy = !(self.only.is_empty() && self.providers.is_empty());
         let choice = Choice {
@@ -63,6 +59,12 @@ impl Selection {
             check_vanished(desired, store, &self.vanished)?;
         }
         Ok(prepare(desired, store, &choice, accounts, now)?)
+    }
+
+    /// Whether a target is one of those that are wanted; `only` are its patterns.
+    pub(super) fn takes(&self, only: &GlobSet, model: &Model, provider: usize, target: &Target) -> bool {
+        (self.only.is_empty() || only.is_match(&target.text))
+            && (self.providers.is_empty() || self.providers.contains(&model.providers[provider].name))
     }
 
     /// As [`Selection::prepare`], of manifests that were all read.

@@ -19,6 +19,8 @@ pub mod credentials;
 pub mod env;
 pub mod http;
 mod input_digest;
+pub mod interrupt;
+pub mod log_queue;
 pub mod manifest_files;
 pub mod manifest_tree;
 mod output;

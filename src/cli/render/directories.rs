@@ -1,7 +1,5 @@
 //! Directories of a plan that are purged in place of URLs: what each stands for and what it purges besides.
 
-use std::collections::HashMap;
-
 use serde_json::{Value, json};
 
 use super::{count, shown};
@@ -44,12 +42,4 @@ pub(super) fn json(model: &Model, directory: &Directory) -> Value {
         "changes": directory.changes.len(),
         "others": directory.others,
     })
-}
-
-/// The directories that stand for changes, by their index.
-pub(crate) fn by_change(plan: &Plan) -> HashMap<usize, &str> {
-    let directories = plan.jobs.iter().flat_map(|job| &job.directories);
-    let of =
-        |directory: &'_ Directory| -> Vec<usize> { directory.changes.iter().map(|&index| index as usize).collect() };
-    directories.flat_map(|one| of(one).into_iter().map(|index| (index, one.target.text.as_str()))).collect()
 }

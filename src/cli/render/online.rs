@@ -1,7 +1,5 @@
 //! What providers say of their accounts and of accepted purges, as text and as JSON.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{count, shown, strong, table};
@@ -9,7 +7,7 @@ use crate::core::contract::Capabilities;
 use crate::core::model::Model;
 use crate::core::query::{QuotaFound, TaskState};
 use crate::core::target::Scope;
-use crate::engine::{AccountStatus, Results};
+use crate::engine::{AccountStatus, Refreshed};
 
 /// Targets that are listed one by one for people.
 const LISTED: usize = 20;
@@ -71,24 +69,11 @@ pub(crate) fn json(model: &Model, standings: &[AccountStatus]) -> Value {
     standings.iter().map(row).collect()
 }
 
-/// Numbers of targets by where their tasks stand, for each provider.
-fn by_provider(results: &Results) -> BTreeMap<&str, [usize; 3]> {
-    let mut providers: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
-    for settled in &results.told {
-        let numbers = providers.entry(&settled.task.provider).or_default();
-        numbers[match settled.state {
-            TaskState::Done => 0,
-            TaskState::Processing => 1,
-            TaskState::Failed => 2,
-        }] += 1;
-    }
-    providers
-}
-
-/// What became of accepted purges, for people. `due_again`: failed ones that are pending now.
-pub(crate) fn results(results: &Results, due_again: u64) -> String {
+/// What became of accepted purges, for people.
+pub(crate) fn results(refreshed: &Refreshed) -> String {
+    let Refreshed { results, due_again } = refreshed;
     let mut text = format!("{}\n", strong("Results of accepted purges"));
-    let providers = by_provider(results);
+    let providers = results.by_provider();
     if providers.is_empty() {
         text.push_str("  none\n");
     } else {
@@ -104,8 +89,8 @@ pub(crate) fn results(results: &Results, due_again: u64) -> String {
     for (name, error) in &results.errors {
         text.push_str(&format!("{name}: {}\n", shown(&error.summary())));
     }
-    if due_again > 0 {
-        let targets = count(usize::try_from(due_again).unwrap_or(usize::MAX), "target");
+    if *due_again > 0 {
+        let targets = count(usize::try_from(*due_again).unwrap_or(usize::MAX), "target");
         text.push_str(&format!("{targets} pending again; `freshen apply` purges them:\n"));
         let failed: Vec<_> = results.told.iter().filter(|settled| settled.state == TaskState::Failed).collect();
         for settled in failed.iter().take(LISTED) {
@@ -120,7 +105,8 @@ pub(crate) fn results(results: &Results, due_again: u64) -> String {
 }
 
 /// What became of accepted purges, for programs.
-pub(crate) fn results_json(results: &Results, due_again: u64) -> Value {
+pub(crate) fn results_json(refreshed: &Refreshed) -> Value {
+    let Refreshed { results, due_again } = refreshed;
     let told = results.told.iter().map(|settled| {
         json!({
             "provider": settled.task.provider,

@@ -277,7 +277,7 @@ fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a 
     let plan = &view.prepared.plan;
     let unselected: HashSet<usize> = plan.unselected.iter().copied().collect();
     let over: HashSet<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
-    let directories = directories::by_change(plan);
+    let directories = view.prepared.directories_by_change();
     view.prepared.difference.changes.iter().enumerate().map(move |(index, change)| {
         let (reason, until) = match &change.standing {
             Standing::Pending { reason } => (reason.clone(), None),

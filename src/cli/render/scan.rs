@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, kind_word, shown};
-use crate::cli::compare::FileDifference;
 use crate::core::algorithm::push_hex;
 use crate::core::recorded::ChangeKind;
+use crate::engine::compare::FileDifference;
 use crate::host::tree::Tree;
 use crate::manifest::PublishedAt;
 

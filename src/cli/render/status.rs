@@ -1,82 +1,32 @@
 //! The state as text and as JSON: for `status`, `state list` and `state export`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, shown, strong, table};
-use crate::core::diff::Unclaimed;
 use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
+use crate::engine::Overview;
 pub(crate) use crate::engine::target_json;
-use crate::state::{DoubtfulCall, Holder, Identity, QuotaUse, RunRow, TaskCounts};
+use crate::state::{Counts, Holder, QuotaUse, RunRow, TaskCounts};
 
 /// Unfinished targets that are listed one by one for people.
 const LISTED: usize = 50;
 /// The offset from UTC at which a quota day begins first, in minutes.
 const EASTERNMOST_MINUTES: i32 = 14 * 60;
 
-/// What the state holds.
-pub(crate) struct StatusView {
-    /// The wall clock.
-    pub now: Timestamp,
-    /// The file.
-    pub path: String,
-    /// Lineage and serial.
-    pub identity: Identity,
-    /// All targets.
-    pub recorded: Vec<Recorded>,
-    /// What only manifests list that are not there any more.
-    pub unclaimed: Vec<Unclaimed>,
-    /// Calls of stopped runs without an outcome.
-    pub doubtful: Vec<DoubtfulCall>,
-    /// The holder of the lock.
-    pub running: Option<Holder>,
-    /// Calls of the run under way without an answer yet.
-    pub unanswered: usize,
-    /// The last runs, newest first.
-    pub runs: Vec<RunRow>,
-    /// The quota ledger.
-    pub quota: Vec<QuotaUse>,
-    /// Results of accepted purges, where they have tasks.
-    pub tasks: Vec<TaskCounts>,
-}
-
-/// Numbers of a provider's targets.
-#[derive(Default)]
-struct Numbers {
-    recorded: usize,
-    pending: usize,
-    deferred: usize,
-    rejected: usize,
-}
-
-fn by_provider(rows: &[Recorded]) -> BTreeMap<&str, Numbers> {
-    let mut providers: BTreeMap<&str, Numbers> = BTreeMap::new();
-    for row in rows {
-        let numbers = providers.entry(&row.provider).or_default();
-        *match row.work.as_ref().map(|work| &work.standing) {
-            None => &mut numbers.recorded,
-            Some(Standing::Pending { .. }) => &mut numbers.pending,
-            Some(Standing::Deferred { .. }) => &mut numbers.deferred,
-            Some(Standing::Rejected { .. }) => &mut numbers.rejected,
-        } += 1;
-    }
-    providers
-}
-
 /// The state for people.
-pub(crate) fn human(view: &StatusView) -> String {
+pub(crate) fn human(view: &Overview) -> String {
     let mut text = format!("{} {} (serial {})\n", strong("State"), view.path, view.identity.serial);
     if let Some(holder) = &view.running {
         let unanswered = count(view.unanswered, "call");
         text.push_str(&format!("a run is under way: {}; {unanswered} not answered yet\n", shown(&holder.to_string())));
     }
     text.push('\n');
-    let rows: Vec<Vec<String>> = by_provider(&view.recorded)
+    let rows: Vec<Vec<String>> = view
+        .by_provider()
         .into_iter()
-        .map(|(name, Numbers { recorded, pending, deferred, rejected })| {
+        .map(|(name, Counts { recorded, pending, deferred, rejected })| {
             [vec![name.to_owned()], [recorded, pending, deferred, rejected].map(|number| number.to_string()).to_vec()]
                 .concat()
         })
@@ -109,7 +59,7 @@ pub(crate) fn human(view: &StatusView) -> String {
     text
 }
 
-fn runs_and_quota(view: &StatusView) -> String {
+fn runs_and_quota(view: &Overview) -> String {
     let mut text = String::new();
     if !view.runs.is_empty() {
         let newest = view.runs.first().map(|run| run.id);
@@ -174,10 +124,10 @@ pub(crate) fn running_json(holder: &Holder) -> Value {
 }
 
 /// The state for programs.
-pub(crate) fn json(view: &StatusView) -> Value {
-    let providers: Value = by_provider(&view.recorded)
+pub(crate) fn json(view: &Overview) -> Value {
+    let providers: Value = view.by_provider()
         .into_iter()
-        .map(|(name, Numbers { recorded, pending, deferred, rejected })| {
+        .map(|(name, Counts { recorded, pending, deferred, rejected })| {
             json!({"provider": name, "recorded": recorded, "pending": pending, "deferred": deferred, "rejected": rejected})
         })
         .collect();

@@ -1,4 +1,7 @@
 //! Records on their way to the reader of the log. Their writer never waits for the reader: what does not fit is counted.
+//!
+//! By hand, since `tracing-appender` bounds lines and not bytes, and neither counts records that a full disk refused nor logs the
+//! number of those that are missing.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -6,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Records that wait to be written. Each write to it is one record.
-pub(super) struct Queue {
+pub struct Queue {
     most_bytes: usize,
     waiting: Mutex<Queued>,
     changed: Condvar,
@@ -28,14 +31,14 @@ enum Next {
 
 impl Queue {
     /// An empty one that holds so many bytes.
-    pub(super) const fn new(most_bytes: usize) -> Self {
+    pub const fn new(most_bytes: usize) -> Self {
         let waiting = Queued { records: VecDeque::new(), bytes: 0, missing: 0, is_writing: false };
         Self { most_bytes, waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
     /// Writes to `out` whatever comes, for ever. Once all that fitted is written, `tell` is given the number of records that
     /// did not fit meanwhile, and once one could be written again, the number of those that could not.
-    pub(super) fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
+    pub fn write_to(&self, mut out: impl Write, tell: impl Fn(u64)) -> ! {
         let mut unwritten = 0;
         loop {
             match self.next() {
@@ -58,7 +61,7 @@ impl Queue {
     }
 
     /// Waits until all is written, but not longer than this.
-    pub(super) fn drain(&self, longest: Duration) {
+    pub fn drain(&self, longest: Duration) {
         let is_busy = |waiting: &mut Queued| waiting.is_writing || waiting.missing > 0 || waiting.bytes > 0;
         drop(self.changed.wait_timeout_while(self.lock(), longest, is_busy));
     }

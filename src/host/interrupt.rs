@@ -2,21 +2,17 @@
 
 use tokio::sync::watch;
 
-use super::exit::Exit;
-
-/// Starts to listen; the value turns true with the first signal.
-pub(super) fn listen() -> watch::Receiver<bool> {
+/// Starts to listen; the value turns true with the first signal, after `on_first`. The second ends the process with this code.
+pub fn listen(on_first: fn(), code: u8) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         if next().await.is_err() {
             return;
         }
-        super::terminal::tell(
-            "stopping: calls under way may end, nothing new is sent; interrupt again to stop at once\n",
-        );
+        on_first();
         let _ = sender.send(true);
         if next().await.is_ok() {
-            std::process::exit(i32::from(Exit::Failed.code()));
+            std::process::exit(i32::from(code));
         }
     });
     receiver
@@ -24,7 +20,7 @@ pub(super) fn listen() -> watch::Receiver<bool> {
 
 /// Makes a limit on the size of files an error of the write that meets it; else the system would end the process
 /// without a word (C7).
-pub(super) fn outlive_size_limit() {
+pub fn outlive_size_limit() {
     #[cfg(unix)]
     {
         // The number is the same on all systems that Rust's standard library serves well; MIPS differs.

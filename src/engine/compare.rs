@@ -12,7 +12,7 @@ use crate::manifest::{Links, PublishedAt, file_path};
 
 /// What manifests list of one directory.
 #[derive(Debug, Default)]
-pub(super) struct ListedFiles {
+pub struct ListedFiles {
     /// Hashes by the paths of files.
     files: BTreeMap<String, ContentHash>,
     /// URLs below `base_url` that no file has: with a query, or with `/` at the end.
@@ -21,7 +21,7 @@ pub(super) struct ListedFiles {
 
 /// How a directory differs from manifests.
 #[derive(Debug, Default)]
-pub(super) struct FileDifference {
+pub struct FileDifference {
     /// Files that differ, in order of path.
     pub changes: Vec<(ChangeKind, String)>,
     /// Files that are as they are listed.
@@ -32,7 +32,7 @@ pub(super) struct FileDifference {
 
 impl FileDifference {
     /// Whether there is any.
-    pub(super) fn is_different(&self) -> bool {
+    pub fn is_different(&self) -> bool {
         !self.changes.is_empty()
     }
 
@@ -47,7 +47,7 @@ impl FileDifference {
 }
 
 /// The files that the manifests list below `published` and that the rules take.
-pub(super) fn listed(model: &Model, published: &PublishedAt, rules: &TreeRules) -> ListedFiles {
+pub fn listed(model: &Model, published: &PublishedAt, rules: &TreeRules) -> ListedFiles {
     let mut listed = ListedFiles::default();
     for entry in model.entries.iter().filter(|entry| entry.target.scope == Scope::Url) {
         let Some(path) = published.path_of(&entry.target.text) else { continue };
@@ -66,7 +66,7 @@ pub(super) fn listed(model: &Model, published: &PublishedAt, rules: &TreeRules) 
 ///
 /// # Errors
 /// Files that cannot be read.
-pub(super) fn compare(
+pub fn compare(
     folder: &Path,
     tree: &Tree,
     listed: ListedFiles,

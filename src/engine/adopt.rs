@@ -1,0 +1,151 @@
+//! Records what manifests list as fresh, without purging.
+
+use anyhow::Result;
+
+use super::apply::ReadObserver;
+use super::inputs::{Loaded, Lookup, find};
+use super::pass::{OnEvent, PassEvent};
+use super::selection::{known_providers, patterns};
+use super::{
+    Claim, Claimed, Desired, Reason, Selection, Stop, accounts, open_or_create, run_start, stat_caches, unread,
+};
+use crate::core::changes::Changes;
+use crate::core::guard::{self, Refusal};
+use crate::core::model::Model;
+use crate::core::owners::Unread;
+use crate::core::recorded::KnownManifest;
+use crate::host::Host;
+use crate::state::{LockedState, Store};
+
+/// What was adopted.
+pub struct Adopted {
+    /// Targets that are recorded from now on.
+    pub adopted: usize,
+    /// Those that were recorded already or left out.
+    pub others: usize,
+}
+
+/// Adopts what is selected.
+///
+/// # Errors
+/// Bad input, a refusal, and a state that cannot be used.
+pub async fn adopt(
+    host: &Host,
+    lookup: Lookup<'_>,
+    selection: &Selection,
+    lock_timeout_ms: u64,
+    reader: &mut dyn ReadObserver,
+    on_event: &mut OnEvent<'_>,
+) -> Result<Adopted> {
+    let (lock, Loaded { desired, caches, ahead }) =
+        read(host, lookup, selection, lock_timeout_ms, reader, on_event).await?;
+    let model = &desired.model;
+    let only = patterns(&selection.only)?;
+    for warning in selection.unmatched(model, &Changes::default())? {
+        on_event(PassEvent::Warning(&warning));
+    }
+    let mut store = open_or_create(host, &*lock)?;
+    if let Err(note) = stat_caches::keep(&mut *store, caches) {
+        on_event(PassEvent::Note(&note));
+    }
+    store.compare_with(ahead);
+    let unread = unread(&desired, &*store)?;
+    let namespaces = unread.namespaces.clone();
+    refuse((!namespaces.is_empty()).then_some(Refusal::Namespace { namespaces }))?;
+    refuse_elsewhere(host, &desired, &*store, &unread).await?;
+    let spoken_for = &unread.spoken_for;
+    let mut is_fresh = vec![false; model.entries.len()];
+    store.scan(&mut |row| {
+        let provider = model.provider_index(row.provider);
+        let entry = provider.and_then(|provider| model.entries.find(provider, row.scope, row.text));
+        if let (Some(entry), Some(hash), None) = (entry, row.valid_hash(), row.work) {
+            is_fresh[entry] = model.entries.is_hash(entry, hash) && has_owners((model, spoken_for), entry, row.owners);
+        }
+    })?;
+    let is_selected = |index: usize| {
+        let provider = model.entries.provider(index);
+        selection.takes(&only, model, provider, &model.entries.get(index).target)
+    };
+    let selected: Vec<usize> =
+        (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
+    let now = host.clock.now().wall;
+    store.adopt(model, &selected, &unread, now)?;
+    // What was refused stays so with the account that it was refused with.
+    let accounts = accounts(host, model, Some(&*store)).await?;
+    on_event(PassEvent::Planning(true));
+    let prepared = Selection::default().prepare_all(&desired, Some(&*store), &accounts, now)?;
+    on_event(PassEvent::Planning(false));
+    if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
+        store.note_inputs(inputs)?;
+    } else {
+        // What was left out was seen all the same.
+        store.mark_seen(model, &prepared.difference.changes)?;
+    }
+    Ok(Adopted { adopted: selected.len(), others: model.entries.len() - selected.len() })
+}
+
+/// What is adopted takes over what is known of manifests of the same names: the next `apply` would purge what others listed.
+///
+/// # Errors
+/// Exit 5, as `apply` ends with, for manifests that are read in another place and list nothing of what was known of them.
+async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &dyn Store, unread: &Unread) -> Result<()> {
+    if unread.moved.is_empty() {
+        return Ok(());
+    }
+    let accounts = accounts(host, &desired.model, Some(store)).await?;
+    let now = host.clock.now().wall;
+    let prepared = Selection::default().prepare_all(desired, Some(store), &accounts, now)?;
+    refuse(guard::elsewhere(&desired.model, &prepared.difference))
+}
+
+/// # Errors
+/// Exit 5 if there is a refusal.
+fn refuse(refusal: Option<Refusal>) -> Result<()> {
+    let Some(refusal) = refusal else { return Ok(()) };
+    let reason = Reason::of(&refusal, None);
+    Err(Stop::refused(vec![reason]).into())
+}
+
+/// The manifests as they are while the state is locked, or were when no run wrote to it since.
+async fn read(
+    host: &Host,
+    lookup: Lookup<'_>,
+    selection: &Selection,
+    lock_timeout_ms: u64,
+    reader: &mut dyn ReadObserver,
+    on_event: &mut OnEvent<'_>,
+) -> Result<(Box<dyn LockedState>, Loaded)> {
+    let start = run_start(host);
+    let state = lookup.own.backend;
+    let mut claim = Claim::before_reading(state);
+    loop {
+        let found = find(lookup)?;
+        let mut loaded = reader.read_all(host, &found, true)?;
+        known_providers(&loaded.desired.model, &selection.providers)?;
+        patterns(&selection.only)?;
+        if claim.waits(state) {
+            // Who runs is about to change what was read ahead.
+            loaded.ahead = None;
+        }
+        match claim.take(host, state, &start, lock_timeout_ms).await? {
+            Claimed::Current(lock) => return Ok((lock, loaded)),
+            Claimed::Overtaken(lock) => {
+                drop(loaded.ahead);
+                if let Err(note) = stat_caches::keep_at(&*lock, loaded.caches) {
+                    on_event(PassEvent::Note(&note));
+                }
+                claim = Claim::Held(lock);
+            }
+        }
+    }
+}
+
+/// Whether the recorded owners of an entry are those that list it, as far as these manifests go.
+fn has_owners((model, spoken_for): (&Model, &[KnownManifest]), entry: usize, owners: &[String]) -> bool {
+    let listing = model.entries.manifests(entry);
+    let is_listing = |owner: &String| listing.iter().any(|&manifest| model.manifests[manifest].name == *owner);
+    let is_read = |owner: &String| model.manifests.iter().any(|manifest| manifest.name == *owner);
+    let is_ours = |owner: &String| is_read(owner) || spoken_for.iter().any(|manifest| manifest.name == *owner);
+    let found = owners.iter().filter(|owner| is_listing(owner)).count();
+    found == listing.len() && (found == owners.len() || owners.iter().all(|owner| is_listing(owner) || !is_ours(owner)))
+}

@@ -1,0 +1,47 @@
+//! The plan that an `apply` would run, for those who only look at it.
+
+use anyhow::Result;
+
+use super::apply::ReadObserver;
+use super::inputs::{Loaded, Lookup, find};
+use super::pass::{OnEvent, PassEvent};
+use super::{Desired, Prepared, Selection, accounts};
+use crate::host::Host;
+
+/// Reads no more of the manifests than has to be read, and plans.
+///
+/// # Errors
+/// Bad input, and a state that cannot be read.
+pub async fn review(
+    host: &Host,
+    lookup: Lookup<'_>,
+    selection: &Selection,
+    reader: &mut dyn ReadObserver,
+    on_event: &mut OnEvent<'_>,
+) -> Result<(Desired, Prepared)> {
+    let found = find(lookup)?;
+    let store = lookup.own.backend.open()?;
+    let noted = found.noted(store.as_deref(), selection.is_all())?;
+    if let Some(desired) = found.unchanged(noted.as_ref()) {
+        let prepared = Prepared::of_unread(&desired);
+        return Ok((desired, prepared));
+    }
+    let read = found.read_since(host, noted, &mut |seen| reader.begins(seen));
+    let mut loaded = reader.ends(&found, read)?;
+    loop {
+        let Loaded { desired, ahead, .. } = loaded;
+        match &store {
+            Some(store) => store.compare_with(ahead),
+            None => drop(ahead),
+        }
+        let accounts = accounts(host, &desired.model, store.as_deref()).await?;
+        let now = host.clock.now().wall;
+        on_event(PassEvent::Planning(true));
+        let prepared = selection.prepare(&desired, store.as_deref(), &accounts, now)?;
+        on_event(PassEvent::Planning(false));
+        if let Some(prepared) = prepared {
+            return Ok((desired, prepared));
+        }
+        loaded = reader.read_all(host, &found, true)?;
+    }
+}

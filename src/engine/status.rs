@@ -1,0 +1,157 @@
+//! What the state holds, and what providers say of purges that they accepted.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::query::Asker;
+use super::{Desired, Exit, QUERY_MS, Results, ask_tasks, lock, run_start};
+use crate::core::contract::ErrorClass;
+use crate::core::diff::Unclaimed;
+use crate::core::owners;
+use crate::core::query::TaskState;
+use crate::core::recorded::{KnownManifest, Recorded, Standing};
+use crate::core::time::Timestamp;
+use crate::host::credentials::CredentialStore;
+use crate::host::{Host, Timeouts, manifest_tree};
+use crate::state::{
+    Backend, Counts, DoubtfulCall, Holder, Identity, QuotaUse, RunRow, Settled, StateError, Store, TaskCounts,
+};
+
+/// What the state holds.
+pub struct Overview {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Where it is.
+    pub path: String,
+    /// Lineage and serial.
+    pub identity: Identity,
+    /// All targets.
+    pub recorded: Vec<Recorded>,
+    /// What only manifests list that are not there any more.
+    pub unclaimed: Vec<Unclaimed>,
+    /// Calls of stopped runs without an outcome.
+    pub doubtful: Vec<DoubtfulCall>,
+    /// The holder of the lock.
+    pub running: Option<Holder>,
+    /// Calls of the run under way without an answer yet.
+    pub unanswered: usize,
+    /// The last runs, newest first.
+    pub runs: Vec<RunRow>,
+    /// The quota ledger.
+    pub quota: Vec<QuotaUse>,
+    /// Results of accepted purges, where they have tasks.
+    pub tasks: Vec<TaskCounts>,
+}
+
+impl Overview {
+    /// Reads a state that another run may hold; `runs`: so many of the last ones.
+    ///
+    /// # Errors
+    /// A state that cannot be read.
+    pub fn read(
+        store: &dyn Store,
+        path: String,
+        running: Option<Holder>,
+        runs: usize,
+        now: Timestamp,
+    ) -> Result<Self, StateError> {
+        // What the run under way has not heard of yet is no doubt.
+        let newest = store.runs(1)?;
+        let live = newest.first().filter(|run| running.is_some() && run.finished_at.is_none()).map(|run| run.id);
+        let (unanswered, doubtful): (Vec<_>, Vec<_>) =
+            store.doubtful_calls()?.into_iter().partition(|call| Some(call.run) == live);
+        let recorded = store.recorded()?;
+        Ok(Self {
+            now,
+            path,
+            identity: store.identity()?,
+            unclaimed: unclaimed(&store.manifests()?, &recorded),
+            recorded,
+            doubtful,
+            runs: store.runs(runs)?,
+            running,
+            unanswered: unanswered.len(),
+            quota: store.quota_uses()?,
+            tasks: store.task_counts()?,
+        })
+    }
+
+    /// Numbers of targets by where they stand, for each provider.
+    pub fn by_provider(&self) -> BTreeMap<&str, Counts> {
+        let mut providers: BTreeMap<&str, Counts> = BTreeMap::new();
+        for row in &self.recorded {
+            let counts = providers.entry(&row.provider).or_default();
+            *match row.work.as_ref().map(|work| &work.standing) {
+                None => &mut counts.recorded,
+                Some(Standing::Pending { .. }) => &mut counts.pending,
+                Some(Standing::Deferred { .. }) => &mut counts.deferred,
+                Some(Standing::Rejected { .. }) => &mut counts.rejected,
+            } += 1;
+        }
+        providers
+    }
+}
+
+/// What only manifests list that are not there any more.
+fn unclaimed(known: &[KnownManifest], recorded: &[Recorded]) -> Vec<Unclaimed> {
+    let absent = owners::absent(known, &manifest_tree::is_there);
+    let of = |name: &String| absent.iter().find(|manifest| manifest.name == *name);
+    let mut unclaimed: BTreeMap<&str, Unclaimed> = BTreeMap::new();
+    for row in recorded.iter().filter(|row| row.owners.iter().all(|owner| of(owner).is_some())) {
+        let Some(manifest) = row.owners.first().and_then(of) else { continue };
+        let (name, file) = (manifest.name.clone(), Some(manifest.file()));
+        let none = Unclaimed { manifest: name, file, targets: 0, pending: 0 };
+        let found = unclaimed.entry(&manifest.name).or_insert(none);
+        found.targets += 1;
+        found.pending += usize::from(row.work.is_some());
+    }
+    unclaimed.into_values().collect()
+}
+
+/// What providers said of accepted purges, and what came of it.
+pub struct Refreshed {
+    /// Their answers.
+    pub results: Results,
+    /// Failed purges that are pending now.
+    pub due_again: u64,
+}
+
+impl Refreshed {
+    /// How a command that only asks ends.
+    pub fn exit(&self) -> Exit {
+        let refusals = self.results.errors.iter().map(|(_, error)| match error.class {
+            ErrorClass::Auth => Exit::Credentials,
+            _ => Exit::Failed,
+        });
+        Exit::worst(refusals.chain((self.due_again > 0).then_some(Exit::NotAllDone)))
+    }
+}
+
+/// Asks the providers what became of accepted purges and notes it. Only the noting needs the lock: what another run does
+/// meanwhile is left alone. `None`: there is no state.
+///
+/// # Errors
+/// A state that cannot be used.
+pub async fn refresh(
+    host: &Host,
+    state: &dyn Backend,
+    desired: &Desired,
+    lock_timeout_ms: u64,
+) -> Result<Option<Refreshed>, StateError> {
+    let Some(store) = state.open()? else { return Ok(None) };
+    let open = store.open_tasks()?;
+    drop(store);
+    let credentials = CredentialStore::new(host.env.clone());
+    let mut asker = Asker::new(host, &desired.model, &credentials, Timeouts::within(QUERY_MS));
+    let results = ask_tasks(&mut asker, &desired.model, open, host.clock.now().wall).await;
+    let news = |settled: &&Settled| settled.state != TaskState::Processing;
+    let settled: Vec<Settled> = results.told.iter().filter(news).cloned().collect();
+    if settled.is_empty() {
+        return Ok(Some(Refreshed { results, due_again: 0 }));
+    }
+    let lock = lock(host, state, &run_start(host), lock_timeout_ms).await?;
+    let Some(mut store) = lock.open()? else { return Ok(None) };
+    let due_again = store.settle(&settled, host.clock.now().wall)?;
+    Ok(Some(Refreshed { results, due_again }))
+}
