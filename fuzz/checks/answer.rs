@@ -2,8 +2,9 @@
 //!
 //! Input: a line with the status, lines with headers, an empty line, the body.
 
-use freshen::core::contract::{Account, Call, CallError, Options, Provider, Reply};
+use freshen::core::contract::{Account, Call, CallError, Options, Reply};
 use freshen::core::http::{Endpoint, Response};
+use freshen::core::provider::Provider;
 use freshen::core::target::Target;
 use freshen::vendor::VENDORS;
 use serde_json::Value;

@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::manifests::{self, Reader};
 use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render};
-use super::{plan as plan_command, terminal};
+use super::terminal;
 use crate::engine::executor::GRACE_MS;
 use crate::engine::inputs::Lookup;
 use crate::engine::{self, Finished, Pass, PassEvent, PassOptions, Selection};
@@ -17,14 +17,7 @@ use crate::host::interrupt;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
-    if args.dry_run {
-        plan_command::show(host, global, &args.manifests, &args.selection, args.allowed.allowed()).await?;
-        return Ok(Exit::Done);
-    }
     let selection = args.selection.selection();
-    if args.rehearse {
-        return super::rehearsal::run(host, global, args, &selection).await;
-    }
     // All that comes before the first call counts: reading, the lock, credentials, queries.
     let deadline = args.deadline.map(|ms| host.clock.now().tick.plus_ms(ms));
     let credentials = CredentialStore::new(host.env.clone());

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::guard::Allowed;
 use crate::engine::Selection;
-use crate::engine::inputs::Own;
+use crate::engine::stat_caches::Own;
 use crate::manifest::MAX_TARGETS;
 use crate::state::{self, Backend};
 

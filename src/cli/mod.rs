@@ -138,6 +138,8 @@ async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {
     let global = &cli.global;
     match &cli.verb {
         Verb::Plan(args) => plan::run(host, global, args).await,
+        Verb::Apply(args) if args.dry_run => plan::run_dry(host, global, args).await,
+        Verb::Apply(args) if args.rehearse => rehearsal::run(host, global, args).await,
         Verb::Apply(args) => apply::run(host, global, args).await,
         Verb::Watch(args) => watch::run(host, global, args).await,
         Verb::Adopt(args) => adopt::run(host, global, args).await,

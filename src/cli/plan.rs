@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::apply::RunDisplay;
-use super::args::{Format, Global, ManifestArgs, PlanArgs, SelectionArgs};
+use super::args::{ApplyArgs, Format, Global, ManifestArgs, PlanArgs, SelectionArgs};
 use super::exit::Exit;
 use super::manifests::{self, Reader};
 use super::render::{github, markdown, plan as render, shown};
@@ -18,8 +18,14 @@ pub(super) async fn run(host: &Host, global: &Global, args: &PlanArgs) -> Result
     Ok(if changes && args.exit_code { Exit::Changes } else { Exit::Done })
 }
 
+/// `apply --dry-run`.
+pub(super) async fn run_dry(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
+    show(host, global, &args.manifests, &args.selection, args.allowed.allowed()).await?;
+    Ok(Exit::Done)
+}
+
 /// Shows the plan; returns whether there is anything to do.
-pub(super) async fn show(
+async fn show(
     host: &Host,
     global: &Global,
     manifests: &ManifestArgs,

@@ -22,7 +22,8 @@ use crate::state::Store;
 use crate::vendor::VENDORS;
 
 /// Runs the command.
-pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs, selection: &Selection) -> Result<Exit> {
+pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
+    let selection = &args.selection.selection();
     let state = &*global.backend();
     let found = find(apply::lookup(global, state, args, selection))?;
     // The copy is compared row by row.

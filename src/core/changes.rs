@@ -3,13 +3,42 @@
 use std::collections::HashMap;
 
 use super::arena::{Arena, Offset};
-use super::diff::Change;
 use super::entries::Entries;
-use super::guard::{Tallies, Tally};
 use super::model::{Location, Priority};
 use super::recorded::{ChangeKind, Progress, Standing};
 use super::target::{ContentHash, Scope, Target};
 use super::time::Timestamp;
+
+/// One target whose purge is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Index into the model's providers.
+    pub provider: usize,
+    /// What to purge.
+    pub target: Target,
+    /// The hash to record once a purge is accepted; `None` for a removal.
+    pub desired: Option<ContentHash>,
+    /// The hash recorded now.
+    pub recorded: Option<ContentHash>,
+    /// Why.
+    pub kind: ChangeKind,
+    /// Its place in the order.
+    pub priority: Priority,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// What holds it up, from an earlier run.
+    pub standing: Standing,
+    /// How far it came in earlier runs.
+    pub progress: Progress,
+    /// It may have been purged before: an earlier run stopped without an outcome.
+    pub in_doubt: bool,
+    /// Endpoints that accepted a purge for `desired` already.
+    pub accepted_at: Vec<String>,
+    /// Manifests that list it, or listed it.
+    pub owners: Vec<String>,
+    /// Where it is listed; `None` for a removal.
+    pub place: Option<Location>,
+}
 
 /// Stands for a hash that is not there.
 const NONE: Offset = Offset::MAX;
@@ -274,6 +303,37 @@ impl FromIterator<Change> for Changes {
         let mut table = Self::default();
         changes.into_iter().for_each(|change| table.push(change));
         table
+    }
+}
+
+/// Purges of a manifest's targets that guards count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub purges: usize,
+    /// Those of targets that have a recorded hash.
+    pub of_recorded: usize,
+}
+
+impl Tally {
+    pub(super) const fn add(&mut self, other: Self) {
+        self.purges += other.purges;
+        self.of_recorded += other.of_recorded;
+    }
+}
+
+/// What guards count.
+#[derive(Clone, Debug, Default)]
+pub struct Tallies<'a> {
+    /// All purges, each once.
+    pub purges: usize,
+    /// By the manifests that list the targets.
+    pub of_manifests: HashMap<&'a str, Tally>,
+}
+
+impl Tallies<'_> {
+    pub(super) fn of(&self, manifest: &str) -> Tally {
+        self.of_manifests.get(manifest).copied().unwrap_or_default()
     }
 }
 

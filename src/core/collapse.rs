@@ -7,18 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use super::arena::origin_len;
 use super::changes::Changes;
 use super::entries::Entries;
-use super::model::Model;
+use super::model::{Collapse, Model};
 use super::recorded::ChangeKind;
 use super::target::{Scope, Target};
-
-/// `collapse:` of a manifest: when a directory is purged in place of the URLs below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collapse {
-    /// Path that begins and ends with `/`, as it stands in URLs.
-    pub directory: String,
-    /// So many purges of URLs of this manifest below it, at one provider and origin, are still sent one by one.
-    pub above: u64,
-}
 
 /// A directory that is purged in place of the URLs below it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,45 +10,14 @@ use std::sync::Arc;
 
 use covered::Covered;
 
-use super::changes::Changes;
+use super::changes::{Change, Changes};
 use super::http::Endpoint;
-use super::model::{Entry, Location, Model, OnNew, Priority, ProviderConfig};
+use super::model::{Entry, Model, OnNew, Priority, ProviderConfig};
 use super::owners::{MovedManifest, Unread};
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
 use super::text::shell_word;
 use super::time::Timestamp;
-
-/// One target whose purge is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Index into the model's providers.
-    pub provider: usize,
-    /// What to purge.
-    pub target: Target,
-    /// The hash to record once a purge is accepted; `None` for a removal.
-    pub desired: Option<ContentHash>,
-    /// The hash recorded now.
-    pub recorded: Option<ContentHash>,
-    /// Why.
-    pub kind: ChangeKind,
-    /// Its place in the order.
-    pub priority: Priority,
-    /// When it was first seen.
-    pub since: Timestamp,
-    /// What holds it up, from an earlier run.
-    pub standing: Standing,
-    /// How far it came in earlier runs.
-    pub progress: Progress,
-    /// It may have been purged before: an earlier run stopped without an outcome.
-    pub in_doubt: bool,
-    /// Endpoints that accepted a purge for `desired` already.
-    pub accepted_at: Vec<String>,
-    /// Manifests that list it, or listed it.
-    pub owners: Vec<String>,
-    /// Where it is listed; `None` for a removal.
-    pub place: Option<Location>,
-}
 
 /// What a run has to do, and what it may forget.
 #[derive(Debug, Default)]

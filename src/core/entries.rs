@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::algorithm::Algorithm;
 use super::arena::{Arena, Offset, PackedText};
+use super::entry::{Entry, Location, Matched, Priority};
 use super::merge_sorted;
-use super::model::{Entry, Location, Matched, Priority};
 use super::target::{ContentHash, Scope, Target};
 
 /// Rows in order side by side, on average, from where lists are joined instead of sorted as one.

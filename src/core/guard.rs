@@ -1,11 +1,11 @@
 //! Refuses a plan that is probably a mistake, with the numbers and the way on.
 
 use std::collections::HashMap;
-use std::fmt;
 
+use super::changes::{Tallies, Tally};
 use super::collapse::Directory;
 use super::diff::{Difference, Removals};
-use super::model::{Manifest, Model};
+use super::model::{Guard, Limit, Manifest, Model};
 use super::owners::MovedManifest;
 use super::plan::Plan;
 
@@ -15,45 +15,6 @@ pub const FIRST_RUN_PURGES: usize = 100;
 pub const REMOVALS: usize = 10;
 /// Removals above this share of a manifest's recorded targets are refused, in percent.
 pub const REMOVALS_PERCENT: usize = 30;
-
-/// `guard:` of a manifest: its own limits of what one run may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Guard {
-    /// Most purges.
-    pub max_purges: Option<u64>,
-    /// Most purges of recorded targets, as a share of them in percent.
-    pub max_share: Option<u64>,
-    /// Most recorded targets that may no longer be listed; takes the place of [`REMOVALS`] and [`REMOVALS_PERCENT`].
-    pub max_removed: Option<Limit>,
-}
-
-/// A number, or a share of a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// So many.
-    Number(u64),
-    /// So many of a hundred, 0 to 100.
-    Percent(u64),
-}
-
-impl Limit {
-    /// Whether `part` of `whole` is more.
-    pub const fn is_exceeded(self, part: usize, whole: usize) -> bool {
-        match self {
-            Self::Number(most) => part as u64 > most,
-            Self::Percent(most) => part as u64 * 100 > whole as u64 * most,
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(most) => write!(f, "{most}"),
-            Self::Percent(most) => write!(f, "{most}%"),
-        }
-    }
-}
 
 /// What the user allowed for this run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -247,37 +208,6 @@ impl Refusal {
             Self::Asked { .. } => "purges asked for",
         };
         self.manifest().map_or_else(|| rule.to_owned(), |manifest| format!("{rule} of {manifest}"))
-    }
-}
-
-/// Purges of a manifest's targets that guards count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// All of them.
-    pub purges: usize,
-    /// Those of targets that have a recorded hash.
-    pub of_recorded: usize,
-}
-
-impl Tally {
-    pub(super) const fn add(&mut self, other: Self) {
-        self.purges += other.purges;
-        self.of_recorded += other.of_recorded;
-    }
-}
-
-/// What guards count.
-#[derive(Clone, Debug, Default)]
-pub struct Tallies<'a> {
-    /// All purges, each once.
-    pub purges: usize,
-    /// By the manifests that list the targets.
-    pub of_manifests: HashMap<&'a str, Tally>,
-}
-
-impl Tallies<'_> {
-    fn of(&self, manifest: &str) -> Tally {
-        self.of_manifests.get(manifest).copied().unwrap_or_default()
     }
 }
 

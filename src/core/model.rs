@@ -2,13 +2,15 @@
 //!
 //! Does not know YAML, files or vendors; the manifest layer builds it, plan and state read it.
 
-use super::collapse::Collapse;
-use super::contract::{CredentialScheme, Options, Provider, Rate};
+use std::fmt;
+
+use super::contract::{CredentialScheme, Options, Rate};
 use super::endpoints::Endpoints;
 use super::entries::Entries;
-use super::guard::Guard;
-use super::owners::TreePath;
-use super::target::{ContentHash, Scope, Target};
+use super::provider::Provider;
+use super::target::Scope;
+
+pub use super::entry::{Entry, Location, Matched, Priority};
 
 /// Everything the manifests of one run ask for.
 #[derive(Default)]
@@ -210,6 +212,72 @@ pub struct Manifest {
     pub collapse: Vec<Collapse>,
 }
 
+/// A file by its tree: the folder that is the root of the tree, and the path below it. Another checkout of the same tree has
+/// another root and the same path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreePath {
+    /// Absolute path of the root, without links and without `/` at its end; empty for `/` itself.
+    pub root: String,
+    /// Path below the root, with `/`.
+    pub path: String,
+}
+
+impl TreePath {
+    /// The file's absolute path.
+    pub fn absolute(&self) -> String {
+        format!("{}/{}", self.root, self.path)
+    }
+}
+
+/// `guard:` of a manifest: its own limits of what one run may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// Most purges.
+    pub max_purges: Option<u64>,
+    /// Most purges of recorded targets, as a share of them in percent.
+    pub max_share: Option<u64>,
+    /// Most recorded targets that may no longer be listed; takes the place of [`REMOVALS`](super::guard::REMOVALS) and
+    /// [`REMOVALS_PERCENT`](super::guard::REMOVALS_PERCENT).
+    pub max_removed: Option<Limit>,
+}
+
+/// A number, or a share of a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many.
+    Number(u64),
+    /// So many of a hundred, 0 to 100.
+    Percent(u64),
+}
+
+impl Limit {
+    /// Whether `part` of `whole` is more.
+    pub const fn is_exceeded(self, part: usize, whole: usize) -> bool {
+        match self {
+            Self::Number(most) => part as u64 > most,
+            Self::Percent(most) => part as u64 * 100 > whole as u64 * most,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(most) => write!(f, "{most}"),
+            Self::Percent(most) => write!(f, "{most}%"),
+        }
+    }
+}
+
+/// `collapse:` of a manifest: when a directory is purged in place of the URLs below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collapse {
+    /// Path that begins and ends with `/`, as it stands in URLs.
+    pub directory: String,
+    /// So many purges of URLs of this manifest below it, at one provider and origin, are still sent one by one.
+    pub above: u64,
+}
+
 /// `on_new:`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNew {
@@ -228,70 +296,6 @@ pub enum OnRemoved {
     Purge,
     /// Drop them from the state.
     Forget,
-}
-
-/// Order of a plan that quota or rate cuts short.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// First.
-    High,
-    /// After `high`.
-    #[default]
-    Normal,
-    /// Last.
-    Low,
-}
-
-impl Priority {
-    /// The manifest's word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::High => "high",
-            Self::Normal => "normal",
-            Self::Low => "low",
-        }
-    }
-}
-
-/// Provider, target and desired hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Index into [`Model::providers`].
-    pub provider: usize,
-    /// What is purged when the hash changes.
-    pub target: Target,
-    /// The content that was published.
-    pub hash: ContentHash,
-    /// Its place in the order of purges.
-    pub priority: Priority,
-    /// Indexes into [`Model::manifests`] of all that list it, ascending, at least one.
-    pub manifests: Vec<usize>,
-    /// Where it is listed first.
-    pub place: Location,
-    /// Why this provider carries it.
-    pub matched: Matched,
-}
-
-/// Why an entry belongs to its provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Matched {
-    /// `provider:` of the asset.
-    AssetProvider,
-    /// `provider:` of the manifest.
-    ManifestProvider,
-    /// The provider's `hosts`.
-    Host,
-}
-
-/// A place in a manifest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location {
-    /// Index into [`Model::manifests`].
-    pub manifest: usize,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
 }
 
 #[cfg(test)]

@@ -8,23 +8,6 @@ use std::collections::HashMap;
 use super::model::Manifest;
 use super::recorded::KnownManifest;
 
-/// A file by its tree: the folder that is the root of the tree, and the path below it. Another checkout of the same tree has
-/// another root and the same path.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TreePath {
-    /// Absolute path of the root, without links and without `/` at its end; empty for `/` itself.
-    pub root: String,
-    /// Path below the root, with `/`.
-    pub path: String,
-}
-
-impl TreePath {
-    /// The file's absolute path.
-    pub fn absolute(&self) -> String {
-        joined(&self.root, &self.path)
-    }
-}
-
 fn joined(root: &str, path: &str) -> String {
     format!("{root}/{path}")
 }
@@ -294,6 +277,7 @@ fn from(folder: &str, path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::TreePath;
     use super::*;
     use crate::core::model::OnRemoved;
 

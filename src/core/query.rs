@@ -2,8 +2,9 @@
 //!
 //! *Accepted* is what a purge call says; *done* is what a later query says. Neither says what an edge serves.
 
-use super::contract::{Account, CallError, Credentials, Rate, Stamp};
+use super::contract::{Account, CallError, Credentials, Stamp};
 use super::http::{Endpoint, Request, Response};
+use super::rate::Rate;
 use super::target::{Scope, Target};
 
 /// The query of the quotas that are left.

@@ -119,7 +119,7 @@ impl CycleStep {
 impl Cycle<'_> {
     /// Runs to the end.
     pub(super) async fn run(self, mut memory: Memory) -> CycleOutcome {
-        watch_folders::watch_folders(&self).await;
+        watch_folders::watch_folders(self.files, self.pass, &self.reporter).await;
         self.look_for_state(&mut memory);
         memory.credentials.begin_run();
         let (mut extent, mut held) = (Extent::Changed, None);
@@ -248,7 +248,7 @@ impl Cycle<'_> {
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded, claim: Claim) -> CycleStep {
         let Memory { credentials, pass: pass_memory, silent, newest, .. } = &mut memory;
         let pass = Pass { host: self.host, state: self.state, credentials, options: self.pass_options() };
-        let mut events = CycleEvents::new(self, silent);
+        let mut events = CycleEvents::new(self.pass, &self.request, &self.link, &self.reporter, silent);
         let resident = Resident { request: &self.request, memory: pass_memory, stop: self.link.interrupted() };
         let mut on_event = |event: crate::engine::PassEvent<'_>| events.takes(&event);
         let ended = Box::pin(pass.run(&mut loaded, claim, Some(resident), &mut on_event)).await;

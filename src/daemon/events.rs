@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{Notify, watch};
 
-use super::cycle::Cycle;
 use super::remaining;
 use super::{Reporter, log_line, log_whole};
 use crate::core::event::ItemState;
@@ -121,12 +120,18 @@ struct RefusedWork {
 }
 
 impl<'a> CycleEvents<'a> {
-    pub(super) fn new(cycle: &'a Cycle<'_>, silent: &'a mut Silent) -> Self {
+    pub(super) fn new(
+        pass: u64,
+        request: &'a RunRequest,
+        link: &'a CycleControl,
+        reporter: &'a Reporter,
+        silent: &'a mut Silent,
+    ) -> Self {
         Self {
-            pass: cycle.pass,
-            request: &cycle.request,
-            link: &cycle.link,
-            reporter: &cycle.reporter,
+            pass,
+            request,
+            link,
+            reporter,
             silent,
             counted: Counted::default(),
             last_accepted: BTreeMap::new(),

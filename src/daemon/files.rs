@@ -1,11 +1,10 @@
 //! Files as the daemon sees them: what changes, and what a run reads. The real ones are watched and read on threads of their
 //! own: there may be many, on slow disks, and signals are to be heard meanwhile.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::newest::Newest;
-use super::reading::{ManifestsSeen, Reading};
+use super::reading::{ManifestsSeen, Reading, WatchedPaths};
 use crate::core::time::Tick;
 use crate::engine::inputs::Extent;
 use crate::host::sources::NamedSource;
@@ -36,21 +35,6 @@ pub trait Files: Send + Sync {
     fn read(&self, extent: Extent, newest: Arc<Mutex<Newest>>) -> BoxFuture<'_, anyhow::Result<ManifestsSeen>>;
     /// Manifests name these sources. Whether others are watched from now on.
     fn follow(&self, named: &[NamedSource]) -> bool;
-}
-
-/// Which files there are to read, and where the state is.
-#[derive(Clone)]
-pub struct WatchedPaths {
-    /// Files and folders with manifests.
-    pub manifests: Vec<PathBuf>,
-    /// Most targets that base URLs, providers and further URLs may make of assets.
-    pub max_targets: u64,
-    /// What keeps manifests of several repositories in one state apart.
-    pub namespace: Option<String>,
-    /// The file of the state, as the user named it.
-    pub state_file: PathBuf,
-    /// The audit log.
-    pub audit: Option<PathBuf>,
 }
 
 /// The files of this machine.

@@ -16,9 +16,9 @@ mod signals;
 mod systemd;
 mod watch_folders;
 
-pub use files::{Files, WatchedFiles, WatchedPaths};
+pub use files::{Files, WatchedFiles};
 pub use newest::Newest;
-pub use reading::{ManifestsSeen, Read};
+pub use reading::{ManifestsSeen, Read, WatchedPaths};
 pub use signals::{Signal, SignalSource, Signals};
 pub use systemd::Systemd;
 

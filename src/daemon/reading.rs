@@ -1,17 +1,33 @@
 //! What a run reads: the manifests as far as they changed. Called on a thread that may wait for disks.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::files::WatchedPaths;
 use super::newest::Newest;
 use crate::core::endpoints::AwayCache;
-use crate::engine::inputs::{Extent, Loaded, Lookup, Own, ReadOutcome, find};
+use crate::engine::inputs::{Extent, Loaded, Lookup, ReadOutcome, find};
+use crate::engine::stat_caches::Own;
 use crate::engine::{Claim, Desired};
 use crate::host::Host;
 use crate::host::sources::NamedSource;
 use crate::host::watcher::{EventFence, Moved};
 use crate::manifest::{Problem, Severity};
 use crate::state::Backend;
+
+/// Which files there are to read, and where the state is.
+#[derive(Clone)]
+pub struct WatchedPaths {
+    /// Files and folders with manifests.
+    pub manifests: Vec<PathBuf>,
+    /// Most targets that base URLs, providers and further URLs may make of assets.
+    pub max_targets: u64,
+    /// What keeps manifests of several repositories in one state apart.
+    pub namespace: Option<String>,
+    /// The file of the state, as the user named it.
+    pub state_file: PathBuf,
+    /// The audit log.
+    pub audit: Option<PathBuf>,
+}
 
 /// Manifests to run with.
 pub enum Read {

@@ -1,20 +1,17 @@
 //! Watches folders anew before they are read, and logs where that cannot be done.
 
-use super::cycle::Cycle;
+use super::files::Files;
 use super::{Reporter, log_line};
 use crate::core::report::ReportEvent;
 use crate::core::time::shown_duration;
 
 /// Watches all folders in which something can change that the run reads.
-pub(super) async fn watch_folders(cycle: &Cycle<'_>) {
-    match cycle.files.watch_folders().await {
-        Ok(polling) => log_polling(polling, false, Some(cycle.pass), &cycle.reporter),
+pub(super) async fn watch_folders(files: &dyn Files, pass: u64, reporter: &Reporter) {
+    match files.watch_folders().await {
+        Ok(polling) => log_polling(polling, false, Some(pass), reporter),
         Err(error) => {
             let error = log_line(&error);
-            tracing::error!(
-                pass = cycle.pass,
-                "folders may not be watched, changes are found late: {error}; please report it"
-            );
+            tracing::error!(pass, "folders may not be watched, changes are found late: {error}; please report it");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::audit::misplaced;
-use super::stat_caches::{self, StatCaches};
+use super::stat_caches::{self, Own, StatCaches};
 use super::{Desired, Stop};
 use crate::core::endpoints::AwayCache;
 use crate::core::owners::Reach;
@@ -20,18 +20,7 @@ use crate::host::sources::NamedSource;
 use crate::manifest::{
     self, BuildOptions, Built, Diagnostic, Expand, Hidden, ListReading, NoSources, Problem, SourceFile,
 };
-use crate::state::{Backend, ReadAhead, StateError, Store};
-
-/// Files that a command writes, which no source may publish.
-#[derive(Clone, Copy)]
-pub struct Own<'p> {
-    /// Where the stat caches are.
-    pub backend: &'p dyn Backend,
-    /// The file of the state, as the user named it.
-    pub state: &'p Path,
-    /// The audit log, which is no manifest either.
-    pub audit: Option<&'p Path>,
-}
+use crate::state::{ReadAhead, StateError, Store};
 
 /// Which manifests a command is about.
 #[derive(Clone, Copy)]

@@ -4,10 +4,20 @@
 
 use std::path::Path;
 
-use super::inputs::Own;
 use crate::host::Host;
 use crate::host::sources::{CacheKey, OwnFile, Sources};
-use crate::state::{LockedState, StatCacheRow, Store};
+use crate::state::{Backend, LockedState, StatCacheRow, Store};
+
+/// Files that a command writes, which no source may publish.
+#[derive(Clone, Copy)]
+pub struct Own<'p> {
+    /// Where the stat caches are.
+    pub backend: &'p dyn Backend,
+    /// The file of the state, as the user named it.
+    pub state: &'p Path,
+    /// The audit log, which is no manifest either.
+    pub audit: Option<&'p Path>,
+}
 
 /// Caches to be kept.
 pub type StatCaches = Vec<(CacheKey, Vec<u8>)>;

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::manifest_files::{CHANGED, Look, cannot_read, open};
+use super::look::{CHANGED, Look, cannot_read, open};
 
 /// Bytes of a file that are hashed as one; the pieces of all files are shared out among the cores.
 const PIECE_BYTES: u64 = 1024 * 1024;

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::core::owners::TreePath;
+use crate::core::model::TreePath;
 
 /// What marks the root of a repository or working copy.
 const MARKERS: [&str; 4] = [".git", ".hg", ".jj", ".svn"];

@@ -21,6 +21,7 @@ pub mod http;
 mod input_digest;
 pub mod interrupt;
 pub mod log_queue;
+mod look;
 pub mod manifest_files;
 pub mod manifest_tree;
 mod output;

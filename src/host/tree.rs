@@ -6,6 +6,7 @@
 
 mod content;
 mod digests;
+mod file_stamp;
 mod links;
 mod mount;
 mod root;
@@ -26,7 +27,7 @@ use ignore::{DirEntry, WalkBuilder, WalkState};
 pub use digests::{Wanted, digests};
 pub use stat_cache::{StatCache, fingerprint};
 
-use super::manifest_files::called;
+use super::look::called;
 use crate::core::algorithm::Algorithm;
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;

@@ -11,13 +11,13 @@ mod written;
 
 use std::collections::HashSet;
 
-use super::check::{Head, List};
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
 use super::file_source::Expand;
 use super::hash;
+use super::head::{Head, List};
 use super::hosts::HostRefusal;
-use super::load::{Key, Node, Value, described, shown};
+use super::node::{Key, Node, Value, described, shown};
 use super::priorities::Priorities;
 use super::providers::Providers;
 use super::scan;

@@ -5,11 +5,13 @@
 use super::assets;
 use super::collapse;
 use super::diagnostic::{Diagnostic, Diagnostics, Hidden, Span};
-use super::fields::{self, Fields};
+use super::fields;
 use super::file_source::{Expand, NoSources};
 use super::guard;
-use super::load::{self, Node, Value};
+use super::head::{Head, List};
+use super::load;
 use super::nearest::nearest;
+use super::node::{Node, Value};
 use super::providers::Providers;
 use super::recorded::check_own_name;
 use super::redact::redact;
@@ -75,16 +77,6 @@ pub struct Built {
     pub hidden: Vec<Hidden>,
 }
 
-/// The keys of one manifest.
-pub(crate) struct Head<'n, 'a> {
-    /// Index of the file, and of the manifest if there is a model.
-    pub(crate) file: usize,
-    pub(crate) fields: Fields<'n, 'a>,
-    manifest: Manifest,
-    /// Where its name stands.
-    name_span: Span,
-}
-
 /// As [`build_with`], for manifests without `sources`.
 pub fn build(files: &[SourceFile]) -> Built {
     build_with(files, BuildOptions::default(), &mut NoSources)
@@ -111,16 +103,6 @@ pub fn build_partly(
             Err(others) => others.into_iter().for_each(|file| lists[file] = List::Yaml),
         }
     }
-}
-
-/// How the list of assets of a file is read.
-pub(crate) enum List {
-    /// With all of the file.
-    Yaml,
-    /// Line by line, behind this head.
-    Lines(scan::ListHead),
-    /// Not at all; the head is.
-    PassedOver(scan::ListHead),
 }
 
 impl List {
@@ -283,7 +265,7 @@ fn check_names(heads: &[Head<'_, '_>], report: &mut Diagnostics) {
     let mut first = std::collections::HashMap::new();
     for head in heads {
         if let Some(earlier) = first.insert(head.manifest.name.as_str(), head) {
-            let name = load::shown(&head.manifest.name);
+            let name = super::node::shown(&head.manifest.name);
             report.push(
                 Diagnostic::error(head.file, head.name_span, format!("two manifests are called `{name}`"))
                     .label("called so again")

@@ -1,16 +1,16 @@
 //! `collapse` of a manifest: when directories are purged in place of its URLs.
 
-use super::check::Head;
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
+use super::head::Head;
 use super::hosts::HostRefusal;
-use super::load::{Node, Value, shown};
+use super::node::{Node, Value, shown};
 use super::providers::Providers;
 use super::shape::{self, COLLAPSE};
 use super::spelling;
 use super::url;
-use crate::core::collapse::Collapse;
 use crate::core::entries::Entries;
+use crate::core::model::Collapse;
 use crate::core::target::Scope;
 
 /// What a manifest asks for, in the order in which it stands there.

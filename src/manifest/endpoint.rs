@@ -1,7 +1,7 @@
 //! Endpoints: where calls go. They come from configuration only, never from the URLs of assets.
 
 use super::hosts::{HostRefusal, refused_endpoint_host};
-use super::load::shown;
+use super::node::shown;
 use super::variables::NOT_REPLACED;
 use super::{secrets, spelling, url};
 use crate::core::http::Endpoint;

@@ -1,8 +1,8 @@
 //! The keys of one map, checked against their table: unknown, unsupported, missing and misshapen ones are reported.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
-use super::load::{Key, Node, Value, described, is_invisible, shown};
 use super::nearest::nearest;
+use super::node::{Key, Node, Value, described, is_invisible, shown};
 use super::secrets;
 use super::shape::{self, KeySpec, Section, Shape};
 use super::variables::{NOT_REPLACED, REPLACED_IN};

@@ -89,7 +89,7 @@ fn why(error: &globset::Error) -> String {
 }
 
 pub(crate) fn problem(index: usize, pattern: &str, message: impl Into<String>) -> PatternProblem {
-    PatternProblem { index, pattern: super::load::shown(pattern), message: message.into() }
+    PatternProblem { index, pattern: super::node::shown(pattern), message: message.into() }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 use super::fields::{self, Fields};
 use super::file_patterns::{FilePatterns, PatternProblem};
-use super::load::{Node, shown};
+use super::node::{Node, shown};
 use super::normalizer::Normalizer;
 use super::priorities::Priorities;
 use super::shape::SOURCE;

@@ -2,9 +2,9 @@
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::fields::{self, Fields};
-use super::load::{Node, Value};
+use super::node::{Node, Value};
 use super::shape::{self, GUARD};
-use crate::core::guard::{Guard, Limit};
+use crate::core::model::{Guard, Limit};
 
 /// The guard of a manifest, without limits if there is none.
 pub(crate) fn of(file: usize, manifest: &Fields<'_, '_>, report: &mut Diagnostics) -> Guard {

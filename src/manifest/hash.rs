@@ -5,7 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::load::{is_invisible, shown};
+use super::node::{is_invisible, shown};
 use crate::core::algorithm::Algorithm;
 use crate::core::target::ContentHash;
 

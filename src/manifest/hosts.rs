@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::load::shown;
+use super::node::shown;
 
 /// Why a text is refused, and what to do. Neither part repeats a password.
 #[derive(Clone, Debug, PartialEq, Eq)]

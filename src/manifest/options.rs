@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::Fields;
-use super::load::{Node, Value, is_invisible, shown};
+use super::node::{Node, Value, is_invisible, shown};
 use super::variables::NOT_REPLACED;
 use super::{secrets, shape};
 use crate::core::contract::{OptionShape, OptionSpec, OptionValue, Options};

@@ -4,7 +4,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
-use super::load::shown;
+use super::node::shown;
 use super::shape::PRIORITY;
 use crate::core::model::Priority;
 

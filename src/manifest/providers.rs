@@ -4,18 +4,19 @@
 
 use std::collections::HashMap;
 
-use super::check::Head;
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
+use super::head::Head;
 use super::hosts;
-use super::load::{Key, Node, Value, shown};
 use super::nearest::nearest;
+use super::node::{Key, Node, Value, shown};
 use super::shape::{self, CREDENTIALS, LIMITS, PROVIDER};
 use super::{endpoint, options};
-use crate::core::contract::{CredentialScheme, Options, Provider};
+use crate::core::contract::{CredentialScheme, Options};
 use crate::core::endpoints::Endpoints;
 use crate::core::http::Endpoint;
 use crate::core::model::{CredentialSource, HostPattern, Limits, Location, ProviderConfig};
+use crate::core::provider::Provider;
 use crate::vendor::Vendors;
 
 /// Longest name of a provider, in bytes.

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::hosts::HostRefusal;
-use super::load::is_invisible;
+use super::node::is_invisible;
 use super::{assets, hash, providers, url};
 use crate::core::target::{Scope, Target};
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Hidden, Span};
-use super::load::{Key, Node, Value, printable};
+use super::node::{Key, Node, Value, printable};
 use super::secrets::names_credential;
 use super::source::SourceFile;
 

@@ -6,7 +6,8 @@ use super::shape::{
     ASSET, COLLAPSE, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, SOURCE, Section, Shape,
     of_option,
 };
-use crate::core::contract::{Capabilities, Provider};
+use crate::core::contract::Capabilities;
+use crate::core::provider::Provider;
 use crate::vendor::Vendors;
 
 /// A share as manifests give it.

@@ -2,7 +2,7 @@
 //!
 //! Does not know the meaning of values beyond their shape.
 
-use super::load::{Node, Value, is_invisible};
+use super::node::{Node, Value, is_invisible};
 use super::walk_rules::Links;
 use crate::core::contract::OptionShape;
 

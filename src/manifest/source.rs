@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::core::owners::TreePath;
+use crate::core::model::TreePath;
 
 /// A manifest file.
 pub struct SourceFile {

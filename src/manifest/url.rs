@@ -4,7 +4,7 @@
 //! What is accepted is sent as written. Does not know providers.
 
 use super::hosts::{HostRefusal, check_host};
-use super::load::{is_invisible, shown};
+use super::node::{is_invisible, shown};
 use super::variables::{NOT_REPLACED, REPLACED_IN};
 use super::{secrets, spelling};
 

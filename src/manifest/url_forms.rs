@@ -5,7 +5,7 @@
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::Fields;
 use super::file_url::{browser_spellings, url_path};
-use super::load::shown;
+use super::node::shown;
 
 /// Under which further URLs the paths of a manifest are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

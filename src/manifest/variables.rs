@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::load::{Node, Value};
+use super::node::{Node, Value};
 use super::{BuildOptions, secrets, shape};
 use crate::core::contract::OptionShape;
 

@@ -8,7 +8,7 @@ pub mod sign;
 #[cfg(test)]
 mod testing;
 
-use crate::core::contract::Provider;
+use crate::core::provider::Provider;
 use emulation::{Emulator, Setup};
 
 /// What Tencent's APIs of the third version have in common; no vendor of its own.

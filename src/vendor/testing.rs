@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use crate::core::contract::{
-    Account, Call, CallError, Credentials, ErrorClass, OptionValue, Options, Provider, Reply, Stamp,
-};
+use crate::core::contract::{Account, Call, CallError, Credentials, ErrorClass, OptionValue, Options, Reply, Stamp};
 use crate::core::http::{Endpoint, Request, Response};
+use crate::core::provider::Provider;
 use crate::core::query::{QueryContext, TaskCursor, TaskResult, TaskState};
 use crate::core::secret::Secret;
 use crate::core::target::{Scope, Target};

@@ -1,6 +1,6 @@
 //! What providers are asked besides purges: quotas before a run, results of tasks, credentials and clocks.
 
-use freshen::core::contract::Provider;
+use freshen::core::provider::Provider;
 use freshen::vendor::VENDORS;
 use serde_json::{Value, json};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use freshen::core::collapse::Collapse;
+use freshen::core::changes::Change;
 use freshen::core::contract::{Culprit, ErrorClass};
-use freshen::core::diff::Change;
 use freshen::core::event::{ItemState, Record};
+use freshen::core::model::Collapse;
 use freshen::core::model::{Manifest, ProviderConfig};
 use freshen::core::target::{Scope, Target};
 use serde_json::{Value, json};

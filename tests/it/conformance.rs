@@ -3,10 +3,11 @@
 
 use freshen::core::contract::{
     Account, Call, CallError, CredentialScheme, Credentials, ErrorClass, FieldSort, Operation, OptionValue, Options,
-    Provider, Reply, Stamp,
+    Reply, Stamp,
 };
 use freshen::core::http::Endpoint;
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Location, ProviderConfig};
+use freshen::core::provider::Provider;
 use freshen::core::secret::Secret;
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::Timestamp;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use freshen::core::budget::LastCalls;
 use freshen::core::contract::{
     Account, Call, CallError, Capabilities, Cost, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
-    FieldSort, Operation, OptionShape, OptionSpec, Options, Provider, Rate, Reply, Stamp,
+    FieldSort, Operation, OptionShape, OptionSpec, Options, Rate, Reply, Stamp,
 };
 use freshen::core::diff::Difference;
 use freshen::core::event::ItemState;
@@ -16,6 +16,7 @@ use freshen::core::http::{Request, Response, Route, TransportFailure};
 use freshen::core::model::ProviderConfig;
 use freshen::core::owners::Reach;
 use freshen::core::plan::QuotaKey;
+use freshen::core::provider::Provider;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::core::time::{Now, Tick, Timestamp};
@@ -472,7 +473,14 @@ fn assert_rehearsed(mut desired: Desired) {
     let clock = Arc::new(VirtualClock::starting_at(Now { wall: START, tick: Tick::from_ms(0) }));
     let (emulator, asked) = (Mutex::default(), Notify::new());
     let http = Arc::new(Network { clock: clock.clone(), emulator, is_silent: false, asked });
-    let real = Host { clock, http, resolver: Arc::new(SystemResolver), env: Arc::new(Variables), seed: 1 };
+    let real = Host {
+        clock,
+        http,
+        resolver: Arc::new(SystemResolver),
+        env: Arc::new(Variables),
+        worker: Arc::new(InPlace),
+        seed: 1,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let reply = runtime.block_on(async {
         let rehearsal = Rehearsal::new(&real, &*state, &mut desired, with_newcomer()).await.expect("a rehearsal");

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use freshen::core::changes::Change;
 use freshen::core::changes::Changes;
-use freshen::core::collapse::Collapse;
-use freshen::core::diff::{Change, DiffContext, Differ, Difference, Orphans, Removals};
+use freshen::core::diff::{DiffContext, Differ, Difference, Orphans, Removals};
 use freshen::core::event::{CallId, ItemOutcome, PurgeId, Record};
-use freshen::core::guard::{self, Allowed, Guard, Limit, Refusal};
+use freshen::core::guard::{self, Allowed, Refusal};
+use freshen::core::model::{Collapse, Guard, Limit};
 use freshen::core::model::{
     Entry, Limits, Location, Manifest, Matched, Model, OnNew, OnRemoved, Priority, ProviderConfig,
 };

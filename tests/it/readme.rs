@@ -6,9 +6,8 @@ use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 use freshen::cli::args::Cli;
-use freshen::core::contract::{
-    Capabilities, CredentialField, CredentialScheme, Operation, OptionShape, OptionSpec, Provider,
-};
+use freshen::core::contract::{Capabilities, CredentialField, CredentialScheme, Operation, OptionShape, OptionSpec};
+use freshen::core::provider::Provider;
 use freshen::vendor::{VENDORS, Vendors};
 
 /// Every command has its block here; other documents may show some of them.

@@ -7,12 +7,13 @@ mod flips;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use freshen::core::changes::Change;
 use freshen::core::changes::Changes;
-use freshen::core::diff::{Change, Difference};
+use freshen::core::diff::Difference;
 use freshen::core::entries::Entries;
 use freshen::core::event::{CallId, ItemOutcome, Left, PurgeId, Record};
-use freshen::core::model::{Entry, Location, Manifest, Matched, Model, OnRemoved, Priority};
-use freshen::core::owners::{TreePath, Unread};
+use freshen::core::model::{Entry, Location, Manifest, Matched, Model, OnRemoved, Priority, TreePath};
+use freshen::core::owners::Unread;
 use freshen::core::plan::QuotaKey;
 use freshen::core::query::TaskState;
 use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, Progress, Recorded, Standing, Wait, Work};

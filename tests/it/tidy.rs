@@ -1,6 +1,7 @@
 //! The tree checked as a whole: which layer may use which, sizes, words that have no place here, tables without gaps. Reads
 //! files and nothing else.
 
+mod circles;
 mod dependencies;
 mod prose;
 mod source;
@@ -8,8 +9,9 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use freshen::core::contract::{CredentialScheme, Credentials, Options, Provider};
+use freshen::core::contract::{CredentialScheme, Credentials, Options};
 use freshen::core::http::Endpoint;
+use freshen::core::provider::Provider;
 use freshen::core::secret::Secret;
 use freshen::core::time::Timestamp;
 use freshen::host::manifest_files::read_manifests;
@@ -208,7 +210,7 @@ const LAYERS: &[Layer] = &[
             ("indicatif", "progress"),
             ("serde", "results that are written as they are made"),
             ("serde_json", "results for programs"),
-            ("tokio", "interrupts"),
+            ("tokio", "threads that read directories"),
             ("tracing", "the log of the watch"),
             ("tracing_subscriber", "the log of the watch"),
         ],
@@ -328,6 +330,12 @@ fn layers_use_only_what_their_table_allows() {
         &problems,
         "take the value as an argument, or give a reason in the table at the top of tests/it/tidy.rs:",
     );
+}
+
+#[test]
+fn no_modules_of_a_folder_use_each_other_in_a_circle() {
+    let problems = circles::circles(&source::production(root()));
+    assert_none(&problems, "move what both need to the one that the other uses, or to a file of its own:");
 }
 
 #[test]

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use freshen::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, Options, Provider, Reply,
-    Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, Options, Reply, Stamp,
 };
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::http::{Request, Response};
 use freshen::core::plan::QuotaKey;
+use freshen::core::provider::Provider;
 use freshen::core::target::Target;
 
 /// One defect.

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use freshen::core::collapse::Collapse;
 use freshen::core::contract::{CredentialScheme, Credentials, OptionValue, Options, Rate};
-use freshen::core::guard::{Guard, Limit};
 use freshen::core::http::Endpoint;
+use freshen::core::model::{Collapse, Guard, Limit, TreePath};
 use freshen::core::model::{
     CredentialSource, Entry, HostPattern, Limits, Location, Manifest, Matched, Model, OnNew, OnRemoved, Priority,
     ProviderConfig,
 };
-use freshen::core::owners::TreePath;
 use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::vendor::VENDORS;

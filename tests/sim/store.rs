@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use freshen::core::changes::Change;
 use freshen::core::changes::Changes;
-use freshen::core::diff::{Change, Difference};
+use freshen::core::diff::Difference;
 use freshen::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::model::Model;

@@ -4,7 +4,8 @@
 
 use super::{count, directories, outcome, plan, shown};
 use crate::cli::exit::Exit;
-use crate::core::diff::{Change, Difference};
+use crate::core::changes::Change;
+use crate::core::diff::Difference;
 use crate::core::plan::Job;
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;

@@ -277,7 +277,7 @@ pub(crate) fn json<'a>(view: &'a OutcomeView<'a>) -> Document<'a> {
     document
 }
 
-fn target_json(provider: &str, change: &crate::core::diff::Change, state: &ItemState) -> Value {
+fn target_json(provider: &str, change: &crate::core::changes::Change, state: &ItemState) -> Value {
     let (word, reason, until): (&str, Option<&str>, Option<Timestamp>) = match state {
         ItemState::Recorded if change.kind == ChangeKind::Removed => ("removed", None, None),
         ItemState::Recorded => ("recorded", None, None),

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{Document, JSON_VERSION, count, directories, kind_word, moment, per_second, shown, strong, table};
-use crate::core::diff::{Change, Difference, Orphans, Unclaimed};
+use crate::core::changes::Change;
+use crate::core::diff::{Difference, Orphans, Unclaimed};
 use crate::core::guard::Refusal;
 use crate::core::model::ProviderConfig;
 use crate::core::plan::{Charge, Job, Plan};

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, per_second, strong, table};
-use crate::core::contract::{CredentialField, CredentialScheme, Provider};
+use crate::core::contract::{CredentialField, CredentialScheme};
+use crate::core::provider::Provider;
 
 /// All kinds in one table.
 pub(crate) fn list(kinds: &[&dyn Provider]) -> String {

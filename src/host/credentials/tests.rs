@@ -5,11 +5,10 @@ use tokio::sync::oneshot;
 
 use super::testing::ScriptedEnv;
 use super::*;
-use crate::core::contract::{
-    Account, Call, CallError, Capabilities, FieldSort, OptionValue, Options, Provider, Reply, Stamp,
-};
+use crate::core::contract::{Account, Call, CallError, Capabilities, FieldSort, OptionValue, Options, Reply, Stamp};
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::model::{Limits, Location};
+use crate::core::provider::Provider;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 const GOOD: &str = r#"{"key_id":"id-1","key_secret":"canary-secret","token":"canary-token"}"#;

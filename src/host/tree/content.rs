@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use super::file_stamp::FileStamp;
 use super::not_regular;
-use super::root::{FileStamp, Root};
-use crate::host::manifest_files::called;
+use super::root::Root;
+use crate::host::look::called;
 use crate::manifest::Normalizer;
 
 /// Larger files are read in pieces of this many bytes: they are hashed while still in the processor's cache.

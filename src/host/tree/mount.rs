@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::root::FileStamp;
+use super::file_stamp::FileStamp;
 
 /// What a file lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Does not know where the bytes are kept. Whatever is wrong with them, the result is an empty cache: files are read.
 
-use super::root::FileStamp;
+use super::file_stamp::FileStamp;
 use super::table::{FileTable, Row};
 use crate::core::time::Timestamp;
 use crate::manifest::Normalizer;

@@ -1,6 +1,6 @@
 //! Files in a compact table: their names in one text, a row of fixed size each.
 
-use super::root::FileStamp;
+use super::file_stamp::FileStamp;
 
 /// Files, in order of path once they are sorted.
 #[derive(Debug, Default)]

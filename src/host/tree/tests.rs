@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::root::FileStamp;
+use super::file_stamp::FileStamp;
 use super::*;
 
 /// Long after everything that the tests write.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::{Shared, lock};
-use crate::host::manifest_files::Look;
+use crate::host::look::Look;
 
 /// A task that looks until it is dropped.
 pub(super) struct Poller {

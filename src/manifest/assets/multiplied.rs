@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Asset, Bases, Chosen, Lister, Name};
-use crate::manifest::check::Head;
 use crate::manifest::diagnostic::{Diagnostic, Diagnostics};
+use crate::manifest::head::Head;
 use crate::manifest::url;
 use crate::manifest::url_forms::{Form, UrlForms};
 

@@ -12,7 +12,8 @@ use crate::manifest::checksums::ChecksumProblem;
 use crate::manifest::diagnostic::{Diagnostic, Diagnostics};
 use crate::manifest::file_source::{Expand, FileSource, Found, FoundFile};
 use crate::manifest::file_url::url_path;
-use crate::manifest::load::{self, shown};
+use crate::manifest::load;
+use crate::manifest::node::shown;
 use crate::manifest::providers::Providers;
 use crate::manifest::source::SourceFile;
 

@@ -3,11 +3,11 @@
 use super::short_cut::PlainHash;
 use super::{Asset, Bases, Lister, Name};
 use crate::core::model::Priority;
-use crate::manifest::check::Head;
 use crate::manifest::diagnostic::{Diagnostic, Span};
 use crate::manifest::file_source::{self, Expand, FileSource, Found, FoundFile, PlacedSource, SourceProblem};
 use crate::manifest::file_url::url_path;
-use crate::manifest::load::Value;
+use crate::manifest::head::Head;
+use crate::manifest::node::Value;
 use crate::manifest::source::SourceFile;
 use crate::manifest::url;
 

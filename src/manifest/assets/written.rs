@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Lister;
 use crate::manifest::diagnostic::{Diagnostic, Span};
 use crate::manifest::file_url::{browser_spellings, has_other_spellings};
-use crate::manifest::load::is_invisible;
+use crate::manifest::node::is_invisible;
 use crate::manifest::variables::NOT_REPLACED;
 use crate::manifest::{secrets, spelling, url};
 

@@ -1,12 +1,13 @@
 //! Connections to the engine: to a file, to one that cannot be written, and the tables of a new one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::Identity;
 use super::migrate::{TOOL, migrate};
+use super::place::literal;
 use super::schema::{APPLICATION_ID, CREATE};
 
 /// How long a statement waits for another process that reads or writes the file.
@@ -19,11 +20,6 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
     Ok(connection)
-}
-
-/// A path that the engine takes as it is: `file:` and `:memory:` at its beginning have a meaning of their own there.
-pub(super) fn literal(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| Path::new(".").join(path))
 }
 
 /// Connects where no file can be made beside the state, as reading a state of ours else asks for. Only for a state

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::place::{locate, make_own, open_own};
+use super::place::{beside, locate, make_own, open_own};
 use super::schema::APPLICATION_ID;
 use super::{StateError, location};
 
@@ -92,13 +92,6 @@ fn page_bytes(head: &[u8]) -> u64 {
         0 | 1 => 65_536,
         bytes => u64::from(bytes),
     }
-}
-
-/// The file whose name is that of the state with `suffix` added.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Puts the log of a state that is gone out of the way: SQLite would play it into whatever takes the state's name.

@@ -11,8 +11,8 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::file::{beside, has_log, ignore_missing};
-use super::place::{make_own, open_own};
+use super::file::{has_log, ignore_missing};
+use super::place::{beside, make_own, open_own};
 use super::{Identity, StateError, location, sums};
 
 /// Seals a state once its connection is closed: drop it after that.

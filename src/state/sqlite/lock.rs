@@ -5,8 +5,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::{beside, is_there, make_folder};
-use super::place::{has_other_names, locate, make_own, open_own};
+use super::file::{is_there, make_folder};
+use super::place::{beside, has_other_names, locate, make_own, open_own};
 use super::{RunStart, StateError, location};
 
 /// The holder of a lock, as it wrote into the lock file.

@@ -7,7 +7,6 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::file::beside;
 use super::{StateError, location};
 
 /// What stands beside a state while it is used, and is opened by its name.
@@ -102,4 +101,15 @@ pub(super) fn has_other_names(found: &Metadata) -> bool {
         let _ = found;
         false
     }
+}
+/// The file whose name is that of the state with `suffix` added.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A path that the engine takes as it is: `file:` and `:memory:` at its beginning have a meaning of their own there.
+pub(super) fn literal(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| Path::new(".").join(path))
 }

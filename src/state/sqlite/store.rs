@@ -7,15 +7,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::check;
-use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, identity, is_unwritable, literal};
+use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, identity, is_unwritable};
 use super::failure::failed;
 use super::file::{
-    FileId, NOT_OURS, beside, has_log, ignore_missing, is_there, make_folder, remove_database, set_old_log_aside,
-    sync_folder,
+    FileId, NOT_OURS, has_log, ignore_missing, is_there, make_folder, remove_database, set_old_log_aside, sync_folder,
 };
 use super::integrity_stamp::{self, IntegrityStamp};
 use super::migrate::{migrate, migrated_copy};
-use super::place::{locate, make_own};
+use super::place::{beside, literal, locate, make_own};
 use super::read_ahead::ReadAhead;
 use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};

@@ -13,8 +13,8 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction};
 
-use super::connect::literal;
 use super::failure::failed;
+use super::place::literal;
 use super::{StateError, rows};
 
 /// What rows add up to, modulo 2^64.

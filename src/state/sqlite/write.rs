@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::rows::{self, StandingColumns, scope_number};
 use super::{Commit, caches, quota, refusals};
 use crate::core::account;
-use crate::core::diff::Change;
+use crate::core::changes::Change;
 use crate::core::event::{CallId, ItemOutcome, PurgeId, Record};
 use crate::core::model::{Manifest, Model};
 use crate::core::plan::QuotaKey;

@@ -7,9 +7,10 @@ use crate::core::contract::ErrorClass::{
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
-    Provider, Rate, Reply, Stamp, is_task_id,
+    Rate, Reply, Stamp, is_task_id,
 };
 use crate::core::http::{Endpoint, Request, Response};
+use crate::core::provider::Provider;
 use crate::core::query::{
     QueryContext, QuerySpec, QuotaFound, QuotaQuery, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState,
 };

@@ -7,9 +7,10 @@ use url::{Position, Url};
 use crate::core::contract::ErrorClass::{Auth, Config, Fatal, TargetRefused, Unknown};
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape,
-    OptionValue, Options, Provider, Rate, Reply, Stamp,
+    OptionValue, Options, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
+use crate::core::provider::Provider;
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, error, status_code};
 use crate::vendor::request;

@@ -8,9 +8,10 @@ use crate::core::contract::ErrorClass::{
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialField, CredentialScheme, Credentials, Culprit, ErrorClass,
-    FieldSort, Operation, OptionShape, Options, Provider, Rate, Reply, Stamp,
+    FieldSort, Operation, OptionShape, Options, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
+use crate::core::provider::Provider;
 use crate::core::query::{QueryContext, QuerySpec, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState};
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, Codes, VendorRefusal};

@@ -7,10 +7,11 @@ use crate::core::contract::ErrorClass::{
     Unknown,
 };
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, OptionShape, Provider, Rate,
-    Reply, Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, ErrorClass, Operation, OptionShape, Rate, Reply,
+    Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
+use crate::core::provider::Provider;
 use crate::core::query::{QueryContext, QuerySpec, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState};
 use crate::core::target::Scope;
 use crate::vendor::answer::{self, VendorRefusal};

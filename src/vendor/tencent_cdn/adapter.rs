@@ -7,10 +7,10 @@ use crate::core::contract::ErrorClass::{
     Auth, BatchTooLarge, Fatal, QuotaSpent, Request as Malformed, TargetRefused, Throttled, Transient,
 };
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Options, Provider, Rate,
-    Reply, Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Options, Rate, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
+use crate::core::provider::Provider;
 use crate::core::query::{
     QueryContext, QuerySpec, QuotaFound, QuotaQuery, TaskCursor, TaskPage, TaskQuery, TaskResult, TaskState,
 };

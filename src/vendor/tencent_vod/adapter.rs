@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use crate::core::contract::ErrorClass::{Auth, Config, TargetRefused};
 use crate::core::contract::{
-    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Provider, Rate, Reply, Stamp,
+    Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Rate, Reply, Stamp,
 };
 use crate::core::http::{Request, Response};
+use crate::core::provider::Provider;
 use crate::core::target::Scope;
 use crate::vendor::answer::{self, Codes};
 use crate::vendor::request;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use freshen::core::apply::Apply;
 use freshen::core::budget::Paces;
+use freshen::core::changes::Change;
 use freshen::core::contract::{ErrorClass, OptionValue, Options};
-use freshen::core::diff::Change;
 use freshen::core::event::{Action, Event, ItemState, Record};
 use freshen::core::model::{Limits, Priority, ProviderConfig};
 use freshen::core::plan::{Job, Plan, QuotaKey};

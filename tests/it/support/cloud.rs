@@ -8,9 +8,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use freshen::core::contract::{Capabilities, CredentialScheme, Credentials, OptionValue, Options, Provider, Rate};
+use freshen::core::contract::{Capabilities, CredentialScheme, Credentials, OptionValue, Options, Rate};
 use freshen::core::http::{Endpoint, Request, Response};
 use freshen::core::model::{HostPattern, OperationLimits};
+use freshen::core::provider::Provider;
 use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use freshen::core::apply::Apply;
 use freshen::core::budget::Paces;
+use freshen::core::changes::Change;
 use freshen::core::changes::Changes;
 use freshen::core::contract::{CallError, ErrorClass, Options, Rate, Reply};
-use freshen::core::diff::Change;
 use freshen::core::event::{
     Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, Left, ProviderStop, Record,
 };
