@@ -4,11 +4,10 @@ use anyhow::Result;
 
 use super::apply::RunDisplay;
 use super::args::{AdoptArgs, Format, Global};
-use super::exit::Exit;
 use super::manifests::{self, Reader};
 use super::render::{JSON_VERSION, count};
 use super::terminal;
-use crate::engine::{self, Adopted, Selection};
+use crate::engine::{self, Adopted, Exit, Selection};
 use crate::host::Host;
 
 /// Runs the command.

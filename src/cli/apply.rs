@@ -3,14 +3,13 @@
 use anyhow::Result;
 
 use super::args::{ApplyArgs, Format, Global};
-use super::exit::Exit;
 use super::manifests::{self, Reader};
 use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render};
 use super::terminal;
 use crate::engine::executor::GRACE_MS;
 use crate::engine::inputs::Lookup;
-use crate::engine::{self, Finished, Pass, PassEvent, PassOptions, Selection};
+use crate::engine::{self, Exit, Finished, Pass, PassEvent, PassOptions, Selection};
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;
 use crate::host::interrupt;

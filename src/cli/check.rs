@@ -3,12 +3,11 @@
 use anyhow::Result;
 
 use super::args::{CheckArgs, Format, Global};
-use super::exit::Exit;
 use super::render::{JSON_VERSION, count, github, markdown, online as render};
 use super::{diagnostics, manifests, terminal};
 use crate::core::model::Model;
-use crate::engine;
 use crate::engine::query::Asker;
+use crate::engine::{self, Exit};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 

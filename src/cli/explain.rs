@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 
 use super::apply::RunDisplay;
 use super::args::{ExplainArgs, Format, Global};
-use super::exit::Exit;
 use super::render::{JSON_VERSION, moment, shown, status, strong};
 use super::{manifests, terminal};
-use crate::engine::{self, ExplainedTarget};
+use crate::engine::{self, Exit, ExplainedTarget};
 use crate::host::Host;
 
 /// Runs the command.

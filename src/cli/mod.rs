@@ -6,7 +6,6 @@ pub mod args;
 mod check;
 pub mod diagnostics;
 mod duration;
-mod exit;
 mod explain;
 mod log;
 mod manifests;
@@ -25,10 +24,9 @@ use std::path::Path;
 
 use clap::Parser;
 
-use crate::engine::audit;
+use crate::engine::{Exit, Stop, audit, exit_of};
 use crate::host::{Host, interrupt, own_files};
 use args::{Cli, Format, Verb};
-use exit::{Exit, Stop};
 
 /// Reads the command line, runs the verb and returns the exit code. Results go to standard output, all else to
 /// standard error.
@@ -64,7 +62,7 @@ async fn run_verb(cli: &Cli) -> Exit {
     match ended {
         Ok(exit) => exit,
         Err(error) => {
-            let exit = exit::of(&error);
+            let exit = exit_of(&error);
             let message = format!("{error:#}");
             let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.as_deref());
             match cli.global.format {

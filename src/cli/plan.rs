@@ -4,12 +4,11 @@ use anyhow::Result;
 
 use super::apply::RunDisplay;
 use super::args::{ApplyArgs, Format, Global, ManifestArgs, PlanArgs, SelectionArgs};
-use super::exit::Exit;
 use super::manifests::{self, Reader};
 use super::render::{github, markdown, plan as render, shown};
 use super::terminal;
 use crate::core::guard::Allowed;
-use crate::engine;
+use crate::engine::{self, Exit};
 use crate::host::Host;
 
 /// Runs the command.

@@ -72,8 +72,7 @@ impl Drop for ProgressMeter {
 /// How many files of sources are read, once there are any.
 fn files_of_sources(state: &ProgressState, out: &mut dyn Write) {
     if state.pos() > 0 {
-        let files = usize::try_from(state.pos()).unwrap_or(usize::MAX);
-        let _ = write!(out, " and {} of their sources", super::render::count(files, "file"));
+        let _ = write!(out, " and {} of their sources", super::render::count(state.pos(), "file"));
     }
 }
 

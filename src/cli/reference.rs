@@ -4,9 +4,9 @@ use anyhow::Result;
 use clap::CommandFactory;
 
 use super::args::{Cli, Format, Global, ProvidersArgs};
-use super::exit::{Exit, Stop};
 use super::render::providers as render;
 use super::terminal;
+use crate::engine::{Exit, Stop};
 use crate::manifest;
 use crate::vendor::VENDORS;
 

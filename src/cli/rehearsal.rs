@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use super::apply;
 use super::args::{ApplyArgs, Format, Global};
-use super::exit::Exit;
 use super::manifests::Reader;
 use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
@@ -14,7 +13,7 @@ use crate::engine::executor::CallReport;
 use crate::engine::inputs::find;
 use crate::engine::rehearsal::Rehearsal;
 use crate::engine::{
-    self, Desired, Finished, Pass, PassEnd, PassEvent, PassOptions, Prepared, ReadObserver, Selection,
+    self, Desired, Exit, Finished, Pass, PassEnd, PassEvent, PassOptions, Prepared, ReadObserver, Selection,
 };
 use crate::host::Host;
 use crate::host::credentials::CredentialStore;

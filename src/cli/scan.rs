@@ -7,11 +7,10 @@ use std::sync::atomic::AtomicU64;
 use anyhow::Result;
 
 use super::args::{Format, Global, ScanArgs, ScanForm, ScanLinks};
-use super::exit::{Exit, Stop};
 use super::progress::ProgressMeter;
 use super::render::scan as render;
 use super::{manifests, terminal};
-use crate::engine::compare;
+use crate::engine::{Exit, Stop, compare};
 use crate::host::Host;
 use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
 use crate::manifest::{FilePatterns, Links, Normalizer, PublishedAt, WalkRules, manifest_of};

@@ -3,11 +3,10 @@
 use anyhow::Result;
 
 use super::args::{Format, Global, StateVerb};
-use super::exit::Exit;
 use super::render::{JSON_VERSION, count, status};
 use super::terminal;
 use crate::engine::selection::patterns;
-use crate::engine::{self, Forgotten};
+use crate::engine::{self, Exit, Forgotten};
 use crate::host::Host;
 
 /// Runs the command.

@@ -3,10 +3,9 @@
 use anyhow::Result;
 
 use super::args::{Format, Global, StatusArgs};
-use super::exit::Exit;
 use super::render::{JSON_VERSION, online, status as render};
 use super::{manifests, terminal};
-use crate::engine::{self, Overview, Refreshed};
+use crate::engine::{self, Exit, Overview, Refreshed};
 use crate::host::Host;
 
 /// Runs the command.

@@ -7,13 +7,12 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Global, ListenArgs, LockArgs, SelectionArgs, WatchArgs};
-use super::exit::{Exit, Stop};
 use super::{apply, duration, log};
 use crate::core::report::Report;
 use crate::core::watch::Watch;
 use crate::daemon::listener::{self, ListenOptions};
 use crate::daemon::{Daemon, Signals, Systemd, WatchOptions, WatchedFiles, WatchedPaths};
-use crate::engine::Selection;
+use crate::engine::{Exit, Selection, Stop};
 use crate::host::Host;
 
 /// How long a single run waits for another one to end, in milliseconds.

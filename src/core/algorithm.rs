@@ -1,6 +1,7 @@
 //! Hash algorithms that manifests and checksum lists may name. Computes nothing.
 
 use super::target::ContentHash;
+use super::text::push_hex;
 
 /// An algorithm whose digests can be compared with content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,12 +67,6 @@ impl Algorithm {
         push_hex(&mut text, digest);
         ContentHash::from_canonical(text)
     }
-}
-
-/// Appends bytes as lower-case hex digits.
-pub fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
 
 #[cfg(test)]

@@ -27,14 +27,10 @@ pub fn without_ci_commands(text: &str) -> String {
     }
 }
 
-/// `word`, or its plural.
-pub fn plural(count: usize, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
-}
-
-/// A number with the word for what is counted.
-pub fn count(number: usize, word: &str) -> String {
-    format!("{number} {}", plural(number, word))
+/// A number with the word for what is counted, or its plural.
+pub fn count(number: impl TryInto<u64>, word: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Whether a character can break out of its line: control characters, line separators and characters that reorder text.
@@ -45,8 +41,15 @@ pub fn is_unsafe(character: char) -> bool {
 
 /// Bytes as hexadecimal digits in lower case.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
+}
+
+/// Appends bytes as lower-case hex digits.
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
 
 /// A text as a word of a shell's command.

@@ -422,7 +422,7 @@ impl Pass<'_> {
         around.marked(Some(store));
         if due > 0 {
             let caches: Vec<String> = back.iter().map(|returned| returned.away.cache.to_string()).collect();
-            let targets = count(usize::try_from(due).unwrap_or(usize::MAX), "target");
+            let targets = count(due, "target");
             let verb = if due == 1 { "is" } else { "are" };
             let (its, caches) = (if caches.len() == 1 { "its name" } else { "their names" }, caches.join(", "));
             around.note(&format!("back at {its}: {caches}; {targets} purged meanwhile {verb} purged there again"));

@@ -96,8 +96,8 @@ pub struct Results {
 
 impl Results {
     /// Numbers of targets whose tasks are done, under way and failed, for each provider.
-    pub fn by_provider(&self) -> BTreeMap<&str, [usize; 3]> {
-        let mut providers: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    pub fn by_provider(&self) -> BTreeMap<&str, [u64; 3]> {
+        let mut providers: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
         for settled in &self.told {
             let numbers = providers.entry(&settled.task.provider).or_default();
             numbers[match settled.state {

@@ -8,7 +8,9 @@
 
 use std::borrow::Cow;
 
-use super::spelling::{escape, is_unreserved};
+use percent_encoding::percent_encode_byte;
+
+use super::spelling::is_unreserved;
 
 /// The path of a URL for the path of a file, both relative.
 ///
@@ -22,7 +24,7 @@ pub fn url_path(file: &str) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(file.len() + 16);
     for byte in file.bytes() {
-        if stays(byte) { out.push(char::from(byte)) } else { escape(&mut out, byte) }
+        if stays(byte) { out.push(char::from(byte)) } else { out.push_str(percent_encode_byte(byte)) }
     }
     Cow::Owned(out)
 }

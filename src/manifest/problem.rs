@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::node::is_invisible;
 use super::{Diagnostic, Severity, SourceFile, Span};
 use crate::core::text::without_ci_commands;
 
@@ -83,10 +84,7 @@ pub fn printable(text: &str) -> String {
 pub(super) fn printable_char(c: char) -> char {
     match c {
         '\t' => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-            char::REPLACEMENT_CHARACTER
-        }
-        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+        _ if is_invisible(c) => char::REPLACEMENT_CHARACTER,
         _ => c,
     }
 }

@@ -1,5 +1,7 @@
 //! The canonical spelling of a path and query, to be shown beside what is written. Never sent.
 
+use percent_encoding::percent_encode_byte;
+
 /// The usual spelling of what stands after the authority of a URL, and why it differs; `None` if it does not.
 pub(crate) fn respelled(path_and_query: &str) -> Option<(String, &'static str)> {
     let (path, query) = match path_and_query.split_once('?') {
@@ -38,11 +40,11 @@ fn encoded(text: &str, may_stand: fn(u8) -> bool, reason: &mut Option<&'static s
                 if bytes[at - 2..at].iter().any(u8::is_ascii_lowercase) {
                     reason.get_or_insert("an escape has lower-case digits");
                 }
-                escape(&mut out, meant);
+                out.push_str(percent_encode_byte(meant));
             }
             (b'%', None) => {
                 reason.get_or_insert("`%` without two hex digits after it");
-                escape(&mut out, byte);
+                out.push_str(percent_encode_byte(byte));
             }
             _ if may_stand(byte) => out.push(char::from(byte)),
             _ => {
@@ -52,19 +54,11 @@ fn encoded(text: &str, may_stand: fn(u8) -> bool, reason: &mut Option<&'static s
                     "a character outside ASCII is not escaped"
                 };
                 reason.get_or_insert(why);
-                escape(&mut out, byte);
+                out.push_str(percent_encode_byte(byte));
             }
         }
     }
     out
-}
-
-/// Appends a byte as `%` and two digits.
-pub(super) fn escape(out: &mut String, byte: u8) {
-    out.push('%');
-    for half in [byte >> 4, byte & 15] {
-        out.push(char::from_digit(u32::from(half), 16).unwrap_or('0').to_ascii_uppercase());
-    }
 }
 
 fn escaped_byte(digits: &[u8]) -> Option<u8> {

@@ -166,18 +166,14 @@ fn under_way(run: &Running) -> String {
     if run.purges == 0 {
         return format!("{begun}: reading and comparing");
     }
-    let of = number(run.purges, "purge");
-    format!("{begun}: {} of {of} in {}", run.purges_done.min(run.purges), number(run.calls_done, "call"))
-}
-
-fn number(number: u64, word: &str) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), word)
+    let of = count(run.purges, "purge");
+    format!("{begun}: {} of {of} in {}", run.purges_done.min(run.purges), count(run.calls_done, "call"))
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
     let manifests = match &report.manifests {
         ManifestsReport::Unread => "not read yet".to_owned(),
-        ManifestsReport::Valid { manifests, targets } => format!("{manifests} valid, {}", number(*targets, "target")),
+        ManifestsReport::Valid { manifests, targets } => format!("{manifests} valid, {}", count(*targets, "target")),
         ManifestsReport::Invalid { were_valid, since, problems } => {
             let meanwhile = if *were_valid { "the last valid ones hold" } else { "nothing is done" };
             format!("{} since {}; {meanwhile}", count(problems.len(), "problem"), moment(*since))
@@ -185,7 +181,7 @@ fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
     };
     let watching = match &report.polling {
         Some(why) => format!("looked at every so often: {}", shown(why)),
-        None => format!("{}, {}", count(report.folders, "folder"), number(report.events, "event")),
+        None => format!("{}, {}", count(report.folders, "folder"), count(report.events, "event")),
     };
     let runs: Vec<String> = report.started.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let calls: u64 = report.calls.values().map(|count| count.calls).sum();

@@ -151,6 +151,13 @@ pub struct Counts {
     pub rejected: u64,
 }
 
+impl Counts {
+    /// Recorded, pending, deferred, rejected.
+    pub const fn numbers(&self) -> [u64; 4] {
+        [self.recorded, self.pending, self.deferred, self.rejected]
+    }
+}
+
 /// The process that runs, for the state's own records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunStart {

@@ -57,6 +57,8 @@ const LAYERS: &[Layer] = &[
             ("base64", "hashes in the integrity form"),
             ("memchr", "fast reading of simple lists"),
             ("globset", "patterns of files are checked where they are written"),
+            ("percent_encoding", "the canonical spelling of URLs"),
+            ("strsim", "the word that was probably meant"),
             ("regex", "expressions of `normalize` are checked where they are written"),
             ("thiserror", "texts of typed errors"),
         ],

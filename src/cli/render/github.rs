@@ -7,13 +7,12 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{count, directories, outcome, plan};
-use crate::cli::exit::Exit;
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::model::{Location, Model};
 use crate::core::recorded::Standing;
 use crate::core::text::one_line;
-use crate::engine::warnings;
+use crate::engine::{Exit, warnings};
 use crate::manifest::{Problem, Severity};
 
 /// Most annotations of single targets; GitHub itself shows ten of a level and step.

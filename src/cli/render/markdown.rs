@@ -3,13 +3,12 @@
 //! Everything from outside stands in code spans, where neither Markdown nor HTML nor mentions have a meaning.
 
 use super::{count, directories, outcome, plan, shown};
-use crate::cli::exit::Exit;
 use crate::core::changes::Change;
 use crate::core::diff::Difference;
 use crate::core::plan::Job;
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;
-use crate::engine::{Desired, warnings};
+use crate::engine::{Desired, Exit, warnings};
 use crate::manifest::Problem;
 
 /// Longest comment, in bytes; GitHub takes 65 536 characters.

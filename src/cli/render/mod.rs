@@ -59,6 +59,11 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> Str
     text
 }
 
+/// A row of a table: texts, then numbers.
+pub(super) fn row(texts: &[&str], numbers: &[u64]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).chain(numbers.iter().map(ToString::to_string)).collect()
+}
+
 /// The word for a change, coloured.
 pub(super) fn kind_word(kind: ChangeKind) -> String {
     let colour = match kind {

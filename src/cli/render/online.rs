@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{count, shown, strong, table};
+use super::{count, row, shown, strong, table};
 use crate::core::contract::Capabilities;
 use crate::core::model::Model;
 use crate::core::query::{QuotaFound, TaskState};
@@ -77,10 +77,7 @@ pub(crate) fn results(refreshed: &Refreshed) -> String {
     if providers.is_empty() {
         text.push_str("  none\n");
     } else {
-        let row = |(name, numbers): (&str, [usize; 3])| {
-            [vec![name.to_owned()], numbers.map(|number| number.to_string()).to_vec()].concat()
-        };
-        let rows: Vec<Vec<String>> = providers.into_iter().map(row).collect();
+        let rows: Vec<Vec<String>> = providers.into_iter().map(|(name, numbers)| row(&[name], &numbers)).collect();
         text.push_str(&table(&["PROVIDER", "DONE", "PROCESSING", "FAILED"], &rows, &[1, 2, 3]));
     }
     for (name, number, reason) in &results.untold {
@@ -90,7 +87,7 @@ pub(crate) fn results(refreshed: &Refreshed) -> String {
         text.push_str(&format!("{name}: {}\n", shown(&error.summary())));
     }
     if *due_again > 0 {
-        let targets = count(usize::try_from(*due_again).unwrap_or(usize::MAX), "target");
+        let targets = count(*due_again, "target");
         text.push_str(&format!("{targets} pending again; `freshen apply` purges them:\n"));
         let failed: Vec<_> = results.told.iter().filter(|settled| settled.state == TaskState::Failed).collect();
         for settled in failed.iter().take(LISTED) {

@@ -4,13 +4,12 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Document, JSON_VERSION, count, moment, shown, strong, table};
-use crate::cli::exit::Exit;
+use super::{Document, JSON_VERSION, count, moment, row, shown, strong, table};
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
 use crate::engine::executor::{CacheAnswers, CallReport, Outcome};
-use crate::engine::{self, Desired, Prepared, warnings};
+use crate::engine::{self, Desired, Exit, Prepared, warnings};
 use crate::state::Counts;
 
 /// Targets that are listed one by one for people in each group.
@@ -44,11 +43,9 @@ pub(super) const PROVIDERS_HEAD: [&str; 6] = ["PROVIDER", "KIND", "ACCEPTED", "P
 pub(super) fn provider_rows(view: &OutcomeView<'_>) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (index, config) in view.desired.model.providers.iter().enumerate() {
-        let Counts { recorded, pending, deferred, rejected } = counts(view, Some(index));
-        if recorded + pending + deferred + rejected > 0 {
-            let kind = config.kind.capabilities().kind.to_owned();
-            let numbers = [recorded, pending, deferred, rejected].map(|number| number.to_string());
-            rows.push([vec![config.name.clone(), kind], numbers.to_vec()].concat());
+        let numbers = counts(view, Some(index)).numbers();
+        if numbers.iter().sum::<u64>() > 0 {
+            rows.push(row(&[&config.name, config.kind.capabilities().kind], &numbers));
         }
     }
     rows
@@ -112,8 +109,8 @@ fn conclusion(view: &OutcomeView<'_>) -> String {
 /// What a run came to, and how it goes on.
 pub(super) fn headline(view: &OutcomeView<'_>) -> (String, String) {
     let Counts { recorded, pending, deferred, rejected } = counts(view, None);
-    let calls = count(usize::try_from(view.outcome.calls).unwrap_or(usize::MAX), "call");
-    let accepted = count(usize::try_from(recorded).unwrap_or(usize::MAX), "purge");
+    let calls = count(view.outcome.calls, "call");
+    let accepted = count(recorded, "purge");
     let headline = format!("{accepted} accepted in {calls}{}", cache_answers(view.outcome.answers.sum(None)));
     let left = pending + deferred + rejected;
     if left == 0 {

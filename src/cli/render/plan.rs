@@ -36,7 +36,7 @@ pub(crate) fn human(view: &PlanView<'_>) -> String {
     let mut text = String::new();
     let due = difference.changes.len();
     if due == 0 {
-        let known = count(usize::try_from(view.desired.targets()).unwrap_or(usize::MAX), "target");
+        let known = count(view.desired.targets(), "target");
         text.push_str(&format!("Nothing to purge: {known} desired, {} already recorded.\n", difference.unchanged));
     } else {
         let headline = format!("Plan: {}", headline(plan));
@@ -114,10 +114,7 @@ fn price(charge: &Charge) -> String {
     let (free, currency) = (charge.free_left().min(charge.targets), charge.cost.currency);
     let amount = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     let amount = amount.trim_end_matches('0').trim_end_matches('.');
-    format!(
-        "costs {amount} {currency}; {free} of {} are free this month",
-        count(usize::try_from(charge.targets).unwrap_or(usize::MAX), "target")
-    )
+    format!("costs {amount} {currency}; {free} of {} are free this month", count(charge.targets, "target"))
 }
 
 /// Endpoints of which each address will be called, as many as their names come to.
@@ -275,9 +272,7 @@ fn job_json(view: &PlanView<'_>, job: &Job) -> Value {
 
 fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a {
     let model = &view.desired.model;
-    let plan = &view.prepared.plan;
-    let unselected: HashSet<usize> = plan.unselected.iter().copied().collect();
-    let over: HashSet<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    let hints = ChangeHints::of(view.prepared);
     let directories = view.prepared.directories_by_change();
     view.prepared.difference.changes.iter().enumerate().map(move |(index, change)| {
         let (reason, until) = match &change.standing {
@@ -300,8 +295,8 @@ fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a 
             "in_doubt": change.in_doubt,
             "manifest": change.place.map(|place| model.manifests[place.manifest].path.clone()),
             "line": change.place.map(|place| place.line),
-            "selected": !unselected.contains(&index),
-            "over_quota": over.contains(&index),
+            "selected": !hints.unselected.contains(&index),
+            "over_quota": hints.over_quota.contains(&index),
             "directory": directories.get(&index),
         })
     })

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, kind_word, shown};
-use crate::core::algorithm::push_hex;
 use crate::core::recorded::ChangeKind;
+use crate::core::text::push_hex;
 use crate::engine::compare::FileDifference;
 use crate::host::tree::Tree;
 use crate::manifest::PublishedAt;

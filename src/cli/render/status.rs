@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, count, moment, shown, strong, table};
+use super::{JSON_VERSION, count, moment, row, shown, strong, table};
 use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
@@ -23,14 +23,8 @@ pub(crate) fn human(view: &Overview) -> String {
         text.push_str(&format!("a run is under way: {}; {unanswered} not answered yet\n", shown(&holder.to_string())));
     }
     text.push('\n');
-    let rows: Vec<Vec<String>> = view
-        .by_provider()
-        .into_iter()
-        .map(|(name, Counts { recorded, pending, deferred, rejected })| {
-            [vec![name.to_owned()], [recorded, pending, deferred, rejected].map(|number| number.to_string()).to_vec()]
-                .concat()
-        })
-        .collect();
+    let providers = view.by_provider().into_iter();
+    let rows: Vec<Vec<String>> = providers.map(|(name, counts)| row(&[name], &counts.numbers())).collect();
     text.push_str(&table(&["PROVIDER", "RECORDED", "PENDING", "DEFERRED", "REJECTED"], &rows, &[1, 2, 3, 4]));
     for TaskCounts { provider, done, open } in &view.tasks {
         let told = if *open > 0 { "; `freshen status --refresh` asks" } else { "" };
@@ -48,7 +42,7 @@ pub(crate) fn human(view: &Overview) -> String {
     }
     text.push_str(&super::unclaimed(&view.unclaimed));
     for call in &view.doubtful {
-        let targets = count(usize::try_from(call.targets).unwrap_or(usize::MAX), "target");
+        let targets = count(call.targets, "target");
         let at = moment(call.at);
         text.push_str(&format!(
             "In doubt: a call for {targets} to `{}` at {at} ended without an answer\n",
@@ -63,14 +57,14 @@ fn runs_and_quota(view: &Overview) -> String {
     let mut text = String::new();
     if !view.runs.is_empty() {
         let newest = view.runs.first().map(|run| run.id);
-        let row = |run: &RunRow| {
+        let line = |run: &RunRow| {
             let unended = if view.running.is_some() && Some(run.id) == newest { "under way" } else { "did not end" };
             let exit = run.exit.map_or_else(|| unended.to_owned(), |exit| exit.to_string());
-            let counts = [run.calls, run.counts.recorded, run.counts.pending, run.counts.deferred, run.counts.rejected];
-            [vec![run.id.to_string(), moment(run.started_at), exit], counts.map(|number| number.to_string()).to_vec()]
-                .concat()
+            let [recorded, pending, deferred, rejected] = run.counts.numbers();
+            let numbers = [run.calls, recorded, pending, deferred, rejected];
+            row(&[&run.id.to_string(), &moment(run.started_at), &exit], &numbers)
         };
-        let rows: Vec<Vec<String>> = view.runs.iter().map(row).collect();
+        let rows: Vec<Vec<String>> = view.runs.iter().map(line).collect();
         let head = ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
         text.push_str(&format!("\n{}\n{}", strong("Last runs"), table(&head, &rows, &[0, 3, 4, 5, 6, 7])));
     }
