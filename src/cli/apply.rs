@@ -112,19 +112,12 @@ pub(super) fn announce(event: &PassEvent<'_>) {
     }
 }
 
-/// What the renderer needs.
-pub(super) fn view<'a>(finished: &'a Finished<'a>, rehearsal: bool) -> render::OutcomeView<'a> {
-    let Finished { desired, prepared, outcome, unavailable, exit } = finished;
-    render::OutcomeView { desired, prepared, outcome, unavailable, rehearsal, exit: *exit }
-}
-
 /// Shows what a run did.
 fn report(global: &Global, finished: &Finished<'_>) {
-    let view = view(finished, false);
     match global.format {
-        Format::Json => terminal::print_json(&render::json(&view)),
-        Format::Markdown => terminal::print(&markdown::outcome(&view, None)),
-        Format::Github => terminal::print(&github::outcome(&view)),
+        Format::Json => terminal::print_json(&render::json(finished, false)),
+        Format::Markdown => terminal::print(&markdown::outcome(finished, None)),
+        Format::Github => terminal::print(&github::outcome(finished, false)),
         Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {
             let known = finished.prepared.difference.unchanged;
             terminal::print(&format!(
@@ -133,7 +126,7 @@ fn report(global: &Global, finished: &Finished<'_>) {
                 super::render::asides(&finished.prepared.difference, false),
             ));
         }
-        Format::Human => terminal::print(&render::human(&view)),
+        Format::Human => terminal::print(&render::human(finished)),
     }
     for warning in engine::warnings(finished.desired, &finished.outcome) {
         terminal::tell(&format!("warning: {warning}\n"));

@@ -10,6 +10,7 @@ use crate::engine::query::Asker;
 use crate::engine::{self, Exit};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
+use crate::manifest::Problem;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Result<Exit> {
@@ -26,7 +27,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
         }
         None => None,
     };
-    let problems = manifests::problems(&files, &built);
+    let problems = Problem::of(&files, &built.diagnostics);
     let online = model.zip(standings.as_deref());
     let summary = model.map(summary);
     match global.format {
@@ -55,7 +56,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
         }
         Format::Github => {
             let summary = summary.map(|summary| github::notice(&format!("valid: {summary}"))).unwrap_or_default();
-            let online = online.map(|(model, standings)| github::online(&render::json(model, standings)));
+            let online = online.map(|(model, standings)| github::online(model, standings));
             terminal::print(&(github::problems(&problems) + &summary + &online.unwrap_or_default()));
         }
     }

@@ -13,7 +13,7 @@ use super::{diagnostics, terminal};
 use crate::engine::inputs::{self, FoundManifests, Loaded, Lookup, ManifestsRead};
 use crate::engine::{Desired, ReadObserver, Stop};
 use crate::host::Host;
-use crate::manifest::{Built, Diagnostic, Hidden, Problem, SourceFile};
+use crate::manifest::{Built, Diagnostic, Hidden, SourceFile};
 use crate::state::Backend;
 
 /// The manifests at `paths`, whose state is `backend`.
@@ -57,11 +57,6 @@ pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: Mani
 pub(super) fn show_problems(files: &[SourceFile], diagnostics: &[Diagnostic], hidden: &[Hidden]) {
     let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     terminal::tell(&diagnostics::render(files, diagnostics, hidden, coloured));
-}
-
-/// All problems, with the names of their files.
-pub(super) fn problems(files: &[SourceFile], built: &Built) -> Vec<Problem> {
-    Problem::of(files, &built.diagnostics)
 }
 
 /// Shows on a terminal how far reading is, then problems on standard error and, in GitHub's format, warnings as a result.

@@ -94,20 +94,19 @@ impl Shown<'_> {
     }
 
     fn show_outcome(&self, finished: &Finished<'_>, store: Option<&dyn Store>) -> Result<()> {
-        let view = apply::view(finished, true);
         let left = self.second_run_changes(finished.desired, store)?;
         match self.global.format {
             Format::Human => {
                 terminal::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
-                terminal::print(&render::calls(&view, &self.calls, self.begun));
+                terminal::print(&render::calls(finished, &self.calls, self.begun));
                 terminal::print("\n");
-                terminal::print(&render::human(&view));
+                terminal::print(&render::human(finished));
                 terminal::print(&format!("{} {}.\n", strong("A second run would find:"), verdict(left)));
             }
-            Format::Markdown => terminal::print(&markdown::outcome(&view, Some(&verdict(left)))),
-            Format::Github => terminal::print(&github::outcome(&view)),
+            Format::Markdown => terminal::print(&markdown::outcome(finished, Some(&verdict(left)))),
+            Format::Github => terminal::print(&github::outcome(finished, true)),
             Format::Json => {
-                let mut json = render::json(&view);
+                let mut json = render::json(finished, true);
                 json.set("second_run_changes", left);
                 terminal::print_json(&json);
             }

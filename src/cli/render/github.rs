@@ -4,15 +4,13 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use super::{count, directories, outcome, plan};
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::model::{Location, Model};
 use crate::core::recorded::Standing;
 use crate::core::text::one_line;
-use crate::engine::{Exit, warnings};
+use crate::engine::{AccountStatus, CredentialStatus, Exit, Finished, warnings};
 use crate::manifest::{Problem, Severity};
 
 /// Most annotations of single targets; GitHub itself shows ten of a level and step.
@@ -113,7 +111,7 @@ fn unclaimed(difference: &Difference) -> String {
 }
 
 /// The outcome: what is left before what is done.
-pub(crate) fn outcome(view: &outcome::OutcomeView<'_>) -> String {
+pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
     let (headline, rest) = outcome::headline(view);
@@ -122,12 +120,12 @@ pub(crate) fn outcome(view: &outcome::OutcomeView<'_>) -> String {
         Exit::NotAllDone => Level::Warning,
         _ => Level::Error,
     };
-    let rehearsal = if view.rehearsal { "rehearsal: " } else { "" };
+    let rehearsal = if rehearsal { "rehearsal: " } else { "" };
     let mut text = command(level, &AnnotationPlace::default(), &format!("{rehearsal}{headline}{rest}"));
     for problem in outcome::problems(view) {
         text.push_str(&command(Level::Error, &AnnotationPlace::default(), &problem));
     }
-    for warning in warnings(view.desired, view.outcome) {
+    for warning in warnings(view.desired, &view.outcome) {
         text.push_str(&command(Level::Warning, &AnnotationPlace::default(), &warning));
     }
     text.push_str(&unclaimed(&view.prepared.difference));
@@ -172,16 +170,18 @@ pub(crate) fn problems(problems: &[Problem]) -> String {
     problems.iter().map(one).collect()
 }
 
-/// What providers say, as it is listed in JSON.
-pub(crate) fn online(standings: &Value) -> String {
-    let one = |standing: &Value| {
-        let problem = standing["problem"].as_str()?;
-        let is_bad = !matches!(standing["credentials"].as_str(), Some("accepted" | "not tried"));
-        let level = if is_bad { Level::Error } else { Level::Warning };
-        let provider = standing["provider"].as_str().unwrap_or_default();
+/// What providers say of their accounts.
+pub(crate) fn online(model: &Model, standings: &[AccountStatus]) -> String {
+    let one = |standing: &AccountStatus| {
+        let problem = standing.problem.as_ref()?;
+        let level = match standing.credentials {
+            CredentialStatus::Accepted | CredentialStatus::Untried => Level::Warning,
+            _ => Level::Error,
+        };
+        let provider = &model.providers[standing.provider].name;
         Some(command(level, &AnnotationPlace::default(), &format!("provider `{provider}`: {problem}")))
     };
-    standings.as_array().into_iter().flatten().filter_map(one).collect()
+    standings.iter().filter_map(one).collect()
 }
 
 /// A result in a few words.

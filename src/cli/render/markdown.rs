@@ -8,7 +8,7 @@ use crate::core::diff::Difference;
 use crate::core::plan::Job;
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;
-use crate::engine::{Desired, Exit, warnings};
+use crate::engine::{Desired, Exit, Finished, warnings};
 use crate::manifest::Problem;
 
 /// Longest comment, in bytes; GitHub takes 65 536 characters.
@@ -156,10 +156,10 @@ fn change_item(view: &plan::PlanView<'_>, change: &Change, hint: Option<String>)
 }
 
 /// The outcome. `second_run` is what a rehearsal reports of the next one.
-pub(crate) fn outcome(view: &outcome::OutcomeView<'_>, second_run: Option<&str>) -> String {
+pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>) -> String {
     let is_quiet = view.outcome.states.is_empty() && view.prepared.is_quiet();
     let (headline, rest) = outcome::headline(view);
-    let title = match (is_quiet, view.rehearsal) {
+    let title = match (is_quiet, second_run.is_some()) {
         (true, _) => "nothing to do".to_owned(),
         (false, true) => format!("{headline} by emulators (a rehearsal)"),
         (false, false) => headline.clone(),
@@ -189,7 +189,7 @@ pub(crate) fn outcome(view: &outcome::OutcomeView<'_>, second_run: Option<&str>)
         let number = problems.len();
         comment.add_list("Problems", problems.into_iter(), number);
     }
-    let warnings: Vec<String> = warnings(view.desired, view.outcome).iter().map(|text| code_whole(text)).collect();
+    let warnings: Vec<String> = warnings(view.desired, &view.outcome).iter().map(|text| code_whole(text)).collect();
     if !warnings.is_empty() {
         let number = warnings.len();
         comment.add_list("Warnings", warnings.into_iter(), number);

@@ -8,31 +8,15 @@ use super::{Document, JSON_VERSION, count, moment, row, shown, strong, table};
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
-use crate::engine::executor::{CacheAnswers, CallReport, Outcome};
-use crate::engine::{self, Desired, Exit, Prepared, warnings};
+use crate::engine::executor::{CacheAnswers, CallReport};
+use crate::engine::{self, Exit, Finished, Prepared, warnings};
 use crate::state::Counts;
 
 /// Targets that are listed one by one for people in each group.
 const LISTED: usize = 20;
 
-/// What an outcome is shown with.
-pub(crate) struct OutcomeView<'a> {
-    /// The manifests.
-    pub desired: &'a Desired,
-    /// The plan.
-    pub prepared: &'a Prepared,
-    /// What came of it.
-    pub outcome: &'a Outcome,
-    /// Providers without credentials, by index, with the reason.
-    pub unavailable: &'a [(usize, String)],
-    /// Whether it was a rehearsal.
-    pub rehearsal: bool,
-    /// How it ends.
-    pub exit: Exit,
-}
-
 /// Numbers of targets by where they stand; `provider` narrows it down.
-fn counts(view: &OutcomeView<'_>, provider: Option<usize>) -> Counts {
+fn counts(view: &Finished<'_>, provider: Option<usize>) -> Counts {
     engine::counts(&view.prepared.difference.changes, &view.outcome.states, provider)
 }
 
@@ -40,7 +24,7 @@ fn counts(view: &OutcomeView<'_>, provider: Option<usize>) -> Counts {
 pub(super) const PROVIDERS_HEAD: [&str; 6] = ["PROVIDER", "KIND", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
 
 /// The rows of a table of providers: those that had something to do.
-pub(super) fn provider_rows(view: &OutcomeView<'_>) -> Vec<Vec<String>> {
+pub(super) fn provider_rows(view: &Finished<'_>) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (index, config) in view.desired.model.providers.iter().enumerate() {
         let numbers = counts(view, Some(index)).numbers();
@@ -52,7 +36,7 @@ pub(super) fn provider_rows(view: &OutcomeView<'_>) -> Vec<Vec<String>> {
 }
 
 /// The summary for people.
-pub(crate) fn human(view: &OutcomeView<'_>) -> String {
+pub(crate) fn human(view: &Finished<'_>) -> String {
     let mut text = String::new();
     let model = &view.desired.model;
     let rows = provider_rows(view);
@@ -79,13 +63,13 @@ pub(crate) fn human(view: &OutcomeView<'_>) -> String {
 }
 
 /// Why calls to providers stopped, by index of the provider.
-pub(super) fn stops(view: &OutcomeView<'_>) -> Vec<(usize, String)> {
+pub(super) fn stops(view: &Finished<'_>) -> Vec<(usize, String)> {
     let stopped = view.outcome.stops.iter().enumerate();
     stopped.filter_map(|(index, stop)| Some((index, stop.reason.clone()?))).collect()
 }
 
 /// What went wrong with the run as a whole, a line each.
-pub(super) fn problems(view: &OutcomeView<'_>) -> Vec<String> {
+pub(super) fn problems(view: &Finished<'_>) -> Vec<String> {
     let name = |index: usize| &view.desired.model.providers[index].name;
     let unavailable = view.unavailable.iter().map(|(index, reason)| format!("provider `{}`: {reason}", name(*index)));
     let stops = stops(view).into_iter().map(|(index, reason)| format!("provider `{}` stopped: {reason}", name(index)));
@@ -95,19 +79,19 @@ pub(super) fn problems(view: &OutcomeView<'_>) -> Vec<String> {
 }
 
 /// Targets that the user left out, if any.
-pub(super) fn left_out(view: &OutcomeView<'_>) -> Option<String> {
+pub(super) fn left_out(view: &Finished<'_>) -> Option<String> {
     let plan = &view.prepared.plan;
     let nothing = if plan.targets() == 0 { "; nothing that is due matches them" } else { "" };
     super::left_out(plan).map(|line| line + nothing)
 }
 
-fn conclusion(view: &OutcomeView<'_>) -> String {
+fn conclusion(view: &Finished<'_>) -> String {
     let (headline, rest) = headline(view);
     format!("{}{rest}\n", strong(&headline))
 }
 
 /// What a run came to, and how it goes on.
-pub(super) fn headline(view: &OutcomeView<'_>) -> (String, String) {
+pub(super) fn headline(view: &Finished<'_>) -> (String, String) {
     let Counts { recorded, pending, deferred, rejected } = counts(view, None);
     let calls = count(view.outcome.calls, "call");
     let accepted = count(recorded, "purge");
@@ -146,7 +130,7 @@ pub(super) struct Group {
 }
 
 /// Targets that are left; the same reason is said once.
-pub(super) fn left_over(view: &OutcomeView<'_>) -> Vec<Group> {
+pub(super) fn left_over(view: &Finished<'_>) -> Vec<Group> {
     let changes = &view.prepared.difference.changes;
     let left_out: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
     let mut groups: Vec<Group> = Vec::new();
@@ -192,7 +176,7 @@ fn groups_text(groups: Vec<Group>) -> String {
 }
 
 /// The calls of a rehearsal for people; times count from `start`.
-pub(crate) fn calls(view: &OutcomeView<'_>, reports: &[CallReport], start: Now) -> String {
+pub(crate) fn calls(view: &Finished<'_>, reports: &[CallReport], start: Now) -> String {
     let row = |report: &CallReport| {
         let at_ms = report.sent.tick.since(start.tick);
         let result = match &report.result {
@@ -216,7 +200,7 @@ pub(crate) fn calls(view: &OutcomeView<'_>, reports: &[CallReport], start: Now) 
 }
 
 /// The outcome for programs.
-pub(crate) fn json<'a>(view: &'a OutcomeView<'a>) -> Document<'a> {
+pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool) -> Document<'a> {
     let model = &view.desired.model;
     let providers: Vec<Value> = view
         .desired
@@ -253,7 +237,7 @@ pub(crate) fn json<'a>(view: &'a OutcomeView<'a>) -> Document<'a> {
     let mut document = Document::from(json!({
         "version": JSON_VERSION,
         "command": "apply",
-        "rehearsal": view.rehearsal,
+        "rehearsal": rehearsal,
         "digest": view.prepared.digest,
         "exit": view.exit.code(),
         "calls": view.outcome.calls,
@@ -265,7 +249,7 @@ pub(crate) fn json<'a>(view: &'a OutcomeView<'a>) -> Document<'a> {
         "unclaimed": super::plan::unclaimed_json(&view.prepared.difference.unclaimed),
         "state_error": view.outcome.state_error.as_ref().map(ToString::to_string),
         "cut_short": view.outcome.cut_short,
-        "warnings": warnings(view.desired, view.outcome),
+        "warnings": warnings(view.desired, &view.outcome),
     }));
     document.list("targets", move || (0..view.outcome.states.len()).map(target));
     document.list("forgotten", || super::plan::dropped_json(&difference.forget));
