@@ -164,6 +164,18 @@ pub enum ItemState {
     Rejected(String),
 }
 
+impl ItemState {
+    /// The word for it in output, when it is due if that is known, and why it is left.
+    pub fn parts(&self) -> (&'static str, Option<Timestamp>, Option<&str>) {
+        match self {
+            Self::Recorded => ("recorded", None, None),
+            Self::Pending(reason) => ("pending", None, reason.as_deref()),
+            Self::Deferred(until, reason) => ("deferred", Some(*until), Some(reason)),
+            Self::Rejected(reason) => ("rejected", None, Some(reason)),
+        }
+    }
+}
+
 impl From<&Standing> for ItemState {
     fn from(standing: &Standing) -> Self {
         match standing {

@@ -242,6 +242,26 @@ impl Standing {
     }
 }
 
+/// Numbers of targets by where a run leaves them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Recorded by the run.
+    pub recorded: u64,
+    /// Left pending.
+    pub pending: u64,
+    /// Left deferred.
+    pub deferred: u64,
+    /// Rejected.
+    pub rejected: u64,
+}
+
+impl Counts {
+    /// Recorded, pending, deferred, rejected.
+    pub const fn numbers(&self) -> [u64; 4] {
+        [self.recorded, self.pending, self.deferred, self.rejected]
+    }
+}
+
 /// The manifests of a run, as far as a later run has to know them again: if they are the same and no work is left,
 /// nothing is to be done, and they need not be read; if some differ, only those need be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::contract::Rate;
+use super::rate::Rate;
+use super::recorded::Counts;
 use super::time::Timestamp;
 use super::watch::RunReason;
 
@@ -204,20 +205,14 @@ pub struct RunReport {
     pub exit: u8,
     /// Calls that it made.
     pub calls: u64,
-    /// Targets recorded, and left pending, deferred and rejected.
-    pub recorded: u64,
-    /// See `recorded`.
-    pub pending: u64,
-    /// See `recorded`.
-    pub deferred: u64,
-    /// See `recorded`.
-    pub rejected: u64,
+    /// Where it left its targets.
+    pub counts: Counts,
 }
 
 impl RunReport {
     fn did_nothing_like(&self, other: &Self) -> bool {
-        let came_to = |run: &Self| (run.exit, run.calls, run.recorded, run.pending, run.deferred, run.rejected);
-        self.calls == 0 && self.recorded == 0 && came_to(self) == came_to(other)
+        let came_to = |run: &Self| (run.exit, run.calls, run.counts);
+        self.calls == 0 && self.counts.recorded == 0 && came_to(self) == came_to(other)
     }
 }
 
@@ -454,10 +449,7 @@ mod tests {
             duration_ms: 1,
             exit,
             calls,
-            recorded: calls,
-            pending: 0,
-            deferred: 0,
-            rejected: 0,
+            counts: Counts { recorded: calls, ..Counts::default() },
         };
         let (trouble, refusals, retries) = (None, None, None);
         let at = Timestamp::default();

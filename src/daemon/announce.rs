@@ -7,6 +7,7 @@ use super::cycle::{CycleOutcome, ManifestsFound};
 use super::cycle_error::CycleError;
 use super::log_line;
 use super::wall_of;
+use crate::core::recorded::Counts;
 use crate::core::report::{EndedEvent, RunReport};
 use crate::core::time::{Now, Tick, Timestamp, shown_duration};
 use crate::core::watch::{ProviderEnd, Retry, RunEnd};
@@ -214,7 +215,7 @@ pub(super) fn ended(
     (machine, providers): (&dyn Machine, &[String]),
 ) -> EndedEvent {
     let counts = ended.counted.counts;
-    let has_news = ended.counted.calls > 0 || counts != crate::state::Counts::default();
+    let has_news = ended.counted.calls > 0 || counts != Counts::default();
     let exit = match (&ended.end, &ended.found) {
         (_, Some(ManifestsFound::Invalid(_))) => Exit::BadInput,
         (RunEnd::Blocked(_), _) => Exit::Refused,
@@ -236,10 +237,7 @@ pub(super) fn ended(
             duration_ms: now.tick.since(started.tick),
             exit: exit.code(),
             calls: ended.counted.calls,
-            recorded: counts.recorded,
-            pending: counts.pending,
-            deferred: counts.deferred,
-            rejected: counts.rejected,
+            counts,
         },
         at: now.wall,
         trouble: (has_asked(&ended.end) || error.is_some()).then_some(error),

@@ -43,12 +43,8 @@ pub(super) fn merge(targets: &[TargetReport], besides: &[TargetReport]) -> Arc<[
 
 fn target(finished: &Finished<'_>, index: usize) -> TargetReport {
     let changes = &finished.prepared.difference.changes;
-    let (standing, until, reason) = match finished.outcome.states.get(index) {
-        ItemState::Recorded => ("recorded", None, None),
-        ItemState::Pending(reason) => ("pending", None, reason.clone()),
-        ItemState::Deferred(until, reason) => ("deferred", Some(*until), Some(reason.clone())),
-        ItemState::Rejected(reason) => ("rejected", None, Some(reason.clone())),
-    };
+    let (standing, until, reason) = finished.outcome.states.get(index).parts();
+    let reason = reason.map(str::to_owned);
     let provider = finished.desired.model.providers[changes.provider(index)].name.clone();
     TargetReport { provider, target: changes.target(index).text, standing, since: changes.since(index), until, reason }
 }

@@ -4,6 +4,7 @@
 mod backend;
 mod sqlite;
 
+pub use crate::core::recorded::Counts;
 pub use backend::{Backend, LockedState, at};
 pub use sqlite::{Holder, ReadAhead, RunLock, SqliteStore};
 #[doc(hidden)]
@@ -136,26 +137,6 @@ pub struct RunRow {
     pub calls: u64,
     /// Targets recorded, pending, deferred and rejected at its end.
     pub counts: Counts,
-}
-
-/// Numbers of targets by where they stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Recorded by the run.
-    pub recorded: u64,
-    /// Left pending.
-    pub pending: u64,
-    /// Left deferred.
-    pub deferred: u64,
-    /// Rejected.
-    pub rejected: u64,
-}
-
-impl Counts {
-    /// Recorded, pending, deferred, rejected.
-    pub const fn numbers(&self) -> [u64; 4] {
-        [self.recorded, self.pending, self.deferred, self.rejected]
-    }
 }
 
 /// The process that runs, for the state's own records.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::{count, directories, outcome, plan};
+use super::{count, directories, outcome, plan, standing};
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::model::{Location, Model};
@@ -135,12 +135,8 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool) -> String {
     for (index, state) in left.chain(states().filter(|(_, state)| is_done(state))).take(LISTED) {
         let (level, what) = match state {
             ItemState::Recorded => (Level::Notice, "accepted".to_owned()),
-            ItemState::Pending(None) => (Level::Warning, "pending".to_owned()),
-            ItemState::Pending(Some(reason)) => (Level::Warning, format!("pending: {reason}")),
-            ItemState::Deferred(until, reason) => {
-                (Level::Warning, format!("deferred until {}: {reason}", super::moment(*until)))
-            }
-            ItemState::Rejected(reason) => (Level::Error, format!("rejected: {reason}")),
+            ItemState::Pending(_) | ItemState::Deferred(..) => (Level::Warning, standing(state, str::to_owned)),
+            ItemState::Rejected(_) => (Level::Error, standing(state, str::to_owned)),
         };
         let change = changes.get(index);
         let provider = &model.providers[change.provider].name;

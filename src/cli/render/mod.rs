@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::core::contract::Rate;
 use crate::core::diff::{Difference, Orphans, Unclaimed};
+use crate::core::event::ItemState;
 use crate::core::plan::Plan;
 use crate::core::recorded::ChangeKind;
 pub(super) use crate::core::text::count;
@@ -85,6 +86,14 @@ pub(super) fn strong(text: &str) -> String {
 /// A moment in UTC for people: `2026-11-20 16:00 UTC`.
 pub(super) fn moment(at: Timestamp) -> String {
     at.utc_minute()
+}
+
+/// What holds a target up; `show` prepares the reason.
+pub(super) fn standing(state: &ItemState, show: impl Fn(&str) -> String) -> String {
+    let (word, until, reason) = state.parts();
+    let until = until.map_or_else(String::new, |until| format!(" until {}", moment(until)));
+    let reason = reason.map_or_else(String::new, |reason| format!(": {}", show(reason)));
+    format!("{word}{until}{reason}")
 }
 
 /// What is said of a run that was stopped before its end.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Document, JSON_VERSION, count, moment, row, shown, strong, table};
+use super::{Document, JSON_VERSION, count, row, shown, standing, strong, table};
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
@@ -136,18 +136,12 @@ pub(super) fn left_over(view: &Finished<'_>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (index, state) in view.outcome.states.iter().enumerate().filter(|(index, _)| !left_out.contains(index)) {
         let provider = &view.desired.model.providers[changes.provider(index)].name;
-        let reason = match state {
+        let until = match state {
             ItemState::Recorded => continue,
-            ItemState::Pending(None) => format!("{provider}: pending"),
-            ItemState::Pending(Some(reason)) => format!("{provider}: pending: {}", shown(reason)),
-            ItemState::Deferred(until, reason) => {
-                format!("{provider}: deferred until {}: {}", moment(*until), shown(reason))
-            }
-            ItemState::Rejected(reason) => {
-                let until = "not sent again until the entry or the provider changes, or with --force";
-                format!("{provider}: rejected: {}; {until}", shown(reason))
-            }
+            ItemState::Rejected(_) => "; not sent again until the entry or the provider changes, or with --force",
+            _ => "",
         };
+        let reason = format!("{provider}: {}{until}", standing(state, shown));
         if groups.last().is_none_or(|last| last.reason != reason) {
             groups.push(Group { reason, listed: Vec::new(), targets: 0 });
         }
@@ -259,19 +253,14 @@ pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool) -> Document<'a> 
 }
 
 fn target_json(provider: &str, change: &crate::core::changes::Change, state: &ItemState) -> Value {
-    let (word, reason, until): (&str, Option<&str>, Option<Timestamp>) = match state {
-        ItemState::Recorded if change.kind == ChangeKind::Removed => ("removed", None, None),
-        ItemState::Recorded => ("recorded", None, None),
-        ItemState::Pending(reason) => ("pending", reason.as_deref(), None),
-        ItemState::Deferred(until, reason) => ("deferred", Some(reason), Some(*until)),
-        ItemState::Rejected(reason) => ("rejected", Some(reason), None),
-    };
+    let (word, until, reason) = state.parts();
+    let is_removal = *state == ItemState::Recorded && change.kind == ChangeKind::Removed;
     json!({
         "provider": provider,
         "scope": change.target.scope.word(),
         "target": change.target.text,
         "kind": change.kind.word(),
-        "state": word,
+        "state": if is_removal { "removed" } else { word },
         "reason": reason,
         "until": until.map(Timestamp::utc_extended),
         "in_doubt": change.in_doubt,

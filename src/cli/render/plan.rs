@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use super::{Document, JSON_VERSION, count, directories, kind_word, moment, per_second, shown, strong, table};
 use crate::core::changes::Change;
 use crate::core::diff::{Difference, Orphans, Unclaimed};
+use crate::core::event::ItemState;
 use crate::core::guard::Refusal;
 use crate::core::model::ProviderConfig;
 use crate::core::plan::{Charge, Job, Plan};
 use crate::core::recorded::Standing;
 use crate::core::target::{ContentHash, Target};
-use crate::core::time::shown_duration;
+use crate::core::time::{Timestamp, shown_duration};
 use crate::engine::{Desired, Prepared};
 
 /// Changes that are listed one by one for people; JSON lists all.
@@ -275,11 +276,8 @@ fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a 
     let hints = ChangeHints::of(view.prepared);
     let directories = view.prepared.directories_by_change();
     view.prepared.difference.changes.iter().enumerate().map(move |(index, change)| {
-        let (reason, until) = match &change.standing {
-            Standing::Pending { reason } => (reason.clone(), None),
-            Standing::Deferred { until, reason, .. } => (Some(reason.clone()), Some(until.utc_extended())),
-            Standing::Rejected { reason, .. } => (Some(reason.clone()), None),
-        };
+        let state = ItemState::from(&change.standing);
+        let (standing, until, reason) = state.parts();
         json!({
             "provider": model.providers[change.provider].name,
             "scope": change.target.scope.word(),
@@ -289,9 +287,9 @@ fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a 
             "recorded": change.recorded.as_ref().map(ContentHash::as_str),
             "priority": change.priority.word(),
             "since": change.since.utc_extended(),
-            "standing": change.standing.word(),
+            "standing": standing,
             "reason": reason,
-            "until": until,
+            "until": until.map(Timestamp::utc_extended),
             "in_doubt": change.in_doubt,
             "manifest": change.place.map(|place| model.manifests[place.manifest].path.clone()),
             "line": change.place.map(|place| place.line),

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, count, moment, row, shown, strong, table};
-use crate::core::recorded::{Recorded, Standing};
+use super::{JSON_VERSION, count, moment, row, shown, standing, strong, table};
+use crate::core::recorded::Recorded;
 use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
 use crate::engine::Overview;
@@ -102,12 +102,7 @@ pub(crate) fn line(row: &Recorded) -> String {
 /// What holds a target up; empty if nothing is to do.
 pub(crate) fn to_do(row: &Recorded) -> String {
     let Some(work) = &row.work else { return String::new() };
-    let why = match &work.standing {
-        Standing::Pending { reason: None } => "pending".to_owned(),
-        Standing::Pending { reason: Some(reason) } => format!("pending: {}", shown(reason)),
-        Standing::Deferred { until, reason, .. } => format!("deferred until {}: {}", moment(*until), shown(reason)),
-        Standing::Rejected { reason, .. } => format!("rejected: {}", shown(reason)),
-    };
+    let why = standing(&(&work.standing).into(), shown);
     let doubt = if work.in_doubt { ", may have been purged before" } else { "" };
     format!("{why}{doubt}")
 }
