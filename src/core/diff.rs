@@ -352,7 +352,7 @@ impl<'a> Differ<'a> {
             known.pending += pending;
         } else {
             let known = self.scope.unread.unclaimed.iter().find(|manifest| manifest.name == *owner);
-            let file = known.map(KnownManifest::file);
+            let file = known.map(KnownManifest::found_by);
             self.difference.unclaimed.push(Unclaimed { manifest: owner.clone(), file, targets: 1, pending });
         }
     }

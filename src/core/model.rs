@@ -220,6 +220,8 @@ pub struct TreePath {
     pub root: String,
     /// Path below the root, with `/`.
     pub path: String,
+    /// Absolute path that it was found by, if a link led from there to the file.
+    pub link: Option<String>,
 }
 
 impl TreePath {

@@ -15,6 +15,18 @@ fn joined(root: &str, path: &str) -> String {
 /// Whether a file is there, by its absolute path.
 pub type IsThere = dyn Fn(&str) -> bool + Send + Sync;
 
+/// Where the folder of an absolute path is and what the path leads to, both without links; `None`: nothing to be seen.
+pub type Follow = dyn Fn(&str) -> Option<Followed> + Send + Sync;
+
+/// Where a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The folder that its last part is in, followed by that part.
+    pub place: String,
+    /// The file, by the path that a manifest there is known by.
+    pub file: String,
+}
+
 /// Where a run looks for manifests.
 pub struct Reach {
     /// Folders given as PATH: absolute, without links and without `/` at their end.
@@ -27,6 +39,8 @@ pub struct Reach {
     pub vanished: Vec<String>,
     /// Whether a file is there.
     pub is_there: Box<IsThere>,
+    /// Where links lead to.
+    pub follow: Box<Follow>,
 }
 
 impl Default for Reach {
@@ -38,6 +52,7 @@ impl Default for Reach {
             namespace: None,
             vanished: Vec::new(),
             is_there: Box::new(|_| true),
+            follow: Box::new(|_| None),
         }
     }
 }
@@ -96,7 +111,9 @@ pub fn unread(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Un
     let places: Vec<Option<String>> = known.iter().map(|manifest| view.new_root(manifest)).collect();
     for ((mut manifest, fate), root) in known.into_iter().zip(fates).zip(places) {
         // Where it would be now is what there is to say of it.
-        manifest.root = root.or(manifest.root);
+        if root.is_some() {
+            (manifest.root, manifest.link) = (root, None);
+        }
         match fate {
             Fate::NotOurs => {}
             Fate::SpokenFor => unread.spoken_for.push(manifest),
@@ -114,8 +131,10 @@ pub fn absent<'a>(known: &'a [KnownManifest], is_there: &IsThere) -> Vec<&'a Kno
     roots.sort();
     roots.dedup();
     let located = known.iter().filter(|manifest| manifest.root.is_some());
-    let (there, absent): (Vec<_>, Vec<_>) =
-        located.partition(|manifest| roots.iter().any(|root| is_there(&joined(root, &manifest.path))));
+    let (there, absent): (Vec<_>, Vec<_>) = located.partition(|manifest| match &manifest.link {
+        Some(link) => is_there(link),
+        None => roots.iter().any(|root| is_there(&joined(root, &manifest.path))),
+    });
     if there.is_empty() { Vec::new() } else { absent }
 }
 
@@ -189,7 +208,10 @@ impl<'a> OwnerView<'a> {
         if places.is_empty() {
             return Fate::Unlocated;
         }
-        let is_within = |place: &String| self.reach.folders.iter().any(|folder| is_below(place, folder));
+        let is_within = |place: &String| {
+            let place = (self.reach.follow)(place).map_or_else(|| place.clone(), |followed| followed.place);
+            self.reach.folders.iter().any(|folder| is_below(&place, folder))
+        };
         if places.iter().any(is_within) { Fate::SpokenFor } else { Fate::Unclaimed }
     }
 
@@ -197,14 +219,19 @@ impl<'a> OwnerView<'a> {
     fn is_read(&self, known: &KnownManifest) -> bool {
         let comes_in = |namespace: &String| self.by_name.contains_key(format!("{namespace}:{}", known.name).as_str());
         if known.namespace.is_none() && self.reach.namespace.as_ref().is_some_and(comes_in) {
-            return known.root.is_none() || !(self.reach.is_there)(&known.file()) || self.is_this_file(known);
+            return known.root.is_none() || !(self.reach.is_there)(&known.found_by()) || self.is_this_file(known);
         }
         self.is_this_file(known)
     }
 
     fn is_this_file(&self, known: &KnownManifest) -> bool {
         match &known.root {
-            Some(root) => self.by_file.contains_key(&joined(root, &known.path)),
+            // What a link led to speaks for itself no more where that link leads to another file.
+            Some(_) => {
+                let found_by = known.found_by();
+                let followed = (self.reach.follow)(&found_by).map(|followed| followed.file);
+                [Some(known.file()), followed].into_iter().flatten().any(|file| self.by_file.contains_key(&file))
+            }
             None => self.is_read_by_old_path(self.old_path(known)),
         }
     }
@@ -212,7 +239,7 @@ impl<'a> OwnerView<'a> {
     /// Where the file of a manifest would be now.
     fn places(&self, known: &KnownManifest) -> Vec<String> {
         let Some(root) = &known.root else { return self.places_of_old_path(self.old_path(known)) };
-        vec![joined(self.successors.get(root).copied().unwrap_or(root), &known.path)]
+        vec![self.successors.get(root).map_or_else(|| known.found_by(), |&now| joined(now, &known.path))]
     }
 
     /// The path of a manifest of which only its name may be known, with the namespace before it.
@@ -287,12 +314,13 @@ mod tests {
             namespace: None,
             root: root.map(str::to_owned),
             path: path.into(),
+            link: None,
             on_removed: OnRemoved::Purge,
         }
     }
 
     fn read(root: &str, path: &str) -> Manifest {
-        let tree = TreePath { root: root.into(), path: path.into() };
+        let tree = TreePath { root: root.into(), path: path.into(), link: None };
         Manifest { name: path.into(), path: path.into(), tree, ..Manifest::default() }
     }
 
@@ -341,6 +369,29 @@ mod tests {
         assert_eq!(unread.spoken_for, [known("m/gone.yaml", Some("/releases/2"), "m/gone.yaml")]);
         assert_eq!(unread.rerooted, [("/releases/1".to_owned(), "/releases/2".to_owned())]);
         assert_eq!((unread.unclaimed.len(), unread.moved.len()), (0, 1));
+    }
+
+    #[test]
+    fn what_a_link_led_to_is_spoken_for_where_the_link_leads_elsewhere_or_is_gone() {
+        let linked =
+            |name: &str, link: &str| KnownManifest { link: Some(link.to_owned()), ..known(name, Some("/store"), name) };
+        let manifests = [
+            linked("1", "/on/site.yaml"),
+            linked("gone", "/on/gone.yaml"),
+            linked("there", "/on/there.yaml"),
+            linked("beside", "/off/gone.yaml"),
+        ];
+        let there =
+            ["/store/1", "/store/2", "/store/gone", "/store/there", "/store/beside", "/on/site.yaml", "/on/there.yaml"];
+        let follow = |path: &str| {
+            let file = if path == "/on/site.yaml" { "/store/2" } else { path };
+            Some(Followed { place: path.to_owned(), file: file.to_owned() })
+        };
+        let reach = Reach { follow: Box::new(follow), ..reach(&["/on"], &there) };
+        let [spoken_for, unclaimed, _] = sorted(&manifests, &[read("/store", "2")], &reach);
+        assert_eq!((spoken_for, unclaimed), (vec!["1".to_owned(), "gone".to_owned()], vec!["beside".to_owned()]));
+        let absent = absent(&manifests, &*reach.is_there);
+        assert_eq!(absent.iter().map(|known| known.name.as_str()).collect::<Vec<_>>(), ["gone", "beside"]);
     }
 
     #[test]

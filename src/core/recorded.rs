@@ -311,6 +311,8 @@ pub struct KnownManifest {
     pub root: Option<String>,
     /// Its path below the root; where that is not known, as seen from the working directory then.
     pub path: String,
+    /// Absolute path that it was found by, if a link led from there to the file.
+    pub link: Option<String>,
     /// What to do with its targets once it no longer lists them.
     pub on_removed: OnRemoved,
 }
@@ -320,10 +322,16 @@ impl KnownManifest {
     pub fn is(&self, manifest: &Manifest) -> bool {
         (&self.name, &self.namespace, self.on_removed) == (&manifest.name, &manifest.namespace, manifest.on_removed)
             && (self.root.as_ref(), &self.path) == (Some(&manifest.tree.root), &manifest.tree.path)
+            && self.link == manifest.tree.link
     }
 
     /// The path that it was last read from: absolute, unless an older program read it.
     pub fn file(&self) -> String {
         self.root.as_ref().map_or_else(|| self.path.clone(), |root| format!("{root}/{}", self.path))
+    }
+
+    /// The path that led to [`KnownManifest::file`]: that itself, or a link.
+    pub fn found_by(&self) -> String {
+        self.link.clone().unwrap_or_else(|| self.file())
     }
 }

@@ -46,6 +46,7 @@ impl Lookup<'_> {
             namespace: self.namespace.map(str::to_owned),
             vanished: self.vanished.to_vec(),
             is_there: Box::new(manifest_tree::is_there),
+            follow: Box::new(manifest_tree::follow),
         }
     }
 }
@@ -287,7 +288,7 @@ impl FoundManifests<'_> {
     fn misses(&self, known: &KnownManifest) -> bool {
         let is_ours = known.namespace.as_deref() == self.lookup.namespace;
         let is_found = || self.files.iter().any(|file| file.tree.path == known.path);
-        is_ours && !is_found() && (known.root.is_none() || !manifest_tree::is_there(&known.file()))
+        is_ours && !is_found() && (known.root.is_none() || !manifest_tree::is_there(&known.found_by()))
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use super::Env;
+use super::env::SystemEnv;
 use crate::core::model::TreePath;
+use crate::core::owners::Followed;
 
 /// What marks the root of a repository or working copy.
 const MARKERS: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
@@ -36,7 +39,9 @@ impl Trees {
 
     /// Where a file is; `None` if that is not UTF-8.
     pub(super) fn of(&mut self, path: &Path) -> Option<TreePath> {
-        self.tree_path(&place_of(path))
+        let file = place_of(path);
+        let found_by = without_dots(path).filter(|found_by| *found_by != file);
+        Some(TreePath { link: found_by.and_then(|path| path.to_str().map(str::to_owned)), ..self.tree_path(&file)? })
     }
 
     fn tree_path(&mut self, file: &Path) -> Option<TreePath> {
@@ -47,7 +52,7 @@ impl Trees {
         let root = &self.roots[folder];
         let parts: Option<Vec<&str>> =
             file.strip_prefix(root).ok()?.components().map(|part| part.as_os_str().to_str()).collect();
-        Some(TreePath { root: without_slash(root)?, path: parts?.join("/") })
+        Some(TreePath { root: without_slash(root)?, path: parts?.join("/"), link: None })
     }
 
     fn root_of(&self, folder: &Path) -> PathBuf {
@@ -73,6 +78,29 @@ pub fn is_there(path: &str) -> bool {
         Ok(metadata) => !metadata.is_dir(),
         Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
     }
+}
+
+/// Where an absolute path leads to.
+pub fn follow(path: &str) -> Option<Followed> {
+    let text = |path: PathBuf| path.to_str().map(str::to_owned);
+    Some(Followed { place: text(place_in_folder(Path::new(path)))?, file: text(place_of(Path::new(path)))? })
+}
+
+/// A path as absolute, links and all; what is before the last `..` in it without links, since a link there is no part of the way.
+fn without_dots(path: &Path) -> Option<PathBuf> {
+    let path = working_directory()?.join(path);
+    let mut rest: Vec<_> = path.components().collect();
+    let begin = rest.iter().rposition(|part| *part == Component::ParentDir).map_or(0, |last| last + 1);
+    let named = rest.split_off(begin);
+    let before: PathBuf = rest.into_iter().collect();
+    Some(if begin == 0 { before } else { canonical(&before)? }.join(named.into_iter().collect::<PathBuf>()))
+}
+
+/// As the shell was led there: a link to it may be swapped later on.
+fn working_directory() -> Option<PathBuf> {
+    let real = std::env::current_dir().ok()?;
+    let shown = SystemEnv.var("PWD").map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(shown.filter(|shown| canonical(shown).as_ref() == Some(&real)).unwrap_or(real))
 }
 
 fn without_slash(path: &Path) -> Option<String> {
@@ -146,6 +174,30 @@ mod tests {
         assert_eq!(
             (found.path.as_str(), found.root.as_str()),
             ("manifests/eu/site.yaml", root.join("2").to_str().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_link_that_leads_to_a_file_is_known() {
+        let (_folder, root) = folder_with(&["1/site.yaml", "2/site.yaml"]);
+        symlink("1", root.join("current")).unwrap();
+        symlink("current/site.yaml", root.join("link.yaml")).unwrap();
+        for (given, link) in [
+            ("1/site.yaml", None),
+            ("2/../1/site.yaml", None),
+            ("current/../2/site.yaml", None),
+            ("current/site.yaml", Some("current/site.yaml")),
+            ("2/../current/./site.yaml", Some("current/site.yaml")),
+            ("link.yaml", Some("link.yaml")),
+        ] {
+            let given = root.join(given);
+            let found = Trees::given(std::slice::from_ref(&given)).of(&given).unwrap().link;
+            assert_eq!(found, link.map(|link| root.join(link).to_str().unwrap().to_owned()), "{}", given.display());
+        }
+        let followed = follow(root.join("current/site.yaml").to_str().unwrap()).unwrap();
+        assert_eq!(
+            (followed.place.as_str(), &followed.place),
+            (root.join("1/site.yaml").to_str().unwrap(), &followed.file)
         );
     }
 

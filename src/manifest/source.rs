@@ -39,7 +39,7 @@ impl SourceFile {
     }
 
     fn new(path: String, content: Content) -> Self {
-        let tree = TreePath { root: String::new(), path: path.clone() };
+        let tree = TreePath { path: path.clone(), ..TreePath::default() };
         Self { path, tree, content }
     }
 

@@ -58,6 +58,15 @@ impl Site {
         fs::rename(self.bench.path(from), self.bench.path(to)).expect("renamed");
     }
 
+    /// Has this file hold `text`, and `at` lead there, or be it.
+    fn place(&self, at: &str, file: &str, text: &str) {
+        drop(fs::remove_file(self.bench.path(at)));
+        self.bench.write(file, text);
+        if at != file {
+            symlink(self.bench.path(file), self.bench.path(at)).expect("linked");
+        }
+    }
+
     /// Names of the manifests that the state knows.
     fn manifests(&self) -> Vec<String> {
         let state = rusqlite::Connection::open(self.bench.path(STATE)).expect("opened");
@@ -418,6 +427,102 @@ fn what_vanished_is_spoken_for_in_a_namespace() {
     site.remove("manifests/new.yaml");
     site.bench.run(&[&["apply", "--state", "2.db"], &namespace[..]].concat()).exits(0);
     assert_eq!(site.purged(), ["kept"]);
+}
+
+/// S1, R7: a link leads to another file than before, and the first one is kept.
+#[test]
+fn what_a_manifest_behind_a_link_lists_no_more_is_purged() {
+    let at = "manifests/site.yaml";
+    let ways: [&[&str]; 2] = [&["apply"], &["apply", "manifests/provider-own.yaml", at]];
+    for (is_repository, first, second) in [
+        (false, "store/1.yaml", "store/2.yaml"),
+        (true, "store/1/site.yaml", "store/2/site.yaml"),
+        (false, at, "store/x.yaml"),
+        (false, "store/x.yaml", at),
+        (false, at, "manifests/site-2.yaml"),
+    ] {
+        for way in ways {
+            let site = Site::new();
+            if is_repository {
+                fs::create_dir(site.bench.path(".git")).expect("made");
+            }
+            site.place(at, first, &listing(&[("kept", 1), ("gone", 1)]));
+            site.bench.run(way).exits(0);
+            site.purged();
+            site.place(at, second, &listing(&[("kept", 1)]));
+            site.bench.run(way).exits(0);
+            assert_eq!(site.purged(), ["gone"], "{first} and {second}, {way:?}");
+            site.bench.run(way).exits(0).says("Nothing to do: 1 target recorded");
+        }
+    }
+}
+
+/// S1, R7: manifests that links enable.
+#[test]
+fn what_a_link_that_was_deleted_listed_is_purged_or_named() {
+    for way in [&["apply"][..], &["apply", "manifests/provider-own.yaml", "--vanished", "shop.yaml"]] {
+        let site = Site::new();
+        site.place("manifests/shop.yaml", "available/shop.yaml", &listing(&[("gone", 1)]));
+        site.bench.run(&["apply"]).exits(0);
+        site.purged();
+        site.bench.run(&[way, &["--vanished", "shop.yaml"][..2 * usize::from(way.len() == 1)]].concat()).exits(2);
+        site.remove("manifests/shop.yaml");
+        let gone = "manifests/shop.yaml` is not there any more";
+        site.bench.run(&["status"]).exits(0).says(gone);
+        site.bench.run(&["apply", "manifests/provider-own.yaml"]).exits(4).says(gone);
+        site.bench.run(way).exits(0);
+        assert_eq!(
+            (site.purged(), site.manifests()),
+            (vec!["gone".to_owned()], vec!["manifests/provider-own.yaml".to_owned()])
+        );
+    }
+}
+
+/// S1, R7: releases side by side in one repository, by a link to the present one.
+#[test]
+fn what_the_next_release_behind_a_link_lists_no_more_is_purged() {
+    for (is_inside, path) in [(false, "current"), (true, "."), (true, "../current/../1/../current")] {
+        let site = Site::new();
+        let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+        fs::create_dir(site.bench.path(".git")).expect("made");
+        let current = site.bench.path("current");
+        let run = || {
+            let state = site.bench.path(STATE);
+            let mut command = site.bench.command(&["apply", path, "--state", state.to_str().expect("UTF-8")]);
+            let folder = if is_inside { current.clone() } else { site.bench.path(".") };
+            Ran::of(&command.env("PWD", &folder).current_dir(folder).output().expect("started"))
+        };
+        for (release, assets) in [("1", &[("kept", 1), ("gone", 1)][..]), ("2", &[("kept", 1)])] {
+            site.bench.write(&format!("{release}/provider-own.yaml"), &provider);
+            site.bench.write(&format!("{release}/site.yaml"), listing(assets));
+            site.bench.write(&format!("{release}/only-{release}.yaml"), listing(&[(release, 1)]));
+            drop(fs::remove_file(&current));
+            symlink(release, &current).expect("linked");
+            site.purged();
+            run().exits(0);
+        }
+        assert_eq!(site.purged(), ["1", "2", "gone"], "{path}");
+        run().exits(0).says("Nothing to do: 2 targets recorded");
+    }
+}
+
+/// Other manifests that are there, by links or without, keep what they list.
+#[test]
+fn manifests_that_are_both_there_take_nothing_from_each_other() {
+    let site = Site::new();
+    let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+    fs::create_dir(site.bench.path(".git")).expect("made");
+    for folder in ["1", "2", "enabled/1", "enabled/2"] {
+        site.bench.write(&format!("{folder}/provider-own.yaml"), &provider);
+    }
+    for release in ["1", "2"] {
+        let text = listing(&[(release, 1), ("both", 1)]);
+        site.place(&format!("enabled/{release}/site.yaml"), &format!("{release}/site.yaml"), &text);
+    }
+    for path in ["1", "2", "1", "enabled/1", "enabled/2", "enabled/1", "2"] {
+        site.bench.run(&["apply", path]).exits(0);
+    }
+    assert_eq!(site.purged(), ["1", "2", "both"]);
 }
 
 /// Two files of one tree with one name, run in turn, take nothing from each other.

@@ -67,7 +67,11 @@ impl Bench {
         let manifest = Manifest {
             name: "site".into(),
             path: "manifests/site.yaml".into(),
-            tree: TreePath { root: "/site".into(), path: "manifests/site.yaml".into() },
+            tree: TreePath {
+                root: "/site".into(),
+                path: "manifests/site.yaml".into(),
+                link: Some("/etc/site.yaml".into()),
+            },
             on_removed: OnRemoved::Forget,
             ..Manifest::default()
         };
@@ -277,6 +281,7 @@ fn what_was_marked_comes_back_as_it_was() {
             namespace: None,
             root: Some("/site".into()),
             path: "manifests/site.yaml".into(),
+            link: Some("/etc/site.yaml".into()),
             on_removed: OnRemoved::Forget,
         };
         assert_eq!(bench.store.manifests().unwrap(), [known]);

@@ -306,7 +306,7 @@ pub(crate) fn model(
     let manifest = |path: String| Manifest {
         name: path.clone(),
         path: place.written(&path),
-        tree: TreePath { root: place.root().to_owned(), path },
+        tree: TreePath { root: place.root().to_owned(), path, link: None },
         namespace: None,
         on_new: if policy.adopts { OnNew::Adopt } else { OnNew::Purge },
         on_removed: if policy.forgets { OnRemoved::Forget } else { OnRemoved::Purge },

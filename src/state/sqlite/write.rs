@@ -101,10 +101,16 @@ pub(super) fn mark_manifests(
     let namespace = model.manifests.first().and_then(|manifest| manifest.namespace.as_ref());
     for (old, new) in rerooted {
         transaction
-            .prepare_cached("UPDATE manifest SET root = ?2 WHERE root = ?1 AND (namespace IS NULL OR namespace IS ?3)")?
+            .prepare_cached(
+                "UPDATE manifest SET root = ?2, link = NULL WHERE root = ?1 AND (namespace IS NULL OR namespace IS ?3)",
+            )?
             .execute(params![old, new, namespace])?;
     }
-    write_manifests(transaction, model, "DO UPDATE SET path = ?2, on_removed = ?3, root = ?4, namespace = ?5")
+    write_manifests(
+        transaction,
+        model,
+        "DO UPDATE SET path = ?2, on_removed = ?3, root = ?4, namespace = ?5, link = ?6",
+    )
 }
 
 /// Notes manifests that no run has noted yet: one that does nothing must not say where the others are now.
@@ -114,13 +120,13 @@ pub(super) fn note_new_manifests(transaction: &Transaction<'_>, model: &Model) -
 
 fn write_manifests(transaction: &Transaction<'_>, model: &Model, if_known: &str) -> rusqlite::Result<()> {
     let sql = format!(
-        "INSERT INTO manifest (name, path, on_removed, root, namespace) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO manifest (name, path, on_removed, root, namespace, link) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (name) {if_known}"
     );
     let mut statement = transaction.prepare_cached(&sql)?;
     for Manifest { name, namespace, tree, on_removed, .. } in &model.manifests {
         let on_removed = rows::on_removed_word(*on_removed);
-        statement.execute(params![name, tree.path, on_removed, tree.root, namespace])?;
+        statement.execute(params![name, tree.path, on_removed, tree.root, namespace, tree.link])?;
     }
     Ok(())
 }
