@@ -11,7 +11,7 @@ use super::time::Timestamp;
 /// What looking a host up came to: its addresses, or why there are none.
 pub type Addresses = Result<Vec<IpAddr>, String>;
 
-/// An address that the name of a provider's endpoint has, or had: a cache of its own.
+/// A cache of a provider: an endpoint that is one, or an address that the name of an endpoint has, or had.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheAddress {
     /// Name of the provider.
@@ -20,28 +20,29 @@ pub struct CacheAddress {
     pub endpoint: String,
     /// The name of its host.
     pub host: String,
-    /// The address.
-    pub address: IpAddr,
+    /// The address; `None`: the endpoint is one cache.
+    pub address: Option<IpAddr>,
 }
 
 impl fmt::Display for CacheAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{AT}{}", self.endpoint, self.address)
+        f.write_str(&self.endpoint)?;
+        self.address.map_or(Ok(()), |address| write!(f, "{AT}{address}"))
     }
 }
 
-/// What a run found of the caches of a provider that have names.
+/// What a run found of the caches of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundCaches {
     /// Name of the provider.
     pub provider: String,
-    /// Its endpoints whose addresses owe something once they come back, as the manifest names them.
+    /// Its endpoints, as the manifest names them; none where no cache has to take all that is recorded.
     pub endpoints: Vec<String>,
-    /// All addresses that were found.
+    /// All caches that were found.
     pub addresses: Vec<CacheAddress>,
 }
 
-/// A cache that its name does not have any more.
+/// A cache that its name does not have any more, or whose endpoint is not configured any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwayCache {
     /// Which one.
@@ -50,12 +51,12 @@ pub struct AwayCache {
     pub since: Timestamp,
 }
 
-/// A cache that its name did not have when something was recorded, and has again.
+/// A cache that was away when something was recorded, and is there again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnedCache {
     /// Which one, and what it lacks.
     pub away: AwayCache,
-    /// Endpoints beside it that have no such names: they have purged it.
+    /// Endpoints beside it that are one cache each: they have purged it.
     pub others: Vec<String>,
     /// Manifest that purges what it lacks of manifests that are not known any more.
     pub heir: Option<String>,
@@ -81,17 +82,12 @@ impl Endpoints {
 
     /// Names of hosts that may have several addresses. What answers at `localhost` is one machine.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.configured_by_name(true).map(|endpoint| endpoint.host.as_str())
+        self.configured.iter().filter(|endpoint| has_addresses(endpoint)).map(|endpoint| endpoint.host.as_str())
     }
 
     /// Endpoints whose names were found to have addresses, one for each of these.
     pub fn found(&self) -> &[Endpoint] {
         &self.found
-    }
-
-    /// Those that the manifest names whose hosts may have several addresses, or those that are one cache each.
-    pub fn configured_by_name(&self, by_name: bool) -> impl Iterator<Item = &Endpoint> {
-        self.configured.iter().filter(move |endpoint| has_addresses(endpoint) == by_name)
     }
 
     /// Those whose names were not looked up.
@@ -148,8 +144,8 @@ impl Endpoints {
     }
 }
 
-/// `localhost` and names below it are this machine, by either family.
-fn has_addresses(endpoint: &Endpoint) -> bool {
+/// Whether its host is a name; `localhost` and names below it are this machine, by either family.
+pub(super) fn has_addresses(endpoint: &Endpoint) -> bool {
     endpoint.literal().is_none() && !endpoint.is_loopback() && !endpoint.host.ends_with(".localhost")
 }
 

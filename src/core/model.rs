@@ -5,8 +5,9 @@
 use std::fmt;
 
 use super::contract::{CredentialScheme, Options, Rate};
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, has_addresses};
 use super::entries::Entries;
+use super::http::Endpoint;
 use super::provider::Provider;
 use super::target::Scope;
 
@@ -80,9 +81,20 @@ impl ProviderConfig {
         self.require.unwrap_or(self.endpoints.len())
     }
 
+    /// Whether its endpoints are caches of the user's own.
+    pub fn has_caches(&self) -> bool {
+        self.kind.capabilities().default_endpoint.is_none()
+    }
+
     /// Whether each address that the name of an endpoint has is a cache of its own.
     pub fn has_cache_per_address(&self) -> bool {
         self.kind.has_cache_per_address(&self.options) && self.endpoints.names().next().is_some()
+    }
+
+    /// Endpoints, as configured, that are one cache each, or those `by_name` whose addresses are.
+    pub fn caches(&self, by_name: bool) -> impl Iterator<Item = &Endpoint> {
+        let per_address = self.has_cache_per_address();
+        self.endpoints.configured().iter().filter(move |endpoint| (per_address && has_addresses(endpoint)) == by_name)
     }
 
     /// Whether a target that so many endpoints refuse cannot be recorded, with any addresses that names get later.

@@ -1,5 +1,5 @@
-//! Which addresses the endpoints of caches have in this run: each is a cache of its own. What one lacks that was away is due
-//! again once it is back.
+//! Which addresses the endpoints of caches have in this run: each is a cache of its own. What a cache lacks that was away is due
+//! again once it is back: in its name, or in the list of endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,13 +40,15 @@ impl Located {
         Self(join_all(names.into_iter().map(look_up)).await.into_iter().collect())
     }
 
+    /// Whether the name of a cache that is configured has its address.
     fn has(&self, cache: &CacheAddress) -> bool {
+        let Some(address) = cache.address else { return true };
         let found = self.0.get(&cache.host).and_then(|found| found.as_ref().ok());
-        found.is_some_and(|found| found.iter().any(|address| address.to_canonical() == cache.address))
+        found.is_some_and(|found| found.iter().any(|found| found.to_canonical() == address))
     }
 }
 
-/// Those of caches that were `away` that are of these manifests' providers, and that their names have again.
+/// Those of caches that were `away` that are of these manifests' providers, and that are there again.
 pub async fn returned_caches(
     host: &Host,
     desired: &Desired,
@@ -54,7 +56,8 @@ pub async fn returned_caches(
     patience_ms: u64,
 ) -> Vec<ReturnedCache> {
     away.retain(|away| desired.has_cache(&away.cache));
-    let names = away.iter().map(|away| away.cache.host.as_str()).collect();
+    let by_name = away.iter().filter(|away| away.cache.address.is_some());
+    let names = by_name.map(|away| away.cache.host.as_str()).collect();
     let located = Located::of(host, names, patience_ms).await;
     let back = away.into_iter().filter(|away| located.has(&away.cache));
     let heir = desired.model.manifests.iter().find(|manifest| manifest.on_removed == OnRemoved::Purge);
@@ -81,42 +84,43 @@ impl Desired {
         self.model.providers.iter_mut().for_each(|config| config.endpoints.forget_addresses());
     }
 
-    /// Caches that this run found by their names, for later runs to know them.
-    pub(super) fn found_caches(&self) -> Vec<FoundCaches> {
-        let located = self.model.providers.iter().filter(|config| !config.endpoints.found().is_empty());
-        located.map(found_caches).collect()
+    /// Caches that this run found, for later runs to know them.
+    pub fn found_caches(&self) -> Vec<FoundCaches> {
+        let of_caches = self.model.providers.iter().filter(|config| config.has_caches());
+        of_caches.map(found_caches).collect()
     }
 
     /// Whether manifests that were read configure this cache; those that were not are as they were when it was noted.
     fn has_cache(&self, cache: &CacheAddress) -> bool {
-        match self.model.provider_index(&cache.provider) {
-            Some(provider) => owing_endpoints(&self.model.providers[provider]).any(|text| text == cache.endpoint),
-            None => self.model.providers.is_empty() && self.providers().iter().any(|(name, _)| *name == cache.provider),
-        }
+        let Some(provider) = self.model.provider_index(&cache.provider) else {
+            // An endpoint that was away is not configured in manifests that are as they were.
+            let is_known = || self.providers().iter().any(|(name, _)| *name == cache.provider);
+            return self.model.providers.is_empty() && cache.address.is_some() && is_known();
+        };
+        let config = &self.model.providers[provider];
+        let mut owing = config.caches(cache.address.is_some()).filter(|_| config.require.is_none());
+        owing.any(|endpoint| endpoint.to_string() == cache.endpoint)
     }
 
     fn fixed_endpoints(&self, cache: &CacheAddress) -> Vec<String> {
         let provider = self.model.provider_index(&cache.provider).map(|provider| &self.model.providers[provider]);
-        let fixed = provider.into_iter().flat_map(|config| config.endpoints.configured_by_name(false));
+        let fixed = provider.into_iter().flat_map(|config| config.caches(false));
         fixed.map(Endpoint::to_string).collect()
     }
 }
 
-/// Endpoints whose caches have to take all that is recorded: with `require`, none has to.
-fn owing_endpoints(config: &ProviderConfig) -> impl Iterator<Item = String> {
-    let owes = config.require.is_none() && config.has_cache_per_address();
-    config.endpoints.configured_by_name(true).filter(move |_| owes).map(Endpoint::to_string)
-}
-
 fn found_caches(config: &ProviderConfig) -> FoundCaches {
-    let cache = |found: &Endpoint| {
-        let endpoint = Endpoint { address: None, ..found.clone() }.to_string();
-        let (provider, host) = (config.name.clone(), found.host.clone());
-        found.address.map(|address| CacheAddress { provider, endpoint, host, address })
+    let cache = |found: &Endpoint| CacheAddress {
+        provider: config.name.clone(),
+        endpoint: Endpoint { address: None, ..found.clone() }.to_string(),
+        host: found.host.clone(),
+        address: found.address,
     };
+    // With `require`, no cache has to take all that is recorded.
+    let owing = config.endpoints.configured().iter().filter(|_| config.require.is_none());
     FoundCaches {
         provider: config.name.clone(),
-        endpoints: owing_endpoints(config).collect(),
-        addresses: config.endpoints.found().iter().filter_map(cache).collect(),
+        endpoints: owing.map(Endpoint::to_string).collect(),
+        addresses: config.caches(false).chain(config.endpoints.found()).map(cache).collect(),
     }
 }

@@ -70,6 +70,7 @@ pub async fn adopt(
         (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
     let now = host.clock.now().wall;
     store.adopt(model, &selected, &unread, now)?;
+    store.note_caches(&desired.found_caches(), now)?;
     // What was refused stays so with the account that it was refused with.
     let accounts = accounts(host, model, Some(&*store)).await?;
     on_event(PassEvent::Planning(true));

@@ -424,8 +424,8 @@ impl Pass<'_> {
             let caches: Vec<String> = back.iter().map(|returned| returned.away.cache.to_string()).collect();
             let targets = count(due, "target");
             let verb = if due == 1 { "is" } else { "are" };
-            let (its, caches) = (if caches.len() == 1 { "its name" } else { "their names" }, caches.join(", "));
-            around.note(&format!("back at {its}: {caches}; {targets} purged meanwhile {verb} purged there again"));
+            let caches = caches.join(", ");
+            around.note(&format!("in use again: {caches}; {targets} purged meanwhile {verb} purged there again"));
         }
         Ok(())
     }

@@ -263,7 +263,7 @@ pub trait Store: Send {
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
     /// The grounds on which a provider refused directories and took URLs, and when it is asked again.
     fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError>;
-    /// Caches that their names do not have any more, and that lack what was recorded since; those of the last 30 days.
+    /// Caches that are in no name or list of endpoints any more, and that lack what was recorded since; those of the last 30 days.
     fn caches_away(&self, now: Timestamp) -> Result<Vec<AwayCache>, StateError>;
     /// Calls whose outcome is unknown because a run was stopped.
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError>;

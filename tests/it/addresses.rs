@@ -145,7 +145,7 @@ fn a_cache_that_comes_back_is_asked_for_what_it_lacks() {
     // Nothing changed but that it is back. A new one is empty.
     Names::are(&bench, &[("caches.test", &[ONE, TWO, THREE])]);
     let two = format!("http://caches.test:{} at {TWO}", clouds[0].address.port());
-    let back = format!("note: back at its name: {two}; 1 target purged meanwhile is purged there again");
+    let back = format!("note: in use again: {two}; 1 target purged meanwhile is purged there again");
     names.run(&bench, &["apply", "--only", "*/none"]).exits(4).says(&back);
     assert_eq!((counts(&clouds), accepted_at(&bench)), (vec![0, 0, 0], vec![ONE.to_owned()]));
     let lacks = format!("{two} was away when this was purged last");
@@ -239,6 +239,70 @@ fn the_last_targets_of_a_provider_are_purged_where_a_cache_comes_back() {
     assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
     assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 1]);
     assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0]);
+}
+
+/// S1: an endpoint that leaves the list and comes back lacks what was purged meanwhile, whether a run purged there before or
+/// `adopt` recorded what it holds, and however long ago that was.
+#[test]
+fn an_endpoint_that_comes_back_into_the_list_is_asked_for_what_it_lacks() {
+    let clouds = Cloud::cluster::<3>();
+    let urls = ["a", "b", "c"].map(|path| format!("http://cdn.example.com/{path}"));
+    for is_adopted in [false, true] {
+        let bench = Bench::new();
+        let run = |hosts: &[&str], extra: &str, urls: &[String], revision: &str, exit| {
+            configure(&bench, &clouds, hosts, extra);
+            bench.assets(urls, revision);
+            bench.run(&["apply"]).exits(exit);
+            counts(&clouds)
+        };
+        configure(&bench, &clouds, &[ONE, TWO], "");
+        bench.assets(&urls, "1");
+        bench.run(&[if is_adopted { "adopt" } else { "apply" }]).exits(0);
+        counts(&clouds);
+        bench.by_hand("UPDATE cache_address SET seen_at = seen_at - 2592000001");
+        assert_eq!(run(&[ONE], "", &urls[..2], "2", 0), [3, 0, 0], "two changed, one removed");
+        // A new one is empty.
+        assert_eq!(run(&[ONE, TWO, THREE], "", &urls[..2], "2", 0), [0, 3, 0]);
+        assert_eq!(run(&[ONE, TWO, THREE], "", &urls[..2], "2", 0), [0, 0, 0]);
+        // Both at once, and a refusal.
+        assert_eq!(run(&[ONE], "", &urls[..1], "2", 0), [1, 0, 0]);
+        clouds[1].always(Some(Step::say(403, "")));
+        assert_eq!(run(&[ONE, TWO, THREE], "", &urls[..1], "2", 4), [0, 1, 1]);
+        clouds[1].always(None);
+        assert_eq!(run(&[ONE, TWO, THREE], "", &urls[..1], "2", 0), [0, 1, 0]);
+        // Where some are enough, none lacks anything.
+        assert_eq!(
+            run(
+                &[ONE],
+                "    require: 1
+",
+                &urls[..1],
+                "3",
+                0
+            ),
+            [1, 0, 0]
+        );
+        assert_eq!(run(&[ONE, TWO, THREE], "", &urls[..1], "3", 0), [0, 0, 0]);
+    }
+}
+
+/// The same for a name.
+#[test]
+fn a_name_that_comes_back_into_the_list_is_asked_for_what_it_lacks() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<2>();
+    let bench = Bench::new();
+    Names::are(&bench, &[("caches.test", &[TWO])]);
+    let run = |hosts: &[&str], revision: &str| {
+        configure(&bench, &clouds, hosts, "");
+        bench.assets(&[URL], revision);
+        names.run(&bench, &["apply"]).exits(0);
+        counts(&clouds)
+    };
+    assert_eq!(run(&[ONE, "caches.test"], "1"), [1, 1]);
+    assert_eq!(run(&[ONE], "2"), [1, 0]);
+    assert_eq!(run(&[ONE, "caches.test"], "2"), [0, 1]);
+    assert_eq!(run(&[ONE, "caches.test"], "2"), [0, 0]);
 }
 
 /// A cache that was away for a month is a new one. Where some are enough, none lacks anything.

@@ -267,17 +267,16 @@ impl Store for SimStore {
         self.inner().directories_refused(provider)
     }
 
-    /// Caches have no names here.
-    fn caches_away(&self, _: Timestamp) -> Result<Vec<AwayCache>, StateError> {
-        Ok(Vec::new())
+    fn caches_away(&self, now: Timestamp) -> Result<Vec<AwayCache>, StateError> {
+        self.inner().caches_away(now)
     }
 
-    fn note_caches(&mut self, _: &[FoundCaches], _: Timestamp) -> Result<(), StateError> {
-        unreachable!("caches have no names here")
+    fn note_caches(&mut self, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError> {
+        self.write("note caches", |store| store.note_caches(found, at), |_, _| ())
     }
 
-    fn owe_caches(&mut self, _: &[ReturnedCache], _: Timestamp) -> Result<u64, StateError> {
-        unreachable!("caches have no names here")
+    fn owe_caches(&mut self, back: &[ReturnedCache], at: Timestamp) -> Result<u64, StateError> {
+        self.write("owe caches", |store| store.owe_caches(back, at), |_, _| ())
     }
 
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError> {

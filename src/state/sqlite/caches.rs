@@ -1,6 +1,7 @@
-//! Caches behind one name that come and go: what is recorded while one is away, it has not purged, and may hold when it comes
-//! back.
+//! Caches that come and go, in a name or in the list of endpoints: what is recorded while one is away, it has not purged, and
+//! may hold when it comes back.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rusqlite::{Connection, Row, Transaction, params};
@@ -35,7 +36,8 @@ fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<KnownC
     )?;
     let read = |row: &Row<'_>| {
         let text: String = row.get(3)?;
-        let address: IpAddr = text.parse().map_err(|_| super::rows::never_written(&text))?;
+        let parsed = (!text.is_empty()).then(|| text.parse::<IpAddr>()).transpose();
+        let address = parsed.map_err(|_| super::rows::never_written(&text))?;
         let cache = CacheAddress { provider: row.get(0)?, endpoint: row.get(1)?, host: row.get(2)?, address };
         let away_since = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_ms);
         Ok(KnownCache { cache, seen_at: Timestamp::from_unix_ms(row.get(4)?), away_since })
@@ -43,27 +45,34 @@ fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<KnownC
     statement.query_map([provider], read)?.collect()
 }
 
+/// As it is written: an endpoint that is one cache has none.
+fn address_text(cache: &CacheAddress) -> String {
+    cache.address.map_or_else(String::new, |address| address.to_string())
+}
+
 /// Notes which caches a run has found, before it records anything.
 pub(super) fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Timestamp) -> rusqlite::Result<()> {
     let FoundCaches { provider, endpoints, addresses } = found;
     for cache in addresses.iter().filter(|cache| endpoints.contains(&cache.endpoint)) {
-        let CacheAddress { endpoint, host, address, .. } = cache;
+        let CacheAddress { endpoint, host, .. } = cache;
         transaction
             .prepare_cached(
                 "INSERT INTO cache_address (provider, endpoint, host, address, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (provider, endpoint, address) DO UPDATE SET seen_at = ?5",
             )?
-            .execute(params![provider, endpoint, host, address.to_string(), at.unix_ms()])?;
+            .execute(params![provider, endpoint, host, address_text(cache), at.unix_ms()])?;
     }
     for (index, KnownCache { cache, .. }) in known(transaction, Some(provider))?.into_iter().enumerate() {
+        let is_listed = endpoints.contains(&cache.endpoint);
         let is_answered = addresses.iter().any(|found| found.endpoint == cache.endpoint);
-        if !endpoints.contains(&cache.endpoint) || index >= KEPT {
+        if endpoints.is_empty() || index >= KEPT {
             forget(transaction, &cache)?;
-        } else if is_answered && !addresses.contains(&cache) {
-            // A clock that was ahead has no say.
-            let sql = "UPDATE cache_address SET away_since = min(coalesce(away_since, ?4), ?4)
+        } else if (is_answered || !is_listed) && !addresses.contains(&cache) {
+            // A clock that was ahead has no say. Until now it was in the list, if it is no address.
+            let sql = "UPDATE cache_address SET away_since = min(coalesce(away_since, ?4), ?4),
+                     seen_at = CASE WHEN address = '' AND away_since IS NULL THEN ?4 ELSE seen_at END
                  WHERE provider = ?1 AND endpoint = ?2 AND address = ?3";
-            let key = params![provider, cache.endpoint, cache.address.to_string(), at.unix_ms()];
+            let key = params![provider, cache.endpoint, address_text(&cache), at.unix_ms()];
             transaction.prepare_cached(sql)?.execute(key)?;
         }
     }
@@ -75,7 +84,7 @@ pub(super) fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Times
 fn forget(transaction: &Transaction<'_>, cache: &CacheAddress) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM cache_address WHERE provider = ?1 AND endpoint = ?2 AND address = ?3")?
-        .execute(params![cache.provider, cache.endpoint, cache.address.to_string()])
+        .execute(params![cache.provider, cache.endpoint, address_text(cache)])
         .map(drop)
 }
 
@@ -107,9 +116,10 @@ pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Tim
     let mut due = 0;
     for ReturnedCache { away: AwayCache { cache, since }, others, heir } in back {
         let here = known(transaction, Some(&cache.provider))?.into_iter().filter(|known| known.away_since.is_none());
-        let is_back = |other: &CacheAddress| back.iter().any(|returned| returned.away.cache == *other);
-        let here = here.map(|known| known.cache).filter(|other| !is_back(other)).map(|other| other.to_string());
-        let accepted_at = json_list(&here.chain(others.iter().cloned()).collect::<Vec<_>>());
+        let is_back = |other: &String| back.iter().any(|returned| returned.away.cache.to_string() == *other);
+        let here = here.map(|known| known.cache.to_string()).chain(others.iter().cloned());
+        let accepted_at: BTreeSet<String> = here.filter(|other| !is_back(other)).collect();
+        let accepted_at = json_list(&accepted_at.into_iter().collect::<Vec<_>>());
         let reason = format!("{cache} was away when this was purged last");
         let work = params![cache.provider, since.unix_ms(), at.unix_ms(), reason, accepted_at];
         due += transaction
@@ -140,7 +150,7 @@ pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Tim
                 "UPDATE cache_address SET away_since = NULL, seen_at = ?4
                  WHERE provider = ?1 AND endpoint = ?2 AND address = ?3",
             )?
-            .execute(params![cache.provider, cache.endpoint, cache.address.to_string(), at.unix_ms()])?;
+            .execute(params![cache.provider, cache.endpoint, address_text(cache), at.unix_ms()])?;
     }
     tidy(transaction)?;
     Ok(due as u64)
@@ -158,7 +168,7 @@ mod tests {
 
     fn cache(endpoint: &str, last: u8) -> CacheAddress {
         let (provider, host) = ("own".to_owned(), endpoint.to_owned());
-        CacheAddress { provider, endpoint: format!("http://{endpoint}"), host, address: [10, 0, 0, last].into() }
+        CacheAddress { provider, endpoint: format!("http://{endpoint}"), host, address: Some([10, 0, 0, last].into()) }
     }
 
     /// Notes that names have these addresses, in a run after so many days.
@@ -201,9 +211,26 @@ mod tests {
         assert_eq!(store.owe_caches(&[back], NOW.plus_ms(5 * DAY_MS)).unwrap(), 0);
         assert_eq!(away(&store), []);
         see(&mut store, 6, &["a"], &[one.clone(), cache("a", 3)]);
-        assert_eq!(away(&store), [("http://a at 10.0.0.2".to_owned(), 6)]);
+        let expected = [("http://a at 10.0.0.2".to_owned(), 6), ("http://b at 10.0.0.1".to_owned(), 6)];
+        assert_eq!(away(&store), expected, "`b` is not configured any more");
         see(&mut store, 7, &[], &[one]);
-        assert_eq!(away(&store), [], "what is not configured any more");
+        assert_eq!(away(&store), [], "some are enough");
+    }
+
+    #[test]
+    fn what_is_not_configured_any_more_is_away() {
+        let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
+        let fixed = |endpoint: &str| CacheAddress { address: None, ..cache(endpoint, 0) };
+        let (left, stays, address) = (fixed("a"), fixed("b"), cache("c", 1));
+        see(&mut store, 0, &["a", "b", "c"], &[left.clone(), stays.clone(), address]);
+        see(&mut store, 20, &["b"], std::slice::from_ref(&stays));
+        let expected = [("http://a".to_owned(), 20), ("http://c at 10.0.0.1".to_owned(), 20)];
+        assert_eq!(away(&store), expected);
+        assert_eq!(away_after(&store, 31), expected[..1], "it was in the list until it left");
+        assert_eq!(away_after(&store, 51), []);
+        see(&mut store, 40, &["a", "b"], &[left.clone(), stays.clone()]);
+        see(&mut store, 60, &["b"], std::slice::from_ref(&stays));
+        assert_eq!(away_after(&store, 60), [("http://a".to_owned(), 20)], "it still lacks what was recorded meanwhile");
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
         provider: "a".into(),
         endpoint: "http://caches".into(),
         host: "caches".into(),
-        address: [10, 0, 0, last].into(),
+        address: Some([10, 0, 0, last].into()),
     };
     for last in 1..3 {
         let (endpoints, addresses) = (vec!["http://caches".to_owned()], vec![cache(last)]);
