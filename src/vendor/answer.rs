@@ -19,7 +19,8 @@ const MAX_MESSAGE_BYTES: usize = 2048;
 /// Longest wait that an answer can ask for; servers have been seen to ask for years.
 const MAX_WAIT_MS: u64 = 3_600_000;
 
-/// A vendor's codes with their classes. A code that ends in `.*` stands for all that begin like it.
+/// A vendor's codes with their classes. A code that ends in `*` stands for all that begin like it, `A.*` for `A` as well: vendors
+/// add members to a family of codes without a word.
 pub(super) type Codes = [(&'static str, ErrorClass)];
 
 /// A refusal in the vendor's own words.
@@ -41,13 +42,14 @@ impl VendorRefusal {
             200..300 => ErrorClass::Unknown,
             429 => ErrorClass::Throttled,
             500.. => ErrorClass::Transient,
+            401 => ErrorClass::Auth,
             _ => ErrorClass::Fatal,
         });
         CallError { request_id: self.request_id, ..error(response, class, self.code, self.message) }
     }
 }
 
-/// The class of `code`: its own entry in any table, else the longest entry with `.*` that fits.
+/// The class of `code`: its own entry in any table, else the longest entry with `*` that fits.
 pub(super) fn classify(code: &str, tables: &[&Codes]) -> Option<ErrorClass> {
     let entries = || tables.iter().flat_map(|table| table.iter());
     if let Some((_, class)) = entries().find(|(known, _)| *known == code) {
@@ -55,7 +57,7 @@ pub(super) fn classify(code: &str, tables: &[&Codes]) -> Option<ErrorClass> {
     }
     entries()
         .filter_map(|(known, class)| known.strip_suffix('*').map(|prefix| (prefix, *class)))
-        .filter(|(prefix, _)| code.starts_with(prefix))
+        .filter(|(prefix, _)| code.starts_with(prefix) || prefix.strip_suffix('.') == Some(code))
         .max_by_key(|(prefix, _)| prefix.len())
         .map(|(_, class)| class)
 }
@@ -299,6 +301,7 @@ mod tests {
         let class = |status| VendorRefusal::default().error(None, &answer(status, &[], "")).class;
         assert_eq!(class(200), ErrorClass::Unknown);
         assert_eq!(class(400), ErrorClass::Fatal);
+        assert_eq!(class(401), ErrorClass::Auth);
         assert_eq!(class(403), ErrorClass::Fatal);
         assert_eq!(class(429), ErrorClass::Throttled);
         assert_eq!(class(500), ErrorClass::Transient);
@@ -310,7 +313,9 @@ mod tests {
         assert_eq!(classify("A.x", &[table]), Some(ErrorClass::Clock));
         assert_eq!(classify("A.y", &[table]), Some(ErrorClass::Fatal));
         assert_eq!(classify("A.B.c", &[table]), Some(ErrorClass::Auth));
-        assert_eq!(classify("A", &[table]), None);
+        assert_eq!(classify("A", &[table]), Some(ErrorClass::Fatal));
+        assert_eq!(classify("A.B", &[table]), Some(ErrorClass::Auth));
+        assert_eq!(classify("AB", &[table]), None);
         assert_eq!(classify("a.x", &[table]), None);
     }
 

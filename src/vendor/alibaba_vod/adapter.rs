@@ -99,9 +99,8 @@ static CAPABILITIES: Capabilities = Capabilities {
 };
 
 const CODES: &Codes = &[
-    ("Throttling", Throttled),
     ("Throttling.*", Throttled),
-    (PER_MINUTE, Throttled),
+    ("QuotaPerMinuteExceeded.*", Throttled),
     (BUSY, Transient),
     // Both pass: the domain is being configured, or off line.
     ("InvalidDomain.Configure_failed", TargetRefused(Culprit::BusyHost)),
@@ -111,7 +110,7 @@ const CODES: &Codes = &[
     ("ServiceUnAvailable", Transient),
     ("UnknownError", Transient),
     ("PreloadQueueFull", Transient),
-    ("QuotaExceeded.Refresh", QuotaSpent),
+    ("QuotaExceeded.*", QuotaSpent),
     ("InvalidDomain.NotFound", TargetRefused(Culprit::Host)),
     ("IllegalOperation", TargetRefused(Culprit::Host)),
     ("InvalidObjectPath.Malformed", TargetRefused(Culprit::Target)),
@@ -123,23 +122,19 @@ const CODES: &Codes = &[
     ("InvalidTaskId.Malformed", Malformed),
     ("InvalidAction.NotFound", Malformed),
     ("InvalidVersion", Malformed),
-    ("OperationDenied", Auth),
-    ("OperationDenied.Suspended", Auth),
-    ("Forbidden", Auth),
+    ("OperationDenied.*", Auth),
     ("Forbidden.*", Auth),
-    ("NoPermission", Auth),
-    ("InvalidAccessKeyId.NotFound", Auth),
-    ("InvalidAccessKeyId.Inactive", Auth),
-    ("SignatureDoesNotMatch", Auth),
-    ("IncompleteSignature", Auth),
+    ("NoPermission.*", Auth),
+    ("InvalidAccessKeyId.*", Auth),
+    ("SignatureDoesNotMatch.*", Auth),
+    ("IncompleteSignature.*", Auth),
     ("InvalidSecurityToken.*", Auth),
-    ("MissingSecurityToken", Auth),
-    ("InvalidTimeStamp.Expired", Clock),
-    ("InvalidTimeStamp.Format", Clock),
+    ("MissingSecurityToken.*", Auth),
+    ("InvalidTimeStamp.*", Clock),
     ("SignatureNonceUsed", SignAgain),
 ];
 /// The URLs of this minute are spent.
-const PER_MINUTE: &str = "QuotaPerMinuteExceeded.Refresh";
+const PER_MINUTE: &str = "QuotaPerMinuteExceeded";
 /// The domain is being configured, which takes the vendor a while.
 const BUSY: &str = "ServiceBusy";
 /// Wait for what lifts after a minute, where the answer names no time.
@@ -290,7 +285,7 @@ fn with_wait(mut error: CallError, response: &Response) -> CallError {
     let asked = response.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
     match asked {
         Some(ms) if ms > 0 => error.retry_after_ms = Some(answer::capped_wait(ms)),
-        _ if error.code == PER_MINUTE || error.code == BUSY => {
+        _ if error.code.starts_with(PER_MINUTE) || error.code == BUSY => {
             error.retry_after_ms = error.retry_after_ms.or(Some(MINUTE_MS));
         }
         _ => {}
@@ -585,6 +580,11 @@ mod tests {
             (400, Auth, &["InvalidSecurityToken.Expired", "InvalidSecurityToken.Malformed"]),
             (400, Clock, &["InvalidTimeStamp.Expired", "InvalidTimeStamp.Format"]),
             (400, SignAgain, &["SignatureNonceUsed"]),
+            (403, Auth, &["OperationDenied.Anything", "NoPermission.Anything", "InvalidAccessKeyId"]),
+            (400, Auth, &["SignatureDoesNotMatch.Anything", "InvalidSecurityToken", "MissingSecurityToken.Anything"]),
+            (400, QuotaSpent, &["QuotaExceeded", "QuotaExceeded.Anything"]),
+            (400, Throttled, &["QuotaPerMinuteExceeded"]),
+            (401, Auth, &["Never.Heard"]),
             (400, Fatal, &["Never.Heard"]),
             (200, Unknown, &["Never.Heard", "InvalidDomain.NotFound", "SignatureDoesNotMatch"]),
         ];

@@ -97,10 +97,7 @@ const CODES: &Codes = &[
     ("VOD.10057", Config),
     ("VOD.10058", Malformed),
     ("VOD.10059", Malformed),
-    ("APIGW.0302", Auth),
-    ("APIGW.0303", Auth),
-    ("APIGW.0305", Auth),
-    ("APIGW.0306", Auth),
+    ("APIGW.03*", Auth),
     ("APIGW.0101", Config),
     ("APIGW.0103", Config),
 ];
@@ -422,9 +419,10 @@ mod tests {
             (403, Config, &["VOD.10057"]),
             (403, Malformed, &["VOD.10058", "VOD.10059"]),
             (401, Auth, &["APIGW.0301", "APIGW.0305", "APIGW.0306"]),
+            (403, Auth, &["APIGW.0304", "APIGW.0307"]),
             (404, Config, &["APIGW.0101", "APIGW.0103"]),
             (400, Fatal, &["Never.Heard"]),
-            (401, Fatal, &["Never.Heard"]),
+            (401, Auth, &["Never.Heard"]),
             (500, Transient, &["Never.Heard"]),
         ];
         for (status, class, codes) in expected {

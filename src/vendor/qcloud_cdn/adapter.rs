@@ -240,7 +240,11 @@ fn refusal(body: &Value, code: i64, request_id: Option<String>, response: &Respo
     let module = module_in(&message).or_else(|| symbol.as_ref()?.trim().parse().ok());
     let class = match (code, module) {
         (BAD_PARAMETER, module) => Some(module.and_then(|module| find(MODULE_CODES, module)).unwrap_or(Malformed)),
-        (code, _) => find(CODES, code),
+        // Further codes of credentials and rights are numbered behind the general one.
+        (code, _) => {
+            let family = || find(CODES, code / 100 * 100).filter(|class| *class == Auth);
+            find(CODES, code).or_else(family)
+        }
     };
     // Refusals are documented with HTTP 200; another success is no answer of the service.
     let class = class.filter(|_| !matches!(response.status, 201..300));
@@ -371,6 +375,9 @@ mod tests {
             (6000, Transient),
             (6100, Fatal),
             (6200, Transient),
+            (4104, Auth),
+            (4301, Auth),
+            (5001, Unknown),
             (7777, Unknown),
         ];
         for (code, class) in expected {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::core::contract::ErrorClass::{
-    Auth, BatchTooLarge, Fatal, QuotaSpent, Request as Malformed, TargetRefused, Throttled, Transient,
+    Auth, BatchTooLarge, Request as Malformed, TargetRefused, Throttled, Transient,
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, Credentials, Culprit, Operation, OptionShape, Options, Rate, Reply, Stamp,
@@ -92,31 +92,18 @@ const CODES: &Codes = &[
     ("LimitExceeded.CdnPurgeUrlExceedBatchLimit", BatchTooLarge),
     ("LimitExceeded.CdnPurgePathExceedBatchLimit", BatchTooLarge),
     ("LimitExceeded.CdnPushExceedBatchLimit", BatchTooLarge),
-    ("LimitExceeded.CdnPurgeExceedDayLimit", QuotaSpent),
-    ("LimitExceeded.CdnPurgeUrlExceedDayLimit", QuotaSpent),
-    ("LimitExceeded.CdnPurgePathExceedDayLimit", QuotaSpent),
-    ("LimitExceeded.CdnPushExceedDayLimit", QuotaSpent),
     ("ResourceNotFound.CdnHostNotExists", TargetRefused(Culprit::Host)),
     // Both pass: the domain is off line, or about to be switched.
     ("ResourceUnavailable.CdnHostIsNotOnline", TargetRefused(Culprit::BusyHost)),
     ("InvalidParameter.CdnHostInvalidStatus", TargetRefused(Culprit::BusyHost)),
-    ("UnauthorizedOperation.CdnHostUnauthorized", TargetRefused(Culprit::Host)),
+    // All that it says of rights to a host, or of its owner.
+    ("UnauthorizedOperation.CdnHost*", TargetRefused(Culprit::Host)),
     ("InvalidParameter.CdnUrlExceedLength", TargetRefused(Culprit::Target)),
     ("InvalidParameter.CdnPurgeWildcardNotAllowed", TargetRefused(Culprit::Target)),
     // What is sent is well formed, so a bad parameter is a URL that the service dislikes.
     ("InvalidParameter.CdnParamError", TargetRefused(Culprit::Unclear)),
     ("InvalidParameter.CdnStatInvalidDate", Malformed),
     ("ResourceNotFound.CdnUserNotExists", Auth),
-    ("UnauthorizedOperation.CdnCamUnauthorized", Auth),
-    ("UnauthorizedOperation.CdnUserAuthFail", Auth),
-    ("UnauthorizedOperation.CdnUserAuthWait", Auth),
-    ("UnauthorizedOperation.CdnUserIsSuspended", Auth),
-    ("UnauthorizedOperation.CdnUserIsIsolated", Auth),
-    ("UnauthorizedOperation.OpNoAuth", Auth),
-    ("UnauthorizedOperation.EcdnMigratedCdn", Auth),
-    ("OperationDenied.ProductUpgraded", Fatal),
-    ("OperationDenied.ProductUpdating", Fatal),
-    ("OperationDenied.UserMigrating", Fatal),
 ];
 
 /// Parameters, in the order in which they are sent.
@@ -286,7 +273,7 @@ fn tasks_in(content: &Value, seen: u64) -> Option<TaskPage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::contract::ErrorClass::{self, Clock};
+    use crate::core::contract::ErrorClass::{self, Clock, Fatal, QuotaSpent};
     use crate::core::contract::OptionValue;
     use crate::vendor::testing::{
         Vector, account, assert_errors_spoil_acceptance, assert_garbage_is_unknown, call, decoded, keys, options,
@@ -455,6 +442,14 @@ mod tests {
             (Auth, &["UnauthorizedOperation.CdnUserAuthFail", "UnauthorizedOperation.CdnUserAuthWait"]),
             (Auth, &["UnauthorizedOperation.CdnUserIsSuspended", "UnauthorizedOperation.CdnUserIsIsolated"]),
             (Auth, &["UnauthorizedOperation.OpNoAuth", "UnauthorizedOperation.EcdnMigratedCdn"]),
+            (Auth, &["UnauthorizedOperation.CdnProjectUnauthorized", "UnauthorizedOperation.CdnTagUnauthorized"]),
+            (Auth, &["AuthFailure", "AuthFailure.Anything", "UnauthorizedOperation.Anything"]),
+            (Fatal, &["OperationDenied", "OperationDenied.Anything"]),
+            (QuotaSpent, &["LimitExceeded.Anything"]),
+            (Throttled, &["RequestLimitExceeded.Anything"]),
+            (Malformed, &["UnsupportedOperation.Anything"]),
+            (TargetRefused(Culprit::Host), &["UnauthorizedOperation.CdnHostIsUsedByOther"]),
+            (ErrorClass::Unknown, &["AuthFailures", "OperationDeniedByNobody"]),
             (Malformed, &["MissingParameter", "InvalidParameter", "InvalidParameterValue", "UnknownParameter"]),
             (Malformed, &["InvalidAction", "NoSuchVersion", "NoSuchProduct", "UnsupportedOperation"]),
             (Malformed, &["InvalidRequest", "InvalidParameter.CdnStatInvalidDate"]),
