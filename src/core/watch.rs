@@ -253,7 +253,7 @@ pub struct Watch {
     /// Runs in a row that could not be made.
     failures: u32,
     failed_until: Option<Tick>,
-    /// A guard refuses: work that is due is looked at again then.
+    /// A guard refuses: everything is looked at again then. A command by hand may have allowed it, which is no event of files.
     blocked_until: Option<Tick>,
     waiting: BTreeMap<String, Waiting>,
     stopping: bool,
@@ -474,9 +474,8 @@ impl Watch {
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
         }
-        let blocked = self.blocked_until.is_some_and(|until| until > now.tick);
-        let work_is_due = !blocked && self.waiting.values().any(|waiting| waiting.is_due(now));
-        if self.failed_until.is_some() || work_is_due {
+        let work_is_due = || self.waiting.values().any(|waiting| waiting.is_due(now));
+        if self.failed_until.is_some() || self.blocked_until.map_or_else(work_is_due, |until| until <= now.tick) {
             return Some(RunReason::Retry);
         }
         (self.resync_at <= now.tick).then_some(RunReason::Resync)
@@ -518,8 +517,8 @@ impl Watch {
             return Some(at);
         }
         let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
-        let waiting = waiting.map(|at| self.blocked_until.map_or(at, |until| at.max(until)));
-        waiting.chain([self.resync_at]).min()
+        let waiting = self.blocked_until.or(waiting.min());
+        waiting.into_iter().chain([self.resync_at]).min()
     }
 
     /// Whether events of files wait for quiet: until [`WatchAction::WakeAt`] comes, further ones change nothing but the time of

@@ -438,6 +438,21 @@ fn a_refusal_by_a_guard_does_not_count_as_a_failure() {
     assert_eq!(world.held, []);
 }
 
+/// W6: a command by hand may allow what was refused, and no file changes for it.
+#[test]
+fn what_a_guard_refuses_is_looked_at_again_though_nothing_is_left_to_do() {
+    let mut world = World::settled();
+    world.machine.resync_ms = u64::MAX / 4;
+    world.change();
+    world.sleep_to_run(RunReason::Changed);
+    for _ in 0..3 {
+        world.end(RunEnd::Blocked(None));
+        assert_eq!(world.sleep_to_run(RunReason::Retry), LOOK_AGAIN_MS);
+    }
+    world.end(RunEnd::Done(Vec::new()));
+    assert!(world.sleep_to_run(RunReason::Resync) > LOOK_AGAIN_MS);
+}
+
 #[test]
 fn a_stop_ends_the_run_and_then_the_program() {
     let mut world = World::settled();
