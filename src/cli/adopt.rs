@@ -1,4 +1,4 @@
-//! `freshen adopt`: records the manifests' hashes as fresh without purging.
+//! `freshen adopt`: records the manifests' hashes as fresh without purging, and forgets what they list no more.
 
 use anyhow::Result;
 
@@ -17,17 +17,18 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let selection = Selection { only: args.only.clone(), providers: args.providers.clone(), ..Selection::default() };
     let (mut reader, mut display) = (Reader::new(global.format), RunDisplay::new(global));
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
-    let Adopted { adopted, others } =
+    let Adopted { adopted, others, forgotten } =
         engine::adopt(host, lookup, &selection, args.lock.lock_timeout, &mut reader, on_event).await?;
     if global.format == Format::Json {
         terminal::print_json(&serde_json::json!({
-            "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": others,
+            "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": others, "forgotten": forgotten,
         }));
-    } else {
-        terminal::print(&format!(
-            "Recorded {} as fresh without purging; {others} were recorded already or left out.\n",
-            count(adopted, "target")
-        ));
+        return Ok(Exit::Done);
     }
+    let (adopted, gone) = (count(adopted, "target"), count(forgotten, "target"));
+    let gone = if forgotten > 0 { format!("; {gone} no longer listed: forgotten") } else { String::new() };
+    terminal::print(&format!(
+        "Recorded {adopted} as fresh without purging; {others} were recorded already or left out{gone}.\n"
+    ));
     Ok(Exit::Done)
 }

@@ -7,13 +7,14 @@ use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
 use super::selection::{known_providers, patterns};
 use super::{
-    Claim, Claimed, Desired, Reason, Selection, Stop, accounts, open_or_create, run_start, stat_caches, unread,
+    Claim, Claimed, Desired, Prepared, Reason, Selection, Stop, accounts, open_or_create, run_start, stat_caches, unread,
 };
 use crate::core::changes::Changes;
 use crate::core::guard::{self, Refusal};
 use crate::core::model::Model;
 use crate::core::owners::Unread;
-use crate::core::recorded::KnownManifest;
+use crate::core::recorded::{ChangeKind, KnownManifest};
+use crate::core::target::Target;
 use crate::host::Host;
 use crate::state::{LockedState, Store};
 
@@ -23,6 +24,8 @@ pub struct Adopted {
     pub adopted: usize,
     /// Those that were recorded already or left out.
     pub others: usize,
+    /// Those that are not listed any more.
+    pub forgotten: usize,
 }
 
 /// Adopts what is selected.
@@ -62,19 +65,23 @@ pub async fn adopt(
             is_fresh[entry] = model.entries.is_hash(entry, hash) && has_owners((model, spoken_for), entry, row.owners);
         }
     })?;
-    let is_selected = |index: usize| {
-        let provider = model.entries.provider(index);
-        selection.takes(&only, model, provider, &model.entries.get(index).target)
+    let is_selected = |provider: usize, target: &Target| selection.takes(&only, model, provider, target);
+    let is_due = |&index: &usize| {
+        !is_fresh[index] && is_selected(model.entries.provider(index), &model.entries.get(index).target)
     };
-    let selected: Vec<usize> =
-        (0..model.entries.len()).filter(|&index| !is_fresh[index] && is_selected(index)).collect();
+    let selected: Vec<usize> = (0..model.entries.len()).filter(is_due).collect();
     let now = host.clock.now().wall;
     store.adopt(model, &selected, &unread, now)?;
     store.note_caches(&desired.found_caches(), now)?;
     // What was refused stays so with the account that it was refused with.
     let accounts = accounts(host, model, Some(&*store)).await?;
     on_event(PassEvent::Planning(true));
-    let prepared = Selection::default().prepare_all(&desired, Some(&*store), &accounts, now)?;
+    let mut prepared = Selection::default().prepare_all(&desired, Some(&*store), &accounts, now)?;
+    let gone = removed(&desired, &prepared, &is_selected);
+    if !gone.is_empty() {
+        store.forget(&gone)?;
+        prepared = Selection::default().prepare_all(&desired, Some(&*store), &accounts, now)?;
+    }
     on_event(PassEvent::Planning(false));
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
@@ -82,7 +89,26 @@ pub async fn adopt(
         // What was left out was seen all the same.
         store.mark_seen(model, &prepared.difference.changes)?;
     }
-    Ok(Adopted { adopted: selected.len(), others: model.entries.len() - selected.len() })
+    let (adopted, forgotten) = (selected.len(), gone.len());
+    Ok(Adopted { adopted, others: model.entries.len() - adopted, forgotten })
+}
+
+/// What manifests that are read list no more, as far as it is selected: it is fresh as well, and no purge is due for it. What
+/// went with its manifest is left to a run.
+fn removed(
+    desired: &Desired,
+    prepared: &Prepared,
+    is_selected: &dyn Fn(usize, &Target) -> bool,
+) -> Vec<(String, Target)> {
+    let changes = &prepared.difference.changes;
+    let is_read = |owner: &String| desired.model.manifests.iter().any(|manifest| manifest.name == *owner);
+    let is_gone = |&index: &usize| {
+        changes.kind(index) == ChangeKind::Removed
+            && changes.owners(index).iter().all(is_read)
+            && is_selected(changes.provider(index), &changes.target(index))
+    };
+    let name = |index| desired.model.providers[changes.provider(index)].name.clone();
+    (0..changes.len()).filter(is_gone).map(|index| (name(index), changes.target(index))).collect()
 }
 
 /// What is adopted takes over what is known of manifests of the same names: the next `apply` would purge what others listed.

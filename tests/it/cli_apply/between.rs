@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use freshen::core::time::Timestamp;
 use freshen::state::{RunLock, RunStart};
 
+use super::urls;
 use crate::support::cli::{Bench, Ran, STATE, manifest, provider};
 use crate::support::cloud::Cloud;
 use crate::support::is_installed;
@@ -84,6 +85,24 @@ fn adopted_targets_belong_to_the_manifests_that_list_them_now() {
     );
     bench.run(&["apply", "manifests/provider-own.yaml", "manifests/a.yaml"]).exits(0).says("Nothing to do");
     assert_eq!(cloud.count(), 0);
+}
+
+/// C11: what is adopted is what the manifests list; what they list no more is forgotten, within the selection.
+#[test]
+fn what_is_no_longer_listed_is_adopted_as_gone() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.assets(&urls(40), "1");
+    bench.run(&["adopt"]).exits(0);
+    bench.assets(&urls(20), "1");
+    bench.run(&["apply"]).exits(5).says("20 of its 40");
+    let gone = &urls(40)[39];
+    bench.run(&["adopt", "--only", gone]).exits(0).says("1 target no longer listed: forgotten");
+    bench.run(&["apply"]).exits(5).says("19 of its 39");
+    let json = bench.run(&["adopt", "--format", "json"]).exits(0).json();
+    assert_eq!((&json["adopted"], &json["forgotten"]), (&0.into(), &19.into()));
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    assert_eq!((cloud.count(), bench.recorded().len()), (0, 20));
 }
 
 /// D4, S9: a state that is published changes with each run, which would then purge it.
