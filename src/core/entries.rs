@@ -55,10 +55,30 @@ pub struct Packed(Offset);
 /// What an entry has for itself.
 #[derive(Clone, Copy, Debug)]
 struct EntryRow {
-    /// The target's text, then its hash.
-    at: Offset,
+    /// Below [`OFFSET_BITS`] where the target's text is, and its hash after it; above them the column of its place.
+    packed: u64,
     common: u32,
     line: u32,
+}
+
+/// Bits of the place of a packed text, which is in memory.
+const OFFSET_BITS: u32 = 40;
+/// The last column that is told apart, of lines without an end.
+const LAST_COLUMN: u32 = (1 << (u64::BITS - OFFSET_BITS)) - 1;
+
+impl EntryRow {
+    fn new(at: Offset, common: u32, place: Location) -> Self {
+        let column = u64::from(place.column.min(LAST_COLUMN));
+        Self { packed: column << OFFSET_BITS | at, common, line: place.line }
+    }
+
+    const fn at(self) -> Offset {
+        self.packed & ((1 << OFFSET_BITS) - 1)
+    }
+
+    fn column(self) -> u32 {
+        u32::try_from(self.packed >> OFFSET_BITS).unwrap_or(LAST_COLUMN)
+    }
 }
 
 /// What many entries have in common, kept once.
@@ -68,7 +88,6 @@ struct Common {
     scope: Scope,
     priority: Priority,
     matched: Matched,
-    column: u32,
     /// The manifest where it is listed first, then the others, ascending.
     manifests: Vec<usize>,
 }
@@ -112,7 +131,7 @@ impl Table {
             let common = self.common_of(row);
             (common.provider, common.scope)
         };
-        key(a).cmp(&key(b)).then_with(|| self.arena.text(a.at).cmp(&self.arena.text(b.at)))
+        key(a).cmp(&key(b)).then_with(|| self.arena.text(a.at()).cmp(&self.arena.text(b.at())))
     }
 
     /// Brings the rows in order, and returns whether some may be for the same target.
@@ -130,15 +149,15 @@ impl Table {
     /// The rows in order. Most are told apart by a few bytes behind what all texts have in common, without a look at them.
     fn sorted(&self, rows: Vec<EntryRow>) -> Vec<EntryRow> {
         let Some(first) = rows.first() else { return rows };
-        let first = self.arena.text(first.at);
-        let shared = rows.iter().map(|row| self.arena.text(row.at).shared_bytes(first)).min().unwrap_or_default();
+        let first = self.arena.text(first.at());
+        let shared = rows.iter().map(|row| self.arena.text(row.at()).shared_bytes(first)).min().unwrap_or_default();
         let mut kinds: Vec<_> = self.commons.iter().map(|common| (common.provider, common.scope)).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let ranks = self.commons.iter().map(|common| kinds.binary_search(&(common.provider, common.scope)));
         let ranks: Vec<u64> = ranks.map(|rank| rank.unwrap_or_default() as u64).collect();
         let key = |row: &EntryRow| {
-            let text = u64::from_be_bytes(self.arena.text(row.at).bytes_at(shared));
+            let text = u64::from_be_bytes(self.arena.text(row.at()).bytes_at(shared));
             // Of more kinds than a byte can tell apart, none has a key.
             if kinds.len() > 256 { 0 } else { ranks[row.common as usize] << 56 | text >> 8 }
         };
@@ -154,8 +173,8 @@ impl Table {
         let Common { provider, scope, priority, matched, ref manifests, .. } = *self.common_of(row);
         Entry {
             provider,
-            target: Target { scope, text: self.arena.text(row.at).to_string() },
-            hash: self.arena.hash(self.arena.after_text(row.at)),
+            target: Target { scope, text: self.arena.text(row.at()).to_string() },
+            hash: self.arena.hash(self.arena.after_text(row.at())),
             priority,
             manifests: manifests.clone(),
             place: self.place(row),
@@ -165,7 +184,7 @@ impl Table {
 
     fn place(&self, row: EntryRow) -> Location {
         let common = self.common_of(row);
-        Location { manifest: common.manifests[0], line: row.line, column: common.column }
+        Location { manifest: common.manifests[0], line: row.line, column: row.column() }
     }
 
     /// Takes entries for the same target together, which stand side by side.
@@ -192,7 +211,7 @@ impl Table {
         is_same_place: bool,
         report: &mut impl FnMut(Repeat),
     ) {
-        let is_same = self.arena.same_hash(self.arena.after_text(first.at), self.arena.after_text(again.at));
+        let is_same = self.arena.same_hash(self.arena.after_text(first.at()), self.arena.after_text(again.at()));
         if !is_same || is_same_place {
             report(Repeat { first: self.entry(*first), again: self.entry(again) });
         }
@@ -249,17 +268,17 @@ impl Draft {
         let table = &mut self.table;
         let is_same = |common: &Common| {
             (common.provider, common.scope, common.priority, common.matched) == (provider, scope, priority, matched)
-                && (common.column, common.manifests.as_slice()) == (place.column, &[place.manifest])
+                && common.manifests.as_slice() == [place.manifest]
         };
         // The usual case, without a look at the table of all.
         let common = match table.rows.last() {
             Some(last) if is_same(table.common_of(*last)) => last.common,
             _ => {
                 let manifests = vec![place.manifest];
-                table.common(Common { provider, scope, priority, matched, column: place.column, manifests })
+                table.common(Common { provider, scope, priority, matched, manifests })
             }
         };
-        table.rows.push(EntryRow { at: packed.0, common, line: place.line });
+        table.rows.push(EntryRow::new(packed.0, common, place));
     }
 
     /// How many are listed.
@@ -308,7 +327,7 @@ impl Entries {
 
     /// The entries for targets with this text, of all providers.
     pub fn of_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Entry> + 'a {
-        let is_wanted = move |row: &&EntryRow| self.table.arena.text(row.at).cmp_str(text).is_eq();
+        let is_wanted = move |row: &&EntryRow| self.table.arena.text(row.at()).cmp_str(text).is_eq();
         self.table.rows.iter().filter(is_wanted).map(|row| self.table.entry(*row))
     }
 
@@ -329,12 +348,12 @@ impl Entries {
 
     /// Text of the target at `index`.
     pub fn text(&self, index: usize) -> PackedText<'_> {
-        self.table.arena.text(self.table.rows[index].at)
+        self.table.arena.text(self.table.rows[index].at())
     }
 
     /// The desired hash at `index`.
     pub fn hash(&self, index: usize) -> ContentHash {
-        self.table.arena.hash(self.table.arena.after_text(self.table.rows[index].at))
+        self.table.arena.hash(self.table.arena.after_text(self.table.rows[index].at()))
     }
 
     /// Where the entry at `index` is listed first.
@@ -349,7 +368,7 @@ impl Entries {
 
     /// Whether the desired hash at `index` is this one.
     pub fn is_hash(&self, index: usize, canonical: &str) -> bool {
-        self.table.arena.is_hash(self.table.arena.after_text(self.table.rows[index].at), canonical)
+        self.table.arena.is_hash(self.table.arena.after_text(self.table.rows[index].at()), canonical)
     }
 
     /// Index of the entry of a provider for a target.
@@ -357,7 +376,7 @@ impl Entries {
         let order = |row: &EntryRow| {
             let common = self.table.common_of(*row);
             let key = (common.provider, common.scope).cmp(&(provider, scope));
-            key.then_with(|| self.table.arena.text(row.at).cmp_str(text))
+            key.then_with(|| self.table.arena.text(row.at()).cmp_str(text))
         };
         self.table.rows.binary_search_by(order).ok()
     }
@@ -367,12 +386,12 @@ impl Entries {
         let is_before = |row: &EntryRow| {
             let common = self.table.common_of(*row);
             let key = (common.provider, common.scope).cmp(&(provider, scope));
-            key.then_with(|| self.table.arena.text(row.at).cmp_str(start)).is_lt()
+            key.then_with(|| self.table.arena.text(row.at()).cmp_str(start)).is_lt()
         };
         let first = self.table.rows.partition_point(is_before);
         let begins = |row: &&EntryRow| {
             let common = self.table.common_of(**row);
-            (common.provider, common.scope) == (provider, scope) && self.table.arena.text(row.at).starts_with(start)
+            (common.provider, common.scope) == (provider, scope) && self.table.arena.text(row.at()).starts_with(start)
         };
         self.table.rows[first..].iter().take_while(begins).count()
     }
@@ -437,6 +456,21 @@ mod tests {
             [1, 1, 0]
         );
         assert!(entries.is_hash(0, "rev:2") && entries.find(1, Scope::Url, "https://a.cn/x") == Some(1));
+    }
+
+    /// Y1: places on one line cost no more than those on lines of their own.
+    #[test]
+    fn columns_are_told_apart_and_have_the_rest_in_common() {
+        let at = |column| {
+            let text = format!("https://a.cn/{column:010}");
+            Entry { place: Location { manifest: 0, line: 1, column }, ..entry(0, &text, "rev:1", 0, 1) }
+        };
+        let listed = [1, 900, LAST_COLUMN].map(at);
+        let entries = draft(&listed).finish(|repeat| panic!("{repeat:?}"));
+        assert_eq!(entries.iter().collect::<Vec<_>>(), listed);
+        assert_eq!((entries.table.commons.len(), size_of::<EntryRow>()), (1, 16));
+        let further = draft(&[at(u32::MAX)]).finish(drop);
+        assert_eq!(further.place(0).column, LAST_COLUMN);
     }
 
     /// R5: the same hash is one entry of all its manifests, another one a conflict that names both places.

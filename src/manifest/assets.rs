@@ -123,14 +123,15 @@ struct Asset<'n> {
     /// `None`: as patterns say.
     priority: Option<Priority>,
     chosen: Chosen,
-    extra_urls: Vec<(&'n str, Span)>,
+    /// Texts of further URLs.
+    extra_urls: &'n [Node<'n>],
     /// What messages call the file of a source that it is.
     file: Option<String>,
 }
 
 impl<'n> Asset<'n> {
     const fn new(name: Name<'n>, span: Span) -> Self {
-        Self { name, span, hash: None, priority: None, chosen: Chosen::Open, extra_urls: Vec::new(), file: None }
+        Self { name, span, hash: None, priority: None, chosen: Chosen::Open, extra_urls: &[], file: None }
     }
 }
 
@@ -387,7 +388,7 @@ impl<'r> Lister<'r> {
             _ => Priority::Normal,
         });
         asset.chosen = self.chosen(fields);
-        asset.extra_urls = fields.texts("extra_urls").unwrap_or_default();
+        asset.extra_urls = fields.items("extra_urls");
     }
 
     fn hash(&mut self, text: &str, span: Span) -> Option<ContentHash> {
@@ -410,8 +411,8 @@ impl<'r> Lister<'r> {
             Name::Url(text) => self.list_url(asset, text, asset.span),
             Name::Path(path) => self.list_path(asset, path),
         }
-        for (text, span) in &asset.extra_urls {
-            self.list_url(asset, text, *span);
+        for (text, span) in fields::texts_of(asset.extra_urls) {
+            self.list_url(asset, text, span);
         }
     }
 

@@ -49,11 +49,17 @@ impl<'n, 'a> Fields<'n, 'a> {
 
     /// Texts of `key` with their places; one text counts as a list of one.
     pub(crate) fn texts(&self, key: &str) -> Option<Vec<(&'n str, Span)>> {
-        let node = self.node(key)?;
-        Some(match &node.value {
-            Value::List(list) => list.iter().filter_map(|item| Some((shape::text(item)?, item.span))).collect(),
-            _ => vec![(shape::text(node)?, node.span)],
-        })
+        self.node(key)?;
+        Some(texts_of(self.items(key)).collect())
+    }
+
+    /// The items of the list at `key`; anything else is a list of one, and what is not there of none.
+    pub(crate) fn items(&self, key: &str) -> &'n [Node<'a>] {
+        match self.node(key).map(|node| (node, &node.value)) {
+            None => &[],
+            Some((_, Value::List(list))) => list,
+            Some((node, _)) => std::slice::from_ref(node),
+        }
     }
 
     /// Value of a number.
@@ -65,6 +71,11 @@ impl<'n, 'a> Fields<'n, 'a> {
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.node(key).and_then(shape::boolean).unwrap_or(false)
     }
+}
+
+/// Texts of a list with their places, one by one: there may be many.
+pub(crate) fn texts_of<'n>(items: &'n [Node<'_>]) -> impl Iterator<Item = (&'n str, Span)> {
+    items.iter().filter_map(|item| Some((shape::text(item)?, item.span)))
 }
 
 /// Reads a map by its table and, for providers, the options of the kind. Misfits are reported. Without `options` it is

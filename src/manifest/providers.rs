@@ -232,8 +232,7 @@ impl ProviderReader<'_, '_, '_> {
     /// What can be checked although the kind is not known.
     fn parts_of_any_kind(&mut self) {
         self.credentials();
-        let written = ["endpoint", "endpoints"].iter().filter_map(|key| self.fields.texts(key)).flatten();
-        for (text, span) in written.collect::<Vec<_>>() {
+        for (text, span) in ["endpoint", "endpoints"].iter().flat_map(|key| fields::texts_of(self.fields.items(key))) {
             self.endpoint(text, span);
         }
     }
@@ -270,29 +269,29 @@ impl ProviderReader<'_, '_, '_> {
 
     fn endpoints(&mut self, kind: &'static dyn Provider, options: &Options) -> Vec<Endpoint> {
         let capabilities = kind.capabilities();
-        let one = self.fields.text("endpoint");
-        let several = self.fields.texts("endpoints");
-        if several.is_some() && capabilities.default_endpoint.is_some() {
+        let [one, several] = ["endpoint", "endpoints"].map(|key| self.fields.items(key));
+        let has_several = self.fields.node("endpoints").is_some();
+        if has_several && capabilities.default_endpoint.is_some() {
             let message = format!("`{}` has one endpoint", capabilities.kind);
             self.fail(self.fields.key_span("endpoints"), message, "write `endpoint` with one URL, or leave it out");
-        } else if several.is_some() && one.is_some() {
+        } else if has_several && !one.is_empty() {
             self.fail(
                 self.fields.key_span("endpoint"),
                 "`endpoint` beside `endpoints`".to_owned(),
                 "keep one of the two",
             );
         }
-        let written: Vec<_> = one.into_iter().chain(several.into_iter().flatten()).collect();
-        if written.is_empty() {
+        if one.is_empty() && several.is_empty() {
             return self.default_endpoint(kind, options).into_iter().collect();
         }
         let mut endpoints: Vec<Endpoint> = Vec::new();
-        for (text, span) in written {
+        for (text, span) in fields::texts_of(one).chain(fields::texts_of(several)) {
             let Some(endpoint) = self.endpoint(text, span) else { continue };
             if endpoints.contains(&endpoint) {
                 self.fail(Some(span), format!("endpoint `{endpoint}` is given twice"), "keep one of the two");
+            } else {
+                endpoints.push(endpoint);
             }
-            endpoints.push(endpoint);
         }
         endpoints
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Asset, Bases, Chosen, Lister, Name};
 use crate::manifest::diagnostic::{Diagnostic, Diagnostics};
+use crate::manifest::fields::texts_of;
 use crate::manifest::head::Head;
 use crate::manifest::url;
 use crate::manifest::url_forms::{Form, UrlForms};
@@ -117,7 +118,7 @@ impl Lister<'_> {
             }
             (Name::Path(path), ..) => self.own.carriers.targets(&self.own.forms, path, asset.file.is_some()),
         };
-        let further: u64 = asset.extra_urls.iter().map(|(text, _)| of_url(text)).sum();
+        let further: u64 = texts_of(asset.extra_urls).map(|(text, _)| of_url(text)).sum();
         self.multiplied.admits(self.own.file, own + further)
     }
 
