@@ -141,8 +141,9 @@ impl<'f> Sources<'f> {
             );
             return take(error(message, Some("write it elsewhere, or leave it out with `exclude`".to_owned())));
         }
-        let reached =
-            key.as_ref().and_then(|(root, _)| self.own.iter().find(|(_, own)| tree.reaches(Path::new(root), own)));
+        let reached = key
+            .as_ref()
+            .and_then(|(root, _)| self.own.iter().find(|(_, own)| tree.reaches(Path::new(root), rules, own)));
         if let Some((what, own)) = reached {
             return take(published(path, *what, own));
         }

@@ -72,6 +72,8 @@ pub struct Tree {
     table: FileTable,
     /// Files that were reached over links, by where they are: a path from the directory on or, outside of it, a whole one.
     linked: FileTable,
+    /// Folders that links lead to.
+    linked_folders: Vec<Way>,
     fingerprint: [u8; 32],
     files_read: usize,
     /// What may surprise, in order of path.
@@ -120,9 +122,13 @@ impl Tree {
         self.table.rows.iter().filter(move |row| row.stamp.inode == inode).map(|row| self.table.path(row))
     }
 
-    /// Whether the file at this path without links was reached over a link below the directory `root`.
-    pub fn reaches(&self, root: &Path, file: &Path) -> bool {
-        file.strip_prefix(root).unwrap_or(file).to_str().is_some_and(|path| self.linked.get(path).is_some())
+    /// Whether the file at this path without links was reached over a link below the directory `root`, or will be once it is
+    /// there.
+    pub fn reaches(&self, root: &Path, rules: &TreeRules, file: &Path) -> bool {
+        let is_below = |way: &Way| file.strip_prefix(&way.real).is_ok_and(|below| rules.takes(&way.shown(below)));
+        let is_there = |path: &str| self.linked.get(path).is_some();
+        self.linked_folders.iter().any(is_below)
+            || file.strip_prefix(root).unwrap_or(file).to_str().is_some_and(is_there)
     }
 
     /// How many files had to be read. If there were none, and as many files as the cache had, it need not be written.
@@ -211,8 +217,8 @@ fn scan_on(
         seen,
         found: Mutex::default(),
     };
-    scan.walk_all();
-    scan.finish(fingerprint)
+    let linked_folders = scan.walk_all();
+    scan.finish(fingerprint, linked_folders)
 }
 
 /// What all threads share.
@@ -239,8 +245,8 @@ struct TreeFound {
 }
 
 impl Scan<'_> {
-    /// Walks the directory, and then what links lead to.
-    fn walk_all(&self) {
+    /// Walks the directory, and then what links lead to, which it returns.
+    fn walk_all(&self) -> Vec<Way> {
         self.walk(&Way::of_root(self.root.path()));
         let mut walked: Vec<LinkedFolder> = Vec::new();
         loop {
@@ -253,11 +259,12 @@ impl Scan<'_> {
             walked.push(folder);
         }
         // What was walked is what the links lead to, or nothing is known for certain.
-        for LinkedFolder { link, way } in walked {
-            if !links::target(&link).is_ok_and(|target| target.real == way.real) {
+        for LinkedFolder { link, way } in &walked {
+            if !links::target(link).is_ok_and(|target| target.real == way.real) {
                 self.found().errors.push(problem(self.shown, &way.shown, links::SWAPPED));
             }
         }
+        walked.into_iter().map(|folder| folder.way).collect()
     }
 
     fn walk(&self, way: &Way) {
@@ -273,7 +280,7 @@ impl Scan<'_> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(self, fingerprint: [u8; 32]) -> Result<Tree, Vec<TreeProblem>> {
+    fn finish(self, fingerprint: [u8; 32], linked_folders: Vec<Way>) -> Result<Tree, Vec<TreeProblem>> {
         let mut found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
         if found.table.rows.is_empty() && found.errors.is_empty() {
             let message = if found.any {
@@ -291,7 +298,7 @@ impl Scan<'_> {
         found.linked.sort();
         found.linked.drop_repeated();
         let (table, linked, files_read) = (found.table, found.linked, found.files_read);
-        let mut tree = Tree { table, linked, fingerprint, files_read, warnings: Vec::new() };
+        let mut tree = Tree { table, linked, linked_folders, fingerprint, files_read, warnings: Vec::new() };
         tree.warnings = tree.case_warnings(self.shown);
         tree.warnings.sort_unstable();
         Ok(tree)

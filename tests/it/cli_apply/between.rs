@@ -126,6 +126,26 @@ fn a_state_inside_a_published_directory_is_refused() {
     bench.run(&["apply", "--state", "public/.state/state.db"]).exits(0).says("Nothing to do");
 }
 
+/// S9: the same where a link leads to them from a published directory, from the first run on.
+#[test]
+fn files_of_ours_that_links_lead_to_are_refused_before_they_are_there() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    bench.write("public/index.html", "1");
+    bench.write("ops/page.html", "1");
+    std::os::unix::fs::symlink("../ops", bench.path("public/ops")).expect("a link");
+    let site = |more: &str| {
+        let sources = format!("sources: [{{directory: ../public, links: follow{more}}}]");
+        bench.write("manifests/site.yaml", format!("base_url: https://cdn.example.com\n{sources}\n"));
+    };
+    site("");
+    bench.run(&["apply", "--state", "ops/state.db"]).exits(2).says("state.db` is in this directory");
+    bench.run(&["apply", "--audit", "ops/audit.jsonl"]).exits(2).says("audit.jsonl` is in this directory");
+    assert_eq!(cloud.count(), 0);
+    site(", exclude: [\"ops/*.db\", \"ops/*.jsonl\"]");
+    bench.run(&["apply", "--state", "ops/state.db", "--audit", "ops/audit.jsonl"]).exits(0);
+}
+
 /// S9: an audit log that is published is purged with each line that is added to it, and each purge adds one.
 #[test]
 fn an_audit_log_inside_a_published_directory_is_refused() {
