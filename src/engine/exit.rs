@@ -50,6 +50,7 @@ impl Exit {
         match error {
             StateError::Io { .. } => Self::Failed,
             StateError::Damaged { .. }
+            | StateError::Foreign { .. }
             | StateError::Newer { .. }
             | StateError::Misplaced { .. }
             | StateError::NotLast { .. }

@@ -35,6 +35,14 @@ pub enum StateError {
         /// What was found.
         cause: String,
     },
+    /// What is there is no state of ours, and never was one as far as what stands beside it shows.
+    #[error("`{location}` is no state of freshen: {cause}; nothing was changed. Give another path with `--state`")]
+    Foreign {
+        /// Where it is.
+        location: String,
+        /// What was found.
+        cause: String,
+    },
     /// The file was written by a newer program.
     #[error(
         "state `{location}` has format {found}, this program knows up to {known}: use the newer freshen, nothing was changed"

@@ -75,12 +75,23 @@ fn a_database_of_somebody_else_and_its_log_stay_as_they_are() {
     let before = tree(&bench.path("theirs"));
     for state in ["theirs/app.db", "theirs/notes.txt", "theirs/empty"] {
         for verb in LOOKS.iter().chain(&WRITES) {
-            bench.run(&[*verb, &["--state", state]].concat()).exits(6).says("is damaged");
+            bench.run(&[*verb, &["--state", state]].concat()).exits(6).says("no state of freshen").says("another path");
         }
         bench.run(&["check", "--state", state]).exits(0);
     }
     assert_eq!(tree(&bench.path("theirs")), before);
     assert_eq!(cloud.count(), 0);
+}
+
+/// C9: a folder is no state, and no advice moves it away.
+#[test]
+fn a_path_of_a_folder_is_no_state() {
+    let (_cloud, bench) = listing("1");
+    for state in ["manifests", "manifests/", "..", "/dev/null", "new/folder/"] {
+        let ran = bench.run(&["apply", "--state", state]).exits(6).says("no state of freshen").says("another path");
+        assert!(!ran.stderr.contains(".lock") && !ran.stderr.contains("Move"), "{state}: {ran:?}");
+    }
+    assert!(!bench.path("new").exists());
 }
 
 /// What looks like the address of a store that is no file is none, and no folder of that name is made.

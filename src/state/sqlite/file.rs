@@ -57,18 +57,28 @@ const APPLICATION_AT: usize = 68;
 /// What is wrong with a database of somebody else.
 pub(super) const NOT_OURS: &str = "it is a SQLite file, but not a state of freshen";
 
-/// Whether a state file is there; an empty or foreign one is damage, never a first run.
+/// What is wrong with something that is there and shows nothing of a state: it is damaged where the lock or the seal of a state
+/// is beside it, and else somebody else's.
+pub(super) fn no_state(path: &Path, cause: &str) -> StateError {
+    let (location, cause) = (location(path), cause.to_owned());
+    if path.is_file() && [".lock", ".seal"].iter().any(|suffix| beside(path, suffix).is_file()) {
+        StateError::Damaged { location, cause }
+    } else {
+        StateError::Foreign { location, cause }
+    }
+}
+
+/// Whether a state file is there; an empty or foreign one is never a first run.
 pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
     let io =
         |cause: std::io::Error| StateError::Io { location: location(path), action: "read", cause: cause.to_string() };
-    let damaged = |cause: &str| StateError::Damaged { location: location(path), cause: cause.to_owned() };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(io(error)),
     };
     if !metadata.is_file() {
-        return Err(damaged("it is not a regular file"));
+        return Err(no_state(path, "it is not a regular file"));
     }
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let file = open_own(path, OpenOptions::new().read(true)).map_err(io)?;
@@ -80,10 +90,12 @@ pub(super) fn is_there(path: &Path) -> Result<bool, StateError> {
         // Before the engine opens it, which takes in the log of whatever it is.
         head if head[APPLICATION_AT..APPLICATION_AT + 4] != APPLICATION_ID.to_be_bytes() => NOT_OURS,
         // With a log beside it the last page may be half-written: the log holds it whole.
-        head if metadata.len() % page_bytes(head) != 0 && !beside(path, "-wal").exists() => "it is cut short",
+        head if metadata.len() % page_bytes(head) != 0 && !beside(path, "-wal").exists() => {
+            return Err(StateError::Damaged { location: location(path), cause: "it is cut short".to_owned() });
+        }
         _ => return Ok(true),
     };
-    Err(damaged(cause))
+    Err(no_state(path, cause))
 }
 
 /// Size of a page as the head of a SQLite file gives it; 1 stands for 64 KiB.

@@ -42,7 +42,7 @@ impl RunLock {
     ///
     /// # Errors
     /// [`StateError::Io`] if the folder or the lock file cannot be made, or the system has no locks for it;
-    /// [`StateError::Misplaced`] or [`StateError::Damaged`] if there can be no state.
+    /// [`StateError::Misplaced`], [`StateError::Foreign`] or [`StateError::Damaged`] if there can be no state.
     pub fn try_take(state: &Path, start: &RunStart) -> Result<Result<Self, Holder>, StateError> {
         let state = locate(state)?;
         is_there(&state)?;

@@ -16,10 +16,14 @@ const BESIDE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".seal"];
 /// uses the same state has the same lock. A state that is not there yet is where `path` says.
 ///
 /// # Errors
-/// [`StateError::Misplaced`] for a link that leads nowhere, for a second name whose lock is another one, and where something
+/// [`StateError::Foreign`] for the path of a folder, [`StateError::Misplaced`] for a link that leads nowhere, for a second name whose lock is another one, and where something
 /// else than a file of ours has a name that belongs to one.
 pub(super) fn locate(path: &Path) -> Result<PathBuf, StateError> {
     let misplaced = |cause: String| StateError::Misplaced { location: location(path), cause };
+    let ends_in_separator = path.to_str().is_some_and(|text| text.ends_with(std::path::is_separator));
+    if path.file_name().is_none() || ends_in_separator {
+        return Err(StateError::Foreign { location: location(path), cause: "its path is that of a folder".to_owned() });
+    }
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => return follow(path),
         Ok(found) => Some(found),

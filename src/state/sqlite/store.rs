@@ -10,7 +10,8 @@ use super::check;
 use super::connect::{BUSY_TIMEOUT, connect, connect_unwritable, create_tables, identity, is_unwritable};
 use super::failure::failed;
 use super::file::{
-    FileId, NOT_OURS, has_log, ignore_missing, is_there, make_folder, remove_database, set_old_log_aside, sync_folder,
+    FileId, NOT_OURS, has_log, ignore_missing, is_there, make_folder, no_state, remove_database, set_old_log_aside,
+    sync_folder,
 };
 use super::integrity_stamp::{self, IntegrityStamp};
 use super::migrate::{migrate, migrated_copy};
@@ -72,7 +73,8 @@ impl SqliteStore {
     /// written it is opened for reading only, and so is a state of an older format, which is shown in the newest one.
     ///
     /// # Errors
-    /// [`StateError::Damaged`] or [`StateError::Newer`] for a file that is not a whole state of ours, [`StateError::Io`] else.
+    /// [`StateError::Damaged`], [`StateError::Foreign`] or [`StateError::Newer`] for what is not a whole state of ours,
+    /// [`StateError::Io`] else.
     pub fn open(path: &Path) -> Result<Option<Self>, StateError> {
         let Some(mut store) = Self::open_as_is(path)? else { return Ok(None) };
         if store.format < FORMAT {
@@ -178,7 +180,7 @@ impl SqliteStore {
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(read);
         let (application, format) = (pragma("application_id")?, pragma("user_version")?);
         if application != i64::from(APPLICATION_ID) || format < 1 {
-            return Err(StateError::Damaged { location: location(path), cause: NOT_OURS.to_owned() });
+            return Err(no_state(path, NOT_OURS));
         }
         if format > FORMAT {
             return Err(StateError::Newer { location: location(path), found: format, known: FORMAT });

@@ -394,8 +394,9 @@ fn opened(content: &[u8]) -> Result<String, StateError> {
     told
 }
 
+/// Of what is there without a lock beside it nothing may show that it ever was a state.
 fn is_damage(told: &Result<String, StateError>) -> bool {
-    matches!(told, Err(StateError::Damaged { .. }))
+    matches!(told, Err(StateError::Damaged { .. } | StateError::Foreign { .. }))
 }
 
 /// C9: what is there and is not a whole state of ours is damage, never a first run, and stays as it is.
@@ -413,7 +414,12 @@ fn a_file_that_is_no_state_is_damage_and_is_left_alone() {
     let zeroed_head = [vec![0; 4096], whole[4096..].to_vec()].concat();
     assert!(is_damage(&opened(&zeroed_head)), "first page lost");
     let folder = tempfile::tempdir().expect("a folder");
-    assert!(matches!(SqliteStore::open(folder.path()), Err(StateError::Damaged { .. })), "a directory");
+    assert!(matches!(SqliteStore::open(folder.path()), Err(StateError::Foreign { .. })), "a directory");
+    let path = folder.path().join("state.db");
+    std::fs::write(&path, zeroed_head).expect("written");
+    assert!(matches!(SqliteStore::open(&path), Err(StateError::Foreign { .. })), "somebody's file");
+    std::fs::write(folder.path().join("state.db.lock"), "").expect("written");
+    assert!(matches!(SqliteStore::open(&path), Err(StateError::Damaged { .. })), "a state that was used");
 }
 
 /// C9: another program's database is not ours.

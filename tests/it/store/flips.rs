@@ -208,7 +208,12 @@ fn flip(files: &[(String, Vec<u8>)], (which, is_sealed): (usize, bool), flips: u
         match everything(&path, &model) {
             Ok(found) if found == expected => told.without_effect += 1,
             Ok(_) => told.unnoticed.push(format!("{suffix} byte {byte} bit {bit}")),
-            Err(StateError::Damaged { .. } | StateError::Newer { .. } | StateError::NotLast { .. }) => {
+            Err(
+                StateError::Damaged { .. }
+                | StateError::Foreign { .. }
+                | StateError::Newer { .. }
+                | StateError::NotLast { .. },
+            ) => {
                 told.noticed += 1;
             }
             Err(error) => told.misnamed.push(format!("{suffix} byte {byte} bit {bit}: {error}")),
