@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    freshen::host::room::begin_with_few_heaps();
     forbid_core_dumps();
     // A panic's own text may hold what must not be shown; the place is enough to report it.
     std::panic::set_hook(Box::new(|panic| {

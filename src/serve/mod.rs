@@ -34,13 +34,13 @@ use tokio::task::JoinHandle;
 use crate::core::report::Report;
 use crate::core::text::one_line;
 use crate::core::time::{Tick, Timestamp};
-use crate::host::Clock;
+use crate::host::{Clock, room};
 use guard::{AccessGuard, Admitted};
 pub use guard::{MOST_TOKEN_BYTES, Token};
 use places::{ConnectionSlot, ConnectionSlots};
 use view::PageView;
 
-/// Connections at once.
+/// Connections at once, where the process may have so many files.
 const CONNECTIONS: usize = 64;
 /// Streams of events at once, fewer than connections, so that others always get through.
 const STREAMS: usize = 16;
@@ -102,6 +102,7 @@ impl Listener {
 
     /// Answers for as long as the future is polled.
     pub async fn serve(self, clock: Arc<dyn Clock>, report: watch::Receiver<Report>, settings: Settings) {
+        let connections = room::connections(CONNECTIONS);
         let served = Arc::new(Served {
             clock,
             report,
@@ -110,10 +111,10 @@ impl Listener {
             turned: settings.turned,
             write_probe: settings.write_probe,
             known: tokio::sync::Mutex::default(),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            streams: Arc::new(Semaphore::new(STREAMS.min(connections - 1))),
         });
         let router = router(&served);
-        let places = ConnectionSlots::new(CONNECTIONS);
+        let places = ConnectionSlots::new(connections);
         loop {
             let Ok((stream, _)) = self.socket.accept().await else {
                 served.clock.sleep_until(after(served.clock.as_ref(), ACCEPT_AGAIN_MS)).await;

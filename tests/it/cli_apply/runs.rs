@@ -375,3 +375,18 @@ fn c7_a_limit_on_the_size_of_files_is_told_and_loses_nothing() {
     }
     assert!(cut_in_the_middle > 0, "some limit meets a run in its middle");
 }
+
+/// C7: a limit of addresses of memory is enough, or is named with what is needed.
+#[cfg(target_os = "linux")]
+#[test]
+fn c7_a_limit_of_addresses_is_enough_or_is_told() {
+    let cloud = Cloud::of("huawei-vod");
+    let bench = Bench::at("huawei-vod", &cloud);
+    bench.assets(&urls(40), "1");
+    bench.within(&["-v", "90000"], &["apply"]).exits(1).says("`ulimit -v 196608`");
+    for revision in ["1", "2", "3"] {
+        bench.assets(&urls(40), revision);
+        bench.within(&["-v", "300000"], &["apply"]).exits(0);
+    }
+    assert_eq!(cloud.purged().len(), 120);
+}
