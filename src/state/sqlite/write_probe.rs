@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[cfg(unix)]
-use super::{StateError, place::locate};
+use super::{StateError, place::beside, place::locate};
 
 /// Less room than this on a disk is none, in bytes: a small run needs about so much.
 const LEAST_BYTES: u64 = 1024 * 1024;
@@ -39,6 +39,9 @@ pub(super) fn write_probe(path: &Path) -> Option<String> {
             return Some(format!("{full} at `{shown}`"));
         }
     }
+    if let Some(most) = size_limit(&path) {
+        return Some(format!("files of this process may grow to {most} bytes at most (`ulimit -f`)"));
+    }
     if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
         return Some(format!("the folder `{shown}` may not be written to: {}", std::io::Error::from(error)));
     }
@@ -50,6 +53,16 @@ pub(super) fn write_probe(path: &Path) -> Option<String> {
 #[cfg(not(unix))]
 pub(super) fn write_probe(_: &Path) -> Option<String> {
     None
+}
+
+/// The most bytes that a file of this process may have, where that leaves no room for the state at `path` or its log.
+#[cfg(unix)]
+fn size_limit(path: &Path) -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+    let most = getrlimit(Resource::Fsize).current?;
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+    let largest = size(path).max(size(&beside(path, "-wal")));
+    (most < largest + LEAST_BYTES).then_some(most)
 }
 
 /// Whether there is no room, from what is free, where that is known.

@@ -361,7 +361,10 @@ fn c7_a_limit_on_the_size_of_files_is_told_and_loses_nothing() {
         assert!(!left.iter().any(|name| name.contains(".new")), "{blocks}: {left:?}");
         if ran.status != 0 {
             assert_eq!(ran.status, 1, "{blocks}: {ran:?}");
-            assert!(ran.stderr.contains("state.db` cannot be"), "{blocks}: {ran:?}");
+            assert!(
+                ran.stderr.contains("state.db` cannot be") && ran.stderr.contains("`ulimit -f`"),
+                "{blocks}: {ran:?}"
+            );
         }
         let known = if bench.read(super::STATE).is_some() { bench.recorded() } else { Vec::new() };
         for url in &purged {
