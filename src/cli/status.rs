@@ -25,7 +25,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
             );
         } else {
             terminal::print(&format!(
-                "No state at `{}`: nothing was ever recorded. `freshen plan` shows what a first run would do.\n",
+                "No state at `{}`: nothing is recorded there, so all that manifests list is to be done; `freshen plan` shows it.\n",
                 state.location()
             ));
         }

@@ -7,7 +7,8 @@ use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
 use super::selection::{known_providers, patterns};
 use super::{
-    Claim, Claimed, Desired, Prepared, Reason, Selection, Stop, accounts, open_or_create, run_start, stat_caches, unread,
+    Claim, Claimed, Desired, Prepared, Reason, Selection, Stop, accounts, open_or_create, run_start, stat_caches,
+    unread,
 };
 use crate::core::changes::Changes;
 use crate::core::guard::{self, Refusal};

@@ -77,16 +77,17 @@ impl Overview {
         })
     }
 
-    /// Numbers of targets by where they stand, for each provider.
+    /// Numbers of targets by where they stand, for each provider. One with an older recorded hash and work that is left counts as both.
     pub fn by_provider(&self) -> BTreeMap<&str, Counts> {
         let mut providers: BTreeMap<&str, Counts> = BTreeMap::new();
         for row in &self.recorded {
             let counts = providers.entry(&row.provider).or_default();
-            *match row.work.as_ref().map(|work| &work.standing) {
-                None => &mut counts.recorded,
-                Some(Standing::Pending { .. }) => &mut counts.pending,
-                Some(Standing::Deferred { .. }) => &mut counts.deferred,
-                Some(Standing::Rejected { .. }) => &mut counts.rejected,
+            counts.recorded += u64::from(row.hash.is_some());
+            let Some(work) = &row.work else { continue };
+            *match work.standing {
+                Standing::Pending { .. } => &mut counts.pending,
+                Standing::Deferred { .. } => &mut counts.deferred,
+                Standing::Rejected { .. } => &mut counts.rejected,
             } += 1;
         }
         providers

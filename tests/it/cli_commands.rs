@@ -167,7 +167,7 @@ fn check_reports_problems_as_json_with_their_places() {
 fn status_and_explain_tell_where_a_target_stands() {
     let cloud = Cloud::of("tencent-cdn");
     let bench = Bench::at("tencent-cdn", &cloud);
-    bench.run(&["status"]).exits(0).says("No state at");
+    bench.run(&["status"]).exits(0).says("No state at").says("all that manifests list is to be done");
     assert_eq!(bench.run(&["status", "--format", "json"]).exits(0).json()["state"], Value::Null);
     assert!(bench.read(STATE).is_none(), "reading makes no state");
     bench.assets(&urls(2), "1");
@@ -201,6 +201,7 @@ fn status_and_explain_tell_where_a_target_stands() {
         (&status["providers"][0]["pending"], &status["runs"][0]["exit"], &status["runs"][1]["exit"]),
         (&2.into(), &7.into(), &0.into())
     );
+    assert_eq!(status["providers"][0]["recorded"], 2, "the older hashes are");
     bench.run(&["status"]).exits(0).says("AuthFailure.SignatureFailure");
 }
 
