@@ -50,11 +50,12 @@ impl WalkRules {
 
     /// Whether all that is below the folder at this path is left out.
     pub fn closes(&self, folder: &Path) -> bool {
-        !self.temporary && folder.file_name().is_some_and(|name| TEMPORARY_FOLDERS.iter().any(|known| name == *known))
+        !self.temporary && folder.file_name().is_some_and(|name| FOLDERS.is_match(name))
     }
 }
 
-/// Names of temporary files, and which programs leave them: `*` stands for any text and `X` for a letter or a digit.
+/// Names of temporary files, and which programs leave them: `*` stands for any text, `X` for a letter or a digit and `N` for a
+/// number.
 pub const TEMPORARY_FILES: &[(&str, &str)] = &[
     (".*.XXXXXX", "rsync, while it transfers"),
     ("*~", "backups of editors"),
@@ -81,24 +82,31 @@ pub const TEMPORARY_FILES: &[(&str, &str)] = &[
     (".in.*", "FTP servers, while they receive"),
     (".pureftpd-upload.*", "Pure-FTPd"),
     ("*.tmp", "programs that write beside and rename"),
+    ("*.tmp.N", "Node.js and others that write beside and rename"),
+    ("sedXXXXXX", "`sed -i`"),
+    ("*.dpkg-new", "dpkg, while it unpacks"),
+    ("*.dpkg-tmp", "dpkg, while it unpacks"),
     (".nfs*", "NFS, deleted while open"),
     (".fuse_hidden*", "FUSE, deleted while open"),
 ];
 
-/// Names of folders in which programs keep temporary files.
-pub const TEMPORARY_FOLDERS: &[&str] = &[".~tmp~", ".rsync-partial"];
+/// Names of folders in which programs keep temporary files, in the same form.
+pub const TEMPORARY_FOLDERS: &[&str] = &[".~tmp~", ".rsync-partial", "*.download"];
 
-static FILES: LazyLock<GlobSet> = LazyLock::new(|| {
+static FILES: LazyLock<GlobSet> = LazyLock::new(|| set_of(TEMPORARY_FILES.iter().map(|(pattern, _)| *pattern)));
+static FOLDERS: LazyLock<GlobSet> = LazyLock::new(|| set_of(TEMPORARY_FOLDERS.iter().copied()));
+
+fn set_of(patterns: impl Iterator<Item = &'static str>) -> GlobSet {
     let mut set = GlobSetBuilder::new();
-    for (pattern, _) in TEMPORARY_FILES {
-        let pattern = pattern.replace('X', "[0-9A-Za-z]");
+    for pattern in patterns {
+        let pattern = pattern.replace('X', "[0-9A-Za-z]").replace('N', "[0-9]*");
         // A pattern that is none takes nothing away; a test reads them all.
         if let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build() {
             set.add(glob);
         }
     }
     set.build().unwrap_or_default()
-});
+}
 
 #[cfg(test)]
 mod tests {
@@ -110,9 +118,9 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one() {
-        assert_eq!(FILES.len(), TEMPORARY_FILES.len());
+        assert_eq!((FILES.len(), FOLDERS.len()), (TEMPORARY_FILES.len(), TEMPORARY_FOLDERS.len()));
         for (pattern, _) in TEMPORARY_FILES {
-            let name = pattern.replace('*', "name").replace('X', "Z");
+            let name = pattern.replace('*', "name").replace('X', "Z").replace('N', "17");
             assert!(is_left_out(&name) && is_left_out(&format!("a/b/{name}")), "{name}");
             assert!(!WalkRules { temporary: true, ..WalkRules::default() }.leaves_out(Path::new(&name)), "{name}");
         }
@@ -131,6 +139,10 @@ mod tests {
             "video.mp4.part",
             "Unconfirmed 12.crdownload",
             ".~lock.plan.odt#",
+            "index.html.tmp.4711.1700000000000",
+            "index.html.tmp.4711",
+            "sedAb12Cd",
+            "page.html.dpkg-new",
         ] {
             assert!(is_left_out(name), "{name}");
         }
@@ -146,6 +158,8 @@ mod tests {
             "49130",
             "~user/index.html",
             "swp",
+            "index.tmp.html",
+            "sedAb12Cd.html",
             "#top",
         ] {
             assert!(!is_left_out(name), "{name}");
@@ -156,6 +170,7 @@ mod tests {
     fn folders_of_temporary_files_are_closed() {
         let rules = WalkRules::default();
         assert!(rules.closes(Path::new("a/.~tmp~")) && !rules.closes(Path::new("a.part")));
+        assert!(rules.closes(Path::new("a/video.mp4.download")) && !rules.closes(Path::new("download")));
         assert!(!WalkRules { temporary: true, ..rules }.closes(Path::new(".~tmp~")));
     }
 
