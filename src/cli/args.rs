@@ -31,10 +31,17 @@ pub struct Cli {
 #[derive(Args, Debug)]
 pub struct Global {
     /// State file: recorded hashes, pending work, quota ledger and runs
-    #[arg(long, global = true, env = "FRESHEN_STATE", default_value = ".freshen/state.db", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "FRESHEN_STATE",
+        hide_env_values = true,
+        default_value = ".freshen/state.db",
+        value_name = "FILE"
+    )]
     pub state: PathBuf,
     /// Keeps the manifests apart from those of other repositories in the same state: letters, digits and -_./, at most 64
-    #[arg(long, global = true, env = "FRESHEN_NAMESPACE", value_name = "NAME", value_parser = namespace)]
+    #[arg(long, global = true, env = "FRESHEN_NAMESPACE", hide_env_values = true, value_name = "NAME", value_parser = namespace)]
     pub namespace: Option<String>,
     /// How results are printed on standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
@@ -197,7 +204,7 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
     pub timeout: u64,
     /// Append a line of JSON for each call to this file; rehearsals write none
-    #[arg(long, env = "FRESHEN_AUDIT", value_name = "FILE")]
+    #[arg(long, env = "FRESHEN_AUDIT", hide_env_values = true, value_name = "FILE")]
     pub audit: Option<PathBuf>,
     /// What the run is allowed.
     #[command(flatten)]
@@ -231,7 +238,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
     pub timeout: u64,
     /// Append a line of JSON for each call to this file
-    #[arg(long, env = "FRESHEN_AUDIT", value_name = "FILE")]
+    #[arg(long, env = "FRESHEN_AUDIT", hide_env_values = true, value_name = "FILE")]
     pub audit: Option<PathBuf>,
     /// Where it shows how it is.
     #[command(flatten)]

@@ -9,6 +9,7 @@ use crate::core::recorded::Recorded;
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::host::Host;
+use crate::manifest::without_secrets;
 use crate::state::Backend;
 
 /// Longest target that is shown, in characters.
@@ -37,7 +38,7 @@ pub async fn explain<'a>(
         let message = format!(
             "`{}` is neither in these manifests nor in the state; targets are compared byte for byte, `freshen plan --format json` \
              and `freshen state list` show them",
-            one_line(target, LONGEST)
+            one_line(&without_secrets(target), LONGEST)
         );
         return Err(Stop::bad_input(message).into());
     }

@@ -11,7 +11,7 @@ use super::guard;
 use super::head::{Head, List};
 use super::load;
 use super::nearest::nearest;
-use super::node::{Node, Value};
+use super::node::{Node, Tree, Value};
 use super::providers::Providers;
 use super::recorded::check_own_name;
 use super::redact::redact;
@@ -130,7 +130,7 @@ fn attempt(
 ) -> Result<Built, Vec<usize>> {
     let mut report = Diagnostics::default();
     let mut others = Vec::new();
-    let mut trees: Vec<Option<Node<'_>>> = Vec::with_capacity(files.len());
+    let mut trees: Vec<Option<Tree<'_>>> = Vec::with_capacity(files.len());
     for (file, source) in files.iter().enumerate() {
         let errors = report.errors();
         match &lists[file] {
@@ -149,11 +149,11 @@ fn attempt(
     let mut uses_variables = false;
     for (file, tree) in trees.iter_mut().enumerate() {
         let Some(tree) = tree else { continue };
-        uses_variables |= variables::replace(file, tree, options, &mut report);
+        uses_variables |= variables::replace(file, &mut tree.root, options, &mut report);
     }
     let read = files.iter().zip(&trees).enumerate();
     let heads: Vec<Head<'_, '_>> =
-        read.filter_map(|(file, (source, tree))| head(file, source, tree.as_ref()?, &mut report)).collect();
+        read.filter_map(|(file, (source, tree))| head(file, source, &tree.as_ref()?.root, &mut report)).collect();
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), options.vendors, &mut report);
     let assets = assets::collect(&heads, (files, lists), (&providers, options.max_targets), expand, &mut report)?;
@@ -171,7 +171,7 @@ fn attempt(
 }
 
 /// Reads a file as YAML.
-fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Diagnostics) -> Option<Node<'a>> {
+fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Diagnostics) -> Option<Tree<'a>> {
     match source.text() {
         Ok(text) => load::load(file, text, report),
         Err(cause) => {

@@ -11,7 +11,7 @@ use serde_yaml::granit_parser::{
 };
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
-use super::node::{Key, Node, Value, shown};
+use super::node::{Key, Node, RefusedKey, Tree, Value, shown, size_of_tree};
 use super::shape::is_of_manifests;
 
 /// Largest manifest, in bytes.
@@ -39,7 +39,7 @@ const MAX_KEY_CHARS: usize = 16 * 1024;
 /// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
 ///
 /// Of a file that has not shown itself a manifest before something is wrong with it, no text is shown.
-pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Diagnostics) -> Option<Node<'a>> {
+pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Diagnostics) -> Option<Tree<'a>> {
     let (source, fault) = text_of(file, bytes);
     let is_faulty = fault.is_some();
     let (tree, is_manifest) = read(file, source, report);
@@ -55,7 +55,7 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Diagnostics) -
 }
 
 /// The tree of a text, and whether a key at its top showed it to be a manifest before anything was wrong with it.
-fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<Node<'a>>, bool) {
+fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<Tree<'a>>, bool) {
     if has_many_directives(source) {
         let at = Span { line: 1, column: 1, ..Span::default() };
         let message = format!("more than {MAX_DIRECTIVES} lines that begin with `%`");
@@ -74,6 +74,7 @@ fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<N
         aliased: 0,
         is_manifest: false,
         empty_items: 0,
+        refused: Vec::new(),
     };
     let parser = Parser::<StrInput>::new_from_str_with_options(
         source,
@@ -100,7 +101,10 @@ fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<N
         let at = Span { line: 1, column: 1, ..Span::default() };
         builder.report.push(empty_file(file, at).concealed());
     }
-    (builder.root, builder.is_manifest)
+    // Stable: what stands within another one was read before it.
+    builder.refused.sort_by_key(|refused| refused.map);
+    let Builder { root, refused, is_manifest, .. } = builder;
+    (root.map(|root| Tree { root, refused }), is_manifest)
 }
 
 /// What is wrong with a file that may be of any kind: no word of its text.
@@ -244,8 +248,8 @@ enum Items<'a> {
 enum NextKey<'a> {
     Awaited,
     Read(Key<'a>),
-    /// The key was refused; its value is skipped.
-    Refused,
+    /// The key was refused, and so is its value.
+    Refused(Key<'a>),
 }
 
 struct Builder<'a, 'r> {
@@ -263,6 +267,7 @@ struct Builder<'a, 'r> {
     is_manifest: bool,
     /// Items of lists that are nothing.
     empty_items: usize,
+    refused: Vec<RefusedKey<'a>>,
 }
 
 type Step = Result<(), Box<Diagnostic>>;
@@ -359,7 +364,7 @@ impl<'a> Builder<'a, '_> {
                 Value::List(list)
             }
             Items::Map { entries, .. } => {
-                let mut entries = self.without_duplicates(entries);
+                let mut entries = self.without_duplicates(frame.span.start, entries);
                 entries.shrink_to_fit();
                 Value::Map(entries)
             }
@@ -428,8 +433,15 @@ impl<'a> Builder<'a, '_> {
                         entries.push((read, as_value(node)));
                         NextKey::Awaited
                     }
-                    NextKey::Refused => NextKey::Awaited,
+                    NextKey::Refused(key) => {
+                        self.refused.push(RefusedKey { map: map.start, key, value: as_value(node) });
+                        NextKey::Awaited
+                    }
                     NextKey::Awaited => {
+                        if matches!(node.value, Value::List(_) | Value::Map(_)) {
+                            let key = Key { text: Cow::Borrowed(""), span: node.span };
+                            self.refused.push(RefusedKey { map: map.start, key, value: node.clone() });
+                        }
                         let read = as_key(self.file, node, self.report);
                         self.tree_bytes -= size_of::<Node<'_>>() - size_of::<Key<'_>>();
                         self.is_manifest |= is_top && matches!(&read, NextKey::Read(key) if shows_manifest(key, map));
@@ -440,8 +452,8 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
-    /// Drops what repeats a key, and says so with both places.
-    fn without_duplicates(&mut self, entries: Vec<(Key<'a>, Node<'a>)>) -> Vec<(Key<'a>, Node<'a>)> {
+    /// Refuses what repeats a key of a map, and says so with both places.
+    fn without_duplicates(&mut self, map: u32, entries: Vec<(Key<'a>, Node<'a>)>) -> Vec<(Key<'a>, Node<'a>)> {
         let text = |index: u32| entries[index as usize].0.text.as_ref();
         // Places in order of key: a table of keys would take far more.
         let mut order: Vec<u32> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
@@ -466,8 +478,14 @@ impl<'a> Builder<'a, '_> {
         }
         let repeated = repeated.into_iter().map(|(again, _)| again as usize).collect::<Vec<_>>();
         let mut repeated = repeated.into_iter().peekable();
-        let keep = |(index, entry)| if repeated.next_if_eq(&index).is_some() { None } else { Some(entry) };
-        entries.into_iter().enumerate().filter_map(keep).collect()
+        let mut kept = Vec::with_capacity(entries.len());
+        for (index, (key, value)) in entries.into_iter().enumerate() {
+            match repeated.next_if_eq(&index) {
+                Some(_) => self.refused.push(RefusedKey { map, key, value }),
+                None => kept.push((key, value)),
+            }
+        }
+        kept
     }
 }
 
@@ -498,7 +516,7 @@ fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Diagnostics) -> NextKey<
     if is_nothing(&node) {
         let help = "write the key before its `:`; a text like `null` or `~` stands in quotes";
         report.push(Diagnostic::error(file, node.span, "a key that is empty").help(help));
-        return NextKey::Refused;
+        return NextKey::Refused(Key { text: Cow::Borrowed(""), span: node.span });
     }
     let Value::Scalar { text, plain } = node.value else {
         report.push(
@@ -506,22 +524,14 @@ fn as_key<'a>(file: usize, node: Node<'a>, report: &mut Diagnostics) -> NextKey<
                 .label("a list or map as key")
                 .help("put a text that begins with `[`, `{` or `*` in quotes"),
         );
-        return NextKey::Refused;
+        return NextKey::Refused(Key { text: Cow::Borrowed(""), span: node.span });
     };
     if plain && text == "<<" {
         report.push(
             Diagnostic::error(file, node.span, "merge keys are not supported")
                 .help("write the keys out where they belong"),
         );
-        return NextKey::Refused;
+        return NextKey::Refused(Key { text, span: node.span });
     }
     NextKey::Read(Key { text, span: node.span })
-}
-
-fn size_of_tree(node: &Node<'_>) -> usize {
-    match &node.value {
-        Value::Null | Value::Scalar { .. } => 1,
-        Value::List(list) => 1 + list.iter().map(size_of_tree).sum::<usize>(),
-        Value::Map(entries) => 1 + entries.iter().map(|(_, value)| 1 + size_of_tree(value)).sum::<usize>(),
-    }
 }

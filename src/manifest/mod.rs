@@ -50,6 +50,7 @@ pub use load::MAX_FILE_BYTES;
 pub use normalizer::Normalizer;
 pub use problem::{Problem, RelatedPlace, printable};
 pub use recorded::{check_names, check_recorded};
+pub(crate) use redact::without_secrets;
 pub use schema::schema;
 pub use source::{Pieces, SourceFile};
 pub use variables::Variables;

@@ -17,6 +17,11 @@ pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, word)| word)
 }
 
+/// Whether `found` is `word` but for one slip: a letter more, less, other or swapped.
+pub(crate) fn is_slip(found: &str, word: &str) -> bool {
+    found.len().abs_diff(word.len()) <= 1 && osa_distance(&found.to_ascii_lowercase(), word) <= 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,30 @@ pub(crate) struct Key<'a> {
     pub(crate) span: Span,
 }
 
+/// What a file says.
+pub(crate) struct Tree<'a> {
+    pub(crate) root: Node<'a>,
+    pub(crate) refused: Vec<RefusedKey<'a>>,
+}
+
+/// A key that a map cannot have, with its value: of two that are the same the second one, or one that is no text. No setting is
+/// read from it, but it may hold what must not be shown.
+pub(crate) struct RefusedKey<'a> {
+    /// First byte of the map.
+    pub(crate) map: u32,
+    pub(crate) key: Key<'a>,
+    pub(crate) value: Node<'a>,
+}
+
+/// How many values a node holds, itself included.
+pub(super) fn size_of_tree(node: &Node<'_>) -> usize {
+    match &node.value {
+        Value::Null | Value::Scalar { .. } => 1,
+        Value::List(list) => 1 + list.iter().map(size_of_tree).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|(_, value)| 1 + size_of_tree(value)).sum::<usize>(),
+    }
+}
+
 /// A found text as messages repeat it: cut, control characters escaped.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 80;

@@ -1,7 +1,9 @@
 //! What of a manifest's text is not shown with its problems: it may be a secret in the wrong place.
 //!
 //! The one place that decides it, for all problems of all files at once. Hidden are user names and passwords in URLs, values of
-//! queries, values of headers, and the value of any key whose name suggests a credential. Does not know how text is shown.
+//! queries, values of headers, and the value of any key that manifests do not have, unless it is a slip of one that they have: of a
+//! credential in a wrong place nobody knows the name. Among assets, whose keys are names, those that suggest a credential decide.
+//! Does not know how text is shown.
 
 mod line;
 mod url_parts;
@@ -10,9 +12,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Hidden, Span};
-use super::node::{Key, Node, Value, printable};
+use super::nearest::is_slip;
+use super::node::{Key, Node, RefusedKey, Tree, Value, printable};
 use super::secrets::names_credential;
+use super::shape;
 use super::source::SourceFile;
+use crate::vendor::VENDORS;
 
 /// What stands in place of a secret.
 pub(super) const MASK: &str = "***";
@@ -23,7 +28,7 @@ const SHORTEST_PART: usize = 3;
 
 /// Hides what may be a secret: masks the words of `diagnostics`, and returns what must not be shown of the lines at their places.
 /// `trees` are the files as far as they could be read; `None` for a file that is no YAML.
-pub(crate) fn redact(files: &[SourceFile], trees: &[Option<Node<'_>>], diagnostics: &mut [Diagnostic]) -> Vec<Hidden> {
+pub(crate) fn redact(files: &[SourceFile], trees: &[Option<Tree<'_>>], diagnostics: &mut [Diagnostic]) -> Vec<Hidden> {
     let mut places: BTreeMap<usize, Vec<Span>> = BTreeMap::new();
     for diagnostic in diagnostics.iter().filter(|diagnostic| !diagnostic.is_concealed) {
         for (file, span) in places_of(diagnostic) {
@@ -36,7 +41,7 @@ pub(crate) fn redact(files: &[SourceFile], trees: &[Option<Node<'_>>], diagnosti
         let mut lines = Lines::at(bytes, &spans);
         let tree = trees.get(file).and_then(Option::as_ref);
         if let Some(tree) = tree {
-            lines.read(tree, SecretKind::Top);
+            lines.read(&tree.root, SecretKind::Top, Refused { all: &tree.refused, within: None });
         }
         lines.read_rest(tree.is_some());
         shown.insert(file, lines);
@@ -76,10 +81,12 @@ enum SecretKind {
     Names,
     /// Assets: what is public, and often has an `@` or a query.
     Assets,
-    /// The value of a key that suggests a credential, or of a header.
+    /// What may be a credential.
     Secret,
     /// Names and values of headers.
     Headers,
+    /// The value of a header: a secret, but for names in braces.
+    HeaderValue,
     /// Where credentials come from.
     Credentials,
     /// Anything else.
@@ -89,23 +96,64 @@ enum SecretKind {
 impl SecretKind {
     /// What the `value` of `key` is in a map of this kind.
     fn of_value(self, key: &str, value: &Node<'_>) -> Self {
-        let is_map = matches!(value.value, Value::Map(_));
         match (self, key) {
-            (Self::Secret | Self::Headers, _) => Self::Secret,
+            (_, "<<") => self,
+            (Self::Headers, _) => Self::HeaderValue,
             // A provider is a map, by any name.
-            (Self::Names, _) if !is_map && names_credential(key) => Self::Secret,
+            (Self::Names, _) if !matches!(value.value, Value::Map(_)) && names_credential(key) => Self::Secret,
             (Self::Names, _) | (Self::Credentials, "env_prefix" | "file") => Self::Plain,
-            (Self::Top, "assets") => Self::Assets,
-            (Self::Top, "providers") => Self::Names,
-            (_, "headers") => Self::Headers,
-            (Self::Plain, "credentials") => Self::Credentials,
-            (Self::Credentials, _) => Self::Secret,
-            (Self::Assets, path) if path.contains(['/', '.']) => Self::Assets,
-            _ if names_credential(key) => Self::Secret,
+            (Self::Secret | Self::HeaderValue | Self::Credentials, _) => Self::Secret,
+            (Self::Assets, path) if !path.contains(['/', '.']) && names_credential(path) => Self::Secret,
             (Self::Assets, _) => Self::Assets,
-            _ => Self::Plain,
+            (Self::Top | Self::Plain, _) => match (self, known_key(key)) {
+                (Self::Top, Some("assets")) => Self::Assets,
+                (Self::Top, Some("providers")) => Self::Names,
+                (_, Some("headers")) => Self::Headers,
+                (_, Some("credentials")) => Self::Credentials,
+                (_, Some(_)) => Self::Plain,
+                (_, None) => Self::Secret,
+            },
         }
     }
+}
+
+impl SecretKind {
+    /// What must not be shown of a text of this kind.
+    fn secrets(self, text: &str) -> Vec<Range<usize>> {
+        match self {
+            Self::HeaderValue => beside_names(text),
+            Self::Secret | Self::Headers | Self::Credentials => std::iter::once(0..text.len()).collect(),
+            Self::Top | Self::Names | Self::Assets | Self::Plain => url_parts::secrets(text, self == Self::Assets),
+        }
+    }
+}
+
+/// All of a header's value but names in braces, such as `{host}`: they are no secrets, and problems are about them.
+fn beside_names(text: &str) -> Vec<Range<usize>> {
+    const LONGEST_NAME: usize = 32;
+    let is_part = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | '.' | ' ');
+    let names = text.match_indices('{').filter_map(|(start, _)| {
+        let length = text[start..].find('}')?;
+        let is_name = length <= LONGEST_NAME && text[start + 1..start + length].chars().all(is_part);
+        (is_name && !text[..start].ends_with('$')).then_some(start..start + length + 1)
+    });
+    let (mut pieces, mut from) = (Vec::new(), 0);
+    for name in names {
+        pieces.push(from..name.start);
+        from = name.end;
+    }
+    pieces.push(from..text.len());
+    // Quotes around a name are no secret.
+    pieces.retain(|piece| from == 0 || !text[piece.clone()].trim_matches(['"', '\'', ' ']).is_empty());
+    pieces
+}
+
+/// The key of manifests, at any place, that `key` is or was meant to be.
+fn known_key(key: &str) -> Option<&'static str> {
+    let options = || VENDORS.all().flat_map(|kind| kind.capabilities().options).map(|option| option.key);
+    let all = || shape::keys().chain(options());
+    let slip = || all().find(|known| !names_credential(key) && is_slip(key, known));
+    all().find(|known| *known == key).or_else(slip)
 }
 
 /// A line at the place of a problem.
@@ -117,6 +165,25 @@ struct SourceLine {
     hidden: Vec<Range<usize>>,
     /// Secrets on it as messages would repeat them.
     secrets: Vec<String>,
+}
+
+/// Keys that no map of a file has.
+#[derive(Clone, Copy)]
+struct Refused<'t> {
+    /// In order of map.
+    all: &'t [RefusedKey<'t>],
+    /// The one that is being read.
+    within: Option<usize>,
+}
+
+impl Refused<'_> {
+    /// Those of the map that begins at a byte. A map that is a key itself begins where the map around it does, and what stands
+    /// within it was refused before it was.
+    fn of_map(self, start: u32) -> Range<usize> {
+        let of_map = self.all.partition_point(|one| one.map < start)..self.all.partition_point(|one| one.map <= start);
+        let end = self.within.filter(|within| of_map.contains(within)).unwrap_or(of_map.end);
+        of_map.start..end
+    }
 }
 
 /// The lines of a file that may be shown.
@@ -141,19 +208,27 @@ impl<'b> Lines<'b> {
         Self { bytes, shown: joined.into_iter().map(line).collect() }
     }
 
-    fn read(&mut self, node: &Node<'_>, kind: SecretKind) {
+    fn read(&mut self, node: &Node<'_>, kind: SecretKind, refused: Refused<'_>) {
         match &node.value {
             Value::Null => {}
             Value::Scalar { text, .. } => self.text(node.span, text, kind),
-            Value::List(list) => list.iter().for_each(|item| self.read(item, kind)),
+            Value::List(list) => list.iter().for_each(|item| self.read(item, kind, refused)),
             Value::Map(entries) => {
-                for (Key { text, span }, value) in entries {
-                    let is_known = matches!(kind, SecretKind::Headers | SecretKind::Credentials);
-                    self.text(*span, text, if is_known { SecretKind::Plain } else { kind });
-                    self.read(value, kind.of_value(text, value));
+                for (key, value) in entries {
+                    self.entry(key, value, kind, refused);
+                }
+                for index in refused.of_map(node.span.start) {
+                    let RefusedKey { key, value, .. } = &refused.all[index];
+                    self.entry(key, value, kind, Refused { within: Some(index), ..refused });
                 }
             }
         }
+    }
+
+    fn entry(&mut self, key: &Key<'_>, value: &Node<'_>, kind: SecretKind, refused: Refused<'_>) {
+        let is_known = matches!(kind, SecretKind::Headers | SecretKind::Credentials);
+        self.text(key.span, &key.text, if is_known { SecretKind::Plain } else { kind });
+        self.read(value, kind.of_value(&key.text, value), refused);
     }
 
     /// Takes one text of the tree, `text` with its escapes undone and variables replaced.
@@ -162,17 +237,11 @@ impl<'b> Lines<'b> {
         let first = self.shown.partition_point(|line| line.range.end < place.start);
         for line in self.shown[first..].iter_mut().take_while(|line| line.range.start <= place.end) {
             line.covered.push(place.clone());
-            if matches!(kind, SecretKind::Secret | SecretKind::Headers | SecretKind::Credentials) {
-                line.hidden.push(place.clone());
-                line.secrets.push(printable(text.chars()));
-                continue;
-            }
             let written = self.bytes.get(place.clone()).map(text_of).unwrap_or_default();
-            let pieces = url_parts::secrets(&written, kind == SecretKind::Assets);
-            line.hidden.extend(pieces.into_iter().map(|piece| place.start + piece.start..place.start + piece.end));
-            let pieces = url_parts::secrets(text, kind == SecretKind::Assets);
-            line.secrets
-                .extend(pieces.into_iter().filter_map(|piece| text.get(piece)).map(|text| printable(text.chars())));
+            let pieces = kind.secrets(&written).into_iter();
+            line.hidden.extend(pieces.map(|piece| place.start + piece.start..place.start + piece.end));
+            let pieces = kind.secrets(text).into_iter().filter_map(|piece| text.get(piece));
+            line.secrets.extend(pieces.map(|text| printable(text.chars())));
         }
     }
 
@@ -257,13 +326,16 @@ fn mask(text: &mut String, secrets: &[String]) {
 
 /// Hides passwords in URLs that a message repeats, wherever they come from.
 fn mask_urls(text: &mut String) {
-    *text = quoted(text, |piece| {
-        let mut masked = piece.to_owned();
-        for secret in url_parts::secrets(piece, true).into_iter().rev() {
-            masked.replace_range(secret, MASK);
-        }
-        Some(masked)
-    });
+    *text = quoted(text, |piece| Some(without_secrets(piece)));
+}
+
+/// A URL, or a text that is used as one, without what may be a secret.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let mut masked = url.to_owned();
+    for secret in url_parts::secrets(url, true).into_iter().rev() {
+        masked.replace_range(secret, MASK);
+    }
+    masked
 }
 
 /// A text with other words in its quotes where `other` has some for them.

@@ -19,6 +19,8 @@ const KEY_PARTS: &[&str] = &[
     "bearer",
     "cookie",
     "connectionstring",
+    "session",
+    "webhook",
     "密码",
     "密钥",
     "口令",
@@ -26,7 +28,7 @@ const KEY_PARTS: &[&str] = &[
 /// Words of names that stand for credentials.
 const KEY_WORDS: &[&str] = &[
     "pw", "pwd", "pass", "auth", "oauth", "key", "keys", "dsn", "sas", "sig", "sign", "jwt", "otp", "psk", "pem",
-    "hmac", "cred", "creds", "ak", "sk", "pat", "sid",
+    "hmac", "cred", "creds", "ak", "sk", "pat", "sid", "tok", "pin", "access", "private",
 ];
 /// Parts of header names that stand for secrets, without `-` and `_`.
 const HEADER_PARTS: &[&str] = &[
@@ -42,9 +44,12 @@ const HEADER_PARTS: &[&str] = &[
     "credential",
 ];
 
+/// Ends of words of names that stand for credentials: `dbpass`, `appkey`.
+const KEY_ENDS: [&str; 2] = ["pass", "key"];
 /// Whether a name suggests a credential: `secret_id`, `AccessKeySecret`, `apiKey`, `x-token`, `PASS`.
 pub(crate) fn names_credential(name: &str) -> bool {
-    holds_any(name, KEY_PARTS) || words(name).any(|word| KEY_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+    let is_credential = |word: String| KEY_WORDS.contains(&&*word) || KEY_ENDS.iter().any(|end| word.ends_with(end));
+    holds_any(name, KEY_PARTS) || words(name).map(str::to_lowercase).any(is_credential)
 }
 
 /// The words of a name: cut at what is no letter or digit, and before a capital that follows a small letter.
@@ -123,6 +128,15 @@ mod tests {
             "x-api-key",
             "authorization",
             "密码",
+            "private",
+            "appkey",
+            "userpass",
+            "dbPass",
+            "sessionid",
+            "tok",
+            "pin",
+            "access",
+            "webhook_url",
         ] {
             assert!(names_credential(key), "{key}");
         }

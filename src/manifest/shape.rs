@@ -143,6 +143,12 @@ pub(crate) static MANIFEST: Section = Section {
     ],
 };
 
+/// All keys of manifests at any place, but for options of kinds.
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    let all = [&MANIFEST, &ASSET, &SOURCE, &PROVIDER, &GUARD, &PRIORITY, &COLLAPSE, &LIMITS, &CREDENTIALS];
+    all.into_iter().flat_map(|section| section.keys).map(|spec| spec.key)
+}
+
 /// Whether a key at the top of a file shows it to be a manifest: files of other kinds have a `name` or a `version` as well.
 pub(crate) fn is_of_manifests(key: &str) -> bool {
     const OF_ANY_FILE: [&str; 6] = ["name", "version", "provider", "index", "origin", "verify"];

@@ -199,6 +199,16 @@ fn with_secrets_in_wrong_places() -> Vec<String> {
         "SAS",
         "connection-string",
         "密码",
+        "private",
+        "appkey",
+        "userpass",
+        "dbpass",
+        "session",
+        "sessionid",
+        "tok",
+        "pin",
+        "access",
+        "webhook",
     ];
     let mut texts = vec![
         "sources: [\"https://u:C@h\"]\n",
@@ -237,6 +247,34 @@ fn with_secrets_in_wrong_places() -> Vec<String> {
         "base_url: \"u:C@h\n",
         "base_url: u:C@h\u{1}\n",
         "\"\\x70w\": C\n",
+    ]);
+    // A key that a map cannot have, and its value.
+    texts.extend([
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], key_secret: C, key_secret: C}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], endpoint: \"https://x\", endpoint: \"https://u:C@h\"}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], <<: {key_secret: C}}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], <<: [{x: C}, {headers: {a: C}}]}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], ~: C}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], [C]: C}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], ? {x: C, x: C} : C}}\n",
+        "providers:\n  p:\n    {x: C, x: C}: C\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: {X: \"${A}\", X: C}}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: {X: \"${A}\", <<: {X: C}}}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: {X: \"${A}\"}, headers: {X: C}}}\n",
+        "providers:\n  p:\n    headers:\n      X: a\n      X: C\n",
+        "providers:\n  p:\n    {{x: C, x: C}: C, x: C}: C\n",
+        "providers: {p: {pw: C, pw: {pw: C, pw: C}}, p: {headers: {X: C, X: C}}}\n",
+    ]);
+    // A key of any name, and what is nearly `headers` or a user name.
+    texts.extend([
+        "providers: {p: {kind: http-purge, hosts: [a.cn], header: {X-A: C}}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], http_headers: {X-A: C}}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], xyz: C}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], env: [{name: KEY, value: C}]}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], env: {A: C}}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], args: [\"--token=C\"]}}\n",
+        "xyz: [{a: C}]\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], endpoints: [\"http://u:C%40127.0.0.1:9\"]}}\n",
     ]);
     let mut all: Vec<String> = texts.into_iter().map(str::to_owned).collect();
     for key in keys {
@@ -310,10 +348,50 @@ fn what_is_no_secret_is_shown_beside_one() {
         );
         assert!(!human.contains("pw"), "{human}");
     }
+    // What is a key's own word, or a name in a header, is no secret.
+    for (provider, shown) in [
+        (
+            "kind: alibaba-vod, signature_method: HMAC-sha1",
+            "must be one of `ACS3-HMAC-SHA256`, `HMAC-SHA1`, found `HMAC-sha1`",
+        ),
+        (
+            "kind: qcloud-cdn, signature_method: HmacSha256",
+            "must be one of `HmacSHA256`, `HmacSHA1`, found `HmacSha256`",
+        ),
+        (
+            "kind: http-purge, endpoints: [\"http://127.0.0.1\"], headers: {X: \"pw{Scheme}\"}",
+            "X holds {Scheme}; of the URL there are {scheme} and {host}",
+        ),
+        (
+            "kind: http-purge, endpoints: [\"http://127.0.0.1\"], headers: {X: \"pw{ host }\"}",
+            "headers: {X: ***{ host }\"}",
+        ),
+    ] {
+        let files =
+            [SourceFile::whole("m/a.yaml", format!("assets: {{}}\nproviders: {{p: {{hosts: [a.cn], {provider}}}}}\n"))];
+        let built = build(&files);
+        let human = render(&files, &built.diagnostics, &built.hidden, false);
+        assert!(human.contains(shown) && !human.contains("pw"), "{human}");
+    }
     let asset = "assets:\n  https://a.cn/npm/@s/token@1.2/key.js?v=1&token=pw: x\n";
     let files = [SourceFile::whole("m/a.yaml", asset)];
     let human = render(&files, &build(&files).diagnostics, &build(&files).hidden, false);
     assert!(human.contains("https://a.cn/npm/@s/token@1.2/key.js?v=1&token=***: x"), "{human}");
+}
+
+/// X3: nor what stands in its environment or on its command line.
+#[test]
+fn the_program_shows_no_password_that_it_was_started_with() {
+    let address = format!("postgres://u:{CANARY}@h/db");
+    let bench = Bench::new().var("FRESHEN_STATE", &address).var("FRESHEN_AUDIT", &address);
+    for verb in ["apply", "watch", "plan"] {
+        let ran = bench.run(&[verb, "--help"]).exits(0);
+        assert!(ran.stdout.contains("FRESHEN_STATE"), "{}", ran.stdout);
+        assert_silent(&(ran.stdout + &ran.stderr), b"--help");
+    }
+    let bench = Bench::new().file("manifests/m.yaml", "assets: {}\n");
+    let ran = bench.run(&["explain", &format!("https://u:{CANARY}@a.cn/x")]).exits(2).says("https://***@a.cn/x");
+    assert_silent(&(ran.stdout + &ran.stderr), b"explain");
 }
 
 /// In every form of output.

@@ -13,7 +13,7 @@ pub(super) fn secrets(line: &str, is_asset: bool) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let key = keys(line).find(|(name, _)| {
         let is_file = is_asset && name.contains(['/', '.', '?']);
-        !is_file && (names_credential(name) || *name == "headers")
+        !is_file && (names_credential(name) || is_headers(name))
     });
     let end = key.map_or(line.len(), |(_, end)| end);
     if let Some(at) = line[..end].rfind('@').filter(|_| !is_asset) {
@@ -51,7 +51,7 @@ pub(super) fn secrets_below(before: &[u8], line: &str) -> Vec<Range<usize>> {
         if (is_above || goes_on) && keys(above).any(|(name, _)| names_credential(name)) {
             return vec![all];
         }
-        if (is_above || goes_on) && keys(above).any(|(name, _)| name == "headers") {
+        if (is_above || goes_on) && keys(above).any(|(name, _)| is_headers(name)) {
             return match keys(line).next().filter(|_| is_next) {
                 Some((_, end)) => std::iter::once(end..line.len()).collect(),
                 None => vec![all],
@@ -66,6 +66,10 @@ pub(super) fn secrets_below(before: &[u8], line: &str) -> Vec<Range<usize>> {
         is_next &= !is_above;
     }
     secrets(line, false)
+}
+
+fn is_headers(name: &str) -> bool {
+    matches!(name, "headers" | "header")
 }
 
 /// How deep a line stands: what begins with `-` stands below a key of the same column.

@@ -31,6 +31,8 @@ fn user_info(rest: &str, is_asset: bool) -> usize {
     let authority = &rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())];
     match (authority.rfind('@'), rest.rfind('@')) {
         (Some(at), _) if !is_asset || authority[..at].contains(':') => at,
+        // An `@` that was escaped once too often.
+        (None, _) if authority.contains("%40") && (!is_asset || authority.contains(':')) => authority.len(),
         // A password may hold what would end the authority.
         (None, Some(at)) if authority.contains(':') => at,
         _ => 0,
@@ -68,6 +70,8 @@ mod tests {
             ("\"https:\\/\\/u:p@a.cn\"", "\"https:\\/\\/*@a.cn\"", "\"https:\\/\\/*@a.cn\""),
             ("https://u:p/w?#@a.cn/", "https://*@a.cn/", "https://*@a.cn/"),
             ("//u:p@a.cn", "//*@a.cn", "//*@a.cn"),
+            ("http://u:p%40a.cn:80/x", "http://*/x", "http://*/x"),
+            ("https://a.cn/%40s:x", "https://a.cn/%40s:x", "https://a.cn/%40s:x"),
             ("u:p@a.cn", "*@a.cn", "*@a.cn"),
             ("token@a.cn", "*@a.cn", "token@a.cn"),
             ("npm/@scope/a@1.2/b.js", "npm/@scope/a@1.2/b.js", "npm/@scope/a@1.2/b.js"),
