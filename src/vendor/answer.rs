@@ -186,12 +186,13 @@ pub(super) fn has_error_member(object: &Value, expected: &[&str]) -> bool {
 }
 
 /// A reply that the whole answer agrees with. What no vendor documents may stand beside an acceptance and take it back: a list of
-/// failed URLs, a code, a word. Whether the call was carried out is not known then.
+/// URLs, a code, a state. Whether the call was carried out is not known then. `asked` is how many targets an API was asked for,
+/// `None` for caches, whose answers nobody documents.
 ///
 /// # Errors
 /// An unknown outcome that names the member.
-pub(super) fn undenied(reply: Reply, response: &Response) -> Result<Reply, CallError> {
-    let denial = json_object(response).and_then(|body| denial::in_value(&body));
+pub(super) fn undenied(reply: Reply, asked: Option<usize>, response: &Response) -> Result<Reply, CallError> {
+    let denial = json_object(response).and_then(|body| denial::in_value(&body, asked));
     let Some(name) = denial else { return Ok(reply) };
     let message = format!("the answer accepts the call, and denies it by its member `{}`", one_line(&name, 80));
     let error = error(response, ErrorClass::Unknown, status_code(response), message);
@@ -200,7 +201,12 @@ pub(super) fn undenied(reply: Reply, response: &Response) -> Result<Reply, CallE
 
 /// The id of a task in the first of these fields that holds a text or a number.
 pub(super) fn task_id_of(object: &Value, names: &[&str]) -> Option<String> {
-    text_of(object, names).filter(|id| is_task_id(id))
+    text_of(object, names).filter(|id| is_id(id))
+}
+
+/// Whether a text can be the id of a task, and no word in place of one.
+pub(super) fn is_id(text: &str) -> bool {
+    is_task_id(text) && !denial::is_no_id(text)
 }
 
 /// The first of these fields that holds a text or a number; vendors mix the two up. Empty texts count as absent.

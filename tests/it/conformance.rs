@@ -276,6 +276,28 @@ fn spent_quota_is_told_apart_where_the_vendor_has_a_code() {
     }
 }
 
+/// S7: a task id that is blank, or a word in place of one, is no acceptance.
+#[test]
+fn a_word_in_place_of_a_task_id_is_unknown() {
+    for mut pair in pairs() {
+        let call =
+            Call { operation: pair.operation, endpoint: endpoint(), targets: targets(&pair, 1), id: String::new() };
+        let account = Account { provider: "test".to_owned(), options: options(pair.provider) };
+        let stamp = Stamp { wall: NOW, nonce: 1 };
+        let request = pair.provider.encode(&call, &account, &credentials(pair.provider, pair.secret), &stamp);
+        let mut response = pair.emulator.answer(&request.expect("a request"), NOW);
+        let reply = pair.provider.decode(&call, &account, &response).expect("accepted");
+        let Some(id) = reply.task_ids.first() else { continue };
+        let body = String::from_utf8(response.body.clone()).expect("text");
+        let written = [format!("\"{id}\""), id.clone()].into_iter().find(|id| body.contains(id)).expect("the id");
+        for word in ["", " ", "\\t", "-", "null", "None", "undefined", "failed", "Error", "success", "false", "0"] {
+            response.body = body.replacen(&written, &format!("\"{word}\""), 1).into_bytes();
+            let class = pair.provider.decode(&call, &account, &response).expect_err("no acceptance").class;
+            assert_eq!(class, ErrorClass::Unknown, "{} `{word}`", pair.name());
+        }
+    }
+}
+
 /// S7: what no vendor documents beside an acceptance may take it back, at any depth of the answer.
 #[test]
 fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
@@ -323,7 +345,23 @@ fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
         ("msg", json!("刷新失败")),
         ("detail", json!({"reason": "quota error"})),
         ("results", json!([{"url": "x", "state": "fail"}])),
+        ("Blocked", json!(["https://cdn.example.com/0.js"])),
+        ("BadUrls", json!(["https://cdn.example.com/0.js"])),
+        ("not_found", json!({"https://cdn.example.com/0.js": 1})),
+        ("skipped", json!(1)),
+        ("Urls", json!({"https://cdn.example.com/0.js": "unchanged"})),
+        ("Status", json!("PartialSuccess")),
+        ("status", json!("canceled")),
+        ("TaskStatus", json!("not done")),
+        ("State", json!("dry-run")),
+        ("status", json!("500")),
+        ("http_status", json!(500)),
+        ("status", json!("404 Not Found")),
+        ("Result", json!(false)),
+        ("done", json!(false)),
     ];
+    // Of answers that an API documents, and caches may give.
+    let of_apis = [("Count", json!(0)), ("SuccessUrls", json!(["x"])), ("Unheard", json!(["x"]))];
     let harmless = [
         ("FailedUrls", json!([])),
         ("failed", json!(0)),
@@ -331,6 +369,16 @@ fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
         ("status", json!("ok")),
         ("ok", json!(true)),
         ("estimate", json!({"seconds": 30, "state": "queued"})),
+        ("Status", json!("In Progress")),
+        ("TaskStatus", json!("Pending")),
+        ("status", json!("200 OK")),
+        ("result", json!(0)),
+        ("Count", json!(1)),
+        ("Message", json!("accepted, and on its way")),
+        ("Host", json!("vod-7f3a.example.com")),
+        ("ServerTime", json!("2026-11-30T12:00:00Z")),
+        ("Ttl", json!(600)),
+        ("Async", json!(false)),
     ];
     for mut pair in pairs() {
         let call =
@@ -358,6 +406,10 @@ fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
         };
         for (name, member) in &words {
             decoded(name, member, false);
+        }
+        let is_cache = pair.provider.capabilities().kind == "http-purge";
+        for (name, member) in &of_apis {
+            decoded(name, member, is_cache);
         }
         for (name, member) in &harmless {
             decoded(name, member, true);

@@ -7,7 +7,7 @@ use crate::core::contract::ErrorClass::{
 };
 use crate::core::contract::{
     Account, Call, CallError, Capabilities, CredentialScheme, Credentials, Culprit, Operation, OptionShape, Options,
-    Rate, Reply, Stamp, is_task_id,
+    Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response};
 use crate::core::provider::Provider;
@@ -171,8 +171,8 @@ impl Provider for AlibabaVod {
         })
     }
 
-    fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
-        accepted(response)
+    fn decode(&self, call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        accepted(call, response)
     }
 
     fn quota_query(&self) -> Option<&dyn QuotaQuery> {
@@ -395,7 +395,7 @@ fn content(response: &Response) -> Result<(Value, Option<String>), CallError> {
     Ok((body, request_id))
 }
 
-fn accepted(response: &Response) -> Result<Reply, CallError> {
+fn accepted(call: &Call, response: &Response) -> Result<Reply, CallError> {
     let (body, request_id) = content(response)?;
     let task_ids: Vec<String> = answer::text_of(&body, &["RefreshTaskId"])
         .iter()
@@ -403,10 +403,10 @@ fn accepted(response: &Response) -> Result<Reply, CallError> {
         .map(|id| id.trim().to_owned())
         .filter(|id| !id.is_empty())
         .collect();
-    if response.status != 200 || task_ids.is_empty() || !task_ids.iter().all(|id| is_task_id(id)) {
+    if response.status != 200 || task_ids.is_empty() || !task_ids.iter().all(|id| answer::is_id(id)) {
         return Err(with_wait(CallError { request_id, ..answer::without_code(response) }, response));
     }
-    answer::undenied(Reply { task_ids, request_id, ..Reply::default() }, response)
+    answer::undenied(Reply { task_ids, request_id, ..Reply::default() }, Some(call.targets.len()), response)
 }
 
 #[cfg(test)]

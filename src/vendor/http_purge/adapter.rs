@@ -164,7 +164,7 @@ impl Provider for HttpPurge {
         };
         if is_done {
             let not_cached = NOT_CACHED.contains(&status).then_some(status);
-            return answer::undenied(Reply { not_cached, ..Reply::default() }, response);
+            return answer::undenied(Reply { not_cached, ..Reply::default() }, None, response);
         }
         answer::refuse_redirect(response)?;
         let (class, message) = match status {

@@ -142,12 +142,13 @@ impl Provider for HuaweiVod {
         signed(draft, &call.endpoint, account, credentials, stamp)
     }
 
-    fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+    fn decode(&self, call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        let asked = Some(call.targets.len());
         let (body, request_id) = content(response)?;
         match answer::task_id_of(&body, &["task_id"]) {
             // Another 2xx is not documented, and a proxy may have made it.
             Some(task_id) if response.status == 202 => {
-                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, response)
+                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, asked, response)
             }
             _ => Err(CallError { request_id, ..answer::without_code(response) }),
         }

@@ -113,13 +113,14 @@ impl Provider for QcloudCdn {
     }
 
     fn decode(&self, call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        let asked = Some(call.targets.len());
         let (data, request_id) = data_of(response)?;
         let is_all =
             |count: &Value| integer(count).and_then(|count| usize::try_from(count).ok()) == Some(call.targets.len());
         let all_counted = data.get("count").is_none_or(is_all);
         match answer::task_id_of(&data, &["task_id"]) {
             Some(task_id) if response.status == 200 && all_counted => {
-                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, response)
+                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, asked, response)
             }
             _ => Err(CallError { request_id, ..without_code(response) }),
         }

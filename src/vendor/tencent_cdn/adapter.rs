@@ -170,12 +170,13 @@ impl Provider for TencentCdn {
         Ok(tencent_api::encode(&call.endpoint, &action(call.operation.name), &keys, stamp, body))
     }
 
-    fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+    fn decode(&self, call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        let asked = Some(call.targets.len());
         let content = tencent_api::accepted(response, CODES)?;
         let request_id = tencent_api::request_id(&content);
         match answer::task_id_of(&content, &["TaskId"]) {
             Some(task_id) => {
-                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, response)
+                answer::undenied(Reply { task_ids: vec![task_id], request_id, ..Reply::default() }, asked, response)
             }
             None => Err(CallError { request_id, ..answer::without_code(response) }),
         }

@@ -81,10 +81,11 @@ impl Provider for TencentVod {
         Ok(tencent_api::encode(&call.endpoint, &ACTION, &keys, stamp, body))
     }
 
-    fn decode(&self, _call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+    fn decode(&self, call: &Call, _account: &Account, response: &Response) -> Result<Reply, CallError> {
+        let asked = Some(call.targets.len());
         let content = tencent_api::accepted(response, CODES)?;
         let request_id = tencent_api::request_id(&content);
-        answer::undenied(Reply { task_ids: Vec::new(), request_id, ..Reply::default() }, response)
+        answer::undenied(Reply { task_ids: Vec::new(), request_id, ..Reply::default() }, asked, response)
     }
 }
 
