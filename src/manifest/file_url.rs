@@ -50,6 +50,19 @@ pub(crate) fn browser_spellings(path: &str) -> impl Iterator<Item = String> + us
     spelled.into_iter().flatten()
 }
 
+/// What the URL standard leaves as it is in a query, and RFC 3986 escapes.
+const SENT_IN_QUERIES: [(&str, &str); 7] =
+    [("%5B", "["), ("%5D", "]"), ("%5E", "^"), ("%60", "`"), ("%7B", "{"), ("%7C", "|"), ("%7D", "}")];
+
+/// A query as browsers ask for it where a link has its characters unescaped.
+pub(crate) fn browser_query(query: &str) -> Cow<'_, str> {
+    SENT_IN_QUERIES.into_iter().fold(Cow::Borrowed(query), |query, (escape, sent)| {
+        let lower = escape.to_ascii_lowercase();
+        let is_there = query.contains(escape) || query.contains(&lower);
+        if is_there { query.replace(escape, sent).replace(&lower, sent).into() } else { query }
+    })
+}
+
 /// Whether some character of a path, as it is or escaped, is one of those.
 pub(crate) fn has_other_spellings(path: &str) -> bool {
     let is_escape = |at: usize| {
@@ -145,6 +158,21 @@ mod tests {
         assert_eq!(of("[a]|^"), ["[a]|%5E"]);
         assert_eq!(of("%5ba%5d"), ["[a]"]);
         assert_eq!((of("%255B"), of("[a].js"), of("plain/%20")), (vec![], vec![], vec![]));
+    }
+
+    #[test]
+    fn what_browsers_ask_for_in_a_query_is_known() {
+        for c in ' '..='~' {
+            let sent = ::url::Url::parse(&format!("https://a.cn/?x{c}y")).unwrap();
+            let strict = format!("?x{}y", url_path(&c.to_string()));
+            let is_left = "[]^`{|}".contains(c);
+            assert_eq!(browser_query(&strict) != strict, is_left, "{c}");
+            assert!(
+                !is_left || sent.query().map(|query| format!("?{query}")) == Some(browser_query(&strict).into()),
+                "{c}"
+            );
+        }
+        assert_eq!(browser_query("?a%5b%5D=%7c&b=%255B%20"), "?a[]=|&b=%255B%20");
     }
 
     #[test]

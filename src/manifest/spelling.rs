@@ -1,4 +1,7 @@
 //! The canonical spelling of a path and query, to be shown beside what is written. Never sent.
+//!
+//! What is not escaped is escaped as browsers do (the URL standard): they let other characters stand in a query than in a path.
+//! Escapes they leave as they are; those of a path have a usual spelling, and those of a query what a program makes of them.
 
 use percent_encoding::percent_encode_byte;
 
@@ -9,56 +12,64 @@ pub(crate) fn respelled(path_and_query: &str) -> Option<(String, &'static str)> 
         None => (path_and_query, None),
     };
     let mut reason = None;
-    let mut spelled = without_dots(&encoded(path, may_stand_in_path, &mut reason), &mut reason);
+    let mut spelled = without_dots(&encoded(path, &mut reason), &mut reason);
     if spelled.is_empty() {
         reason.get_or_insert("the path is missing");
         spelled.push('/');
     }
     if let Some(query) = query {
         spelled.push('?');
-        spelled.push_str(&encoded(query, may_stand, &mut reason));
+        spelled.push_str(&query_as_sent(query, &mut reason));
     }
     reason.map(|reason| (spelled, reason))
 }
 
-/// Escapes what must be escaped, unescapes what need not be, in upper-case digits.
-fn encoded(text: &str, may_stand: fn(u8) -> bool, reason: &mut Option<&'static str>) -> String {
-    let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len());
+/// Escapes what browsers escape in a path, unescapes what need not be, in upper-case digits.
+fn encoded(path: &str, reason: &mut Option<&'static str>) -> String {
+    let bytes = path.as_bytes();
+    let mut out = String::with_capacity(path.len());
     let mut at = 0;
     while at < bytes.len() {
         let byte = bytes[at];
         at += 1;
-        match (byte, bytes.get(at..at + 2).and_then(escaped_byte)) {
-            (b'%', Some(meant)) => {
-                at += 2;
-                if is_unreserved(meant) {
-                    reason.get_or_insert("a character is escaped that need not be");
-                    out.push(char::from(meant));
-                    continue;
-                }
-                if bytes[at - 2..at].iter().any(u8::is_ascii_lowercase) {
-                    reason.get_or_insert("an escape has lower-case digits");
-                }
-                out.push_str(percent_encode_byte(meant));
-            }
-            (b'%', None) => {
-                reason.get_or_insert("`%` without two hex digits after it");
-                out.push_str(percent_encode_byte(byte));
-            }
-            _ if may_stand(byte) => out.push(char::from(byte)),
-            _ => {
-                let why = if byte.is_ascii() {
-                    "a character should be escaped"
-                } else {
-                    "a character outside ASCII is not escaped"
-                };
-                reason.get_or_insert(why);
-                out.push_str(percent_encode_byte(byte));
-            }
+        let Some(meant) = bytes.get(at..at + 2).filter(|_| byte == b'%').and_then(escaped_byte) else {
+            push(&mut out, byte, may_stand_in_path(byte), reason);
+            continue;
+        };
+        at += 2;
+        if is_unreserved(meant) {
+            reason.get_or_insert("a character is escaped that need not be");
+            out.push(char::from(meant));
+            continue;
         }
+        if bytes[at - 2..at].iter().any(u8::is_ascii_lowercase) {
+            reason.get_or_insert("an escape has lower-case digits");
+        }
+        out.push_str(percent_encode_byte(meant));
     }
     out
+}
+
+/// A query as browsers send it.
+fn query_as_sent(query: &str, reason: &mut Option<&'static str>) -> String {
+    let mut out = String::with_capacity(query.len());
+    for byte in query.bytes() {
+        push(&mut out, byte, byte.is_ascii_graphic() && !b"\"'<>".contains(&byte), reason);
+    }
+    out
+}
+
+/// Appends a byte, escaped where it may not stand.
+fn push(out: &mut String, byte: u8, may_stand: bool, reason: &mut Option<&'static str>) {
+    if may_stand {
+        return out.push(char::from(byte));
+    }
+    reason.get_or_insert(if byte.is_ascii() {
+        "a character should be escaped"
+    } else {
+        "a character outside ASCII is not escaped"
+    });
+    out.push_str(percent_encode_byte(byte));
 }
 
 fn escaped_byte(digits: &[u8]) -> Option<u8> {
@@ -71,13 +82,9 @@ pub(super) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn may_stand(byte: u8) -> bool {
-    is_unreserved(byte) || b"!$&'()*+,;=:@/?[]".contains(&byte)
-}
-
-/// Browsers send some characters as they are, and what they have for them is told apart from this.
+/// A lone `%` stays as well. Whether `^` does depends on the age of the browser.
 fn may_stand_in_path(byte: u8) -> bool {
-    may_stand(byte) || matches!(byte, b'|' | b'^')
+    byte.is_ascii_graphic() && !b"\"<>?\\`{}".contains(&byte)
 }
 
 /// Resolves `.` and `..` segments.
@@ -129,16 +136,33 @@ mod tests {
             ("/%66oo", "/foo", "a character is escaped that need not be"),
             ("/%e4%bd%a0", "/%E4%BD%A0", "an escape has lower-case digits"),
             ("/你", "/%E4%BD%A0", "a character outside ASCII is not escaped"),
-            ("/100%", "/100%25", "`%` without two hex digits after it"),
             ("/a/./b", "/a/b", "the path has `.` or `..` segments"),
             ("/a/../b/..", "/", "the path has `.` or `..` segments"),
             ("/a/%2e%2E/b", "/b", "a character is escaped that need not be"),
-            ("/a?x=%2f{}", "/a?x=%2F%7B%7D", "an escape has lower-case digits"),
+            ("/{}?{}", "/%7B%7D?{}", "a character should be escaped"),
+            ("/a?it's", "/a?it%27s", "a character should be escaped"),
+            ("/a?<\"你>", "/a?%3C%22%E4%BD%A0%3E", "a character should be escaped"),
         ] {
             assert_eq!(respelled(written), Some((spelled.to_owned(), reason)), "{written}");
             assert_eq!(respelled(spelled), None, "{spelled}");
         }
-        assert_eq!(respelled("/a*b/~x;y=1,2/%2F?a=b&c[]=%20/../"), None);
+        for usual in ["/a*b/~x;y=1,2/%2F?a=b&c[]=%20/../", "/100%/%zz?%2e%2e/%41%2f%", "/a?|^`{}[]/\\%zz"] {
+            assert_eq!(respelled(usual), None, "{usual}");
+        }
+    }
+
+    /// U4: every printable character, and each escape, as a WHATWG parser sends it.
+    #[test]
+    fn queries_are_spelled_as_browsers_send_them() {
+        let odd = ['é', '你', '🦀', '\u{a0}'];
+        for c in (' '..='~').chain(odd).filter(|c| *c != '#') {
+            for query in [format!("x{c}y"), format!("x=%{:02x}", u32::from(c)), format!("%{c}y")] {
+                let sent = ::url::Url::parse(&format!("https://a.cn/?{query}")).unwrap();
+                let usual =
+                    respelled(&format!("/?{query}")).map_or_else(|| query.clone(), |(usual, _)| usual[2..].to_owned());
+                assert_eq!(Some(usual.as_str()), sent.query(), "{query}");
+            }
+        }
     }
 
     #[test]

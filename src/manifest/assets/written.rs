@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Lister;
 use crate::manifest::diagnostic::{Diagnostic, Span};
-use crate::manifest::file_url::{browser_spellings, has_other_spellings};
+use crate::manifest::file_url::{browser_query, browser_spellings, has_other_spellings};
 use crate::manifest::node::is_invisible;
 use crate::manifest::variables::NOT_REPLACED;
 use crate::manifest::{secrets, spelling, url};
@@ -21,18 +21,26 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Takes a path or a whole URL. Queries play no part.
+    /// Takes a path or a whole URL.
     pub(super) fn take(&mut self, span: Span, name: &str) {
         let at_path = name
             .split_once("://")
             .map_or(0, |(scheme, rest)| scheme.len() + "://".len() + rest.find('/').unwrap_or(rest.len()));
         let at_query = name[at_path..].find('?').map_or(name.len(), |at| at_path + at);
         let (before, path, query) = (&name[..at_path], &name[at_path..at_query], &name[at_query..]);
-        if !has_other_spellings(path) || self.names.len().max(self.others.len()) >= MAX_KEPT {
+        let sent = browser_query(query);
+        // A query that is sent as it is written is the other spelling of one that is not.
+        let has_other_query = query.contains(['[', ']', '^', '`', '{', '|', '}']) || sent != query;
+        let is_known = !has_other_spellings(path) && !has_other_query;
+        if is_known || self.names.len().max(self.others.len()) >= MAX_KEPT {
             return;
         }
-        let others = browser_spellings(path).map(|spelling| (span, format!("{before}{spelling}{query}")));
-        self.others.extend(others);
+        let mut paths: Vec<String> = browser_spellings(path).collect();
+        if paths.is_empty() {
+            paths.push(path.to_owned());
+        }
+        let others = paths.into_iter().map(|path| (span, format!("{before}{path}{sent}")));
+        self.others.extend(others.filter(|(_, other)| other != name));
         self.names.insert(name.to_owned());
     }
 
