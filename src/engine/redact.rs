@@ -50,12 +50,15 @@ pub(crate) fn sensitive(credentials: &Credentials, request: &Request, templates:
             sensitive.add_long(form, in_part);
         }
         // What does not happen by chance is hidden as a whole.
-        let again: Vec<String> = base32_forms(text).into_iter().chain(base64_twice(text)).collect();
+        let again: Vec<String> = base32_forms(text).into_iter().chain(encoded_twice(text)).collect();
         for form in &again {
             sensitive.add_long(form, false);
         }
         for form in again.iter().chain(&encoded).map(String::as_str).chain([text]) {
-            sensitive.add_long(&form.chars().rev().collect::<String>(), false);
+            sensitive.add_long(&reversed(form), false);
+        }
+        for form in encodings(&reversed(text)).iter().chain([&hex_of_words(text)]) {
+            sensitive.add_long(form, false);
         }
     }
     // Much in it is no secret.
@@ -127,13 +130,21 @@ fn base32_forms(text: &str) -> Vec<String> {
     usual.into_iter().chain(of_hex).collect()
 }
 
-/// A text in base64 of base64, in both alphabets the first time.
-fn base64_twice(text: &str) -> Vec<String> {
-    let once =
-        [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| aligned::<3>(text.as_bytes(), 6, |bytes| engine.encode(bytes)));
-    let twice =
-        once.iter().flatten().flat_map(|once| aligned::<3>(once.as_bytes(), 6, |bytes| STANDARD_NO_PAD.encode(bytes)));
-    twice.collect()
+/// A text in base64 or hexadecimal digits of either of them. What is compared alike after one encoding differs after two.
+fn encoded_twice(text: &str) -> Vec<String> {
+    let small = hex(text.as_bytes());
+    let url_safe = aligned::<3>(text.as_bytes(), 6, |bytes| URL_SAFE_NO_PAD.encode(bytes));
+    let once = encodings(text).into_iter().chain(url_safe).chain([small.to_uppercase()]);
+    once.flat_map(|once| encodings(&once)).collect()
+}
+
+/// A text in hexadecimal digits of words of two bytes, of which the second one counts more: what `od -x` prints.
+fn hex_of_words(text: &str) -> String {
+    text.as_bytes().chunks_exact(2).map(|word| hex(&[word[1], word[0]])).collect()
+}
+
+fn reversed(text: &str) -> String {
+    text.chars().rev().collect()
 }
 
 /// What bytes look like in an encoding with digits of `bits` bits, after each number of other bytes that makes a
@@ -222,6 +233,9 @@ impl Whole {
         for (index, one) in characters.iter().enumerate() {
             if same == own.len() {
                 same = self.borders[same - 1];
+            } else if same >= SHORTEST && matches!(one.shown, '*' | '…') && own[same] != one.shown {
+                // Cut off by who shows only the ends of a secret.
+                hide(&characters[index - same..index]);
             }
             same = step(&own, &self.borders, same, one.shown);
             if same == own.len() {
@@ -254,18 +268,24 @@ fn hash(characters: impl Iterator<Item = char>) -> u64 {
 /// What a character is compared as: in lower case, the two alphabets of base64 alike. `None`: not at all, since servers break
 /// lines and escape quotes and slashes.
 fn fold(character: char) -> Option<char> {
-    match character {
+    match narrow(character) {
         '\\' => None,
-        _ if is_unsafe(character) => None,
+        other if is_unsafe(other) => None,
         '-' => Some('+'),
         '_' => Some('/'),
-        _ => Some(character.to_ascii_lowercase()),
+        other => Some(other.to_ascii_lowercase()),
     }
 }
 
 /// The same where whatever separates letters and digits is left out.
 fn fold_to_letters(character: char) -> Option<char> {
-    character.is_alphanumeric().then(|| character.to_ascii_lowercase())
+    character.is_alphanumeric().then(|| narrow(character).to_ascii_lowercase())
+}
+
+/// The character of ASCII for its full-width form.
+fn narrow(character: char) -> char {
+    let ascii = u32::from(character).checked_sub(0xfee0).filter(|code| (0x21..=0x7e).contains(code));
+    ascii.and_then(char::from_u32).unwrap_or(character)
 }
 
 /// `text` with every sensitive part replaced, also one that was cut off at its end.
@@ -402,7 +422,7 @@ mod tests {
 
     /// Spellings of a text, all of it escaped or only what is no letter and no digit.
     fn spellings(text: &str) -> Vec<String> {
-        let escapes: [&dyn Fn(char) -> String; 11] = [
+        let escapes: [&dyn Fn(char) -> String; 15] = [
             &|one| format!("%{:02X}", u32::from(one)),
             &|one| format!("%{:02x}", u32::from(one)),
             &|one| format!("={:02X}", u32::from(one)),
@@ -414,6 +434,10 @@ mod tests {
             &|one| format!("\\x{:02x}", u32::from(one)),
             &|one| format!("%25{:02x}", u32::from(one)),
             &|one| format!("&amp;#x{:x};", u32::from(one)),
+            &|one| format!("\\{:03o}", u32::from(one)),
+            &|one| format!("\\{:06x} ", u32::from(one)),
+            &|one| format!("\\{:x} ", u32::from(one)),
+            &|one| char::from_u32(u32::from(one) + 0xfee0).unwrap().to_string(),
         ];
         let named = |one| match one {
             '/' => "&sol;".to_owned(),
@@ -439,7 +463,7 @@ mod tests {
     fn every_spelling_of_a_part_of_a_secret_is_masked() {
         let mut random = fastrand::Rng::with_seed(9);
         let alphabet: Vec<char> = ('0'..='9').chain('a'..='z').chain('A'..='Z').chain("+/=&<\"-_.~".chars()).collect();
-        for round in 0..60 {
+        for round in 0..8 {
             let length = random.usize(8..60);
             let secret: String = (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
             let keys = fields(&["AKIDcanary", &secret]);
@@ -463,6 +487,43 @@ mod tests {
                     assert_eq!(hide(&format!("é({spelt})é"), &list), "é(***)é", "round {round}: {secret} as {spelt}");
                 }
             }
+            if letters.len() >= 8 {
+                let numbered: Vec<String> = letters.char_indices().map(|(at, one)| format!("{at}:{one}")).collect();
+                let numbers: Vec<String> = letters.bytes().map(|byte| byte.to_string()).collect();
+                let tagged: Vec<String> = letters.chars().map(String::from).collect();
+                let lines: Vec<&str> =
+                    (0..letters.len()).step_by(4).map(|at| &letters[at..(at + 4).min(letters.len())]).collect();
+                for spelt in [
+                    numbered.join(" ")["0:".len()..].to_owned(),
+                    numbers.join(", "),
+                    numbers.join(","),
+                    numbers.join(" "),
+                    tagged.join("</i><i>"),
+                    lines.join("<br/>"),
+                ] {
+                    assert_eq!(hide(&format!("é[{spelt}]é"), &list), "é[***]é", "round {round}: {secret} as {spelt}");
+                }
+            }
+            let turned = reversed(&secret);
+            let forms = |text: &str| {
+                [
+                    hex(text.as_bytes()),
+                    hex(text.as_bytes()).to_uppercase(),
+                    STANDARD.encode(text),
+                    URL_SAFE.encode(text),
+                ]
+            };
+            for spelt in forms(&secret).iter().flat_map(|once| forms(once)).chain(forms(&turned)) {
+                let shown = hide(&format!("é({spelt})é"), &list);
+                assert!(shown.contains("***") && shown.len() < 20, "round {round}: {secret} as {spelt}: {shown}");
+            }
+            if length > 12 {
+                let ends = format!("é({}****)é", &secret[..6]);
+                assert_eq!(hide(&ends, &list), "é(*******)é", "round {round}: {secret}");
+            }
+            let words: Vec<String> = secret.as_bytes().chunks_exact(2).map(|word| hex(&[word[1], word[0]])).collect();
+            let spelt = words.join(" ");
+            assert_eq!(hide(&format!("é({spelt})é"), &list), "é(***)é", "round {round}: {secret} as {spelt}");
             let bytes: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
             for separator in ["", ":", " ", "-", "\n"] {
                 let spelt = bytes.join(separator);

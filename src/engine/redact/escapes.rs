@@ -14,7 +14,7 @@ type Kind = fn(&[Character]) -> Option<(Unit, usize)>;
 type PlacedByte = (u8, usize, usize);
 
 /// Ways to escape. Each is undone by itself: what looks like an escape of one may be plain text of another.
-const KINDS: [Kind; 4] = [percent, quoted_printable, entity, backslash];
+const KINDS: [Kind; 7] = [percent, quoted_printable, entity, backslash, of_style_sheet, decimal, mark];
 
 /// What stands for whatever has a name that is not in [`NAMES`]: letters and digits have none.
 const OTHER: char = char::REPLACEMENT_CHARACTER;
@@ -69,6 +69,8 @@ enum Unit {
     Byte(u8),
     /// A half of a pair of UTF-16.
     Half(u16),
+    /// No character: what stands between some.
+    Nothing,
 }
 
 /// The text, and what it is with one or two escapes within each other undone.
@@ -98,6 +100,7 @@ fn undone(view: &[Character], kind: Kind) -> Option<Vec<Character>> {
         at += length;
         match unit {
             Unit::Byte(byte) => bytes.push((byte, start, end)),
+            Unit::Nothing => flush(&mut bytes, &mut out),
             Unit::Character(character) => {
                 flush(&mut bytes, &mut out);
                 out.push(Character { shown: character, start, end });
@@ -193,7 +196,7 @@ fn entity(view: &[Character]) -> Option<(Unit, usize)> {
     }
 }
 
-/// `\u002f`, `\u{2f}`, `\U0000002F`, `\x2f`, and `0x2f`.
+/// `\u002f`, `\u{2f}`, `\U0000002F`, `\x2f`, `0x2f` and, in octal digits, `\057`.
 fn backslash(view: &[Character]) -> Option<(Unit, usize)> {
     match (at(view, 0)?, at(view, 1)?) {
         ('\\', 'u') if at(view, 2) == Some('{') => {
@@ -204,7 +207,36 @@ fn backslash(view: &[Character]) -> Option<(Unit, usize)> {
         ('\\', 'u') => Some((half(view, 2)?, 6)),
         ('\\', 'U') => Some((Unit::Character(char::from_u32(number(view, 2, 8, 16)?)?), 10)),
         ('\\' | '0', 'x' | 'X') => Some((byte(view, 2)?, 4)),
+        ('\\', '0'..='7') => Some((Unit::Byte(u8::try_from(number(view, 1, 3, 8)?).ok()?), 4)),
         ('\\', other) if other.is_ascii_punctuation() => Some((Unit::Character(other), 2)),
         _ => None,
     }
+}
+
+/// `\2f ` and `\00002f`.
+fn of_style_sheet(view: &[Character]) -> Option<(Unit, usize)> {
+    (at(view, 0)? == '\\').then_some(())?;
+    let digits = (1..7).take_while(|&index| at(view, index).is_some_and(|one| one.is_ascii_hexdigit())).count();
+    let character = char::from_u32(number(view, 1, digits, 16)?)?;
+    (digits > 0).then_some((Unit::Character(character), 1 + digits + usize::from(at(view, 1 + digits) == Some(' '))))
+}
+
+/// A number of a list of bytes, such as `[47, 48]`.
+fn decimal(view: &[Character]) -> Option<(Unit, usize)> {
+    let digits = view.iter().take(4).take_while(|one| one.shown.is_ascii_digit()).count();
+    let is_item = at(view, digits).is_none_or(|next| matches!(next, ',' | ';' | ' ' | ']' | ')' | '}' | '\n'));
+    let byte = u8::try_from(number(view, 0, digits, 10)?).ok().filter(u8::is_ascii_graphic)?;
+    is_item.then_some((Unit::Byte(byte), digits))
+}
+
+/// A tag, and the number before a numbered character: `<br/>`, `12:`.
+fn mark(view: &[Character]) -> Option<(Unit, usize)> {
+    const MOST: usize = 32;
+    let rest = || view.iter().skip(1).take(MOST);
+    let (inside, end) = match at(view, 0)? {
+        '<' => (rest().take_while(|one| !matches!(one.shown, '<' | '>')).count(), '>'),
+        '0'..='9' => (rest().take_while(|one| one.shown.is_ascii_digit()).count(), ':'),
+        _ => return None,
+    };
+    (at(view, inside + 1)? == end).then_some((Unit::Nothing, inside + 2))
 }
