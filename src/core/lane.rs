@@ -230,14 +230,17 @@ impl Lane {
     }
 
     /// Whether one more call may be prepared. Intents run ahead of their calls by a few milliseconds, or by `lead_ms` where
-    /// persisting takes that long, and never by more: a crash leaves them in doubt.
+    /// persisting takes that long, and never by more: a crash leaves them in doubt. Where that would cost quota, those that wait
+    /// count as under way.
     pub fn has_room(&self, lead_ms: u64) -> bool {
         let (most, waiting) = (self.most_in_flight(), self.unsent + self.ready.len());
         let calls_in = |us: u64| usize::try_from(us / self.limits.calls.interval_us().max(1)).unwrap_or(usize::MAX);
-        let ahead = match lead_ms {
-            _ if most == 1 => 1 - self.in_flight.min(1),
-            0 => calls_in(AHEAD_US).clamp(1, most),
-            _ => calls_in(AHEAD_US.max(lead_ms * 1000)).clamp(1, most.max(MOST_AHEAD)),
+        let ahead = if most == 1 || self.draw.is_some() {
+            calls_in(AHEAD_US).clamp(1, most).min(most.saturating_sub(self.in_flight))
+        } else if lead_ms == 0 {
+            calls_in(AHEAD_US).clamp(1, most)
+        } else {
+            calls_in(AHEAD_US.max(lead_ms * 1000)).clamp(1, most.max(MOST_AHEAD))
         };
         self.stopped.is_none() && waiting < ahead
     }
