@@ -142,13 +142,13 @@ pub struct ManifestLimits {
 #[derive(Args, Clone, Debug, Default)]
 pub struct SelectionArgs {
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "PATTERN")]
     pub only: Vec<String>,
     /// Only this provider; may be repeated
     #[arg(long = "provider", value_name = "NAME")]
     pub providers: Vec<String>,
-    /// Purge targets that match this pattern even if their hash is recorded; may be repeated
-    #[arg(long, value_name = "GLOB")]
+    /// Purge targets that match this pattern even if their hash is recorded; `*` stands for any text, may be repeated
+    #[arg(long, value_name = "PATTERN")]
     pub force: Vec<String>,
     /// This manifest, which is not there any more and was not where this run looks, has vanished: purge what only it lists; may
     /// be repeated
@@ -352,7 +352,7 @@ pub struct AdoptArgs {
     #[command(flatten)]
     pub manifests: ManifestArgs,
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "PATTERN")]
     pub only: Vec<String>,
     /// Only this provider; may be repeated
     #[arg(long = "provider", value_name = "NAME")]
@@ -409,8 +409,8 @@ pub struct ExplainArgs {
 pub enum StateVerb {
     /// List the targets that the state knows
     List {
-        /// Only targets that match this pattern
-        #[arg(value_name = "GLOB")]
+        /// Only targets that match this pattern; `*` stands for any text
+        #[arg(value_name = "PATTERN")]
         pattern: Option<String>,
     },
     /// Print everything that is recorded as JSON lines
@@ -427,7 +427,7 @@ pub enum StateVerb {
     /// Drop everything known of the targets that match, without purging: they are new to the next run
     Forget {
         /// Which targets; `*` stands for any text
-        #[arg(value_name = "GLOB")]
+        #[arg(value_name = "PATTERN")]
         pattern: String,
         /// Only of this provider
         #[arg(long, value_name = "NAME")]

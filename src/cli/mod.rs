@@ -22,17 +22,18 @@ mod watch;
 
 use std::path::Path;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::engine::{Exit, Stop, audit, exit_of};
-use crate::host::{Host, interrupt, own_files};
+use crate::host::env::SystemEnv;
+use crate::host::{Env, Host, interrupt, own_files};
 use args::{Cli, Format, Verb};
 
 /// Reads the command line, runs the verb and returns the exit code. Results go to standard output, all else to
 /// standard error.
 pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
     interrupt::outlive_size_limit();
-    let exit = match Cli::try_parse_from(arguments) {
+    let exit = match parse(arguments) {
         Ok(cli) => run_verb(&cli).await,
         Err(error) if error.use_stderr() => {
             terminal::tell(&error.render().ansi().to_string());
@@ -49,6 +50,19 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
         Exit::Failed
     });
     Exit::worst(unwritten.into_iter().chain([exit])).code()
+}
+
+/// Reads the command line. A variable that is set to nothing counts as unset: CI systems set those of which they know no value.
+fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    fn without_empty(command: clap::Command) -> clap::Command {
+        let is_empty =
+            |name: &std::ffi::OsStr| name.to_str().and_then(|name| SystemEnv.var(name)).as_deref() == Some("");
+        let without = |argument: clap::Arg| {
+            if argument.get_env().is_some_and(is_empty) { argument.env(None::<&str>) } else { argument }
+        };
+        command.mut_args(without).mut_subcommands(without_empty)
+    }
+    Cli::from_arg_matches(&without_empty(Cli::command()).try_get_matches_from(arguments)?)
 }
 
 async fn run_verb(cli: &Cli) -> Exit {

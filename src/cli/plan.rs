@@ -39,7 +39,7 @@ async fn show(
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
     let (desired, prepared) = engine::review(host, lookup, selection, &mut reader, on_event).await?;
     selection
-        .unmatched(&desired.model, &prepared.difference.changes)?
+        .unmatched(&desired.model, &prepared.difference.changes)
         .iter()
         .for_each(|warning| terminal::tell(&format!("warning: {warning}\n")));
     let refusals = engine::refusals(&desired, &prepared, allowed);

@@ -10,6 +10,7 @@ use super::args::{Format, Global, ScanArgs, ScanForm, ScanLinks};
 use super::progress::ProgressMeter;
 use super::render::scan as render;
 use super::{manifests, terminal};
+use crate::core::text::one_line;
 use crate::engine::{Exit, Stop, compare};
 use crate::host::Host;
 use crate::host::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
@@ -32,6 +33,12 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ScanArgs) -> Result
         _ => None,
     };
     let tree = read(&args.directory, rules).await?;
+    for pattern in args.include.iter().filter(|pattern| walk.leaves_out_all_of(pattern)) {
+        let pattern = one_line(pattern, 300);
+        terminal::tell(&format!(
+            "warning: `--include {pattern}` names temporary files, which are left out; give `--temporary` to take them\n"
+        ));
+    }
     for warning in &tree.warnings {
         terminal::tell(&format!("warning: {warning}\n"));
     }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::args::{Format, Global, StateVerb};
 use super::render::{JSON_VERSION, count, status};
 use super::terminal;
-use crate::engine::selection::patterns;
+use crate::core::text_patterns::TextPatterns;
 use crate::engine::{self, Exit, Forgotten};
 use crate::host::Host;
 
@@ -30,9 +30,11 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
 }
 
 fn list(global: &Global, pattern: Option<&str>) -> Result<()> {
-    let wanted = patterns(&pattern.map(str::to_owned).into_iter().collect::<Vec<_>>())?;
     let mut rows = engine::existing(&*global.backend())?.recorded()?;
-    rows.retain(|row| pattern.is_none() || wanted.is_match(&row.target.text));
+    if let Some(pattern) = pattern {
+        let wanted = TextPatterns::new(&[pattern]);
+        rows.retain(|row| wanted.is_match(&row.target.text));
+    }
     if global.format == Format::Json {
         terminal::print_json(&serde_json::json!({
             "version": JSON_VERSION, "command": "state list",

@@ -33,6 +33,7 @@ pub mod secret;
 pub mod states;
 pub mod target;
 pub mod text;
+pub mod text_patterns;
 pub mod time;
 pub mod twins;
 pub mod watch;

@@ -2,6 +2,55 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+/// What is wrong with the value of a credential, which is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueProblem {
+    /// There is no such variable.
+    #[error("is not set")]
+    NotSet,
+    /// A variable without a value.
+    #[error("is set to nothing")]
+    Nothing,
+    /// Empty or blank.
+    #[error("is blank: give it a value or remove it")]
+    Blank,
+    /// Often a newline that came along from a file.
+    #[error("begins or ends with a blank or a line break: remove that")]
+    OuterBlank,
+    /// Control characters.
+    #[error("holds a control character")]
+    Control,
+    /// Bytes that are not UTF-8.
+    #[error("is not valid UTF-8")]
+    NotText,
+}
+
+impl ValueProblem {
+    /// What is wrong with a value; `None` if it can be a credential.
+    pub fn of(value: &str) -> Option<Self> {
+        if value.trim().is_empty() {
+            Some(Self::Blank)
+        } else if value.trim() != value {
+            Some(Self::OuterBlank)
+        } else if value.contains(char::is_control) {
+            Some(Self::Control)
+        } else if value.contains(char::REPLACEMENT_CHARACTER) {
+            Some(Self::NotText)
+        } else {
+            None
+        }
+    }
+
+    /// As [`ValueProblem::of`], for the value of a variable, if it has one.
+    pub fn of_variable(value: Option<&str>) -> Option<Self> {
+        match value {
+            None => Some(Self::NotSet),
+            Some("") => Some(Self::Nothing),
+            Some(value) => Self::of(value),
+        }
+    }
+}
+
 /// A credential, from the moment it is read until it is signed with or sent.
 #[derive(Clone)]
 pub struct Secret(SecretString);

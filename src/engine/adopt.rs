@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::apply::ReadObserver;
 use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
-use super::selection::{known_providers, patterns};
+use super::selection::known_providers;
 use super::{
     Claim, Claimed, Desired, Prepared, Reason, Selection, Stop, accounts, open_or_create, run_start, stat_caches,
     unread,
@@ -16,6 +16,7 @@ use crate::core::model::Model;
 use crate::core::owners::Unread;
 use crate::core::recorded::{ChangeKind, KnownManifest};
 use crate::core::target::Target;
+use crate::core::text_patterns::TextPatterns;
 use crate::host::Host;
 use crate::state::{LockedState, Store};
 
@@ -44,8 +45,8 @@ pub async fn adopt(
     let (lock, Loaded { desired, caches, ahead }) =
         read(host, lookup, selection, lock_timeout_ms, reader, on_event).await?;
     let model = &desired.model;
-    let only = patterns(&selection.only)?;
-    for warning in selection.unmatched(model, &Changes::default())? {
+    let only = TextPatterns::new(&selection.only);
+    for warning in selection.unmatched(model, &Changes::default()) {
         on_event(PassEvent::Warning(&warning));
     }
     let mut store = open_or_create(host, &*lock)?;
@@ -150,7 +151,6 @@ async fn read(
         let found = find(lookup)?;
         let mut loaded = reader.read_all(host, &found, true)?;
         known_providers(&loaded.desired.model, &selection.providers)?;
-        patterns(&selection.only)?;
         if claim.waits(state) {
             // Who runs is about to change what was read ahead.
             loaded.ahead = None;

@@ -35,14 +35,24 @@ pub async fn explain<'a>(
     let recorded = store.map_or(Ok(Vec::new()), |store| store.recorded_of(target))?;
     let found = find(desired, &prepared, recorded, target);
     if found.is_empty() {
-        let message = format!(
-            "`{}` is neither in these manifests nor in the state; targets are compared byte for byte, `freshen plan --format json` \
-             and `freshen state list` show them",
-            one_line(&without_secrets(target), LONGEST)
-        );
+        let help = match meant(desired, target) {
+            Some(url) => format!("did you mean `{}`?", one_line(&url, LONGEST)),
+            None => {
+                "targets are compared byte for byte, `freshen plan --format json` and `freshen state list` show them"
+                    .into()
+            }
+        };
+        let target = one_line(&without_secrets(target), LONGEST);
+        let message = format!("`{target}` is neither in these manifests nor in the state; {help}");
         return Err(Stop::bad_input(message).into());
     }
     Ok(found)
+}
+
+/// The URL of these manifests that ends with the path that was given in its place.
+fn meant(desired: &Desired, path: &str) -> Option<String> {
+    let end = format!("/{}", path.trim_start_matches('/'));
+    desired.model.entries.iter().map(|entry| entry.target.text).find(|url| url.ends_with(&end))
 }
 
 /// All that is known of the target at one provider.

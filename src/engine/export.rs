@@ -111,7 +111,14 @@ fn read_lines(file: &Path) -> Result<String, Stop> {
     let name = if is_input { "standard input".to_owned() } else { format!("`{}`", file.display()) };
     let bytes = if is_input { read_input(MAX_IMPORT_BYTES) } else { read_regular(file, MAX_IMPORT_BYTES) };
     let bytes = bytes.map_err(|cause| Stop::bad_input(format!("{name} {cause}")))?;
-    String::from_utf8(bytes).map_err(|error| Stop::bad_input(format!("{name} is not UTF-8: {}", error.utf8_error())))
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Stop::bad_input(format!("{name} is not UTF-8: {}", error.utf8_error())))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if text.trim().is_empty() {
+        let help = "the export may have failed; a state without targets needs no import";
+        return Err(Stop::bad_input(format!("{name} holds no target: {help}")));
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads one exported line; what is wrong with it is reported without its text, since the file may be any other.

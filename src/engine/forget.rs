@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use anyhow::Result;
 
-use super::selection::patterns;
 use super::{Exit, Stop, lock, run_start};
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::text::one_line;
+use crate::core::text_patterns::TextPatterns;
 use crate::host::Host;
 use crate::manifest::nearest::nearest;
 use crate::state::{Backend, Store};
@@ -43,7 +43,7 @@ fn missing(state: &dyn Backend) -> Stop {
 /// # Errors
 /// Bad input, and a state that cannot be used.
 pub async fn forget(host: &Host, state: &dyn Backend, which: &Forgotten<'_>, lock_timeout_ms: u64) -> Result<usize> {
-    let wanted = patterns(&[which.pattern.to_owned()])?;
+    let wanted = TextPatterns::new(&[which.pattern]);
     let start = run_start(host);
     existing(state)?;
     let lock = lock(host, state, &start, lock_timeout_ms).await?;
@@ -51,7 +51,12 @@ pub async fn forget(host: &Host, state: &dyn Backend, which: &Forgotten<'_>, loc
     let is_of = |row: &Recorded| which.manifest.is_none_or(|name| row.owners.iter().any(|owner| owner == name));
     let rows = store.recorded()?;
     if let Some(name) = which.manifest {
-        check_known(name, &*store, &rows)?;
+        let manifests = store.manifests()?;
+        let owners = rows.iter().flat_map(|row| &row.owners);
+        check_known("manifest", name, manifests.iter().map(|manifest| &manifest.name).chain(owners))?;
+    }
+    if let Some(name) = which.provider {
+        check_known("provider", name, rows.iter().map(|row| &row.provider))?;
     }
     let (of_manifest, others): (Vec<Recorded>, Vec<Recorded>) = rows.into_iter().partition(is_of);
     let (chosen, kept): (Vec<Recorded>, Vec<Recorded>) = of_manifest
@@ -77,12 +82,9 @@ pub async fn forget(host: &Host, state: &dyn Backend, which: &Forgotten<'_>, loc
 }
 
 /// # Errors
-/// Bad input for a manifest that the state does not know: nothing would be forgotten, without a word.
-fn check_known(name: &str, store: &dyn Store, rows: &[Recorded]) -> Result<()> {
-    let manifests = store.manifests()?;
-    let owners = rows.iter().flat_map(|row| &row.owners);
-    let known: BTreeSet<&str> =
-        manifests.iter().map(|manifest| &manifest.name).chain(owners).map(String::as_str).collect();
+/// Bad input for a name that the state does not know: nothing would be forgotten, without a word.
+fn check_known<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Result<(), Stop> {
+    let known: BTreeSet<&str> = known.map(String::as_str).collect();
     if known.contains(name) {
         return Ok(());
     }
@@ -99,5 +101,5 @@ fn check_known(name: &str, store: &dyn Store, rows: &[Recorded]) -> Result<()> {
             )
         }
     };
-    Err(Stop::bad_input(format!("the state knows no manifest `{}`; {help}", one_line(name, 200))).into())
+    Err(Stop::bad_input(format!("the state knows no {what} `{}`; {help}", one_line(name, 200))))
 }

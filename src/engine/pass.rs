@@ -248,7 +248,7 @@ impl Pass<'_> {
         };
         self.options
             .selection
-            .unmatched(&desired.model, &prepared.difference.changes)?
+            .unmatched(&desired.model, &prepared.difference.changes)
             .iter()
             .for_each(|warning| around.event(PassEvent::Warning(warning)));
         mention_unfinished(store.as_deref(), around)?;

@@ -1,7 +1,5 @@
 //! Which targets a user selected: patterns and names, and the plan that they leave.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
 use super::prepare::{Choice, Prepared, prepare, unread};
 use super::{Desired, Stop};
 use crate::core::changes::Changes;
@@ -11,6 +9,7 @@ use crate::core::owners::Unread;
 use crate::core::plan::Selected;
 use crate::core::target::Target;
 use crate::core::text::one_line;
+use crate::core::text_patterns::TextPatterns;
 use crate::core::time::Timestamp;
 use crate::state::Store;
 
@@ -37,7 +36,7 @@ impl Selection {
     /// run.
     ///
     /// # Errors
-    /// Bad input for patterns or names, or a state that cannot be read.
+    /// Bad input for names, or a state that cannot be read.
     pub fn prepare(
         &self,
         desired: &Desired,
@@ -47,7 +46,7 @@ impl Selection {
     ) -> anyhow::Result<Option<Prepared>> {
         let model = &desired.model;
         known_providers(model, &self.providers)?;
-        let (only, force) = (patterns(&self.only)?, patterns(&self.force)?);
+        let (only, force) = (TextPatterns::new(&self.only), TextPatterns::new(&self.force));
         let chosen = |provider: usize, target: &Target| self.takes(&only, model, provider, target);
         let forced = |provider: usize, target: &Target| force.is_match(&target.text) && chosen(provider, target);
         let choosy = !(self.only.is_empty() && self.providers.is_empty());
@@ -62,7 +61,7 @@ impl Selection {
     }
 
     /// Whether a target is one of those that are wanted; `only` are its patterns.
-    pub(super) fn takes(&self, only: &GlobSet, model: &Model, provider: usize, target: &Target) -> bool {
+    pub(super) fn takes(&self, only: &TextPatterns, model: &Model, provider: usize, target: &Target) -> bool {
         (self.only.is_empty() || only.is_match(&target.text))
             && (self.providers.is_empty() || self.providers.contains(&model.providers[provider].name))
     }
@@ -84,15 +83,12 @@ impl Selection {
 
     /// Warnings about patterns that narrow nothing down and force nothing, since no target of the manifests or of the changes
     /// matches them.
-    ///
-    /// # Errors
-    /// Bad input for a pattern that is not one.
-    pub fn unmatched(&self, model: &Model, changes: &Changes) -> Result<Vec<String>, Stop> {
+    pub fn unmatched(&self, model: &Model, changes: &Changes) -> Vec<String> {
         let Self { only, force, providers, .. } = self;
-        let mut unmatched = [("--only", only, patterns(only)?), ("--force", force, patterns(force)?)]
+        let mut unmatched = [("--only", only, TextPatterns::new(only)), ("--force", force, TextPatterns::new(force))]
             .map(|(option, list, set)| (option, list, set, vec![true; list.len()]));
         if unmatched.iter().all(|(_, list, ..)| list.is_empty()) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let entries = model.entries.iter().map(|entry| (entry.provider, entry.target));
         for (provider, target) in entries.chain(changes.iter().map(|change| (change.provider, change.target))) {
@@ -100,10 +96,10 @@ impl Selection {
                 continue;
             }
             for (_, list, set, unmatched) in &mut unmatched {
-                let matches = set.matches(&target.text);
-                let is_left_out = matches.is_empty() && !list.is_empty();
-                for index in matches {
+                let mut is_left_out = !list.is_empty();
+                for index in set.matches(&target.text) {
                     unmatched[index] = false;
+                    is_left_out = false;
                 }
                 // What `--only` leaves out is not forced either.
                 if is_left_out {
@@ -116,27 +112,12 @@ impl Selection {
             those.map(move |(pattern, _)| {
                 let pattern = one_line(pattern, 300);
                 format!(
-                    "`{option} {pattern}` matches no target; patterns are held against whole URLs and ids, `*` is any text"
+                    "`{option} {pattern}` matches no target; patterns are held against whole URLs and ids, only `*` is any text"
                 )
             })
         });
-        Ok(warnings.collect())
+        warnings.collect()
     }
-}
-
-/// Compiles patterns in which `*` stands for any text, `/` included.
-///
-/// # Errors
-/// Bad input for a pattern that is not one.
-pub fn patterns(list: &[String]) -> Result<GlobSet, Stop> {
-    let bad = |pattern: &str, error: globset::Error| {
-        Stop::bad_input(format!("pattern `{pattern}` is not valid: {}", error.kind()))
-    };
-    let mut set = GlobSetBuilder::new();
-    for pattern in list {
-        set.add(GlobBuilder::new(pattern).literal_separator(false).build().map_err(|error| bad(pattern, error))?);
-    }
-    set.build().map_err(|error| bad(&list.join(", "), error))
 }
 
 /// Checks that every name is a configured provider.

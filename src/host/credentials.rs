@@ -13,7 +13,7 @@ use super::{BoxFuture, CommandError, CommandLimits, Env, PrivateFileError, templ
 use crate::core::account;
 use crate::core::contract::{CredentialField, CredentialScheme, Credentials};
 use crate::core::model::{CredentialSource, ProviderConfig};
-use crate::core::secret::Secret;
+use crate::core::secret::{Secret, ValueProblem};
 use crate::core::time::Timestamp;
 
 mod json;
@@ -46,13 +46,15 @@ pub enum CredentialError {
         /// What is wrong.
         problem: ValueProblem,
     },
-    /// A header's value refers to a variable that is not set.
-    #[error("header `{header}` refers to variable {variable}, which is not set")]
+    /// A header's value refers to a variable that holds no value.
+    #[error("header `{header}` refers to variable {variable}, which {problem}")]
     UnknownReference {
         /// Name of the header.
         header: String,
         /// Name of the variable.
         variable: String,
+        /// Whether it is not set, or set to nothing.
+        problem: ValueProblem,
     },
     /// A header's value cannot be read as a template.
     #[error("header `{header}` holds a broken reference: write it like ${{NAME}}")]
@@ -127,23 +129,6 @@ impl fmt::Display for Origin {
             Self::Command(program) => write!(f, "credentials command `{program}`"),
         }
     }
-}
-
-/// What is wrong with a value that is not shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ValueProblem {
-    /// Empty or blank.
-    #[error("is blank: give it a value or remove it")]
-    Blank,
-    /// Often a newline that came along from a file.
-    #[error("begins or ends with a blank or a line break: remove that")]
-    OuterBlank,
-    /// Control characters.
-    #[error("holds a control character")]
-    Control,
-    /// Bytes that are not UTF-8.
-    #[error("is not valid UTF-8")]
-    NotText,
 }
 
 /// What is wrong with a JSON object of credentials.
@@ -475,23 +460,9 @@ fn from_variables(
 fn variable(env: &dyn Env, name: &str) -> Result<Option<Secret>, CredentialError> {
     // CI systems hand secrets that do not exist over as empty variables.
     let Some(value) = env.var(name).filter(|value| !value.is_empty()).map(Secret::new) else { return Ok(None) };
-    match problem_of(value.expose()) {
+    match ValueProblem::of(value.expose()) {
         None => Ok(Some(value)),
         Some(problem) => Err(CredentialError::Variable { variable: name.to_owned(), problem }),
-    }
-}
-
-fn problem_of(value: &str) -> Option<ValueProblem> {
-    if value.trim().is_empty() {
-        Some(ValueProblem::Blank)
-    } else if value.trim() != value {
-        Some(ValueProblem::OuterBlank)
-    } else if value.contains(char::is_control) {
-        Some(ValueProblem::Control)
-    } else if value.contains(char::REPLACEMENT_CHARACTER) {
-        Some(ValueProblem::NotText)
-    } else {
-        None
     }
 }
 
@@ -500,9 +471,12 @@ fn from_templates(env: &dyn Env, headers: &[(String, String)]) -> Result<Credent
     for (name, template) in headers {
         let pieces =
             templates::pieces(template).ok_or_else(|| CredentialError::BrokenReference { header: name.clone() })?;
-        let value = Secret::new(templates::join(&pieces, |reference| match variable(env, reference)? {
-            Some(value) => Ok(value.expose().to_owned()),
-            None => Err(CredentialError::UnknownReference { header: name.clone(), variable: reference.to_owned() }),
+        let value = Secret::new(templates::join(&pieces, |reference| {
+            let unset = || {
+                let problem = if env.var(reference).is_some() { ValueProblem::Nothing } else { ValueProblem::NotSet };
+                CredentialError::UnknownReference { header: name.clone(), variable: reference.to_owned(), problem }
+            };
+            variable(env, reference)?.ok_or_else(unset).map(|value| value.expose().to_owned())
         })?);
         if value.expose().contains(char::is_control) {
             return Err(CredentialError::Header { header: name.clone(), problem: ValueProblem::Control });

@@ -20,6 +20,10 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes that are read at first: often no more are wanted than what stands before a list.
 const FIRST_PIECE_BYTES: usize = 8 * 1024;
 
+/// What to do where there is no folder of manifests.
+const BEGIN: &str = "give the folder of the manifests as PATH, or make it: README.md shows a first manifest, and \
+    `freshen scan FOLDER --base-url URL > manifests/site.yaml` lists the files of a folder";
+
 /// Deepest folder below a PATH that is looked into.
 const MAX_FOLDER_DEPTH: usize = 64;
 
@@ -112,6 +116,9 @@ impl Reader {
             Ok(_) => {
                 let tree = self.trees.of(path);
                 self.file(path, tree);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_manifest_name(path) => {
+                self.fail(path, format!("cannot be read: {error}; {BEGIN}"));
             }
             Err(error) => self.fail(path, format!("cannot be read: {error}")),
         }
@@ -353,6 +360,8 @@ mod tests {
         assert_eq!(problems.len(), 2);
         assert!(problems[0].message.starts_with("no manifest found below"), "{problems:?}");
         assert!(problems[1].message.starts_with("cannot be read"), "{problems:?}");
+        let problems = read_manifests(&[folder.path().join("manifests")]).unwrap_err();
+        assert!(problems[0].message.contains("`freshen scan FOLDER --base-url URL > manifests/site.yaml`"));
     }
 
     // Y5: a reader that opens the FIFO would hang here.

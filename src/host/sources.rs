@@ -17,7 +17,7 @@ use super::tree::{self, StatCache, Tree, TreeProblem, TreeRules};
 use crate::core::algorithm::Algorithm;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
-use crate::manifest::checksums::{ChecksumProblem, ChecksumReader, Listed, algorithm_of_list};
+use crate::manifest::checksums::{ChecksumProblem, ChecksumReader, Listed};
 use crate::manifest::{Expand, FileSource, Found, FoundFile, Pieces, Severity, SourceKind, SourceProblem, WalkRules};
 
 /// What a stat cache belongs to: a directory's absolute path without links, and [`StatCache::rules`].
@@ -182,7 +182,7 @@ impl<'f> Sources<'f> {
             return take(error(message, Some(format!("write it elsewhere with `--{}`", what.option()))));
         }
         let file_name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let mut reader = ChecksumReader::new(declared.or_else(|| algorithm_of_list(file_name)));
+        let mut reader = ChecksumReader::of_list(file_name, declared);
         let listed = Cell::new(0);
         let mut each = |line: Result<Listed<'_>, ChecksumProblem>| match line {
             Ok(Listed { path, algorithm, digest, line }) => {

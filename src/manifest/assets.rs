@@ -76,6 +76,9 @@ pub(crate) fn collect(
         let mut lister = Lister { own, providers, report, draft: &mut draft, multiplied: &mut multiplied };
         lister.warn_of_browsers();
         sources.extend(lister.sources(head, &files[head.file], expand));
+        if !matches!(lists[head.file], List::PassedOver(_)) {
+            lister.own.priorities.warn_of_unmatched(head.file, lister.report);
+        }
         manifests.push(lister.own);
     }
     if multiplied.is_over() {
@@ -392,7 +395,7 @@ impl<'r> Lister<'r> {
     }
 
     fn hash(&mut self, text: &str, span: Span) -> Option<ContentHash> {
-        match hash::parse(text) {
+        match hash::parse_written(text) {
             Ok(hash) => Some(hash),
             Err(problem) => {
                 self.refuse(span, HostRefusal::new(problem.message).help(problem.help));
@@ -494,7 +497,8 @@ impl<'r> Lister<'r> {
             let place = Location { manifest: self.own.file, line: span.line, column: span.column };
             let packed = self.draft.push(&target.text, hash);
             let scope = target.scope;
-            let priority = asset.priority.unwrap_or_else(|| self.own.priority(asset.name.text()));
+            let usual = self.own.priority(asset.name.text());
+            let priority = asset.priority.unwrap_or(usual);
             self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched });
         }
     }

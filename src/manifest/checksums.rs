@@ -52,10 +52,17 @@ impl ChecksumProblem {
     }
 }
 
-/// The algorithm that the name of a list gives: BLAKE3 for `*.b3` and `B3SUMS`, otherwise none.
+/// The algorithm that the name of a list gives: BLAKE3 for `*.b3` and for names with the word `B3SUMS`, in any case, and with `.txt` or
+/// `.asc` behind them; otherwise none.
 pub fn algorithm_of_list(file_name: &str) -> Option<Algorithm> {
-    let is_blake3 = file_name == "B3SUMS" || file_name.strip_suffix(".b3").is_some_and(|stem| !stem.is_empty());
-    is_blake3.then_some(Algorithm::Blake3)
+    let lower = file_name.to_ascii_lowercase();
+    let mut name = lower.as_str();
+    while let Some(stem) = name.strip_suffix(".asc").or_else(|| name.strip_suffix(".txt")) {
+        name = stem;
+    }
+    let has_extension = name.strip_suffix(".b3").is_some_and(|stem| !stem.is_empty());
+    let has_word = name.split(|c: char| !c.is_alphanumeric()).any(|word| matches!(word, "b3sum" | "b3sums"));
+    (has_extension || has_word).then_some(Algorithm::Blake3)
 }
 
 /// Reads a list.
@@ -70,7 +77,7 @@ pub fn algorithm_of_list(file_name: &str) -> Option<Algorithm> {
 /// * `./` at the beginning of a name, as `find` writes it, is dropped; nothing else of a name is changed.
 #[derive(Debug, Default)]
 pub struct ChecksumReader {
-    declared: Option<Algorithm>,
+    declared: Declared,
     /// The beginning of a line whose end is not here yet.
     unfinished: Vec<u8>,
     /// Whether that line is too long, which is reported already.
@@ -81,6 +88,17 @@ pub struct ChecksumReader {
     armour: Armour,
     /// There is a NUL byte, which is reported already.
     has_nul: bool,
+}
+
+/// The algorithm of a list, where its lines do not name it, and what says so.
+type Declared = Option<(Algorithm, DeclaredBy)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DeclaredBy {
+    /// `algorithm` of the source.
+    Manifest,
+    /// The name of the list.
+    Name,
 }
 
 /// Where a line stands in a message that is signed in clear.
@@ -116,7 +134,15 @@ impl Default for Digest {
 impl ChecksumReader {
     /// A list whose algorithm is this, if it is known beforehand.
     pub fn new(declared: Option<Algorithm>) -> Self {
+        let declared = declared.map(|algorithm| (algorithm, DeclaredBy::Manifest));
         Self { declared, is_empty: true, ..Self::default() }
+    }
+
+    /// As [`ChecksumReader::new`], for a list of this name, which counts where nothing else is declared.
+    pub fn of_list(file_name: &str, declared: Option<Algorithm>) -> Self {
+        let new = Self::new(declared);
+        let by_name = || Some((algorithm_of_list(file_name)?, DeclaredBy::Name));
+        Self { declared: new.declared.or_else(by_name), ..new }
     }
 
     /// Takes the next bytes. `each` gets every line that ends in them, or what is wrong with it.
@@ -159,6 +185,9 @@ impl ChecksumReader {
         // Nothing can be missing behind this line.
         if self.armour == Armour::Signature && self.unfinished.trim_ascii_end() == END_SIGNATURE {
             self.finish_line(each);
+        }
+        if self.lines == 0 && self.unfinished == BYTE_ORDER_MARK {
+            self.unfinished.clear();
         }
         if self.is_overlong || !self.unfinished.is_empty() {
             let message = "the last line does not end in a line feed: the list may have been cut off";
@@ -225,6 +254,10 @@ impl ChecksumReader {
 impl ChecksumReader {
     /// What a line says of a file; nothing if it is empty, a comment, or part of what a signature adds.
     fn content<'l>(&mut self, line: &'l [u8]) -> Result<Option<&'l [u8]>, Wrong> {
+        if line.starts_with(BYTE_ORDER_MARK) {
+            let help = "write one list; PowerShell puts a mark before each that it writes";
+            return Err(wrong("a byte order mark (U+FEFF) within the list: several were put together", help));
+        }
         let bare = line.trim_ascii_end();
         let next = match (self.armour, bare) {
             (Armour::Without, BEGIN_MESSAGE) if self.is_empty => Armour::Headers,
@@ -257,19 +290,15 @@ fn wrong(message: impl Into<String>, help: impl Into<Cow<'static, str>>) -> Wron
 }
 
 /// Path and algorithm of a line; its digest goes to `digest`.
-fn read<'l>(
-    line: &'l [u8],
-    declared: Option<Algorithm>,
-    digest: &mut Digest,
-) -> Result<(Cow<'l, str>, Algorithm), Wrong> {
+fn read<'l>(line: &'l [u8], declared: Declared, digest: &mut Digest) -> Result<(Cow<'l, str>, Algorithm), Wrong> {
     let body = line.strip_prefix(b"\\").unwrap_or(line);
     let is_escaped = body.len() < line.len();
-    let Some(blank) = memchr(b' ', body) else { return Err(no_line()) };
+    let Some(blank) = memchr(b' ', body) else { return Err(no_line(body)) };
     let (first, rest) = (&body[..blank], &body[blank + 1..]);
     let (algorithm, digits, name) = match rest.split_first() {
         Some((b' ' | b'*', name)) => (algorithm_of_digits(first, declared)?, first, name),
         Some((b'(', rest)) => tagged(first, rest, declared)?,
-        _ => return Err(no_line()),
+        _ => return Err(no_line(body)),
     };
     decode(digits, algorithm, digest)?;
     let name = std::str::from_utf8(name)
@@ -291,12 +320,23 @@ fn backslash(name: &str) -> Wrong {
     wrong("a backslash in the name of a line that does not begin with one: no checksum tool writes that", help)
 }
 
-fn no_line() -> Wrong {
+fn no_line(line: &[u8]) -> Wrong {
+    if is_of_git(line) {
+        let help = "write the list with sha256sum, b3sum or md5sum: git's ids are no checksums of the content alone";
+        return wrong("a line as `git ls-tree` and `git ls-files -s` write it", help);
+    }
     wrong("no line of a checksum list", FORMS)
 }
 
-fn algorithm_of_digits(digits: &[u8], declared: Option<Algorithm>) -> Result<Algorithm, Wrong> {
-    if let Some(declared) = declared {
+/// Whether a line begins with the mode of a file in six octal digits, and has a tab before its name.
+fn is_of_git(line: &[u8]) -> bool {
+    let is_mode = |mode: &[u8]| mode.iter().all(|byte| (b'0'..=b'7').contains(byte));
+    line.split_at_checked(6)
+        .is_some_and(|(mode, rest)| is_mode(mode) && rest.starts_with(b" ") && rest.contains(&b'\t'))
+}
+
+fn algorithm_of_digits(digits: &[u8], declared: Declared) -> Result<Algorithm, Wrong> {
+    if let Some((declared, _)) = declared {
         return Ok(declared);
     }
     Ok(match digits.len() {
@@ -317,19 +357,20 @@ fn algorithm_of_digits(digits: &[u8], declared: Option<Algorithm>) -> Result<Alg
 }
 
 /// The form that names the algorithm, from behind its first parenthesis on.
-fn tagged<'l>(
-    tag: &[u8],
-    rest: &'l [u8],
-    declared: Option<Algorithm>,
-) -> Result<(Algorithm, &'l [u8], &'l [u8]), Wrong> {
+fn tagged<'l>(tag: &[u8], rest: &'l [u8], declared: Declared) -> Result<(Algorithm, &'l [u8], &'l [u8]), Wrong> {
     let tag = String::from_utf8_lossy(tag);
     let known = Algorithm::ALL.into_iter().find(|algorithm| tag.eq_ignore_ascii_case(algorithm.word()));
     let Some(algorithm) = known else {
         let help = "write the list with BLAKE3, SHA256, SHA1, SHA384, SHA512 or MD5";
         return Err(wrong("an algorithm that is not known", help));
     };
-    if let Some(declared) = declared.filter(|declared| *declared != algorithm) {
-        let message = format!("a checksum of {}, but the list is declared as {}", algorithm.word(), declared.word());
+    if let Some((declared, by)) = declared.filter(|(declared, _)| *declared != algorithm) {
+        let (found, declared) = (algorithm.word(), declared.word());
+        if by == DeclaredBy::Name {
+            let help = format!("rename the list, or give `algorithm: {found}` in the manifest");
+            return Err(wrong(format!("a checksum of {found}, but the name of the list stands for {declared}"), help));
+        }
+        let message = format!("a checksum of {found}, but `algorithm` declares the list as {declared}");
         return Err(wrong(message, "correct one of the two"));
     }
     // A name may hold what follows names; digits cannot.
@@ -508,15 +549,30 @@ mod tests {
     #[test]
     fn the_algorithm_is_declared_or_named_or_follows_from_the_length() {
         assert_eq!(algorithm_of_list("site.b3"), Some(Algorithm::Blake3));
-        assert_eq!(algorithm_of_list("B3SUMS"), Some(Algorithm::Blake3));
-        assert_eq!((algorithm_of_list("SHA256SUMS"), algorithm_of_list(".b3")), (None, None));
+        for name in
+            ["B3SUMS", "B3SUMS.asc", "B3SUMS.txt", "b3sums", "x.b3.asc", "x.B3.txt.asc", "app-1.2-b3sums", "app.b3sum"]
+        {
+            assert_eq!(algorithm_of_list(name), Some(Algorithm::Blake3), "{name}");
+        }
+        for name in ["SHA256SUMS", ".b3", ".b3.asc", "list", "b3", "x.b3.zip", "xb3sums", ""] {
+            assert_eq!(algorithm_of_list(name), None, "{name}");
+        }
         let list = format!("{}  a\n", sha256());
         assert_eq!(lines_in(list.as_bytes(), 99, Some(Algorithm::Blake3)), ["1 a blake3:0"]);
         let message = "1: sha1 has 40 hex digits, found 64";
         assert_eq!(lines_in(list.as_bytes(), 99, Some(Algorithm::Sha1)), [message]);
         let tagged = format!("BLAKE3 (a) = {0}\nSHA256 (b) = {0}\n", sha256());
         let declared = lines_in(tagged.as_bytes(), 99, Some(Algorithm::Blake3));
-        assert_eq!(declared, ["1 a blake3:0", "2: a checksum of sha256, but the list is declared as blake3"]);
+        assert_eq!(declared, ["1 a blake3:0", "2: a checksum of sha256, but `algorithm` declares the list as blake3"]);
+        let mut found = Vec::new();
+        ChecksumReader::of_list("x.b3", None).feed(tagged.as_bytes(), &mut |line: Result<
+            Listed<'_>,
+            ChecksumProblem,
+        >| {
+            found.extend(line.err().map(|problem| format!("{}; {}", problem.message, problem.help)));
+        });
+        let by_name = "a checksum of sha256, but the name of the list stands for blake3";
+        assert_eq!(found, [format!("{by_name}; rename the list, or give `algorithm: sha256` in the manifest")]);
     }
 
     // D3, and what a list must not smuggle in
@@ -546,6 +602,11 @@ mod tests {
         bad(&format!("MD5 (a\\b) = {MD5}"), backslash);
         let quoted = "a name in quotes with escapes, as `git ls-tree` writes it and no checksum tool does";
         bad(&format!("{MD5}  \"na\\303\\257ve\""), quoted);
+        let git = "a line as `git ls-tree` and `git ls-files -s` write it";
+        bad(&format!("100644 blob {MD5}\tapp.zip"), git);
+        bad(&format!("120000 blob {MD5}      12\t\"app\\303\\244.zip\""), git);
+        bad(&format!("100755 {MD5} 0\tapp.zip"), git);
+        bad("100644 blob", "no line of a checksum list");
         bad("-----BEGIN PGP SIGNED MESSAGE-----", "no line of a checksum list");
         bad("-----BEGIN PGP SIGNATURE-----", "no line of a checksum list");
         bad("nothing", "no line of a checksum list");
@@ -580,8 +641,12 @@ mod tests {
                 assert!(found.len() == 1 && found[0].ends_with(" a md5:0cc1"), "{list:?}: {found:?}");
             }
         }
-        assert_eq!(lines(&format!("{line}\u{feff}{line}")).len(), 2);
-        assert!(lines(&format!("{line}\u{feff}{line}"))[1].starts_with("2: "), "in the middle it is no mark");
+        let mark = "a byte order mark (U+FEFF) within the list: several were put together";
+        assert_eq!(
+            lines(&format!("{line}\u{feff}{line}{line}")),
+            ["1 a md5:0cc1", &format!("2: {mark}"), "3 a md5:0cc1"]
+        );
+        assert_eq!(lines(&format!("\u{feff}\u{feff}{line}")), [format!("1: {mark}")]);
     }
 
     const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----\n";
@@ -620,6 +685,7 @@ mod tests {
         let cut = "2: the last line does not end in a line feed: the list may have been cut off";
         assert_eq!(lines(&format!("{MD5}  a\n{MD5}  b")), ["1 a md5:0cc1", cut]);
         assert_eq!(lines(""), ["1: the list is empty"]);
+        assert_eq!(lines("\u{feff}"), ["1: the list is empty"]);
         assert_eq!(lines("\n\r\n"), ["1: the list is empty"]);
     }
 

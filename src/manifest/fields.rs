@@ -94,7 +94,7 @@ pub(crate) fn read<'n, 'a>(
             continue;
         };
         match shape.misfit(node) {
-            None => match unreplaced(known, node) {
+            None => match unreplaced(known, shape, node) {
                 None => fields.known.push((known, key, node)),
                 Some(place) => {
                     fields.broken.push(known);
@@ -119,17 +119,33 @@ pub(crate) fn read<'n, 'a>(
     fields
 }
 
-/// Where a text of a key that takes no variables refers to one. What may hold `${` for its own sake is left alone: names of
-/// files and patterns, hashes, programs.
-fn unreplaced(key: &str, node: &Node<'_>) -> Option<Span> {
-    const KEYS: [&str; 7] = ["name", "provider", "directory", "checksums", "file", "env_prefix", "kind"];
-    let is_reference = |node: &&Node<'_>| shape::text(node).is_some_and(secrets::has_reference);
-    let found = match &node.value {
-        _ if !KEYS.contains(&key) => None,
-        Value::List(list) => list.iter().find(is_reference),
-        _ => Some(node).filter(is_reference),
+/// Where a text of a key that takes no variables refers to one. URLs have words of their own for it.
+fn unreplaced(key: &str, shape: Shape, node: &Node<'_>) -> Option<Span> {
+    const REPLACED: [&str; 4] = ["base_url", "hosts", "endpoint", "endpoints"];
+    const OTHERS: [&str; 5] = ["path", "url", "extra_urls", "hash", "normalize"];
+    let is_text = matches!(shape, Shape::Text | Shape::Texts | Shape::TextList);
+    if !is_text || REPLACED.contains(&key) || OTHERS.contains(&key) {
+        return None;
+    }
+    let texts = match &node.value {
+        Value::List(list) => list.as_slice(),
+        _ => std::slice::from_ref(node),
     };
-    found.map(|node| node.span)
+    let mut before = "";
+    for node in texts {
+        let text = shape::text(node).unwrap_or_default();
+        let is_script = key == "command" && takes_script(before);
+        if secrets::has_reference(text) && !is_script {
+            return Some(node.span);
+        }
+        before = text;
+    }
+    None
+}
+
+/// Whether a script follows this argument, as in `sh -c` and `perl -e`: its `${…}` is its own.
+fn takes_script(argument: &str) -> bool {
+    argument.starts_with('-') && argument.len() <= 4 && argument.ends_with(['c', 'e'])
 }
 
 type Known = (&'static str, Shape, &'static str);
@@ -196,10 +212,14 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>)
         return Diagnostic::error(file, misfit.span, message).help("delete it");
     }
     if let (Value::Scalar { text, .. }, Shape::Text | Shape::Texts | Shape::TextList) = (&misfit.value, shape)
-        && text.is_empty()
+        && text.trim().is_empty()
     {
-        let message =
-            if shape == Shape::Text { format!("`{key}` is empty") } else { format!("an empty text in `{key}`") };
+        let message = match (shape, text.is_empty()) {
+            (Shape::Text, true) => format!("`{key}` is empty"),
+            (Shape::Text, false) => format!("`{key}` is blank"),
+            (_, true) => format!("an empty text in `{key}`"),
+            (_, false) => format!("a blank text in `{key}`"),
+        };
         return Diagnostic::error(file, misfit.span, message).help(doc.to_owned());
     }
     if let (true, Shape::Texts | Shape::TextList) = (shape::is_empty_list(misfit), shape) {

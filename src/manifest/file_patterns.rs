@@ -9,7 +9,8 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 ///
 /// A pattern is held against a file's whole path below the directory, with `/` and in its exact case. `*` and `?` stand
 /// for characters other than `/`; `**` as a whole part stands for any number of folders, none included; `[a-z]`,
-/// `[!a-z]` and `{a,b}` are sets and alternatives; `\` takes the meaning from the next character. `*.html` therefore
+/// `[!a-z]` and `{a,b}` are sets and alternatives, and stand for themselves too, so that `[slug].js` matches the file of that
+/// name; `\` takes the meaning from the next character. `*.html` therefore
 /// matches in the uppermost folder only, `**/*.html` in all of them, and `drafts/**` everything below `drafts`. Names
 /// that begin with a dot are names like others.
 #[derive(Clone, Debug, Default)]
@@ -68,8 +69,21 @@ fn compiled<T: AsRef<str>>(patterns: &[T]) -> Result<GlobSet, PatternProblem> {
     for (index, pattern) in patterns.iter().enumerate() {
         let pattern = pattern.as_ref();
         set.add(glob(pattern).map_err(|message| problem(index, pattern, message))?);
+        for plain in with_plain_brackets(pattern) {
+            set.add(glob(&plain).map_err(|message| problem(index, pattern, message))?);
+        }
     }
     set.build().map_err(|error| problem(0, patterns.first().map_or("", AsRef::as_ref), why(&error)))
+}
+
+/// A pattern with brackets, and with braces as well, that stand for themselves: names of files hold them.
+fn with_plain_brackets(pattern: &str) -> impl Iterator<Item = String> {
+    let escaped = move |marks: &str| {
+        let escape = |mark: char| marks.contains(mark).then_some('\\').into_iter().chain([mark]);
+        pattern.chars().flat_map(escape).collect::<String>()
+    };
+    let has_any = pattern.contains(['[', '{']) && !pattern.contains('\\');
+    ["[]", "[]{}"].into_iter().filter(move |_| has_any).map(escaped)
 }
 
 fn glob(pattern: &str) -> Result<Glob, String> {
@@ -116,6 +130,13 @@ mod tests {
             ("A.js", "a.js", false),
             (r"\*", "a", false),
             (r"\*", "*", true),
+            ("[ab].js", "a.js", true),
+            ("[slug].js", "[slug].js", true),
+            (r"\[slug\].js", "[slug].js", true),
+            (r"\[slug\].js", "s.js", false),
+            ("[...all]/*.{js,css}", "[...all]/a.css", true),
+            ("{id}/**", "{id}/a", true),
+            ("{id}/**", "id/a", true),
         ] {
             assert_eq!(taken(&[pattern], &[], path), is_match, "{pattern} {path}");
             assert_eq!(taken(&[], &[pattern], path), !is_match, "{pattern} {path}");
@@ -125,8 +146,10 @@ mod tests {
 
     #[test]
     fn folders_that_are_excluded_as_a_whole_are_not_entered() {
-        let patterns = FilePatterns::compile(&[], &["drafts/**", "**/node_modules/**", "*"]).unwrap();
-        for (folder, closed) in [("drafts", true), ("x/node_modules", true), ("x", false), ("x/drafts", false)] {
+        let patterns = FilePatterns::compile(&[], &["drafts/**", "**/node_modules/**", "[id]/**", "*"]).unwrap();
+        for (folder, closed) in
+            [("drafts", true), ("x/node_modules", true), ("[id]", true), ("x", false), ("x/drafts", false)]
+        {
             assert_eq!(patterns.closes(Path::new(folder)), closed, "{folder}");
         }
     }

@@ -188,6 +188,11 @@ fn directory(file: usize, fields: &Fields<'_, '_>, report: &mut Diagnostics) -> 
     let patterns = FilePatterns::compile(&included, &excluded).ok()?;
     let links = fields.text("links").and_then(|(word, _)| Links::of_word(word)).unwrap_or_default();
     let walk = WalkRules { links, temporary: fields.flag("temporary") };
+    for (pattern, span) in include.iter().filter(|(pattern, _)| walk.leaves_out_all_of(pattern)) {
+        let message = format!("`{}` in `include` names temporary files, which are left out", shown(pattern));
+        let help = "give `temporary: true` to take them, or delete the pattern";
+        report.push(Diagnostic::warning(file, *span, message).help(help));
+    }
     Some(SourceKind::Directory { patterns, normalizer, walk })
 }
 

@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::node::{is_invisible, shown};
+use super::secrets;
+use super::variables::{NOT_REPLACED, REPLACED_IN};
 use crate::core::algorithm::Algorithm;
 use crate::core::target::ContentHash;
 
@@ -26,6 +28,15 @@ pub(crate) struct HashProblem {
 
 fn problem(message: impl Into<String>, help: impl Into<String>) -> HashProblem {
     HashProblem { message: message.into(), help: help.into() }
+}
+
+/// Reads a hash of a manifest. A reference to a variable would stand for itself, and so never change.
+pub(crate) fn parse_written(text: &str) -> Result<ContentHash, HashProblem> {
+    if secrets::has_reference(text) {
+        let help = format!("write the hash itself, for example with `envsubst`; {REPLACED_IN}");
+        return Err(problem(format!("`hash`: {NOT_REPLACED}"), help));
+    }
+    parse(text)
 }
 
 /// Reads a hash.

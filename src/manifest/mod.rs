@@ -59,4 +59,4 @@ pub use write::{PublishedAt, WriteProblem, manifest_of};
 
 /// Number of the rules by which manifests come to entries: with other ones, what was noted of a manifest says nothing. To be
 /// raised with a change of what entries some manifest comes to.
-pub const RULES: u32 = 2;
+pub const RULES: u32 = 3;

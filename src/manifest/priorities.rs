@@ -1,18 +1,38 @@
 //! `priority` of a manifest or a source: which assets go first, by patterns of their names.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::cell::Cell;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
 use super::node::shown;
 use super::shape::PRIORITY;
 use crate::core::model::Priority;
+use crate::core::text_patterns::TextPatterns;
 
 /// Patterns of names; `*` stands for any text, `/` included.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Priorities {
-    high: GlobSet,
-    low: GlobSet,
+    high: NamePatterns,
+    low: NamePatterns,
+}
+
+#[derive(Clone, Debug, Default)]
+struct NamePatterns {
+    patterns: TextPatterns,
+    /// Each as it is written, with its place, and whether it has matched a name.
+    written: Vec<(String, Span, Cell<bool>)>,
+}
+
+impl NamePatterns {
+    fn new(written: &[(&str, Span)]) -> Self {
+        let texts: Vec<&str> = written.iter().map(|(text, _)| *text).collect();
+        let unmatched = |(text, span): &(&str, Span)| ((*text).to_owned(), *span, Cell::new(false));
+        Self { patterns: TextPatterns::new(&texts), written: written.iter().map(unmatched).collect() }
+    }
+
+    fn is_match(&self, name: &str) -> bool {
+        self.patterns.matches(name).inspect(|&index| self.written[index].2.set(true)).count() > 0
+    }
 }
 
 impl Priorities {
@@ -21,33 +41,25 @@ impl Priorities {
         let Some(node) = above.node("priority") else { return Self::default() };
         let Some(entries) = fields::entries(file, PRIORITY.name, node, report) else { return Self::default() };
         let fields = fields::read(file, &PRIORITY, Some(&[]), node.span, entries, report);
-        let mut set = |key| compiled(file, &fields.texts(key).unwrap_or_default(), report);
-        Self { high: set("high"), low: set("low") }
+        let patterns = |key| NamePatterns::new(&fields.texts(key).unwrap_or_default());
+        Self { high: patterns("high"), low: patterns("low") }
     }
 
     /// The priority of what has this name, if a pattern says one.
     pub(crate) fn of(&self, name: &str) -> Option<Priority> {
-        if self.high.is_match(name) {
-            return Some(Priority::High);
-        }
-        self.low.is_match(name).then_some(Priority::Low)
+        let (is_high, is_low) = (self.high.is_match(name), self.low.is_match(name));
+        is_high.then_some(Priority::High).or_else(|| is_low.then_some(Priority::Low))
     }
-}
 
-fn compiled(file: usize, patterns: &[(&str, Span)], report: &mut Diagnostics) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    for (pattern, span) in patterns {
-        match GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build() {
-            Ok(glob) => drop(set.add(glob)),
-            Err(error) => {
-                let message = format!("`{}` is not a pattern: {}", shown(pattern), error.kind());
-                report.push(Diagnostic::error(file, *span, message));
-            }
+    /// Warns of patterns that have matched no name so far, unless an error may have kept names from them.
+    pub(crate) fn warn_of_unmatched(&self, file: usize, report: &mut Diagnostics) {
+        if report.has_errors() {
+            return;
+        }
+        for (pattern, span, _) in self.high.written.iter().chain(&self.low.written).filter(|(.., seen)| !seen.get()) {
+            let message = format!("`{}` in `priority` matches no asset", shown(pattern));
+            let help = "patterns are held against whole names, as they are written or found; only `*` is any text";
+            report.push(Diagnostic::warning(file, *span, message).help(help));
         }
     }
-    set.build().unwrap_or_else(|error| {
-        let span = patterns.first().map(|(_, span)| *span).unwrap_or_default();
-        report.push(Diagnostic::error(file, span, format!("these patterns are too much together: {}", error.kind())));
-        GlobSet::empty()
-    })
 }

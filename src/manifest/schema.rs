@@ -68,7 +68,7 @@ fn property(spec: &KeySpec) -> Value {
 }
 
 fn shape(shape: Shape) -> Value {
-    let text = || json!({"type": "string", "minLength": 1});
+    let text = || json!({"type": "string", "minLength": 1, "pattern": "\\S"});
     match shape {
         Shape::Text => text(),
         Shape::Texts => json!({"anyOf": [text(), {"type": "array", "items": text(), "minItems": 1}]}),

@@ -94,6 +94,11 @@ pub(crate) fn reference_problem(text: &str) -> Option<&'static str> {
     None
 }
 
+/// Names of the variables that a text without a [`reference_problem`] refers to.
+pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
 /// Whether the text holds a `${NAME}` reference.
 pub(crate) fn has_reference(text: &str) -> bool {
     text.contains("${")

@@ -9,7 +9,7 @@ use crate::core::contract::OptionShape;
 /// What a value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// A text that is not empty and has no control characters.
+    /// A text that is not blank and has no control characters.
     Text,
     /// One such text or a list of them, not empty.
     Texts,
@@ -417,10 +417,10 @@ pub(crate) fn quoted<T: AsRef<str>>(words: &[T]) -> String {
     words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
-/// The text of a scalar that is neither empty nor null and has no control characters.
+/// The text of a scalar that is neither blank nor null and has no control characters.
 pub(crate) fn text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
     match &node.value {
-        Value::Scalar { text, .. } if !text.is_empty() && !text.chars().any(is_invisible) => Some(text),
+        Value::Scalar { text, .. } if !text.trim().is_empty() && !text.chars().any(is_invisible) => Some(text),
         _ => None,
     }
 }

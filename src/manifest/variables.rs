@@ -1,4 +1,5 @@
-//! `${NAME}` in manifests: which texts take the values of environment variables, and what no value may hold.
+//! `${NAME}` in manifests: which texts take the values of environment variables, and what no value may hold. Headers take theirs when
+//! a call is made; here is only seen whether they have one.
 //!
 //! A reference is replaced once, by the value as it is, before the text is checked. Does not read the environment: what
 //! builds a model hands in what does. A value may be a secret, so no message repeats one.
@@ -6,9 +7,10 @@
 use std::borrow::Cow;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::node::{Node, Value};
+use super::node::{Node, Value, shown};
 use super::{BuildOptions, secrets, shape};
 use crate::core::contract::OptionShape;
+use crate::core::secret::{Secret, ValueProblem};
 
 /// Looks up a variable by name.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
@@ -47,10 +49,28 @@ impl Replacer<'_> {
         let kind = kind.and_then(|kind| self.options.vendors.find(kind));
         let options = kind.map_or(&[][..], |kind| kind.capabilities().options);
         for (key, node) in entries {
-            let is_text = |spec: &&crate::core::contract::OptionSpec| spec.shape == OptionShape::Text;
-            let is_option = options.iter().filter(is_text).any(|spec| spec.key == key.text);
-            if is_option || ["hosts", "endpoint", "endpoints"].contains(&key.text.as_ref()) {
+            let option = options.iter().find(|spec| spec.key == key.text).map(|spec| spec.shape);
+            if option == Some(OptionShape::Headers) {
+                self.headers(node);
+            }
+            if option == Some(OptionShape::Text) || ["hosts", "endpoint", "endpoints"].contains(&key.text.as_ref()) {
                 self.texts(node);
+            }
+        }
+    }
+
+    /// Warns of variables that have no value for a header: the other providers go on without this one.
+    fn headers(&mut self, node: &Node<'_>) {
+        let Value::Map(entries) = &node.value else { return };
+        for (header, node) in entries {
+            let text = shape::text(node).filter(|text| secrets::reference_problem(text).is_none());
+            for name in text.into_iter().flat_map(secrets::references) {
+                let value = (self.options.variables)(name).map(Secret::new);
+                let Some(problem) = ValueProblem::of_variable(value.as_ref().map(Secret::expose)) else { continue };
+                // In quotes it would be taken for a part of the value.
+                let message = format!("header `{}`: variable {} {problem}", shown(&header.text), shown(name));
+                let help = "set it where freshen is started; without it nothing is sent to this provider";
+                self.report.push(Diagnostic::warning(self.file, node.span, message).help(help));
             }
         }
     }

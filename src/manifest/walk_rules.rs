@@ -48,6 +48,11 @@ impl WalkRules {
         !self.temporary && path.file_name().is_some_and(|name| FILES.is_match(name))
     }
 
+    /// Whether all files that a pattern names are left out as temporary ones.
+    pub fn leaves_out_all_of(&self, pattern: &str) -> bool {
+        self.leaves_out(Path::new(&pattern.replace('*', "name").replace('?', "x")))
+    }
+
     /// Whether all that is below the folder at this path is left out.
     pub fn closes(&self, folder: &Path) -> bool {
         !self.temporary && folder.file_name().is_some_and(|name| FOLDERS.is_match(name))
@@ -163,6 +168,16 @@ mod tests {
             "#top",
         ] {
             assert!(!is_left_out(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_name_only_temporary_files_are_known() {
+        for pattern in ["*.part", "**/*.part", "a/x.part", "*~", "4913", "**/.*.??????"] {
+            assert!(WalkRules::default().leaves_out_all_of(pattern), "{pattern}");
+        }
+        for pattern in ["*", "**", ".*", "**/*.html", "*.{part,html}", "a.part/*", "*part", "????"] {
+            assert!(!WalkRules::default().leaves_out_all_of(pattern), "{pattern}");
         }
     }
 

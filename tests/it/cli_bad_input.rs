@@ -192,7 +192,7 @@ fn r5_the_same_url_with_two_hashes_names_both_places() {
 #[test]
 fn y5_missing_empty_and_special_files_are_errors() {
     let bench = Bench::new();
-    bench.run(&["apply"]).exits(2).says("manifests");
+    bench.run(&["apply"]).exits(2).says("manifests").says("freshen scan FOLDER");
     bench.run(&["check", "nowhere.yaml"]).exits(2).says("nowhere.yaml");
     std::fs::create_dir_all(bench.path("manifests/folder.yaml")).expect("made");
     bench.run(&["apply"]).exits(2);

@@ -239,7 +239,7 @@ fn state_is_listed_exported_imported_and_forgotten() {
     let bench = Bench::at("alibaba-vod", &cloud);
     bench.run(&["state", "list"]).exits(1).says("there is no state");
     bench.assets(&urls(4), "1");
-    bench.run(&["apply", "--only", "*/[012].js"]).exits(4);
+    bench.run(&["apply", "--only", "*/0.js", "--only", "*/1.js", "--only", "*/2.js"]).exits(4);
     let listed = bench.run(&["state", "list", "--format", "json"]).exits(0).json();
     assert_eq!(texts(&listed["targets"], "target"), urls(4));
     let exported = bench.run(&["state", "export"]).exits(0).stdout;
@@ -252,7 +252,17 @@ fn state_is_listed_exported_imported_and_forgotten() {
     assert_eq!(bench.run(&["--state", "other.db", "state", "export"]).exits(0).stdout, exported);
     bench.run(&["state", "forget", "*/0.js"]).exits(0).says("1 target forgotten");
     bench.run(&["state", "forget", "*/0.js"]).exits(0).says("0 targets forgotten");
-    bench.run(&["state", "forget", "*", "--provider", "nobody"]).exits(0).says("0 targets forgotten");
+    bench
+        .run(&["state", "forget", "*", "--provider", "nobody"])
+        .exits(2)
+        .says("knows no provider `nobody`")
+        .says("`own`");
+    for (name, content) in [("none.jsonl", ""), ("blank.jsonl", "\u{feff}\n \n")] {
+        bench.write(name, content);
+        bench.run(&["state", "import", name]).exits(2).says(&format!("`{name}` holds no target"));
+    }
+    bench.write("marked.jsonl", format!("\u{feff}{exported}"));
+    bench.run(&["--state", "other.db", "state", "import", "marked.jsonl"]).exits(0).says("4 targets imported");
     let unknown = ["state", "forget", "*", "--manifest", "manifests/sight.yaml"];
     bench.run(&unknown).exits(2).says("knows no manifest `manifests/sight.yaml`").says("`manifests/site.yaml`");
     assert_eq!(
@@ -374,6 +384,29 @@ fn providers_schema_completions_and_manual_are_printed() {
         bench.run(&["completions", shell]).exits(0).says("freshen").says("rehearse");
     }
     bench.run(&["man"]).exits(0).says(".TH").says("freshen-apply");
+}
+
+#[test]
+fn variables_that_are_set_to_nothing_count_as_unset() {
+    let cloud = Cloud::of("http-purge");
+    for name in ["FRESHEN_STATE", "FRESHEN_NAMESPACE", "FRESHEN_AUDIT", "FRESHEN_LOG"] {
+        let bench = Bench::at("http-purge", &cloud).var(name, "");
+        bench.assets(&urls(1), "1");
+        bench.run(&["apply"]).exits(0);
+        assert!(bench.read(STATE).is_some(), "{name}");
+    }
+    let bench = Bench::at("http-purge", &cloud).var("FRESHEN_STATE", "");
+    bench.run(&["plan", "--state", ""]).exits(2).says("--state");
+}
+
+#[test]
+fn explain_finds_the_url_of_a_path() {
+    let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
+    bench.assets(&urls(2), "1");
+    for path in ["1.js", "/1.js"] {
+        bench.run(&["explain", path]).exits(2).says(&format!("did you mean `{}`?", urls(2)[1]));
+    }
+    bench.run(&["explain", "2.js"]).exits(2).says("byte for byte");
 }
 
 #[test]

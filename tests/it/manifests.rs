@@ -86,10 +86,7 @@ fn priorities_by_pattern_hold_for_every_form_of_the_list() {
     let own = format!("{head}assets: {{index.html: {{hash: '{hash}', priority: low}}, old/index.html: '{hash}'}}\n");
     let found: Vec<Priority> = model(&[&own, PROVIDERS]).entries.iter().map(|entry| entry.priority).collect();
     assert_eq!(found, [Priority::Low, Priority::High]);
-    assert_problem(
-        "priority: {high: [§'a[']}\nassets: {}",
-        "`a[` is not a pattern: unclosed character class; missing ']'",
-    );
+    assert_problem("priority: {high: [§'a[']}\nassets: {}", "`a[` in `priority` matches no asset");
     assert_problem("priority: {§first: [a]}\nassets: {}", "`priority` has no key `first`");
     assert_problem("priority: §high\nassets: {}", "`priority` must be a map, found `high`");
 }
@@ -214,7 +211,11 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
             "assets: {}\nname: §../shop\n",
             "`name` is none of a manifest: it leads out of a tree, or is no whole path (`.` or `..`)",
         ),
-        ("assets: {}\nname: §' '\n", "`name` is none of a manifest: it is blank"),
+        ("assets: {}\nname: §' '\n", "`name` is blank"),
+        ("assets: {}\nindex: §' '\n", "a blank text in `index`"),
+        ("providers: {a: {kind: tencent-cdn, account: §'  '}}\n", "`account` is blank"),
+        ("providers: {a: {kind: tencent-cdn, credentials: {file: §' '}}}\n", "`file` is blank"),
+        ("providers: {a: {kind: tencent-cdn, credentials: {command: [get, §' ']}}}\n", "a blank text in `command`"),
         ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
         ("assets: {}\n§verify: true\n", "`verify` is not supported yet; leave it out"),
@@ -660,16 +661,54 @@ fn variables_stand_for_themselves_where_they_are_taken() {
             "providers: {a: {kind: tencent-cdn, credentials: {file: '${HOST}/x'}}}\n",
             "`file`: `${…}` is not replaced here",
         ),
+        ("assets: {'https://a.cn/': 'rev:${HOST}'}\nprovider: own\n", "`hash`: `${…}` is not replaced here"),
+        ("assets: {'https://a.cn/': {hash: 'etag:${HOST}'}}\nprovider: own\n", "`hash`: `${…}` is not replaced here"),
+        ("assets: [{asset_id: '${HOST}', hash: rev:1}]\nprovider: own\n", "`asset_id`: `${…}` is not replaced here"),
+        ("assets: {}\nindex: ['${HOST}']\n", "`index`: `${…}` is not replaced here"),
+        ("providers: {a: {kind: tencent-cdn, account: '${HOST}'}}\n", "`account`: `${…}` is not replaced here"),
+        (
+            "providers: {a: {kind: tencent-cdn, credentials: {command: [sh, -c, 'get ${A}', '${B}']}}}\n",
+            "`command`: `${…}` is not replaced here",
+        ),
         ("base_url: 'https://${HO ST}'\nassets: {}\n", "`${…}` holds something else than the name of a variable"),
     ] {
         let built = read(text);
         assert!(built.diagnostics.iter().any(|found| found.message.contains(said)), "{text}: {:?}", built.diagnostics);
     }
+    let script = read("providers: {a: {kind: tencent-cdn, credentials: {command: [sh, -ec, 'get ${A}', b]}}}\n");
+    assert!(script.diagnostics.is_empty(), "what a shell replaces is its own: {:?}", script.diagnostics);
     let path = read("base_url: https://a.cn\nprovider: own\nassets: {'${HOST}/x': rev:1}\n");
     assert!(
         path.diagnostics.iter().any(|found| found.message.contains("is not replaced here")),
         "{:?}",
         path.diagnostics
+    );
+}
+
+/// A header without its variable keeps one provider from its purges, and the manifest shows where.
+#[test]
+fn variables_of_headers_that_hold_no_value_are_warned_of() {
+    let variables = |name: &str| match name {
+        "SET" => Some("canary".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "LINE" => Some("can\nary".to_owned()),
+        _ => None,
+    };
+    let text = "providers:\n  own:\n    kind: http-purge\n    endpoints: ['http://127.0.0.1:9']\n    headers:\n      \
+                X-A: 'a ${SET}${NOPE}'\n      X-B: ${EMPTY}\n      X-C: ${LINE}\n      X-D: ${SET}\n";
+    let options = BuildOptions { variables: &variables, ..BuildOptions::default() };
+    let built = build_partly(&files(&[text]), &[false], options, &mut NoSources);
+    let shown = render(&files(&[text]), &built.diagnostics, &built.hidden, false);
+    assert!(built.model.is_some() && !shown.contains("canary"), "{shown}");
+    let found: Vec<String> =
+        built.diagnostics.iter().map(|one| format!("{} {}", one.span.expect("a place").line, one.message)).collect();
+    assert_eq!(
+        found,
+        [
+            "6 header `X-A`: variable NOPE is not set",
+            "7 header `X-B`: variable EMPTY is set to nothing",
+            "8 header `X-C`: variable LINE holds a control character",
+        ]
     );
 }
 

@@ -137,6 +137,30 @@ fn priorities_of_sources_are_those_of_their_patterns() {
     assert_eq!(priorities(own, above), "High High High High High Low");
 }
 
+/// Names of files hold brackets; a pattern that matches nothing is a slip.
+#[test]
+fn patterns_of_priorities_are_names_but_for_the_star() {
+    let files = [("[slug].js", 1), ("p1.js", 2), ("p?.js", 3), ("s.js", 4)];
+    let high = |patterns: &str| {
+        let sources = format!("sources:\n- checksums: L\n  priority: {{high: [{patterns}]}}\n");
+        let built = built(&format!("base_url: https://a.cn/\n{sources}"), &mut shelf("m/L", &files));
+        let model = built.model.unwrap_or_else(|| panic!("{:?}", built.diagnostics));
+        let entries = model.entries.iter().filter(|entry| entry.priority == freshen::core::model::Priority::High);
+        let texts: Vec<String> = entries.map(|entry| entry.target.text.replace("https://a.cn/", "")).collect();
+        (texts.join(" "), built.diagnostics.into_iter().map(|warning| warning.message).collect::<Vec<_>>())
+    };
+    assert_eq!(high("'[slug].js'"), ("%5Bslug%5D.js [slug].js".to_owned(), Vec::new()));
+    assert_eq!(high("'p?.js'"), ("p%3F.js".to_owned(), Vec::new()));
+    let unmatched = |pattern: &str| format!("`{pattern}` in `priority` matches no asset");
+    assert_eq!(high("'x*', s.js, '[ps].js'"), ("s.js".to_owned(), vec![unmatched("x*"), unmatched("[ps].js")]));
+    let manifest = "base_url: https://a.cn/\npriority: {high: [x], low: [s.js, y, z]}\n";
+    let source = "sources: [{checksums: L, priority: {low: ['*']}}]\n";
+    let assets = "assets: {x: {hash: rev:1, priority: low}, y: rev:1}\n";
+    let found = problems(&format!("{manifest}{source}{assets}"), &mut shelf("m/L", &files));
+    assert_eq!(found, [format!("2:38 {}", unmatched("z"))], "what is overruled is matched all the same");
+    assert_eq!(problems(manifest, &mut Shelf::default()).len(), 1, "errors come alone");
+}
+
 /// The forms hold for every path of the manifest, in all ways in which assets are listed.
 #[test]
 fn url_forms_hold_for_assets_too() {
@@ -441,6 +465,12 @@ fn temporary_files_are_taken_only_where_they_are_asked_for() {
     let printed = bench.run(&["scan", "public", "--as", "checksums"]).exits(0).stdout;
     assert_eq!((printed.lines().count(), printed.contains("a.html\n")), (1, true), "{printed}");
     assert_eq!(bench.run(&["scan", "public", "--as", "checksums", "--temporary"]).exits(0).stdout.lines().count(), 4);
+    let include = "  - directory: ../public\n    include: [\"*.part\", \"*.html\"]\n";
+    bench.write("manifests/site.yaml", site(include));
+    bench.run(&["plan"]).exits(0).says("`*.part` in `include` names temporary files").says("`temporary: true`");
+    bench.run(&["scan", "public", "--include", "*.part", "--include", "*.html"]).exits(0).says("give `--temporary`");
+    bench.write("manifests/site.yaml", site(&format!("{include}    temporary: true\n")));
+    bench.run(&["check"]).exits(0).says("Valid");
     bench.write("manifests/site.yaml", site("  - directory: ../public\n    temporary: true\n"));
     bench.run(&["apply"]).exits(0);
     assert_eq!(bench.recorded().len(), 4);

@@ -146,7 +146,6 @@ const LAYERS: &[Layer] = &[
             ("blake3", "digests of manifests, plans and configurations"),
             ("fastrand", "nonces from the seed of the run"),
             ("futures_util", "calls under way at once"),
-            ("globset", "patterns that select targets"),
             ("secrecy", "invented credentials of a rehearsal"),
             ("serde", "lines that are exported and imported"),
             ("serde_json", "lines of the audit log and of exports"),

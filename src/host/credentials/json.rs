@@ -7,11 +7,12 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{ContentProblem, problem_of};
+use super::ContentProblem;
 use crate::core::contract::CredentialScheme;
-use crate::core::secret::Secret;
+use crate::core::secret::{Secret, ValueProblem};
 use crate::core::time::Timestamp;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Key of the time at which all of it ends.
 const EXPIRES_AT: &str = "expires_at";
 
@@ -23,8 +24,9 @@ pub(super) struct Given {
     pub(super) expires_at: Option<Timestamp>,
 }
 
-/// Reads one object with fields of `scheme`. Absent keys and `null` are the same.
+/// Reads one object with fields of `scheme`, perhaps behind a byte order mark. Absent keys and `null` are the same.
 pub(super) fn parse(content: &[u8], scheme: CredentialScheme) -> Result<Given, ContentProblem> {
+    let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
     let Pairs(pairs) = serde_json::from_slice(content)
         .map_err(|error| ContentProblem::NotAnObject { line: error.line(), column: error.column() })?;
     let names = || scheme.fields().map(|field| field.name);
@@ -47,7 +49,7 @@ fn text(key: &'static str, value: Value) -> Result<Option<Secret>, ContentProble
         Value::Null => Ok(None),
         Value::String(text) => {
             let secret = Secret::new(text);
-            match problem_of(secret.expose()) {
+            match ValueProblem::of(secret.expose()) {
                 None => Ok(Some(secret)),
                 Some(problem) => Err(ContentProblem::Value { key, problem }),
             }

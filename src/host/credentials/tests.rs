@@ -205,6 +205,9 @@ async fn unfit_header_values_are_refused_by_name() {
     let env = || ScriptedEnv::with(&[("A", "canary\r\nX-Evil: 1"), ("B", "canary")]);
     let text = refusal(env(), &with_headers(&[("X-T", "${B}${NOPE}")])).await;
     assert_eq!(text, "header `X-T` refers to variable NOPE, which is not set");
+    let empty = ScriptedEnv::with(&[("EMPTY", "")]);
+    let text = refusal(empty, &with_headers(&[("X-T", "${EMPTY}")])).await;
+    assert_eq!(text, "header `X-T` refers to variable EMPTY, which is set to nothing");
     let text = refusal(env(), &with_headers(&[("X-T", "${A}")])).await;
     assert_eq!(text, "variable A holds a control character");
     for bad in ["${B}\n", "\r${B}", "${B}\0"] {
@@ -272,6 +275,7 @@ async fn only_small_regular_files_are_read() {
 async fn faults_in_the_object_are_named_by_key_without_values() {
     let cases = [
         ("canary", "printed no JSON object (line 1, column 1)"),
+        ("\u{feff}{\"key_id\":\"canary\"}", "printed no `key_secret`"),
         (r#"["canary"]"#, "printed no JSON object"),
         (r#"{"key_id":"canary"} {}"#, "printed no JSON object"),
         (

@@ -37,6 +37,7 @@ impl Lister<'_> {
             .collect();
         for placed in &sources {
             self.source(placed, expand);
+            placed.priorities.warn_of_unmatched(self.own.file, self.report);
         }
         sources.into_iter().map(|placed| placed.source).collect()
     }
@@ -54,7 +55,8 @@ impl Lister<'_> {
                     Err(problem) => return self.source_problem(span, problem),
                 };
                 let path = url_path(file.path);
-                let priority = placed.priorities.of(file.path).unwrap_or_else(|| self.own.priority(file.path));
+                let usual = self.own.priority(file.path);
+                let priority = placed.priorities.of(file.path).unwrap_or(usual);
                 let is_plain = can_cut && (takes_names || url::is_plain_path(&path));
                 if is_plain && short_cuts.iter().all(|cut| cut.fits(&path)) {
                     let targets = self.own.carriers.targets(&self.own.forms, &path, true);

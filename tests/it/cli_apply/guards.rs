@@ -180,7 +180,25 @@ fn only_selected_targets_and_providers_are_sent_and_the_rest_stays_pending() {
     bench.run(&["apply"]).exits(0);
     assert_eq!((first.purged(), second.count()), (urls(3), 1), "nothing twice");
     bench.run(&["apply", "--provider", "nobody"]).exits(2).says("media, own");
-    bench.run(&["apply", "--only", "[z"]).exits(2);
+    bench.run(&["apply", "--only", "[z"]).exits(0).says("`--only [z` matches no target");
+}
+
+/// S4: URLs hold characters that patterns of files give a meaning.
+#[test]
+fn patterns_of_targets_know_no_special_character_but_the_star() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    let pages = ["[slug].js", "s.js", "q.js?v=1", "q.jsXv=1"].map(|name| format!("https://cdn.example.com/{name}"));
+    bench.assets(&pages, "1");
+    bench.run(&["adopt"]).exits(0);
+    for (count, page) in (1..).zip([&pages[0], &pages[2]]) {
+        bench.run(&["apply", "--force", page]).exits(0);
+        let (log, sent) = (cloud.log(), page.replace("https:", "http:"));
+        assert_eq!((log.len(), &log[count - 1].target.text), (count, &sent), "a request line has no scheme");
+    }
+    bench.run(&["state", "forget", &pages[0]]).exits(0).says("1 target forgotten");
+    let listed = bench.run(&["state", "list"]).exits(0).stdout;
+    assert!(!listed.contains("[slug]") && listed.contains("/s.js"), "{listed}");
 }
 
 #[test]
