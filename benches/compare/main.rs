@@ -8,6 +8,7 @@ mod inputs;
 mod manifests;
 mod measure;
 mod program;
+mod purges;
 #[expect(dead_code, reason = "shared with what is measured of the watch")]
 mod table;
 mod trees;
@@ -40,7 +41,7 @@ struct Case {
     run: fn(&Setup, &mut Table),
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 14] = [
     Case { name: "nothing_changed", about: "1 000 000 assets, a no-op", run: manifests::nothing_changed },
     Case { name: "one_changed", about: "the same, one asset changed", run: manifests::one_changed },
     Case { name: "hundred_files", about: "the same in 100 files", run: manifests::hundred_files },
@@ -49,6 +50,8 @@ const CASES: [Case; 12] = [
     Case { name: "unchanged_tree", about: "the same, a no-op", run: trees::unchanged_tree },
     Case { name: "big_files", about: "4 files of 1 GB, hashed", run: trees::big_files },
     Case { name: "commit", about: "an accepted batch of 1000 in the state", run: program::commit },
+    Case { name: "purges", about: "50 000 purges of a cache without a limit", run: purges::purges },
+    Case { name: "slow_commits", about: "1000 purges on a slow disk", run: purges::slow_commits },
     Case { name: "start", about: "the program's start", run: program::start },
     Case { name: "plan_of_ten", about: "a plan of ten assets", run: program::plan_of_ten },
     Case { name: "size", about: "the program's size", run: program::size },
