@@ -25,7 +25,9 @@ fn peak_of(mut child: Child) -> (Ran, u64) {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().expect("a child").is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        // Until it is the program, it has the memory of this one.
+        let text = std::fs::read_to_string(&status).ok().filter(|text| text.starts_with("Name:\tfreshen\n"));
+        let text = text.unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse().ok());
         peak = peak.max(kib.unwrap_or_default());
