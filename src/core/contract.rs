@@ -314,6 +314,19 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// Whether both hold the same values by the same names.
+    pub fn is_same(&self, other: &Self) -> bool {
+        fn named(credentials: &Credentials) -> Vec<(&str, &str)> {
+            match credentials {
+                Credentials::Headers(headers) => {
+                    headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+                }
+                Credentials::Fields(fields) => fields.iter().map(|(name, value)| (*name, value.expose())).collect(),
+            }
+        }
+        named(self) == named(other)
+    }
+
     /// The field called `name`.
     pub fn field(&self, name: &str) -> Option<&Secret> {
         match self {

@@ -25,6 +25,7 @@ use crate::core::states::States;
 use crate::core::target::Target;
 use crate::core::time::{Now, Tick};
 use crate::engine::commits::{Commits, Committed, RecordContext};
+use crate::engine::redact::Redactor;
 use crate::engine::request::{self, CallContext, Hide, RequestError, refusal};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
@@ -138,8 +139,8 @@ pub async fn apply(
     let seed = seed_of(host, inputs.run);
     let mut run = Execution::start(host, &inputs, store, seed);
     let mut nonces = fastrand::Rng::with_seed(seed);
-    let mut interrupted = inputs.interrupted.clone();
-    let mut interrupts_open = true;
+    let (mut interrupted, mut interrupts_open) = (inputs.interrupted.clone(), true);
+    let caller = Caller { host, inputs: &inputs, redactor: Redactor::default() };
     let get_ready = |(id, provider)| await_credentials(host, &inputs, id, provider);
     let mut awaiting_credentials = FuturesUnordered::new();
     let mut in_flight = FuturesUnordered::new();
@@ -152,7 +153,7 @@ pub async fn apply(
         let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
             let sent_call = run.sent(id, prepared, host.clock.now());
-            in_flight.push(complete(host, &inputs, id, sent_call, nonces.u128(..)));
+            in_flight.push(caller.complete(id, sent_call, nonces.u128(..)));
         }
         // What was let go leaves now: a commit must not bunch calls together.
         let mut look_again = false;
@@ -449,17 +450,6 @@ fn prepare(machine: &Apply<'_>, inputs: &ExecutorInputs<'_>, id: CallId) -> Opti
     Some(PreparedCall { provider: view.provider, call, changes: view.items.len() })
 }
 
-/// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
-async fn complete(host: &Host, inputs: &ExecutorInputs<'_>, id: CallId, sent_call: SentCall, nonce: u128) -> Completed {
-    let PreparedCall { provider, call, .. } = &*sent_call.prepared;
-    let completed = AssertUnwindSafe(call_provider(host, inputs, *provider, call, nonce)).catch_unwind().await;
-    let panicked = completed.is_err();
-    let ending = completed.unwrap_or_else(|_| {
-        Ending::Refused(refusal(ErrorClass::Request, "internal error", "a defect of freshen; please report it".into()))
-    });
-    Completed { id, ending, panicked }
-}
-
 fn report(run: i64, prepared: &PreparedCall, ending: &Ending, (sent, ended): (Now, Now)) -> CallReport {
     let PreparedCall { provider, call, changes } = prepared;
     let refused = match ending {
@@ -493,32 +483,57 @@ fn report(run: i64, prepared: &PreparedCall, ending: &Ending, (sent, ended): (No
     }
 }
 
-async fn call_provider(host: &Host, inputs: &ExecutorInputs<'_>, provider: usize, call: &Call, nonce: u128) -> Ending {
-    let config = &inputs.model.providers[provider];
-    let line = CallContext { host, credentials: inputs.credentials, config, timeouts: inputs.timeouts };
-    let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
-        config.kind.encode(call, account, credentials, stamp)
-    };
-    let read = |account: &Account, response: &Response, hide: &Hide<'_>| {
-        let mut reply = config.kind.decode(call, account, response)?;
-        // Task ids are stored and shown.
-        reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
-        for (_, CallError { code, message, request_id, .. }) in &mut reply.refused {
-            [code, message].into_iter().chain(request_id).for_each(hide);
-        }
-        Ok(reply)
-    };
-    match request::send_request(line, nonce, build, read).await {
-        Ok(reply) => Ending::Accepted(reply),
-        Err(RequestError::Failed(failure)) => Ending::Failed(failure),
-        Err(RequestError::Refused(error, Some(used))) if error.class == ErrorClass::Auth => {
-            let now = host.clock.now().wall;
-            if inputs.credentials.renewed(config, &used, now).await {
-                Ending::Renewed(error)
-            } else {
-                Ending::Refused(error)
+/// Makes calls.
+struct Caller<'a> {
+    host: &'a Host,
+    inputs: &'a ExecutorInputs<'a>,
+    redactor: Redactor,
+}
+
+impl Caller<'_> {
+    /// One call from credentials to decoded answer. A panic on the way ends this call and nothing else.
+    async fn complete(&self, id: CallId, sent_call: SentCall, nonce: u128) -> Completed {
+        let PreparedCall { provider, call, .. } = &*sent_call.prepared;
+        let completed = AssertUnwindSafe(self.call(*provider, call, nonce)).catch_unwind().await;
+        let panicked = completed.is_err();
+        let ending = completed.unwrap_or_else(|_| {
+            Ending::Refused(refusal(
+                ErrorClass::Request,
+                "internal error",
+                "a defect of freshen; please report it".into(),
+            ))
+        });
+        Completed { id, ending, panicked }
+    }
+
+    async fn call(&self, provider: usize, call: &Call, nonce: u128) -> Ending {
+        let Self { host, inputs, redactor } = self;
+        let config = &inputs.model.providers[provider];
+        let line = CallContext { host, credentials: inputs.credentials, config, redactor, timeouts: inputs.timeouts };
+        let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
+            config.kind.encode(call, account, credentials, stamp)
+        };
+        let read = |account: &Account, response: &Response, hide: &Hide<'_>| {
+            let mut reply = config.kind.decode(call, account, response)?;
+            // Task ids are stored and shown.
+            reply.task_ids.iter_mut().chain(&mut reply.request_id).for_each(hide);
+            for (_, CallError { code, message, request_id, .. }) in &mut reply.refused {
+                [code, message].into_iter().chain(request_id).for_each(hide);
             }
+            Ok(reply)
+        };
+        match request::send_request(line, nonce, build, read).await {
+            Ok(reply) => Ending::Accepted(reply),
+            Err(RequestError::Failed(failure)) => Ending::Failed(failure),
+            Err(RequestError::Refused(error, Some(used))) if error.class == ErrorClass::Auth => {
+                let now = host.clock.now().wall;
+                if inputs.credentials.renewed(config, &used, now).await {
+                    Ending::Renewed(error)
+                } else {
+                    Ending::Refused(error)
+                }
+            }
+            Err(RequestError::Refused(error, _)) => Ending::Refused(error),
         }
-        Err(RequestError::Refused(error, _)) => Ending::Refused(error),
     }
 }

@@ -11,6 +11,7 @@ use crate::core::model::{Model, ProviderConfig};
 use crate::core::query::{QueryContext, QuerySpec, QuotaFound, TaskCursor, TaskResult};
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
+use crate::engine::redact::Redactor;
 use crate::engine::request::{self, CallContext, Hide, RequestError, refusal};
 use crate::host::credentials::{CredentialError, CredentialStore, account_of};
 use crate::host::{Host, Timeouts};
@@ -24,6 +25,7 @@ pub struct Asker<'a> {
     model: &'a Model,
     credentials: &'a CredentialStore,
     timeouts: Timeouts,
+    redactor: Redactor,
     nonces: fastrand::Rng,
     paces: BTreeMap<(String, &'static str), Pace>,
 }
@@ -43,7 +45,8 @@ impl<'a> Asker<'a> {
         // Neither those of the purges of the same run nor those of a run before: vendors refuse a nonce that comes twice.
         let seed = host.seed ^ 0x6173_6b65_6421 ^ host.clock.now().tick.ms();
         let nonces = fastrand::Rng::with_seed(seed);
-        Self { host, model, credentials, timeouts, nonces, paces: BTreeMap::new() }
+        let (redactor, paces) = (Redactor::default(), BTreeMap::new());
+        Self { host, model, credentials, timeouts, redactor, nonces, paces }
     }
 
     /// Whether a provider has credentials that can be sent.
@@ -110,7 +113,9 @@ impl<'a> Asker<'a> {
     ) -> Answered<T> {
         let config = &self.model.providers[provider];
         self.keep_pace(provider, spec).await;
-        let line = CallContext { host: self.host, credentials: self.credentials, config, timeouts: self.timeouts };
+        let nonce = self.nonces.u128(..);
+        let Self { host, credentials, timeouts, redactor, .. } = &*self;
+        let line = CallContext { host, credentials, config, redactor, timeouts: *timeouts };
         let build = |account: &Account, credentials: &Credentials, stamp: &Stamp| {
             encode(&QueryContext { endpoint, account, credentials, stamp })
         };
@@ -119,7 +124,7 @@ impl<'a> Asker<'a> {
             server_time = response.header("date").and_then(Timestamp::from_http_date);
             decode(account, response, hide)
         };
-        let asked = request::send_request(line, self.nonces.u128(..), build, read).await;
+        let asked = request::send_request(line, nonce, build, read).await;
         let now = self.host.clock.now().wall;
         let answer = asked.map_err(|trouble| match trouble {
             RequestError::Refused(error, _) => error,

@@ -5,8 +5,12 @@
 
 mod escapes;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use secrecy::zeroize::Zeroizing;
 
 use crate::core::contract::Credentials;
 use crate::core::http::Request;
@@ -19,8 +23,34 @@ const SHORTEST: usize = 4;
 /// So many characters of a credential in a row are masked wherever they stand; no encoding of a shorter one is.
 const SHORTEST_PART: usize = 8;
 
-/// Everything that must not be shown if an answer repeats it.
-pub(crate) struct Sensitive([Folded; 2]);
+/// Everything that must not be shown if an answer repeats it: of the credentials, and of the request.
+pub(crate) struct Sensitive([Arc<Spellings>; 2]);
+
+/// Texts that are hidden. Without separators, short ones are also times and numbers.
+struct Spellings([Folded; 2]);
+
+/// Keeps what must not be shown of the credentials of each provider: to spell it takes longer than a call.
+#[derive(Default)]
+pub(crate) struct Redactor(Mutex<HashMap<String, (Credentials, Arc<Spellings>)>>);
+
+impl Redactor {
+    /// Everything in a request of a provider that must not be shown. `templates` are the headers as they are configured.
+    pub(crate) fn sensitive(
+        &self,
+        (provider, templates): (&str, &[(String, String)]),
+        credentials: &Credentials,
+        request: &Request,
+    ) -> Sensitive {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spelt = known.get(provider).filter(|(of, _)| of.is_same(credentials)).map(|(_, spelt)| Arc::clone(spelt));
+        let of_credentials = spelt.unwrap_or_else(|| {
+            let spelt = Arc::new(Spellings::of_credentials(credentials, templates));
+            known.insert(provider.to_owned(), (credentials.clone(), Arc::clone(&spelt)));
+            spelt
+        });
+        Sensitive([of_credentials, Spellings::of_request(request).into()])
+    }
+}
 
 /// The same by one way of comparing characters.
 struct Folded {
@@ -34,39 +64,9 @@ struct Folded {
 
 /// A text that is hidden as a whole, and its beginning where it is cut off.
 struct Whole {
-    text: Secret,
+    text: Zeroizing<Vec<char>>,
     /// For each of its characters how many of those up to it are also its beginning (the table of Knuth, Morris and Pratt).
     borders: Vec<usize>,
-}
-
-/// Everything in a request that must not be shown. `templates` are the headers as they are configured.
-pub(crate) fn sensitive(credentials: &Credentials, request: &Request, templates: &[(String, String)]) -> Sensitive {
-    // Without separators, short texts are also times and numbers.
-    let mut sensitive = Sensitive([Folded::new(fold, SHORTEST), Folded::new(fold_to_letters, SHORTEST_PART)]);
-    for (text, in_part) in of_credentials(credentials, templates) {
-        sensitive.add(text, in_part);
-        let encoded = encodings(text);
-        for form in &encoded {
-            sensitive.add_long(form, in_part);
-        }
-        // What does not happen by chance is hidden as a whole.
-        let again: Vec<String> = base32_forms(text).into_iter().chain(encoded_twice(text)).collect();
-        for form in &again {
-            sensitive.add_long(form, false);
-        }
-        for form in again.iter().chain(&encoded).map(String::as_str).chain([text]) {
-            sensitive.add_long(&reversed(form), false);
-        }
-        for form in encodings(&reversed(text)).iter().chain([&hex_of_words(text)]) {
-            sensitive.add_long(form, false);
-        }
-    }
-    // Much in it is no secret.
-    for text in of_request(request) {
-        sensitive.add(&text, false);
-    }
-    sensitive.0.iter_mut().for_each(|folded| folded.parts.sort_unstable());
-    sensitive
 }
 
 /// The texts, and whether parts of each reveal something as well.
@@ -171,7 +171,45 @@ fn base32(bytes: &[u8], alphabet: &[u8; 32]) -> String {
     digits
 }
 
-impl Sensitive {
+impl Spellings {
+    fn none() -> Self {
+        Self([Folded::new(fold, SHORTEST), Folded::new(fold_to_letters, SHORTEST_PART)])
+    }
+
+    /// `templates` are the headers as they are configured.
+    fn of_credentials(credentials: &Credentials, templates: &[(String, String)]) -> Self {
+        let mut spellings = Self::none();
+        for (text, in_part) in of_credentials(credentials, templates) {
+            spellings.add(text, in_part);
+            let encoded = encodings(text);
+            for form in &encoded {
+                spellings.add_long(form, in_part);
+            }
+            // What does not happen by chance is hidden as a whole.
+            let again: Vec<String> = base32_forms(text).into_iter().chain(encoded_twice(text)).collect();
+            for form in &again {
+                spellings.add_long(form, false);
+            }
+            for form in again.iter().chain(&encoded).map(String::as_str).chain([text]) {
+                spellings.add_long(&reversed(form), false);
+            }
+            for form in encodings(&reversed(text)).iter().chain([&hex_of_words(text)]) {
+                spellings.add_long(form, false);
+            }
+        }
+        spellings.0.iter_mut().for_each(|folded| folded.parts.sort_unstable());
+        spellings
+    }
+
+    /// Much in a request is no secret.
+    fn of_request(request: &Request) -> Self {
+        let mut spellings = Self::none();
+        for text in of_request(request) {
+            spellings.add(&text, false);
+        }
+        spellings
+    }
+
     fn add(&mut self, text: &str, in_part: bool) {
         self.0.iter_mut().for_each(|folded| folded.add(text, in_part));
     }
@@ -203,7 +241,7 @@ impl Folded {
             same = step(&characters, &borders, same, characters[index]);
             borders[index] = same;
         }
-        self.wholes.push(Whole { text: Secret::new(characters.into_iter().collect()), borders });
+        self.wholes.push(Whole { text: Zeroizing::new(characters), borders });
     }
 
     /// Takes in the ranges of the text that are to be hidden.
@@ -228,7 +266,7 @@ impl Folded {
 
 impl Whole {
     fn find(&self, characters: &[Character], hide: &mut dyn FnMut(&[Character])) {
-        let own: Vec<char> = self.text.expose().chars().collect();
+        let own = &*self.text;
         let mut same = 0;
         for (index, one) in characters.iter().enumerate() {
             if same == own.len() {
@@ -237,7 +275,7 @@ impl Whole {
                 // Cut off by who shows only the ends of a secret.
                 hide(&characters[index - same..index]);
             }
-            same = step(&own, &self.borders, same, one.shown);
+            same = step(own, &self.borders, same, one.shown);
             if same == own.len() {
                 hide(&characters[index + 1 - same..=index]);
             }
@@ -292,7 +330,8 @@ fn narrow(character: char) -> char {
 pub(crate) fn hide(text: &str, sensitive: &Sensitive) -> String {
     let mut hidden = Vec::new();
     for view in views(text) {
-        sensitive.0.iter().for_each(|folded| folded.find(&view, &mut hidden));
+        let folded = sensitive.0.iter().flat_map(|spellings| &spellings.0);
+        folded.for_each(|folded| folded.find(&view, &mut hidden));
     }
     hidden.sort_unstable();
     let (mut shown, mut done) = (String::new(), 0);
@@ -314,6 +353,11 @@ mod tests {
     use super::*;
     use crate::core::http::Endpoint;
 
+    fn sensitive(credentials: &Credentials, request: &Request, templates: &[(String, String)]) -> Sensitive {
+        let of_credentials = Spellings::of_credentials(credentials, templates);
+        Sensitive([of_credentials, Spellings::of_request(request)].map(Arc::new))
+    }
+
     /// Fields of an account, by any name.
     fn fields(values: &[&str]) -> Credentials {
         let names = ["client_token", "client_secret", "access_token"];
@@ -326,6 +370,17 @@ mod tests {
         let endpoint = Endpoint { tls: true, host: "a".into(), port: None, path_prefix: String::new(), address: None };
         let (method, route) = ("POST".into(), crate::core::http::Route::Direct);
         Request { method, endpoint, route, path_and_query: "/".into(), headers, body: body.to_vec() }
+    }
+
+    /// X2: what was sent last is hidden, with credentials that were renewed meanwhile and at another provider.
+    #[test]
+    fn each_providers_own_credentials_are_masked_renewed_ones_too() {
+        let (redactor, request) = (Redactor::default(), request(Vec::new(), b""));
+        for (name, secret) in [("a", "FIRSTcanary"), ("b", "OTHERcanary"), ("a", "SECONDcanary"), ("b", "OTHERcanary")]
+        {
+            let list = redactor.sensitive((name, &[]), &fields(&["AKIDcanary", secret]), &request);
+            assert_eq!(hide(&format!("{secret} at {name}"), &list), format!("*** at {name}"));
+        }
     }
 
     /// X2

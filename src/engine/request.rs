@@ -6,7 +6,7 @@ use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Stamp};
 use crate::core::http::{Request, Response, TransportFailure};
 use crate::core::model::ProviderConfig;
 use crate::core::time::Timestamp;
-use crate::engine::redact::{self, Sensitive};
+use crate::engine::redact::{self, Redactor, Sensitive};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 
@@ -22,6 +22,8 @@ pub(crate) struct CallContext<'a> {
     pub(crate) credentials: &'a CredentialStore,
     /// Which provider is called.
     pub(crate) config: &'a ProviderConfig,
+    /// Hides credentials in answers.
+    pub(crate) redactor: &'a Redactor,
     /// How long it may take.
     pub(crate) timeouts: Timeouts,
 }
@@ -56,7 +58,8 @@ pub(crate) async fn send_request<T>(
     let stamp = Stamp { wall: host.clock.now().wall, nonce };
     let request = build(&account, &credentials, &stamp)
         .map_err(|message| RequestError::Refused(refusal(ErrorClass::Config, "not sent", message), None))?;
-    let sensitive = redact::sensitive(&credentials, &request, config.options.headers("headers"));
+    let provider = (config.name.as_str(), config.options.headers("headers"));
+    let sensitive = line.redactor.sensitive(provider, &credentials, &request);
     let response = host.http.send(request, line.timeouts).await.map_err(RequestError::Failed)?;
     read(&account, &response, &|text| *text = redact::hide(text, &sensitive))
         .map_err(|error| RequestError::Refused(shown(error, &sensitive, host.clock.now().wall), Some(credentials)))

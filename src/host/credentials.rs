@@ -315,14 +315,14 @@ impl CredentialStore {
         if !Self::can_refresh(provider) {
             return false;
         }
-        if self.get(provider, now).await.is_ok_and(|held| !same(&held, used)) {
+        if self.get(provider, now).await.is_ok_and(|held| !held.is_same(used)) {
             return true;
         }
         if self.with_slot(provider, |slot| std::mem::replace(&mut slot.asked_again, true)) {
             return false;
         }
         self.invalidate(provider);
-        self.get(provider, now).await.is_ok_and(|fresh| !same(&fresh, used))
+        self.get(provider, now).await.is_ok_and(|fresh| !fresh.is_same(used))
     }
 
     /// Forgets the answer, because the vendor refused it.
@@ -352,18 +352,6 @@ impl CredentialStore {
         // Each entry is whole at every moment, so a panic elsewhere does not spoil the map.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn same(one: &Credentials, other: &Credentials) -> bool {
-    fn named(credentials: &Credentials) -> Vec<(&str, &str)> {
-        match credentials {
-            Credentials::Headers(headers) => {
-                headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
-            }
-            Credentials::Fields(fields) => fields.iter().map(|(name, value)| (*name, value.expose())).collect(),
-        }
-    }
-    named(one) == named(other)
 }
 
 /// Names the account of a provider in the quota ledger, now that its credentials are known.

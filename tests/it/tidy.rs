@@ -129,6 +129,7 @@ const LAYERS: &[Layer] = &[
         crates: &[
             ("base64", "credentials in an encoding that servers use"),
             ("percent_encoding", "credentials as they look in a query"),
+            ("secrecy", "characters that are wiped after use"),
         ],
     },
     Layer {
