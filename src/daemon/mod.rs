@@ -373,12 +373,13 @@ impl<'a> Control<'a> {
         }
         self.slow_at = None;
         if self.link.reading.load(Ordering::Acquire) {
+            // A reader of the log who looks at the report then finds it there.
+            self.reporter.send(&[ReportEvent::ReadsLong(true)]);
             let within = shown_duration(self.options.ready_within_ms);
             tracing::warn!(
                 pass = self.passes,
                 "still reading files after {within}; if a disk hangs, nothing is purged"
             );
-            self.reporter.send(&[ReportEvent::ReadsLong(true)]);
         }
     }
 

@@ -1,11 +1,15 @@
 //! What happens to providers, manifests and states between runs, and is not forgotten by the next one.
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use freshen::core::time::Timestamp;
 use freshen::state::{RunLock, RunStart};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
 
 use super::urls;
 use crate::support::cli::{Bench, Ran, STATE, manifest, provider};
@@ -193,17 +197,20 @@ fn output_into_a_published_directory_is_refused() {
     assert_eq!(cloud.count(), 1);
 }
 
-/// Waits until a command looks at the lock, which it does once it has read everything.
-fn waits(child: &Child) {
-    let files = format!("/proc/{}/fd", child.id());
-    let looks = |fd: std::io::Result<std::fs::DirEntry>| {
-        let link = fd.ok().and_then(|fd| std::fs::read_link(fd.path()).ok());
-        link.is_some_and(|link| link.to_string_lossy().ends_with(".lock"))
-    };
-    let end = Instant::now() + Duration::from_mins(1);
-    while !std::fs::read_dir(&files).is_ok_and(|mut fds| fds.any(looks)) {
-        assert!(Instant::now() < end, "it does not look at the lock");
-        std::thread::yield_now();
+/// Learns when a command looks at the lock, which it does once it has read everything.
+struct Looks(OwnedFd);
+
+impl Looks {
+    fn at(lock: &Path) -> Self {
+        let looks = inotify::init(inotify::CreateFlags::CLOEXEC).expect("events of files");
+        inotify::add_watch(&looks, lock, inotify::WatchFlags::OPEN).expect("a lock file");
+        Self(looks)
+    }
+
+    fn wait(&self) {
+        let minute = Timespec { tv_sec: 60, tv_nsec: 0 };
+        let found = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&minute)).expect("polled");
+        assert_eq!(found, 1, "it does not look at the lock");
     }
 }
 
@@ -217,8 +224,9 @@ fn a_run_that_waited_reads_the_manifests_again() {
     let start = RunStart { at: Timestamp::from_unix_ms(0), host: "here".into(), pid: 1 };
     let lock = RunLock::try_take(&bench.path(STATE), &start).expect("a lock").expect("free");
     bench.assets(&[URL], "2");
+    let looks = Looks::at(&bench.path(&format!("{STATE}.lock")));
     let waiting = bench.start(&["apply", "--lock-timeout", "60s"]);
-    waits(&waiting);
+    looks.wait();
     bench.assets(&[URL], "3");
     drop(lock);
     Ran::of(&waiting.wait_with_output().expect("ended")).exits(0).says("1 purge accepted");
