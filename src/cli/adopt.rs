@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::apply::RunDisplay;
 use super::args::{AdoptArgs, Format, Global};
-use super::manifests::{self, Reader};
+use super::manifests::{self, ManifestReader};
 use super::render::{JSON_VERSION, count};
 use super::terminal;
 use crate::engine::{self, Adopted, Exit, Selection};
@@ -15,7 +15,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let state = &*global.backend();
     let lookup = manifests::lookup(global, state, &args.manifests.paths, args.manifests.limits);
     let selection = Selection { only: args.only.clone(), providers: args.providers.clone(), ..Selection::default() };
-    let (mut reader, mut display) = (Reader::new(global.format), RunDisplay::new(global));
+    let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::new(global));
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
     let Adopted { adopted, others, forgotten } =
         engine::adopt(host, lookup, &selection, args.lock.lock_timeout, &mut reader, on_event).await?;

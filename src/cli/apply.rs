@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::args::{ApplyArgs, Format, Global};
-use super::manifests::{self, Reader};
+use super::manifests::{self, ManifestReader};
 use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render};
 use super::terminal;
@@ -23,7 +23,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let state = &*global.backend();
     let pass = Pass { host, state, credentials: &credentials, options: options(args, &selection, deadline) };
     let lookup = lookup(global, state, args, &selection);
-    let (mut reader, mut display) = (Reader::new(global.format), RunDisplay::new(global));
+    let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::new(global));
     engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await
 }
 

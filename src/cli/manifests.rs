@@ -49,7 +49,7 @@ pub(super) fn examine(
 pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: ManifestLimits) -> Result<Desired> {
     let backend = &*global.backend();
     let found = inputs::find(lookup(global, backend, paths, limits))?;
-    let reader: &mut dyn ReadObserver = &mut Reader::new(Format::Human);
+    let reader: &mut dyn ReadObserver = &mut ManifestReader::new(Format::Human);
     Ok(reader.read_all(host, &found, false)?.desired)
 }
 
@@ -60,19 +60,19 @@ pub(super) fn show_problems(files: &[SourceFile], diagnostics: &[Diagnostic], hi
 }
 
 /// Shows on a terminal how far reading is, then problems on standard error and, in GitHub's format, warnings as a result.
-pub(super) struct Reader {
+pub(super) struct ManifestReader {
     format: Format,
     progress: Option<ProgressMeter>,
 }
 
-impl Reader {
+impl ManifestReader {
     /// One that shows problems in this format.
     pub(super) const fn new(format: Format) -> Self {
         Self { format, progress: None }
     }
 }
 
-impl ReadObserver for Reader {
+impl ReadObserver for ManifestReader {
     fn begins(&mut self, seen: Arc<AtomicU64>) {
         self.progress = Some(ProgressMeter::of_manifests(seen));
     }

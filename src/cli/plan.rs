@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::apply::RunDisplay;
 use super::args::{ApplyArgs, Format, Global, ManifestArgs, PlanArgs, SelectionArgs};
-use super::manifests::{self, Reader};
+use super::manifests::{self, ManifestReader};
 use super::render::{github, markdown, plan as render, shown};
 use super::terminal;
 use crate::core::guard::Allowed;
@@ -35,7 +35,7 @@ async fn show(
     let selection = &selection.selection();
     let mut lookup = manifests::lookup(global, state, &manifests.paths, manifests.limits);
     lookup.vanished = &selection.vanished;
-    let (mut reader, mut display) = (Reader::new(global.format), RunDisplay::new(global));
+    let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::new(global));
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
     let (desired, prepared) = engine::review(host, lookup, selection, &mut reader, on_event).await?;
     selection

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::apply;
 use super::args::{ApplyArgs, Format, Global};
-use super::manifests::Reader;
+use super::manifests::ManifestReader;
 use super::progress::ProgressMeter;
 use super::render::{github, markdown, outcome as render, plan as plan_render, strong};
 use super::terminal;
@@ -26,7 +26,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let state = &*global.backend();
     let found = find(apply::lookup(global, state, args, selection))?;
     // The copy is compared row by row.
-    let reader: &mut dyn ReadObserver = &mut Reader::new(global.format);
+    let reader: &mut dyn ReadObserver = &mut ManifestReader::new(global.format);
     let mut loaded = reader.read_all(host, &found, false)?;
     let Rehearsal { host, accounts, claim } = Rehearsal::new(host, state, &mut loaded.desired, VENDORS).await?;
     let credentials = CredentialStore::new(host.env.clone());

@@ -16,7 +16,7 @@ pub trait Provider: Sync {
         Vec::new()
     }
 
-    /// Why the vendor would refuse this target whatever the account; checked before anything is sent.
+    /// Why the vendor would refuse this target in any account; checked before anything is sent.
     fn check_target(&self, target: &Target, options: &Options) -> Result<(), String> {
         let _ = options;
         self.capabilities().check_target(target)

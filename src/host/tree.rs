@@ -271,7 +271,7 @@ impl Scan<'_> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let walk = WalkBuilder::new(&way.real).standard_filters(false).threads(threads).build_parallel();
         walk.run(|| {
-            let mut worker = Worker { scan: self, way, found: TreeFound::default(), buffer: Vec::new() };
+            let mut worker = FileHasher { scan: self, way, found: TreeFound::default(), buffer: Vec::new() };
             Box::new(move |entry| worker.visit(entry))
         });
     }
@@ -306,14 +306,14 @@ impl Scan<'_> {
 }
 
 /// One thread of a walk.
-struct Worker<'s> {
+struct FileHasher<'s> {
     scan: &'s Scan<'s>,
     way: &'s Way,
     found: TreeFound,
     buffer: Vec<u8>,
 }
 
-impl Worker<'_> {
+impl FileHasher<'_> {
     fn visit(&mut self, entry: Result<DirEntry, ignore::Error>) -> WalkState {
         match entry {
             Ok(entry) if entry.depth() == 0 => WalkState::Continue,
@@ -417,7 +417,7 @@ impl Worker<'_> {
     }
 }
 
-impl Drop for Worker<'_> {
+impl Drop for FileHasher<'_> {
     fn drop(&mut self) {
         // Each thread sorts its own part; the whole is then a merge.
         self.found.table.sort();

@@ -11,7 +11,7 @@ use super::guard;
 use super::head::{Head, List};
 use super::load;
 use super::nearest::nearest;
-use super::node::{Node, Tree, Value};
+use super::node::{Document, Node, Value};
 use super::providers::Providers;
 use super::recorded::check_own_name;
 use super::redact::redact;
@@ -130,7 +130,7 @@ fn attempt(
 ) -> Result<Built, Vec<usize>> {
     let mut report = Diagnostics::default();
     let mut others = Vec::new();
-    let mut trees: Vec<Option<Tree<'_>>> = Vec::with_capacity(files.len());
+    let mut trees: Vec<Option<Document<'_>>> = Vec::with_capacity(files.len());
     for (file, source) in files.iter().enumerate() {
         let errors = report.errors();
         match &lists[file] {
@@ -171,7 +171,7 @@ fn attempt(
 }
 
 /// Reads a file as YAML.
-fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Diagnostics) -> Option<Tree<'a>> {
+fn whole<'a>(file: usize, source: &'a SourceFile, report: &mut Diagnostics) -> Option<Document<'a>> {
     match source.text() {
         Ok(text) => load::load(file, text, report),
         Err(cause) => {

@@ -11,7 +11,7 @@ use serde_yaml::granit_parser::{
 };
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
-use super::node::{Key, Node, RefusedKey, Tree, Value, shown, size_of_tree};
+use super::node::{Document, Key, Node, RefusedKey, Value, shown, size_of_tree};
 use super::shape::is_of_manifests;
 
 /// Largest manifest, in bytes.
@@ -39,7 +39,7 @@ const MAX_KEY_CHARS: usize = 16 * 1024;
 /// Reads one file. Problems go to `report`; `None` if there is no tree to go on with.
 ///
 /// Of a file that has not shown itself a manifest before something is wrong with it, no text is shown.
-pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Diagnostics) -> Option<Tree<'a>> {
+pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Diagnostics) -> Option<Document<'a>> {
     let (source, fault) = text_of(file, bytes);
     let is_faulty = fault.is_some();
     let (tree, is_manifest) = read(file, source, report);
@@ -55,7 +55,7 @@ pub(crate) fn load<'a>(file: usize, bytes: &'a [u8], report: &mut Diagnostics) -
 }
 
 /// The tree of a text, and whether a key at its top showed it to be a manifest before anything was wrong with it.
-fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<Tree<'a>>, bool) {
+fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<Document<'a>>, bool) {
     if has_many_directives(source) {
         let at = Span { line: 1, column: 1, ..Span::default() };
         let message = format!("more than {MAX_DIRECTIVES} lines that begin with `%`");
@@ -104,7 +104,7 @@ fn read<'a>(file: usize, source: &'a str, report: &mut Diagnostics) -> (Option<T
     // Stable: what stands within another one was read before it.
     builder.refused.sort_by_key(|refused| refused.map);
     let Builder { root, refused, is_manifest, .. } = builder;
-    (root.map(|root| Tree { root, refused }), is_manifest)
+    (root.map(|root| Document { root, refused }), is_manifest)
 }
 
 /// What is wrong with a file that may be of any kind: no word of its text.

@@ -41,7 +41,7 @@ pub(crate) struct Key<'a> {
 }
 
 /// What a file says.
-pub(crate) struct Tree<'a> {
+pub(crate) struct Document<'a> {
     pub(crate) root: Node<'a>,
     pub(crate) refused: Vec<RefusedKey<'a>>,
 }

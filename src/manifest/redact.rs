@@ -1,8 +1,9 @@
 //! What of a manifest's text is not shown with its problems: it may be a secret in the wrong place.
 //!
 //! The one place that decides it, for all problems of all files at once. Hidden are user names and passwords in URLs, values of
-//! queries, values of headers, and the value of any key that manifests do not have, unless it is a slip of one that they have: of a
-//! credential in a wrong place nobody knows the name. Among assets, whose keys are names, those that suggest a credential decide.
+//! queries, values of headers, and the value of any key that manifests do not have, unless it is a slip of one that they have: the
+//! name of a key that holds a credential in a wrong place is not known. Among assets, whose keys are names, those that suggest a
+//! credential decide.
 //! Does not know how text is shown.
 
 mod line;
@@ -13,7 +14,7 @@ use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Hidden, Span};
 use super::nearest::is_slip;
-use super::node::{Key, Node, RefusedKey, Tree, Value, printable};
+use super::node::{Document, Key, Node, RefusedKey, Value, printable};
 use super::secrets::names_credential;
 use super::shape;
 use super::source::SourceFile;
@@ -28,7 +29,11 @@ const SHORTEST_PART: usize = 3;
 
 /// Hides what may be a secret: masks the words of `diagnostics`, and returns what must not be shown of the lines at their places.
 /// `trees` are the files as far as they could be read; `None` for a file that is no YAML.
-pub(crate) fn redact(files: &[SourceFile], trees: &[Option<Tree<'_>>], diagnostics: &mut [Diagnostic]) -> Vec<Hidden> {
+pub(crate) fn redact(
+    files: &[SourceFile],
+    trees: &[Option<Document<'_>>],
+    diagnostics: &mut [Diagnostic],
+) -> Vec<Hidden> {
     let mut places: BTreeMap<usize, Vec<Span>> = BTreeMap::new();
     for diagnostic in diagnostics.iter().filter(|diagnostic| !diagnostic.is_concealed) {
         for (file, span) in places_of(diagnostic) {
@@ -41,7 +46,7 @@ pub(crate) fn redact(files: &[SourceFile], trees: &[Option<Tree<'_>>], diagnosti
         let mut lines = Lines::at(bytes, &spans);
         let tree = trees.get(file).and_then(Option::as_ref);
         if let Some(tree) = tree {
-            lines.read(&tree.root, SecretKind::Top, Refused { all: &tree.refused, within: None });
+            lines.read(&tree.root, SecretKind::Top, RefusedKeys { all: &tree.refused, within: None });
         }
         lines.read_rest(tree.is_some());
         shown.insert(file, lines);
@@ -169,14 +174,14 @@ struct SourceLine {
 
 /// Keys that no map of a file has.
 #[derive(Clone, Copy)]
-struct Refused<'t> {
+struct RefusedKeys<'t> {
     /// In order of map.
     all: &'t [RefusedKey<'t>],
     /// The one that is being read.
     within: Option<usize>,
 }
 
-impl Refused<'_> {
+impl RefusedKeys<'_> {
     /// Those of the map that begins at a byte. A map that is a key itself begins where the map around it does, and what stands
     /// within it was refused before it was.
     fn of_map(self, start: u32) -> Range<usize> {
@@ -208,7 +213,7 @@ impl<'b> Lines<'b> {
         Self { bytes, shown: joined.into_iter().map(line).collect() }
     }
 
-    fn read(&mut self, node: &Node<'_>, kind: SecretKind, refused: Refused<'_>) {
+    fn read(&mut self, node: &Node<'_>, kind: SecretKind, refused: RefusedKeys<'_>) {
         match &node.value {
             Value::Null => {}
             Value::Scalar { text, .. } => self.text(node.span, text, kind),
@@ -219,13 +224,13 @@ impl<'b> Lines<'b> {
                 }
                 for index in refused.of_map(node.span.start) {
                     let RefusedKey { key, value, .. } = &refused.all[index];
-                    self.entry(key, value, kind, Refused { within: Some(index), ..refused });
+                    self.entry(key, value, kind, RefusedKeys { within: Some(index), ..refused });
                 }
             }
         }
     }
 
-    fn entry(&mut self, key: &Key<'_>, value: &Node<'_>, kind: SecretKind, refused: Refused<'_>) {
+    fn entry(&mut self, key: &Key<'_>, value: &Node<'_>, kind: SecretKind, refused: RefusedKeys<'_>) {
         let is_known = matches!(kind, SecretKind::Headers | SecretKind::Credentials);
         self.text(key.span, &key.text, if is_known { SecretKind::Plain } else { kind });
         self.read(value, kind.of_value(&key.text, value), refused);

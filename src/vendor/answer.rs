@@ -187,7 +187,7 @@ pub(super) fn has_error_member(object: &Value, expected: &[&str]) -> bool {
 
 /// A reply that the whole answer agrees with. What no vendor documents may stand beside an acceptance and take it back: a list of
 /// URLs, a code, a state. Whether the call was carried out is not known then. `asked` is how many targets an API was asked for,
-/// `None` for caches, whose answers nobody documents.
+/// `None` for caches, whose answers are not documented.
 ///
 /// # Errors
 /// An unknown outcome that names the member.

@@ -58,7 +58,7 @@ const APPLICATION_AT: usize = 68;
 pub(super) const NOT_OURS: &str = "it is a SQLite file, but not a state of freshen";
 
 /// What is wrong with something that is there and shows nothing of a state: it is damaged where the lock or the seal of a state
-/// is beside it, and else somebody else's.
+/// is beside it, and else the file of another program.
 pub(super) fn no_state(path: &Path, cause: &str) -> StateError {
     let (location, cause) = (location(path), cause.to_owned());
     if path.is_file() && [".lock", ".seal"].iter().any(|suffix| beside(path, suffix).is_file()) {
