@@ -43,8 +43,8 @@ pub enum WatchEvent {
     /// Whether one of the files is being written right now, so that half of it would be read; to be reported while
     /// [`Watch::is_unquiet`] says so.
     Writing(bool),
-    /// The user wants everything to be read and tried now.
-    Asked,
+    /// The user wants everything to be read and tried now: SIGHUP.
+    Reload,
     /// Time has passed.
     Woke,
     /// The run has a plan and begins to send.
@@ -132,8 +132,8 @@ pub enum RunReason {
     Resync,
     /// What is pending or deferred is due.
     Retry,
-    /// The user asked for it.
-    Asked,
+    /// The user asked for it: SIGHUP.
+    Reload,
 }
 
 impl RunReason {
@@ -144,7 +144,7 @@ impl RunReason {
             Self::Changed => "changed",
             Self::Resync => "resync",
             Self::Retry => "retry",
-            Self::Asked => "asked",
+            Self::Reload => "reload",
         }
     }
 }
@@ -289,7 +289,7 @@ impl Watch {
                 debounce.last = debounce.last.max(at);
             }
             WatchEvent::Writing(writing) => self.debounce.iter_mut().for_each(|debounce| debounce.writing = writing),
-            WatchEvent::Asked => self.asked = Some(RunReason::Asked),
+            WatchEvent::Reload => self.asked = Some(RunReason::Reload),
             WatchEvent::Woke => {}
             WatchEvent::Sending => {
                 if let Some(running) = &mut self.running {
@@ -488,7 +488,7 @@ impl Watch {
         self.asked = None;
         self.failed_until = None;
         self.resync_at = now.tick.plus_ms(self.resync_ms);
-        if reason == RunReason::Asked {
+        if reason == RunReason::Reload {
             // Here, since a run that was under way when the user asked has left what failed as well.
             for waiting in self.waiting.values_mut() {
                 waiting.failures = 0;

@@ -43,8 +43,8 @@ use cycle::{Cycle, CycleOutcome, Memory};
 use events::CycleControl;
 use listener::TokenFile;
 
-/// Being asked to read everything anew is logged at most this often, in milliseconds.
-const AGAIN_MS: u64 = 1_000;
+/// Reloads are logged at most this often, in milliseconds.
+const RELOAD_LOG_MS: u64 = 1_000;
 /// Most characters of a text in a record of the log.
 const LONGEST_IN_LOG: usize = 1000;
 
@@ -146,7 +146,7 @@ impl Daemon<'_> {
             started: host.clock.now(),
             slow_at: None,
             passes: 0,
-            again_logged: None,
+            reload_logged: None,
         };
         control.run(signals).await
     }
@@ -216,8 +216,8 @@ struct Control<'a> {
     slow_at: Option<Tick>,
     /// How many began.
     passes: u64,
-    /// When it was last logged that everything is read anew because the user asks for it.
-    again_logged: Option<Tick>,
+    /// When a reload was last logged.
+    reload_logged: Option<Tick>,
 }
 
 impl<'a> Control<'a> {
@@ -258,7 +258,7 @@ impl<'a> Control<'a> {
                     self.systemd.ready("purging");
                     self.handle(WatchEvent::Sending);
                 }
-                Woken::Signal(Signal::Again) => self.again(),
+                Woken::Signal(Signal::Reload) => self.reload(),
                 Woken::Signal(Signal::Stop) if stopping => return Exit::Failed,
                 Woken::Signal(Signal::Stop) => {
                     stopping = true;
@@ -316,7 +316,7 @@ impl<'a> Control<'a> {
 
     fn start(&mut self, request: RunRequest) -> UnderWay<'a> {
         self.files.run_begins(!matches!(request.reason, RunReason::Changed | RunReason::Retry));
-        if request.reason == RunReason::Asked {
+        if request.reason == RunReason::Reload {
             self.systemd.reload_begins();
             self.memory.iter_mut().for_each(|memory| memory.renew(self.host));
         }
@@ -388,17 +388,17 @@ impl<'a> Control<'a> {
         self.reporter.send(&[ReportEvent::Files { events, folders }]);
     }
 
-    fn again(&mut self) {
+    fn reload(&mut self) {
         let now = self.host.clock.now().tick;
-        if self.again_logged.is_none_or(|logged| now.since(logged) >= AGAIN_MS) {
-            tracing::info!("reading everything anew");
-            self.again_logged = Some(now);
+        if self.reload_logged.is_none_or(|logged| now.since(logged) >= RELOAD_LOG_MS) {
+            tracing::info!("reloading: everything is read and tried now");
+            self.reload_logged = Some(now);
         }
         self.systemd.reloading();
         if let Some(token) = &self.token {
             token.renew(self.host);
         }
-        self.handle(WatchEvent::Asked);
+        self.handle(WatchEvent::Reload);
     }
 
     fn stop(&mut self, runs: bool) {

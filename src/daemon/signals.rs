@@ -5,8 +5,8 @@ use crate::host::BoxFuture;
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Read everything anew: SIGHUP.
-    Again,
+    /// Read and try everything now: SIGHUP.
+    Reload,
     /// End: SIGTERM or SIGINT.
     Stop,
 }
@@ -56,7 +56,7 @@ impl Signals {
     async fn next(&mut self) -> Signal {
         let [hangup, interrupt, terminate] = &mut self.streams;
         tokio::select! {
-            _ = hangup.recv() => Signal::Again,
+            _ = hangup.recv() => Signal::Reload,
             _ = interrupt.recv() => Signal::Stop,
             _ = terminate.recv() => Signal::Stop,
         }

@@ -55,7 +55,7 @@ impl Systemd {
         }
     }
 
-    /// The run that reads everything anew begins.
+    /// A reload begins.
     pub const fn reload_begins(&mut self) {
         self.reload_waits = false;
     }

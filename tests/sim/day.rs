@@ -172,9 +172,9 @@ struct World {
     /// Step at which a run began last.
     begun: u64,
     outage: Option<Outage>,
-    /// When the process must have ended, and when it must have read everything anew.
+    /// When the process must have ended, and when it must have reloaded.
     stop_by: Option<u64>,
-    again_by: Option<u64>,
+    reload_by: Option<u64>,
     promises: Promises,
     /// The guard refused what the last run found.
     refused: bool,
@@ -255,7 +255,7 @@ impl World {
             begun: 0,
             outage: None,
             stop_by: None,
-            again_by: None,
+            reload_by: None,
             promises,
             refused: false,
             removals: Removals::default(),
@@ -546,11 +546,11 @@ impl World {
 
     /// The user says something.
     fn signal(&mut self) {
-        let (what, signal) = if self.rng.bool() { ("SIGHUP", Signal::Again) } else { ("SIGTERM", Signal::Stop) };
+        let (what, signal) = if self.rng.bool() { ("SIGHUP", Signal::Reload) } else { ("SIGTERM", Signal::Stop) };
         let now = self.clock();
         if let Some(process) = &mut self.process {
             process.signal(signal);
-            let awaited = if signal == Signal::Stop { &mut self.stop_by } else { &mut self.again_by };
+            let awaited = if signal == Signal::Stop { &mut self.stop_by } else { &mut self.reload_by };
             awaited.get_or_insert(now + LONG_RUN);
             self.saw(what);
             self.excuse();
@@ -608,7 +608,7 @@ impl World {
         let given = (self.resync, seed, self.allowed_at_first);
         self.process = Some(Process::new(&self.shared, &self.store, given, self.bug));
         (self.done, self.last_valid, self.event) = (None, None, None);
-        (self.stop_by, self.again_by) = (None, None);
+        (self.stop_by, self.reload_by) = (None, None);
         self.event_since_run = false;
         self.promises.excuse(now);
     }
@@ -643,7 +643,7 @@ impl World {
                 }
             }
             RunReason::Retry => self.retries += 1,
-            RunReason::Asked => self.again_by = None,
+            RunReason::Reload => self.reload_by = None,
             _ => {}
         }
         self.event_since_run = self.event.is_some();
@@ -824,7 +824,7 @@ impl World {
         if late(self.stop_by) {
             self.shared.lock().violated("C14", || "the process goes on after SIGTERM".to_owned());
         }
-        if late(self.again_by) && self.stop_by.is_none() {
+        if late(self.reload_by) && self.stop_by.is_none() {
             self.shared.lock().violated("C14", || "nothing is read anew after SIGHUP".to_owned());
         }
     }

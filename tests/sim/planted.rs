@@ -375,8 +375,8 @@ pub(crate) enum WatchBug {
     ResyncForgotten,
     /// The first signal to stop is not heard.
     StopIgnored,
-    /// The signal to read everything anew is not heard.
-    AgainIgnored,
+    /// The signal to reload is not heard.
+    ReloadIgnored,
 }
 
 impl WatchBug {
@@ -400,7 +400,7 @@ impl WatchBug {
         Self::FailedIsDone,
         Self::ResyncForgotten,
         Self::StopIgnored,
-        Self::AgainIgnored,
+        Self::ReloadIgnored,
     ];
 
     /// The day on which it was found last, which is looked at first: days are expensive.
@@ -435,7 +435,7 @@ impl WatchBug {
             | Self::FailedIsDone
             | Self::ResyncForgotten => &["W4", "L1", "L3"],
             Self::HalfFileTaken | Self::OldManifestTaken => &["S2", "R7", "W4", "L1", "L3", "C11"],
-            Self::StopIgnored | Self::AgainIgnored => &["C14"],
+            Self::StopIgnored | Self::ReloadIgnored => &["C14"],
             Self::RunsForgotten | Self::FailedAreAskedAgain => &["W4", "W6"],
             Self::WaitsByTheWallClock => &["W4", "W6", "L1"],
         }

@@ -186,7 +186,7 @@ impl Process {
     pub(crate) fn signal(&mut self, signal: Signal) {
         let ignored = match signal {
             Signal::Stop => WatchBug::StopIgnored,
-            Signal::Again => WatchBug::AgainIgnored,
+            Signal::Reload => WatchBug::ReloadIgnored,
         };
         if self.bug == Some(ignored) {
             return;

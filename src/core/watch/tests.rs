@@ -131,15 +131,15 @@ fn a_file_that_is_being_written_holds_runs_back() {
 fn no_run_begins_while_files_change() {
     for writing in [false, true] {
         let mut world = World::settled();
-        world.handle(WatchEvent::Asked);
+        world.handle(WatchEvent::Reload);
         assert!(matches!(world.poll(), WatchAction::Run(_)));
         world.end(RunEnd::Done(vec![failed("own")]));
         world.pass(RETRY_CAP_MS.max(300_000));
         world.handle(WatchEvent::Changed(world.now.tick));
         world.handle(WatchEvent::Writing(writing));
         assert_eq!(world.rest(), QUIET_MS, "writing: {writing}");
-        world.handle(WatchEvent::Asked);
-        assert!(matches!(world.poll(), WatchAction::Run(request) if request.reason == RunReason::Asked));
+        world.handle(WatchEvent::Reload);
+        assert!(matches!(world.poll(), WatchAction::Run(request) if request.reason == RunReason::Reload));
     }
 }
 
@@ -213,10 +213,10 @@ fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
     world.handle(WatchEvent::Writing(false));
     world.expect_run(RunReason::Changed);
     assert_eq!(world.rereads, RereadPolicy::WhileWriting, "who has closed one file may write the next one");
-    world.handle(WatchEvent::Asked);
+    world.handle(WatchEvent::Reload);
     world.change();
     world.end(RunEnd::Cut);
-    world.expect_run(RunReason::Asked);
+    world.expect_run(RunReason::Reload);
     assert_eq!(world.rereads, RereadPolicy::AfterChanges, "no run waited");
 }
 
@@ -366,16 +366,16 @@ fn a_long_run_gives_way() {
 fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
     const READING_MS: u64 = 1_000;
     let mut world = World::settled();
-    world.handle(WatchEvent::Asked);
+    world.handle(WatchEvent::Reload);
     for turn in 0..3 {
-        world.expect_run(RunReason::Asked);
-        world.handle(WatchEvent::Asked);
+        world.expect_run(RunReason::Reload);
+        world.handle(WatchEvent::Reload);
         assert_eq!(world.poll(), WatchAction::CutShort, "{turn}: at once, as long as the run before had its turn");
         world.pass(READING_MS);
         world.end(RunEnd::Cut);
-        world.expect_run(RunReason::Asked);
+        world.expect_run(RunReason::Reload);
         for _ in 0..READING_MS / 100 {
-            world.handle(WatchEvent::Asked);
+            world.handle(WatchEvent::Reload);
             assert_eq!(world.poll(), WatchAction::WakeAt(None), "{turn}: it reads, and what it reads is new enough");
             world.pass(100);
         }
@@ -391,14 +391,14 @@ fn a_user_who_asks_all_the_time_does_not_keep_runs_from_sending() {
 #[test]
 fn a_spared_run_that_reads_again_stays_spared() {
     let mut world = World::settled();
-    world.handle(WatchEvent::Asked);
-    world.expect_run(RunReason::Asked);
-    world.handle(WatchEvent::Asked);
+    world.handle(WatchEvent::Reload);
+    world.expect_run(RunReason::Reload);
+    world.handle(WatchEvent::Reload);
     assert_eq!(world.poll(), WatchAction::CutShort);
     world.end(RunEnd::Cut);
     for _ in 0..2 {
-        world.expect_run(RunReason::Asked);
-        world.handle(WatchEvent::Asked);
+        world.expect_run(RunReason::Reload);
+        world.handle(WatchEvent::Reload);
         assert_eq!(world.poll(), WatchAction::WakeAt(None));
         world.change();
         world.end(RunEnd::Stale);

@@ -21,8 +21,8 @@ use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::sums::{self, WriteListener};
 use super::write::{
-    PersistedCall, Speakers, adopt_entries, commit_record, delete, has_work, learn_quota, mark_change, mark_manifests,
-    note_account, note_new_manifests, note_owners,
+    PersistedCall, Speakers, adopt_entries, delete, has_work, learn_quota, mark_change, mark_manifests, note_account,
+    note_new_manifests, note_owners, write_record,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
 use super::{StateError, Store, TaskCounts, caches, inputs, location, quota, refusals, stat_caches, tasks};
@@ -515,7 +515,7 @@ impl Store for SqliteStore {
         let mut open = std::mem::take(&mut self.open);
         let written = self.write(|transaction| {
             for record in batch.records {
-                commit_record(transaction, run, batch, record, &mut open)?;
+                write_record(transaction, run, batch, record, &mut open)?;
             }
             Ok(())
         });

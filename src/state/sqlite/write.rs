@@ -160,7 +160,7 @@ fn mark_of(open: &[PersistedCall], index: usize) -> Option<i64> {
     open.iter().find(|call| call.items.binary_search(&index).is_ok()).map(|call| call.id)
 }
 
-pub(super) fn commit_record(
+pub(super) fn write_record(
     transaction: &Transaction<'_>,
     run: i64,
     batch: &Commit<'_>,
@@ -169,7 +169,7 @@ pub(super) fn commit_record(
 ) -> rusqlite::Result<()> {
     match record {
         Record::Intent { call, operation, items, debit, purge } => {
-            if let Some(id) = commit_intent(transaction, run, batch, (*call, operation, items, purge))? {
+            if let Some(id) = write_intent(transaction, run, batch, (*call, operation, items, purge))? {
                 let mut items = items.clone();
                 items.sort_unstable();
                 open.push(PersistedCall { number: *call, id, items });
@@ -181,7 +181,7 @@ pub(super) fn commit_record(
             for (index, outcome) in items {
                 let may_have_purged = *may_have_purged && !left_out.contains(index);
                 note_call_ended(transaction, batch, *index, (mark_of(open, *index), may_have_purged))?;
-                commit_outcome(transaction, batch, *index, outcome, *at)?;
+                write_outcome(transaction, batch, *index, outcome, *at)?;
             }
             transaction
                 .prepare_cached("DELETE FROM call WHERE run = ?1 AND number = ?2")?
@@ -203,7 +203,7 @@ pub(super) fn commit_record(
     }
 }
 
-pub(super) fn commit_intent(
+pub(super) fn write_intent(
     transaction: &Transaction<'_>,
     run: i64,
     batch: &Commit<'_>,
@@ -259,7 +259,7 @@ fn note_call_ended(
         .map(drop)
 }
 
-pub(super) fn commit_outcome(
+pub(super) fn write_outcome(
     transaction: &Transaction<'_>,
     batch: &Commit<'_>,
     index: usize,

@@ -109,7 +109,7 @@ fn a_new_token_is_taken_at_sighup() {
     watching.ends_a_run();
     let status = |token: &str| ask(at, "/metrics", &format!("Bearer {token}")).status;
     assert_eq!((status(TOKEN), status(&TOKEN.replace('0', "1"))), (200, 401));
-    let asked = |record: &serde_json::Value| record["message"] == "run begins" && record["reason"] == "asked";
+    let asked = |record: &serde_json::Value| record["message"] == "run begins" && record["reason"] == "reload";
     bench.write("token", "short");
     watching.signal("HUP");
     watching.says("the token stays as it was");

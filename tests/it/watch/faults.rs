@@ -21,7 +21,7 @@ fn pending_work_is_retried_while_manifests_are_not_valid() {
     watching.says("the manifests are not valid");
     // What is asked for anew does not forget what was valid.
     watching.signal("HUP");
-    watching.says("reading everything anew");
+    watching.says("reloading");
     watching.ends_a_run();
     cloud.always(None);
     watching.records(2);
@@ -239,7 +239,7 @@ fn a_word_of_the_user_holds_for_what_fails_meanwhile() {
     good.wait_for_hold();
     watching.wait("a call", |record| record["provider"] == "bad");
     watching.signal("HUP");
-    watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+    watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "reload");
     watching.ends_a_run();
     assert_eq!(bad.arrived(), 2);
     good.release();
@@ -333,7 +333,7 @@ fn a_rejected_target_is_named() {
     assert!(told["message"].as_str().is_some_and(|message| message.contains("HTTP 400")), "{told}");
     watching.records(1);
     watching.signal("HUP");
-    watching.says("reading everything anew");
+    watching.says("reloading");
     watching.ends_a_run();
     let seen = watching.stop();
     assert_eq!(seen.iter().filter(|record| record["target"].is_string()).count(), 1);
@@ -492,12 +492,13 @@ fn a_storm_of_sighups_is_a_line_a_second() {
     let mut watching = watching;
     for _ in 0..40 {
         watching.signal("HUP");
-        watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+        watching.wait("a run", |record| record["message"] == "run begins" && record["reason"] == "reload");
     }
     let most = begun.elapsed().as_secs() + 1;
     let told = watching.stop();
-    let lines =
-        told.iter().filter(|record| record["level"] != "DEBUG" && record["message"] == "reading everything anew");
+    let lines = told.iter().filter(|record| {
+        record["level"] != "DEBUG" && record["message"] == "reloading: everything is read and tried now"
+    });
     let lines = lines.count() as u64;
     assert!((1..=most).contains(&lines), "{lines} lines in {most} s");
 }
@@ -510,12 +511,12 @@ fn sighup_tries_everything_now() {
     bench.assets(&urls(1), "1");
     watching.says("provider fails");
     watching.signal("HUP");
-    watching.says("reading everything anew");
+    watching.says("reloading");
     let begun =
-        watching.wait("its run", |record| record["message"] == "run begins" && record["reason"] == "asked")["pass"]
+        watching.wait("its run", |record| record["message"] == "run begins" && record["reason"] == "reload")["pass"]
             .clone();
     let ended = watching.wait("its end", |record| record["message"] == "run ended" && record["pass"] == begun);
-    assert_eq!((&ended["reason"], &ended["calls"], &ended["pending"]), (&"asked".into(), &1.into(), &1.into()));
+    assert_eq!((&ended["reason"], &ended["calls"], &ended["pending"]), (&"reload".into(), &1.into(), &1.into()));
     watching.stop();
 }
 

@@ -124,7 +124,7 @@ fn a_second_problem_is_told_as_well() {
     bench.write("manifests/second.yaml", "assets: [");
     watching.says("second.yaml");
     watching.signal("HUP");
-    watching.says("reading everything anew");
+    watching.says("reloading");
     watching.ends_a_run();
     fs::remove_file(bench.path("manifests/first.yaml")).unwrap();
     fs::remove_file(bench.path("manifests/second.yaml")).unwrap();

@@ -9,7 +9,7 @@ use crate::support::reader::get;
 use crate::support::watching::Watching;
 
 /// What is logged beside any run.
-const BESIDE_RUNS: [&str; 4] = ["watching", "listening at", "reading everything anew", "stopped"];
+const BESIDE_RUNS: [&str; 4] = ["watching", "listening at", "reloading", "stopped"];
 
 /// Has it purge one revision, fail with the next one, and end; returns what it said, and the page before its end.
 fn said(cloud: &Cloud, bench: &Bench, revisions: [&str; 2]) -> (Vec<Value>, String) {
@@ -24,7 +24,7 @@ fn said(cloud: &Cloud, bench: &Bench, revisions: [&str; 2]) -> (Vec<Value>, Stri
     bench.assets(&urls(2), revisions[1]);
     watching.says("provider fails");
     watching.signal("HUP");
-    watching.says("reading everything anew");
+    watching.says("reloading");
     watching.ends_a_run();
     let page = get(at, "/").body;
     (watching.stop(), page)

@@ -41,7 +41,7 @@ fn a_reload_is_not_over_with_the_run_before_it() {
     manager.hears("RELOADING=1");
     cloud.release();
     watching.records(1);
-    watching.wait("its own run", |record| record["message"] == "run begins" && record["reason"] == "asked");
+    watching.wait("its own run", |record| record["message"] == "run begins" && record["reason"] == "reload");
     watching.signal("TERM");
     let told = manager.hears("STOPPING=1");
     assert!(!told.contains("READY=1"), "{told}");

@@ -96,7 +96,7 @@ impl Storm<'_> {
         }
         watching.signal("HUP");
         watching.wait("the run that was asked for", |record| {
-            record["message"] == "run begins" && record["reason"] == "asked"
+            record["message"] == "run begins" && record["reason"] == "reload"
         });
         watching.ends_a_run();
         assert!(is_at(self.bench, side), "{:#?}", self.bench.exported());

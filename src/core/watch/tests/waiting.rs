@@ -55,8 +55,8 @@ fn a_changed_configuration_or_the_user_resets_the_wait() {
     }
     world.end(RunEnd::Done(vec![ProviderEnd { config: "c2".into(), ..failed("a") }]));
     assert_eq!(world.machine.retry_of("a").unwrap().failures, 1);
-    world.handle(WatchEvent::Asked);
-    world.expect_run(RunReason::Asked);
+    world.handle(WatchEvent::Reload);
+    world.expect_run(RunReason::Reload);
     assert_eq!(world.held, []);
 }
 
@@ -67,10 +67,10 @@ fn the_user_resets_the_wait_of_what_fails_meanwhile() {
     world.change();
     world.sleep_to_run(RunReason::Changed);
     world.handle(WatchEvent::Sending);
-    world.handle(WatchEvent::Asked);
+    world.handle(WatchEvent::Reload);
     assert_eq!(world.poll(), WatchAction::CutShort);
     world.end(RunEnd::Done(vec![failed("a")]));
-    world.expect_run(RunReason::Asked);
+    world.expect_run(RunReason::Reload);
     assert_eq!(world.held, []);
 }
 
