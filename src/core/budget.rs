@@ -8,8 +8,12 @@ use super::http::Endpoint;
 use super::model::OperationLimits;
 use super::time::Tick;
 
-/// Calls are spread evenly with this much room, in percent, for the jitter of the network.
+/// Calls are spread evenly with this much room, in percent, for the jitter of the network and of timers.
 const ROOM_PERCENT: u64 = 2;
+/// A call that leaves late does not move those after it, up to half of that room and to so much, in microseconds.
+const LONGEST_DELAY_US: u64 = 10_000;
+/// Ticks are whole milliseconds: so much is lost to rounding.
+const TICK_US: u64 = 1_000;
 /// How long calls are remembered, in milliseconds: longer than the widest interval between two of them.
 const REMEMBERED_MS: u64 = 3_600_000;
 /// A throttled provider is slowed at most this many times over.
@@ -20,6 +24,8 @@ const SLOWEST: u64 = 8;
 struct Bucket {
     interval_us: u64,
     burst: u64,
+    /// Delays up to this are caught up with: without it each late timer would cost a part of the rate.
+    delay_us: u64,
     /// When it was empty, or will be: since then one more was saved up each interval.
     empty_us: u64,
 }
@@ -27,12 +33,13 @@ struct Bucket {
 impl Bucket {
     fn new(rate: Rate, empty_at: Tick) -> Self {
         let (interval_us, burst) = (interval_us(rate), u64::from(rate.burst.max(1)));
-        Self { interval_us, burst, empty_us: empty_at.ms() * 1000 }
+        Self { interval_us, burst, delay_us: delay_us(rate), empty_us: empty_at.ms() * 1000 }
     }
 
     fn at_most(&mut self, rate: Rate) {
         self.interval_us = self.interval_us.max(interval_us(rate));
         self.burst = self.burst.min(u64::from(rate.burst.max(1)));
+        self.delay_us = self.delay_us.min(delay_us(rate));
     }
 
     const fn ready_us(&self, count: u64) -> u64 {
@@ -41,8 +48,7 @@ impl Bucket {
     }
 
     fn take(&mut self, count: u64, slow: u64, now_us: u64) {
-        // Ticks are whole milliseconds: what rounding lost is given back, never more than one tick.
-        let full_since_us = now_us.saturating_sub(1000 + self.interval_us * self.burst);
+        let full_since_us = now_us.saturating_sub(self.delay_us + self.interval_us * self.burst);
         self.empty_us = self.empty_us.max(full_since_us) + self.interval_us * slow * count;
     }
 
@@ -211,6 +217,11 @@ pub fn duration_ms(limits: &OperationLimits, calls: usize, targets: usize) -> u6
     of(limits.calls, calls).max(limits.targets.map_or(0, |rate| of(rate, targets)))
 }
 
+fn delay_us(rate: Rate) -> u64 {
+    let period_us = u64::try_from(rate.period.as_micros()).unwrap_or(u64::MAX);
+    (period_us / 200).saturating_mul(ROOM_PERCENT).clamp(TICK_US, LONGEST_DELAY_US)
+}
+
 fn interval_us(rate: Rate) -> u64 {
     rate.interval_us() * (100 + ROOM_PERCENT) / 100
 }
@@ -325,7 +336,7 @@ mod tests {
             let pace = next.join(&keys[endpoint], &limits(Rate::per_second(1), None));
             next[pace].ready_at(1).ms()
         });
-        assert_eq!(ready, [1020, 10_020]);
+        assert_eq!(ready, [1020, 10_011]);
     }
 
     #[test]
@@ -347,9 +358,33 @@ mod tests {
 
     #[test]
     fn a_pause_is_not_saved_up_for_a_burst() {
-        let mut pace = Pace::new(Rate::per_second(5), Tick::from_ms(0));
-        pace.take(1, Tick::from_ms(60_000));
-        assert!(pace.ready_at(1) >= Tick::from_ms(60_203));
+        for (rate, next) in [(Rate::per_second(5), 60_194), (rate(5, 60, 1), 72_230), (rate(1, 3600, 1), 3_731_990)] {
+            let mut pace = Pace::new(rate, Tick::from_ms(0));
+            pace.take(1, Tick::from_ms(60_000).max(pace.ready_at(1)));
+            assert!(pace.ready_at(1) >= Tick::from_ms(next), "{rate}: {:?}", pace.ready_at(1));
+        }
+    }
+
+    /// S5: timers that fire late, by milliseconds that differ, cost nothing of the rate, and no second holds more for it.
+    #[test]
+    fn late_timers_neither_lose_calls_nor_crowd_them() {
+        let mut dice = fastrand::Rng::with_seed(7);
+        for rate in [1, 5, 20, 100, 500, 2000] {
+            let mut now = Tick::from_ms(0);
+            let mut pace = Pace::new(Rate::per_second(rate), now);
+            let times: Vec<u64> = (0..rate * 20)
+                .map(|_| {
+                    if pace.ready_at(1) > now {
+                        now = pace.ready_at(1).plus_ms(dice.u64(0..=4));
+                    }
+                    pace.take(1, now);
+                    now.ms()
+                })
+                .collect();
+            assert_no_second_holds_more(rate, &times);
+            let total = times[times.len() - 1] - times[0];
+            assert!(total <= 20_620, "rate {rate}: {total} ms for 20 seconds' worth of calls");
+        }
     }
 
     #[test]

@@ -179,8 +179,11 @@ pub(super) fn write_record(
         Record::Outcome { call, at, items, may_have_purged, left_out, credit } => {
             open.retain(|other| other.number != *call);
             for (index, outcome) in items {
-                let may_have_purged = *may_have_purged && !left_out.contains(index);
-                note_call_ended(transaction, batch, *index, (mark_of(open, *index), may_have_purged))?;
+                // What is recorded has no call and no doubt any more: its row is written once.
+                if !matches!(outcome, ItemOutcome::Recorded { .. }) {
+                    let may_have_purged = *may_have_purged && !left_out.contains(index);
+                    note_call_ended(transaction, batch, *index, (mark_of(open, *index), may_have_purged))?;
+                }
                 write_outcome(transaction, batch, *index, outcome, *at)?;
             }
             transaction
