@@ -83,7 +83,7 @@ impl Desired {
         for entry in 0..entries.len() {
             entries.manifests(entry).iter().for_each(|&manifest| listed[manifest] += 1);
         }
-        inputs.files.sort_by(|a, b| a.path.cmp(&b.path));
+        inputs.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         for (manifest, count) in self.model.manifests.iter().zip(listed) {
             if let Ok(file) = inputs.files.binary_search_by(|file| file.path.cmp(&manifest.path)) {
                 inputs.files[file].targets += count;

@@ -6,7 +6,7 @@
 mod escapes;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -23,8 +23,16 @@ const SHORTEST: usize = 4;
 /// So many characters of a credential in a row are masked wherever they stand; no encoding of a shorter one is.
 const SHORTEST_PART: usize = 8;
 
-/// Everything that must not be shown if an answer repeats it: of the credentials, and of the request.
-pub(crate) struct Sensitive([Arc<Spellings>; 2]);
+/// Everything that must not be shown if an answer repeats it: of the credentials, and of the request. It is spelt for the first
+/// text that is looked at: most answers have none.
+pub(crate) struct Sensitive<'a> {
+    redactor: &'a Redactor,
+    provider: &'a str,
+    templates: &'a [(String, String)],
+    credentials: &'a Credentials,
+    request: Vec<String>,
+    spelt: OnceLock<[Arc<Spellings>; 2]>,
+}
 
 /// Texts that are hidden. Without separators, short ones are also times and numbers.
 struct Spellings([Folded; 2]);
@@ -35,20 +43,30 @@ pub(crate) struct Redactor(Mutex<HashMap<String, (Credentials, Arc<Spellings>)>>
 
 impl Redactor {
     /// Everything in a request of a provider that must not be shown. `templates` are the headers as they are configured.
-    pub(crate) fn sensitive(
-        &self,
-        (provider, templates): (&str, &[(String, String)]),
-        credentials: &Credentials,
+    pub(crate) fn sensitive<'a>(
+        &'a self,
+        (provider, templates): (&'a str, &'a [(String, String)]),
+        credentials: &'a Credentials,
         request: &Request,
-    ) -> Sensitive {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let spelt = known.get(provider).filter(|(of, _)| of.is_same(credentials)).map(|(_, spelt)| Arc::clone(spelt));
-        let of_credentials = spelt.unwrap_or_else(|| {
-            let spelt = Arc::new(Spellings::of_credentials(credentials, templates));
-            known.insert(provider.to_owned(), (credentials.clone(), Arc::clone(&spelt)));
-            spelt
-        });
-        Sensitive([of_credentials, Spellings::of_request(request).into()])
+    ) -> Sensitive<'a> {
+        let request = of_request(request);
+        Sensitive { redactor: self, provider, templates, credentials, request, spelt: OnceLock::new() }
+    }
+}
+
+impl Sensitive<'_> {
+    fn spelt(&self) -> &[Arc<Spellings>; 2] {
+        self.spelt.get_or_init(|| [self.of_credentials(), Spellings::of_request(&self.request).into()])
+    }
+
+    fn of_credentials(&self) -> Arc<Spellings> {
+        let mut known = self.redactor.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, spelt)) = known.get(self.provider).filter(|(of, _)| of.is_same(self.credentials)) {
+            return Arc::clone(spelt);
+        }
+        let spelt = Arc::new(Spellings::of_credentials(self.credentials, self.templates));
+        known.insert(self.provider.to_owned(), (self.credentials.clone(), Arc::clone(&spelt)));
+        spelt
     }
 }
 
@@ -202,10 +220,10 @@ impl Spellings {
     }
 
     /// Much in a request is no secret.
-    fn of_request(request: &Request) -> Self {
+    fn of_request(texts: &[String]) -> Self {
         let mut spellings = Self::none();
-        for text in of_request(request) {
-            spellings.add(&text, false);
+        for text in texts {
+            spellings.add(text, false);
         }
         spellings
     }
@@ -327,10 +345,13 @@ fn narrow(character: char) -> char {
 }
 
 /// `text` with every sensitive part replaced, also one that was cut off at its end.
-pub(crate) fn hide(text: &str, sensitive: &Sensitive) -> String {
+pub(crate) fn hide(text: &str, sensitive: &Sensitive<'_>) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut hidden = Vec::new();
     for view in views(text) {
-        let folded = sensitive.0.iter().flat_map(|spellings| &spellings.0);
+        let folded = sensitive.spelt().iter().flat_map(|spellings| &spellings.0);
         folded.for_each(|folded| folded.find(&view, &mut hidden));
     }
     hidden.sort_unstable();
@@ -353,9 +374,10 @@ mod tests {
     use super::*;
     use crate::core::http::Endpoint;
 
-    fn sensitive(credentials: &Credentials, request: &Request, templates: &[(String, String)]) -> Sensitive {
-        let of_credentials = Spellings::of_credentials(credentials, templates);
-        Sensitive([of_credentials, Spellings::of_request(request)].map(Arc::new))
+    fn sensitive(credentials: &Credentials, request: &Request, templates: &[(String, String)]) -> Sensitive<'static> {
+        // Tests end before their memory is missed.
+        let (credentials, templates) = (Box::leak(Box::new(credentials.clone())), templates.to_vec().leak());
+        Box::leak(Box::<Redactor>::default()).sensitive(("p", templates), credentials, request)
     }
 
     /// Fields of an account, by any name.
@@ -378,7 +400,8 @@ mod tests {
         let (redactor, request) = (Redactor::default(), request(Vec::new(), b""));
         for (name, secret) in [("a", "FIRSTcanary"), ("b", "OTHERcanary"), ("a", "SECONDcanary"), ("b", "OTHERcanary")]
         {
-            let list = redactor.sensitive((name, &[]), &fields(&["AKIDcanary", secret]), &request);
+            let credentials = fields(&["AKIDcanary", secret]);
+            let list = redactor.sensitive((name, &[]), &credentials, &request);
             assert_eq!(hide(&format!("{secret} at {name}"), &list), format!("*** at {name}"));
         }
     }

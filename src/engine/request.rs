@@ -61,12 +61,13 @@ pub(crate) async fn send_request<T>(
     let provider = (config.name.as_str(), config.options.headers("headers"));
     let sensitive = line.redactor.sensitive(provider, &credentials, &request);
     let response = host.http.send(request, line.timeouts).await.map_err(RequestError::Failed)?;
-    read(&account, &response, &|text| *text = redact::hide(text, &sensitive))
-        .map_err(|error| RequestError::Refused(shown(error, &sensitive, host.clock.now().wall), Some(credentials)))
+    let answer = read(&account, &response, &|text| *text = redact::hide(text, &sensitive))
+        .map_err(|error| shown(error, &sensitive, host.clock.now().wall));
+    answer.map_err(|error| RequestError::Refused(error, Some(credentials)))
 }
 
 /// The error as it may be shown.
-fn shown(mut error: CallError, sensitive: &Sensitive, now: Timestamp) -> CallError {
+fn shown(mut error: CallError, sensitive: &Sensitive<'_>, now: Timestamp) -> CallError {
     let texts = [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id);
     texts.for_each(|text| *text = redact::hide(text, sensitive));
     match (error.class, error.server_time) {
