@@ -218,7 +218,7 @@ impl<'a> Differ<'a> {
         self.difference.changes = self.changes.into();
         self.difference.removals = self.covered.removals();
         self.difference.departed = self.covered.departed();
-        self.difference.unclaimed.sort_by(|a, b| a.manifest.cmp(&b.manifest));
+        self.difference.unclaimed.sort_unstable_by(|a, b| a.manifest.cmp(&b.manifest));
         self.difference
     }
 
@@ -291,7 +291,7 @@ impl<'a> Differ<'a> {
     fn owners(&self, entry: usize, known: &[String]) -> Vec<String> {
         let listing = self.model.entries.manifests(entry).iter().map(|&index| self.model.manifests[index].name.clone());
         let mut owners: Vec<String> = listing.chain(self.covered.others(known).cloned()).collect();
-        owners.sort();
+        owners.sort_unstable();
         owners.dedup();
         owners
     }

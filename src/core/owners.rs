@@ -100,13 +100,13 @@ pub fn unread(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Un
     let mut unread = Unread::default();
     if reach.namespace.is_none() {
         unread.namespaces = known.iter().filter_map(|manifest| manifest.namespace.clone()).collect();
-        unread.namespaces.sort();
+        unread.namespaces.sort_unstable();
         unread.namespaces.dedup();
     }
     let view = OwnerView::new(&known, read, reach);
     unread.moved = known.iter().filter_map(|manifest| view.moved(manifest)).collect();
     unread.rerooted = view.successors.iter().map(|(old, new)| (old.clone(), (*new).to_owned())).collect();
-    unread.rerooted.sort();
+    unread.rerooted.sort_unstable();
     let fates: Vec<Fate> = known.iter().map(|manifest| view.fate(manifest)).collect();
     let places: Vec<Option<String>> = known.iter().map(|manifest| view.new_root(manifest)).collect();
     for ((mut manifest, fate), root) in known.into_iter().zip(fates).zip(places) {
@@ -128,7 +128,7 @@ pub fn unread(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Un
 /// other checkout. Where none is there at all, nothing is known: these are others' files.
 pub fn absent<'a>(known: &'a [KnownManifest], is_there: &IsThere) -> Vec<&'a KnownManifest> {
     let mut roots: Vec<&String> = known.iter().filter_map(|manifest| manifest.root.as_ref()).collect();
-    roots.sort();
+    roots.sort_unstable();
     roots.dedup();
     let located = known.iter().filter(|manifest| manifest.root.is_some());
     let (there, absent): (Vec<_>, Vec<_>) = located.partition(|manifest| match &manifest.link {

@@ -135,7 +135,7 @@ impl Reader {
         if found.is_empty() && !self.problems.iter().any(|problem| Path::new(&problem.path).starts_with(folder)) {
             self.fail(folder, "no manifest found below this folder; manifests are called *.yaml, *.yml or *.json");
         }
-        found.sort_by(|a: &PathBuf, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+        found.sort_unstable_by(|a: &PathBuf, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
         for path in found {
             let tree = self.trees.of(&path);
             self.file(&path, tree);

@@ -64,7 +64,7 @@ impl Providers {
             }
         }
         // Stable: of two with one name the first in reading order stays first.
-        drafts.sort_by(|a, b| a.name.cmp(&b.name));
+        drafts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for pair in drafts.windows(2).filter(|pair| pair[0].name == pair[1].name) {
             report.push(
                 Diagnostic::error(

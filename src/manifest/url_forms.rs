@@ -38,7 +38,7 @@ impl UrlForms {
                     report.push(refusal(file, span, key, text, help));
                 }
             }
-            found.sort();
+            found.sort_unstable();
             found.dedup();
             found
         };

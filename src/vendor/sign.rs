@@ -143,7 +143,7 @@ pub fn qcloud(
 ) -> Signed {
     let mut sorted: Vec<(String, &str)> =
         params.iter().map(|(name, value)| (name.replace('_', "."), value.as_str())).collect();
-    sorted.sort();
+    sorted.sort_unstable();
     let pairs: Vec<String> = sorted.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let canonical_request = pairs.join("&");
     let string_to_sign = format!("{method}{host}{path}?{canonical_request}");
@@ -202,7 +202,7 @@ fn canonical(method: &str, path: &str, query: &str, block: &str, names: &[String
 /// Names as schemes list them: lower case, in order, each once.
 fn header_names(signed_headers: &[&str]) -> Vec<String> {
     let mut names: Vec<String> = signed_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
-    names.sort();
+    names.sort_unstable();
     names.dedup();
     names
 }
@@ -217,7 +217,7 @@ fn canonical_query(raw: &str) -> String {
 }
 
 fn encode_sorted(mut pairs: Vec<(String, String)>) -> String {
-    pairs.sort();
+    pairs.sort_unstable();
     form_encode(&pairs)
 }
 

@@ -148,7 +148,7 @@ impl<'a> Covered<'a> {
             ..Removals::new(manifest.name.to_owned(), manifest.recorded, manifest.removed)
         };
         let mut removals: Vec<_> = counted.map(of).collect();
-        removals.sort();
+        removals.sort_unstable();
         removals
     }
 }

@@ -188,7 +188,7 @@ mod tests {
         let since = |since: Timestamp| (since.unix_ms() - NOW.unix_ms()) / DAY_MS;
         let mut away: Vec<(String, i64)> =
             store.caches_away(now).unwrap().iter().map(|away| (away.cache.to_string(), since(away.since))).collect();
-        away.sort();
+        away.sort_unstable();
         away
     }
 

@@ -83,7 +83,7 @@ pub(super) fn adopt_entries(
         let others = others.into_iter().filter(|owner| !speakers.0.contains(owner.as_str()));
         let own = entry.manifests.iter().map(|&owner| model.manifests[owner].name.clone());
         let mut owners: Vec<String> = own.chain(others).collect();
-        owners.sort();
+        owners.sort_unstable();
         owners.dedup();
         let (owners, hash) = (rows::json_list(&owners), entry.hash.as_str());
         adopt.execute(params![provider, scope, entry.target.text, owners, hash, at.unix_ms()])?;

@@ -260,7 +260,7 @@ fn is_project_id(text: &str) -> bool {
 /// All headers so far are signed: none of them is one that a proxy changes.
 fn authorization(parts: &Parts<'_>, date: &str, keys: &request::Keys<'_>) -> String {
     let mut names: Vec<String> = parts.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-    names.sort();
+    names.sort_unstable();
     let signed: Vec<&str> = names.iter().map(String::as_str).collect();
     let signature = sign::sdk_hmac(parts, &signed, date, keys.secret).signature;
     let (id, names) = (keys.id.expose(), names.join(";"));
