@@ -40,6 +40,7 @@ const LAYERS: &[Layer] = &[
         pure: true,
         ours: &[],
         crates: &[
+            ("blake3", "what a purge is about, in a digest that is kept"),
             ("jiff", "civil dates of quota days and signatures"),
             ("secrecy", "the value that cannot be printed"),
             ("thiserror", "texts of typed errors"),
