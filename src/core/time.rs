@@ -168,6 +168,7 @@ mod tests {
         let midnight = stamp.next_midnight(480);
         assert_eq!(midnight.utc_extended(), "2023-11-15T16:00:00Z");
         assert_eq!(midnight.plus_ms(-1).date_at_offset(480), "2023-11-15");
+        assert_eq!(midnight.date_at_offset(480), "2023-11-16");
         assert_eq!(midnight.next_midnight(480).utc_extended(), "2023-11-16T16:00:00Z");
         assert_eq!(Timestamp::midnight_of("2023-11-16", 480), Some(midnight));
         assert!(["", "2023-11", "2023-13-01", "x"].iter().all(|text| Timestamp::midnight_of(text, 0).is_none()));

@@ -42,6 +42,9 @@ const RPC_PARAMETERS: [&str; 10] = [
     "SecurityToken",
 ];
 
+/// Its quota days are Beijing's.
+const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
+
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
     Box::new(AlibabaVodEmulator::new(setup))
@@ -70,7 +73,7 @@ impl AlibabaVodEmulator {
     fn new(setup: Setup) -> Self {
         // A nonce must be remembered for as long as a request that carries it could be valid, before and after.
         let nonces = NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000);
-        Self { account: Account::new(setup), nonces, tasks: BTreeMap::new() }
+        Self { account: Account::new(setup, QUOTA_DAY_OFFSET_MINUTES), nonces, tasks: BTreeMap::new() }
     }
 
     /// The fields of the answer besides the request id.

@@ -14,9 +14,6 @@ use crate::core::target::{Scope, Target};
 use crate::core::time::Timestamp;
 use crate::vendor::request::{KEY_ID, KEY_SECRET, SESSION_TOKEN};
 
-/// All five vendors count their quota days in Beijing time.
-const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
-
 /// A key pair as signatures are checked with.
 #[derive(Clone, Copy)]
 pub(in crate::vendor) struct Keys<'a> {
@@ -46,8 +43,9 @@ pub(in crate::vendor) struct Purge<'a> {
 }
 
 impl Account {
-    pub(in crate::vendor) fn new(setup: Setup) -> Self {
-        let quota = DailyQuota::new(QUOTA_DAY_OFFSET_MINUTES);
+    /// The vendor's quota days begin at midnight of this offset from UTC.
+    pub(in crate::vendor) fn new(setup: Setup, quota_day_offset_minutes: i32) -> Self {
+        let quota = DailyQuota::new(quota_day_offset_minutes);
         Self { setup, rates: BTreeMap::new(), quota, log: Vec::new(), requests: 0, tasks: 0 }
     }
 

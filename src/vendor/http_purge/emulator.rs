@@ -14,6 +14,9 @@ use crate::vendor::emulation::{Emulator, Purged, Setup};
 
 const DEFAULT_METHOD: &str = "PURGE";
 
+/// It has no quota of its own.
+const QUOTA_DAY_OFFSET_MINUTES: i32 = 0;
+
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
     Box::new(HttpPurgeEmulator::new(setup))
@@ -26,7 +29,7 @@ struct HttpPurgeEmulator {
 
 impl HttpPurgeEmulator {
     fn new(setup: Setup) -> Self {
-        Self { account: Account::new(setup), gone: BTreeSet::new() }
+        Self { account: Account::new(setup, QUOTA_DAY_OFFSET_MINUTES), gone: BTreeSet::new() }
     }
 
     fn method(&self) -> &str {

@@ -21,6 +21,9 @@ const MOST_BODY_BYTES: usize = 12 * 1024 * 1024;
 /// The vendor does not publish its code for a spent quota, so this is one that no client can know.
 const QUOTA_CODE: &str = "VOD.19999";
 
+/// Its quota days are Beijing's.
+const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
+
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
     Box::new(HuaweiVodEmulator::new(setup))
@@ -32,7 +35,7 @@ struct HuaweiVodEmulator {
 
 impl HuaweiVodEmulator {
     fn new(setup: Setup) -> Self {
-        Self { account: Account::new(setup) }
+        Self { account: Account::new(setup, QUOTA_DAY_OFFSET_MINUTES) }
     }
 
     /// Status and body of the answer.

@@ -29,6 +29,9 @@ type QcloudParameters = BTreeMap<String, String>;
 /// A refusal: the general code, the module code or symbolic name, the message.
 struct Refused(u16, &'static str, &'static str);
 
+/// Its quota days are Beijing's.
+const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
+
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
     Box::new(QcloudCdnEmulator::new(setup))
@@ -41,7 +44,10 @@ struct QcloudCdnEmulator {
 
 impl QcloudCdnEmulator {
     fn new(setup: Setup) -> Self {
-        Self { account: Account::new(setup), nonces: NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000) }
+        Self {
+            account: Account::new(setup, QUOTA_DAY_OFFSET_MINUTES),
+            nonces: NonceMemory::new(2 * CLOCK_TOLERANCE_S * 1000),
+        }
     }
 
     /// `data` of the answer.

@@ -22,6 +22,9 @@ const AREAS: [&str; 2] = ["mainland", "overseas"];
 /// Rows of a page, unless the call says otherwise.
 const PAGE: usize = 20;
 
+/// Its quota days are Beijing's.
+const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
+
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
     Box::new(TencentCdnEmulator::new(setup))
@@ -33,7 +36,7 @@ struct TencentCdnEmulator {
 
 impl TencentCdnEmulator {
     fn new(setup: Setup) -> Self {
-        Self { account: Account::new(setup) }
+        Self { account: Account::new(setup, QUOTA_DAY_OFFSET_MINUTES) }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::vendor::tencent_api::emulator::{self as tencent_api, ApiParameters, A
 static SERVICE: Service =
     Service { name: "vod", version: "2018-07-17", operations: &[("RefreshUrlCache", Scope::Url)], queries: &[] };
 
+/// Its quota days are Beijing's.
+const QUOTA_DAY_OFFSET_MINUTES: i32 = 8 * 60;
+
 /// The account, or the cache, that `setup` describes.
 pub(in crate::vendor) fn emulator(setup: Setup) -> Box<dyn Emulator> {
     Box::new(TencentVodEmulator::new(setup))
@@ -25,7 +28,7 @@ struct TencentVodEmulator {
 
 impl TencentVodEmulator {
     fn new(setup: Setup) -> Self {
-        Self { account: Account::new(setup) }
+        Self { account: Account::new(setup, QUOTA_DAY_OFFSET_MINUTES) }
     }
 }
 
