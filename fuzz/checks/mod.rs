@@ -8,6 +8,9 @@ pub(crate) mod file_names;
 pub(crate) mod manifest;
 pub(crate) mod retry_after;
 pub(crate) mod url;
+/// What is known of vendors apart from their adapters.
+#[path = "../../tests/it/support/vendor.rs"]
+pub(crate) mod vendor;
 
 /// Between the parts of an input that holds several.
 const SEPARATOR: char = '␞';

@@ -4,32 +4,39 @@
 
 use std::fmt::Write as _;
 
-use freshen::core::contract::{Account, Call, CredentialScheme, Credentials, Stamp};
+use freshen::core::contract::{Account, Call, Stamp};
 use freshen::core::http::Request;
 use freshen::core::model::ProviderConfig;
-use freshen::core::secret::Secret;
+use freshen::core::provider::Provider;
 use freshen::core::target::{Scope, Target};
 use freshen::core::time::Timestamp;
 use freshen::manifest::{SourceFile, build};
+use freshen::vendor::VENDORS;
 use freshen::vendor::sign::form_decode;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::SEPARATOR;
+use super::{SEPARATOR, vendor};
 
-/// One of each kind.
-const PROVIDERS: [&str; 6] = [
-    "{kind: alibaba-vod}",
-    "{kind: huawei-vod, region: cn-north-4, project_id: 0123456789abcdef0123456789abcdef}",
-    "{kind: http-purge, endpoints: ['http://127.0.0.1:6081']}",
-    "{kind: qcloud-cdn, endpoint: 'https://cdn-gateway.example.cn'}",
-    "{kind: tencent-cdn}",
-    "{kind: tencent-vod}",
-];
+/// How the URLs of a call stand in its request, as the vendor documents it.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sent {
+    /// A list of texts in a JSON body.
+    JsonList(&'static str),
+    /// One field of a form, a line each.
+    FormLines(&'static str),
+    /// Fields of a form whose names begin so.
+    FormFields(&'static str),
+    /// In the request line, behind the host.
+    RequestLine,
+}
 
 /// U1-U6
 pub(crate) fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    for provider in PROVIDERS {
+    for kind in VENDORS.all() {
+        let provider = &provider(kind);
         let mut taken = Vec::new();
         let mut config = None;
         for url in text.split(SEPARATOR) {
@@ -45,6 +52,14 @@ pub(crate) fn check(data: &[u8]) {
             assert_sent(&config, &taken);
         }
     }
+}
+
+/// The least that configures a provider of this kind.
+fn provider(kind: &dyn Provider) -> String {
+    let kind = kind.capabilities().kind;
+    let mut provider: Value = vendor::fact(kind, "manifest");
+    provider["kind"] = kind.into();
+    provider.to_string()
 }
 
 /// What a manifest that lists `url` makes of it for `provider`; `None`: an error.
@@ -83,14 +98,7 @@ fn assert_plain(written: &str, accepted: &Target) {
 /// As many as fit into one call, sent and read again as the vendor reads them.
 fn assert_sent(config: &ProviderConfig, taken: &[Target]) {
     let operation = config.kind.capabilities().operation(Scope::Url).expect("all kinds purge URLs");
-    let secret = |text: &str| Secret::new(text.to_owned());
-    let credentials = match config.scheme() {
-        CredentialScheme::Headers => Credentials::Headers(Vec::new()),
-        CredentialScheme::Fields { fields, .. } => {
-            let fields = fields.iter().filter(|field| field.is_required());
-            Credentials::Fields(fields.map(|field| (field.name, secret(field.name))).collect())
-        }
-    };
+    let credentials = vendor::credentials(config.kind, ("id", "secret", None));
     let account = Account { provider: config.name.clone(), options: config.options.clone() };
     let stamp = Stamp { wall: Timestamp::from_unix_ms(1_700_000_000_000), nonce: 1 };
     for targets in taken.chunks(operation.targets_per_call) {
@@ -108,28 +116,26 @@ fn assert_sent(config: &ProviderConfig, taken: &[Target]) {
 fn received(config: &ProviderConfig, request: &Request, first: &str) -> Vec<String> {
     let body = || std::str::from_utf8(&request.body).expect("UTF-8");
     let form = || form_decode(body()).expect("a form");
-    let list = |name: &str| {
-        let body: Value = serde_json::from_str(body()).expect("JSON");
-        let texts = body[name].as_array().expect("a list").iter();
-        texts.map(|text| text.as_str().expect("a text").to_owned()).collect()
-    };
-    match config.kind.capabilities().kind {
-        "alibaba-vod" => {
-            let form = form();
-            let (_, path) = form.iter().find(|(name, _)| name == "ObjectPath").expect("the list");
-            path.split(['\n', '\r']).map(str::to_owned).collect()
+    match vendor::fact(config.kind.capabilities().kind, "urls") {
+        Sent::JsonList(name) => {
+            let body: Value = serde_json::from_str(body()).expect("JSON");
+            let texts = body[name].as_array().expect("a list").iter();
+            texts.map(|text| text.as_str().expect("a text").to_owned()).collect()
         }
-        "huawei-vod" => list("urls"),
-        "qcloud-cdn" => {
-            let urls = form().into_iter().filter(|(name, _)| name.starts_with("urls."));
+        Sent::FormLines(name) => {
+            let form = form();
+            let (_, lines) = form.iter().find(|(field, _)| field == name).expect("the list");
+            lines.split(['\n', '\r']).map(str::to_owned).collect()
+        }
+        Sent::FormFields(start) => {
+            let urls = form().into_iter().filter(|(field, _)| field.starts_with(start));
             urls.map(|(_, url)| url).collect()
         }
-        "http-purge" => {
+        Sent::RequestLine => {
             let scheme = first.split_once("://").expect("a scheme").0;
             let host = request.header("host").expect("a host");
             assert!(request.path_and_query.bytes().all(|byte| byte.is_ascii_graphic()), "{request:?}");
             vec![format!("{scheme}://{host}{}", request.path_and_query)]
         }
-        _ => list("Urls"),
     }
 }

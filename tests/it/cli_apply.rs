@@ -18,9 +18,12 @@ use std::os::unix::fs::PermissionsExt;
 use freshen::core::contract::Credentials;
 use freshen::core::secret::Secret;
 use freshen::core::target::{Scope, Target};
+use freshen::vendor::VENDORS;
+use serde_json::Value;
 
 use crate::support::cli::{Bench, STATE, make_pipe, manifest};
-use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, clouds, keys, variables};
+use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, clouds, keys};
+use crate::support::vendor;
 
 /// `count` URLs of the test account.
 pub(crate) fn urls(count: usize) -> Vec<String> {
@@ -62,7 +65,7 @@ fn awkward(kind: &str) -> Vec<String> {
 fn every_kind_purges_exactly_the_urls_of_the_manifest() {
     for kind in clouds() {
         for token in [None, Some("TOKEN+loop/back==")] {
-            let cloud = Cloud::with(kind, |setup| setup.credentials = keys(KEY_ID, KEY_SECRET, token));
+            let cloud = Cloud::with(kind, |setup| setup.credentials = keys(kind, KEY_ID, KEY_SECRET, token));
             let bench = Bench::new().provider("own", kind, &cloud.url(), "").keys(kind, KEY_ID, KEY_SECRET, token);
             bench.assets(&awkward(kind), "1");
             bench.run(&["apply"]).exits(0);
@@ -115,9 +118,8 @@ fn huawei_takes_asset_ids_and_an_iam_token() {
 /// Full batches, and one target more.
 #[test]
 fn a_batch_is_filled_to_the_vendors_limit_and_one_more_makes_two_calls() {
-    for (kind, most) in
-        [("tencent-vod", 20), ("tencent-cdn", 1000), ("alibaba-vod", 1000), ("qcloud-cdn", 1000), ("huawei-vod", 10)]
-    {
+    for kind in clouds() {
+        let (most, _, _): (usize, u32, u64) = vendor::fact(kind, "limits");
         let cloud = Cloud::of(kind);
         let bench = Bench::at(kind, &cloud);
         bench.assets(&urls(most), "1");
@@ -170,15 +172,17 @@ fn s9_an_unchanged_run_sends_nothing_and_leaves_the_state_file_as_it_is() {
 /// X3: keys under a prefix, in a private file, from a program; never in the open.
 #[test]
 fn credentials_come_from_prefixed_variables_files_and_programs() {
-    let json = format!("{{\"key_id\": \"{KEY_ID}\", \"key_secret\": \"{KEY_SECRET}\", \"token\": \"T0KEN\"}}");
     for kind in clouds() {
+        let fields = vendor::fields(VENDORS.find(kind).expect("a kind"), (KEY_ID, KEY_SECRET, Some("T0KEN")));
+        let json: Value = fields.iter().map(|(field, value)| (field.name, *value)).collect();
+        let json = json.to_string();
         for source in ["env_prefix: PROD_", "file: keys.json", "command: [/bin/cat, keys.json]"] {
-            let cloud = Cloud::with(kind, |setup| setup.credentials = keys(KEY_ID, KEY_SECRET, Some("T0KEN")));
+            let cloud = Cloud::with(kind, |setup| setup.credentials = keys(kind, KEY_ID, KEY_SECRET, Some("T0KEN")));
             let extra = format!("credentials: {{{source}}}\n");
             let mut bench = Bench::new().provider("own", kind, &cloud.url(), &extra).file("keys.json", &json);
             std::fs::set_permissions(bench.path("keys.json"), PermissionsExt::from_mode(0o600)).expect("set");
-            for (name, value) in variables(kind).into_iter().zip([KEY_ID, KEY_SECRET, "T0KEN"]) {
-                bench = bench.var(&format!("PROD_{name}"), value);
+            for (field, value) in &fields {
+                bench = bench.var(&format!("PROD_{}", field.variable), value);
             }
             bench.assets(&urls(3), "1");
             bench.run(&["apply"]).exits(0);
@@ -204,7 +208,7 @@ fn a_credentials_file_that_others_can_read_is_refused() {
 fn l2_refused_credentials_of_one_provider_leave_the_other_alone() {
     let (good, bad) = (
         Cloud::of("tencent-cdn"),
-        Cloud::with("alibaba-vod", |setup| setup.credentials = keys("other", "other", None)),
+        Cloud::with("alibaba-vod", |setup| setup.credentials = keys("alibaba-vod", "other", "other", None)),
     );
     let bench = Bench::at("tencent-cdn", &good).provider("stranger", "alibaba-vod", &bad.url(), "").keys(
         "alibaba-vod",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli_apply::urls;
 use crate::support::cli::{Bench, STATE};
 use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step};
+use crate::support::vendor;
 
 /// Kinds whose vendors report what became of a task.
 fn with_tasks() -> Vec<&'static str> {
@@ -281,10 +282,9 @@ fn t1_a_check_online_has_the_documented_exit_codes() {
         bench.assets(&urls(1), "1");
         bench.run(&["check", "--online"]).exits(2).says("missing").says("no credentials in the environment");
         let date = vec![("Date", "Tue, 14 Nov 2023 22:13:20 GMT".to_owned())];
-        let expired = match kind {
-            "alibaba-vod" => r#"{"Code":"InvalidTimeStamp.Expired","Message":"m","RequestId":"r"}"#,
-            _ => r#"{"Response":{"Error":{"Code":"AuthFailure.SignatureExpire","Message":"m"},"RequestId":"r"}}"#,
-        };
+        let clock = vendor::fact::<&str>(kind, "codes.clock").split_once(' ').expect("a status and a code").1;
+        let expired =
+            vendor::fact::<&str>(kind, "refusal.body").replace(vendor::fact::<&str>(kind, "refusal.code"), clock);
         cloud.ask_me(Some(Step::Say(400, date, expired.into())));
         let ran = with(KEY_SECRET).run(&["check", "--online"]).exits(1).says("s ahead of the server's: set it right");
         assert!(ran.stdout.contains("unclear") && ran.stdout.contains(" s ahead"), "{ran:?}");

@@ -2,8 +2,7 @@
 //! is read as its class by the other. A new kind joins by being in the table.
 
 use freshen::core::contract::{
-    Account, Call, CallError, CredentialScheme, Credentials, ErrorClass, FieldSort, Operation, OptionValue, Options,
-    Reply, Stamp,
+    Account, Call, CallError, CredentialScheme, Credentials, ErrorClass, Operation, Reply, Stamp,
 };
 use freshen::core::http::Endpoint;
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Location, ProviderConfig};
@@ -13,6 +12,9 @@ use freshen::core::target::{Scope, Target};
 use freshen::core::time::Timestamp;
 use freshen::vendor::emulation::{Emulator, Setup};
 use freshen::vendor::{VENDORS, Vendors};
+
+use crate::newcomer::with_newcomer;
+use crate::support::vendor::{self, fact, options};
 
 /// Of each purge.
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -93,22 +95,8 @@ fn endpoint() -> Endpoint {
 fn credentials(provider: &dyn Provider, secret: &str) -> Credentials {
     match provider.capabilities().credentials {
         CredentialScheme::Headers => Credentials::Headers(vec![("X-Purge-Key".to_owned(), Secret::new(secret.into()))]),
-        CredentialScheme::Fields { fields, .. } => {
-            let value = |sort| match sort {
-                FieldSort::KeyId => "rehearsal",
-                FieldSort::Secret => secret,
-                FieldSort::SessionToken => "session",
-            };
-            let fields = fields.iter().map(|field| (field.name, Secret::new(value(field.sort).into())));
-            Credentials::Fields(fields.collect())
-        }
+        CredentialScheme::Fields { .. } => vendor::credentials(provider, ("rehearsal", secret, Some("session"))),
     }
-}
-
-fn options(provider: &dyn Provider) -> Options {
-    let known = provider.capabilities().options.iter().filter(|option| option.key == "project_id");
-    let value = OptionValue::Text("0123456789abcdef0123456789abcdef".to_owned());
-    Options(known.map(|option| (option.key.to_owned(), value.clone())).collect())
 }
 
 fn target(scope: Scope, host: &str, index: usize) -> Target {
@@ -178,6 +166,21 @@ pub(crate) fn largest_batches_are_accepted(vendors: Vendors) -> Vec<&'static str
     tried
 }
 
+/// T3: when the day's quota returns, by the vendor's own midnight.
+#[test]
+fn quota_days_end_when_the_vendor_says() {
+    for provider in with_newcomer().all() {
+        let capabilities = provider.capabilities();
+        let ends = NOW.next_midnight(capabilities.quota_day_offset_minutes);
+        assert_eq!(
+            ends.utc_extended(),
+            fact::<&str>(capabilities.kind, "quota_day_ends"),
+            "{}: its adapter",
+            capabilities.kind
+        );
+    }
+}
+
 #[test]
 fn purging_again_is_accepted() {
     for mut pair in pairs() {
@@ -216,7 +219,7 @@ fn repeated_nonce_is_signed_again_where_the_vendor_checks_it() {
         assert!(pair.send(batch.clone(), NOW).is_ok(), "{}", pair.name());
         pair.nonce = 0;
         let class = pair.send(batch, NOW).err().map(|error| error.class);
-        let checked = matches!(pair.provider.capabilities().kind, "alibaba-vod" | "qcloud-cdn");
+        let checked = pair.is_cloud() && fact::<&str>(pair.provider.capabilities().kind, "codes.replay") != "accepted";
         assert_eq!(class, checked.then_some(ErrorClass::SignAgain), "{}", pair.name());
     }
 }
@@ -264,13 +267,8 @@ fn spent_quota_is_told_apart_where_the_vendor_has_a_code() {
         let mut pair = Pair::new(VENDORS, (pair.provider, pair.operation), Some(1));
         assert!(pair.send(targets(&pair, 1), NOW).is_ok(), "{}", pair.name());
         let error = pair.send(targets(&pair, 1), NOW).expect_err("a spent quota");
-        let expected = match pair.provider.capabilities().kind {
-            // Its code is not published: any class that is not repeated in this run.
-            "huawei-vod" => !matches!(error.class, ErrorClass::Transient | ErrorClass::Unknown | ErrorClass::Throttled),
-            // One code for calls and quota: it counts as quota only if it persists.
-            "qcloud-cdn" => matches!(error.class, ErrorClass::QuotaSpent | ErrorClass::Throttled),
-            _ => error.class == ErrorClass::QuotaSpent,
-        };
+        let expected: Vec<&str> = fact(pair.provider.capabilities().kind, "spent_quota");
+        let expected = expected.contains(&error.class.word());
         assert!(expected, "{} {} {:?}", pair.name(), error.code, error.class);
         assert_eq!(pair.emulator.log().len(), 1, "{}", pair.name());
     }
@@ -389,6 +387,7 @@ fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
         let mut response = pair.emulator.answer(&request.expect("a request"), NOW);
         assert!(pair.provider.decode(&call, &account, &response).is_ok(), "{}", pair.name());
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_else(|_| json!({}));
+        let is_cache = !pair.is_cloud();
         let mut decoded = |name: &str, member: &Value, is_fine: bool| {
             let mut all = Vec::new();
             with_member(&body, &mut Vec::new(), name, member, &mut all, &body);
@@ -407,7 +406,6 @@ fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
         for (name, member) in &words {
             decoded(name, member, false);
         }
-        let is_cache = pair.provider.capabilities().kind == "http-purge";
         for (name, member) in &of_apis {
             decoded(name, member, is_cache);
         }

@@ -432,7 +432,7 @@ fn emulator(setup: Setup) -> Box<dyn emulation::Emulator> {
 }
 
 /// The table of vendors with a line more.
-fn with_newcomer() -> Vendors {
+pub(crate) fn with_newcomer() -> Vendors {
     let line = Vendor { adapter: &NEWCOMER, emulator };
     Vendors(Box::leak(VENDORS.0.iter().copied().chain([line]).collect()))
 }

@@ -3,21 +3,25 @@
 use std::path::Path;
 
 use freshen::core::secret::Secret;
+use freshen::vendor::sign;
 use freshen::vendor::sign::{Parts, QcloudMethod, Signed};
-use freshen::vendor::{VENDORS, sign};
 use serde_json::Value;
 
-/// The vectors of each kind that has any, by its name. Each file says how many it holds, so that one that is dropped by accident
+use crate::support::cloud::clouds;
+
+/// Where the secret of a vector stands among its credentials.
+const SECRETS: [&str; 3] = ["secret_key", "access_key_secret", "sk"];
+
+/// The vectors of each kind that signs, by its name. Each file says how many it holds, so that one that is dropped by accident
 /// is noticed.
-fn files() -> Vec<(String, Value)> {
+fn files() -> Vec<(&'static str, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/vectors");
-    let files = VENDORS.all().map(|provider| provider.capabilities().kind).filter_map(|kind| {
-        let text = std::fs::read_to_string(folder.join(format!("{kind}.json"))).ok()?;
-        Some((kind.to_owned(), serde_json::from_str(&text).expect("valid JSON")))
-    });
-    let files: Vec<(String, Value)> = files.collect();
-    assert!(files.len() >= 5, "vectors are read");
-    files
+    let file = |kind: &'static str| {
+        let path = folder.join(format!("{kind}.json"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (kind, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    clouds().map(file).collect()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -26,8 +30,8 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 fn secret(vector: &Value) -> Secret {
     let credentials = &vector["input"]["credentials"];
-    let names = ["secret_key", "access_key_secret", "sk"];
-    let found = names.iter().find_map(|name| credentials[name].as_str()).expect("a secret");
+    let found = SECRETS.iter().find_map(|name| credentials[name].as_str());
+    let found = found.unwrap_or_else(|| panic!("{}: `credentials` has none of {SECRETS:?}", vector["id"]));
     Secret::new(found.to_owned())
 }
 
@@ -73,7 +77,7 @@ fn resign(vector: &Value) -> Signed {
             };
             sign::qcloud(parts.method, text(input, "host"), parts.path, &params(expected), algorithm, &secret)
         }
-        other => panic!("no signer for {other}"),
+        other => panic!("{}: add an arm for the scheme `{other}` to `resign` in tests/it/signing.rs", vector["id"]),
     }
 }
 
@@ -99,7 +103,7 @@ fn another_secret_gives_another_signature() {
     for (kind, mut parsed) in files() {
         let vector = &mut parsed["vectors"][0];
         let before = resign(vector).signature;
-        for name in ["secret_key", "access_key_secret", "sk"] {
+        for name in SECRETS {
             if vector["input"]["credentials"][name].is_string() {
                 vector["input"]["credentials"][name] = Value::from("another");
             }

@@ -9,16 +9,19 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use freshen::core::contract::{CredentialScheme, Credentials, Options};
+use freshen::core::contract::CredentialScheme;
 use freshen::core::http::Endpoint;
-use freshen::core::provider::Provider;
-use freshen::core::secret::Secret;
+use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
 use freshen::host::manifest_files::read_manifests;
 use freshen::host::sources::Sources;
 use freshen::manifest::{self, Severity};
 use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::{Afterwards, Setup};
+use serde_json::Value;
+
+use crate::newcomer::with_newcomer;
+use crate::support::vendor;
 
 use source::{Name, Source, functions, used};
 
@@ -469,24 +472,12 @@ fn production_prints_through_one_crate() {
     );
 }
 
-fn credentials(kind: &dyn Provider) -> Credentials {
-    match kind.capabilities().credentials {
-        CredentialScheme::Headers => Credentials::Headers(Vec::new()),
-        CredentialScheme::Fields { fields, .. } => {
-            let fields = fields.iter().filter(|field| field.is_required());
-            Credentials::Fields(fields.map(|field| (field.name, Secret::new(field.name.to_owned()))).collect())
-        }
-    }
-}
-
 #[test]
 fn every_kind_has_vectors_and_an_emulator() {
     let folder = root().join("tests/it/golden/vectors");
     let mut problems = Vec::new();
-    let mut kinds = Vec::new();
     for provider in VENDORS.all() {
         let kind = provider.capabilities().kind;
-        kinds.push(kind.to_owned());
         let file = format!("{kind}.json");
         // What signs nothing has no vector.
         let signs = provider.capabilities().credentials != CredentialScheme::Headers;
@@ -502,8 +493,8 @@ fn every_kind_has_vectors_and_an_emulator() {
                 path_prefix: String::new(),
                 address: None,
             },
-            credentials: credentials(provider),
-            options: Options::default(),
+            credentials: vendor::credentials(provider, ("id", "secret", None)),
+            options: vendor::options(provider),
             hosts: Vec::new(),
             limits: BTreeMap::new(),
             afterwards: Afterwards::default(),
@@ -511,11 +502,21 @@ fn every_kind_has_vectors_and_an_emulator() {
         if VENDORS.emulator(setup).is_none() {
             problems.push(format!("{kind}: no emulator"));
         }
+        let is_asked = provider.quota_query().is_some() || provider.task_query().is_some();
+        if is_asked == vendor::fact::<Vec<&str>>(kind, "queries").is_empty() {
+            problems.push(format!("{kind}: `queries` says by which words its queries are known, if it has any"));
+        }
+        let has_directories = provider.capabilities().operation(Scope::Directory).is_some();
+        if has_directories != vendor::fact::<Option<Value>>(kind, "directories").is_some() {
+            problems.push(format!("{kind}: `directories` says by which words their purges are known, if it has any"));
+        }
     }
-    for path in source::files_below(&folder, "json") {
+    let facts = source::files_below(&root().join(vendor::FOLDER), "yaml");
+    let known = with_newcomer().names();
+    for path in source::files_below(&folder, "json").into_iter().chain(facts) {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if !kinds.contains(&stem) {
-            problems.push(format!("{}: vectors of no kind", source::shown(root(), &path)));
+        if !known.contains(&stem.as_str()) {
+            problems.push(format!("{}: of no kind", source::shown(root(), &path)));
         }
     }
     assert_none(&problems, "a kind is not complete:");

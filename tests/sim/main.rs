@@ -28,6 +28,8 @@ mod session;
 mod spec;
 mod store;
 mod truth;
+#[path = "../it/support/vendor.rs"]
+mod vendor;
 mod vendors;
 mod watch;
 mod world;

@@ -6,6 +6,7 @@ use freshen::core::http::Request;
 use crate::faults::Fate;
 use crate::seams::Core;
 use crate::spec::Spec;
+use crate::vendor::{self, Answer};
 use crate::vendors::{Actor, Key};
 
 /// What is refused in a run, whatever it is.
@@ -31,10 +32,12 @@ impl Refusing {
     /// What becomes of a request for these; `None`: it goes its way.
     pub(crate) fn fate(self, spec: &Spec, endpoint: usize, wanted: &[Key]) -> Option<Fate> {
         let concerned = spec.account == self.account && self.endpoint.is_none_or(|one| one == endpoint);
-        let (status, body) = match self.host {
-            Some(host) if wanted.iter().any(|key| key.1 % 2 == host) => off_line(spec.kind)?,
+        let Answer { status, body } = match self.host {
+            Some(host) if wanted.iter().any(|key| key.1 % 2 == host) => {
+                vendor::fact::<Option<Answer>>(spec.kind, "off_line")?
+            }
             Some(_) => return None,
-            None => refused(spec.kind),
+            None => vendor::fact(spec.kind, "refusal"),
         };
         concerned.then_some(Fate::Refused { status, body })
     }
@@ -61,33 +64,7 @@ impl Core {
     }
 }
 
-/// The vendor dislikes what was sent.
-fn refused(kind: &str) -> (u16, &'static str) {
-    match kind {
-        "tencent-cdn" => {
-            (200, r#"{"Response":{"Error":{"Code":"InvalidParameter.CdnParamError","Message":"no"},"RequestId":"r"}}"#)
-        }
-        "tencent-vod" => (200, r#"{"Response":{"Error":{"Code":"InvalidParameter","Message":"no"},"RequestId":"r"}}"#),
-        "alibaba-vod" => (400, r#"{"Code":"InvalidObjectPath.Malformed","Message":"no","RequestId":"r"}"#),
-        "huawei-vod" => (400, r#"{"error_code":"VOD.10053","error_msg":"no"}"#),
-        "qcloud-cdn" => (200, r#"{"code":5000,"message":"no","codeDesc":"no"}"#),
-        _ => (400, "no"),
-    }
-}
-
 /// Whether the vendor says of hosts that they are off line.
 pub(crate) fn has_hosts_off_line(kind: &str) -> bool {
-    off_line(kind).is_some()
-}
-
-/// The vendor does not serve the host at the moment.
-fn off_line(kind: &str) -> Option<(u16, &'static str)> {
-    match kind {
-        "tencent-cdn" => Some((
-            200,
-            r#"{"Response":{"Error":{"Code":"ResourceUnavailable.CdnHostIsNotOnline","Message":"no"},"RequestId":"r"}}"#,
-        )),
-        "alibaba-vod" => Some((404, r#"{"Code":"InvalidDomain.Offline","Message":"no","RequestId":"r"}"#)),
-        _ => None,
-    }
+    vendor::fact::<Option<Answer>>(kind, "off_line").is_some()
 }

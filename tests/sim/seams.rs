@@ -18,15 +18,18 @@ use freshen::core::watch::{ASKED_CAP_MS, RETRY_CAP_MS};
 use freshen::host::{
     BoxFuture, Clock, CommandError, CommandLimits, Env, Http, Job, PrivateFileError, Resolver, Timeouts, Worker,
 };
+use freshen::vendor::VENDORS;
 use secrecy::zeroize::Zeroizing;
 
 use crate::faults::{Fate, Faults};
 use crate::spec::keys;
 use crate::truth::Truth;
+use crate::vendor;
 use crate::vendors::{Actor, Key};
 
 /// Wall time at which each world begins, with a right clock: 2023-11-14 22:13:20 UTC, early morning in Beijing.
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
+const DAY_MS: i64 = 86_400_000;
 /// A run that takes longer than this, in virtual milliseconds, waits for something that never comes.
 const LONGEST_RUN_MS: u64 = 6 * 3_600_000;
 
@@ -527,9 +530,11 @@ impl Drop for GoesWrong<'_> {
 impl Core {
     /// A request leaves: what it asks for is read off the wire.
     fn leave(&mut self, actor: usize, request: &Request, fate: Fate) -> u64 {
-        let (now, day) = (self.now, self.wall().date_at_offset(480));
+        let (now, ends) = (self.now, vendor::quota_day_ends(self.actors[actor].spec.kind).unix_ms());
         let (wanted, targets) = self.wanted(actor, request);
-        let midnight = self.wall().next_midnight(480).unix_ms() - self.wall().unix_ms();
+        // Days are numbered from the one in which the world begins.
+        let since = self.wall().unix_ms() - (ends - DAY_MS);
+        let (day, midnight) = (since.div_euclid(DAY_MS), DAY_MS - since.rem_euclid(DAY_MS));
         self.tell(|| format!("SEND {} {wanted:?} fate {fate:?}", request.endpoint));
         if let Some(text) = self.actors[actor].leaves(request, targets, now, fate == Fate::NotConnected) {
             self.violated("S5", || text);
@@ -538,7 +543,7 @@ impl Core {
         let (endpoint, steps) = (self.actors[actor].endpoint, self.steps);
         // Other keys are another account.
         let rotation = self.actors[actor].spec.rotation;
-        self.days.insert(steps, (format!("{day} {rotation}"), at_midnight));
+        self.days.insert(steps, (format!("day {day} {rotation}"), at_midnight));
         self.truth.left(&wanted, endpoint);
         self.sent.extend(wanted);
         steps
@@ -608,11 +613,9 @@ impl Env for SimEnv {
         let account = prefix.trim_end_matches('t');
         let issue = if account == prefix { 0 } else { self.0.lock().issues };
         let [id, secret, token] = keys(account, issue);
-        if rest.contains("TOKEN") {
-            return (issue > 0 && !rest.contains("AUTH")).then_some(token);
-        }
-        let is_secret = rest.contains("SECRET_KEY") || rest.contains("KEY_SECRET") || rest.ends_with("SDK_SK");
-        Some(if is_secret { secret } else { id })
+        let values = (id.as_str(), secret.as_str(), (issue > 0).then_some(token.as_str()));
+        let mut fields = VENDORS.all().flat_map(|kind| vendor::fields(kind, values));
+        fields.find(|(field, _)| field.variable == rest).map(|(_, value)| value.to_owned())
     }
 
     fn read_private(&self, _: &str, _: usize) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
@@ -632,7 +635,11 @@ impl Env for SimEnv {
         let expires = core.wall().plus_ms(3_600_000).utc_extended();
         // Nothing expires by a clock that jumps.
         let expires = if core.jumps { "null".to_owned() } else { format!("\"{expires}\"") };
-        let text = format!(r#"{{"key_id":"{id}","key_secret":"{secret}","token":"{token}","expires_at":{expires}}}"#);
+        let kind = VENDORS.find(&command[1]).expect("a kind");
+        let fields = vendor::fields(kind, (&id, &secret, Some(&token))).into_iter();
+        let fields =
+            fields.map(|(field, value)| format!("\"{}\":\"{value}\",", field.name)).collect::<Vec<_>>().concat();
+        let text = format!("{{{fields}\"expires_at\":{expires}}}");
         drop(core);
         Box::pin(async move { Ok(Zeroizing::new(text.into_bytes())) })
     }

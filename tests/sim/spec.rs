@@ -3,23 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use freshen::core::contract::{CredentialScheme, Credentials, OptionValue, Options, Rate};
+use freshen::core::contract::{CredentialScheme, Credentials, Rate};
 use freshen::core::http::Endpoint;
 use freshen::core::model::{Collapse, Guard, Limit, TreePath};
 use freshen::core::model::{
     CredentialSource, Entry, HostPattern, Limits, Location, Manifest, Matched, Model, OnNew, OnRemoved, Priority,
     ProviderConfig,
 };
-use freshen::core::secret::Secret;
 use freshen::core::target::{ContentHash, Scope, Target};
 use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::Setup;
 
 use crate::files::{self, Files, Paths};
 use crate::planted::{Bug, adapter};
+use crate::vendor;
 use crate::vendors::{Actor, Key, asset_id, mark};
-
-const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
 /// What issues temporary keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +32,11 @@ pub(crate) fn keys(account: &str, issue: u64) -> [String; 3] {
     [id.clone(), format!("secret-of-{id}"), format!("token-of-{id}")]
 }
 
-/// The keys with this id.
-pub(crate) fn issued(id: &str) -> Credentials {
-    let [id, secret, token] = keys(id, 0).map(Secret::new);
-    let is_temporary = id.expose().contains('i');
-    let fields = [("key_id", id), ("key_secret", secret)].into_iter();
-    Credentials::Fields(fields.chain(is_temporary.then_some(("token", token))).collect())
+/// The keys of a provider of `kind` with this id.
+pub(crate) fn issued(kind: &str, id: &str) -> Credentials {
+    let [id, secret, token] = keys(id, 0);
+    let token = id.contains('i').then_some(token);
+    vendor::credentials(VENDORS.find(kind).expect("a kind"), (&id, &secret, token.as_deref()))
 }
 
 /// A provider as the seed has it.
@@ -95,6 +92,11 @@ impl Spec {
         has_account(self.kind)
     }
 
+    /// Whether it purges assets by the vendor's ids.
+    pub(crate) fn takes_ids(&self) -> bool {
+        VENDORS.find(self.kind).is_some_and(|kind| kind.capabilities().operation(Scope::AssetId).is_some())
+    }
+
     pub(crate) fn endpoint(&self, number: usize) -> Endpoint {
         let port = u16::try_from(6000 + self.account * 10 + number).expect("a port");
         Endpoint {
@@ -115,7 +117,7 @@ impl Spec {
             hosts: Vec::new(),
             endpoints: self.active.iter().map(|number| self.endpoint(*number)).collect(),
             require: Some(self.require),
-            options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
+            options: vendor::options(VENDORS.find(self.kind).expect("a kind")),
             limits: Limits {
                 urls_per_day: self.quota,
                 calls_per_second: Some(engine_rate),
@@ -132,7 +134,7 @@ impl Spec {
     fn source(&self) -> CredentialSource {
         let name = self.key_name();
         match self.temporary {
-            Some(Issuer::Program) => CredentialSource::Command(vec![name]),
+            Some(Issuer::Program) => CredentialSource::Command(vec![name, self.kind.to_owned()]),
             Some(Issuer::Variables) => CredentialSource::Environment { prefix: format!("{name}t_") },
             None => CredentialSource::Environment { prefix: format!("{name}_") },
         }
@@ -140,10 +142,7 @@ impl Spec {
 
     /// The keys of an issue; 0 are those that last.
     pub(crate) fn credentials(&self, issue: u64) -> Credentials {
-        if !self.is_cloud() {
-            return Credentials::Headers(Vec::new());
-        }
-        issued(&keys(&self.key_name(), issue)[0])
+        issued(self.kind, &keys(&self.key_name(), issue)[0])
     }
 
     fn key_name(&self) -> String {

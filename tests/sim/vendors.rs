@@ -9,6 +9,7 @@ use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::{Emulator, Setup};
 
 use crate::spec::{Spec, issued};
+use crate::vendor;
 
 /// Provider and number of a target: the number is part of its text, in letters that no encoding changes.
 pub(crate) type Key = (usize, usize);
@@ -37,6 +38,13 @@ fn key_of(request: &Request, account: usize) -> Option<String> {
         let end = found.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(found.len());
         Some(found[..end].to_owned())
     })
+}
+
+/// How a vendor's purges of directories are known.
+#[derive(serde::Deserialize)]
+struct Directories {
+    hold: &'static str,
+    own_rate: bool,
 }
 
 /// One API or cache.
@@ -93,7 +101,8 @@ impl Actor {
         let key = if is_one { None } else { key_of(request, self.spec.account) };
         match key {
             Some(key) if self.spec.is_cloud() && key.contains(['i', 'r']) => {
-                let setup = || Setup { credentials: issued(&key), ..self.setup.clone() };
+                let kind = self.spec.kind;
+                let setup = || Setup { credentials: issued(kind, &key), ..self.setup.clone() };
                 self.others.entry(key.clone()).or_insert_with(|| VENDORS.emulator(setup()).expect("an emulator"))
             }
             _ => &mut self.emulator,
@@ -122,7 +131,8 @@ impl Actor {
     /// The directory that a request asks for, which is a whole host, read off the wire whatever the encoding.
     pub(crate) fn directory_of(&self, request: &Request) -> Option<String> {
         let text = String::from_utf8_lossy(&request.body);
-        if !self.is_cloud || !(text.contains("\"Paths\"") || text.contains("ObjectType=Directory")) {
+        let Directories { hold, .. } = vendor::fact::<Option<_>>(self.spec.kind, "directories")?;
+        if !text.contains(hold) {
             return None;
         }
         let end = text.find(".example")? + ".example".len();
@@ -143,7 +153,8 @@ impl Actor {
         if refused || !self.paced {
             return None;
         }
-        let has_own_rate = request.header("X-TC-Action") == Some("PurgePathCache");
+        let directories: Option<Directories> = vendor::fact(self.spec.kind, "directories");
+        let has_own_rate = directories.is_some_and(|found| found.own_rate) && self.directory_of(request).is_some();
         let recent = &mut self.recent[usize::from(has_own_rate)];
         recent.retain(|at| now - at < 1000);
         recent.push_back(now);

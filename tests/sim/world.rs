@@ -122,7 +122,7 @@ fn specs(rng: &mut Rng, seed: u64) -> Vec<Spec> {
     if specs.get(1).is_some_and(|spec| spec.account == 0) && limits.bool() {
         specs[1].quota = limits.bool().then(|| limits.u64(8..40));
     }
-    for spec in specs.iter_mut().filter(|spec| spec.kind == "huawei-vod") {
+    for spec in specs.iter_mut().filter(|spec| spec.takes_ids()) {
         spec.ids = ids.bool();
     }
     let mut temporary = Axis::TemporaryKeys.dice(seed);

@@ -5,6 +5,7 @@ use serde_json::Value;
 use self::Answer::{Fails, Purges, Refuses};
 use super::{Bench, Cloud, STATE, urls};
 use crate::support::cloud::{Step, clouds};
+use crate::support::vendor;
 
 fn quota_used(bench: &Bench) -> i64 {
     let status = bench.run(&["status", "--format", "json"]).exits(0).json();
@@ -93,16 +94,10 @@ fn u6_redirects_are_not_followed() {
 
 /// Answers that are no acceptance, per kind, with what the message must hold.
 fn refusals(kind: &str) -> Vec<(u16, String, &'static str)> {
-    let (body, code) = match kind {
-        "tencent-cdn" | "tencent-vod" => {
-            (r#"{"Response": {"Error": {"Code": "InternalError", "Message": "m"}, "RequestId": "r"}}"#, "InternalError")
-        }
-        "alibaba-vod" => (r#"{"RequestId": "r", "Code": "InternalError", "Message": "m"}"#, "InternalError"),
-        "huawei-vod" => (r#"{"error_code": "VOD.10051", "error_msg": "m"}"#, "VOD.10051"),
-        _ => (r#"{"code": 4000, "message": "m", "codeDesc": "InvalidParameter"}"#, "4000"),
-    };
+    let (vendor::Answer { status, body }, code) = (vendor::fact(kind, "refusal"), vendor::fact(kind, "refusal.code"));
     let odd = "the answer is not the documented one";
     vec![
+        (status, body.to_owned(), code),
         (200, body.to_owned(), code),
         (200, "no JSON at all".to_owned(), odd),
         (200, "<html><body>It works!</body></html>".to_owned(), odd),

@@ -2,11 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use freshen::vendor::VENDORS;
 use serde_json::Value;
 
 use super::{Bench, Cloud, urls};
 use crate::support::cli::provider;
 use crate::support::cloud::{KEY_ID, KEY_SECRET, Step, now};
+use crate::support::vendor::{self, Answer};
 
 /// An answer of Tencent's API 3.0 that refuses with this code.
 fn refusal(code: &str) -> Step {
@@ -22,16 +24,13 @@ fn left(bench: &Bench, key: &str) -> Vec<Value> {
 /// the user. One that is all that is to be done is refused for what it is.
 #[test]
 fn r11_an_endpoint_that_refuses_everything_rejects_no_target() {
-    let vendors = [
-        ("http-purge", Step::say(400, "")),
-        ("tencent-vod", refusal("InvalidParameter")),
-        ("tencent-cdn", refusal("ResourceNotFound.CdnHostNotExists")),
-        ("tencent-cdn", refusal("LimitExceeded.CdnPurgeUrlExceedBatchLimit")),
-        ("alibaba-vod", Step::say(400, r#"{"Code":"InvalidObjectPath.Malformed","RequestId":"r"}"#)),
-        ("huawei-vod", Step::say(400, r#"{"error_code":"VOD.10053"}"#)),
-        ("qcloud-cdn", Step::say(200, r#"{"code":4000,"message":"(1012)m"}"#)),
-    ];
-    for (kind, answer) in vendors {
+    let further = ["ResourceNotFound.CdnHostNotExists", "LimitExceeded.CdnPurgeUrlExceedBatchLimit"];
+    let further = further.map(|code| ("tencent-cdn", refusal(code), false));
+    let usual = VENDORS.names().into_iter().map(|kind| {
+        let Answer { status, body } = vendor::fact(kind, "refusal");
+        (kind, Step::say(status, body), vendor::fact(kind, "refusal.rejects_a_single_target"))
+    });
+    for (kind, answer, is_its_own) in usual.chain(further) {
         for count in [2, 40] {
             let cloud = Cloud::of(kind);
             let bench = Bench::at(kind, &cloud);
@@ -50,8 +49,6 @@ fn r11_an_endpoint_that_refuses_everything_rejects_no_target() {
         let bench = Bench::at(kind, &cloud);
         bench.assets(&urls(1), "1");
         cloud.always(Some(answer.again()));
-        // The path that is malformed is that of this very target; all the others may be due to the request or to a host.
-        let is_its_own = kind == "alibaba-vod";
         let standing = if is_its_own { "rejected" } else { "pending" };
         for _ in 0..2 {
             bench.run(&["apply"]).exits(4).says(standing);
@@ -99,7 +96,9 @@ fn a_domain_that_is_off_line_waits_longer_each_time() {
 fn other_limits_and_other_credentials_reopen_refusals_and_waits() {
     let refusals = ["InvalidParameter.CdnUrlExceedLength", "InvalidParameter.CdnHostInvalidStatus"];
     for code in refusals {
-        let cloud = Cloud::with("tencent-cdn", |setup| setup.credentials = super::keys("AKIDother", KEY_SECRET, None));
+        let cloud = Cloud::with("tencent-cdn", |setup| {
+            setup.credentials = super::keys("tencent-cdn", "AKIDother", KEY_SECRET, None);
+        });
         let bench = Bench::new().provider("own", "tencent-cdn", &cloud.url(), "");
         let first = bench.keys("tencent-cdn", "AKIDfirst", KEY_SECRET, None);
         first.assets(&urls(1), "1");

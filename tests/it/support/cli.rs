@@ -1,13 +1,16 @@
 //! The real binary in a folder of its own with an empty environment: arrange files and variables, run, compare.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use freshen::vendor::VENDORS;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::cloud::{Cloud, HOSTS, KEY_ID, KEY_SECRET, PROJECT, clouds, variables};
+use super::cloud::{Cloud, HOSTS, KEY_ID, KEY_SECRET, clouds};
+use super::vendor;
 
 /// A folder with files, and the variables that runs see.
 pub(crate) struct Bench {
@@ -45,8 +48,7 @@ impl Bench {
 
     /// A provider `own` of `kind` at `cloud`, with the usual credentials in the environment.
     pub(crate) fn at(kind: &str, cloud: &Cloud) -> Self {
-        let bench = Self::new().provider("own", kind, &cloud.url(), "");
-        if clouds().any(|cloud| cloud == kind) { bench.keys(kind, KEY_ID, KEY_SECRET, None) } else { bench }
+        Self::new().provider("own", kind, &cloud.url(), "").keys(kind, KEY_ID, KEY_SECRET, None)
     }
 
     /// Writes a file, its folders included.
@@ -76,12 +78,8 @@ impl Bench {
 
     /// Sets the vendor's usual variables of `kind`.
     pub(crate) fn keys(self, kind: &str, id: &str, secret: &str, token: Option<&str>) -> Self {
-        let [id_name, secret_name, token_name] = variables(kind);
-        let bench = self.var(id_name, id).var(secret_name, secret);
-        match token {
-            Some(token) => bench.var(token_name, token),
-            None => bench,
-        }
+        let fields = vendor::fields(VENDORS.find(kind).expect("a kind"), (id, secret, token));
+        fields.into_iter().fold(self, |bench, (field, value)| bench.var(field.variable, value))
     }
 
     /// Writes `manifests/site.yaml` with these URLs, all with the same hash.
@@ -215,11 +213,16 @@ impl Ran {
 
 /// A manifest that configures one provider and nothing else.
 pub(crate) fn provider(name: &str, kind: &str, url: &str, extra: &str) -> String {
-    let place = match kind {
-        "http-purge" => format!("endpoints: [\"{url}\"]\n    limits: {{calls_per_second: 1000}}"),
-        "huawei-vod" => format!("endpoint: {url}\n    region: cn-north-4\n    project_id: {PROJECT}"),
-        _ => format!("endpoint: {url}"),
+    let mut place = if clouds().any(|cloud| cloud == kind) {
+        format!("endpoint: {url}")
+    } else {
+        format!("endpoints: [\"{url}\"]\n    limits: {{calls_per_second: 1000}}")
     };
+    for (key, value) in vendor::fact::<BTreeMap<&str, Value>>(kind, "manifest") {
+        if !key.starts_with("endpoint") {
+            place.push_str(&format!("\n    {key}: {value}"));
+        }
+    }
     let hosts = HOSTS.map(|host| format!("\"{host}\"")).join(", ");
     let mut text = format!("providers:\n  {name}:\n    kind: {kind}\n    hosts: [{hosts}]\n    {place}\n");
     for line in extra.lines() {

@@ -8,23 +8,22 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use freshen::core::contract::{Capabilities, CredentialScheme, Credentials, OptionValue, Options, Rate};
+use freshen::core::contract::{Capabilities, CredentialScheme, Credentials, FieldSort, Rate};
 use freshen::core::http::{Endpoint, Request, Response};
 use freshen::core::model::{HostPattern, OperationLimits};
 use freshen::core::provider::Provider;
-use freshen::core::secret::Secret;
 use freshen::core::target::Scope;
 use freshen::core::time::Timestamp;
 use freshen::vendor::VENDORS;
 use freshen::vendor::emulation::{Afterwards, Emulator, Purged, Setup};
+
+use super::vendor;
 
 /// How long a test waits for what must happen, so that a broken test ends.
 const BOUND: Duration = Duration::from_secs(30);
 
 /// Hosts that emulated accounts own.
 pub(crate) const HOSTS: [&str; 2] = ["cdn.example.com", "*.example.net"];
-/// The project of emulated Huawei accounts.
-pub(crate) const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 /// The credentials that emulated accounts take unless scripted otherwise.
 pub(crate) const KEY_ID: &str = "AKIDloopback";
 pub(crate) const KEY_SECRET: &str = "SECRETloopback";
@@ -236,8 +235,8 @@ impl Cloud {
 
 /// The account: documented limits, but a rate that the tests' own timing cannot exceed.
 fn setup(kind: &str, endpoint: Endpoint) -> Setup {
-    let capabilities = VENDORS.find(kind).expect("a kind").capabilities();
-    let limits = capabilities.operations.iter().map(|operation| {
+    let provider = VENDORS.find(kind).expect("a kind");
+    let limits = provider.capabilities().operations.iter().map(|operation| {
         let limits = OperationLimits {
             targets_per_call: operation.targets_per_call,
             calls: Rate::per_second(100_000),
@@ -249,15 +248,11 @@ fn setup(kind: &str, endpoint: Endpoint) -> Setup {
         };
         (operation.scope, limits)
     });
-    let credentials = match capabilities.credentials {
-        CredentialScheme::Headers => Credentials::Headers(Vec::new()),
-        CredentialScheme::Fields { .. } => keys(KEY_ID, KEY_SECRET, None),
-    };
     Setup {
         kind: kind.to_owned(),
         endpoint,
-        credentials,
-        options: Options(BTreeMap::from([("project_id".to_owned(), OptionValue::Text(PROJECT.to_owned()))])),
+        credentials: keys(kind, KEY_ID, KEY_SECRET, None),
+        options: vendor::options(provider),
         hosts: HOSTS.map(|host| HostPattern::from_checked(host.to_owned())).to_vec(),
         limits: limits.collect::<BTreeMap<Scope, _>>(),
         afterwards: Afterwards::default(),
@@ -270,22 +265,23 @@ pub(crate) fn clouds() -> impl Iterator<Item = &'static str> {
     VENDORS.all().map(Provider::capabilities).filter(signs).map(|kind| kind.kind)
 }
 
-/// A key pair for an account.
-pub(crate) fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
-    let fields = [("key_id", Some(id)), ("key_secret", Some(secret)), ("token", token)];
-    let given = |(name, value): (&'static str, Option<&str>)| Some((name, Secret::new(value?.to_owned())));
-    Credentials::Fields(fields.into_iter().filter_map(given).collect())
+/// The credentials of an account of `kind`; without its token if there is none.
+pub(crate) fn keys(kind: &str, id: &str, secret: &str, token: Option<&str>) -> Credentials {
+    vendor::credentials(VENDORS.find(kind).expect("a kind"), (id, secret, token))
 }
 
-/// The variables that `kind` reads: key id, secret, token.
+/// The variables that a kind with a key pair reads: key id, secret, token.
 pub(crate) fn variables(kind: &str) -> [&'static str; 3] {
-    let mut fields = VENDORS.find(kind).expect("a kind").capabilities().credentials.fields();
-    [(); 3].map(|()| fields.next().expect("a kind with a key pair").variable)
+    let fields = vendor::fields(VENDORS.find(kind).expect("a kind"), ("", "", Some("")));
+    [FieldSort::KeyId, FieldSort::Secret, FieldSort::SessionToken].map(|sort| {
+        let found = fields.iter().find(|(field, _)| field.sort == sort);
+        found.unwrap_or_else(|| panic!("{kind} has no field that is a {sort:?}")).0.variable
+    })
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
     while let Some(raw) = read_request(&mut stream) {
-        let step = if is_query(&raw) {
+        let step = if is_query(&shared.setup.kind, &raw) {
             lock(&shared.queries).push(raw.clone());
             lock(&shared.query).as_ref().map(Step::again)
         } else {
@@ -328,11 +324,9 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
 }
 
 /// Whether a request asks for a quota or a task; URLs of tests hold no such words.
-fn is_query(raw: &[u8]) -> bool {
+fn is_query(kind: &str, raw: &[u8]) -> bool {
     let text = String::from_utf8_lossy(raw);
-    ["DescribePurge", "DescribeVodRefresh", "GetCdnRefreshLog", "refresh?task_id="]
-        .iter()
-        .any(|word| text.contains(word))
+    vendor::fact::<Vec<&str>>(kind, "queries").iter().any(|word| text.contains(word))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the binary signs with the real time, so its judge reads it too")]

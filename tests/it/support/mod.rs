@@ -17,6 +17,9 @@ pub(crate) mod world;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+/// It is among the fuzz checks, which share it.
+pub(crate) use crate::fuzz::checks::vendor;
+
 /// Whether the test may take long: `tests/nightly` tries all points and numbers of which each run tries a part.
 pub(crate) fn is_nightly() -> bool {
     std::env::var_os("FRESHEN_NIGHTLY").is_some()
