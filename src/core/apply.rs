@@ -150,8 +150,10 @@ impl<'a> Apply<'a> {
         for index in purged {
             self.states.no_longer_deferred(index);
         }
-        if let (Some(quota), false) = (&job.quota, job.over_quota.is_empty()) {
-            self.leave(job.over_quota.clone(), Some(quota.resets_at), spent(quota.limit));
+        if let Some(quota) = &job.quota {
+            for (day, changes) in job.over_quota.by_day() {
+                self.leave(changes.to_vec(), Some(quota.begins(day)), spent(quota.limit));
+            }
         }
     }
 

@@ -252,7 +252,7 @@ fn left_out(plan: &Plan) -> impl Iterator<Item = usize> {
 
 /// What waits for another quota day.
 fn later(plan: &Plan) -> impl Iterator<Item = usize> {
-    plan.jobs.iter().flat_map(|job| &job.over_quota).copied()
+    plan.jobs.iter().flat_map(|job| job.over_quota.iter())
 }
 
 impl<'a> Check<'a> {

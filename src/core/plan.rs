@@ -3,6 +3,7 @@
 //! Does not know how a vendor is called, nor what it will answer.
 
 mod charge;
+mod quota_days;
 
 use std::collections::HashMap;
 
@@ -21,33 +22,7 @@ use super::twins::Twins;
 
 pub use super::quota::QuotaKey;
 pub use charge::Charge;
-
-/// A daily quota as a plan shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// The row of the ledger that its targets count in.
-    pub key: QuotaKey,
-    /// Targets a day.
-    pub limit: u64,
-    /// Targets of this day already spent, by all that draw on it.
-    pub used: u64,
-    /// The same once all of the plan is sent.
-    pub used_after: u64,
-    /// When the next day begins.
-    pub resets_at: Timestamp,
-}
-
-impl Quota {
-    /// Targets that may still be purged today.
-    pub const fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.used)
-    }
-
-    /// The same once all of the plan is sent.
-    pub const fn left_after(&self) -> u64 {
-        self.limit.saturating_sub(self.used_after)
-    }
-}
+pub use quota_days::{OverQuota, Quota};
 
 /// A batch: what one call will purge, as indexes into the changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,8 +171,8 @@ pub struct Job {
     pub day_offset_minutes: i32,
     /// Targets the calls purge, each counted once; URLs also where a directory stands for them.
     pub targets: usize,
-    /// Changes that the quota leaves no room for today, in order.
-    pub over_quota: Vec<usize>,
+    /// Changes that the quota leaves no room for today.
+    pub over_quota: OverQuota,
     /// What they cost, where the vendor charges for them.
     pub charge: Option<Charge>,
     /// Time from the first call to the last at the allowed rate, in milliseconds.
@@ -288,6 +263,14 @@ impl Plan {
         // Kinds that purge directories have one endpoint.
         let in_directories = |job: &Job| job.directories.iter().map(|directory| directory.changes.len()).sum::<usize>();
         self.jobs.iter().map(|job| job.batches.purges() + in_directories(job)).sum()
+    }
+
+    /// Changes that wait for another quota day, with the moment at which that day begins.
+    pub fn postponed(&self) -> impl Iterator<Item = (usize, Timestamp)> {
+        let quotas = self.jobs.iter().filter_map(|job| Some((job, job.quota.as_ref()?)));
+        let days =
+            quotas.flat_map(|(job, quota)| job.over_quota.by_day().map(|(day, changes)| (quota.begins(day), changes)));
+        days.flat_map(|(begins, changes)| changes.iter().map(move |&index| (index, begins)))
     }
 
     /// Targets of all jobs.
@@ -386,7 +369,7 @@ struct Demand {
     indexes: Vec<u32>,
     next: usize,
     today: Vec<u32>,
-    over_quota: Vec<usize>,
+    over_quota: OverQuota,
     /// The first day that may have room, and the last that is needed.
     from: usize,
     last_day: usize,
@@ -406,6 +389,8 @@ impl Demand {
         let Some(index) = self.indexes.get(self.next).copied() else { return };
         self.next += 1;
         let day = match &self.draw {
+            // There is no day with room for it; the next one may have another limit.
+            Some(Draw { limit: Some(0), .. }) if costs => 1,
             Some(draw) if costs => {
                 self.from = days.take(draw, self.from);
                 self.from
@@ -416,7 +401,7 @@ impl Demand {
         if day == 0 {
             self.today.push(index);
         } else {
-            self.over_quota.push(index as usize);
+            self.over_quota.push(index as usize, day as u64);
         }
     }
 }
@@ -435,7 +420,7 @@ impl Room<'_> {
         let operation = config.kind.capabilities().operation(scope)?;
         let limits = config.limits_of(scope)?;
         let draw = self.draw(provider, operation, limits);
-        let (today, over_quota) = (Vec::new(), Vec::new());
+        let (today, over_quota) = (Vec::new(), OverQuota::default());
         Some(Demand { provider, operation, limits, draw, indexes, next: 0, today, over_quota, from: 0, last_day: 0 })
     }
 
@@ -557,7 +542,7 @@ impl Room<'_> {
             draw,
             day_offset_minutes: day_offset_minutes(self.model, self.circumstances.accounts, provider),
             targets: 0,
-            over_quota: Vec::new(),
+            over_quota: OverQuota::default(),
             charge: None,
             duration_ms: 0,
             days: 1,

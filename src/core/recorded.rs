@@ -202,8 +202,8 @@ impl Standing {
         }
     }
 
-    /// What it waits for at `now`, if its time has not come. One that is further ahead than deferrals are comes from a clock that
-    /// was wrong, and is not waited for.
+    /// What it waits for at `now`, if its time has not come. One that is further ahead than a day comes from a clock that
+    /// was wrong, or is a later quota day's and its ledger decides: it is not waited for.
     pub fn waits_at(&self, now: Timestamp) -> Option<Wait> {
         let Self::Deferred { until, wait, .. } = self else { return None };
         let left_ms = until.unix_ms().saturating_sub(now.unix_ms());

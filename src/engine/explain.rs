@@ -135,7 +135,7 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
     if plan.rejected.contains(&index) {
         return "do nothing: it was refused for good; change the entry or the provider, or use `--force`".into();
     }
-    if plan.waiting.contains(&index) || plan.jobs.iter().any(|job| job.over_quota.contains(&index)) {
+    if plan.waiting.contains(&index) || plan.postponed().any(|(other, _)| other == index) {
         return "wait: it is deferred".into();
     }
     match prepared.directories_by_change().get(&index) {

@@ -75,7 +75,7 @@ impl Prepared {
                 &difference.changes,
             ));
             if resting.len() >= config.endpoints.len() {
-                plan.unselected.append(&mut job.over_quota);
+                plan.unselected.append(&mut job.over_quota.take());
             }
         }
         plan.jobs.retain(|job| job.calls() > 0 || !job.over_quota.is_empty());
@@ -105,12 +105,12 @@ impl Prepared {
 
     /// Whether the quota leaves no room for any of the job's changes, as the state has it.
     fn waits_for_quota(&self, job: &Job) -> bool {
-        let resets_at = job.quota.as_ref().map(|quota| quota.resets_at);
-        let is_noted = |index: &usize| match self.difference.changes.standing(*index) {
-            Standing::Deferred { until, .. } => Some(*until) == resets_at,
+        let is_noted = |day: u64, index: usize| match self.difference.changes.standing(index) {
+            Standing::Deferred { until, .. } => job.quota.as_ref().is_some_and(|quota| *until == quota.begins(day)),
             _ => false,
         };
-        job.calls() == 0 && job.over_quota.iter().all(is_noted)
+        let mut days = job.over_quota.by_day();
+        job.calls() == 0 && days.all(|(day, changes)| changes.iter().all(|&index| is_noted(day, index)))
     }
 
     /// Whether nothing is to be written or sent.
@@ -254,7 +254,7 @@ fn digest(desired: &Desired, difference: &Difference, plan: &Plan) -> String {
             hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
     };
-    let mut planned: Vec<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect();
+    let mut planned: Vec<usize> = plan.jobs.iter().flat_map(|job| job.over_quota.iter()).collect();
     planned.extend(plan.jobs.iter().flat_map(Job::changes));
     planned.extend(&plan.waiting);
     planned.sort_unstable();

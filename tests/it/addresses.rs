@@ -50,7 +50,11 @@ fn each_address_takes_each_purge_and_the_one_that_fails_is_named_and_asked_again
     configure(&bench, &clouds, &["caches.test"], "");
     bench.assets(&[URL], "1");
     let of = |last: &str| format!("http://caches.test:{} at {last}", clouds[0].address.port());
-    names.run(&bench, &["plan"]).exits(0).says("each address of http://caches.test:").says("purge 1 target in 1 call");
+    names
+        .run(&bench, &["plan"])
+        .exits(0)
+        .says("each address of http://caches.test:")
+        .says("1 change: 1 new; 1 purge in 1 call today; 0 unchanged");
     clouds[2].always(Some(Step::say(403, "")));
     names.run(&bench, &["apply", "--audit", "audit.jsonl"]).exits(4).says(&format!("{}: HTTP 403", of(THREE)));
     assert_eq!((counts(&clouds), accepted_at(&bench)), (vec![1, 1, 1], vec![ONE.to_owned(), TWO.to_owned()]));
@@ -149,7 +153,7 @@ fn a_cache_that_comes_back_is_asked_for_what_it_lacks() {
     names.run(&bench, &["apply", "--only", "*/none"]).exits(4).says(&back);
     assert_eq!((counts(&clouds), accepted_at(&bench)), (vec![0, 0, 0], vec![ONE.to_owned()]));
     let lacks = format!("{two} was away when this was purged last");
-    bench.run(&["plan"]).exits(0).says("purge 1 target").says(&lacks);
+    bench.run(&["plan"]).exits(0).says("1 purge in").says(&lacks);
     bench.run(&["explain", URL]).exits(0).says(&lacks);
     for _ in 0..2 {
         assert_eq!(cluster.run(&[ONE, TWO], 4), [0, 1, 0]);

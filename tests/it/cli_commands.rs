@@ -25,7 +25,12 @@ fn plan_tells_changes_and_calls_and_writes_nothing() {
     let cloud = Cloud::of("tencent-cdn");
     let bench = Bench::at("tencent-cdn", &cloud);
     bench.assets(&urls(3), "1");
-    bench.run(&["plan"]).exits(0).says("purge 3 targets in 1 call").says("new").says(&urls(3)[2]);
+    bench
+        .run(&["plan"])
+        .exits(0)
+        .says("3 changes: 3 new; 3 purges in 1 call today; 0 unchanged\n")
+        .says("new")
+        .says(&urls(3)[2]);
     bench.run(&["plan", "--exit-code"]).exits(3);
     assert!(bench.read(STATE).is_none() && cloud.requests().is_empty());
     bench.run(&["apply"]).exits(0);
@@ -72,7 +77,16 @@ fn what_a_plan_sends_is_not_called_deferred() {
     limited(1);
     bench.assets(&urls(3), "1");
     bench.run(&["apply"]).exits(4);
-    bench.run(&["plan"]).exits(0).says("(deferred: over today's quota)");
+    // Each says its own day, in the plan and when it was deferred.
+    let plan = bench.run(&["plan"]).exits(0).says(": over today's quota)").stdout;
+    let days = bench.run(&["plan", "--format", "json"]).json();
+    let days: Vec<&str> =
+        days["changes"].as_array().expect("a list").iter().map(|one| one["until"].as_str().expect("a time")).collect();
+    assert!(days[0] < days[1], "{days:?}");
+    let last = format!("2 changes: 2 new; nothing is sent now, 2 later (last on {})", &days[1][..10]);
+    assert!(plan.starts_with(&last), "{plan}");
+    let status = bench.run(&["explain", &urls(3)[2]]).exits(0);
+    status.says(&format!("until {} {}", &days[1][..10], &days[1][11..16]));
     limited(10);
     for format in ["human", "markdown", "github"] {
         let plan = bench.run(&["plan", "--format", format]).exits(0);

@@ -499,15 +499,17 @@ fn an_excluded_provider_gets_nothing() {
 
 // --- Quota ----------------------------------------------------------------------------------------------------------
 
-/// T3, S5: the ledger cuts the run; the rest is deferred to the minute at which the vendor's day begins.
+/// T3, S5: the ledger cuts the run; the rest is deferred, each target to the minute at which the vendor's day begins that has room for it.
 #[test]
 fn a_quota_that_is_short_defers_the_rest_until_the_vendors_midnight() {
     let mut world = World::new(vec![vod_with_quota("a", 50)]).urls(0, 120);
     let report = world.run(|_| accept());
     assert_eq!((report.counts(), report.sent.len(), world.used()), ((50, 0, 70, 0), 3, 50));
-    let ItemState::Deferred(until, reason) = &report.states[119] else { panic!("{:?}", report.states[119]) };
-    assert_eq!(until.utc_extended(), "2023-11-15T16:00:00Z");
-    assert!(reason.contains("quota of 50 is spent"), "{reason}");
+    for (index, day) in [(50, "2023-11-15T16:00:00Z"), (99, "2023-11-15T16:00:00Z"), (100, "2023-11-16T16:00:00Z")] {
+        let ItemState::Deferred(until, reason) = &report.states[index] else { panic!("{:?}", report.states[index]) };
+        assert_eq!(until.utc_extended(), day, "{index}");
+        assert!(reason.contains("quota of 50 is spent"), "{reason}");
+    }
     // Nothing more the same day; the next day goes on where this one ended.
     world.next(&report, 1000);
     let report = world.run(|_| panic!("a call without quota"));

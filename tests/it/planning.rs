@@ -638,7 +638,7 @@ fn high_priority_goes_first_and_then_the_oldest() {
         indexes.iter().map(|&index| path(&difference.changes.target(index)).to_owned()).collect()
     };
     assert_eq!(names(&plan.jobs[0].batches.iter().next().expect("a batch").changes), ["new high", "old", "a new"]);
-    assert_eq!(names(&plan.jobs[0].over_quota), ["b new", "old low"]);
+    assert_eq!(names(&plan.jobs[0].over_quota.iter().collect::<Vec<_>>()), ["b new", "old low"]);
     assert_eq!(plan.jobs[0].days, 2);
 }
 

@@ -94,7 +94,7 @@ fn shown(shared: &Shared, prepared: &Prepared) -> Vec<Shown> {
     let of = |job: &Job| Shown {
         quota: job.quota.as_ref().map(|quota| (quota.key.clone(), quota.limit)),
         today: job.changes().filter_map(key).collect(),
-        waits: job.over_quota.iter().copied().filter_map(key).collect(),
+        waits: job.over_quota.iter().filter_map(key).collect(),
     };
     prepared.plan.jobs.iter().map(of).collect()
 }

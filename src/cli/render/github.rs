@@ -80,7 +80,7 @@ fn property(text: &str) -> String {
 pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
-    let title = if changes.is_empty() { "nothing to purge".to_owned() } else { plan::headline(&view.prepared.plan) };
+    let title = if changes.is_empty() { "nothing to purge".to_owned() } else { plan::headline(view.prepared) };
     let unchanged = count(view.prepared.difference.unchanged, "target");
     let mut text =
         command(Level::Notice, &AnnotationPlace::default(), &format!("plan: {title}, {unchanged} unchanged"));

@@ -116,10 +116,10 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let prepared = view.prepared;
     let difference = &prepared.difference;
     let due = difference.changes.len();
-    let title = if due == 0 { "nothing to purge".to_owned() } else { plan::headline(&prepared.plan) };
+    let title = if due == 0 { "nothing to purge".to_owned() } else { plan::headline(prepared) };
     let mut comment = Comment::titled(&title);
     let unchanged = count(difference.unchanged, "target");
-    comment.add(&format!("{} due, {unchanged} unchanged.\n\n", count(due, "change")));
+    comment.add(&format!("{unchanged} unchanged.\n\n"));
     if !view.refusals.is_empty() {
         let refusals = view.refusals.iter().map(|refusal| code_whole(&refusal.to_string()));
         comment.add_list("`freshen apply` would refuse", refusals, view.refusals.len());

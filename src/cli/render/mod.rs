@@ -60,6 +60,21 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> Str
     text
 }
 
+/// A number for people: `13 000`.
+pub(super) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let from = |at: usize| if at == 0 || number < 10_000 { "" } else { " " };
+    let group = |at: usize, digit: char| {
+        [if (digits.len() - at) % 3 == 0 { from(at) } else { "" }, &digit.to_string()].concat()
+    };
+    digits.chars().enumerate().map(|(at, digit)| group(at, digit)).collect()
+}
+
+/// A number of things for people: `13 000 changes`.
+pub(super) fn many(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// A row of a table: texts, then numbers.
 pub(super) fn row(texts: &[&str], numbers: &[u64]) -> Vec<String> {
     texts.iter().map(ToString::to_string).chain(numbers.iter().map(ToString::to_string)).collect()

@@ -1,17 +1,19 @@
 //! A plan as text and as JSON.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::{Document, JSON_VERSION, count, directories, kind_word, moment, per_second, shown, strong, table};
+use super::{
+    Document, JSON_VERSION, count, directories, grouped, kind_word, many, moment, per_second, shown, strong, table,
+};
 use crate::core::changes::Change;
 use crate::core::diff::{Difference, Orphans, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::guard::Refusal;
 use crate::core::model::ProviderConfig;
-use crate::core::plan::{Charge, Job, Plan};
-use crate::core::recorded::Standing;
+use crate::core::plan::{Charge, Job};
+use crate::core::recorded::{ChangeKind, Standing};
 use crate::core::target::{ContentHash, Target};
 use crate::core::time::{Timestamp, shown_duration};
 use crate::engine::{Desired, Prepared};
@@ -40,8 +42,8 @@ pub(crate) fn human(view: &PlanView<'_>) -> String {
         let known = count(view.desired.targets(), "target");
         text.push_str(&format!("Nothing to purge: {known} desired, {} already recorded.\n", difference.unchanged));
     } else {
-        let headline = format!("Plan: {}", headline(plan));
-        text.push_str(&format!("{}  ({} unchanged)\n\n", strong(&headline), difference.unchanged));
+        let headline = strong(&headline(view.prepared));
+        text.push_str(&format!("{headline}; {} unchanged\n\n", grouped(difference.unchanged)));
         text.push_str(&jobs_table(view));
         text.push('\n');
         text.push_str(&directories_list(view));
@@ -58,9 +60,27 @@ pub(crate) fn human(view: &PlanView<'_>) -> String {
     text
 }
 
-/// What a plan comes to.
-pub(super) fn headline(plan: &Plan) -> String {
-    format!("purge {} in {}", count(plan.targets(), "target"), count(plan.calls(), "call"))
+/// What is due, what of it goes today, and what not.
+pub(super) fn headline(prepared: &Prepared) -> String {
+    let Prepared { difference: Difference { changes, .. }, plan, .. } = prepared;
+    let number = |kind| (0..changes.len()).filter(|&index| changes.kind(index) == kind).count();
+    let kinds = ChangeKind::ALL.map(|kind| (number(kind), kind.word()));
+    let kinds =
+        kinds.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{} {word}", grouped(*number)));
+    let (purges, calls) = (plan.targets(), count(plan.calls(), "call"));
+    let mut text = format!("{}: {}; ", many(changes.len(), "change"), kinds.collect::<Vec<_>>().join(", "));
+    text += &match purges {
+        0 => "nothing is sent now".to_owned(),
+        _ => format!("{} in {calls} today", many(purges, "purge")),
+    };
+    if let Some(last) = plan.postponed().map(|(_, begins)| begins).max() {
+        text += &format!(", {} later (last on {})", grouped(plan.postponed().count()), &moment(last)[..10]);
+    }
+    let others = [(&plan.waiting, "not due yet"), (&plan.rejected, "refused for good"), (&plan.unselected, "left out")];
+    for (list, what) in others.into_iter().filter(|(list, _)| !list.is_empty()) {
+        text += &format!(", {} {what}", grouped(list.len()));
+    }
+    text
 }
 
 /// The head of a table of jobs.
@@ -84,7 +104,7 @@ pub(super) fn job_row(desired: &Desired, job: &Job) -> [String; 7] {
         job.calls().to_string(),
         quota,
         shown_duration(job.duration_ms),
-        if job.over_quota.is_empty() { "today".into() } else { format!("{} days", job.days) },
+        if job.over_quota.is_empty() { "today".into() } else { format!("in {}", count(job.days, "day")) },
     ]
 }
 
@@ -155,7 +175,7 @@ fn changes_list(view: &PlanView<'_>) -> String {
 
 /// What a plan says of single changes.
 pub(super) struct ChangeHints {
-    over_quota: HashSet<usize>,
+    over_quota: HashMap<usize, Timestamp>,
     unselected: HashSet<usize>,
     /// The others that an earlier run deferred are sent: the limit was raised, or their time has come.
     waiting: HashSet<usize>,
@@ -166,7 +186,7 @@ impl ChangeHints {
     pub(super) fn of(prepared: &Prepared) -> Self {
         let plan = &prepared.plan;
         Self {
-            over_quota: plan.jobs.iter().flat_map(|job| job.over_quota.iter().copied()).collect(),
+            over_quota: plan.postponed().collect(),
             unselected: plan.unselected.iter().copied().collect(),
             waiting: plan.waiting.iter().copied().collect(),
         }
@@ -174,9 +194,10 @@ impl ChangeHints {
 
     /// Why the change at `index` is not simply purged, if it is not.
     pub(super) fn of_change(&self, index: usize, change: &Change) -> Option<String> {
+        let day = self.over_quota.get(&index);
         match &change.standing {
             _ if self.unselected.contains(&index) => Some("left out".into()),
-            _ if self.over_quota.contains(&index) => Some("deferred: over today's quota".into()),
+            _ if day.is_some() => day.map(|day| format!("deferred until {}: over today's quota", moment(*day))),
             Standing::Deferred { until, .. } => {
                 self.waiting.contains(&index).then(|| format!("deferred until {}", moment(*until)))
             }
@@ -278,6 +299,7 @@ fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a 
     view.prepared.difference.changes.iter().enumerate().map(move |(index, change)| {
         let state = ItemState::from(&change.standing);
         let (standing, until, reason) = state.parts();
+        let until = hints.over_quota.get(&index).copied().or(until);
         json!({
             "provider": model.providers[change.provider].name,
             "scope": change.target.scope.word(),
@@ -294,7 +316,7 @@ fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a 
             "manifest": change.place.map(|place| model.manifests[place.manifest].path.clone()),
             "line": change.place.map(|place| place.line),
             "selected": !hints.unselected.contains(&index),
-            "over_quota": hints.over_quota.contains(&index),
+            "over_quota": hints.over_quota.contains_key(&index),
             "directory": directories.get(&index),
         })
     })

@@ -56,8 +56,8 @@ fn a_plan_is_a_comment() {
     let comment = bench.run(&["plan", "--format", "markdown"]).exits(0).stdout;
     let digest = bench.run(&["plan", "--format", "json"]).json()["digest"].as_str().expect("text").to_owned();
     let expected = [
-        "### freshen: purge 4 targets in 1 call\n",
-        "4 changes due, 0 targets unchanged.\n",
+        "### freshen: 4 changes: 1 new, 2 changed, 1 removed; 4 purges in 1 call today\n",
+        "0 targets unchanged.\n",
         "**`freshen apply` would refuse**\n",
         "- `` manifest `manifests/site.yaml`: 4 purges (its guard says `max_purges: 1`); if that is meant: `freshen apply --max-purges 4` ``\n",
         "| PROVIDER | KIND | TARGETS | CALLS | QUOTA TODAY | TIME | DONE |",
@@ -143,7 +143,7 @@ fn annotations_stand_at_the_line_of_the_asset() {
     assert_eq!(
         found,
         format!(
-            "::notice title=freshen::plan: purge 2 targets in 1 call, 0 targets unchanged\n\
+            "::notice title=freshen::plan: 2 changes: 2 new; 2 purges in 1 call today, 0 targets unchanged\n\
              ::error title=freshen,file=manifests/site.yaml::`freshen apply` would refuse: {refused}\
              ::notice title=freshen,file=manifests/site.yaml,line=3,col=3::new at {told}0.js\n\
              ::notice title=freshen,file=manifests/site.yaml,line=4,col=3::new at {told}1.js\n"
