@@ -23,7 +23,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let state = &*global.backend();
     let pass = Pass { host, state, credentials: &credentials, options: options(args, &selection, deadline) };
     let lookup = lookup(global, state, args, &selection);
-    let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::new(global));
+    let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::of_apply(global, args.verbose));
     engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await
 }
 
@@ -69,13 +69,20 @@ pub(super) fn lookup<'a>(
 /// A run in a terminal or a pipeline: notes and progress on standard error, the result on standard output.
 pub(super) struct RunDisplay<'a> {
     global: &'a Global,
+    /// Lists all that was purged.
+    verbose: bool,
     progress: Option<ProgressMeter>,
 }
 
 impl<'a> RunDisplay<'a> {
     /// One that shows nothing yet.
     pub(super) const fn new(global: &'a Global) -> Self {
-        Self { global, progress: None }
+        Self::of_apply(global, false)
+    }
+
+    /// The same for a run that lists all that was purged, or the first of it.
+    pub(super) const fn of_apply(global: &'a Global, verbose: bool) -> Self {
+        Self { global, verbose, progress: None }
     }
 
     /// Shows an event.
@@ -93,7 +100,7 @@ impl<'a> RunDisplay<'a> {
                     progress.step(call.changes);
                 }
             }
-            PassEvent::Finished(finished, _) => report(self.global, finished),
+            PassEvent::Finished(finished, _) => report(self.global, finished, self.verbose),
             event => announce(&event),
         }
     }
@@ -113,7 +120,7 @@ pub(super) fn announce(event: &PassEvent<'_>) {
 }
 
 /// Shows what a run did.
-fn report(global: &Global, finished: &Finished<'_>) {
+fn report(global: &Global, finished: &Finished<'_>, verbose: bool) {
     match global.format {
         Format::Json => terminal::print_json(&render::json(finished, false)),
         Format::Markdown => terminal::print(&markdown::outcome(finished, None)),
@@ -126,7 +133,7 @@ fn report(global: &Global, finished: &Finished<'_>) {
                 super::render::asides(&finished.prepared.difference, false),
             ));
         }
-        Format::Human => terminal::print(&render::human(finished)),
+        Format::Human => terminal::print(&render::human(finished, if verbose { usize::MAX } else { render::LISTED })),
     }
     for warning in engine::warnings(finished.desired, &finished.outcome) {
         terminal::tell(&format!("warning: {warning}\n"));

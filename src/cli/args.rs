@@ -203,6 +203,9 @@ pub struct ApplyArgs {
     /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
     pub timeout: u64,
+    /// List all that was purged, not only the first 20
+    #[arg(long, short)]
+    pub verbose: bool,
     /// Append a line of JSON for each call to this file; rehearsals write none
     #[arg(long, env = "FRESHEN_AUDIT", hide_env_values = true, value_name = "FILE")]
     pub audit: Option<PathBuf>,

@@ -32,7 +32,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
 fn human(found: &ExplainedTarget<'_>) -> String {
     let mut text = String::new();
     let kind = found.kind.map_or_else(String::new, |kind| format!(" ({kind})"));
-    let _ = writeln!(text, "{} at provider {}{kind}", strong(&shown(found.target)), found.provider);
+    let _ = writeln!(text, "{} at provider {}{kind}", strong(&shown(&found.target)), found.provider);
     if let Some((path, line, why, hash)) = &found.listed {
         let _ = writeln!(text, "  listed in   {}:{line}", shown(path));
         let _ = writeln!(text, "  carried by  {}, because {why}", found.provider);
@@ -58,7 +58,12 @@ fn human(found: &ExplainedTarget<'_>) -> String {
     for endpoint in work.iter().flat_map(|work| &work.accepted_at) {
         let _ = writeln!(text, "  accepted    by {}", shown(endpoint));
     }
-    let _ = writeln!(text, "  apply would {}", found.next);
+    if let Some(refusal) = &found.refusal {
+        let _ = writeln!(text, "  apply would refuse the plan and send nothing (exit 5): {}", shown(refusal));
+        let _ = writeln!(text, "  once that is allowed it would {}", found.next);
+    } else {
+        let _ = writeln!(text, "  apply would {}", found.next);
+    }
     text
 }
 
@@ -73,5 +78,7 @@ fn to_json(found: &ExplainedTarget<'_>) -> Value {
         "desired": found.listed.as_ref().map(|listed| listed.3.as_str()),
         "state": found.recorded.as_ref().map(status::target_json),
         "next": found.next,
+        "due": found.is_due,
+        "refused": found.refusal,
     })
 }

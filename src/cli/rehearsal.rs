@@ -100,7 +100,7 @@ impl Shown<'_> {
                 terminal::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
                 terminal::print(&render::calls(finished, &self.calls, self.begun));
                 terminal::print("\n");
-                terminal::print(&render::human(finished));
+                terminal::print(&render::human(finished, 0));
                 terminal::print(&format!("{} {}.\n", strong("A second run would find:"), verdict(left)));
             }
             Format::Markdown => terminal::print(&markdown::outcome(finished, Some(&verdict(left)))),

@@ -60,6 +60,7 @@ fn check_poll(args: &WatchArgs) -> Result<(), Stop> {
 /// The same words for a single run.
 fn as_apply(args: &WatchArgs) -> ApplyArgs {
     ApplyArgs {
+        verbose: false,
         manifests: args.manifests.clone(),
         selection: SelectionArgs::default(),
         dry_run: false,

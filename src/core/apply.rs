@@ -22,7 +22,6 @@ use super::lane::{Batch, Lane};
 use super::model::Model;
 use super::plan::{OneByOne, Plan, rank};
 use super::quota::{Days, Ledger, QuotaKey};
-use super::recorded::Wait;
 use super::retry::{self, Jitter};
 use super::states::States;
 use super::target::Target;
@@ -466,37 +465,10 @@ impl<'a> Apply<'a> {
         &self.model.providers[lane.provider].endpoints[lane.endpoint]
     }
 
-    /// Notes that items will not be sent by this lane in this run.
-    fn leave(&mut self, items: Vec<usize>, until: Option<Timestamp>, reason: String) {
-        let left = match until {
-            Some(until) => Left::Deferred(until, reason, Wait::Quota),
-            None => Left::Pending(reason),
-        };
-        self.leave_as(items, left);
-    }
-
-    fn leave_as(&mut self, items: Vec<usize>, left: Left) {
-        let record = self.left(items, left);
-        self.outbox.extend(record);
-    }
-
     /// A call under way is not waited for any more: its items stay in doubt. What is to be written down, if anything is.
     pub fn give_up(&mut self, call: CallId, reason: &str) -> Option<Record> {
         let items = self.open_calls.get(&call.0)?.batch.items.clone();
         self.left(items, Left::Pending(reason.to_owned()))
-    }
-
-    fn left(&mut self, items: Vec<usize>, left: Left) -> Option<Record> {
-        let mut items = self.twins.with(items);
-        items.retain(|&index| !matches!(self.states.get(index), ItemState::Recorded | ItemState::Rejected(_)));
-        if items.is_empty() {
-            return None;
-        }
-        let state = ItemState::from(&left);
-        for &index in &items {
-            self.states.set(index, &state);
-        }
-        Some(Record::Left { items, left })
     }
 
     /// Writes down that a call ended without an acceptance, and for which reason its items are still to be purged.

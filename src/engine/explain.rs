@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::pass::{OnEvent, PassEvent};
 use super::{Desired, Prepared, Selection, Stop, accounts};
+use crate::core::guard::Allowed;
 use crate::core::model::{Entry, Matched};
 use crate::core::recorded::Recorded;
 use crate::core::target::ContentHash;
@@ -15,7 +16,11 @@ use crate::state::Backend;
 /// Longest target that is shown, in characters.
 const LONGEST: usize = 300;
 
-/// Explains a target, at each provider that carries it.
+/// Most URLs that are offered in place of one that is not known.
+const OFFERED: usize = 5;
+
+/// Explains a target, at each provider that carries it. A URL may be given without its scheme, or by its path where no other has
+/// the same.
 ///
 /// # Errors
 /// Bad input for one that is not known, and a state that cannot be read.
@@ -23,7 +28,7 @@ pub async fn explain<'a>(
     host: &Host,
     state: &dyn Backend,
     desired: &'a Desired,
-    target: &'a str,
+    given: &str,
     on_event: &mut OnEvent<'_>,
 ) -> Result<Vec<ExplainedTarget<'a>>> {
     let store = state.open()?;
@@ -32,27 +37,68 @@ pub async fn explain<'a>(
     on_event(PassEvent::Planning(true));
     let prepared = Selection::default().prepare_all(desired, store, &accounts, host.clock.now().wall)?;
     on_event(PassEvent::Planning(false));
-    let recorded = store.map_or(Ok(Vec::new()), |store| store.recorded_of(target))?;
-    let found = find(desired, &prepared, recorded, target);
-    if found.is_empty() {
-        let help = match meant(desired, target) {
-            Some(url) => format!("did you mean `{}`?", one_line(&url, LONGEST)),
-            None => {
-                "targets are compared byte for byte, `freshen plan --format json` and `freshen state list` show them"
-                    .into()
-            }
-        };
-        let target = one_line(&without_secrets(target), LONGEST);
-        let message = format!("`{target}` is neither in these manifests nor in the state; {help}");
-        return Err(Stop::bad_input(message).into());
+    let recorded_of = |target: &str| store.map_or(Ok(Vec::new()), |store| store.recorded_of(target));
+    let (mut target, mut recorded) = (given.to_owned(), recorded_of(given)?);
+    if recorded.is_empty() && desired.model.entries.of_text(given).next().is_none() {
+        target = meant(desired, given)?;
+        recorded = recorded_of(&target)?;
+    }
+    let refusal = super::refusals(desired, &prepared, Allowed::default()).into_iter().next();
+    let mut found = find(desired, &prepared, recorded, &target);
+    for one in &mut found {
+        one.refusal = refusal.as_ref().filter(|_| one.is_due).map(ToString::to_string);
     }
     Ok(found)
 }
 
-/// The URL of these manifests that ends with the path that was given in its place.
-fn meant(desired: &Desired, path: &str) -> Option<String> {
-    let end = format!("/{}", path.trim_start_matches('/'));
-    desired.model.entries.iter().map(|entry| entry.target.text).find(|url| url.ends_with(&end))
+/// The one URL of these manifests that is meant by its path, or without its scheme.
+fn meant(desired: &Desired, given: &str) -> Result<String> {
+    let urls = |is_meant: &dyn Fn(&str) -> bool| {
+        let mut urls: Vec<String> = desired.model.entries.iter().map(|entry| entry.target.text).collect();
+        urls.retain(|url| is_meant(url));
+        urls.sort_unstable();
+        urls.dedup();
+        urls
+    };
+    let shown = |text: &str| format!("`{}`", one_line(&without_secrets(text), LONGEST));
+    let offer = |urls: &[String]| {
+        let more = if urls.len() > OFFERED { format!(" or {} more", urls.len() - OFFERED) } else { String::new() };
+        let offered: Vec<String> = urls.iter().take(OFFERED).map(|url| shown(url)).collect();
+        offered.join(", ") + &more
+    };
+    let path = format!("/{}", given.trim_start_matches('/'));
+    let exact = urls(&|url| without_scheme(url) == given || path_of(url) == path);
+    if let [url] = exact.as_slice() {
+        return Ok(url.clone());
+    }
+    if !exact.is_empty() {
+        let message = format!("{} is the path of several URLs: {}; give one of them", shown(given), offer(&exact));
+        return Err(Stop::bad_input(message).into());
+    }
+    let near = urls(&|url| simple(path_of(url)) == simple(path_of(given)) || simple(path_of(url)) == simple(&path));
+    let help = if near.is_empty() {
+        "targets are compared byte for byte, `freshen plan --format json` and `freshen state list` show them".to_owned()
+    } else {
+        format!("did you mean {}?", offer(&near))
+    };
+    let message = format!("{} is neither in these manifests nor in the state; {help}", shown(given));
+    Err(Stop::bad_input(message).into())
+}
+
+fn without_scheme(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
+/// From the first slash after the host on.
+fn path_of(url: &str) -> &str {
+    let rest = without_scheme(url);
+    rest.find('/').map_or("", |at| &rest[at..])
+}
+
+/// A path as people take it for the same page: without query, `index.html` and the slash at its end.
+fn simple(path: &str) -> &str {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    path.strip_suffix("index.html").unwrap_or(path).trim_end_matches('/')
 }
 
 /// All that is known of the target at one provider.
@@ -62,20 +108,24 @@ pub struct ExplainedTarget<'a> {
     /// The provider's kind, where a manifest that was read configures it.
     pub kind: Option<&'static str>,
     /// The target.
-    pub target: &'a str,
+    pub target: String,
     /// Manifest path, line, why the provider carries it, desired hash.
     pub listed: Option<(&'a str, u32, &'static str, ContentHash)>,
     /// What the state holds of it.
     pub recorded: Option<Recorded>,
     /// What an apply would do now, for people.
     pub next: String,
+    /// Whether an apply would purge it now.
+    pub is_due: bool,
+    /// Why a guard would refuse that apply.
+    pub refusal: Option<String>,
 }
 
 fn find<'a>(
     desired: &'a Desired,
     prepared: &Prepared,
     recorded: Vec<Recorded>,
-    target: &'a str,
+    target: &str,
 ) -> Vec<ExplainedTarget<'a>> {
     let model = &desired.model;
     let mut found: Vec<ExplainedTarget<'a>> = Vec::new();
@@ -87,13 +137,16 @@ fn find<'a>(
             Matched::Host => "its `hosts` cover the URL's host",
         };
         let manifest = &model.manifests[entry.place.manifest];
+        let (is_due, next) = next(desired, prepared, &config.name, target);
         found.push(ExplainedTarget {
             provider: config.name.clone(),
             kind: Some(config.kind.capabilities().kind),
-            target,
+            target: target.to_owned(),
             listed: Some((&manifest.path, entry.place.line, why, entry.hash)),
             recorded: None,
-            next: next(desired, prepared, &config.name, target),
+            next,
+            is_due,
+            refusal: None,
         });
     }
     for row in recorded {
@@ -101,15 +154,16 @@ fn find<'a>(
             known.recorded = Some(row);
             continue;
         }
-        let next = next(desired, prepared, &row.provider, target);
-        let provider = row.provider.clone();
-        found.push(ExplainedTarget { provider, kind: None, target, listed: None, recorded: Some(row), next });
+        let (is_due, next) = next(desired, prepared, &row.provider, target);
+        let (provider, target) = (row.provider.clone(), target.to_owned());
+        let (kind, listed, recorded, refusal) = (None, None, Some(row), None);
+        found.push(ExplainedTarget { provider, kind, target, listed, recorded, next, is_due, refusal });
     }
     found
 }
 
-/// What an apply would do now.
-fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> String {
+/// Whether an apply would purge it now, and what it would do.
+fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> (bool, String) {
     let model = &desired.model;
     let difference = &prepared.difference;
     let is_here = |index: usize, target: &str| {
@@ -121,7 +175,7 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
         let is_adopted = difference.adopt.iter().any(|&index| listed(&model.entries.get(index)));
         let mut gone = difference.forget.iter().chain(&difference.dropped);
         let is_dropped = gone.any(|(name, gone)| name == provider && gone.text == target);
-        return match (is_adopted, is_dropped) {
+        let next = match (is_adopted, is_dropped) {
             (true, _) => "record it without a purge (on_new: adopt)".into(),
             (_, true) => "drop it from the state without a purge".into(),
             _ if model.entries.of_text(target).any(|entry| listed(&entry)) => {
@@ -129,17 +183,23 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
             }
             _ => "do nothing: no manifest here speaks for it".into(),
         };
+        return (false, next);
     };
     let kind = difference.changes.kind(index).word();
     let plan = &prepared.plan;
     if plan.rejected.contains(&index) {
-        return "do nothing: it was refused for good; change the entry or the provider, or use `--force`".into();
+        let next = "do nothing: it was refused for good; change the entry or the provider, or use `--force`";
+        return (false, next.into());
     }
-    if plan.waiting.contains(&index) || plan.postponed().any(|(other, _)| other == index) {
-        return "wait: it is deferred".into();
+    if let Some((_, begins)) = plan.postponed().find(|(other, _)| *other == index) {
+        return (false, format!("wait until {}, when the quota has room for it", begins.utc_minute()));
     }
-    match prepared.directories_by_change().get(&index) {
+    if plan.waiting.contains(&index) {
+        return (false, "wait: it is deferred".into());
+    }
+    let next = match prepared.directories_by_change().get(&index) {
         Some(directory) => format!("purge it ({kind}) with its directory {}", one_line(directory, LONGEST)),
         None => format!("purge it ({kind})"),
-    }
+    };
+    (true, next)
 }

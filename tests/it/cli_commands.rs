@@ -4,8 +4,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::cli::{Bench, Ran, STATE, make_pipe, provider};
-use crate::support::cloud::{Cloud, Step};
+use crate::support::cli::{Bench, Ran, STATE, make_pipe, manifest, provider};
+use crate::support::cloud::{Cloud, HOSTS, Step};
 
 fn urls(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("https://cdn.example.com/{index}.js")).collect()
@@ -413,14 +413,54 @@ fn variables_that_are_set_to_nothing_count_as_unset() {
     bench.run(&["plan", "--state", ""]).exits(2).says("--state");
 }
 
+/// What people have at hand is a path, or a URL without its scheme; what is nearly one of ours is offered.
 #[test]
-fn explain_finds_the_url_of_a_path() {
+fn explain_finds_the_url_that_is_meant() {
     let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
-    bench.assets(&urls(2), "1");
-    for path in ["1.js", "/1.js"] {
-        bench.run(&["explain", path]).exits(2).says(&format!("did you mean `{}`?", urls(2)[1]));
+    let host = &HOSTS[0];
+    let pages =
+        [format!("http://{host}/1.js"), format!("http://{host}/docs/index.html"), "http://b.example.net/2".to_owned()];
+    bench.assets(&pages, "1");
+    for meant in ["1.js", "/1.js", &pages[0][7..], &pages[0]] {
+        bench.run(&["explain", meant]).exits(0).says(&format!("{} at provider own", pages[0]));
     }
-    bench.run(&["explain", "2.js"]).exits(2).says("byte for byte");
+    for near in ["/docs", "/docs/", &format!("https://{host}/docs/?utm=1"), "https://other.example/docs/"] {
+        bench.run(&["explain", near]).exits(2).says(&format!("did you mean `{}`?", pages[1]));
+    }
+    bench.run(&["explain", "3.js"]).exits(2).says("byte for byte");
+    bench.assets(&[pages[0].clone(), "http://b.example.net/1.js".to_owned()], "1");
+    bench.run(&["explain", "/1.js"]).exits(2).says("is the path of several URLs").says(&pages[0]).says("b.example.net");
+}
+
+/// What a guard refuses is not purged by the next apply, and what is asked about one target says so.
+#[test]
+fn explain_knows_what_a_guard_refuses() {
+    let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
+    bench.write("manifests/guard.yaml", "guard: {max_purges: 1}\n".to_owned() + &manifest(&urls(2), "1"));
+    let told = bench.run(&["explain", &urls(1)[0]]).exits(0).stdout;
+    assert!(!told.contains("apply would purge it"), "{told}");
+    assert!(told.contains("apply would refuse the plan and send nothing (exit 5): "), "{told}");
+    assert!(
+        told.contains("`freshen apply --max-purges 2`")
+            && told.contains("once that is allowed it would purge it (new)")
+    );
+    let json = bench.run(&["explain", &urls(1)[0], "--format", "json"]).json();
+    assert_eq!((json["targets"][0]["due"].as_bool(), json["targets"][0]["refused"].is_string()), (Some(true), true));
+    bench.run(&["apply"]).exits(5);
+}
+
+/// A run shows what it purged, the first of it unless all is asked for.
+#[test]
+fn apply_lists_what_it_purged() {
+    let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
+    bench.assets(&urls(25), "1");
+    let told = bench.run(&["apply", "--only", "*"]).exits(0).stdout;
+    let listed = |told: &str| told.lines().filter(|line| line.contains("new ") && line.contains("  http")).count();
+    assert_eq!(listed(&told), 20, "{told}");
+    assert!(told.contains("  … and 5 more; `--verbose` lists all\n"), "{told}");
+    bench.assets(&urls(25)[..24], "1");
+    let told = bench.run(&["apply", "--verbose"]).exits(0).stdout;
+    assert!(told.starts_with(&format!("Purged\n  removed  own  {}\n\n", urls(25)[24])), "{told}");
 }
 
 #[test]

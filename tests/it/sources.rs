@@ -358,7 +358,7 @@ fn a_directory_is_purged_as_it_changes() {
     assert_eq!(bench.recorded().len(), 3);
     nothing_to_do(bench.run(&["apply"]));
     bench.write("public/a b.html", "other");
-    bench.run(&["plan", "--exit-code"]).exits(3).says(&url("a%20b.html")).says("purge 1 target");
+    bench.run(&["plan", "--exit-code"]).exits(3).says(&url("a%20b.html")).says("1 purge in");
     std::fs::remove_file(bench.path("public/js/app.js")).expect("removed");
     cloud.count();
     bench.run(&["apply"]).exits(0);
@@ -394,7 +394,7 @@ fn d2_a_directory_that_is_not_certain_purges_nothing() {
     bench.run(&["apply"]).exits(0);
     bench.write("public/A", "A");
     let warned = bench.run(&["plan"]).exits(0);
-    warned.says("public/A: differs from `a` in the case of letters only").says("purge 1 target");
+    warned.says("public/A: differs from `a` in the case of letters only").says("1 purge in");
     std::os::unix::fs::symlink("../secret", bench.path("public/link")).expect("made");
     std::os::unix::fs::symlink("..", bench.path("public/loop")).expect("made");
     std::os::unix::fs::symlink(".", bench.path("public/circle")).expect("made");
@@ -608,7 +608,7 @@ fn the_algorithm_of_a_list_can_be_declared() {
     bench.write("manifests/site.yaml", site("  - checksums: ../x.b3\n"));
     nothing_to_do(bench.run(&["apply"]));
     bench.write("manifests/site.yaml", site("  - checksums: ../SUMS\n"));
-    bench.run(&["plan"]).exits(0).says("purge 1 target");
+    bench.run(&["plan"]).exits(0).says("1 purge in");
 }
 
 fn caches(bench: &Bench) -> SqliteStore {

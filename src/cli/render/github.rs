@@ -13,8 +13,8 @@ use crate::core::text::one_line;
 use crate::engine::{AccountStatus, CredentialStatus, Exit, Finished, warnings};
 use crate::manifest::{Problem, Severity};
 
-/// Most annotations of single targets; GitHub itself shows ten of a level and step.
-const LISTED: usize = 50;
+/// Most annotations of a level: GitHub shows no more of a step.
+const MOST: usize = 10;
 /// Longest message, in characters.
 const LONGEST: usize = 1_000;
 
@@ -76,38 +76,73 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
+/// Annotations, at most [`MOST`] of a level; what comes first counts most.
+#[derive(Default)]
+struct Annotations {
+    text: String,
+    added: [usize; 3],
+    left_out: usize,
+}
+
+impl Annotations {
+    fn add(&mut self, level: Level, at: &AnnotationPlace<'_>, message: &str) {
+        self.add_lazily(level, at, || message.to_owned());
+    }
+
+    /// There may be very many: a message is made only where it is shown.
+    fn add_lazily(&mut self, level: Level, at: &AnnotationPlace<'_>, message: impl FnOnce() -> String) {
+        let added = &mut self.added[level as usize];
+        // The last notice says how much is left out.
+        if *added + usize::from(level == Level::Notice) < MOST {
+            *added += 1;
+            self.text += &command(level, at, &message());
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn add_all(&mut self, level: Level, messages: impl IntoIterator<Item = String>) {
+        messages.into_iter().for_each(|message| self.add(level, &AnnotationPlace::default(), &message));
+    }
+
+    fn end(self) -> String {
+        match self.left_out {
+            0 => self.text,
+            more => self.text + &notice(&format!("{more} more; the summary and `--format json` list all")),
+        }
+    }
+}
+
 /// The plan.
 pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
     let title = if changes.is_empty() { "nothing to purge".to_owned() } else { plan::headline(view.prepared) };
     let unchanged = count(view.prepared.difference.unchanged, "target");
-    let mut text =
-        command(Level::Notice, &AnnotationPlace::default(), &format!("plan: {title}, {unchanged} unchanged"));
+    let mut found = Annotations::default();
+    found.add_all(Level::Notice, [format!("plan: {title}, {unchanged} unchanged")]);
     for refusal in view.refusals {
         let file = refusal.manifest().and_then(|name| model.manifests.iter().find(|manifest| manifest.name == name));
         let at = AnnotationPlace { file: file.map(|manifest| manifest.path.as_str()), ..AnnotationPlace::default() };
-        text.push_str(&command(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}")));
+        found.add(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}"));
     }
-    text.push_str(&unclaimed(&view.prepared.difference));
-    for line in directories::lines(model, &view.prepared.plan) {
-        text.push_str(&command(Level::Notice, &AnnotationPlace::default(), &line));
-    }
+    found.add_all(Level::Warning, unclaimed(&view.prepared.difference));
+    found.add_all(Level::Notice, directories::lines(model, &view.prepared.plan));
     let hints = plan::ChangeHints::of(view.prepared);
-    for (index, change) in changes.iter().enumerate().take(LISTED) {
+    for (index, change) in changes.iter().enumerate() {
         let level = if matches!(change.standing, Standing::Rejected { .. }) { Level::Warning } else { Level::Notice };
-        let hint = hints.of_change(index, &change).map_or(String::new(), |hint| format!(" ({hint})"));
-        let provider = &model.providers[change.provider].name;
-        let message = format!("{} at {provider}: {}{hint}", change.kind.word(), change.target.text);
-        text.push_str(&command(level, &AnnotationPlace::place(model, change.place), &message));
+        found.add_lazily(level, &AnnotationPlace::place(model, change.place), || {
+            let hint = hints.of_change(index, &change).map_or(String::new(), |hint| format!(" ({hint})"));
+            let provider = &model.providers[change.provider].name;
+            format!("{} at {provider}: {}{hint}", change.kind.word(), change.target.text)
+        });
     }
-    text + &more(changes.len())
+    found.end()
 }
 
 /// What no run speaks for.
-fn unclaimed(difference: &Difference) -> String {
-    let warning = |one: &Unclaimed| command(Level::Warning, &AnnotationPlace::default(), &one.to_string());
-    difference.unclaimed.iter().map(warning).collect()
+fn unclaimed(difference: &Difference) -> impl Iterator<Item = String> {
+    difference.unclaimed.iter().map(Unclaimed::to_string)
 }
 
 /// The outcome: what is left before what is done.
@@ -121,37 +156,27 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool) -> String {
         _ => Level::Error,
     };
     let rehearsal = if rehearsal { "rehearsal: " } else { "" };
-    let mut text = command(level, &AnnotationPlace::default(), &format!("{rehearsal}{headline}{rest}"));
-    for problem in outcome::problems(view) {
-        text.push_str(&command(Level::Error, &AnnotationPlace::default(), &problem));
-    }
-    for warning in warnings(view.desired, &view.outcome) {
-        text.push_str(&command(Level::Warning, &AnnotationPlace::default(), &warning));
-    }
-    text.push_str(&unclaimed(&view.prepared.difference));
+    let mut found = Annotations::default();
+    found.add_all(level, [format!("{rehearsal}{headline}{rest}")]);
+    found.add_all(Level::Error, outcome::problems(view));
+    found.add_all(Level::Warning, warnings(view.desired, &view.outcome));
+    found.add_all(Level::Warning, unclaimed(&view.prepared.difference));
     let states = || view.outcome.states.iter().enumerate();
     let is_done = |state: &ItemState| matches!(state, ItemState::Recorded);
     let left = states().filter(|(_, state)| !is_done(state));
-    for (index, state) in left.chain(states().filter(|(_, state)| is_done(state))).take(LISTED) {
-        let (level, what) = match state {
-            ItemState::Recorded => (Level::Notice, "accepted".to_owned()),
-            ItemState::Pending(_) | ItemState::Deferred(..) => (Level::Warning, standing(state, str::to_owned)),
-            ItemState::Rejected(_) => (Level::Error, standing(state, str::to_owned)),
+    for (index, state) in left.chain(states().filter(|(_, state)| is_done(state))) {
+        let level = match state {
+            ItemState::Recorded => Level::Notice,
+            ItemState::Pending(_) | ItemState::Deferred(..) => Level::Warning,
+            ItemState::Rejected(_) => Level::Error,
         };
         let change = changes.get(index);
-        let provider = &model.providers[change.provider].name;
-        let message = format!("{} at {provider}: {what}", change.target.text);
-        text.push_str(&command(level, &AnnotationPlace::place(model, change.place), &message));
+        found.add_lazily(level, &AnnotationPlace::place(model, change.place), || {
+            let what = if is_done(state) { "accepted".to_owned() } else { standing(state, str::to_owned) };
+            format!("{} at {}: {what}", change.target.text, model.providers[change.provider].name)
+        });
     }
-    text + &more(view.outcome.states.len())
-}
-
-fn more(targets: usize) -> String {
-    if targets <= LISTED {
-        return String::new();
-    }
-    let message = format!("{} more; `--format json` lists all", count(targets - LISTED, "target"));
-    command(Level::Notice, &AnnotationPlace::default(), &message)
+    found.end()
 }
 
 /// Problems of manifests, and refusals.

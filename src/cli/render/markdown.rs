@@ -11,6 +11,8 @@ use crate::core::text::one_line;
 use crate::engine::{Desired, Exit, Finished, warnings};
 use crate::manifest::Problem;
 
+/// Where a comment of ours begins, so that the next one can take its place; it is not shown.
+const MARKER: &str = "<!-- freshen -->";
 /// Longest comment, in bytes; GitHub takes 65 536 characters.
 const LONGEST: usize = 65_536;
 /// Kept free for what ends lists and says what they leave out.
@@ -27,7 +29,7 @@ struct Comment {
 
 impl Comment {
     fn titled(title: &str) -> Self {
-        Self { text: format!("### freshen: {title}\n\n") }
+        Self { text: format!("{MARKER}\n### freshen: {title}\n\n") }
     }
 
     /// Adds what is short and has to be there.
@@ -117,6 +119,7 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let difference = &prepared.difference;
     let due = difference.changes.len();
     let title = if due == 0 { "nothing to purge".to_owned() } else { plan::headline(prepared) };
+    let title = if view.refusals.is_empty() { title } else { format!("`apply` would refuse this: {title}") };
     let mut comment = Comment::titled(&title);
     let unchanged = count(difference.unchanged, "target");
     comment.add(&format!("{unchanged} unchanged.\n\n"));
@@ -172,6 +175,22 @@ pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>) -> String {
     }
     comment.add_table(&outcome::PROVIDERS_HEAD, &outcome::provider_rows(view));
     jobs_table(&mut comment, view.desired, &view.prepared.plan.jobs);
+    let changes = &view.prepared.difference.changes;
+    let purged = outcome::purged(view);
+    if !purged.is_empty() {
+        let items = purged.iter().map(|&index| {
+            let provider = &view.desired.model.providers[changes.provider(index)].name;
+            format!("{}: {} ({})", code(provider), code(&changes.target(index).text), changes.kind(index).word())
+        });
+        let listed = purged.len().min(outcome::LISTED);
+        let more = purged.len() - listed;
+        let more = (more > 0).then(|| format!("… and {more} more; `--format json` lists all"));
+        comment.add_list(
+            &format!("{} purged", purged.len()),
+            items.take(listed).chain(more),
+            listed + usize::from(purged.len() > listed),
+        );
+    }
     let groups = outcome::left_over(view);
     let left: usize = groups.iter().map(|group| group.targets).sum();
     if left > 0 {

@@ -63,11 +63,14 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> Str
 /// A number for people: `13 000`.
 pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
-    let from = |at: usize| if at == 0 || number < 10_000 { "" } else { " " };
-    let group = |at: usize, digit: char| {
-        [if (digits.len() - at) % 3 == 0 { from(at) } else { "" }, &digit.to_string()].concat()
-    };
-    digits.chars().enumerate().map(|(at, digit)| group(at, digit)).collect()
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && number >= 10_000 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A number of things for people: `13 000 changes`.
@@ -162,4 +165,16 @@ pub(super) fn left_out(plan: &Plan) -> Option<String> {
 /// How many a second: a whole number where it is one.
 pub(super) fn per_second(rate: Rate) -> Value {
     if rate.period == Duration::from_secs(1) { rate.count.into() } else { rate.a_second().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let shown = [0, 999, 9_999, 10_000, 123_456, 1_000_000].map(grouped);
+        assert_eq!(shown, ["0", "999", "9999", "10 000", "123 456", "1 000 000"]);
+        assert_eq!((many(1, "change"), many(12_345, "change")), ("1 change".into(), "12 345 changes".into()));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Document, JSON_VERSION, count, row, shown, standing, strong, table};
+use super::{Document, JSON_VERSION, count, kind_word, row, shown, standing, strong, table};
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
@@ -13,7 +13,7 @@ use crate::engine::{self, Exit, Finished, Prepared, warnings};
 use crate::state::Counts;
 
 /// Targets that are listed one by one for people in each group.
-const LISTED: usize = 20;
+pub(crate) const LISTED: usize = 20;
 
 /// Numbers of targets by where they stand; `provider` narrows it down.
 fn counts(view: &Finished<'_>, provider: Option<usize>) -> Counts {
@@ -35,9 +35,35 @@ pub(super) fn provider_rows(view: &Finished<'_>) -> Vec<Vec<String>> {
     rows
 }
 
-/// The summary for people.
-pub(crate) fn human(view: &Finished<'_>) -> String {
+/// What was purged, as indexes into the changes.
+pub(super) fn purged(view: &Finished<'_>) -> Vec<usize> {
+    let is_purged = |&(_, state): &(usize, &ItemState)| *state == ItemState::Recorded;
+    view.outcome.states.iter().enumerate().filter(is_purged).map(|(index, _)| index).collect()
+}
+
+/// The first `listed` targets that were purged.
+fn purged_list(view: &Finished<'_>, listed: usize) -> String {
+    let changes = &view.prepared.difference.changes;
+    let purged = purged(view);
+    let width = view.desired.model.providers.iter().map(|provider| provider.name.len()).max().unwrap_or(0);
     let mut text = String::new();
+    for &index in purged.iter().take(listed) {
+        let provider = &view.desired.model.providers[changes.provider(index)].name;
+        let target = shown(&changes.target(index).text);
+        text.push_str(&format!("  {} {provider:width$}  {target}\n", kind_word(changes.kind(index))));
+    }
+    if text.is_empty() {
+        return text;
+    }
+    if purged.len() > listed {
+        text.push_str(&format!("  … and {} more; `--verbose` lists all\n", purged.len() - listed));
+    }
+    format!("Purged\n{text}\n")
+}
+
+/// The summary for people, with so many of the targets that were purged.
+pub(crate) fn human(view: &Finished<'_>, listed: usize) -> String {
+    let mut text = purged_list(view, listed);
     let model = &view.desired.model;
     let rows = provider_rows(view);
     if !rows.is_empty() {

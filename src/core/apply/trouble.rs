@@ -13,6 +13,33 @@ use crate::core::text::count;
 use crate::core::time::{Now, Tick, Timestamp};
 
 impl Apply<'_> {
+    /// Notes that items will not be sent by this lane in this run.
+    pub(super) fn leave(&mut self, items: Vec<usize>, until: Option<Timestamp>, reason: String) {
+        let left = match until {
+            Some(until) => Left::Deferred(until, reason, Wait::Quota),
+            None => Left::Pending(reason),
+        };
+        self.leave_as(items, left);
+    }
+
+    pub(super) fn leave_as(&mut self, items: Vec<usize>, left: Left) {
+        let record = self.left(items, left);
+        self.outbox.extend(record);
+    }
+
+    pub(super) fn left(&mut self, items: Vec<usize>, left: Left) -> Option<Record> {
+        let mut items = self.twins.with(items);
+        items.retain(|&index| !matches!(self.states.get(index), ItemState::Recorded | ItemState::Rejected(_)));
+        if items.is_empty() {
+            return None;
+        }
+        let state = ItemState::from(&left);
+        for &index in &items {
+            self.states.set(index, &state);
+        }
+        Some(Record::Left { items, left })
+    }
+
     pub(super) fn failed(&mut self, call: CallId, open: OpenCall, failure: &TransportFailure, now: Now) {
         let (class, code) = match failure.kind {
             TransportFailureKind::NotConnected => (ErrorClass::Transient, "no connection to"),

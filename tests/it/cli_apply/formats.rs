@@ -56,7 +56,7 @@ fn a_plan_is_a_comment() {
     let comment = bench.run(&["plan", "--format", "markdown"]).exits(0).stdout;
     let digest = bench.run(&["plan", "--format", "json"]).json()["digest"].as_str().expect("text").to_owned();
     let expected = [
-        "### freshen: 4 changes: 1 new, 2 changed, 1 removed; 4 purges in 1 call today\n",
+        "<!-- freshen -->\n### freshen: `apply` would refuse this: 4 changes: 1 new, 2 changed, 1 removed; 4 purges in 1 call today\n",
         "0 targets unchanged.\n",
         "**`freshen apply` would refuse**\n",
         "- `` manifest `manifests/site.yaml`: 4 purges (its guard says `max_purges: 1`); if that is meant: `freshen apply --max-purges 4` ``\n",
@@ -128,8 +128,9 @@ fn a_comment_of_a_large_plan_is_bounded_and_says_what_it_leaves_out() {
     assert!(comment.contains(&format!("- … and {} more; `--format json` lists all\n", 3000 - listed)), "{listed}");
     assert!(comment.ends_with("applies exactly this.\n"));
     let found = bench.run(&["plan", "--format", "github"]).exits(0).stdout;
-    assert_eq!(commands(&found).len(), 1 + 1 + 50 + 1);
-    assert!(found.ends_with("2950 targets more; `--format json` lists all\n"));
+    // As many of a level as are shown, the last of which says how many are not.
+    assert_eq!((commands(&found).len(), found.matches("::notice").count()), (1 + 10, 10));
+    assert!(found.ends_with("2992 more; the summary and `--format json` list all\n"), "{found}");
 }
 
 #[test]
@@ -170,20 +171,21 @@ fn an_outcome_is_a_comment() {
     bench.assets(&urls(12), "1");
     let rehearsed = bench.run(&["apply", "--rehearse", "--format", "markdown"]).exits(0).stdout;
     assert!(
-        rehearsed.starts_with("### freshen: 12 purges accepted in 1 call by emulators (a rehearsal)\n"),
+        rehearsed
+            .starts_with("<!-- freshen -->\n### freshen: 12 purges accepted in 1 call by emulators (a rehearsal)\n"),
         "{rehearsed}"
     );
     assert!(rehearsed.ends_with("A second run would find: nothing to do.\n"));
     let comment = bench.run(&["apply", "--only", "*00001.js", "--format", "markdown"]).exits(4).stdout;
-    assert!(
-        comment
-            .starts_with("### freshen: 1 purge accepted in 1 call\n\n1 purge accepted in 1 call, 11 left: 11 pending")
-    );
+    assert!(comment.starts_with(
+        "<!-- freshen -->\n### freshen: 1 purge accepted in 1 call\n\n1 purge accepted in 1 call, 11 left: 11 pending"
+    ));
     assert!(comment.contains("| `own` | tencent-cdn | 1 | 11 | 0 | 0 |\n"), "{comment}");
+    assert!(comment.contains("**1 purged**\n\n- `own`: `https://cdn.example.com/a/00001.js` (new)\n"), "{comment}");
     assert!(comment.contains("`11 targets left out by --only or --provider, still pending`"), "{comment}");
     bench.run(&["apply"]).exits(0);
     let comment = bench.run(&["apply", "--format", "markdown"]).exits(0).stdout;
-    assert_eq!(comment, "### freshen: nothing to do\n\n12 targets recorded, none changed.\n\n");
+    assert_eq!(comment, "<!-- freshen -->\n### freshen: nothing to do\n\n12 targets recorded, none changed.\n\n");
 }
 
 #[test]
@@ -201,7 +203,7 @@ fn problems_of_manifests_are_told_in_both_forms() {
     let found = bench.run(&["check", "--format", "github"]).exits(0).stdout;
     assert_eq!(found, "::notice title=freshen::valid: 1 manifest, 0 providers, 0 targets\n");
     let comment = bench.run(&["check", "--format", "markdown"]).exits(0).stdout;
-    assert_eq!(comment, "### freshen: valid: 1 manifest, 0 providers, 0 targets\n\n");
+    assert_eq!(comment, "<!-- freshen -->\n### freshen: valid: 1 manifest, 0 providers, 0 targets\n\n");
 }
 
 #[test]

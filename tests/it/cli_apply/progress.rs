@@ -56,5 +56,5 @@ fn reading_sources_shows_its_progress_on_a_terminal() {
     let tracer = format!("strace -f -qqq -o /dev/null -P {} {slowly}", video.display());
     let Some((shown, result)) = on_a_terminal(&bench, &tracer, "plan") else { return };
     assert!(shown.contains("reading manifests and 2 files of their sources"), "{shown}");
-    assert!(result.contains("purge 3 targets") && !result.contains("reading"), "{result}");
+    assert!(result.contains("3 purges in") && !result.contains("reading"), "{result}");
 }
