@@ -23,6 +23,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let state = &*global.backend();
     let pass = Pass { host, state, credentials: &credentials, options: options(args, &selection, deadline) };
     let lookup = lookup(global, state, args, &selection);
+    let new_state = manifests::new_state(global, &args.manifests.paths);
+    if let Some((note, true)) = new_state {
+        terminal::tell(&format!("note: {note}\n"));
+    }
     let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::of_apply(global, args.verbose));
     engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await
 }

@@ -8,11 +8,11 @@ use anyhow::Result;
 
 use super::args::{self, Format, Global, ManifestLimits};
 use super::progress::ProgressMeter;
-use super::render::github;
+use super::render::{github, shown};
 use super::{diagnostics, terminal};
 use crate::engine::inputs::{self, FoundManifests, Loaded, Lookup, ManifestsRead};
 use crate::engine::{Desired, ReadObserver, Stop};
-use crate::host::Host;
+use crate::host::{Host, nearby};
 use crate::manifest::{Built, Diagnostic, Hidden, SourceFile};
 use crate::state::Backend;
 
@@ -25,6 +25,26 @@ pub(super) fn lookup<'a>(
 ) -> Lookup<'a> {
     let (max_targets, namespace) = (limits.max_targets, global.namespace.as_deref());
     Lookup { paths, max_targets, namespace, vanished: &[], own: global.own(backend) }
+}
+
+/// What is said where no state is found, and whether one that is elsewhere may be meant; `None`: there is one.
+pub(super) fn new_state(global: &Global, paths: &[PathBuf]) -> Option<(String, bool)> {
+    let backend = &*global.backend();
+    if backend.is_there() {
+        return None;
+    }
+    let others: Vec<String> = nearby::others(&global.state, paths)
+        .iter()
+        .map(|other| format!("`{}`", shown(&other.to_string_lossy())))
+        .collect();
+    let here = if global.state.is_absolute() {
+        String::new()
+    } else {
+        format!(", seen from `{}`", shown(&nearby::working_directory()))
+    };
+    let meant = if others.is_empty() { String::new() } else { format!("; is {} meant?", others.join(" or ")) };
+    let text = format!("no state at `{}`{here}: everything looks new{meant}", backend.location());
+    Some((text, !others.is_empty()))
 }
 
 /// Reads and checks manifests; the caller shows their problems.

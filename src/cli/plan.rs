@@ -48,8 +48,14 @@ async fn show(
         let holder = shown(&holder.to_string());
         terminal::tell(&format!("note: a run is under way: {holder}; it may be doing already what this plan tells\n"));
     }
-    let view =
-        render::PlanView { desired: &desired, prepared: &prepared, refusals: &refusals, is_running: running.is_some() };
+    let new_state = manifests::new_state(global, &manifests.paths);
+    let view = render::PlanView {
+        desired: &desired,
+        prepared: &prepared,
+        refusals: &refusals,
+        is_running: running.is_some(),
+        new_state: new_state.as_ref().map(|(note, is_doubtful)| (note.as_str(), *is_doubtful)),
+    };
     match global.format {
         Format::Human => terminal::print(&render::human(&view)),
         Format::Json => terminal::print_json(&render::json(&view)),

@@ -89,7 +89,7 @@ impl Shown<'_> {
             "{}\n\n",
             strong("Rehearsal: nothing leaves this machine, the state stays as it is.")
         ));
-        let view = plan_render::PlanView { desired, prepared, refusals: &refusals, is_running: false };
+        let view = plan_render::PlanView { desired, prepared, refusals: &refusals, is_running: false, new_state: None };
         terminal::print(&plan_render::human(&view));
     }
 

@@ -24,6 +24,7 @@ pub mod log_queue;
 mod look;
 pub mod manifest_files;
 pub mod manifest_tree;
+pub mod nearby;
 mod output;
 pub mod own_files;
 mod paths;

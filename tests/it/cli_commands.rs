@@ -449,6 +449,28 @@ fn explain_knows_what_a_guard_refuses() {
     bench.run(&["apply"]).exits(5);
 }
 
+/// A program in another folder looks for its state in another place: that everything looks new then has a reason.
+#[test]
+fn a_state_that_is_not_there_is_said_with_one_that_may_be_meant() {
+    let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
+    bench.assets(&urls(1), "1");
+    let none = bench.run(&["plan"]).exits(0).says("(no state at `.freshen/state.db`, seen from `").stdout;
+    assert!(none.contains("`: everything looks new)\n") && !none.contains("meant?"), "{none}");
+    bench.run(&["apply"]).exits(0);
+    for command in ["plan", "apply"] {
+        let ran = bench.run(&[command]).exits(0);
+        assert!(!(ran.stdout + &ran.stderr).contains("no state"), "{command}");
+    }
+    std::fs::create_dir_all(bench.path("elsewhere")).expect("a folder");
+    let away = bench.path("elsewhere");
+    for arguments in [&["plan", "--format", "markdown"][..], &["plan", "--format", "github"], &["apply"]] {
+        let mut command = bench.command(&[arguments, &["../manifests"]].concat());
+        let ran = Ran::of(&command.current_dir(&away).output().expect("started")).exits(0);
+        let told = ran.stdout + &ran.stderr;
+        assert!(told.contains("; is `") && told.contains("/.freshen/state.db` meant?"), "{arguments:?}: {told}");
+    }
+}
+
 /// A run shows what it purged, the first of it unless all is asked for.
 #[test]
 fn apply_lists_what_it_purged() {

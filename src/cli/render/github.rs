@@ -126,6 +126,8 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
         let at = AnnotationPlace { file: file.map(|manifest| manifest.path.as_str()), ..AnnotationPlace::default() };
         found.add(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}"));
     }
+    let doubtful = view.new_state.filter(|(_, is_doubtful)| *is_doubtful);
+    found.add_all(Level::Warning, doubtful.map(|(note, _)| note.to_owned()));
     found.add_all(Level::Warning, unclaimed(&view.prepared.difference));
     found.add_all(Level::Notice, directories::lines(model, &view.prepared.plan));
     let hints = plan::ChangeHints::of(view.prepared);

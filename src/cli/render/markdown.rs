@@ -123,6 +123,9 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let mut comment = Comment::titled(&title);
     let unchanged = count(difference.unchanged, "target");
     comment.add(&format!("{unchanged} unchanged.\n\n"));
+    if let Some((note, _)) = view.new_state {
+        comment.add(&format!("{}\n\n", code_whole(note)));
+    }
     if !view.refusals.is_empty() {
         let refusals = view.refusals.iter().map(|refusal| code_whole(&refusal.to_string()));
         comment.add_list("`freshen apply` would refuse", refusals, view.refusals.len());

@@ -31,6 +31,8 @@ pub(crate) struct PlanView<'a> {
     pub refusals: &'a [Refusal],
     /// Whether a run is under way.
     pub is_running: bool,
+    /// What is said of a state that is not there, and whether another one may be meant.
+    pub new_state: Option<(&'a str, bool)>,
 }
 
 /// The plan for people.
@@ -43,7 +45,9 @@ pub(crate) fn human(view: &PlanView<'_>) -> String {
         text.push_str(&format!("Nothing to purge: {known} desired, {} already recorded.\n", difference.unchanged));
     } else {
         let headline = strong(&headline(view.prepared));
-        text.push_str(&format!("{headline}; {} unchanged\n\n", grouped(difference.unchanged)));
+        text.push_str(&format!("{headline}; {} unchanged\n", grouped(difference.unchanged)));
+        text.extend(view.new_state.map(|(note, _)| format!("({note})\n")));
+        text.push('\n');
         text.push_str(&jobs_table(view));
         text.push('\n');
         text.push_str(&directories_list(view));
