@@ -111,8 +111,13 @@ pub(super) fn status_code(response: &Response) -> String {
 /// The body as a JSON object; `None` for anything else, and where a key stands twice in an object: readers of JSON differ in
 /// which of both counts.
 pub(super) fn json_object(response: &Response) -> Option<Value> {
-    let Unambiguous(value) = serde_json::from_slice(&response.body).ok()?;
+    let Unambiguous(value) = serde_json::from_slice(body(response)).ok()?;
     value.is_object().then_some(value)
+}
+
+/// The body without a byte order mark.
+fn body(response: &Response) -> &[u8] {
+    response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body)
 }
 
 /// JSON without an object that has a key twice.
@@ -192,11 +197,33 @@ pub(super) fn has_error_member(object: &Value, expected: &[&str]) -> bool {
 /// # Errors
 /// An unknown outcome that names the member.
 pub(super) fn undenied(reply: Reply, asked: Option<usize>, response: &Response) -> Result<Reply, CallError> {
-    let denial = json_object(response).and_then(|body| denial::in_value(&body, asked));
-    let Some(name) = denial else { return Ok(reply) };
-    let message = format!("the answer accepts the call, and denies it by its member `{}`", one_line(&name, 80));
+    let Some(denial) = denial(body(response), asked) else { return Ok(reply) };
+    let message = format!("the answer accepts the call, and {denial}");
     let error = error(response, ErrorClass::Unknown, status_code(response), message);
     Err(CallError { request_id: reply.request_id, ..error })
+}
+
+/// What takes an acceptance back: in a value of JSON or several in a row, or in what is meant to be JSON.
+fn denial(body: &[u8], asked: Option<usize>) -> Option<String> {
+    for read in serde_json::Deserializer::from_slice(body).into_iter::<Unambiguous>() {
+        match read {
+            Ok(Unambiguous(value)) => {
+                if let Some(name) = denial::in_value(&value, asked) {
+                    return Some(format!("denies it by its member `{}`", one_line(&name, 80)));
+                }
+                if let Some(text) = denial::in_lone_text(&value) {
+                    return Some(format!("denies it by its text `{}`", one_line(text, 80)));
+                }
+            }
+            Err(error) if error.is_data() => return Some("may deny it: a key stands twice in it".to_owned()),
+            Err(_) => {
+                let is_meant = [&b"{"[..], b"[{"].iter().any(|start| body.trim_ascii_start().starts_with(start));
+                let denies = is_meant && denial::says_failure(&String::from_utf8_lossy(body).to_lowercase());
+                return denies.then(|| "may deny it: it is broken JSON with a word of failure".to_owned());
+            }
+        }
+    }
+    None
 }
 
 /// The id of a task in the first of these fields that holds a text or a number.

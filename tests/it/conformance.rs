@@ -288,7 +288,9 @@ fn a_word_in_place_of_a_task_id_is_unknown() {
         let Some(id) = reply.task_ids.first() else { continue };
         let body = String::from_utf8(response.body.clone()).expect("text");
         let written = [format!("\"{id}\""), id.clone()].into_iter().find(|id| body.contains(id)).expect("the id");
-        for word in ["", " ", "\\t", "-", "null", "None", "undefined", "failed", "Error", "success", "false", "0"] {
+        let words =
+            ["", " ", "\\t", "-", "null", "None", "undefined", "failed", "Error", "success", "false", "0", "-1"];
+        for word in words.into_iter().chain(["N/A", "NaN", "empty", "failed: 404"]) {
             response.body = body.replacen(&written, &format!("\"{word}\""), 1).into_bytes();
             let class = pair.provider.decode(&call, &account, &response).expect_err("no acceptance").class;
             assert_eq!(class, ErrorClass::Unknown, "{} `{word}`", pair.name());

@@ -110,14 +110,26 @@ pub(super) fn in_value(value: &Value, asked: Option<usize>) -> Option<String> {
     }
 }
 
+/// A text of failure that is no value of a member: the answer as a whole, or one of a list. What has a `/` may be a URL.
+pub(super) fn in_lone_text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(&**text).filter(|text| !text.contains('/') && says_failure(&text.to_lowercase())),
+        Value::Array(items) => items.iter().find_map(in_lone_text),
+        _ => None,
+    }
+}
+
 /// Whether a text can be no id of a task: it is blank, or a word for nothing or for an outcome.
 pub(super) fn is_no_id(text: &str) -> bool {
-    const WORDS: [&str; 6] = ["null", "none", "nil", "undefined", "unknown", "false"];
+    const WORDS: [&str; 11] =
+        ["null", "none", "nil", "undefined", "unknown", "false", "na", "nan", "empty", "missing", "nothing"];
     let plain = plain(text);
-    let has_digit = plain.chars().any(|c| c.is_ascii_digit());
+    let mut words = text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
     plain.is_empty()
-        || plain == "0"
-        || !has_digit && (WORDS.contains(&&*plain) || GOOD_WORDS.contains(&&*plain) || says_failure(&plain))
+        || text.trim().parse::<i64>().is_ok_and(|number| number <= 0)
+        || WORDS.contains(&&*plain)
+        || GOOD_WORDS.contains(&&*plain)
+        || words.any(|word| says_failure(&word) && word.chars().all(char::is_alphabetic))
 }
 
 fn denies(written: &str, value: &Value, asked: Option<usize>) -> bool {
@@ -170,7 +182,7 @@ fn is_good_state(text: &str) -> bool {
     text.is_empty() || words.iter().any(|word| GOOD_WORDS.contains(word)) && !is_bad
 }
 
-fn says_failure(text: &str) -> bool {
+pub(super) fn says_failure(text: &str) -> bool {
     FAILURES.iter().any(|failure| text.contains(failure))
 }
 

@@ -503,4 +503,41 @@ mod tests {
         assert_eq!((decode(200), decode(404), decode(412)), (Err(Unknown), Err(Fatal), Err(Fatal)));
         assert_eq!((decode(405), decode(503), decode(302)), (Err(Config), Err(Transient), Err(Fatal)));
     }
+
+    /// S1: a purge that failed, in any form of JSON that a cache may give.
+    #[test]
+    fn an_answer_in_json_that_denies_the_purge_is_unknown() {
+        let decode = |body: &str| {
+            let call = call(&ADAPTER, "127.0.0.1:1", &["https://a.cn/x"]);
+            ADAPTER.decode(&call, &account(&[]), &crate::vendor::testing::answer(200, &[], body))
+        };
+        for body in [
+            r#"[{"node":"a","status":"ok"},{"node":"b","status":"failed"}]"#,
+            r#"[{"error":"purge denied"}]"#,
+            r#"["ok", "purge denied"]"#,
+            r#""purge denied""#,
+            r#"{"status":"ok","status":"failed"}"#,
+            r#"{"status":"failed","status":"ok"}"#,
+            "\u{feff}{\"error\":\"denied\"}",
+            "{\"status\":\"ok\"}\n{\"status\":\"failed\"}\n",
+            r#"{"status":"failed",}"#,
+            r#"[{"status": failed}]"#,
+            &format!("{}{{\"error\":1}}{}", r#"{"a":"#.repeat(200), "}".repeat(200)),
+        ] {
+            let error = decode(body).expect_err(body);
+            assert!(error.class == Unknown && error.message.contains("deny it") | error.message.contains("denies it"));
+        }
+        for body in [
+            "",
+            "200 Purged",
+            "[info] 0 errors",
+            "<h1>Error 200 Purged</h1>",
+            "\u{feff}{\"status\":\"ok\"}",
+            r#"["https://a.cn/error.html"]"#,
+            r#"[{"node":"a","purged":1}]"#,
+            "{\"status\":\"ok\"}\n{\"status\":\"ok\"}\n",
+        ] {
+            assert!(decode(body).is_ok(), "{body}");
+        }
+    }
 }
