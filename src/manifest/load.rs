@@ -321,7 +321,8 @@ impl<'a> Builder<'a, '_> {
         }
         let marked = at.tag_span().map_or(place, |span| self::place(self.source, &span));
         self.report.push(
-            Diagnostic::error(self.file, marked, format!("tag `{}` is not supported", tag.original()))
+            // Its text may be a secret that begins with `!`.
+            Diagnostic::error(self.file, marked, "tags are not supported")
                 .help("write the value without it; texts can be quoted"),
         );
         false

@@ -100,12 +100,13 @@ enum SecretKind {
 
 impl SecretKind {
     /// What the `value` of `key` is in a map of this kind.
-    fn of_value(self, key: &str, value: &Node<'_>) -> Self {
+    fn of_value(self, key: &str, is_map: bool) -> Self {
         match (self, key) {
             (_, "<<") => self,
             (Self::Headers, _) => Self::HeaderValue,
             // A provider is a map, by any name.
-            (Self::Names, _) if !matches!(value.value, Value::Map(_)) && names_credential(key) => Self::Secret,
+            (Self::Names, _) if !is_map && names_credential(key) => Self::Secret,
+            (Self::Names, _) if !is_map => Self::Names,
             (Self::Names, _) | (Self::Credentials, "env_prefix" | "file") => Self::Plain,
             (Self::Secret | Self::HeaderValue | Self::Credentials, _) => Self::Secret,
             (Self::Assets, path) if !path.contains(['/', '.']) && names_credential(path) => Self::Secret,
@@ -123,14 +124,49 @@ impl SecretKind {
 }
 
 impl SecretKind {
+    /// Whether nothing of it is shown.
+    fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::HeaderValue)
+    }
+
+    /// Whether a text in place of a map of this kind is no name.
+    fn is_of_secrets(self) -> bool {
+        matches!(self, Self::Headers | Self::Credentials)
+    }
+
     /// What must not be shown of a text of this kind.
     fn secrets(self, text: &str) -> Vec<Range<usize>> {
         match self {
             Self::HeaderValue => beside_names(text),
             Self::Secret | Self::Headers | Self::Credentials => std::iter::once(0..text.len()).collect(),
-            Self::Top | Self::Names | Self::Assets | Self::Plain => url_parts::secrets(text, self == Self::Assets),
+            Self::Top | Self::Names | Self::Assets | Self::Plain => {
+                let is_credential =
+                    |name: &str| self == Self::Names || !name.contains(['/', '.']) && names_credential(name);
+                match name_of(text).filter(|(name, _)| is_credential(name)) {
+                    Some((_, rest)) => std::iter::once(rest).collect(),
+                    None => url_parts::secrets(text, self == Self::Assets),
+                }
+            }
         }
     }
+
+    /// What must not be shown of a key in a map of this kind: with a blank forgotten, its value is part of it.
+    fn secrets_of_key(self, key: &str) -> Vec<Range<usize>> {
+        match (self, name_of(key)) {
+            (Self::Top | Self::Names | Self::Plain | Self::Headers | Self::Credentials, Some((_, rest))) => vec![rest],
+            (Self::Headers | Self::Credentials, None) => Vec::new(),
+            _ => self.secrets(key),
+        }
+    }
+}
+
+/// The name that a text begins with, and where what it separates from that begins, if there is such a thing.
+fn name_of(text: &str) -> Option<(&str, Range<usize>)> {
+    let is_separator = |c: char| matches!(c, ':' | '=' | '：' | '＝' | '"' | '\'') || c.is_whitespace();
+    let start = text.len() - text.trim_start_matches(is_separator).len();
+    let end = start + text[start..].find(is_separator)?;
+    let rest = text.len() - text[end..].trim_start_matches(is_separator).len();
+    (rest < text.len()).then(|| (&text[start..end], rest..text.len()))
 }
 
 /// All of a header's value but names in braces, such as `{host}`: they are no secrets, and problems are about them.
@@ -216,7 +252,7 @@ impl<'b> Lines<'b> {
     fn read(&mut self, node: &Node<'_>, kind: SecretKind, refused: RefusedKeys<'_>) {
         match &node.value {
             Value::Null => {}
-            Value::Scalar { text, .. } => self.text(node.span, text, kind),
+            Value::Scalar { text, .. } => self.text(node.span, text, |text| kind.secrets(text)),
             Value::List(list) => list.iter().for_each(|item| self.read(item, kind, refused)),
             Value::Map(entries) => {
                 for (key, value) in entries {
@@ -231,22 +267,29 @@ impl<'b> Lines<'b> {
     }
 
     fn entry(&mut self, key: &Key<'_>, value: &Node<'_>, kind: SecretKind, refused: RefusedKeys<'_>) {
-        let is_known = matches!(kind, SecretKind::Headers | SecretKind::Credentials);
-        self.text(key.span, &key.text, if is_known { SecretKind::Plain } else { kind });
-        self.read(value, kind.of_value(&key.text, value), refused);
+        self.text(key.span, &key.text, |text| kind.secrets_of_key(text));
+        self.read(value, kind.of_value(&key.text, matches!(value.value, Value::Map(_))), refused);
     }
 
     /// Takes one text of the tree, `text` with its escapes undone and variables replaced.
-    fn text(&mut self, span: Span, text: &str, kind: SecretKind) {
+    fn text(&mut self, span: Span, text: &str, secrets: impl Fn(&str) -> Vec<Range<usize>>) {
         let place = span.start as usize..span.end as usize;
         let first = self.shown.partition_point(|line| line.range.end < place.start);
         for line in self.shown[first..].iter_mut().take_while(|line| line.range.start <= place.end) {
             line.covered.push(place.clone());
             let written = self.bytes.get(place.clone()).map(text_of).unwrap_or_default();
-            let pieces = kind.secrets(&written).into_iter();
-            line.hidden.extend(pieces.map(|piece| place.start + piece.start..place.start + piece.end));
-            let pieces = kind.secrets(text).into_iter().filter_map(|piece| text.get(piece));
-            line.secrets.extend(pieces.map(|text| printable(text.chars())));
+            let (mut as_written, mut as_read) = (secrets(&written), secrets(text));
+            if written.contains('\\') && as_written.len() != as_read.len() {
+                // Behind escapes it stands somewhere else.
+                as_written = std::iter::once(0..written.len()).collect();
+            }
+            if written.starts_with('*') {
+                // What an alias stands for may be a secret where it is written.
+                as_read = std::iter::once(0..text.len()).collect();
+            }
+            line.hidden.extend(as_written.iter().map(|piece| place.start + piece.start..place.start + piece.end));
+            line.secrets
+                .extend(as_read.into_iter().filter_map(|piece| text.get(piece)).map(|text| printable(text.chars())));
         }
     }
 
@@ -256,17 +299,17 @@ impl<'b> Lines<'b> {
             let bytes = self.bytes.get(line.range.clone()).unwrap_or_default();
             let text = text_of(bytes);
             let start = line.range.start;
+            let is_covered = |at: usize| line.covered.iter().any(|place| place.contains(&(start + at)));
             let found = if !has_tree {
                 line::secrets_below(&self.bytes[..start], &text)
             } else if line.covered.is_empty() {
-                line::secrets(&text, true)
+                [line::secrets(&text, true), line::tags(&text, is_covered)].concat()
             } else {
-                let is_covered = |at: usize| line.covered.iter().any(|place| place.contains(&(start + at)));
                 let is_begin = |at: usize| at == 0 || matches!(bytes[at - 1], b' ' | b'\t');
                 let comment = (0..bytes.len()).find(|&at| bytes[at] == b'#' && is_begin(at) && !is_covered(at));
                 let suspect =
                     comment.filter(|&at| text.get(at + 1..).is_none_or(|text| !line::secrets(text, false).is_empty()));
-                suspect.map(|at| at + 1..bytes.len()).into_iter().collect()
+                suspect.map(|at| at + 1..bytes.len()).into_iter().chain(line::tags(&text, is_covered)).collect()
             };
             for piece in found {
                 line.secrets.extend(text.get(piece.clone()).map(|text| printable(text.chars())));

@@ -210,6 +210,7 @@ fn with_secrets_in_wrong_places() -> Vec<String> {
         "access",
         "webhook",
     ];
+    let mut mistyped: Vec<String> = Vec::new();
     let mut texts = vec![
         "sources: [\"https://u:C@h\"]\n",
         "sources: [{checksums: \"https://u:C@h/x\", algorithm: x}]\n",
@@ -276,7 +277,55 @@ fn with_secrets_in_wrong_places() -> Vec<String> {
         "xyz: [{a: C}]\n",
         "providers: {p: {kind: http-purge, hosts: [a.cn], endpoints: [\"http://u:C%40127.0.0.1:9\"]}}\n",
     ]);
-    let mut all: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+    // The blank behind its colon forgotten, or the colon.
+    for place in [
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], X}}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [a.cn], credentials: {X, key_id: x}}}\n",
+        "providers: {p: {kind: http-purge, hosts: [a.cn], headers: {X}, endpoints: 1}}\n",
+        "providers:\n  p:\n    X\n",
+        "providers: {p: [X]}\n",
+        "providers: {p: {kind: tencent-cdn, hosts: [X]}}\n",
+        "limits: {X}\n",
+    ] {
+        for one in ["key_secret:C", "key_secret=C", "password:\"C\"", "password：C", "'password C'"] {
+            mistyped.push(place.replace('X', one));
+        }
+        if !place.contains("hosts: [X]") {
+            mistyped.extend(["login:C", "login=C"].map(|one| place.replace('X', one)));
+        }
+    }
+    // No YAML, or a tag, an anchor, an alias.
+    let head = "providers:\n  p:\n    kind: tencent-cdn\n    hosts: [a.cn]\n    ";
+    for line in [
+        "login: @C",
+        "login: `C",
+        "login: %C",
+        "login: *C",
+        "login: C: x",
+        "login: \"\\qC\"",
+        "login: \"C\u{1}\"",
+        "login: |\n      x\n\tC",
+        "login:\n      - @C",
+        "login: !C",
+        "login: !C x",
+        "login: !<C> x",
+        "login: &C",
+        "login:\n      !C",
+        "login: [!C x, !!int 1]",
+        "key_secret C\n    x: y",
+        "limits: !C x",
+        "password: &p \"C x\"\n    index: *p",
+    ] {
+        mistyped.push(format!("{head}{line}\n"));
+    }
+    mistyped.extend([
+        "providers:\n  p: {kind: tencent-cdn, hosts: [a.cn], login: C}}\n".to_owned(),
+        "providers:\n  p: {kind: tencent-cdn, hosts: [a.cn], login: C, x: *none}\n".to_owned(),
+        "{\"providers\": {\"p\": {\"kind\": \"tencent-cdn\", \"login\": \"C\", \"hosts\": @}}}\n".to_owned(),
+        "base_url: \"https://u:C\\u0040h/\"\n".to_owned(),
+        "base_url: \"https://h/\\x3fsig=C\"\n".to_owned(),
+    ]);
+    let mut all: Vec<String> = texts.into_iter().map(str::to_owned).chain(mistyped).collect();
     for key in keys {
         for place in [
             "K: C\n",

@@ -1,12 +1,14 @@
-//! What may be secret in a line that is known as text alone: of a file that is no YAML, of a simple list, in a comment.
+//! What may be secret in a line that is known as text alone: of a file that is no YAML, of a simple list, in a comment, in a tag.
 
 use std::ops::Range;
 
-use super::url_parts;
+use super::{SecretKind, url_parts};
 use crate::manifest::secrets::names_credential;
 
 /// Bytes before a line that are searched for the keys that it stands below.
-const MOST_BEFORE: usize = 65536;
+const MOST_BEFORE: usize = 1 << 24;
+/// Tags of YAML itself, without their first `!`.
+const TAGS: [&str; 10] = ["!str", "!int", "!float", "!bool", "!null", "!map", "!seq", "!binary", "!timestamp", "!set"];
 
 /// What must not be shown of a line. In a list of assets (`is_asset`) names with `/` or `.` are files.
 pub(super) fn secrets(line: &str, is_asset: bool) -> Vec<Range<usize>> {
@@ -38,34 +40,71 @@ pub(super) fn secrets(line: &str, is_asset: bool) -> Vec<Range<usize>> {
     found
 }
 
-/// As [`secrets`], of a line that follows `before` in a file that is no YAML: what stands below a credential's key is one.
+/// As [`secrets`], of a line that follows `before` in a file that is no YAML: the same holds for the values of its keys as in a
+/// tree, by those that it stands below.
 pub(super) fn secrets_below(before: &[u8], line: &str) -> Vec<Range<usize>> {
-    let all = 0..line.len();
-    let window = String::from_utf8_lossy(&before[before.len().saturating_sub(MOST_BEFORE)..]).into_owned();
-    let mut depth = depth_of(line);
-    let mut is_next = true;
-    for above in window.lines().rev().filter(|above| !matches!(above.trim_start().as_bytes(), [] | [b'#', ..])) {
-        let is_above = depth_of(above) < depth;
-        // A text in quotes may go on at the beginning of the next line.
-        let goes_on = is_next && keys(line).next().is_none();
-        if (is_above || goes_on) && keys(above).any(|(name, _)| names_credential(name)) {
-            return vec![all];
+    let window = String::from_utf8_lossy(&before[before.len().saturating_sub(MOST_BEFORE)..]);
+    let mut kind = SecretKind::Top;
+    for above in lines_above(&window, line).into_iter().rev() {
+        kind = keys(above).fold(kind, |kind, (name, _)| kind.of_value(name, true));
+    }
+    let (is_asset, mut end) = (kind == SecretKind::Assets, line.len());
+    if kind.is_secret() || kind.is_of_secrets() && keys(line).next().is_none() {
+        return std::iter::once(0..end).collect();
+    }
+    for (name, rest) in keys(line).filter(|(name, rest)| is_asset || !is_of_address(name, &line[*rest..])) {
+        let around = if name == "providers" { SecretKind::Top } else { kind };
+        kind = around.of_value(name, true);
+        if kind.is_secret() {
+            end = rest;
+            break;
         }
-        if (is_above || goes_on) && keys(above).any(|(name, _)| is_headers(name)) {
-            return match keys(line).next().filter(|_| is_next) {
-                Some((_, end)) => std::iter::once(end..line.len()).collect(),
-                None => vec![all],
-            };
+    }
+    let word = |found: &&str| !is_asset && names_credential(found);
+    if let Some(word) = line[..end].split(|c: char| !is_of_name(c)).find(word) {
+        end = end.min(word.as_ptr() as usize - line.as_ptr() as usize + word.len());
+    }
+    let mut found = secrets(&line[..end], is_asset);
+    found.extend((end < line.len()).then_some(end..line.len()));
+    found
+}
+
+/// The lines that a line stands below, the nearest first.
+fn lines_above<'t>(before: &'t str, line: &str) -> Vec<&'t str> {
+    let (mut above, mut depth, mut is_next) = (Vec::new(), depth_of(line), true);
+    for text in before.lines().rev().filter(|text| !matches!(text.trim_start().as_bytes(), [] | [b'#', ..])) {
+        let is_above = depth_of(text) < depth;
+        // A text in quotes may go on at the beginning of the next line.
+        if is_above || is_next && keys(line).next().is_none() {
+            above.push(text);
         }
         if is_above {
-            depth = depth_of(above);
+            depth = depth_of(text);
         }
         if depth == 0 {
             break;
         }
         is_next &= !is_above;
     }
-    secrets(line, false)
+    above
+}
+
+/// Whether a name with a `:` or `=` is part of an address, and no key.
+fn is_of_address(name: &str, rest: &str) -> bool {
+    let is_port = || name.contains('.') || name.bytes().all(|byte| byte.is_ascii_digit());
+    rest.starts_with("//") || name.starts_with('/') || is_port() && !rest.starts_with([' ', '\t'])
+}
+
+/// Tags and anchors of a line but for tags of YAML itself: a secret that begins with `!` or `&` looks like one.
+pub(super) fn tags(line: &str, is_covered: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+    let is_begin = |at: usize| line[..at].chars().next_back().is_none_or(|c| " \t[{,:".contains(c));
+    let marks = line.match_indices(['!', '&']).filter(|(at, _)| is_begin(*at) && !is_covered(*at));
+    let tag = |at: usize| {
+        let is_end = |(length, c): &(usize, char)| c.is_whitespace() || is_covered(at + length);
+        let length = line[at..].char_indices().find(is_end).map_or(line.len() - at, |(length, _)| length);
+        at..at + length
+    };
+    marks.map(|(at, _)| tag(at + 1)).filter(|tag| !TAGS.contains(&&line[tag.clone()])).collect()
 }
 
 fn is_headers(name: &str) -> bool {
@@ -78,15 +117,18 @@ fn depth_of(line: &str) -> usize {
     2 * (line.len() - text.len()) + usize::from(text.starts_with('-'))
 }
 
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '?')
+}
+
 /// Names in a line with a `:` or `=` behind them, and where that ends.
 fn keys(line: &str) -> impl Iterator<Item = (&str, usize)> {
-    let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '?');
-    line.match_indices([':', '=']).filter_map(move |(at, _)| {
+    line.match_indices([':', '=', '：', '＝']).filter_map(move |(at, separator)| {
         let name = line[..at].trim_end_matches([' ', '\t', '"', '\'']);
         let start = name
             .rfind(|c| !is_of_name(c))
             .map_or(0, |before| before + name[before..].chars().next().map_or(1, char::len_utf8));
-        (start < name.len()).then_some((&name[start..], at + 1))
+        (start < name.len()).then_some((&name[start..], at + separator.len()))
     })
 }
 
@@ -126,8 +168,18 @@ mod tests {
             ("pw: \"a\n", "b", "*"),
             ("providers:\n  p:\n    headers:\n      A: b\n", "      X: y", "      X:*"),
             ("headers:\n  A: >\n", "    X: y", "*"),
-            ("pw: x\n", "a: b", "a: b"),
-            ("p:\n  pw: x\n", "  a: b", "  a: b"),
+            ("pw: x\n", "name: b", "name: b"),
+            ("providers:\n  p:\n    pw: x\n", "    kind: b", "    kind: b"),
+            ("a:\n", "  name: b", "*"),
+            ("providers:\n  p:\n", "    endpoint: https://a.cn:80/x, b: @c", "    endpoint: https://a.cn:80/x, b:*"),
+            ("providers:\n", "  p: {kind: b, hosts: [a.cn:80], c: d}}", "  p: {kind: b, hosts: [a.cn:80], c:*"),
+            ("providers:\n  p:\n", "    key_secret @b", "    key_secret*"),
+            ("assets:\n  a: b\n", "  c.js: @d", "  c.js: @d"),
+            (
+                "",
+                "{\"assets\": {\"a\": \"b\"}, \"providers\": {\"p\": {\"c\": d",
+                "{\"assets\": {\"a\": \"b\"}, \"providers\": {\"p\": {\"c\":*",
+            ),
         ] {
             assert_eq!(masked(line, secrets_below(before.as_bytes(), line)), shown, "{before}{line}");
         }
