@@ -53,17 +53,31 @@ impl ValueProblem {
 
 /// A credential, from the moment it is read until it is signed with or sent.
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct Secret {
+    text: SecretString,
+    variables: Vec<SecretString>,
+}
 
 impl Secret {
     /// Takes the text over; the caller keeps no copy.
     pub fn new(text: String) -> Self {
-        Self(SecretString::from(text))
+        Self::filled_in(text, Vec::new())
+    }
+
+    /// A text into which the values of `variables` were filled in: each is a secret of its own.
+    pub fn filled_in(text: String, variables: Vec<String>) -> Self {
+        let variables = variables.into_iter().map(SecretString::from).collect();
+        Self { text: SecretString::from(text), variables }
     }
 
     /// The text itself, for signing and for request headers only.
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.text.expose_secret()
+    }
+
+    /// The values of the variables in it.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(ExposeSecret::expose_secret)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod escapes;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -14,7 +15,6 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::core::contract::Credentials;
 use crate::core::http::Request;
-use crate::core::secret::Secret;
 use crate::core::text::{hex, is_unsafe};
 use escapes::{Character, views};
 
@@ -22,14 +22,18 @@ use escapes::{Character, views};
 const SHORTEST: usize = 4;
 /// So many characters of a credential in a row are masked wherever they stand; no encoding of a shorter one is.
 const SHORTEST_PART: usize = 8;
+/// So many characters that are the same stand for what was left out.
+const CUT: usize = 3;
+
+/// Credentials of a provider: those that are used, and the last ones before them.
+pub(crate) type KnownCredentials = Arc<Vec<Credentials>>;
 
 /// Everything that must not be shown if an answer repeats it: of the credentials, and of the request. It is spelt for the first
 /// text that is looked at: most answers have none.
 pub(crate) struct Sensitive<'a> {
     redactor: &'a Redactor,
     provider: &'a str,
-    templates: &'a [(String, String)],
-    credentials: &'a Credentials,
+    credentials: KnownCredentials,
     request: Vec<String>,
     spelt: OnceLock<[Arc<Spellings>; 2]>,
 }
@@ -39,18 +43,17 @@ struct Spellings([Folded; 2]);
 
 /// Keeps what must not be shown of the credentials of each provider: to spell it takes longer than a call.
 #[derive(Default)]
-pub(crate) struct Redactor(Mutex<HashMap<String, (Credentials, Arc<Spellings>)>>);
+pub(crate) struct Redactor(Mutex<HashMap<String, (KnownCredentials, Arc<Spellings>)>>);
 
 impl Redactor {
-    /// Everything in a request of a provider that must not be shown. `templates` are the headers as they are configured.
+    /// Everything in a request of a provider that must not be shown.
     pub(crate) fn sensitive<'a>(
         &'a self,
-        (provider, templates): (&'a str, &'a [(String, String)]),
-        credentials: &'a Credentials,
+        provider: &'a str,
+        credentials: KnownCredentials,
         request: &Request,
     ) -> Sensitive<'a> {
-        let request = of_request(request);
-        Sensitive { redactor: self, provider, templates, credentials, request, spelt: OnceLock::new() }
+        Sensitive { redactor: self, provider, credentials, request: of_request(request), spelt: OnceLock::new() }
     }
 }
 
@@ -61,11 +64,11 @@ impl Sensitive<'_> {
 
     fn of_credentials(&self) -> Arc<Spellings> {
         let mut known = self.redactor.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, spelt)) = known.get(self.provider).filter(|(of, _)| of.is_same(self.credentials)) {
+        if let Some((_, spelt)) = known.get(self.provider).filter(|(of, _)| Arc::ptr_eq(of, &self.credentials)) {
             return Arc::clone(spelt);
         }
-        let spelt = Arc::new(Spellings::of_credentials(self.credentials, self.templates));
-        known.insert(self.provider.to_owned(), (self.credentials.clone(), Arc::clone(&spelt)));
+        let spelt = Arc::new(Spellings::of_credentials(&self.credentials));
+        known.insert(self.provider.to_owned(), (Arc::clone(&self.credentials), Arc::clone(&spelt)));
         spelt
     }
 }
@@ -88,30 +91,32 @@ struct Whole {
 }
 
 /// The texts, and whether parts of each reveal something as well.
-fn of_credentials<'c>(credentials: &'c Credentials, templates: &[(String, String)]) -> Vec<(&'c str, bool)> {
+fn of_credentials(credentials: &Credentials) -> Vec<(Cow<'_, str>, bool)> {
+    let mut texts = Vec::new();
     match credentials {
         Credentials::Headers(headers) => {
-            // A whole value may be no secret, and look like URLs and types of media in part.
-            let of = |(name, value): &'c (String, Secret)| {
-                let value = value.expose();
-                let variables = templates
-                    .iter()
-                    .filter(|(own, _)| own == name)
-                    .filter_map(|(_, template)| filled_in(template, value));
-                let parts = variables.chain(without_scheme(value)).map(|part| (part, true));
-                [(value, false)].into_iter().chain(parts).collect::<Vec<_>>()
-            };
-            headers.iter().flat_map(of).collect()
+            for (_, value) in headers {
+                // A whole value may be no secret, and look like URLs and types of media in part.
+                texts.push((value.expose(), false));
+                texts.extend(value.variables().chain(without_scheme(value.expose())).map(|part| (part, true)));
+            }
         }
-        Credentials::Fields(fields) => fields.iter().map(|(_, value)| (value.expose(), true)).collect(),
+        Credentials::Fields(fields) => texts.extend(fields.iter().map(|(_, value)| (value.expose(), true))),
     }
+    let decoded: Vec<String> =
+        texts.iter().filter(|(_, in_part)| *in_part).flat_map(|(text, _)| decoded(text)).collect();
+    let texts = texts.into_iter().map(|(text, in_part)| (Cow::from(text), in_part));
+    texts.chain(decoded.into_iter().map(|text| (Cow::from(text), true))).collect()
 }
 
-/// What variables have put into the value of a header, from the first one to the last.
-fn filled_in<'v>(template: &str, value: &'v str) -> Option<&'v str> {
-    let (before, rest) = template.split_once("${")?;
-    let after = rest.rsplit_once('}').map_or("", |(_, after)| after);
-    value.strip_prefix(before)?.strip_suffix(after)
+/// What a text in base64 stands for, and the user name and the password in that.
+fn decoded(text: &str) -> Vec<String> {
+    let digits = text.trim_end_matches('=');
+    let bytes = STANDARD_NO_PAD.decode(digits).or_else(|_| URL_SAFE_NO_PAD.decode(digits));
+    let plain = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(plain) = plain.filter(|plain| !plain.contains(is_unsafe)) else { return Vec::new() };
+    let parts = plain.split_once(':').map(|(user, password)| [user.to_owned(), password.to_owned()]);
+    parts.into_iter().flatten().chain([plain]).collect()
 }
 
 /// What follows `Bearer` and the like, which is one word.
@@ -194,25 +199,20 @@ impl Spellings {
         Self([Folded::new(fold, SHORTEST), Folded::new(fold_to_letters, SHORTEST_PART)])
     }
 
-    /// `templates` are the headers as they are configured.
-    fn of_credentials(credentials: &Credentials, templates: &[(String, String)]) -> Self {
+    fn of_credentials(known: &[Credentials]) -> Self {
         let mut spellings = Self::none();
-        for (text, in_part) in of_credentials(credentials, templates) {
-            spellings.add(text, in_part);
-            let encoded = encodings(text);
-            for form in &encoded {
-                spellings.add_long(form, in_part);
-            }
-            // What does not happen by chance is hidden as a whole.
-            let again: Vec<String> = base32_forms(text).into_iter().chain(encoded_twice(text)).collect();
-            for form in &again {
-                spellings.add_long(form, false);
-            }
-            for form in again.iter().chain(&encoded).map(String::as_str).chain([text]) {
-                spellings.add_long(&reversed(form), false);
-            }
-            for form in encodings(&reversed(text)).iter().chain([&hex_of_words(text)]) {
-                spellings.add_long(form, false);
+        for (text, in_part) in known.iter().flat_map(of_credentials) {
+            spellings.add_wholes(&[&text], SHORTEST);
+            let encoded = encodings(&text);
+            spellings.add_wholes(&encoded, SHORTEST_PART);
+            let mut forms = [base32_forms(&text), encoded_twice(&text), encodings(&reversed(&text))].concat();
+            forms.push(hex_of_words(&text));
+            if in_part {
+                forms.extend(encoded);
+                forms.push(text.into_owned());
+                spellings.add_parts(&forms);
+            } else {
+                spellings.add_wholes(&forms, SHORTEST_PART);
             }
         }
         spellings.0.iter_mut().for_each(|folded| folded.parts.sort_unstable());
@@ -222,20 +222,20 @@ impl Spellings {
     /// Much in a request is no secret.
     fn of_request(texts: &[String]) -> Self {
         let mut spellings = Self::none();
-        for text in texts {
-            spellings.add(text, false);
-        }
+        spellings.add_wholes(texts, SHORTEST);
         spellings
     }
 
-    fn add(&mut self, text: &str, in_part: bool) {
-        self.0.iter_mut().for_each(|folded| folded.add(text, in_part));
+    /// Takes texts of at least so many characters.
+    fn add_wholes(&mut self, texts: &[impl AsRef<str>], shortest: usize) {
+        for text in texts {
+            self.0.iter_mut().for_each(|folded| folded.add_whole(text.as_ref(), shortest));
+        }
     }
 
-    /// No short one is hidden.
-    fn add_long(&mut self, form: &str, in_part: bool) {
-        if form.len() >= SHORTEST_PART {
-            self.add(form, in_part);
+    fn add_parts(&mut self, texts: &[String]) {
+        for text in texts {
+            self.0.iter_mut().for_each(|folded| folded.add_parts(text));
         }
     }
 }
@@ -245,13 +245,19 @@ impl Folded {
         Self { fold, shortest, wholes: Vec::new(), parts: Vec::new() }
     }
 
-    fn add(&mut self, text: &str, in_part: bool) {
-        let characters: Vec<char> = text.chars().filter_map(self.fold).collect();
-        if characters.len() < self.shortest {
+    fn folded(&self, text: &str) -> Zeroizing<Vec<char>> {
+        Zeroizing::new(text.chars().filter_map(self.fold).collect())
+    }
+
+    fn add_parts(&mut self, text: &str) {
+        let characters = self.folded(text);
+        self.parts.extend(characters.windows(SHORTEST_PART).map(|part| hash(part.iter().copied())));
+    }
+
+    fn add_whole(&mut self, text: &str, shortest: usize) {
+        let characters = self.folded(text);
+        if characters.len() < shortest.max(self.shortest) {
             return;
-        }
-        if in_part {
-            self.parts.extend(characters.windows(SHORTEST_PART).map(|part| hash(part.iter().copied())));
         }
         let mut borders = vec![0; characters.len()];
         let mut same = 0;
@@ -259,50 +265,73 @@ impl Folded {
             same = step(&characters, &borders, same, characters[index]);
             borders[index] = same;
         }
-        self.wholes.push(Whole { text: Zeroizing::new(characters), borders });
+        self.wholes.push(Whole { text: characters, borders });
     }
 
-    /// Takes in the ranges of the text that are to be hidden.
+    /// Takes in the ranges of the text that are to be hidden, read forwards and backwards.
     fn find(&self, view: &[Character], hidden: &mut Vec<(usize, usize)>) {
         let folded = |character: &Character| Some(Character { shown: (self.fold)(character.shown)?, ..*character });
-        let characters: Vec<Character> = view.iter().filter_map(folded).collect();
+        let mut characters: Vec<Character> = view.iter().filter_map(folded).collect();
         let mut hide = |part: &[Character]| {
             if let (Some(first), Some(last)) = (part.first(), part.last()) {
-                hidden.push((first.start, last.end));
+                hidden.push((first.start.min(last.start), first.end.max(last.end)));
             }
         };
-        if !self.parts.is_empty() {
-            let is_part =
-                |part: &&[Character]| self.parts.binary_search(&hash(part.iter().map(|one| one.shown))).is_ok();
-            characters.windows(SHORTEST_PART).filter(is_part).for_each(&mut hide);
-        }
-        for whole in &self.wholes {
-            whole.find(&characters, &mut hide);
+        for backwards in [false, true] {
+            if !self.parts.is_empty() {
+                let is_part =
+                    |part: &&[Character]| self.parts.binary_search(&hash(part.iter().map(|one| one.shown))).is_ok();
+                characters.windows(SHORTEST_PART).filter(is_part).for_each(&mut hide);
+            }
+            for whole in &self.wholes {
+                let same = whole.find(&characters, &mut hide);
+                if !backwards && same >= SHORTEST {
+                    // The text was cut off at its end.
+                    hide(&characters[characters.len() - same..]);
+                }
+            }
+            characters.reverse();
         }
     }
 }
 
 impl Whole {
-    fn find(&self, characters: &[Character], hide: &mut dyn FnMut(&[Character])) {
+    /// Returns how many of the last characters are its beginning.
+    fn find(&self, characters: &[Character], hide: &mut dyn FnMut(&[Character])) -> usize {
         let own = &*self.text;
         let mut same = 0;
         for (index, one) in characters.iter().enumerate() {
             if same == own.len() {
                 same = self.borders[same - 1];
-            } else if same >= SHORTEST && matches!(one.shown, '*' | '…') && own[same] != one.shown {
+            } else if same >= SHORTEST && own[same] != one.shown {
                 // Cut off by who shows only the ends of a secret.
-                hide(&characters[index - same..index]);
+                if is_cut(one, own[same - 1], characters.get(index..index + CUT)) {
+                    hide(&characters[index - same..index]);
+                }
+            }
+            let row = index.checked_sub(CUT).map(|start| &characters[start..index]);
+            if index > 0 && is_cut(&characters[index - 1], one.shown, row) {
+                let behind = &characters[index..];
+                let is_end = |length: &usize| *length <= own.len() && begins_with(behind, &own[own.len() - length..]);
+                hide(&behind[..(SHORTEST..SHORTEST_PART).rev().find(is_end).unwrap_or(0)]);
             }
             same = step(own, &self.borders, same, one.shown);
             if same == own.len() {
                 hide(&characters[index + 1 - same..=index]);
             }
         }
-        // It may be cut off at the end.
-        if same >= SHORTEST {
-            hide(&characters[characters.len() - same..]);
-        }
+        same
     }
+}
+
+fn begins_with(characters: &[Character], text: &[char]) -> bool {
+    characters.len() >= text.len() && characters.iter().zip(text).all(|(one, own)| one.shown == *own)
+}
+
+/// Whether a character beside another one stands for what was left out: `*`, or any one that stands three times in a row.
+fn is_cut(one: &Character, beside: char, row: Option<&[Character]>) -> bool {
+    let is_repeated = || row.is_some_and(|row| row.iter().all(|other| other.shown == one.shown));
+    matches!(one.shown, '*' | '…') || one.shown != beside && is_repeated()
 }
 
 /// How many characters `text` begins with at the end of what was read, once `next` is read as well; `same` before it.
@@ -373,11 +402,11 @@ mod tests {
 
     use super::*;
     use crate::core::http::Endpoint;
+    use crate::core::secret::Secret;
 
-    fn sensitive(credentials: &Credentials, request: &Request, templates: &[(String, String)]) -> Sensitive<'static> {
+    fn sensitive(credentials: &Credentials, request: &Request) -> Sensitive<'static> {
         // Tests end before their memory is missed.
-        let (credentials, templates) = (Box::leak(Box::new(credentials.clone())), templates.to_vec().leak());
-        Box::leak(Box::<Redactor>::default()).sensitive(("p", templates), credentials, request)
+        Box::leak(Box::<Redactor>::default()).sensitive("p", Arc::new(vec![credentials.clone()]), request)
     }
 
     /// Fields of an account, by any name.
@@ -398,11 +427,17 @@ mod tests {
     #[test]
     fn each_providers_own_credentials_are_masked_renewed_ones_too() {
         let (redactor, request) = (Redactor::default(), request(Vec::new(), b""));
-        for (name, secret) in [("a", "FIRSTcanary"), ("b", "OTHERcanary"), ("a", "SECONDcanary"), ("b", "OTHERcanary")]
-        {
-            let credentials = fields(&["AKIDcanary", secret]);
-            let list = redactor.sensitive((name, &[]), &credentials, &request);
-            assert_eq!(hide(&format!("{secret} at {name}"), &list), format!("*** at {name}"));
+        let known = |secrets: &[&str]| Arc::new(secrets.iter().map(|secret| fields(&["AKIDcanary", secret])).collect());
+        for (name, secrets) in [
+            ("a", &["FIRSTcanary"][..]),
+            ("b", &["OTHERcanary"]),
+            ("a", &["FIRSTcanary", "SECONDcanary"]),
+            ("b", &["OTHERcanary"]),
+        ] {
+            let list = redactor.sensitive(name, known(secrets), &request);
+            for secret in secrets {
+                assert_eq!(hide(&format!("{secret} at {name}"), &list), format!("*** at {name}"));
+            }
         }
     }
 
@@ -412,7 +447,7 @@ mod tests {
         let keys = fields(&["AKIDcanary", "SECRETcanary", "TOKENcanary"]);
         let authorization = "TC3 Credential=AKIDcanary/x, Signature=abcdef0123";
         let request = request(vec![("Authorization".into(), authorization.into())], b"");
-        let list = sensitive(&keys, &request, &[]);
+        let list = sensitive(&keys, &request);
         let echo = format!("you sent {authorization} with SECRETcanary, TOKENcanary and abcdef0123");
         let shown = hide(&echo, &list);
         assert_eq!(shown, "you sent *** with ***, *** and ***");
@@ -424,7 +459,7 @@ mod tests {
     fn an_echo_of_an_encoded_form_is_masked() {
         let keys = fields(&["AKID canary", "SECRET/canary", "TOKEN+canary="]);
         let request = request(Vec::new(), b"Token=TOKEN%2Bcanary%3D&Signature=ab%2Bcd");
-        let list = sensitive(&keys, &request, &[]);
+        let list = sensitive(&keys, &request);
         let echo = "SecretId=AKID%20canary&Token=TOKEN%2Bcanary%3D&Signature=ab%2Bcd, that is ab+cd";
         assert_eq!(hide(echo, &list), "SecretId=***&Token=***&Signature=***, that is ***");
     }
@@ -433,7 +468,7 @@ mod tests {
     #[test]
     fn an_echo_in_another_form_is_masked() {
         let secret = "Canary/secret?key+9";
-        let list = sensitive(&fields(&[secret]), &request(Vec::new(), b""), &[]);
+        let list = sensitive(&fields(&[secret]), &request(Vec::new(), b""));
         let shown = |text: &str| hide(text, &list);
         let hex = hex(secret.as_bytes());
         assert_eq!(shown(&format!("hex {hex}, {}", hex.to_uppercase())), "hex ***, ***");
@@ -462,7 +497,7 @@ mod tests {
     #[test]
     fn an_echo_that_is_encoded_twice_or_turned_round_is_masked() {
         let secret = "Canary/secret?key+9-and_more";
-        let list = sensitive(&fields(&[secret]), &request(Vec::new(), b""), &[]);
+        let list = sensitive(&fields(&[secret]), &request(Vec::new(), b""));
         let turned = |text: &str| text.chars().rev().collect::<String>();
         let assert_hidden = |text: &str, most: usize| {
             let shown = hide(text, &list);
@@ -494,7 +529,7 @@ mod tests {
     #[test]
     fn constant_headers_hide_no_other_text() {
         let headers = vec![("Referer".to_owned(), Secret::new("https://www.example.cn/".into()))];
-        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &[]);
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""));
         assert_eq!(hide("https://cdn.example.com/a is no page", &list), "https://cdn.example.com/a is no page");
     }
 
@@ -545,7 +580,7 @@ mod tests {
             let length = random.usize(8..60);
             let secret: String = (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
             let keys = fields(&["AKIDcanary", &secret]);
-            let list = sensitive(&keys, &request(Vec::new(), b""), &[]);
+            let list = sensitive(&keys, &request(Vec::new(), b""));
             let start = random.usize(..=length - 8);
             let part = &secret[start..start + random.usize(8..=length - start)];
             for spelt in spellings(part) {
@@ -569,6 +604,9 @@ mod tests {
                 let numbered: Vec<String> = letters.char_indices().map(|(at, one)| format!("{at}:{one}")).collect();
                 let numbers: Vec<String> = letters.bytes().map(|byte| byte.to_string()).collect();
                 let tagged: Vec<String> = letters.chars().map(String::from).collect();
+                let in_base = |separator: &str, form: fn(u8) -> String| {
+                    letters.bytes().map(form).collect::<Vec<_>>().join(separator)
+                };
                 let lines: Vec<&str> =
                     (0..letters.len()).step_by(4).map(|at| &letters[at..(at + 4).min(letters.len())]).collect();
                 for spelt in [
@@ -576,13 +614,36 @@ mod tests {
                     numbers.join(", "),
                     numbers.join(","),
                     numbers.join(" "),
+                    numbers.join("\t"),
+                    numbers.join("\r\n"),
+                    numbers.join("."),
+                    numbers.join(" | "),
+                    numbers.join("\", \""),
+                    in_base(", 0x", |byte| format!("{byte:x}")),
+                    in_base(" U+", |byte| format!("{byte:04x}")),
+                    in_base(" ", |byte| format!("{byte:03o}")),
+                    in_base("-0b", |byte| format!("{byte:08b}")),
                     tagged.join("</i><i>"),
+                    tagged.join("</span><span class=\"token string highlight\">"),
                     lines.join("<br/>"),
                 ] {
                     assert_eq!(hide(&format!("é[{spelt}]é"), &list), "é[***]é", "round {round}: {secret} as {spelt}");
                 }
+                for (before, behind) in
+                    [("", "="), ("", ". "), ("[", "]="), ("\"", "\": \""), ("(", ") => "), (" ", "\t")]
+                {
+                    let count = |(at, one)| format!("{before}{}{behind}{one}", at + 9);
+                    let spelt: Vec<String> = letters.char_indices().map(count).collect();
+                    let shown = hide(&format!("é 404 é{}é", spelt.join(", ")), &list);
+                    assert!(
+                        shown.contains("***é") && shown.len() < 30,
+                        "round {round}: {secret} as {spelt:?}: {shown}"
+                    );
+                }
             }
             let turned = reversed(&secret);
+            let half = &turned[..(length / 2).max(8)];
+            assert_eq!(hide(&format!("é({half})é"), &list), "é(***)é", "round {round}: {secret} as {half}");
             let forms = |text: &str| {
                 [
                     hex(text.as_bytes()),
@@ -598,6 +659,10 @@ mod tests {
             if length > 12 {
                 let ends = format!("é({}****)é", &secret[..6]);
                 assert_eq!(hide(&ends, &list), "é(*******)é", "round {round}: {secret}");
+                for cut in ["...", "…", "****", "xxxx"] {
+                    let ends = format!("é({}{cut}{})é", &secret[..5], &secret[length - 5..]);
+                    assert_eq!(hide(&ends, &list), format!("é(***{cut}***)é"), "round {round}: {secret}");
+                }
             }
             let words: Vec<String> = secret.as_bytes().chunks_exact(2).map(|word| hex(&[word[1], word[0]])).collect();
             let spelt = words.join(" ");
@@ -621,7 +686,7 @@ mod tests {
     fn hiding_takes_time_in_proportion() {
         let secret = "a".repeat(4000) + "b";
         let headers = vec![("Authorization".to_owned(), Secret::new(secret))];
-        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &[]);
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""));
         let text = "a".repeat(200_000) + "é";
         assert_eq!(hide(&text, &list), text);
     }
@@ -629,19 +694,27 @@ mod tests {
     /// X1: what a variable holds is a secret in part as well; what stands in a manifest, and looks like one, is none.
     #[test]
     fn values_of_variables_are_hidden_in_part_and_constants_are_not() {
-        let templates = [
-            ("X-Key", "${KEY}", "canary0123456789"),
-            ("X-Url", "https://www.example.cn/${PATH}?x", "https://www.example.cn/sesame-open-now?x"),
-            ("Accept", "text/html, application/xhtml+xml", "text/html, application/xhtml+xml"),
-            ("X-Note", "purged by the release job", "purged by the release job"),
+        let headers = [
+            ("X-Key", "canary0123456789", &["canary0123456789"][..]),
+            ("X-Url", "https://www.example.cn/sesame-open-now?x", &["sesame-open-now"]),
+            ("X-Pair", "Basic hunter2:swordfi", &["hunter2", "swordfi"]),
+            ("Authorization", "Basic cHVyZ2VhZG06WnE3eDkza0xt", &["cHVyZ2VhZG06WnE3eDkza0xt"]),
+            ("Proxy-Authorization", "Basic dXNlcm5hbWU6a2V5cGhyYXNl", &[]),
+            ("Accept", "text/html, application/xhtml+xml", &[]),
+            ("X-Note", "purged by the release job", &[]),
         ];
-        let headers = templates.map(|(name, _, value)| (name.to_owned(), Secret::new(value.into()))).into();
-        let templates = templates.map(|(name, template, _)| (name.to_owned(), template.to_owned()));
-        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &templates);
+        let headers = headers.map(|(name, value, variables)| {
+            let variables = variables.iter().map(|value| (*value).to_owned()).collect();
+            (name.to_owned(), Secret::filled_in(value.to_owned(), variables))
+        });
+        let list = sensitive(&Credentials::Headers(headers.into()), &request(Vec::new(), b""));
         for (text, shown) in [
             ("the key ary01234567", "the key ***"),
             ("https://www.example.cn/other?x", "https://www.example.cn/other?x"),
             ("no /sesame-open here", "no /*** here"),
+            ("neither hunter2 nor swordfi", "neither *** nor ***"),
+            ("purgeadm with Zq7x93kLm may not", "*** with *** may not"),
+            ("nor username with keyphrase", "nor *** with ***"),
             ("application/xhtml+xml is not taken", "application/xhtml+xml is not taken"),
             ("the release job is over", "the release job is over"),
         ] {
@@ -654,7 +727,7 @@ mod tests {
     fn credentials_that_overlap_are_hidden_whole() {
         let headers = ["abcdefgh1234", "h1234567", "Bearer h1234567"].map(|value| Secret::new(value.into()));
         let headers = headers.into_iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect();
-        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""), &[]);
+        let list = sensitive(&Credentials::Headers(headers), &request(Vec::new(), b""));
         assert_eq!(hide("to abcdefgh1234567, h1234567: Bearer h1234567.", &list), "to ***, ***: ***.");
     }
 }

@@ -6,7 +6,7 @@ use crate::core::contract::{Account, CallError, Credentials, ErrorClass, Stamp};
 use crate::core::http::{Request, Response, TransportFailure};
 use crate::core::model::ProviderConfig;
 use crate::core::time::Timestamp;
-use crate::engine::redact::{self, Redactor, Sensitive};
+use crate::engine::redact::{self, Redactor};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 
@@ -58,18 +58,21 @@ pub(crate) async fn send_request<T>(
     let stamp = Stamp { wall: host.clock.now().wall, nonce };
     let request = build(&account, &credentials, &stamp)
         .map_err(|message| RequestError::Refused(refusal(ErrorClass::Config, "not sent", message), None))?;
-    let provider = (config.name.as_str(), config.options.headers("headers"));
-    let sensitive = line.redactor.sensitive(provider, &credentials, &request);
-    let response = host.http.send(request, line.timeouts).await.map_err(RequestError::Failed)?;
-    let answer = read(&account, &response, &|text| *text = redact::hide(text, &sensitive))
-        .map_err(|error| shown(error, &sensitive, host.clock.now().wall));
+    let known = line.credentials.known(&config.name);
+    let sensitive = line.redactor.sensitive(&config.name, known, &request);
+    let hide = |text: &mut String| *text = redact::hide(text, &sensitive);
+    let response = host.http.send(request, line.timeouts).await.map_err(|mut failure| {
+        // The server writes its part of it: names in its certificate, for one.
+        hide(&mut failure.message);
+        RequestError::Failed(failure)
+    })?;
+    let answer = read(&account, &response, &hide).map_err(|error| shown(error, &hide, host.clock.now().wall));
     answer.map_err(|error| RequestError::Refused(error, Some(credentials)))
 }
 
 /// The error as it may be shown.
-fn shown(mut error: CallError, sensitive: &Sensitive<'_>, now: Timestamp) -> CallError {
-    let texts = [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id);
-    texts.for_each(|text| *text = redact::hide(text, sensitive));
+fn shown(mut error: CallError, hide: &Hide<'_>, now: Timestamp) -> CallError {
+    [&mut error.message, &mut error.code].into_iter().chain(&mut error.request_id).for_each(hide);
     match (error.class, error.server_time) {
         (ErrorClass::Clock, Some(server)) => error.message += &clock_hint(now, server),
         // A nonce that counts as used may be a clock that is off.
@@ -99,7 +102,84 @@ pub(crate) fn refusal(class: ErrorClass, code: &str, message: String) -> CallErr
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::core::contract::Options;
+    use crate::core::http::{Endpoint, Route, TransportFailureKind};
+    use crate::core::model::{CredentialSource, Limits, Location};
+    use crate::core::time::{Now, Tick};
+    use crate::host::credentials::testing::ScriptedEnv;
+    use crate::host::resolver::SystemResolver;
+    use crate::host::virtual_clock::VirtualClock;
+    use crate::host::worker::InPlace;
+    use crate::host::{BoxFuture, Http};
+    use crate::vendor::VENDORS;
+
+    /// A server whose certificate is for another name.
+    struct OtherName;
+
+    impl Http for OtherName {
+        fn send(&self, _: Request, _: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>> {
+            let message = "certificate only valid for DnsName(\"secretcanary.example\")".to_owned();
+            Box::pin(async { Err(TransportFailure { kind: TransportFailureKind::Tls, message }) })
+        }
+    }
+
+    /// S8, X2
+    #[tokio::test]
+    async fn what_the_server_wrote_of_a_failure_is_masked() {
+        let keys = [("TENCENTCLOUD_SECRET_ID", "AKIDcanary"), ("TENCENTCLOUD_SECRET_KEY", "SECRETcanary")];
+        let host = Host {
+            clock: Arc::new(VirtualClock::starting_at(Now {
+                wall: Timestamp::from_unix_ms(0),
+                tick: Tick::from_ms(0),
+            })),
+            http: Arc::new(OtherName),
+            resolver: Arc::new(SystemResolver),
+            env: Arc::new(ScriptedEnv::with(&keys)),
+            worker: Arc::new(InPlace),
+            seed: 1,
+        };
+        let config = ProviderConfig {
+            name: "p".to_owned(),
+            kind: VENDORS.find("tencent-cdn").expect("a known kind"),
+            hosts: Vec::new(),
+            endpoints: Vec::new().into(),
+            require: None,
+            options: Options::default(),
+            limits: Limits::default(),
+            ignore_query: false,
+            account: None,
+            credentials: CredentialSource::Environment { prefix: String::new() },
+            place: Location::default(),
+        };
+        let (credentials, redactor) = (CredentialStore::new(host.env.clone()), Redactor::default());
+        let line = CallContext {
+            host: &host,
+            credentials: &credentials,
+            config: &config,
+            redactor: &redactor,
+            timeouts: Timeouts::default(),
+        };
+        let build = |_: &Account, _: &Credentials, _: &Stamp| {
+            let endpoint =
+                Endpoint { tls: true, host: "a".into(), port: None, path_prefix: String::new(), address: None };
+            let (method, path_and_query) = ("GET".into(), "/".into());
+            Ok(Request {
+                method,
+                endpoint,
+                route: Route::Direct,
+                path_and_query,
+                headers: Vec::new(),
+                body: Vec::new(),
+            })
+        };
+        let Err(RequestError::Failed(failure)) = send_request(line, 1, build, |_, _, _| Ok(())).await else {
+            panic!("no connection")
+        };
+        assert_eq!(failure.message, "certificate only valid for DnsName(\"***.example\")");
+    }
 
     /// A clock that agrees with the server's need not be set right.
     #[test]

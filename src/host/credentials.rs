@@ -24,6 +24,8 @@ const HEADERS_OPTION: &str = "headers";
 const MOST_BYTES: usize = 64 * 1024;
 /// How long a program may take.
 const COMMAND_TIMEOUT_MS: u64 = 30_000;
+/// Credentials of a provider that are kept from being shown: the newest ones.
+const MOST_KNOWN: usize = 4;
 /// Credentials that expire within this time are asked for again.
 const RENEW_BEFORE_MS: i64 = 60_000;
 
@@ -227,7 +229,7 @@ impl Source {
 
     fn ask(&self, env: &Arc<dyn Env>, now: Timestamp) -> Answer {
         let (env, source) = (Arc::clone(env), self.clone());
-        let answer: BoxFuture<'static, _> = Box::pin(async move { read(env.as_ref(), &source, now).await });
+        let answer: BoxFuture<'static, _> = Box::pin(async move { read(&env, &source, now).await });
         answer.shared()
     }
 }
@@ -277,12 +279,13 @@ impl Slot {
 pub struct CredentialStore {
     env: Arc<dyn Env>,
     slots: Mutex<HashMap<String, Slot>>,
+    known: Mutex<HashMap<String, Arc<Vec<Credentials>>>>,
 }
 
 impl CredentialStore {
     /// An empty store that reads through `env`.
     pub fn new(env: Arc<dyn Env>) -> Self {
-        Self { env, slots: Mutex::default() }
+        Self { env, slots: Mutex::default(), known: Mutex::default() }
     }
 
     /// The provider's credentials. The source is asked on first use, when it is configured differently, after a refusal
@@ -293,7 +296,25 @@ impl CredentialStore {
     /// Why there are none, which stays so for the rest of the run.
     pub async fn get(&self, provider: &ProviderConfig, now: Timestamp) -> Result<Credentials, CredentialError> {
         let answer = self.with_slot(provider, |slot| slot.answer(&self.env, now))?;
-        answer.await.map(|held| held.credentials)
+        let credentials = answer.await?.credentials;
+        self.note(&provider.name, &credentials);
+        Ok(credentials)
+    }
+
+    /// The credentials that a provider was given last, the newest at the end. Answers may repeat those of before too.
+    pub fn known(&self, provider: &str) -> Arc<Vec<Credentials>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(provider).cloned().unwrap_or_default()
+    }
+
+    fn note(&self, provider: &str, credentials: &Credentials) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = known.get(provider).map_or(&[][..], |all| all.as_slice());
+        if !all.iter().any(|one| one.is_same(credentials)) {
+            let kept = &all[all.len().saturating_sub(MOST_KNOWN - 1)..];
+            let all = [kept, std::slice::from_ref(credentials)].concat();
+            known.insert(provider.to_owned(), all.into());
+        }
     }
 
     /// The rest of the run does without an answer that has not come after `waited_ms` milliseconds. Returns the error that is
@@ -395,21 +416,20 @@ fn fingerprint(sort: &str, name: &str) -> String {
     hash.finalize().to_hex()[..16].to_owned()
 }
 
-async fn read(env: &dyn Env, source: &Source, now: Timestamp) -> Result<HeldCredentials, CredentialError> {
+async fn read(env: &Arc<dyn Env>, source: &Source, now: Timestamp) -> Result<HeldCredentials, CredentialError> {
     let scheme = source.scheme;
     let forever = |credentials| HeldCredentials { credentials, expires_at: None };
     match (&source.from, scheme) {
         (CredentialSource::Environment { .. }, CredentialScheme::Headers) => {
-            from_templates(env, &source.headers).map(forever)
+            from_templates(env.as_ref(), &source.headers).map(forever)
         }
         (_, CredentialScheme::Headers) => Err(CredentialError::NoAccount),
         (CredentialSource::Environment { prefix }, CredentialScheme::Fields { fields, instead }) => {
-            from_variables(env, prefix, fields, instead).map(forever)
+            from_variables(env.as_ref(), prefix, fields, instead).map(forever)
         }
         (CredentialSource::File(path), CredentialScheme::Fields { .. }) => {
-            let content = env
-                .read_private(path, MOST_BYTES)
-                .map_err(|problem| CredentialError::File { path: path.clone(), problem })?;
+            let content =
+                env.read_private(path, MOST_BYTES).map_err(|problem| CredentialError::File { path: path.clone(), problem })?;
             from_json(Origin::File(path.clone()), &content, scheme, now)
         }
         (CredentialSource::Command(command), CredentialScheme::Fields { .. }) => {
@@ -459,13 +479,17 @@ fn from_templates(env: &dyn Env, headers: &[(String, String)]) -> Result<Credent
     for (name, template) in headers {
         let pieces =
             templates::pieces(template).ok_or_else(|| CredentialError::BrokenReference { header: name.clone() })?;
-        let value = Secret::new(templates::join(&pieces, |reference| {
+        let mut variables = Vec::new();
+        let text = templates::join(&pieces, |reference| {
             let unset = || {
                 let problem = if env.var(reference).is_some() { ValueProblem::Nothing } else { ValueProblem::NotSet };
                 CredentialError::UnknownReference { header: name.clone(), variable: reference.to_owned(), problem }
             };
-            variable(env, reference)?.ok_or_else(unset).map(|value| value.expose().to_owned())
-        })?);
+            let value = variable(env, reference)?.ok_or_else(unset)?;
+            variables.push(value.expose().to_owned());
+            Ok(value.expose().to_owned())
+        })?;
+        let value = Secret::filled_in(text, variables);
         if value.expose().contains(char::is_control) {
             return Err(CredentialError::Header { header: name.clone(), problem: ValueProblem::Control });
         }

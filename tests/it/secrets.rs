@@ -247,6 +247,35 @@ fn x1_files_and_programs_with_credentials_are_never_repeated() {
     }
 }
 
+/// X2: credentials that the vendor refused are masked as well once others have taken their place.
+#[test]
+fn x2_a_token_from_before_its_renewal_is_masked() {
+    let cloud = Cloud::with("tencent-cdn", |setup| setup.credentials = keys("tencent-cdn", ID, SECRET, Some(TOKEN)));
+    let program = "if [ -e asked ]; then exec /bin/cat new.json; fi; : >asked; exec /bin/cat keys.json";
+    let content = |token: &str| json!({"key_id": ID, "key_secret": SECRET, "token": token}).to_string();
+    let bench = Bench::new()
+        .provider("own", "tencent-cdn", &cloud.url(), "credentials: {command: [/bin/sh, program]}\n")
+        .file("program", program)
+        .file("keys.json", content(TOKEN))
+        .file("new.json", content("another-token-9f2"));
+    bench.assets(&[URL], "1");
+    let refusal = |_: &str| {
+        let error = json!({"Code": "AuthFailure.TokenFailure", "Message": format!("the token {TOKEN} was revoked")});
+        json!({"Response": {"Error": error, "RequestId": "r"}}).to_string()
+    };
+    cloud.always(Some(Step::Echo(403, Arc::new(refusal))));
+    let ran = bench.run(&["apply", "--audit", "audit.jsonl"]).exits(7).says("the token *** was revoked");
+    assert_eq!(cloud.count(), 2, "a call with each token");
+    for (what, text) in [
+        ("output", ran.stdout.into_bytes()),
+        ("errors", ran.stderr.into_bytes()),
+        ("audit log", bench.read("audit.jsonl").expect("written")),
+        ("state", bench.read(".freshen/state.db").expect("written")),
+    ] {
+        search(what, &text);
+    }
+}
+
 /// X1: values that cannot be credentials are named by their variable only.
 #[test]
 fn x1_unusable_values_of_variables_are_not_repeated() {

@@ -14,7 +14,11 @@ type Kind = fn(&[Character]) -> Option<(Unit, usize)>;
 type PlacedByte = (u8, usize, usize);
 
 /// Ways to escape. Each is undone by itself: what looks like an escape of one may be plain text of another.
-const KINDS: [Kind; 7] = [percent, quoted_printable, entity, backslash, of_style_sheet, decimal, mark];
+const KINDS: [Kind; 6] = [percent, quoted_printable, entity, backslash, of_style_sheet, mark];
+/// Bases in which bytes are listed.
+const BASES: [u32; 4] = [2, 8, 10, 16];
+/// Numbers with more digits are none of a list, and none of a count.
+const MOST_DIGITS: usize = 9;
 
 /// What stands for whatever has a name that is not in [`NAMES`]: letters and digits have none.
 const OTHER: char = char::REPLACEMENT_CHARACTER;
@@ -73,14 +77,75 @@ enum Unit {
     Nothing,
 }
 
-/// The text, and what it is with one or two escapes within each other undone.
+/// The text, and what it is with one or two escapes within each other undone; the last ones may be numbers of bytes.
 pub(super) fn views(text: &str) -> Vec<Vec<Character>> {
     let plain =
         |(start, character): (usize, char)| Character { shown: character, start, end: start + character.len_utf8() };
     let plain: Vec<Character> = text.char_indices().map(plain).collect();
-    let once: Vec<_> = KINDS.iter().filter_map(|kind| undone(&plain, *kind)).collect();
-    let twice: Vec<_> = once.iter().flat_map(|view| KINDS.iter().filter_map(|kind| undone(view, *kind))).collect();
-    [vec![plain], once, twice].concat()
+    let undo = |view: &Vec<Character>| {
+        let escapes = KINDS.iter().filter_map(|kind| undone(view, *kind));
+        escapes.chain(uncounted(view)).collect::<Vec<_>>()
+    };
+    let mut views = vec![plain];
+    views.extend(undo(&views[0]));
+    let once = views.len();
+    for at in 1..once {
+        views.extend(undo(&views[at]));
+    }
+    for at in 0..once {
+        let listed: Vec<_> = BASES.iter().filter_map(|base| bytes_listed(&views[at], *base)).collect();
+        views.extend(listed);
+    }
+    views
+}
+
+/// The bytes whose numbers in a base stand in the view, with anything between them; `None` where there are none.
+fn bytes_listed(view: &[Character], base: u32) -> Option<Vec<Character>> {
+    let (mut bytes, mut out) = (Vec::new(), Vec::new());
+    for (start, digits) in runs(view, |one| one.is_digit(base)) {
+        let byte = number(view, start, digits, base).and_then(|number| u8::try_from(number).ok());
+        if let Some(byte) = byte.filter(|byte| *byte >= b' ') {
+            bytes.push((byte, view[start].start, view[start + digits - 1].end));
+        }
+    }
+    flush(&mut bytes, &mut out);
+    (!out.is_empty()).then_some(out)
+}
+
+/// The view without numbers that count what stands between them, as in `0=a 1=b`; `None` where none does.
+fn uncounted(view: &[Character]) -> Option<Vec<Character>> {
+    let words: Vec<(usize, usize)> = runs(view, char::is_alphanumeric).collect();
+    let value = |index: usize| words.get(index).and_then(|(start, length)| number(view, *start, *length, 10));
+    // What is counted is one word, none, or two.
+    let next = |index: usize| {
+        let next = value(index)? + 1;
+        [2, 1, 3].into_iter().map(|step| index + step).find(|index| value(*index) == Some(next))
+    };
+    let (mut out, mut done, mut index) = (Vec::new(), 0, 0);
+    let mut counted_before = None;
+    while index < words.len() {
+        let following = next(index);
+        if following.is_some() || counted_before == Some(index) {
+            let (start, length) = words[index];
+            out.extend(&view[done..start]);
+            done = start + length;
+        }
+        counted_before = following;
+        index = following.unwrap_or(index + 1);
+    }
+    out.extend(&view[done..]);
+    (done > 0).then_some(out)
+}
+
+/// Where characters of a sort stand in a row: the first one, and how many.
+fn runs(view: &[Character], is_part: impl Fn(char) -> bool) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        at += view[at..].iter().position(|one| is_part(one.shown))?;
+        let (start, length) = (at, view[at..].iter().take_while(|one| is_part(one.shown)).count());
+        at += length;
+        Some((start, length))
+    })
 }
 
 /// The view with all escapes of a kind undone; `None` where there are none.
@@ -140,7 +205,9 @@ fn at(view: &[Character], index: usize) -> Option<char> {
 
 /// The number that so many digits from `start` on are.
 fn number(view: &[Character], start: usize, digits: usize, radix: u32) -> Option<u32> {
-    (start..start + digits).try_fold(0, |number, index| Some(number * radix + at(view, index)?.to_digit(radix)?))
+    (digits <= MOST_DIGITS).then_some(())?;
+    (start..start + digits)
+        .try_fold(0_u32, |number, index| number.checked_mul(radix)?.checked_add(at(view, index)?.to_digit(radix)?))
 }
 
 fn byte(view: &[Character], start: usize) -> Option<Unit> {
@@ -221,21 +288,12 @@ fn of_style_sheet(view: &[Character]) -> Option<(Unit, usize)> {
     (digits > 0).then_some((Unit::Character(character), 1 + digits + usize::from(at(view, 1 + digits) == Some(' '))))
 }
 
-/// A number of a list of bytes, such as `[47, 48]`.
-fn decimal(view: &[Character]) -> Option<(Unit, usize)> {
-    let digits = view.iter().take(4).take_while(|one| one.shown.is_ascii_digit()).count();
-    let is_item = at(view, digits).is_none_or(|next| matches!(next, ',' | ';' | ' ' | ']' | ')' | '}' | '\n'));
-    let byte = u8::try_from(number(view, 0, digits, 10)?).ok().filter(u8::is_ascii_graphic)?;
-    is_item.then_some((Unit::Byte(byte), digits))
-}
-
 /// A tag, and the number before a numbered character: `<br/>`, `12:`.
 fn mark(view: &[Character]) -> Option<(Unit, usize)> {
-    const MOST: usize = 32;
-    let rest = || view.iter().skip(1).take(MOST);
+    let rest = || view.iter().skip(1);
     let (inside, end) = match at(view, 0)? {
         '<' => (rest().take_while(|one| !matches!(one.shown, '<' | '>')).count(), '>'),
-        '0'..='9' => (rest().take_while(|one| one.shown.is_ascii_digit()).count(), ':'),
+        '0'..='9' => (rest().take(MOST_DIGITS).take_while(|one| one.shown.is_ascii_digit()).count(), ':'),
         _ => return None,
     };
     (at(view, inside + 1)? == end).then_some((Unit::Nothing, inside + 2))
