@@ -16,14 +16,15 @@ use crate::core::model::{CredentialSource, ProviderConfig};
 use crate::core::secret::{Secret, ValueProblem};
 use crate::core::time::Timestamp;
 
+mod file;
 mod json;
 
 /// Key of the option that holds header templates.
 const HEADERS_OPTION: &str = "headers";
 /// Largest file or output of credentials.
 const MOST_BYTES: usize = 64 * 1024;
-/// How long a program may take.
-const COMMAND_TIMEOUT_MS: u64 = 30_000;
+/// How long a program or a file may take.
+const SOURCE_TIMEOUT_MS: u64 = 30_000;
 /// Credentials of a provider that are kept from being shown: the newest ones.
 const MOST_KNOWN: usize = 4;
 /// Credentials that expire within this time are asked for again.
@@ -429,12 +430,12 @@ async fn read(env: &Arc<dyn Env>, source: &Source, now: Timestamp) -> Result<Hel
         }
         (CredentialSource::File(path), CredentialScheme::Fields { .. }) => {
             let content =
-                env.read_private(path, MOST_BYTES).map_err(|problem| CredentialError::File { path: path.clone(), problem })?;
+                file::read(env, path).await.map_err(|problem| CredentialError::File { path: path.clone(), problem })?;
             from_json(Origin::File(path.clone()), &content, scheme, now)
         }
         (CredentialSource::Command(command), CredentialScheme::Fields { .. }) => {
             let program = command.first().cloned().unwrap_or_default();
-            let limits = CommandLimits { timeout_ms: COMMAND_TIMEOUT_MS, most_bytes: MOST_BYTES };
+            let limits = CommandLimits { timeout_ms: SOURCE_TIMEOUT_MS, most_bytes: MOST_BYTES };
             let output = env
                 .run(command, limits)
                 .await

@@ -156,6 +156,12 @@ pub enum PrivateFileError {
         /// Permission bits.
         mode: u32,
     },
+    /// The system has not read it in time.
+    #[error("does not answer within {timeout_ms} ms: see whether its disk or network is there")]
+    TimedOut {
+        /// The limit.
+        timeout_ms: u64,
+    },
     /// It is larger than a file of credentials can be.
     #[error("is larger than {most_bytes} bytes")]
     TooLarge {
