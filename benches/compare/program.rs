@@ -36,7 +36,7 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
     store.mark(&model, &difference, now).expect("written");
     let start = RunStart { at: now, host: "bench".into(), pid: 1 };
     let run = store.begin_run(&start, &[("own".into(), "account".into())], &[]).expect("written");
-    let providers = model.provider_names();
+    let providers = model.provider_keys();
     let (mut intents, mut outcomes, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
     let mut log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a file");
     let bytes = vec![7; SYNCED_BYTES];

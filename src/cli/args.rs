@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::core::guard::Allowed;
 use crate::engine::Selection;
 use crate::engine::stat_caches::Own;
-use crate::manifest::MAX_TARGETS;
+use crate::manifest::{MAX_TARGETS, check_namespace};
 use crate::state::{self, Backend};
 
 /// Keeps CDN caches true to what was published.
@@ -60,13 +60,8 @@ impl Global {
     }
 }
 
-/// A namespace stands before names of manifests, with `:` between.
 fn namespace(text: &str) -> Result<String, String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
-        return Ok(text.to_owned());
-    }
-    Err("write 1 to 64 letters, digits, `-`, `_`, `.` or `/`, like the name of the repository".to_owned())
+    check_namespace(text).map(|()| text.to_owned())
 }
 
 /// Forms of output.
@@ -432,7 +427,7 @@ pub enum StateVerb {
         /// Which targets; `*` stands for any text
         #[arg(value_name = "PATTERN")]
         pattern: String,
-        /// Only of this provider
+        /// Only of this provider; with `--namespace`, of none of another namespace
         #[arg(long, value_name = "NAME")]
         provider: Option<String>,
         /// Only what this manifest lists; what others list as well is theirs alone from then on

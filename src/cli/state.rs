@@ -22,7 +22,9 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
             done(global, "imported", imported);
         }
         StateVerb::Forget { pattern, provider, manifest, lock } => {
-            let which = Forgotten { pattern, provider: provider.as_deref(), manifest: manifest.as_deref() };
+            let (provider, manifest, namespace) =
+                (provider.as_deref(), manifest.as_deref(), global.namespace.as_deref());
+            let which = Forgotten { pattern, provider, namespace, manifest };
             done(global, "forgotten", engine::forget(host, state, &which, lock.lock_timeout).await?);
         }
     }

@@ -14,6 +14,7 @@ use super::changes::{Change, Changes};
 use super::http::Endpoint;
 use super::model::{Entry, Model, OnNew, Priority, ProviderConfig};
 use super::owners::{MovedManifest, Unread};
+use super::provider_key::ProviderKey;
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
 use super::text::shell_word;
@@ -174,6 +175,8 @@ impl DiffContext<'_> {
 /// Compares the model with what is recorded, row by row: neither side is ever held twice.
 pub struct Differ<'a> {
     model: &'a Model,
+    /// By what the state knows providers, by index.
+    keys: Vec<String>,
     scope: DiffContext<'a>,
     covered: Covered<'a>,
     /// The first entry that no row was compared with yet.
@@ -188,7 +191,7 @@ impl<'a> Differ<'a> {
         let Unread { moved, rerooted, namespaces, .. } = scope.unread.clone();
         let difference = Difference { moved, rerooted, namespaces, ..Difference::default() };
         let (covered, changes) = (Covered::new(model, &scope), Changes::of(&model.entries));
-        Self { model, scope, covered, next: 0, changes, difference }
+        Self { model, keys: model.provider_keys(), scope, covered, next: 0, changes, difference }
     }
 
     /// Compares the next recorded row.
@@ -224,8 +227,8 @@ impl<'a> Differ<'a> {
 
     fn order(&self, entry: usize, row: RecordedRow<'_>) -> Ordering {
         let entries = &self.model.entries;
-        let provider = self.model.providers[entries.provider(entry)].name.as_str();
-        let key = (provider, entries.scope(entry)).cmp(&(row.provider, row.scope));
+        let provider = &self.keys[entries.provider(entry)];
+        let key = (provider.as_str(), entries.scope(entry)).cmp(&(row.provider, row.scope));
         key.then_with(|| entries.text(entry).cmp_str(row.text))
     }
 
@@ -319,7 +322,7 @@ impl<'a> Differ<'a> {
         }
         // A provider that is gone, or that has become of a kind that cannot purge this, is not asked.
         let able = |index: &usize| self.model.providers[*index].limits_of(row.scope).is_some();
-        let Some(provider) = self.model.provider_index(row.provider).filter(able) else {
+        let Some(provider) = self.model.index_of_key(row.provider).filter(able) else {
             if !forgets {
                 self.covered.keep(row.owners);
                 self.orphan(row);
@@ -359,9 +362,10 @@ impl<'a> Differ<'a> {
 
     fn orphan(&mut self, row: RecordedRow<'_>) {
         let pending = usize::from(row.work.is_some());
-        match self.difference.orphans.iter_mut().find(|known| known.provider == row.provider) {
+        let provider = ProviderKey::of(row.provider).name;
+        match self.difference.orphans.iter_mut().find(|known| known.provider == provider) {
             Some(known) => (known.targets, known.pending) = (known.targets + 1, known.pending + pending),
-            None => self.difference.orphans.push(Orphans { provider: row.provider.to_owned(), targets: 1, pending }),
+            None => self.difference.orphans.push(Orphans { provider: provider.to_owned(), targets: 1, pending }),
         }
     }
 }

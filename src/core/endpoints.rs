@@ -14,7 +14,7 @@ pub type Addresses = Result<Vec<IpAddr>, String>;
 /// A cache of a provider: an endpoint that is one, or an address that the name of an endpoint has, or had.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheAddress {
-    /// Name of the provider.
+    /// By what the state knows the provider.
     pub provider: String,
     /// The endpoint as the manifest names it.
     pub endpoint: String,
@@ -34,7 +34,7 @@ impl fmt::Display for CacheAddress {
 /// What a run found of the caches of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundCaches {
-    /// Name of the provider.
+    /// By what the state knows the provider.
     pub provider: String,
     /// Its endpoints, as the manifest names them; none where no cache has to take all that is recorded.
     pub endpoints: Vec<String>,

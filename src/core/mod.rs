@@ -22,6 +22,7 @@ pub mod model;
 pub mod owners;
 pub mod plan;
 pub mod provider;
+pub mod provider_key;
 pub mod query;
 pub mod quota;
 pub mod rate;

@@ -9,6 +9,7 @@ use super::endpoints::{Endpoints, has_addresses};
 use super::entries::Entries;
 use super::http::Endpoint;
 use super::provider::Provider;
+use super::provider_key::ProviderKey;
 use super::target::Scope;
 
 pub use super::entry::{Entry, Location, Matched, Priority};
@@ -30,17 +31,25 @@ impl Model {
         self.providers.iter().position(|provider| provider.name == name)
     }
 
-    /// Names of all providers, by index.
-    pub fn provider_names(&self) -> Vec<String> {
-        self.providers.iter().map(|provider| provider.name.clone()).collect()
+    /// What keeps the manifests apart from those of other repositories.
+    pub fn namespace(&self) -> Option<&str> {
+        self.manifests.first()?.namespace.as_deref()
     }
 
-    /// By what the state knows whose account a provider draws on: its name, as manifests have theirs after the namespace and `:`.
-    /// Providers of two repositories may have one name and different accounts.
-    pub fn account_key(&self, provider: usize) -> String {
-        let name = &self.providers[provider].name;
-        let namespace = self.manifests.first().and_then(|manifest| manifest.namespace.as_ref());
-        namespace.map_or_else(|| name.clone(), |namespace| format!("{namespace}:{name}"))
+    /// By what the state knows a provider, as text.
+    pub fn provider_key(&self, provider: usize) -> String {
+        ProviderKey { namespace: self.namespace(), name: &self.providers[provider].name }.to_string()
+    }
+
+    /// The keys of all providers, by index.
+    pub fn provider_keys(&self) -> Vec<String> {
+        (0..self.providers.len()).map(|provider| self.provider_key(provider)).collect()
+    }
+
+    /// Index of the provider that the state knows by `key`.
+    pub fn index_of_key(&self, key: &str) -> Option<usize> {
+        let ProviderKey { namespace, name } = ProviderKey::of(key);
+        self.provider_index(name).filter(|_| namespace == self.namespace())
     }
 }
 

@@ -124,6 +124,29 @@ pub fn unread(known: Vec<KnownManifest>, read: &[Manifest], reach: &Reach) -> Un
     unread
 }
 
+/// What comes into the namespace of a run that was known without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomers {
+    /// The namespace.
+    pub namespace: String,
+    /// Names of the manifests that the run speaks for: what they list comes in.
+    pub owners: Vec<String>,
+    /// Names of other repositories' manifests, which stay: what they list as well stays theirs besides.
+    pub others: Vec<String>,
+}
+
+/// What comes in with a run; `unread` is what becomes of `known`.
+pub fn newcomers(known: &[KnownManifest], unread: &Unread, reach: &Reach) -> Option<Newcomers> {
+    let namespace = reach.namespace.clone()?;
+    let Unread { spoken_for, unclaimed, unlocated, .. } = unread;
+    let is_of_nobody = |name: &String| unclaimed.iter().chain(unlocated).any(|manifest| manifest.name == *name);
+    let outside = known.iter().filter(|manifest| manifest.namespace.is_none()).map(|manifest| manifest.name.clone());
+    let (owners, others): (Vec<String>, Vec<String>) =
+        outside.partition(|name| spoken_for.iter().any(|manifest| manifest.name == *name));
+    let others = others.into_iter().filter(|name| !is_of_nobody(name)).collect();
+    (!owners.is_empty()).then_some(Newcomers { namespace, owners, others })
+}
+
 /// What the state shows of manifests that are in none of the places that it knows: not where they were read from, and in no
 /// other checkout. Where none is there at all, nothing is known: these are others' files.
 pub fn absent<'a>(known: &'a [KnownManifest], is_there: &IsThere) -> Vec<&'a KnownManifest> {

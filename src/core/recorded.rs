@@ -7,7 +7,7 @@ use super::time::Timestamp;
 /// Everything recorded about one target of one provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Name of the provider.
+    /// By what the state knows the provider, see [`ProviderKey`](super::provider_key::ProviderKey).
     pub provider: String,
     /// The target.
     pub target: Target,
@@ -28,7 +28,7 @@ pub struct Recorded {
 /// A recorded target as the state reads it, row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordedRow<'a> {
-    /// Name of the provider.
+    /// By what the state knows the provider.
     pub provider: &'a str,
     /// How the text is meant.
     pub scope: Scope,

@@ -31,7 +31,7 @@ pub async fn accounts(host: &Host, model: &Model, store: Option<&dyn Store>) -> 
         };
         let account = match from_variables {
             Some(found) => Some(account_of(&model.providers, index, &found)),
-            None => store.map_or(Ok(None), |store| store.account_of(&model.account_key(index)))?,
+            None => store.map_or(Ok(None), |store| store.account_of(&model.provider_key(index)))?,
         };
         accounts.push(account.unwrap_or_else(|| lasting_account(provider)));
     }
@@ -48,7 +48,7 @@ pub(super) fn taken_over(
     for (provider, now) in accounts.iter().enumerate() {
         // What others use goes on where it is.
         let goes_on = |before: &String| account::takes_over(now, before) && !accounts.contains(before);
-        let before = store.account_of(&model.account_key(provider))?.filter(goes_on);
+        let before = store.account_of(&model.provider_key(provider))?.filter(goes_on);
         taken_over.extend(before.map(|before| (before, now.clone())));
     }
     Ok(taken_over)
@@ -127,10 +127,10 @@ impl Accounts {
         &self.all
     }
 
-    /// Those that were found, by what the state knows them by.
+    /// Those that were found, by what the state knows their providers by.
     pub(super) fn found(&self, model: &Model) -> Vec<(String, String)> {
         let found = self.asked.iter().filter(|(_, problem)| problem.is_none());
-        found.map(|(&provider, _)| (model.account_key(provider), self.all[provider].clone())).collect()
+        found.map(|(&provider, _)| (model.provider_key(provider), self.all[provider].clone())).collect()
     }
 
     /// Providers that the plan has work for and whose account was not found, by index, with the reason.

@@ -8,8 +8,9 @@ use futures_util::future::join_all;
 use super::Desired;
 use crate::core::endpoints::{Addresses, AwayCache, CacheAddress, FoundCaches, ReturnedCache};
 use crate::core::http::Endpoint;
-use crate::core::model::{OnRemoved, ProviderConfig};
+use crate::core::model::{Model, OnRemoved};
 use crate::core::plan::Plan;
+use crate::core::provider_key::ProviderKey;
 use crate::host::Host;
 
 /// What looking names up came to, by name.
@@ -86,15 +87,18 @@ impl Desired {
 
     /// Caches that this run found, for later runs to know them.
     pub fn found_caches(&self) -> Vec<FoundCaches> {
-        let of_caches = self.model.providers.iter().filter(|config| config.has_caches());
-        of_caches.map(found_caches).collect()
+        let providers = 0..self.model.providers.len();
+        let of_caches = providers.filter(|&provider| self.model.providers[provider].has_caches());
+        of_caches.map(|provider| found_caches(&self.model, provider)).collect()
     }
 
     /// Whether manifests that were read configure this cache; those that were not are as they were when it was noted.
     fn has_cache(&self, cache: &CacheAddress) -> bool {
-        let Some(provider) = self.model.provider_index(&cache.provider) else {
+        let Some(provider) = self.model.index_of_key(&cache.provider) else {
             // An endpoint that was away is not configured in manifests that are as they were.
-            let is_known = || self.providers().iter().any(|(name, _)| *name == cache.provider);
+            let ProviderKey { namespace, name } = ProviderKey::of(&cache.provider);
+            let is_ours = namespace == self.reach.namespace.as_deref();
+            let is_known = || is_ours && self.providers().iter().any(|(known, _)| known == name);
             return self.model.providers.is_empty() && cache.address.is_some() && is_known();
         };
         let config = &self.model.providers[provider];
@@ -103,15 +107,16 @@ impl Desired {
     }
 
     fn fixed_endpoints(&self, cache: &CacheAddress) -> Vec<String> {
-        let provider = self.model.provider_index(&cache.provider).map(|provider| &self.model.providers[provider]);
+        let provider = self.model.index_of_key(&cache.provider).map(|provider| &self.model.providers[provider]);
         let fixed = provider.into_iter().flat_map(|config| config.caches(false));
         fixed.map(Endpoint::to_string).collect()
     }
 }
 
-fn found_caches(config: &ProviderConfig) -> FoundCaches {
+fn found_caches(model: &Model, provider: usize) -> FoundCaches {
+    let (config, key) = (&model.providers[provider], model.provider_key(provider));
     let cache = |found: &Endpoint| CacheAddress {
-        provider: config.name.clone(),
+        provider: key.clone(),
         endpoint: Endpoint { address: None, ..found.clone() }.to_string(),
         host: found.host.clone(),
         address: found.address,
@@ -119,8 +124,8 @@ fn found_caches(config: &ProviderConfig) -> FoundCaches {
     // With `require`, no cache has to take all that is recorded.
     let owing = config.endpoints.configured().iter().filter(|_| config.require.is_none());
     FoundCaches {
-        provider: config.name.clone(),
         endpoints: owing.map(Endpoint::to_string).collect(),
         addresses: config.caches(false).chain(config.endpoints.found()).map(cache).collect(),
+        provider: key.clone(),
     }
 }

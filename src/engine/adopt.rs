@@ -7,8 +7,8 @@ use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
 use super::selection::known_providers;
 use super::{
-    Claim, Claimed, Desired, Prepared, Reason, Selection, Stop, accounts, open_or_create, run_start, stat_caches,
-    unread,
+    Claim, Claimed, Desired, Prepared, Reason, Selection, Stop, accounts, namespace, open_or_create, run_start,
+    stat_caches, unread,
 };
 use crate::core::changes::Changes;
 use crate::core::guard::{self, Refusal};
@@ -53,6 +53,7 @@ pub async fn adopt(
     if let Err(note) = stat_caches::keep(&mut *store, caches) {
         on_event(PassEvent::Note(&note));
     }
+    namespace::enter(&desired, &mut *store)?;
     store.compare_with(ahead);
     let unread = unread(&desired, &*store)?;
     let namespaces = unread.namespaces.clone();
@@ -61,7 +62,7 @@ pub async fn adopt(
     let spoken_for = &unread.spoken_for;
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
-        let provider = model.provider_index(row.provider);
+        let provider = model.index_of_key(row.provider);
         let entry = provider.and_then(|provider| model.entries.find(provider, row.scope, row.text));
         if let (Some(entry), Some(hash), None) = (entry, row.valid_hash(), row.work) {
             is_fresh[entry] = model.entries.is_hash(entry, hash) && has_owners((model, spoken_for), entry, row.owners);
@@ -109,8 +110,8 @@ fn removed(
             && changes.owners(index).iter().all(is_read)
             && is_selected(changes.provider(index), &changes.target(index))
     };
-    let name = |index| desired.model.providers[changes.provider(index)].name.clone();
-    (0..changes.len()).filter(is_gone).map(|index| (name(index), changes.target(index))).collect()
+    let key = |index| desired.model.provider_key(changes.provider(index));
+    (0..changes.len()).filter(is_gone).map(|index| (key(index), changes.target(index))).collect()
 }
 
 /// What is adopted takes over what is known of manifests of the same names: the next `apply` would purge what others listed.

@@ -115,10 +115,10 @@ impl Desired {
         Some(desired)
     }
 
-    /// Manifests that were not read, since they are as they were when all they ask for was found to be recorded.
-    pub fn unread(inputs: Inputs) -> Self {
+    /// Manifests within `reach` that were not read, since they are as they were when all they ask for was found to be recorded.
+    pub fn unread(inputs: Inputs, reach: Reach) -> Self {
         let (model, config_digests) = (Model::default(), Vec::new());
-        Self { model, config_digests, reach: Reach::default(), inputs: Some(inputs), since: None }
+        Self { model, config_digests, reach, inputs: Some(inputs), since: None }
     }
 
     /// The same to go on with after a run has left work, as long as no other one uses the state. No later run knows it again

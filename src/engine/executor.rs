@@ -245,7 +245,7 @@ impl<'a> Execution<'a> {
         let context = RecordContext {
             run: inputs.run,
             changes: Arc::clone(inputs.changes),
-            providers: inputs.model.provider_names(),
+            providers: inputs.model.provider_keys(),
             grounds: inputs.grounds.to_vec(),
         };
         let mut run = Self {

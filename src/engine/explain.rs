@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::pass::{OnEvent, PassEvent};
-use super::{Desired, Prepared, Selection, Stop, accounts};
+use super::{Desired, Prepared, Selection, Stop, accounts, namespace};
 use crate::core::guard::Allowed;
 use crate::core::model::{Entry, Matched};
 use crate::core::recorded::Recorded;
@@ -31,7 +31,7 @@ pub async fn explain<'a>(
     given: &str,
     on_event: &mut OnEvent<'_>,
 ) -> Result<Vec<ExplainedTarget<'a>>> {
-    let store = state.open()?;
+    let store = namespace::seen_within(desired, state, state.open()?)?;
     let store = store.as_deref();
     let accounts = accounts(host, &desired.model, store).await?;
     on_event(PassEvent::Planning(true));
@@ -103,7 +103,7 @@ fn simple(path: &str) -> &str {
 
 /// All that is known of the target at one provider.
 pub struct ExplainedTarget<'a> {
-    /// Its name.
+    /// Its own name; by what the state knows it, if it is none of these manifests.
     pub provider: String,
     /// The provider's kind, where a manifest that was read configures it.
     pub kind: Option<&'static str>,
@@ -137,7 +137,7 @@ fn find<'a>(
             Matched::Host => "its `hosts` cover the URL's host",
         };
         let manifest = &model.manifests[entry.place.manifest];
-        let (is_due, next) = next(desired, prepared, &config.name, target);
+        let (is_due, next) = next(desired, prepared, &model.provider_key(entry.provider), target);
         found.push(ExplainedTarget {
             provider: config.name.clone(),
             kind: Some(config.kind.capabilities().kind),
@@ -150,28 +150,30 @@ fn find<'a>(
         });
     }
     for row in recorded {
-        if let Some(known) = found.iter_mut().find(|known| known.provider == row.provider) {
+        let own = model.index_of_key(&row.provider).map(|provider| model.providers[provider].name.clone());
+        let provider = own.unwrap_or_else(|| row.provider.clone());
+        if let Some(known) = found.iter_mut().find(|known| known.provider == provider) {
             known.recorded = Some(row);
             continue;
         }
         let (is_due, next) = next(desired, prepared, &row.provider, target);
-        let (provider, target) = (row.provider.clone(), target.to_owned());
         let (kind, listed, recorded, refusal) = (None, None, Some(row), None);
+        let target = target.to_owned();
         found.push(ExplainedTarget { provider, kind, target, listed, recorded, next, is_due, refusal });
     }
     found
 }
 
-/// Whether an apply would purge it now, and what it would do.
+/// Whether an apply would purge it now, and what it would do; `provider` is what the state knows it by.
 fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> (bool, String) {
     let model = &desired.model;
     let difference = &prepared.difference;
+    let index_of_provider = model.index_of_key(provider);
     let is_here = |index: usize, target: &str| {
-        difference.changes.target(index).text == target
-            && model.providers[difference.changes.provider(index)].name == provider
+        difference.changes.target(index).text == target && Some(difference.changes.provider(index)) == index_of_provider
     };
     let Some(index) = (0..difference.changes.len()).find(|&index| is_here(index, target)) else {
-        let listed = |entry: &Entry| entry.target.text == target && model.providers[entry.provider].name == provider;
+        let listed = |entry: &Entry| entry.target.text == target && Some(entry.provider) == index_of_provider;
         let is_adopted = difference.adopt.iter().any(|&index| listed(&model.entries.get(index)));
         let mut gone = difference.forget.iter().chain(&difference.dropped);
         let is_dropped = gone.any(|(name, gone)| name == provider && gone.text == target);

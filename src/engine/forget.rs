@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use anyhow::Result;
 
 use super::{Exit, Stop, lock, run_start};
+use crate::core::provider_key::ProviderKey;
 use crate::core::recorded::Recorded;
 use crate::core::target::Target;
 use crate::core::text::one_line;
@@ -20,10 +21,25 @@ const SHOWN_NAMES: usize = 5;
 pub struct Forgotten<'a> {
     /// Those that match this; `*` stands for any text.
     pub pattern: &'a str,
-    /// Only of this provider.
+    /// Only of this provider, by its name, with or without the namespace before it.
     pub provider: Option<&'a str>,
+    /// Nothing of providers of other namespaces.
+    pub namespace: Option<&'a str>,
     /// Only what this manifest lists; what others list as well is theirs alone from then on.
     pub manifest: Option<&'a str>,
+}
+
+impl Forgotten<'_> {
+    /// What the provider of a row can be called; nothing if it is one of another namespace.
+    fn names_of<'r>(&self, row: &'r Recorded) -> impl Iterator<Item = &'r str> {
+        let ProviderKey { namespace, name } = ProviderKey::of(&row.provider);
+        let is_near = self.namespace.is_none() || namespace.is_none() || self.namespace == namespace;
+        [row.provider.as_str(), name].into_iter().filter(move |_| is_near)
+    }
+
+    fn is_provider(&self, row: &Recorded) -> bool {
+        self.names_of(row).any(|name| self.provider.is_none_or(|wanted| wanted == name))
+    }
 }
 
 /// The state that is there.
@@ -53,15 +69,15 @@ pub async fn forget(host: &Host, state: &dyn Backend, which: &Forgotten<'_>, loc
     if let Some(name) = which.manifest {
         let manifests = store.manifests()?;
         let owners = rows.iter().flat_map(|row| &row.owners);
-        check_known("manifest", name, manifests.iter().map(|manifest| &manifest.name).chain(owners))?;
+        let known = manifests.iter().map(|manifest| &manifest.name).chain(owners);
+        check_known("manifest", name, known.map(String::as_str))?;
     }
     if let Some(name) = which.provider {
-        check_known("provider", name, rows.iter().map(|row| &row.provider))?;
+        check_known("provider", name, rows.iter().flat_map(|row| which.names_of(row)))?;
     }
     let (of_manifest, others): (Vec<Recorded>, Vec<Recorded>) = rows.into_iter().partition(is_of);
-    let (chosen, kept): (Vec<Recorded>, Vec<Recorded>) = of_manifest
-        .into_iter()
-        .partition(|row| wanted.is_match(&row.target.text) && which.provider.is_none_or(|name| name == row.provider));
+    let (chosen, kept): (Vec<Recorded>, Vec<Recorded>) =
+        of_manifest.into_iter().partition(|row| wanted.is_match(&row.target.text) && which.is_provider(row));
     let is_shared = |row: &Recorded| which.manifest.is_some() && row.owners.len() > 1;
     let (mut shared, own): (Vec<Recorded>, Vec<Recorded>) = chosen.into_iter().partition(is_shared);
     for row in &mut shared {
@@ -83,8 +99,8 @@ pub async fn forget(host: &Host, state: &dyn Backend, which: &Forgotten<'_>, loc
 
 /// # Errors
 /// Bad input for a name that the state does not know: nothing would be forgotten, without a word.
-fn check_known<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Result<(), Stop> {
-    let known: BTreeSet<&str> = known.map(String::as_str).collect();
+fn check_known<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Result<(), Stop> {
+    let known: BTreeSet<&str> = known.collect();
     if known.contains(name) {
         return Ok(());
     }

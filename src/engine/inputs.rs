@@ -293,7 +293,8 @@ impl FoundManifests<'_> {
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.
     pub fn unchanged(&self, noted: Option<&Inputs>) -> Option<Desired> {
-        noted.filter(|noted| noted.digest == self.inputs.digest).cloned().map(Desired::unread)
+        let noted = noted.filter(|noted| noted.digest == self.inputs.digest)?;
+        Some(Desired::unread(noted.clone(), self.lookup.reach()))
     }
 }
 

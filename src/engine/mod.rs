@@ -19,6 +19,7 @@ mod forget;
 mod incremental;
 pub mod inputs;
 mod memory;
+mod namespace;
 mod pass;
 mod prepare;
 mod provider_answers;

@@ -20,7 +20,7 @@ use super::selection::Selection;
 use super::stat_caches::{self, StatCaches};
 use super::{
     Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Run, Stop, accounts, admit, forget_departed,
-    learn_quotas, refusals, returned_caches,
+    learn_quotas, namespace, refusals, returned_caches,
 };
 use crate::core::budget::LastCalls;
 use crate::core::guard::Allowed;
@@ -288,11 +288,11 @@ impl Pass<'_> {
         let now = self.host.clock.now().tick;
         let last_calls = around.memory().map_or_else(LastCalls::default, |memory| memory.begins(store.as_deref(), now));
         if let Some(store) = &mut store {
+            if namespace::enter(desired, &mut **store)? {
+                around.marked(Some(&**store));
+            }
             self.owe_returned(desired, &mut **store, around).await?;
-        }
-        match &store {
-            Some(store) => store.compare_with(ahead),
-            None => drop(ahead),
+            store.compare_with(ahead);
         }
         Ok((store, last_calls))
     }

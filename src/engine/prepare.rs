@@ -235,7 +235,7 @@ fn without_directories(
     };
     let mut refusing = Vec::new();
     for (index, ground) in desired.grounds(accounts).iter().enumerate() {
-        let refused = store.directories_refused(&desired.model.providers[index].name)?;
+        let refused = store.directories_refused(&desired.model.provider_key(index))?;
         // A clock that was ahead has no say for longer than a day.
         let holds = |until: Timestamp| until > now && until <= now.plus_ms(DAY_MS);
         if refused.is_some_and(|(config, until)| config == *ground && holds(until)) {

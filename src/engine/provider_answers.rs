@@ -124,7 +124,7 @@ pub async fn ask_tasks(asker: &mut Asker<'_>, model: &Model, open: Vec<OpenTask>
         by_provider.entry(task.provider.clone()).or_default().push(task);
     }
     for (name, tasks) in by_provider {
-        let Some(provider) = model.provider_index(&name) else {
+        let Some(provider) = model.index_of_key(&name) else {
             results.left_out(&name, tasks.len(), "not asked: no manifest configures the provider");
             continue;
         };

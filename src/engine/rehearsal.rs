@@ -119,7 +119,7 @@ fn hosts_of(model: &Model, store: &dyn Store) -> Result<Vec<Vec<HostPattern>>> {
             .filter(|entry| unnamed(&entry.provider))
             .for_each(|entry| add(entry.provider, &entry.target));
         store.scan(&mut |row| {
-            if let Some(provider) = model.provider_index(row.provider).filter(unnamed) {
+            if let Some(provider) = model.index_of_key(row.provider).filter(unnamed) {
                 add(provider, &Target { scope: row.scope, text: row.text.to_owned() });
             }
         })?;

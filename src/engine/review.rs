@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::apply::ReadObserver;
 use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
-use super::{Desired, Prepared, Selection, accounts};
+use super::{Desired, Prepared, Selection, accounts, namespace};
 use crate::host::Host;
 
 /// Reads no more of the manifests than has to be read, and plans.
@@ -20,7 +20,7 @@ pub async fn review(
     on_event: &mut OnEvent<'_>,
 ) -> Result<(Desired, Prepared)> {
     let found = find(lookup)?;
-    let store = lookup.own.backend.open()?;
+    let mut store = lookup.own.backend.open()?;
     let noted = found.noted(store.as_deref(), selection.is_all())?;
     if let Some(desired) = found.unchanged(noted.as_ref()) {
         let prepared = Prepared::of_unread(&desired);
@@ -30,6 +30,7 @@ pub async fn review(
     let mut loaded = reader.ends(&found, read)?;
     loop {
         let Loaded { desired, ahead, .. } = loaded;
+        store = namespace::seen_within(&desired, lookup.own.backend, store)?;
         match &store {
             Some(store) => store.compare_with(ahead),
             None => drop(ahead),

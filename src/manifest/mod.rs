@@ -49,7 +49,7 @@ pub use file_url::{file_path, url_path};
 pub use load::MAX_FILE_BYTES;
 pub use normalizer::Normalizer;
 pub use problem::{Problem, RelatedPlace, printable};
-pub use recorded::{check_names, check_recorded};
+pub use recorded::{check_names, check_namespace, check_recorded};
 pub(crate) use redact::without_secrets;
 pub use schema::schema;
 pub use source::{Pieces, SourceFile};

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use super::hosts::HostRefusal;
 use super::node::is_invisible;
 use super::{assets, hash, providers, url};
+use crate::core::provider_key::ProviderKey;
 use crate::core::target::{Scope, Target};
 
 /// Longest name of a manifest, in bytes: a path of the system, with a namespace before it.
@@ -36,13 +37,17 @@ pub fn check_recorded<'a>(target: &Target, hashes: impl IntoIterator<Item = &'a 
     Ok(())
 }
 
-/// Checks the names of a provider and of manifests that list a target. A manifest may be called by a path with `..`: until format 4
+/// Checks the key of a provider and the names of manifests that list a target. A manifest may be called by a path with `..`: until format 4
 /// of the state, one outside the working directory was.
 ///
 /// # Errors
 /// Says what is wrong, without the name: it may be any text.
 pub fn check_names(provider: &str, owners: &[String]) -> Result<(), String> {
-    providers::check_spelling(provider).map_err(|help| format!("`provider`: not the name of a provider; {help}"))?;
+    let ProviderKey { namespace, name } = ProviderKey::of(provider);
+    namespace
+        .map_or(Ok(()), check_namespace)
+        .map_err(|help| format!("`provider`: not a namespace before `:`; {help}"))?;
+    providers::check_spelling(name).map_err(|help| format!("`provider`: not the name of a provider; {help}"))?;
     if owners.is_empty() {
         return Err("`owners` must not be empty".to_owned());
     }
@@ -51,6 +56,18 @@ pub fn check_names(provider: &str, owners: &[String]) -> Result<(), String> {
     }
     let each: HashSet<&String> = owners.iter().collect();
     if each.len() < owners.len() { Err("`owners`: a manifest that is named twice".into()) } else { Ok(()) }
+}
+
+/// Checks what keeps the manifests of a repository apart from others. It stands before names, with `:` between.
+///
+/// # Errors
+/// Says what can be one.
+pub fn check_namespace(text: &str) -> Result<(), String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err("write 1 to 64 letters, digits, `-`, `_`, `.` or `/`, like the name of the repository".to_owned())
 }
 
 /// A manifest is called as it says, or as its path.

@@ -15,7 +15,7 @@ use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::event::{PurgeId, Record};
 use crate::core::model::Model;
-use crate::core::owners::Unread;
+use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::QuotaKey;
 use crate::core::query::TaskState;
 use crate::core::recorded::{Inputs, KnownManifest, Recorded, RecordedRow};
@@ -120,7 +120,7 @@ pub enum StateError {
 pub struct DoubtfulCall {
     /// Number of the run that sent it.
     pub run: i64,
-    /// Name of the provider.
+    /// By what the state knows the provider.
     pub provider: String,
     /// When its intent was written.
     pub at: Timestamp,
@@ -178,7 +178,7 @@ pub struct QuotaUse {
 /// A purge that a provider accepted with a task, and whose result is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenTask {
-    /// Name of the provider.
+    /// By what the state knows the provider.
     pub provider: String,
     /// What was purged.
     pub target: crate::core::target::Target,
@@ -200,7 +200,7 @@ pub struct Settled {
 /// Numbers of a provider's recorded targets whose purge has a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskCounts {
-    /// Name of the provider.
+    /// By what the state knows the provider.
     pub provider: String,
     /// The provider said that the purge is done.
     pub done: u64,
@@ -245,7 +245,7 @@ pub struct StatCacheRow {
     pub content: Vec<u8>,
 }
 
-/// The store of recorded hashes, pending work, quota ledger and runs.
+/// The store of recorded hashes, pending work, quota ledger and runs. It knows a provider by its key, see [`Model::provider_key`].
 pub trait Store: Send {
     /// Whether nothing was ever recorded.
     fn is_first_run(&self) -> Result<bool, StateError>;
@@ -267,7 +267,7 @@ pub trait Store: Send {
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError>;
     /// The whole quota ledger, newest day first.
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError>;
-    /// The account that a provider used last, by its name in the ledger; `provider` as [`Model::account_key`] has it.
+    /// The account that a provider used last, by its name in the ledger.
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
     /// The grounds on which a provider refused directories and took URLs, and when it is asked again.
     fn directories_refused(&self, provider: &str) -> Result<Option<(String, Timestamp)>, StateError>;
@@ -301,6 +301,9 @@ pub trait Store: Send {
     fn keep_stat_caches(&mut self, _caches: &[StatCacheRow], _gone: &[String]) -> Result<(), StateError> {
         Ok(())
     }
+    /// Brings what was noted without a namespace into that of a run, and notes its manifests: others have to name it from now on.
+    /// Whether there was anything.
+    fn enter_namespace(&mut self, model: &Model, newcomers: &Newcomers) -> Result<bool, StateError>;
     /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
     /// Marks only changes that are no removals, as a refused run leaves them behind, with manifests that are new.
@@ -311,7 +314,7 @@ pub trait Store: Send {
     /// that the run speaks for list them no more.
     fn adopt(&mut self, model: &Model, entries: &[usize], unread: &Unread, at: Timestamp) -> Result<(), StateError>;
     /// Begins a run; also proves that the state can be written before anything is sent. `accounts` are those that were found for
-    /// providers, by name. What a provider spent in an account that goes on in this one counts there from now on, unless that
+    /// providers. What a provider spent in an account that goes on in this one counts there from now on, unless that
     /// account is `in_use` at any provider.
     fn begin_run(
         &mut self,
@@ -348,7 +351,7 @@ pub struct Commit<'a> {
     pub records: &'a [Record],
     /// The changes that items point into.
     pub changes: &'a Changes,
-    /// Names of providers, by index.
+    /// By what the state knows providers, by index.
     pub providers: &'a [String],
     /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
     pub grounds: &'a [String],

@@ -33,7 +33,7 @@ impl Bench {
     }
 
     fn commit(&mut self, records: &[Record]) {
-        let (changes, providers) = (&self.changes, &self.model.provider_names());
+        let (changes, providers) = (&self.changes, &self.model.provider_keys());
         let commit = Commit { records, changes, providers, grounds: &[String::new()], at: START };
         self.store.commit(self.run, &commit).expect("committed");
     }

@@ -27,6 +27,7 @@ mod host_http;
 mod lost_purge;
 mod machine;
 mod manifests;
+mod namespaces;
 mod newcomer;
 mod owners;
 mod planning;

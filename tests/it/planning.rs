@@ -178,7 +178,7 @@ impl Site {
             let commit = Commit {
                 records: &records,
                 changes: &difference.changes,
-                providers: &model.provider_names(),
+                providers: &model.provider_keys(),
                 grounds: &digests,
                 at: self.now,
             };
@@ -453,7 +453,7 @@ fn what_may_have_been_purged_is_purged_as_removed_and_is_no_loss() {
     let records =
         [Record::Intent { call: CallId(1), operation: "purge", items, debit: None, purge: PurgeId::default() }];
     let (changes, grounds) = (&difference.changes, &["config 1".to_owned(), String::new()]);
-    let commit = Commit { records: &records, changes, providers: &model.provider_names(), grounds, at: START };
+    let commit = Commit { records: &records, changes, providers: &model.provider_keys(), grounds, at: START };
     site.store.commit(99, &commit).expect("committed");
     for number in 0..12 {
         site.unlist("site", &format!("{number:04}"));

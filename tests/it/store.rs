@@ -119,7 +119,7 @@ impl Bench {
 
     fn commit(&mut self, run: i64, changes: &[Change], records: &[Record]) {
         let changes = &table(changes);
-        let providers = &self.model.provider_names();
+        let providers = &self.model.provider_keys();
         let commit = Commit { records, changes, providers, grounds: &self.digests, at: START.plus_ms(5) };
         self.store.commit(run, &commit).expect("committed");
     }
@@ -788,7 +788,7 @@ fn a_writer_that_was_overtaken_writes_nothing() {
         let commit = Commit {
             records: &records,
             changes: &table(&changes),
-            providers: &bench.model.provider_names(),
+            providers: &bench.model.provider_keys(),
             grounds: &bench.digests,
             at: START,
         };
@@ -813,7 +813,7 @@ fn a_commit_is_whole_or_not_at_all() {
         let commit = Commit {
             records: &records,
             changes: &table(&changes),
-            providers: &bench.model.provider_names(),
+            providers: &bench.model.provider_keys(),
             grounds: &bench.digests,
             at: START,
         };

@@ -10,7 +10,7 @@ use freshen::core::diff::Difference;
 use freshen::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::model::Model;
-use freshen::core::owners::Unread;
+use freshen::core::owners::{Newcomers, Unread};
 use freshen::core::plan::QuotaKey;
 use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow, Standing};
 use freshen::core::target::Target;
@@ -245,6 +245,10 @@ impl Store for SimStore {
 
     fn note_inputs(&mut self, _: &Inputs) -> Result<(), StateError> {
         unreachable!("no run here knows manifests again")
+    }
+
+    fn enter_namespace(&mut self, _: &Model, _: &Newcomers) -> Result<bool, StateError> {
+        unreachable!("no run here has a namespace")
     }
 
     fn manifests(&self) -> Result<Vec<KnownManifest>, StateError> {

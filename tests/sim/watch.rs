@@ -358,7 +358,9 @@ impl Files for SimFiles {
             (link.reads, link.loses_events) = (false, false);
             let moved = Moved { changed: link.events != link.events_before, writing: false };
             let read = match read {
-                Read::Unchanged => SeenManifests::Unchanged(Desired::unread(Inputs::default()), Vec::new()),
+                Read::Unchanged => {
+                    SeenManifests::Unchanged(Desired::unread(Inputs::default(), Reach::default()), Vec::new())
+                }
                 Read::Broken => SeenManifests::Invalid(vec!["half a file".to_owned()]),
                 Read::Valid(model) => {
                     let desired = Desired::new(*model, Reach::default());

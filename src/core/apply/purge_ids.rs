@@ -44,7 +44,7 @@ impl Apply<'_> {
     pub(super) fn content(&self, lane: usize, batch: &Batch) -> u64 {
         let of = &self.lanes[lane];
         let mut content = Content::default();
-        content.text(&self.model.providers[of.provider].name);
+        content.text(&self.model.provider_key(of.provider));
         content.text(&self.endpoint(lane).to_string());
         content.text(of.operation.name);
         content.maybe(batch.directory.as_ref().map(|directory| directory.text.as_str()));

@@ -13,7 +13,7 @@ pub(super) fn write(finished: &Finished<'_>, lock: &dyn LockedState, at: Timesta
     let line = |index: usize| {
         let change = finished.prepared.difference.changes.get(index);
         let row = Recorded {
-            provider: finished.desired.model.providers[change.provider].name.clone(),
+            provider: finished.desired.model.provider_key(change.provider),
             target: change.target,
             owners: change.owners,
             hash: change.desired,

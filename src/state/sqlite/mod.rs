@@ -10,6 +10,7 @@ mod inputs;
 mod integrity_stamp;
 mod lock;
 mod migrate;
+mod namespace;
 mod place;
 mod quota;
 mod read_ahead;

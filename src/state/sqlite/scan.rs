@@ -119,8 +119,9 @@ impl SqliteStore {
             // One look at the file for all of them.
             let transaction = self.connection.unchecked_transaction()?;
             let mut statement = transaction.prepare_cached(&sql)?;
+            let keys = model.provider_keys();
             for index in 0..model.entries.len() {
-                let provider = &model.providers[model.entries.provider(index)].name;
+                let provider = &keys[model.entries.provider(index)];
                 let scope = scope_number(model.entries.scope(index));
                 let text = model.entries.text(index).to_string();
                 let mut found = statement.query(params![provider, scope, text])?;

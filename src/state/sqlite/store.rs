@@ -30,7 +30,7 @@ use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::model::Model;
-use crate::core::owners::Unread;
+use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow};
 use crate::core::target::Target;
@@ -425,6 +425,10 @@ impl Store for SqliteStore {
         self.read(tasks::counts)
     }
 
+    fn enter_namespace(&mut self, model: &Model, newcomers: &Newcomers) -> Result<bool, StateError> {
+        self.bring_in(model, newcomers)
+    }
+
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
             for (index, change) in difference.changes.iter().enumerate() {
@@ -439,11 +443,8 @@ impl Store for SqliteStore {
                     .execute(params![provider, scope_number(target.scope), target.text, rows::json_list(owners)])?;
             }
             for (provider, target) in &difference.left_alone {
-                transaction
-                    .prepare_cached(
-                        "UPDATE target SET left_alone = 1 WHERE provider = ?1 AND scope = ?2 AND target = ?3",
-                    )?
-                    .execute(params![provider, scope_number(target.scope), target.text])?;
+                let sql = "UPDATE target SET left_alone = 1 WHERE provider = ?1 AND scope = ?2 AND target = ?3";
+                transaction.prepare_cached(sql)?.execute(params![provider, scope_number(target.scope), target.text])?;
             }
             for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
                 delete(transaction, provider, target)?;
@@ -464,7 +465,7 @@ impl Store for SqliteStore {
                 let is_seen = match change.kind {
                     ChangeKind::Removed => false,
                     ChangeKind::Forced if change.desired == change.recorded => {
-                        has_work(transaction, &model.providers[change.provider].name, &change.target)?
+                        has_work(transaction, &model.provider_key(change.provider), &change.target)?
                     }
                     ChangeKind::Forced | ChangeKind::New | ChangeKind::Changed => true,
                 };
@@ -571,12 +572,9 @@ impl Store for SqliteStore {
 
     fn forget(&mut self, keys: &[(String, Target)]) -> Result<usize, StateError> {
         self.write(|transaction| {
-            let mut gone = 0;
-            for (provider, target) in keys {
-                gone += delete(transaction, provider, target)?;
-            }
-            inputs::replace(transaction, None)?;
-            Ok(gone)
+            let gone = keys.iter().map(|(provider, target)| delete(transaction, provider, target));
+            let gone = gone.sum::<rusqlite::Result<usize>>()?;
+            inputs::replace(transaction, None).map(|()| gone)
         })
     }
 

@@ -22,7 +22,7 @@ pub(super) fn mark_change(
     change: Change,
     is_admitted: bool,
 ) -> rusqlite::Result<()> {
-    let provider = &model.providers[change.provider].name;
+    let provider = &model.provider_key(change.provider);
     let work = Work {
         desired: change.desired,
         kind: change.kind,
@@ -73,9 +73,10 @@ pub(super) fn adopt_entries(
              owners = ?4, hash = ?5, recorded_at = ?6, task_id = NULL, {}",
         rows::NO_WORK
     ))?;
+    let keys = model.provider_keys();
     for &index in entries {
         let entry = model.entries.get(index);
-        let (provider, scope) = (&model.providers[entry.provider].name, scope_number(entry.target.scope));
+        let (provider, scope) = (&keys[entry.provider], scope_number(entry.target.scope));
         let known: Option<String> =
             owners_of.query_row(params![provider, scope, entry.target.text], |row| row.get(0)).optional()?;
         // Manifests that list it according to the state and that this run does not speak for.
@@ -98,7 +99,7 @@ pub(super) fn mark_manifests(
     model: &Model,
     rerooted: &[(String, String)],
 ) -> rusqlite::Result<()> {
-    let namespace = model.manifests.first().and_then(|manifest| manifest.namespace.as_ref());
+    let namespace = model.namespace();
     for (old, new) in rerooted {
         transaction
             .prepare_cached(

@@ -58,7 +58,7 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
         outcome(1, &[0, 1, 2, 3], &accepted()),
         intent(2, &[7, 8]),
     ];
-    let providers = &bench.model.provider_names();
+    let providers = &bench.model.provider_keys();
     let commit = Commit { records: &records, changes, providers, grounds: &bench.digests, at: START };
     store.commit(run, &commit).expect("committed");
     let counts = Counts { recorded: 4, pending: 10, deferred: 6, rejected: 4 };
