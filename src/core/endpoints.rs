@@ -36,8 +36,9 @@ impl fmt::Display for CacheAddress {
 pub struct FoundCaches {
     /// By what the state knows the provider.
     pub provider: String,
-    /// Its endpoints, as the manifest names them; none where no cache has to take all that is recorded.
-    pub endpoints: Vec<String>,
+    /// Its endpoints that are caches, as the manifest names them; `None`: some are enough, and none has to take all that is
+    /// recorded.
+    pub endpoints: Option<Vec<String>>,
     /// All caches that were found.
     pub addresses: Vec<CacheAddress>,
 }

@@ -100,10 +100,11 @@ impl ProviderConfig {
         self.kind.has_cache_per_address(&self.options) && self.endpoints.names().next().is_some()
     }
 
-    /// Endpoints, as configured, that are one cache each, or those `by_name` whose addresses are.
+    /// Endpoints, as configured, that are one cache each, or those `by_name` whose addresses are. Those of vendors are none.
     pub fn caches(&self, by_name: bool) -> impl Iterator<Item = &Endpoint> {
         let per_address = self.has_cache_per_address();
-        self.endpoints.configured().iter().filter(move |endpoint| (per_address && has_addresses(endpoint)) == by_name)
+        let caches = self.endpoints.configured().iter().filter(|_| self.has_caches());
+        caches.filter(move |endpoint| (per_address && has_addresses(endpoint)) == by_name)
     }
 
     /// Whether a target that so many endpoints refuse cannot be recorded, with any addresses that names get later.

@@ -11,7 +11,9 @@ use crate::core::http::Endpoint;
 use crate::core::model::{Model, OnRemoved};
 use crate::core::plan::Plan;
 use crate::core::provider_key::ProviderKey;
+use crate::core::time::Timestamp;
 use crate::host::Host;
+use crate::state::{StateError, Store};
 
 /// What looking names up came to, by name.
 #[derive(Debug, Default)]
@@ -26,6 +28,13 @@ impl Located {
         let names =
             providers.filter(|config| config.has_cache_per_address()).flat_map(|config| config.endpoints.names());
         Self::of(host, names.collect(), patience_ms).await
+    }
+
+    /// Looks up the names of caches that were `away` and that these manifests list.
+    pub async fn of_away(host: &Host, desired: &Desired, away: &[AwayCache], patience_ms: u64) -> Self {
+        let caches = away.iter().map(|away| &away.cache);
+        let by_name = caches.filter(|cache| cache.address.is_some() && desired.has_cache(cache));
+        Self::of(host, by_name.map(|cache| cache.host.as_str()).collect(), patience_ms).await
     }
 
     async fn of(host: &Host, names: BTreeSet<&str>, patience_ms: u64) -> Self {
@@ -49,21 +58,15 @@ impl Located {
     }
 }
 
-/// Those of caches that were `away` that are of these manifests' providers, and that are there again.
+/// Those of caches that were `away` that are there again, by looking up their names.
 pub async fn returned_caches(
     host: &Host,
     desired: &Desired,
-    mut away: Vec<AwayCache>,
+    away: Vec<AwayCache>,
     patience_ms: u64,
 ) -> Vec<ReturnedCache> {
-    away.retain(|away| desired.has_cache(&away.cache));
-    let by_name = away.iter().filter(|away| away.cache.address.is_some());
-    let names = by_name.map(|away| away.cache.host.as_str()).collect();
-    let located = Located::of(host, names, patience_ms).await;
-    let back = away.into_iter().filter(|away| located.has(&away.cache));
-    let heir = desired.model.manifests.iter().find(|manifest| manifest.on_removed == OnRemoved::Purge);
-    let heir = heir.map(|manifest| manifest.name.clone());
-    back.map(|away| ReturnedCache { others: desired.fixed_endpoints(&away.cache), heir: heir.clone(), away }).collect()
+    let located = Located::of_away(host, desired, &away, patience_ms).await;
+    desired.returned(away, &located)
 }
 
 impl Desired {
@@ -85,11 +88,28 @@ impl Desired {
         self.model.providers.iter_mut().for_each(|config| config.endpoints.forget_addresses());
     }
 
-    /// Caches that this run found, for later runs to know them.
+    /// Those of caches that were `away` that these manifests list, and that are there again as far as names were looked up.
+    pub fn returned(&self, away: Vec<AwayCache>, located: &Located) -> Vec<ReturnedCache> {
+        let back = away.into_iter().filter(|away| self.has_cache(&away.cache) && located.has(&away.cache));
+        let heir = self.model.manifests.iter().find(|manifest| manifest.on_removed == OnRemoved::Purge);
+        let heir = heir.map(|manifest| manifest.name.clone());
+        back.map(|away| ReturnedCache { others: self.fixed_endpoints(&away.cache), heir: heir.clone(), away }).collect()
+    }
+
+    /// Caches that this run found, for later runs to know them. A provider of another kind may have had some before.
     pub fn found_caches(&self) -> Vec<FoundCaches> {
-        let providers = 0..self.model.providers.len();
-        let of_caches = providers.filter(|&provider| self.model.providers[provider].has_caches());
-        of_caches.map(|provider| found_caches(&self.model, provider)).collect()
+        (0..self.model.providers.len()).map(|provider| found_caches(&self.model, provider)).collect()
+    }
+
+    /// Notes which caches are listed, before anything comes of it: each may serve visitors from now on. What caches lack is
+    /// not forgotten before a run begins where some are enough.
+    ///
+    /// # Errors
+    /// A state that cannot be written.
+    pub fn note_listed(&self, store: &mut dyn Store, now: Timestamp) -> Result<(), StateError> {
+        let mut listed = self.found_caches();
+        listed.retain(|found| found.endpoints.is_some());
+        store.note_caches(&listed, now)
     }
 
     /// Whether manifests that were read configure this cache; those that were not are as they were when it was noted.
@@ -121,10 +141,9 @@ fn found_caches(model: &Model, provider: usize) -> FoundCaches {
         host: found.host.clone(),
         address: found.address,
     };
-    // With `require`, no cache has to take all that is recorded.
-    let owing = config.endpoints.configured().iter().filter(|_| config.require.is_none());
+    let listed = || config.caches(false).chain(config.caches(true)).map(Endpoint::to_string).collect();
     FoundCaches {
-        endpoints: owing.map(Endpoint::to_string).collect(),
+        endpoints: config.require.is_none().then(listed),
         addresses: config.caches(false).chain(config.endpoints.found()).map(cache).collect(),
         provider: key.clone(),
     }

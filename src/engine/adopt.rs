@@ -7,8 +7,8 @@ use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
 use super::selection::known_providers;
 use super::{
-    Claim, Claimed, Desired, Prepared, Reason, Selection, Stop, accounts, namespace, open_or_create, run_start,
-    stat_caches, unread,
+    Claim, Claimed, Desired, Located, Prepared, Reason, Selection, Stop, accounts, namespace, open_or_create,
+    run_start, stat_caches, unread,
 };
 use crate::core::changes::Changes;
 use crate::core::guard::{self, Refusal};
@@ -17,6 +17,7 @@ use crate::core::owners::Unread;
 use crate::core::recorded::{ChangeKind, KnownManifest};
 use crate::core::target::Target;
 use crate::core::text_patterns::TextPatterns;
+use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::state::{LockedState, Store};
 
@@ -59,6 +60,8 @@ pub async fn adopt(
     let namespaces = unread.namespaces.clone();
     refuse((!namespaces.is_empty()).then_some(Refusal::Namespace { namespaces }))?;
     refuse_elsewhere(host, &desired, &*store, &unread).await?;
+    let now = host.clock.now().wall;
+    note_caches(&desired, &mut *store, now)?;
     let spoken_for = &unread.spoken_for;
     let mut is_fresh = vec![false; model.entries.len()];
     store.scan(&mut |row| {
@@ -73,9 +76,7 @@ pub async fn adopt(
         !is_fresh[index] && is_selected(model.entries.provider(index), &model.entries.get(index).target)
     };
     let selected: Vec<usize> = (0..model.entries.len()).filter(is_due).collect();
-    let now = host.clock.now().wall;
     store.adopt(model, &selected, &unread, now)?;
-    store.note_caches(&desired.found_caches(), now)?;
     // What was refused stays so with the account that it was refused with.
     let accounts = accounts(host, model, Some(&*store)).await?;
     on_event(PassEvent::Planning(true));
@@ -94,6 +95,16 @@ pub async fn adopt(
     }
     let (adopted, forgotten) = (selected.len(), gone.len());
     Ok(Adopted { adopted, others: model.entries.len() - adopted, forgotten })
+}
+
+/// Notes which caches are listed, and makes due what those lack that are back: what is not adopted stays due there. Names are not
+/// looked up; the next run does.
+fn note_caches(desired: &Desired, store: &mut dyn Store, now: Timestamp) -> Result<()> {
+    let back = desired.returned(store.caches_away(now)?, &Located::default());
+    if !back.is_empty() {
+        store.owe_caches(&back, now)?;
+    }
+    Ok(desired.note_listed(store, now)?)
 }
 
 /// What manifests that are read list no more, as far as it is selected: it is fresh as well, and no purge is due for it. What

@@ -273,11 +273,9 @@ impl<'a> Run<'a> {
     fn begin(&self, store: &mut dyn Store) -> Result<i64, StateError> {
         let model = &self.desired.model;
         let now = self.host.clock.now().wall;
+        // Before the manifests count as compared: later runs need not read them.
+        store.note_caches(&self.desired.found_caches(), now)?;
         store.mark(model, &self.prepared.difference, now)?;
-        let caches = self.desired.found_caches();
-        if !caches.is_empty() {
-            store.note_caches(&caches, now)?;
-        }
         store.begin_run(&self.start, &self.accounts.found(model), self.accounts.all())
     }
 }

@@ -20,7 +20,7 @@ use super::selection::Selection;
 use super::stat_caches::{self, StatCaches};
 use super::{
     Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Run, Stop, accounts, admit, forget_departed,
-    learn_quotas, namespace, refusals, returned_caches,
+    learn_quotas, namespace, refusals,
 };
 use crate::core::budget::LastCalls;
 use crate::core::guard::Allowed;
@@ -276,7 +276,8 @@ impl Pass<'_> {
         self.send(desired, prepared, opened, around).await
     }
 
-    /// Opens the state, and makes due what caches lack that are back. Also returns what is known of calls before.
+    /// Opens the state, makes due what caches lack that are back, and notes those that are listed. Also returns what is known of
+    /// calls before.
     async fn open(
         &self,
         lock: &dyn LockedState,
@@ -292,6 +293,8 @@ impl Pass<'_> {
                 around.marked(Some(&**store));
             }
             self.owe_returned(desired, &mut **store, around).await?;
+            desired.note_listed(&mut **store, self.host.clock.now().wall)?;
+            around.marked(Some(&**store));
             store.compare_with(ahead);
         }
         Ok((store, last_calls))
@@ -413,13 +416,11 @@ impl Pass<'_> {
     /// Makes due again what caches lack that were away and are back.
     async fn owe_returned(&self, desired: &Desired, store: &mut dyn Store, around: &mut Around<'_>) -> Result<()> {
         let away = store.caches_away(self.host.clock.now().wall)?;
-        let looking = returned_caches(self.host, desired, away, self.look_up_ms());
-        let back = around.unless_stopped(self.in_time(looking)).await.flatten().unwrap_or_default();
-        if back.is_empty() {
-            return Ok(());
-        }
-        let due = store.owe_caches(&back, self.host.clock.now().wall)?;
-        around.marked(Some(store));
+        let looking = Located::of_away(self.host, desired, &away, self.look_up_ms());
+        // Endpoints that are one cache each are back without it.
+        let located = around.unless_stopped(self.in_time(looking)).await.flatten().unwrap_or_default();
+        let back = desired.returned(away, &located);
+        let due = if back.is_empty() { 0 } else { store.owe_caches(&back, self.host.clock.now().wall)? };
         if due > 0 {
             let caches: Vec<String> = back.iter().map(|returned| returned.away.cache.to_string()).collect();
             let targets = count(due, "target");

@@ -322,8 +322,8 @@ pub trait Store: Send {
         accounts: &[(String, String)],
         in_use: &[String],
     ) -> Result<i64, StateError>;
-    /// Notes which caches a run has found, before it records anything. Those that were away for 30 days, and all but the newest
-    /// 256 of a provider, are forgotten.
+    /// Notes which caches a run has found, before it records anything; writes nothing if all of it is known. Those that were away
+    /// for 30 days, and all but the newest 256 of a provider, are forgotten.
     fn note_caches(&mut self, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError>;
     /// Makes due again what caches lack that are back, at them alone as far as others are known to have it. Returns how many
     /// targets that are.

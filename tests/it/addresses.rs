@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::support::cache::Cache;
-use crate::support::cli::Bench;
-use crate::support::cloud::{Cloud, Step};
+use crate::support::cli::{Bench, provider};
+use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step};
 use crate::support::names::Names;
 use crate::support::watching::Watching;
 
@@ -290,6 +290,97 @@ fn an_endpoint_that_comes_back_into_the_list_is_asked_for_what_it_lacks() {
     }
 }
 
+/// S1: an endpoint may serve visitors as soon as it is listed, so it is known from the first run that reads it, whatever comes of
+/// that run.
+#[test]
+fn an_endpoint_is_known_from_the_first_run_that_reads_it() {
+    let clouds = Cloud::cluster::<2>();
+    let urls = ["a", "b", "c"].map(|path| format!("http://cdn.example.com/{path}"));
+    let ways: [(&[&str], i32); 6] = [
+        (&["apply"], 0),
+        (&["watch", "--once"], 0),
+        (&["adopt"], 0),
+        (&["apply", "--deadline", "0s"], 0),
+        (&["apply", "--only", "*/none"], 0),
+        (&["apply", "--expect", "another"], 5),
+    ];
+    for (way, exit) in ways {
+        let bench = Bench::new();
+        configure(&bench, &clouds, &[ONE], "");
+        bench.assets(&urls, "1");
+        bench.run(&["apply"]).exits(0);
+        configure(&bench, &clouds, &[ONE, TWO], "");
+        bench.run(way).exits(exit);
+        configure(&bench, &clouds, &[ONE], "");
+        bench.assets(&urls[..2], "2");
+        bench.run(&["apply"]).exits(0);
+        counts(&clouds);
+        configure(&bench, &clouds, &[ONE, TWO], "");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!(counts(&clouds), [0, 3], "{way:?}");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!(counts(&clouds), [0, 0], "{way:?}");
+    }
+}
+
+/// S1: what a cache lacks that is back stays due until it is purged there, also where the first run that finds it has no time or is
+/// about something else. What is adopted is fresh.
+#[test]
+fn what_a_cache_lacks_outlasts_runs_that_do_not_purge_it() {
+    let clouds = Cloud::cluster::<2>();
+    let urls = ["a", "b"].map(|path| format!("http://cdn.example.com/{path}"));
+    let ways: [(&[&str], &str, i32, usize); 6] = [
+        (&["adopt", "--only", "*/none"], "", 0, 2),
+        (&["adopt", "--only", "*/b"], "", 0, 1),
+        (&["adopt"], "", 0, 0),
+        (&["apply", "--deadline", "0s"], "", 4, 2),
+        (&["apply", "--expect", "another"], "", 5, 2),
+        (&["apply", "--expect", "another"], "    require: 1\n", 5, 2),
+    ];
+    for (way, extra, exit, lacks) in ways {
+        let bench = Bench::new();
+        let publish = |hosts: &[&str], revision| {
+            configure(&bench, &clouds, hosts, "");
+            bench.assets(&urls, revision);
+        };
+        publish(&[ONE, TWO], "1");
+        bench.run(&["apply"]).exits(0);
+        publish(&[ONE], "2");
+        bench.run(&["apply"]).exits(0);
+        counts(&clouds);
+        configure(&bench, &clouds, &[ONE, TWO], extra);
+        bench.run(way).exits(exit);
+        assert_eq!(counts(&clouds), [0, 0], "{way:?}");
+        publish(&[ONE, TWO], "2");
+        for _ in 0..2 {
+            bench.run(&["apply"]).exits(0);
+        }
+        assert_eq!(counts(&clouds), [0, lacks], "{way:?}");
+    }
+}
+
+/// S1: the caches of a provider are away while it is of another kind.
+#[test]
+fn caches_lack_what_was_purged_while_their_provider_was_of_another_kind() {
+    let caches = Cloud::cluster::<1>();
+    let vendor = Cloud::of("tencent-cdn");
+    let bench = Bench::new().keys("tencent-cdn", KEY_ID, KEY_SECRET, None);
+    let urls = ["a", "b", "c"].map(|path| format!("http://cdn.example.com/{path}"));
+    configure(&bench, &caches, &[ONE], "");
+    bench.assets(&urls, "1");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(counts(&caches), [3]);
+    bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &vendor.url(), ""));
+    bench.assets(&["http://cdn.example.com/a", "http://cdn.example.com/d"], "1");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(vendor.purged().len(), 3, "two removed, one new");
+    configure(&bench, &caches, &[ONE], "");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(counts(&caches), [3]);
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(counts(&caches), [0]);
+}
+
 /// The same for a name.
 #[test]
 fn a_name_that_comes_back_into_the_list_is_asked_for_what_it_lacks() {
@@ -307,6 +398,35 @@ fn a_name_that_comes_back_into_the_list_is_asked_for_what_it_lacks() {
     assert_eq!(run(&[ONE], "2"), [1, 0]);
     assert_eq!(run(&[ONE, "caches.test"], "2"), [0, 1]);
     assert_eq!(run(&[ONE, "caches.test"], "2"), [0, 0]);
+}
+
+/// S1: a run that looks no name up leaves what is back there to the next one.
+#[test]
+fn a_name_that_is_back_is_looked_up_once_there_is_time() {
+    let Some(names) = Names::new() else { return };
+    let clouds = Cloud::cluster::<2>();
+    let vendor = Cloud::of("tencent-cdn");
+    for way in [&["apply", "--deadline", "0s"][..], &["adopt", "--only", "*/none"], &["apply", "--only", "*/none"]] {
+        let bench = Bench::new().keys("tencent-cdn", KEY_ID, KEY_SECRET, None);
+        configure(&bench, &clouds, &["caches.test"], "");
+        let cluster = Cluster { names, bench: &bench, clouds: &clouds };
+        bench.assets(&[URL], "1");
+        assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 1]);
+        bench.assets(&[URL], "2");
+        assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
+        Names::are(&bench, &[("caches.test", &[ONE, TWO])]);
+        names.run(&bench, way);
+        assert_eq!(counts(&clouds), [0, 0]);
+        assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 1], "{way:?}");
+        // Of another kind, which has no caches.
+        bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &vendor.url(), ""));
+        bench.assets(&[URL], "3");
+        assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0]);
+        configure(&bench, &clouds, &["caches.test"], "");
+        names.run(&bench, way);
+        assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 1], "{way:?}");
+        assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0], "{way:?}");
+    }
 }
 
 /// A cache that was away for a month is a new one. Where some are enough, none lacks anything.

@@ -7,32 +7,34 @@ use std::net::IpAddr;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::rows::{json_list, scope_number};
+use super::{SqliteStore, StateError};
 use crate::core::endpoints::{AwayCache, CacheAddress, FoundCaches, ReturnedCache};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
-/// A cache that was away for longer counts as a new one, which is empty.
+/// A cache that was away for longer is forgotten.
 const KEPT_MS: i64 = 30 * 86_400_000;
 /// Most addresses of a provider that are kept, the newest ones: pods get others each time.
 const KEPT: usize = 256;
 
-/// Caches that are away, and were seen in the last 30 days.
+/// Caches that are away, and were there in the last 30 days.
 pub(super) fn away(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<AwayCache>> {
-    let known = known(db, None)?.into_iter().filter(|known| known.seen_at >= now.plus_ms(-KEPT_MS));
+    let known = known(db, None)?.into_iter().filter(|known| !known.is_forgotten(now));
     Ok(known.filter_map(|known| Some(AwayCache { cache: known.cache, since: known.away_since? })).collect())
 }
 
 struct KnownCache {
     cache: CacheAddress,
+    /// When it was found first, or was there last.
     seen_at: Timestamp,
     away_since: Option<Timestamp>,
 }
 
-/// Those that are known, of one provider or of all, the newest first.
+/// Those that are known, of one provider or of all: first those that are there, each the newest first.
 fn known(db: &Connection, provider: Option<&str>) -> rusqlite::Result<Vec<KnownCache>> {
     let mut statement = db.prepare_cached(
         "SELECT provider, endpoint, host, address, seen_at, away_since FROM cache_address WHERE provider = coalesce(?1, provider)
-         ORDER BY seen_at DESC, provider, endpoint, address",
+         ORDER BY away_since IS NOT NULL, seen_at DESC, provider, endpoint, address",
     )?;
     let read = |row: &Row<'_>| {
         let text: String = row.get(3)?;
@@ -50,35 +52,71 @@ fn address_text(cache: &CacheAddress) -> String {
     cache.address.map_or_else(String::new, |address| address.to_string())
 }
 
-/// Notes which caches a run has found, before it records anything.
-pub(super) fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Timestamp) -> rusqlite::Result<()> {
-    let FoundCaches { provider, endpoints, addresses } = found;
-    for cache in addresses.iter().filter(|cache| endpoints.contains(&cache.endpoint)) {
-        let CacheAddress { endpoint, host, .. } = cache;
+/// Notes what runs have found, if any of it is new: most runs find what others found before.
+pub(super) fn note_new(store: &mut SqliteStore, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError> {
+    let all_noted = |db: &Connection| found.iter().try_fold(true, |noted, found| Ok(noted && is_noted(db, found, at)?));
+    if store.read(all_noted)? {
+        return Ok(());
+    }
+    store.write(|transaction| found.iter().try_for_each(|found| note(transaction, found, at)))
+}
+
+/// Whether the state knows what a run has found of the caches of a provider.
+fn is_noted(db: &Connection, found: &FoundCaches, at: Timestamp) -> rusqlite::Result<bool> {
+    let known = known(db, Some(&found.provider))?;
+    let is_settled = |known: &KnownCache| !known.is_gone(found, at) && !known.is_forgotten(at);
+    Ok(unknown(&known, found).next().is_none()
+        && known.iter().all(is_settled)
+        && (found.endpoints.is_some() || known.is_empty()))
+}
+
+/// Notes what a run has found of the caches of a provider.
+fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Timestamp) -> rusqlite::Result<()> {
+    let before = known(transaction, Some(&found.provider))?;
+    for cache in unknown(&before, found) {
         transaction
             .prepare_cached(
                 "INSERT INTO cache_address (provider, endpoint, host, address, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (provider, endpoint, address) DO UPDATE SET seen_at = ?5",
             )?
-            .execute(params![provider, endpoint, host, address_text(cache), at.unix_ms()])?;
+            .execute(params![cache.provider, cache.endpoint, cache.host, address_text(cache), at.unix_ms()])?;
     }
-    for (index, KnownCache { cache, .. }) in known(transaction, Some(provider))?.into_iter().enumerate() {
-        let is_listed = endpoints.contains(&cache.endpoint);
-        let is_answered = addresses.iter().any(|found| found.endpoint == cache.endpoint);
-        if endpoints.is_empty() || index >= KEPT {
-            forget(transaction, &cache)?;
-        } else if (is_answered || !is_listed) && !addresses.contains(&cache) {
-            // A clock that was ahead has no say. Until now it was in the list, if it is no address.
-            let sql = "UPDATE cache_address SET away_since = min(coalesce(away_since, ?4), ?4),
-                     seen_at = CASE WHEN address = '' AND away_since IS NULL THEN ?4 ELSE seen_at END
+    for KnownCache { cache, .. } in before.iter().filter(|known| known.is_gone(found, at)) {
+        let sql = "UPDATE cache_address SET away_since = ?4, seen_at = ?4
                  WHERE provider = ?1 AND endpoint = ?2 AND address = ?3";
-            let key = params![provider, cache.endpoint, address_text(&cache), at.unix_ms()];
-            transaction.prepare_cached(sql)?.execute(key)?;
+        let key = params![cache.provider, cache.endpoint, address_text(cache), at.unix_ms()];
+        transaction.prepare_cached(sql)?.execute(key)?;
+    }
+    for (index, known) in known(transaction, Some(&found.provider))?.into_iter().enumerate() {
+        if found.endpoints.is_none() || index >= KEPT || known.is_forgotten(at) {
+            forget(transaction, &known.cache)?;
         }
     }
-    let oldest = at.plus_ms(-KEPT_MS).unix_ms();
-    transaction.execute("DELETE FROM cache_address WHERE seen_at < ?1", [oldest])?;
     tidy(transaction)
+}
+
+/// What is found and not known to be there.
+fn unknown<'f>(known: &[KnownCache], found: &'f FoundCaches) -> impl Iterator<Item = &'f CacheAddress> {
+    let is_known = |cache: &CacheAddress| known.iter().any(|known| known.away_since.is_none() && known.cache == *cache);
+    let owing = found.addresses.iter().filter(|_| found.endpoints.is_some());
+    owing.filter(move |cache| !is_known(cache))
+}
+
+impl KnownCache {
+    /// Whether it is away, and that is not noted. Until now it was there, as far as it is known.
+    fn is_gone(&self, found: &FoundCaches, at: Timestamp) -> bool {
+        let Some(endpoints) = &found.endpoints else { return false };
+        let is_listed = endpoints.contains(&self.cache.endpoint);
+        let is_answered = found.addresses.iter().any(|found| found.endpoint == self.cache.endpoint);
+        let is_away = (is_answered || !is_listed) && !found.addresses.contains(&self.cache);
+        // A clock that was ahead has no say.
+        is_away && self.away_since.is_none_or(|since| since > at)
+    }
+
+    /// Whether it was away for so long that it counts as a new one, which is empty.
+    fn is_forgotten(&self, now: Timestamp) -> bool {
+        self.away_since.is_some() && self.seen_at < now.plus_ms(-KEPT_MS)
+    }
 }
 
 fn forget(transaction: &Transaction<'_>, cache: &CacheAddress) -> rusqlite::Result<()> {
@@ -161,7 +199,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::state::{SqliteStore, Store};
+    use crate::state::Store;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_790_000_000_000);
     const DAY_MS: i64 = 86_400_000;
@@ -173,7 +211,11 @@ mod tests {
 
     /// Notes that names have these addresses, in a run after so many days.
     fn see(store: &mut SqliteStore, day: i64, endpoints: &[&str], addresses: &[CacheAddress]) {
-        let endpoints = endpoints.iter().map(|endpoint| format!("http://{endpoint}")).collect();
+        let endpoints = Some(endpoints.iter().map(|endpoint| format!("http://{endpoint}")).collect());
+        note(store, day, endpoints, addresses);
+    }
+
+    fn note(store: &mut SqliteStore, day: i64, endpoints: Option<Vec<String>>, addresses: &[CacheAddress]) {
         let found = FoundCaches { provider: "own".to_owned(), endpoints, addresses: addresses.to_vec() };
         store.note_caches(&[found], NOW.plus_ms(day * DAY_MS)).unwrap();
     }
@@ -202,7 +244,7 @@ mod tests {
         assert_eq!(away(&store), [("http://a at 10.0.0.2".to_owned(), 2)], "`b` had no answer");
         see(&mut store, 3, &["a", "b"], std::slice::from_ref(&one));
         assert_eq!(away(&store)[0].1, 2);
-        assert_eq!((away_after(&store, 30).len(), away_after(&store, 31).len()), (1, 0), "seen too long ago");
+        assert_eq!((away_after(&store, 32).len(), away_after(&store, 33).len()), (1, 0), "away for too long");
         see(&mut store, 1, &["a", "b"], std::slice::from_ref(&one));
         assert_eq!(away(&store)[0].1, 1, "the clock was ahead");
         see(&mut store, 4, &["a", "b"], &[one.clone(), two.clone()]);
@@ -213,7 +255,7 @@ mod tests {
         see(&mut store, 6, &["a"], &[one.clone(), cache("a", 3)]);
         let expected = [("http://a at 10.0.0.2".to_owned(), 6), ("http://b at 10.0.0.1".to_owned(), 6)];
         assert_eq!(away(&store), expected, "`b` is not configured any more");
-        see(&mut store, 7, &[], &[one]);
+        note(&mut store, 7, None, &[one]);
         assert_eq!(away(&store), [], "some are enough");
     }
 
@@ -226,8 +268,11 @@ mod tests {
         see(&mut store, 20, &["b"], std::slice::from_ref(&stays));
         let expected = [("http://a".to_owned(), 20), ("http://c at 10.0.0.1".to_owned(), 20)];
         assert_eq!(away(&store), expected);
-        assert_eq!(away_after(&store, 31), expected[..1], "it was in the list until it left");
-        assert_eq!(away_after(&store, 51), []);
+        assert_eq!(
+            (away_after(&store, 50), away_after(&store, 51)),
+            (expected.to_vec(), Vec::new()),
+            "they were there until then"
+        );
         see(&mut store, 40, &["a", "b"], &[left.clone(), stays.clone()]);
         see(&mut store, 60, &["b"], std::slice::from_ref(&stays));
         assert_eq!(away_after(&store, 60), [("http://a".to_owned(), 20)], "it still lacks what was recorded meanwhile");
@@ -240,7 +285,37 @@ mod tests {
         see(&mut store, 0, &["a", "b"], &half("a"));
         see(&mut store, 1, &["a", "b"], &[half("b"), vec![cache("a", 250)]].concat());
         assert_eq!(away(&store).len(), 256 - 201);
-        see(&mut store, 32, &["a", "b"], &[cache("b", 1), cache("a", 250)]);
-        assert_eq!(away(&store), []);
+        let mut stays = |day| {
+            see(&mut store, day, &["a"], &[cache("a", 250)]);
+            away(&store).len()
+        };
+        assert_eq!([2, 32, 33].map(&mut stays), [255, 200, 0]);
+    }
+
+    /// S1: no run has to say every month that it is still there.
+    #[test]
+    fn a_cache_that_is_there_is_known_for_good() {
+        let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
+        see(&mut store, 0, &["a"], &[cache("a", 1), cache("a", 2)]);
+        let other = FoundCaches { provider: "other".to_owned(), endpoints: Some(Vec::new()), addresses: Vec::new() };
+        store.note_caches(&[other], NOW.plus_ms(90 * DAY_MS)).unwrap();
+        see(&mut store, 91, &["a"], &[cache("a", 1)]);
+        assert_eq!(away_after(&store, 121), [("http://a at 10.0.0.2".to_owned(), 91)]);
+    }
+
+    #[test]
+    fn what_is_known_already_is_not_written_again() {
+        let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
+        let both = [cache("a", 1), cache("a", 2)];
+        for (day, found, writes) in
+            [(0, &both[..], true), (1, &both[..], false), (2, &both[..1], true), (3, &both[..1], false)]
+        {
+            let before = store.identity().unwrap();
+            see(&mut store, day, &["a"], found);
+            assert_eq!(store.identity().unwrap() != before, writes, "day {day}");
+        }
+        let before = store.identity().unwrap();
+        see(&mut store, 33, &["a"], &both[..1]);
+        assert_ne!(store.identity().unwrap(), before, "what is away too long is forgotten");
     }
 }

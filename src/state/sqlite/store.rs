@@ -505,7 +505,7 @@ impl Store for SqliteStore {
     }
 
     fn note_caches(&mut self, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError> {
-        self.write(|transaction| found.iter().try_for_each(|found| caches::note(transaction, found, at)))
+        caches::note_new(self, found, at)
     }
 
     fn owe_caches(&mut self, back: &[ReturnedCache], at: Timestamp) -> Result<u64, StateError> {

@@ -75,7 +75,7 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
         address: Some([10, 0, 0, last].into()),
     };
     for last in 1..3 {
-        let (endpoints, addresses) = (vec!["http://caches".to_owned()], vec![cache(last)]);
+        let (endpoints, addresses) = (Some(vec!["http://caches".to_owned()]), vec![cache(last)]);
         let found = FoundCaches { provider: "a".into(), endpoints, addresses };
         store.note_caches(&[found], START).expect("noted");
     }
