@@ -302,7 +302,8 @@ impl<'a> Differ<'a> {
     /// A target that is not listed; whether it is lost to its manifests by this run.
     fn unlisted(&mut self, row: RecordedRow<'_>) -> bool {
         let others: Vec<String> = self.covered.others(row.owners).cloned().collect();
-        if others.len() == row.owners.len() {
+        let is_owned = !row.owners.is_empty();
+        if is_owned && others.len() == row.owners.len() {
             self.unclaimed(row);
             return false;
         }
@@ -313,7 +314,7 @@ impl<'a> Differ<'a> {
             self.difference.owners.push((row.provider.to_owned(), target, others));
             return false;
         }
-        let forgets = row.owners.iter().all(|owner| self.covered.forgets(owner));
+        let forgets = is_owned && row.owners.iter().all(|owner| self.covered.forgets(owner));
         // Caches may hold what visitors fetched since it was purged.
         let may_be_cached = row.hash.is_some() || row.work.is_some_and(|work| work.may_have_been_purged);
         if !may_be_cached {

@@ -59,8 +59,6 @@ pub struct ReturnedCache {
     pub away: AwayCache,
     /// Endpoints beside it that are one cache each: they have purged it.
     pub others: Vec<String>,
-    /// Manifest that purges what it lacks of manifests that are not known any more.
-    pub heir: Option<String>,
 }
 
 /// The endpoints of a provider, in order. As a slice they are those of this run: once names were looked up, one for each address,

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::Desired;
 use crate::core::endpoints::{Addresses, AwayCache, CacheAddress, FoundCaches, ReturnedCache};
 use crate::core::http::Endpoint;
-use crate::core::model::{Model, OnRemoved};
+use crate::core::model::Model;
 use crate::core::plan::Plan;
 use crate::core::provider_key::ProviderKey;
 use crate::core::time::Timestamp;
@@ -91,9 +91,7 @@ impl Desired {
     /// Those of caches that were `away` that these manifests list, and that are there again as far as names were looked up.
     pub fn returned(&self, away: Vec<AwayCache>, located: &Located) -> Vec<ReturnedCache> {
         let back = away.into_iter().filter(|away| self.has_cache(&away.cache) && located.has(&away.cache));
-        let heir = self.model.manifests.iter().find(|manifest| manifest.on_removed == OnRemoved::Purge);
-        let heir = heir.map(|manifest| manifest.name.clone());
-        back.map(|away| ReturnedCache { others: self.fixed_endpoints(&away.cache), heir: heir.clone(), away }).collect()
+        back.map(|away| ReturnedCache { others: self.fixed_endpoints(&away.cache), away }).collect()
     }
 
     /// Caches that this run found, for later runs to know them. A provider of another kind may have had some before.

@@ -108,7 +108,7 @@ fn note_caches(desired: &Desired, store: &mut dyn Store, now: Timestamp) -> Resu
 }
 
 /// What manifests that are read list no more, as far as it is selected: it is fresh as well, and no purge is due for it. What
-/// went with its manifest is left to a run.
+/// went with its manifest is left to a run, and so is what no manifest owns.
 fn removed(
     desired: &Desired,
     prepared: &Prepared,
@@ -118,6 +118,7 @@ fn removed(
     let is_read = |owner: &String| desired.model.manifests.iter().any(|manifest| manifest.name == *owner);
     let is_gone = |&index: &usize| {
         changes.kind(index) == ChangeKind::Removed
+            && !changes.owners(index).is_empty()
             && changes.owners(index).iter().all(is_read)
             && is_selected(changes.provider(index), &changes.target(index))
     };

@@ -161,6 +161,11 @@ impl ExportLine {
     fn into_row(self) -> Result<Recorded, String> {
         let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
         check_names(&self.provider, &self.owners)?;
+        // A cache that was away owes a removal whoever listed the target.
+        let is_removal = self.work.as_ref().is_some_and(|work| work.desired.is_none());
+        if self.owners.is_empty() && (self.hash.is_some() || !is_removal) {
+            return Err("`owners` must not be empty, but for a removal that a cache lacks".to_owned());
+        }
         let target = Target { scope, text: self.target };
         if self.task_id.as_deref().is_some_and(|ids| !ids.split(',').all(is_task_id)) {
             return Err("`task_id`: not what a provider calls a task".to_owned());

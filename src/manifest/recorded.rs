@@ -48,9 +48,6 @@ pub fn check_names(provider: &str, owners: &[String]) -> Result<(), String> {
         .map_or(Ok(()), check_namespace)
         .map_err(|help| format!("`provider`: not a namespace before `:`; {help}"))?;
     providers::check_spelling(name).map_err(|help| format!("`provider`: not the name of a provider; {help}"))?;
-    if owners.is_empty() {
-        return Err("`owners` must not be empty".to_owned());
-    }
     if let Some(problem) = owners.iter().find_map(|owner| check_owner(owner).err()) {
         return Err(format!("`owners`: not the name of a manifest: {problem}"));
     }

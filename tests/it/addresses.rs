@@ -381,6 +381,39 @@ fn caches_lack_what_was_purged_while_their_provider_was_of_another_kind() {
     assert_eq!(counts(&caches), [0]);
 }
 
+/// S1: a removal that other caches have purged is due at one that is back, whatever manifests that are left say of their own.
+#[test]
+fn a_removal_that_a_cache_lacks_is_no_manifests_to_forget() {
+    let clouds = Cloud::cluster::<2>();
+    for emptied in [None, Some("assets: {}\n"), Some("on_removed: forget\nassets: {}\n")] {
+        let bench = Bench::new();
+        let list = |hosts: &[&str]| configure(&bench, &clouds, hosts, "on_removed: forget\n");
+        list(&[ONE, TWO]);
+        bench.assets(&[URL], "1");
+        bench.run(&["apply"]).exits(0);
+        list(&[ONE]);
+        match emptied {
+            None => std::fs::remove_file(bench.path("manifests/site.yaml")).expect("it was there"),
+            Some(_) => bench.write("manifests/site.yaml", "assets: {}\n"),
+        }
+        bench.run(&["apply"]).exits(0);
+        assert_eq!((counts(&clouds), bench.exported().len()), (vec![2, 1], 0));
+        if let Some(text) = emptied {
+            bench.write("manifests/site.yaml", text);
+        }
+        list(&[ONE, TWO]);
+        bench.run(&["adopt"]).exits(0);
+        assert_eq!((bench.due(), counts(&clouds)), (vec![URL.to_owned()], vec![0, 0]), "{emptied:?}");
+        bench.write("export.jsonl", bench.run(&["state", "export"]).exits(0).stdout);
+        bench.run(&["state", "import", "export.jsonl"]).exits(0);
+        bench.run(&["plan"]).exits(0).says("1 purge in");
+        bench.run(&["status"]).exits(0);
+        bench.run(&["explain", URL]).exits(0).says("was away when this was purged last");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!((counts(&clouds), bench.exported().len()), (vec![0, 1], 0), "{emptied:?}");
+    }
+}
+
 /// The same for a name.
 #[test]
 fn a_name_that_comes_back_into_the_list_is_asked_for_what_it_lacks() {

@@ -140,10 +140,9 @@ pub(super) fn note_removal(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO cache_removal (provider, scope, target, owners, at)
-             SELECT provider, scope, target, owners, ?4 FROM target
-             WHERE provider = ?1 AND scope = ?2 AND target = ?3
-                 AND EXISTS (SELECT 1 FROM cache_address WHERE provider = ?1 AND away_since IS NOT NULL)",
+            "INSERT OR REPLACE INTO cache_removal (provider, scope, target, at)
+             SELECT ?1, ?2, ?3, ?4
+             WHERE EXISTS (SELECT 1 FROM cache_address WHERE provider = ?1 AND away_since IS NOT NULL)",
         )?
         .execute(params![provider, scope_number(target.scope), target.text, at.unix_ms()])
         .map(drop)
@@ -152,7 +151,7 @@ pub(super) fn note_removal(
 /// Makes due again what caches lack that are back, at them alone as far as it is known that others have it; how much that is.
 pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Timestamp) -> rusqlite::Result<u64> {
     let mut due = 0;
-    for ReturnedCache { away: AwayCache { cache, since }, others, heir } in back {
+    for ReturnedCache { away: AwayCache { cache, since }, others } in back {
         let here = known(transaction, Some(&cache.provider))?.into_iter().filter(|known| known.away_since.is_none());
         let is_back = |other: &String| back.iter().any(|returned| returned.away.cache.to_string() == *other);
         let here = here.map(|known| known.cache.to_string()).chain(others.iter().cloned());
@@ -168,21 +167,17 @@ pub(super) fn owe(transaction: &Transaction<'_>, back: &[ReturnedCache], at: Tim
                  WHERE provider = ?1 AND recorded_at >= ?2 AND hash IS NOT NULL AND work_kind IS NULL",
             )?
             .execute(work)?;
-        // No run speaks for manifests that are not known any more.
-        let heirs = heir.as_ref().map(|heir| json_list(std::slice::from_ref(heir)));
+        // No manifest lists it, and what those say that did was done elsewhere.
         due += transaction
             .prepare_cached(
                 "INSERT INTO target (provider, scope, target, owners, work_kind, priority, since, standing, reason, progress,
                      accepted_at, may_have_been_purged)
-                 SELECT provider, scope, target, speakers, 'removed', 'normal', ?3, 'pending', ?4, 'admitted', ?5, 1 FROM (
-                     SELECT *, CASE WHEN EXISTS (SELECT 1 FROM json_each(owners) WHERE value NOT IN (SELECT name FROM manifest))
-                         THEN ?6 ELSE owners END AS speakers
-                     FROM cache_removal WHERE provider = ?1 AND at >= ?2)
-                 WHERE speakers IS NOT NULL
+                 SELECT provider, scope, target, '[]', 'removed', 'normal', ?3, 'pending', ?4, 'admitted', ?5, 1
+                 FROM cache_removal WHERE provider = ?1 AND at >= ?2
                  -- Listed again, and not recorded since: the cache may hold it all the same.
                  ON CONFLICT DO UPDATE SET may_have_been_purged = 1 WHERE hash IS NULL",
             )?
-            .execute(params![cache.provider, since.unix_ms(), at.unix_ms(), reason, accepted_at, heirs])?;
+            .execute(work)?;
         transaction
             .prepare_cached(
                 "UPDATE cache_address SET away_since = NULL, seen_at = ?4
@@ -249,7 +244,7 @@ mod tests {
         assert_eq!(away(&store)[0].1, 1, "the clock was ahead");
         see(&mut store, 4, &["a", "b"], &[one.clone(), two.clone()]);
         assert_eq!(away(&store).len(), 1, "it still lacks what was recorded meanwhile");
-        let back = ReturnedCache { away: store.caches_away(NOW).unwrap().remove(0), others: Vec::new(), heir: None };
+        let back = ReturnedCache { away: store.caches_away(NOW).unwrap().remove(0), others: Vec::new() };
         assert_eq!(store.owe_caches(&[back], NOW.plus_ms(5 * DAY_MS)).unwrap(), 0);
         assert_eq!(away(&store), []);
         see(&mut store, 6, &["a"], &[one.clone(), cache("a", 3)]);

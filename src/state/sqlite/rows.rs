@@ -65,7 +65,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Recorded, ReadError> {
     let text: String = row.get(2)?;
     let bad = |column: &'static str| ReadError::Value(BadValue { column, target: text.clone() });
     let target = Target { scope: scope_of(row.get(1)?).ok_or_else(|| bad("scope"))?, text: text.clone() };
-    let owners = list(&row.get::<_, String>(3)?).filter(|owners| !owners.is_empty()).ok_or_else(|| bad("owners"))?;
+    let owners = list(&row.get::<_, String>(3)?).ok_or_else(|| bad("owners"))?;
     let work = read_kind(row, &bad)?.map(|kind| read_work(row, kind, &bad)).transpose()?;
     Ok(Recorded {
         provider: row.get(0)?,
@@ -89,7 +89,7 @@ pub(super) struct OwnersMemo {
 impl OwnersMemo {
     fn read(&mut self, text: &str) -> Option<&[String]> {
         if self.text.as_deref() != Some(text) {
-            self.list = list(text).filter(|owners| !owners.is_empty())?;
+            self.list = list(text)?;
             self.text = Some(text.to_owned());
         }
         Some(&self.list)
