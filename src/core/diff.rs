@@ -13,7 +13,7 @@ use covered::Covered;
 use super::changes::{Change, Changes};
 use super::http::Endpoint;
 use super::model::{Entry, Model, OnNew, Priority, ProviderConfig};
-use super::owners::{MovedManifest, Unread};
+use super::owners::{CopiedManifest, MovedManifest, Unread};
 use super::provider_key::ProviderKey;
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
@@ -43,8 +43,8 @@ pub struct Difference {
     pub departed: Vec<String>,
     /// Manifests that are read from another place than before, while their file there still is.
     pub moved: Vec<MovedManifest>,
-    /// Roots of trees that are read in another place now, and which.
-    pub rerooted: Vec<(String, String)>,
+    /// What is known of manifests from now on, where that changes.
+    pub noted: Vec<KnownManifest>,
     /// Namespaces in use, if the run has none and needs one.
     pub namespaces: Vec<String>,
     /// A change is new, or not the one that the state knows as work.
@@ -75,8 +75,10 @@ pub struct Orphans {
 pub struct Unclaimed {
     /// Name of the manifest.
     pub manifest: String,
-    /// Absolute path that it was last read from, where it is not any more; `None` if that is not known.
+    /// Absolute path that it was last read from, where it is not any more unless it may be a copy; `None` if that is not known.
     pub file: Option<String>,
+    /// Path of a manifest that is read, if that may be in another copy of its tree and it is still there.
+    pub copy: Option<String>,
     /// Its targets.
     pub targets: usize,
     /// Those of them that are still to be purged.
@@ -93,15 +95,21 @@ impl Unclaimed {
 
 impl fmt::Display for Unclaimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { manifest, file, targets, pending } = self;
+        let Self { manifest, file, copy, targets, pending } = self;
         let target = if *targets == 1 { "target" } else { "targets" };
         write!(f, "{targets} {target} of manifest `{manifest}`")?;
         if *pending > 0 {
             write!(f, ", {pending} of them pending")?;
         }
-        match file {
-            Some(file) => write!(f, ": `{file}` is not there any more, so that no run speaks for it")?,
-            None => f.write_str(": where it is is not known; run over it once, if it is still there")?,
+        match (file, copy) {
+            (Some(file), None) => write!(f, ": `{file}` is not there any more, so that no run speaks for it")?,
+            (Some(file), Some(copy)) => {
+                write!(
+                    f,
+                    ": `{file}` is still there; if `{copy}` is in a copy of its tree, no run speaks for it, else give each a `name:`"
+                )?;
+            }
+            (None, _) => f.write_str(": where it is is not known; run over it once, if it is still there")?,
         }
         let name = shell_word(manifest);
         write!(
@@ -188,8 +196,8 @@ pub struct Differ<'a> {
 impl<'a> Differ<'a> {
     /// Feed it all recorded rows in order of (provider, target), then take what it found.
     pub fn new(model: &'a Model, scope: DiffContext<'a>) -> Self {
-        let Unread { moved, rerooted, namespaces, .. } = scope.unread.clone();
-        let difference = Difference { moved, rerooted, namespaces, ..Difference::default() };
+        let Unread { moved, noted, namespaces, .. } = scope.unread.clone();
+        let difference = Difference { moved, noted, namespaces, ..Difference::default() };
         let (covered, changes) = (Covered::new(model, &scope), Changes::of(&model.entries));
         Self { model, keys: model.provider_keys(), scope, covered, next: 0, changes, difference }
     }
@@ -221,6 +229,7 @@ impl<'a> Differ<'a> {
         self.difference.changes = self.changes.into();
         self.difference.removals = self.covered.removals();
         self.difference.departed = self.covered.departed();
+        self.difference.unclaimed.retain(|one| self.covered.is_confirmed(&one.manifest));
         self.difference.unclaimed.sort_unstable_by(|a, b| a.manifest.cmp(&b.manifest));
         self.difference
     }
@@ -261,7 +270,7 @@ impl<'a> Differ<'a> {
         if row.work.is_none() && row.valid_hash().is_some_and(|hash| entries.is_hash(index, hash)) && !forced {
             self.difference.unchanged += 1;
             if !self.is_only_owner(index, row.owners) {
-                self.covered.keep_others(row.owners);
+                self.covered.keep_others(row.owners, entries.manifests(index));
                 let owners = self.owners(index, row.owners);
                 if row.owners != owners {
                     let target = entries.get(index).target;
@@ -270,7 +279,7 @@ impl<'a> Differ<'a> {
             }
             return;
         }
-        self.covered.keep_others(row.owners);
+        self.covered.keep_others(row.owners, entries.manifests(index));
         let entry = entries.get(index);
         let config = &self.model.providers[entry.provider];
         let change = continued_change((&entry, config), row, self.owners(index, row.owners), forced, &self.scope);
@@ -304,13 +313,13 @@ impl<'a> Differ<'a> {
         let others: Vec<String> = self.covered.others(row.owners).cloned().collect();
         let is_owned = !row.owners.is_empty();
         if is_owned && others.len() == row.owners.len() {
-            self.unclaimed(row);
+            self.unclaimed(row, &others);
             return false;
         }
         let target = Target { scope: row.scope, text: row.text.to_owned() };
         // A manifest that is gone holds nothing that those that speak for it have given up.
         if !others.iter().all(|owner| self.covered.is_unclaimed(owner)) {
-            self.covered.keep_others(row.owners);
+            self.unclaimed(row, &others);
             self.difference.owners.push((row.provider.to_owned(), target, others));
             return false;
         }
@@ -346,18 +355,21 @@ impl<'a> Differ<'a> {
         true
     }
 
-    /// A target that this run cannot speak for: nobody can if all that list it are gone.
-    fn unclaimed(&mut self, row: RecordedRow<'_>) {
-        self.covered.keep(row.owners);
-        let Some(owner) = row.owners.first().filter(|_| self.covered.has_no_voice(row.owners)) else { return };
+    /// A target of owners that this run cannot speak for: nobody can if all of them are gone.
+    fn unclaimed(&mut self, row: RecordedRow<'_>, owners: &[String]) {
+        self.covered.keep(owners);
+        let Some(owner) = self.covered.voiceless(owners) else { return };
         let pending = usize::from(row.work.is_some());
         if let Some(known) = self.difference.unclaimed.iter_mut().find(|known| known.manifest == *owner) {
             known.targets += 1;
             known.pending += pending;
         } else {
-            let known = self.scope.unread.unclaimed.iter().find(|manifest| manifest.name == *owner);
-            let file = known.map(KnownManifest::found_by);
-            self.difference.unclaimed.push(Unclaimed { manifest: owner.clone(), file, targets: 1, pending });
+            let Unread { unclaimed, copies, .. } = self.scope.unread;
+            let copy = copies.iter().find(|copy| copy.manifest.name == *owner);
+            let copied = copy.map(|CopiedManifest { manifest, .. }| manifest);
+            let known = copied.or_else(|| unclaimed.iter().find(|manifest| manifest.name == *owner));
+            let (file, copy) = (known.map(KnownManifest::found_by), copy.map(|copy| copy.path.clone()));
+            self.difference.unclaimed.push(Unclaimed { manifest: owner.clone(), file, copy, targets: 1, pending });
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the state knows of a target: the recorded hash and the work that is left.
 
-use super::model::{Manifest, OnRemoved, Priority};
+use super::model::{Manifest, OnRemoved, Priority, TreePath};
 use super::target::{ContentHash, Scope, Target};
 use super::time::Timestamp;
 
@@ -311,18 +311,18 @@ pub struct KnownManifest {
     pub root: Option<String>,
     /// Its path below the root; where that is not known, as seen from the working directory then.
     pub path: String,
-    /// Absolute path that it was found by, if a link led from there to the file.
-    pub link: Option<String>,
+    /// Absolute paths that it was found by over links, each until it is gone or leads to another file that was read.
+    pub links: Vec<String>,
     /// What to do with its targets once it no longer lists them.
     pub on_removed: OnRemoved,
 }
 
 impl KnownManifest {
-    /// Whether a manifest that is read is this one, unchanged and in the same place.
-    pub fn is(&self, manifest: &Manifest) -> bool {
-        (&self.name, &self.namespace, self.on_removed) == (&manifest.name, &manifest.namespace, manifest.on_removed)
-            && (self.root.as_ref(), &self.path) == (Some(&manifest.tree.root), &manifest.tree.path)
-            && self.link == manifest.tree.link
+    /// A manifest as it is read.
+    pub fn of(manifest: &Manifest) -> Self {
+        let Manifest { name, namespace, tree, on_removed, .. } = manifest.clone();
+        let TreePath { root, path, link } = tree;
+        Self { name, namespace, root: Some(root), path, links: link.into_iter().collect(), on_removed }
     }
 
     /// The path that it was last read from: absolute, unless an older program read it.
@@ -330,8 +330,8 @@ impl KnownManifest {
         self.root.as_ref().map_or_else(|| self.path.clone(), |root| format!("{root}/{}", self.path))
     }
 
-    /// The path that led to [`KnownManifest::file`]: that itself, or a link.
+    /// A path that led to [`KnownManifest::file`]: that itself, or the last link that was found.
     pub fn found_by(&self) -> String {
-        self.link.clone().unwrap_or_else(|| self.file())
+        self.links.last().cloned().unwrap_or_else(|| self.file())
     }
 }

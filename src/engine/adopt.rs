@@ -91,7 +91,7 @@ pub async fn adopt(
         store.note_inputs(inputs)?;
     } else {
         // What was left out was seen all the same.
-        store.mark_seen(model, &prepared.difference.changes)?;
+        store.mark_seen(model, &prepared.difference)?;
     }
     let (adopted, forgotten) = (selected.len(), gone.len());
     Ok(Adopted { adopted, others: model.entries.len() - adopted, forgotten })

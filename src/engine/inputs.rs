@@ -9,7 +9,7 @@ use super::audit::misplaced;
 use super::stat_caches::{self, Own, StatCaches};
 use super::{Desired, Stop};
 use crate::core::endpoints::AwayCache;
-use crate::core::owners::Reach;
+use crate::core::owners::{self, Reach};
 use crate::core::recorded::{InputFile, Inputs, KnownManifest};
 use crate::core::text::one_line;
 use crate::host::Host;
@@ -278,17 +278,21 @@ impl FoundManifests<'_> {
     /// A state that cannot be read.
     pub fn noted(&self, store: Option<&dyn Store>, is_all: bool) -> Result<Option<Inputs>, StateError> {
         let Some(store) = store.filter(|_| is_all) else { return Ok(None) };
-        if store.has_work()? || store.manifests()?.iter().any(|known| self.misses(known)) {
+        if store.has_work()? || !self.are_in_place(&store.manifests()?) {
             return Ok(None);
         }
         store.inputs()
     }
 
-    /// Whether a manifest is neither among these nor where it was.
-    fn misses(&self, known: &KnownManifest) -> bool {
-        let is_ours = known.namespace.as_deref() == self.lookup.namespace;
-        let is_found = || self.files.iter().any(|file| file.tree.path == known.path);
-        is_ours && !is_found() && (known.root.is_none() || !manifest_tree::is_there(&known.found_by()))
+    /// Whether these are where they are known to be, and all others where they were.
+    fn are_in_place(&self, known: &[KnownManifest]) -> bool {
+        let mut files: HashMap<String, bool> = self.files.iter().map(|file| (file.tree.absolute(), false)).collect();
+        let is_in_place = |known: &KnownManifest| {
+            let found = files.get_mut(&known.file()).map(|is_known| *is_known = true);
+            found.is_some() || owners::is_in_place(known, &manifest_tree::is_there, &manifest_tree::follow)
+        };
+        let mut ours = known.iter().filter(|known| known.namespace.as_deref() == self.lookup.namespace);
+        ours.all(is_in_place) && files.into_values().all(|is_known| is_known)
     }
 
     /// The manifests unread, if they are those of a run after which nothing was left to do.

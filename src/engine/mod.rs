@@ -109,7 +109,7 @@ pub fn admit(
         difference.admitted = guard::admitted(&desired.model, difference, plan, *first_run, allowed);
     } else if let Some(store) = store.filter(|_| difference.namespaces.is_empty()) {
         // Without its namespace nobody knows whose manifests these are.
-        store.mark_seen(&desired.model, &difference.changes)?;
+        store.mark_seen(&desired.model, difference)?;
     }
     Ok(reasons)
 }

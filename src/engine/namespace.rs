@@ -14,7 +14,7 @@ fn newcomers(desired: &Desired, store: &dyn Store) -> Result<Option<Newcomers>, 
     if known.iter().all(|manifest| manifest.namespace.is_some()) {
         return Ok(None);
     }
-    let unread = owners::unread(known.clone(), &model.manifests, reach);
+    let unread = owners::unread(&known, &model.manifests, reach);
     Ok(owners::newcomers(&known, &unread, reach))
 }
 

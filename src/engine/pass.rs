@@ -564,7 +564,7 @@ fn cut(
     around: &mut Around<'_>,
 ) -> Result<PassEnd> {
     if let Some(store) = &mut store {
-        store.mark_seen(&desired.model, &prepared.difference.changes)?;
+        store.mark_seen(&desired.model, &prepared.difference)?;
     }
     around.marked(store.as_deref());
     Ok(PassEnd::Cut)

@@ -7,7 +7,6 @@ use super::accounts::taken_over;
 use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced};
 use crate::core::http::Endpoint;
-use crate::core::model::Manifest;
 use crate::core::owners::{self, Unread};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
 use crate::core::quota::DAY_MS;
@@ -142,7 +141,7 @@ pub struct Choice<'a> {
 /// # Errors
 /// A state that cannot be read.
 pub fn unread(desired: &Desired, store: &dyn Store) -> Result<Unread, StateError> {
-    Ok(owners::unread(store.manifests()?, &desired.model.manifests, &desired.reach))
+    Ok(owners::unread(&store.manifests()?, &desired.model.manifests, &desired.reach))
 }
 
 /// Computes the plan; `None`: for that all manifests have to be read. `store` is `None` before the first run.
@@ -161,9 +160,8 @@ pub fn prepare(
         Some(store) => (store.manifests()?, store.is_first_run()?),
         None => (Vec::new(), true),
     };
-    let is_known = |manifest: &Manifest| known.iter().any(|known| known.is(manifest));
-    let manifests_changed = store.is_some() && !model.manifests.iter().all(is_known);
-    let unread = owners::unread(known, &model.manifests, &desired.reach);
+    let unread = owners::unread(&known, &model.manifests, &desired.reach);
+    let manifests_changed = store.is_some() && !unread.noted.is_empty();
     let grounds = &desired.grounds(accounts);
     let scope = diff::DiffContext { unread: &unread, grounds, forced: choice.forced, now };
     let mut differ = Differ::new(model, scope);

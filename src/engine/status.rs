@@ -102,7 +102,7 @@ fn unclaimed(known: &[KnownManifest], recorded: &[Recorded]) -> Vec<Unclaimed> {
     for row in recorded.iter().filter(|row| row.owners.iter().all(|owner| of(owner).is_some())) {
         let Some(manifest) = row.owners.first().and_then(of) else { continue };
         let (name, file) = (manifest.name.clone(), Some(manifest.found_by()));
-        let none = Unclaimed { manifest: name, file, targets: 0, pending: 0 };
+        let none = Unclaimed { manifest: name, file, copy: None, targets: 0, pending: 0 };
         let found = unclaimed.entry(&manifest.name).or_insert(none);
         found.targets += 1;
         found.pending += usize::from(row.work.is_some());

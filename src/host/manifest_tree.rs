@@ -112,13 +112,12 @@ fn canonical(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path).ok()
 }
 
-/// A file by the name that it has in its folder, where that is.
+/// A file by the name that it has in its folder, where that is; without the folder, where that would be.
 fn place_in_folder(path: &Path) -> PathBuf {
-    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    match (folder.and_then(canonical), path.file_name()) {
-        (Some(folder), Some(name)) => folder.join(name),
-        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-    }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut folders = path.ancestors().skip(1).filter(|_| path.file_name().is_some());
+    let found = folders.find_map(|folder| Some(canonical(folder)?.join(path.strip_prefix(folder).ok()?)));
+    found.unwrap_or(path)
 }
 
 /// As [`place_in_folder`]; but a link is a way to the file that it leads to. One to a hidden folder beside it is how mounted

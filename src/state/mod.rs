@@ -306,8 +306,8 @@ pub trait Store: Send {
     fn enter_namespace(&mut self, model: &Model, newcomers: &Newcomers) -> Result<bool, StateError>;
     /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
-    /// Marks only changes that are no removals, as a refused run leaves them behind, with manifests that are new.
-    fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError>;
+    /// Marks only changes that are no removals, as a refused run leaves them behind, with manifests and links that are new.
+    fn mark_seen(&mut self, model: &Model, difference: &Difference) -> Result<(), StateError>;
     /// Notes what was compared and found to be recorded.
     fn note_inputs(&mut self, inputs: &Inputs) -> Result<(), StateError>;
     /// Records entries as fresh without a purge and drops their pending work. Of manifests that are not read, those

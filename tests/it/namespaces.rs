@@ -107,7 +107,7 @@ fn what_a_cache_lacks_is_owed_whatever_another_namespace_requires() {
     let enough =
         |revision| world.publish("b", &Site { caches: &[2, 0], extra: ", require: 1", assets: &[("c", revision)] });
     let publish = |caches: &[usize], revision| {
-        world.publish("a", &Site { caches, extra: "", assets: &[("a", revision), ("b", 1)] })
+        world.publish("a", &Site { caches, extra: "", assets: &[("a", revision), ("b", 1)] });
     };
     enough(1);
     world.apply("b");

@@ -1,5 +1,7 @@
 //! Which manifest may speak for a target: names of manifests, what is gone, what was refused, namespaces.
 
+mod moves;
+
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -523,6 +525,74 @@ fn manifests_that_are_both_there_take_nothing_from_each_other() {
         site.bench.run(&["apply", path]).exits(0);
     }
     assert_eq!(site.purged(), ["1", "2", "both"]);
+}
+
+/// Another repository of the same state is deleted. Its manifest had a name, and the path of one that is there.
+#[test]
+fn what_is_gone_elsewhere_is_named_by_runs_without_work_too() {
+    let site = Site::new();
+    let provider =
+        String::from_utf8(site.bench.read("manifests/provider-own.yaml").expect("a provider")).expect("text");
+    for name in ["one", "two"] {
+        let text = format!("name: {name}\n{provider}{}", listing(&[(name, 1)]));
+        site.bench.write(&format!("{name}/manifests/site.yaml"), text);
+        site.run_in(&site.bench.path(name), &["apply"]).exits(0);
+    }
+    site.run_in(&site.bench.path("two"), &["apply"]).exits(0).says("Nothing to do");
+    fs::remove_dir_all(site.bench.path("one")).expect("removed");
+    let gone = "1 target of manifest `one`";
+    site.bench.run(&["status"]).exits(0).says(gone);
+    for _ in 0..2 {
+        site.run_in(&site.bench.path("two"), &["apply"]).exits(4).says(gone);
+    }
+}
+
+/// A link that was moved on before the run that it was moved for: also where that run has no work.
+#[test]
+fn a_link_that_moves_to_what_was_read_before_is_noticed() {
+    let site = Site::new();
+    fs::create_dir(site.bench.path(".git")).expect("made");
+    let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+    for (release, assets) in [("1", &[("kept", 1), ("gone", 1)][..]), ("2", &[("kept", 1)])] {
+        site.bench.write(&format!("{release}/site.yaml"), [&provider[..], listing(assets).as_bytes()].concat());
+    }
+    symlink("1", site.bench.path("current")).expect("linked");
+    for path in ["current", "2", "2"] {
+        site.bench.run(&["apply", path]).exits(0);
+    }
+    assert_eq!(site.purged(), ["gone", "kept"]);
+    fs::remove_file(site.bench.path("current")).expect("removed");
+    symlink("2", site.bench.path("current")).expect("linked");
+    site.bench.run(&["apply", "2"]).exits(0);
+    assert_eq!(site.purged(), ["gone"]);
+}
+
+/// Copies whose roots differ may be other repositories. One that keeps some targets and lists others no more is named.
+#[test]
+fn a_copy_of_another_root_is_named_where_it_shares_targets() {
+    for (shared, status) in [("kept", 4), ("other", 0)] {
+        let site = Site::new();
+        let provider = site.bench.read("manifests/provider-own.yaml").expect("a provider");
+        let write = |folder: &str, assets: &[(&str, u32)]| {
+            site.bench.write(&format!("{folder}/x.yaml"), [&provider[..], listing(assets).as_bytes()].concat());
+        };
+        fs::create_dir(site.bench.path("1")).and_then(|()| fs::create_dir(site.bench.path("1/.git"))).expect("made");
+        write("1/conf", &[("kept", 1), ("gone", 1)]);
+        write("2/conf", &[(shared, 1)]);
+        site.run_in(&site.bench.path("1"), &["apply", "conf"]).exits(0);
+        let second = site.bench.path("2");
+        for _ in 0..2 {
+            site.run_in(&second, &["apply", "conf"]).exits(status);
+        }
+        if status == 4 {
+            let said = site.run_in(&second, &["plan", "conf"]).exits(0);
+            said.says("if `conf/x.yaml` is in a copy of its tree").says("freshen apply --vanished conf/x.yaml");
+            site.purged();
+            site.run_in(&second, &["apply", "conf", "--vanished", "conf/x.yaml"]).exits(0);
+            assert_eq!(site.purged(), ["gone"]);
+        }
+        site.run_in(&second, &["apply", "conf"]).exits(0).says("Nothing to do");
+    }
 }
 
 /// Two files of one tree with one name, run in turn, take nothing from each other.

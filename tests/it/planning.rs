@@ -561,7 +561,7 @@ fn a_vanished_manifest_removes_its_targets() {
         site.list("m1", "x", "rev:1").list("m2", "x", "rev:1").list("m2", "y", "rev:1");
         site.purge(&["m1", "m2"]);
         let (root, path) = (Some("/site".into()), "manifests/m2.yaml".into());
-        let vanished = KnownManifest { name: "m2".into(), namespace: None, root, path, link: None, on_removed };
+        let vanished = KnownManifest { name: "m2".into(), namespace: None, root, path, links: Vec::new(), on_removed };
         let unread = Unread { spoken_for: vec![vanished], ..Unread::default() };
         let (_, difference) = site.look_with(&["m1"], &unread, None);
         assert_eq!(difference.owners, [("a".to_owned(), target("x"), vec!["m1".to_owned()])]);

@@ -95,7 +95,8 @@ impl Bench {
     }
 
     fn mark(&mut self, changes: &[Change]) {
-        let difference = Difference { changes: table(changes).into(), ..Difference::default() };
+        let noted = self.model.manifests.iter().map(KnownManifest::of).collect();
+        let difference = Difference { changes: table(changes).into(), noted, ..Difference::default() };
         self.store.mark(&self.model, &difference, START).expect("marked");
     }
 
@@ -153,6 +154,11 @@ fn urls(count: usize) -> Vec<Change> {
 /// The changes as a run holds them.
 fn table(changes: &[Change]) -> Changes {
     changes.iter().cloned().collect()
+}
+
+/// A difference of these changes alone.
+fn of_changes(changes: &[Change]) -> Difference {
+    Difference { changes: table(changes).into(), ..Difference::default() }
 }
 
 fn intent(call: u64, items: &[usize]) -> Record {
@@ -281,7 +287,7 @@ fn what_was_marked_comes_back_as_it_was() {
             namespace: None,
             root: Some("/site".into()),
             path: "manifests/site.yaml".into(),
-            link: Some("/etc/site.yaml".into()),
+            links: vec!["/etc/site.yaml".into()],
             on_removed: OnRemoved::Forget,
         };
         assert_eq!(bench.store.manifests().unwrap(), [known]);
@@ -605,12 +611,12 @@ fn a_refused_run_marks_only_what_differs() {
         changes[1] = Change { kind: ChangeKind::Forced, desired: changes[1].recorded.clone(), ..changes[1].clone() };
         changes[2] = Change { kind: ChangeKind::Removed, desired: None, ..changes[2].clone() };
         changes[3].kind = ChangeKind::Forced;
-        bench.store.mark_seen(&bench.model, &table(&changes)).unwrap();
+        bench.store.mark_seen(&bench.model, &of_changes(&changes)).unwrap();
         let marked: Vec<String> = bench.rows().into_iter().map(|row| row.target.text).collect();
         assert_eq!(marked, [url(0), url(3)]);
         // R6: but what was due already is due for the hash that is listed now.
         changes[0] = Change { kind: ChangeKind::Forced, desired: changes[0].recorded.clone(), ..changes[0].clone() };
-        bench.store.mark_seen(&bench.model, &table(&changes)).unwrap();
+        bench.store.mark_seen(&bench.model, &of_changes(&changes)).unwrap();
         assert_eq!(bench.work(&url(0)).desired, changes[0].recorded);
     });
 }
@@ -678,7 +684,7 @@ fn a_refused_run_leaves_no_removal_behind() {
     each_store(|bench| {
         let mut changes = urls(2);
         changes[1] = Change { desired: None, kind: ChangeKind::Removed, ..changes[1].clone() };
-        bench.store.mark_seen(&bench.model, &table(&changes)).unwrap();
+        bench.store.mark_seen(&bench.model, &of_changes(&changes)).unwrap();
         bench.reopen();
         assert_eq!(bench.rows().iter().map(|row| row.target.text.clone()).collect::<Vec<_>>(), [url(0)]);
     });
@@ -763,7 +769,7 @@ fn each_write_raises_the_serial() {
         assert_eq!(bench.serial(), 4);
         let model = std::mem::take(&mut bench.model);
         bench.store.adopt(&model, &[], &Unread::default(), START).unwrap();
-        bench.store.mark_seen(&model, &Changes::default()).unwrap();
+        bench.store.mark_seen(&model, &Difference::default()).unwrap();
         bench.store.forget(&[]).unwrap();
         bench.store.import(&[]).unwrap();
         assert_eq!(bench.serial(), 8);

@@ -192,7 +192,7 @@ fn without_removals(model: &Model, difference: &Difference) -> Difference {
         forget,
         dropped: difference.dropped.clone(),
         owners: difference.owners.clone(),
-        rerooted: difference.rerooted.clone(),
+        noted: difference.noted.clone(),
         ..Difference::default()
     }
 }
@@ -316,12 +316,12 @@ impl Store for SimStore {
         )
     }
 
-    fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
+    fn mark_seen(&mut self, model: &Model, difference: &Difference) -> Result<(), StateError> {
         let forgets = self.bug == Some(Bug::ManifestsForgotten);
         self.facts().refused = true;
         let body = |store: &mut SqliteStore| {
             let known = store.manifests()?;
-            store.mark_seen(model, changes)?;
+            store.mark_seen(model, difference)?;
             let is_new = |name: &&String| !known.iter().any(|manifest| manifest.name == **name);
             let names = store.manifests()?.into_iter().map(|manifest| manifest.name).collect::<Vec<_>>();
             let new: Vec<String> = names.iter().filter(is_new).filter(|_| forgets).cloned().collect();

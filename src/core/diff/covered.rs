@@ -1,7 +1,7 @@
 //! Manifests that a run speaks for, and those that nobody speaks for, as they are met in the state: what they own, what they
 //! lose.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{DiffContext, Removals};
 use crate::core::model::{Model, OnRemoved};
@@ -15,6 +15,8 @@ pub(super) struct Covered<'a> {
     manifests: Vec<CoveredManifest<'a>>,
     /// The one that was found last.
     last: usize,
+    /// Trees with something that the copy lists as well.
+    copied_trees: HashSet<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,11 @@ enum Coverage {
     SpokenFor,
     Unclaimed,
     Unlocated,
+    /// Its tree may have a copy where the manifest of this index is read.
+    Copied {
+        tree: usize,
+        read: usize,
+    },
 }
 
 impl Coverage {
@@ -55,15 +62,17 @@ impl<'a> Covered<'a> {
             let_through: 0,
         };
         let known = |known: &'a KnownManifest, coverage| covered(known.name.as_str(), coverage, known.on_removed);
-        let Unread { spoken_for, unclaimed, unlocated, .. } = scope.unread;
+        let Unread { spoken_for, unclaimed, unlocated, copies, .. } = scope.unread;
         let spoken_for = spoken_for.iter().map(|manifest| known(manifest, Coverage::SpokenFor));
         let unclaimed = unclaimed.iter().map(|manifest| known(manifest, Coverage::Unclaimed));
         let unlocated = unlocated.iter().map(|manifest| known(manifest, Coverage::Unlocated));
+        let copies =
+            copies.iter().map(|copy| known(&copy.manifest, Coverage::Copied { tree: copy.tree, read: copy.read }));
         let read = model.manifests.iter();
         let read = read.map(|manifest| covered(manifest.name.as_str(), Coverage::Read, manifest.on_removed));
-        let manifests: Vec<_> = spoken_for.chain(unclaimed).chain(unlocated).chain(read).collect();
+        let manifests: Vec<_> = spoken_for.chain(unclaimed).chain(unlocated).chain(copies).chain(read).collect();
         let index = manifests.iter().enumerate().map(|(index, manifest)| (manifest.name, index)).collect();
-        Self { index, manifests, last: 0 }
+        Self { index, manifests, last: 0, copied_trees: HashSet::new() }
     }
 
     pub(super) fn forgets(&self, name: &str) -> bool {
@@ -78,9 +87,20 @@ impl<'a> Covered<'a> {
         self.coverage(name) == Some(Coverage::Unclaimed)
     }
 
-    /// Whether nobody speaks for any of these.
-    pub(super) fn has_no_voice(&self, owners: &[String]) -> bool {
-        owners.iter().all(|owner| self.coverage(owner).is_some_and(|coverage| !coverage.speaks()))
+    /// The one of these to be named, if nobody speaks for any: one that may be copied, or as well may not.
+    pub(super) fn voiceless<'r>(&self, owners: &'r [String]) -> Option<&'r String> {
+        let is_copy = |owner: &&String| matches!(self.coverage(owner), Some(Coverage::Copied { .. }));
+        let speaks = |owner: &String| self.coverage(owner).is_none_or(Coverage::speaks);
+        let named = owners.iter().find(is_copy).or(owners.first());
+        named.filter(|_| !owners.iter().any(speaks))
+    }
+
+    /// Whether a manifest that is to be named is gone, or its tree has a copy for all that is known.
+    pub(super) fn is_confirmed(&self, name: &str) -> bool {
+        match self.coverage(name) {
+            Some(Coverage::Copied { tree, .. }) => self.copied_trees.contains(&tree),
+            _ => true,
+        }
     }
 
     fn is_other(&self, name: &str) -> bool {
@@ -101,18 +121,24 @@ impl<'a> Covered<'a> {
         }
     }
 
-    /// Those that this run cannot speak for own a target after it as well.
-    pub(super) fn keep_others(&mut self, owners: &[String]) {
+    /// Those that this run cannot speak for own a target after it as well, which these manifests of the model list.
+    pub(super) fn keep_others(&mut self, owners: &[String], listing: &[usize]) {
         for owner in owners {
             if let Some(&index) = self.index.get(owner.as_str()) {
-                self.manifests[index].stays |= !self.manifests[index].coverage.speaks();
+                let CoveredManifest { coverage, stays, .. } = &mut self.manifests[index];
+                *stays |= !coverage.speaks();
+                match coverage {
+                    Coverage::Copied { tree, read } if listing.contains(read) => self.copied_trees.insert(*tree),
+                    _ => false,
+                };
             }
         }
     }
 
     /// Manifests that are not read and that own nothing but what is about to go.
     pub(super) fn departed(&self) -> Vec<String> {
-        let departed = self.manifests.iter().filter(|manifest| manifest.coverage != Coverage::Read && !manifest.stays);
+        let is_there = |coverage| matches!(coverage, Coverage::Read | Coverage::Copied { .. });
+        let departed = self.manifests.iter().filter(|manifest| !is_there(manifest.coverage) && !manifest.stays);
         departed.map(|manifest| manifest.name.to_owned()).collect()
     }
 

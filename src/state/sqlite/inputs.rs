@@ -69,12 +69,13 @@ fn replace_files(transaction: &Transaction<'_>, new: &[InputFile]) -> rusqlite::
 /// Manifests of earlier runs, in order of name.
 pub(super) fn manifests(db: &Connection) -> rusqlite::Result<Vec<KnownManifest>> {
     // Rows are proven, and not what an index says of them.
-    let sql = "SELECT name, namespace, root, path, link, on_removed FROM manifest NOT INDEXED ORDER BY name";
+    let sql = "SELECT name, namespace, root, path, links, on_removed FROM manifest NOT INDEXED ORDER BY name";
     let mut statement = db.prepare_cached(sql)?;
     let list = statement.query_map([], |row| {
         let on_removed = rows::read_on_removed(&row.get::<_, String>(5)?)?;
         let (name, namespace) = (row.get(0)?, row.get(1)?);
-        Ok(KnownManifest { name, namespace, root: row.get(2)?, path: row.get(3)?, link: row.get(4)?, on_removed })
+        let links = rows::read_list(&row.get::<_, String>(4)?)?;
+        Ok(KnownManifest { name, namespace, root: row.get(2)?, path: row.get(3)?, links, on_removed })
     })?;
     list.collect()
 }

@@ -220,6 +220,11 @@ pub(super) fn read_count(stored: i64) -> rusqlite::Result<u64> {
     u64::try_from(stored).map_err(|_| never_written(&stored.to_string()))
 }
 
+/// A list of texts; anything else is damage.
+pub(super) fn read_list(stored: &str) -> rusqlite::Result<Vec<String>> {
+    list(stored).ok_or_else(|| never_written(stored))
+}
+
 /// Texts that stand in pairs; anything else is damage.
 pub(super) fn read_pairs(stored: &str) -> rusqlite::Result<Vec<(String, String)>> {
     let texts = list(stored).filter(|texts| texts.len() % 2 == 0).ok_or_else(|| never_written(stored))?;

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.link`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -83,8 +83,8 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
             // The root of the tree that `path` is below; null: `path` is as an older program saw it from somewhere.
             "ALTER TABLE manifest ADD COLUMN root TEXT",
             "ALTER TABLE manifest ADD COLUMN namespace TEXT",
-            // The absolute path that a link led from to it; null: none did.
-            "ALTER TABLE manifest ADD COLUMN link TEXT",
+            // JSON list of the absolute paths that links led from to it.
+            "ALTER TABLE manifest ADD COLUMN links TEXT NOT NULL DEFAULT '[]'",
             // Runs that were refused or cut short noted owners and not their manifests: nobody could speak for those.
             "INSERT INTO manifest (name, path, on_removed)
              SELECT DISTINCT value, value, 'purge' FROM target, json_each(owners) WHERE true
@@ -242,7 +242,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "2b09f43e4d22c7fe63b7480d8830f95375a9d73793dd4795d2047bd0a3a097cf";
+const NEWEST: &str = "da666d6e47d4ccc7fca382ce398598bf6dc8f1215d0f384925287302a398e455";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

@@ -21,12 +21,11 @@ use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::sums::{self, WriteListener};
 use super::write::{
-    PersistedCall, Speakers, adopt_entries, delete, has_work, learn_quota, mark_change, mark_manifests, note_account,
-    note_new_manifests, note_owners, write_record,
+    PersistedCall, Speakers, adopt_entries, delete, has_work, learn_quota, mark_change, note_account, note_links,
+    note_manifests, note_new_manifests, note_owners, write_record,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
 use super::{StateError, Store, TaskCounts, caches, inputs, location, quota, refusals, stat_caches, tasks};
-use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::model::Model;
@@ -449,7 +448,7 @@ impl Store for SqliteStore {
             for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
                 delete(transaction, provider, target)?;
             }
-            mark_manifests(transaction, model, &difference.rerooted)?;
+            note_manifests(transaction, model, &difference.noted)?;
             inputs::replace(transaction, difference.inputs.as_ref())
         })
     }
@@ -458,9 +457,9 @@ impl Store for SqliteStore {
         self.write(|transaction| inputs::replace(transaction, Some(noted)))
     }
 
-    fn mark_seen(&mut self, model: &Model, changes: &Changes) -> Result<(), StateError> {
+    fn mark_seen(&mut self, model: &Model, difference: &Difference) -> Result<(), StateError> {
         self.write(|transaction| {
-            for change in changes.iter() {
+            for change in difference.changes.iter() {
                 // A removal may be an accident, and a purge that only this run's user asked for ends with it.
                 let is_seen = match change.kind {
                     ChangeKind::Removed => false,
@@ -475,6 +474,7 @@ impl Store for SqliteStore {
             }
             // The owner of work must be known: what becomes of the manifest decides what becomes of that.
             note_new_manifests(transaction, model)?;
+            note_links(transaction, &difference.noted)?;
             inputs::replace(transaction, None)
         })
     }
@@ -483,7 +483,7 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             let speakers = Speakers::new(model, &unread.spoken_for);
             adopt_entries(transaction, model, entries, (&speakers, at))?;
-            mark_manifests(transaction, model, &unread.rerooted)?;
+            note_manifests(transaction, model, &unread.noted)?;
             inputs::replace(transaction, None)
         })
     }

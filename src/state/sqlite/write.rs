@@ -9,7 +9,7 @@ use super::{Commit, caches, quota, refusals};
 use crate::core::account;
 use crate::core::changes::Change;
 use crate::core::event::{CallId, ItemOutcome, PurgeId, Record};
-use crate::core::model::{Manifest, Model};
+use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
 use crate::core::recorded::{KnownManifest, Progress, Standing, Work};
 use crate::core::target::Target;
@@ -92,44 +92,37 @@ pub(super) fn adopt_entries(
     Ok(())
 }
 
-/// Notes the manifests of a run, where they are and what they say; others of a tree that is read in another place now, a pair
-/// of roots each, went there with it.
-pub(super) fn mark_manifests(
+/// Notes what is known of manifests from now on.
+pub(super) fn note_manifests(
     transaction: &Transaction<'_>,
     model: &Model,
-    rerooted: &[(String, String)],
+    noted: &[KnownManifest],
 ) -> rusqlite::Result<()> {
-    let namespace = model.namespace();
-    for (old, new) in rerooted {
-        transaction
-            .prepare_cached(
-                "UPDATE manifest SET root = ?2, link = NULL WHERE root = ?1 AND (namespace IS NULL OR namespace IS ?3)",
-            )?
-            .execute(params![old, new, namespace])?;
-    }
-    write_manifests(
-        transaction,
-        model,
-        "DO UPDATE SET path = ?2, on_removed = ?3, root = ?4, namespace = ?5, link = ?6",
-    )
+    note_new_manifests(transaction, model)?;
+    let if_known = "DO UPDATE SET path = ?2, on_removed = ?3, root = ?4, namespace = ?5, links = ?6";
+    noted.iter().try_for_each(|manifest| note_manifest(transaction, manifest, if_known))
 }
 
 /// Notes manifests that no run has noted yet: one that does nothing must not say where the others are now.
 pub(super) fn note_new_manifests(transaction: &Transaction<'_>, model: &Model) -> rusqlite::Result<()> {
-    write_manifests(transaction, model, "DO NOTHING")
+    let mut manifests = model.manifests.iter().map(KnownManifest::of);
+    manifests.try_for_each(|manifest| note_manifest(transaction, &manifest, "DO NOTHING"))
 }
 
-fn write_manifests(transaction: &Transaction<'_>, model: &Model, if_known: &str) -> rusqlite::Result<()> {
+/// Notes what leads to manifests that are where they were.
+pub(super) fn note_links(transaction: &Transaction<'_>, noted: &[KnownManifest]) -> rusqlite::Result<()> {
+    let if_there = "DO UPDATE SET links = ?6 WHERE path = ?2 AND root IS ?4";
+    noted.iter().try_for_each(|manifest| note_manifest(transaction, manifest, if_there))
+}
+
+fn note_manifest(transaction: &Transaction<'_>, manifest: &KnownManifest, if_known: &str) -> rusqlite::Result<()> {
+    let KnownManifest { name, namespace, root, path, links, on_removed } = manifest;
     let sql = format!(
-        "INSERT INTO manifest (name, path, on_removed, root, namespace, link) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO manifest (name, path, on_removed, root, namespace, links) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (name) {if_known}"
     );
-    let mut statement = transaction.prepare_cached(&sql)?;
-    for Manifest { name, namespace, tree, on_removed, .. } in &model.manifests {
-        let on_removed = rows::on_removed_word(*on_removed);
-        statement.execute(params![name, tree.path, on_removed, tree.root, namespace, tree.link])?;
-    }
-    Ok(())
+    let (on_removed, links) = (rows::on_removed_word(*on_removed), rows::json_list(links));
+    transaction.prepare_cached(&sql)?.execute(params![name, path, on_removed, root, namespace, links]).map(drop)
 }
 
 /// Notes manifests of which nothing is known but that they own something. What their `on_removed` says is not known either until
