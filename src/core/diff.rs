@@ -355,7 +355,7 @@ impl<'a> Differ<'a> {
         true
     }
 
-    /// A target of owners that this run cannot speak for: nobody can if all of them are gone.
+    /// A target of owners that this run cannot speak for: no run can if all of them are gone.
     fn unclaimed(&mut self, row: RecordedRow<'_>, owners: &[String]) {
         self.covered.keep(owners);
         let Some(owner) = self.covered.voiceless(owners) else { return };

@@ -196,7 +196,7 @@ enum Fate {
 }
 
 /// A path that a manifest was found by, and the file that it leads to now.
-struct Way {
+struct FoundPath {
     path: String,
     to: String,
     is_there: bool,
@@ -344,8 +344,8 @@ impl<'a> OwnerView<'a> {
         }
         let (file, is_there) = (placed.file(), &self.reach.is_there);
         // A link to the file of the tree before says nothing of the tree that is read now.
-        let is_of_before = |way: &Way| way.to != file && way.to == known.file();
-        let mut ways: Vec<Way> = placed.links.iter().map(|link| self.way(link)).collect();
+        let is_of_before = |way: &FoundPath| way.to != file && way.to == known.file();
+        let mut ways: Vec<FoundPath> = placed.links.iter().map(|link| self.way(link)).collect();
         ways.retain(|way| !is_of_before(way));
         if ways.is_empty() && placed.root.is_some() {
             ways.push(self.way(&file));
@@ -365,7 +365,7 @@ impl<'a> OwnerView<'a> {
             ways.push(self.way(&file));
         }
         let is_there = ways.iter().any(|way| way.is_there);
-        let is_within = |way: &Way| !way.is_there && self.is_within(&way.path);
+        let is_within = |way: &FoundPath| !way.is_there && self.is_within(&way.path);
         if !(is_there && placed.root.is_none()) && ways.iter().any(is_within) {
             Fate::SpokenFor
         } else if is_there {
@@ -380,9 +380,9 @@ impl<'a> OwnerView<'a> {
         }
     }
 
-    fn way(&self, path: &str) -> Way {
+    fn way(&self, path: &str) -> FoundPath {
         let to = self.leads_to(path).unwrap_or_else(|| path.to_owned());
-        Way { path: path.to_owned(), to, is_there: (self.reach.is_there)(path) }
+        FoundPath { path: path.to_owned(), to, is_there: (self.reach.is_there)(path) }
     }
 
     fn is_vanished(&self, known: &KnownManifest) -> bool {

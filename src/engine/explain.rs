@@ -54,8 +54,8 @@ pub async fn explain<'a>(
 /// The one URL of these manifests that is meant by its path, or without its scheme.
 fn meant(desired: &Desired, given: &str) -> Result<String> {
     let urls = |is_meant: &dyn Fn(&str) -> bool| {
-        let mut urls: Vec<String> = desired.model.entries.iter().map(|entry| entry.target.text).collect();
-        urls.retain(|url| is_meant(url));
+        let all = desired.model.entries.iter().map(|entry| entry.target.text);
+        let mut urls: Vec<String> = all.filter(|url| is_meant(url)).collect();
         urls.sort_unstable();
         urls.dedup();
         urls

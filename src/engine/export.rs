@@ -161,7 +161,7 @@ impl ExportLine {
     fn into_row(self) -> Result<Recorded, String> {
         let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
         check_names(&self.provider, &self.owners)?;
-        // A cache that was away owes a removal whoever listed the target.
+        // A cache that was away owes a removal, though no manifest lists the target.
         let is_removal = self.work.as_ref().is_some_and(|work| work.desired.is_none());
         if self.owners.is_empty() && (self.hash.is_some() || !is_removal) {
             return Err("`owners` must not be empty, but for a removal that a cache lacks".to_owned());

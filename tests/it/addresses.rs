@@ -381,7 +381,7 @@ fn caches_lack_what_was_purged_while_their_provider_was_of_another_kind() {
     assert_eq!(counts(&caches), [0]);
 }
 
-/// S1: a removal that other caches have purged is due at one that is back, whatever manifests that are left say of their own.
+/// S1: a removal that other caches have purged is due at one that is back, also where the manifests that are left forget their own.
 #[test]
 fn a_removal_that_a_cache_lacks_is_no_manifests_to_forget() {
     let clouds = Cloud::cluster::<2>();

@@ -43,7 +43,7 @@ impl Apply<'_> {
     /// Digest of what a call for the batch purges, where, for which content, and for which change to it.
     pub(super) fn content(&self, lane: usize, batch: &Batch) -> u64 {
         let of = &self.lanes[lane];
-        let mut content = Content::default();
+        let mut content = PurgeDigest::default();
         content.text(&self.model.provider_key(of.provider));
         content.text(&self.endpoint(lane).to_string());
         content.text(of.operation.name);
@@ -61,9 +61,9 @@ impl Apply<'_> {
 
 /// A digest that is the same in each version of the program: it is kept in the state.
 #[derive(Default)]
-struct Content(blake3::Hasher);
+struct PurgeDigest(blake3::Hasher);
 
-impl Content {
+impl PurgeDigest {
     fn number(&mut self, number: u64) {
         self.0.update(&number.to_le_bytes());
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn the_digest_of_a_purge_is_the_same_in_each_build_and_keeps_parts_apart() {
         let digest = |parts: &[Option<&str>]| {
-            let mut content = Content::default();
+            let mut content = PurgeDigest::default();
             for part in parts {
                 content.maybe(*part);
             }

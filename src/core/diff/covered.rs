@@ -87,7 +87,7 @@ impl<'a> Covered<'a> {
         self.coverage(name) == Some(Coverage::Unclaimed)
     }
 
-    /// The one of these to be named, if nobody speaks for any: one that may be copied, or as well may not.
+    /// The one of these to be named, if no run speaks for any: one that may be a copy comes first.
     pub(super) fn voiceless<'r>(&self, owners: &'r [String]) -> Option<&'r String> {
         let is_copy = |owner: &&String| matches!(self.coverage(owner), Some(Coverage::Copied { .. }));
         let speaks = |owner: &String| self.coverage(owner).is_none_or(Coverage::speaks);
