@@ -197,13 +197,14 @@ fn output_into_a_published_directory_is_refused() {
     assert_eq!(cloud.count(), 1);
 }
 
-/// Learns when a command looks at the lock, which it does once it has read everything.
+/// Learns when a command has looked at the lock and found it held, which it does once it has read everything: a look opens the file
+/// to read, and closes it once it knows.
 struct Looks(OwnedFd);
 
 impl Looks {
     fn at(lock: &Path) -> Self {
         let looks = inotify::init(inotify::CreateFlags::CLOEXEC).expect("events of files");
-        inotify::add_watch(&looks, lock, inotify::WatchFlags::OPEN).expect("a lock file");
+        inotify::add_watch(&looks, lock, inotify::WatchFlags::CLOSE_NOWRITE).expect("a lock file");
         Self(looks)
     }
 
