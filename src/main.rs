@@ -14,7 +14,8 @@ fn main() -> ExitCode {
         tell(&format!("error: {shortage}\n"));
         return ExitCode::FAILURE;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let started = freshen::host::background::start();
+    let runtime = match started.and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build()) {
         Ok(runtime) => runtime,
         Err(error) => {
             tell(&format!("error: the runtime cannot start: {error}\n"));

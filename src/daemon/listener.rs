@@ -10,7 +10,7 @@ use super::log_line;
 use crate::core::report::Report;
 use crate::core::time::Tick;
 use crate::engine::Stop;
-use crate::host::Host;
+use crate::host::{Host, background};
 use crate::serve::{Listener, MOST_TOKEN_BYTES, Settings, Token};
 use crate::state::Backend;
 
@@ -68,7 +68,8 @@ pub async fn start(
         ))
         .into());
     }
-    let listener = Listener::bind(address).await.map_err(|error| {
+    let bound = background::spawn(Listener::bind(address)).await?;
+    let listener = bound.map_err(|error| {
         Stop::bad_input(format!("`--listen {address}`: {error}; is another program there? Port 0 takes a free one"))
     })?;
     tracing::info!("listening at http://{}", listener.address());
@@ -79,7 +80,7 @@ pub async fn start(
         turned,
         write_probe: Arc::new(move || state.write_probe()),
     };
-    tokio::spawn(listener.serve(Arc::clone(&host.clock), report.subscribe(), settings));
+    background::spawn(listener.serve(Arc::clone(&host.clock), report.subscribe(), settings));
     Ok(token)
 }
 

@@ -2,10 +2,12 @@
 
 use tokio::sync::watch;
 
+use super::background;
+
 /// Starts to listen; the value turns true with the first signal, after `on_first`. The second ends the process with this code.
 pub fn listen(on_first: fn(), code: u8) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
+    background::spawn(async move {
         if next().await.is_err() {
             return;
         }

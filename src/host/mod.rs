@@ -14,6 +14,7 @@ use crate::core::http::{Request, Response, TransportFailure};
 use crate::core::time::{Now, Tick};
 
 pub mod audit;
+pub mod background;
 pub mod clock;
 pub mod credentials;
 pub mod env;

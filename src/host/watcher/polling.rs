@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::{Shared, lock};
+use crate::host::background;
 use crate::host::look::Look;
 
 /// A task that looks until it is dropped.
@@ -17,7 +18,7 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn start(shared: &Arc<Shared>, every_ms: u64) -> Self {
         let seen = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(look_on(Arc::downgrade(shared), Arc::downgrade(&seen), every_ms));
+        let task = background::spawn(look_on(Arc::downgrade(shared), Arc::downgrade(&seen), every_ms));
         Self { seen, task }
     }
 
