@@ -51,13 +51,16 @@ pub(super) fn is_unwritable(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
 }
 
-/// Without a write-ahead log: when the last statement is done, all of it is in the one file that is then renamed.
+/// The tables of a state that nobody sees before it is whole: its file is synced once, when the connection is closed, and begins
+/// with a write-ahead log from the first run on.
 pub(super) fn create_tables(connection: &mut Connection, lineage: &str) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "synchronous", "EXTRA")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(CREATE)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.execute("INSERT INTO meta VALUES (?1, 0, ?2)", [lineage, TOOL])?;
     migrate(&transaction, 1)?;
-    transaction.commit()
+    transaction.commit()?;
+    connection.pragma_update(None, "journal_mode", "WAL")
 }

@@ -158,12 +158,15 @@ impl SqliteStore {
         // The run lock is held, so a half-made state is that of a run that was stopped.
         let fresh = beside(path, ".new");
         remove_database(&fresh).map_err(io)?;
-        make_own(&fresh).and_then(|file| file.sync_all()).map_err(io)?;
+        let file = make_own(&fresh).map_err(io)?;
         let made = Connection::open(literal(&fresh))
             .and_then(|mut connection| create_tables(&mut connection, lineage).map(|()| connection))
             .and_then(|connection| connection.close().map_err(|(_, error)| error))
             .map_err(|error| failed(path, "created", &error));
-        let renamed = made.and_then(|()| std::fs::rename(&fresh, path).and_then(|()| sync_folder(path)).map_err(io));
+        let rename = || file.sync_all().and_then(|()| std::fs::rename(&fresh, path)).and_then(|()| sync_folder(path));
+        let renamed = made.and_then(|()| rename().map_err(io));
+        // Before it is opened anew: closing a file gives up the engine's locks on it.
+        drop(file);
         if renamed.is_err() {
             let _ = remove_database(&fresh);
         }
