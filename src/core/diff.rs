@@ -336,7 +336,8 @@ impl<'a> Differ<'a> {
             if !forgets {
                 self.covered.keep(row.owners);
                 self.orphan(row);
-                if row.valid_hash().is_some() {
+                let is_half_done = row.work.is_some_and(|work| !work.accepted_at.is_empty());
+                if row.valid_hash().is_some() || is_half_done {
                     self.difference.left_alone.push((row.provider.to_owned(), target));
                 }
                 return false;

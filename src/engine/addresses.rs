@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::Desired;
 use crate::core::endpoints::{Addresses, AwayCache, CacheAddress, FoundCaches, ReturnedCache};
 use crate::core::http::Endpoint;
-use crate::core::model::Model;
+use crate::core::model::{Model, ProviderConfig};
 use crate::core::plan::Plan;
 use crate::core::provider_key::ProviderKey;
 use crate::core::time::Timestamp;
@@ -122,6 +122,7 @@ impl Desired {
         let config = &self.model.providers[provider];
         let mut owing = config.caches(cache.address.is_some()).filter(|_| config.require.is_none());
         owing.any(|endpoint| endpoint.to_string() == cache.endpoint)
+            || vendor(config).is_some_and(|kind| kind == cache.endpoint)
     }
 
     fn fixed_endpoints(&self, cache: &CacheAddress) -> Vec<String> {
@@ -129,6 +130,11 @@ impl Desired {
         let fixed = provider.into_iter().flat_map(|config| config.caches(false));
         fixed.map(Endpoint::to_string).collect()
     }
+}
+
+/// What the state knows the CDN of a vendor by: it is one cache, whichever of the vendor's endpoints is called.
+fn vendor(config: &ProviderConfig) -> Option<&'static str> {
+    (!config.has_caches()).then_some(config.kind.capabilities().kind)
 }
 
 fn found_caches(model: &Model, provider: usize) -> FoundCaches {
@@ -139,10 +145,17 @@ fn found_caches(model: &Model, provider: usize) -> FoundCaches {
         host: found.host.clone(),
         address: found.address,
     };
-    let listed = || config.caches(false).chain(config.caches(true)).map(Endpoint::to_string).collect();
+    let vendor = vendor(config).map(str::to_owned);
+    let of_vendor = vendor.clone().map(|endpoint| CacheAddress {
+        provider: key.clone(),
+        endpoint,
+        host: String::new(),
+        address: None,
+    });
+    let own = || config.caches(false).chain(config.caches(true)).map(Endpoint::to_string);
     FoundCaches {
-        endpoints: config.require.is_none().then(listed),
-        addresses: config.caches(false).chain(config.endpoints.found()).map(cache).collect(),
+        endpoints: config.require.is_none().then(|| own().chain(vendor).collect()),
+        addresses: config.caches(false).chain(config.endpoints.found()).map(cache).chain(of_vendor).collect(),
         provider: key.clone(),
     }
 }

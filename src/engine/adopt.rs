@@ -7,11 +7,11 @@ use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
 use super::selection::known_providers;
 use super::{
-    Claim, Claimed, Desired, Located, Prepared, Reason, Selection, Stop, accounts, namespace, open_or_create,
+    Claim, Claimed, Desired, Located, Prepared, Reason, Selection, Stop, accounts, namespace, open_or_create, refusals,
     run_start, stat_caches, unread,
 };
 use crate::core::changes::Changes;
-use crate::core::guard::{self, Refusal};
+use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::model::Model;
 use crate::core::owners::Unread;
 use crate::core::recorded::{ChangeKind, KnownManifest};
@@ -87,10 +87,12 @@ pub async fn adopt(
         prepared = Selection::default().prepare_all(&desired, Some(&*store), &accounts, now)?;
     }
     on_event(PassEvent::Planning(false));
+    // What was left out was seen all the same.
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
+    } else if refusals(&desired, &prepared, Allowed::default()).is_empty() {
+        store.mark(model, &prepared.difference, now)?;
     } else {
-        // What was left out was seen all the same.
         store.mark_seen(model, &prepared.difference)?;
     }
     let (adopted, forgotten) = (selected.len(), gone.len());

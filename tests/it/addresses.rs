@@ -381,6 +381,56 @@ fn caches_lack_what_was_purged_while_their_provider_was_of_another_kind() {
     assert_eq!(counts(&caches), [0]);
 }
 
+/// S1: and so is the CDN of a vendor.
+#[test]
+fn a_vendor_lacks_what_was_purged_while_its_provider_was_of_another_kind() {
+    let caches = Cloud::cluster::<1>();
+    let vendor = Cloud::of("tencent-cdn");
+    let bench = Bench::new().keys("tencent-cdn", KEY_ID, KEY_SECRET, None);
+    let of_vendor = || bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &vendor.url(), ""));
+    let urls = ["a", "b", "c"].map(|path| format!("http://cdn.example.com/{path}"));
+    of_vendor();
+    bench.assets(&urls, "1");
+    bench.run(&["apply"]).exits(0);
+    configure(&bench, &caches, &[ONE], "");
+    bench.assets(&urls[1..], "1");
+    bench.run(&["apply"]).exits(0);
+    of_vendor();
+    bench.run(&["apply"]).exits(0);
+    let mut expected = [&urls[..1], &urls].concat();
+    expected.sort();
+    assert_eq!(vendor.purged(), expected, "it was removed meanwhile");
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+}
+
+/// S1, T2: what one run with a wrong clock says makes no cache a new one.
+#[test]
+fn a_clock_that_is_wrong_in_one_run_makes_no_cache_forgotten() {
+    let clouds = Cloud::cluster::<2>();
+    for days in [40, -40] {
+        let bench = Bench::new();
+        let publish = |hosts: &[&str], revision| {
+            configure(&bench, &clouds, hosts, "");
+            bench.assets(&[URL], revision);
+        };
+        publish(&[ONE, TWO], "1");
+        bench.run(&["apply"]).exits(0);
+        publish(&[ONE], "2");
+        bench.run(&["apply"]).exits(0);
+        // As if the clock of that run, which noted what is away, had been off by so much.
+        let off = i64::from(days) * 86_400_000;
+        bench.by_hand(&format!("UPDATE run SET started_at = started_at + {off} WHERE id = (SELECT max(id) FROM run)"));
+        bench.by_hand(&format!("UPDATE target SET recorded_at = recorded_at + {off}"));
+        bench.by_hand(&format!("UPDATE cache_address SET away_since = away_since + {off} WHERE away_since > 0"));
+        publish(&[ONE], "3");
+        bench.run(&["apply"]).exits(0);
+        counts(&clouds);
+        publish(&[ONE, TWO], "3");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!(counts(&clouds), [0, 1], "{days} days");
+    }
+}
+
 /// S1: a removal that other caches have purged is due at one that is back, also where the manifests that are left forget their own.
 #[test]
 fn a_removal_that_a_cache_lacks_is_no_manifests_to_forget() {
@@ -475,7 +525,7 @@ fn a_cache_lacks_nothing_after_a_month_nor_where_some_are_enough() {
     assert_eq!(cluster.run(&[ONE, TWO], 0), [1, 1]);
     publish("2");
     assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
-    bench.by_hand("UPDATE cache_address SET seen_at = seen_at - 2592000000 WHERE away_since IS NOT NULL");
+    bench.by_hand("UPDATE cache_address SET seen_at = seen_at - 2592060000 WHERE away_since IS NOT NULL");
     publish("3");
     assert_eq!(cluster.run(&[ONE], 0), [1, 0]);
     assert_eq!(cluster.run(&[ONE, TWO], 0), [0, 0]);

@@ -214,6 +214,37 @@ fn each_repository_takes_what_it_lists_into_its_namespace() {
     world.bench.run(&["apply", "b/manifests"]).exits(5).says("`--namespace a`, `--namespace b`");
 }
 
+/// S1, L1: what a cache lacks comes in as well, also where nothing is listed any more, or its purge failed just before.
+#[test]
+fn what_a_cache_lacks_comes_into_the_namespace_though_nothing_is_listed() {
+    for is_tried in [false, true] {
+        for rest in [&[][..], &[("b", 1)]] {
+            let world = World::new();
+            let publish =
+                |caches: &[usize], assets: &[(&str, u32)]| world.publish("a", &Site { caches, extra: "", assets });
+            let bare = |exit| {
+                world.bench.run(&["apply", "a/manifests"]).exits(exit);
+                world.purged()
+            };
+            publish(&[0, 1], &[&[("a", 1)], rest].concat());
+            bare(0);
+            publish(&[0], rest);
+            assert_eq!(bare(0), [&["/a"][..], &[], &[]]);
+            if is_tried {
+                world.clouds[1].always(Some(Step::say(403, "")));
+                publish(&[0, 1], rest);
+                assert_eq!(bare(4), [&[][..], &["/a"], &[]]);
+                world.clouds[1].always(None);
+            } else {
+                assert_eq!(world.apply("a"), NOTHING);
+                publish(&[0, 1], rest);
+            }
+            assert_eq!(world.apply("a"), [&[][..], &["/a"], &[]], "{is_tried} {rest:?}");
+            assert_eq!(world.apply("a"), NOTHING);
+        }
+    }
+}
+
 /// S1: an export from before the namespace comes in as well; what differs from what is known by now is due.
 #[test]
 fn what_an_old_export_says_otherwise_is_due() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::rows::{json_list, scope_number};
 use super::{SqliteStore, StateError};
@@ -19,7 +19,8 @@ const KEPT: usize = 256;
 
 /// Caches that are away, and were there in the last 30 days.
 pub(super) fn away(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<AwayCache>> {
-    let known = known(db, None)?.into_iter().filter(|known| !known.is_forgotten(now));
+    let (earlier, _) = last_clocks(db, now)?;
+    let known = known(db, None)?.into_iter().filter(|known| !known.is_forgotten(earlier));
     Ok(known.filter_map(|known| Some(AwayCache { cache: known.cache, since: known.away_since? })).collect())
 }
 
@@ -28,6 +29,13 @@ struct KnownCache {
     /// When it was found first, or was there last.
     seen_at: Timestamp,
     away_since: Option<Timestamp>,
+}
+
+/// The clock of a run and that of the run before, the earlier one first: what only one of them says makes no cache older.
+fn last_clocks(db: &Connection, now: Timestamp) -> rusqlite::Result<(Timestamp, Timestamp)> {
+    let mut last = db.prepare_cached("SELECT started_at FROM run ORDER BY id DESC LIMIT 1")?;
+    let before = last.query_row([], |row| row.get(0).map(Timestamp::from_unix_ms)).optional()?.unwrap_or(now);
+    Ok((now.min(before), now.max(before)))
 }
 
 /// Those that are known, of one provider or of all: first those that are there, each the newest first.
@@ -63,8 +71,8 @@ pub(super) fn note_new(store: &mut SqliteStore, found: &[FoundCaches], at: Times
 
 /// Whether the state knows what a run has found of the caches of a provider.
 fn is_noted(db: &Connection, found: &FoundCaches, at: Timestamp) -> rusqlite::Result<bool> {
-    let known = known(db, Some(&found.provider))?;
-    let is_settled = |known: &KnownCache| !known.is_gone(found, at) && !known.is_forgotten(at);
+    let (known, (earlier, _)) = (known(db, Some(&found.provider))?, last_clocks(db, at)?);
+    let is_settled = |known: &KnownCache| !known.is_gone(found, at) && !known.is_forgotten(earlier);
     Ok(unknown(&known, found).next().is_none()
         && known.iter().all(is_settled)
         && (found.endpoints.is_some() || known.is_empty()))
@@ -73,6 +81,7 @@ fn is_noted(db: &Connection, found: &FoundCaches, at: Timestamp) -> rusqlite::Re
 /// Notes what a run has found of the caches of a provider.
 fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Timestamp) -> rusqlite::Result<()> {
     let before = known(transaction, Some(&found.provider))?;
+    let (earlier, later) = last_clocks(transaction, at)?;
     for cache in unknown(&before, found) {
         transaction
             .prepare_cached(
@@ -82,13 +91,14 @@ fn note(transaction: &Transaction<'_>, found: &FoundCaches, at: Timestamp) -> ru
             .execute(params![cache.provider, cache.endpoint, cache.host, address_text(cache), at.unix_ms()])?;
     }
     for KnownCache { cache, .. } in before.iter().filter(|known| known.is_gone(found, at)) {
-        let sql = "UPDATE cache_address SET away_since = ?4, seen_at = ?4
+        let sql = "UPDATE cache_address SET away_since = ?4, seen_at = ?5
                  WHERE provider = ?1 AND endpoint = ?2 AND address = ?3";
-        let key = params![cache.provider, cache.endpoint, address_text(cache), at.unix_ms()];
-        transaction.prepare_cached(sql)?.execute(key)?;
+        let (away, seen) = (at.unix_ms(), later.unix_ms());
+        let values = params![cache.provider, cache.endpoint, address_text(cache), away, seen];
+        transaction.prepare_cached(sql)?.execute(values)?;
     }
     for (index, known) in known(transaction, Some(&found.provider))?.into_iter().enumerate() {
-        if found.endpoints.is_none() || index >= KEPT || known.is_forgotten(at) {
+        if found.endpoints.is_none() || index >= KEPT || known.is_forgotten(earlier) {
             forget(transaction, &known.cache)?;
         }
     }

@@ -21,6 +21,9 @@ const OF_PROVIDER: [(&str, &str); 5] = [
 ];
 /// Rows that have no namespace.
 const OUTSIDE: &str = "instr(provider, ':') = 0";
+/// Those of a provider in the parameter `?2`, a JSON list, that is left to nobody else.
+const LEFT: &str = "provider IN (SELECT value FROM json_each(?2))
+    AND NOT EXISTS (SELECT 1 FROM target rest WHERE rest.provider = known.provider AND rest.owners <> '[]')";
 
 /// Whether one of the manifests in this parameter, a JSON list, owns a row.
 fn owned_by(parameter: &str) -> String {
@@ -31,11 +34,12 @@ impl SqliteStore {
     /// Brings in what the newcomers own, and notes the manifests of the run; whether there was anything.
     pub(super) fn bring_in(&mut self, model: &Model, newcomers: &Newcomers) -> Result<bool, StateError> {
         self.check_rows()?;
-        if !self.read(|db| is_outside(db, &newcomers.owners))? {
+        let names: Vec<String> = model.providers.iter().map(|provider| provider.name.clone()).collect();
+        if !self.read(|db| is_outside(db, (&newcomers.owners, &names)))? {
             return Ok(false);
         }
         self.write(|transaction| {
-            enter(transaction, newcomers)?;
+            enter(transaction, newcomers, &names)?;
             note_new_manifests(transaction, model)?;
             inputs::replace(transaction, None)
         })?;
@@ -43,17 +47,21 @@ impl SqliteStore {
     }
 }
 
-/// Whether anything of these manifests is outside.
-fn is_outside(db: &Connection, owners: &[String]) -> rusqlite::Result<bool> {
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM target WHERE {OUTSIDE} AND {})", owned_by("?1"));
-    db.prepare_cached(&sql)?.query_row([json_list(owners)], |row| row.get(0))
+/// Whether anything of these manifests is outside, or of their providers: all that they listed may be gone.
+fn is_outside(db: &Connection, (owners, providers): (&[String], &[String])) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM target WHERE {OUTSIDE} AND {})
+             OR EXISTS (SELECT 1 FROM cache_address known WHERE {OUTSIDE} AND {LEFT})",
+        owned_by("?1")
+    );
+    db.prepare_cached(&sql)?.query_row([json_list(owners), json_list(providers)], |row| row.get(0))
 }
 
 /// Gives rows of what the newcomers own the keys of the namespace, with what is known of their providers.
-fn enter(transaction: &Transaction<'_>, newcomers: &Newcomers) -> rusqlite::Result<()> {
+fn enter(transaction: &Transaction<'_>, newcomers: &Newcomers, providers: &[String]) -> rusqlite::Result<()> {
     let Newcomers { namespace, owners, others } = newcomers;
     let prefix = ProviderKey { namespace: Some(namespace), name: "" }.to_string();
-    let (owners, others) = (json_list(owners), json_list(others));
+    let (owners, others, names) = (json_list(owners), json_list(others), json_list(providers));
     let columns_but = |table, but| columns(transaction, table, but);
     let columns = columns_but("target", &["provider", "owners"])?;
     let (ours, theirs) = (format!("{OUTSIDE} AND {}", owned_by("?1")), owned_by("?2"));
@@ -73,13 +81,17 @@ fn enter(transaction: &Transaction<'_>, newcomers: &Newcomers) -> rusqlite::Resu
     transaction.execute(&format!("UPDATE target SET owners = {them} WHERE {ours}"), params![owners, others])?;
     for (table, which) in OF_PROVIDER {
         let columns = columns_but(table, &["provider"])?;
-        // It may be that of others as well.
         let copy = format!(
             "INSERT OR IGNORE INTO {table} (provider, {columns})
-             SELECT ?1 || provider, {columns} FROM {table} WHERE {OUTSIDE} AND {which}
-                 AND EXISTS (SELECT 1 FROM target owned WHERE owned.provider = ?1 || {table}.provider)"
+             SELECT ?1 || provider, {columns} FROM {table} known WHERE {OUTSIDE} AND {which} AND (
+                 EXISTS (SELECT 1 FROM target owned WHERE owned.provider = ?1 || known.provider) OR ({LEFT}))"
         );
-        transaction.execute(&copy, [&prefix])?;
+        transaction.execute(&copy, [&prefix, &names])?;
+    }
+    // What may be that of others as well stays besides.
+    for (table, which) in OF_PROVIDER {
+        let left = format!("DELETE FROM {table} AS known WHERE {OUTSIDE} AND {which} AND {LEFT} AND ?1 = ?1");
+        transaction.execute(&left, [&prefix, &names])?;
     }
     let calls = format!(
         "UPDATE call SET provider = ?1 || provider

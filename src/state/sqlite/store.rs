@@ -21,8 +21,8 @@ use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::sums::{self, WriteListener};
 use super::write::{
-    PersistedCall, Speakers, adopt_entries, delete, has_work, learn_quota, mark_change, note_account, note_links,
-    note_manifests, note_new_manifests, note_owners, write_record,
+    PersistedCall, Speakers, adopt_entries, delete, has_work, learn_quota, leave_alone, mark_change, note_account,
+    note_links, note_manifests, note_new_manifests, note_owners, write_record,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
 use super::{StateError, Store, TaskCounts, caches, inputs, location, quota, refusals, stat_caches, tasks};
@@ -444,10 +444,7 @@ impl Store for SqliteStore {
                     .prepare_cached("UPDATE target SET owners = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
                     .execute(params![provider, scope_number(target.scope), target.text, rows::json_list(owners)])?;
             }
-            for (provider, target) in &difference.left_alone {
-                let sql = "UPDATE target SET left_alone = 1 WHERE provider = ?1 AND scope = ?2 AND target = ?3";
-                transaction.prepare_cached(sql)?.execute(params![provider, scope_number(target.scope), target.text])?;
-            }
+            leave_alone(transaction, &difference.left_alone)?;
             for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
                 delete(transaction, provider, target)?;
             }
@@ -475,6 +472,7 @@ impl Store for SqliteStore {
                     mark_change(transaction, model, change, false)?;
                 }
             }
+            leave_alone(transaction, &difference.left_alone)?;
             // The owner of work must be known: what becomes of the manifest decides what becomes of that.
             note_new_manifests(transaction, model)?;
             note_links(transaction, &difference.noted)?;

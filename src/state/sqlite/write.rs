@@ -37,6 +37,16 @@ pub(super) fn mark_change(
     rows::write_work(transaction, provider, &change.target, &change.owners, &work)
 }
 
+/// Notes targets whose provider no manifest configures: what any of its caches accepted may be stale by the time it is back.
+pub(super) fn leave_alone(transaction: &Transaction<'_>, targets: &[(String, Target)]) -> rusqlite::Result<()> {
+    for (provider, target) in targets {
+        let sql = "UPDATE target SET left_alone = 1, accepted_at = iif(work_kind IS NULL, NULL, '[]')
+             WHERE provider = ?1 AND scope = ?2 AND target = ?3";
+        transaction.prepare_cached(sql)?.execute(params![provider, scope_number(target.scope), target.text])?;
+    }
+    Ok(())
+}
+
 /// Whether a change of the target is still to do.
 pub(super) fn has_work(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<bool> {
     transaction

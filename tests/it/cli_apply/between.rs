@@ -13,7 +13,7 @@ use rustix::fs::inotify;
 
 use super::urls;
 use crate::support::cli::{Bench, Ran, STATE, manifest, provider};
-use crate::support::cloud::Cloud;
+use crate::support::cloud::{Cloud, Step};
 use crate::support::is_installed;
 
 const URL: &str = "https://cdn.example.com/x";
@@ -50,6 +50,67 @@ fn a_provider_that_comes_back_is_not_trusted_with_what_it_knew() {
     let recorded = bench.recorded();
     assert!(recorded.contains(&format!("own {URL} rev:1")), "{recorded:?}");
     assert_eq!(noted(&bench), ("rev:1".into(), false.into()));
+}
+
+/// S1, S2: the same where the only run meanwhile was refused, or adopted what another provider carries.
+#[test]
+fn a_provider_that_was_gone_in_a_refused_run_is_not_trusted_either() {
+    let cloud = Cloud::of("http-purge");
+    let ways: [(&[&str], i32); 3] =
+        [(&["apply", "--expect", "another"], 5), (&["adopt"], 0), (&["adopt", "--only", "*/none"], 0)];
+    for (way, exit) in ways {
+        let bench = Bench::at("http-purge", &cloud);
+        let publish = |name: &str, revision| {
+            bench.write("manifests/provider-own.yaml", provider(name, "http-purge", &cloud.url(), ""));
+            bench.assets(&[URL], revision);
+        };
+        publish("own", "1");
+        bench.run(&["apply"]).exits(0);
+        publish("mine", "2");
+        bench.run(way).exits(exit);
+        publish("own", "1");
+        cloud.count();
+        bench.run(&["apply"]).exits(0).says("1 purge accepted");
+        assert_eq!(cloud.count(), 1, "{way:?}");
+    }
+}
+
+/// S1, S2: nor is what one of its caches accepted before it went, while another one still had to.
+#[test]
+fn a_purge_that_was_half_done_when_its_provider_went_begins_anew() {
+    let clouds = Cloud::cluster::<2>();
+    let other = Cloud::of("http-purge");
+    for first in ["1", "2"] {
+        let bench = Bench::new();
+        let publish = |name: &str, endpoints: &[&Cloud], revision: &str| {
+            let endpoints: Vec<String> = endpoints.iter().map(|cloud| format!("\"{}\"", cloud.url())).collect();
+            let text = format!(
+                "providers:\n  {name}: {{kind: http-purge, hosts: [cdn.example.com], endpoints: [{}]}}\n",
+                endpoints.join(", ")
+            );
+            bench.write("manifests/provider-own.yaml", text);
+            bench.assets(&[URL], revision);
+        };
+        let own = [&clouds[0], &clouds[1]];
+        if first == "1" {
+            publish("own", &own, first);
+            bench.run(&["apply"]).exits(0);
+        }
+        clouds[1].always(Some(Step::say(403, "")));
+        publish("own", &own, "2");
+        bench.run(&["apply"]).exits(4);
+        clouds[1].always(None);
+        for revision in ["2", "3", "2"] {
+            publish("cdn", &[&other], revision);
+            // What is left at the provider that is gone is named.
+            bench.run(&["apply"]).exits(4);
+        }
+        let counts = || [clouds[0].count(), clouds[1].count()];
+        counts();
+        publish("own", &own, "2");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!(counts(), [1, 1], "{first}");
+    }
 }
 
 /// S3: no text of a hash says that its target was left alone; one that looks like what older states had there is a hash.

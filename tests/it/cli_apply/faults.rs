@@ -466,6 +466,28 @@ fn r6_a_change_that_an_adoption_left_out_is_purged_though_it_comes_back() {
     assert_eq!(cloud.purged(), ["http://cdn.example.com/a"]);
 }
 
+/// R6, S2: so was a removal: its URL may answer 404 meanwhile, and caches may keep that. Where a guard refuses it, it may be an
+/// accident, and is not kept.
+#[test]
+fn r6_a_removal_that_an_adoption_left_out_is_purged_though_it_comes_back() {
+    let cloud = Cloud::of("http-purge");
+    for (guard, purged) in [("", 1), ("guard: {max_removed: 0}\n", 0)] {
+        let bench = Bench::at("http-purge", &cloud);
+        let list = |assets: &str| {
+            let text = format!("base_url: http://cdn.example.com/\n{guard}assets: {{{assets}}}\n");
+            bench.write("manifests/site.yaml", text);
+        };
+        list("a: rev:1, b: rev:1");
+        bench.run(&["adopt"]).exits(0);
+        list("b: rev:1");
+        bench.run(&["adopt", "--only", "*/b"]).exits(0);
+        list("a: rev:1, b: rev:1");
+        bench.run(&["apply"]).exits(0);
+        assert_eq!(cloud.count(), purged, "{guard:?}");
+        bench.run(&["apply"]).exits(0).says("Nothing to do");
+    }
+}
+
 /// S3: an adoption that leaves a rejected target out reopens nothing.
 #[test]
 fn s3_what_an_adoption_leaves_out_stays_as_it_stands() {
