@@ -142,6 +142,13 @@ fn tidy(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute(&format!("DELETE FROM cache_removal WHERE NOT EXISTS ({is_lacked})"), []).map(drop)
 }
 
+/// When something is recorded, not before caches were noted as away that lack it: a clock may be set back meanwhile.
+pub(super) fn no_earlier(transaction: &Transaction<'_>, at: Timestamp) -> rusqlite::Result<Timestamp> {
+    let mut last = transaction.prepare_cached("SELECT max(away_since) FROM cache_address")?;
+    let away_since: Option<i64> = last.query_row([], |row| row.get(0))?;
+    Ok(away_since.map_or(at, |away_since| at.max(Timestamp::from_unix_ms(away_since))))
+}
+
 /// A removal was accepted, and its row is about to go: caches that are away lack it.
 pub(super) fn note_removal(
     transaction: &Transaction<'_>,
@@ -262,6 +269,21 @@ mod tests {
         assert_eq!(away(&store), expected, "`b` is not configured any more");
         note(&mut store, 7, None, &[one]);
         assert_eq!(away(&store), [], "some are enough");
+    }
+
+    /// T2: what is recorded after a clock was set back is no less lacked.
+    #[test]
+    fn what_is_recorded_is_no_earlier_than_what_is_away() {
+        let mut store = SqliteStore::scratch(Path::new("/nowhere/state.db"), "test").unwrap();
+        let day = |day: i64| NOW.plus_ms(day * DAY_MS);
+        see(&mut store, 0, &["a"], &[cache("a", 1), cache("a", 2)]);
+        see(&mut store, 2, &["a"], &[cache("a", 1)]);
+        let mut recorded = |at| {
+            let mut noted = None;
+            store.write(|transaction| no_earlier(transaction, at).map(|at| noted = Some(at))).unwrap();
+            noted
+        };
+        assert_eq!([1, 3].map(|at| recorded(day(at))), [Some(day(2)), Some(day(3))]);
     }
 
     #[test]

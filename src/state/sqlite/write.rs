@@ -84,6 +84,7 @@ pub(super) fn adopt_entries(
         rows::NO_WORK
     ))?;
     let keys = model.provider_keys();
+    let at = caches::no_earlier(transaction, at)?;
     for &index in entries {
         let entry = model.entries.get(index);
         let (provider, scope) = (&keys[entry.provider], scope_number(entry.target.scope));
@@ -182,13 +183,14 @@ pub(super) fn write_record(
         }
         Record::Outcome { call, at, items, may_have_purged, left_out, credit } => {
             open.retain(|other| other.number != *call);
+            let at = caches::no_earlier(transaction, *at)?;
             for (index, outcome) in items {
                 // What is recorded has no call and no doubt any more: its row is written once.
                 if !matches!(outcome, ItemOutcome::Recorded { .. }) {
                     let may_have_purged = *may_have_purged && !left_out.contains(index);
                     note_call_ended(transaction, batch, *index, (mark_of(open, *index), may_have_purged))?;
                 }
-                write_outcome(transaction, batch, *index, outcome, *at)?;
+                write_outcome(transaction, batch, *index, outcome, at)?;
             }
             transaction
                 .prepare_cached("DELETE FROM call WHERE run = ?1 AND number = ?2")?
