@@ -4,6 +4,7 @@
 
 mod audit;
 mod between;
+mod comments;
 mod faults;
 mod formats;
 mod guards;

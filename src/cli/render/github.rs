@@ -183,14 +183,17 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool) -> String {
 
 /// Problems of manifests, and refusals.
 pub(crate) fn problems(problems: &[Problem]) -> String {
-    let one = |problem: &Problem| {
+    let mut found = Annotations::default();
+    for problem in problems {
         let level = if problem.severity == Severity::Error { Level::Error } else { Level::Warning };
         let file = Some(problem.file.as_str()).filter(|file| !file.is_empty());
         let at = AnnotationPlace { file, line: problem.line.map(u64::from), column: problem.column.map(u64::from) };
-        let help = problem.help.as_ref().map_or(String::new(), |help| format!("\n{help}"));
-        command(level, &at, &format!("{}{help}", problem.message))
-    };
-    problems.iter().map(one).collect()
+        found.add_lazily(level, &at, || {
+            let help = problem.help.as_ref().map_or(String::new(), |help| format!("\n{help}"));
+            format!("{}{help}", problem.message)
+        });
+    }
+    found.end()
 }
 
 /// What providers say of their accounts.

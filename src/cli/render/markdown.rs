@@ -2,10 +2,11 @@
 //!
 //! Everything from outside stands in code spans, where neither Markdown nor HTML nor mentions have a meaning.
 
-use super::{count, directories, outcome, plan, shown};
+use super::{count, directories, folders, grouped, many, outcome, plan, shown};
 use crate::core::changes::Change;
 use crate::core::diff::Difference;
-use crate::core::plan::Job;
+use crate::core::event::ItemState;
+use crate::core::plan::{Job, Plan};
 use crate::core::recorded::ChangeKind;
 use crate::core::text::one_line;
 use crate::engine::{Desired, Exit, Finished, warnings};
@@ -19,8 +20,12 @@ const LONGEST: usize = 65_536;
 const RESERVE: usize = 4_096;
 /// Longest message, in characters.
 const LONGEST_MESSAGE: usize = 1_000;
-/// Lists up to this length are shown unfolded.
+/// Lists and tables up to this length are shown unfolded, and plans without a table of folders.
 const UNFOLDED: usize = 10;
+/// In order of lists and columns.
+const KINDS: [ChangeKind; 4] = [ChangeKind::Changed, ChangeKind::New, ChangeKind::Removed, ChangeKind::Forced];
+/// Most changes of a kind that are listed.
+const EXAMPLES: usize = 100;
 
 /// A comment that grows until it is full.
 struct Comment {
@@ -65,8 +70,18 @@ impl Comment {
         self.add(if is_folded { "\n</details>\n\n" } else { "\n" });
     }
 
-    /// Adds a table. `rows` hold numbers, words of our own and names of providers, which need no escape in a code span.
-    fn add_table(&mut self, head: &[&str], rows: &[Vec<String>]) {
+    /// Adds a table. The first `names` cells of a row are names; the others hold numbers and words of our own.
+    fn add_table(&mut self, head: &[&str], names: usize, rows: &[Vec<String>]) {
+        let (first, rest) = rows.split_at(rows.len().min(UNFOLDED));
+        self.add_rows(head, names, first);
+        if !rest.is_empty() {
+            self.add(&format!("<details>\n<summary>{} more</summary>\n\n", rest.len()));
+            self.add_rows(head, names, rest);
+            self.add("</details>\n\n");
+        }
+    }
+
+    fn add_rows(&mut self, head: &[&str], names: usize, rows: &[Vec<String>]) {
         if rows.is_empty() {
             return;
         }
@@ -74,11 +89,39 @@ impl Comment {
         self.add(&line(head.iter().map(|title| (*title).to_owned()).collect()));
         self.add(&line(vec!["---".to_owned(); head.len()]));
         let lines = rows.iter().map(|row| {
-            let names = row.iter().take(1).map(|name| code(name));
-            line(names.chain(row.iter().skip(1).cloned()).collect())
+            let (names, others) = row.split_at(names.min(row.len()));
+            // A bar ends a cell even in a code span.
+            let names = names.iter().map(|name| code(name).replace('|', "\\|"));
+            line(names.chain(others.iter().cloned()).collect())
         });
         self.add_lines(lines, rows.len(), |left_out| format!("\n… and {} more\n", count(left_out, "row")));
         self.add("\n");
+    }
+
+    /// Adds how many changes there are in each folder of each provider; `column` says in which of the columns one counts.
+    fn add_folders(
+        &mut self,
+        desired: &Desired,
+        difference: &Difference,
+        columns: &[String],
+        column: impl Fn(usize) -> usize,
+    ) {
+        if difference.changes.len() <= UNFOLDED {
+            return;
+        }
+        let (rows, left_out) = folders::rows(&desired.model, &difference.changes, columns.len(), column);
+        let used: Vec<usize> =
+            (0..columns.len()).filter(|&column| rows.iter().any(|row| row.numbers[column] > 0)).collect();
+        let names = ["PROVIDER", "FOLDER"].into_iter();
+        let head: Vec<&str> = names.chain(used.iter().map(|&column| columns[column].as_str())).collect();
+        let rows = rows.into_iter().map(|row| {
+            let numbers = used.iter().map(|&column| grouped(row.numbers[column]));
+            [row.provider, row.folder].into_iter().chain(numbers).collect()
+        });
+        self.add_rows(&head, 2, &rows.collect::<Vec<_>>());
+        if left_out > 0 {
+            self.add(&format!("… and {}\n\n", many(left_out, "smaller folder")));
+        }
     }
 }
 
@@ -102,7 +145,16 @@ fn span(text: &str) -> String {
 
 fn jobs_table(comment: &mut Comment, desired: &Desired, jobs: &[Job]) {
     let rows: Vec<Vec<String>> = jobs.iter().map(|job| plan::job_row(desired, job).to_vec()).collect();
-    comment.add_table(&plan::JOBS_HEAD, &rows);
+    comment.add_table(&plan::JOBS_HEAD, 1, &rows);
+    let notes: Vec<String> = plan::job_notes(desired, jobs).collect();
+    if !notes.is_empty() {
+        comment.add_list("Calls", notes.iter().map(|note| code_whole(note)), notes.len());
+    }
+}
+
+/// What a run that leaves out what is due begins its title with.
+fn partial(plan: &Plan) -> &'static str {
+    if plan.unselected.is_empty() { "" } else { "partial: " }
 }
 
 fn asides(comment: &mut Comment, left_out: Option<&str>, difference: &Difference, is_running: bool) {
@@ -118,7 +170,8 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let prepared = view.prepared;
     let difference = &prepared.difference;
     let due = difference.changes.len();
-    let title = if due == 0 { "nothing to purge".to_owned() } else { plan::headline(prepared) };
+    let headline = || format!("{}{}", partial(&prepared.plan), plan::headline(prepared));
+    let title = if due == 0 { "nothing to purge".to_owned() } else { headline() };
     let title = if view.refusals.is_empty() { title } else { format!("`apply` would refuse this: {title}") };
     let mut comment = Comment::titled(&title);
     let unchanged = count(difference.unchanged, "target");
@@ -131,28 +184,38 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
         comment.add_list("`freshen apply` would refuse", refusals, view.refusals.len());
     }
     jobs_table(&mut comment, view.desired, &prepared.plan.jobs);
+    comment.add_folders(view.desired, difference, &KINDS.map(|kind| kind.word().to_uppercase()), |index| {
+        KINDS.iter().position(|kind| *kind == difference.changes.kind(index)).unwrap_or_default()
+    });
+    asides(&mut comment, super::left_out(&prepared.plan).as_deref(), difference, view.is_running);
+    if due > 0 {
+        let digest = &prepared.digest;
+        comment.add(&format!("Plan digest `{digest}`: `freshen apply --expect {digest}` applies exactly this.\n\n"));
+    }
     let directories: Vec<String> = directories::lines(&view.desired.model, &prepared.plan).collect();
     if !directories.is_empty() {
         comment.add_list("Directories", directories.iter().map(|line| code_whole(line)), directories.len());
     }
-    let hints = plan::ChangeHints::of(prepared);
-    for kind in [ChangeKind::Changed, ChangeKind::New, ChangeKind::Removed, ChangeKind::Forced] {
-        let of_kind = || (0..due).filter(move |&index| difference.changes.kind(index) == kind);
-        let number = of_kind().count();
-        if number > 0 {
-            let items = of_kind().map(|index| {
-                let change = difference.changes.get(index);
-                change_item(view, &change, hints.of_change(index, &change))
-            });
-            comment.add_list(&format!("{number} {}", kind.word()), items, number);
-        }
-    }
-    asides(&mut comment, super::left_out(&prepared.plan).as_deref(), difference, view.is_running);
-    if due > 0 {
-        let digest = &prepared.digest;
-        comment.add(&format!("Plan digest `{digest}`: `freshen apply --expect {digest}` applies exactly this.\n"));
-    }
+    changes(&mut comment, view);
     comment.text
+}
+
+/// The changes by kind, or examples of them.
+fn changes(comment: &mut Comment, view: &plan::PlanView<'_>) {
+    let changes = &view.prepared.difference.changes;
+    let hints = plan::ChangeHints::of(view.prepared);
+    for kind in KINDS {
+        let of_kind: Vec<usize> = (0..changes.len()).filter(|&index| changes.kind(index) == kind).collect();
+        if of_kind.is_empty() {
+            continue;
+        }
+        let listed = folders::examples(changes, &of_kind, EXAMPLES);
+        let items = listed.iter().map(|&index| {
+            let change = changes.get(index);
+            change_item(view, &change, hints.of_change(index, &change))
+        });
+        comment.add_list(&format!("{} {}", grouped(of_kind.len()), kind.word()), items, of_kind.len());
+    }
 }
 
 fn change_item(view: &plan::PlanView<'_>, change: &Change, hint: Option<String>) -> String {
@@ -167,8 +230,8 @@ pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>) -> String {
     let (headline, rest) = outcome::headline(view);
     let title = match (is_quiet, second_run.is_some()) {
         (true, _) => "nothing to do".to_owned(),
-        (false, true) => format!("{headline} by emulators (a rehearsal)"),
-        (false, false) => headline.clone(),
+        (false, true) => format!("{}{headline} by emulators (a rehearsal)", partial(&view.prepared.plan)),
+        (false, false) => format!("{}{headline}", partial(&view.prepared.plan)),
     };
     let mut comment = Comment::titled(&title);
     if is_quiet {
@@ -176,23 +239,26 @@ pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>) -> String {
     } else {
         comment.add(&format!("{headline}{rest}\n\n"));
     }
-    comment.add_table(&outcome::PROVIDERS_HEAD, &outcome::provider_rows(view));
+    comment.add_table(&outcome::PROVIDERS_HEAD, 1, &outcome::provider_rows(view));
     jobs_table(&mut comment, view.desired, &view.prepared.plan.jobs);
+    let columns = [2, 3, 4, 5].map(|column| outcome::PROVIDERS_HEAD[column].to_owned());
+    comment.add_folders(view.desired, &view.prepared.difference, &columns, |index| {
+        match view.outcome.states.get(index) {
+            ItemState::Recorded => 0,
+            ItemState::Pending(_) => 1,
+            ItemState::Deferred(..) => 2,
+            ItemState::Rejected(_) => 3,
+        }
+    });
     let changes = &view.prepared.difference.changes;
     let purged = outcome::purged(view);
     if !purged.is_empty() {
-        let items = purged.iter().map(|&index| {
+        let listed = folders::examples(changes, &purged, outcome::LISTED);
+        let items = listed.iter().map(|&index| {
             let provider = &view.desired.model.providers[changes.provider(index)].name;
             format!("{}: {} ({})", code(provider), code(&changes.target(index).text), changes.kind(index).word())
         });
-        let listed = purged.len().min(outcome::LISTED);
-        let more = purged.len() - listed;
-        let more = (more > 0).then(|| format!("… and {more} more; `--format json` lists all"));
-        comment.add_list(
-            &format!("{} purged", purged.len()),
-            items.take(listed).chain(more),
-            listed + usize::from(purged.len() > listed),
-        );
+        comment.add_list(&format!("{} purged", grouped(purged.len())), items, purged.len());
     }
     let groups = outcome::left_over(view);
     let left: usize = groups.iter().map(|group| group.targets).sum();
@@ -269,7 +335,7 @@ mod tests {
         let mut comment = Comment::titled("all of it");
         for heading in ["one", "two", "three", "four", "five", "six", "seven", "eight"] {
             comment.add_list(heading, (0..1000).map(|_| code(&long())), 1000);
-            comment.add_table(&outcome::PROVIDERS_HEAD, &vec![vec![long(); 6]; 200]);
+            comment.add_table(&outcome::PROVIDERS_HEAD, 1, &vec![vec![long(); 6]; 200]);
         }
         assert!(comment.text.len() <= LONGEST, "{}", comment.text.len());
         assert_eq!(comment.text.matches("<details>").count(), comment.text.matches("</details>").count());

@@ -2,6 +2,7 @@
 
 pub(super) mod directories;
 mod document;
+mod folders;
 pub(super) mod github;
 pub(super) mod markdown;
 pub(super) mod online;

@@ -116,21 +116,21 @@ fn jobs_table(view: &PlanView<'_>) -> String {
     let row = |job: &Job| job_row(view.desired, job).to_vec();
     let rows: Vec<Vec<String>> = view.prepared.plan.jobs.iter().map(row).collect();
     let mut text = table(&JOBS_HEAD, &rows, &[2, 3]);
-    for job in &view.prepared.plan.jobs {
-        let config = &view.desired.model.providers[job.provider];
-        if let Some(charge) = &job.charge {
-            text.push_str(&format!("  {}: {}\n", config.name, price(charge)));
-        }
-        for endpoint in each_address_of(config) {
-            let line = format!(
-                "{}: each address of {} takes each purge and counts as one endpoint",
-                config.name,
-                shown(&endpoint)
-            );
-            text.push_str(&format!("  {line}; calls are counted for one\n"));
-        }
-    }
+    text.extend(job_notes(view.desired, &view.prepared.plan.jobs).map(|note| format!("  {note}\n")));
     text
+}
+
+/// What is to be said of jobs besides their numbers: what they cost, and which endpoints are more than one cache.
+pub(super) fn job_notes<'a>(desired: &'a Desired, jobs: &'a [Job]) -> impl Iterator<Item = String> + 'a {
+    jobs.iter().flat_map(|job| {
+        let config = &desired.model.providers[job.provider];
+        let cost = job.charge.map(|charge| format!("{}: {}", config.name, price(&charge)));
+        let addresses = each_address_of(config).into_iter().map(|endpoint| {
+            let (name, endpoint) = (&config.name, shown(&endpoint));
+            format!("{name}: each address of {endpoint} takes each purge and counts as one endpoint; calls are counted for one")
+        });
+        cost.into_iter().chain(addresses)
+    })
 }
 
 /// What a job costs, for people.
