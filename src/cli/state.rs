@@ -15,7 +15,7 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
     match verb {
         StateVerb::List { pattern } => list(global, pattern.as_deref())?,
         StateVerb::Export => {
-            terminal::print_json_lines(engine::existing(state)?.recorded()?.iter().map(status::target_json));
+            terminal::print_json_lines(engine::existing(state)?.recorded()?.iter().map(engine::export_line));
         }
         StateVerb::Import { file, lock } => {
             let imported = engine::import(host, state, file, lock.lock_timeout).await?;

@@ -60,8 +60,8 @@ struct WorkLine {
     accepted_at: Vec<String>,
 }
 
-/// One target as a JSON object; `state import` reads the same.
-pub fn target_json(row: &Recorded) -> Value {
+/// One target as a line of an export: `state import` reads the same. Its times have milliseconds, so that nothing is lost.
+pub fn export_line(row: &Recorded) -> Value {
     let line = ExportLine {
         provider: row.provider.clone(),
         scope: row.target.scope.word().to_owned(),

@@ -257,10 +257,8 @@ fn state_is_listed_exported_imported_and_forgotten() {
     let listed = bench.run(&["state", "list", "--format", "json"]).exits(0).json();
     assert_eq!(texts(&listed["targets"], "target"), urls(4));
     let exported = bench.run(&["state", "export"]).exits(0).stdout;
-    assert_eq!(
-        exported.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect::<Vec<_>>(),
-        *listed["targets"].as_array().expect("a list")
-    );
+    let rows = exported.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    assert_eq!(texts(&rows.collect(), "target"), urls(4));
     bench.write("lines.jsonl", &exported);
     bench.run(&["--state", "other.db", "state", "import", "lines.jsonl"]).exits(0).says("4 targets imported");
     assert_eq!(bench.run(&["--state", "other.db", "state", "export"]).exits(0).stdout, exported);

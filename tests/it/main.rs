@@ -24,6 +24,7 @@ mod examples;
 mod executor;
 mod fuzz;
 mod host_http;
+mod json_schemas;
 mod lost_purge;
 mod machine;
 mod manifests;

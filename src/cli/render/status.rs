@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, row, shown, standing, strong, table};
-use crate::core::recorded::Recorded;
+use crate::core::event::ItemState;
+use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::time::Timestamp;
 use crate::engine::Overview;
-pub(crate) use crate::engine::target_json;
 use crate::state::{Counts, Holder, QuotaUse, RunRow, TaskCounts};
 
 /// Unfinished targets that are listed one by one for people.
@@ -107,9 +107,49 @@ pub(crate) fn to_do(row: &Recorded) -> String {
     format!("{why}{doubt}")
 }
 
-/// Who holds the lock, for programs.
+/// What the state holds of a target, for programs.
+pub(crate) fn target_json(row: &Recorded) -> Value {
+    let work = row.work.as_ref().map(|work| {
+        let state = ItemState::from(&work.standing);
+        let (standing, until, reason) = state.parts();
+        let refused_config = match &work.standing {
+            Standing::Pending { .. } => None,
+            Standing::Deferred { config, .. } | Standing::Rejected { config, .. } => Some(config),
+        };
+        json!({
+            "kind": work.kind.word(),
+            "desired": work.desired.as_ref().map(ContentHash::as_str),
+            "priority": work.priority.word(),
+            "since": work.since.utc_extended(),
+            "standing": standing,
+            "reason": reason,
+            "until": until.map(Timestamp::utc_extended),
+            "refused_config": refused_config,
+            "progress": work.progress.word(),
+            "waits": Some(work.standing.host_waits()).filter(|waits| *waits > 0),
+            "in_doubt": work.in_doubt,
+            "may_have_been_purged": work.may_have_been_purged,
+            "accepted_by": work.accepted_at,
+        })
+    });
+    json!({
+        "provider": row.provider,
+        "scope": row.target.scope.word(),
+        "target": row.target.text,
+        "owners": row.owners,
+        "hash": row.hash.as_ref().map(ContentHash::as_str),
+        "left_alone": row.left_alone,
+        "recorded_at": row.recorded_at.map(Timestamp::utc_extended),
+        "task_id": row.task_id,
+        "work": work,
+    })
+}
+
+/// Who holds the lock, for programs. A run that has just begun may not have left its name yet.
 pub(crate) fn running_json(holder: &Holder) -> Value {
-    json!({"pid": holder.pid, "host": holder.host, "started": holder.started})
+    let Holder { host, pid, started } = holder;
+    let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(str::to_owned);
+    json!({"pid": (*pid > 0).then_some(pid), "host": text(host), "started": text(started)})
 }
 
 /// The state for programs.

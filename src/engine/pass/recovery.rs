@@ -2,7 +2,7 @@
 
 use crate::core::recorded::Recorded;
 use crate::core::time::Timestamp;
-use crate::engine::{Finished, target_json};
+use crate::engine::{Finished, export_line};
 use crate::state::{LockedState, StateError};
 
 /// Where the state belongs to another run now: keeps what this one achieved beside it (R3).
@@ -22,7 +22,7 @@ pub(super) fn write(finished: &Finished<'_>, lock: &dyn LockedState, at: Timesta
             task_id: None,
             work: None,
         };
-        target_json(&row).to_string() + "\n"
+        export_line(&row).to_string() + "\n"
     };
     let text: String = finished.accepted().map(line).collect();
     let name = format!("{}-{}", at.utc_basic(), std::process::id());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cloud::{Cloud, HOSTS, KEY_ID, KEY_SECRET, clouds};
-use super::vendor;
+use super::{schemas, vendor};
 
 /// A folder with files, and the variables that runs see.
 pub(crate) struct Bench {
@@ -160,7 +160,8 @@ impl Bench {
     /// What the state holds, one value a target, in order.
     pub(crate) fn exported(&self) -> Vec<Value> {
         let ran = self.run(&["state", "export"]).exits(0);
-        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+        let lines = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON line"));
+        lines.filter(|line: &Value| line["target"].is_string()).collect()
     }
 
     /// Targets with work that is left, in order.
@@ -189,6 +190,7 @@ impl Ran {
         // X5: nothing that comes from outside drives the terminal, and nobody looks at one here.
         assert!(!ran.stdout.contains('\x1b') && !ran.stderr.contains('\x1b'), "{ran:?}");
         assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("internal error"), "{ran:?}");
+        schemas::check(&ran.stdout);
         ran
     }
 

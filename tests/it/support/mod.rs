@@ -10,6 +10,7 @@ pub(crate) mod program;
 pub(crate) mod raw_server;
 pub(crate) mod reader;
 pub(crate) mod relay;
+pub(crate) mod schemas;
 pub(crate) mod service_manager;
 pub(crate) mod watching;
 pub(crate) mod world;

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::schemas;
+
 /// A scratch folder to run the program in, with manifests under `manifests`.
 pub(crate) struct Program {
     folder: tempfile::TempDir,
@@ -42,7 +44,9 @@ impl Program {
             .output()
             .expect("the binary runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Ran { code: output.status.code().expect("no signal"), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let (code, stdout) = (output.status.code().expect("no signal"), text(output.stdout));
+        schemas::check(&stdout);
+        Ran { code, stdout, stderr: text(output.stderr) }
     }
 
     /// What `state export` knows of the target, of a single provider.
