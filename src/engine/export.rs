@@ -1,4 +1,4 @@
-//! Rows of the state as lines: `state export` and recovery files write them, `state import` reads them.
+//! Rows of the state and of its quota ledger as lines: `state export` and recovery files write them, `state import` reads them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,11 +12,12 @@ use crate::core::contract::is_task_id;
 use crate::core::model::Priority;
 use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
+use crate::core::text::is_unsafe;
 use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::host::manifest_files::{read_input, read_regular};
 use crate::manifest::{check_names, check_recorded};
-use crate::state::Backend;
+use crate::state::{Backend, QuotaUse};
 
 /// Most bytes of an import.
 const MAX_IMPORT_BYTES: u64 = 1 << 30;
@@ -60,6 +61,51 @@ struct WorkLine {
     accepted_at: Vec<String>,
 }
 
+/// Spent quota, in a line of its own.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerLine {
+    quota: QuotaLine,
+}
+
+/// What the key of a ledger line begins with: a line with any other key is a target.
+const LEDGER_KEY: &str = "\"quota\"";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuotaLine {
+    account: String,
+    operation: String,
+    area: String,
+    day: String,
+    offset_minutes: i32,
+    used: u32,
+}
+
+/// What a file of lines holds.
+#[derive(Default)]
+struct Lines {
+    rows: Vec<Recorded>,
+    quota: Vec<QuotaUse>,
+}
+
+/// How much was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Targets.
+    pub targets: usize,
+    /// Rows of the quota ledger.
+    pub quota: usize,
+}
+
+/// Spent quota of one day as a line of an export.
+pub fn ledger_line(quota: &QuotaUse) -> Value {
+    let QuotaUse { account, operation, area, day, offset_minutes, used } = quota.clone();
+    let used = u32::try_from(used).unwrap_or(u32::MAX);
+    let line = LedgerLine { quota: QuotaLine { account, operation, area, day, offset_minutes, used } };
+    serde_json::to_value(line).unwrap_or_default()
+}
+
 /// One target as a line of an export: `state import` reads the same. Its times have milliseconds, so that nothing is lost.
 pub fn export_line(row: &Recorded) -> Value {
     let line = ExportLine {
@@ -76,24 +122,30 @@ pub fn export_line(row: &Recorded) -> Value {
     serde_json::to_value(line).unwrap_or_default()
 }
 
-/// Puts the rows of a file, or of standard input for `-`, in place of what is known of their targets; how many there are.
+/// Puts the rows of a file, or of standard input for `-`, in place of what is known of their targets, and counts as spent what its
+/// ledger says.
 ///
 /// # Errors
 /// Bad input, and a state that cannot be used.
-pub async fn import(host: &Host, state: &dyn Backend, file: &Path, lock_timeout_ms: u64) -> Result<usize> {
+pub async fn import(host: &Host, state: &dyn Backend, file: &Path, lock_timeout_ms: u64) -> Result<Imported> {
     let start = run_start(host);
     let claim = Claim::before_reading(state);
-    let mut rows = read_rows(file)?;
+    let mut lines = read_lines(file)?;
     let lock = match claim.take(host, state, &start, lock_timeout_ms).await? {
         Claimed::Current(lock) => lock,
         Claimed::Overtaken(_) if file.as_os_str() == "-" => return Err(overtaken(&state.location()).into()),
         Claimed::Overtaken(lock) => {
-            rows = read_rows(file)?;
+            lines = read_lines(file)?;
             lock
         }
     };
-    open_or_create(host, &*lock)?.import(&rows)?;
-    Ok(rows.len())
+    let mut store = open_or_create(host, &*lock)?;
+    // First: rows without their ledger would spend a quota twice.
+    if !lines.quota.is_empty() {
+        store.raise_quota(&lines.quota)?;
+    }
+    store.import(&lines.rows)?;
+    Ok(Imported { targets: lines.rows.len(), quota: lines.quota.len() })
 }
 
 /// What was read from a pipe cannot be read again, and may be older than what another run has recorded since.
@@ -105,8 +157,8 @@ fn overtaken(location: &str) -> Stop {
     Stop::of(Exit::State, message)
 }
 
-/// All of a file, or of standard input for `-`.
-fn read_lines(file: &Path) -> Result<String, Stop> {
+/// The text of a file, or of standard input for `-`.
+fn read_text(file: &Path) -> Result<String, Stop> {
     let is_input = file.as_os_str() == "-";
     let name = if is_input { "standard input".to_owned() } else { format!("`{}`", file.display()) };
     let bytes = if is_input { read_input(MAX_IMPORT_BYTES) } else { read_regular(file, MAX_IMPORT_BYTES) };
@@ -121,28 +173,38 @@ fn read_lines(file: &Path) -> Result<String, Stop> {
     Ok(text.to_owned())
 }
 
-/// Reads one exported line; what is wrong with it is reported without its text, since the file may be any other.
+/// Reads one exported target; what is wrong with it is reported without its text, since the file may be any other.
 fn parse(line: &str) -> Result<Recorded, String> {
     let parsed = serde_json::from_str::<ExportLine>(line)
         .map_err(|error| format!("not the values of a target at column {}", error.column()));
     parsed.and_then(ExportLine::into_row)
 }
 
-/// All rows of a file, or of standard input for `-`.
-fn read_rows(file: &Path) -> Result<Vec<Recorded>, Stop> {
-    let text = read_lines(file)?;
-    let mut rows = Vec::new();
-    let mut lines: HashMap<(String, Target), usize> = HashMap::new();
+fn parse_quota(line: &str) -> Result<QuotaUse, String> {
+    let parsed = serde_json::from_str::<LedgerLine>(line)
+        .map_err(|error| format!("not the values of a quota at column {}", error.column()));
+    parsed.and_then(|line| line.quota.into_use())
+}
+
+/// All lines of a file, or of standard input for `-`.
+fn read_lines(file: &Path) -> Result<Lines, Stop> {
+    let text = read_text(file)?;
+    let mut found = Lines::default();
+    let mut first_lines: HashMap<(String, Target), usize> = HashMap::new();
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let refuse = |cause: String| Stop::bad_input(format!("{}:{line}: {cause}", file.display()));
-        let row =
-            parse(text).map_err(|cause| refuse(format!("{cause}; write lines as `freshen state export` does")))?;
-        if let Some(first) = lines.insert((row.provider.clone(), row.target.clone()), line) {
+        let help = |cause| refuse(format!("{cause}; write lines as `freshen state export` does"));
+        if text.trim_start().strip_prefix('{').is_some_and(|keys| keys.trim_start().starts_with(LEDGER_KEY)) {
+            found.quota.push(parse_quota(text).map_err(help)?);
+            continue;
+        }
+        let row = parse(text).map_err(help)?;
+        if let Some(first) = first_lines.insert((row.provider.clone(), row.target.clone()), line) {
             return Err(refuse(format!("a target that stands in line {first} already; keep one of both")));
         }
-        rows.push(row);
+        found.rows.push(row);
     }
-    Ok(rows)
+    Ok(found)
 }
 
 fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str, what: &str) -> Result<T, String> {
@@ -155,6 +217,20 @@ fn time(ms: i64) -> Result<Timestamp, String> {
         return Ok(Timestamp::from_unix_ms(ms));
     }
     Err(format!("{ms} is no time in milliseconds from 1970 to 9999"))
+}
+
+impl QuotaLine {
+    fn into_use(self) -> Result<QuotaUse, String> {
+        let Self { account, operation, area, day, offset_minutes, used } = self;
+        let is_name = |text: &str| !text.trim().is_empty() && !text.chars().any(is_unsafe);
+        if !is_name(&account) || !is_name(&operation) || area.chars().any(is_unsafe) {
+            return Err("`account`, `operation` or `area`: no name".to_owned());
+        }
+        if offset_minutes.abs() > 14 * 60 || Timestamp::midnight_of(&day, offset_minutes).is_none() {
+            return Err("`day` and `offset_minutes`: no day".to_owned());
+        }
+        Ok(QuotaUse { account, operation, area, day, offset_minutes, used: used.into() })
+    }
 }
 
 impl ExportLine {

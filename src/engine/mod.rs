@@ -43,7 +43,7 @@ pub use claim::{Claim, Claimed, lineage, lock, open_or_create, run_start};
 pub use desired::Desired;
 pub use exit::Exit;
 pub use explain::{ExplainedTarget, explain};
-pub use export::{export_line, import};
+pub use export::{Imported, export_line, import, ledger_line};
 pub use forget::{Forgotten, existing, forget};
 pub use memory::PassMemory;
 pub use pass::{LOOK_UP_MS, OnEvent, Pass, PassEnd, PassEvent, PassOptions, QUERY_MS, Resident};

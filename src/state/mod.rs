@@ -341,6 +341,8 @@ pub trait Store: Send {
     fn forget(&mut self, keys: &[(String, crate::core::target::Target)]) -> Result<usize, StateError>;
     /// Forgets manifests that own nothing any more.
     fn forget_manifests(&mut self, names: &[String]) -> Result<(), StateError>;
+    /// Counts at least so much of each quota day as spent.
+    fn raise_quota(&mut self, spent: &[QuotaUse]) -> Result<(), StateError>;
     /// Puts rows in place of what is known of their targets.
     fn import(&mut self, rows: &[Recorded]) -> Result<(), StateError>;
 }

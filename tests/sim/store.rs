@@ -378,6 +378,10 @@ impl Store for SimStore {
         unreachable!("no run forgets by command")
     }
 
+    fn raise_quota(&mut self, _: &[freshen::state::QuotaUse]) -> Result<(), StateError> {
+        unreachable!("no run imports")
+    }
+
     fn import(&mut self, _: &[Recorded]) -> Result<(), StateError> {
         unreachable!("no run imports")
     }

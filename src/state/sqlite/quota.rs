@@ -1,4 +1,4 @@
-//! The ledger of spent quota, as it is read.
+//! The ledger of spent quota, as it is read and imported.
 
 use rusqlite::{Connection, params};
 
@@ -17,6 +17,16 @@ pub(super) fn used(db: &Connection, key: &QuotaKey) -> rusqlite::Result<u64> {
         }
     }
     Ok(used)
+}
+
+/// Counts at least so much of a day as spent.
+pub(super) fn raise(db: &Connection, spent: &QuotaUse) -> rusqlite::Result<()> {
+    let QuotaUse { account, operation, area, day, offset_minutes, used } = spent;
+    let sql = "INSERT INTO quota (account, operation, area, day, offset_minutes, used) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+               ON CONFLICT (account, operation, area, day, offset_minutes) DO UPDATE SET used = max(used, excluded.used)";
+    let used = i64::try_from(*used).unwrap_or(i64::MAX);
+    db.prepare_cached(sql)?.execute(params![account, operation, area, day, offset_minutes, used])?;
+    Ok(())
 }
 
 /// The whole ledger, newest day first.

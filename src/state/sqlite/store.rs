@@ -21,8 +21,8 @@ use super::rows::{self, scope_number};
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::sums::{self, WriteListener};
 use super::write::{
-    PersistedCall, Speakers, adopt_entries, delete, has_work, learn_quota, leave_alone, mark_change, note_account,
-    note_links, note_manifests, note_new_manifests, note_owners, write_record,
+    PersistedCall, Speakers, adopt_entries, delete, has_work, import_rows, learn_quota, leave_alone, mark_change,
+    note_account, note_links, note_manifests, note_new_manifests, write_record,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
 use super::{StateError, Store, TaskCounts, caches, inputs, location, quota, refusals, stat_caches, tasks};
@@ -586,14 +586,12 @@ impl Store for SqliteStore {
         })
     }
 
+    fn raise_quota(&mut self, spent: &[QuotaUse]) -> Result<(), StateError> {
+        self.write(|transaction| spent.iter().try_for_each(|spent| quota::raise(transaction, spent)))
+    }
+
     fn import(&mut self, imported: &[Recorded]) -> Result<(), StateError> {
-        self.write(|transaction| {
-            for row in imported {
-                rows::write(transaction, row)?;
-                note_owners(transaction, &row.owners)?;
-            }
-            inputs::replace(transaction, None)
-        })
+        self.write(|transaction| import_rows(transaction, imported))
     }
 }
 

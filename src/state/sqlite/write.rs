@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rows::{self, StandingColumns, scope_number};
-use super::{Commit, caches, quota, refusals};
+use super::{Commit, caches, inputs, quota, refusals};
 use crate::core::account;
 use crate::core::changes::Change;
 use crate::core::event::{CallId, ItemOutcome, PurgeId, Record};
 use crate::core::model::Model;
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{KnownManifest, Progress, Standing, Work};
+use crate::core::recorded::{KnownManifest, Progress, Recorded, Standing, Work};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
@@ -136,10 +136,19 @@ fn note_manifest(transaction: &Transaction<'_>, manifest: &KnownManifest, if_kno
     transaction.prepare_cached(&sql)?.execute(params![name, path, on_removed, root, namespace, links]).map(drop)
 }
 
+/// Puts rows in place of what is known of their targets.
+pub(super) fn import_rows(transaction: &Transaction<'_>, imported: &[Recorded]) -> rusqlite::Result<()> {
+    for row in imported {
+        rows::write(transaction, row)?;
+        note_owners(transaction, &row.owners)?;
+    }
+    inputs::replace(transaction, None)
+}
+
 /// Notes manifests of which nothing is known but that they own something. What their `on_removed` says is not known either until
 /// a run reads them; until then they purge, since that is what a manifest does that says nothing, and to forget would lose a purge
 /// without a word. A guard and the plan show it before.
-pub(super) fn note_owners(transaction: &Transaction<'_>, owners: &[String]) -> rusqlite::Result<()> {
+fn note_owners(transaction: &Transaction<'_>, owners: &[String]) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO manifest (name, path, on_removed) VALUES (?1, ?1, 'purge') ON CONFLICT (name) DO NOTHING",
     )?;
