@@ -91,7 +91,7 @@ pub enum Verb {
     /// Validate manifests; with --online also credentials, clock and quota at each provider
     Check(CheckArgs),
     /// Show what is recorded, pending, deferred and rejected, the last runs and the quota, from the state alone; with
-    /// --refresh also what the providers say of accepted purges
+    /// --refresh also what the providers say of accepted purges; with a URL all about that, as explain does
     Status(StatusArgs),
     /// Show all about one URL or asset id: manifest and line, provider and why, hashes, last purge, what would happen now
     Explain(ExplainArgs),
@@ -113,11 +113,14 @@ pub enum Verb {
     Man,
 }
 
+/// Where manifests are, unless a command says otherwise.
+const MANIFESTS: &str = "manifests";
+
 /// Which manifests.
 #[derive(Args, Clone, Debug)]
 pub struct ManifestArgs {
     /// Manifests: files, or folders with all *.yaml, *.yml and *.json below them
-    #[arg(default_value = "manifests", value_name = "PATH")]
+    #[arg(default_value = MANIFESTS, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// What they may come to.
     #[command(flatten)]
@@ -378,13 +381,14 @@ pub struct StatusArgs {
     /// Ask the providers what became of accepted purges: those that failed later are pending again
     #[arg(long)]
     pub refresh: bool,
-    /// With --refresh: manifests that configure the providers, files or folders
-    #[arg(default_value = "manifests", value_name = "PATH", requires = "refresh")]
-    pub paths: Vec<PathBuf>,
+    /// A URL or asset id, and manifests: the same as `freshen explain`. With --refresh manifests alone, files or folders,
+    /// which configure the providers; `manifests` when left out
+    #[arg(value_name = "URL|PATH")]
+    pub operands: Vec<PathBuf>,
     /// How to lock the state.
     #[command(flatten)]
     pub lock: LockArgs,
-    /// With --refresh: what the manifests may come to.
+    /// What the manifests may come to.
     #[command(flatten)]
     pub limits: ManifestLimits,
     /// How many of the last runs to show; the newest 1000 are kept
@@ -392,10 +396,24 @@ pub struct StatusArgs {
     pub runs: usize,
 }
 
+impl StatusArgs {
+    /// `status URL` in the words of `explain`; else the manifests.
+    pub(super) fn explained(&self) -> Result<ExplainArgs, Vec<PathBuf>> {
+        let of = |paths: &[PathBuf]| if paths.is_empty() { vec![PathBuf::from(MANIFESTS)] } else { paths.to_vec() };
+        match self.operands.as_slice() {
+            [target, paths @ ..] if !self.refresh => {
+                let manifests = ManifestArgs { paths: of(paths), limits: self.limits };
+                Ok(ExplainArgs { target: target.to_string_lossy().into_owned(), manifests })
+            }
+            paths => Err(of(paths)),
+        }
+    }
+}
+
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The URL or asset id, exactly as it is purged
+    /// The URL, with or without its scheme, its path, or the asset id
     pub target: String,
     /// Which manifests.
     #[command(flatten)]

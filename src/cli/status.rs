@@ -1,18 +1,23 @@
-//! `freshen status`: what the state holds, from the state alone; with `--refresh`, first what the providers say.
+//! `freshen status`: what the state holds, from the state alone; with `--refresh`, first what the providers say; of a URL, what
+//! `explain` says.
 
 use anyhow::Result;
 
 use super::args::{Format, Global, StatusArgs};
 use super::render::{JSON_VERSION, online, status as render};
-use super::{manifests, terminal};
+use super::{explain, manifests, terminal};
 use crate::engine::{self, Exit, Overview, Refreshed};
 use crate::host::Host;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Result<Exit> {
+    let paths = match args.explained() {
+        Ok(explained) => return explain::run(host, global, &explained).await,
+        Err(paths) => paths,
+    };
     let state = &*global.backend();
     let refreshed = if args.refresh {
-        let desired = manifests::load(host, global, &args.paths, args.limits)?;
+        let desired = manifests::load(host, global, &paths, args.limits)?;
         engine::refresh(host, state, &desired, args.lock.lock_timeout).await?
     } else {
         None

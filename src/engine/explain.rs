@@ -1,5 +1,7 @@
 //! Everything about one target: where it is listed, what is recorded, what would happen now.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use super::pass::{OnEvent, PassEvent};
@@ -11,7 +13,7 @@ use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::host::Host;
 use crate::manifest::without_secrets;
-use crate::state::Backend;
+use crate::state::{Backend, Store};
 
 /// Longest target that is shown, in characters.
 const LONGEST: usize = 300;
@@ -19,7 +21,7 @@ const LONGEST: usize = 300;
 /// Most URLs that are offered in place of one that is not known.
 const OFFERED: usize = 5;
 
-/// Explains a target, at each provider that carries it. A URL may be given without its scheme, or by its path where no other has
+/// Explains a target, at each provider that carries it. A URL may be given without its scheme, or by its path where no other one has
 /// the same.
 ///
 /// # Errors
@@ -40,7 +42,7 @@ pub async fn explain<'a>(
     let recorded_of = |target: &str| store.map_or(Ok(Vec::new()), |store| store.recorded_of(target));
     let (mut target, mut recorded) = (given.to_owned(), recorded_of(given)?);
     if recorded.is_empty() && desired.model.entries.of_text(given).next().is_none() {
-        target = meant(desired, given)?;
+        target = meant(desired, store, given)?;
         recorded = recorded_of(&target)?;
     }
     let refusal = super::refusals(desired, &prepared, Allowed::default()).into_iter().next();
@@ -51,31 +53,36 @@ pub async fn explain<'a>(
     Ok(found)
 }
 
-/// The one URL of these manifests that is meant by its path, or without its scheme.
-fn meant(desired: &Desired, given: &str) -> Result<String> {
-    let urls = |is_meant: &dyn Fn(&str) -> bool| {
-        let all = desired.model.entries.iter().map(|entry| entry.target.text);
-        let mut urls: Vec<String> = all.filter(|url| is_meant(url)).collect();
-        urls.sort_unstable();
-        urls.dedup();
-        urls
+/// The one target of these manifests or of the state that is meant by its path, or without its scheme.
+fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str) -> Result<String> {
+    let targets = |is_meant: &dyn Fn(&str) -> bool| -> Result<Vec<String>> {
+        let mut found = BTreeSet::new();
+        let mut take = |text: &str| found.extend(is_meant(text).then(|| text.to_owned()));
+        desired.model.entries.iter().for_each(|entry| take(&entry.target.text));
+        store.map_or(Ok(()), |store| store.scan(&mut |row| take(row.text)))?;
+        Ok(found.into_iter().collect())
     };
     let shown = |text: &str| format!("`{}`", one_line(&without_secrets(text), LONGEST));
-    let offer = |urls: &[String]| {
-        let more = if urls.len() > OFFERED { format!(" or {} more", urls.len() - OFFERED) } else { String::new() };
-        let offered: Vec<String> = urls.iter().take(OFFERED).map(|url| shown(url)).collect();
+    let offer = |targets: &[String]| {
+        let more = targets.len().saturating_sub(OFFERED);
+        let more = if more > 0 { format!(" or {more} more") } else { String::new() };
+        let offered: Vec<String> = targets.iter().take(OFFERED).map(|target| shown(target)).collect();
         offered.join(", ") + &more
     };
     let path = format!("/{}", given.trim_start_matches('/'));
-    let exact = urls(&|url| without_scheme(url) == given || path_of(url) == path);
-    if let [url] = exact.as_slice() {
-        return Ok(url.clone());
+    let exact = targets(&|target| is_address(target, given) || path_of(target) == path)?;
+    if let [target] = exact.as_slice() {
+        return Ok(target.clone());
     }
     if !exact.is_empty() {
         let message = format!("{} is the path of several URLs: {}; give one of them", shown(given), offer(&exact));
         return Err(Stop::bad_input(message).into());
     }
-    let near = urls(&|url| simple(path_of(url)) == simple(path_of(given)) || simple(path_of(url)) == simple(&path));
+    let is_same_page = |target: &str, path: &str| !path.is_empty() && simple(path_of(target)) == simple(path);
+    let mut near = targets(&|target| {
+        is_same_page(target, path_of(given)) || is_same_page(target, &path) || target.eq_ignore_ascii_case(given)
+    })?;
+    near.sort_by_key(|target| !host_of(target).eq_ignore_ascii_case(host_of(given)));
     let help = if near.is_empty() {
         "targets are compared byte for byte, `freshen plan --format json` and `freshen state list` show them".to_owned()
     } else {
@@ -83,6 +90,18 @@ fn meant(desired: &Desired, given: &str) -> Result<String> {
     };
     let message = format!("{} is neither in these manifests nor in the state; {help}", shown(given));
     Err(Stop::bad_input(message).into())
+}
+
+/// Whether a URL is the other one, which has no scheme.
+fn is_address(url: &str, other: &str) -> bool {
+    let is_host = || host_of(url).eq_ignore_ascii_case(host_of(other));
+    !other.contains("://") && !path_of(url).is_empty() && path_of(url) == path_of(other) && is_host()
+}
+
+/// Up to the first slash behind the scheme.
+fn host_of(url: &str) -> &str {
+    let rest = without_scheme(url);
+    rest.split('/').next().unwrap_or(rest)
 }
 
 fn without_scheme(url: &str) -> &str {

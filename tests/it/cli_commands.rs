@@ -492,8 +492,36 @@ fn explain_finds_the_url_that_is_meant() {
         bench.run(&["explain", near]).exits(2).says(&format!("did you mean `{}`?", pages[1]));
     }
     bench.run(&["explain", "3.js"]).exits(2).says("byte for byte");
+    // Another scheme, the same host first; a host in capital letters.
+    let offered = format!("did you mean `{}`?", pages[0]);
+    bench.run(&["explain", &format!("https://{host}/1.js")]).exits(2).says(&offered);
+    bench.run(&["explain", &pages[0][7..].to_uppercase().replace("1.JS", "1.js")]).exits(0);
+    for (given, found) in [("1.js", &pages[0]), ("/docs/index.html", &pages[1])] {
+        let status = bench.run(&["status", given]).exits(0).says(&format!("{found} at provider own")).stdout;
+        assert_eq!(status, bench.run(&["explain", found]).stdout);
+        let both =
+            ["status", "explain"].map(|command| bench.run(&[command, given, "--format", "json"]).exits(0).json());
+        assert_eq!(both[0], both[1]);
+    }
+    bench.run(&["status", "/docs", "manifests/site.yaml", "manifests"]).exits(2).says("did you mean");
+    // What only the state knows any more is found there.
+    bench.run(&["apply"]).exits(0);
+    bench.assets(&pages[1..], "1");
+    bench.run(&["explain", "1.js"]).exits(0).says("listed in   no manifest that was read").says("removed");
+    bench.run(&["explain", "https://other.example/1.js"]).exits(2).says(&offered);
+    bench.run(&["adopt"]).exits(0);
     bench.assets(&[pages[0].clone(), "http://b.example.net/1.js".to_owned()], "1");
     bench.run(&["explain", "/1.js"]).exits(2).says("is the path of several URLs").says(&pages[0]).says("b.example.net");
+}
+
+#[test]
+fn an_asset_id_is_explained_and_its_spelling_offered() {
+    let bench = Bench::at("huawei-vod", &Cloud::of("huawei-vod"));
+    bench.write("manifests/site.yaml", "provider: own\nassets: [{asset_id: 0A1b2c, hash: rev:1}]\n");
+    for command in ["explain", "status"] {
+        bench.run(&[command, "0A1b2c"]).exits(0).says("0A1b2c at provider own").says("purge it (new)");
+        bench.run(&[command, "0a1B2C"]).exits(2).says("did you mean `0A1b2c`?");
+    }
 }
 
 /// What a guard refuses is not purged by the next apply, and what is asked about one target says so.

@@ -236,7 +236,7 @@ fn what_could_not_be_asked_is_told() {
         .run(&["status", "--refresh"])
         .exits(0)
         .says("No state");
-    bench.run(&["status", "manifests"]).exits(2).says("--refresh");
+    bench.run(&["status", "manifests"]).exits(2).says("neither in these manifests nor in the state");
 }
 
 /// A check online shows credentials, clock and quota of each provider, and which was not asked and why.
