@@ -10,6 +10,11 @@ pub trait Provider: Sync {
     /// Constant data about the kind.
     fn capabilities(&self) -> &'static Capabilities;
 
+    /// Other names by which people may look for the kind.
+    fn also_called(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Problems of the options that their shapes cannot express: (key, what is wrong and what to do).
     fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
         let _ = options;

@@ -130,7 +130,12 @@ impl<'f> Sources<'f> {
         let tree = match tree::scan(Path::new(path), rules, &before, &self.seen) {
             Ok(tree) => tree,
             Err(problems) => {
-                return problems.iter().for_each(|problem| take(of_tree(Severity::Error, problem)));
+                let help = if Path::new(path).exists() {
+                    None
+                } else {
+                    source.help_if_absent(|other| Path::new(other).is_dir())
+                };
+                return problems.iter().for_each(|problem| take(error(problem.to_string(), help.clone())));
             }
         };
         if let Some((stream, file)) = output::written_to(|inode| tree.with_inode(inode), Path::new(path)) {
@@ -203,8 +208,15 @@ impl<'f> Sources<'f> {
         match read {
             Ok(()) => reader.finish(&mut each),
             Err(message) => {
-                let help = "a list that cannot be read is never taken for a removal of everything";
-                take(error(format!("{shown}: {message}"), Some(help.to_owned())));
+                let meant = if Path::new(path).exists() {
+                    None
+                } else {
+                    source.help_if_absent(|other| Path::new(other).is_file())
+                };
+                let help = meant.unwrap_or_else(|| {
+                    "a list that cannot be read is never taken for a removal of everything".to_owned()
+                });
+                take(error(format!("{shown}: {message}"), Some(help)));
             }
         }
     }
@@ -257,6 +269,7 @@ mod tests {
         FileSource {
             place: crate::core::model::Location::default(),
             path: path.to_str().unwrap().to_owned(),
+            written: path.to_str().unwrap().to_owned(),
             kind,
             strip_prefix: String::new(),
         }

@@ -16,6 +16,7 @@ use super::fields::{self, Fields};
 use super::file_source::Expand;
 use super::hash;
 use super::head::{Head, List};
+use super::hints;
 use super::hosts::HostRefusal;
 use super::node::{Key, Node, Value, described, shown};
 use super::priorities::Priorities;
@@ -357,7 +358,15 @@ impl<'r> Lister<'r> {
 
     /// An asset of the list form.
     fn long(&mut self, node: &Node<'_>) {
-        let Some(entries) = fields::entries(self.own.file, "an asset", node, self.report) else { return };
+        let Some(entries) = fields::entries_or(self.own.file, "an asset", node, Some(hints::ASSET_FORMS), self.report)
+        else {
+            return;
+        };
+        if hints::is_short_asset(entries) {
+            let help = "leave the `-` out, or write `- {url: URL, hash: HASH}`";
+            let message = "an asset of the short form in a list of maps";
+            return self.refuse(node.span, HostRefusal::new(message).help(help));
+        }
         let fields = fields::read(self.own.file, &ASSET, Some(&[]), node.span, entries, self.report);
         let named: Vec<&str> = ["path", "url", "asset_id"].into_iter().filter(|key| fields.has(key)).collect();
         if named.len() != 1 {

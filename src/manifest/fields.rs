@@ -1,6 +1,7 @@
 //! The keys of one map, checked against their table: unknown, unsupported, missing and misshapen ones are reported.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
+use super::hints;
 use super::nearest::nearest;
 use super::node::{Key, Node, Value, described, is_invisible, shown};
 use super::secrets;
@@ -196,10 +197,10 @@ fn unknown_key(
     let options = options?;
     let supported = section.keys.iter().filter(|spec| spec.later.is_none()).map(|spec| spec.key);
     let supported: Vec<&str> = supported.chain(options.iter().map(|option| option.key)).collect();
-    let help = match nearest(&key.text, section.keys.iter().map(|spec| spec.key).chain(supported.iter().copied())) {
-        Some(word) => format!("did you mean `{word}`?"),
-        None => format!("known keys: {}", shape::quoted(&supported)),
-    };
+    let meant = || nearest(&key.text, section.keys.iter().map(|spec| spec.key).chain(supported.iter().copied()));
+    let help = hints::of_key(section, &key.text)
+        .or_else(|| meant().map(|word| format!("did you mean `{word}`?")))
+        .unwrap_or_else(|| format!("known keys: {}", shape::quoted(&supported)));
     let message = format!("{} has no key `{found}`", section.name);
     Some(Diagnostic::error(file, key.span, message).label("unknown key").help(help))
 }
@@ -229,24 +230,7 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>)
     let message = format!("`{key}` must be {}, found {}", shape.expected(), described(misfit));
     let diagnostic = Diagnostic::error(file, misfit.span, message);
     let diagnostic = diagnostic.label(format!("not {}", shape.expected()));
-    let words = match shape {
-        Shape::OneOf(words) => words,
-        _ => &[],
-    };
-    let meant = match &misfit.value {
-        Value::Scalar { text, .. } if secrets::has_reference(text) => Some(format!("{NOT_REPLACED}; {REPLACED_IN}")),
-        Value::Scalar { text, plain } => match shape {
-            Shape::Bool | Shape::Integer(_) if !plain => Some("write it without quotes".to_owned()),
-            Shape::Bool => match text.to_ascii_lowercase().as_str() {
-                "yes" | "on" | "true" => Some("write `true`".to_owned()),
-                "no" | "off" | "false" => Some("write `false`".to_owned()),
-                _ => None,
-            },
-            _ => nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?")),
-        },
-        _ => None,
-    };
-    diagnostic.help(meant.unwrap_or_else(|| doc.to_owned()))
+    diagnostic.help(hints::of_value(key, shape, misfit).unwrap_or_else(|| doc.to_owned()))
 }
 
 /// The entries of a node that must be a map.
@@ -256,9 +240,24 @@ pub(crate) fn entries<'n, 'a>(
     node: &'n Node<'a>,
     report: &mut Diagnostics,
 ) -> Option<&'n [(Key<'a>, Node<'a>)]> {
+    entries_or(file, what, node, None, report)
+}
+
+/// The same, with what to write in place of anything else.
+pub(crate) fn entries_or<'n, 'a>(
+    file: usize,
+    what: &str,
+    node: &'n Node<'a>,
+    help: Option<&str>,
+    report: &mut Diagnostics,
+) -> Option<&'n [(Key<'a>, Node<'a>)]> {
     if let Value::Map(entries) = &node.value {
         return Some(entries);
     }
-    report.push(Diagnostic::error(file, node.span, format!("{what} must be a map, found {}", described(node))));
+    let diagnostic = Diagnostic::error(file, node.span, format!("{what} must be a map, found {}", described(node)));
+    report.push(match help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    });
     None
 }

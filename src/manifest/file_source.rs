@@ -5,6 +5,7 @@
 use super::diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 use super::fields::{self, Fields};
 use super::file_patterns::{FilePatterns, PatternProblem};
+use super::hints;
 use super::node::{Node, shown};
 use super::normalizer::Normalizer;
 use super::priorities::Priorities;
@@ -21,6 +22,8 @@ pub struct FileSource {
     /// Its path: the manifest's folder and what is written, `.` and `..` resolved by name. Relative to the working
     /// directory like the manifest's own path, unless it is absolute.
     pub path: String,
+    /// Its path as it is written.
+    pub written: String,
     /// What is read of it.
     pub kind: SourceKind,
     /// What stands before the paths of its files and is left out of URLs: empty, or folders with a `/` at the end.
@@ -28,6 +31,22 @@ pub struct FileSource {
 }
 
 impl FileSource {
+    /// What to write in place of its path if there is nothing at it; `is_there` says what is, seen from the working directory.
+    pub fn help_if_absent(&self, is_there: impl Fn(&str) -> bool) -> Option<String> {
+        let with_slashes = self.written.replace('\\', "/");
+        if with_slashes != self.written {
+            return Some(format!("write `/` between folders, also on Windows: `{}`", shown(&with_slashes)));
+        }
+        let here = beside("", &self.written);
+        let folder = self.path.strip_suffix(here.as_str())?.strip_suffix('/')?;
+        let is_below = !here.starts_with("..") && !folder.starts_with(['/', '.']);
+        let meant = "../".repeat(folder.split('/').count()) + &here;
+        (is_below && is_there(&here)).then(|| {
+            let (here, meant) = (shown(&here), shown(&meant));
+            format!("paths are relative to the manifest's own folder: for `{here}` beside the working directory write `{meant}`")
+        })
+    }
+
     /// A file of this source, by the path at which it is published.
     pub(crate) fn published<'f>(&self, file: FoundFile<'f>) -> Result<FoundFile<'f>, SourceProblem> {
         match file.path.strip_prefix(self.strip_prefix.as_str()) {
@@ -130,7 +149,7 @@ pub(crate) struct PlacedSource {
 
 /// Reads an item of `sources` of the manifest at `manifest`; `None` if anything is wrong, which is reported.
 pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Diagnostics) -> Option<PlacedSource> {
-    let entries = fields::entries(file, "a source", node, report)?;
+    let entries = fields::entries_or(file, "a source", node, Some(hints::SOURCE_FORMS), report)?;
     let errors = report.errors();
     let fields = fields::read(file, &SOURCE, Some(&[]), node.span, entries, report);
     let (of_directory, of_list): (&[&str], &[&str]) =
@@ -156,7 +175,7 @@ pub(crate) fn read(file: usize, manifest: &str, node: &Node<'_>, report: &mut Di
     let priorities = Priorities::read(file, &fields, report);
     let ((path, span), kind) = placed.filter(|_| report.errors() == errors)?;
     let place = Location { manifest: file, line: span.line, column: span.column };
-    let source = FileSource { place, path: beside(manifest, path), kind, strip_prefix };
+    let source = FileSource { place, path: beside(manifest, path), written: path.to_owned(), kind, strip_prefix };
     Some(PlacedSource { source, priorities, span })
 }
 

@@ -30,6 +30,21 @@ fn problem(message: impl Into<String>, help: impl Into<String>) -> HashProblem {
     HashProblem { message: message.into(), help: help.into() }
 }
 
+/// What to write in place of a text that names no algorithm.
+fn meant(text: &str) -> String {
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let fitting = Algorithm::ALL.iter().filter(|algorithm| is_hex && 2 * algorithm.digest_bytes() == text.len());
+    let mut words: Vec<String> = fitting.map(|algorithm| format!("`{}:`", algorithm.word())).collect();
+    if !words.is_empty() {
+        // Revisions of Git have as many digits as SHA-1.
+        words.push("`rev:`".to_owned());
+        return format!("write what it is before it: {}", words.join(" or "));
+    }
+    let is_word =
+        !text.is_empty() && text.len() <= 40 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if is_word { format!("{FORMS}; a version or date of your own is `rev:{text}`") } else { FORMS.to_owned() }
+}
+
 /// Reads a hash of a manifest. A reference to a variable would stand for itself, and so never change.
 pub(crate) fn parse_written(text: &str) -> Result<ContentHash, HashProblem> {
     if secrets::has_reference(text) {
@@ -47,7 +62,7 @@ pub(crate) fn parse(text: &str) -> Result<ContentHash, HashProblem> {
     match text.find([':', '-']) {
         Some(at) if text.as_bytes()[at] == b':' => tagged(text, &text[..at], &text[at + 1..]),
         Some(at) => integrity(text, &text[..at], &text[at + 1..]),
-        None => Err(problem(format!("`{}` is not a hash", shown(text)), FORMS)),
+        None => Err(problem(format!("`{}` is not a hash", shown(text)), meant(text))),
     }
 }
 
@@ -114,7 +129,7 @@ fn known(text: &str, algorithm: &str) -> Result<Algorithm, HashProblem> {
     if Algorithm::of_word(&joined).is_some() || joined == "etag" || joined == "rev" {
         return Err(problem(format!("`{}` is not a known algorithm", shown(algorithm)), format!("write `{joined}`")));
     }
-    Err(problem(format!("`{}` is not a hash", shown(text)), FORMS))
+    Err(problem(format!("`{}` is not a hash", shown(text)), meant(text)))
 }
 
 #[cfg(test)]

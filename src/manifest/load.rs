@@ -197,18 +197,30 @@ fn syntax_error(file: usize, source: &str, error: &ScanError) -> Diagnostic {
     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
         return Diagnostic::error(file, place, format!("nested deeper than {MAX_DEPTH} levels")).concealed();
     }
-    let diagnostic = Diagnostic::error(file, place, format!("not valid YAML: {}", error.info()));
     let line = source[..start.min(source.len())].rsplit(['\n', '\r']).next().unwrap_or_default();
+    let is_indentation = line.trim_matches([' ', '\t', '-']).is_empty();
+    if is_indentation && (found == '\t' || line.contains('\t')) {
+        let number = place.line;
+        return Diagnostic::error(file, place, format!("line {number} is indented with a tab"))
+            .help("YAML is indented with blanks only; most editors can replace tabs by them");
+    }
+    let diagnostic = Diagnostic::error(file, place, format!("not valid YAML: {}", error.info()));
     match found {
-        '\t' => diagnostic.help("indent with blanks, not tabs"),
-        _ if line.trim_matches([' ', '-']).is_empty() && line.contains('\t') => {
-            diagnostic.help("indent with blanks, not tabs")
-        }
+        '\t' => diagnostic.help("write a blank in place of the tab"),
         '*' | '&' | '@' | '`' | '%' | '!' => {
             diagnostic.help(format!("put a text that begins with `{found}` in quotes"))
         }
+        ':' => diagnostic.help("put a text that holds `: ` in quotes; a hash such as `rev:1` has no blank in it"),
+        '"' if has_backslash(source, start) => {
+            diagnostic.help("a backslash in double quotes begins an escape: write `/`, or use single quotes")
+        }
         _ => diagnostic,
     }
+}
+
+/// Whether a backslash stands behind this place on its line.
+fn has_backslash(source: &str, start: usize) -> bool {
+    source[start..].lines().next().is_some_and(|line| line.contains('\\'))
 }
 
 fn place_of_error(source: &str, error: &ScanError) -> Span {

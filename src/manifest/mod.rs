@@ -17,6 +17,7 @@ mod file_url;
 mod guard;
 mod hash;
 mod head;
+mod hints;
 mod hosts;
 mod load;
 pub(crate) mod nearest;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::{self, Fields};
 use super::head::Head;
+use super::hints;
 use super::hosts;
 use super::nearest::nearest;
 use super::node::{Key, Node, Value, shown};
@@ -109,7 +110,8 @@ fn draft(
     report: &mut Diagnostics,
 ) -> Option<ProviderDraft> {
     let named = check_name(file, key, report);
-    let entries = fields::entries(file, &format!("provider `{}`", shown(&key.text)), node, report)?;
+    let (what, help) = (format!("provider `{}`", shown(&key.text)), hints::of_provider(&key.text));
+    let entries = fields::entries_or(file, &what, node, Some(&help), report)?;
     let kind_node = entries.iter().find(|(key, _)| key.text == "kind").map(|(_, node)| node);
     let kind = kind_node.and_then(shape::text).and_then(|kind| vendors.find(kind));
     let specs = kind.map(|kind| kind.capabilities().options);
@@ -156,9 +158,12 @@ fn check_name(file: usize, key: &Key<'_>, report: &mut Diagnostics) -> bool {
 
 fn unknown_kind(file: usize, (found, span): (&str, Span), vendors: Vendors, report: &mut Diagnostics) {
     let kinds = vendors.names();
-    let help = match nearest(found, kinds.iter().copied()) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("known kinds: {}", shape::quoted(&kinds)),
+    let plain = |text: &str| text.replace(['-', '_', ' '], "").to_ascii_lowercase();
+    let is_called = |kind: &&dyn Provider| kind.also_called().iter().any(|name| plain(name) == plain(found));
+    let help = match (vendors.all().find(is_called), nearest(found, kinds.iter().copied())) {
+        (Some(kind), _) => format!("write `{}`: {}", kind.capabilities().kind, kind.capabilities().summary),
+        (None, Some(meant)) => format!("did you mean `{meant}`?"),
+        (None, None) => format!("known kinds: {}", shape::quoted(&kinds)),
     };
     report.push(Diagnostic::error(file, span, format!("`{}` is not a kind of provider", shown(found))).help(help));
 }

@@ -143,10 +143,13 @@ pub(crate) static MANIFEST: Section = Section {
     ],
 };
 
+/// All maps of manifests.
+pub(crate) static SECTIONS: [&Section; 9] =
+    [&MANIFEST, &ASSET, &SOURCE, &PROVIDER, &GUARD, &PRIORITY, &COLLAPSE, &LIMITS, &CREDENTIALS];
+
 /// All keys of manifests at any place, but for options of kinds.
 pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
-    let all = [&MANIFEST, &ASSET, &SOURCE, &PROVIDER, &GUARD, &PRIORITY, &COLLAPSE, &LIMITS, &CREDENTIALS];
-    all.into_iter().flat_map(|section| section.keys).map(|spec| spec.key)
+    SECTIONS.into_iter().flat_map(|section| section.keys).map(|spec| spec.key)
 }
 
 /// Whether a key at the top of a file shows it to be a manifest: files of other kinds have a `name` or a `version` as well.
@@ -273,7 +276,11 @@ pub(crate) static PROVIDER: Section = Section {
             "Where credentials come from; the vendor's usual environment variables when left out.",
         ),
         key("endpoint", Shape::Text, "Replaces the vendor's URL: scheme, host, port and a path prefix."),
-        key("endpoints", Shape::TextList, "URLs of self-hosted caches; each address of each gets every purge."),
+        key(
+            "endpoints",
+            Shape::Texts,
+            "URLs of self-hosted caches, or the URL of one; each address of each gets every purge.",
+        ),
         key(
             "require",
             Shape::Integer(1),

@@ -6,6 +6,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::fields::Fields;
 use super::file_url::{browser_spellings, url_path};
 use super::node::shown;
+use super::shape;
 
 /// Under which further URLs the paths of a manifest are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +32,9 @@ impl UrlForms {
     pub(crate) fn read(file: usize, fields: &Fields<'_, '_>, report: &mut Diagnostics) -> Self {
         let mut texts = |key: &str, is_sound: fn(&str) -> bool, help: &str| {
             let mut found: Vec<String> = Vec::new();
+            let is_switch = fields.node(key).is_some_and(|node| shape::boolean(node).is_some());
             for (text, span) in fields.texts(key).unwrap_or_default() {
-                if is_sound(text) {
+                if is_sound(text) && !is_switch {
                     found.push(url_path(text).into_owned());
                 } else {
                     report.push(refusal(file, span, key, text, help));

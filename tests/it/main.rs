@@ -27,6 +27,7 @@ mod host_http;
 mod json_schemas;
 mod lost_purge;
 mod machine;
+mod manifest_hints;
 mod manifests;
 mod namespaces;
 mod newcomer;

@@ -196,7 +196,7 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("assets: {}\nversion: §!!int 1\n", "tags are not supported"),
         ("assets: {§<<: {}}\n", "merge keys are not supported"),
         ("assets: {? §[a] : b}\n", "a key must be a text"),
-        ("assets:\n\t§https://a.cn/: x\n", "not valid YAML: tabs disallowed within this context (block indentation)"),
+        ("assets:\n\t§https://a.cn/: x\n", "line 2 is indented with a tab"),
         ("assets: {}§\u{0}\n", "control character U+0000 in the file"),
         ("assets: {} # §\u{1b}[31m\n", "control character U+001B in the file"),
         ("assets: {}\n§\u{feff}name: a\n", "control character U+FEFF in the file"),

@@ -75,6 +75,21 @@ impl Provider for HttpPurge {
         &CAPABILITIES
     }
 
+    fn also_called(&self) -> &'static [&'static str] {
+        &[
+            "varnish",
+            "varnish cache",
+            "vinyl",
+            "nginx",
+            "squid",
+            "traffic server",
+            "apache traffic server",
+            "ats",
+            "haproxy",
+            "envoy",
+        ]
+    }
+
     fn check_options(&self, options: &Options) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if let Some(problem) = options.text("method").and_then(|method| check_method(method).err()) {

@@ -1,0 +1,167 @@
+//! What was probably meant by a value of the wrong form, and what to write in its place.
+//!
+//! Only hints: nothing is read from here.
+
+use super::nearest::nearest;
+use super::node::{Key, Node, Value};
+use super::secrets;
+use super::shape::{self, MANIFEST, PROVIDER, SOURCE, Section, Shape};
+use super::variables::{NOT_REPLACED, REPLACED_IN};
+
+/// What to write in place of a value of `key` that does not have its shape.
+pub(super) fn of_value(key: &str, shape: Shape, misfit: &Node<'_>) -> Option<String> {
+    match (&misfit.value, shape) {
+        (Value::Scalar { text, .. }, _) if secrets::has_reference(text) => {
+            Some(format!("{NOT_REPLACED}; {REPLACED_IN}"))
+        }
+        (Value::Scalar { text, plain }, Shape::Bool) => boolean(text).map(|word| {
+            let bare = if *plain { "" } else { ", without quotes" };
+            format!("write `{word}`{bare}")
+        }),
+        (Value::Scalar { text, plain }, Shape::Integer(least)) => digits(text, *plain, least),
+        (Value::Scalar { text, plain }, Shape::IntegerOrPercent) if !text.contains(['%', '.']) => {
+            digits(text, *plain, 0)
+        }
+        (Value::Scalar { text, .. }, Shape::Percent | Shape::IntegerOrPercent) => {
+            share(text).map(|percent| format!("write `{percent}%`"))
+        }
+        (Value::Scalar { text, .. }, Shape::OneOf(words)) => {
+            nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?"))
+        }
+        (Value::Scalar { .. }, Shape::TextList) => Some(format!("write a list: `{key}: [program, argument]`")),
+        (Value::Scalar { text, .. }, Shape::Assets) if text.contains(':') => {
+            Some("write a blank behind the `:` that ends a path or URL".to_owned())
+        }
+        (Value::Scalar { .. }, Shape::List(_)) if key == "sources" => {
+            Some("write a list of maps: `sources: [{directory: ../public}]`".to_owned())
+        }
+        (Value::Map(_), Shape::List(_)) => {
+            Some("it is a list: write `- ` before the first key of each item".to_owned())
+        }
+        (Value::Map(_), Shape::Texts) if key == "provider" => {
+            Some("did you mean `providers`? That configures them; `provider` names one".to_owned())
+        }
+        (Value::Scalar { .. }, Shape::Named(_)) if key == "providers" => {
+            Some("did you mean `provider`? That names one; `providers` configures them".to_owned())
+        }
+        (Value::List(_), Shape::Named(_)) => {
+            Some("write a name in place of each `-`, and indent its keys below it: `own: {kind: …}`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Where a key belongs that a map of `section` does not have.
+pub(super) fn of_key(section: &Section, key: &str) -> Option<String> {
+    let is_listed = |section: &Section| section.keys.iter().any(|spec| spec.key == key && spec.later.is_none());
+    let other = shape::SECTIONS.into_iter().find(|other| *other != section && is_listed(other))?;
+    let place = if *other == SOURCE {
+        "an item of `sources`"
+    } else if *other == MANIFEST {
+        "the top of the manifest"
+    } else if *other == PROVIDER {
+        "a provider below `providers`"
+    } else {
+        other.name
+    };
+    Some(format!("`{key}` belongs to {place}"))
+}
+
+/// What an item of `assets` is to be written as.
+pub(super) const ASSET_FORMS: &str = "write `- {url: URL, hash: HASH}`, or leave the `-` out and write `URL: HASH`; `sources` finds files and hashes them";
+/// What an item of `sources` is to be written as.
+pub(super) const SOURCE_FORMS: &str = "write `- directory: PATH` or `- checksums: PATH`";
+
+/// What is to be said of a provider called `name` that is no map.
+pub(super) fn of_provider(name: &str) -> String {
+    if PROVIDER.keys.iter().any(|spec| spec.key == name) {
+        return format!("`{name}` is a key of a provider: indent it further than the provider's name");
+    }
+    "indent its keys further than its name".to_owned()
+}
+
+/// The one entry of an asset that is written as in the short form, `- URL: HASH`.
+pub(super) fn is_short_asset(entries: &[(Key<'_>, Node<'_>)]) -> bool {
+    let is_known = |key: &str| shape::SECTIONS.iter().any(|section| section.keys.iter().any(|spec| spec.key == key));
+    matches!(entries, [(key, Node { value: Value::Scalar { .. }, .. })] if !is_known(&key.text) && key.text.contains(['.', '/']))
+}
+
+fn boolean(text: &str) -> Option<&'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "y" | "on" | "true" | "1" => Some("true"),
+        "no" | "n" | "off" | "false" | "0" => Some("false"),
+        _ => None,
+    }
+}
+
+fn digits(text: &str, plain: bool, least: u64) -> Option<String> {
+    let number = whole_number(text).filter(|number| *number >= least)?;
+    let bare = if plain { "" } else { ", without quotes" };
+    Some(format!("write its digits alone{bare}: `{number}`"))
+}
+
+/// The number that people mean by `10k`, `1_000`, `10,000`, `1e5`, `0123`, `10.0` or `10/s`.
+fn whole_number(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix("/s").unwrap_or(&text);
+    let (text, factor) = match text.strip_suffix(['k', 'm']) {
+        Some(number) => (number.trim_end(), if text.ends_with('k') { 1_000 } else { 1_000_000 }),
+        None => (text, 1),
+    };
+    let (text, exponent) = match text.split_once('e') {
+        Some((number, exponent)) => (number, exponent.parse().ok()?),
+        None => (text, 0),
+    };
+    let text = text.strip_suffix(".00").or_else(|| text.strip_suffix(".0")).unwrap_or(text);
+    let groups: Vec<&str> = text.split(['_', ',', ' ', '\'']).collect();
+    let is_group = |group: &&str| group.len() == 3;
+    let number = groups.concat();
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = (is_number && groups[1..].iter().all(is_group)).then(|| number.parse().ok()).flatten()?;
+    10_u64.checked_pow(exponent)?.checked_mul(factor)?.checked_mul(number)
+}
+
+/// The share that people mean by `30`, `30 %` or `0.3`.
+fn share(text: &str) -> Option<u64> {
+    let text = text.trim().trim_end_matches('%').trim_end();
+    let percent = match text.strip_prefix("0.") {
+        Some(digits) if digits.len() <= 2 => {
+            let number: u64 = digits.parse().ok()?;
+            if digits.len() == 1 { number * 10 } else { number }
+        }
+        _ => text.parse().ok()?,
+    };
+    (percent <= 100).then_some(percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_understood_as_people_write_them() {
+        for (text, number) in [
+            ("10k", 10_000),
+            ("2M", 2_000_000),
+            ("1_000", 1000),
+            ("10,000", 10_000),
+            ("10 000", 10_000),
+            ("1'000", 1000),
+            ("1e5", 100_000),
+            ("0123", 123),
+            ("10.0", 10),
+            ("10/s", 10),
+        ] {
+            assert_eq!(whole_number(text), Some(number), "{text}");
+        }
+        for text in
+            ["", "k", "-1", "ten", "1.5", "1e99", "99999999999999999999", "0x10", "e5", "1,5", "1_00", "100/min"]
+        {
+            assert_eq!(whole_number(text), None, "{text}");
+        }
+        for (text, percent) in [("30", 30), ("30 %", 30), ("0.3", 30), ("0.05", 5), ("100", 100)] {
+            assert_eq!(share(text), Some(percent), "{text}");
+        }
+        assert_eq!([share("130"), share("x"), share("1.5"), share("0.125")], [None; 4]);
+    }
+}
