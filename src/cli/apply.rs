@@ -1,11 +1,15 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use anyhow::Result;
 
 use super::args::{ApplyArgs, Format, Global};
 use super::manifests::{self, ManifestReader};
 use super::progress::ProgressMeter;
-use super::render::{github, markdown, outcome as render};
+use super::render::github::{self, Annotated};
+use super::render::{markdown, outcome as render};
 use super::terminal;
 use crate::engine::executor::GRACE_MS;
 use crate::engine::inputs::Lookup;
@@ -27,7 +31,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     if let Some((note, true)) = new_state {
         terminal::tell(&format!("note: {note}\n"));
     }
-    let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::of_apply(global, args.verbose));
+    let mut reader = ManifestReader::new(global.format);
+    let mut display =
+        RunDisplay { verbose: args.verbose, annotated: reader.annotated.clone(), ..RunDisplay::new(global) };
     engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await
 }
 
@@ -75,18 +81,15 @@ pub(super) struct RunDisplay<'a> {
     global: &'a Global,
     /// Lists all that was purged.
     verbose: bool,
+    /// What was shown before in GitHub's format.
+    annotated: Rc<Cell<Annotated>>,
     progress: Option<ProgressMeter>,
 }
 
 impl<'a> RunDisplay<'a> {
     /// One that shows nothing yet.
-    pub(super) const fn new(global: &'a Global) -> Self {
-        Self::of_apply(global, false)
-    }
-
-    /// The same for a run that lists all that was purged, or the first of it.
-    pub(super) const fn of_apply(global: &'a Global, verbose: bool) -> Self {
-        Self { global, verbose, progress: None }
+    pub(super) fn new(global: &'a Global) -> Self {
+        Self { global, verbose: false, annotated: Rc::default(), progress: None }
     }
 
     /// Shows an event.
@@ -104,7 +107,7 @@ impl<'a> RunDisplay<'a> {
                     progress.step(call.changes);
                 }
             }
-            PassEvent::Finished(finished, _) => report(self.global, finished, self.verbose),
+            PassEvent::Finished(finished, _) => report(self, finished),
             event => announce(&event),
         }
     }
@@ -124,11 +127,11 @@ pub(super) fn announce(event: &PassEvent<'_>) {
 }
 
 /// Shows what a run did.
-fn report(global: &Global, finished: &Finished<'_>, verbose: bool) {
-    match global.format {
+fn report(display: &RunDisplay<'_>, finished: &Finished<'_>) {
+    match display.global.format {
         Format::Json => terminal::print_json(&render::json(finished, false)),
         Format::Markdown => terminal::print(&markdown::outcome(finished, None)),
-        Format::Github => terminal::print(&github::outcome(finished, false)),
+        Format::Github => terminal::print(&github::outcome(finished, false, display.annotated.get())),
         Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {
             let known = finished.prepared.difference.unchanged;
             terminal::print(&format!(
@@ -137,7 +140,10 @@ fn report(global: &Global, finished: &Finished<'_>, verbose: bool) {
                 super::render::asides(&finished.prepared.difference, false),
             ));
         }
-        Format::Human => terminal::print(&render::human(finished, if verbose { usize::MAX } else { render::LISTED })),
+        Format::Human => {
+            let listed = if display.verbose { usize::MAX } else { render::LISTED };
+            terminal::print(&render::human(finished, listed));
+        }
     }
     for warning in engine::warnings(finished.desired, &finished.outcome) {
         terminal::tell(&format!("warning: {warning}\n"));

@@ -57,7 +57,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
         Format::Github => {
             let summary = summary.map(|summary| github::notice(&format!("valid: {summary}"))).unwrap_or_default();
             let online = online.map(|(model, standings)| github::online(model, standings));
-            terminal::print(&(github::problems(&problems) + &summary + &online.unwrap_or_default()));
+            terminal::print(&(github::problems(&problems).0 + &summary + &online.unwrap_or_default()));
         }
     }
     let exits = standings.iter().flatten().map(|standing| standing.credentials.exit());

@@ -1,6 +1,8 @@
 //! Manifests as commands read them: problems are shown as they are found, progress on a terminal.
 
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -8,7 +10,8 @@ use anyhow::Result;
 
 use super::args::{self, Format, Global, ManifestLimits};
 use super::progress::ProgressMeter;
-use super::render::{github, shown};
+use super::render::github::{self, Annotated};
+use super::render::shown;
 use super::{diagnostics, terminal};
 use crate::engine::inputs::{self, FoundManifests, Loaded, Lookup, ManifestsRead};
 use crate::engine::{Desired, ReadObserver, Stop};
@@ -83,12 +86,14 @@ pub(super) fn show_problems(files: &[SourceFile], diagnostics: &[Diagnostic], hi
 pub(super) struct ManifestReader {
     format: Format,
     progress: Option<ProgressMeter>,
+    /// What it has shown in GitHub's format.
+    pub(super) annotated: Rc<Cell<Annotated>>,
 }
 
 impl ManifestReader {
     /// One that shows problems in this format.
-    pub(super) const fn new(format: Format) -> Self {
-        Self { format, progress: None }
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, progress: None, annotated: Rc::default() }
     }
 }
 
@@ -102,7 +107,9 @@ impl ReadObserver for ManifestReader {
         self.progress = None;
         let problems = found.problems(&read);
         if self.format == Format::Github && read.loaded.is_some() {
-            terminal::print(&github::problems(&problems));
+            let (text, annotated) = github::problems(&problems);
+            terminal::print(&text);
+            self.annotated.set(annotated);
         }
         show_problems(found.files(), &read.diagnostics, &read.hidden);
         read.loaded.ok_or_else(|| {

@@ -60,7 +60,7 @@ async fn show(
         Format::Human => terminal::print(&render::human(&view)),
         Format::Json => terminal::print_json(&render::json(&view)),
         Format::Markdown => terminal::print(&markdown::plan(&view)),
-        Format::Github => terminal::print(&github::plan(&view)),
+        Format::Github => terminal::print(&github::plan(&view, reader.annotated.get())),
     }
     let difference = &prepared.difference;
     Ok(!(difference.changes.is_empty() && difference.adopt.is_empty() && difference.forget.is_empty()))

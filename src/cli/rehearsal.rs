@@ -26,8 +26,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let state = &*global.backend();
     let found = find(apply::lookup(global, state, args, selection))?;
     // The copy is compared row by row.
-    let reader: &mut dyn ReadObserver = &mut ManifestReader::new(global.format);
-    let mut loaded = reader.read_all(host, &found, false)?;
+    let mut reader = ManifestReader::new(global.format);
+    let mut loaded = (&mut reader as &mut dyn ReadObserver).read_all(host, &found, false)?;
     let Rehearsal { host, accounts, claim } = Rehearsal::new(host, state, &mut loaded.desired, VENDORS).await?;
     let credentials = CredentialStore::new(host.env.clone());
     let begun = host.clock.now();
@@ -38,6 +38,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut shown = Shown {
         global,
         args,
+        annotated: reader.annotated.get(),
         accounts: &accounts,
         begun,
         clock: &host,
@@ -57,6 +58,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
 struct Shown<'a> {
     global: &'a Global,
     args: &'a ApplyArgs,
+    /// What was shown before in GitHub's format.
+    annotated: github::Annotated,
     accounts: &'a [String],
     begun: Now,
     clock: &'a Host,
@@ -104,7 +107,7 @@ impl Shown<'_> {
                 terminal::print(&format!("{} {}.\n", strong("A second run would find:"), verdict(left)));
             }
             Format::Markdown => terminal::print(&markdown::outcome(finished, Some(&verdict(left)))),
-            Format::Github => terminal::print(&github::outcome(finished, true)),
+            Format::Github => terminal::print(&github::outcome(finished, true, self.annotated)),
             Format::Json => {
                 let mut json = render::json(finished, true);
                 json.set("second_run_changes", left);

@@ -76,15 +76,23 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
+/// How many annotations of each level a step has.
+pub(crate) type Annotated = [usize; 3];
+
 /// Annotations, at most [`MOST`] of a level; what comes first counts most.
 #[derive(Default)]
 struct Annotations {
     text: String,
-    added: [usize; 3],
+    added: Annotated,
     left_out: usize,
 }
 
 impl Annotations {
+    /// More of a step that has some.
+    fn after(added: Annotated) -> Self {
+        Self { added, ..Self::default() }
+    }
+
     fn add(&mut self, level: Level, at: &AnnotationPlace<'_>, message: &str) {
         self.add_lazily(level, at, || message.to_owned());
     }
@@ -105,21 +113,22 @@ impl Annotations {
         messages.into_iter().for_each(|message| self.add(level, &AnnotationPlace::default(), &message));
     }
 
-    fn end(self) -> String {
-        match self.left_out {
-            0 => self.text,
-            more => self.text + &notice(&format!("{more} more; the summary and `--format json` list all")),
+    fn end(mut self) -> (String, Annotated) {
+        if self.left_out > 0 {
+            self.text += &notice(&format!("{} more; the summary and `--format json` list all", self.left_out));
+            self.added[Level::Notice as usize] += 1;
         }
+        (self.text, self.added)
     }
 }
 
-/// The plan.
-pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
+/// The plan, after the annotations of its manifests.
+pub(crate) fn plan(view: &plan::PlanView<'_>, before: Annotated) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
     let title = if changes.is_empty() { "nothing to purge".to_owned() } else { plan::headline(view.prepared) };
     let unchanged = count(view.prepared.difference.unchanged, "target");
-    let mut found = Annotations::default();
+    let mut found = Annotations::after(before);
     found.add_all(Level::Notice, [format!("plan: {title}, {unchanged} unchanged")]);
     for refusal in view.refusals {
         let file = refusal.manifest().and_then(|name| model.manifests.iter().find(|manifest| manifest.name == name));
@@ -139,7 +148,7 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
             format!("{} at {provider}: {}{hint}", change.kind.word(), change.target.text)
         });
     }
-    found.end()
+    found.end().0
 }
 
 /// What no run speaks for.
@@ -147,8 +156,8 @@ fn unclaimed(difference: &Difference) -> impl Iterator<Item = String> {
     difference.unclaimed.iter().map(Unclaimed::to_string)
 }
 
-/// The outcome: what is left before what is done.
-pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool) -> String {
+/// The outcome, after the annotations of its manifests: what is left before what is done.
+pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool, before: Annotated) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
     let (headline, rest) = outcome::headline(view);
@@ -158,7 +167,7 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool) -> String {
         _ => Level::Error,
     };
     let rehearsal = if rehearsal { "rehearsal: " } else { "" };
-    let mut found = Annotations::default();
+    let mut found = Annotations::after(before);
     found.add_all(level, [format!("{rehearsal}{headline}{rest}")]);
     found.add_all(Level::Error, outcome::problems(view));
     found.add_all(Level::Warning, warnings(view.desired, &view.outcome));
@@ -178,11 +187,11 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool) -> String {
             format!("{} at {}: {what}", change.target.text, model.providers[change.provider].name)
         });
     }
-    found.end()
+    found.end().0
 }
 
 /// Problems of manifests, and refusals.
-pub(crate) fn problems(problems: &[Problem]) -> String {
+pub(crate) fn problems(problems: &[Problem]) -> (String, Annotated) {
     let mut found = Annotations::default();
     for problem in problems {
         let level = if problem.severity == Severity::Error { Level::Error } else { Level::Warning };
@@ -218,7 +227,7 @@ pub(crate) fn notice(message: &str) -> String {
 /// A command that failed; the problems of manifests, if there are any, say more than the message.
 pub(crate) fn failure(message: &str, problems: Option<&[Problem]>) -> String {
     match problems {
-        Some(found) => self::problems(found),
+        Some(found) => self::problems(found).0,
         None => command(Level::Error, &AnnotationPlace::default(), message),
     }
 }

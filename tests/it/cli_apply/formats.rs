@@ -217,6 +217,24 @@ fn problems_of_manifests_are_ten_annotations_at_most() {
     }
 }
 
+/// Warnings of manifests and of the run are of one level.
+#[test]
+fn a_step_has_ten_annotations_of_a_level_together() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = bench(&cloud);
+    let odd: Vec<String> = (0..13).map(|page| format!("https://cdn.example.com/%66{page:02}")).collect();
+    bench.assets(&odd, "1");
+    cloud.always(Some(crate::support::cloud::Step::say(503, "")));
+    for (command, exit) in [(&["plan"][..], 0), (&["apply", "--deadline", "0s"], 4), (&["apply", "--rehearse"], 0)] {
+        let found = bench.run(&[command, &["--format", "github"]].concat()).exits(exit).stdout;
+        for level in ["error", "warning", "notice"] {
+            let number = found.matches(&format!("::{level} title")).count();
+            assert!(number <= 10, "{number} of {level} by {command:?}: {found}");
+        }
+        assert!(found.contains("3 more; the summary and `--format json` list all\n"), "{found}");
+    }
+}
+
 #[test]
 fn other_commands_say_which_formats_they_have() {
     let cloud = Cloud::of("tencent-cdn");
