@@ -17,29 +17,26 @@ use super::integrity_stamp::{self, IntegrityStamp};
 use super::migrate::{migrate, migrated_copy};
 use super::place::{beside, literal, locate, make_own};
 use super::read_ahead::ReadAhead;
-use super::rows::{self, scope_number};
+use super::rows;
 use super::schema::{APPLICATION_ID, FORMAT, misfit};
 use super::sums::{self, WriteListener};
 use super::write::{
-    PersistedCall, Speakers, adopt_entries, delete, has_work, import_rows, learn_quota, leave_alone, mark_change,
-    note_account, note_links, note_manifests, note_new_manifests, write_record,
+    PersistedCall, Speakers, adopt_entries, delete, import_rows, learn_quota, note_account, note_manifests,
+    write_record,
 };
 use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
-use super::{StateError, Store, TaskCounts, caches, inputs, location, quota, refusals, stat_caches, tasks};
+use super::{
+    StateError, Store, TaskCounts, caches, inputs, location, marks, quota, refusals, runs, stat_caches, tasks,
+};
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow};
+use crate::core::recorded::{Inputs, KnownManifest, Recorded, RecordedRow};
 use crate::core::target::Target;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
-
-/// Newest runs that are kept: a program that stays up makes many.
-const RUNS_KEPT: i64 = 1_000;
-/// Newest days of the quota ledger that are kept. They are counted, not measured by a clock that may be wrong.
-const DAYS_KEPT: i64 = 100;
 
 /// A state in a SQLite file, or in memory for rehearsals.
 pub struct SqliteStore {
@@ -388,29 +385,7 @@ impl Store for SqliteStore {
     }
 
     fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError> {
-        self.read(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT id, started_at, finished_at, exit, calls, recorded, pending, deferred, rejected
-                 FROM run ORDER BY id DESC LIMIT ?1",
-            )?;
-            let list = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-                let number = |index: usize| row.get(index).and_then(rows::read_count);
-                Ok(RunRow {
-                    id: row.get(0)?,
-                    started_at: Timestamp::from_unix_ms(row.get(1)?),
-                    finished_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_unix_ms),
-                    exit: row.get(3)?,
-                    calls: number(4)?,
-                    counts: Counts {
-                        recorded: number(5)?,
-                        pending: number(6)?,
-                        deferred: number(7)?,
-                        rejected: number(8)?,
-                    },
-                })
-            })?;
-            list.collect()
-        })
+        self.read(|db| runs::last(db, most))
     }
 
     fn identity(&self) -> Result<Identity, StateError> {
@@ -432,25 +407,7 @@ impl Store for SqliteStore {
     }
 
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
-        self.write(|transaction| {
-            for (index, change) in difference.changes.iter().enumerate() {
-                let is_admitted = difference.admitted.get(index).copied().unwrap_or_default();
-                mark_change(transaction, model, change, is_admitted)?;
-            }
-            // Entries that are adopted are new to the state, and so nobody else's.
-            adopt_entries(transaction, model, &difference.adopt, (&Speakers::new(model, &[]), at))?;
-            for (provider, target, owners) in &difference.owners {
-                transaction
-                    .prepare_cached("UPDATE target SET owners = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
-                    .execute(params![provider, scope_number(target.scope), target.text, rows::json_list(owners)])?;
-            }
-            leave_alone(transaction, &difference.left_alone)?;
-            for (provider, target) in difference.forget.iter().chain(&difference.dropped) {
-                delete(transaction, provider, target)?;
-            }
-            note_manifests(transaction, model, &difference.noted)?;
-            inputs::replace(transaction, difference.inputs.as_ref())
-        })
+        self.write(|transaction| marks::mark(transaction, model, difference, at))
     }
 
     fn note_inputs(&mut self, noted: &Inputs) -> Result<(), StateError> {
@@ -458,26 +415,7 @@ impl Store for SqliteStore {
     }
 
     fn mark_seen(&mut self, model: &Model, difference: &Difference) -> Result<(), StateError> {
-        self.write(|transaction| {
-            for change in difference.changes.iter() {
-                // A removal may be an accident, and a purge that only this run's user asked for ends with it.
-                let is_seen = match change.kind {
-                    ChangeKind::Removed => false,
-                    ChangeKind::Forced if change.desired == change.recorded => {
-                        has_work(transaction, &model.provider_key(change.provider), &change.target)?
-                    }
-                    ChangeKind::Forced | ChangeKind::New | ChangeKind::Changed => true,
-                };
-                if is_seen {
-                    mark_change(transaction, model, change, false)?;
-                }
-            }
-            leave_alone(transaction, &difference.left_alone)?;
-            // The owner of work must be known: what becomes of the manifest decides what becomes of that.
-            note_new_manifests(transaction, model)?;
-            note_links(transaction, &difference.noted)?;
-            inputs::replace(transaction, None)
-        })
+        self.write(|transaction| marks::mark_seen(transaction, model, difference))
     }
 
     fn adopt(&mut self, model: &Model, entries: &[usize], unread: &Unread, at: Timestamp) -> Result<(), StateError> {
@@ -498,10 +436,7 @@ impl Store for SqliteStore {
         self.open.clear();
         self.write(|transaction| {
             accounts.iter().try_for_each(|account| note_account(transaction, account, in_use))?;
-            transaction
-                .prepare_cached("INSERT INTO run (started_at, host, pid) VALUES (?1, ?2, ?3)")?
-                .execute(params![start.at.unix_ms(), start.host, start.pid])?;
-            Ok(transaction.last_insert_rowid())
+            runs::begin(transaction, start)
         })
     }
 
@@ -526,35 +461,7 @@ impl Store for SqliteStore {
     }
 
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError> {
-        self.write(|transaction| {
-            transaction
-                .prepare_cached(
-                    "UPDATE run SET finished_at = ?2, exit = ?3, calls = ?4, recorded = ?5, pending = ?6, deferred = ?7,
-                     rejected = ?8 WHERE id = ?1",
-                )?
-                .execute(params![
-                    run,
-                    at.unix_ms(),
-                    exit,
-                    calls.cast_signed(),
-                    counts.recorded.cast_signed(),
-                    counts.pending.cast_signed(),
-                    counts.deferred.cast_signed(),
-                    counts.rejected.cast_signed()
-                ])?;
-            let old = run.saturating_sub(RUNS_KEPT);
-            transaction.prepare_cached("DELETE FROM run WHERE id <= ?1")?.execute([old])?;
-            let days = "SELECT DISTINCT day FROM quota ORDER BY day DESC LIMIT ?1";
-            let old = format!("DELETE FROM quota WHERE day NOT IN ({days})");
-            transaction.prepare_cached(&old)?.execute([DAYS_KEPT])?;
-            // Calls of stopped runs are of interest only while a target remembers them.
-            let any = "SELECT EXISTS (SELECT 1 FROM call)";
-            if transaction.prepare_cached(any)?.query_row([], |row| row.get(0))? {
-                let settled = "DELETE FROM call WHERE id NOT IN (SELECT call FROM target WHERE call IS NOT NULL)";
-                transaction.execute(settled, [])?;
-            }
-            Ok(())
-        })
+        self.write(|transaction| runs::finish(transaction, run, (at, exit, calls, counts)))
     }
 
     fn settle(&mut self, settled: &[Settled], at: Timestamp) -> Result<u64, StateError> {
