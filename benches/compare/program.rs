@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use freshen::core::diff::{DiffContext, Differ};
 use freshen::core::event::{CallId, ItemOutcome, PurgeId, Record};
+use freshen::core::hold::{Hold, SeenRemovals};
 use freshen::core::owners::Unread;
 use freshen::core::time::Timestamp;
 use freshen::manifest::{SourceFile, build as build_model};
@@ -30,7 +31,15 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
     (0..BATCH * BATCHES).for_each(|asset| text += &format!("  {asset:06}.html: rev:{asset}\n"));
     let model = build_model(&[SourceFile::whole("site.yaml", text)]).model.expect("valid");
     let (now, grounds) = (Timestamp::from_unix_ms(1_000_000_000_000), [String::new()]);
-    let scope = DiffContext { unread: &Unread::default(), grounds: &grounds, forced: None, now };
+    let scope = DiffContext {
+        unread: &Unread::default(),
+        grounds: &grounds,
+        forced: None,
+        selected: None,
+        hold: &Hold::default(),
+        seen: &SeenRemovals::new(),
+        now,
+    };
     let difference = Differ::new(&model, scope).finish();
     let mut store = SqliteStore::create(&folder.join("state.db"), "bench").expect("made");
     store.mark(&model, &difference, now).expect("written");

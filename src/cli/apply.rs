@@ -148,6 +148,9 @@ fn report(display: &RunDisplay<'_>, finished: &Finished<'_>) {
     for warning in engine::warnings(finished.desired, &finished.outcome) {
         terminal::tell(&format!("warning: {warning}\n"));
     }
+    for refusal in &finished.prepared.refusals {
+        terminal::tell(&format!("error: refused, and left out: {refusal}\n"));
+    }
     for (provider, reason) in &finished.unavailable {
         let name = &finished.desired.model.providers[*provider].name;
         terminal::tell(&format!("error: provider `{name}`: {}\n", super::render::shown(reason)));

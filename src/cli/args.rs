@@ -152,13 +152,17 @@ pub struct SelectionArgs {
     /// be repeated
     #[arg(long, value_name = "MANIFEST")]
     pub vanished: Vec<String>,
+    /// Leave out manifests that a guard refuses, with those that targets moved to or from, and go on with the others; the exit code
+    /// is 5 all the same
+    #[arg(long)]
+    pub except_refused: bool,
 }
 
 impl SelectionArgs {
     /// What the engine is asked for.
     pub(super) fn selection(&self) -> Selection {
-        let Self { only, providers, force, vanished } = self.clone();
-        Selection { only, providers, force, vanished }
+        let Self { only, providers, force, vanished, except_refused } = self.clone();
+        Selection { only, providers, force, vanished, except_refused }
     }
 }
 

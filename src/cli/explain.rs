@@ -9,8 +9,12 @@ use super::apply::RunDisplay;
 use super::args::{ExplainArgs, Format, Global};
 use super::render::{JSON_VERSION, moment, shown, status, strong};
 use super::{manifests, terminal};
-use crate::engine::{self, Exit, ExplainedTarget};
+use crate::core::text::one_line;
+use crate::engine::{self, Exit, ExplainedTarget, RefusedTarget};
 use crate::host::Host;
+
+/// Longest refusal, in characters: it ends with the way on.
+const LONGEST_REFUSAL: usize = 1_000;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Result<Exit> {
@@ -58,9 +62,15 @@ fn human(found: &ExplainedTarget<'_>) -> String {
     for endpoint in work.iter().flat_map(|work| &work.accepted_at) {
         let _ = writeln!(text, "  accepted    by {}", shown(endpoint));
     }
-    if let Some(refusal) = &found.refusal {
-        let _ = writeln!(text, "  apply would refuse the plan and send nothing (exit 5): {}", shown(refusal));
-        let _ = writeln!(text, "  once that is allowed it would {}", found.next);
+    if let Some(RefusedTarget { known, is_held }) = &found.refusal {
+        let _ = writeln!(
+            text,
+            "  apply would refuse the plan and send nothing (exit 5): {}",
+            one_line(&known.text, LONGEST_REFUSAL)
+        );
+        let _ = writeln!(text, "  refused     since {}, holds back {}", moment(known.since), known.held_back());
+        let then = if *is_held { "once that is allowed it would" } else { "with `--except-refused` it would" };
+        let _ = writeln!(text, "  {then} {}", found.next);
     } else {
         let _ = writeln!(text, "  apply would {}", found.next);
     }
@@ -78,7 +88,9 @@ fn to_json(found: &ExplainedTarget<'_>) -> Value {
         "desired": found.listed.as_ref().map(|listed| listed.3.as_str()),
         "state": found.recorded.as_ref().map(status::target_json),
         "next": found.next,
-        "due": found.is_due,
-        "refused": found.refusal,
+        "due": found.due.is_some(),
+        "refused": found.refusal.as_ref().map(|refused| &refused.known.text),
+        "refused_since": found.refusal.as_ref().map(|refused| refused.known.since.utc_extended()),
+        "goes_except_refused": found.refusal.as_ref().map(|refused| !refused.is_held),
     })
 }

@@ -37,7 +37,7 @@ async fn show(
     lookup.vanished = &selection.vanished;
     let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::new(global));
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
-    let (desired, prepared) = engine::review(host, lookup, selection, &mut reader, on_event).await?;
+    let (desired, prepared) = engine::review(host, lookup, (selection, allowed), &mut reader, on_event).await?;
     selection
         .unmatched(&desired.model, &prepared.difference.changes)
         .iter()

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use covered::Covered;
 
 use super::changes::{Change, Changes};
+use super::hold::{Hold, Moves, SeenRemovals};
 use super::http::Endpoint;
 use super::model::{Entry, Model, OnNew, Priority, ProviderConfig};
 use super::owners::{CopiedManifest, MovedManifest, Unread};
@@ -57,6 +58,13 @@ pub struct Difference {
     pub inputs: Option<Inputs>,
     /// Changes that go on by themselves from now on, by index: guards let them through. Empty: none.
     pub admitted: Vec<bool>,
+    /// What guards hold back: nothing of it is recorded, dropped or handed over.
+    pub hold: Hold,
+    /// Changes that the run is not to send, by index and in order: guards refuse them, or the user left them out. Removals among them
+    /// are not kept as work.
+    pub kept_back: Vec<usize>,
+    /// Manifests between which targets moved.
+    pub moves: Moves,
 }
 
 /// Targets of a provider that no manifest configures for them.
@@ -148,18 +156,31 @@ impl Removals {
 }
 
 impl Difference {
-    /// What earlier runs were allowed to send: it is not for a guard any more.
-    #[must_use]
-    pub fn let_through(&self) -> Self {
-        let changes: Changes = self.changes.iter().filter(|change| change.progress >= Progress::Admitted).collect();
-        // Guards want to know how many there are; what goes of them was let through.
-        let removals = self.removals.iter().map(|all| Removals::new(all.manifest.clone(), all.recorded, 0)).collect();
-        Self { changes: changes.into(), unchanged: self.unchanged, removals, ..Self::default() }
+    /// Whether it says all about what a manifest lists.
+    pub fn covers(&self, model: &Model, manifest: &str) -> bool {
+        model.manifests.iter().any(|read| read.name == manifest)
+            || self.removals.iter().any(|removals| removals.manifest == manifest)
+    }
+
+    /// Names of the manifests about which it says all, and an empty one for what is about none.
+    pub fn covered(&self, model: &Model) -> Vec<String> {
+        let read = model.manifests.iter().map(|manifest| manifest.name.clone());
+        let others = self.removals.iter().map(|removals| removals.manifest.clone());
+        read.chain(others).chain([String::new()]).collect()
     }
 }
 
 /// Whether the user forces a target of a provider, by its index.
 pub type Forced<'a> = dyn Fn(usize, &Target) -> bool + 'a;
+
+/// What the user selected: providers, by index, and targets of them.
+#[derive(Clone, Copy)]
+pub struct GuardedTargets<'a> {
+    /// Whether anything of a provider is.
+    pub provider: &'a dyn Fn(usize) -> bool,
+    /// Whether a target of a provider is.
+    pub target: &'a dyn Fn(usize, &Target) -> bool,
+}
 
 /// What the difference depends on besides model and state.
 #[derive(Clone, Copy)]
@@ -170,6 +191,12 @@ pub struct DiffContext<'a> {
     pub grounds: &'a [String],
     /// What the user forces, if anything.
     pub forced: Option<&'a Forced<'a>>,
+    /// What the user selected, if not all: guards count nothing else.
+    pub selected: Option<GuardedTargets<'a>>,
+    /// What guards hold back.
+    pub hold: &'a Hold,
+    /// Removals that were seen before and are no work.
+    pub seen: &'a SeenRemovals,
     /// Wall time of the run's start.
     pub now: Timestamp,
 }
@@ -197,7 +224,8 @@ impl<'a> Differ<'a> {
     /// Feed it all recorded rows in order of (provider, target), then take what it found.
     pub fn new(model: &'a Model, scope: DiffContext<'a>) -> Self {
         let Unread { moved, noted, namespaces, .. } = scope.unread.clone();
-        let difference = Difference { moved, noted, namespaces, ..Difference::default() };
+        let hold = scope.hold.clone();
+        let difference = Difference { moved, noted, namespaces, hold, ..Difference::default() };
         let (covered, changes) = (Covered::new(model, &scope), Changes::of(&model.entries));
         Self { model, keys: model.provider_keys(), scope, covered, next: 0, changes, difference }
     }
@@ -208,7 +236,7 @@ impl<'a> Differ<'a> {
             match self.order(self.next, row) {
                 Ordering::Less => self.unrecorded(self.next),
                 Ordering::Equal => {
-                    self.covered.count(row, false);
+                    self.count(row, false);
                     self.recorded(self.next, row);
                     self.next += 1;
                     return;
@@ -218,7 +246,17 @@ impl<'a> Differ<'a> {
             self.next += 1;
         }
         let goes = self.unlisted(row);
-        self.covered.count(row, goes);
+        self.count(row, goes);
+    }
+
+    /// Counts a row for guards, as far as it is selected.
+    fn count(&mut self, row: RecordedRow<'_>, goes: bool) {
+        let Some(GuardedTargets { provider, target }) = self.scope.selected else {
+            return self.covered.count(row, goes);
+        };
+        let Some(index) = self.model.index_of_key(row.provider).filter(|&index| provider(index)) else { return };
+        let is_selected = || target(index, &Target { scope: row.scope, text: row.text.to_owned() });
+        self.covered.count(row, goes && is_selected());
     }
 
     /// All rows were compared.
@@ -252,14 +290,16 @@ impl<'a> Differ<'a> {
         let forced = self.is_forced(index);
         let adopts = |&manifest: &usize| self.model.manifests[manifest].on_new == OnNew::Adopt;
         if entries.manifests(index).iter().all(adopts) && !forced {
-            self.difference.adopt.push(index);
+            if !self.is_held(&self.owners(index, &[])) {
+                self.difference.adopt.push(index);
+            }
             return;
         }
         let entry = entries.get(index);
         let kind = if forced { ChangeKind::Forced } else { ChangeKind::New };
         let owners = self.owners(index, &[]);
         let change = fresh_change(&entry, kind, owners, self.scope.now);
-        self.difference.has_unseen = true;
+        self.difference.has_unseen |= !self.is_held(&change.owners);
         self.changes.push_listed(change, index);
     }
 
@@ -272,7 +312,8 @@ impl<'a> Differ<'a> {
             if !self.is_only_owner(index, row.owners) {
                 self.covered.keep_others(row.owners, entries.manifests(index));
                 let owners = self.owners(index, row.owners);
-                if row.owners != owners {
+                self.note_moves(row.owners, &owners);
+                if row.owners != owners && !self.is_held(row.owners) && !self.is_held(&owners) {
                     let target = entries.get(index).target;
                     self.difference.owners.push((row.provider.to_owned(), target, owners));
                 }
@@ -282,13 +323,28 @@ impl<'a> Differ<'a> {
         self.covered.keep_others(row.owners, entries.manifests(index));
         let entry = entries.get(index);
         let config = &self.model.providers[entry.provider];
-        let change = continued_change((&entry, config), row, self.owners(index, row.owners), forced, &self.scope);
+        let owners = self.owners(index, row.owners);
+        self.note_moves(row.owners, &owners);
+        let change = continued_change((&entry, config), row, owners, forced, &self.scope);
         let is_seen = |work: &Work| {
             let (known, wanted) = ((work.kind, work.priority), (change.kind, change.priority));
             work.desired == change.desired && known == wanted && row.owners == change.owners && !forced
         };
-        self.difference.has_unseen |= !row.work.is_some_and(is_seen);
+        self.difference.has_unseen |= !row.work.is_some_and(is_seen) && !self.is_held(&change.owners);
         self.changes.push_listed(change, index);
+    }
+
+    /// Whether guards hold back what any of these manifests lists, or listed.
+    fn is_held(&self, owners: &[String]) -> bool {
+        self.scope.hold.has_any(owners)
+    }
+
+    /// A target is listed by these manifests, and was by those `before`.
+    fn note_moves(&mut self, before: &[String], now: &[String]) {
+        for from in before.iter().filter(|name| !now.contains(name)) {
+            let come = now.iter().filter(|name| !before.contains(name));
+            self.difference.moves.extend(come.map(|to| (from.clone(), to.clone())));
+        }
     }
 
     /// The usual case, which needs no list of names.
@@ -317,17 +373,20 @@ impl<'a> Differ<'a> {
             return false;
         }
         let target = Target { scope: row.scope, text: row.text.to_owned() };
+        let is_held = self.is_held(row.owners);
         // A manifest that is gone holds nothing that those that speak for it have given up.
         if !others.iter().all(|owner| self.covered.is_unclaimed(owner)) {
             self.unclaimed(row, &others);
-            self.difference.owners.push((row.provider.to_owned(), target, others));
+            if !is_held {
+                self.difference.owners.push((row.provider.to_owned(), target, others));
+            }
             return false;
         }
         let forgets = is_owned && row.owners.iter().all(|owner| self.covered.forgets(owner));
         // Caches may hold what visitors fetched since it was purged.
         let may_be_cached = row.hash.is_some() || row.work.is_some_and(|work| work.may_have_been_purged);
         if !may_be_cached {
-            self.difference.dropped.push((row.provider.to_owned(), target));
+            self.drop_target(row, target, is_held, |difference| &mut difference.dropped);
             return false;
         }
         // A provider that is gone, or that has become of a kind that cannot purge this, is not asked.
@@ -337,23 +396,38 @@ impl<'a> Differ<'a> {
                 self.covered.keep(row.owners);
                 self.orphan(row);
                 let is_half_done = row.work.is_some_and(|work| !work.accepted_at.is_empty());
-                if row.valid_hash().is_some() || is_half_done {
+                if (row.valid_hash().is_some() || is_half_done) && !is_held {
                     self.difference.left_alone.push((row.provider.to_owned(), target));
                 }
                 return false;
             }
-            self.difference.forget.push((row.provider.to_owned(), target));
+            self.drop_target(row, target, is_held, |difference| &mut difference.forget);
             return true;
         };
         if forgets {
-            self.difference.forget.push((row.provider.to_owned(), target));
+            self.drop_target(row, target, is_held, |difference| &mut difference.forget);
             return true;
         }
         let mut change = removal(provider, target, row, &self.scope);
         keep_acceptances(&mut change, &self.model.providers[provider]);
-        self.difference.has_unseen |= row.work.is_none_or(|work| work.desired.is_some());
+        self.difference.has_unseen |= row.work.is_none_or(|work| work.desired.is_some()) && !is_held;
         self.changes.push(change);
         true
+    }
+
+    /// A target goes without a purge, unless it is held.
+    fn drop_target(
+        &mut self,
+        row: RecordedRow<'_>,
+        target: Target,
+        is_held: bool,
+        list: impl FnOnce(&mut Difference) -> &mut Vec<(String, Target)>,
+    ) {
+        if is_held {
+            self.covered.keep(row.owners);
+        } else {
+            list(&mut self.difference).push((row.provider.to_owned(), target));
+        }
     }
 
     /// A target of owners that this run cannot speak for: no run can if all of them are gone.
@@ -457,6 +531,9 @@ fn keep_acceptances(change: &mut Change, config: &ProviderConfig) {
 /// A target that is to be purged since no manifest lists it any more.
 fn removal(provider: usize, target: Target, row: RecordedRow<'_>, scope: &DiffContext<'_>) -> Change {
     let work = row.work.filter(|work| work.desired.is_none());
+    let seen = |target: &Target| scope.seen.get(&(row.provider.to_owned(), target.clone())).copied();
+    let seen = if scope.seen.is_empty() { None } else { seen(&target) };
+    let since = row.work.map(|work| work.since).or(seen).unwrap_or(scope.now);
     let mut change = Change {
         provider,
         target,
@@ -464,7 +541,7 @@ fn removal(provider: usize, target: Target, row: RecordedRow<'_>, scope: &DiffCo
         recorded: row.hash.map(ContentHash::from_canonical),
         kind: ChangeKind::Removed,
         priority: row.work.map_or(Priority::Normal, |work| work.priority),
-        since: row.work.map_or(scope.now, |work| work.since.min(scope.now)),
+        since: since.min(scope.now),
         standing: match (work, row.work) {
             (Some(work), _) => work.standing.clone().under(&scope.grounds[provider]),
             (None, Some(before)) => before.standing.of_other_content(),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::changes::{Tallies, Tally};
 use super::collapse::Directory;
 use super::diff::{Difference, Removals};
+use super::hold::{Hold, Moves};
 use super::model::{Guard, Limit, Manifest, Model};
 use super::owners::MovedManifest;
 use super::plan::Plan;
@@ -192,6 +193,14 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// Holds back what it is about: its manifest, or all where it is not about one alone.
+    pub fn hold(&self, hold: &mut Hold, moves: &Moves) {
+        match self.manifest().filter(|_| !matches!(self, Self::Elsewhere { .. })) {
+            Some(manifest) => hold.add(manifest, moves),
+            None => hold.add_all(),
+        }
+    }
+
     /// Names the rule and what it is about: the same as long as only numbers change.
     pub fn subject(&self) -> String {
         let rule = match self {
@@ -223,8 +232,8 @@ struct Check<'a> {
 
 /// All reasons to refuse; empty: go on. `first_run` says that nothing was ever recorded.
 ///
-/// What counts is sent by this run and was not let through before: neither what waits for another day, was rejected or was
-/// left out by the user, nor what an earlier run was allowed to send with the same content.
+/// What counts is sent by this run and was not let through before: neither what waits for another day, was rejected, is held
+/// back or was left out by the user, nor what an earlier run was allowed to send with the same content.
 pub fn check(model: &Model, difference: &Difference, plan: &Plan, first_run: bool, allowed: Allowed) -> Vec<Refusal> {
     Check { model, difference, plan, first_run, allowed }.refusals(&later(plan).collect::<Vec<_>>())
 }
@@ -247,7 +256,7 @@ pub fn admitted(model: &Model, difference: &Difference, plan: &Plan, first_run: 
 
 /// What a plan does not send at all.
 fn left_out(plan: &Plan) -> impl Iterator<Item = usize> {
-    [&plan.unselected, &plan.waiting, &plan.rejected].into_iter().flatten().copied()
+    [&plan.unselected, &plan.refused, &plan.waiting, &plan.rejected].into_iter().flatten().copied()
 }
 
 /// What waits for another quota day.
@@ -258,6 +267,9 @@ fn later(plan: &Plan) -> impl Iterator<Item = usize> {
 impl<'a> Check<'a> {
     /// Reasons to refuse what the plan sends, with what waits for another day unless it is `left`.
     fn refusals(&self, left: &[usize]) -> Vec<Refusal> {
+        if self.difference.hold.is_all() {
+            return Vec::new();
+        }
         let tallies = self.tallies(left);
         let mut refusals = Vec::new();
         if self.first_run && tallies.purges > FIRST_RUN_PURGES && !self.allowed.purge_all {
@@ -327,7 +339,8 @@ impl<'a> Check<'a> {
                     .then_some(Refusal::Removals { manifest, recorded, removed, earlier }),
             }
         };
-        self.difference.removals.iter().filter_map(refusal).collect()
+        let removals = self.difference.removals.iter();
+        removals.filter(|removals| !self.difference.hold.has(&removals.manifest)).filter_map(refusal).collect()
     }
 
     /// Refusals for the number of purges; what the user allowed takes the place of all guards.

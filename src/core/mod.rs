@@ -15,6 +15,7 @@ pub mod entries;
 mod entry;
 pub mod event;
 pub mod guard;
+pub mod hold;
 pub mod http;
 pub mod lane;
 pub mod merge_sorted;

@@ -12,6 +12,7 @@ use super::call_size::{call_size, is_special};
 use super::changes::Changes;
 use super::collapse::{Directory, collapse};
 use super::contract::Operation;
+use super::hold::Hold;
 use super::http::Endpoint;
 use super::model::{Model, OperationLimits, Priority, ProviderConfig};
 use super::quota::{Days, Draw, Ledger};
@@ -241,6 +242,8 @@ pub struct Plan {
     pub not_due_at: Vec<usize>,
     /// Changes that the user left out with `--only` or `--provider`.
     pub unselected: Vec<usize>,
+    /// Changes that are held back, since a guard refuses them.
+    pub refused: Vec<usize>,
     /// Directories for which no quota is left today, or that the vendor refused lately: the jobs purge what they would stand for
     /// URL by URL.
     pub one_by_one: Vec<Directory>,
@@ -292,6 +295,8 @@ pub struct Circumstances<'a> {
     pub without_directories: &'a [usize],
     /// What the user selected, if not all: a target of a provider, by its index.
     pub selected: Option<&'a Selected<'a>>,
+    /// What guards hold back.
+    pub hold: &'a Hold,
     /// Wall time of the run's start.
     pub now: Timestamp,
 }
@@ -312,6 +317,7 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
             }
             Standing::Rejected { .. } => plan.rejected.push(index),
             _ if standing.waits_at(circumstances.now).is_some_and(waits) => plan.waiting.push(index),
+            _ if circumstances.hold.holds(changes, index) => plan.refused.push(index),
             _ => {
                 due.entry((provider, changes.scope(index))).or_default().push(u32::try_from(index).unwrap_or(u32::MAX));
             }

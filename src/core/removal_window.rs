@@ -83,10 +83,11 @@ impl RemovalWindow {
         self.sizes.values_mut().for_each(|sizes| sizes.others_ran = true);
     }
 
-    /// The run was refused. Until that ends nothing goes out of the window where something is about to be removed, or waiting
-    /// would be a way through.
-    pub fn refused(&mut self) {
-        for sizes in self.sizes.values_mut().filter(|sizes| sizes.least < sizes.last) {
+    /// The run was refused, or these manifests of it. Until that ends nothing goes out of the window where something is about to be
+    /// removed, or waiting would be a way through.
+    pub fn refused(&mut self, is_held: impl Fn(&str) -> bool) {
+        let held = self.sizes.iter_mut().filter(|(manifest, _)| is_held(manifest));
+        for (_, sizes) in held.filter(|(_, sizes)| sizes.least < sizes.last) {
             (sizes.least, sizes.refused) = (sizes.last, true);
         }
     }
@@ -143,7 +144,7 @@ mod tests {
         look(&mut window, 0, (100, 20, 0));
         for hour in 1..10 {
             assert_eq!(look(&mut window, 59 * hour, (80, 20, 0)), (40, 100));
-            window.refused();
+            window.refused(|_| true);
         }
     }
 
@@ -154,7 +155,7 @@ mod tests {
         look(&mut window, 0, (100, 20, 0));
         for minute in [59, 500, 600, 5000] {
             assert_eq!(look(&mut window, minute, (80, 20, 0)), (40, 100), "minute {minute}");
-            window.refused();
+            window.refused(|_| true);
         }
         assert_eq!(look(&mut window, 9000, (80, 0, 0)), (0, 80), "it has come back");
         assert_eq!(look(&mut window, 9061, (80, 20, 0)), (20, 80), "and what was refused is long ago");
@@ -165,7 +166,7 @@ mod tests {
     fn a_refusal_ends_with_its_manifest() {
         let mut window = RemovalWindow::default();
         assert_eq!(look(&mut window, 0, (100, 90, 0)), (90, 100));
-        window.refused();
+        window.refused(|_| true);
         window.add_up(&mut [], Tick::from_ms(61 * MINUTE_MS));
         assert!(window.sizes.is_empty());
     }
@@ -177,10 +178,10 @@ mod tests {
         assert_eq!(look(&mut window, 0, (40, 10, 0)), (10, 40));
         window.others_ran();
         assert_eq!(look(&mut window, 1, (30, 10, 0)), (20, 40), "what our own run removed counts");
-        window.refused();
+        window.refused(|_| true);
         window.others_ran();
         assert_eq!(look(&mut window, 2, (30, 10, 0)), (20, 40), "nothing was allowed");
-        window.refused();
+        window.refused(|_| true);
         window.others_ran();
         assert_eq!(look(&mut window, 3, (20, 0, 0)), (0, 20));
         assert_eq!(look(&mut window, 4, (20, 5, 0)), (5, 20), "another command has allowed it");
@@ -193,7 +194,7 @@ mod tests {
         for hour in 0..100 {
             let now = Tick::from_ms(61 * hour * MINUTE_MS);
             window.add_up(&mut [Removals::new(format!("{hour}"), 100, 0)], now);
-            window.refused();
+            window.refused(|_| true);
         }
         assert_eq!(window.sizes.len(), 1);
     }

@@ -93,8 +93,10 @@ impl LogTransitions {
 
     fn refusals(&mut self, refusals: &[Reason], pass: u64, now: Tick) {
         let before = !self.refusals.logged.is_empty();
-        for refusal in self.refusals.news(refusals, now) {
-            tracing::error!(pass, "refused: {}", log_line(refusal));
+        for Reason { text, known, .. } in self.refusals.news(refusals, now) {
+            let since = known.as_ref().map(|known| known.since.utc_extended());
+            let holds_back = known.as_ref().map(|known| log_line(&known.held_back()));
+            tracing::error!(pass, since, holds_back, "refused: {}", log_line(text));
         }
         if before && refusals.is_empty() {
             tracing::info!(pass, "nothing is refused any more");
@@ -193,14 +195,15 @@ struct Refusals {
 impl Refusals {
     /// Takes in what is refused now; returns what of it is to be logged. Of a manifest that is written to all the time only the
     /// numbers change.
-    fn news<'a>(&mut self, refusals: &'a [Reason], now: Tick) -> Vec<&'a str> {
+    fn news<'a>(&mut self, refusals: &'a [Reason], now: Tick) -> Vec<&'a Reason> {
         let before = std::mem::take(&mut self.logged);
         let mut news = Vec::new();
-        for Reason { subject, text, .. } in refusals {
+        for reason in refusals {
+            let Reason { subject, text, .. } = reason;
             let known = before.get(subject);
             let known = known.filter(|(known, at)| known == text || now.since(*at) < LOGGED_AGAIN_MS).cloned();
             if known.is_none() {
-                news.push(text.as_str());
+                news.push(reason);
             }
             self.logged.insert(subject.clone(), known.unwrap_or_else(|| (text.clone(), now)));
         }
@@ -241,7 +244,7 @@ pub(super) fn ended(
         },
         at: now.wall,
         trouble: (has_asked(&ended.end) || error.is_some()).then_some(error),
-        refusals: has_asked(&ended.end).then(|| ended.refusals.iter().map(|one| one.text.clone()).collect()),
+        refusals: has_asked(&ended.end).then(|| ended.refusals.iter().map(Reason::told).collect()),
         // It was enough to know that nothing is left at any of them.
         nothing_left: matches!(ended.end, RunEnd::Done(_)) && ended.counted.exit.is_none(),
         retries: looked.then(|| providers.iter().filter_map(retry).collect()),
@@ -258,12 +261,15 @@ mod tests {
     /// itself.
     #[test]
     fn a_refusal_with_other_numbers_is_logged_again_after_a_while() {
-        let reason = |subject: String, text: String| Reason { manifest: None, subject, text };
+        let reason = |subject: String, text: String| Reason { manifest: None, subject, text, known: None };
         let lost = |manifest: &str, number: u32| {
             reason(format!("removals of {manifest}"), format!("{manifest}: {number} of its 101 targets"))
         };
         let mut refusals = Refusals::default();
-        let mut logged = |all: &[Reason], ms| refusals.news(all, Tick::from_ms(ms)).join(" ");
+        let mut logged = |all: &[Reason], ms| {
+            let news = refusals.news(all, Tick::from_ms(ms)).into_iter();
+            news.map(|reason| reason.text.as_str()).collect::<Vec<_>>().join(" ")
+        };
         assert_eq!(logged(&[lost("a1", 31)], 0), "a1: 31 of its 101 targets");
         assert_eq!(logged(&[lost("a1", 32)], 1), "");
         let two = [lost("a1", 33), lost("a2", 33)];

@@ -262,17 +262,15 @@ impl Cycle<'_> {
             Ok(PassEnd::Cut) => (RunEnd::Cut, Vec::new(), None),
             Ok(PassEnd::Ended(exit)) => {
                 counted.exit = Some(exit);
+                let refusals = std::mem::take(&mut counted.refusals);
                 match counted.failure.take() {
-                    Some(error) => (RunEnd::Failed, Vec::new(), Some(CycleError::Other(error))),
-                    None => (RunEnd::Done(counted.ends()), Vec::new(), None),
+                    Some(error) => (RunEnd::Failed, refusals, Some(CycleError::Other(error))),
+                    None if refusals.is_empty() => (RunEnd::Done(counted.ends()), refusals, None),
+                    None => (RunEnd::Blocked(Some(counted.ends())), refusals, None),
                 }
             }
             Err(error) => match error.downcast::<Stop>() {
-                Ok(stop) if stop.exit == Exit::Refused => {
-                    // What failed earlier was tried again meanwhile.
-                    let left = counted.exit.is_some().then(|| counted.ends());
-                    (RunEnd::Blocked(left), stop.reasons, counted.failure.take().map(CycleError::Other))
-                }
+                Ok(stop) if stop.exit == Exit::Refused => (RunEnd::Blocked(None), stop.reasons, None),
                 Ok(stop) => Self::cannot_run(&mut counted, &stop.into()),
                 Err(error) => Self::cannot_run(&mut counted, &error),
             },

@@ -11,11 +11,11 @@ use super::{Reporter, log_line, log_whole};
 use crate::core::event::ItemState;
 use crate::core::http::{Endpoint, TransportFailureKind};
 use crate::core::recorded::Standing;
-use crate::core::report::{CallEvent, ProviderReport, ReportEvent, TargetReport};
+use crate::core::report::{CallEvent, ProviderReport, ReportEvent};
 use crate::core::time::Timestamp;
 use crate::core::watch::{ProviderEnd, RunRequest};
 use crate::engine::executor::CallReport;
-use crate::engine::{Desired, Exit, Finished, PassEvent, Prepared, Remaining, warnings};
+use crate::engine::{Desired, Exit, Finished, PassEvent, Prepared, Reason, Remaining, warnings};
 use crate::state::{Counts, StateError, Store};
 
 /// Targets that were refused for good are named one by one up to so many of a run; `freshen status` shows all.
@@ -88,6 +88,8 @@ pub(super) struct Counted {
     pub(super) failure: Option<String>,
     /// How it would end as a command.
     pub(super) exit: Option<Exit>,
+    /// Why guards refuse it, or a part of it.
+    pub(super) refusals: Vec<Reason>,
 }
 
 impl Counted {
@@ -107,16 +109,6 @@ pub(super) struct CycleEvents<'a> {
     pub(super) counted: Counted,
     /// Whether the last call to each provider that was called was accepted, by index.
     last_accepted: BTreeMap<usize, bool>,
-    /// What a guard keeps from being sent, while the rest is tried.
-    refused: RefusedWork,
-}
-
-/// What a guard refuses: it is pending as well.
-#[derive(Default)]
-struct RefusedWork {
-    /// By index of the provider: how many, and when the oldest was first seen.
-    left: BTreeMap<usize, (u64, Option<Timestamp>)>,
-    targets: Arc<[TargetReport]>,
 }
 
 impl<'a> CycleEvents<'a> {
@@ -127,16 +119,7 @@ impl<'a> CycleEvents<'a> {
         reporter: &'a Reporter,
         silent: &'a mut Silent,
     ) -> Self {
-        Self {
-            pass,
-            request,
-            link,
-            reporter,
-            silent,
-            counted: Counted::default(),
-            last_accepted: BTreeMap::new(),
-            refused: RefusedWork::default(),
-        }
+        Self { pass, request, link, reporter, silent, counted: Counted::default(), last_accepted: BTreeMap::new() }
     }
 
     pub(super) fn takes(&mut self, event: &PassEvent<'_>) {
@@ -146,7 +129,7 @@ impl<'a> CycleEvents<'a> {
             PassEvent::Error(text) => tracing::error!(pass, run, "{}", log_line(text)),
             PassEvent::Unfinished(began) => self.unfinished(*began),
             PassEvent::Planning(_) | PassEvent::Planned(..) => {}
-            PassEvent::Refused(desired, prepared) => self.refused(desired, prepared),
+            PassEvent::Refused(reasons) => self.counted.refusals = reasons.to_vec(),
             PassEvent::Sending(desired, prepared) => self.sending(desired, prepared),
             PassEvent::Called(desired, call) => self.called(desired, call),
             PassEvent::Finished(finished, store) => self.finished(finished, *store),
@@ -161,16 +144,6 @@ impl<'a> CycleEvents<'a> {
                 "the run that began {began} was stopped before its end; this one goes on from there"
             );
         }
-    }
-
-    fn refused(&mut self, desired: &Desired, prepared: &Prepared) {
-        self.report_left(&Finished::untouched(desired, prepared));
-        let refused = Finished::refused(desired, prepared);
-        let left = self.left(&refused).into_iter().enumerate();
-        self.refused = RefusedWork {
-            left: left.map(|(provider, left)| (provider, (left.counts.pending, left.oldest))).collect(),
-            targets: remaining::oldest(&refused),
-        };
     }
 
     fn sending(&mut self, desired: &Desired, prepared: &Prepared) {
@@ -221,6 +194,7 @@ impl<'a> CycleEvents<'a> {
             calls: finished.outcome.calls,
             failure: failure_of(finished),
             exit: Some(finished.exit),
+            refusals: std::mem::take(&mut self.counted.refusals),
         };
         self.log_unrecorded(finished);
         for warning in warnings(finished.desired, &finished.outcome) {
@@ -242,14 +216,9 @@ impl<'a> CycleEvents<'a> {
     /// Puts into the report what is left, and returns that.
     fn report_left(&self, finished: &Finished<'_>) -> Vec<Remaining> {
         let left = self.left(finished);
-        let targets = remaining::merge(&remaining::oldest(finished), &self.refused.targets);
+        let targets = remaining::oldest(finished);
         let of_provider = |(provider, left): (usize, &Remaining)| {
-            let mut of_now = report_of(finished.desired, provider, left);
-            if let Some((pending, oldest)) = self.refused.left.get(&provider) {
-                of_now.pending += pending;
-                of_now.oldest = of_now.oldest.into_iter().chain(*oldest).min();
-            }
-            (left.end.name.clone(), of_now)
+            (left.end.name.clone(), report_of(finished.desired, provider, left))
         };
         let providers = left.iter().enumerate().map(of_provider).collect();
         self.reporter.send(&[ReportEvent::Left(providers, targets)]);

@@ -8,7 +8,7 @@ use crate::core::event::ItemState;
 use crate::core::quota::{QuotaKey, Uses};
 use crate::core::report::{QuotaReport, TARGETS, TargetReport};
 use crate::core::time::Timestamp;
-use crate::engine::Finished;
+use crate::engine::{Finished, REFUSED};
 use crate::state::Store;
 
 /// The oldest targets that are pending, deferred and rejected, a bounded number of each: a run may leave a million.
@@ -31,20 +31,11 @@ pub(super) fn oldest(finished: &Finished<'_>) -> Arc<[TargetReport]> {
     indexes.map(|index| target(finished, index)).collect()
 }
 
-/// The same with others that are pending besides.
-pub(super) fn merge(targets: &[TargetReport], besides: &[TargetReport]) -> Arc<[TargetReport]> {
-    let all = targets.iter().chain(besides).cloned();
-    let (mut merged, others): (Vec<TargetReport>, Vec<_>) = all.partition(|target| target.standing == "pending");
-    merged.sort_by_key(|target| target.since);
-    merged.truncate(TARGETS);
-    merged.extend(others);
-    merged.into()
-}
-
 fn target(finished: &Finished<'_>, index: usize) -> TargetReport {
     let changes = &finished.prepared.difference.changes;
     let (standing, until, reason) = finished.outcome.states.get(index).parts();
-    let reason = reason.map(str::to_owned);
+    let is_refused = || finished.prepared.plan.refused.binary_search(&index).is_ok();
+    let reason = reason.map(str::to_owned).or_else(|| is_refused().then(|| REFUSED.to_owned()));
     let provider = finished.desired.model.providers[changes.provider(index)].name.clone();
     TargetReport { provider, target: changes.target(index).text, standing, since: changes.since(index), until, reason }
 }

@@ -88,12 +88,16 @@ pub async fn adopt(
     }
     on_event(PassEvent::Planning(false));
     // What was left out was seen all the same.
+    if prepared.is_nothing() || !refusals(&desired, &prepared, Allowed::default()).is_empty() {
+        store.mark_seen(model, &prepared.difference)?;
+    } else {
+        store.mark(model, &prepared.difference, now)?;
+    }
+    if selection.leaves_nothing_out() {
+        store.note_refusals(&prepared.difference.covered(model), &[])?;
+    }
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;
-    } else if refusals(&desired, &prepared, Allowed::default()).is_empty() {
-        store.mark(model, &prepared.difference, now)?;
-    } else {
-        store.mark_seen(model, &prepared.difference)?;
     }
     let (adopted, forgotten) = (selected.len(), gone.len());
     Ok(Adopted { adopted, others: model.entries.len() - adopted, forgotten })
@@ -146,7 +150,7 @@ async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &dyn Store, unr
 /// Exit 5 if there is a refusal.
 fn refuse(refusal: Option<Refusal>) -> Result<()> {
     let Some(refusal) = refusal else { return Ok(()) };
-    let reason = Reason::of(&refusal, None);
+    let reason = Reason::of_command(&refusal);
     Err(Stop::refused(vec![reason]).into())
 }
 

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::pass::{OnEvent, PassEvent};
-use super::{Desired, Prepared, Selection, Stop, accounts, namespace};
-use crate::core::guard::Allowed;
+use super::{Desired, Prepared, Selection, Stop, accounts, namespace, refusals};
+use crate::core::guard::{Allowed, Refusal};
+use crate::core::hold::{Hold, KnownRefusal};
 use crate::core::model::{Entry, Matched};
 use crate::core::recorded::Recorded;
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
+use crate::core::time::Timestamp;
 use crate::host::Host;
 use crate::manifest::without_secrets;
 use crate::state::{Backend, Store};
@@ -45,10 +47,11 @@ pub async fn explain<'a>(
         target = meant(desired, store, given)?;
         recorded = recorded_of(&target)?;
     }
-    let refusal = super::refusals(desired, &prepared, Allowed::default()).into_iter().next();
+    let before = store.map_or(Ok(Vec::new()), Store::refusals)?;
+    let refusals = RefusedPlan::of(desired, &prepared, &before, host.clock.now().wall);
     let mut found = find(desired, &prepared, recorded, &target);
     for one in &mut found {
-        one.refusal = refusal.as_ref().filter(|_| one.is_due).map(ToString::to_string);
+        one.refusal = one.due.and_then(|index| refusals.of_change(&prepared, index));
     }
     Ok(found)
 }
@@ -134,10 +137,42 @@ pub struct ExplainedTarget<'a> {
     pub recorded: Option<Recorded>,
     /// What an apply would do now, for people.
     pub next: String,
-    /// Whether an apply would purge it now.
-    pub is_due: bool,
-    /// Why a guard would refuse that apply.
-    pub refusal: Option<String>,
+    /// The change that an apply would purge now, by its index.
+    pub due: Option<usize>,
+    /// Why guards would refuse that apply.
+    pub refusal: Option<RefusedTarget>,
+}
+
+/// Why a target is not purged that is due.
+pub struct RefusedTarget {
+    /// What guards refuse.
+    pub known: KnownRefusal,
+    /// It is part of that, as opposed to what goes with `--except-refused`.
+    pub is_held: bool,
+}
+
+/// What guards say against a plan, each with what it holds back.
+struct RefusedPlan(Vec<(KnownRefusal, Hold)>);
+
+impl RefusedPlan {
+    fn of(desired: &Desired, prepared: &Prepared, before: &[KnownRefusal], now: Timestamp) -> Self {
+        let refusals = refusals::refusals(desired, prepared, Allowed::default());
+        let hold = |refusal: &Refusal| {
+            let mut hold = Hold::default();
+            refusal.hold(&mut hold, &prepared.difference.moves);
+            hold
+        };
+        let holds: Vec<Hold> = refusals.iter().map(hold).collect();
+        Self(refusals::known(desired, prepared, &refusals, (before, now)).into_iter().zip(holds).collect())
+    }
+
+    /// The refusal that holds a change back, else any.
+    fn of_change(&self, prepared: &Prepared, index: usize) -> Option<RefusedTarget> {
+        let holds = |(_, hold): &&(KnownRefusal, Hold)| hold.holds(&prepared.difference.changes, index);
+        let own = self.0.iter().find(holds);
+        let (known, _) = own.or(self.0.first())?;
+        Some(RefusedTarget { known: known.clone(), is_held: own.is_some() })
+    }
 }
 
 fn find<'a>(
@@ -156,7 +191,7 @@ fn find<'a>(
             Matched::Host => "its `hosts` cover the URL's host",
         };
         let manifest = &model.manifests[entry.place.manifest];
-        let (is_due, next) = next(desired, prepared, &model.provider_key(entry.provider), target);
+        let (due, next) = next(desired, prepared, &model.provider_key(entry.provider), target);
         found.push(ExplainedTarget {
             provider: config.name.clone(),
             kind: Some(config.kind.capabilities().kind),
@@ -164,7 +199,7 @@ fn find<'a>(
             listed: Some((&manifest.path, entry.place.line, why, entry.hash)),
             recorded: None,
             next,
-            is_due,
+            due,
             refusal: None,
         });
     }
@@ -175,16 +210,16 @@ fn find<'a>(
             known.recorded = Some(row);
             continue;
         }
-        let (is_due, next) = next(desired, prepared, &row.provider, target);
-        let (kind, listed, recorded, refusal) = (None, None, Some(row), None);
-        let target = target.to_owned();
-        found.push(ExplainedTarget { provider, kind, target, listed, recorded, next, is_due, refusal });
+        let (due, next) = next(desired, prepared, &row.provider, target);
+        let (kind, listed, recorded) = (None, None, Some(row));
+        let (target, refusal) = (target.to_owned(), None);
+        found.push(ExplainedTarget { provider, kind, target, listed, recorded, next, due, refusal });
     }
     found
 }
 
-/// Whether an apply would purge it now, and what it would do; `provider` is what the state knows it by.
-fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> (bool, String) {
+/// The change that an apply would purge now, and what it would do; `provider` is what the state knows it by.
+fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> (Option<usize>, String) {
     let model = &desired.model;
     let difference = &prepared.difference;
     let index_of_provider = model.index_of_key(provider);
@@ -204,23 +239,23 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
             }
             _ => "do nothing: no manifest here speaks for it".into(),
         };
-        return (false, next);
+        return (None, next);
     };
     let kind = difference.changes.kind(index).word();
     let plan = &prepared.plan;
     if plan.rejected.contains(&index) {
         let next = "do nothing: it was refused for good; change the entry or the provider, or use `--force`";
-        return (false, next.into());
+        return (None, next.into());
     }
     if let Some((_, begins)) = plan.postponed().find(|(other, _)| *other == index) {
-        return (false, format!("wait until {}, when the quota has room for it", begins.utc_minute()));
+        return (None, format!("wait until {}, when the quota has room for it", begins.utc_minute()));
     }
     if plan.waiting.contains(&index) {
-        return (false, "wait: it is deferred".into());
+        return (None, "wait: it is deferred".into());
     }
     let next = match prepared.directories_by_change().get(&index) {
         Some(directory) => format!("purge it ({kind}) with its directory {}", one_line(directory, LONGEST)),
         None => format!("purge it ({kind})"),
     };
-    (true, next)
+    (Some(index), next)
 }

@@ -2,6 +2,7 @@
 
 use crate::core::budget::LastCalls;
 use crate::core::diff::Removals;
+use crate::core::hold::Hold;
 use crate::core::removal_window::RemovalWindow;
 use crate::core::time::Tick;
 use crate::state::{Identity, Store};
@@ -55,9 +56,9 @@ impl PassMemory {
         self.removals.add_up(removals, now);
     }
 
-    /// A guard refuses the plan.
-    pub(super) fn refused(&mut self) {
-        self.removals.refused();
+    /// A guard refuses the plan, or what is held of it.
+    pub(super) fn refused(&mut self, hold: &Hold) {
+        self.removals.refused(|manifest| hold.is_nothing() || hold.has(manifest));
     }
 
     /// The state is written and the pass may end.

@@ -25,6 +25,7 @@ mod prepare;
 mod provider_answers;
 pub mod query;
 mod redact;
+mod refusals;
 pub mod rehearsal;
 mod remaining;
 mod request;
@@ -42,14 +43,15 @@ pub use apply::{ReadObserver, apply};
 pub use claim::{Claim, Claimed, lineage, lock, open_or_create, run_start};
 pub use desired::Desired;
 pub use exit::Exit;
-pub use explain::{ExplainedTarget, explain};
+pub use explain::{ExplainedTarget, RefusedTarget, explain};
 pub use export::{Imported, export_line, import, ledger_line};
 pub use forget::{Forgotten, existing, forget};
 pub use memory::PassMemory;
 pub use pass::{LOOK_UP_MS, OnEvent, Pass, PassEnd, PassEvent, PassOptions, QUERY_MS, Resident};
 pub use prepare::{Choice, Prepared, prepare, unread};
 pub use provider_answers::{AccountStatus, CredentialStatus, Learned, Results, ask_standings, ask_tasks, learn_quotas};
-pub use remaining::Remaining;
+pub use refusals::{leave_out_refused, refusals};
+pub use remaining::{REFUSED, Remaining};
 pub use review::review;
 pub use selection::Selection;
 pub use status::{Overview, Refreshed, refresh};
@@ -66,53 +68,10 @@ use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
-use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::states::States;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{Counts, RunStart, StateError, Store};
-
-/// What guards say against the plan; empty: go on.
-pub fn refusals(desired: &Desired, prepared: &Prepared, allowed: Allowed) -> Vec<Refusal> {
-    let Prepared { difference, plan, first_run, .. } = prepared;
-    guard::check(&desired.model, difference, plan, *first_run, allowed)
-}
-
-/// Lets guards and the reviewed digest speak: the reasons to refuse the plan; with none it goes on, and goes on by itself in
-/// later runs. A refused run still marks what it saw, except removals.
-///
-/// # Errors
-/// A state that cannot be written.
-pub fn admit(
-    desired: &Desired,
-    prepared: &mut Prepared,
-    store: Option<&mut (dyn Store + 'static)>,
-    allowed: Allowed,
-    expected: Option<&str>,
-) -> Result<Vec<Reason>, StateError> {
-    let path_of = |name: &str| {
-        let manifest = desired.model.manifests.iter().find(|manifest| manifest.name == name);
-        manifest.map(|manifest| manifest.path.clone())
-    };
-    let refusals = refusals(desired, prepared, allowed);
-    let reason = |refusal: &Refusal| Reason::of(refusal, refusal.manifest().and_then(path_of));
-    let mut reasons: Vec<Reason> = refusals.iter().map(reason).collect();
-    if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {
-        let text = format!(
-            "the plan is not the one that was reviewed: expected digest {expected}, it is {}; look at `freshen plan` again",
-            prepared.digest
-        );
-        reasons.push(Reason { manifest: None, subject: "digest".to_owned(), text });
-    }
-    let Prepared { difference, plan, first_run, .. } = prepared;
-    if reasons.is_empty() {
-        difference.admitted = guard::admitted(&desired.model, difference, plan, *first_run, allowed);
-    } else if let Some(store) = store.filter(|_| difference.namespaces.is_empty()) {
-        // Without its namespace nobody knows whose manifests these are.
-        store.mark_seen(&desired.model, difference)?;
-    }
-    Ok(reasons)
-}
 
 /// One run on a store, real or scratch.
 pub struct Run<'a> {
@@ -158,28 +117,17 @@ impl<'a> Finished<'a> {
     /// A run that had nothing to do.
     pub fn nothing(desired: &'a Desired, prepared: &'a Prepared) -> Self {
         let outcome = Outcome::default();
-        let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
-        finished.exit = exit_of_run(&finished);
-        finished
+        Self::with(desired, prepared, outcome)
     }
 
     /// A run that left everything as it was.
     pub fn untouched(desired: &'a Desired, prepared: &'a Prepared) -> Self {
-        Self::unsent(desired, prepared, |changes, index| changes.standing(index).into())
-    }
-
-    /// A run that a guard refuses: what earlier runs let through is not its concern.
-    pub fn refused(desired: &'a Desired, prepared: &'a Prepared) -> Self {
-        let state = |changes: &Changes, index| {
-            if changes.is_admitted(index) { ItemState::Recorded } else { ItemState::Pending(None) }
-        };
-        Self::unsent(desired, prepared, state)
-    }
-
-    fn unsent(desired: &'a Desired, prepared: &'a Prepared, state: impl Fn(&Changes, usize) -> ItemState) -> Self {
         let changes = &prepared.difference.changes;
-        let states = (0..changes.len()).map(|index| state(changes, index)).collect();
-        let outcome = Outcome { states, ..Outcome::default() };
+        let states = (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect();
+        Self::with(desired, prepared, Outcome { states, ..Outcome::default() })
+    }
+
+    fn with(desired: &'a Desired, prepared: &'a Prepared, outcome: Outcome) -> Self {
         let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
         finished.exit = exit_of_run(&finished);
         finished
@@ -292,7 +240,7 @@ pub fn forget_departed(store: &mut dyn Store, finished: &Finished<'_>) -> Result
 fn exit_of_run(finished: &Finished<'_>) -> Exit {
     let outcome = &finished.outcome;
     let counts = finished.counts(None);
-    let mut all = Vec::new();
+    let mut all: Vec<Exit> = (!finished.prepared.refusals.is_empty()).then_some(Exit::Refused).into_iter().collect();
     if !finished.unavailable.is_empty() {
         all.push(Exit::BadInput);
     }

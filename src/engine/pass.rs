@@ -4,6 +4,7 @@
 //! Options go in and events come out; this file does not know where they go.
 
 mod recovery;
+mod refused;
 
 use std::path::Path;
 
@@ -19,8 +20,8 @@ use super::query::Asker;
 use super::selection::Selection;
 use super::stat_caches::{self, StatCaches};
 use super::{
-    Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Run, Stop, accounts, admit, forget_departed,
-    learn_quotas, namespace, refusals,
+    Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Reason, Run, accounts, forget_departed,
+    learn_quotas, namespace,
 };
 use crate::core::budget::LastCalls;
 use crate::core::guard::Allowed;
@@ -80,8 +81,8 @@ pub struct PassOptions<'a> {
     pub tamper: Option<&'a dyn Fn(&mut Prepared)>,
 }
 
-/// What a program that stays up gives to each of its passes. Its passes try again what earlier ones tried where a guard refuses
-/// the rest, and leave no trace where they would neither send nor note anything new.
+/// What a program that stays up gives to each of its passes. Its passes send what no guard refuses, and leave no trace where they
+/// would neither send nor note anything new.
 pub struct Resident<'a> {
     /// What is not to be tried in this pass: it stays pending.
     pub request: &'a RunRequest,
@@ -103,10 +104,10 @@ pub enum PassEvent<'a> {
     Unfinished(Timestamp),
     /// Whether manifests are being compared with the state: it begins, or is over.
     Planning(bool),
-    /// There is a plan, and guards have not seen it.
+    /// There is a plan, without what guards refuse where the rest is to go.
     Planned(&'a Desired, &'a Prepared),
-    /// A guard refuses the plan; what it saw is marked.
-    Refused(&'a Desired, &'a Prepared),
+    /// Guards refuse the plan, or what it leaves out; what they saw is marked.
+    Refused(&'a [Reason]),
     /// Calls begin now.
     Sending(&'a Desired, &'a Prepared),
     /// A call has ended.
@@ -141,8 +142,6 @@ struct Opened<'l> {
     at: Timestamp,
     last_calls: LastCalls,
     start: RunStart,
-    /// A guard refuses what was not tried before.
-    is_refused: bool,
 }
 
 /// Where events go, and what is carried from pass to pass.
@@ -259,20 +258,17 @@ impl Pass<'_> {
             memory.weigh(&mut prepared.difference.removals, host.clock.now().tick);
         }
         self.tamper(&mut prepared);
+        let without = self.without_refused(desired, prepared, store.as_deref(), (&guessed, at), around)?;
+        let Some(mut prepared) = without else { return Ok(PassEnd::ReadAll) };
         around.event(PassEvent::Planned(desired, &prepared));
-        let admitted = self.admit(desired, &mut prepared, store.as_deref_mut(), self.options.expect);
-        if let Err(refused) = admitted {
-            refuse(desired, &prepared, store.as_deref(), around);
-            let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: true };
-            return self.retry(desired, &prepared, opened, around).await?.ok_or(refused);
-        }
-        if prepared.is_nothing() {
-            let finished = Finished::nothing(desired, &prepared);
+        let mut opened = Opened { lock, store, caches, guessed, at, last_calls, start };
+        self.admit(desired, &mut prepared, &mut opened, self.options.expect, around)?;
+        if prepared.is_nothing() && prepared.refusals.is_empty() {
+            let (finished, store) = (Finished::nothing(desired, &prepared), &mut opened.store);
             note_inputs(store.as_deref_mut(), &finished, around);
             around.finished(&finished, store.as_deref());
             return Ok(PassEnd::Ended(finished.exit));
         }
-        let opened = Opened { lock, store, caches, guessed, at, last_calls, start, is_refused: false };
         self.send(desired, prepared, opened, around).await
     }
 
@@ -300,66 +296,52 @@ impl Pass<'_> {
         Ok((store, last_calls))
     }
 
-    /// Tries again what earlier passes tried, where a guard refuses the rest. `None`: the refusal is all that came of the pass.
-    async fn retry(
-        &self,
-        desired: &mut Desired,
-        prepared: &Prepared,
-        opened: Opened<'_>,
-        around: &mut Around<'_>,
-    ) -> Result<Option<PassEnd>> {
-        if around.resident.is_none() {
-            return Ok(None);
-        }
-        let tried = prepared.tried(desired, opened.store.as_deref(), &opened.guessed, opened.at)?;
-        let tried = tried.filter(|tried| refusals(desired, tried, self.options.allowed).is_empty());
-        let Some(tried) = tried else { return Ok(None) };
-        let end = self.send(desired, tried, opened, around).await?;
-        Ok(Some(end).filter(|end| matches!(end, PassEnd::Cut)))
-    }
-
     async fn send(
         &self,
         desired: &mut Desired,
         mut prepared: Prepared,
-        opened: Opened<'_>,
+        mut opened: Opened<'_>,
         around: &mut Around<'_>,
     ) -> Result<PassEnd> {
-        let Opened { lock, mut store, caches, guessed, at, last_calls, start, is_refused } = opened;
         around.hold_back(&mut prepared, desired);
-        let looking = self.look_up(desired, &prepared, &guessed);
+        let looking = self.look_up(desired, &prepared, &opened.guessed);
         let Some(found) = around.unless_stopped(self.in_time(looking)).await else {
-            return cut(desired, &prepared, store, around);
+            return cut(desired, &prepared, opened.store, around);
         };
-        let (accounts, located) = found.unwrap_or_else(|| (Accounts::unasked(&guessed), Located::default()));
+        let (accounts, located) = found.unwrap_or_else(|| (Accounts::unasked(&opened.guessed), Located::default()));
         let is_elsewhere = desired.locate(&located);
         let desired = &*desired;
-        if is_elsewhere || accounts.all() != guessed {
+        if is_elsewhere || accounts.all() != opened.guessed {
             // Quota and pace are the account's, by any name of its provider; each address of a cache takes calls.
-            let anew = self.prepare_anew(desired, store.as_deref_mut(), (accounts.all(), at, is_refused), around)?;
+            let anew = self.prepare_anew(desired, &prepared, &mut opened, accounts.all(), around)?;
             let Some(anew) = anew else { return Ok(PassEnd::ReadAll) };
             prepared = anew;
         }
-        if around.resident.is_some() && prepared.is_known() {
+        if (around.resident.is_some() || !prepared.refusals.is_empty()) && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
-            around.finished(&finished, store.as_deref());
+            self.list(&finished, &mut opened)?;
+            around.finished(&finished, opened.store.as_deref());
             return Ok(PassEnd::Ended(finished.exit));
         }
         let audit = Audit::open(self.options.audit)?;
-        let mut store = match store {
+        let mut store = match opened.store.take() {
             Some(store) => store,
-            None => lock.create(&lineage(self.host))?,
+            None => opened.lock.create(&lineage(self.host))?,
         };
-        keep(&mut *store, caches, around);
-        match self.learn(desired, &prepared, &mut *store, around).await? {
-            None => return cut(desired, &prepared, Some(store), around),
+        keep(&mut *store, std::mem::take(&mut opened.caches), around);
+        let learned = self.learn(desired, &prepared, &mut *store, around).await?;
+        opened.store = Some(store);
+        match learned {
+            None => return cut(desired, &prepared, opened.store, around),
             Some(false) => {}
             Some(true) => {
-                let anew = self.prepare_anew(desired, Some(&mut *store), (accounts.all(), at, is_refused), around)?;
+                let anew = self.prepare_anew(desired, &prepared, &mut opened, accounts.all(), around)?;
                 let Some(anew) = anew else { return Ok(PassEnd::ReadAll) };
                 prepared = anew;
             }
         }
+        let Opened { lock, store, last_calls, start, .. } = opened;
+        let Some(store) = store else { return Ok(PassEnd::Cut) };
         let run = Run {
             host: self.host,
             desired,
@@ -394,8 +376,12 @@ impl Pass<'_> {
             around.event(PassEvent::Called(desired, call));
             audit.record(&desired.model, call, targets)
         };
-        let (store, finished) = run.execute(store, &mut observe).await;
-        let finished = finished.inspect_err(|_| around.marked(Some(&*store)))?;
+        let (mut store, finished) = run.execute(store, &mut observe).await;
+        let mut finished = finished.inspect_err(|_| around.marked(Some(&*store)))?;
+        let refused = finished.refused_run(&run.start, self.host.clock.now().wall);
+        if let (Some(refused), None) = (refused, &finished.outcome.state_error) {
+            finished.outcome.state_error = store.note_refused_run(&refused).err();
+        }
         around.finished(&finished, Some(&*store));
         match recovery::write(&finished, lock, self.host.clock.now().wall) {
             Some(Ok(written)) => around.note(&written),
@@ -495,26 +481,27 @@ impl Pass<'_> {
         }
     }
 
-    /// Plans anew once more is known, by the order and by what a guard leaves. Guards look at it as well: another quota may
-    /// leave room for more.
+    /// Plans anew once more is known. Guards look at it as well: another quota may leave room for more.
     fn prepare_anew(
         &self,
         desired: &Desired,
-        mut store: Option<&mut (dyn Store + 'static)>,
-        (accounts, at, is_refused): (&[String], Timestamp, bool),
+        before: &Prepared,
+        opened: &mut Opened<'_>,
+        accounts: &[String],
         around: &mut Around<'_>,
     ) -> Result<Option<Prepared>> {
-        let mut anew = self.prepare(desired, store.as_deref(), (accounts, at), around)?;
-        if let Some(all) = anew.as_ref().filter(|_| is_refused) {
-            anew = all.tried(desired, store.as_deref(), accounts, at)?;
-        }
-        let Some(mut anew) = anew else { return Ok(None) };
+        let Some(mut anew) = self.prepare(desired, opened.store.as_deref(), (accounts, opened.at), around)? else {
+            return Ok(None);
+        };
+        // What was lost in earlier passes counts on.
+        anew.difference.removals.clone_from(&before.difference.removals);
         self.tamper(&mut anew);
-        let admitted = self.admit(desired, &mut anew, store.as_deref_mut(), None);
-        if let Err(refused) = admitted {
-            refuse(desired, &anew, store.as_deref(), around);
-            return Err(refused);
-        }
+        let Some(mut anew) =
+            self.without_refused(desired, anew, opened.store.as_deref(), (accounts, opened.at), around)?
+        else {
+            return Ok(None);
+        };
+        self.admit(desired, &mut anew, opened, None, around)?;
         around.hold_back(&mut anew, desired);
         Ok(Some(anew))
     }
@@ -531,30 +518,6 @@ impl Pass<'_> {
         around.event(PassEvent::Planning(false));
         prepared
     }
-
-    /// Lets guards and the reviewed digest speak. A refused pass still marks what it saw, except removals.
-    ///
-    /// # Errors
-    /// Exit 5 with the reasons.
-    fn admit(
-        &self,
-        desired: &Desired,
-        prepared: &mut Prepared,
-        store: Option<&mut (dyn Store + 'static)>,
-        expect: Option<&str>,
-    ) -> Result<()> {
-        let reasons = admit(desired, prepared, store, self.options.allowed, expect)?;
-        if reasons.is_empty() { Ok(()) } else { Err(Stop::refused(reasons).into()) }
-    }
-}
-
-/// A guard refuses the plan.
-fn refuse(desired: &Desired, prepared: &Prepared, store: Option<&dyn Store>, around: &mut Around<'_>) {
-    if let Some(memory) = around.memory() {
-        memory.refused();
-    }
-    around.event(PassEvent::Refused(desired, prepared));
-    around.marked(store);
 }
 
 fn cut(

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::Desired;
 use super::accounts::taken_over;
 use crate::core::collapse::Directory;
-use crate::core::diff::{self, Differ, Difference, Forced};
+use crate::core::diff::{self, Differ, Difference, Forced, GuardedTargets};
+use crate::core::guard::Refusal;
+use crate::core::hold::{Hold, SeenRemovals};
 use crate::core::http::Endpoint;
 use crate::core::owners::{self, Unread};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
@@ -27,6 +29,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// Identifies the plan for review.
     pub digest: String,
+    /// What guards refuse, and what is left out for that.
+    pub refusals: Vec<Refusal>,
 }
 
 impl Prepared {
@@ -36,27 +40,7 @@ impl Prepared {
         let difference = Difference { unchanged, ..Difference::default() };
         let plan = Plan::default();
         let digest = digest(desired, &difference, &plan);
-        Self { manifests_changed: false, first_run: false, difference, plan, digest }
-    }
-
-    /// What is left of it where a guard refuses: purges that earlier runs let through. `None`: nothing.
-    ///
-    /// # Errors
-    /// A state that cannot be read.
-    pub fn tried(
-        &self,
-        desired: &Desired,
-        store: Option<&dyn Store>,
-        accounts: &[String],
-        now: Timestamp,
-    ) -> Result<Option<Self>, StateError> {
-        let difference = self.difference.let_through();
-        if difference.changes.is_empty() {
-            return Ok(None);
-        }
-        let plan = plan_of(desired, &difference, store, &Choice::default(), (accounts, now))?;
-        let digest = digest(desired, &difference, &plan);
-        Ok(Some(Self { manifests_changed: false, first_run: self.first_run, difference, plan, digest }))
+        Self { manifests_changed: false, first_run: false, difference, plan, digest, refusals: Vec::new() }
     }
 
     /// Leaves out of the plan what is not to be tried yet: it stays pending and is not sent by this run.
@@ -132,8 +116,12 @@ impl Prepared {
 pub struct Choice<'a> {
     /// Which targets are to be purged in this run, if not all that are due.
     pub selected: Option<&'a Selected<'a>>,
+    /// What guards count, if not all.
+    pub guarded: Option<GuardedTargets<'a>>,
     /// Which targets are to be purged although nothing changed.
     pub forced: Option<&'a Forced<'a>>,
+    /// What guards hold back, if anything.
+    pub hold: Option<&'a Hold>,
 }
 
 /// What becomes of manifests that the state knows and that are not read.
@@ -161,9 +149,13 @@ pub fn prepare(
         None => (Vec::new(), true),
     };
     let unread = owners::unread(&known, &model.manifests, &desired.reach);
-    let manifests_changed = store.is_some() && !unread.noted.is_empty();
+    let nothing = Hold::default();
+    let hold = choice.hold.unwrap_or(&nothing);
+    let manifests_changed = store.is_some() && unread.noted.iter().any(|known| !hold.has(&known.name));
     let grounds = &desired.grounds(accounts);
-    let scope = diff::DiffContext { unread: &unread, grounds, forced: choice.forced, now };
+    let seen = &store.map_or(Ok(SeenRemovals::new()), Store::seen_removals)?;
+    let Choice { forced, guarded: selected, .. } = *choice;
+    let scope = diff::DiffContext { unread: &unread, grounds, forced, selected, hold, seen, now };
     let mut differ = Differ::new(model, scope);
     let mut difference = match &desired.since {
         None => {
@@ -177,10 +169,10 @@ pub fn prepare(
     };
     // Targets that nobody speaks for are to be mentioned by every run.
     let is_silent = difference.orphans.is_empty() && difference.unclaimed.is_empty();
-    difference.inputs = desired.inputs().cloned().filter(|_| is_silent);
+    difference.inputs = desired.inputs().cloned().filter(|_| is_silent && hold.is_nothing());
     let plan = plan_of(desired, &difference, store, choice, (accounts, now))?;
     let digest = digest(desired, &difference, &plan);
-    Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest }))
+    Ok(Some(Prepared { manifests_changed, first_run, difference, plan, digest, refusals: Vec::new() }))
 }
 
 fn plan_of(
@@ -216,6 +208,7 @@ fn plan_of(
             used: &used,
             without_directories: &without_directories(desired, store, (accounts, now))?,
             selected: choice.selected,
+            hold: &difference.hold,
             now,
         },
     );

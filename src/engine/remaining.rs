@@ -6,6 +6,9 @@ use crate::core::time::Timestamp;
 use crate::core::watch::{ProviderEnd, RunRequest};
 use crate::state::Counts;
 
+/// Why a change is left that a guard refuses.
+pub const REFUSED: &str = "refused by a guard";
+
 /// Work that a run left at a provider.
 #[derive(Clone, Debug)]
 pub struct Remaining {
@@ -35,7 +38,8 @@ impl Remaining {
         let whole = outcome.cut_short.is_none();
         // What was not tried at an endpoint that is left in peace has not failed.
         let rests = request.held(name, config).is_some_and(|held| !held.endpoints.is_empty());
-        let is_left = counts.pending > 0 && !(rests && rest.failed == 0);
+        let pending = counts.pending - rest.refused;
+        let is_left = pending > 0 && !(rests && rest.failed == 0);
         let trouble = stopped.is_some() || unavailable.is_some() || (is_left && (failed || whole));
         let end = ProviderEnd {
             name: name.clone(),
@@ -44,11 +48,12 @@ impl Remaining {
             recovered: rest.recovered,
             failed_anew: rest.failed_anew,
             trouble,
-            pending: counts.pending,
+            pending,
             deferred_until: rest.deferred_until,
         };
         let deferred_because = rest.deferred_because;
         let reason = unavailable.or(stopped).or(rest.reason).or_else(|| deferred_because.clone());
+        let reason = reason.or_else(|| (rest.refused > 0).then(|| REFUSED.to_owned()));
         Self { end, counts, oldest: rest.oldest, reason, deferred_because }
     }
 
@@ -68,6 +73,8 @@ struct RemainingCounts {
     failed: usize,
     failed_anew: bool,
     recovered: bool,
+    /// Targets that a guard refuses: they are pending as well, and nothing is to be tried.
+    refused: u64,
 }
 
 impl RemainingCounts {
@@ -75,7 +82,11 @@ impl RemainingCounts {
         let changes = &finished.prepared.difference.changes;
         let mut rest = Self::default();
         for (index, state) in finished.outcome.states.iter().enumerate() {
-            if changes.provider(index) == provider {
+            let is_refused = finished.prepared.plan.refused.binary_search(&index).is_ok();
+            if changes.provider(index) == provider && is_refused && matches!(state, ItemState::Pending(_)) {
+                rest.refused += 1;
+                rest.oldest = rest.oldest.into_iter().chain([changes.since(index)]).min();
+            } else if changes.provider(index) == provider {
                 let had_failed = changes.has_failed(index);
                 let fails = matches!(state, ItemState::Pending(Some(_)));
                 rest.failed += usize::from(fails);

@@ -5,7 +5,8 @@ use anyhow::Result;
 use super::apply::ReadObserver;
 use super::inputs::{Loaded, Lookup, find};
 use super::pass::{OnEvent, PassEvent};
-use super::{Desired, Prepared, Selection, accounts, namespace};
+use super::{Desired, Prepared, Selection, accounts, leave_out_refused, namespace};
+use crate::core::guard::Allowed;
 use crate::host::Host;
 
 /// Reads no more of the manifests than has to be read, and plans.
@@ -15,7 +16,7 @@ use crate::host::Host;
 pub async fn review(
     host: &Host,
     lookup: Lookup<'_>,
-    selection: &Selection,
+    (selection, allowed): (&Selection, Allowed),
     reader: &mut dyn ReadObserver,
     on_event: &mut OnEvent<'_>,
 ) -> Result<(Desired, Prepared)> {
@@ -38,7 +39,12 @@ pub async fn review(
         let accounts = accounts(host, &desired.model, store.as_deref()).await?;
         let now = host.clock.now().wall;
         on_event(PassEvent::Planning(true));
-        let prepared = selection.prepare(&desired, store.as_deref(), &accounts, now)?;
+        let mut prepared = selection.prepare(&desired, store.as_deref(), &accounts, now)?;
+        if let Some(whole) = prepared.take_if(|_| selection.except_refused) {
+            prepared = leave_out_refused(&desired, whole, allowed, &mut |hold| {
+                selection.prepare_without(&desired, store.as_deref(), (&accounts, now), Some(hold))
+            })?;
+        }
         on_event(PassEvent::Planning(false));
         if let Some(prepared) = prepared {
             return Ok((desired, prepared));

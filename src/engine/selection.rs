@@ -3,7 +3,8 @@
 use super::prepare::{Choice, Prepared, prepare, unread};
 use super::{Desired, Stop};
 use crate::core::changes::Changes;
-use crate::core::diff::Forced;
+use crate::core::diff::{Forced, GuardedTargets};
+use crate::core::hold::Hold;
 use crate::core::model::Model;
 use crate::core::owners::Unread;
 use crate::core::plan::Selected;
@@ -24,12 +25,19 @@ pub struct Selection {
     pub force: Vec<String>,
     /// Names of manifests that the user calls vanished: what only they list is purged.
     pub vanished: Vec<String>,
+    /// What guards refuse keeps nothing else from being sent.
+    pub except_refused: bool,
 }
 
 impl Selection {
     /// Whether nothing is left out, nothing forced and nothing called vanished.
     pub fn is_all(&self) -> bool {
-        self.only.is_empty() && self.providers.is_empty() && self.force.is_empty() && self.vanished.is_empty()
+        self.leaves_nothing_out() && self.force.is_empty() && self.vanished.is_empty()
+    }
+
+    /// Whether no target is left out by its text or its provider.
+    pub const fn leaves_nothing_out(&self) -> bool {
+        self.only.is_empty() && self.providers.is_empty()
     }
 
     /// Computes the plan of what is selected; `None`: all manifests have to be read for it. `store` is `None` before the first
@@ -44,14 +52,31 @@ impl Selection {
         accounts: &[String],
         now: Timestamp,
     ) -> anyhow::Result<Option<Prepared>> {
+        self.prepare_without(desired, store, (accounts, now), None)
+    }
+
+    /// As [`Selection::prepare`], without what guards hold back.
+    ///
+    /// # Errors
+    /// As [`Selection::prepare`].
+    pub fn prepare_without(
+        &self,
+        desired: &Desired,
+        store: Option<&dyn Store>,
+        (accounts, now): (&[String], Timestamp),
+        hold: Option<&Hold>,
+    ) -> anyhow::Result<Option<Prepared>> {
         let model = &desired.model;
         known_providers(model, &self.providers)?;
         let (only, force) = (TextPatterns::new(&self.only), TextPatterns::new(&self.force));
         let chosen = |provider: usize, target: &Target| self.takes(&only, model, provider, target);
         let forced = |provider: usize, target: &Target| force.is_match(&target.text) && chosen(provider, target);
-        let choosy = !(self.only.is_empty() && self.providers.is_empty());
+        let at = |provider: usize| self.takes_provider(model, provider);
+        let choosy = !self.leaves_nothing_out();
         let choice = Choice {
             selected: choosy.then_some(&chosen as &Selected<'_>),
+            guarded: choosy.then_some(GuardedTargets { provider: &at, target: &chosen }),
+            hold,
             forced: (!self.force.is_empty()).then_some(&forced as &Forced<'_>),
         };
         if !self.vanished.is_empty() {
@@ -62,8 +87,11 @@ impl Selection {
 
     /// Whether a target is one of those that are wanted; `only` are its patterns.
     pub(super) fn takes(&self, only: &TextPatterns, model: &Model, provider: usize, target: &Target) -> bool {
-        (self.only.is_empty() || only.is_match(&target.text))
-            && (self.providers.is_empty() || self.providers.contains(&model.providers[provider].name))
+        (self.only.is_empty() || only.is_match(&target.text)) && self.takes_provider(model, provider)
+    }
+
+    fn takes_provider(&self, model: &Model, provider: usize) -> bool {
+        self.providers.is_empty() || self.providers.contains(&model.providers[provider].name)
     }
 
     /// As [`Selection::prepare`], of manifests that were all read.

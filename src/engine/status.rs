@@ -8,9 +8,11 @@ use super::query::Asker;
 use super::{Desired, Exit, QUERY_MS, Results, ask_tasks, lock, run_start};
 use crate::core::contract::ErrorClass;
 use crate::core::diff::Unclaimed;
+use crate::core::hold::{KnownRefusal, SeenRemovals};
+use crate::core::model::Priority;
 use crate::core::owners;
 use crate::core::query::TaskState;
-use crate::core::recorded::{KnownManifest, Recorded, Standing};
+use crate::core::recorded::{ChangeKind, KnownManifest, Progress, Recorded, Standing, Work};
 use crate::core::time::Timestamp;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts, manifest_tree};
@@ -26,8 +28,10 @@ pub struct Overview {
     pub path: String,
     /// Lineage and serial.
     pub identity: Identity,
-    /// All targets.
+    /// All targets. Removals that are no work, since no run was to send them so far, are to be done as well.
     pub recorded: Vec<Recorded>,
+    /// What guards refuse.
+    pub refused: Vec<KnownRefusal>,
     /// What only manifests list that are not there any more.
     pub unclaimed: Vec<Unclaimed>,
     /// Calls of stopped runs without an outcome.
@@ -61,13 +65,15 @@ impl Overview {
         let live = newest.first().filter(|run| running.is_some() && run.finished_at.is_none()).map(|run| run.id);
         let (unanswered, doubtful): (Vec<_>, Vec<_>) =
             store.doubtful_calls()?.into_iter().partition(|call| Some(call.run) == live);
-        let recorded = store.recorded()?;
+        let mut recorded = store.recorded()?;
+        show_removals(&mut recorded, &store.seen_removals()?);
         Ok(Self {
             now,
             path,
             identity: store.identity()?,
             unclaimed: unclaimed(&store.manifests()?, &recorded),
             recorded,
+            refused: store.refusals()?,
             doubtful,
             runs: store.runs(runs)?,
             running,
@@ -91,6 +97,27 @@ impl Overview {
             } += 1;
         }
         providers
+    }
+}
+
+/// Has removals that are no work look as what they are to people: pending.
+fn show_removals(recorded: &mut [Recorded], seen: &SeenRemovals) {
+    if seen.is_empty() {
+        return;
+    }
+    for row in recorded.iter_mut().filter(|row| row.work.is_none()) {
+        let Some(since) = seen.get(&(row.provider.clone(), row.target.clone())) else { continue };
+        row.work = Some(Work {
+            desired: None,
+            kind: ChangeKind::Removed,
+            priority: Priority::Normal,
+            since: *since,
+            standing: Standing::fresh(),
+            progress: Progress::Seen,
+            in_doubt: false,
+            may_have_been_purged: false,
+            accepted_at: Vec::new(),
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use crate::core::guard::Refusal;
+use crate::core::hold::KnownRefusal;
 use crate::host::credentials::CredentialError;
 use crate::manifest::{Problem, Severity};
 use crate::state::StateError;
@@ -15,12 +16,32 @@ pub struct Reason {
     pub subject: String,
     /// What is wrong, and the way on.
     pub text: String,
+    /// Since when, and what it holds back, if it is a guard's.
+    pub known: Option<KnownRefusal>,
 }
 
 impl Reason {
     /// A refusal of a guard; `manifest` is the path of the one it is about.
-    pub(super) fn of(refusal: &Refusal, manifest: Option<String>) -> Self {
-        Self { manifest, subject: refusal.subject(), text: refusal.to_string() }
+    pub(super) fn of(known: &KnownRefusal, manifest: Option<String>) -> Self {
+        Self { manifest, subject: known.subject.clone(), text: known.text.clone(), known: Some(known.clone()) }
+    }
+
+    /// A refusal of a command that is no run.
+    pub(super) fn of_command(refusal: &Refusal) -> Self {
+        Self { manifest: None, subject: refusal.subject(), text: refusal.to_string(), known: None }
+    }
+
+    /// The plan has another digest than the one that was reviewed.
+    pub(super) fn of_digest(expected: &str, digest: &str) -> Self {
+        let text = format!(
+            "the plan is not the one that was reviewed: expected digest {expected}, it is {digest}; look at `freshen plan` again"
+        );
+        Self { manifest: None, subject: "digest".to_owned(), text, known: None }
+    }
+
+    /// All that is known of it, for people.
+    pub fn told(&self) -> String {
+        self.known.as_ref().map_or_else(|| self.text.clone(), ToString::to_string)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
 
 /// Most characters of a reason.
-pub(super) const MOST: usize = 500;
+pub(super) const MOST: usize = 800;
 
 /// Why not all is well; empty if all is. A provider is stuck once targets have been pending at it for more than
 /// `within_ms` milliseconds.
@@ -22,7 +22,7 @@ pub(super) fn reasons(report: &Report, now: Timestamp, within_ms: u64) -> Vec<St
             reasons.push(format!("the manifests are not valid since {since}, {problems_of}, the first: {first}"));
         }
     }
-    reasons.extend(report.refusals.iter().map(|refusal| format!("refused by a guard: {}", one_line(refusal, MOST))));
+    reasons.extend(report.refusals.iter().map(|refusal| format!("refused by a guard {}", one_line(refusal, MOST))));
     reasons.extend(report.trouble.iter().map(|trouble| format!("runs cannot be made: {}", one_line(trouble, MOST))));
     if let Some(run) = report.running.as_ref().filter(|run| run.reads_long) {
         let since = run.since.utc_extended();

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ready;
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport, Running};
 use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
@@ -204,7 +205,8 @@ fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
 }
 
 fn problems_of(report: &Report, problems: &[String]) -> TableView {
-    let mut rows: Vec<Vec<String>> = problems.iter().take(ROWS).map(|problem| vec![shown(problem)]).collect();
+    let mut rows: Vec<Vec<String>> =
+        problems.iter().take(ROWS).map(|problem| vec![one_line(problem, ready::MOST)]).collect();
     rows.extend(report.unclaimed.iter().take(PROBLEMS).map(|unclaimed| vec![shown(unclaimed)]));
     if let ManifestsReport::Invalid { problems, .. } = &report.manifests {
         rows.extend(problems.iter().skip(1).take(PROBLEMS - 1).map(|problem| vec![shown(problem)]));

@@ -14,6 +14,7 @@ use crate::core::changes::Changes;
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::event::{PurgeId, Record};
+use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::QuotaKey;
@@ -144,6 +145,25 @@ pub struct RunRow {
     /// Calls made.
     pub calls: u64,
     /// Targets recorded, pending, deferred and rejected at its end.
+    pub counts: Counts,
+    /// What guards refused of it, in a few words.
+    pub refused: Option<String>,
+    /// How many runs in a row were refused like this and sent nothing; the last one ended at `finished_at`.
+    pub times: u64,
+}
+
+/// A run that guards refused, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRun<'a> {
+    /// Its number, if it has sent anything.
+    pub run: Option<i64>,
+    /// The process that runs.
+    pub start: &'a RunStart,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What was refused, in a few words.
+    pub refused: String,
+    /// Targets that it left.
     pub counts: Counts,
 }
 
@@ -277,6 +297,10 @@ pub trait Store: Send {
     fn doubtful_calls(&self) -> Result<Vec<DoubtfulCall>, StateError>;
     /// The last `most` runs, newest first.
     fn runs(&self, most: usize) -> Result<Vec<RunRow>, StateError>;
+    /// Refusals of guards that last.
+    fn refusals(&self) -> Result<Vec<KnownRefusal>, StateError>;
+    /// When removals were first seen that are not kept as work, since no run was to send them so far.
+    fn seen_removals(&self) -> Result<SeenRemovals, StateError>;
     /// Lineage and serial.
     fn identity(&self) -> Result<Identity, StateError>;
     /// Accepted purges whose task is not known to be done, in order of (provider, task, target).
@@ -304,10 +328,19 @@ pub trait Store: Send {
     /// Brings what was noted without a namespace into that of a run, and notes its manifests: others have to name it from now on.
     /// Whether there was anything.
     fn enter_namespace(&mut self, model: &Model, newcomers: &Newcomers) -> Result<bool, StateError>;
-    /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction.
+    /// Marks every change as pending, records adoptions, drops what is forgotten; one transaction. Of what is kept back only that is
+    /// marked which [`Store::mark_seen`] marks.
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError>;
-    /// Marks only changes that are no removals, as a refused run leaves them behind, with manifests and links that are new.
+    /// Marks only changes that are no removals, as a refused run leaves them behind, with manifests and links that are new. Of
+    /// removals it is noted when they were first seen.
     fn mark_seen(&mut self, model: &Model, difference: &Difference) -> Result<(), StateError>;
+    /// Notes what a run was refused for, in place of what was known of these manifests; writes nothing if all of it is known. An
+    /// empty name stands for what is about no manifest.
+    fn note_refusals(&mut self, covers: &[String], refused: &[KnownRefusal]) -> Result<(), StateError>;
+    /// Forgets when these removals were first seen.
+    fn forget_seen_removals(&mut self, keys: &[(String, crate::core::target::Target)]) -> Result<(), StateError>;
+    /// Lists a run that guards refused. Those that are refused alike, one after another, and send nothing are one.
+    fn note_refused_run(&mut self, refused: &RefusedRun<'_>) -> Result<(), StateError>;
     /// Notes what was compared and found to be recorded.
     fn note_inputs(&mut self, inputs: &Inputs) -> Result<(), StateError>;
     /// Records entries as fresh without a purge and drops their pending work. Of manifests that are not read, those

@@ -95,7 +95,8 @@ fn run(good: usize, cut_before: bool) -> Came {
     let store = SqliteStore::scratch("nowhere/state.db".as_ref(), "test").expect("in memory");
     let difference = Difference { changes: world.table().into(), ..Difference::default() };
     let (plan, digest) = (world.plan(), String::new());
-    let prepared = Prepared { manifests_changed: false, first_run: true, difference, plan, digest };
+    let prepared =
+        Prepared { manifests_changed: false, first_run: true, difference, plan, digest, refusals: Vec::new() };
     let World { model, accounts: guessed, .. } = world;
     let desired = Desired::new(model, Reach::default());
     let credentials = CredentialStore::new(host.env.clone());

@@ -23,6 +23,7 @@ mod emulators;
 mod examples;
 mod executor;
 mod fuzz;
+mod guards;
 mod host_http;
 mod json_schemas;
 mod lost_purge;

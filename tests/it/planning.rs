@@ -9,6 +9,7 @@ use freshen::core::changes::Changes;
 use freshen::core::diff::{DiffContext, Differ, Difference, Orphans, Removals};
 use freshen::core::event::{CallId, ItemOutcome, PurgeId, Record};
 use freshen::core::guard::{self, Allowed, Refusal};
+use freshen::core::hold::{Hold, SeenRemovals};
 use freshen::core::model::{Collapse, Guard, Limit};
 use freshen::core::model::{
     Entry, Limits, Location, Manifest, Matched, Model, OnNew, OnRemoved, Priority, ProviderConfig,
@@ -134,7 +135,15 @@ impl Site {
         let model = self.model(names);
         let digests = vec![self.digest.to_owned(); model.providers.len()];
         let forced = |_: usize, candidate: &Target| force.is_some_and(|path| *candidate == target(path));
-        let scope = DiffContext { unread, grounds: &digests, forced: Some(&forced), now: self.now };
+        let scope = DiffContext {
+            unread,
+            grounds: &digests,
+            forced: Some(&forced),
+            selected: None,
+            hold: &Hold::default(),
+            seen: &SeenRemovals::new(),
+            now: self.now,
+        };
         let mut differ = Differ::new(&model, scope);
         self.store.scan(&mut |row| differ.row(row)).expect("a whole state");
         let difference = differ.finish();
@@ -213,7 +222,11 @@ fn plan_with(
     selected: Option<&Selected<'_>>,
 ) -> Plan {
     let accounts: Vec<String> = model.providers.iter().map(|provider| provider.name.clone()).collect();
-    plan(model, changes, &Circumstances { accounts: &accounts, used, without_directories: &[], selected, now })
+    plan(
+        model,
+        changes,
+        &Circumstances { accounts: &accounts, used, without_directories: &[], selected, hold: &Hold::default(), now },
+    )
 }
 
 /// Path and kind of each change.

@@ -766,8 +766,8 @@ impl World {
     fn judge(&mut self, ended: &Ended, now: u64) {
         match &ended.end {
             RunEnd::Done(left) if left.iter().any(|left| left.deferred_until.is_some()) => self.saw("a quota is spent"),
-            RunEnd::Blocked(None) => self.saw("a guard refuses"),
-            RunEnd::Blocked(Some(_)) => self.saw("work goes on behind a refusal"),
+            RunEnd::Blocked(Some(left)) if !left.is_empty() => self.saw("work goes on behind a refusal"),
+            RunEnd::Blocked(_) => self.saw("a guard refuses"),
             RunEnd::Cut => self.saw("a run is cut short before it sends"),
             RunEnd::Done(_) | RunEnd::Failed | RunEnd::Stale => {}
         }

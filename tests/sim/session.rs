@@ -143,7 +143,7 @@ pub(crate) async fn session(shared: Shared, given: Given, order: Order) -> Resul
     loop {
         let Read { model, facts } = read;
         let mut loaded = loaded(model, facts.files.as_ref().map(|(files, _)| files.clone()), (&order, state.bug));
-        *state.facts.lock().expect("no panic") = Facts { began, ..facts };
+        *state.facts.lock().expect("no panic") = Facts { began, only: order.only, ..facts };
         let process = Process::new(&shared, &state, &order, &loaded.desired.model);
         match process.pass(&host, &credentials, &mut loaded, claim).await {
             Ok(PassEnd::Overtaken(lock)) => {

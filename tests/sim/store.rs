@@ -9,6 +9,7 @@ use freshen::core::changes::Changes;
 use freshen::core::diff::Difference;
 use freshen::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use freshen::core::event::{ItemOutcome, Record};
+use freshen::core::hold::{KnownRefusal, SeenRemovals};
 use freshen::core::model::Model;
 use freshen::core::owners::{Newcomers, Unread};
 use freshen::core::plan::QuotaKey;
@@ -16,8 +17,8 @@ use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, Recor
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
 use freshen::state::{
-    Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, SqliteStore, StateError,
-    Store, TaskCounts,
+    Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RefusedRun, RunRow, RunStart, Settled, SqliteStore,
+    StateError, Store, TaskCounts,
 };
 
 use crate::files::{Files, Paths};
@@ -53,6 +54,8 @@ pub(crate) struct Facts {
     /// What it read in the manifests.
     pub(crate) listed: BTreeMap<Key, String>,
     pub(crate) forced: BTreeSet<Key>,
+    /// The only provider that the run is to purge at.
+    pub(crate) only: Option<usize>,
     pub(crate) adopts: bool,
     pub(crate) forgets: bool,
     /// A guard refused what was not tried before.
@@ -135,9 +138,12 @@ impl SimStore {
         let facts = self.facts();
         let forced = |key: Key| facts.forced.contains(&key);
         let covers = |key: Key| facts.covers(key);
+        let left_out = |key: Key| facts.only.is_some_and(|only| only != key.0);
         let Facts { listed, adopts, forgets, began: at, read, .. } = &*facts;
         let (adopts, forgets, at, read) = (*adopts, *forgets, *at, *read);
-        let mark = Marked { covers: &covers, listed, before, forced: &forced, adopts, forgets, refused, at, read };
+        let left_out = &left_out;
+        let mark =
+            Marked { left_out, covers: &covers, listed, before, forced: &forced, adopts, forgets, refused, at, read };
         let mut core = self.shared.lock();
         let step = core.steps;
         core.truth.marked(&mark, step);
@@ -291,6 +297,14 @@ impl Store for SimStore {
         self.inner().runs(most)
     }
 
+    fn refusals(&self) -> Result<Vec<KnownRefusal>, StateError> {
+        self.inner().refusals()
+    }
+
+    fn seen_removals(&self) -> Result<SeenRemovals, StateError> {
+        self.inner().seen_removals()
+    }
+
     fn identity(&self) -> Result<Identity, StateError> {
         self.inner().identity()
     }
@@ -328,6 +342,23 @@ impl Store for SimStore {
             store.forget_manifests(&new)
         };
         self.write("mark", body, |this, before| this.marks(before, true))
+    }
+
+    fn note_refusals(&mut self, covers: &[String], refused: &[KnownRefusal]) -> Result<(), StateError> {
+        // Most runs have nothing to write.
+        let before = self.inner().refusals()?;
+        if before.is_empty() && refused.is_empty() {
+            return Ok(());
+        }
+        self.write("note refusals", |store| store.note_refusals(covers, refused), |_, _| ())
+    }
+
+    fn forget_seen_removals(&mut self, keys: &[(String, Target)]) -> Result<(), StateError> {
+        self.write("forget removals", |store| store.forget_seen_removals(keys), |_, _| ())
+    }
+
+    fn note_refused_run(&mut self, refused: &RefusedRun<'_>) -> Result<(), StateError> {
+        self.write("list a refused run", |store| store.note_refused_run(refused), |_, _| ())
     }
 
     fn adopt(&mut self, _: &Model, _: &[usize], _: &Unread, _: Timestamp) -> Result<(), StateError> {

@@ -38,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) stale: Option<u64>,
     /// When the change that waits was first seen, in milliseconds.
     pub(crate) seen: Option<u64>,
+    /// When it was first seen to go, in milliseconds, while no run was to purge it.
+    gone: Option<u64>,
     /// Since when none is due.
     settled: u64,
     /// When it was new last, and what was done about it since.
@@ -95,6 +97,8 @@ pub(crate) struct Marked<'a> {
     pub(crate) at: u64,
     /// How new the manifests were that it read.
     pub(crate) read: u64,
+    /// Targets that the user left out: their removals are not marked.
+    pub(crate) left_out: &'a dyn Fn(Key) -> bool,
     /// Which targets the run is about; others are those of manifests that it does not read and that are there.
     pub(crate) covers: &'a dyn Fn(Key) -> bool,
 }
@@ -356,7 +360,7 @@ impl Truth {
             let row = rows.get(key).copied();
             match mark.listed.get(key) {
                 Some(hash) => entry.list(hash, row, mark, *key, step),
-                None => entry.unlist(row, mark, step),
+                None => entry.unlist(row, mark, *key, step),
             }
         }
     }
@@ -493,6 +497,7 @@ impl Entry {
     }
 
     fn settle(&mut self, step: u64) {
+        self.gone = None;
         self.stale = None;
         self.seen = None;
         self.settled = step;
@@ -503,6 +508,7 @@ impl Entry {
         // What only a refused run's user asked for ends with that run.
         let forced = (mark.forced)(key) && !(mark.refused && recorded == Some(hash));
         let listed = Present::Listed(hash.to_owned());
+        self.gone = None;
         let is_new = row.is_none();
         if is_new {
             (self.new_at, self.touched) = (step, Touched::Not);
@@ -540,17 +546,22 @@ impl Entry {
         }
     }
 
-    fn unlist(&mut self, row: Option<&Recorded>, mark: &Marked<'_>, step: u64) {
-        if mark.refused || self.present == Present::Absent {
+    fn unlist(&mut self, row: Option<&Recorded>, mark: &Marked<'_>, key: Key, step: u64) {
+        if self.present == Present::Absent {
             return;
         }
         match row {
             Some(row) if self.may_be_cached(row) && !mark.forgets => {
                 if self.present != Present::Removing {
+                    let since = *self.gone.get_or_insert(mark.at);
+                    if mark.refused || (mark.left_out)(key) {
+                        return;
+                    }
                     self.present = Present::Removing;
-                    self.due(Some(row), (mark.at, step));
+                    self.due(Some(row), (since, step));
                 }
             }
+            _ if mark.refused => {}
             // Gone already, never purged, or to be forgotten.
             _ => {
                 self.present = Present::Absent;

@@ -133,7 +133,7 @@ pub(crate) fn plan(view: &plan::PlanView<'_>, before: Annotated) -> String {
     for refusal in view.refusals {
         let file = refusal.manifest().and_then(|name| model.manifests.iter().find(|manifest| manifest.name == name));
         let at = AnnotationPlace { file: file.map(|manifest| manifest.path.as_str()), ..AnnotationPlace::default() };
-        found.add(Level::Error, &at, &format!("`freshen apply` would refuse: {refusal}"));
+        found.add(Level::Error, &at, &format!("`freshen apply` {}: {refusal}", view.verdict()));
     }
     let doubtful = view.new_state.filter(|(_, is_doubtful)| *is_doubtful);
     found.add_all(Level::Warning, doubtful.map(|(note, _)| note.to_owned()));

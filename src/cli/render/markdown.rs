@@ -172,7 +172,7 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let due = difference.changes.len();
     let headline = || format!("{}{}", partial(&prepared.plan), plan::headline(prepared));
     let title = if due == 0 { "nothing to purge".to_owned() } else { headline() };
-    let title = if view.refusals.is_empty() { title } else { format!("`apply` would refuse this: {title}") };
+    let title = if view.refusals.is_empty() { title } else { view.titled(&title) };
     let mut comment = Comment::titled(&title);
     let unchanged = count(difference.unchanged, "target");
     comment.add(&format!("{unchanged} unchanged.\n\n"));
@@ -181,7 +181,7 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     }
     if !view.refusals.is_empty() {
         let refusals = view.refusals.iter().map(|refusal| code_whole(&refusal.to_string()));
-        comment.add_list("`freshen apply` would refuse", refusals, view.refusals.len());
+        comment.add_list(&format!("`freshen apply` {}", view.verdict()), refusals, view.refusals.len());
     }
     jobs_table(&mut comment, view.desired, &prepared.plan.jobs);
     comment.add_folders(view.desired, difference, &KINDS.map(|kind| kind.word().to_uppercase()), |index| {

@@ -9,7 +9,7 @@ use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
 use crate::engine::executor::{CacheAnswers, CallReport};
-use crate::engine::{self, Exit, Finished, Prepared, warnings};
+use crate::engine::{self, Exit, Finished, Prepared, REFUSED, warnings};
 use crate::state::Counts;
 
 /// Targets that are listed one by one for people in each group.
@@ -101,7 +101,8 @@ pub(super) fn problems(view: &Finished<'_>) -> Vec<String> {
     let stops = stops(view).into_iter().map(|(index, reason)| format!("provider `{}` stopped: {reason}", name(index)));
     let cut_short = view.outcome.cut_short.iter().map(|reason| format!("the run ended early: {reason}"));
     let state = view.outcome.state_error.iter().map(ToString::to_string);
-    unavailable.chain(stops).chain(cut_short).chain(state).collect()
+    let refused = view.prepared.refusals.iter().map(|refusal| format!("refused, and left out: {refusal}"));
+    unavailable.chain(refused).chain(stops).chain(cut_short).chain(state).collect()
 }
 
 /// Targets that the user left out, if any.
@@ -159,6 +160,7 @@ pub(super) struct Group {
 pub(super) fn left_over(view: &Finished<'_>) -> Vec<Group> {
     let changes = &view.prepared.difference.changes;
     let left_out: HashSet<usize> = view.prepared.plan.unselected.iter().copied().collect();
+    let refused: HashSet<usize> = view.prepared.plan.refused.iter().copied().collect();
     let mut groups: Vec<Group> = Vec::new();
     for (index, state) in view.outcome.states.iter().enumerate().filter(|(index, _)| !left_out.contains(index)) {
         let provider = &view.desired.model.providers[changes.provider(index)].name;
@@ -167,7 +169,8 @@ pub(super) fn left_over(view: &Finished<'_>) -> Vec<Group> {
             ItemState::Rejected(_) => "; not sent again until the entry or the provider changes, or with --force",
             _ => "",
         };
-        let reason = format!("{provider}: {}{until}", standing(state, shown));
+        let reason = if refused.contains(&index) { REFUSED.to_owned() } else { standing(state, shown) + until };
+        let reason = format!("{provider}: {reason}");
         if groups.last().is_none_or(|last| last.reason != reason) {
             groups.push(Group { reason, listed: Vec::new(), targets: 0 });
         }
@@ -269,6 +272,7 @@ pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool) -> Document<'a> 
         "unclaimed": super::plan::unclaimed_json(&view.prepared.difference.unclaimed),
         "state_error": view.outcome.state_error.as_ref().map(ToString::to_string),
         "cut_short": view.outcome.cut_short,
+        "refused": view.prepared.refusals.iter().map(ToString::to_string).collect::<Value>(),
         "warnings": warnings(view.desired, &view.outcome),
     }));
     document.list("targets", move || (0..view.outcome.states.len()).map(target));

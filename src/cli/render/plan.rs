@@ -11,12 +11,13 @@ use crate::core::changes::Change;
 use crate::core::diff::{Difference, Orphans, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::guard::Refusal;
+use crate::core::hold::Hold;
 use crate::core::model::ProviderConfig;
 use crate::core::plan::{Charge, Job};
 use crate::core::recorded::{ChangeKind, Standing};
 use crate::core::target::{ContentHash, Target};
 use crate::core::time::{Timestamp, shown_duration};
-use crate::engine::{Desired, Prepared};
+use crate::engine::{Desired, Prepared, REFUSED};
 
 /// Changes that are listed one by one for people; JSON lists all.
 const LISTED: usize = 100;
@@ -33,6 +34,30 @@ pub(crate) struct PlanView<'a> {
     pub is_running: bool,
     /// What is said of a state that is not there, and whether another one may be meant.
     pub new_state: Option<(&'a str, bool)>,
+}
+
+impl PlanView<'_> {
+    /// What becomes of what guards refuse.
+    pub(super) const fn verdict(&self) -> &'static str {
+        if self.prepared.refusals.is_empty() { "would refuse" } else { "would leave out" }
+    }
+
+    /// A title that says so.
+    pub(super) fn titled(&self, title: &str) -> String {
+        let what = if self.prepared.refusals.is_empty() { "this" } else { "a part of this" };
+        format!("`apply` {} {what}: {title}", self.verdict())
+    }
+
+    /// Whether guards refuse the whole for a part of it.
+    fn has_rest(&self) -> bool {
+        let Difference { changes, moves, .. } = &self.prepared.difference;
+        let mut hold = Hold::default();
+        for refusal in self.refusals {
+            refusal.hold(&mut hold, moves);
+        }
+        let is_whole = self.prepared.refusals.is_empty() && !hold.is_nothing() && !hold.is_all();
+        is_whole && (0..changes.len()).any(|index| !hold.holds(changes, index))
+    }
 }
 
 /// The plan for people.
@@ -59,7 +84,10 @@ pub(crate) fn human(view: &PlanView<'_>) -> String {
         text.push_str(&format!("\nPlan digest: {}\n", view.prepared.digest));
     }
     for refusal in view.refusals {
-        text.push_str(&format!("{} {refusal}\n", strong("apply would refuse:")));
+        text.push_str(&format!("{} {refusal}\n", strong(&format!("apply {}:", view.verdict()))));
+    }
+    if view.has_rest() {
+        text.push_str("what is not refused goes with `freshen apply --except-refused`\n");
     }
     text
 }
@@ -80,7 +108,12 @@ pub(super) fn headline(prepared: &Prepared) -> String {
     if let Some(last) = plan.postponed().map(|(_, begins)| begins).max() {
         text += &format!(", {} later (last on {})", grouped(plan.postponed().count()), &moment(last)[..10]);
     }
-    let others = [(&plan.waiting, "not due yet"), (&plan.rejected, "refused for good"), (&plan.unselected, "left out")];
+    let others = [
+        (&plan.refused, REFUSED),
+        (&plan.waiting, "not due yet"),
+        (&plan.rejected, "refused for good"),
+        (&plan.unselected, "left out"),
+    ];
     for (list, what) in others.into_iter().filter(|(list, _)| !list.is_empty()) {
         text += &format!(", {} {what}", grouped(list.len()));
     }
@@ -181,6 +214,7 @@ fn changes_list(view: &PlanView<'_>) -> String {
 pub(super) struct ChangeHints {
     over_quota: HashMap<usize, Timestamp>,
     unselected: HashSet<usize>,
+    refused: HashSet<usize>,
     /// The others that an earlier run deferred are sent: the limit was raised, or their time has come.
     waiting: HashSet<usize>,
 }
@@ -192,6 +226,7 @@ impl ChangeHints {
         Self {
             over_quota: plan.postponed().collect(),
             unselected: plan.unselected.iter().copied().collect(),
+            refused: plan.refused.iter().copied().collect(),
             waiting: plan.waiting.iter().copied().collect(),
         }
     }
@@ -201,6 +236,7 @@ impl ChangeHints {
         let day = self.over_quota.get(&index);
         match &change.standing {
             _ if self.unselected.contains(&index) => Some("left out".into()),
+            _ if self.refused.contains(&index) => Some(REFUSED.into()),
             _ if day.is_some() => day.map(|day| format!("deferred until {}: over today's quota", moment(*day))),
             Standing::Deferred { until, .. } => {
                 self.waiting.contains(&index).then(|| format!("deferred until {}", moment(*until)))
@@ -320,6 +356,7 @@ fn changes_json<'a>(view: &'a PlanView<'a>) -> impl Iterator<Item = Value> + 'a 
             "manifest": change.place.map(|place| model.manifests[place.manifest].path.clone()),
             "line": change.place.map(|place| place.line),
             "selected": !hints.unselected.contains(&index),
+            "refused": hints.refused.contains(&index),
             "over_quota": hints.over_quota.contains_key(&index),
             "directory": directories.get(&index),
         })

@@ -4,12 +4,16 @@ use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, row, shown, standing, strong, table};
 use crate::core::event::ItemState;
+use crate::core::hold::KnownRefusal;
 use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
+use crate::core::text::one_line;
 use crate::core::time::Timestamp;
 use crate::engine::Overview;
 use crate::state::{Counts, Holder, QuotaUse, RunRow, TaskCounts};
 
+/// Longest refusal, in characters: it ends with the way on.
+const LONGEST_REFUSAL: usize = 1_000;
 /// Unfinished targets that are listed one by one for people.
 const LISTED: usize = 50;
 /// The offset from UTC at which a quota day begins first, in minutes.
@@ -26,6 +30,7 @@ pub(crate) fn human(view: &Overview) -> String {
     let providers = view.by_provider().into_iter();
     let rows: Vec<Vec<String>> = providers.map(|(name, counts)| row(&[name], &counts.numbers())).collect();
     text.push_str(&table(&["PROVIDER", "RECORDED", "PENDING", "DEFERRED", "REJECTED"], &rows, &[1, 2, 3, 4]));
+    text.push_str(&refused(view));
     for TaskCounts { provider, done, open } in &view.tasks {
         let told = if *open > 0 { "; `freshen status --refresh` asks" } else { "" };
         text.push_str(&format!("  {provider}: {done} told to be done, {open} accepted with no result yet{told}\n"));
@@ -53,6 +58,22 @@ pub(crate) fn human(view: &Overview) -> String {
     text
 }
 
+/// What guards refuse, with the way on.
+fn refused(view: &Overview) -> String {
+    if view.refused.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", strong("Refused"));
+    for known in &view.refused {
+        text.push_str(&format!("  {}\n", one_line(&known.text, LONGEST_REFUSAL)));
+        text.push_str(&format!("    since {}, holds back {}\n", moment(known.since), shown(&known.held_back())));
+    }
+    if view.refused.iter().all(|known| !known.manifest.is_empty()) {
+        text.push_str("  what is not refused goes with `freshen apply --except-refused`\n");
+    }
+    text
+}
+
 fn runs_and_quota(view: &Overview) -> String {
     let mut text = String::new();
     if !view.runs.is_empty() {
@@ -62,10 +83,13 @@ fn runs_and_quota(view: &Overview) -> String {
             let exit = run.exit.map_or_else(|| unended.to_owned(), |exit| exit.to_string());
             let [recorded, pending, deferred, rejected] = run.counts.numbers();
             let numbers = [run.calls, recorded, pending, deferred, rejected];
-            row(&[&run.id.to_string(), &moment(run.started_at), &exit], &numbers)
+            let why = run.refused.as_ref().map_or_else(String::new, |refused| refused_run(run, refused));
+            let mut cells = row(&[&run.id.to_string(), &moment(run.started_at), &exit], &numbers);
+            cells.push(why);
+            cells
         };
         let rows: Vec<Vec<String>> = view.runs.iter().map(line).collect();
-        let head = ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
+        let head = ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED", "REFUSED"];
         text.push_str(&format!("\n{}\n{}", strong("Last runs"), table(&head, &rows, &[0, 3, 4, 5, 6, 7])));
     }
     // Days that have not begun anywhere are those of a clock that was ahead.
@@ -87,6 +111,13 @@ fn runs_and_quota(view: &Overview) -> String {
         ));
     }
     text
+}
+
+/// What was refused of a run, and how often.
+fn refused_run(run: &RunRow, refused: &str) -> String {
+    let last = run.finished_at.filter(|_| run.times > 1);
+    let again = last.map_or_else(String::new, |last| format!(" ({} times, last {})", run.times, moment(last)));
+    shown(refused) + &again
 }
 
 /// One target on one line.
@@ -152,6 +183,18 @@ pub(crate) fn running_json(holder: &Holder) -> Value {
     json!({"pid": (*pid > 0).then_some(pid), "host": text(host), "started": text(started)})
 }
 
+/// A refusal that lasts, for programs.
+fn refusal_json(known: &KnownRefusal) -> Value {
+    let held = |(provider, targets): &(String, u64)| json!({"provider": provider, "targets": targets});
+    json!({
+        "manifest": (!known.manifest.is_empty()).then_some(&known.manifest),
+        "guard": known.subject,
+        "text": known.text,
+        "since": known.since.utc_extended(),
+        "holds_back": known.holds_back.iter().map(held).collect::<Value>(),
+    })
+}
+
 /// The state for programs.
 pub(crate) fn json(view: &Overview) -> Value {
     let providers: Value = view.by_provider()
@@ -174,6 +217,8 @@ pub(crate) fn json(view: &Overview) -> Value {
                 "pending": run.counts.pending,
                 "deferred": run.counts.deferred,
                 "rejected": run.counts.rejected,
+                "refused": run.refused,
+                "times": run.times,
             })
         })
         .collect();
@@ -196,6 +241,7 @@ pub(crate) fn json(view: &Overview) -> Value {
         "state": {"path": view.path, "lineage": view.identity.lineage, "serial": view.identity.serial},
         "running": view.running.as_ref().map(running_json),
         "providers": providers,
+        "refused": view.refused.iter().map(refusal_json).collect::<Value>(),
         "to_do": view.recorded.iter().filter(|row| row.work.is_some()).map(target_json).collect::<Value>(),
         "in_doubt": view.doubtful.iter().map(|call| json!({"provider": call.provider, "at": call.at.utc_extended(), "targets": call.targets})).collect::<Value>(),
         "runs": runs,

@@ -6,6 +6,7 @@ mod check;
 mod connect;
 mod failure;
 mod file;
+mod guards;
 mod inputs;
 mod integrity_stamp;
 mod lock;
@@ -40,8 +41,8 @@ pub use sums::add_up;
 use std::path::Path;
 
 use super::{
-    Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow, StateError,
-    Store, TaskCounts,
+    Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RefusedRun, RunRow, RunStart, Settled, StatCacheRow,
+    StateError, Store, TaskCounts,
 };
 
 /// A path as errors name it.

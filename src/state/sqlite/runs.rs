@@ -2,18 +2,20 @@
 
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{Counts, RunRow, RunStart, rows};
+use super::{Counts, RefusedRun, RunRow, RunStart, rows};
 use crate::core::time::Timestamp;
 
 /// Newest runs that are kept: a program that stays up makes many.
 const RUNS_KEPT: i64 = 1_000;
+/// The exit code of a run that sent nothing, since guards refused it.
+const REFUSED: i64 = 5;
 /// Newest days of the quota ledger that are kept. They are counted, not measured by a clock that may be wrong.
 const DAYS_KEPT: i64 = 100;
 
 /// The last `most` runs, newest first.
 pub(super) fn last(db: &Connection, most: usize) -> rusqlite::Result<Vec<RunRow>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, started_at, finished_at, exit, calls, recorded, pending, deferred, rejected
+        "SELECT id, started_at, finished_at, exit, calls, recorded, pending, deferred, rejected, refused, times
          FROM run ORDER BY id DESC LIMIT ?1",
     )?;
     let list = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], read)?;
@@ -29,6 +31,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         exit: row.get(3)?,
         calls: number(4)?,
         counts: Counts { recorded: number(5)?, pending: number(6)?, deferred: number(7)?, rejected: number(8)? },
+        refused: row.get(9)?,
+        times: number(10)?,
     })
 }
 
@@ -40,6 +44,43 @@ pub(super) fn begin(transaction: &Transaction<'_>, start: &RunStart) -> rusqlite
         start.pid
     ])?;
     Ok(transaction.last_insert_rowid())
+}
+
+fn forget_old(transaction: &Transaction<'_>, newest: i64) -> rusqlite::Result<()> {
+    let old = newest.saturating_sub(RUNS_KEPT);
+    transaction.prepare_cached("DELETE FROM run WHERE id <= ?1")?.execute([old]).map(drop)
+}
+
+/// Lists a run that guards refused.
+pub(super) fn note_refused(transaction: &Transaction<'_>, refused: &RefusedRun<'_>) -> rusqlite::Result<()> {
+    let RefusedRun { run, start, at, refused, counts } = refused;
+    if let Some(run) = run {
+        let sql = "UPDATE run SET refused = ?2 WHERE id = ?1";
+        return transaction.prepare_cached(sql)?.execute(params![run, refused]).map(drop);
+    }
+    let [recorded, pending, deferred, rejected] = counts.numbers().map(u64::cast_signed);
+    let again =
+        "UPDATE run SET finished_at = ?1, times = times + 1, recorded = ?3, pending = ?4, deferred = ?5, rejected = ?6
+         WHERE id = (SELECT max(id) FROM run) AND refused = ?2 AND calls = 0 AND finished_at IS NOT NULL";
+    let again = transaction.prepare_cached(again)?.execute(params![
+        at.unix_ms(),
+        refused,
+        recorded,
+        pending,
+        deferred,
+        rejected
+    ])?;
+    if again > 0 {
+        return Ok(());
+    }
+    let run = begin(transaction, start)?;
+    transaction
+        .prepare_cached(
+            "UPDATE run SET finished_at = ?2, exit = ?3, refused = ?4, recorded = ?5, pending = ?6, deferred = ?7, rejected = ?8
+             WHERE id = ?1",
+        )?
+        .execute(params![run, at.unix_ms(), REFUSED, refused, recorded, pending, deferred, rejected])?;
+    forget_old(transaction, run)
 }
 
 /// Ends a run, and forgets what is old.
@@ -63,8 +104,7 @@ pub(super) fn finish(
             counts.deferred.cast_signed(),
             counts.rejected.cast_signed()
         ])?;
-    let old = run.saturating_sub(RUNS_KEPT);
-    transaction.prepare_cached("DELETE FROM run WHERE id <= ?1")?.execute([old])?;
+    forget_old(transaction, run)?;
     let days = "SELECT DISTINCT day FROM quota ORDER BY day DESC LIMIT ?1";
     let old = format!("DELETE FROM quota WHERE day NOT IN ({days})");
     transaction.prepare_cached(&old)?.execute([DAYS_KEPT])?;

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -153,6 +153,25 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
             // What a vendor knows a purge by, should it be repeated, and a digest of what it purges; null: not known.
             "ALTER TABLE call ADD COLUMN content INTEGER",
             "ALTER TABLE call ADD COLUMN purge TEXT",
+            // What guards refuse, while they do; `holds_back`: JSON list of providers and numbers of targets, in turn.
+            "CREATE TABLE refusal (
+             subject TEXT PRIMARY KEY,
+             manifest TEXT NOT NULL,     -- empty: it is about no single one
+             text TEXT NOT NULL,
+             since INTEGER NOT NULL,
+             holds_back TEXT NOT NULL
+         ) STRICT, WITHOUT ROWID",
+            // When removals were first seen that are not kept as work.
+            "CREATE TABLE seen_removal (
+             provider TEXT NOT NULL,
+             scope INTEGER NOT NULL,
+             target TEXT NOT NULL,
+             since INTEGER NOT NULL,
+             PRIMARY KEY (provider, scope, target)
+         ) STRICT, WITHOUT ROWID",
+            // What guards refused of a run, and how many were refused like that one after another.
+            "ALTER TABLE run ADD COLUMN refused TEXT",
+            "ALTER TABLE run ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
             // What rows add up to: what a comparison reads of them, those of small tables, all of them, and this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_small INTEGER NOT NULL DEFAULT 0",
@@ -242,7 +261,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "da666d6e47d4ccc7fca382ce398598bf6dc8f1215d0f384925287302a398e455";
+const NEWEST: &str = "9b94aeace7d2e7911f5bdd0b17f0c740fa288e035a2df072a2250ba7a98691cc";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

@@ -24,12 +24,15 @@ use super::write::{
     PersistedCall, Speakers, adopt_entries, delete, import_rows, learn_quota, note_account, note_manifests,
     write_record,
 };
-use super::{Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RunRow, RunStart, Settled, StatCacheRow};
 use super::{
-    StateError, Store, TaskCounts, caches, inputs, location, marks, quota, refusals, runs, stat_caches, tasks,
+    Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RefusedRun, RunRow, RunStart, Settled, StatCacheRow,
+};
+use super::{
+    StateError, Store, TaskCounts, caches, guards, inputs, location, marks, quota, refusals, runs, stat_caches, tasks,
 };
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
+use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::QuotaKey;
@@ -388,6 +391,14 @@ impl Store for SqliteStore {
         self.read(|db| runs::last(db, most))
     }
 
+    fn refusals(&self) -> Result<Vec<KnownRefusal>, StateError> {
+        self.read(guards::known)
+    }
+
+    fn seen_removals(&self) -> Result<SeenRemovals, StateError> {
+        self.read(guards::seen_removals)
+    }
+
     fn identity(&self) -> Result<Identity, StateError> {
         self.read(identity)
     }
@@ -408,6 +419,20 @@ impl Store for SqliteStore {
 
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| marks::mark(transaction, model, difference, at))
+    }
+
+    fn note_refusals(&mut self, covers: &[String], refused: &[KnownRefusal]) -> Result<(), StateError> {
+        guards::note(self, covers, refused)
+    }
+
+    fn forget_seen_removals(&mut self, keys: &[(String, Target)]) -> Result<(), StateError> {
+        self.write(|transaction| {
+            keys.iter().try_for_each(|(provider, target)| guards::forget_removal(transaction, provider, target))
+        })
+    }
+
+    fn note_refused_run(&mut self, refused: &RefusedRun<'_>) -> Result<(), StateError> {
+        self.write(|transaction| runs::note_refused(transaction, refused))
     }
 
     fn note_inputs(&mut self, noted: &Inputs) -> Result<(), StateError> {
@@ -489,7 +514,10 @@ impl Store for SqliteStore {
     fn forget_manifests(&mut self, names: &[String]) -> Result<(), StateError> {
         self.write(|transaction| {
             let mut statement = transaction.prepare_cached("DELETE FROM manifest WHERE name = ?1")?;
-            names.iter().try_for_each(|name| statement.execute([name]).map(drop))
+            names.iter().try_for_each(|name| {
+                guards::forget_manifest(transaction, name)?;
+                statement.execute([name]).map(drop)
+            })
         })
     }
 

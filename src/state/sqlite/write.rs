@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rows::{self, StandingColumns, scope_number};
-use super::{Commit, caches, inputs, quota, refusals};
+use super::{Commit, caches, guards, inputs, quota, refusals};
 use crate::core::account;
 use crate::core::changes::Change;
 use crate::core::event::{CallId, ItemOutcome, PurgeId, Record};
@@ -156,6 +156,7 @@ fn note_owners(transaction: &Transaction<'_>, owners: &[String]) -> rusqlite::Re
 }
 
 pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<usize> {
+    guards::forget_removal(transaction, provider, target)?;
     transaction
         .prepare_cached("DELETE FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
         .execute(params![provider, scope_number(target.scope), target.text])

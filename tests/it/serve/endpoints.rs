@@ -113,7 +113,7 @@ fn readiness_tells_why_not() {
     watching.says("refused");
     watching.ends_a_run();
     let told = get(at, "/readyz");
-    assert!(told.body.starts_with("refused by a guard: "), "{told:?}");
+    assert!(told.body.starts_with("refused by a guard since "), "{told:?}");
     assert!(told.body.contains("provider own is stuck: 100 pending"), "what is refused is left: {told:?}");
     cloud.always(Some(Step::say(500, "no")));
     bench.assets(&urls(101), "1");

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use freshen::core::event::{CallId, PurgeId, Record};
 use freshen::core::recorded::{Progress, Standing};
 use freshen::core::target::{ContentHash, Target};
-use freshen::state::{Counts, RunStart, SqliteStore, StateError, Store};
+use freshen::state::{Counts, RefusedRun, RunStart, SqliteStore, StateError, Store};
 use proptest::prelude::*;
 
 use super::{Bench, KINDS, accepted, intent, key, outcome, urls};
@@ -236,6 +236,9 @@ fn states_of_older_formats_are_migrated_whole() {
             !calls.is_empty() && calls.iter().all(|call| call.purge.is_none()),
             "their purges have no id: {calls:?}"
         );
+        let runs = store.runs(9).expect("readable");
+        assert!(!runs.is_empty() && runs.iter().all(|run| run.times == 1 && run.refused.is_none()), "{runs:?}");
+        assert!(store.refusals().expect("readable").is_empty() && store.seen_removals().expect("readable").is_empty());
         store.import(&[]).expect("written");
     }
 }
@@ -624,4 +627,30 @@ fn only_the_newest_runs_are_kept() {
     store.finish_run(runs[1004], START, 0, 0, Counts::default()).unwrap();
     let kept: Vec<i64> = store.runs(2000).unwrap().iter().map(|run| run.id).rev().collect();
     assert_eq!(kept, runs[5..]);
+}
+
+/// W6: a program that stays up is refused again and again, and that is one run of the list; another refusal, or a run that sends, is
+/// another one.
+#[test]
+fn refused_runs_in_a_row_are_one() {
+    let mut store = SqliteStore::scratch(Path::new("no/such/state"), "lineage").unwrap();
+    let start = RunStart { at: START, host: "host".into(), pid: 7 };
+    let refuse = |store: &mut SqliteStore, run, refused: &str, ms| {
+        let (refused, counts) = (refused.to_owned(), Counts::default());
+        store.note_refused_run(&RefusedRun { run, start: &start, at: START.plus_ms(ms), refused, counts }).unwrap();
+    };
+    (1..=3).for_each(|ms| refuse(&mut store, None, "removals of a", ms));
+    refuse(&mut store, None, "removals of b", 4);
+    let sent = store.begin_run(&start, &[], &[]).unwrap();
+    store.finish_run(sent, START, 5, 1, Counts::default()).unwrap();
+    refuse(&mut store, Some(sent), "removals of b", 5);
+    refuse(&mut store, None, "removals of b", 6);
+    let listed = store.runs(9).unwrap().into_iter();
+    let listed: Vec<_> = listed.map(|run| (run.refused.unwrap(), run.times, run.exit, run.calls)).collect();
+    let (a, b) = ("removals of a".to_owned(), "removals of b".to_owned());
+    assert_eq!(
+        listed,
+        [(b.clone(), 1, Some(5), 0), (b.clone(), 1, Some(5), 1), (b, 1, Some(5), 0), (a, 3, Some(5), 0)]
+    );
+    assert_eq!(store.runs(9).unwrap()[3].finished_at, Some(START.plus_ms(3)), "the last time");
 }

@@ -12,6 +12,7 @@ use freshen::core::contract::{CallError, ErrorClass, Options, Rate, Reply};
 use freshen::core::event::{
     Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ItemState, Left, ProviderStop, Record,
 };
+use freshen::core::hold::Hold;
 use freshen::core::http::{Endpoint, TransportFailure, TransportFailureKind};
 use freshen::core::model::{CredentialSource, HostPattern, Limits, Location, Model, Priority, ProviderConfig};
 use freshen::core::plan::{Circumstances, Job, Plan, QuotaKey, plan};
@@ -222,6 +223,7 @@ impl World {
             used: &used,
             without_directories: &[],
             selected: None,
+            hold: &Hold::default(),
             now: self.wall,
         };
         plan(&self.model, &self.table(), &circumstances)

@@ -1,0 +1,335 @@
+//! What a guard refuses: how long it is known, what it says of it everywhere, and that it holds back nothing else.
+
+use serde_json::{Value, json};
+
+use crate::support::cli::{Bench, manifest, provider};
+use crate::support::cloud::Cloud;
+use crate::support::reader::get;
+use crate::support::watching::Watching;
+
+fn urls(folder: &str, number: usize) -> Vec<String> {
+    (0..number).map(|index| format!("http://cdn.example.com/{folder}/{index:03}")).collect()
+}
+
+/// A cache, and two manifests with 40 and 5 targets that are recorded.
+fn two_manifests() -> (Cloud, Bench) {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    lists(&bench, "a", 40, "0");
+    lists(&bench, "b", 5, "0");
+    bench.run(&["adopt"]).exits(0);
+    (cloud, bench)
+}
+
+fn lists(bench: &Bench, name: &str, number: usize, revision: &str) {
+    bench.write(&format!("manifests/{name}.yaml"), manifest(&urls(name, number), revision));
+}
+
+fn status(bench: &Bench) -> Value {
+    bench.run(&["status", "--format", "json"]).exits(0).json()
+}
+
+/// What is known to be refused, without the moments.
+fn refused(bench: &Bench) -> Vec<(String, Value)> {
+    let of = |one: &Value| {
+        assert!(one["text"].as_str().is_some_and(|text| text.contains("`freshen apply --")), "the way on: {one}");
+        (one["manifest"].as_str().expect("a manifest").to_owned(), one["holds_back"].clone())
+    };
+    status(bench)["refused"].as_array().expect("a list").iter().map(of).collect()
+}
+
+/// Makes what is known to be refused, and the runs, seem older.
+fn a_day_ago(bench: &Bench) {
+    let day = 86_400_000;
+    bench.by_hand(&format!("UPDATE refusal SET since = since - {day}; UPDATE seen_removal SET since = since - {day}"));
+}
+
+/// The age in the state, in hours, of the oldest work and removals that are left.
+fn oldest(bench: &Bench) -> Option<i64> {
+    let status = status(bench);
+    let work = status["to_do"].as_array().expect("a list").iter();
+    let since = work.filter_map(|row| row["work"]["since_ms"].as_i64()).min()?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    Some((i64::try_from(now).expect("in range") - since) / 3_600_000)
+}
+
+/// U2: a refused plan stands in the state until it is allowed: with numbers, since when, what it holds back where, and the way on.
+/// It is one run of the list, however often it is made.
+#[test]
+fn a_refused_plan_is_known_until_it_is_allowed() {
+    let (cloud, bench) = two_manifests();
+    let runs = status(&bench)["runs"].as_array().expect("a list").len();
+    lists(&bench, "a", 20, "0");
+    lists(&bench, "b", 5, "1");
+    bench.run(&["apply"]).exits(5);
+    let held = json!([{"provider": "own", "targets": 20}]);
+    assert_eq!(refused(&bench), [("manifests/a.yaml".to_owned(), held.clone())]);
+    let since = status(&bench)["refused"][0]["since"].clone();
+    let told = bench.run(&["status"]).exits(0).says("Refused").says("20 of its 40 recorded targets").stdout;
+    for word in [
+        "`manifests/a.yaml`",
+        "20 targets at own",
+        "since ",
+        "--allow-removals",
+        "apply --except-refused",
+        "removals of manifests/a.yaml",
+    ] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    bench.run(&["apply"]).exits(5);
+    bench.run(&["plan"]).exits(0);
+    let after = status(&bench);
+    let all = after["runs"].as_array().expect("a list");
+    assert_eq!((all.len(), &all[0]["exit"], &all[0]["times"]), (runs + 1, &json!(5), &json!(2)), "{all:?}");
+    assert_eq!((&all[0]["refused"], &after["refused"][0]["since"]), (&json!("removals of manifests/a.yaml"), &since));
+    assert_eq!(after["providers"][0]["pending"], 25, "what is refused is left: {after}");
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    assert_eq!((refused(&bench), cloud.count()), (Vec::new(), 25));
+
+    // So it is once what was refused is taken back, or its manifest is gone.
+    lists(&bench, "a", 2, "0");
+    bench.run(&["apply"]).exits(5);
+    assert_eq!(refused(&bench).len(), 1);
+    lists(&bench, "a", 20, "0");
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    assert_eq!(refused(&bench), []);
+    lists(&bench, "a", 2, "0");
+    bench.run(&["apply"]).exits(5);
+    bench.run(&["adopt"]).exits(0);
+    assert_eq!(refused(&bench), []);
+}
+
+/// U2: `explain` says since when, and what goes with `--except-refused`.
+#[test]
+fn explain_knows_since_when_a_guard_refuses() {
+    let (_cloud, bench) = two_manifests();
+    lists(&bench, "a", 20, "0");
+    lists(&bench, "b", 5, "1");
+    bench.run(&["apply"]).exits(5);
+    a_day_ago(&bench);
+    let since = status(&bench)["refused"][0]["since"].clone();
+    for (url, goes) in [(&urls("a", 40)[30], "once that is allowed"), (&urls("b", 5)[0], "with `--except-refused`")] {
+        let told = bench.run(&["explain", url]).exits(0).says("send nothing (exit 5)").says(goes).stdout;
+        assert!(!told.contains("apply would purge it") && told.contains("since "), "{told}");
+        let json = bench.run(&["explain", url, "--format", "json"]).json();
+        assert_eq!(json["targets"][0]["refused_since"], since, "{json}");
+    }
+}
+
+/// U2: what is refused keeps its age over looks, restarts and commands. A removal that is taken back and comes again is a new one.
+#[test]
+fn what_is_refused_keeps_its_age() {
+    let (_cloud, bench) = two_manifests();
+    lists(&bench, "a", 20, "0");
+    bench.run(&["apply"]).exits(5);
+    a_day_ago(&bench);
+    for command in
+        [&["apply"][..], &["plan"], &["apply", "--only", "*/b/*"], &["apply", "--except-refused"], &["apply"]]
+    {
+        bench.run(command);
+        assert_eq!(oldest(&bench), Some(24), "{command:?}");
+    }
+    let plan = bench.run(&["plan", "--format", "json"]).exits(0).json();
+    let since = &status(&bench)["to_do"][0]["work"]["since_ms"];
+    assert_eq!(plan["changes"][0]["since"].as_str().map(str::len), Some(20));
+    assert!(bench.exported().iter().all(|row| row["work"].is_null()), "no removal is kept as work");
+    let moment = freshen::core::time::Timestamp::from_unix_ms(since.as_i64().expect("a time")).utc_extended();
+    assert_eq!(plan["changes"][0]["since"], moment.as_str());
+    lists(&bench, "a", 40, "0");
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
+    assert_eq!(oldest(&bench), None);
+    lists(&bench, "a", 20, "0");
+    bench.run(&["apply"]).exits(5);
+    assert_eq!(oldest(&bench), Some(0), "it is a new one");
+}
+
+/// U2: the age that is measured is the age of what is refused, from the first look of a watch on; its page says the rest.
+#[test]
+fn a_watch_measures_the_age_of_what_is_refused() {
+    let (_cloud, bench) = two_manifests();
+    lists(&bench, "a", 20, "0");
+    bench.run(&["apply"]).exits(5);
+    a_day_ago(&bench);
+    let mut watching = Watching::start(&bench, &["--listen", "127.0.0.1:0"]);
+    let told = watching.says("listening at")["message"].as_str().expect("a text").to_owned();
+    let at = told.rsplit_once("http://").expect("an address").1.parse().expect("an address");
+    let refused = watching.says("refused: manifest `manifests/a.yaml`");
+    assert!(refused["since"].is_string() && refused["holds_back"] == "20 targets at own", "{refused}");
+    watching.ends_a_run();
+    let metrics = get(at, "/metrics").body;
+    let age =
+        metrics.lines().find_map(|line| line.strip_prefix("freshen_oldest_pending_age_seconds{provider=\"own\"} "));
+    assert!(age.and_then(|age| age.parse::<f64>().ok()).is_some_and(|age| age > 86_000.0), "{age:?} {metrics}");
+    let page = get(at, "/").body;
+    for word in ["refused by a guard since ", "20 targets at own", "20 of its 40", "--allow-removals"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+    watching.stop();
+}
+
+/// C11: `--only` and `--provider` count what they select. What they leave out is not kept as work where it is a removal.
+#[test]
+fn guards_count_what_is_selected() {
+    let (cloud, bench) = two_manifests();
+    lists(&bench, "a", 3, "0");
+    lists(&bench, "b", 5, "1");
+    let (one, gone) = (&urls("b", 5)[0], &urls("a", 40)[39]);
+    bench.run(&["apply", "--only", one]).exits(4);
+    bench.run(&["apply", "--only", gone]).exits(4);
+    assert_eq!(cloud.purged(), [gone.clone(), one.clone()]);
+    bench.run(&["apply", "--only", "*/a/*"]).exits(5).says("36 of its 39 recorded targets");
+    bench.run(&["apply"]).exits(5);
+    bench.run(&["apply"]).exits(5);
+    bench.run(&["apply", "--only", gone]).exits(4);
+    bench.run(&["apply"]).exits(5);
+    lists(&bench, "a", 39, "0");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.purged().len(), 6, "what was left out of a run is no work of a later one");
+}
+
+/// C11: the base of a share is what the manifest has at the providers that are selected.
+#[test]
+fn a_share_is_one_of_the_providers_that_are_selected() {
+    let cloud = Cloud::of("http-purge");
+    let mut bench = Bench::new();
+    for name in ["p1", "p2", "p3", "p4"] {
+        bench = bench.provider(name, "http-purge", &cloud.url(), "");
+    }
+    lists(&bench, "a", 40, "0");
+    bench.run(&["adopt"]).exits(0);
+    lists(&bench, "a", 20, "0");
+    bench.run(&["apply", "--provider", "p1"]).exits(5).says("20 of its 40 recorded targets");
+    assert_eq!(cloud.arrived(), 0);
+}
+
+/// C11: a first run counts what it selects as well.
+#[test]
+fn a_first_run_counts_what_is_selected() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    lists(&bench, "a", 120, "0");
+    bench.run(&["apply", "--force", "*/a/001"]).exits(5).says("first run");
+    bench.run(&["apply", "--force", "*/a/001", "--only", "*/a/001"]).exits(4);
+    assert_eq!(cloud.purged(), [urls("a", 2)[1].clone()]);
+}
+
+/// C11: a manifest that a guard refuses keeps no other one from being sent where that is asked for, and nothing of it goes.
+#[test]
+fn the_rest_goes_with_except_refused() {
+    let (cloud, bench) = two_manifests();
+    lists(&bench, "a", 20, "1");
+    lists(&bench, "b", 5, "1");
+    bench.run(&["apply"]).exits(5);
+    assert_eq!(cloud.arrived(), 0);
+    let plan = bench.run(&["plan", "--except-refused", "--format", "json"]).exits(0).json();
+    assert_eq!((&plan["calls"], plan["refused"].as_array().map(Vec::len)), (&json!(5), Some(1)), "{plan}");
+    let digest = plan["digest"].as_str().expect("a digest").to_owned();
+    bench.run(&["plan", "--except-refused"]).exits(0).says("5 purges in 5 calls today, 40 refused by a guard");
+    bench
+        .run(&["plan"])
+        .exits(0)
+        .says("apply would refuse: manifest")
+        .says("goes with `freshen apply --except-refused`");
+    let title = "### freshen: `apply` would leave out a part of this: ";
+    bench.run(&["plan", "--except-refused", "--format", "markdown"]).exits(0).says(title);
+    bench.run(&["apply", "--except-refused", "--rehearse"]).exits(5);
+    bench.run(&["apply", "--except-refused", "--expect", "0123"]).exits(5).says(&digest);
+    assert_eq!(cloud.arrived(), 0);
+    let told = bench.run(&["apply", "--except-refused", "--expect", &digest]).exits(5).says("20 of its 40");
+    assert!(told.stdout.contains("5 purges accepted"), "{}", told.stdout);
+    assert_eq!(cloud.purged(), urls("b", 5));
+    let last = status(&bench)["runs"][0].clone();
+    assert_eq!(
+        (&last["exit"], &last["accepted"], &last["refused"]),
+        (&json!(5), &json!(5), &json!("removals of manifests/a.yaml"))
+    );
+    bench.run(&["apply", "--except-refused"]).exits(5);
+    bench.run(&["apply", "--except-refused"]).exits(5);
+    assert_eq!((cloud.arrived(), &status(&bench)["runs"][0]["times"]), (5, &json!(2)));
+    assert!(bench.due().iter().all(|url| url.contains("/a/")) && bench.due().len() == 20, "no removal is work");
+    bench.run(&["apply", "--except-refused", "--allow-removals"]).exits(0);
+    assert_eq!((cloud.arrived(), refused(&bench)), (45, Vec::new()));
+}
+
+/// C11: what a refused manifest would adopt, forget or hand over stays as it is.
+#[test]
+fn nothing_of_a_refused_manifest_is_recorded() {
+    let (_cloud, bench) = two_manifests();
+    let forgets = |number: usize| {
+        let text = format!(
+            "on_new: adopt\non_removed: forget\nguard: {{max_removed: 10%}}\n{}",
+            manifest(&urls("a", number), "0")
+        );
+        bench.write("manifests/a.yaml", text.replace("/a/000", "/a/new"));
+    };
+    forgets(20);
+    lists(&bench, "b", 5, "1");
+    bench.run(&["apply", "--except-refused"]).exits(5);
+    let known: Vec<String> =
+        bench.exported().iter().map(|row| row["target"].as_str().expect("text").to_owned()).collect();
+    assert!(urls("a", 40).iter().all(|url| known.contains(url)), "{known:?}");
+    assert_eq!(known.len(), 45, "nothing is adopted: {known:?}");
+    (0..2).for_each(|_| drop(bench.run(&["apply", "--except-refused"]).exits(5)));
+    assert_eq!(status(&bench)["runs"][0]["times"], 2, "that its policy is another one is nothing to do either");
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    assert_eq!(bench.exported().len(), 25);
+}
+
+/// C11: manifests between which a target moved are held together.
+#[test]
+fn manifests_that_exchange_targets_are_held_together() {
+    let (cloud, bench) = two_manifests();
+    lists(&bench, "c", 5, "0");
+    bench.run(&["adopt"]).exits(0);
+    lists(&bench, "a", 20, "0");
+    let moved = [urls("b", 5), urls("a", 40)[39..].to_vec()].concat();
+    bench.write("manifests/b.yaml", manifest(&moved, "1"));
+    lists(&bench, "c", 5, "1");
+    bench.run(&["apply", "--except-refused"]).exits(5);
+    assert_eq!(cloud.purged(), urls("c", 5));
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    assert_eq!(cloud.arrived(), 5 + 6 + 19);
+}
+
+/// C11: a quota that is left by what is refused is there for the rest, whose guards are asked again for more of it.
+#[test]
+fn what_is_refused_takes_no_quota() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::new();
+    let limited = provider("own", "http-purge", &cloud.url(), "").replace("{calls_per", "{urls_per_day: 6, calls_per");
+    bench.write("manifests/provider-own.yaml", limited);
+    bench.write("manifests/a.yaml", format!("guard: {{max_purges: 2}}\n{}", manifest(&urls("a", 5), "0")));
+    bench.write("manifests/b.yaml", format!("guard: {{max_purges: 4}}\n{}", manifest(&urls("b", 5), "0")));
+    lists(&bench, "c", 3, "0");
+    bench
+        .run(&["apply", "--except-refused"])
+        .exits(5)
+        .says("manifest `manifests/a.yaml`: 5 purges")
+        .says("manifest `manifests/b.yaml`: 5 purges");
+    assert_eq!(cloud.purged(), urls("c", 3));
+}
+
+/// C11: a watch sends what no guard refuses by itself, and keeps trying what earlier runs let through.
+#[test]
+fn a_watch_sends_what_no_guard_refuses() {
+    let (cloud, bench) = two_manifests();
+    let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
+    watching.ends_a_run();
+    lists(&bench, "a", 20, "0");
+    lists(&bench, "b", 5, "1");
+    watching.says("refused: manifest `manifests/a.yaml`");
+    while cloud.arrived() < 5 {
+        watching.ends_a_run();
+    }
+    lists(&bench, "b", 5, "2");
+    watching.records(5);
+    (0..3).for_each(|_| drop(watching.ends_a_run()));
+    assert_eq!(cloud.arrived(), 10, "nothing of what is refused");
+    assert_eq!(status(&bench)["refused"].as_array().map(Vec::len), Some(1));
+    lists(&bench, "a", 40, "0");
+    watching.says("nothing is refused any more");
+    let told = watching.stop();
+    let trouble = told.iter().filter(|record| record["message"].as_str().is_some_and(|text| text.contains("fail")));
+    assert_eq!(trouble.count(), 0, "what is refused is no failure");
+    assert_eq!((cloud.arrived(), refused(&bench)), (10, Vec::new()));
+}
