@@ -71,6 +71,9 @@ fn human(found: &ExplainedTarget<'_>) -> String {
         let _ = writeln!(text, "  refused     since {}, holds back {}", moment(known.since), known.held_back());
         let then = if *is_held { "once that is allowed it would" } else { "with `--except-refused` it would" };
         let _ = writeln!(text, "  {then} {}", found.next);
+    } else if let Some(purged) = &found.purged {
+        let (provider, at) = (&found.provider, moment(purged.at));
+        let _ = writeln!(text, "  removed, and purged at provider {provider} on {at} by run {}", purged.run);
     } else {
         let _ = writeln!(text, "  apply would {}", found.next);
     }
@@ -92,5 +95,6 @@ fn to_json(found: &ExplainedTarget<'_>) -> Value {
         "refused": found.refusal.as_ref().map(|refused| &refused.known.text),
         "refused_since": found.refusal.as_ref().map(|refused| refused.known.since.utc_extended()),
         "goes_except_refused": found.refusal.as_ref().map(|refused| !refused.is_held),
+        "purged": found.purged.as_ref().map(|purged| json!({"at": purged.at.utc_extended(), "run": purged.run})),
     })
 }

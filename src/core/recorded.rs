@@ -90,6 +90,17 @@ pub struct Work {
     pub accepted_at: Vec<String>,
 }
 
+/// A removed target that was purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurgedRemoval {
+    /// By what the state knows the provider.
+    pub provider: String,
+    /// When a purge was accepted.
+    pub at: Timestamp,
+    /// Number of the run.
+    pub run: i64,
+}
+
 /// Why a target is to be purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeKind {

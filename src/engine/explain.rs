@@ -9,7 +9,7 @@ use super::{Desired, Prepared, Selection, Stop, accounts, namespace, refusals};
 use crate::core::guard::{Allowed, Refusal};
 use crate::core::hold::{Hold, KnownRefusal};
 use crate::core::model::{Entry, Matched};
-use crate::core::recorded::Recorded;
+use crate::core::recorded::{PurgedRemoval, Recorded};
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
@@ -43,7 +43,8 @@ pub async fn explain<'a>(
     on_event(PassEvent::Planning(false));
     let recorded_of = |target: &str| store.map_or(Ok(Vec::new()), |store| store.recorded_of(target));
     let (mut target, mut recorded) = (given.to_owned(), recorded_of(given)?);
-    if recorded.is_empty() && desired.model.entries.of_text(given).next().is_none() {
+    let purged = store.map_or(Ok(Vec::new()), |store| store.purged_removals(given))?;
+    if recorded.is_empty() && purged.is_empty() && desired.model.entries.of_text(given).next().is_none() {
         target = meant(desired, store, given)?;
         recorded = recorded_of(&target)?;
     }
@@ -52,6 +53,9 @@ pub async fn explain<'a>(
     let mut found = find(desired, &prepared, recorded, &target);
     for one in &mut found {
         one.refusal = one.due.and_then(|index| refusals.of_change(&prepared, index));
+    }
+    if found.is_empty() {
+        found = purged.into_iter().map(|purged| gone(desired, &target, purged)).collect();
     }
     Ok(found)
 }
@@ -141,6 +145,8 @@ pub struct ExplainedTarget<'a> {
     pub due: Option<usize>,
     /// Why guards would refuse that apply.
     pub refusal: Option<RefusedTarget>,
+    /// When it was purged, after it was removed.
+    pub purged: Option<PurgedRemoval>,
 }
 
 /// Why a target is not purged that is due.
@@ -175,6 +181,23 @@ impl RefusedPlan {
     }
 }
 
+/// A target that was removed and purged.
+fn gone<'a>(desired: &Desired, target: &str, purged: PurgedRemoval) -> ExplainedTarget<'a> {
+    let provider =
+        desired.model.index_of_key(&purged.provider).map(|index| desired.model.providers[index].name.clone());
+    ExplainedTarget {
+        provider: provider.unwrap_or_else(|| purged.provider.clone()),
+        kind: None,
+        target: target.to_owned(),
+        listed: None,
+        recorded: None,
+        next: "do nothing: no manifest here speaks for it".to_owned(),
+        due: None,
+        refusal: None,
+        purged: Some(purged),
+    }
+}
+
 fn find<'a>(
     desired: &'a Desired,
     prepared: &Prepared,
@@ -201,6 +224,7 @@ fn find<'a>(
             next,
             due,
             refusal: None,
+            purged: None,
         });
     }
     for row in recorded {
@@ -212,8 +236,8 @@ fn find<'a>(
         }
         let (due, next) = next(desired, prepared, &row.provider, target);
         let (kind, listed, recorded) = (None, None, Some(row));
-        let (target, refusal) = (target.to_owned(), None);
-        found.push(ExplainedTarget { provider, kind, target, listed, recorded, next, due, refusal });
+        let (target, refusal, purged) = (target.to_owned(), None, None);
+        found.push(ExplainedTarget { provider, kind, target, listed, recorded, next, due, refusal, purged });
     }
     found
 }

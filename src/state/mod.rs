@@ -19,7 +19,7 @@ use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::QuotaKey;
 use crate::core::query::TaskState;
-use crate::core::recorded::{Inputs, KnownManifest, Recorded, RecordedRow};
+use crate::core::recorded::{Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow};
 use crate::core::time::Timestamp;
 
 /// Why the state cannot be used.
@@ -301,6 +301,8 @@ pub trait Store: Send {
     fn refusals(&self) -> Result<Vec<KnownRefusal>, StateError>;
     /// When removals were first seen that are not kept as work, since no run was to send them so far.
     fn seen_removals(&self) -> Result<SeenRemovals, StateError>;
+    /// Removed targets with this text that were purged in the last 30 days, in order of provider.
+    fn purged_removals(&self, text: &str) -> Result<Vec<PurgedRemoval>, StateError>;
     /// Lineage and serial.
     fn identity(&self) -> Result<Identity, StateError>;
     /// Accepted purges whose task is not known to be done, in order of (provider, task, target).
@@ -363,7 +365,8 @@ pub trait Store: Send {
     fn owe_caches(&mut self, back: &[ReturnedCache], at: Timestamp) -> Result<u64, StateError>;
     /// Commits intents and outcomes of a run, durably, in one transaction.
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError>;
-    /// Ends a run. All but the newest thousand runs and the newest hundred days of the quota ledger are forgotten.
+    /// Ends a run. All but the newest thousand runs, the newest hundred days of the quota ledger and the removals that were purged in
+    /// the last 30 days are forgotten.
     fn finish_run(&mut self, run: i64, at: Timestamp, exit: i64, calls: u64, counts: Counts) -> Result<(), StateError>;
     /// Notes what became of tasks: done ones are not asked about again, targets of failed ones are due again. A target that
     /// has another task or work by now is left alone. Returns how many are due again.

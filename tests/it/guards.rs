@@ -333,3 +333,25 @@ fn a_watch_sends_what_no_guard_refuses() {
     assert_eq!(trouble.count(), 0, "what is refused is no failure");
     assert_eq!((cloud.arrived(), refused(&bench)), (10, Vec::new()));
 }
+
+/// U2: a URL that is not there any more was purged, and when is known for a month.
+#[test]
+fn explain_knows_when_a_removed_url_was_purged() {
+    let (_cloud, bench) = two_manifests();
+    lists(&bench, "b", 4, "0");
+    bench.run(&["apply"]).exits(0);
+    let gone = &urls("b", 5)[4];
+    let run = status(&bench)["runs"][0]["run"].clone();
+    bench
+        .run(&["explain", gone])
+        .exits(0)
+        .says("removed, and purged at provider own on 20")
+        .says(&format!("by run {run}"));
+    let json = bench.run(&["explain", gone, "--format", "json"]).exits(0).json();
+    assert_eq!((&json["targets"][0]["purged"]["run"], &json["targets"][0]["provider"]), (&run, &json!("own")));
+    bench.by_hand("UPDATE purged_removal SET at = at - 2592100000");
+    lists(&bench, "b", 3, "0");
+    bench.run(&["apply"]).exits(0);
+    bench.run(&["explain", gone]).exits(2);
+    bench.run(&["explain", &urls("b", 5)[3]]).exits(0);
+}

@@ -13,7 +13,7 @@ use freshen::core::hold::{KnownRefusal, SeenRemovals};
 use freshen::core::model::Model;
 use freshen::core::owners::{Newcomers, Unread};
 use freshen::core::plan::QuotaKey;
-use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, Recorded, RecordedRow, Standing};
+use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow, Standing};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
 use freshen::state::{
@@ -303,6 +303,10 @@ impl Store for SimStore {
 
     fn seen_removals(&self) -> Result<SeenRemovals, StateError> {
         self.inner().seen_removals()
+    }
+
+    fn purged_removals(&self, text: &str) -> Result<Vec<PurgedRemoval>, StateError> {
+        self.inner().purged_removals(text)
     }
 
     fn identity(&self) -> Result<Identity, StateError> {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{Counts, RefusedRun, RunRow, RunStart, rows};
+use super::{Counts, RefusedRun, RunRow, RunStart, purged, rows};
 use crate::core::time::Timestamp;
 
 /// Newest runs that are kept: a program that stays up makes many.
@@ -105,6 +105,7 @@ pub(super) fn finish(
             counts.rejected.cast_signed()
         ])?;
     forget_old(transaction, run)?;
+    purged::tidy(transaction, at)?;
     let days = "SELECT DISTINCT day FROM quota ORDER BY day DESC LIMIT ?1";
     let old = format!("DELETE FROM quota WHERE day NOT IN ({days})");
     transaction.prepare_cached(&old)?.execute([DAYS_KEPT])?;

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; `purged_removal`, what was purged of what is gone; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -169,6 +169,15 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
              since INTEGER NOT NULL,
              PRIMARY KEY (provider, scope, target)
          ) STRICT, WITHOUT ROWID",
+            // Removed targets that were purged in the last 30 days.
+            "CREATE TABLE purged_removal (
+             provider TEXT NOT NULL,
+             scope INTEGER NOT NULL,
+             target TEXT NOT NULL,
+             at INTEGER NOT NULL,
+             run INTEGER NOT NULL,
+             PRIMARY KEY (target, provider, scope)
+         ) STRICT, WITHOUT ROWID",
             // What guards refused of a run, and how many were refused like that one after another.
             "ALTER TABLE run ADD COLUMN refused TEXT",
             "ALTER TABLE run ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
@@ -261,7 +270,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "9b94aeace7d2e7911f5bdd0b17f0c740fa288e035a2df072a2250ba7a98691cc";
+const NEWEST: &str = "033df825863bf60b3ddaba20e29336203bc9778e495c153a28467009a024ae5a";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

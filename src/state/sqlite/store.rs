@@ -28,7 +28,8 @@ use super::{
     Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RefusedRun, RunRow, RunStart, Settled, StatCacheRow,
 };
 use super::{
-    StateError, Store, TaskCounts, caches, guards, inputs, location, marks, quota, refusals, runs, stat_caches, tasks,
+    StateError, Store, TaskCounts, caches, guards, inputs, location, marks, purged, quota, refusals, runs, stat_caches,
+    tasks,
 };
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
@@ -36,7 +37,7 @@ use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::QuotaKey;
-use crate::core::recorded::{Inputs, KnownManifest, Recorded, RecordedRow};
+use crate::core::recorded::{Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow};
 use crate::core::target::Target;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
@@ -397,6 +398,10 @@ impl Store for SqliteStore {
 
     fn seen_removals(&self) -> Result<SeenRemovals, StateError> {
         self.read(guards::seen_removals)
+    }
+
+    fn purged_removals(&self, text: &str) -> Result<Vec<PurgedRemoval>, StateError> {
+        self.read(|db| purged::of(db, text))
     }
 
     fn identity(&self) -> Result<Identity, StateError> {

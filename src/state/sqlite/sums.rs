@@ -62,7 +62,7 @@ impl Sums {
 
 /// Whether a table has few rows, however many targets there are.
 fn is_small(table: &str) -> bool {
-    !["target", "stat_cache", "seen_removal"].contains(&table)
+    !["target", "stat_cache", "seen_removal", "purged_removal"].contains(&table)
 }
 
 /// A hash in the making: each step keeps what differs different.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rows::{self, StandingColumns, scope_number};
-use super::{Commit, caches, guards, inputs, quota, refusals};
+use super::{Commit, caches, guards, inputs, purged, quota, refusals};
 use crate::core::account;
 use crate::core::changes::Change;
 use crate::core::event::{CallId, ItemOutcome, PurgeId, Record};
@@ -200,7 +200,7 @@ pub(super) fn write_record(
                     let may_have_purged = *may_have_purged && !left_out.contains(index);
                     note_call_ended(transaction, batch, *index, (mark_of(open, *index), may_have_purged))?;
                 }
-                write_outcome(transaction, batch, *index, outcome, at)?;
+                write_outcome(transaction, batch, *index, outcome, (at, run))?;
             }
             transaction
                 .prepare_cached("DELETE FROM call WHERE run = ?1 AND number = ?2")?
@@ -283,7 +283,7 @@ pub(super) fn write_outcome(
     batch: &Commit<'_>,
     index: usize,
     outcome: &ItemOutcome,
-    at: Timestamp,
+    (at, run): (Timestamp, i64),
 ) -> rusqlite::Result<()> {
     let provider = &batch.providers[batch.changes.provider(index)];
     let whole = batch.changes.target(index);
@@ -292,6 +292,7 @@ pub(super) fn write_outcome(
         ItemOutcome::Recorded { task_id } => {
             let Some(desired) = batch.changes.desired(index) else {
                 caches::note_removal(transaction, (provider, &whole), at)?;
+                purged::note(transaction, (provider, &whole), (at, run))?;
                 return delete(transaction, provider, &whole).map(drop);
             };
             transaction
