@@ -74,7 +74,7 @@ pub struct PassOptions<'a> {
     pub patience_ms: Option<u64>,
     /// The accounts of all providers where nothing is to be looked up, neither accounts nor names of caches: in a rehearsal.
     pub accounts: Option<&'a [String]>,
-    /// Begins to listen for interrupts, once calls begin; not asked where [`Resident::stop`] is there.
+    /// Begins to listen for interrupts, once there is something to send; not asked where [`Resident::stop`] is there.
     pub interrupts: &'a dyn Fn() -> watch::Receiver<bool>,
     /// Alters a plan, for simulations that plant defects.
     #[doc(hidden)]
@@ -148,6 +148,8 @@ struct Opened<'l> {
 struct Around<'r> {
     on_event: &'r mut OnEvent<'r>,
     resident: Option<Resident<'r>>,
+    /// Turns true when the user of a single pass wants it to end, once that is listened for.
+    interrupted: Option<watch::Receiver<bool>>,
 }
 
 impl Around<'_> {
@@ -170,9 +172,10 @@ impl Around<'_> {
         }
     }
 
-    /// What turns true when nothing is to be sent any more, in a pass of a program that stays up.
+    /// What turns true when nothing is to be sent any more.
     fn stop(&self) -> Option<watch::Receiver<bool>> {
-        self.resident.as_ref().map(|resident| resident.stop.clone())
+        let stop = self.resident.as_ref().map(|resident| &resident.stop);
+        stop.or(self.interrupted.as_ref()).cloned()
     }
 
     /// What `work` comes to, unless nothing is to be sent any more before it has.
@@ -215,7 +218,7 @@ impl Pass<'_> {
         on_event: &mut OnEvent<'_>,
     ) -> Result<PassEnd> {
         let mut forward = |event: PassEvent<'_>| on_event(event);
-        let mut around = Around { on_event: &mut forward, resident };
+        let mut around = Around { on_event: &mut forward, resident, interrupted: None };
         let around = &mut around;
         let Loaded { ref mut desired, ref mut caches, ref mut ahead } = *loaded;
         desired.forget_addresses();
@@ -304,9 +307,12 @@ impl Pass<'_> {
         around: &mut Around<'_>,
     ) -> Result<PassEnd> {
         around.hold_back(&mut prepared, desired);
+        if around.resident.is_none() {
+            around.interrupted = Some((self.options.interrupts)());
+        }
         let looking = self.look_up(desired, &prepared, &opened.guessed);
         let Some(found) = around.unless_stopped(self.in_time(looking)).await else {
-            return cut(desired, &prepared, opened.store, around);
+            return cut(desired, &prepared, opened, around);
         };
         let (accounts, located) = found.unwrap_or_else(|| (Accounts::unasked(&opened.guessed), Located::default()));
         let is_elsewhere = desired.locate(&located);
@@ -332,7 +338,7 @@ impl Pass<'_> {
         let learned = self.learn(desired, &prepared, &mut *store, around).await?;
         opened.store = Some(store);
         match learned {
-            None => return cut(desired, &prepared, opened.store, around),
+            None => return cut(desired, &prepared, opened, around),
             Some(false) => {}
             Some(true) => {
                 let anew = self.prepare_anew(desired, &prepared, &mut opened, accounts.all(), around)?;
@@ -369,9 +375,6 @@ impl Pass<'_> {
         let desired = run.desired;
         around.event(PassEvent::Sending(desired, run.prepared));
         run.deadline_ms = self.left_ms();
-        if around.resident.is_none() {
-            run.interrupted = (self.options.interrupts)();
-        }
         let mut observe = |call: &CallReport, targets: &[Target]| {
             around.event(PassEvent::Called(desired, call));
             audit.record(&desired.model, call, targets)
@@ -520,16 +523,15 @@ impl Pass<'_> {
     }
 }
 
-fn cut(
-    desired: &Desired,
-    prepared: &Prepared,
-    mut store: Option<Box<dyn Store>>,
-    around: &mut Around<'_>,
-) -> Result<PassEnd> {
-    if let Some(store) = &mut store {
-        store.mark_seen(&desired.model, &prepared.difference)?;
+/// Nothing is to be sent any more: what guards let through is marked all the same.
+fn cut(desired: &Desired, prepared: &Prepared, mut opened: Opened<'_>, around: &mut Around<'_>) -> Result<PassEnd> {
+    if let Some(store) = &mut opened.store {
+        store.mark(&desired.model, &prepared.difference, opened.at)?;
     }
-    around.marked(store.as_deref());
+    around.marked(opened.store.as_deref());
+    if around.resident.is_none() {
+        around.note("stopped before anything was sent; what is due stays so");
+    }
     Ok(PassEnd::Cut)
 }
 

@@ -44,7 +44,9 @@ impl Pass<'_> {
     ) -> Result<()> {
         if around.resident.is_some() && opened.store.is_none() && !prepared.refusals.is_empty() {
             // What is refused from the start has an age as well.
-            opened.store = Some(opened.lock.create(&lineage(self.host))?);
+            let mut store = opened.lock.create(&lineage(self.host))?;
+            desired.note_listed(&mut *store, opened.at)?;
+            opened.store = Some(store);
         }
         let (selection, allowed) = (self.options.selection, self.options.allowed);
         let is_all = selection.leaves_nothing_out();

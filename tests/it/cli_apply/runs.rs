@@ -1,7 +1,7 @@
 //! Runs that meet other runs, edited manifests and signals.
 
 use super::{Bench, Cloud, urls};
-use crate::support::cli::{Ran, interrupt};
+use crate::support::cli::{Ran, interrupt, make_pipe, provider};
 use crate::support::cloud::Step;
 
 /// A run that has sent its call and waits for the answer.
@@ -107,6 +107,30 @@ fn c14_an_interrupted_run_records_what_was_under_way() {
     assert_eq!((cloud.count(), bench.recorded().len()), (1, 20));
     bench.run(&["apply"]).exits(0);
     assert_eq!((cloud.count(), cloud.log().len()), (2, 60), "nothing twice");
+}
+
+/// C14, R6: an interrupt before anything is sent, as by a job that is cancelled, leaves what was seen due, removals as well.
+#[test]
+fn c14_what_an_interrupted_run_has_seen_stays_due() {
+    let cloud = Cloud::of("tencent-cdn");
+    let bench = Bench::at("tencent-cdn", &cloud);
+    let [changed, removed] = [&urls(2)[0], &urls(2)[1]].map(Clone::clone);
+    let publish = |extra: &str, assets: &[String], revision| {
+        bench.write("manifests/provider-own.yaml", provider("own", "tencent-cdn", &cloud.url(), extra));
+        bench.assets(assets, revision);
+    };
+    publish("", &urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    ["asked", "pipe"].map(|name| make_pipe(&bench.path(name)));
+    publish("credentials: {command: [/bin/sh, -c, \"echo > asked; exec cat pipe\"]}\n", &[changed], "2");
+    let mut child = bench.start(&["apply"]);
+    std::fs::read(bench.path("asked")).expect("it is asked");
+    interrupt(&child);
+    wait_for_stopping(&mut child);
+    ended(child).exits(4).says("stopped before anything was sent; what is due stays so");
+    publish("", &urls(2), "1");
+    bench.run(&["apply"]).exits(0).says("2 purges accepted");
+    assert!(cloud.purged().iter().filter(|url| **url == removed).count() == 2);
 }
 
 /// Waits until the run says that it heard the signal.
