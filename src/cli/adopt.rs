@@ -17,8 +17,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &AdoptArgs) -> Resul
     let selection = Selection { only: args.only.clone(), providers: args.providers.clone(), ..Selection::default() };
     let (mut reader, mut display) = (ManifestReader::new(global.format), RunDisplay::new(global));
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
+    let lock_timeout_ms = args.lock.lock_timeout;
     let Adopted { adopted, others, forgotten } =
-        engine::adopt(host, lookup, &selection, args.lock.lock_timeout, &mut reader, on_event).await?;
+        engine::adopt(host, lookup, &selection, lock_timeout_ms, &mut reader, on_event, &global.commands).await?;
     if global.format == Format::Json {
         terminal::print_json(&serde_json::json!({
             "version": JSON_VERSION, "command": "adopt", "adopted": adopted, "others": others, "forgotten": forgotten,

@@ -25,7 +25,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let deadline = args.deadline.map(|ms| host.clock.now().tick.plus_ms(ms));
     let credentials = CredentialStore::new(host.env.clone());
     let state = &*global.backend();
-    let pass = Pass { host, state, credentials: &credentials, options: options(args, &selection, deadline) };
+    let pass = Pass { host, state, credentials: &credentials, options: options(global, args, &selection, deadline) };
     let lookup = lookup(global, state, args, &selection);
     let new_state = manifests::new_state(global, &args.manifests.paths);
     if let Some((note, true)) = new_state {
@@ -39,6 +39,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
 
 /// What is wanted of the run; `deadline` as a moment.
 pub(super) fn options<'a>(
+    global: &'a Global,
     args: &'a ApplyArgs,
     selection: &'a Selection,
     deadline: Option<crate::core::time::Tick>,
@@ -52,6 +53,7 @@ pub(super) fn options<'a>(
         timeout_ms: args.timeout,
         grace_ms: GRACE_MS,
         audit: args.audit.as_deref(),
+        commands: &global.commands,
         patience_ms: None,
         accounts: None,
         interrupts: &|| interrupt::listen(announce_stop, Exit::Failed.code()),
@@ -128,28 +130,29 @@ pub(super) fn announce(event: &PassEvent<'_>) {
 
 /// Shows what a run did.
 fn report(display: &RunDisplay<'_>, finished: &Finished<'_>) {
+    let commands = &display.global.commands;
     match display.global.format {
         Format::Json => terminal::print_json(&render::json(finished, false)),
-        Format::Markdown => terminal::print(&markdown::outcome(finished, None)),
-        Format::Github => terminal::print(&github::outcome(finished, false, display.annotated.get())),
+        Format::Markdown => terminal::print(&markdown::outcome(finished, None, commands)),
+        Format::Github => terminal::print(&github::outcome(finished, false, display.annotated.get(), commands)),
         Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {
             let known = finished.prepared.difference.unchanged;
             terminal::print(&format!(
                 "Nothing to do: {} recorded, none changed.\n{}",
                 super::render::count(known, "target"),
-                super::render::asides(&finished.prepared.difference, false),
+                super::render::asides(&finished.prepared.difference, false, commands),
             ));
         }
         Format::Human => {
             let listed = if display.verbose { usize::MAX } else { render::LISTED };
-            terminal::print(&render::human(finished, listed));
+            terminal::print(&render::human(finished, listed, commands));
         }
     }
     for warning in engine::warnings(finished.desired, &finished.outcome) {
         terminal::tell(&format!("warning: {warning}\n"));
     }
     for refusal in &finished.prepared.refusals {
-        terminal::tell(&format!("error: refused, and left out: {refusal}\n"));
+        terminal::tell(&format!("error: refused, and left out: {}\n", refusal.with_way_on(commands)));
     }
     for (provider, reason) in &finished.unavailable {
         let name = &finished.desired.model.providers[*provider].name;

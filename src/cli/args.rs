@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::core::command_line::CommandLine;
 use crate::core::guard::Allowed;
 use crate::engine::Selection;
 use crate::engine::stat_caches::Own;
@@ -46,6 +47,9 @@ pub struct Global {
     /// How results are printed on standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+    /// What messages offer.
+    #[arg(skip)]
+    pub commands: CommandLine,
 }
 
 impl Global {

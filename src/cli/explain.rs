@@ -21,7 +21,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
     let desired = manifests::load(host, global, &args.manifests.paths, args.manifests.limits)?;
     let mut display = RunDisplay::new(global);
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
-    let found = engine::explain(host, &*global.backend(), &desired, &args.target, on_event).await?;
+    let found = engine::explain(host, &*global.backend(), &desired, &args.target, on_event, &global.commands).await?;
     if global.format == Format::Json {
         let targets: Value = found.iter().map(to_json).collect();
         terminal::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));

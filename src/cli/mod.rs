@@ -4,6 +4,7 @@ mod adopt;
 mod apply;
 pub mod args;
 mod check;
+mod command_line;
 pub mod diagnostics;
 mod duration;
 mod explain;
@@ -27,6 +28,7 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::engine::{Exit, Stop, audit, exit_of};
 use crate::host::env::SystemEnv;
 use crate::host::{Env, Host, interrupt, own_files};
+use crate::state::StateError;
 use args::{Cli, Format, Verb};
 
 /// Reads the command line, runs the verb and returns the exit code. Results go to standard output, all else to
@@ -62,7 +64,10 @@ fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli,
         };
         command.mut_args(without).mut_subcommands(without_empty)
     }
-    Cli::from_arg_matches(&without_empty(Cli::command()).try_get_matches_from(arguments)?)
+    let matches = without_empty(Cli::command()).try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.commands = command_line::of(&matches);
+    Ok(cli)
 }
 
 async fn run_verb(cli: &Cli) -> Exit {
@@ -77,7 +82,9 @@ async fn run_verb(cli: &Cli) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             let exit = exit_of(&error);
-            let message = format!("{error:#}");
+            let message = error
+                .downcast_ref::<StateError>()
+                .map_or_else(|| format!("{error:#}"), |state| state.with_way_on(&global.commands));
             let problems = error.downcast_ref::<Stop>().and_then(|stop| stop.problems.as_deref());
             match cli.global.format {
                 Format::Human => {}

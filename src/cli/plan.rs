@@ -55,6 +55,7 @@ async fn show(
         refusals: &refusals,
         is_running: running.is_some(),
         new_state: new_state.as_ref().map(|(note, is_doubtful)| (note.as_str(), *is_doubtful)),
+        commands: &global.commands,
     };
     match global.format {
         Format::Human => terminal::print(&render::human(&view)),

@@ -32,7 +32,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let credentials = CredentialStore::new(host.env.clone());
     let begun = host.clock.now();
     let deadline = args.deadline.map(|ms| begun.tick.plus_ms(ms));
-    let options = apply::options(args, selection, deadline);
+    let options = apply::options(global, args, selection, deadline);
     let options = PassOptions { audit: None, accounts: Some(&accounts), ..options };
     let pass = Pass { host: &host, state, credentials: &credentials, options };
     let mut shown = Shown {
@@ -92,7 +92,15 @@ impl Shown<'_> {
             "{}\n\n",
             strong("Rehearsal: nothing leaves this machine, the state stays as it is.")
         ));
-        let view = plan_render::PlanView { desired, prepared, refusals: &refusals, is_running: false, new_state: None };
+        let commands = &self.global.commands;
+        let view = plan_render::PlanView {
+            desired,
+            prepared,
+            refusals: &refusals,
+            is_running: false,
+            new_state: None,
+            commands,
+        };
         terminal::print(&plan_render::human(&view));
     }
 
@@ -103,11 +111,15 @@ impl Shown<'_> {
                 terminal::print(&format!("\n{}\n", strong("Calls made, to emulators of the providers")));
                 terminal::print(&render::calls(finished, &self.calls, self.begun));
                 terminal::print("\n");
-                terminal::print(&render::human(finished, 0));
+                terminal::print(&render::human(finished, 0, &self.global.commands));
                 terminal::print(&format!("{} {}.\n", strong("A second run would find:"), verdict(left)));
             }
-            Format::Markdown => terminal::print(&markdown::outcome(finished, Some(&verdict(left)))),
-            Format::Github => terminal::print(&github::outcome(finished, true, self.annotated)),
+            Format::Markdown => {
+                terminal::print(&markdown::outcome(finished, Some(&verdict(left)), &self.global.commands));
+            }
+            Format::Github => {
+                terminal::print(&github::outcome(finished, true, self.annotated, &self.global.commands));
+            }
             Format::Json => {
                 let mut json = render::json(finished, true);
                 json.set("second_run_changes", left);

@@ -6,6 +6,7 @@ use anyhow::Result;
 use super::args::{Format, Global, StatusArgs};
 use super::render::{JSON_VERSION, online, status as render};
 use super::{explain, manifests, terminal};
+use crate::core::command_line::Verb;
 use crate::engine::{self, Exit, Overview, Refreshed};
 use crate::host::Host;
 
@@ -30,8 +31,9 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
             );
         } else {
             terminal::print(&format!(
-                "No state at `{}`: nothing is recorded there, so all that manifests list is to be done; `freshen plan` shows it.\n",
-                state.location()
+                "No state at `{}`: nothing is recorded there, so all that manifests list is to be done; {} shows it.\n",
+                state.location(),
+                global.commands.offer(Verb::Plan, &[])
             ));
         }
         return Ok(Exit::Done);
@@ -42,8 +44,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
         json["refreshed"] = refreshed.as_ref().map(online::results_json).into();
         terminal::print_json(&json);
     } else {
-        let results = refreshed.as_ref().map(online::results);
-        terminal::print(&(results.unwrap_or_default() + &render::human(&view)));
+        let results = refreshed.as_ref().map(|refreshed| online::results(refreshed, &global.commands));
+        terminal::print(&(results.unwrap_or_default() + &render::human(&view, &global.commands)));
     }
     Ok(refreshed.as_ref().map_or(Exit::Done, Refreshed::exit))
 }

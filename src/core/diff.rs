@@ -5,12 +5,12 @@
 mod covered;
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::sync::Arc;
 
 use covered::Covered;
 
 use super::changes::{Change, Changes};
+use super::command_line::{CommandLine, Verb};
 use super::hold::{Hold, Moves, SeenRemovals};
 use super::http::Endpoint;
 use super::model::{Entry, Model, OnNew, Priority, ProviderConfig};
@@ -18,7 +18,6 @@ use super::owners::{CopiedManifest, MovedManifest, Unread};
 use super::provider_key::ProviderKey;
 use super::recorded::{ChangeKind, Inputs, KnownManifest, Progress, RecordedRow, Standing, Work};
 use super::target::{ContentHash, Target};
-use super::text::shell_word;
 use super::time::Timestamp;
 
 /// What a run has to do, and what it may forget.
@@ -99,31 +98,23 @@ impl Unclaimed {
     pub const fn is_certain(&self) -> bool {
         self.file.is_some()
     }
-}
 
-impl fmt::Display for Unclaimed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What it is, and the way on.
+    pub fn with_way_on(&self, commands: &CommandLine) -> String {
         let Self { manifest, file, copy, targets, pending } = self;
         let target = if *targets == 1 { "target" } else { "targets" };
-        write!(f, "{targets} {target} of manifest `{manifest}`")?;
-        if *pending > 0 {
-            write!(f, ", {pending} of them pending")?;
-        }
-        match (file, copy) {
-            (Some(file), None) => write!(f, ": `{file}` is not there any more, so that no run speaks for it")?,
-            (Some(file), Some(copy)) => {
-                write!(
-                    f,
-                    ": `{file}` is still there; if `{copy}` is in a copy of its tree, no run speaks for it, else give each a `name:`"
-                )?;
-            }
-            (None, _) => f.write_str(": where it is is not known; run over it once, if it is still there")?,
-        }
-        let name = shell_word(manifest);
-        write!(
-            f,
-            "; to purge what only it lists, `freshen apply --vanished {name}`; to drop it, \
-             `freshen state forget '*' --manifest {name}`"
+        let pending = if *pending > 0 { format!(", {pending} of them pending") } else { String::new() };
+        let place = match (file, copy) {
+            (Some(file), None) => format!("`{file}` is not there any more, so that no run speaks for it"),
+            (Some(file), Some(copy)) => format!(
+                "`{file}` is still there; if `{copy}` is in a copy of its tree, no run speaks for it, else give each a `name:`"
+            ),
+            (None, _) => "where it is is not known; run over it once, if it is still there".to_owned(),
+        };
+        let purge = commands.offer_for_all(Verb::Apply, &["--vanished", manifest]);
+        let drop = commands.offer(Verb::StateForget, &["*", "--manifest", manifest]);
+        format!(
+            "{targets} {target} of manifest `{manifest}`{pending}: {place}; to purge what only it lists, {purge}; to drop it, {drop}"
         )
     }
 }

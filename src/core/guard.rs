@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::changes::{Tallies, Tally};
 use super::collapse::Directory;
+use super::command_line::{CommandLine, Verb};
 use super::diff::{Difference, Removals};
 use super::hold::{Hold, Moves};
 use super::model::{Guard, Limit, Manifest, Model};
@@ -33,8 +34,7 @@ pub struct Allowed {
 pub enum Refusal {
     /// Nothing is recorded, so everything looks new.
     #[error(
-        "first run: nothing is recorded yet, so all {purges} targets would be purged (more than {FIRST_RUN_PURGES}); \
-         if the caches are fresh, record them without purging: `freshen adopt`; to purge them all: `freshen apply --purge-all`"
+        "first run: nothing is recorded yet, so all {purges} targets would be purged (more than {FIRST_RUN_PURGES})"
     )]
     FirstRun {
         /// Targets that would be purged.
@@ -52,8 +52,7 @@ pub enum Refusal {
     /// A manifest of the same name in another place, which lists nothing of what the state knows of it.
     #[error(
         "manifest `{manifest}` was read from `{before}` before, where it still is; the one at `{now}` lists none of its \
-         targets, and {removed} would be removed; if it is another manifest, give it a `name:` or its repository a \
-         `--namespace`; if it is the same one: `freshen apply --allow-removals`"
+         targets, and {removed} would be removed"
     )]
     Elsewhere {
         /// Name of the manifest.
@@ -68,8 +67,7 @@ pub enum Refusal {
     /// A manifest lost a large share of its targets.
     #[error(
         "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed{} \
-         (more than {REMOVALS_PERCENT} % and more than {REMOVALS}); if that is meant: `freshen apply --allow-removals` for once, or \
-         `max_removed` in its guard for good",
+         (more than {REMOVALS_PERCENT} % and more than {REMOVALS})",
         over_time(*.earlier)
     )]
     Removals {
@@ -85,8 +83,7 @@ pub enum Refusal {
     /// A manifest lost more of its targets than its guard allows.
     #[error(
         "manifest `{manifest}`: {removed} of its {recorded} recorded targets are no longer listed{} \
-         (its guard says `max_removed: {most}`); if that is meant: `freshen apply --allow-removals` for once, or a larger \
-         `max_removed` for good",
+         (its guard says `max_removed: {most}`)",
         over_time(*.earlier)
     )]
     GuardedRemovals {
@@ -102,10 +99,7 @@ pub enum Refusal {
         most: Limit,
     },
     /// More purges of a manifest's targets than its guard allows.
-    #[error(
-        "manifest `{manifest}`: {purges} purges{} (its guard says `max_purges: {most}`); \
-         if that is meant: `freshen apply --max-purges {}`", and_later(*.later), purges + later
-    )]
+    #[error("manifest `{manifest}`: {purges} purges{} (its guard says `max_purges: {most}`)", and_later(*.later))]
     Purges {
         /// Name of the manifest.
         manifest: String,
@@ -119,7 +113,7 @@ pub enum Refusal {
     /// Purges of a larger share of a manifest's recorded targets than its guard allows.
     #[error(
         "manifest `{manifest}`: purges of {purged} of its {recorded} recorded targets{} (its guard says \
-         `max_share: {most}%`); if that is meant: `freshen apply --max-purges {}`", and_later(*.later), purges + later
+         `max_share: {most}%`)", and_later(*.later)
     )]
     Share {
         /// Name of the manifest.
@@ -138,8 +132,7 @@ pub enum Refusal {
     /// A manifest asks for a directory that is a whole host.
     #[error(
         "manifest `{manifest}`: `{host}` would be purged as a whole in place of {purges} URLs, with {others} other listed \
-         URLs and all else that caches keep of it; if that is meant: `freshen apply --max-purges {}`, or `max_purges` in \
-         its guard", purges + others
+         URLs and all else that caches keep of it"
     )]
     WholeHost {
         /// Name of the manifest.
@@ -199,6 +192,41 @@ impl Refusal {
             Some(manifest) => hold.add(manifest, moves),
             None => hold.add_all(),
         }
+    }
+
+    /// What is wrong, and the way on.
+    pub fn with_way_on(&self, commands: &CommandLine) -> String {
+        self.way_on(commands).map_or_else(|| self.to_string(), |way_on| format!("{self}; {way_on}"))
+    }
+
+    /// What to do if the plan is no mistake.
+    fn way_on(&self, commands: &CommandLine) -> Option<String> {
+        let removals = || commands.offer(Verb::Apply, &["--allow-removals"]);
+        let purges = |most: usize| commands.offer(Verb::Apply, &["--max-purges", &most.to_string()]);
+        Some(match self {
+            Self::FirstRun { .. } => format!(
+                "if the caches are fresh, record them without purging: {}; to purge them all: {}",
+                commands.offer(Verb::Adopt, &[]),
+                commands.offer(Verb::Apply, &["--purge-all"])
+            ),
+            Self::Elsewhere { .. } => format!(
+                "if it is another manifest, give it a `name:` or its repository a `--namespace`; if it is the same one: {}",
+                removals()
+            ),
+            Self::Removals { .. } => {
+                format!("if that is meant: {} for once, or `max_removed` in its guard for good", removals())
+            }
+            Self::GuardedRemovals { .. } => {
+                format!("if that is meant: {} for once, or a larger `max_removed` for good", removals())
+            }
+            Self::Purges { purges: now, later, .. } | Self::Share { purges: now, later, .. } => {
+                format!("if that is meant: {}", purges(now + later))
+            }
+            Self::WholeHost { purges: now, others, .. } => {
+                format!("if that is meant: {}, or `max_purges` in its guard", purges(now + others))
+            }
+            Self::Namespace { .. } | Self::Asked { .. } => return None,
+        })
     }
 
     /// Names the rule and what it is about: the same as long as only numbers change.

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod call_size;
 pub mod changes;
 pub mod collapse;
+pub mod command_line;
 pub mod contract;
 pub mod diff;
 pub mod endpoints;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::command_line::CommandLine;
 use super::rate::Rate;
 use super::recorded::Counts;
 use super::time::Timestamp;
@@ -22,6 +23,8 @@ pub const DURATION_BOUNDS_MS: [u64; 9] = [10, 50, 250, 1_000, 5_000, 30_000, 120
 /// How a program that stays up is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
+    /// Commands that it offers.
+    pub commands: CommandLine,
     /// What the manifests are.
     pub manifests: ManifestsReport,
     /// Why guards refuse what the manifests ask for; empty if they do not.

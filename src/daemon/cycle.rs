@@ -200,7 +200,11 @@ impl Cycle<'_> {
 
     fn failed(&self, memory: Memory, error: &anyhow::Error) -> CycleOutcome {
         let counted = Counted { exit: Some(exit_of(error)), ..Counted::default() };
-        CycleOutcome { counted, error: Some(CycleError::of(error)), ..self.bare(memory, RunEnd::Failed) }
+        CycleOutcome {
+            counted,
+            error: Some(CycleError::of(error, &self.options.commands)),
+            ..self.bare(memory, RunEnd::Failed)
+        }
     }
 
     /// The last valid manifests, if no other run came since: it may have seen newer ones.
@@ -248,7 +252,8 @@ impl Cycle<'_> {
     async fn pass(&self, mut memory: Memory, mut loaded: Loaded, claim: Claim) -> CycleStep {
         let Memory { credentials, pass: pass_memory, silent, newest, .. } = &mut memory;
         let pass = Pass { host: self.host, state: self.state, credentials, options: self.pass_options() };
-        let mut events = CycleEvents::new(self.pass, &self.request, &self.link, &self.reporter, silent);
+        let mut events =
+            CycleEvents::new((self.pass, &self.request), &self.link, &self.reporter, &self.options.commands, silent);
         let resident = Resident { request: &self.request, memory: pass_memory, stop: self.link.interrupted() };
         let mut on_event = |event: crate::engine::PassEvent<'_>| events.takes(&event);
         let ended = Box::pin(pass.run(&mut loaded, claim, Some(resident), &mut on_event)).await;
@@ -271,8 +276,8 @@ impl Cycle<'_> {
             }
             Err(error) => match error.downcast::<Stop>() {
                 Ok(stop) if stop.exit == Exit::Refused => (RunEnd::Blocked(None), stop.reasons, None),
-                Ok(stop) => Self::cannot_run(&mut counted, &stop.into()),
-                Err(error) => Self::cannot_run(&mut counted, &error),
+                Ok(stop) => self.cannot_run(&mut counted, &stop.into()),
+                Err(error) => self.cannot_run(&mut counted, &error),
             },
         };
         let keeps = match &end {
@@ -285,13 +290,13 @@ impl Cycle<'_> {
         CycleStep::ended(CycleOutcome { counted, refusals, error, ..self.bare(memory, end) })
     }
 
-    fn cannot_run(counted: &mut Counted, error: &anyhow::Error) -> (RunEnd, Vec<Reason>, Option<CycleError>) {
+    fn cannot_run(&self, counted: &mut Counted, error: &anyhow::Error) -> (RunEnd, Vec<Reason>, Option<CycleError>) {
         counted.exit = Some(exit_of(error));
-        (RunEnd::Failed, Vec::new(), Some(CycleError::of(error)))
+        (RunEnd::Failed, Vec::new(), Some(CycleError::of(error, &self.options.commands)))
     }
 
     fn pass_options(&self) -> PassOptions<'_> {
-        let WatchOptions { selection, allowed, timeout_ms, grace_ms, audit, .. } = self.options;
+        let WatchOptions { selection, allowed, timeout_ms, grace_ms, audit, commands, .. } = self.options;
         PassOptions {
             selection,
             allowed: *allowed,
@@ -301,6 +306,7 @@ impl Cycle<'_> {
             timeout_ms: *timeout_ms,
             grace_ms: *grace_ms,
             audit: audit.as_deref(),
+            commands,
             patience_ms: Some(CREDENTIALS_MS),
             accounts: None,
             // A resident pass has its own.

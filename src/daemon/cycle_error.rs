@@ -1,5 +1,6 @@
 //! Why a run of the watch could not be made.
 
+use crate::core::command_line::CommandLine;
 use crate::state::StateError;
 
 /// What kept a run from being made.
@@ -11,13 +12,14 @@ pub(super) enum CycleError {
 }
 
 impl CycleError {
-    /// Without advice for who runs a command.
-    pub(super) fn of(error: &anyhow::Error) -> Self {
+    /// Without advice about options of a single run.
+    pub(super) fn of(error: &anyhow::Error, commands: &CommandLine) -> Self {
         match error.downcast_ref::<StateError>() {
             Some(StateError::Locked { location, holder }) => {
                 Self::Locked(format!("state `{location}` is locked by another run: {holder}"))
             }
-            _ => Self::Other(format!("{error:#}")),
+            Some(other) => Self::Other(other.with_way_on(commands)),
+            None => Self::Other(format!("{error:#}")),
         }
     }
 

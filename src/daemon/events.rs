@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use super::remaining;
 use super::{Reporter, log_line, log_whole};
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::event::ItemState;
 use crate::core::http::{Endpoint, TransportFailureKind};
 use crate::core::recorded::Standing;
@@ -105,6 +106,7 @@ pub(super) struct CycleEvents<'a> {
     request: &'a RunRequest,
     link: &'a CycleControl,
     reporter: &'a Reporter,
+    commands: &'a CommandLine,
     silent: &'a mut Silent,
     pub(super) counted: Counted,
     /// Whether the last call to each provider that was called was accepted, by index.
@@ -113,13 +115,14 @@ pub(super) struct CycleEvents<'a> {
 
 impl<'a> CycleEvents<'a> {
     pub(super) fn new(
-        pass: u64,
-        request: &'a RunRequest,
+        (pass, request): (u64, &'a RunRequest),
         link: &'a CycleControl,
         reporter: &'a Reporter,
+        commands: &'a CommandLine,
         silent: &'a mut Silent,
     ) -> Self {
-        Self { pass, request, link, reporter, silent, counted: Counted::default(), last_accepted: BTreeMap::new() }
+        let (counted, last_accepted) = (Counted::default(), BTreeMap::new());
+        Self { pass, request, link, reporter, commands, silent, counted, last_accepted }
     }
 
     pub(super) fn takes(&mut self, event: &PassEvent<'_>) {
@@ -227,7 +230,8 @@ impl<'a> CycleEvents<'a> {
 
     /// Logs what no run speaks for, once while it stays the same.
     fn log_unclaimed(&self, finished: &Finished<'_>) {
-        let unclaimed = finished.prepared.difference.unclaimed.iter().map(|one| log_line(&one.to_string()));
+        let commands = self.commands;
+        let unclaimed = finished.prepared.difference.unclaimed.iter().map(|one| log_line(&one.with_way_on(commands)));
         let unclaimed: Vec<String> = unclaimed.collect();
         if self.reporter.unclaimed() != unclaimed {
             for one in &unclaimed {
@@ -256,7 +260,8 @@ impl<'a> CycleEvents<'a> {
         }
         if rejected > MOST_REJECTED {
             let more = rejected - MOST_REJECTED;
-            tracing::warn!(pass, run, more, "more were rejected; `freshen status` names them");
+            let status = self.commands.offer(Verb::Status, &[]);
+            tracing::warn!(pass, run, more, "more were rejected; {status} names them");
         }
     }
 

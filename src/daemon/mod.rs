@@ -30,6 +30,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
+use crate::core::command_line::CommandLine;
 use crate::core::guard::Allowed;
 use crate::core::report::{Report, ReportEvent};
 use crate::core::text::one_line;
@@ -46,7 +47,7 @@ use listener::TokenFile;
 /// Reloads are logged at most this often, in milliseconds.
 const RELOAD_LOG_MS: u64 = 1_000;
 /// Most characters of a text in a record of the log.
-const LONGEST_IN_LOG: usize = 1000;
+const LONGEST_IN_LOG: usize = 2000;
 
 /// What is wanted of the daemon, with any manifests.
 pub struct WatchOptions<'a> {
@@ -62,6 +63,8 @@ pub struct WatchOptions<'a> {
     pub ready_within_ms: u64,
     /// Where calls are written down.
     pub audit: Option<PathBuf>,
+    /// What messages offer.
+    pub commands: CommandLine,
     /// The user wants files to be looked at every so often.
     pub polls: bool,
     /// Alters plans, for simulations that plant defects.

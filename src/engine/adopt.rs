@@ -11,6 +11,7 @@ use super::{
     run_start, stat_caches, unread,
 };
 use crate::core::changes::Changes;
+use crate::core::command_line::CommandLine;
 use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::model::Model;
 use crate::core::owners::Unread;
@@ -42,6 +43,7 @@ pub async fn adopt(
     lock_timeout_ms: u64,
     reader: &mut dyn ReadObserver,
     on_event: &mut OnEvent<'_>,
+    commands: &CommandLine,
 ) -> Result<Adopted> {
     let (lock, Loaded { desired, caches, ahead }) =
         read(host, lookup, selection, lock_timeout_ms, reader, on_event).await?;
@@ -58,8 +60,8 @@ pub async fn adopt(
     store.compare_with(ahead);
     let unread = unread(&desired, &*store)?;
     let namespaces = unread.namespaces.clone();
-    refuse((!namespaces.is_empty()).then_some(Refusal::Namespace { namespaces }))?;
-    refuse_elsewhere(host, &desired, &*store, &unread).await?;
+    refuse((!namespaces.is_empty()).then_some(Refusal::Namespace { namespaces }), commands)?;
+    refuse(elsewhere(host, &desired, &*store, &unread).await?, commands)?;
     let now = host.clock.now().wall;
     note_caches(&desired, &mut *store, now)?;
     let spoken_for = &unread.spoken_for;
@@ -133,24 +135,25 @@ fn removed(
 }
 
 /// What is adopted takes over what is known of manifests of the same names: the next `apply` would purge what others listed.
+/// So it is refused, as `apply` refuses it, for those that are read in another place and list nothing of what was known of them.
 ///
 /// # Errors
-/// Exit 5, as `apply` ends with, for manifests that are read in another place and list nothing of what was known of them.
-async fn refuse_elsewhere(host: &Host, desired: &Desired, store: &dyn Store, unread: &Unread) -> Result<()> {
+/// A state that cannot be read.
+async fn elsewhere(host: &Host, desired: &Desired, store: &dyn Store, unread: &Unread) -> Result<Option<Refusal>> {
     if unread.moved.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let accounts = accounts(host, &desired.model, Some(store)).await?;
     let now = host.clock.now().wall;
     let prepared = Selection::default().prepare_all(desired, Some(store), &accounts, now)?;
-    refuse(guard::elsewhere(&desired.model, &prepared.difference))
+    Ok(guard::elsewhere(&desired.model, &prepared.difference))
 }
 
 /// # Errors
 /// Exit 5 if there is a refusal.
-fn refuse(refusal: Option<Refusal>) -> Result<()> {
+fn refuse(refusal: Option<Refusal>, commands: &CommandLine) -> Result<()> {
     let Some(refusal) = refusal else { return Ok(()) };
-    let reason = Reason::of_command(&refusal);
+    let reason = Reason::of_command(&refusal, commands);
     Err(Stop::refused(vec![reason]).into())
 }
 

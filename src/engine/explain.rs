@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::pass::{OnEvent, PassEvent};
 use super::{Desired, Prepared, Selection, Stop, accounts, namespace, refusals};
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::guard::{Allowed, Refusal};
 use crate::core::hold::{Hold, KnownRefusal};
 use crate::core::model::{Entry, Matched};
@@ -34,6 +35,7 @@ pub async fn explain<'a>(
     desired: &'a Desired,
     given: &str,
     on_event: &mut OnEvent<'_>,
+    commands: &CommandLine,
 ) -> Result<Vec<ExplainedTarget<'a>>> {
     let store = namespace::seen_within(desired, state, state.open()?)?;
     let store = store.as_deref();
@@ -45,11 +47,11 @@ pub async fn explain<'a>(
     let (mut target, mut recorded) = (given.to_owned(), recorded_of(given)?);
     let purged = store.map_or(Ok(Vec::new()), |store| store.purged_removals(given))?;
     if recorded.is_empty() && purged.is_empty() && desired.model.entries.of_text(given).next().is_none() {
-        target = meant(desired, store, given)?;
+        target = meant(desired, store, given, commands)?;
         recorded = recorded_of(&target)?;
     }
     let before = store.map_or(Ok(Vec::new()), Store::refusals)?;
-    let refusals = RefusedPlan::of(desired, &prepared, &before, host.clock.now().wall);
+    let refusals = RefusedPlan::of(desired, &prepared, (&before, host.clock.now().wall), commands);
     let mut found = find(desired, &prepared, recorded, &target);
     for one in &mut found {
         one.refusal = one.due.and_then(|index| refusals.of_change(&prepared, index));
@@ -61,7 +63,7 @@ pub async fn explain<'a>(
 }
 
 /// The one target of these manifests or of the state that is meant by its path, or without its scheme.
-fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str) -> Result<String> {
+fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str, commands: &CommandLine) -> Result<String> {
     let targets = |is_meant: &dyn Fn(&str) -> bool| -> Result<Vec<String>> {
         let mut found = BTreeSet::new();
         let mut take = |text: &str| found.extend(is_meant(text).then(|| text.to_owned()));
@@ -91,7 +93,9 @@ fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str) -> Result<St
     })?;
     near.sort_by_key(|target| !host_of(target).eq_ignore_ascii_case(host_of(given)));
     let help = if near.is_empty() {
-        "targets are compared byte for byte, `freshen plan --format json` and `freshen state list` show them".to_owned()
+        let (planned, known) =
+            (commands.offer(Verb::Plan, &["--format", "json"]), commands.offer(Verb::StateList, &[]));
+        format!("targets are compared byte for byte, {planned} and {known} show them")
     } else {
         format!("did you mean {}?", offer(&near))
     };
@@ -161,7 +165,12 @@ pub struct RefusedTarget {
 struct RefusedPlan(Vec<(KnownRefusal, Hold)>);
 
 impl RefusedPlan {
-    fn of(desired: &Desired, prepared: &Prepared, before: &[KnownRefusal], now: Timestamp) -> Self {
+    fn of(
+        desired: &Desired,
+        prepared: &Prepared,
+        before: (&[KnownRefusal], Timestamp),
+        commands: &CommandLine,
+    ) -> Self {
         let refusals = refusals::refusals(desired, prepared, Allowed::default());
         let hold = |refusal: &Refusal| {
             let mut hold = Hold::default();
@@ -169,7 +178,7 @@ impl RefusedPlan {
             hold
         };
         let holds: Vec<Hold> = refusals.iter().map(hold).collect();
-        Self(refusals::known(desired, prepared, &refusals, (before, now)).into_iter().zip(holds).collect())
+        Self(refusals::known(desired, prepared, &refusals, before, commands).into_iter().zip(holds).collect())
     }
 
     /// The refusal that holds a change back, else any.

@@ -193,7 +193,7 @@ fn read_lines(file: &Path) -> Result<Lines, Stop> {
     let mut first_lines: HashMap<(String, Target), usize> = HashMap::new();
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let refuse = |cause: String| Stop::bad_input(format!("{}:{line}: {cause}", file.display()));
-        let help = |cause| refuse(format!("{cause}; write lines as `freshen state export` does"));
+        let help = |cause| refuse(format!("{cause}; write lines as `state export` does"));
         if text.trim_start().strip_prefix('{').is_some_and(|keys| keys.trim_start().starts_with(LEDGER_KEY)) {
             found.quota.push(parse_quota(text).map_err(help)?);
             continue;

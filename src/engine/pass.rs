@@ -3,6 +3,7 @@
 //!
 //! Options go in and events come out; this file does not know where they go.
 
+mod notes;
 mod recovery;
 mod refused;
 
@@ -20,10 +21,10 @@ use super::query::Asker;
 use super::selection::Selection;
 use super::stat_caches::{self, StatCaches};
 use super::{
-    Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Reason, Run, accounts, forget_departed,
-    learn_quotas, namespace,
+    Accounts, Desired, Exit, Finished, Learned, Located, Prepared, Reason, Run, accounts, learn_quotas, namespace,
 };
 use crate::core::budget::LastCalls;
+use crate::core::command_line::CommandLine;
 use crate::core::guard::Allowed;
 use crate::core::target::Target;
 use crate::core::text::{count, one_line};
@@ -70,6 +71,8 @@ pub struct PassOptions<'a> {
     pub grace_ms: u64,
     /// Where calls are written down.
     pub audit: Option<&'a Path>,
+    /// What refusals offer.
+    pub commands: &'a CommandLine,
     /// How long credentials are waited for, in milliseconds; `None`: until each source has answered.
     pub patience_ms: Option<u64>,
     /// The accounts of all providers where nothing is to be looked up, neither accounts nor names of caches: in a rehearsal.
@@ -253,7 +256,7 @@ impl Pass<'_> {
             .unmatched(&desired.model, &prepared.difference.changes)
             .iter()
             .for_each(|warning| around.event(PassEvent::Warning(warning)));
-        mention_unfinished(store.as_deref(), around)?;
+        notes::mention_unfinished(store.as_deref(), around)?;
         if let Some(store) = &mut store {
             keep(&mut **store, std::mem::take(&mut caches), around);
         }
@@ -268,7 +271,7 @@ impl Pass<'_> {
         self.admit(desired, &mut prepared, &mut opened, self.options.expect, around)?;
         if prepared.is_nothing() && prepared.refusals.is_empty() {
             let (finished, store) = (Finished::nothing(desired, &prepared), &mut opened.store);
-            note_inputs(store.as_deref_mut(), &finished, around);
+            notes::note_inputs(store.as_deref_mut(), &finished, around);
             around.finished(&finished, store.as_deref());
             return Ok(PassEnd::Ended(finished.exit));
         }
@@ -539,27 +542,4 @@ fn keep(store: &mut dyn Store, caches: StatCaches, around: &mut Around<'_>) {
     if let Err(note) = stat_caches::keep(store, caches) {
         around.note(&note);
     }
-}
-
-/// Notes manifests that say the same as before in other words, so that the next run need not read them. Where that cannot be
-/// written, the next run reads them.
-fn note_inputs(store: Option<&mut (dyn Store + 'static)>, finished: &Finished<'_>, around: &mut Around<'_>) {
-    let Some(store) = store else { return };
-    let noted = match (&finished.prepared.difference.inputs, store.inputs()) {
-        (Some(inputs), Ok(known)) if known.as_ref() != Some(inputs) => store.note_inputs(inputs),
-        (_, Ok(_)) => Ok(()),
-        (_, Err(error)) => Err(error),
-    };
-    if let Err(error) = noted.and_then(|()| forget_departed(store, finished)) {
-        around.note(&format!("the next run reads all manifests again: {error}"));
-    }
-}
-
-/// Mentions a run that was stopped before its end; its lock is free again, and its purges in doubt are due.
-fn mention_unfinished(store: Option<&dyn Store>, around: &mut Around<'_>) -> Result<()> {
-    let last = store.map_or(Ok(Vec::new()), |store| store.runs(1))?;
-    if let Some(run) = last.first().filter(|run| run.finished_at.is_none()) {
-        around.event(PassEvent::Unfinished(run.started_at));
-    }
-    Ok(())
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::stop::Reason;
 use super::{Desired, Finished, Prepared};
+use crate::core::command_line::CommandLine;
 use crate::core::diff::Difference;
 use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::hold::{Hold, KnownRefusal};
@@ -65,6 +66,7 @@ pub(super) fn known(
     prepared: &Prepared,
     refusals: &[Refusal],
     (before, now): (&[KnownRefusal], Timestamp),
+    commands: &CommandLine,
 ) -> Vec<KnownRefusal> {
     let providers = &desired.model.providers;
     let known = |refusal: &Refusal| {
@@ -77,7 +79,7 @@ pub(super) fn known(
         KnownRefusal {
             manifest: refusal.manifest().unwrap_or_default().to_owned(),
             subject,
-            text: refusal.to_string(),
+            text: refusal.with_way_on(commands),
             since,
             holds_back: named.filter(|(_, number)| *number > 0).collect(),
         }
@@ -110,6 +112,17 @@ impl Finished<'_> {
     }
 }
 
+/// What is let through to be carried out.
+#[derive(Clone, Copy)]
+pub(super) struct Admission<'a> {
+    /// What the user allowed.
+    pub(super) allowed: Allowed,
+    /// The digest that was reviewed.
+    pub(super) expected: Option<&'a str>,
+    /// What reasons offer.
+    pub(super) commands: &'a CommandLine,
+}
+
 /// What is said against a plan.
 pub(super) struct Verdict {
     /// By guards, and by the digest that was reviewed.
@@ -127,13 +140,13 @@ pub(super) fn admit(
     desired: &Desired,
     prepared: &mut Prepared,
     store: Option<&mut (dyn Store + 'static)>,
-    (allowed, expected): (Allowed, Option<&str>),
+    Admission { allowed, expected, commands }: Admission<'_>,
     (is_all, now): (bool, Timestamp),
 ) -> Result<Verdict, StateError> {
     let model = &desired.model;
     let refusals = refusals(desired, prepared, allowed);
     let before = store.as_ref().map_or(Ok(Vec::new()), |store| store.refusals())?;
-    let known = known(desired, prepared, &refusals, (&before, now));
+    let known = known(desired, prepared, &refusals, (&before, now), commands);
     let path_of = |name: &str| {
         let manifest = model.manifests.iter().find(|manifest| manifest.name == name);
         manifest.map(|manifest| manifest.path.clone())
@@ -143,7 +156,7 @@ pub(super) fn admit(
     let is_nameless = !prepared.difference.namespaces.is_empty();
     let mut stops = is_nameless || refusals.len() > prepared.refusals.len();
     if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {
-        reasons.push(Reason::of_digest(expected, &prepared.digest));
+        reasons.push(Reason::of_digest(expected, &prepared.digest, commands));
         stops = true;
     }
     if !stops {

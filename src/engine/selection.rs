@@ -170,9 +170,11 @@ fn check_vanished(desired: &Desired, store: Option<&dyn Store>, names: &[String]
     match names.iter().find(|name| !is_known(name)) {
         None => Ok(()),
         Some(name) => {
+            let known: Vec<String> =
+                unread.spoken_for.iter().map(|manifest| format!("`{}`", one_line(&manifest.name, 200))).collect();
+            let known = if known.is_empty() { "none has".to_owned() } else { format!("{} have", known.join(", ")) };
             let message = format!(
-                "`--vanished {}`: the state knows no such manifest, or it is still there; `freshen status` shows those that \
-                 nobody speaks for",
+                "`--vanished {}`: the state knows no such manifest, or it is still there; {known} vanished",
                 one_line(name, 200)
             );
             Err(Stop::bad_input(message).into())

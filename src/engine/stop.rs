@@ -1,6 +1,7 @@
 //! Expected failures, each with its exit code and with causes that stay apart until they are printed.
 
 use super::Exit;
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::guard::Refusal;
 use crate::core::hold::KnownRefusal;
 use crate::host::credentials::CredentialError;
@@ -27,14 +28,15 @@ impl Reason {
     }
 
     /// A refusal of a command that is no run.
-    pub(super) fn of_command(refusal: &Refusal) -> Self {
-        Self { manifest: None, subject: refusal.subject(), text: refusal.to_string(), known: None }
+    pub(super) fn of_command(refusal: &Refusal, commands: &CommandLine) -> Self {
+        Self { manifest: None, subject: refusal.subject(), text: refusal.with_way_on(commands), known: None }
     }
 
     /// The plan has another digest than the one that was reviewed.
-    pub(super) fn of_digest(expected: &str, digest: &str) -> Self {
+    pub(super) fn of_digest(expected: &str, digest: &str, commands: &CommandLine) -> Self {
+        let look = commands.offer(Verb::Plan, &[]);
         let text = format!(
-            "the plan is not the one that was reviewed: expected digest {expected}, it is {digest}; look at `freshen plan` again"
+            "the plan is not the one that was reviewed: expected digest {expected}, it is {digest}; look at {look} again"
         );
         Self { manifest: None, subject: "digest".to_owned(), text, known: None }
     }

@@ -140,7 +140,7 @@ pub(super) async fn check(State(served): State<Arc<Served>>, mut request: Reques
     let is_meant = reached.is_some_and(|reached| guard.is_meant(request.headers(), request.uri(), reached));
     let admitted = guard.admits(request.headers(), request.uri().path());
     let mut response = if !is_meant {
-        let text = "this name is not known here; give it to `freshen watch` with --listen-host\n";
+        let text = "this name is not known here; start the watch with --listen-host for it\n";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     } else if ![Method::GET, Method::HEAD].contains(request.method()) {
         (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "there is nothing to do here\n")

@@ -5,7 +5,7 @@ use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
 
 /// Most characters of a reason.
-pub(super) const MOST: usize = 800;
+pub(super) const MOST: usize = 2_000;
 
 /// Why not all is well; empty if all is. A provider is stuck once targets have been pending at it for more than
 /// `within_ms` milliseconds.

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ready;
+use crate::core::command_line::Verb;
 use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport, Running};
 use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
@@ -16,6 +16,8 @@ const ROWS: usize = 200;
 const PROBLEMS: usize = 20;
 /// Most characters of a text.
 const MOST: usize = 400;
+/// Most characters of a problem.
+const LONGEST_PROBLEM: usize = 2_000;
 
 /// How things are, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +145,11 @@ fn shown(text: &str) -> String {
     one_line(text, MOST)
 }
 
+/// With the command that it may offer.
+fn problem_shown(text: &str) -> String {
+    one_line(text, LONGEST_PROBLEM)
+}
+
 /// `2026-11-21 16:51:04 UTC`.
 fn moment(at: Timestamp) -> String {
     at.utc_extended().replace('T', " ").replace('Z', " UTC")
@@ -205,13 +212,13 @@ fn facts(report: &Report) -> Vec<(&'static str, &'static str, String)> {
 }
 
 fn problems_of(report: &Report, problems: &[String]) -> TableView {
-    let mut rows: Vec<Vec<String>> =
-        problems.iter().take(ROWS).map(|problem| vec![one_line(problem, ready::MOST)]).collect();
-    rows.extend(report.unclaimed.iter().take(PROBLEMS).map(|unclaimed| vec![shown(unclaimed)]));
+    let mut rows: Vec<Vec<String>> = problems.iter().take(ROWS).map(|problem| vec![problem_shown(problem)]).collect();
+    rows.extend(report.unclaimed.iter().take(PROBLEMS).map(|unclaimed| vec![problem_shown(unclaimed)]));
     if let ManifestsReport::Invalid { problems, .. } = &report.manifests {
         rows.extend(problems.iter().skip(1).take(PROBLEMS - 1).map(|problem| vec![shown(problem)]));
         if problems.len() > PROBLEMS {
-            rows.push(vec![format!("and {} more; `freshen check` shows all", problems.len() - PROBLEMS)]);
+            let check = report.commands.offer(Verb::Check, &[]);
+            rows.push(vec![format!("and {} more; {check} shows all", problems.len() - PROBLEMS)]);
         }
     }
     TableView { id: "problems", title: "Problems", columns: &["Problem"], empty: "None.", rows }

@@ -11,6 +11,7 @@ pub use sqlite::{Holder, ReadAhead, RunLock, SqliteStore};
 pub use sqlite::{add_up, seal_as_it_is};
 
 use crate::core::changes::Changes;
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::event::{PurgeId, Record};
@@ -26,10 +27,7 @@ use crate::core::time::Timestamp;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file is there and is not a whole state of ours.
-    #[error(
-        "state `{location}` is damaged: {cause}; nothing was changed. Move the file away and run `freshen adopt` if the caches \
-         are fresh, or `freshen apply --purge-all` to purge everything anew"
-    )]
+    #[error("state `{location}` is damaged: {cause}; nothing was changed")]
     Damaged {
         /// Where it is.
         location: String,
@@ -58,9 +56,8 @@ pub enum StateError {
     },
     /// It is not the state that was used here last: a copy took its place.
     #[error(
-        "state `{location}` is not the one that was used here last: {}; nothing was changed. Put that one back; or, to go on with this \
-         one, remove `{location}.seal` and run `freshen apply --force '*'` to purge everything anew, or `freshen adopt` if the caches \
-         are fresh", found.differs_from(known)
+        "state `{location}` is not the one that was used here last: {}; nothing was changed",
+        found.differs_from(known)
     )]
     NotLast {
         /// Where it is.
@@ -114,6 +111,27 @@ pub enum StateError {
         /// What the system or the storage engine said.
         cause: String,
     },
+}
+
+impl StateError {
+    /// What happened, and the way on where that is a command.
+    pub fn with_way_on(&self, commands: &CommandLine) -> String {
+        let adopt = || commands.offer_for_all(Verb::Adopt, &[]);
+        match self {
+            Self::Damaged { .. } => format!(
+                "{self}. Move the file away and run {} if the caches are fresh, or {} to purge everything anew",
+                adopt(),
+                commands.offer_for_all(Verb::Apply, &["--purge-all"])
+            ),
+            Self::NotLast { location, .. } => format!(
+                "{self}. Put that one back; or, to go on with this one, remove `{location}.seal` and run {} to purge \
+                 everything anew, or {} if the caches are fresh",
+                commands.offer_for_all(Verb::Apply, &["--force", "*"]),
+                adopt()
+            ),
+            _ => self.to_string(),
+        }
+    }
 }
 
 /// A call whose outcome never came to the state: the run was stopped in between.

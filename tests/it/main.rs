@@ -32,6 +32,7 @@ mod manifest_hints;
 mod manifests;
 mod namespaces;
 mod newcomer;
+mod offers;
 mod owners;
 mod planning;
 mod readme;

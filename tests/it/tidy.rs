@@ -472,6 +472,26 @@ fn production_prints_through_one_crate() {
     );
 }
 
+/// A command without the state and the manifests of its program does something else where it is pasted. Those about
+/// neither may stand anywhere.
+#[test]
+fn commands_are_offered_from_one_place() {
+    const VERBS: [&str; 8] = ["plan", "apply", "watch`", "adopt", "check", "status", "explain", "state"];
+    let mut problems = Vec::new();
+    for Source { path, text, .. } in source::production(root()) {
+        let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code: Vec<&str> = production.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
+        // A text may go on in the next line.
+        let code = code.join("\n").replace("\\\n", "");
+        let offered = code.match_indices("freshen ").filter_map(|(at, word)| {
+            let rest = &code[at + word.len()..];
+            VERBS.iter().find(|verb| rest.starts_with(**verb))
+        });
+        problems.extend(offered.map(|verb| format!("{path}: `freshen {verb}`")));
+    }
+    assert_none(&problems, "let core/command_line.rs spell it:");
+}
+
 #[test]
 fn every_kind_has_vectors_and_an_emulator() {
     let folder = root().join("tests/it/golden/vectors");

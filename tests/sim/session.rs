@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use freshen::core::command_line::CommandLine;
 use freshen::core::event::ItemState;
 use freshen::core::guard::{Allowed, Refusal};
 use freshen::core::model::Model;
@@ -211,6 +212,7 @@ impl<'a> Process<'a> {
             timeout_ms: TIMEOUT_MS,
             grace_ms: GRACE_MS,
             audit: None,
+            commands: &CommandLine::default(),
             patience_ms: None,
             accounts: None,
             interrupts: &interrupts,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
+use freshen::core::command_line::CommandLine;
 use freshen::core::event::{EndpointEnd, FailureScope};
 use freshen::core::guard::Allowed;
 use freshen::core::http::Endpoint;
@@ -286,6 +287,7 @@ async fn live(
         grace_ms: GRACE_MS,
         ready_within_ms: READY_WITHIN_MS,
         audit: None,
+        commands: CommandLine::default(),
         polls: false,
         tamper: matches!(bug, Some(WatchBug::SlicesDoNotAddUp | WatchBug::RefusedPlanSent))
             .then_some(&forget as &dyn Fn(&mut Prepared)),

@@ -5,7 +5,8 @@
 use std::fmt::Write;
 
 use super::{count, directories, outcome, plan, standing};
-use crate::core::diff::{Difference, Unclaimed};
+use crate::core::command_line::CommandLine;
+use crate::core::diff::Difference;
 use crate::core::event::ItemState;
 use crate::core::model::{Location, Model};
 use crate::core::recorded::Standing;
@@ -16,7 +17,7 @@ use crate::manifest::{Problem, Severity};
 /// Most annotations of a level: GitHub shows no more of a step.
 const MOST: usize = 10;
 /// Longest message, in characters.
-const LONGEST: usize = 1_000;
+const LONGEST: usize = 2_000;
 
 /// How an annotation is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,11 +134,12 @@ pub(crate) fn plan(view: &plan::PlanView<'_>, before: Annotated) -> String {
     for refusal in view.refusals {
         let file = refusal.manifest().and_then(|name| model.manifests.iter().find(|manifest| manifest.name == name));
         let at = AnnotationPlace { file: file.map(|manifest| manifest.path.as_str()), ..AnnotationPlace::default() };
-        found.add(Level::Error, &at, &format!("`freshen apply` {}: {refusal}", view.verdict()));
+        let refusal = refusal.with_way_on(view.commands);
+        found.add(Level::Error, &at, &format!("`apply` {}: {refusal}", view.verdict()));
     }
     let doubtful = view.new_state.filter(|(_, is_doubtful)| *is_doubtful);
     found.add_all(Level::Warning, doubtful.map(|(note, _)| note.to_owned()));
-    found.add_all(Level::Warning, unclaimed(&view.prepared.difference));
+    found.add_all(Level::Warning, unclaimed(&view.prepared.difference, view.commands));
     found.add_all(Level::Notice, directories::lines(model, &view.prepared.plan));
     let hints = plan::ChangeHints::of(view.prepared);
     for (index, change) in changes.iter().enumerate() {
@@ -152,12 +154,12 @@ pub(crate) fn plan(view: &plan::PlanView<'_>, before: Annotated) -> String {
 }
 
 /// What no run speaks for.
-fn unclaimed(difference: &Difference) -> impl Iterator<Item = String> {
-    difference.unclaimed.iter().map(Unclaimed::to_string)
+fn unclaimed(difference: &Difference, commands: &CommandLine) -> impl Iterator<Item = String> {
+    difference.unclaimed.iter().map(|one| one.with_way_on(commands))
 }
 
 /// The outcome, after the annotations of its manifests: what is left before what is done.
-pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool, before: Annotated) -> String {
+pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool, before: Annotated, commands: &CommandLine) -> String {
     let model = &view.desired.model;
     let changes = &view.prepared.difference.changes;
     let (headline, rest) = outcome::headline(view);
@@ -169,9 +171,9 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool, before: Annotated) -
     let rehearsal = if rehearsal { "rehearsal: " } else { "" };
     let mut found = Annotations::after(before);
     found.add_all(level, [format!("{rehearsal}{headline}{rest}")]);
-    found.add_all(Level::Error, outcome::problems(view));
+    found.add_all(Level::Error, outcome::problems(view, commands));
     found.add_all(Level::Warning, warnings(view.desired, &view.outcome));
-    found.add_all(Level::Warning, unclaimed(&view.prepared.difference));
+    found.add_all(Level::Warning, unclaimed(&view.prepared.difference, commands));
     let states = || view.outcome.states.iter().enumerate();
     let is_done = |state: &ItemState| matches!(state, ItemState::Recorded);
     let left = states().filter(|(_, state)| !is_done(state));

@@ -4,6 +4,7 @@
 
 use super::{count, directories, folders, grouped, many, outcome, plan, shown};
 use crate::core::changes::Change;
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::diff::Difference;
 use crate::core::event::ItemState;
 use crate::core::plan::{Job, Plan};
@@ -19,7 +20,7 @@ const LONGEST: usize = 65_536;
 /// Kept free for what ends lists and says what they leave out.
 const RESERVE: usize = 4_096;
 /// Longest message, in characters.
-const LONGEST_MESSAGE: usize = 1_000;
+const LONGEST_MESSAGE: usize = 2_000;
 /// Lists and tables up to this length are shown unfolded, and plans without a table of folders.
 const UNFOLDED: usize = 10;
 /// In order of lists and columns.
@@ -157,11 +158,10 @@ fn partial(plan: &Plan) -> &'static str {
     if plan.unselected.is_empty() { "" } else { "partial: " }
 }
 
-fn asides(comment: &mut Comment, left_out: Option<&str>, difference: &Difference, is_running: bool) {
-    let asides = super::asides(difference, is_running);
+fn asides(comment: &mut Comment, left_out: Option<&str>, asides: &str) {
     let lines: Vec<&str> = left_out.into_iter().chain(asides.lines()).collect();
     if !lines.is_empty() {
-        comment.add_list("Also", lines.iter().map(|line| code(line)), lines.len());
+        comment.add_list("Also", lines.iter().map(|line| code_whole(line)), lines.len());
     }
 }
 
@@ -180,17 +180,19 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
         comment.add(&format!("{}\n\n", code_whole(note)));
     }
     if !view.refusals.is_empty() {
-        let refusals = view.refusals.iter().map(|refusal| code_whole(&refusal.to_string()));
-        comment.add_list(&format!("`freshen apply` {}", view.verdict()), refusals, view.refusals.len());
+        let refusals = view.refusals.iter().map(|refusal| code_whole(&refusal.with_way_on(view.commands)));
+        comment.add_list(&format!("`apply` {}", view.verdict()), refusals, view.refusals.len());
     }
     jobs_table(&mut comment, view.desired, &prepared.plan.jobs);
     comment.add_folders(view.desired, difference, &KINDS.map(|kind| kind.word().to_uppercase()), |index| {
         KINDS.iter().position(|kind| *kind == difference.changes.kind(index)).unwrap_or_default()
     });
-    asides(&mut comment, super::left_out(&prepared.plan).as_deref(), difference, view.is_running);
+    let besides = super::asides(difference, view.is_running, view.commands);
+    asides(&mut comment, super::left_out(&prepared.plan).as_deref(), &besides);
     if due > 0 {
         let digest = &prepared.digest;
-        comment.add(&format!("Plan digest `{digest}`: `freshen apply --expect {digest}` applies exactly this.\n\n"));
+        let apply = view.commands.offer(Verb::Apply, &["--expect", digest]);
+        comment.add(&format!("Plan digest `{digest}`: {} applies exactly this.\n\n", span(apply.trim_matches('`'))));
     }
     let directories: Vec<String> = directories::lines(&view.desired.model, &prepared.plan).collect();
     if !directories.is_empty() {
@@ -225,7 +227,7 @@ fn change_item(view: &plan::PlanView<'_>, change: &Change, hint: Option<String>)
 }
 
 /// The outcome. `second_run` is what a rehearsal reports of the next one.
-pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>) -> String {
+pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>, commands: &CommandLine) -> String {
     let is_quiet = view.outcome.states.is_empty() && view.prepared.is_quiet();
     let (headline, rest) = outcome::headline(view);
     let title = match (is_quiet, second_run.is_some()) {
@@ -272,7 +274,7 @@ pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>) -> String {
         });
         comment.add_list(&format!("{} left", count(left, "target")), items, groups.len());
     }
-    let problems: Vec<String> = outcome::problems(view).iter().map(|problem| code(problem)).collect();
+    let problems: Vec<String> = outcome::problems(view, commands).iter().map(|problem| code(problem)).collect();
     if !problems.is_empty() {
         let number = problems.len();
         comment.add_list("Problems", problems.into_iter(), number);
@@ -282,7 +284,8 @@ pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>) -> String {
         let number = warnings.len();
         comment.add_list("Warnings", warnings.into_iter(), number);
     }
-    asides(&mut comment, outcome::left_out(view).as_deref(), &view.prepared.difference, false);
+    let besides = super::asides(&view.prepared.difference, false, commands);
+    asides(&mut comment, outcome::left_out(view).as_deref(), &besides);
     if let Some(second_run) = second_run {
         comment.add(&format!("A second run would find: {second_run}.\n"));
     }

@@ -20,6 +20,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::contract::Rate;
 use crate::core::diff::{Difference, Orphans, Unclaimed};
 use crate::core::event::ItemState;
@@ -121,15 +122,20 @@ pub(super) fn unfinished(began: Timestamp) -> String {
 }
 
 /// What no run speaks for, a line each.
-pub(super) fn unclaimed(unclaimed: &[Unclaimed]) -> String {
-    unclaimed.iter().map(|one| one_line(&one.to_string(), LONGEST_ASIDE) + "\n").collect()
+pub(super) fn unclaimed(unclaimed: &[Unclaimed], commands: &CommandLine) -> String {
+    unclaimed.iter().map(|one| aside(&one.with_way_on(commands)) + "\n").collect()
+}
+
+/// A message on one line, with the commands that it offers.
+pub(super) fn aside(message: &str) -> String {
+    one_line(message, LONGEST_ASIDE)
 }
 
 /// Longest line about something besides purges, in characters.
-const LONGEST_ASIDE: usize = 1_000;
+const LONGEST_ASIDE: usize = 2_000;
 
 /// What a difference brings along besides purges, a line each. `is_running`: another run is under way.
-pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
+pub(super) fn asides(difference: &Difference, is_running: bool, commands: &CommandLine) -> String {
     let in_doubt = if is_running {
         "may be on the way: the run under way, or one before it, sent them and has recorded no answer"
     } else {
@@ -150,11 +156,11 @@ pub(super) fn asides(difference: &Difference, is_running: bool) -> String {
         let targets = count(*targets, "target");
         let pending = if *pending > 0 { format!(", {pending} of them pending") } else { String::new() };
         text.push_str(&format!(
-            "{targets} of provider `{provider}`{pending}, which no manifest configures for them: left alone; to drop them, \
-             `freshen state forget '*' --provider {provider}`\n"
+            "{targets} of provider `{provider}`{pending}, which no manifest configures for them: left alone; to drop them, {}\n",
+            commands.offer(Verb::StateForget, &["*", "--provider", provider])
         ));
     }
-    text + &unclaimed(&difference.unclaimed)
+    text + &unclaimed(&difference.unclaimed, commands)
 }
 
 /// Targets that the user left out of a plan, if any.

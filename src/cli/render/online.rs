@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{count, row, shown, strong, table};
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::contract::Capabilities;
 use crate::core::model::Model;
 use crate::core::query::{QuotaFound, TaskState};
@@ -70,7 +71,7 @@ pub(crate) fn json(model: &Model, standings: &[AccountStatus]) -> Value {
 }
 
 /// What became of accepted purges, for people.
-pub(crate) fn results(refreshed: &Refreshed) -> String {
+pub(crate) fn results(refreshed: &Refreshed, commands: &CommandLine) -> String {
     let Refreshed { results, due_again } = refreshed;
     let mut text = format!("{}\n", strong("Results of accepted purges"));
     let providers = results.by_provider();
@@ -88,7 +89,8 @@ pub(crate) fn results(refreshed: &Refreshed) -> String {
     }
     if *due_again > 0 {
         let targets = count(*due_again, "target");
-        text.push_str(&format!("{targets} pending again; `freshen apply` purges them:\n"));
+        let apply = commands.offer(Verb::Apply, &[]);
+        text.push_str(&format!("{targets} pending again; {apply} purges them:\n"));
         let failed: Vec<_> = results.told.iter().filter(|settled| settled.state == TaskState::Failed).collect();
         for settled in failed.iter().take(LISTED) {
             text.push_str(&format!("    {}\n", shown(&settled.task.target.text)));

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{Document, JSON_VERSION, count, kind_word, row, shown, standing, strong, table};
+use crate::core::command_line::CommandLine;
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
 use crate::core::time::{Now, Timestamp};
@@ -62,7 +63,7 @@ fn purged_list(view: &Finished<'_>, listed: usize) -> String {
 }
 
 /// The summary for people, with so many of the targets that were purged.
-pub(crate) fn human(view: &Finished<'_>, listed: usize) -> String {
+pub(crate) fn human(view: &Finished<'_>, listed: usize, commands: &CommandLine) -> String {
     let mut text = purged_list(view, listed);
     let model = &view.desired.model;
     let rows = provider_rows(view);
@@ -73,7 +74,7 @@ pub(crate) fn human(view: &Finished<'_>, listed: usize) -> String {
     let left = groups_text(left_over(view));
     text.push_str(&left);
     text.extend(left_out(view).map(|line| line + "\n"));
-    text.push_str(&super::asides(&view.prepared.difference, false));
+    text.push_str(&super::asides(&view.prepared.difference, false, commands));
     for (index, reason) in stops(view) {
         // Mostly it is the very reason why targets are left: said once is enough.
         let name = &model.providers[index].name;
@@ -95,13 +96,14 @@ pub(super) fn stops(view: &Finished<'_>) -> Vec<(usize, String)> {
 }
 
 /// What went wrong with the run as a whole, a line each.
-pub(super) fn problems(view: &Finished<'_>) -> Vec<String> {
+pub(super) fn problems(view: &Finished<'_>, commands: &CommandLine) -> Vec<String> {
     let name = |index: usize| &view.desired.model.providers[index].name;
     let unavailable = view.unavailable.iter().map(|(index, reason)| format!("provider `{}`: {reason}", name(*index)));
     let stops = stops(view).into_iter().map(|(index, reason)| format!("provider `{}` stopped: {reason}", name(index)));
     let cut_short = view.outcome.cut_short.iter().map(|reason| format!("the run ended early: {reason}"));
     let state = view.outcome.state_error.iter().map(ToString::to_string);
-    let refused = view.prepared.refusals.iter().map(|refusal| format!("refused, and left out: {refusal}"));
+    let refusals = view.prepared.refusals.iter();
+    let refused = refusals.map(|refusal| format!("refused, and left out: {}", refusal.with_way_on(commands)));
     unavailable.chain(refused).chain(stops).chain(cut_short).chain(state).collect()
 }
 

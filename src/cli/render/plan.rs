@@ -8,6 +8,7 @@ use super::{
     Document, JSON_VERSION, count, directories, grouped, kind_word, many, moment, per_second, shown, strong, table,
 };
 use crate::core::changes::Change;
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::diff::{Difference, Orphans, Unclaimed};
 use crate::core::event::ItemState;
 use crate::core::guard::Refusal;
@@ -34,6 +35,8 @@ pub(crate) struct PlanView<'a> {
     pub is_running: bool,
     /// What is said of a state that is not there, and whether another one may be meant.
     pub new_state: Option<(&'a str, bool)>,
+    /// What messages offer.
+    pub commands: &'a CommandLine,
 }
 
 impl PlanView<'_> {
@@ -79,15 +82,17 @@ pub(crate) fn human(view: &PlanView<'_>) -> String {
         text.push_str(&changes_list(view));
     }
     text.extend(super::left_out(plan).map(|line| line + "\n"));
-    text.push_str(&super::asides(difference, view.is_running));
+    text.push_str(&super::asides(difference, view.is_running, view.commands));
     if due > 0 {
         text.push_str(&format!("\nPlan digest: {}\n", view.prepared.digest));
     }
     for refusal in view.refusals {
+        let refusal = refusal.with_way_on(view.commands);
         text.push_str(&format!("{} {refusal}\n", strong(&format!("apply {}:", view.verdict()))));
     }
     if view.has_rest() {
-        text.push_str("what is not refused goes with `freshen apply --except-refused`\n");
+        let rest = view.commands.offer(Verb::Apply, &["--except-refused"]);
+        text.push_str(&format!("what is not refused goes with {rest}\n"));
     }
     text
 }
@@ -268,7 +273,7 @@ pub(crate) fn json<'a>(view: &'a PlanView<'a>) -> Document<'a> {
         "one_by_one": plan.one_by_one.iter().map(|one| directories::json(model, one)).collect::<Value>(),
         "orphans": orphans_json(difference),
         "unclaimed": unclaimed_json(&difference.unclaimed),
-        "refused": view.refusals.iter().map(ToString::to_string).collect::<Value>(),
+        "refused": view.refusals.iter().map(|refusal| refusal.with_way_on(view.commands)).collect::<Value>(),
     }));
     document.list("changes", || changes_json(view));
     document.list("adopt", move || difference.adopt.iter().map(entry));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{JSON_VERSION, count, moment, row, shown, standing, strong, table};
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::event::ItemState;
 use crate::core::hold::KnownRefusal;
 use crate::core::recorded::{Recorded, Standing};
@@ -20,7 +21,7 @@ const LISTED: usize = 50;
 const EASTERNMOST_MINUTES: i32 = 14 * 60;
 
 /// The state for people.
-pub(crate) fn human(view: &Overview) -> String {
+pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     let mut text = format!("{} {} (serial {})\n", strong("State"), view.path, view.identity.serial);
     if let Some(holder) = &view.running {
         let unanswered = count(view.unanswered, "call");
@@ -30,9 +31,10 @@ pub(crate) fn human(view: &Overview) -> String {
     let providers = view.by_provider().into_iter();
     let rows: Vec<Vec<String>> = providers.map(|(name, counts)| row(&[name], &counts.numbers())).collect();
     text.push_str(&table(&["PROVIDER", "RECORDED", "PENDING", "DEFERRED", "REJECTED"], &rows, &[1, 2, 3, 4]));
-    text.push_str(&refused(view));
+    text.push_str(&refused(view, commands));
     for TaskCounts { provider, done, open } in &view.tasks {
-        let told = if *open > 0 { "; `freshen status --refresh` asks" } else { "" };
+        let asks = || format!("; {} asks", commands.offer(Verb::Status, &["--refresh"]));
+        let told = if *open > 0 { asks() } else { String::new() };
         text.push_str(&format!("  {provider}: {done} told to be done, {open} accepted with no result yet{told}\n"));
     }
     let open: Vec<&Recorded> = view.recorded.iter().filter(|row| row.work.is_some()).collect();
@@ -42,10 +44,11 @@ pub(crate) fn human(view: &Overview) -> String {
             text.push_str(&format!("  {}\n", line(row)));
         }
         if open.len() > LISTED {
-            text.push_str(&format!("  … and {} more; `freshen state list` lists all\n", open.len() - LISTED));
+            let list = commands.offer(Verb::StateList, &[]);
+            text.push_str(&format!("  … and {} more; {list} lists all\n", open.len() - LISTED));
         }
     }
-    text.push_str(&super::unclaimed(&view.unclaimed));
+    text.push_str(&super::unclaimed(&view.unclaimed, commands));
     for call in &view.doubtful {
         let targets = count(call.targets, "target");
         let at = moment(call.at);
@@ -59,7 +62,7 @@ pub(crate) fn human(view: &Overview) -> String {
 }
 
 /// What guards refuse, with the way on.
-fn refused(view: &Overview) -> String {
+fn refused(view: &Overview, commands: &CommandLine) -> String {
     if view.refused.is_empty() {
         return String::new();
     }
@@ -69,7 +72,8 @@ fn refused(view: &Overview) -> String {
         text.push_str(&format!("    since {}, holds back {}\n", moment(known.since), shown(&known.held_back())));
     }
     if view.refused.iter().all(|known| !known.manifest.is_empty()) {
-        text.push_str("  what is not refused goes with `freshen apply --except-refused`\n");
+        let rest = commands.offer(Verb::Apply, &["--except-refused"]);
+        text.push_str(&format!("  what is not refused goes with {rest}\n"));
     }
     text
 }

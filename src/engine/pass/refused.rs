@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::{Around, Opened, Pass, PassEvent};
+use super::{Around, Opened, Pass, PassEvent, PassOptions};
 use crate::core::time::Timestamp;
-use crate::engine::refusals::{Verdict, admit, leave_out_refused};
+use crate::engine::refusals::{Admission, Verdict, admit, leave_out_refused};
 use crate::engine::{Desired, Finished, Prepared, Stop, lineage};
 use crate::state::{StateError, Store};
 
@@ -48,10 +48,11 @@ impl Pass<'_> {
             desired.note_listed(&mut *store, opened.at)?;
             opened.store = Some(store);
         }
-        let (selection, allowed) = (self.options.selection, self.options.allowed);
+        let PassOptions { selection, allowed, commands, .. } = self.options;
         let is_all = selection.leaves_nothing_out();
+        let admission = Admission { allowed, expected: expect, commands };
         let store = opened.store.as_deref_mut();
-        let Verdict { reasons, stops } = admit(desired, prepared, store, (allowed, expect), (is_all, opened.at))?;
+        let Verdict { reasons, stops } = admit(desired, prepared, store, admission, (is_all, opened.at))?;
         if let Some(memory) = around.memory().filter(|_| !reasons.is_empty()) {
             memory.refused(&prepared.difference.hold);
         }

@@ -58,7 +58,7 @@ fn a_plan_is_a_comment() {
     let expected = [
         "<!-- freshen -->\n### freshen: `apply` would refuse this: 4 changes: 1 new, 2 changed, 1 removed; 4 purges in 1 call today\n",
         "0 targets unchanged.\n",
-        "**`freshen apply` would refuse**\n",
+        "**`apply` would refuse**\n",
         "- `` manifest `manifests/site.yaml`: 4 purges (its guard says `max_purges: 1`); if that is meant: `freshen apply --max-purges 4` ``\n",
         "| PROVIDER | KIND | TARGETS | CALLS | QUOTA TODAY | TIME | DONE |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -145,7 +145,7 @@ fn annotations_stand_at_the_line_of_the_asset() {
         found,
         format!(
             "::notice title=freshen::plan: 2 changes: 2 new; 2 purges in 1 call today, 0 targets unchanged\n\
-             ::error title=freshen,file=manifests/site.yaml::`freshen apply` would refuse: {refused}\
+             ::error title=freshen,file=manifests/site.yaml::`apply` would refuse: {refused}\
              ::notice title=freshen,file=manifests/site.yaml,line=3,col=3::new at {told}0.js\n\
              ::notice title=freshen,file=manifests/site.yaml,line=4,col=3::new at {told}1.js\n"
         )

@@ -252,8 +252,8 @@ fn take(site: &Site, number: usize) -> Result<(), String> {
     for given in [course.given[1], course.given[1], course.given[0]] {
         let ran = goes_on(place.run(given, &[]))?;
         // The way on that is offered leads on.
-        if let Some(name) = ran.stdout.split("freshen apply --vanished ").nth(1).and_then(|rest| rest.split('`').next())
-        {
+        let offered = ran.stdout.split("freshen apply --vanished ").nth(1);
+        if let Some(name) = offered.and_then(|rest| rest.split([' ', '`']).next()) {
             goes_on(place.run(given, &["--vanished", name])).map(|ran| ran.exits(0))?;
         }
     }
