@@ -108,8 +108,8 @@ pub struct ProviderReport {
     pub deferred_until: Option<Timestamp>,
     /// Why its targets are pending or deferred, where that is known.
     pub reason: Option<String>,
-    /// When it is asked again after failures.
-    pub retry_at: Option<Timestamp>,
+    /// When its work is tried next.
+    pub next_try: Option<Timestamp>,
     /// Runs in a row that failed at it.
     pub failures: u32,
 }
@@ -306,8 +306,8 @@ pub struct EndedEvent {
     pub refusals: Option<Vec<String>>,
     /// Nothing is left at any provider, as far as was looked.
     pub nothing_left: bool,
-    /// When providers are asked again, and how often they failed in a row, by name; `None`: as before.
-    pub retries: Option<BTreeMap<String, (Timestamp, u32)>>,
+    /// When work at providers is tried next, and how often they failed in a row, by name.
+    pub next_tries: BTreeMap<String, (Option<Timestamp>, u32)>,
     /// It is worth to be listed.
     pub is_listed: bool,
 }
@@ -373,7 +373,7 @@ impl Report {
         for (name, of_now) in providers {
             let mut of_now = of_now.clone();
             if let Some(known) = known.get(name) {
-                (of_now.retry_at, of_now.failures) = (known.retry_at, known.failures);
+                (of_now.next_try, of_now.failures) = (known.next_try, known.failures);
             }
             self.providers.insert(name.clone(), of_now);
         }
@@ -418,12 +418,8 @@ impl Report {
         if ended.run.exit == 0 {
             self.last_success = Some(ended.at);
         }
-        if let Some(retries) = &ended.retries {
-            for (name, provider) in &mut self.providers {
-                let retry = retries.get(name);
-                provider.retry_at = retry.map(|(at, _)| *at);
-                provider.failures = retry.map_or(0, |(_, failures)| *failures);
-            }
+        for (name, provider) in &mut self.providers {
+            (provider.next_try, provider.failures) = ended.next_tries.get(name).copied().unwrap_or_default();
         }
         if ended.is_listed {
             self.list(ended.run.clone());
@@ -454,9 +450,9 @@ mod tests {
             calls,
             counts: Counts { recorded: calls, ..Counts::default() },
         };
-        let (trouble, refusals, retries) = (None, None, None);
+        let (trouble, refusals, next_tries) = (None, None, BTreeMap::new());
         let at = Timestamp::default();
-        let event = EndedEvent { run, at, trouble, refusals, nothing_left: false, retries, is_listed: true };
+        let event = EndedEvent { run, at, trouble, refusals, nothing_left: false, next_tries, is_listed: true };
         report.apply(&ReportEvent::Ended(&event));
     }
 
@@ -517,9 +513,9 @@ mod tests {
         ended(&mut report, 1, 0, 0);
         assert_eq!(report.providers["own"].pending, 3, "said nothing of it");
         let run = report.runs[0].clone();
-        let (trouble, refusals, retries) = (None, None, None);
+        let (trouble, refusals, next_tries) = (None, None, BTreeMap::new());
         let at = Timestamp::default();
-        let event = EndedEvent { run, at, trouble, refusals, nothing_left: true, retries, is_listed: false };
+        let event = EndedEvent { run, at, trouble, refusals, nothing_left: true, next_tries, is_listed: false };
         report.apply(&ReportEvent::Ended(&event));
         let fresh = ProviderReport { kind: "http-purge".to_owned(), ..ProviderReport::default() };
         assert_eq!(report.providers["own"], fresh);

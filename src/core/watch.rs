@@ -237,6 +237,15 @@ impl RunUnderWay {
     }
 }
 
+/// A guard refuses.
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    /// When the run began that it refused: what was due by then, and not tried, waits for the next look.
+    since: Tick,
+    /// Everything is looked at again then. A command by hand may have allowed it, which is no event of files.
+    until: Tick,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Watch {
@@ -253,8 +262,7 @@ pub struct Watch {
     /// Runs in a row that could not be made.
     failures: u32,
     failed_until: Option<Tick>,
-    /// A guard refuses: everything is looked at again then. A command by hand may have allowed it, which is no event of files.
-    blocked_until: Option<Tick>,
+    blocked: Option<Blocked>,
     waiting: BTreeMap<String, Waiting>,
     stopping: bool,
     jitter: Jitter,
@@ -274,7 +282,7 @@ impl Watch {
             resync_at: Tick::from_ms(0),
             failures: 0,
             failed_until: None,
-            blocked_until: None,
+            blocked: None,
             waiting: BTreeMap::new(),
             stopping: false,
             jitter: Jitter::seeded(seed),
@@ -307,7 +315,7 @@ impl Watch {
         // A run that threw away what it read has not had its turn either.
         self.rushed = cut_early || (run.spared && end == RunEnd::Stale);
         if end != RunEnd::Stale {
-            self.blocked_until = None;
+            self.blocked = None;
         }
         if !matches!(end, RunEnd::Stale | RunEnd::Cut) {
             self.stale_since = None;
@@ -322,7 +330,7 @@ impl Watch {
                 if let Some(left) = left {
                     self.left(left, run, now);
                 }
-                self.blocked_until = Some(now.tick.plus_ms(LOOK_AGAIN_MS));
+                self.blocked = Some(Blocked { since: run.began, until: now.tick.plus_ms(LOOK_AGAIN_MS) });
             }
             RunEnd::Failed => {
                 self.failures = self.failures.saturating_add(1);
@@ -474,8 +482,9 @@ impl Watch {
         if self.failed_until.is_some_and(|until| until > now.tick) {
             return None;
         }
-        let work_is_due = || self.waiting.values().any(|waiting| waiting.is_due(now));
-        if self.failed_until.is_some() || self.blocked_until.map_or_else(work_is_due, |until| until <= now.tick) {
+        let is_due = |at: Tick| at <= now.tick;
+        let is_blocked = self.blocked.is_some_and(|blocked| is_due(blocked.until));
+        if self.failed_until.is_some() || is_blocked || self.tries(now).any(is_due) {
             return Some(RunReason::Retry);
         }
         (self.resync_at <= now.tick).then_some(RunReason::Resync)
@@ -516,9 +525,26 @@ impl Watch {
         if let Some(at) = self.debounce.map(|debounce| debounce.wake_at(now.tick)).or(self.failed_until) {
             return Some(at);
         }
-        let waiting = self.waiting.values().filter_map(|waiting| waiting.wake_at(now));
-        let waiting = self.blocked_until.or(waiting.min());
-        waiting.into_iter().chain([self.resync_at]).min()
+        let defers = self.waiting.values().any(|waiting| waiting.has_work && waiting.deferred_until.is_some());
+        let look_again = defers.then(|| now.tick.plus_ms(LOOK_AGAIN_MS));
+        let blocked = self.blocked.map(|blocked| blocked.until);
+        self.tries(now).chain(look_again).chain(blocked).chain([self.resync_at]).min()
+    }
+
+    /// When work that waits is tried.
+    fn tries(&self, now: Now) -> impl Iterator<Item = Tick> {
+        self.waiting.values().flat_map(move |waiting| waiting.due_at(now)).map(|at| self.tried_at(at))
+    }
+
+    /// When work is tried that is due at `at`.
+    fn tried_at(&self, at: Tick) -> Tick {
+        let at = self.blocked.filter(|blocked| at <= blocked.since).map_or(at, |blocked| blocked.until);
+        self.failed_until.map_or(at, |until| at.max(until))
+    }
+
+    /// When work at a provider is tried next, if no files change before; `None` if nothing waits there.
+    pub fn next_try(&self, provider: &str, now: Now) -> Option<Tick> {
+        self.waiting.get(provider)?.due_at(now).map(|at| self.tried_at(at)).min()
     }
 
     /// Whether events of files wait for quiet: until [`WatchAction::WakeAt`] comes, further ones change nothing but the time of
@@ -533,7 +559,7 @@ impl Watch {
         let of_targets = waiting.retry_at.map(|at| (at, waiting.failures));
         let of_endpoints = waiting.endpoints.values().map(|rest| (rest.retry_at, rest.failures));
         let (at, failures) = of_endpoints.chain(of_targets).filter(|(_, failures)| *failures > 0).min()?;
-        Some(Retry { at, failures, endpoints: !waiting.endpoints.is_empty() })
+        Some(Retry { at: self.tried_at(at), failures, endpoints: !waiting.endpoints.is_empty() })
     }
 }
 

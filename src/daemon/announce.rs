@@ -227,11 +227,10 @@ pub(super) fn ended(
         (RunEnd::Done(_), _) => ended.counted.exit.unwrap_or(Exit::Done),
     };
     let error = ended.error.as_ref().map(|error| error.text().to_owned());
-    let retry = |name: &String| {
-        let Retry { at, failures, .. } = machine.retry_of(name)?;
-        Some((name.clone(), (wall_of(at, now), failures)))
+    let next_try = |name: &String| {
+        let failures = machine.retry_of(name).map_or(0, |retry| retry.failures);
+        (name.clone(), (machine.next_try(name, now).map(|at| wall_of(at, now)), failures))
     };
-    let looked = matches!(&ended.end, RunEnd::Done(_) | RunEnd::Blocked(Some(_)));
     EndedEvent {
         run: RunReport {
             run: ended.counted.run,
@@ -247,7 +246,7 @@ pub(super) fn ended(
         refusals: has_asked(&ended.end).then(|| ended.refusals.iter().map(Reason::told).collect()),
         // It was enough to know that nothing is left at any of them.
         nothing_left: matches!(ended.end, RunEnd::Done(_)) && ended.counted.exit.is_none(),
-        retries: looked.then(|| providers.iter().filter_map(retry).collect()),
+        next_tries: providers.iter().map(next_try).collect(),
         // Of runs that came to nothing there may be many, and the next one is at hand.
         is_listed: has_news || exit != Exit::Done && ended.end != RunEnd::Stale,
     }

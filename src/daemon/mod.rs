@@ -80,6 +80,8 @@ pub trait Machine {
     fn poll(&mut self, now: Now) -> WatchAction;
     /// See [`Watch::is_unquiet`].
     fn is_unquiet(&self) -> bool;
+    /// See [`Watch::next_try`].
+    fn next_try(&self, provider: &str, now: Now) -> Option<Tick>;
     /// See [`Watch::retry_of`].
     fn retry_of(&self, provider: &str) -> Option<Retry>;
 }
@@ -95,6 +97,10 @@ impl Machine for Watch {
 
     fn is_unquiet(&self) -> bool {
         Self::is_unquiet(self)
+    }
+
+    fn next_try(&self, provider: &str, now: Now) -> Option<Tick> {
+        Self::next_try(self, provider, now)
     }
 
     fn retry_of(&self, provider: &str) -> Option<Retry> {

@@ -233,7 +233,7 @@ fn providers(report: &Report) -> TableView {
             provider.deferred.to_string(),
             provider.rejected.to_string(),
             moment_or_dash(provider.oldest),
-            moment_or_dash(provider.retry_at.or(provider.deferred_until)),
+            moment_or_dash(provider.next_try),
             text_or_dash(provider.reason.as_ref()),
         ]
     };

@@ -507,6 +507,10 @@ impl Machine for SimMachine {
         self.inner.is_unquiet()
     }
 
+    fn next_try(&self, provider: &str, now: Now) -> Option<Tick> {
+        self.inner.next_try(provider, now)
+    }
+
     fn retry_of(&self, provider: &str) -> Option<Retry> {
         self.inner.retry_of(provider)
     }

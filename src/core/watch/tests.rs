@@ -423,11 +423,11 @@ fn a_refusal_by_a_guard_does_not_count_as_a_failure() {
     world.change();
     world.sleep_to_run(RunReason::Changed);
     world.end(RunEnd::Done(vec![failed("a")]));
-    let before = world.machine.retry_of("a");
     world.sleep_to_run(RunReason::Retry);
     for _ in 0..20 {
         world.end(RunEnd::Blocked(None));
-        assert_eq!(world.machine.retry_of("a"), before);
+        let retry = world.machine.retry_of("a").unwrap();
+        assert_eq!((retry.failures, retry.at), (1, world.now.tick.plus_ms(LOOK_AGAIN_MS)), "with the next look");
         assert_eq!(world.sleep_to_run(RunReason::Retry), LOOK_AGAIN_MS);
     }
     world.end(RunEnd::Blocked(Some(vec![failed("a")])));

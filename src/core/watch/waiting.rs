@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hold, LOOK_AGAIN_MS};
+use super::Hold;
 use crate::core::http::Endpoint;
 use crate::core::time::{Now, Tick, Timestamp};
 
@@ -30,10 +30,15 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn is_due(&self, now: Now) -> bool {
-        let retry_at = self.retries().min();
-        let is_over = |until: Timestamp| until <= now.wall;
-        self.has_work && (retry_at.is_some_and(|at| at <= now.tick) || self.deferred_until.is_some_and(is_over))
+    /// When its work is due, each part for itself.
+    pub(super) fn due_at(&self, now: Now) -> impl Iterator<Item = Tick> {
+        self.retries().chain(self.deferred_at(now)).filter(|_| self.has_work)
+    }
+
+    /// When deferred work is due by the monotonic clock, if the wall clock is not set meanwhile.
+    pub(super) fn deferred_at(&self, now: Now) -> Option<Tick> {
+        let left_ms = self.deferred_until?.unix_ms().saturating_sub(now.wall.unix_ms());
+        Some(Tick::from_ms(now.tick.ms().saturating_add_signed(left_ms)))
     }
 
     pub(super) fn retries(&self) -> impl Iterator<Item = Tick> {
@@ -53,14 +58,5 @@ impl Waiting {
     pub(super) fn holds_targets(&self, now: Tick) -> bool {
         let waits = self.failures > 0 && self.retry_at.is_some_and(|at| at > now);
         waits && self.endpoints.values().all(|rest| rest.retry_at > now)
-    }
-
-    /// When to look at it again.
-    pub(super) fn wake_at(&self, now: Now) -> Option<Tick> {
-        let deferred = self.deferred_until.map(|until| {
-            let left_ms = until.unix_ms().saturating_sub(now.wall.unix_ms());
-            now.tick.plus_ms(u64::try_from(left_ms).unwrap_or(0).min(LOOK_AGAIN_MS))
-        });
-        self.retries().chain(deferred).min().filter(|_| self.has_work)
     }
 }

@@ -286,3 +286,70 @@ fn a_wait_that_is_asked_for_is_kept() {
         assert_eq!((world.now.tick.since(began), world.held.clone()), (kept_ms, Vec::new()));
     }
 }
+
+/// Sleeps until work at `a` is tried. Looks at a refusal, and at everything, come between and try nothing of it.
+#[track_caller]
+fn sleep_to_try(world: &mut World, announced: Tick, blocked: bool) {
+    loop {
+        let WatchAction::Run(request) = world.poll() else {
+            let ms = world.rest();
+            world.pass(ms);
+            continue;
+        };
+        if request.held("a", "c1").is_none() && world.now.tick >= announced {
+            assert_eq!(world.now.tick, announced);
+            return;
+        }
+        assert!(world.now.tick < announced, "it came, and was held");
+        assert!(request.reason != RunReason::Retry || blocked, "sooner than announced");
+        world.end(if blocked { RunEnd::Blocked(None) } else { RunEnd::Cut });
+    }
+}
+
+/// W6: log and page announce the try that comes, for each thing that may hold work up.
+#[test]
+fn the_next_try_that_is_announced_is_the_one_that_comes() {
+    const MINUTE_MS: u64 = 60_000;
+    for case in 0..4 * 2 * 6 {
+        let (wait, slow, hold) = (case % 4, case / 4 % 2, case / 8);
+        let mut world = World::settled();
+        world.machine.resync_ms = if slow == 1 { u64::MAX / 4 } else { RESYNC_MS };
+        world.change();
+        world.sleep_to_run(RunReason::Changed);
+        let in_minutes = |minutes: i64| Some(world.now.wall.plus_ms(minutes * 60_000));
+        let resting = EndpointEnd { not_before: Some(world.now.tick.plus_ms(7 * MINUTE_MS)), ..reached(0) };
+        let ends = vec![match wait {
+            0 => failed("a"),
+            1 => ProviderEnd { deferred_until: in_minutes(11), ..left("a") },
+            2 => ProviderEnd { endpoints: vec![resting], pending: 1, ..left("a") },
+            _ => ProviderEnd { deferred_until: in_minutes(3), ..failed_in_part("a") },
+        }];
+        world.end(if hold == 1 { RunEnd::Blocked(Some(ends)) } else { RunEnd::Done(ends) });
+        let announced = |world: &World| {
+            let announced = world.machine.next_try("a", world.now).expect("it waits");
+            let retry = world.machine.retry_of("a").map(|retry| retry.at);
+            assert!(retry.is_none_or(|at| at >= announced), "{case}");
+            announced
+        };
+        // The run between comes before the time of the work, or at it.
+        match hold {
+            2 | 3 => {
+                world.change();
+                world.sleep_to_run(RunReason::Changed);
+            }
+            4 | 5 => {
+                let first = announced(&world);
+                sleep_to_try(&mut world, first, false);
+            }
+            _ => {}
+        }
+        match hold {
+            2 | 4 => world.end(RunEnd::Blocked(None)),
+            3 | 5 => world.end(RunEnd::Failed),
+            _ => {}
+        }
+        let announced = announced(&world);
+        assert!(announced > world.now.tick, "{case}");
+        sleep_to_try(&mut world, announced, hold > 0);
+    }
+}
