@@ -83,6 +83,7 @@ fn options(global: &Global, args: &WatchArgs) -> WatchOptions<'static> {
         ready_within_ms: args.listen.ready_within,
         audit: args.audit.clone(),
         commands: global.commands.clone(),
+        namespace: global.namespace.clone(),
         polls: args.poll.is_some(),
         tamper: None,
     }

@@ -4,6 +4,7 @@
 
 mod charge;
 mod quota_days;
+mod quota_terms;
 
 use std::collections::HashMap;
 
@@ -24,6 +25,7 @@ use super::twins::Twins;
 pub use super::quota::QuotaKey;
 pub use charge::Charge;
 pub use quota_days::{OverQuota, Quota};
+pub use quota_terms::{QuotaTerms, quota_terms};
 
 /// A batch: what one call will purge, as indexes into the changes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -37,8 +37,8 @@ pub struct Report {
     pub providers: BTreeMap<String, ProviderReport>,
     /// Targets that were left by the last run that looked at them, the oldest first, at most [`TARGETS`] of each standing.
     pub targets: Arc<[TargetReport]>,
-    /// Quotas by provider, operation and area, as of the last run that drew on them.
-    pub quotas: BTreeMap<(String, &'static str, String), QuotaReport>,
+    /// Quotas by provider, operation and area, as the state had them at the end of the last run.
+    pub quotas: BTreeMap<QuotaName, QuotaReport>,
     /// Calls that are allowed, by provider and operation, as of the last run that had any.
     pub rates: BTreeMap<(String, &'static str), Rate>,
     /// The run that is under way.
@@ -130,6 +130,9 @@ pub struct TargetReport {
     /// Why it is left, where that is known.
     pub reason: Option<String>,
 }
+
+/// Names a quota: provider, operation and area.
+pub type QuotaName = (String, String, String);
 
 /// A daily quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,8 +271,10 @@ pub enum ReportEvent<'a> {
     Called(&'a CallEvent<'a>),
     /// What only manifests list that no run speaks for.
     Unclaimed(&'a [String]),
-    /// Quotas and rates of the providers that were called.
-    Limits(&'a [((String, &'static str, String), QuotaReport)], &'a [((String, &'static str), Rate)]),
+    /// Quotas of all providers.
+    Quotas(BTreeMap<QuotaName, QuotaReport>),
+    /// Rates of the providers that were called.
+    Rates(&'a [((String, &'static str), Rate)]),
     /// The run has ended.
     Ended(&'a EndedEvent),
     /// The program ends once the run under way has ended.
@@ -328,10 +333,8 @@ impl Report {
             ReportEvent::Sending(purges) => self.running.iter_mut().for_each(|running| running.purges = *purges),
             ReportEvent::Called(call) => self.called(call),
             ReportEvent::Unclaimed(unclaimed) => self.unclaimed = unclaimed.to_vec(),
-            ReportEvent::Limits(quotas, rates) => {
-                self.quotas.extend(quotas.iter().cloned());
-                self.rates.extend(rates.iter().cloned());
-            }
+            ReportEvent::Quotas(quotas) => self.quotas.clone_from(quotas),
+            ReportEvent::Rates(rates) => self.rates.extend(rates.iter().cloned()),
             ReportEvent::Ended(ended) => self.ended(ended),
             ReportEvent::Stopping => self.stopping = true,
         }

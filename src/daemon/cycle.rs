@@ -11,7 +11,7 @@ use super::files::Files;
 use super::log_line;
 use super::newest::Newest;
 use super::reading::{ManifestsSeen, Read};
-use super::{Reporter, WatchOptions, watch_folders};
+use super::{Reporter, WatchOptions, remaining, watch_folders};
 use crate::core::report::ReportEvent;
 use crate::core::watch::{RunEnd, RunRequest};
 use crate::engine::inputs::{Extent, Loaded};
@@ -128,10 +128,20 @@ impl Cycle<'_> {
                 CycleStep::Ended(mut ended) => {
                     // It may be the run that made it.
                     ended.memory.has_state |= self.state.is_there();
+                    self.report_quotas();
                     return *ended;
                 }
                 CycleStep::Again(back, wider, lock) => (memory, extent, held) = (*back, wider, lock),
             }
+        }
+    }
+
+    /// A command by hand may have drawn on them.
+    fn report_quotas(&self) {
+        let now = self.host.clock.now().wall;
+        // Why a state cannot be read is what the run came to.
+        if let Ok(quotas) = remaining::quotas(self.state, self.options.namespace.as_deref(), now) {
+            self.reporter.send(&[ReportEvent::Quotas(quotas)]);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::core::time::Timestamp;
 use crate::core::watch::{ProviderEnd, RunRequest};
 use crate::engine::executor::CallReport;
 use crate::engine::{Desired, Exit, Finished, PassEvent, Prepared, Reason, Remaining, warnings};
-use crate::state::{Counts, StateError, Store};
+use crate::state::{Counts, StateError};
 
 /// Targets that were refused for good are named one by one up to so many of a run; `freshen status` shows all.
 const MOST_REJECTED: usize = 20;
@@ -135,7 +135,7 @@ impl<'a> CycleEvents<'a> {
             PassEvent::Refused(reasons) => self.counted.refusals = reasons.to_vec(),
             PassEvent::Sending(desired, prepared) => self.sending(desired, prepared),
             PassEvent::Called(desired, call) => self.called(desired, call),
-            PassEvent::Finished(finished, store) => self.finished(finished, *store),
+            PassEvent::Finished(finished, _) => self.finished(finished),
         }
     }
 
@@ -187,7 +187,7 @@ impl<'a> CycleEvents<'a> {
         }
     }
 
-    fn finished(&mut self, finished: &Finished<'_>, store: Option<&dyn Store>) {
+    fn finished(&mut self, finished: &Finished<'_>) {
         let left = self.report_left(finished);
         self.log_unclaimed(finished);
         self.counted = Counted {
@@ -203,8 +203,7 @@ impl<'a> CycleEvents<'a> {
         for warning in warnings(finished.desired, &finished.outcome) {
             tracing::warn!(pass = self.pass, run = finished.outcome.run, "{}", log_line(&warning));
         }
-        let (quotas, rates) = remaining::limits(finished, store);
-        self.reporter.send(&[ReportEvent::Limits(&quotas, &rates)]);
+        self.reporter.send(&[ReportEvent::Rates(&remaining::rates(finished))]);
         self.log_rejected(finished);
         self.counted.left = left.into_iter().filter(Remaining::is_work).collect();
     }

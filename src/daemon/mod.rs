@@ -65,6 +65,8 @@ pub struct WatchOptions<'a> {
     pub audit: Option<PathBuf>,
     /// What messages offer.
     pub commands: CommandLine,
+    /// What keeps its providers apart from others in the state.
+    pub namespace: Option<String>,
     /// The user wants files to be looked at every so often.
     pub polls: bool,
     /// Alters plans, for simulations that plant defects.

@@ -1,15 +1,15 @@
-//! What a run leaves, for the report: the oldest targets with work, and the limits of the providers it called.
+//! What a run leaves, for the report: the oldest targets with work, the rates of the providers it called, and all quotas.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use crate::core::contract::Rate;
 use crate::core::event::ItemState;
-use crate::core::quota::{QuotaKey, Uses};
-use crate::core::report::{QuotaReport, TARGETS, TargetReport};
+use crate::core::provider_key::ProviderKey;
+use crate::core::report::{QuotaName, QuotaReport, TARGETS, TargetReport};
 use crate::core::time::Timestamp;
-use crate::engine::{Finished, REFUSED};
-use crate::state::Store;
+use crate::engine::{self, Finished, QuotaStanding, REFUSED};
+use crate::state::{Backend, StateError};
 
 /// The oldest targets that are pending, deferred and rejected, a bounded number of each: a run may leave a million.
 pub(super) fn oldest(finished: &Finished<'_>) -> Arc<[TargetReport]> {
@@ -40,22 +40,30 @@ fn target(finished: &Finished<'_>, index: usize) -> TargetReport {
     TargetReport { provider, target: changes.target(index).text, standing, since: changes.since(index), until, reason }
 }
 
-type Quotas = Vec<((String, &'static str, String), QuotaReport)>;
-type Rates = Vec<((String, &'static str), Rate)>;
+/// Rates of the calls of a run.
+pub(super) fn rates(finished: &Finished<'_>) -> Vec<((String, &'static str), Rate)> {
+    let name = |provider: usize| finished.desired.model.providers[provider].name.clone();
+    let jobs = finished.prepared.plan.jobs.iter();
+    jobs.map(|job| ((name(job.provider), job.operation.name), job.limits.calls)).collect()
+}
 
-/// Quotas that the run drew on, as the ledger has them now, and the rates of its calls.
-pub(super) fn limits(finished: &Finished<'_>, store: Option<&dyn Store>) -> (Quotas, Rates) {
-    let (mut quotas, mut rates) = (Quotas::new(), Rates::new());
-    for job in &finished.prepared.plan.jobs {
-        let name = &finished.desired.model.providers[job.provider].name;
-        rates.push(((name.clone(), job.operation.name), job.limits.calls));
-        if let Some(quota) = &job.quota {
-            let areas = finished.desired.model.providers[job.provider].kind.quota_areas();
-            let row = |key: &QuotaKey| store.and_then(|store| store.quota_used(key).ok()).unwrap_or_default();
-            let used = Uses::read(&quota.key, areas, &row).of(&quota.key.area).max(quota.used);
-            let report = QuotaReport { limit: quota.limit, used, resets_at: quota.resets_at };
-            quotas.push(((name.clone(), quota.key.operation, quota.key.area.clone()), report));
+/// Quotas of the providers of a namespace, as the state has them.
+///
+/// # Errors
+/// A state that cannot be read.
+pub(super) fn quotas(
+    state: &dyn Backend,
+    namespace: Option<&str>,
+    now: Timestamp,
+) -> Result<BTreeMap<QuotaName, QuotaReport>, StateError> {
+    let Some(store) = state.open()? else { return Ok(BTreeMap::new()) };
+    let mut quotas = BTreeMap::new();
+    for QuotaStanding { terms, used, resets_at, .. } in engine::quotas(&*store, now)? {
+        let key = ProviderKey::of(&terms.provider);
+        if key.namespace == namespace {
+            let report = QuotaReport { limit: terms.limit, used, resets_at };
+            quotas.insert((key.name.to_owned(), terms.operation.clone(), terms.area.clone()), report);
         }
     }
-    (quotas, rates)
+    Ok(quotas)
 }

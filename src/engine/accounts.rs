@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::Desired;
 use crate::core::account;
 use crate::core::model::{CredentialSource, Model};
-use crate::core::plan::Plan;
+use crate::core::plan::{Plan, QuotaTerms, quota_terms};
 use crate::host::Host;
 use crate::host::credentials::{CredentialStore, account_of, lasting_account};
 use crate::state::{StateError, Store};
@@ -131,6 +131,12 @@ impl Accounts {
     pub(super) fn found(&self, model: &Model) -> Vec<(String, String)> {
         let found = self.asked.iter().filter(|(_, problem)| problem.is_none());
         found.map(|(&provider, _)| (model.provider_key(provider), self.all[provider].clone())).collect()
+    }
+
+    /// What the providers may purge a day whose accounts were found, by what the state knows them by.
+    pub(super) fn quota_terms(&self, model: &Model) -> Vec<(String, Vec<QuotaTerms>)> {
+        let found = self.asked.iter().filter(|(_, problem)| problem.is_none());
+        found.map(|(&provider, _)| (model.provider_key(provider), quota_terms(model, &self.all, provider))).collect()
     }
 
     /// Providers that the plan has work for and whose account was not found, by index, with the reason.

@@ -24,6 +24,7 @@ mod pass;
 mod prepare;
 mod provider_answers;
 pub mod query;
+mod quotas;
 mod redact;
 mod refusals;
 pub mod rehearsal;
@@ -50,6 +51,7 @@ pub use memory::PassMemory;
 pub use pass::{LOOK_UP_MS, OnEvent, Pass, PassEnd, PassEvent, PassOptions, QUERY_MS, Resident};
 pub use prepare::{Choice, Prepared, prepare, unread};
 pub use provider_answers::{AccountStatus, CredentialStatus, Learned, Results, ask_standings, ask_tasks, learn_quotas};
+pub use quotas::{QuotaStanding, quotas};
 pub use refusals::{leave_out_refused, refusals};
 pub use remaining::{REFUSED, Remaining};
 pub use review::review;
@@ -224,7 +226,9 @@ impl<'a> Run<'a> {
         // Before the manifests count as compared: later runs need not read them.
         store.note_caches(&self.desired.found_caches(), now)?;
         store.mark(model, &self.prepared.difference, now)?;
-        store.begin_run(&self.start, &self.accounts.found(model), self.accounts.all())
+        let run = store.begin_run(&self.start, &self.accounts.found(model), self.accounts.all())?;
+        store.note_quota_terms(&self.accounts.quota_terms(model))?;
+        Ok(run)
     }
 }
 

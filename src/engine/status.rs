@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::query::Asker;
-use super::{Desired, Exit, QUERY_MS, Results, ask_tasks, lock, run_start};
+use super::{Desired, Exit, QUERY_MS, QuotaStanding, Results, ask_tasks, lock, quotas, run_start};
 use crate::core::contract::ErrorClass;
 use crate::core::diff::Unclaimed;
 use crate::core::hold::{KnownRefusal, SeenRemovals};
@@ -42,6 +42,8 @@ pub struct Overview {
     pub unanswered: usize,
     /// The last runs, newest first.
     pub runs: Vec<RunRow>,
+    /// How the quotas of providers stand.
+    pub quotas: Vec<QuotaStanding>,
     /// The quota ledger.
     pub quota: Vec<QuotaUse>,
     /// Results of accepted purges, where they have tasks.
@@ -78,6 +80,7 @@ impl Overview {
             runs: store.runs(runs)?,
             running,
             unanswered: unanswered.len(),
+            quotas: quotas(store, now)?,
             quota: store.quota_uses()?,
             tasks: store.task_counts()?,
         })

@@ -152,11 +152,11 @@ impl Snapshot {
         let shown = || self.report.quotas.iter().filter(|((provider, ..), _)| self.shown.contains(provider));
         let labels = |provider, operation, area| [("provider", provider), ("operation", operation), ("area", area)];
         let left = shown().map(|((provider, operation, area), quota)| {
-            (labels(provider.as_str(), *operation, area.as_str()), quota.left(self.now))
+            (labels(provider.as_str(), operation.as_str(), area.as_str()), quota.left(self.now))
         });
         sheet.gauges("quota_left", "Targets that may still be purged today", left)?;
         let limits = shown().map(|((provider, operation, area), quota)| {
-            (labels(provider.as_str(), *operation, area.as_str()), quota.limit)
+            (labels(provider.as_str(), operation.as_str(), area.as_str()), quota.limit)
         });
         sheet.gauges("quota_limit", "Targets that may be purged a day", limits)?;
         let rates = self.report.rates.iter().filter(|((provider, _), _)| self.shown.contains(provider));

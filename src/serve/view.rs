@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::command_line::Verb;
-use crate::core::report::{ManifestsReport, ProviderReport, Report, RunReport, Running};
+use crate::core::report::{ManifestsReport, ProviderReport, QuotaName, QuotaReport, Report, RunReport, Running};
 use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
 
@@ -272,10 +272,10 @@ fn targets(report: &Report) -> TableView {
 }
 
 fn quotas(report: &Report, now: Timestamp) -> TableView {
-    let row = |((provider, operation, area), quota): (&(String, &str, String), &crate::core::report::QuotaReport)| {
+    let row = |((provider, operation, area), quota): (&QuotaName, &QuotaReport)| {
         vec![
             shown(provider),
-            (*operation).to_owned(),
+            shown(operation),
             if area.is_empty() { "all".to_owned() } else { shown(area) },
             quota.left(now).to_string(),
             quota.limit.to_string(),
@@ -286,7 +286,7 @@ fn quotas(report: &Report, now: Timestamp) -> TableView {
         id: "quotas",
         title: "Quotas of the day",
         columns: &["Provider", "Operation", "Area", "Left", "Of", "Next day begins"],
-        empty: "None were drawn on yet.",
+        empty: "None are known yet.",
         rows: report.quotas.iter().take(ROWS).map(row).collect(),
     }
 }

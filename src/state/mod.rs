@@ -18,7 +18,7 @@ use crate::core::event::{PurgeId, Record};
 use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
-use crate::core::plan::QuotaKey;
+use crate::core::plan::{QuotaKey, QuotaTerms};
 use crate::core::query::TaskState;
 use crate::core::recorded::{Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow};
 use crate::core::time::Timestamp;
@@ -305,6 +305,8 @@ pub trait Store: Send {
     fn quota_used(&self, key: &QuotaKey) -> Result<u64, StateError>;
     /// The whole quota ledger, newest day first.
     fn quota_uses(&self) -> Result<Vec<QuotaUse>, StateError>;
+    /// What each provider may purge a day, as of the last run that had work for it, with its account; in order.
+    fn quota_terms(&self) -> Result<Vec<(QuotaTerms, String)>, StateError>;
     /// The account that a provider used last, by its name in the ledger.
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError>;
     /// The grounds on which a provider refused directories and took URLs, and when it is asked again.
@@ -375,6 +377,8 @@ pub trait Store: Send {
         accounts: &[(String, String)],
         in_use: &[String],
     ) -> Result<i64, StateError>;
+    /// Notes what providers may purge a day, each in place of what was known of it; writes nothing if all of it is known.
+    fn note_quota_terms(&mut self, of_providers: &[(String, Vec<QuotaTerms>)]) -> Result<(), StateError>;
     /// Notes which caches a run has found, before it records anything; writes nothing if all of it is known. Those that were away
     /// for 30 days, and all but the newest 256 of a provider, are forgotten.
     fn note_caches(&mut self, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError>;

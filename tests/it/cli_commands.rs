@@ -227,7 +227,7 @@ fn status_shows_the_quota_of_now_whatever_the_clock_was() {
     bench.assets(&urls(2), "1");
     bench.run(&["apply"]).exits(0);
     bench.by_hand("INSERT INTO quota VALUES ('other', 'PurgeUrlsCache', '', '2099-05-05', 480, 77)");
-    let status = bench.run(&["status"]).exits(0).says("Quota used on ").stdout;
+    let status = bench.run(&["status"]).exits(0).says("Quotas of the day").stdout;
     assert!(!status.contains("2099-05-05") && !status.contains("77"), "{status}");
     assert_eq!(bench.run(&["status", "--format", "json"]).exits(0).json()["quota"].as_array().map(Vec::len), Some(2));
 }

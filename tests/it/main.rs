@@ -35,6 +35,7 @@ mod newcomer;
 mod offers;
 mod owners;
 mod planning;
+mod quotas;
 mod readme;
 mod real_caches;
 mod secrets;

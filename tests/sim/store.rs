@@ -12,7 +12,7 @@ use freshen::core::event::{ItemOutcome, Record};
 use freshen::core::hold::{KnownRefusal, SeenRemovals};
 use freshen::core::model::Model;
 use freshen::core::owners::{Newcomers, Unread};
-use freshen::core::plan::QuotaKey;
+use freshen::core::plan::{QuotaKey, QuotaTerms};
 use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow, Standing};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
@@ -269,6 +269,10 @@ impl Store for SimStore {
         self.inner().quota_uses()
     }
 
+    fn quota_terms(&self) -> Result<Vec<(QuotaTerms, String)>, StateError> {
+        self.inner().quota_terms()
+    }
+
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError> {
         self.inner().account_of(provider)
     }
@@ -380,6 +384,10 @@ impl Store for SimStore {
         in_use: &[String],
     ) -> Result<i64, StateError> {
         self.write("begin", |store| store.begin_run(start, accounts, in_use), |this, _| this.facts().has_begun = true)
+    }
+
+    fn note_quota_terms(&mut self, of_providers: &[(String, Vec<QuotaTerms>)]) -> Result<(), StateError> {
+        self.write("quotas", |store| store.note_quota_terms(of_providers), |_, _| {})
     }
 
     fn commit(&mut self, run: i64, batch: &Commit<'_>) -> Result<(), StateError> {

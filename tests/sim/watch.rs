@@ -288,6 +288,7 @@ async fn live(
         ready_within_ms: READY_WITHIN_MS,
         audit: None,
         commands: CommandLine::default(),
+        namespace: None,
         polls: false,
         tamper: matches!(bug, Some(WatchBug::SlicesDoNotAddUp | WatchBug::RefusedPlanSent))
             .then_some(&forget as &dyn Fn(&mut Prepared)),

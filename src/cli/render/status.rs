@@ -10,7 +10,7 @@ use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
 use crate::core::time::Timestamp;
-use crate::engine::Overview;
+use crate::engine::{Overview, QuotaStanding};
 use crate::state::{Counts, Holder, QuotaUse, RunRow, TaskCounts};
 
 /// Longest refusal, in characters: it ends with the way on.
@@ -96,10 +96,14 @@ fn runs_and_quota(view: &Overview) -> String {
         let head = ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED", "REFUSED"];
         text.push_str(&format!("\n{}\n{}", strong("Last runs"), table(&head, &rows, &[0, 3, 4, 5, 6, 7])));
     }
+    text.push_str(&quotas(&view.quotas));
     // Days that have not begun anywhere are those of a clock that was ahead.
     let newest = view.now.date_at_offset(EASTERNMOST_MINUTES);
     if let Some(day) = view.quota.iter().map(|quota| &quota.day).find(|day| **day <= newest) {
-        let today = view.quota.iter().filter(|quota| quota.day == *day);
+        let is_shown = |quota: &QuotaUse| {
+            view.quotas.iter().any(|one| one.account == quota.account && one.terms.operation == quota.operation)
+        };
+        let today = view.quota.iter().filter(|quota| quota.day == *day && !is_shown(quota));
         let row = |quota: &QuotaUse| {
             let area = if quota.area.is_empty() { "all" } else { &quota.area };
             let midnight = Timestamp::midnight_of(&quota.day, quota.offset_minutes);
@@ -107,12 +111,11 @@ fn runs_and_quota(view: &Overview) -> String {
             vec![quota.account.clone(), quota.operation.clone(), area.to_owned(), ends, quota.used.to_string()]
         };
         let rows: Vec<Vec<String>> = today.map(row).collect();
-        let head = format!("Quota used on {day}");
-        text.push_str(&format!(
-            "\n{}\n{}",
-            strong(&head),
-            table(&["ACCOUNT", "OPERATION", "AREA", "ENDS", "TARGETS"], &rows, &[4])
-        ));
+        if !rows.is_empty() {
+            let head = format!("Quota used on {day}");
+            let rows = table(&["ACCOUNT", "OPERATION", "AREA", "ENDS", "TARGETS"], &rows, &[4]);
+            text.push_str(&format!("\n{}\n{rows}", strong(&head)));
+        }
     }
     text
 }
@@ -122,6 +125,23 @@ fn refused_run(run: &RunRow, refused: &str) -> String {
     let last = run.finished_at.filter(|_| run.times > 1);
     let again = last.map_or_else(String::new, |last| format!(" ({} times, last {})", run.times, moment(last)));
     shown(refused) + &again
+}
+
+fn quotas(quotas: &[QuotaStanding]) -> String {
+    if quotas.is_empty() {
+        return String::new();
+    }
+    let row = |quota: &QuotaStanding| {
+        let area = if quota.terms.area.is_empty() { "all" } else { &quota.terms.area };
+        let numbers = [quota.terms.limit, quota.used, quota.left()];
+        let mut row = row(&[&quota.terms.provider, &quota.terms.operation, area], &numbers);
+        row.push(moment(quota.resets_at));
+        row.push(quota.shared_with.join(", "));
+        row
+    };
+    let rows: Vec<Vec<String>> = quotas.iter().map(row).collect();
+    let head = ["PROVIDER", "OPERATION", "AREA", "LIMIT", "USED", "LEFT", "RESETS", "SHARED WITH"];
+    format!("\n{}\n{}", strong("Quotas of the day"), table(&head, &rows, &[3, 4, 5]))
 }
 
 /// One target on one line.
@@ -234,6 +254,15 @@ pub(crate) fn json(view: &Overview) -> Value {
                 "offset_minutes": quota.offset_minutes, "used": quota.used})
         })
         .collect();
+    let quotas: Value = view
+        .quotas
+        .iter()
+        .map(|quota| {
+            json!({"provider": quota.terms.provider, "operation": quota.terms.operation, "area": quota.terms.area,
+                "account": quota.account, "limit": quota.terms.limit, "used": quota.used, "left": quota.left(),
+                "resets_at": quota.resets_at.utc_extended(), "shared_with": quota.shared_with})
+        })
+        .collect();
     let tasks: Value = view
         .tasks
         .iter()
@@ -249,6 +278,7 @@ pub(crate) fn json(view: &Overview) -> Value {
         "to_do": view.recorded.iter().filter(|row| row.work.is_some()).map(target_json).collect::<Value>(),
         "in_doubt": view.doubtful.iter().map(|call| json!({"provider": call.provider, "at": call.at.utc_extended(), "targets": call.targets})).collect::<Value>(),
         "runs": runs,
+        "quotas": quotas,
         "quota": quota,
         "unclaimed": super::plan::unclaimed_json(&view.unclaimed),
         "tasks": tasks,

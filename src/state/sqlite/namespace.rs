@@ -12,7 +12,7 @@ use crate::core::provider_key::ProviderKey;
 /// What becomes of a target that is there already, as an import brings it: what both do not agree on is due.
 const CONFLICT: &str = "left_alone = left_alone OR hash IS NOT excluded.hash OR excluded.work_kind IS NOT NULL";
 /// Tables whose rows, those of `target` without owners, are about a provider and what it owns.
-const OF_PROVIDER: [(&str, &str); 7] = [
+const OF_PROVIDER: [(&str, &str); 8] = [
     ("target", "owners = '[]'"),
     ("cache_removal", "TRUE"),
     ("seen_removal", "TRUE"),
@@ -20,6 +20,7 @@ const OF_PROVIDER: [(&str, &str); 7] = [
     ("cache_address", "TRUE"),
     ("directory_refusal", "TRUE"),
     ("account", "TRUE"),
+    ("provider_quota", "TRUE"),
 ];
 /// Rows that have no namespace.
 const OUTSIDE: &str = "instr(provider, ':') = 0";

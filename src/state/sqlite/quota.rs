@@ -1,9 +1,9 @@
-//! The ledger of spent quota, as it is read and imported.
+//! The ledger of spent quota, as it is read and imported, and what providers may spend.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 
-use super::{QuotaUse, rows};
-use crate::core::plan::QuotaKey;
+use super::{QuotaUse, SqliteStore, StateError, rows};
+use crate::core::plan::{QuotaKey, QuotaTerms};
 
 /// Targets that count on the day of `key`.
 pub(super) fn used(db: &Connection, key: &QuotaKey) -> rusqlite::Result<u64> {
@@ -46,4 +46,57 @@ pub(super) fn uses(db: &Connection) -> rusqlite::Result<Vec<QuotaUse>> {
         })
     })?;
     list.collect()
+}
+
+/// What each provider may spend, with its account, in order.
+pub(super) fn terms(db: &Connection) -> rusqlite::Result<Vec<(QuotaTerms, String)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT provider, operation, area, targets_per_day, days, offset_minutes, fingerprint
+         FROM provider_quota JOIN account USING (provider) ORDER BY provider, operation",
+    )?;
+    let list = statement.query_map([], |row| {
+        let terms = QuotaTerms {
+            provider: row.get(0)?,
+            operation: row.get(1)?,
+            area: row.get(2)?,
+            limit: rows::read_count(row.get(3)?)?,
+            days: usize::try_from(rows::read_count(row.get(4)?)?).unwrap_or(usize::MAX),
+            offset_minutes: row.get(5)?,
+        };
+        Ok((terms, row.get(6)?))
+    })?;
+    list.collect()
+}
+
+/// Notes what providers may spend, each in place of what was known of it; writes nothing if all of it is known.
+pub(super) fn note_new_terms(
+    store: &mut SqliteStore,
+    of_providers: &[(String, Vec<QuotaTerms>)],
+) -> Result<(), StateError> {
+    let known = store.read(terms)?;
+    let is_known = |(provider, terms): &(String, Vec<QuotaTerms>)| {
+        known.iter().map(|(known, _)| known).filter(|known| known.provider == *provider).eq(terms)
+    };
+    if of_providers.iter().all(is_known) {
+        return Ok(());
+    }
+    store.write(|transaction| {
+        of_providers.iter().try_for_each(|(provider, terms)| note_terms(transaction, provider, terms))
+    })
+}
+
+fn note_terms(transaction: &Transaction<'_>, provider: &str, terms: &[QuotaTerms]) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM provider_quota WHERE provider = ?1")?.execute([provider])?;
+    for QuotaTerms { operation, area, limit, days, offset_minutes, .. } in terms {
+        let days = i64::try_from(*days).unwrap_or(i64::MAX);
+        transaction.prepare_cached("INSERT INTO provider_quota VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+            provider,
+            operation,
+            area,
+            i64::try_from(*limit).unwrap_or(i64::MAX),
+            days,
+            offset_minutes
+        ])?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; `purged_removal`, what was purged of what is gone; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `provider_quota`, what each provider may purge a day; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; `purged_removal`, what was purged of what is gone; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -150,6 +150,16 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
          ) STRICT, WITHOUT ROWID",
             "INSERT INTO quota SELECT account, operation, area, day, 480, used FROM quota_by_date",
             "DROP TABLE quota_by_date",
+            // What each provider may purge a day, as of the last run that had work for it.
+            "CREATE TABLE provider_quota (
+             provider TEXT NOT NULL,
+             operation TEXT NOT NULL,
+             area TEXT NOT NULL,
+             targets_per_day INTEGER NOT NULL,
+             days INTEGER NOT NULL,              -- over so many days it is counted
+             offset_minutes INTEGER NOT NULL,
+             PRIMARY KEY (provider, operation)
+         ) STRICT, WITHOUT ROWID",
             // What a vendor knows a purge by, should it be repeated, and a digest of what it purges; null: not known.
             "ALTER TABLE call ADD COLUMN content INTEGER",
             "ALTER TABLE call ADD COLUMN purge TEXT",
@@ -270,7 +280,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "033df825863bf60b3ddaba20e29336203bc9778e495c153a28467009a024ae5a";
+const NEWEST: &str = "43fb0de8b2634534d50a0a5af31e241e40e3778c22e177293bb71de95068824e";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

@@ -36,7 +36,7 @@ use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
 use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
-use crate::core::plan::QuotaKey;
+use crate::core::plan::{QuotaKey, QuotaTerms};
 use crate::core::recorded::{Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow};
 use crate::core::target::Target;
 use crate::core::text::one_line;
@@ -369,6 +369,10 @@ impl Store for SqliteStore {
         self.read(quota::uses)
     }
 
+    fn quota_terms(&self) -> Result<Vec<(QuotaTerms, String)>, StateError> {
+        self.read(quota::terms)
+    }
+
     fn account_of(&self, provider: &str) -> Result<Option<String>, StateError> {
         self.read(|db| {
             let sql = "SELECT fingerprint FROM account NOT INDEXED WHERE provider = ?1";
@@ -468,6 +472,10 @@ impl Store for SqliteStore {
             accounts.iter().try_for_each(|account| note_account(transaction, account, in_use))?;
             runs::begin(transaction, start)
         })
+    }
+
+    fn note_quota_terms(&mut self, of_providers: &[(String, Vec<QuotaTerms>)]) -> Result<(), StateError> {
+        quota::note_new_terms(self, of_providers)
     }
 
     fn note_caches(&mut self, found: &[FoundCaches], at: Timestamp) -> Result<(), StateError> {

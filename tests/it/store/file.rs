@@ -231,6 +231,7 @@ fn states_of_older_formats_are_migrated_whole() {
             !ledger.is_empty() && ledger.iter().all(|quota| quota.offset_minutes == 480),
             "days of Beijing: {ledger:?}"
         );
+        assert_eq!(store.quota_terms().expect("readable"), [], "no run noted limits");
         let calls = store.doubtful_calls().expect("readable");
         assert!(
             !calls.is_empty() && calls.iter().all(|call| call.purge.is_none()),

@@ -1,0 +1,88 @@
+//! How quotas stand, by the state's ledger: in `status`, on the page and in metrics, whichever run drew on them.
+
+use std::net::SocketAddr;
+
+use crate::support::cli::{Bench, manifest};
+use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, now};
+use crate::support::reader::get;
+use crate::support::watching::Watching;
+
+const KIND: &str = "tencent-cdn";
+
+/// A quota day that does not end while a test runs.
+fn limits(urls_per_day: u64) -> String {
+    let hour = now().unix_seconds().div_euclid(3600).rem_euclid(24);
+    format!("limits: {{urls_per_day: {urls_per_day}, quota_day: \"{:+03}:00\"}}\n", 12 - hour)
+}
+
+fn urls(number: usize) -> Vec<String> {
+    (0..number).map(|index| format!("https://cdn.example.com/{index}")).collect()
+}
+
+fn bench(cloud: &Cloud, urls_per_day: u64) -> Bench {
+    Bench::new().provider("own", KIND, &cloud.url(), &limits(urls_per_day)).keys(KIND, KEY_ID, KEY_SECRET, None)
+}
+
+/// T4: by name of the provider, with what it may and what it has, and who else draws on it.
+#[test]
+fn status_shows_the_quota_of_each_provider() {
+    let cloud = Cloud::of(KIND);
+    let bench = bench(&cloud, 50).provider("second", KIND, &cloud.url(), &limits(40));
+    bench.assets(&urls(3), "1");
+    bench.run(&["apply", "--namespace", "web"]).exits(0);
+    let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+    let quotas = status["quotas"].as_array().expect("a list");
+    let of = |index: usize, key: &str| quotas[index][key].clone();
+    assert_eq!(quotas.len(), 2, "{status}");
+    for (index, name, other, limit) in [(0, "web:own", "web:second", 50), (1, "web:second", "web:own", 40)] {
+        assert_eq!((of(index, "provider"), of(index, "shared_with")), (name.into(), serde_json::json!([other])));
+        assert_eq!(
+            (of(index, "limit"), of(index, "used"), of(index, "left")),
+            (limit.into(), 6.into(), (limit - 6).into())
+        );
+        let resets = of(index, "resets_at");
+        let left = resets.as_str().expect("text") > now().utc_extended().as_str();
+        assert!(left && of(index, "account") == status["quota"][0]["account"], "{status}");
+    }
+    let told = bench.run(&["status"]).exits(0).stdout;
+    let row = told.lines().find(|line| line.trim_start().starts_with("web:own ") && line.contains("web:second"));
+    let words: Vec<&str> = row.expect(&told).split_whitespace().collect();
+    assert_eq!(words[3..6], ["50", "6", "44"], "{told}");
+    // What others of the account used counts for both.
+    bench.run(&["apply", "--namespace", "web", "--force", "*/1"]).exits(0);
+    let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!((&status["quotas"][0]["used"], &status["quotas"][1]["left"]), (&8.into(), &32.into()));
+}
+
+fn left(at: SocketAddr) -> (u64, String) {
+    let metrics = get(at, "/metrics").body;
+    let line = metrics.lines().find(|line| line.starts_with("freshen_quota_left{")).expect(&metrics);
+    (line.rsplit_once(' ').expect("a value").1.parse().expect("a number"), get(at, "/").body)
+}
+
+/// W6: what an `apply` by hand drew on is on the page and in metrics after the next look of the watch beside it.
+#[test]
+fn the_page_shows_what_others_drew_on() {
+    let cloud = Cloud::of(KIND);
+    let bench = bench(&cloud, 100);
+    bench.assets(&urls(5), "1");
+    bench.run(&["apply"]).exits(0);
+    let mut watching = Watching::start(&bench, &["--listen", "127.0.0.1:0"]);
+    let told = watching.says("listening at")["message"].as_str().expect("text").to_owned();
+    let at = told.rsplit_once("http://").expect("an address").1.parse().expect("an address");
+    watching.ends_a_run();
+    let (number, page) = left(at);
+    assert!(number == 95 && page.contains(">95</td>"), "before it draws on any: {page}");
+    let own = String::from_utf8(bench.read("manifests/provider-own.yaml").expect("there")).expect("UTF-8");
+    bench.write("others/own.yaml", own);
+    bench.write("others/site.yaml", manifest(&["https://cdn.example.com/a", "https://cdn.example.com/b"], "1"));
+    bench.run(&["apply", "others"]).exits(0);
+    watching.signal("HUP");
+    watching.wait("the next look", |record| record["message"] == "run ended" && record["reason"] == "reload");
+    let (number, page) = left(at);
+    assert!(number == 93 && page.contains(">93</td>"), "{page}");
+    bench.assets(&urls(5), "2");
+    watching.records(5);
+    assert_eq!(left(at).0, 88);
+    watching.stop();
+}
