@@ -32,8 +32,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
         terminal::tell(&format!("note: {note}\n"));
     }
     let mut reader = ManifestReader::new(global.format);
-    let mut display =
-        RunDisplay { verbose: args.verbose, annotated: reader.annotated.clone(), ..RunDisplay::new(global) };
+    let (verbose, annotated) = (args.ending.verbose, reader.annotated.clone());
+    let mut display = RunDisplay { verbose, annotated, ..RunDisplay::new(global) };
     engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await
 }
 
@@ -48,6 +48,7 @@ pub(super) fn options<'a>(
         selection,
         allowed: args.allowed.allowed(),
         expect: args.expect.as_deref(),
+        deferred_ok: args.ending.deferred_ok,
         lock_timeout_ms: args.lock.lock_timeout,
         deadline,
         timeout_ms: args.timeout,

@@ -209,9 +209,9 @@ pub struct ApplyArgs {
     /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
     pub timeout: u64,
-    /// List all that was purged, not only the first 20
-    #[arg(long, short)]
-    pub verbose: bool,
+    /// How the run ends.
+    #[command(flatten)]
+    pub ending: EndingArgs,
     /// Append a line of JSON for each call to this file; rehearsals write none
     #[arg(long, env = "FRESHEN_AUDIT", hide_env_values = true, value_name = "FILE")]
     pub audit: Option<PathBuf>,
@@ -221,6 +221,17 @@ pub struct ApplyArgs {
     /// How to lock the state.
     #[command(flatten)]
     pub lock: LockArgs,
+}
+
+/// How a run ends, and what it lists.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct EndingArgs {
+    /// Exit with 0 in place of 4 where all that is left waits for quota
+    #[arg(long)]
+    pub deferred_ok: bool,
+    /// List all that was purged, not only the first 20
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// Arguments of `watch`.
@@ -399,6 +410,12 @@ pub struct StatusArgs {
     /// What the manifests may come to.
     #[command(flatten)]
     pub limits: ManifestLimits,
+    /// Exit with 4 if anything is left to do
+    #[arg(long)]
+    pub exit_code: bool,
+    /// With --exit-code: only if it was first seen at least this long ago, for example 15m
+    #[arg(long, value_name = "DURATION", requires = "exit_code", value_parser = super::duration::parse)]
+    pub older_than: Option<u64>,
     /// How many of the last runs to show; the newest 1000 are kept
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub runs: usize,

@@ -30,6 +30,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
     let problems = Problem::of(&files, &built.diagnostics);
     let online = model.zip(standings.as_deref());
     let summary = model.map(summary);
+    let exits = standings.iter().flatten().map(|standing| standing.credentials.exit());
+    let exit = if model.is_some() { Exit::worst(exits) } else { Exit::BadInput };
     match global.format {
         Format::Human => {
             if let Some(summary) = summary {
@@ -43,6 +45,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
             "version": JSON_VERSION,
             "command": "check",
             "valid": model.is_some(),
+            "exit": exit.code(),
+            "kind": exit.kind(model.is_some()),
             "manifests": files.len(),
             "providers": model.map(|model| model.providers.len()),
             "targets": model.map(|model| model.entries.len()),
@@ -60,8 +64,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &CheckArgs) -> Resul
             terminal::print(&(github::problems(&problems).0 + &summary + &online.unwrap_or_default()));
         }
     }
-    let exits = standings.iter().flatten().map(|standing| standing.credentials.exit());
-    Ok(if model.is_some() { Exit::worst(exits) } else { Exit::BadInput })
+    Ok(exit)
 }
 
 fn summary(model: &Model) -> String {

@@ -10,8 +10,8 @@ use super::args::Cli;
 use crate::core::command_line::{Carried, CarriedOption, CommandLine, Verb};
 
 /// How results look and end, or what is tried without doing it: none of the business of a command that is offered.
-const NOT_CARRIED: [&str; 8] =
-    ["format", "verbose", "exit_code", "dry_run", "rehearse", "deferred_ok", "refresh", "runs"];
+const NOT_CARRIED: [&str; 9] =
+    ["format", "verbose", "exit_code", "older_than", "dry_run", "rehearse", "deferred_ok", "refresh", "runs"];
 /// What narrows a run down.
 const SELECTS: [&str; 5] = ["only", "providers", "force", "vanished", "expect"];
 /// Manifests.

@@ -26,6 +26,7 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::engine::{Exit, Stop, audit, exit_of};
+use crate::host::credentials::CredentialError;
 use crate::host::env::SystemEnv;
 use crate::host::{Env, Host, interrupt, own_files};
 use crate::state::StateError;
@@ -90,6 +91,7 @@ async fn run_verb(cli: &Cli) -> Exit {
                 Format::Human => {}
                 Format::Json => terminal::print_json(&serde_json::json!({
                     "version": render::JSON_VERSION, "exit": exit.code(), "error": message,
+                    "kind": exit.kind(error.downcast_ref::<CredentialError>().is_some()),
                     "problems": problems.map(diagnostics::to_json),
                 })),
                 Format::Markdown => terminal::print(&render::markdown::failure(exit, &message, problems)),

@@ -47,5 +47,6 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
         let results = refreshed.as_ref().map(|refreshed| online::results(refreshed, &global.commands));
         terminal::print(&(results.unwrap_or_default() + &render::human(&view, &global.commands)));
     }
-    Ok(refreshed.as_ref().map_or(Exit::Done, Refreshed::exit))
+    let is_left = args.exit_code && view.is_left_since(args.older_than.unwrap_or(0));
+    Ok(Exit::worst(refreshed.as_ref().map(Refreshed::exit).into_iter().chain(is_left.then_some(Exit::NotAllDone))))
 }

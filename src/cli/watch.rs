@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
-use super::args::{ApplyArgs, Global, ListenArgs, LockArgs, SelectionArgs, WatchArgs};
+use super::args::{ApplyArgs, EndingArgs, Global, ListenArgs, LockArgs, SelectionArgs, WatchArgs};
 use super::{apply, duration, log};
 use crate::core::report::Report;
 use crate::core::watch::Watch;
@@ -60,12 +60,12 @@ fn check_poll(args: &WatchArgs) -> Result<(), Stop> {
 /// The same words for a single run.
 fn as_apply(args: &WatchArgs) -> ApplyArgs {
     ApplyArgs {
-        verbose: false,
         manifests: args.manifests.clone(),
         selection: SelectionArgs::default(),
         dry_run: false,
         rehearse: false,
         expect: None,
+        ending: EndingArgs::default(),
         deadline: None,
         timeout: args.timeout,
         audit: args.audit.clone(),

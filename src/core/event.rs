@@ -158,8 +158,8 @@ pub enum ItemState {
     Pending(Option<String>),
     /// Recorded.
     Recorded,
-    /// Not before this time.
-    Deferred(Timestamp, String),
+    /// Not before this time, for this reason.
+    Deferred(Timestamp, String, Wait),
     /// Refused for good.
     Rejected(String),
 }
@@ -170,7 +170,7 @@ impl ItemState {
         match self {
             Self::Recorded => ("recorded", None, None),
             Self::Pending(reason) => ("pending", None, reason.as_deref()),
-            Self::Deferred(until, reason) => ("deferred", Some(*until), Some(reason)),
+            Self::Deferred(until, reason, _) => ("deferred", Some(*until), Some(reason)),
             Self::Rejected(reason) => ("rejected", None, Some(reason)),
         }
     }
@@ -180,7 +180,7 @@ impl From<&Standing> for ItemState {
     fn from(standing: &Standing) -> Self {
         match standing {
             Standing::Pending { reason } => Self::Pending(reason.clone()),
-            Standing::Deferred { until, reason, .. } => Self::Deferred(*until, reason.clone()),
+            Standing::Deferred { until, reason, wait, .. } => Self::Deferred(*until, reason.clone(), *wait),
             Standing::Rejected { reason, .. } => Self::Rejected(reason.clone()),
         }
     }
@@ -190,7 +190,7 @@ impl From<&Left> for ItemState {
     fn from(left: &Left) -> Self {
         match left.clone() {
             Left::Pending(reason) => Self::Pending(Some(reason)),
-            Left::Deferred(until, reason, _) => Self::Deferred(until, reason),
+            Left::Deferred(until, reason, wait) => Self::Deferred(until, reason, wait),
             Left::Rejected(reason) => Self::Rejected(reason),
         }
     }

@@ -311,6 +311,7 @@ impl Cycle<'_> {
             selection,
             allowed: *allowed,
             expect: None,
+            deferred_ok: false,
             lock_timeout_ms: 0,
             deadline: None,
             timeout_ms: *timeout_ms,

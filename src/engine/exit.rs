@@ -29,6 +29,21 @@ impl Exit {
         self as u8
     }
 
+    /// What it is about, for programs; `None`: all is done. Missing credentials end as bad input does and are another thing.
+    pub const fn kind(self, credentials_missing: bool) -> Option<&'static str> {
+        Some(match self {
+            Self::Done => return None,
+            Self::Failed => "failed",
+            Self::BadInput if credentials_missing => "credentials_missing",
+            Self::BadInput => "input",
+            Self::Changes => "changes",
+            Self::NotAllDone => "not_all_done",
+            Self::Refused => "guard",
+            Self::State => "state",
+            Self::Credentials => "credentials_refused",
+        })
+    }
+
     /// The one that wins: the first of 2, 6, 5, 7, 1, 4; 0 if none applies.
     pub fn worst(all: impl IntoIterator<Item = Self>) -> Self {
         const ORDER: [Exit; 8] = [

@@ -70,6 +70,7 @@ use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
+use crate::core::recorded::Wait;
 use crate::core::states::States;
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
@@ -99,6 +100,8 @@ pub struct Run<'a> {
     pub grace_ms: u64,
     /// When calls left before this run, as far as this process knows.
     pub last_calls: LastCalls,
+    /// What only waits for quota counts as done.
+    pub deferred_ok: bool,
 }
 
 /// A run that came to its end.
@@ -131,7 +134,7 @@ impl<'a> Finished<'a> {
 
     fn with(desired: &'a Desired, prepared: &'a Prepared, outcome: Outcome) -> Self {
         let mut finished = Self { desired, prepared, outcome, unavailable: Vec::new(), exit: Exit::Done };
-        finished.exit = exit_of_run(&finished);
+        finished.exit = exit_of_run(&finished, false);
         finished
     }
 
@@ -204,7 +207,7 @@ impl<'a> Run<'a> {
         };
         let (mut store, outcome) = executor::apply(self.host, store, inputs, observe).await;
         let mut finished = Finished { desired, prepared, outcome, unavailable, exit: Exit::Done };
-        finished.exit = exit_of_run(&finished);
+        finished.exit = exit_of_run(&finished, self.deferred_ok);
         if finished.outcome.state_error.is_none() {
             let counts = finished.counts(None);
             let exit = i64::from(finished.exit.code());
@@ -215,7 +218,7 @@ impl<'a> Run<'a> {
             // What was committed before went to a file that nobody will read again.
             finished.outcome.unrecorded = finished.accepted().collect();
         }
-        finished.exit = exit_of_run(&finished);
+        finished.exit = exit_of_run(&finished, self.deferred_ok);
         (store, Ok(finished))
     }
 
@@ -241,7 +244,8 @@ pub fn forget_departed(store: &mut dyn Store, finished: &Finished<'_>) -> Result
     if departed.is_empty() { Ok(()) } else { store.forget_manifests(&departed) }
 }
 
-fn exit_of_run(finished: &Finished<'_>) -> Exit {
+/// `deferred_ok`: what only waits for quota counts as done.
+fn exit_of_run(finished: &Finished<'_>, deferred_ok: bool) -> Exit {
     let outcome = &finished.outcome;
     let counts = finished.counts(None);
     let mut all: Vec<Exit> = (!finished.prepared.refusals.is_empty()).then_some(Exit::Refused).into_iter().collect();
@@ -257,7 +261,9 @@ fn exit_of_run(finished: &Finished<'_>) -> Exit {
     all.extend(outcome.state_error.as_ref().map(Exit::of_state));
     let Difference { unclaimed, orphans, .. } = &finished.prepared.difference;
     let is_orphaned = unclaimed.iter().any(Unclaimed::is_certain) || orphans.iter().any(|orphans| orphans.pending > 0);
-    if counts.pending + counts.deferred + counts.rejected > 0 || is_orphaned {
+    let waits = |state: &&ItemState| deferred_ok && matches!(state, ItemState::Deferred(_, _, Wait::Quota));
+    let left = counts.pending + counts.deferred + counts.rejected;
+    if left > outcome.states.iter().filter(waits).count() as u64 || is_orphaned {
         all.push(Exit::NotAllDone);
     }
     Exit::worst(all)

@@ -61,6 +61,8 @@ pub struct PassOptions<'a> {
     pub allowed: Allowed,
     /// The digest that was reviewed.
     pub expect: Option<&'a str>,
+    /// What only waits for quota counts as done.
+    pub deferred_ok: bool,
     /// How long another run is waited for, in milliseconds.
     pub lock_timeout_ms: u64,
     /// Nothing is started after it, from the lock on.
@@ -360,6 +362,7 @@ impl Pass<'_> {
             timeouts: Timeouts::within(self.options.timeout_ms),
             grace_ms: self.options.grace_ms,
             last_calls,
+            deferred_ok: self.options.deferred_ok,
             credentials: self.credentials,
             accounts: &accounts,
             interrupted: around.stop().unwrap_or_else(|| watch::channel(false).1),

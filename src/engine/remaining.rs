@@ -98,7 +98,7 @@ impl RemainingCounts {
                         rest.oldest = earlier(rest.oldest, changes.since(index));
                         rest.reason = rest.reason.or_else(|| reason.clone());
                     }
-                    ItemState::Deferred(until, reason) => {
+                    ItemState::Deferred(until, reason, _) => {
                         rest.deferred_until = earlier(rest.deferred_until, *until);
                         rest.deferred_because.get_or_insert_with(|| reason.clone());
                     }

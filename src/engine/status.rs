@@ -86,6 +86,12 @@ impl Overview {
         })
     }
 
+    /// Whether work is left that was first seen so many milliseconds ago, or earlier.
+    pub fn is_left_since(&self, ms: u64) -> bool {
+        let latest = self.now.plus_ms(i64::try_from(ms).map_or(i64::MIN, |ms| -ms));
+        self.recorded.iter().filter_map(|row| row.work.as_ref()).any(|work| work.since <= latest)
+    }
+
     /// Numbers of targets by where they stand, for each provider. One with an older recorded hash and work that is left counts as both.
     pub fn by_provider(&self) -> BTreeMap<&str, Counts> {
         let mut providers: BTreeMap<&str, Counts> = BTreeMap::new();

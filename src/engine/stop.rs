@@ -5,7 +5,7 @@ use crate::core::command_line::{CommandLine, Verb};
 use crate::core::guard::Refusal;
 use crate::core::hold::KnownRefusal;
 use crate::host::credentials::CredentialError;
-use crate::manifest::{Problem, Severity};
+use crate::manifest::{Problem, ProblemKind, Severity};
 use crate::state::StateError;
 
 /// Why a plan is not carried out.
@@ -76,6 +76,7 @@ impl Stop {
     pub fn refused(reasons: Vec<Reason>) -> Self {
         let problem = |reason: &Reason| Problem {
             severity: Severity::Error,
+            kind: ProblemKind::Guard,
             file: reason.manifest.clone().unwrap_or_default(),
             line: None,
             column: None,

@@ -34,6 +34,18 @@ pub enum Severity {
     Warning,
 }
 
+/// What a problem is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProblemKind {
+    /// What stands in a manifest.
+    Manifest,
+    /// Credentials that are missing.
+    Credentials,
+    /// What a guard refuses.
+    Guard,
+}
+
 impl Severity {
     /// The word for it in output.
     pub const fn word(self) -> &'static str {
@@ -61,6 +73,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Other places that matter: file, place and what is there.
     pub related: Vec<(usize, Span, String)>,
+    /// What it is about.
+    pub kind: ProblemKind,
     /// Whether the text at its place must not be shown: the file may be no manifest, but one that holds secrets.
     pub is_concealed: bool,
 }
@@ -76,8 +90,15 @@ impl Diagnostic {
             label: String::new(),
             help: None,
             related: Vec::new(),
+            kind: ProblemKind::Manifest,
             is_concealed: false,
         }
+    }
+
+    /// It is about credentials that the environment lacks, and not about the manifest.
+    pub(crate) fn about_credentials(mut self) -> Self {
+        self.kind = ProblemKind::Credentials;
+        self
     }
 
     /// An error about a file as a whole.

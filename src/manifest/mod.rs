@@ -42,7 +42,7 @@ mod walk_rules;
 mod write;
 
 pub use check::{BuildOptions, Built, ListReading, MAX_TARGETS, build, build_partly, build_with};
-pub use diagnostic::{Diagnostic, Hidden, Severity, Span};
+pub use diagnostic::{Diagnostic, Hidden, ProblemKind, Severity, Span};
 pub(crate) use excerpt::Excerpt;
 pub use file_patterns::{FilePatterns, PatternProblem};
 pub use file_source::{Expand, FileSource, Found, FoundFile, NoSources, SourceKind, SourceProblem};

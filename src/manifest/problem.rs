@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::node::is_invisible;
-use super::{Diagnostic, Severity, SourceFile, Span};
+use super::{Diagnostic, ProblemKind, Severity, SourceFile, Span};
 use crate::core::text::without_ci_commands;
 
 /// One problem of one manifest, its texts on one line each and safe to print.
@@ -13,6 +13,8 @@ use crate::core::text::without_ci_commands;
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
+    /// What it is about.
+    pub kind: ProblemKind,
     /// Path of the file.
     pub file: String,
     /// From 1; `None` where the problem has no place.
@@ -52,6 +54,7 @@ impl Problem {
         };
         let problem = |found: &Diagnostic| Self {
             severity: found.severity,
+            kind: found.kind,
             file: path(found.file),
             line: found.span.map(|span| span.line),
             column: found.span.map(|span| span.column),

@@ -70,7 +70,7 @@ impl Replacer<'_> {
                 // In quotes it would be taken for a part of the value.
                 let message = format!("header `{}`: variable {} {problem}", shown(&header.text), shown(name));
                 let help = "set it where freshen is started; without it nothing is sent to this provider";
-                self.report.push(Diagnostic::warning(self.file, node.span, message).help(help));
+                self.report.push(Diagnostic::warning(self.file, node.span, message).help(help).about_credentials());
             }
         }
     }

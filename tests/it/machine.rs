@@ -149,7 +149,7 @@ fn a_busy_host_holds_up_its_own_targets_only() {
     let mut waits = Vec::new();
     for _ in 0..12 {
         let report = world.run(refusing(&[url(5)], ErrorClass::TargetRefused(Culprit::BusyHost)));
-        let ItemState::Deferred(until, _) = report.states[0] else { panic!("{:?}", report.states[0]) };
+        let ItemState::Deferred(until, _, _) = report.states[0] else { panic!("{:?}", report.states[0]) };
         let wait_ms = until.unix_ms() - world.wall.unix_ms();
         waits.push(wait_ms / 60_000);
         world.next(&report, wait_ms - 1000);
@@ -506,7 +506,7 @@ fn a_quota_that_is_short_defers_the_rest_until_the_vendors_midnight() {
     let report = world.run(|_| accept());
     assert_eq!((report.counts(), report.sent.len(), world.used()), ((50, 0, 70, 0), 3, 50));
     for (index, day) in [(50, "2023-11-15T16:00:00Z"), (99, "2023-11-15T16:00:00Z"), (100, "2023-11-16T16:00:00Z")] {
-        let ItemState::Deferred(until, reason) = &report.states[index] else { panic!("{:?}", report.states[index]) };
+        let ItemState::Deferred(until, reason, _) = &report.states[index] else { panic!("{:?}", report.states[index]) };
         assert_eq!(until.utc_extended(), day, "{index}");
         assert!(reason.contains("quota of 50 is spent"), "{reason}");
     }
@@ -610,7 +610,7 @@ fn a_configured_quota_day_holds_everywhere() {
         let midnight = START.next_midnight(offset);
         let until = |report: &Report| -> Vec<Timestamp> {
             let deferred = report.states.iter().filter_map(|state| match state {
-                ItemState::Deferred(until, _) => Some(*until),
+                ItemState::Deferred(until, _, _) => Some(*until),
                 _ => None,
             });
             deferred.collect()

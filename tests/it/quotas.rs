@@ -1,9 +1,12 @@
-//! How quotas stand, by the state's ledger: in `status`, on the page and in metrics, whichever run drew on them.
+//! How quotas stand, by the state's ledger: in `status`, on the page and in metrics, whichever run drew on them. What pipelines
+//! are given of work that waits.
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use crate::support::cli::{Bench, manifest};
-use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, now};
+use crate::support::cloud::{Cloud, KEY_ID, KEY_SECRET, Step, now};
 use crate::support::reader::get;
 use crate::support::watching::Watching;
 
@@ -85,4 +88,80 @@ fn the_page_shows_what_others_drew_on() {
     watching.records(5);
     assert_eq!(left(at).0, 88);
     watching.stop();
+}
+
+/// Only what waits for quota is well with `--deferred-ok`, in both outputs and in the state.
+#[test]
+fn what_waits_for_quota_may_be_well() {
+    let cloud = Cloud::of(KIND);
+    let bench = bench(&cloud, 2);
+    bench.assets(&urls(5), "1");
+    let ran = bench.run(&["apply", "--deferred-ok", "--format", "json"]).exits(0).json();
+    assert_eq!((&ran["exit"], &ran["kind"], &ran["providers"][0]["deferred"]), (&0.into(), &Value::Null, &3.into()));
+    bench.run(&["apply", "--deferred-ok"]).exits(0).says("3 deferred");
+    let ran = bench.run(&["apply", "--format", "json"]).exits(4).json();
+    assert_eq!((&ran["exit"], &ran["kind"]), (&4.into(), &"not_all_done".into()));
+    let other = Cloud::of("http-purge");
+    other.always(Some(Step::say(500, "no")));
+    let bench = bench.provider("second", "http-purge", &other.url(), "");
+    bench.run(&["apply", "--deferred-ok"]).exits(4).says("5 pending");
+}
+
+/// A host that the vendor does not serve at the moment is no quota.
+#[test]
+fn what_waits_for_a_host_is_not_well() {
+    let cloud = Cloud::of(KIND);
+    let refusal =
+        r#"{"Response":{"Error":{"Code":"ResourceUnavailable.CdnHostIsNotOnline","Message":"m"},"RequestId":"r"}}"#;
+    cloud.always(Some(Step::say(200, refusal)));
+    let bench = bench(&cloud, 100);
+    bench.assets(&urls(1), "1");
+    let ran = bench.run(&["apply", "--deferred-ok", "--format", "json"]).exits(4).json();
+    assert_eq!(ran["providers"][0]["deferred"], 1, "{ran}");
+}
+
+#[test]
+fn status_ends_with_4_for_what_is_left_that_long() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.run(&["status", "--exit-code"]).exits(0);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    bench.run(&["status", "--exit-code", "--older-than", "0s"]).exits(0);
+    cloud.always(Some(Step::say(500, "no")));
+    bench.assets(&urls(2), "2");
+    bench.run(&["apply"]).exits(4);
+    bench.run(&["status"]).exits(0);
+    bench.run(&["status", "--exit-code"]).exits(4);
+    bench.run(&["status", "--exit-code", "--older-than", "15m", "--format", "json"]).exits(0).json();
+    bench.by_hand("UPDATE target SET since = since - 600000");
+    bench.run(&["status", "--exit-code", "--older-than", "15m"]).exits(0);
+    bench.by_hand("UPDATE target SET since = since - 300000");
+    bench.run(&["status", "--exit-code", "--older-than", "15m"]).exits(4);
+    bench.run(&["status", "--older-than", "15m"]).exits(2);
+}
+
+/// Both end with 2: programs tell them apart by what they are about.
+#[test]
+fn credentials_that_are_missing_are_no_broken_input() {
+    let cloud = Cloud::of(KIND);
+    let bench = Bench::new().provider("own", KIND, &cloud.url(), "");
+    bench.assets(&urls(1), "1");
+    let kind =
+        |arguments: &[&str]| bench.run(&[arguments, &["--format", "json"]].concat()).exits(2).json()["kind"].clone();
+    assert_eq!(kind(&["apply"]), "credentials_missing");
+    assert_eq!(kind(&["check", "--online"]), "credentials_missing");
+    bench.write("manifests/site.yaml", "assets: [");
+    for verb in [&["apply"][..], &["plan"], &["check"], &["check", "--online"]] {
+        let ran = bench.run(&[verb, &["--format", "json"]].concat()).exits(2).json();
+        assert_eq!((&ran["kind"], &ran["problems"][0]["kind"]), (&"input".into(), &"manifest".into()), "{ran}");
+    }
+    let header = Bench::new().provider("own", "http-purge", &cloud.url(), "headers: {X-Key: \"${NONE}\"}\n");
+    header.assets(&urls(1), "1");
+    let checked = header.run(&["check", "--format", "json"]).exits(0).json();
+    assert_eq!(checked["problems"][0]["kind"], "credentials", "{checked}");
+    let guarded = Bench::at("http-purge", &cloud);
+    guarded.assets(&urls(101), "1");
+    let refused = guarded.run(&["apply", "--format", "json"]).exits(5).json();
+    assert_eq!((&refused["kind"], &refused["problems"][0]["kind"]), (&"guard".into(), &"guard".into()));
 }

@@ -207,6 +207,7 @@ impl<'a> Process<'a> {
             selection: &self.selection,
             allowed: self.allowed(),
             expect: order.expects_another.then_some("another"),
+            deferred_ok: false,
             lock_timeout_ms: 0,
             deadline: order.deadline_ms.map(|ms| host.clock.now().tick.plus_ms(ms)),
             timeout_ms: TIMEOUT_MS,

@@ -265,6 +265,7 @@ pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool) -> Document<'a> 
         "rehearsal": rehearsal,
         "digest": view.prepared.digest,
         "exit": view.exit.code(),
+        "kind": view.exit.kind(!view.unavailable.is_empty()),
         "calls": view.outcome.calls,
         "not_cached": view.outcome.answers.sum(None).not_cached,
         "unchanged": view.prepared.difference.unchanged,

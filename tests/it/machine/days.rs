@@ -24,7 +24,7 @@ fn spent_at(server: Option<Timestamp>) -> Ending {
 }
 
 fn all_wait_until(report: &Report, until: Timestamp) {
-    let waits = |state: &ItemState| matches!(state, ItemState::Deferred(at, _) if *at == until);
+    let waits = |state: &ItemState| matches!(state, ItemState::Deferred(at, _, _) if *at == until);
     assert!(report.states.iter().all(waits), "not all until {until:?}: {:?}", report.states);
 }
 

@@ -186,7 +186,7 @@ fn a_day_that_begins_in_mid_run_has_what_its_ledger_left() {
     assert!(before > 0 && before < 60, "{before}");
     assert!((60..100).all(|index| report.states[index] == ItemState::Recorded), "high priority had the rest");
     let after_next = START.next_midnight(480).plus_ms(DAY_MS);
-    let deferred = |state: &ItemState| matches!(state, ItemState::Deferred(until, _) if *until == after_next);
+    let deferred = |state: &ItemState| matches!(state, ItemState::Deferred(until, _, _) if *until == after_next);
     assert!(report.states.iter().any(deferred));
 }
 
@@ -228,7 +228,7 @@ fn one_account_has_one_quota_day() {
             world.plan().jobs.iter().filter_map(|job| Some(job.quota.as_ref()?.resets_at)).collect();
         assert!(days.iter().all(|resets_at| *resets_at == midnight));
         let report = world.run(|_| refuse(ErrorClass::QuotaSpent));
-        let until = |state: &ItemState| matches!(state, ItemState::Deferred(until, _) if (0..5).any(|day| *until == midnight.plus_ms(day * DAY_MS)));
+        let until = |state: &ItemState| matches!(state, ItemState::Deferred(until, _, _) if (0..5).any(|day| *until == midnight.plus_ms(day * DAY_MS)));
         assert!(report.states.iter().all(until), "{limits:?}: {:?}", report.states);
     }
 }

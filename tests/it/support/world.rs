@@ -272,12 +272,9 @@ impl World {
                     state if *state == ItemState::from(&change.standing) => change.standing,
                     ItemState::Recorded => return None,
                     ItemState::Pending(reason) => Standing::Pending { reason: reason.clone() },
-                    ItemState::Deferred(until, reason) => Standing::Deferred {
-                        until: *until,
-                        reason: reason.clone(),
-                        wait: self.disk.waits.get(&index).copied().unwrap_or(Wait::Quota),
-                        config: String::new(),
-                    },
+                    ItemState::Deferred(until, reason, wait) => {
+                        Standing::Deferred { until: *until, reason: reason.clone(), wait: *wait, config: String::new() }
+                    }
                     ItemState::Rejected(reason) => Standing::Rejected { reason: reason.clone(), config: String::new() },
                 };
                 change.progress = if change.standing.has_ever_failed() { Progress::Tried } else { Progress::Admitted };
