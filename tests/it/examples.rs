@@ -8,7 +8,9 @@ use clap::Parser;
 use freshen::cli::args::{Cli, Verb};
 use serde_json::Value;
 
-use crate::support::cli::Bench;
+use crate::support::cli::{Bench, manifest, provider};
+use crate::support::cloud::{Cloud, Step};
+use crate::support::watching::Watching;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
@@ -179,4 +181,51 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     let about_it: Vec<&str> = said.lines().filter(|line| line.contains("freshen.service")).collect();
     assert!(ran.status.success() && about_it.is_empty(), "{said}");
+}
+
+/// What the unit says of a reload is so: with the file of credentials that it names, and the command that it runs.
+#[test]
+fn a_reload_of_the_unit_reads_credentials_anew() {
+    let unit = text("freshen.service");
+    let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).expect(key).to_owned();
+    let named = unit.split("`credentials: {file: ").nth(1).and_then(|rest| rest.split("}`").next()).expect("a file");
+    let cloud = Cloud::of("tencent-vod");
+    cloud.always(Some(Step::say(200, r#"{"Response":{"RequestId":"r"}}"#)));
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.path("var")).expect("made");
+    let here = |text: &str| {
+        let (etc, var) = (bench.path("etc"), bench.path("var"));
+        text.replace("/etc/freshen", etc.to_str().expect("UTF-8"))
+            .replace("/var/lib/freshen", var.to_str().expect("UTF-8"))
+    };
+    let own = provider("own", "tencent-vod", &cloud.url(), &format!("credentials: {{file: {}}}\n", here(named)));
+    bench.write("etc/manifests/own.yaml", own);
+    let keys = |id: &str| {
+        let file = PathBuf::from(here(named));
+        std::fs::write(&file, format!(r#"{{"key_id":"{id}","key_secret":"of {id}"}}"#)).expect("written");
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+    };
+    let publish = |revision: &str| {
+        bench.write("etc/manifests/site.yaml", manifest(&["https://cdn.example.com/a"], revision));
+    };
+    let key = || String::from_utf8_lossy(cloud.requests().last().expect("a call")).contains("Credential=first/");
+    keys("first");
+    publish("1");
+    let start = here(&line("ExecStart="));
+    let start: Vec<&str> = start.split_whitespace().skip(1).collect();
+    let mut watching = Watching::of(bench.start(&start));
+    watching.records(1);
+    assert!(key());
+    keys("second");
+    publish("2");
+    watching.records(1);
+    assert!(key(), "until the reload");
+    let reload = line("ExecReload=");
+    let ran = bench.other("/bin/sh", &["-c", &reload]).env("MAINPID", watching.id().to_string()).status();
+    assert!(ran.expect("started").success());
+    watching.says("reloading: ");
+    publish("3");
+    watching.records(1);
+    assert!(!key() && String::from_utf8_lossy(cloud.requests().last().expect("a call")).contains("Credential=second/"));
+    watching.stop();
 }
