@@ -1,5 +1,6 @@
 //! The listener of `freshen watch`, asked over loopback.
 
+mod alerts;
 mod endpoints;
 mod limits;
 mod metrics;
