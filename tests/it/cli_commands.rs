@@ -340,7 +340,7 @@ fn broken_lines_of_the_ledger_are_refused() {
         ("\"o\"", "\"\\u001b\""),
     ] {
         let bench = Bench::new().file("lines", format!("{good}\n{}\n", good.replace(good_part, bad)));
-        bench.run(&["state", "import", "lines"]).exits(2).says("lines:2: ").says("as `freshen state export` does");
+        bench.run(&["state", "import", "lines"]).exits(2).says("lines:2: ").says("as `state export` does");
         assert!(bench.read(STATE).is_none());
     }
     Bench::new()

@@ -210,6 +210,20 @@ fn besides_purges(seen: &mut Seen) {
     seen.run(&bench, &["plan"]).exits(2);
 }
 
+/// What guards refuse, and what was purged of it once that was allowed.
+fn refused_and_purged(seen: &mut Seen) {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(40), "1");
+    bench.run(&["adopt"]).exits(0);
+    bench.assets(&urls(10), "1");
+    seen.run(&bench, &["apply"]).exits(5);
+    seen.run(&bench, &["status"]).exits(0);
+    seen.run(&bench, &["explain", &urls(40)[39]]).exits(0);
+    seen.run(&bench, &["apply", "--allow-removals"]).exits(0);
+    seen.run(&bench, &["explain", &urls(40)[39]]).exits(0);
+}
+
 /// A member that nothing prints is none.
 #[test]
 fn each_member_of_a_schema_is_printed() {
@@ -217,6 +231,7 @@ fn each_member_of_a_schema_is_printed() {
     stopped_runs(&mut seen);
     directories_and_tasks(&mut seen);
     besides_purges(&mut seen);
+    refused_and_purged(&mut seen);
     let unseen: BTreeSet<String> = SCHEMAS
         .iter()
         .flat_map(|(name, schema)| {
