@@ -135,6 +135,8 @@ pub struct Removals {
     pub lost: usize,
     /// See `lost`.
     pub of: usize,
+    /// So many are lost whatever the user selected, and of so many.
+    pub whole: (usize, usize),
     /// Nothing is sent for them: the manifest says `on_removed: forget`.
     pub forgotten: bool,
 }
@@ -142,7 +144,8 @@ pub struct Removals {
 impl Removals {
     /// Removals of one run alone.
     pub const fn new(manifest: String, recorded: usize, removed: usize) -> Self {
-        Self { manifest, recorded, removed, let_through: 0, lost: removed, of: recorded, forgotten: false }
+        let whole = (removed, recorded);
+        Self { manifest, recorded, removed, let_through: 0, lost: removed, of: recorded, whole, forgotten: false }
     }
 }
 
@@ -243,11 +246,11 @@ impl<'a> Differ<'a> {
     /// Counts a row for guards, as far as it is selected.
     fn count(&mut self, row: RecordedRow<'_>, goes: bool) {
         let Some(GuardedTargets { provider, target }) = self.scope.selected else {
-            return self.covered.count(row, goes);
+            return self.covered.count(row, goes, (true, goes));
         };
-        let Some(index) = self.model.index_of_key(row.provider).filter(|&index| provider(index)) else { return };
-        let is_selected = || target(index, &Target { scope: row.scope, text: row.text.to_owned() });
-        self.covered.count(row, goes && is_selected());
+        let index = self.model.index_of_key(row.provider).filter(|&index| provider(index));
+        let is_selected = |index| target(index, &Target { scope: row.scope, text: row.text.to_owned() });
+        self.covered.count(row, goes, (index.is_some(), goes && index.is_some_and(is_selected)));
     }
 
     /// All rows were compared.

@@ -266,6 +266,22 @@ pub fn check(model: &Model, difference: &Difference, plan: &Plan, first_run: boo
     Check { model, difference, plan, first_run, allowed }.refusals(&later(plan).collect::<Vec<_>>())
 }
 
+/// Manifests whose removals guards would refuse in a run of all targets: what a narrower one leaves out of them may be an
+/// accident.
+pub fn lost_in_whole(model: &Model, difference: &Difference, allowed: Allowed) -> Vec<String> {
+    if allowed.removals {
+        return Vec::new();
+    }
+    let whole = |removals: &Removals| {
+        let (lost, of) = removals.whole;
+        Removals { removed: lost, lost, of, ..removals.clone() }
+    };
+    let removals = difference.removals.iter().map(whole).collect();
+    let (difference, plan) = (&Difference { removals, ..Difference::default() }, &Plan::default());
+    let check = Check { model, difference, plan, first_run: false, allowed };
+    check.removals().iter().filter_map(|refusal| refusal.manifest().map(str::to_owned)).collect()
+}
+
 /// Which changes go on by themselves once a plan was let through, by index: what it sends, and what the quota leaves for
 /// other days if guards let all of that through at once as well.
 pub fn admitted(model: &Model, difference: &Difference, plan: &Plan, first_run: bool, allowed: Allowed) -> Vec<bool> {

@@ -162,7 +162,9 @@ pub(super) fn admit(
     if !stops {
         let Prepared { difference, plan, first_run, .. } = prepared;
         difference.admitted = guard::admitted(model, difference, plan, *first_run, allowed);
-        difference.kept_back = plan.unselected.iter().chain(&plan.refused).copied().collect();
+        let lost = guard::lost_in_whole(model, difference, allowed);
+        let is_lost = |&&index: &&usize| difference.changes.owners(index).iter().any(|owner| lost.contains(owner));
+        difference.kept_back = plan.unselected.iter().filter(is_lost).chain(&plan.refused).copied().collect();
         difference.kept_back.sort_unstable();
     }
     prepared.refusals = refusals;

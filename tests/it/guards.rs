@@ -163,7 +163,8 @@ fn a_watch_measures_the_age_of_what_is_refused() {
     watching.stop();
 }
 
-/// C11: `--only` and `--provider` count what they select. What they leave out is not kept as work where it is a removal.
+/// C11: `--only` and `--provider` count what they select. A removal that they leave out is kept as work only where guards would
+/// let all of them through: more of them may be an accident.
 #[test]
 fn guards_count_what_is_selected() {
     let (cloud, bench) = two_manifests();
@@ -181,6 +182,18 @@ fn guards_count_what_is_selected() {
     lists(&bench, "a", 39, "0");
     bench.run(&["apply"]).exits(0);
     assert_eq!(cloud.purged().len(), 6, "what was left out of a run is no work of a later one");
+}
+
+/// R6: what a run leaves out was seen all the same, and its URL may have answered 404 meanwhile.
+#[test]
+fn few_removals_that_were_left_out_are_purged_though_they_are_back() {
+    let (cloud, bench) = two_manifests();
+    lists(&bench, "a", 35, "0");
+    bench.run(&["apply", "--only", &urls("a", 40)[39]]).exits(4);
+    lists(&bench, "a", 39, "0");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.purged(), urls("a", 40)[35..], "those that are back are purged as well");
+    bench.run(&["apply"]).exits(0).says("Nothing to do");
 }
 
 /// C11: the base of a share is what the manifest has at the providers that are selected.

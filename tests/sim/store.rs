@@ -13,7 +13,9 @@ use freshen::core::hold::{KnownRefusal, SeenRemovals};
 use freshen::core::model::Model;
 use freshen::core::owners::{Newcomers, Unread};
 use freshen::core::plan::{QuotaKey, QuotaTerms};
-use freshen::core::recorded::{ChangeKind, Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow, Standing};
+use freshen::core::recorded::{
+    ChangeKind, Inputs, KnownManifest, Progress, PurgedRemoval, Recorded, RecordedRow, Standing,
+};
 use freshen::core::target::Target;
 use freshen::core::time::Timestamp;
 use freshen::state::{
@@ -24,7 +26,7 @@ use freshen::state::{
 use crate::files::{Files, Paths};
 use crate::planted::{Bug, alter, moved};
 use crate::seams::Shared;
-use crate::truth::{Accepted, Marked};
+use crate::truth::{Accepted, Marked, Truth};
 use crate::vendors::Key;
 
 /// Checked after each commit only where that is cheap; a kill or the end of a run checks all others.
@@ -58,6 +60,8 @@ pub(crate) struct Facts {
     pub(crate) only: Option<usize>,
     pub(crate) adopts: bool,
     pub(crate) forgets: bool,
+    /// Any number of removals may go.
+    pub(crate) allows_removals: bool,
     /// A guard refused what was not tried before.
     pub(crate) refused: bool,
     /// What guards let through in this run.
@@ -76,6 +80,31 @@ pub(crate) struct Facts {
 impl Facts {
     fn covers(&self, key: Key) -> bool {
         self.files.as_ref().is_none_or(|(files, paths)| files.covers(*paths, key))
+    }
+
+    /// What goes of manifests that lose more than guards let through, whatever the user selects.
+    fn lost(&self, before: &[Recorded], truth: &Truth) -> BTreeSet<Key> {
+        let recorded = before.iter().filter(|row| row.hash.is_some());
+        let recorded: Vec<(Key, &Recorded)> = recorded.filter_map(|row| Some((truth.key_of(row)?, row))).collect();
+        let goes = |key: Key| self.covers(key) && !self.listed.contains_key(&key);
+        let mut counts: BTreeMap<&String, (usize, usize)> = BTreeMap::new();
+        for (key, row) in &recorded {
+            let was_let_through = row.work.as_ref().is_some_and(|work| {
+                work.desired.is_none() && matches!(work.progress, Progress::Admitted | Progress::Tried)
+            });
+            for owner in &row.owners {
+                let (removed, of) = counts.entry(owner).or_default();
+                *of += 1;
+                *removed += usize::from(goes(*key) && !was_let_through);
+            }
+        }
+        let is_lost = |(removed, of): &(usize, usize)| *removed > 10 && removed * 100 > of * 30;
+        let is_lost = |owner| !self.forgets && !self.allows_removals && counts.get(owner).is_some_and(is_lost);
+        recorded
+            .into_iter()
+            .filter(|(key, row)| goes(*key) && row.owners.iter().any(is_lost))
+            .map(|(key, _)| key)
+            .collect()
     }
 }
 
@@ -138,7 +167,9 @@ impl SimStore {
         let facts = self.facts();
         let forced = |key: Key| facts.forced.contains(&key);
         let covers = |key: Key| facts.covers(key);
-        let left_out = |key: Key| facts.only.is_some_and(|only| only != key.0);
+        // Those that the user left out are marked unless all of them may be an accident.
+        let lost = facts.lost(before, &self.shared.lock().truth);
+        let left_out = |key: Key| facts.only.is_some_and(|only| only != key.0) && lost.contains(&key);
         let Facts { listed, adopts, forgets, began: at, read, .. } = &*facts;
         let (adopts, forgets, at, read) = (*adopts, *forgets, *at, *read);
         let left_out = &left_out;

@@ -137,7 +137,7 @@ impl Truth {
         }
     }
 
-    fn key_of(&self, row: &Recorded) -> Option<Key> {
+    pub(crate) fn key_of(&self, row: &Recorded) -> Option<Key> {
         let provider = self.names.iter().position(|name| *name == row.provider)?;
         self.keys.get(&row.target.text).copied().filter(|key| key.0 == provider)
     }

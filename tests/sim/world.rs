@@ -420,6 +420,7 @@ impl World {
             forced: order.forced.clone(),
             adopts: self.adopts,
             forgets: self.forgets,
+            allows_removals: order.allows_removals,
             ..Facts::default()
         };
         Read { model: self.model(reading, order.place), facts }

@@ -48,6 +48,8 @@ struct CoveredManifest<'a> {
     recorded: usize,
     removed: usize,
     let_through: usize,
+    /// The same of all, whatever is selected.
+    whole: (usize, usize),
 }
 
 impl<'a> Covered<'a> {
@@ -60,6 +62,7 @@ impl<'a> Covered<'a> {
             recorded: 0,
             removed: 0,
             let_through: 0,
+            whole: (0, 0),
         };
         let known = |known: &'a KnownManifest, coverage| covered(known.name.as_str(), coverage, known.on_removed);
         let Unread { spoken_for, unclaimed, unlocated, copies, .. } = scope.unread;
@@ -150,26 +153,31 @@ impl<'a> Covered<'a> {
         Some(self.last)
     }
 
-    /// Counts a recorded target for the removal guard. Removals that an earlier run let through are not counted again.
-    pub(super) fn count(&mut self, row: RecordedRow<'_>, goes: bool) {
+    /// Counts a recorded target for the removal guard, whatever is selected, and where it `counts`, or goes as one that is.
+    /// Removals that an earlier run let through are not counted again.
+    pub(super) fn count(&mut self, row: RecordedRow<'_>, goes: bool, (counts, is_selected): (bool, bool)) {
         if row.hash.is_none() {
             return;
         }
         let let_through = row.work.is_some_and(|work| work.desired.is_none() && work.progress >= Progress::Admitted);
         for owner in row.owners {
             if let Some(index) = self.find(owner) {
-                self.manifests[index].recorded += 1;
-                self.manifests[index].removed += usize::from(goes && !let_through);
-                self.manifests[index].let_through += usize::from(goes && let_through);
+                let manifest = &mut self.manifests[index];
+                manifest.recorded += usize::from(counts);
+                manifest.removed += usize::from(is_selected && !let_through);
+                manifest.let_through += usize::from(is_selected && let_through);
+                manifest.whole.0 += usize::from(goes && !let_through);
+                manifest.whole.1 += 1;
             }
         }
     }
 
     pub(super) fn removals(&self) -> Vec<Removals> {
         let counted = self.manifests.iter().filter(|manifest| manifest.coverage.speaks());
-        let counted = counted.filter(|manifest| manifest.recorded > 0);
+        let counted = counted.filter(|manifest| manifest.whole.1 > 0);
         let of = |manifest: &CoveredManifest<'_>| Removals {
             let_through: manifest.let_through,
+            whole: manifest.whole,
             forgotten: manifest.on_removed == OnRemoved::Forget,
             ..Removals::new(manifest.name.to_owned(), manifest.recorded, manifest.removed)
         };
