@@ -27,7 +27,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     let _log = log::start(args.log_format, args.log_level).context("no log can be written")?;
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
     let state = global.backend();
-    let report = Arc::new(watch::channel(Report { commands: global.commands.clone(), ..Report::default() }).0);
+    let report = Arc::new(watch::channel(Report { commands: global.commands.anywhere(), ..Report::default() }).0);
     let turned = watch::channel(host.clock.now().tick).0;
     let listen = listen_options(&args.listen);
     let token = listener::start(host, Arc::clone(&state), &listen, &report, turned.subscribe()).await?;
@@ -82,7 +82,7 @@ fn options(global: &Global, args: &WatchArgs) -> WatchOptions<'static> {
         grace_ms: args.grace,
         ready_within_ms: args.listen.ready_within,
         audit: args.audit.clone(),
-        commands: global.commands.clone(),
+        commands: global.commands.anywhere(),
         namespace: global.namespace.clone(),
         polls: args.poll.is_some(),
         tamper: None,

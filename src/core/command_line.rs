@@ -79,12 +79,19 @@ pub struct Carried {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
     carried: BTreeMap<Verb, Carried>,
+    anywhere: BTreeMap<Verb, Carried>,
 }
 
 impl CommandLine {
-    /// Commands that carry this.
-    pub const fn new(carried: BTreeMap<Verb, Carried>) -> Self {
-        Self { carried }
+    /// Commands that carry this in the folder of this program, and that in any other one.
+    pub const fn new(carried: BTreeMap<Verb, Carried>, anywhere: BTreeMap<Verb, Carried>) -> Self {
+        Self { carried, anywhere }
+    }
+
+    /// The same commands for a shell in any folder.
+    #[must_use]
+    pub fn anywhere(&self) -> Self {
+        Self { carried: self.anywhere.clone(), anywhere: self.anywhere.clone() }
     }
 
     /// A command about the targets that this program is about, with words of its own, in backticks. An option among these
@@ -131,7 +138,10 @@ mod tests {
             option("--max-purges", Some("1"), false),
         ];
         let carried = Carried { options, paths: vec!["-site".to_owned(), "it's".to_owned()] };
-        let line = CommandLine::new(BTreeMap::from([(Verb::Apply, carried.clone()), (Verb::Status, carried)]));
+        let line = CommandLine::new(
+            BTreeMap::from([(Verb::Apply, carried.clone()), (Verb::Status, carried)]),
+            BTreeMap::new(),
+        );
         assert_eq!(
             line.offer(Verb::Apply, &["--max-purges", "2"]),
             r"`freshen apply --max-purges 2 --state 'a b.db' --only='-x*' --purge-all ./-site 'it'\''s'`"

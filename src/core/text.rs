@@ -52,11 +52,18 @@ pub fn push_hex(text: &mut String, bytes: &[u8]) {
     text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
 
-/// A text as a word of a shell's command.
+/// A text as a word of a shell's command, on one line and without anything that a terminal would act on.
 pub fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,@%+=".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();
+    }
+    if text.chars().any(is_unsafe) {
+        let escaped = |byte: u8| match byte {
+            b' '..=b'~' if !b"'\\".contains(&byte) => char::from(byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        };
+        return format!("$'{}'", text.bytes().map(escaped).collect::<String>());
     }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -81,5 +88,6 @@ mod tests {
             (shell_word("a b"), shell_word("it's"), shell_word("")),
             ("'a b'".into(), r"'it'\''s'".into(), "''".into())
         );
+        assert_eq!(shell_word("a'\\\n\u{7f}\u{202e}"), r"$'a\x27\x5c\x0a\x7f\xe2\x80\xae'");
     }
 }
