@@ -31,6 +31,9 @@ use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts};
 use crate::state::{StateError, Store};
 
+/// Why a run ended early that the user ended.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// How long calls under way get to end after an interrupt, unless the user says otherwise, in milliseconds.
 pub const GRACE_MS: u64 = 10_000;
 
@@ -352,7 +355,7 @@ impl Execution<'_> {
     /// Cuts the run short if it was interrupted.
     fn heed(&mut self, interrupted: &watch::Receiver<bool>, now: Now) {
         if *interrupted.borrow() {
-            self.cut("interrupted", now);
+            self.cut(INTERRUPTED, now);
         }
     }
 

@@ -64,7 +64,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::watch;
 
-use executor::{ExecutorInputs, Observe, Outcome};
+use executor::{ExecutorInputs, INTERRUPTED, Observe, Outcome};
 
 use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
@@ -130,6 +130,13 @@ impl<'a> Finished<'a> {
         let changes = &prepared.difference.changes;
         let states = (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect();
         Self::with(desired, prepared, Outcome { states, ..Outcome::default() })
+    }
+
+    /// A run that the user ended before it sent anything.
+    pub fn interrupted(desired: &'a Desired, prepared: &'a Prepared) -> Self {
+        let mut finished = Self::untouched(desired, prepared);
+        finished.outcome.cut_short = Some(INTERRUPTED.to_owned());
+        finished
     }
 
     fn with(desired: &'a Desired, prepared: &'a Prepared, outcome: Outcome) -> Self {

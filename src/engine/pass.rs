@@ -535,10 +535,12 @@ fn cut(desired: &Desired, prepared: &Prepared, mut opened: Opened<'_>, around: &
         store.mark(&desired.model, &prepared.difference, opened.at)?;
     }
     around.marked(opened.store.as_deref());
-    if around.resident.is_none() {
-        around.note("stopped before anything was sent; what is due stays so");
+    if around.resident.is_some() {
+        return Ok(PassEnd::Cut);
     }
-    Ok(PassEnd::Cut)
+    let finished = Finished::interrupted(desired, prepared);
+    around.finished(&finished, opened.store.as_deref());
+    Ok(PassEnd::Ended(finished.exit))
 }
 
 fn keep(store: &mut dyn Store, caches: StatCaches, around: &mut Around<'_>) {

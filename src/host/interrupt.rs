@@ -1,11 +1,21 @@
 //! SIGINT and SIGTERM: the first lets calls under way end, the second ends the program at once.
 
+use std::sync::OnceLock;
+
 use tokio::sync::watch;
 
 use super::background;
 
-/// Starts to listen; the value turns true with the first signal, after `on_first`. The second ends the process with this code.
+/// What this process has heard since it began to listen.
+static HEARD: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+
+/// Starts to listen, once; the value turns true with the first signal, after `on_first`. The second ends the process with this
+/// code.
 pub fn listen(on_first: fn(), code: u8) -> watch::Receiver<bool> {
+    HEARD.get_or_init(|| begin(on_first, code)).clone()
+}
+
+fn begin(on_first: fn(), code: u8) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     background::spawn(async move {
         if next().await.is_err() {

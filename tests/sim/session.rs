@@ -151,8 +151,7 @@ pub(crate) async fn session(shared: Shared, given: Given, order: Order) -> Resul
                 claim = Claim::Held(lock);
                 read = later.take().expect("no run comes in between while the lock is held");
             }
-            Ok(PassEnd::ReadAll) => unreachable!("all was read"),
-            Ok(PassEnd::Cut) => return Ok(Some(process.ended(Exit::NotAllDone))),
+            Ok(PassEnd::ReadAll | PassEnd::Cut) => unreachable!("all was read, and no run is resident"),
             Ok(PassEnd::Ended(exit)) => return Ok(Some(process.ended(exit))),
             Err(error) => return Process::failed(error).map(|()| None),
         }

@@ -127,7 +127,7 @@ fn c14_what_an_interrupted_run_has_seen_stays_due() {
     std::fs::read(bench.path("asked")).expect("it is asked");
     interrupt(&child);
     wait_for_stopping(&mut child);
-    ended(child).exits(4).says("stopped before anything was sent; what is due stays so");
+    ended(child).exits(4).says("the run ended early: interrupted");
     publish("", &urls(2), "1");
     bench.run(&["apply"]).exits(0).says("2 purges accepted");
     assert!(cloud.purged().iter().filter(|url| **url == removed).count() == 2);
