@@ -135,8 +135,8 @@ pub struct Removals {
     pub lost: usize,
     /// See `lost`.
     pub of: usize,
-    /// So many are lost whatever the user selected, and of so many.
-    pub whole: (usize, usize),
+    /// The same numbers whatever the user selected: recorded, removed, let through.
+    pub whole: (usize, usize, usize),
     /// Nothing is sent for them: the manifest says `on_removed: forget`.
     pub forgotten: bool,
 }
@@ -144,7 +144,7 @@ pub struct Removals {
 impl Removals {
     /// Removals of one run alone.
     pub const fn new(manifest: String, recorded: usize, removed: usize) -> Self {
-        let whole = (removed, recorded);
+        let whole = (recorded, removed, 0);
         Self { manifest, recorded, removed, let_through: 0, lost: removed, of: recorded, whole, forgotten: false }
     }
 }
@@ -390,16 +390,18 @@ impl<'a> Differ<'a> {
                 self.covered.keep(row.owners);
                 self.orphan(row);
                 let is_half_done = row.work.is_some_and(|work| !work.accepted_at.is_empty());
-                if (row.valid_hash().is_some() || is_half_done) && !is_held {
+                if row.valid_hash().is_some() || is_half_done {
                     self.difference.left_alone.push((row.provider.to_owned(), target));
                 }
                 return false;
             }
-            self.drop_target(row, target, is_held, |difference| &mut difference.forget);
+            let stays = is_held || (row.work.is_none() && self.is_left_out(row, &target));
+            self.drop_target(row, target, stays, |difference| &mut difference.forget);
             return true;
         };
         if forgets {
-            self.drop_target(row, target, is_held, |difference| &mut difference.forget);
+            let stays = is_held || (row.work.is_none() && self.is_left_out(row, &target));
+            self.drop_target(row, target, stays, |difference| &mut difference.forget);
             return true;
         }
         let mut change = removal(provider, target, row, &self.scope);
@@ -409,15 +411,22 @@ impl<'a> Differ<'a> {
         true
     }
 
-    /// A target goes without a purge, unless it is held.
+    /// Whether the user selected others only.
+    fn is_left_out(&self, row: RecordedRow<'_>, target: &Target) -> bool {
+        let Some(selected) = &self.scope.selected else { return false };
+        let index = self.model.index_of_key(row.provider);
+        !index.is_some_and(|index| (selected.provider)(index) && (selected.target)(index, target))
+    }
+
+    /// A target goes without a purge, unless it stays: it is held, or left out.
     fn drop_target(
         &mut self,
         row: RecordedRow<'_>,
         target: Target,
-        is_held: bool,
+        stays: bool,
         list: impl FnOnce(&mut Difference) -> &mut Vec<(String, Target)>,
     ) {
-        if is_held {
+        if stays {
             self.covered.keep(row.owners);
         } else {
             list(&mut self.difference).push((row.provider.to_owned(), target));

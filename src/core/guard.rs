@@ -273,7 +273,7 @@ pub fn lost_in_whole(model: &Model, difference: &Difference, allowed: Allowed) -
         return Vec::new();
     }
     let whole = |removals: &Removals| {
-        let (lost, of) = removals.whole;
+        let (of, lost, _) = removals.whole;
         Removals { removed: lost, lost, of, ..removals.clone() }
     };
     let removals = difference.removals.iter().map(whole).collect();
@@ -432,8 +432,9 @@ impl<'a> Check<'a> {
 
 /// Manifests that have the names of others: they are read in another place, and nothing of what those list is kept.
 pub fn elsewhere(model: &Model, difference: &Difference) -> Option<Refusal> {
+    // However few of them the user selected.
     let loses =
-        |moved: &&MovedManifest| difference.removals.iter().any(|all| all.manifest == moved.name && all.removed > 0);
+        |moved: &&MovedManifest| difference.removals.iter().any(|all| all.manifest == moved.name && all.whole.1 > 0);
     let moved = difference.moved.iter().find(loses).or(difference.moved.first())?;
     let is_moved = |name: &str| difference.moved.iter().any(|moved| moved.name == name);
     let read = |name: &str| model.manifests.iter().find(|manifest| manifest.name == name);
@@ -441,10 +442,11 @@ pub fn elsewhere(model: &Model, difference: &Difference) -> Option<Refusal> {
     for removals in &difference.removals {
         let name = removals.manifest.as_str();
         if is_moved(name) {
-            kept += removals.recorded - removals.removed - removals.let_through;
+            let (recorded, removed, let_through) = removals.whole;
+            kept += recorded - removed - let_through;
         }
         if is_moved(name) || read(name).is_none() {
-            removed += removals.removed;
+            removed += removals.whole.1;
         }
     }
     (kept == 0 && removed > 0).then(|| Refusal::Elsewhere {

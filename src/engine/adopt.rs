@@ -90,13 +90,15 @@ pub async fn adopt(
     }
     on_event(PassEvent::Planning(false));
     // What was left out was seen all the same.
-    if prepared.is_nothing() || !refusals(&desired, &prepared, Allowed::default()).is_empty() {
+    let left = refusals::refusals(&desired, &prepared, Allowed::default());
+    if prepared.is_nothing() || !left.is_empty() {
         store.mark_seen(model, &prepared.difference)?;
     } else {
         store.mark(model, &prepared.difference, now)?;
     }
     if selection.leaves_nothing_out() {
-        store.note_refusals(&prepared.difference.covered(model), &[])?;
+        let known = refusals::known(&desired, &prepared, &left, (&store.refusals()?, now), &commands.anywhere());
+        store.note_refusals(&prepared.difference.covered(model), &known)?;
     }
     if let (true, Some(inputs)) = (prepared.is_nothing(), &prepared.difference.inputs) {
         store.note_inputs(inputs)?;

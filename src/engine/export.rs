@@ -226,7 +226,7 @@ impl QuotaLine {
         if !is_name(&account) || !is_name(&operation) || area.chars().any(is_unsafe) {
             return Err("`account`, `operation` or `area`: no name".to_owned());
         }
-        if offset_minutes.abs() > 14 * 60 || Timestamp::midnight_of(&day, offset_minutes).is_none() {
+        if offset_minutes.unsigned_abs() > 14 * 60 || Timestamp::midnight_of(&day, offset_minutes).is_none() {
             return Err("`day` and `offset_minutes`: no day".to_owned());
         }
         Ok(QuotaUse { account, operation, area, day, offset_minutes, used: used.into() })

@@ -146,12 +146,14 @@ pub(super) fn admit(
     let model = &desired.model;
     let refusals = refusals(desired, prepared, allowed);
     let before = store.as_ref().map_or(Ok(Vec::new()), |store| store.refusals())?;
-    let known = known(desired, prepared, &refusals, (&before, now), commands);
+    let known_by = |commands| known(desired, prepared, &refusals, (&before, now), commands);
+    // Who reads the state may be in another folder.
+    let (told, noted) = (known_by(commands), known_by(&commands.anywhere()));
     let path_of = |name: &str| {
         let manifest = model.manifests.iter().find(|manifest| manifest.name == name);
         manifest.map(|manifest| manifest.path.clone())
     };
-    let mut reasons: Vec<Reason> = known.iter().map(|known| Reason::of(known, path_of(&known.manifest))).collect();
+    let mut reasons: Vec<Reason> = told.iter().map(|known| Reason::of(known, path_of(&known.manifest))).collect();
     // Without its namespace nobody knows whose manifests these are.
     let is_nameless = !prepared.difference.namespaces.is_empty();
     let mut stops = is_nameless || refusals.len() > prepared.refusals.len();
@@ -173,7 +175,10 @@ pub(super) fn admit(
         store.mark_seen(model, &prepared.difference)?;
     }
     forget_taken_back(model, store)?;
-    let covers = if is_all { prepared.difference.covered(model) } else { Vec::new() };
-    store.note_refusals(&covers, &known)?;
+    // Neither a run of some targets nor one that only its digest stopped says that anything is over.
+    let is_over = is_all && !(stops && prepared.refusals.is_empty());
+    let covers = if is_over { prepared.difference.covered(model) } else { Vec::new() };
+    let is_news = |one: &KnownRefusal| is_all || !before.iter().any(|known| known.subject == one.subject);
+    store.note_refusals(&covers, &noted.into_iter().filter(is_news).collect::<Vec<_>>())?;
     Ok(Verdict { reasons, stops })
 }

@@ -169,12 +169,12 @@ impl SimStore {
         let covers = |key: Key| facts.covers(key);
         // Those that the user left out are marked unless all of them may be an accident.
         let lost = facts.lost(before, &self.shared.lock().truth);
-        let left_out = |key: Key| facts.only.is_some_and(|only| only != key.0) && lost.contains(&key);
+        let unselected = |key: Key| facts.only.is_some_and(|only| only != key.0);
+        let left_out = |key: Key| unselected(key) && lost.contains(&key);
         let Facts { listed, adopts, forgets, began: at, read, .. } = &*facts;
         let (adopts, forgets, at, read) = (*adopts, *forgets, *at, *read);
-        let left_out = &left_out;
-        let mark =
-            Marked { left_out, covers: &covers, listed, before, forced: &forced, adopts, forgets, refused, at, read };
+        let (unselected, left_out, covers, forced) = (&unselected, &left_out, &covers, &forced);
+        let mark = Marked { listed, before, forced, adopts, forgets, refused, at, read, unselected, left_out, covers };
         let mut core = self.shared.lock();
         let step = core.steps;
         core.truth.marked(&mark, step);

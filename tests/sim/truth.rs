@@ -97,7 +97,9 @@ pub(crate) struct Marked<'a> {
     pub(crate) at: u64,
     /// How new the manifests were that it read.
     pub(crate) read: u64,
-    /// Targets that the user left out: their removals are not marked.
+    /// Targets that the user left out: they are not forgotten.
+    pub(crate) unselected: &'a dyn Fn(Key) -> bool,
+    /// Those of them whose removals are not marked.
     pub(crate) left_out: &'a dyn Fn(Key) -> bool,
     /// Which targets the run is about; others are those of manifests that it does not read and that are there.
     pub(crate) covers: &'a dyn Fn(Key) -> bool,
@@ -562,6 +564,7 @@ impl Entry {
                 }
             }
             _ if mark.refused => {}
+            Some(row) if row.work.is_none() && self.may_be_cached(row) && (mark.unselected)(key) => {}
             // Gone already, never purged, or to be forgotten.
             _ => {
                 self.present = Present::Absent;

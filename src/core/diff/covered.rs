@@ -49,7 +49,7 @@ struct CoveredManifest<'a> {
     removed: usize,
     let_through: usize,
     /// The same of all, whatever is selected.
-    whole: (usize, usize),
+    whole: (usize, usize, usize),
 }
 
 impl<'a> Covered<'a> {
@@ -62,7 +62,7 @@ impl<'a> Covered<'a> {
             recorded: 0,
             removed: 0,
             let_through: 0,
-            whole: (0, 0),
+            whole: (0, 0, 0),
         };
         let known = |known: &'a KnownManifest, coverage| covered(known.name.as_str(), coverage, known.on_removed);
         let Unread { spoken_for, unclaimed, unlocated, copies, .. } = scope.unread;
@@ -166,15 +166,16 @@ impl<'a> Covered<'a> {
                 manifest.recorded += usize::from(counts);
                 manifest.removed += usize::from(is_selected && !let_through);
                 manifest.let_through += usize::from(is_selected && let_through);
-                manifest.whole.0 += usize::from(goes && !let_through);
-                manifest.whole.1 += 1;
+                manifest.whole.0 += 1;
+                manifest.whole.1 += usize::from(goes && !let_through);
+                manifest.whole.2 += usize::from(goes && let_through);
             }
         }
     }
 
     pub(super) fn removals(&self) -> Vec<Removals> {
         let counted = self.manifests.iter().filter(|manifest| manifest.coverage.speaks());
-        let counted = counted.filter(|manifest| manifest.whole.1 > 0);
+        let counted = counted.filter(|manifest| manifest.whole.0 > 0);
         let of = |manifest: &CoveredManifest<'_>| Removals {
             let_through: manifest.let_through,
             whole: manifest.whole,

@@ -26,7 +26,7 @@ pub(super) fn mark(
         let is_admitted = difference.admitted.get(index).copied().unwrap_or_default();
         let is_kept_back = difference.kept_back.binary_search(&index).is_ok();
         if !is_kept_back || is_kept(transaction, model, &change)? {
-            mark_change(transaction, model, change, is_admitted)?;
+            mark_change(transaction, model, change, (is_admitted, !is_kept_back))?;
         } else {
             is_noted = false;
         }
@@ -64,9 +64,9 @@ fn is_kept(transaction: &Transaction<'_>, model: &Model, change: &Change) -> rus
 
 /// Marks only what a refused run leaves behind.
 pub(super) fn mark_seen(transaction: &Transaction<'_>, model: &Model, difference: &Difference) -> rusqlite::Result<()> {
-    for change in difference.changes.iter() {
+    for (index, change) in difference.changes.iter().enumerate() {
         if is_kept(transaction, model, &change)? {
-            mark_change(transaction, model, change, false)?;
+            mark_change(transaction, model, change, (false, difference.changes.is_admitted(index)))?;
         }
     }
     leave_alone(transaction, &difference.left_alone)?;

@@ -242,7 +242,7 @@ pub(super) fn write_work(
     transaction: &Transaction<'_>,
     provider: &str,
     target: &Target,
-    owners: &[String],
+    (owners, replaces_owners): (&[String], bool),
     work: &Work,
 ) -> rusqlite::Result<()> {
     let StandingColumns { reason, until, config, waits } = StandingColumns::of(&work.standing);
@@ -252,8 +252,8 @@ pub(super) fn write_work(
                  until, refused_config, accepted_at, progress, waits)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (provider, scope, target) DO UPDATE SET
-                 owners = ?4, work_kind = ?5, desired = ?6, priority = ?7, since = ?8, standing = ?9, reason = ?10,
-                 until = ?11, refused_config = ?12, accepted_at = ?13, progress = ?14, waits = ?15,
+                 owners = iif(?16, ?4, owners), work_kind = ?5, desired = ?6, priority = ?7, since = ?8, standing = ?9,
+                 reason = ?10, until = ?11, refused_config = ?12, accepted_at = ?13, progress = ?14, waits = ?15,
                  may_have_been_purged = may_have_been_purged OR call IS NOT NULL",
         )?
         .execute(params![
@@ -272,6 +272,7 @@ pub(super) fn write_work(
             json_list(&work.accepted_at),
             work.progress.word(),
             waits,
+            replaces_owners,
         ])?;
     Ok(())
 }

@@ -15,12 +15,13 @@ use crate::core::recorded::{KnownManifest, Progress, Recorded, Standing, Work};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
-/// Marks a change as pending; what is recorded of its target stays.
+/// Marks a change as pending; what is recorded of its target stays. Unless it `is_handed_over` its owners stay as well: what moved
+/// between manifests holds them together for as long as guards refuse one of them.
 pub(super) fn mark_change(
     transaction: &Transaction<'_>,
     model: &Model,
     change: Change,
-    is_admitted: bool,
+    (is_admitted, is_handed_over): (bool, bool),
 ) -> rusqlite::Result<()> {
     let provider = &model.provider_key(change.provider);
     let work = Work {
@@ -34,7 +35,7 @@ pub(super) fn mark_change(
         may_have_been_purged: false,
         accepted_at: change.accepted_at,
     };
-    rows::write_work(transaction, provider, &change.target, &change.owners, &work)
+    rows::write_work(transaction, provider, &change.target, (&change.owners, is_handed_over), &work)
 }
 
 /// Notes targets whose provider no manifest configures: what any of its caches accepted may be stale by the time it is back.

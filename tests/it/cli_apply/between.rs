@@ -56,19 +56,24 @@ fn a_provider_that_comes_back_is_not_trusted_with_what_it_knew() {
 #[test]
 fn a_provider_that_was_gone_in_a_refused_run_is_not_trusted_either() {
     let cloud = Cloud::of("http-purge");
-    let ways: [(&[&str], i32); 3] =
-        [(&["apply", "--expect", "another"], 5), (&["adopt"], 0), (&["adopt", "--only", "*/none"], 0)];
-    for (way, exit) in ways {
+    let ways: [(&[&str], &str, i32); 5] = [
+        (&["apply", "--expect", "another"], "", 5),
+        (&["adopt"], "", 0),
+        (&["adopt", "--only", "*/none"], "", 0),
+        (&["apply"], "guard: {max_purges: 0}\n", 5),
+        (&["apply", "--except-refused"], "guard: {max_purges: 0}\n", 5),
+    ];
+    for (way, guard, exit) in ways {
         let bench = Bench::at("http-purge", &cloud);
-        let publish = |name: &str, revision| {
+        let publish = |name: &str, revision, guard: &str| {
             bench.write("manifests/provider-own.yaml", provider(name, "http-purge", &cloud.url(), ""));
-            bench.assets(&[URL], revision);
+            bench.write("manifests/site.yaml", format!("{guard}{}", manifest(&[URL], revision)));
         };
-        publish("own", "1");
+        publish("own", "1", "");
         bench.run(&["apply"]).exits(0);
-        publish("mine", "2");
+        publish("mine", "2", guard);
         bench.run(way).exits(exit);
-        publish("own", "1");
+        publish("own", "1", "");
         cloud.count();
         bench.run(&["apply"]).exits(0).says("1 purge accepted");
         assert_eq!(cloud.count(), 1, "{way:?}");
