@@ -104,9 +104,8 @@ impl SecretKind {
         match (self, key) {
             (_, "<<") => self,
             (Self::Headers, _) => Self::HeaderValue,
-            // A provider is a map, by any name.
-            (Self::Names, _) if !is_map && names_credential(key) => Self::Secret,
-            (Self::Names, _) if !is_map => Self::Names,
+            // A provider is a map, by any name: anything else belongs elsewhere.
+            (Self::Names, _) if !is_map => Self::Secret,
             (Self::Names, _) | (Self::Credentials, "env_prefix" | "file") => Self::Plain,
             (Self::Secret | Self::HeaderValue | Self::Credentials, _) => Self::Secret,
             (Self::Assets, path) if !path.contains(['/', '.']) && names_credential(path) => Self::Secret,

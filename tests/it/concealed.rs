@@ -224,6 +224,13 @@ fn with_secrets_in_wrong_places() -> Vec<String> {
         "provider: C@h\n",
         "name: \"u:C@h\\x01\"\n",
         "index: [C@h/..]\n",
+        "providers:\n  p:\n    kind: http-purge\n    headers:\n\tX-Shop: C\n",
+        "providers:\n  p:\n    kind: http-purge\n    headers:\n      X-A: \"${HOME}\"\n\tX-Shop: C\n",
+        "providers:\n  p:\n    kind: http-purge\n\tlogin: C\n",
+        "providers:\n  p:\n    kind: http-purge\n    credentials:\n\t\tlogin: C\n",
+        "providers:\n  p: {kind: http-purge}\n  X-Shop: C\n",
+        "providers:\n  p: {kind: http-purge}\n  \u{a0}\u{a0}X-Shop: C\n",
+        "providers:\n  p:\n    headers:\n- X-Shop: C\nassets: {}\n",
     ];
     texts.extend([
         "providers: {p: {kind: http-purge, hosts: \"u:C@x\", endpoints: [\"http://127.0.0.1\"]}}\n",

@@ -471,7 +471,7 @@ fn faulty_providers_are_errors_with_their_place() {
         ("{kind: tencent-cdn, credentials: {command: §[]}}", "`command` is an empty list"),
         ("{kind: tencent-cdn, hosts: §[]}", "`hosts` is an empty list"),
         ("{kind: http-purge, endpoints: §[]}", "`endpoints` is an empty list"),
-        ("§tencent-cdn", "provider `p` must be a map, found `tencent-cdn`"),
+        ("§tencent-cdn", "provider `p` must be a map, found `***`"),
     ] {
         let marked = format!("providers:\n  p: {marked}\n");
         let text = marked.replace('§', "");

@@ -54,7 +54,8 @@ pub(super) fn secrets_below(before: &[u8], line: &str) -> Vec<Range<usize>> {
     }
     for (name, rest) in keys(line).filter(|(name, rest)| is_asset || !is_of_address(name, &line[*rest..])) {
         let around = if name == "providers" { SecretKind::Top } else { kind };
-        kind = around.of_value(name, true);
+        let is_map = matches!(line[rest..].trim_start().as_bytes(), [] | [b'{' | b'&' | b'!' | b'*' | b'#', ..]);
+        kind = around.of_value(name, is_map);
         if kind.is_secret() {
             end = rest;
             break;
@@ -111,10 +112,14 @@ fn is_headers(name: &str) -> bool {
     matches!(name, "headers" | "header")
 }
 
-/// How deep a line stands: what begins with `-` stands below a key of the same column.
+/// How deep a line stands: what begins with `-` stands below a key of the same column, and a tab is as wide as an editor shows it,
+/// which is not known: whatever is above may be meant.
 fn depth_of(line: &str) -> usize {
+    const TAB: usize = 1 << 16;
     let text = line.trim_start_matches([' ', '\t']);
-    2 * (line.len() - text.len()) + usize::from(text.starts_with('-'))
+    let blanks = &line[..line.len() - text.len()];
+    let width: usize = blanks.chars().map(|c| if c == '\t' { TAB } else { 1 }).sum();
+    2 * width + usize::from(text.starts_with('-'))
 }
 
 fn is_of_name(c: char) -> bool {
