@@ -334,6 +334,7 @@ fn broken_lines_of_the_ledger_are_refused() {
     for (good_part, bad) in [
         ("2026-11-29", "2026-11-31"),
         ("480", "900"),
+        ("480", "-2147483648"),
         ("\"used\":1", "\"used\":-1"),
         ("\"used\":1", "\"used\":1,\"left\":2"),
         ("\"a\"", "\" \""),
