@@ -70,12 +70,12 @@ fn human(found: &ExplainedTarget<'_>) -> String {
         );
         let _ = writeln!(text, "  refused     since {}, holds back {}", moment(known.since), known.held_back());
         let then = if *is_held { "once that is allowed it would" } else { "with `--except-refused` it would" };
-        let _ = writeln!(text, "  {then} {}", found.next);
+        let _ = writeln!(text, "  {then} {}", found.next.text);
     } else if let Some(purged) = &found.purged {
         let (provider, at) = (&found.provider, moment(purged.at));
         let _ = writeln!(text, "  removed, and purged at provider {provider} on {at} by run {}", purged.run);
     } else {
-        let _ = writeln!(text, "  apply would {}", found.next);
+        let _ = writeln!(text, "  apply would {}", found.next.text);
     }
     text
 }
@@ -90,11 +90,11 @@ fn to_json(found: &ExplainedTarget<'_>) -> Value {
         "why": found.listed.as_ref().map(|listed| listed.2),
         "desired": found.listed.as_ref().map(|listed| listed.3.as_str()),
         "state": found.recorded.as_ref().map(status::target_json),
-        "next": found.next,
-        "due": found.due.is_some(),
+        "next": found.next.text,
+        "due": found.next.is_due,
         "refused": found.refusal.as_ref().map(|refused| &refused.known.text),
         "refused_since": found.refusal.as_ref().map(|refused| refused.known.since.utc_extended()),
-        "goes_except_refused": found.refusal.as_ref().map(|refused| !refused.is_held),
+        "goes_except_refused": found.refusal.as_ref().map(|refused| found.next.is_due && !refused.is_held),
         "purged": found.purged.as_ref().map(|purged| json!({"at": purged.at.utc_extended(), "run": purged.run})),
     })
 }

@@ -54,7 +54,7 @@ pub async fn explain<'a>(
     let refusals = RefusedPlan::of(desired, &prepared, (&before, host.clock.now().wall), commands);
     let mut found = find(desired, &prepared, recorded, &target);
     for one in &mut found {
-        one.refusal = one.due.and_then(|index| refusals.of_change(&prepared, index));
+        one.refusal = refusals.of_target(&prepared, one);
     }
     if found.is_empty() {
         found = purged.into_iter().map(|purged| gone(desired, &target, purged)).collect();
@@ -143,17 +143,34 @@ pub struct ExplainedTarget<'a> {
     pub listed: Option<(&'a str, u32, &'static str, ContentHash)>,
     /// What the state holds of it.
     pub recorded: Option<Recorded>,
-    /// What an apply would do now, for people.
-    pub next: String,
-    /// The change that an apply would purge now, by its index.
-    pub due: Option<usize>,
+    /// Manifests that list it or listed it, by name.
+    owners: Vec<String>,
+    /// What an apply would do now.
+    pub next: NextStep,
     /// Why guards would refuse that apply.
     pub refusal: Option<RefusedTarget>,
     /// When it was purged, after it was removed.
     pub purged: Option<PurgedRemoval>,
 }
 
-/// Why a target is not purged that is due.
+/// What an apply would do with a target now, unless guards refuse its plan.
+pub struct NextStep {
+    /// For people.
+    pub text: String,
+    /// It would purge it.
+    pub is_due: bool,
+    /// Index of its change, if there is one.
+    change: Option<usize>,
+}
+
+impl NextStep {
+    /// Without a change.
+    fn unchanged(text: &str) -> Self {
+        Self { text: text.to_owned(), is_due: false, change: None }
+    }
+}
+
+/// Why an apply would do nothing of that.
 pub struct RefusedTarget {
     /// What guards refuse.
     pub known: KnownRefusal,
@@ -181,9 +198,12 @@ impl RefusedPlan {
         Self(refusals::known(desired, prepared, &refusals, before, commands).into_iter().zip(holds).collect())
     }
 
-    /// The refusal that holds a change back, else any.
-    fn of_change(&self, prepared: &Prepared, index: usize) -> Option<RefusedTarget> {
-        let holds = |(_, hold): &&(KnownRefusal, Hold)| hold.holds(&prepared.difference.changes, index);
+    /// The refusal that holds a target back, else any.
+    fn of_target(&self, prepared: &Prepared, target: &ExplainedTarget<'_>) -> Option<RefusedTarget> {
+        let holds = |(_, hold): &&(KnownRefusal, Hold)| match target.next.change {
+            Some(index) => hold.holds(&prepared.difference.changes, index),
+            None => hold.has_any(&target.owners),
+        };
         let own = self.0.iter().find(holds);
         let (known, _) = own.or(self.0.first())?;
         Some(RefusedTarget { known: known.clone(), is_held: own.is_some() })
@@ -200,8 +220,8 @@ fn gone<'a>(desired: &Desired, target: &str, purged: PurgedRemoval) -> Explained
         target: target.to_owned(),
         listed: None,
         recorded: None,
-        next: "do nothing: no manifest here speaks for it".to_owned(),
-        due: None,
+        owners: Vec::new(),
+        next: NextStep::unchanged("do nothing: no manifest here speaks for it"),
         refusal: None,
         purged: Some(purged),
     }
@@ -223,15 +243,15 @@ fn find<'a>(
             Matched::Host => "its `hosts` cover the URL's host",
         };
         let manifest = &model.manifests[entry.place.manifest];
-        let (due, next) = next(desired, prepared, &model.provider_key(entry.provider), target);
+        let next = next(desired, prepared, &model.provider_key(entry.provider), target);
         found.push(ExplainedTarget {
             provider: config.name.clone(),
             kind: Some(config.kind.capabilities().kind),
             target: target.to_owned(),
             listed: Some((&manifest.path, entry.place.line, why, entry.hash)),
             recorded: None,
+            owners: vec![manifest.name.clone()],
             next,
-            due,
             refusal: None,
             purged: None,
         });
@@ -240,19 +260,20 @@ fn find<'a>(
         let own = model.index_of_key(&row.provider).map(|provider| model.providers[provider].name.clone());
         let provider = own.unwrap_or_else(|| row.provider.clone());
         if let Some(known) = found.iter_mut().find(|known| known.provider == provider) {
+            known.owners.extend(row.owners.iter().cloned());
             known.recorded = Some(row);
             continue;
         }
-        let (due, next) = next(desired, prepared, &row.provider, target);
-        let (kind, listed, recorded) = (None, None, Some(row));
+        let next = next(desired, prepared, &row.provider, target);
+        let (kind, listed, owners, recorded) = (None, None, row.owners.clone(), Some(row));
         let (target, refusal, purged) = (target.to_owned(), None, None);
-        found.push(ExplainedTarget { provider, kind, target, listed, recorded, next, due, refusal, purged });
+        found.push(ExplainedTarget { provider, kind, target, listed, recorded, owners, next, refusal, purged });
     }
     found
 }
 
-/// The change that an apply would purge now, and what it would do; `provider` is what the state knows it by.
-fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> (Option<usize>, String) {
+/// What an apply would do now; `provider` is what the state knows it by.
+fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) -> NextStep {
     let model = &desired.model;
     let difference = &prepared.difference;
     let index_of_provider = model.index_of_key(provider);
@@ -265,30 +286,31 @@ fn next(desired: &Desired, prepared: &Prepared, provider: &str, target: &str) ->
         let mut gone = difference.forget.iter().chain(&difference.dropped);
         let is_dropped = gone.any(|(name, gone)| name == provider && gone.text == target);
         let next = match (is_adopted, is_dropped) {
-            (true, _) => "record it without a purge (on_new: adopt)".into(),
-            (_, true) => "drop it from the state without a purge".into(),
+            (true, _) => "record it without a purge (on_new: adopt)",
+            (_, true) => "drop it from the state without a purge",
             _ if model.entries.of_text(target).any(|entry| listed(&entry)) => {
-                "do nothing: the recorded hash is the desired one".into()
+                "do nothing: the recorded hash is the desired one"
             }
-            _ => "do nothing: no manifest here speaks for it".into(),
+            _ => "do nothing: no manifest here speaks for it",
         };
-        return (None, next);
+        return NextStep::unchanged(next);
     };
     let kind = difference.changes.kind(index).word();
     let plan = &prepared.plan;
+    let step = |is_due, text| NextStep { text, is_due, change: Some(index) };
     if plan.rejected.contains(&index) {
-        let next = "do nothing: it was refused for good; change the entry or the provider, or use `--force`";
-        return (None, next.into());
+        let text = "do nothing: it was refused for good; change the entry or the provider, or use `--force`";
+        return step(false, text.to_owned());
     }
     if let Some((_, begins)) = plan.postponed().find(|(other, _)| *other == index) {
-        return (None, format!("wait until {}, when the quota has room for it", begins.utc_minute()));
+        return step(false, format!("wait until {}, when the quota has room for it", begins.utc_minute()));
     }
     if plan.waiting.contains(&index) {
-        return (None, "wait: it is deferred".into());
+        return step(false, "wait: it is deferred".to_owned());
     }
-    let next = match prepared.directories_by_change().get(&index) {
+    let text = match prepared.directories_by_change().get(&index) {
         Some(directory) => format!("purge it ({kind}) with its directory {}", one_line(directory, LONGEST)),
         None => format!("purge it ({kind})"),
     };
-    (Some(index), next)
+    step(true, text)
 }

@@ -115,6 +115,35 @@ fn explain_knows_since_when_a_guard_refuses() {
     }
 }
 
+/// U2: `explain` never says what apply would do where apply would exit 5, also of what that would not purge.
+#[test]
+fn explain_shows_a_refusal_also_for_what_is_not_due() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::new();
+    let limited = provider("own", "http-purge", &cloud.url(), "").replace("{calls_per", "{urls_per_day: 6, calls_per");
+    bench.write("manifests/provider-own.yaml", limited);
+    lists(&bench, "d", 3, "0");
+    lists(&bench, "f", 2, "0");
+    bench.run(&["adopt"]).exits(0);
+    bench.write("manifests/a.yaml", format!("guard: {{max_purges: 2}}\n{}", manifest(&urls("a", 5), "0")));
+    lists(&bench, "b", 5, "0");
+    bench.write("manifests/c.yaml", format!("on_new: adopt\n{}", manifest(&urls("c", 1), "0")));
+    bench.write("manifests/f.yaml", format!("on_removed: forget\n{}", manifest(&urls("f", 1), "0")));
+    bench.run(&["apply"]).exits(5);
+    for (url, says) in [
+        (&urls("b", 5)[4], "with `--except-refused` it would wait until "),
+        (&urls("c", 1)[0], "with `--except-refused` it would record it without a purge"),
+        (&urls("f", 2)[1], "with `--except-refused` it would drop it from the state"),
+        (&urls("d", 1)[0], "with `--except-refused` it would do nothing: the recorded hash"),
+        (&urls("a", 1)[0], "once that is allowed it would purge it (new)"),
+    ] {
+        let told = bench.run(&["explain", url]).exits(0).says("(exit 5): ").says(says).stdout;
+        assert!(!told.contains("apply would wait") && !told.contains("apply would do"), "{told}");
+        let json = bench.run(&["explain", url, "--format", "json"]).json()["targets"][0].clone();
+        assert_eq!((json["refused"].is_string(), &json["goes_except_refused"]), (true, &false.into()), "{json}");
+    }
+}
+
 /// U2: what is refused keeps its age over looks, restarts and commands. A removal that is taken back and comes again is a new one.
 #[test]
 fn what_is_refused_keeps_its_age() {
