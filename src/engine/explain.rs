@@ -44,11 +44,11 @@ pub async fn explain<'a>(
     let prepared = Selection::default().prepare_all(desired, store, &accounts, host.clock.now().wall)?;
     on_event(PassEvent::Planning(false));
     let recorded_of = |target: &str| store.map_or(Ok(Vec::new()), |store| store.recorded_of(target));
-    let (mut target, mut recorded) = (given.to_owned(), recorded_of(given)?);
-    let purged = store.map_or(Ok(Vec::new()), |store| store.purged_removals(given))?;
+    let purged_of = |target: &str| store.map_or(Ok(Vec::new()), |store| store.purged_removals(target));
+    let (mut target, mut recorded, mut purged) = (given.to_owned(), recorded_of(given)?, purged_of(given)?);
     if recorded.is_empty() && purged.is_empty() && desired.model.entries.of_text(given).next().is_none() {
         target = meant(desired, store, given, commands)?;
-        recorded = recorded_of(&target)?;
+        (recorded, purged) = (recorded_of(&target)?, purged_of(&target)?);
     }
     let before = store.map_or(Ok(Vec::new()), Store::refusals)?;
     let refusals = RefusedPlan::of(desired, &prepared, (&before, host.clock.now().wall), commands);
@@ -62,7 +62,7 @@ pub async fn explain<'a>(
     Ok(found)
 }
 
-/// The one target of these manifests or of the state that is meant by its path, or without its scheme.
+/// The one target of these manifests or of the state that is meant by its path, or without its scheme; else one that is gone.
 fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str, commands: &CommandLine) -> Result<String> {
     let targets = |is_meant: &dyn Fn(&str) -> bool| -> Result<Vec<String>> {
         let mut found = BTreeSet::new();
@@ -71,6 +71,7 @@ fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str, commands: &C
         store.map_or(Ok(()), |store| store.scan(&mut |row| take(row.text)))?;
         Ok(found.into_iter().collect())
     };
+    let gone = store.map_or(Ok(Vec::new()), Store::purged_targets)?;
     let shown = |text: &str| format!("`{}`", one_line(&without_secrets(text), LONGEST));
     let offer = |targets: &[String]| {
         let more = targets.len().saturating_sub(OFFERED);
@@ -79,7 +80,11 @@ fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str, commands: &C
         offered.join(", ") + &more
     };
     let path = format!("/{}", given.trim_start_matches('/'));
-    let exact = targets(&|target| is_address(target, given) || path_of(target) == path)?;
+    let is_exact = |target: &str| is_address(target, given) || path_of(target) == path;
+    let mut exact = targets(&is_exact)?;
+    if exact.is_empty() {
+        exact = gone.iter().filter(|target| is_exact(target)).cloned().collect();
+    }
     if let [target] = exact.as_slice() {
         return Ok(target.clone());
     }
@@ -88,9 +93,13 @@ fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str, commands: &C
         return Err(Stop::bad_input(message).into());
     }
     let is_same_page = |target: &str, path: &str| !path.is_empty() && simple(path_of(target)) == simple(path);
-    let mut near = targets(&|target| {
+    let is_near = |target: &str| {
         is_same_page(target, path_of(given)) || is_same_page(target, &path) || target.eq_ignore_ascii_case(given)
-    })?;
+    };
+    let mut near = targets(&is_near)?;
+    near.extend(gone.into_iter().filter(|target| is_near(target)));
+    near.sort();
+    near.dedup();
     near.sort_by_key(|target| !host_of(target).eq_ignore_ascii_case(host_of(given)));
     let help = if near.is_empty() {
         let (planned, known) =

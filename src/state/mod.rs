@@ -323,6 +323,8 @@ pub trait Store: Send {
     fn seen_removals(&self) -> Result<SeenRemovals, StateError>;
     /// Removed targets with this text that were purged in the last 30 days, in order of provider.
     fn purged_removals(&self, text: &str) -> Result<Vec<PurgedRemoval>, StateError>;
+    /// Texts of all of these, in order.
+    fn purged_targets(&self) -> Result<Vec<String>, StateError>;
     /// Lineage and serial.
     fn identity(&self) -> Result<Identity, StateError>;
     /// Accepted purges whose task is not known to be done, in order of (provider, task, target).

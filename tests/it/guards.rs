@@ -406,6 +406,11 @@ fn explain_knows_when_a_removed_url_was_purged() {
         .exits(0)
         .says("removed, and purged at provider own on 20")
         .says(&format!("by run {run}"));
+    // As it finds a URL that is there: by its path, and without its scheme.
+    for meant in [&gone[22..], &gone[7..]] {
+        bench.run(&["explain", meant]).exits(0).says(&format!("{gone} at provider own")).says("removed, and purged");
+    }
+    bench.run(&["explain", &gone.replace("http:", "https:")]).exits(2).says(&format!("did you mean `{gone}`?"));
     let json = bench.run(&["explain", gone, "--format", "json"]).exits(0).json();
     assert_eq!((&json["targets"][0]["purged"]["run"], &json["targets"][0]["provider"]), (&run, &json!("own")));
     bench.by_hand("UPDATE purged_removal SET at = at - 2592100000");

@@ -344,6 +344,10 @@ impl Store for SimStore {
         self.inner().purged_removals(text)
     }
 
+    fn purged_targets(&self) -> Result<Vec<String>, StateError> {
+        self.inner().purged_targets()
+    }
+
     fn identity(&self) -> Result<Identity, StateError> {
         self.inner().identity()
     }

@@ -20,6 +20,13 @@ pub(super) fn of(db: &Connection, text: &str) -> rusqlite::Result<Vec<PurgedRemo
     statement.query_map([text], read)?.collect()
 }
 
+/// Texts of all of them, in order.
+pub(super) fn targets(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    db.prepare_cached("SELECT DISTINCT target FROM purged_removal ORDER BY target")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
 /// Notes that one was purged.
 pub(super) fn note(
     transaction: &Transaction<'_>,

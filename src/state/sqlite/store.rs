@@ -408,6 +408,10 @@ impl Store for SqliteStore {
         self.read(|db| purged::of(db, text))
     }
 
+    fn purged_targets(&self) -> Result<Vec<String>, StateError> {
+        self.read(purged::targets)
+    }
+
     fn identity(&self) -> Result<Identity, StateError> {
         self.read(identity)
     }
