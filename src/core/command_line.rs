@@ -95,7 +95,7 @@ impl CommandLine {
     }
 
     /// A command about the targets that this program is about, with words of its own, in backticks. An option among these
-    /// takes the place of one that is carried.
+    /// takes the place of one that is carried; one without a value stands last.
     pub fn offer(&self, verb: Verb, own: &[&str]) -> String {
         self.spell(verb, own, |option| !own.contains(&option.name.as_str()))
     }
@@ -108,17 +108,32 @@ impl CommandLine {
     fn spell(&self, verb: Verb, own: &[&str], keeps: impl Fn(&CarriedOption) -> bool) -> String {
         let none = Carried::default();
         let Carried { options, paths } = self.carried.get(&verb).unwrap_or(&none);
-        let own_words = own.iter().map(|word| shell_word(word));
         let options = options.iter().filter(|option| keeps(option)).map(CarriedOption::spelled);
         // Without that `status` reads no manifests.
         let reads = verb != Verb::Status || own.contains(&"--refresh");
         let of_path =
             |path: &String| shell_word(&if path.starts_with('-') { format!("./{path}") } else { path.clone() });
         let paths = paths.iter().filter(|_| reads).map(of_path);
-        let words: Vec<String> = own_words.chain(options).chain(paths).collect();
+        let words: Vec<String> = own_words(own).into_iter().chain(options).chain(paths).collect();
         let blank = if words.is_empty() { "" } else { " " };
         format!("`freshen {}{blank}{}`", verb.words(), words.join(" "))
     }
+}
+
+/// Words of a shell. A dash begins an option, so a value with one is part of the word of its option.
+fn own_words(own: &[&str]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut follows_option = false;
+    for word in own {
+        if let Some(option) = words.last_mut().filter(|_| follows_option && word.starts_with('-')) {
+            *option += &format!("={}", shell_word(word));
+            follows_option = false;
+        } else {
+            words.push(shell_word(word));
+            follows_option = word.starts_with("--");
+        }
+    }
+    words
 }
 
 #[cfg(test)]
@@ -153,5 +168,16 @@ mod tests {
         assert!(line.offer(Verb::Status, &[]).ends_with("--max-purges 1`"));
         assert!(line.offer(Verb::Status, &["--refresh"]).ends_with(r"'it'\''s'`"));
         assert_eq!(line.offer(Verb::StateList, &[]), "`freshen state list`");
+    }
+
+    /// The name of a manifest or provider may begin with a dash.
+    #[test]
+    fn a_value_of_its_own_that_looks_like_an_option_stands_behind_an_equals_sign() {
+        let offered = |own: &[&str]| CommandLine::default().offer(Verb::StateForget, own);
+        assert_eq!(offered(&["*", "--manifest", "-x"]), "`freshen state forget '*' --manifest=-x`");
+        assert_eq!(
+            offered(&["--manifest", "--a b", "--provider", "c"]),
+            "`freshen state forget --manifest='--a b' --provider c`"
+        );
     }
 }
