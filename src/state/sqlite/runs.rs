@@ -61,14 +61,15 @@ pub(super) fn note_refused(transaction: &Transaction<'_>, refused: &RefusedRun<'
     let [recorded, pending, deferred, rejected] = counts.numbers().map(u64::cast_signed);
     let again =
         "UPDATE run SET finished_at = ?1, times = times + 1, recorded = ?3, pending = ?4, deferred = ?5, rejected = ?6
-         WHERE id = (SELECT max(id) FROM run) AND refused = ?2 AND calls = 0 AND finished_at IS NOT NULL";
+         WHERE id = (SELECT max(id) FROM run) AND refused = ?2 AND calls = 0 AND exit = ?7 AND finished_at IS NOT NULL";
     let again = transaction.prepare_cached(again)?.execute(params![
         at.unix_ms(),
         refused,
         recorded,
         pending,
         deferred,
-        rejected
+        rejected,
+        REFUSED
     ])?;
     if again > 0 {
         return Ok(());

@@ -646,12 +646,24 @@ fn refused_runs_in_a_row_are_one() {
     store.finish_run(sent, START, 5, 1, Counts::default()).unwrap();
     refuse(&mut store, Some(sent), "removals of b", 5);
     refuse(&mut store, None, "removals of b", 6);
+    // One that sent nothing for another reason is no refused one.
+    let failed = store.begin_run(&start, &[], &[]).unwrap();
+    refuse(&mut store, Some(failed), "removals of b", 7);
+    store.finish_run(failed, START, 2, 0, Counts::default()).unwrap();
+    refuse(&mut store, None, "removals of b", 8);
     let listed = store.runs(9).unwrap().into_iter();
     let listed: Vec<_> = listed.map(|run| (run.refused.unwrap(), run.times, run.exit, run.calls)).collect();
     let (a, b) = ("removals of a".to_owned(), "removals of b".to_owned());
     assert_eq!(
         listed,
-        [(b.clone(), 1, Some(5), 0), (b.clone(), 1, Some(5), 1), (b, 1, Some(5), 0), (a, 3, Some(5), 0)]
+        [
+            (b.clone(), 1, Some(5), 0),
+            (b.clone(), 1, Some(2), 0),
+            (b.clone(), 1, Some(5), 0),
+            (b.clone(), 1, Some(5), 1),
+            (b, 1, Some(5), 0),
+            (a, 3, Some(5), 0)
+        ]
     );
-    assert_eq!(store.runs(9).unwrap()[3].finished_at, Some(START.plus_ms(3)), "the last time");
+    assert_eq!(store.runs(9).unwrap()[5].finished_at, Some(START.plus_ms(3)), "the last time");
 }
