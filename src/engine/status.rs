@@ -1,6 +1,6 @@
 //! What the state holds, and what providers say of purges that they accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
@@ -69,6 +69,8 @@ impl Overview {
             store.doubtful_calls()?.into_iter().partition(|call| Some(call.run) == live);
         let mut recorded = store.recorded()?;
         show_removals(&mut recorded, &store.seen_removals()?);
+        let mut quotas = quotas(store, now)?;
+        hide_left_behind(&mut quotas, &recorded);
         Ok(Self {
             now,
             path,
@@ -80,7 +82,7 @@ impl Overview {
             runs: store.runs(runs)?,
             running,
             unanswered: unanswered.len(),
-            quotas: quotas(store, now)?,
+            quotas,
             quota: store.quota_uses()?,
             tasks: store.task_counts()?,
         })
@@ -106,6 +108,16 @@ impl Overview {
             } += 1;
         }
         providers
+    }
+}
+
+/// Hides quotas of providers that the state holds nothing of any more, and that nothing of today was used of.
+fn hide_left_behind(quotas: &mut Vec<QuotaStanding>, recorded: &[Recorded]) {
+    let known: BTreeSet<&str> = recorded.iter().map(|row| row.provider.as_str()).collect();
+    quotas.retain(|quota| quota.used > 0 || known.contains(quota.terms.provider.as_str()));
+    let shown: BTreeSet<String> = quotas.iter().map(|quota| quota.terms.provider.clone()).collect();
+    for quota in quotas {
+        quota.shared_with.retain(|provider| shown.contains(provider));
     }
 }
 

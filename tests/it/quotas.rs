@@ -57,6 +57,28 @@ fn status_shows_the_quota_of_each_provider() {
     assert_eq!((&status["quotas"][0]["used"], &status["quotas"][1]["left"]), (&8.into(), &32.into()));
 }
 
+/// T4: a provider that is renamed leaves no row of its quota behind once its targets are forgotten and the day is over.
+#[test]
+fn status_shows_no_quota_of_a_provider_that_is_gone() {
+    let cloud = Cloud::of(KIND);
+    let bench = bench(&cloud, 50);
+    bench.assets(&urls(2), "1");
+    bench.run(&["apply"]).exits(0);
+    std::fs::remove_file(bench.path("manifests/provider-own.yaml")).expect("removed");
+    let bench = bench.provider("second", KIND, &cloud.url(), &limits(50));
+    bench.run(&["apply"]).exits(0);
+    let shown = || {
+        let status = bench.run(&["status", "--format", "json"]).exits(0).json();
+        let quotas = status["quotas"].as_array().expect("a list").clone();
+        quotas.into_iter().map(|quota| (quota["provider"].clone(), quota["shared_with"].clone())).collect::<Vec<_>>()
+    };
+    bench.run(&["state", "forget", "*", "--provider", "own"]).exits(0);
+    let both = [("own", "second"), ("second", "own")].map(|(name, other)| (name.into(), serde_json::json!([other])));
+    assert_eq!(shown(), both, "what was used today is of interest");
+    bench.by_hand("UPDATE quota SET day = '2020-01-01'");
+    assert_eq!(shown(), [("second".into(), serde_json::json!([]))]);
+}
+
 fn left(at: SocketAddr) -> (u64, String) {
     let metrics = get(at, "/metrics").body;
     let line = metrics.lines().find(|line| line.starts_with("freshen_quota_left{")).expect(&metrics);
