@@ -183,9 +183,7 @@ impl Refusal {
             | Self::Asked { manifest, .. } => Some(manifest),
         }
     }
-}
 
-impl Refusal {
     /// Holds back what it is about: its manifest, or all where it is not about one alone.
     pub fn hold(&self, hold: &mut Hold, moves: &Moves) {
         match self.manifest().filter(|_| !matches!(self, Self::Elsewhere { .. })) {

@@ -93,6 +93,7 @@ fn enter(transaction: &Transaction<'_>, newcomers: &Newcomers, providers: &[Stri
     }
     // What may be that of others as well stays besides.
     for (table, which) in OF_PROVIDER {
+        // `LEFT` takes the second parameter, and all up to the highest one are bound: so the first one is named as well.
         let left = format!("DELETE FROM {table} AS known WHERE {OUTSIDE} AND {which} AND {LEFT} AND ?1 = ?1");
         transaction.execute(&left, [&prefix, &names])?;
     }
