@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::pass::{OnEvent, PassEvent};
+use super::status::show_refused;
 use super::{Desired, Prepared, Selection, Stop, accounts, namespace, refusals};
 use crate::core::command_line::{CommandLine, Verb};
 use crate::core::guard::{Allowed, Refusal};
-use crate::core::hold::{Hold, KnownRefusal};
+use crate::core::hold::{Hold, KnownRefusal, SeenRemovals};
 use crate::core::model::{Entry, Matched};
 use crate::core::recorded::{PurgedRemoval, Recorded};
 use crate::core::target::ContentHash;
@@ -51,6 +52,8 @@ pub async fn explain<'a>(
         (recorded, purged) = (recorded_of(&target)?, purged_of(&target)?);
     }
     let before = store.map_or(Ok(Vec::new()), Store::refusals)?;
+    let seen = store.map_or(Ok(SeenRemovals::new()), Store::seen_removals)?;
+    show_refused(&mut recorded, &seen, &before);
     let refusals = RefusedPlan::of(desired, &prepared, (&before, host.clock.now().wall), commands);
     let mut found = find(desired, &prepared, recorded, &target);
     for one in &mut found {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::query::Asker;
-use super::{Desired, Exit, QUERY_MS, QuotaStanding, Results, ask_tasks, lock, quotas, run_start};
+use super::{Desired, Exit, QUERY_MS, QuotaStanding, REFUSED, Results, ask_tasks, lock, quotas, run_start};
 use crate::core::contract::ErrorClass;
 use crate::core::diff::Unclaimed;
 use crate::core::hold::{KnownRefusal, SeenRemovals};
@@ -68,7 +68,8 @@ impl Overview {
         let (unanswered, doubtful): (Vec<_>, Vec<_>) =
             store.doubtful_calls()?.into_iter().partition(|call| Some(call.run) == live);
         let mut recorded = store.recorded()?;
-        show_removals(&mut recorded, &store.seen_removals()?);
+        let refused = store.refusals()?;
+        show_refused(&mut recorded, &store.seen_removals()?, &refused);
         let mut quotas = quotas(store, now)?;
         hide_left_behind(&mut quotas, &recorded);
         Ok(Self {
@@ -77,7 +78,7 @@ impl Overview {
             identity: store.identity()?,
             unclaimed: unclaimed(&store.manifests()?, &recorded),
             recorded,
-            refused: store.refusals()?,
+            refused,
             doubtful,
             runs: store.runs(runs)?,
             running,
@@ -121,9 +122,10 @@ fn hide_left_behind(quotas: &mut Vec<QuotaStanding>, recorded: &[Recorded]) {
     }
 }
 
-/// Has removals that are no work look as what they are to people: pending.
-fn show_removals(recorded: &mut [Recorded], seen: &SeenRemovals) {
-    if seen.is_empty() {
+/// Has removals that are no work look as what they are to people: pending. What no run was allowed to send says so, where a
+/// guard refuses a manifest that lists it or listed it.
+pub(super) fn show_refused(recorded: &mut [Recorded], seen: &SeenRemovals, refused: &[KnownRefusal]) {
+    if seen.is_empty() && refused.is_empty() {
         return;
     }
     for row in recorded.iter_mut().filter(|row| row.work.is_none()) {
@@ -139,6 +141,15 @@ fn show_removals(recorded: &mut [Recorded], seen: &SeenRemovals) {
             may_have_been_purged: false,
             accepted_at: Vec::new(),
         });
+    }
+    for row in recorded {
+        let Some(work) = row.work.as_mut().filter(|work| work.progress == Progress::Seen) else { continue };
+        let is_about = |known: &KnownRefusal| known.manifest.is_empty() || row.owners.contains(&known.manifest);
+        if let Standing::Pending { reason: reason @ None } = &mut work.standing
+            && refused.iter().any(is_about)
+        {
+            *reason = Some(REFUSED.to_owned());
+        }
     }
 }
 

@@ -98,6 +98,35 @@ fn a_refused_plan_is_known_until_it_is_allowed() {
     assert_eq!(refused(&bench), []);
 }
 
+/// U2: each line of what is to do says since when, and of what a guard refuses that it does; what only was left out does not.
+#[test]
+fn what_is_to_do_says_since_when_and_that_a_guard_refuses_it() {
+    let (_cloud, bench) = two_manifests();
+    lists(&bench, "a", 20, "0");
+    lists(&bench, "b", 4, "1");
+    bench.run(&["apply", "--only", "*/b/000"]).exits(4);
+    bench.run(&["apply"]).exits(5);
+    bench.by_hand("UPDATE target SET since = 1000000; UPDATE seen_removal SET since = 1000000");
+    let told = bench.run(&["status"]).exits(0).stdout;
+    let line = |url: &str| told.lines().find(|line| line.contains(url)).unwrap_or_else(|| panic!("{url}: {told}"));
+    let (lost, left) = (urls("a", 40)[30].clone(), urls("b", 4)[2].clone());
+    assert_eq!(
+        [line(&lost), line(&left)],
+        [
+            format!("  removed   own  {lost}  pending: refused by a guard, since 1970-01-01 00:16 UTC"),
+            format!("  changed   own  {left}  pending, since 1970-01-01 00:16 UTC")
+        ]
+    );
+    bench.run(&["explain", &lost]).exits(0).says("to do       pending: refused by a guard, since 1970-01-01 00:16 UTC");
+    for json in [
+        &status(&bench)["to_do"].as_array().expect("a list").iter().find(|row| row["target"] == *lost).expect("a row")
+            ["work"],
+        &bench.run(&["explain", &lost, "--format", "json"]).exits(0).json()["targets"][0]["state"]["work"],
+    ] {
+        assert_eq!((&json["standing"], &json["reason"]), (&json!("pending"), &json!("refused by a guard")), "{json}");
+    }
+}
+
 /// U2: `explain` says since when, and what goes with `--except-refused`.
 #[test]
 fn explain_knows_since_when_a_guard_refuses() {

@@ -154,12 +154,12 @@ pub(crate) fn line(row: &Recorded) -> String {
     format!("recorded  {}  {target}  {}", row.provider, shown(hash))
 }
 
-/// What holds a target up; empty if nothing is to do.
+/// What holds a target up, and since when it is to be done; empty if nothing is to do.
 pub(crate) fn to_do(row: &Recorded) -> String {
     let Some(work) = &row.work else { return String::new() };
     let why = standing(&(&work.standing).into(), shown);
     let doubt = if work.in_doubt { ", may have been purged before" } else { "" };
-    format!("{why}{doubt}")
+    format!("{why}{doubt}, since {}", moment(work.since))
 }
 
 /// What the state holds of a target, for programs.
