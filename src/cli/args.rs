@@ -410,7 +410,7 @@ pub struct StatusArgs {
     /// What the manifests may come to.
     #[command(flatten)]
     pub limits: ManifestLimits,
-    /// Exit with 4 if anything is left to do
+    /// Exit with 4 if anything is left to do: all of it where there is no state
     #[arg(long)]
     pub exit_code: bool,
     /// With --exit-code: only if it was first seen at least this long ago, for example 15m

@@ -7,12 +7,16 @@ use super::args::{Format, Global, StatusArgs};
 use super::render::{JSON_VERSION, online, status as render};
 use super::{explain, manifests, terminal};
 use crate::core::command_line::Verb;
-use crate::engine::{self, Exit, Overview, Refreshed};
+use crate::engine::{self, Exit, Overview, Refreshed, Stop};
 use crate::host::Host;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Result<Exit> {
     let paths = match args.explained() {
+        Ok(_) if args.exit_code => {
+            let message = "`--exit-code` is about all targets: leave the URL out";
+            return Err(Stop::bad_input(message).into());
+        }
         Ok(explained) => return explain::run(host, global, &explained).await,
         Err(paths) => paths,
     };
@@ -36,7 +40,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
                 global.commands.offer(Verb::Plan, &[])
             ));
         }
-        return Ok(Exit::Done);
+        return Ok(if args.exit_code { Exit::NotAllDone } else { Exit::Done });
     };
     let view = Overview::read(&*store, state.location(), running, args.runs, host.clock.now().wall)?;
     if global.format == Format::Json {

@@ -146,8 +146,11 @@ fn what_waits_for_a_host_is_not_well() {
 fn status_ends_with_4_for_what_is_left_that_long() {
     let cloud = Cloud::of("http-purge");
     let bench = Bench::at("http-purge", &cloud);
-    bench.run(&["status", "--exit-code"]).exits(0);
     bench.assets(&urls(2), "1");
+    for more in [&[][..], &["--older-than", "15m"], &["--format", "json"]] {
+        bench.run(&[&["status", "--exit-code"], more].concat()).exits(4);
+    }
+    bench.run(&["status"]).exits(0).says("No state at");
     bench.run(&["apply"]).exits(0);
     bench.run(&["status", "--exit-code", "--older-than", "0s"]).exits(0);
     cloud.always(Some(Step::say(500, "no")));
@@ -161,6 +164,7 @@ fn status_ends_with_4_for_what_is_left_that_long() {
     bench.by_hand("UPDATE target SET since = since - 300000");
     bench.run(&["status", "--exit-code", "--older-than", "15m"]).exits(4);
     bench.run(&["status", "--older-than", "15m"]).exits(2);
+    bench.run(&["status", &urls(2)[0], "--exit-code"]).exits(2).says("`--exit-code` is about all targets");
 }
 
 /// Both end with 2: programs tell them apart by what they are about.
