@@ -133,7 +133,7 @@ pub(super) fn announce(event: &PassEvent<'_>) {
 fn report(display: &RunDisplay<'_>, finished: &Finished<'_>) {
     let commands = &display.global.commands;
     match display.global.format {
-        Format::Json => terminal::print_json(&render::json(finished, false)),
+        Format::Json => terminal::print_json(&render::json(finished, false, commands)),
         Format::Markdown => terminal::print(&markdown::outcome(finished, None, commands)),
         Format::Github => terminal::print(&github::outcome(finished, false, display.annotated.get(), commands)),
         Format::Human if finished.outcome.states.is_empty() && finished.prepared.is_quiet() => {

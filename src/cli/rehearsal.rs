@@ -121,7 +121,7 @@ impl Shown<'_> {
                 terminal::print(&github::outcome(finished, true, self.annotated, &self.global.commands));
             }
             Format::Json => {
-                let mut json = render::json(finished, true);
+                let mut json = render::json(finished, true, &self.global.commands);
                 json.set("second_run_changes", left);
                 terminal::print_json(&json);
             }

@@ -225,7 +225,7 @@ pub(crate) fn calls(view: &Finished<'_>, reports: &[CallReport], start: Now) -> 
 }
 
 /// The outcome for programs.
-pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool) -> Document<'a> {
+pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool, commands: &CommandLine) -> Document<'a> {
     let model = &view.desired.model;
     let providers: Vec<Value> = view
         .desired
@@ -275,7 +275,7 @@ pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool) -> Document<'a> 
         "unclaimed": super::plan::unclaimed_json(&view.prepared.difference.unclaimed),
         "state_error": view.outcome.state_error.as_ref().map(ToString::to_string),
         "cut_short": view.outcome.cut_short,
-        "refused": view.prepared.refusals.iter().map(ToString::to_string).collect::<Value>(),
+        "refused": view.prepared.refusals.iter().map(|refusal| refusal.with_way_on(commands)).collect::<Value>(),
         "warnings": warnings(view.desired, &view.outcome),
     }));
     document.list("targets", move || (0..view.outcome.states.len()).map(target));
