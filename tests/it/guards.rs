@@ -336,6 +336,39 @@ fn the_rest_goes_with_except_refused() {
     assert_eq!((cloud.arrived(), refused(&bench)), (45, Vec::new()));
 }
 
+/// C11: comments and JSON say what goes on and how, in whole, and promise nothing that a guard refuses.
+#[test]
+fn comments_and_json_of_what_is_refused_have_the_way_on() {
+    let (_cloud, bench) = two_manifests();
+    let named = |number| format!("name: {}\n{}", "long".repeat(60), manifest(&urls("a", number), "0"));
+    bench.write("manifests/a.yaml", named(40));
+    bench.run(&["adopt"]).exits(0);
+    bench.write("manifests/a.yaml", named(20));
+    lists(&bench, "b", 5, "1");
+    let comment = bench
+        .run(&["plan", "--format", "markdown"])
+        .exits(0)
+        .says("What is not refused goes with `freshen apply --except-refused`.\n")
+        .stdout;
+    assert!(comment.contains("Plan digest `") && !comment.contains("applies exactly this"), "{comment}");
+    bench.run(&["plan", "--except-refused", "--format", "markdown"]).exits(0).says("` applies exactly this.");
+    let (title, way_on) = (
+        "### freshen: partial: 5 purges accepted in 5 calls",
+        "`freshen apply --allow-removals --except-refused` for once",
+    );
+    bench
+        .run(&["apply", "--except-refused", "--format", "markdown"])
+        .exits(5)
+        .says(title)
+        .says(way_on)
+        .says("`max_removed` in its guard for good");
+    let json = bench.run(&["apply", "--except-refused", "--format", "json"]).exits(5).json();
+    let refused = json["refused"][0].as_str().expect("a text");
+    assert!(refused.contains(way_on), "{json}");
+    let plan = bench.run(&["plan", "--except-refused", "--format", "json"]).exits(0).json();
+    assert_eq!(plan["refused"], json["refused"]);
+}
+
 /// C11: what a refused manifest would adopt, forget or hand over stays as it is.
 #[test]
 fn nothing_of_a_refused_manifest_is_recorded() {

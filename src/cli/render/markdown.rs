@@ -153,9 +153,14 @@ fn jobs_table(comment: &mut Comment, desired: &Desired, jobs: &[Job]) {
     }
 }
 
-/// What a run that leaves out what is due begins its title with.
-fn partial(plan: &Plan) -> &'static str {
-    if plan.unselected.is_empty() { "" } else { "partial: " }
+/// What a title begins with where what is due is left out.
+const fn partial(is_part: bool) -> &'static str {
+    if is_part { "partial: " } else { "" }
+}
+
+/// A command that messages offer, as a code span.
+fn command(offered: &str) -> String {
+    span(offered.trim_matches('`'))
 }
 
 fn asides(comment: &mut Comment, left_out: Option<&str>, asides: &str) {
@@ -170,7 +175,7 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     let prepared = view.prepared;
     let difference = &prepared.difference;
     let due = difference.changes.len();
-    let headline = || format!("{}{}", partial(&prepared.plan), plan::headline(prepared));
+    let headline = || format!("{}{}", partial(!prepared.plan.unselected.is_empty()), plan::headline(prepared));
     let title = if due == 0 { "nothing to purge".to_owned() } else { headline() };
     let title = if view.refusals.is_empty() { title } else { view.titled(&title) };
     let mut comment = Comment::titled(&title);
@@ -182,6 +187,9 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     if !view.refusals.is_empty() {
         let refusals = view.refusals.iter().map(|refusal| code_whole(&refusal.with_way_on(view.commands)));
         comment.add_list(&format!("`apply` {}", view.verdict()), refusals, view.refusals.len());
+        if let Some(rest) = view.sends_rest() {
+            comment.add(&format!("What is not refused goes with {}.\n\n", command(&rest)));
+        }
     }
     jobs_table(&mut comment, view.desired, &prepared.plan.jobs);
     comment.add_folders(view.desired, difference, &KINDS.map(|kind| kind.word().to_uppercase()), |index| {
@@ -191,8 +199,12 @@ pub(crate) fn plan(view: &plan::PlanView<'_>) -> String {
     asides(&mut comment, super::left_out(&prepared.plan).as_deref(), &besides);
     if due > 0 {
         let digest = &prepared.digest;
-        let apply = view.commands.offer(Verb::Apply, &["--expect", digest]);
-        comment.add(&format!("Plan digest `{digest}`: {} applies exactly this.\n\n", span(apply.trim_matches('`'))));
+        let applies = || {
+            let apply = view.commands.offer(Verb::Apply, &["--expect", digest]);
+            format!(": {} applies exactly this", command(&apply))
+        };
+        let applies = if view.is_refused() { String::new() } else { applies() };
+        comment.add(&format!("Plan digest `{digest}`{applies}.\n\n"));
     }
     let directories: Vec<String> = directories::lines(&view.desired.model, &prepared.plan).collect();
     if !directories.is_empty() {
@@ -230,10 +242,12 @@ fn change_item(view: &plan::PlanView<'_>, change: &Change, hint: Option<String>)
 pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>, commands: &CommandLine) -> String {
     let is_quiet = view.outcome.states.is_empty() && view.prepared.is_quiet();
     let (headline, rest) = outcome::headline(view);
+    let Plan { unselected, refused, .. } = &view.prepared.plan;
+    let partial = partial(!unselected.is_empty() || !refused.is_empty());
     let title = match (is_quiet, second_run.is_some()) {
         (true, _) => "nothing to do".to_owned(),
-        (false, true) => format!("{}{headline} by emulators (a rehearsal)", partial(&view.prepared.plan)),
-        (false, false) => format!("{}{headline}", partial(&view.prepared.plan)),
+        (false, true) => format!("{partial}{headline} by emulators (a rehearsal)"),
+        (false, false) => format!("{partial}{headline}"),
     };
     let mut comment = Comment::titled(&title);
     if is_quiet {
@@ -274,7 +288,7 @@ pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>, commands: &
         });
         comment.add_list(&format!("{} left", count(left, "target")), items, groups.len());
     }
-    let problems: Vec<String> = outcome::problems(view, commands).iter().map(|problem| code(problem)).collect();
+    let problems: Vec<String> = outcome::problems(view, commands).iter().map(|problem| code_whole(problem)).collect();
     if !problems.is_empty() {
         let number = problems.len();
         comment.add_list("Problems", problems.into_iter(), number);

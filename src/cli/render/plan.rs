@@ -45,21 +45,27 @@ impl PlanView<'_> {
         if self.prepared.refusals.is_empty() { "would refuse" } else { "would leave out" }
     }
 
+    /// Whether guards refuse it as a whole.
+    pub(super) const fn is_refused(&self) -> bool {
+        !self.refusals.is_empty() && self.prepared.refusals.is_empty()
+    }
+
     /// A title that says so.
     pub(super) fn titled(&self, title: &str) -> String {
         let what = if self.prepared.refusals.is_empty() { "this" } else { "a part of this" };
         format!("`apply` {} {what}: {title}", self.verdict())
     }
 
-    /// Whether guards refuse the whole for a part of it.
-    fn has_rest(&self) -> bool {
+    /// The command that sends the rest, where guards refuse the whole for a part of it.
+    pub(super) fn sends_rest(&self) -> Option<String> {
         let Difference { changes, moves, .. } = &self.prepared.difference;
         let mut hold = Hold::default();
         for refusal in self.refusals {
             refusal.hold(&mut hold, moves);
         }
-        let is_whole = self.prepared.refusals.is_empty() && !hold.is_nothing() && !hold.is_all();
-        is_whole && (0..changes.len()).any(|index| !hold.holds(changes, index))
+        let has_rest = || (0..changes.len()).any(|index| !hold.holds(changes, index));
+        (self.is_refused() && !hold.is_all() && has_rest())
+            .then(|| self.commands.offer(Verb::Apply, &["--except-refused"]))
     }
 }
 
@@ -90,10 +96,7 @@ pub(crate) fn human(view: &PlanView<'_>) -> String {
         let refusal = refusal.with_way_on(view.commands);
         text.push_str(&format!("{} {refusal}\n", strong(&format!("apply {}:", view.verdict()))));
     }
-    if view.has_rest() {
-        let rest = view.commands.offer(Verb::Apply, &["--except-refused"]);
-        text.push_str(&format!("what is not refused goes with {rest}\n"));
-    }
+    text.extend(view.sends_rest().map(|command| format!("what is not refused goes with {command}\n")));
     text
 }
 

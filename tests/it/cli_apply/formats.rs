@@ -63,7 +63,7 @@ fn a_plan_is_a_comment() {
         "| PROVIDER | KIND | TARGETS | CALLS | QUOTA TODAY | TIME | DONE |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         "| `own` | tencent-cdn | 4 | 1 | 9997 of 10000 left, 9993 after | under 1 s | today |\n",
-        &format!("Plan digest `{digest}`: `freshen apply --expect {digest}` applies exactly this.\n"),
+        &format!("Plan digest `{digest}`.\n"),
         "**2 changed**\n",
         "- `own`: `https://cdn.example.com/a/00000.js`",
         "- `own`: `https://cdn.example.com/a/00001.js`\n",
