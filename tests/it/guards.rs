@@ -70,7 +70,7 @@ fn a_refused_plan_is_known_until_it_is_allowed() {
         "20 targets at own",
         "since ",
         "--allow-removals",
-        "apply --except-refused",
+        "goes with `--except-refused`",
         "removals of manifests/a.yaml",
     ] {
         assert!(told.contains(word), "{word}: {told}");

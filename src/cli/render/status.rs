@@ -31,7 +31,7 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     let providers = view.by_provider().into_iter();
     let rows: Vec<Vec<String>> = providers.map(|(name, counts)| row(&[name], &counts.numbers())).collect();
     text.push_str(&table(&["PROVIDER", "RECORDED", "PENDING", "DEFERRED", "REJECTED"], &rows, &[1, 2, 3, 4]));
-    text.push_str(&refused(view, commands));
+    text.push_str(&refused(view));
     for TaskCounts { provider, done, open } in &view.tasks {
         let asks = || format!("; {} asks", commands.offer(Verb::Status, &["--refresh"]));
         let told = if *open > 0 { asks() } else { String::new() };
@@ -62,7 +62,7 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
 }
 
 /// What guards refuse, with the way on.
-fn refused(view: &Overview, commands: &CommandLine) -> String {
+fn refused(view: &Overview) -> String {
     if view.refused.is_empty() {
         return String::new();
     }
@@ -72,8 +72,8 @@ fn refused(view: &Overview, commands: &CommandLine) -> String {
         text.push_str(&format!("    since {}, holds back {}\n", moment(known.since), shown(&known.held_back())));
     }
     if view.refused.iter().all(|known| !known.manifest.is_empty()) {
-        let rest = commands.offer(Verb::Apply, &["--except-refused"]);
-        text.push_str(&format!("  what is not refused goes with {rest}\n"));
+        // This command does not know the manifests: a whole one would send those of the folder that it is pasted in.
+        text.push_str("  what is not refused goes with `--except-refused` in place of the option that is named\n");
     }
     text
 }

@@ -121,7 +121,9 @@ fn c14_what_an_interrupted_run_has_seen_stays_due() {
     };
     publish("", &urls(2), "1");
     bench.run(&["apply"]).exits(0);
-    ["asked", "pipe"].into_iter().for_each(|name| make_pipe(&bench.path(name)));
+    for name in ["asked", "pipe"] {
+        make_pipe(&bench.path(name));
+    }
     publish("credentials: {command: [/bin/sh, -c, \"echo > asked; exec cat pipe\"]}\n", &[changed], "2");
     let mut child = bench.start(&["apply"]);
     std::fs::read(bench.path("asked")).expect("it is asked");
