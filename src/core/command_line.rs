@@ -100,7 +100,7 @@ impl CommandLine {
         self.spell(verb, own, |option| !own.contains(&option.name.as_str()))
     }
 
-    /// The same about all targets, whatever this program is narrowed down to.
+    /// The same about all targets, also where this program is narrowed down to some.
     pub fn offer_for_all(&self, verb: Verb, own: &[&str]) -> String {
         self.spell(verb, own, |option| !option.selects && !own.contains(&option.name.as_str()))
     }

@@ -135,7 +135,7 @@ pub struct Removals {
     pub lost: usize,
     /// See `lost`.
     pub of: usize,
-    /// The same numbers whatever the user selected: recorded, removed, let through.
+    /// The same numbers of all targets, selected or not: recorded, removed, let through.
     pub whole: (usize, usize, usize),
     /// Nothing is sent for them: the manifest says `on_removed: forget`.
     pub forgotten: bool,

@@ -98,7 +98,7 @@ fn forget_taken_back(model: &Model, store: &mut dyn Store) -> Result<(), StateEr
 }
 
 impl Finished<'_> {
-    /// The run as one that guards refused, if they refused any of it. Without its namespace nobody knows whose run it is.
+    /// The run as one that guards refused, if they refused any of it. Without its namespace it is not known whose run it is.
     pub(super) fn refused_run<'s>(&self, start: &'s RunStart, at: Timestamp) -> Option<RefusedRun<'s>> {
         let Prepared { refusals, difference, .. } = self.prepared;
         if refusals.is_empty() || !difference.namespaces.is_empty() {
@@ -154,7 +154,7 @@ pub(super) fn admit(
         manifest.map(|manifest| manifest.path.clone())
     };
     let mut reasons: Vec<Reason> = told.iter().map(|known| Reason::of(known, path_of(&known.manifest))).collect();
-    // Without its namespace nobody knows whose manifests these are.
+    // Without its namespace it is not known whose manifests these are.
     let is_nameless = !prepared.difference.namespaces.is_empty();
     let mut stops = is_nameless || refusals.len() > prepared.refusals.len();
     if let Some(expected) = expected.filter(|expected| **expected != prepared.digest) {

@@ -258,18 +258,17 @@ fn few_removals_that_were_left_out_are_purged_though_they_are_back() {
 #[test]
 fn what_is_left_out_is_not_forgotten() {
     let (cloud, bench) = two_manifests();
-    let forgets = |number| {
-        let guard = "guard: {max_removed: 30%}\non_new: adopt\non_removed: forget\n";
-        bench.write("manifests/a.yaml", format!("{guard}{}", manifest(&urls("a", number), "0")));
+    let lists = |number, revision| {
+        let policy = "guard: {max_removed: 30%}\non_new: adopt\non_removed: forget\n";
+        bench.write("manifests/a.yaml", format!("{policy}{}", manifest(&urls("a", number), revision)));
     };
-    forgets(5);
+    lists(5, "0");
     bench.run(&["apply"]).exits(5);
     bench.run(&["apply", "--only", &urls("b", 5)[0]]).exits(0);
     bench.run(&["apply", "--provider", "own", "--only", &urls("a", 5)[0]]).exits(0);
-    forgets(40);
-    bench.write("manifests/a.yaml", manifest(&urls("a", 40), "1"));
+    lists(40, "1");
     bench.run(&["apply"]).exits(0);
-    assert_eq!(cloud.arrived(), 40, "all of them were known");
+    assert_eq!(cloud.arrived(), 40, "all of them were known: a new one would be adopted");
 }
 
 /// C11: the base of a share is what the manifest has at the providers that are selected.

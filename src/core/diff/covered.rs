@@ -48,7 +48,7 @@ struct CoveredManifest<'a> {
     recorded: usize,
     removed: usize,
     let_through: usize,
-    /// The same of all, whatever is selected.
+    /// The same of all, selected or not.
     whole: (usize, usize, usize),
 }
 
@@ -153,8 +153,8 @@ impl<'a> Covered<'a> {
         Some(self.last)
     }
 
-    /// Counts a recorded target for the removal guard, whatever is selected, and where it `counts`, or goes as one that is.
-    /// Removals that an earlier run let through are not counted again.
+    /// Counts a recorded target for the removal guard: always among all, and among those of the run where its provider `counts`,
+    /// as one that goes if it is selected. Removals that an earlier run let through are not counted again.
     pub(super) fn count(&mut self, row: RecordedRow<'_>, goes: bool, (counts, is_selected): (bool, bool)) {
         if row.hash.is_none() {
             return;

@@ -51,7 +51,7 @@ pub(super) fn is_unwritable(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
 }
 
-/// The tables of a state that nobody sees before it is whole: its file is synced once, when the connection is closed, and begins
+/// The tables of a state that is not seen before it is whole: its file is synced once, when the connection is closed, and begins
 /// with a write-ahead log from the first run on.
 pub(super) fn create_tables(connection: &mut Connection, lineage: &str) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "OFF")?;
