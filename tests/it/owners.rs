@@ -335,8 +335,8 @@ fn another_manifest_of_the_same_name_is_refused() {
     }
     let run = |repository: &str, more: &[&str]| site.run_in(&site.bench.path(repository), &[&["apply"], more].concat());
     run("one", &[]).exits(0);
-    for verb in ["apply", "adopt", "apply"] {
-        let refused = site.run_in(&site.bench.path("two"), &[verb]).exits(5);
+    for arguments in [&["apply"][..], &["adopt"], &["apply", "--only", "*/b"], &["apply"]] {
+        let refused = site.run_in(&site.bench.path("two"), arguments).exits(5);
         refused.says("one/manifests/site.yaml` before, where it still is");
     }
     assert_eq!(site.purged(), ["a"]);
