@@ -46,6 +46,8 @@ pub struct Listing {
     pub place: Location,
     /// Why this provider carries it.
     pub matched: Matched,
+    /// Index into the model's proof terms, if anything is asked of its origin or edges.
+    pub terms: Option<usize>,
 }
 
 /// Target and hash of an entry as they are packed: one may serve several providers.
@@ -88,6 +90,7 @@ struct Common {
     scope: Scope,
     priority: Priority,
     matched: Matched,
+    terms: Option<usize>,
     /// The manifest where it is listed first, then the others, ascending.
     manifests: Vec<usize>,
 }
@@ -220,6 +223,7 @@ impl Table {
         }
         let (mut common, other) = (self.common_of(*first).clone(), self.common_of(again));
         common.priority = common.priority.min(other.priority);
+        common.terms = common.terms.or(other.terms);
         let listed_first = common.manifests[0];
         let others = common.manifests.iter().chain(&other.manifests).copied().filter(|other| *other != listed_first);
         let mut others: Vec<usize> = others.collect();
@@ -264,10 +268,11 @@ impl Draft {
 
     /// Lists what was packed.
     pub fn list(&mut self, packed: Packed, listing: &Listing) {
-        let Listing { provider, scope, priority, place, matched } = *listing;
+        let Listing { provider, scope, priority, place, matched, terms } = *listing;
         let table = &mut self.table;
         let is_same = |common: &Common| {
-            (common.provider, common.scope, common.priority, common.matched) == (provider, scope, priority, matched)
+            (common.provider, common.scope, common.priority) == (provider, scope, priority)
+                && (common.matched, common.terms) == (matched, terms)
                 && common.manifests.as_slice() == [place.manifest]
         };
         // The usual case, without a look at the table of all.
@@ -275,7 +280,7 @@ impl Draft {
             Some(last) if is_same(table.common_of(*last)) => last.common,
             _ => {
                 let manifests = vec![place.manifest];
-                table.common(Common { provider, scope, priority, matched, manifests })
+                table.common(Common { provider, scope, priority, matched, terms, manifests })
             }
         };
         table.rows.push(EntryRow::new(packed.0, common, place));
@@ -356,6 +361,11 @@ impl Entries {
         self.table.arena.hash(self.table.arena.after_text(self.table.rows[index].at()))
     }
 
+    /// Index of the proof terms of the entry at `index` in the model.
+    pub fn terms(&self, index: usize) -> Option<usize> {
+        self.common(index).terms
+    }
+
     /// Where the entry at `index` is listed first.
     pub fn place(&self, index: usize) -> Location {
         self.table.place(self.table.rows[index])
@@ -408,7 +418,7 @@ impl FromIterator<Entry> for Entries {
         for entry in entries {
             let Entry { provider, target, hash, priority, manifests, place, matched } = entry;
             let packed = draft.push(&target.text, &hash);
-            draft.list(packed, &Listing { provider, scope: target.scope, priority, place, matched });
+            draft.list(packed, &Listing { provider, scope: target.scope, priority, place, matched, terms: None });
             if let Some(row) = draft.table.rows.last().copied() {
                 let common = Common { manifests, ..draft.table.common_of(row).clone() };
                 let common = draft.table.common(common);
@@ -440,7 +450,7 @@ mod tests {
         for Entry { provider, target, hash, priority, place, matched, .. } in entries {
             let packed = draft.push(&target.text, hash);
             let (provider, priority, place, matched) = (*provider, *priority, *place, *matched);
-            draft.list(packed, &Listing { provider, scope: target.scope, priority, place, matched });
+            draft.list(packed, &Listing { provider, scope: target.scope, priority, place, matched, terms: None });
         }
         draft
     }

@@ -60,7 +60,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// How a request may get to its endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Route {
     /// By no proxy, whatever the environment names: one that puts the endpoint's name in place of `Host` would have another
     /// URL purged.

@@ -23,6 +23,8 @@ pub mod merge_sorted;
 pub mod model;
 pub mod owners;
 pub mod plan;
+pub mod probe;
+pub mod proof_terms;
 pub mod provider;
 pub mod provider_key;
 pub mod query;

@@ -8,6 +8,7 @@ use super::contract::{CredentialScheme, Options, Rate};
 use super::endpoints::{Endpoints, has_addresses};
 use super::entries::Entries;
 use super::http::Endpoint;
+use super::proof_terms::ProofTerms;
 use super::provider::Provider;
 use super::provider_key::ProviderKey;
 use super::target::Scope;
@@ -23,6 +24,8 @@ pub struct Model {
     pub manifests: Vec<Manifest>,
     /// Desired entries, unique and in order of (provider, target).
     pub entries: Entries,
+    /// What manifests and assets ask of origins and edges, each once.
+    pub proof_terms: Vec<ProofTerms>,
 }
 
 impl Model {
@@ -71,6 +74,8 @@ pub struct ProviderConfig {
     pub limits: Limits,
     /// URLs that differ only in their query are one target.
     pub ignore_query: bool,
+    /// Name of the provider that it fetches through: targets of both are purged there first.
+    pub upstream: Option<String>,
     /// Name of its account: of that of all providers that give it.
     pub account: Option<String>,
     /// Where credentials come from.
@@ -232,6 +237,8 @@ pub struct Manifest {
     pub guard: Guard,
     /// When directories are purged in place of its URLs.
     pub collapse: Vec<Collapse>,
+    /// Index of what it asks of origins and edges in [`Model::proof_terms`]; assets may ask for something else.
+    pub terms: Option<usize>,
 }
 
 /// A file by its tree: the folder that is the root of the tree, and the path below it. Another checkout of the same tree has

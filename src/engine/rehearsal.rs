@@ -14,6 +14,7 @@ use crate::core::http::{Request, Response, TransportFailure, TransportFailureKin
 use crate::core::model::{CredentialSource, HostPattern, Model};
 use crate::core::secret::Secret;
 use crate::core::target::Target;
+use crate::host::probe::NoProber;
 use crate::host::virtual_clock::VirtualClock;
 use crate::host::worker::InPlace;
 use crate::host::{
@@ -102,7 +103,15 @@ fn stage(real: &Host, model: &mut Model, store: &dyn Store, vendors: Vendors) ->
     }
     let http = Arc::new(Emulators { clock: clock.clone(), actors });
     let env = Arc::new(Invented { variables });
-    Ok(Host { clock, http, resolver: env.clone(), env, worker: Arc::new(InPlace), seed: real.seed })
+    Ok(Host {
+        clock,
+        http,
+        prober: Arc::new(NoProber),
+        resolver: env.clone(),
+        env,
+        worker: Arc::new(InPlace),
+        seed: real.seed,
+    })
 }
 
 /// Hosts that each emulated account owns: the configured ones, else those of the provider's URLs, listed or recorded.

@@ -110,6 +110,7 @@ mod tests {
     use crate::core::model::{CredentialSource, Limits, Location};
     use crate::core::time::{Now, Tick};
     use crate::host::credentials::testing::ScriptedEnv;
+    use crate::host::probe::NoProber;
     use crate::host::resolver::SystemResolver;
     use crate::host::virtual_clock::VirtualClock;
     use crate::host::worker::InPlace;
@@ -136,6 +137,7 @@ mod tests {
                 tick: Tick::from_ms(0),
             })),
             http: Arc::new(OtherName),
+            prober: Arc::new(NoProber),
             resolver: Arc::new(SystemResolver),
             env: Arc::new(ScriptedEnv::with(&keys)),
             worker: Arc::new(InPlace),
@@ -150,6 +152,7 @@ mod tests {
             options: Options::default(),
             limits: Limits::default(),
             ignore_query: false,
+            upstream: None,
             account: None,
             credentials: CredentialSource::Environment { prefix: String::new() },
             place: Location::default(),

@@ -11,6 +11,8 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::core::endpoints::Addresses;
 use crate::core::http::{Request, Response, TransportFailure};
+use crate::core::probe::{Probe, Probed};
+use crate::core::proof_terms::Headers;
 use crate::core::time::{Now, Tick};
 
 pub mod audit;
@@ -29,6 +31,7 @@ pub mod nearby;
 mod output;
 pub mod own_files;
 mod paths;
+pub mod probe;
 pub mod resolver;
 pub mod room;
 pub mod sources;
@@ -57,6 +60,12 @@ pub trait Http: Send + Sync {
     /// # Errors
     /// [`TransportFailure`] if no whole answer arrived; its text holds no URL, header or body.
     fn send(&self, request: Request, timeouts: Timeouts) -> BoxFuture<'_, Result<Response, TransportFailure>>;
+}
+
+/// Asks one server about one URL, once: no redirects, no retries, no cookies, no credentials of providers.
+pub trait Prober: Send + Sync {
+    /// Sends `probe` with `headers`, which are its own filled in, and reads what it asks for of the answer, in bounded memory.
+    fn probe(&self, probe: Probe, headers: Headers, timeouts: Timeouts) -> BoxFuture<'_, Probed>;
 }
 
 /// Looks hosts up by their names.
@@ -207,6 +216,8 @@ pub struct Host {
     pub clock: Arc<dyn Clock>,
     /// Requests.
     pub http: Arc<dyn Http>,
+    /// Questions to edges and origins.
+    pub prober: Arc<dyn Prober>,
     /// Names of hosts.
     pub resolver: Arc<dyn Resolver>,
     /// Environment, private files and programs.
@@ -224,6 +235,7 @@ impl Host {
         Self {
             clock: Arc::new(clock::SystemClock::start()),
             http: Arc::new(http::HttpClient::new(env.as_ref())),
+            prober: Arc::new(probe::HttpProber::default()),
             resolver: Arc::new(resolver::SystemResolver),
             env,
             worker: Arc::new(worker::ThreadWorker::default()),

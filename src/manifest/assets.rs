@@ -508,7 +508,7 @@ impl<'r> Lister<'r> {
             let scope = target.scope;
             let usual = self.own.priority(asset.name.text());
             let priority = asset.priority.unwrap_or(usual);
-            self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched });
+            self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched, terms: None });
         }
     }
 

@@ -163,6 +163,7 @@ fn attempt(
         manifests: heads.into_iter().map(|head| head.manifest).collect(),
         providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),
         entries,
+        proof_terms: Vec::new(),
     });
     let mut diagnostics = report.finish();
     let hidden = redact(files, &trees, &mut diagnostics);
@@ -232,6 +233,7 @@ fn head<'n, 'a>(
         },
         guard: guard::of(file, &fields, report),
         collapse: collapse::of(file, &fields, report),
+        terms: None,
     };
     Some(Head { file, fields, manifest, name_span })
 }

@@ -228,6 +228,7 @@ impl ProviderReader<'_, '_, '_> {
             options,
             limits,
             ignore_query: self.fields.flag("ignore_query"),
+            upstream: None,
             account: self.fields.text("account").map(|(name, _)| name.to_owned()),
             credentials,
             place: Location { manifest: self.file, line: self.place.line, column: self.place.column },

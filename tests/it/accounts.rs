@@ -13,6 +13,7 @@ use freshen::core::time::{Now, Tick};
 use freshen::engine::executor;
 use freshen::engine::{Accounts, Desired, Exit, Prepared, Run};
 use freshen::host::credentials::CredentialStore;
+use freshen::host::probe::NoProber;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::worker::InPlace;
@@ -87,6 +88,7 @@ fn run(good: usize, cut_before: bool) -> Came {
     let host = Host {
         clock,
         http: Arc::new(Accepts),
+        prober: Arc::new(NoProber),
         resolver: Arc::new(SystemResolver),
         env: env.clone(),
         worker: Arc::new(InPlace),

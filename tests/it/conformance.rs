@@ -45,6 +45,7 @@ impl Pair {
             options: options(provider),
             limits: Limits::default(),
             ignore_query: false,
+            upstream: None,
             account: None,
             credentials: CredentialSource::Environment { prefix: String::new() },
             place: Location::default(),

@@ -10,6 +10,7 @@ use freshen::core::time::{Now, Tick};
 use freshen::engine::executor::{self, CallReport, ExecutorInputs, Outcome};
 use freshen::host::credentials::CredentialStore;
 use freshen::host::env::SystemEnv;
+use freshen::host::probe::NoProber;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::worker::InPlace;
@@ -41,6 +42,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
     let host = Host {
         clock: Arc::new(VirtualClock::starting_at(start)),
         http: Arc::new(Panics),
+        prober: Arc::new(NoProber),
         resolver: Arc::new(SystemResolver),
         env,
         worker: Arc::new(InPlace),

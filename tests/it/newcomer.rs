@@ -24,6 +24,7 @@ use freshen::engine::Desired;
 use freshen::engine::executor::{self, ExecutorInputs, Outcome};
 use freshen::engine::rehearsal::Rehearsal;
 use freshen::host::credentials::CredentialStore;
+use freshen::host::probe::NoProber;
 use freshen::host::resolver::SystemResolver;
 use freshen::host::virtual_clock::VirtualClock;
 use freshen::host::worker::InPlace;
@@ -265,8 +266,15 @@ impl Site {
         let network = Arc::new(Network { clock: clock.clone(), emulator, is_silent, asked: Notify::new() });
         let env = Arc::new(Variables);
         let http = network.clone();
-        let host =
-            Host { clock, http, resolver: Arc::new(SystemResolver), env: env.clone(), worker: Arc::new(InPlace), seed };
+        let host = Host {
+            clock,
+            http,
+            prober: Arc::new(NoProber),
+            resolver: Arc::new(SystemResolver),
+            env: env.clone(),
+            worker: Arc::new(InPlace),
+            seed,
+        };
         let difference = Difference { changes: world.table().into(), ..Difference::default() };
         let mut store = self.store();
         store.mark(&world.model, &difference, START).expect("marked");
@@ -476,6 +484,7 @@ fn assert_rehearsed(mut desired: Desired) {
     let real = Host {
         clock,
         http,
+        prober: Arc::new(NoProber),
         resolver: Arc::new(SystemResolver),
         env: Arc::new(Variables),
         worker: Arc::new(InPlace),

@@ -116,6 +116,7 @@ impl Site {
             providers: self.copied_providers(),
             manifests: manifests.collect(),
             entries: entries.into_values().collect(),
+            proof_terms: Vec::new(),
         }
     }
 

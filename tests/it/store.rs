@@ -76,7 +76,8 @@ impl Bench {
             ..Manifest::default()
         };
         let providers = vec![config("a", "tencent-cdn"), cluster("b", 2, 2)];
-        let model = Model { providers, manifests: vec![manifest], entries: Entries::default() };
+        let model =
+            Model { providers, manifests: vec![manifest], entries: Entries::default(), proof_terms: Vec::new() };
         Self { kind, folder, store, model, digests: vec!["digest a".into(), "digest b".into()] }
     }
 

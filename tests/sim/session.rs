@@ -19,6 +19,7 @@ use freshen::engine::{
     self, Claim, Desired, Exit, Finished, Pass, PassEnd, PassEvent, PassOptions, Prepared, Selection,
 };
 use freshen::host::credentials::CredentialStore;
+use freshen::host::probe::NoProber;
 use freshen::host::{Clock, Host};
 use freshen::state::{Backend, Identity, RunStart, SqliteStore, StateError};
 
@@ -128,7 +129,8 @@ pub(crate) async fn session(shared: Shared, given: Given, order: Order) -> Resul
     let worker = Arc::new(SimWorker::new(&shared, order.seed));
     let http = Arc::new(SimHttp { shared: shared.clone(), runner: state.runner });
     let env = Arc::new(SimEnv(shared.clone()));
-    let host = Host { clock, http, resolver: Arc::new(NoNames), env, worker, seed: order.seed };
+    let host =
+        Host { clock, http, prober: Arc::new(NoProber), resolver: Arc::new(NoNames), env, worker, seed: order.seed };
     let began = shared.lock().now;
     let mut claim = Claim::before_reading(&state);
     let (mut read, mut later) = (now, None);

@@ -25,6 +25,7 @@ use freshen::daemon::{
 };
 use freshen::engine::inputs::{Extent, Loaded};
 use freshen::engine::{Claim, Desired, Exit, Prepared, Selection};
+use freshen::host::probe::NoProber;
 use freshen::host::sources::NamedSource;
 use freshen::host::watcher::Moved;
 use freshen::host::{BoxFuture, Clock, Host};
@@ -160,6 +161,7 @@ impl Process {
         let host = Host {
             clock: Arc::<SimClock>::clone(&clock),
             http: Arc::new(SimHttp { shared: shared.clone(), runner: 0 }),
+            prober: Arc::new(NoProber),
             resolver: Arc::new(NoNames),
             env: Arc::new(SimEnv(shared.clone())),
             worker: Arc::new(SimWorker::new(shared, seed)),

@@ -88,6 +88,7 @@ fn provider(kind: &'static Kind, credentials: CredentialSource) -> ProviderConfi
         options: Options::default(),
         limits: Limits::default(),
         ignore_query: false,
+        upstream: None,
         account: None,
         credentials,
         place: Location::default(),

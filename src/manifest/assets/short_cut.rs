@@ -59,7 +59,7 @@ impl ShortCut {
         };
         let (scope, matched) = (Scope::Url, self.matched);
         for &provider in &self.carriers {
-            draft.list(packed, &Listing { provider, scope, priority, place, matched });
+            draft.list(packed, &Listing { provider, scope, priority, place, matched, terms: None });
         }
     }
 }

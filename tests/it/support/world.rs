@@ -35,6 +35,7 @@ pub(crate) fn config(name: &str, kind: &str) -> ProviderConfig {
         options: Options::default(),
         limits: Limits::default(),
         ignore_query: false,
+        upstream: None,
         account: None,
         credentials: CredentialSource::Environment { prefix: String::new() },
         place: Location::default(),
