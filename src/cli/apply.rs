@@ -49,6 +49,7 @@ pub(super) fn options<'a>(
         allowed: args.allowed.allowed(),
         expect: args.expect.as_deref(),
         deferred_ok: args.ending.deferred_ok,
+        wait_for_origins_ms: (!args.no_origin).then_some(u64::MAX),
         lock_timeout_ms: args.lock.lock_timeout,
         deadline,
         timeout_ms: args.timeout,

@@ -209,6 +209,9 @@ pub struct ApplyArgs {
     /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
     pub timeout: u64,
+    /// Do not ask origins: purge also what they may not serve yet
+    #[arg(long)]
+    pub no_origin: bool,
     /// How the run ends.
     #[command(flatten)]
     pub ending: EndingArgs,

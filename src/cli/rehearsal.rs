@@ -33,7 +33,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let begun = host.clock.now();
     let deadline = args.deadline.map(|ms| begun.tick.plus_ms(ms));
     let options = apply::options(global, args, selection, deadline);
-    let options = PassOptions { audit: None, accounts: Some(&accounts), ..options };
+    let options = PassOptions { audit: None, accounts: Some(&accounts), wait_for_origins_ms: None, ..options };
     let pass = Pass { host: &host, state, credentials: &credentials, options };
     let mut shown = Shown {
         global,

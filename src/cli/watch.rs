@@ -65,6 +65,7 @@ fn as_apply(args: &WatchArgs) -> ApplyArgs {
         dry_run: false,
         rehearse: false,
         expect: None,
+        no_origin: false,
         ending: EndingArgs::default(),
         deadline: None,
         timeout: args.timeout,

@@ -4,6 +4,7 @@
 //! so a crash leaves an intent without an outcome, never a purge that was forgotten.
 
 mod acceptance;
+mod held;
 mod lead_time;
 mod purge_ids;
 mod trouble;
@@ -27,6 +28,7 @@ use super::states::States;
 use super::target::Target;
 use super::time::{Now, Tick, Timestamp};
 use super::twins::Twins;
+use held::Held;
 use lead_time::LeadTime;
 use purge_ids::PurgeIds;
 
@@ -83,6 +85,7 @@ pub struct Apply<'a> {
     twins: Twins,
     jitter: Jitter,
     lead_time: LeadTime,
+    held: Held,
     cancelled: bool,
     began: Option<Now>,
 }
@@ -107,12 +110,14 @@ impl<'a> Apply<'a> {
             twins: plan.twins.clone(),
             jitter: Jitter::seeded(seed),
             lead_time: LeadTime::default(),
+            held: Held::default(),
             cancelled: false,
             began: None,
         };
         for job in &plan.jobs {
             machine.add_job(job);
         }
+        machine.hold_downstream(plan);
         machine
     }
 
@@ -312,6 +317,7 @@ impl<'a> Apply<'a> {
     /// The next thing to do at `now`.
     pub fn poll(&mut self, now: Now) -> Action {
         self.begin_days(now);
+        self.leave_downstream();
         if let Some(record) = self.outbox.pop_front() {
             return Action::Persist(record);
         }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::arena::{Arena, Offset};
 use super::entries::Entries;
-use super::model::{Location, Priority};
+use super::model::{Location, Manifest, Model, Priority};
+use super::proof_terms::ProofTerms;
 use super::recorded::{ChangeKind, Progress, Standing};
 use super::target::{ContentHash, Scope, Target};
 use super::time::Timestamp;
@@ -180,6 +181,26 @@ impl Changes {
     /// The hash to record once a purge of `index` is accepted; `None` for a removal.
     pub fn desired(&self, index: usize) -> Option<ContentHash> {
         self.desired_of(&self.rows[index])
+    }
+
+    /// The hash recorded for the target at `index`.
+    pub fn recorded(&self, index: usize) -> Option<ContentHash> {
+        let recorded = self.rows[index].recorded;
+        (recorded != NONE).then(|| self.own.hash(recorded))
+    }
+
+    /// What is asked of the origin and the edges of the change at `index`: as its entry says, or the first of the manifests that
+    /// listed it.
+    pub fn terms<'m>(&self, index: usize, model: &'m Model) -> Option<&'m ProofTerms> {
+        let terms = match entry_of(&self.rows[index]) {
+            Some(entry) => self.entries.terms(entry),
+            None => {
+                let owners = self.owners(index);
+                let listed = |manifest: &&Manifest| owners.contains(&manifest.name);
+                model.manifests.iter().filter(listed).find_map(|manifest| manifest.terms)
+            }
+        };
+        model.proof_terms.get(terms?)
     }
 
     /// Why the target at `index` is to be purged.

@@ -117,6 +117,8 @@ pub enum Record {
 pub enum Left {
     /// Nothing but this failure.
     Pending(String),
+    /// What has to come first, for this reason.
+    Waiting(String),
     /// Not before this time, for this reason.
     Deferred(Timestamp, String, Wait),
     /// Refused for good.
@@ -129,6 +131,7 @@ impl Left {
         let config = config.to_owned();
         match self.clone() {
             Self::Pending(reason) => Standing::Pending { reason: Some(reason) },
+            Self::Waiting(reason) => Standing::Waiting { reason },
             Self::Deferred(until, reason, wait) => Standing::Deferred { until, reason, wait, config },
             Self::Rejected(reason) => Standing::Rejected { reason, config },
         }
@@ -158,6 +161,8 @@ pub enum ItemState {
     Pending(Option<String>),
     /// Recorded.
     Recorded,
+    /// Not sent before something else has come, for this reason.
+    Waiting(String),
     /// Not before this time, for this reason.
     Deferred(Timestamp, String, Wait),
     /// Refused for good.
@@ -170,6 +175,7 @@ impl ItemState {
         match self {
             Self::Recorded => ("recorded", None, None),
             Self::Pending(reason) => ("pending", None, reason.as_deref()),
+            Self::Waiting(reason) => ("waiting", None, Some(reason)),
             Self::Deferred(until, reason, _) => ("deferred", Some(*until), Some(reason)),
             Self::Rejected(reason) => ("rejected", None, Some(reason)),
         }
@@ -180,6 +186,7 @@ impl From<&Standing> for ItemState {
     fn from(standing: &Standing) -> Self {
         match standing {
             Standing::Pending { reason } => Self::Pending(reason.clone()),
+            Standing::Waiting { reason } => Self::Waiting(reason.clone()),
             Standing::Deferred { until, reason, wait, .. } => Self::Deferred(*until, reason.clone(), *wait),
             Standing::Rejected { reason, .. } => Self::Rejected(reason.clone()),
         }
@@ -190,6 +197,7 @@ impl From<&Left> for ItemState {
     fn from(left: &Left) -> Self {
         match left.clone() {
             Left::Pending(reason) => Self::Pending(Some(reason)),
+            Left::Waiting(reason) => Self::Waiting(reason),
             Left::Deferred(until, reason, wait) => Self::Deferred(until, reason, wait),
             Left::Rejected(reason) => Self::Rejected(reason),
         }

@@ -20,6 +20,9 @@ const RETRY_BUDGET: u32 = 12;
 /// Refusals, with nothing accepted, after which nothing more is sent.
 const REFUSALS: usize = 16;
 
+/// How long released changes gather for a full batch, in milliseconds.
+const GATHER_MS: u64 = 500;
+
 /// How long intents may wait for their calls where they are persisted at once, in microseconds.
 const AHEAD_US: u64 = 20_000;
 
@@ -153,6 +156,11 @@ pub struct Lane {
     /// Batches that go before those.
     first: VecDeque<Batch>,
     again: Vec<Batch>,
+    /// Changes that something else has to come before, and batches of directories with such changes.
+    held: BTreeSet<u32>,
+    held_batches: Vec<Batch>,
+    /// Until when released changes gather for a full batch.
+    gathers_until: Tick,
 }
 
 impl Lane {
@@ -193,6 +201,9 @@ impl Lane {
             taken: 0,
             first: VecDeque::new(),
             again: Vec::new(),
+            held: BTreeSet::new(),
+            held_batches: Vec::new(),
+            gathers_until: Tick::from_ms(0),
         }
     }
 
@@ -221,7 +232,73 @@ impl Lane {
 
     /// Whether no batch waits.
     pub fn is_empty(&self) -> bool {
+        self.has_only_held() && self.held.is_empty() && self.held_batches.is_empty()
+    }
+
+    /// Whether no batch waits but for what has to come before.
+    pub fn has_only_held(&self) -> bool {
         self.first.is_empty() && self.taken == self.planned.len() && self.again.is_empty()
+    }
+
+    /// Holds those of `items` that wait here until they are released.
+    pub fn hold(&mut self, items: &BTreeSet<usize>) {
+        let planned = self.planned.split_off(self.taken);
+        let (held, planned): (Vec<u32>, Vec<u32>) =
+            planned.into_iter().partition(|index| items.contains(&(*index as usize)));
+        self.planned.extend(planned);
+        self.held.extend(held);
+        let is_held = |batch: &Batch| batch.items.iter().any(|item| items.contains(item));
+        let (held, first): (VecDeque<Batch>, _) = std::mem::take(&mut self.first).into_iter().partition(is_held);
+        self.first = first;
+        self.held_batches.extend(held);
+    }
+
+    /// Lets a change go, in its place by `rank`. What is let go gathers for a moment: a purge a little later is nothing, a call
+    /// for each target is much. `is_held`: whether a change of a directory is held all the same.
+    pub fn release<R: Ord>(
+        &mut self,
+        item: usize,
+        now: Tick,
+        rank: impl Fn(usize) -> R,
+        is_held: impl Fn(usize) -> bool,
+    ) {
+        let Ok(index) = u32::try_from(item) else { return };
+        if self.held.remove(&index) {
+            if self.taken == self.planned.len() && self.gathers_until <= now {
+                self.gathers_until = now.plus_ms(GATHER_MS);
+            }
+            let waiting = &self.planned[self.taken..];
+            let at = waiting.partition_point(|&other| rank(other as usize) <= rank(item));
+            self.planned.insert(self.taken + at, index);
+        }
+        self.release_batches(is_held);
+    }
+
+    /// A change is not sent after all.
+    pub fn drop_held(&mut self, item: usize, is_held: impl Fn(usize) -> bool) {
+        if let Ok(index) = u32::try_from(item) {
+            self.held.remove(&index);
+        }
+        for batch in &mut self.held_batches {
+            batch.items.retain(|&other| other != item);
+        }
+        self.held_batches.retain(|batch| !batch.items.is_empty());
+        self.release_batches(is_held);
+    }
+
+    /// A directory is sent once nothing that it stands for is held.
+    fn release_batches(&mut self, is_held: impl Fn(usize) -> bool) {
+        let still = |batch: &Batch| batch.items.iter().any(|&item| is_held(item));
+        let (held, free): (Vec<Batch>, Vec<Batch>) =
+            std::mem::take(&mut self.held_batches).into_iter().partition(still);
+        self.held_batches = held;
+        self.first.extend(free);
+    }
+
+    /// When planned changes may be cut into a batch: at once, unless more may be released that would fill it.
+    fn cuts_at(&self) -> Tick {
+        let is_full = self.planned.len() - self.taken >= self.limits.targets_per_call;
+        if self.held.is_empty() || is_full { Tick::from_ms(0) } else { self.gathers_until }
     }
 
     /// How many calls may be under way at once: the first goes alone, later ones overlap.
@@ -285,7 +362,8 @@ impl Lane {
 
     /// Batches put back come first; where one fails that may be to blame itself, others do, which may fare better.
     fn next_place(&self, now: Tick) -> Option<LanePlace> {
-        let planned = (self.taken < self.planned.len()).then_some(LanePlace::Planned);
+        let is_cut = self.taken < self.planned.len() && self.cuts_at() <= now;
+        let planned = is_cut.then_some(LanePlace::Planned);
         let other = if self.first.is_empty() { planned } else { Some(LanePlace::First) };
         if self.failing.is_some() && other.is_some() {
             return other;
@@ -305,10 +383,11 @@ impl Lane {
 
     /// When the next batch is due, without regard to the pace.
     pub fn due_at(&self) -> Option<Tick> {
-        if self.first.is_empty() && self.taken == self.planned.len() {
-            return self.again.iter().map(|batch| batch.not_before).min();
+        if !self.first.is_empty() {
+            return Some(Tick::from_ms(0));
         }
-        Some(Tick::from_ms(0))
+        let planned = (self.taken < self.planned.len()).then(|| self.cuts_at());
+        self.again.iter().map(|batch| batch.not_before).chain(planned).min()
     }
 
     /// Takes one retry from the shared budget; `false`: it is spent.
@@ -384,7 +463,8 @@ impl Lane {
     pub fn waiting(&self) -> impl Iterator<Item = usize> + '_ {
         let of_batch = |batch: &Batch| batch.items[..batch.cost()].to_vec();
         let planned = self.planned[self.taken..].iter().map(|&index| index as usize);
-        self.first.iter().chain(&self.again).flat_map(of_batch).chain(planned)
+        let held = self.held.iter().map(|&index| index as usize);
+        self.first.iter().chain(&self.again).chain(&self.held_batches).flat_map(of_batch).chain(planned).chain(held)
     }
 
     /// Takes out those of [`Lane::waiting`] that are among `items`; returns the changes that they stood for.
@@ -401,6 +481,11 @@ impl Lane {
         };
         self.first.retain_mut(&mut keep);
         self.again.retain_mut(&mut keep);
+        self.held_batches.retain_mut(&mut keep);
+        let is_out = |index: &u32| items.contains(&(*index as usize));
+        let held: Vec<u32> = self.held.iter().copied().filter(is_out).collect();
+        self.held.retain(|index| !is_out(index));
+        withdrawn.extend(held.into_iter().map(|index| index as usize));
         let mut planned = self.planned.split_off(self.taken);
         planned.retain(|&index| {
             let stays = !items.contains(&(index as usize));
@@ -418,6 +503,8 @@ impl Lane {
         let mut items: Vec<usize> = self.first.drain(..).flat_map(|batch| batch.items).collect();
         items.extend(self.planned.drain(self.taken..).map(|index| index as usize));
         items.extend(self.again.drain(..).flat_map(|batch| batch.items));
+        items.extend(std::mem::take(&mut self.held).into_iter().map(|index| index as usize));
+        items.extend(self.held_batches.drain(..).flat_map(|batch| batch.items));
         self.taken = self.planned.len();
         items
     }

@@ -109,13 +109,20 @@ impl Seen {
         self.header("vary").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty())
     }
 
-    /// What it is known by in messages: digest, else ETag, else its status.
+    /// What it is known by in messages: digest and ETag, else its status.
     pub fn name(&self) -> String {
+        let digest = match &self.body {
+            SeenBody::Digest(hash, _) => Some(hash.to_string()),
+            _ => None,
+        };
         let etag = self.header("etag").map(|etag| format!("ETag {etag}"));
-        match &self.body {
-            SeenBody::Digest(hash, _) => hash.to_string(),
-            _ => etag.unwrap_or_else(|| format!("HTTP {}", self.status)),
-        }
+        let names: Vec<String> = digest.into_iter().chain(etag).collect();
+        if names.is_empty() { format!("HTTP {}", self.status) } else { names.join(", ") }
+    }
+
+    /// How long the server wants to be left alone, in milliseconds, where it says so in seconds.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        Some(self.header("retry-after")?.trim().parse::<u64>().ok()?.saturating_mul(1000))
     }
 }
 
@@ -137,7 +144,7 @@ pub struct Expected {
 pub enum Sight {
     /// It does.
     Fresh,
-    /// It serves something else; what, in words.
+    /// It serves something else: `serves other content (…)` and the like.
     Other(String),
     /// The answer says neither; why, in words.
     Inconclusive(String),
@@ -179,11 +186,11 @@ impl Expected {
         match (&self.content, &self.gone) {
             (Some(content), _) => self.compare(content, seen),
             (None, Some(gone)) => match self.compare(gone, seen) {
-                Sight::Fresh => Sight::Other(format!("the removed content ({})", seen.name())),
+                Sight::Fresh => Sight::Other(format!("serves the removed content ({})", seen.name())),
                 Sight::Other(_) => Sight::Fresh,
                 other => other,
             },
-            (None, None) => Sight::Other(format!("HTTP {}", seen.status)),
+            (None, None) => Sight::Other(format!("answers HTTP {}", seen.status)),
         }
     }
 
@@ -195,7 +202,7 @@ impl Expected {
             // A HEAD that was not allowed is repeated as a GET of the first byte.
             200 | 206 => return None,
             404 | 410 if is_gone => Sight::Fresh,
-            404 | 410 => Sight::Other(format!("HTTP {}", seen.status)),
+            404 | 410 => Sight::Other(format!("answers HTTP {}", seen.status)),
             304 => Sight::Inconclusive("HTTP 304, which was not asked for".into()),
             300..=399 if is_gone => Sight::Fresh,
             300..=399 => {
@@ -216,7 +223,7 @@ impl Expected {
         match &self.compare {
             Comparison::Body => match &seen.body {
                 SeenBody::Digest(hash, _) if hash == content => Sight::Fresh,
-                SeenBody::Digest(..) => Sight::Other(seen.name()),
+                SeenBody::Digest(..) => Sight::Other(format!("serves other content ({})", seen.name())),
                 SeenBody::TooLarge(most) => {
                     Sight::Unverifiable(format!("the body is larger than {most} bytes (`max_body`)"))
                 }
@@ -273,6 +280,6 @@ fn same_text(expected: Option<&str>, found: Option<&str>, what: &str) -> Sight {
         (None, _) => Sight::Unverifiable(format!("it is not known which {what} the content has")),
         (_, None) => Sight::Unverifiable(format!("the answer has no {what}")),
         (Some(expected), Some(found)) if expected == found => Sight::Fresh,
-        (_, Some(found)) => Sight::Other(format!("{what} {found}")),
+        (_, Some(found)) => Sight::Other(format!("serves {what} {found}")),
     }
 }

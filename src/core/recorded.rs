@@ -137,6 +137,11 @@ pub enum Standing {
         /// What went wrong last, for people.
         reason: Option<String>,
     },
+    /// Not sent: its origin does not serve the content yet, or the provider upstream has not accepted it. No failure.
+    Waiting {
+        /// What it waits for, for people.
+        reason: String,
+    },
     /// Not before a known time.
     Deferred {
         /// When it may be sent.
@@ -209,7 +214,7 @@ impl Standing {
     pub fn of_other_content(&self) -> Self {
         match self {
             Self::Pending { .. } => self.clone(),
-            Self::Deferred { .. } | Self::Rejected { .. } => Self::fresh(),
+            Self::Waiting { .. } | Self::Deferred { .. } | Self::Rejected { .. } => Self::fresh(),
         }
     }
 
@@ -247,6 +252,7 @@ impl Standing {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Pending { .. } => "pending",
+            Self::Waiting { .. } => "waiting",
             Self::Deferred { .. } => "deferred",
             Self::Rejected { .. } => "rejected",
         }
@@ -258,6 +264,8 @@ impl Standing {
 pub struct Counts {
     /// Recorded by the run.
     pub recorded: u64,
+    /// Left waiting for an origin or a provider upstream.
+    pub waiting: u64,
     /// Left pending.
     pub pending: u64,
     /// Left deferred.
@@ -267,9 +275,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Recorded, pending, deferred, rejected.
-    pub const fn numbers(&self) -> [u64; 4] {
-        [self.recorded, self.pending, self.deferred, self.rejected]
+    /// Recorded, waiting, pending, deferred, rejected.
+    pub const fn numbers(&self) -> [u64; 5] {
+        [self.recorded, self.waiting, self.pending, self.deferred, self.rejected]
+    }
+
+    /// All that are not recorded.
+    pub const fn left(&self) -> u64 {
+        self.waiting + self.pending + self.deferred + self.rejected
     }
 }
 

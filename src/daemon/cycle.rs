@@ -312,6 +312,8 @@ impl Cycle<'_> {
             allowed: *allowed,
             expect: None,
             deferred_ok: false,
+            // What is not ready is asked for again by the loop.
+            wait_for_origins_ms: Some(0),
             lock_timeout_ms: 0,
             deadline: None,
             timeout_ms: *timeout_ms,

@@ -11,16 +11,17 @@ use crate::core::time::Timestamp;
 use crate::engine::{self, Finished, QuotaStanding, REFUSED};
 use crate::state::{Backend, StateError};
 
-/// The oldest targets that are pending, deferred and rejected, a bounded number of each: a run may leave a million.
+/// The oldest targets that are pending, deferred, rejected and waiting, a bounded number of each: a run may leave a million.
 pub(super) fn oldest(finished: &Finished<'_>) -> Arc<[TargetReport]> {
     let changes = &finished.prepared.difference.changes;
-    let mut oldest: [BinaryHeap<(Timestamp, usize)>; 3] = Default::default();
+    let mut oldest: [BinaryHeap<(Timestamp, usize)>; 4] = Default::default();
     for (index, state) in finished.outcome.states.iter().enumerate() {
         let list = match state {
             ItemState::Recorded => continue,
             ItemState::Pending(_) => &mut oldest[0],
             ItemState::Deferred(..) => &mut oldest[1],
             ItemState::Rejected(_) => &mut oldest[2],
+            ItemState::Waiting(_) => &mut oldest[3],
         };
         list.push((changes.since(index), index));
         if list.len() > TARGETS {

@@ -3,6 +3,7 @@
 //! Knows no vendor and decides nothing. It waits for what the machine waits for.
 
 mod answers;
+mod gating;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub use answers::{Answers, CacheAnswers};
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use gating::Gating;
 use tokio::sync::watch;
 
 use crate::core::apply::Apply;
@@ -18,6 +20,7 @@ use crate::core::budget::{LastCalls, Paces};
 use crate::core::changes::Changes;
 use crate::core::contract::{Account, Call, CallError, Credentials, ErrorClass, Reply, Stamp};
 use crate::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome, ProviderStop, Record};
+use crate::core::gate::GateQuestion;
 use crate::core::http::{Endpoint, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
 use crate::core::plan::Plan;
@@ -64,6 +67,8 @@ pub struct ExecutorInputs<'a> {
     pub grace_ms: u64,
     /// When calls left before this run.
     pub last_calls: LastCalls,
+    /// What origins have to answer before changes are sent, by change.
+    pub questions: Vec<(usize, Vec<GateQuestion>)>,
     /// Turns true when the user wants the run to end.
     pub interrupted: watch::Receiver<bool>,
 }
@@ -136,11 +141,13 @@ pub struct Outcome {
 pub async fn apply(
     host: &Host,
     store: Box<dyn Store>,
-    inputs: ExecutorInputs<'_>,
+    mut inputs: ExecutorInputs<'_>,
     observe: &mut Observe<'_>,
 ) -> (Box<dyn Store>, Outcome) {
     let seed = seed_of(host, inputs.run);
+    let questions = std::mem::take(&mut inputs.questions);
     let mut run = Execution::start(host, &inputs, store, seed);
+    let mut gating = Gating::start(host, questions, &mut run.machine, (seed, inputs.timeouts));
     let mut nonces = fastrand::Rng::with_seed(seed);
     let (mut interrupted, mut interrupts_open) = (inputs.interrupted.clone(), true);
     let caller = Caller { host, inputs: &inputs, redactor: Redactor::default() };
@@ -152,7 +159,9 @@ pub async fn apply(
         if run.cut_at.is_some() {
             awaiting_credentials.clear();
             run.skip_credentials(host.clock.now());
+            gating.cancel();
         }
+        let gate_wakes = gating.drain(&mut run.machine, host.clock.now());
         let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
             let sent_call = run.sent(id, prepared, host.clock.now());
@@ -175,7 +184,7 @@ pub async fn apply(
         if due.done && run.commits.is_idle() {
             break;
         }
-        let until = [due.wake, run.cut_at.or(inputs.deadline)].into_iter().flatten().min();
+        let until = [due.wake, gate_wakes, run.cut_at.or(inputs.deadline)].into_iter().flatten().min();
         tokio::select! {
             biased;
             Some(id) = awaiting_credentials.next(), if !awaiting_credentials.is_empty() => {
@@ -187,6 +196,7 @@ pub async fn apply(
             committed = run.commits.ended(), if !run.commits.is_idle() => {
                 awaiting_credentials.extend(run.committed(committed, host.clock.now()).into_iter().map(get_ready));
             }
+            Some(probed) = gating.ended(), if !gating.is_idle() => gating.probed(&probed, host.clock.now()),
             changed = interrupted.changed(), if interrupts_open => {
                 interrupts_open = changed.is_ok();
                 run.heed(&interrupted, host.clock.now());

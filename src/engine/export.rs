@@ -265,6 +265,7 @@ impl WorkLine {
     fn of(work: &Work) -> Self {
         let (reason, until, config) = match work.standing.clone() {
             Standing::Pending { reason } => (reason, None, None),
+            Standing::Waiting { reason } => (Some(reason), None, None),
             Standing::Deferred { until, reason, config, .. } => (Some(reason), Some(until.unix_ms()), Some(config)),
             Standing::Rejected { reason, config } => (Some(reason), None, Some(config)),
         };
@@ -294,6 +295,7 @@ impl WorkLine {
             self.progress.map(|word| one_of(&Progress::ALL, Progress::word, &word, "progress")).transpose()?;
         let standing = match (self.standing.as_str(), self.until_ms) {
             ("pending", _) => Standing::Pending { reason },
+            ("waiting", _) => Standing::Waiting { reason: reason.unwrap_or_default() },
             ("deferred", Some(until)) => {
                 let wait = self.waits.map_or(Wait::Quota, |times| Wait::Host { times });
                 Standing::Deferred { until: time(until)?, reason: reason.unwrap_or_default(), wait, config }

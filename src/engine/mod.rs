@@ -22,6 +22,7 @@ mod memory;
 mod namespace;
 mod pass;
 mod prepare;
+mod probing;
 mod provider_answers;
 pub mod query;
 mod quotas;
@@ -70,6 +71,8 @@ use crate::core::budget::LastCalls;
 use crate::core::changes::Changes;
 use crate::core::diff::{Difference, Unclaimed};
 use crate::core::event::ItemState;
+use crate::core::gate::GateQuestion;
+use crate::core::origin;
 use crate::core::recorded::Wait;
 use crate::core::states::States;
 use crate::host::credentials::CredentialStore;
@@ -102,6 +105,8 @@ pub struct Run<'a> {
     pub last_calls: LastCalls,
     /// What only waits for quota counts as done.
     pub deferred_ok: bool,
+    /// How long origins are waited for at most, in milliseconds; `None`: they are not asked.
+    pub wait_for_origins_ms: Option<u64>,
 }
 
 /// A run that came to its end.
@@ -210,6 +215,7 @@ impl<'a> Run<'a> {
             timeouts: self.timeouts,
             grace_ms: self.grace_ms,
             last_calls: self.last_calls.clone(),
+            questions: self.questions(),
             interrupted: self.interrupted.clone(),
         };
         let (mut store, outcome) = executor::apply(self.host, store, inputs, observe).await;
@@ -227,6 +233,13 @@ impl<'a> Run<'a> {
         }
         finished.exit = exit_of_run(&finished, self.deferred_ok);
         (store, Ok(finished))
+    }
+
+    /// What origins have to answer before purges leave.
+    fn questions(&self) -> Vec<(usize, Vec<GateQuestion>)> {
+        let Prepared { difference, plan, .. } = self.prepared;
+        let most_wait_ms = self.wait_for_origins_ms;
+        most_wait_ms.map_or_else(Vec::new, |ms| origin::questions(&self.desired.model, &difference.changes, plan, ms))
     }
 
     /// Marks what is due and begins a run in the state.
@@ -269,8 +282,7 @@ fn exit_of_run(finished: &Finished<'_>, deferred_ok: bool) -> Exit {
     let Difference { unclaimed, orphans, .. } = &finished.prepared.difference;
     let is_orphaned = unclaimed.iter().any(Unclaimed::is_certain) || orphans.iter().any(|orphans| orphans.pending > 0);
     let waits = |state: &&ItemState| deferred_ok && matches!(state, ItemState::Deferred(_, _, Wait::Quota));
-    let left = counts.pending + counts.deferred + counts.rejected;
-    if left > outcome.states.iter().filter(waits).count() as u64 || is_orphaned {
+    if counts.left() > outcome.states.iter().filter(waits).count() as u64 || is_orphaned {
         all.push(Exit::NotAllDone);
     }
     Exit::worst(all)
@@ -285,6 +297,7 @@ pub fn counts(changes: &Changes, states: &States, provider: Option<usize>) -> Co
         }
         *match state {
             ItemState::Recorded => &mut counts.recorded,
+            ItemState::Waiting(_) => &mut counts.waiting,
             ItemState::Pending(_) => &mut counts.pending,
             ItemState::Deferred(..) => &mut counts.deferred,
             ItemState::Rejected(_) => &mut counts.rejected,

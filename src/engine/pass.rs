@@ -63,6 +63,8 @@ pub struct PassOptions<'a> {
     pub expect: Option<&'a str>,
     /// What only waits for quota counts as done.
     pub deferred_ok: bool,
+    /// How long origins are waited for at most, in milliseconds; `None`: they are not asked.
+    pub wait_for_origins_ms: Option<u64>,
     /// How long another run is waited for, in milliseconds.
     pub lock_timeout_ms: u64,
     /// Nothing is started after it, from the lock on.
@@ -363,6 +365,7 @@ impl Pass<'_> {
             grace_ms: self.options.grace_ms,
             last_calls,
             deferred_ok: self.options.deferred_ok,
+            wait_for_origins_ms: self.options.wait_for_origins_ms,
             credentials: self.credentials,
             accounts: &accounts,
             interrupted: around.stop().unwrap_or_else(|| watch::channel(false).1),

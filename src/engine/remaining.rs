@@ -102,7 +102,7 @@ impl RemainingCounts {
                         rest.deferred_until = earlier(rest.deferred_until, *until);
                         rest.deferred_because.get_or_insert_with(|| reason.clone());
                     }
-                    ItemState::Recorded | ItemState::Rejected(_) => {}
+                    ItemState::Waiting(_) | ItemState::Recorded | ItemState::Rejected(_) => {}
                 }
             }
         }

@@ -104,6 +104,7 @@ impl Overview {
             let Some(work) = &row.work else { continue };
             *match work.standing {
                 Standing::Pending { .. } => &mut counts.pending,
+                Standing::Waiting { .. } => &mut counts.waiting,
                 Standing::Deferred { .. } => &mut counts.deferred,
                 Standing::Rejected { .. } => &mut counts.rejected,
             } += 1;

@@ -293,8 +293,8 @@ fn quotas(report: &Report, now: Timestamp) -> TableView {
 
 fn runs(report: &Report) -> TableView {
     let row = |run: &RunReport| {
-        let [recorded, pending, deferred, rejected] = run.counts.numbers();
-        let counts = [run.calls, recorded, pending, deferred, rejected];
+        let [recorded, waiting, pending, deferred, rejected] = run.counts.numbers();
+        let counts = [run.calls, recorded, waiting + pending, deferred, rejected];
         let took = format!("{}.{:03} s", run.duration_ms / 1000, run.duration_ms % 1000);
         let first = vec![
             run.run.map_or_else(dash, |run| run.to_string()),

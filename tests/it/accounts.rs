@@ -122,6 +122,7 @@ fn run(good: usize, cut_before: bool) -> Came {
         grace_ms: executor::GRACE_MS,
         last_calls: LastCalls::default(),
         deferred_ok: false,
+        wait_for_origins_ms: None,
     };
     let (store, finished) = runtime.block_on(run.execute(Box::new(store), &mut |_, _| Ok(())));
     let finished = finished.expect("written");

@@ -69,6 +69,7 @@ fn run(observe: &dyn Fn(&CallReport) -> std::io::Result<()>) -> (Outcome, Vec<Ca
         interrupted,
         grace_ms: executor::GRACE_MS,
         last_calls: LastCalls::default(),
+        questions: Vec::new(),
     };
     let mut seen = Vec::new();
     let mut keep = |call: &CallReport, _: &[_]| {

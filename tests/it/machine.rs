@@ -37,6 +37,7 @@ fn word(state: &ItemState) -> &'static str {
     match state {
         ItemState::Pending(_) => "pending",
         ItemState::Recorded => "recorded",
+        ItemState::Waiting(_) => "waiting",
         ItemState::Deferred(..) => "deferred",
         ItemState::Rejected(_) => "rejected",
     }

@@ -296,6 +296,7 @@ impl Site {
             interrupted,
             grace_ms: executor::GRACE_MS,
             last_calls: LastCalls::default(),
+            questions: Vec::new(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut observe = |_: &executor::CallReport, _: &[Target]| Ok(());

@@ -695,7 +695,7 @@ fn a_refused_run_leaves_no_removal_behind() {
 fn runs_are_kept_with_their_ends() {
     each_store(|bench| {
         let first = bench.begin();
-        let counts = Counts { recorded: 1, pending: 2, deferred: 3, rejected: 4 };
+        let counts = Counts { recorded: 1, waiting: 5, pending: 2, deferred: 3, rejected: 4 };
         bench.store.finish_run(first, START.plus_ms(70), 4, 12, counts).unwrap();
         let second = bench.begin();
         bench.reopen();

@@ -209,6 +209,7 @@ impl<'a> Process<'a> {
             allowed: self.allowed(),
             expect: order.expects_another.then_some("another"),
             deferred_ok: false,
+            wait_for_origins_ms: None,
             lock_timeout_ms: 0,
             deadline: order.deadline_ms.map(|ms| host.clock.now().tick.plus_ms(ms)),
             timeout_ms: TIMEOUT_MS,

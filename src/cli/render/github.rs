@@ -180,7 +180,7 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool, before: Annotated, c
     for (index, state) in left.chain(states().filter(|(_, state)| is_done(state))) {
         let level = match state {
             ItemState::Recorded => Level::Notice,
-            ItemState::Pending(_) | ItemState::Deferred(..) => Level::Warning,
+            ItemState::Waiting(_) | ItemState::Pending(_) | ItemState::Deferred(..) => Level::Warning,
             ItemState::Rejected(_) => Level::Error,
         };
         let change = changes.get(index);

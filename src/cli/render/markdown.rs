@@ -255,15 +255,18 @@ pub(crate) fn outcome(view: &Finished<'_>, second_run: Option<&str>, commands: &
     } else {
         comment.add(&format!("{headline}{rest}\n\n"));
     }
-    comment.add_table(&outcome::PROVIDERS_HEAD, 1, &outcome::provider_rows(view));
+    let (head, rows) = outcome::providers(view);
+    comment.add_table(&head, 1, &rows);
     jobs_table(&mut comment, view.desired, &view.prepared.plan.jobs);
-    let columns = [2, 3, 4, 5].map(|column| outcome::PROVIDERS_HEAD[column].to_owned());
+    let columns: Vec<String> = head.iter().skip(2).map(|&name| name.to_owned()).collect();
+    let column = |name: &str| columns.iter().position(|known| known == name).unwrap_or_default();
     comment.add_folders(view.desired, &view.prepared.difference, &columns, |index| {
         match view.outcome.states.get(index) {
             ItemState::Recorded => 0,
-            ItemState::Pending(_) => 1,
-            ItemState::Deferred(..) => 2,
-            ItemState::Rejected(_) => 3,
+            ItemState::Waiting(_) => column("WAITING"),
+            ItemState::Pending(_) => column("PENDING"),
+            ItemState::Deferred(..) => column("DEFERRED"),
+            ItemState::Rejected(_) => column("REJECTED"),
         }
     });
     let changes = &view.prepared.difference.changes;
@@ -352,7 +355,11 @@ mod tests {
         let mut comment = Comment::titled("all of it");
         for heading in ["one", "two", "three", "four", "five", "six", "seven", "eight"] {
             comment.add_list(heading, (0..1000).map(|_| code(&long())), 1000);
-            comment.add_table(&outcome::PROVIDERS_HEAD, 1, &vec![vec![long(); 6]; 200]);
+            comment.add_table(
+                &["PROVIDER", "KIND", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"],
+                1,
+                &vec![vec![long(); 6]; 200],
+            );
         }
         assert!(comment.text.len() <= LONGEST, "{}", comment.text.len());
         assert_eq!(comment.text.matches("<details>").count(), comment.text.matches("</details>").count());

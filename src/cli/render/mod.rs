@@ -62,6 +62,22 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> Str
     text
 }
 
+/// A table without the columns of what only those see who ask for it, where they hold nothing.
+pub(super) fn without_unused(
+    head: &[&'static str],
+    mut rows: Vec<Vec<String>>,
+) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    const ASKED_FOR: [&str; 1] = ["WAITING"];
+    let mut head = head.to_vec();
+    for column in (0..head.len()).rev() {
+        if ASKED_FOR.contains(&head[column]) && rows.iter().all(|row| row[column] == "0") {
+            head.remove(column);
+            rows.iter_mut().for_each(|row| _ = row.remove(column));
+        }
+    }
+    (head, rows)
+}
+
 /// A number for people: `13 000`.
 pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Document, JSON_VERSION, count, kind_word, row, shown, standing, strong, table};
+use super::{Document, JSON_VERSION, count, kind_word, row, shown, standing, strong, table, without_unused};
 use crate::core::command_line::CommandLine;
 use crate::core::event::ItemState;
 use crate::core::recorded::ChangeKind;
@@ -22,10 +22,10 @@ fn counts(view: &Finished<'_>, provider: Option<usize>) -> Counts {
 }
 
 /// The head of a table of providers.
-pub(super) const PROVIDERS_HEAD: [&str; 6] = ["PROVIDER", "KIND", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED"];
+const PROVIDERS_HEAD: [&str; 7] = ["PROVIDER", "KIND", "ACCEPTED", "WAITING", "PENDING", "DEFERRED", "REJECTED"];
 
-/// The rows of a table of providers: those that had something to do.
-pub(super) fn provider_rows(view: &Finished<'_>) -> Vec<Vec<String>> {
+/// Head and rows of a table of providers: those that had something to do.
+pub(super) fn providers(view: &Finished<'_>) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let mut rows = Vec::new();
     for (index, config) in view.desired.model.providers.iter().enumerate() {
         let numbers = counts(view, Some(index)).numbers();
@@ -33,7 +33,7 @@ pub(super) fn provider_rows(view: &Finished<'_>) -> Vec<Vec<String>> {
             rows.push(row(&[&config.name, config.kind.capabilities().kind], &numbers));
         }
     }
-    rows
+    without_unused(&PROVIDERS_HEAD, rows)
 }
 
 /// What was purged, as indexes into the changes.
@@ -66,9 +66,9 @@ fn purged_list(view: &Finished<'_>, listed: usize) -> String {
 pub(crate) fn human(view: &Finished<'_>, listed: usize, commands: &CommandLine) -> String {
     let mut text = purged_list(view, listed);
     let model = &view.desired.model;
-    let rows = provider_rows(view);
+    let (head, rows) = providers(view);
     if !rows.is_empty() {
-        text.push_str(&table(&PROVIDERS_HEAD, &rows, &[2, 3, 4, 5]));
+        text.push_str(&table(&head, &rows, &(2..head.len()).collect::<Vec<_>>()));
         text.push('\n');
     }
     let left = groups_text(left_over(view));
@@ -121,11 +121,12 @@ fn conclusion(view: &Finished<'_>) -> String {
 
 /// What a run came to, and how it goes on.
 pub(super) fn headline(view: &Finished<'_>) -> (String, String) {
-    let Counts { recorded, pending, deferred, rejected } = counts(view, None);
+    let counts = counts(view, None);
+    let Counts { recorded, waiting, pending, deferred, rejected } = counts;
     let calls = count(view.outcome.calls, "call");
     let accepted = count(recorded, "purge");
     let headline = format!("{accepted} accepted in {calls}{}", cache_answers(view.outcome.answers.sum(None)));
-    let left = pending + deferred + rejected;
+    let left = counts.left();
     if left == 0 {
         let what = match view.exit {
             Exit::Done => "everything is recorded",
@@ -134,8 +135,9 @@ pub(super) fn headline(view: &Finished<'_>) -> (String, String) {
         };
         return (headline, format!(", {what}."));
     }
-    let hint = if pending + deferred > 0 { "; the next run sends what is due" } else { "" };
-    (headline, format!(", {left} left: {pending} pending, {deferred} deferred, {rejected} rejected{hint}."))
+    let hint = if left > rejected { "; the next run sends what is due" } else { "" };
+    let waiting = if waiting > 0 { format!("{waiting} waiting, ") } else { String::new() };
+    (headline, format!(", {left} left: {waiting}{pending} pending, {deferred} deferred, {rejected} rejected{hint}."))
 }
 
 /// What caches said of what they were to drop, where some did not hold it.
@@ -233,12 +235,13 @@ pub(crate) fn json<'a>(view: &'a Finished<'a>, rehearsal: bool, commands: &Comma
         .iter()
         .enumerate()
         .map(|(index, (name, kind))| {
-            let Counts { recorded, pending, deferred, rejected } = counts(view, Some(index));
+            let Counts { recorded, waiting, pending, deferred, rejected } = counts(view, Some(index));
             let stop = view.outcome.stops.get(index);
             json!({
                 "provider": name,
                 "kind": kind,
                 "accepted": recorded,
+                "waiting": waiting,
                 "pending": pending,
                 "deferred": deferred,
                 "rejected": rejected,

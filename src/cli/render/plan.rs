@@ -249,6 +249,7 @@ impl ChangeHints {
             Standing::Deferred { until, .. } => {
                 self.waiting.contains(&index).then(|| format!("deferred until {}", moment(*until)))
             }
+            Standing::Waiting { reason } => Some(format!("waiting: {}", shown(reason))),
             Standing::Rejected { reason, .. } => Some(format!("rejected: {}", shown(reason))),
             Standing::Pending { reason } => reason.as_ref().map(|reason| format!("pending: {}", shown(reason))),
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, count, moment, row, shown, standing, strong, table};
+use super::{JSON_VERSION, count, moment, row, shown, standing, strong, table, without_unused};
 use crate::core::command_line::{CommandLine, Verb};
 use crate::core::event::ItemState;
 use crate::core::hold::KnownRefusal;
@@ -30,7 +30,9 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     text.push('\n');
     let providers = view.by_provider().into_iter();
     let rows: Vec<Vec<String>> = providers.map(|(name, counts)| row(&[name], &counts.numbers())).collect();
-    text.push_str(&table(&["PROVIDER", "RECORDED", "PENDING", "DEFERRED", "REJECTED"], &rows, &[1, 2, 3, 4]));
+    let head = ["PROVIDER", "RECORDED", "WAITING", "PENDING", "DEFERRED", "REJECTED"];
+    let (head, rows) = without_unused(&head, rows);
+    text.push_str(&table(&head, &rows, &(1..head.len()).collect::<Vec<_>>()));
     text.push_str(&refused(view));
     for TaskCounts { provider, done, open } in &view.tasks {
         let asks = || format!("; {} asks", commands.offer(Verb::Status, &["--refresh"]));
@@ -85,16 +87,18 @@ fn runs_and_quota(view: &Overview) -> String {
         let line = |run: &RunRow| {
             let unended = if view.running.is_some() && Some(run.id) == newest { "under way" } else { "did not end" };
             let exit = run.exit.map_or_else(|| unended.to_owned(), |exit| exit.to_string());
-            let [recorded, pending, deferred, rejected] = run.counts.numbers();
-            let numbers = [run.calls, recorded, pending, deferred, rejected];
+            let numbers = [&[run.calls], run.counts.numbers().as_slice()].concat();
             let why = run.refused.as_ref().map_or_else(String::new, |refused| refused_run(run, refused));
             let mut cells = row(&[&run.id.to_string(), &moment(run.started_at), &exit], &numbers);
             cells.push(why);
             cells
         };
         let rows: Vec<Vec<String>> = view.runs.iter().map(line).collect();
-        let head = ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "PENDING", "DEFERRED", "REJECTED", "REFUSED"];
-        text.push_str(&format!("\n{}\n{}", strong("Last runs"), table(&head, &rows, &[0, 3, 4, 5, 6, 7])));
+        let head =
+            ["RUN", "STARTED", "EXIT", "CALLS", "ACCEPTED", "WAITING", "PENDING", "DEFERRED", "REJECTED", "REFUSED"];
+        let (head, rows) = without_unused(&head, rows);
+        let numbers: Vec<usize> = [0].into_iter().chain(3..head.len() - 1).collect();
+        text.push_str(&format!("\n{}\n{}", strong("Last runs"), table(&head, &rows, &numbers)));
     }
     text.push_str(&quotas(&view.quotas));
     // Days that have not begun anywhere are those of a clock that was ahead.
@@ -168,7 +172,7 @@ pub(crate) fn target_json(row: &Recorded) -> Value {
         let state = ItemState::from(&work.standing);
         let (standing, until, reason) = state.parts();
         let refused_config = match &work.standing {
-            Standing::Pending { .. } => None,
+            Standing::Pending { .. } | Standing::Waiting { .. } => None,
             Standing::Deferred { config, .. } | Standing::Rejected { config, .. } => Some(config),
         };
         json!({
@@ -221,10 +225,12 @@ fn refusal_json(known: &KnownRefusal) -> Value {
 
 /// The state for programs.
 pub(crate) fn json(view: &Overview) -> Value {
-    let providers: Value = view.by_provider()
+    let providers: Value = view
+        .by_provider()
         .into_iter()
-        .map(|(name, Counts { recorded, pending, deferred, rejected })| {
-            json!({"provider": name, "recorded": recorded, "pending": pending, "deferred": deferred, "rejected": rejected})
+        .map(|(name, Counts { recorded, waiting, pending, deferred, rejected })| {
+            json!({"provider": name, "recorded": recorded, "waiting": waiting, "pending": pending, "deferred": deferred,
+                "rejected": rejected})
         })
         .collect();
     let runs: Value = view
@@ -238,6 +244,7 @@ pub(crate) fn json(view: &Overview) -> Value {
                 "exit": run.exit,
                 "calls": run.calls,
                 "accepted": run.counts.recorded,
+                "waiting": run.counts.waiting,
                 "pending": run.counts.pending,
                 "deferred": run.counts.deferred,
                 "rejected": run.counts.rejected,

@@ -19,7 +19,7 @@ impl Apply<'_> {
         let refused = refused_items(&open.batch, reply);
         let taken: Vec<usize> = open.batch.items.iter().copied().filter(|item| !refused.contains_key(item)).collect();
         let suspects = if taken.is_empty() { Vec::new() } else { self.lanes[lane].accepted() };
-        let mut items = self.record(lane, &taken, reply);
+        let mut items = self.record(lane, &taken, reply, now);
         for (&item, error) in &refused {
             items.extend(self.later(&[item], Some(&open.batch.reason(error.summary()))));
         }
@@ -46,7 +46,7 @@ impl Apply<'_> {
     }
 
     /// What the acceptance of these comes to.
-    fn record(&mut self, lane: usize, taken: &[usize], reply: &Reply) -> Vec<(usize, ItemOutcome)> {
+    fn record(&mut self, lane: usize, taken: &[usize], reply: &Reply, now: Now) -> Vec<(usize, ItemOutcome)> {
         let required = self.model.providers[self.lanes[lane].provider].required();
         let endpoint = self.endpoint(lane).to_string();
         let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
@@ -57,6 +57,7 @@ impl Apply<'_> {
             if usize::from(tally.accepted) >= required {
                 for index in self.twins.with(vec![index]) {
                     self.states.set(index, &ItemState::Recorded);
+                    self.release_downstream(index, now);
                     items.push((index, ItemOutcome::Recorded { task_id: task_id.clone() }));
                 }
             } else {

@@ -161,6 +161,7 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
     let config = row.get::<_, Option<String>>(15)?.unwrap_or_default();
     let standing = match (row.get::<_, String>(12)?.as_str(), until) {
         ("pending", _) => Standing::Pending { reason },
+        ("waiting", _) => Standing::Waiting { reason: reason.unwrap_or_default() },
         ("deferred", Some(until)) => {
             let times: Option<i64> = row.get(19)?;
             let times = times.map(u32::try_from).transpose().map_err(|_| bad("waits"))?;
@@ -334,6 +335,7 @@ impl<'a> StandingColumns<'a> {
     pub(super) fn of(standing: &'a Standing) -> Self {
         match standing {
             Standing::Pending { reason } => Self { reason: reason.as_deref(), ..Self::default() },
+            Standing::Waiting { reason } => Self { reason: Some(reason), ..Self::default() },
             Standing::Deferred { until, reason, wait, config } => Self {
                 reason: Some(reason),
                 until: Some(until.unix_ms()),

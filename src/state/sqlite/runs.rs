@@ -15,7 +15,7 @@ const DAYS_KEPT: i64 = 100;
 /// The last `most` runs, newest first.
 pub(super) fn last(db: &Connection, most: usize) -> rusqlite::Result<Vec<RunRow>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, started_at, finished_at, exit, calls, recorded, pending, deferred, rejected, refused, times
+        "SELECT id, started_at, finished_at, exit, calls, recorded, waiting, pending, deferred, rejected, refused, times
          FROM run ORDER BY id DESC LIMIT ?1",
     )?;
     let list = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], read)?;
@@ -30,9 +30,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         finished_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_unix_ms),
         exit: row.get(3)?,
         calls: number(4)?,
-        counts: Counts { recorded: number(5)?, pending: number(6)?, deferred: number(7)?, rejected: number(8)? },
-        refused: row.get(9)?,
-        times: number(10)?,
+        counts: Counts {
+            recorded: number(5)?,
+            waiting: number(6)?,
+            pending: number(7)?,
+            deferred: number(8)?,
+            rejected: number(9)?,
+        },
+        refused: row.get(10)?,
+        times: number(11)?,
     })
 }
 
@@ -58,14 +64,15 @@ pub(super) fn note_refused(transaction: &Transaction<'_>, refused: &RefusedRun<'
         let sql = "UPDATE run SET refused = ?2 WHERE id = ?1";
         return transaction.prepare_cached(sql)?.execute(params![run, refused]).map(drop);
     }
-    let [recorded, pending, deferred, rejected] = counts.numbers().map(u64::cast_signed);
+    let [recorded, waiting, pending, deferred, rejected] = counts.numbers().map(u64::cast_signed);
     let again =
-        "UPDATE run SET finished_at = ?1, times = times + 1, recorded = ?3, pending = ?4, deferred = ?5, rejected = ?6
-         WHERE id = (SELECT max(id) FROM run) AND refused = ?2 AND calls = 0 AND exit = ?7 AND finished_at IS NOT NULL";
+        "UPDATE run SET finished_at = ?1, times = times + 1, recorded = ?3, waiting = ?4, pending = ?5, deferred = ?6,
+         rejected = ?7 WHERE id = (SELECT max(id) FROM run) AND refused = ?2 AND calls = 0 AND exit = ?8 AND finished_at IS NOT NULL";
     let again = transaction.prepare_cached(again)?.execute(params![
         at.unix_ms(),
         refused,
         recorded,
+        waiting,
         pending,
         deferred,
         rejected,
@@ -77,10 +84,10 @@ pub(super) fn note_refused(transaction: &Transaction<'_>, refused: &RefusedRun<'
     let run = begin(transaction, start)?;
     transaction
         .prepare_cached(
-            "UPDATE run SET finished_at = ?2, exit = ?3, refused = ?4, recorded = ?5, pending = ?6, deferred = ?7, rejected = ?8
-             WHERE id = ?1",
+            "UPDATE run SET finished_at = ?2, exit = ?3, refused = ?4, recorded = ?5, waiting = ?6, pending = ?7,
+             deferred = ?8, rejected = ?9 WHERE id = ?1",
         )?
-        .execute(params![run, at.unix_ms(), REFUSED, refused, recorded, pending, deferred, rejected])?;
+        .execute(params![run, at.unix_ms(), REFUSED, refused, recorded, waiting, pending, deferred, rejected])?;
     forget_old(transaction, run)
 }
 
@@ -92,8 +99,8 @@ pub(super) fn finish(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE run SET finished_at = ?2, exit = ?3, calls = ?4, recorded = ?5, pending = ?6, deferred = ?7,
-             rejected = ?8 WHERE id = ?1",
+            "UPDATE run SET finished_at = ?2, exit = ?3, calls = ?4, recorded = ?5, waiting = ?6, pending = ?7,
+             deferred = ?8, rejected = ?9 WHERE id = ?1",
         )?
         .execute(params![
             run,
@@ -101,6 +108,7 @@ pub(super) fn finish(
             exit,
             calls.cast_signed(),
             counts.recorded.cast_signed(),
+            counts.waiting.cast_signed(),
             counts.pending.cast_signed(),
             counts.deferred.cast_signed(),
             counts.rejected.cast_signed()

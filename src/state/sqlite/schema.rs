@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `provider_quota`, what each provider may purge a day; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; `purged_removal`, what was purged of what is gone; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `provider_quota`, what each provider may purge a day; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; `run.waiting`, and `waiting` as a standing; `purged_removal`, what was purged of what is gone; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -191,6 +191,8 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
             // What guards refused of a run, and how many were refused like that one after another.
             "ALTER TABLE run ADD COLUMN refused TEXT",
             "ALTER TABLE run ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
+            // Targets that waited for an origin or a provider upstream.
+            "ALTER TABLE run ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0",
             // What rows add up to: what a comparison reads of them, those of small tables, all of them, and this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_small INTEGER NOT NULL DEFAULT 0",
@@ -280,7 +282,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "43fb0de8b2634534d50a0a5af31e241e40e3778c22e177293bb71de95068824e";
+const NEWEST: &str = "e026fcd02844744bc1134a8fe4445efdcd12947863d4c105eb1192f73f95484b";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

@@ -61,7 +61,7 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     let providers = &bench.model.provider_keys();
     let commit = Commit { records: &records, changes, providers, grounds: &bench.digests, at: START };
     store.commit(run, &commit).expect("committed");
-    let counts = Counts { recorded: 4, pending: 10, deferred: 6, rejected: 4 };
+    let counts = Counts { recorded: 4, waiting: 2, pending: 10, deferred: 6, rejected: 4 };
     store.finish_run(run, START, 4, 2, counts).expect("finished");
     let task = store.open_tasks().expect("readable").remove(0);
     store.settle(&[Settled { task, state: TaskState::Done }], START).expect("settled");

@@ -272,6 +272,7 @@ impl World {
                 change.standing = match state {
                     state if *state == ItemState::from(&change.standing) => change.standing,
                     ItemState::Recorded => return None,
+                    ItemState::Waiting(reason) => Standing::Waiting { reason: reason.clone() },
                     ItemState::Pending(reason) => Standing::Pending { reason: reason.clone() },
                     ItemState::Deferred(until, reason, wait) => {
                         Standing::Deferred { until: *until, reason: reason.clone(), wait: *wait, config: String::new() }
@@ -418,7 +419,7 @@ impl Report {
         for state in &self.states {
             match state {
                 ItemState::Recorded => counts.0 += 1,
-                ItemState::Pending(_) => counts.1 += 1,
+                ItemState::Waiting(_) | ItemState::Pending(_) => counts.1 += 1,
                 ItemState::Deferred(..) => counts.2 += 1,
                 ItemState::Rejected(_) => counts.3 += 1,
             }

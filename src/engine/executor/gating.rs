@@ -1,0 +1,77 @@
+//! Asks origins while a run goes on, and lets the machine go on with what they serve.
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::core::apply::Apply;
+use crate::core::gate::{Gate, GateAction, GateQuestion, ProbeId};
+use crate::core::probe::Probed;
+use crate::core::time::{Now, Tick};
+use crate::engine::probing;
+use crate::host::{BoxFuture, Host, Timeouts};
+
+/// How long a probe may take to connect and until its first byte, in milliseconds.
+const FIRST_BYTE_MS: u64 = 10_000;
+/// How long a probe may take as a whole, in milliseconds.
+const TOTAL_MS: u64 = 600_000;
+
+/// The gate of a run with its probes under way.
+pub(super) struct Gating<'h> {
+    host: &'h Host,
+    timeouts: Timeouts,
+    gate: Gate,
+    under_way: FuturesUnordered<BoxFuture<'h, (ProbeId, Probed)>>,
+}
+
+impl<'h> Gating<'h> {
+    /// Holds the changes of `questions` in the machine until they are answered. `timeouts`: those of calls.
+    pub(super) fn start(
+        host: &'h Host,
+        questions: Vec<(usize, Vec<GateQuestion>)>,
+        machine: &mut Apply<'_>,
+        (seed, timeouts): (u64, Timeouts),
+    ) -> Self {
+        let gate = Gate::new(questions, seed);
+        machine.hold(gate.held());
+        let first_byte_ms = FIRST_BYTE_MS.min(timeouts.first_byte_ms);
+        let timeouts =
+            Timeouts { connect_ms: FIRST_BYTE_MS.min(timeouts.connect_ms), first_byte_ms, total_ms: TOTAL_MS };
+        Self { host, timeouts, gate, under_way: FuturesUnordered::new() }
+    }
+
+    /// Does what the gate wants done now. When to look again, if no probe ends before.
+    pub(super) fn drain(&mut self, machine: &mut Apply<'_>, now: Now) -> Option<Tick> {
+        loop {
+            match self.gate.poll(now.tick) {
+                GateAction::Probe(id, probe) => {
+                    let (host, timeouts) = (self.host, self.timeouts);
+                    self.under_way.push(Box::pin(async move { (id, probing::probe(host, &probe, timeouts).await) }));
+                }
+                GateAction::Release(change, _validator) => machine.release(change, now),
+                GateAction::Leave(change, reason) => machine.wait(change, reason),
+                GateAction::WakeAt(tick) => return tick,
+                GateAction::Done => return None,
+            }
+        }
+    }
+
+    /// Whether no probe is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// The next probe that ends.
+    pub(super) async fn ended(&mut self) -> Option<(ProbeId, Probed)> {
+        self.under_way.next().await
+    }
+
+    /// Takes its answer in.
+    pub(super) fn probed(&mut self, (id, probed): &(ProbeId, Probed), now: Now) {
+        self.gate.probed(*id, probed, now.tick);
+    }
+
+    /// Nothing more is asked.
+    pub(super) fn cancel(&mut self) {
+        self.gate.cancel();
+        self.under_way.clear();
+    }
+}
