@@ -155,6 +155,11 @@ impl ProbeQueue {
         self.servers[server].waiting.iter().map(|(_, question)| *question)
     }
 
+    /// Takes all questions back that wait at a server.
+    pub fn take_all(&mut self, server: ServerId) -> Vec<usize> {
+        std::mem::take(&mut self.servers[server].waiting).into_iter().map(|(_, question)| question).collect()
+    }
+
     /// When a question may leave, unless a probe ends before; `None`: not before.
     pub fn wake_at(&self) -> Option<Tick> {
         if self.in_flight >= MOST_AT_ONCE {
