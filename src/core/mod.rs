@@ -11,6 +11,7 @@ pub mod collapse;
 pub mod command_line;
 pub mod contract;
 pub mod diff;
+pub mod edge;
 pub mod endpoints;
 pub mod entries;
 mod entry;
