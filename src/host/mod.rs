@@ -20,6 +20,7 @@ pub mod background;
 pub mod clock;
 pub mod credentials;
 pub mod env;
+mod hasher;
 pub mod http;
 mod input_digest;
 pub mod interrupt;

@@ -1,15 +1,10 @@
 //! Digests of another algorithm than the walk's, for files that are compared with lists of such.
 
 use std::fs::File;
-use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-use md5::Md5;
-use sha1::Sha1;
-use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::content::{pieces, stable};
 use super::mount::Mount;
@@ -17,6 +12,7 @@ use super::root::Root;
 use super::{TreeProblem, links, problem};
 use crate::core::algorithm::Algorithm;
 use crate::core::target::ContentHash;
+use crate::host::hasher::Hasher;
 use crate::manifest::Links;
 
 /// A file below a directory, and the algorithm that is asked for.
@@ -67,25 +63,10 @@ fn hash(root: &Root, wanted: Wanted<'_>, links: Links, buffer: &mut Vec<u8>) -> 
     let target = links::target(&root.path().join(wanted.path));
     let opened = target.as_ref().ok().map(|target| target.opened(root.path(), links)).transpose()?;
     let opened = opened.and_then(Path::to_str).unwrap_or(wanted.path);
-    let (_, digest) = stable(root, opened, |file, size| match wanted.algorithm {
-        Algorithm::Blake3 => {
-            let mut hasher = blake3::Hasher::new();
-            let bytes = pieces(file, size, buffer, |piece| {
-                hasher.update(piece);
-            })?;
-            Ok((bytes, hasher.finalize().as_bytes().to_vec()))
-        }
-        Algorithm::Sha256 => digest::<Sha256>(file, size, buffer),
-        Algorithm::Sha1 => digest::<Sha1>(file, size, buffer),
-        Algorithm::Sha384 => digest::<Sha384>(file, size, buffer),
-        Algorithm::Sha512 => digest::<Sha512>(file, size, buffer),
-        Algorithm::Md5 => digest::<Md5>(file, size, buffer),
-    })?;
-    Ok(wanted.algorithm.hash(&digest))
-}
-
-fn digest<D: Digest>(file: &mut File, size: u64, buffer: &mut Vec<u8>) -> io::Result<(u64, Vec<u8>)> {
-    let mut hasher = D::new();
-    let bytes = pieces(file, size, buffer, |piece| hasher.update(piece))?;
-    Ok((bytes, hasher.finalize().to_vec()))
+    let read = |file: &mut File, size| {
+        let mut hasher = Hasher::new(wanted.algorithm);
+        let bytes = pieces(file, size, buffer, |piece| hasher.update(piece))?;
+        Ok((bytes, hasher.finish()))
+    };
+    stable(root, opened, read).map(|(_, hash)| hash)
 }
