@@ -7,8 +7,8 @@ use super::http::{Endpoint, Route, TransportFailure};
 use super::proof_terms::{Comparison, Headers};
 use super::target::ContentHash;
 
-/// Longest text that is kept of a header, in bytes.
-pub const LONGEST_HEADER: usize = 256;
+/// Longest text that is kept of a header, in bytes: more than an `etag:` or a `rev:` of a manifest has.
+pub const LONGEST_HEADER: usize = 1280;
 
 /// Headers of an answer that are kept, in lower case, besides the one that is compared.
 pub const KEPT_HEADERS: [&str; 14] = [
@@ -27,6 +27,9 @@ pub const KEPT_HEADERS: [&str; 14] = [
     "via",
     "x-cache",
 ];
+
+/// Headers of an answer of which only the presence is kept, in lower case, as an empty value: they may be credentials.
+pub const NOTED_HEADERS: [&str; 1] = ["set-cookie"];
 
 /// What one server is asked about one URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +75,8 @@ pub type Probed = Result<Seen, TransportFailure>;
 pub struct Seen {
     /// HTTP status.
     pub status: u16,
-    /// [`KEPT_HEADERS`] and the one that was asked for, names in lower case, values cut to [`LONGEST_HEADER`].
+    /// [`KEPT_HEADERS`], [`NOTED_HEADERS`] and the one that was asked for, each once, names in lower case, values cut to
+    /// [`LONGEST_HEADER`].
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: SeenBody,
@@ -109,7 +113,7 @@ impl Seen {
         self.header("vary").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty())
     }
 
-    /// What it is known by in messages: digest and ETag, else its status.
+    /// What it is known by in messages: digest and `ETag`, else its status.
     pub fn name(&self) -> String {
         let digest = match &self.body {
             SeenBody::Digest(hash, _) => Some(hash.to_string()),
@@ -217,7 +221,7 @@ impl Expected {
     }
 
     fn compare(&self, content: &ContentHash, seen: &Seen) -> Sight {
-        if let Some(names) = self.hides(seen) {
+        if let Some(names) = differs(seen) {
             return Sight::Unverifiable(names);
         }
         match &self.compare {
@@ -248,13 +252,6 @@ impl Expected {
         }
     }
 
-    /// Why an answer is not the same for all who ask.
-    fn hides(&self, seen: &Seen) -> Option<String> {
-        let named =
-            |name: &str| seen.varies_by(name).then(|| format!("it differs from visitor to visitor (`Vary: {name}`)"));
-        named("*").or_else(|| named("cookie"))
-    }
-
     /// What of an answer that matches is noted, to be compared with later: what the comparison goes by.
     pub fn validator_of(&self, seen: &Seen) -> Option<String> {
         let name = match &self.compare {
@@ -265,11 +262,18 @@ impl Expected {
     }
 }
 
+/// Why an answer is not the same for all who ask.
+fn differs(seen: &Seen) -> Option<String> {
+    let named =
+        |name: &str| seen.varies_by(name).then(|| format!("it differs from visitor to visitor (`Vary: {name}`)"));
+    named("*").or_else(|| named("cookie"))
+}
+
 fn opaque<'h>(hash: &'h ContentHash, prefix: &str) -> Option<&'h str> {
     hash.as_str().strip_prefix(prefix)
 }
 
-/// An ETag without what makes it weak, and without its quotes.
+/// An `ETag` without what makes it weak, and without its quotes.
 fn weak(etag: &str) -> &str {
     let etag = etag.trim();
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')

@@ -476,6 +476,14 @@ fn variable(env: &dyn Env, name: &str) -> Result<Option<Secret>, CredentialError
 }
 
 fn from_templates(env: &dyn Env, headers: &[(String, String)]) -> Result<Credentials, CredentialError> {
+    fill_in(env, headers).map(Credentials::Headers)
+}
+
+/// The values of configured headers with their references to variables replaced.
+///
+/// # Errors
+/// A reference that is broken or has no value, and a value that cannot be sent; no value is named.
+pub fn fill_in(env: &dyn Env, headers: &[(String, String)]) -> Result<Vec<(String, Secret)>, CredentialError> {
     let mut filled = Vec::with_capacity(headers.len());
     for (name, template) in headers {
         let pieces =
@@ -496,7 +504,7 @@ fn from_templates(env: &dyn Env, headers: &[(String, String)]) -> Result<Credent
         }
         filled.push((name.clone(), value));
     }
-    Ok(Credentials::Headers(filled))
+    Ok(filled)
 }
 
 fn from_json(

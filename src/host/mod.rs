@@ -236,7 +236,7 @@ impl Host {
         Self {
             clock: Arc::new(clock::SystemClock::start()),
             http: Arc::new(http::HttpClient::new(env.as_ref())),
-            prober: Arc::new(probe::HttpProber::default()),
+            prober: Arc::new(probe::HttpProber::new(env.as_ref())),
             resolver: Arc::new(resolver::SystemResolver),
             env,
             worker: Arc::new(worker::ThreadWorker::default()),

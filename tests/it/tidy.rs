@@ -107,6 +107,7 @@ const LAYERS: &[Layer] = &[
         crates: &[
             ("blake3", "fingerprints of accounts, hashes of files"),
             ("fastrand", "the seed of a run"),
+            ("flate2", "bodies that probes read"),
             ("futures_util", "several things awaited at once"),
             ("globset", "patterns of files"),
             ("ignore", "walking folders"),

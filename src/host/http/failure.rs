@@ -9,12 +9,12 @@ use crate::core::http::{TransportFailure, TransportFailureKind};
 const MOST_CHARS: usize = 160;
 
 /// The request did not leave.
-pub(super) fn not_connected(message: String) -> TransportFailure {
+pub(in crate::host) fn not_connected(message: String) -> TransportFailure {
     TransportFailure { kind: TransportFailureKind::NotConnected, message }
 }
 
 /// The request may have left.
-pub(super) fn unknown(message: String) -> TransportFailure {
+pub(in crate::host) fn unknown(message: String) -> TransportFailure {
     TransportFailure { kind: TransportFailureKind::Unknown, message }
 }
 
