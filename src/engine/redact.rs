@@ -53,7 +53,16 @@ impl Redactor {
         credentials: KnownCredentials,
         request: &Request,
     ) -> Sensitive<'a> {
-        Sensitive { redactor: self, provider, credentials, request: of_request(request), spelt: OnceLock::new() }
+        Sensitive { request: of_request(request), ..self.sensitive_credentials(provider, credentials) }
+    }
+
+    /// The credentials of a provider alone, where requests hold nothing besides.
+    pub(crate) fn sensitive_credentials<'a>(
+        &'a self,
+        provider: &'a str,
+        credentials: KnownCredentials,
+    ) -> Sensitive<'a> {
+        Sensitive { redactor: self, provider, credentials, request: Vec::new(), spelt: OnceLock::new() }
     }
 }
 
