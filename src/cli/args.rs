@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::command_line::CommandLine;
+use crate::core::duration;
 use crate::core::guard::Allowed;
 use crate::engine::Selection;
 use crate::engine::stat_caches::Own;
@@ -204,10 +205,10 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "DIGEST")]
     pub expect: Option<String>,
     /// Start nothing new after this time, for example 90s, 10m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub deadline: Option<u64>,
     /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse_positive)]
     pub timeout: u64,
     /// Do not ask origins: purge also what they may not serve yet
     #[arg(long)]
@@ -244,21 +245,21 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub manifests: ManifestArgs,
     /// How often everything is read anew, whether files seem to have changed or not
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = super::duration::parse_positive)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse_positive)]
     pub resync: u64,
     /// Look at files every so often and do not rely on events of the system, for file systems that report none; done
     /// without being asked where the system refuses to watch
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "10s",
-        value_parser = super::duration::parse_positive)]
+        value_parser = duration::parse_positive)]
     pub poll: Option<u64>,
     /// How long calls under way get to end after SIGTERM or SIGINT; a second signal ends the program at once
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = super::duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration::parse)]
     pub grace: u64,
     /// Make a single run and end as `apply` does, with its output; options of a program that stays up are not taken
     #[arg(long, conflicts_with_all = ["listen", "resync", "poll", "grace", "log_format"])]
     pub once: bool,
     /// How long one call may take, from connecting to the last byte of the answer; then it is repeated or left pending
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration::parse_positive)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse_positive)]
     pub timeout: u64,
     /// Append a line of JSON for each call to this file
     #[arg(long, env = "FRESHEN_AUDIT", hide_env_values = true, value_name = "FILE")]
@@ -293,7 +294,7 @@ pub struct ListenArgs {
     #[arg(long, value_name = "NAME", requires = "listen", value_parser = listen_host)]
     pub listen_host: Vec<String>,
     /// How long targets may be pending at a provider, and a run may read files, before /readyz says no
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = super::duration::parse_positive)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration::parse_positive)]
     pub ready_within: u64,
 }
 
@@ -364,7 +365,7 @@ pub enum LogLevel {
 #[derive(Args, Debug)]
 pub struct LockArgs {
     /// How long to wait for another run to end, for example 0s, 30s or 5m
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub lock_timeout: u64,
 }
 
@@ -417,7 +418,7 @@ pub struct StatusArgs {
     #[arg(long)]
     pub exit_code: bool,
     /// With --exit-code: only if it was first seen at least this long ago, for example 15m
-    #[arg(long, value_name = "DURATION", requires = "exit_code", value_parser = super::duration::parse)]
+    #[arg(long, value_name = "DURATION", requires = "exit_code", value_parser = duration::parse)]
     pub older_than: Option<u64>,
     /// How many of the last runs to show; the newest 1000 are kept
     #[arg(long, default_value_t = 5, value_name = "N")]

@@ -6,7 +6,6 @@ pub mod args;
 mod check;
 mod command_line;
 pub mod diagnostics;
-mod duration;
 mod explain;
 mod log;
 mod manifests;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 
 use super::args::{ApplyArgs, EndingArgs, Global, ListenArgs, LockArgs, SelectionArgs, WatchArgs};
-use super::{apply, duration, log};
+use super::{apply, log};
+use crate::core::duration;
 use crate::core::report::Report;
 use crate::core::watch::Watch;
 use crate::daemon::listener::{self, ListenOptions};

@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// A text that says what is wrong and what the form is.
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub fn parse(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit_ms = match unit {
@@ -22,16 +22,31 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// As [`parse`].
-pub(super) fn parse_positive(text: &str) -> Result<u64, String> {
+pub fn parse_positive(text: &str) -> Result<u64, String> {
     match parse(text)? {
         0 => Err("it must be longer than nothing".into()),
         ms => Ok(ms),
     }
 }
 
+/// Milliseconds as [`parse`] reads them, in the largest unit of which they are a whole number.
+pub fn written(ms: u64) -> String {
+    let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let unit = units.into_iter().find(|(unit_ms, _)| ms > 0 && ms % unit_ms == 0);
+    let (unit_ms, unit) = unit.unwrap_or(if ms == 0 { (1000, "s") } else { (1, "ms") });
+    format!("{}{unit}", ms / unit_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["0s", "1200ms", "90s", "2m", "6h", "100ms"] {
+            assert_eq!(parse(text).map(written).as_deref(), Ok(text));
+        }
+    }
 
     #[test]
     fn durations_need_a_unit() {
