@@ -36,6 +36,16 @@ pub struct Origin {
     pub rate: u32,
 }
 
+impl Origin {
+    /// Servers of which nothing else is said.
+    pub const fn new(urls: Vec<Endpoint>) -> Self {
+        Self { urls, host: None, headers: Headers::new(), samples: 1, rate: RATE }
+    }
+}
+
+/// Probes a second at one place where nothing else is asked for.
+const RATE: u32 = 20;
+
 /// `verify`: how edges are shown to serve the content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Verify {
@@ -71,7 +81,7 @@ impl Default for Verify {
             vantage: Vantage::Usual,
             headers: Headers::new(),
             max_body: 64_000_000,
-            rate: 20,
+            rate: RATE,
             every_ms: None,
             share: 100,
         }

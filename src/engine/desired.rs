@@ -39,8 +39,11 @@ fn config_digest(config: &ProviderConfig) -> String {
 fn configuration_digest(providers: &[ProviderConfig]) -> String {
     let mut hash = blake3::Hasher::new();
     for config in providers {
-        let ProviderConfig { name, hosts, ignore_query, account, .. } = config;
+        let ProviderConfig { name, hosts, ignore_query, account, upstream, .. } = config;
         hash.update(format!("{name:?} {hosts:?} {ignore_query} {account:?} ").as_bytes());
+        if let Some(upstream) = upstream {
+            hash.update(format!("{upstream:?} ").as_bytes());
+        }
         hash.update(config_digest(config).as_bytes());
     }
     hash.finalize().to_hex()[..32].to_owned()

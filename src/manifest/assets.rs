@@ -7,6 +7,8 @@ mod multiplied;
 mod repeats;
 mod short_cut;
 mod sources;
+mod targets;
+mod terms;
 mod written;
 
 use std::collections::HashSet;
@@ -20,6 +22,7 @@ use super::hints;
 use super::hosts::HostRefusal;
 use super::node::{Key, Node, Value, described, shown};
 use super::priorities::Priorities;
+use super::proof_terms::{ManifestTerms, TermsTable};
 use super::providers::Providers;
 use super::scan;
 use super::shape::{self, ASSET, SHORT_ASSET};
@@ -27,18 +30,32 @@ use super::source::SourceFile;
 use super::url::{self, BaseUrl};
 use super::url_forms::{Form, UrlForms};
 use crate::core::arena::is_digest;
-use crate::core::entries::{Draft, Entries, Listing};
-use crate::core::model::{HostPattern, Location, Matched, Priority, ProviderConfig};
-use crate::core::target::{ContentHash, Scope, Target};
+use crate::core::entries::{Draft, Entries};
+use crate::core::model::{Location, Priority};
+use crate::core::proof_terms::ProofTerms;
+use crate::core::target::{ContentHash, Target};
 use multiplied::{Carriers, Multiplied};
 use repeats::Repeats;
-use short_cut::{PlainHash, ShortCut};
+use short_cut::{PlainHash, Said, ShortCut};
 use written::Written;
 
 /// Longest asset id, in bytes.
 const MAX_ASSET_ID_BYTES: usize = 256;
 
-/// Reads the assets of all manifests, then their sources. The entries are unique and in order of provider and target.
+/// What the assets of all manifests come to.
+#[derive(Default)]
+pub(crate) struct Collected {
+    /// Unique and in order of provider and target.
+    pub(crate) entries: Entries,
+    /// Targets that base URLs, providers and further URLs made of assets.
+    pub(crate) multiplied: u64,
+    /// What is asked of origins and edges, each once.
+    pub(crate) proof_terms: Vec<ProofTerms>,
+    /// Indexes of what each manifest asks for its assets, in the order of their heads.
+    pub(crate) terms: Vec<Option<usize>>,
+}
+
+/// Reads the assets of all manifests, then their sources.
 ///
 /// # Errors
 /// Files with a list in `lists` that the scanner could not read after all; no source was read then.
@@ -48,13 +65,14 @@ pub(crate) fn collect(
     (providers, max_targets): (&Providers, u64),
     expand: &mut dyn Expand,
     report: &mut Diagnostics,
-) -> Result<(Entries, u64), Vec<usize>> {
+) -> Result<Collected, Vec<usize>> {
     let mut draft = Draft::default();
     let mut multiplied = Multiplied::new(max_targets);
+    let mut table = TermsTable::default();
     let mut others = Vec::new();
     let mut owns = Vec::with_capacity(heads.len());
     for head in heads {
-        let mut lister = Lister::new(head, providers, report, (&mut draft, &mut multiplied));
+        let mut lister = Lister::new(head, providers, report, (&mut draft, &mut multiplied, &mut table));
         match &lists[head.file] {
             List::Yaml => lister.run(head),
             List::PassedOver(_) => {}
@@ -74,8 +92,10 @@ pub(crate) fn collect(
     let mut sources = Vec::new();
     let mut manifests = Vec::with_capacity(owns.len());
     for (head, own) in heads.iter().zip(owns) {
-        let mut lister = Lister { own, providers, report, draft: &mut draft, multiplied: &mut multiplied };
+        let mut lister =
+            Lister { own, providers, report, draft: &mut draft, multiplied: &mut multiplied, table: &mut table };
         lister.warn_of_browsers();
+        lister.refuse_idle_wait();
         sources.extend(lister.sources(head, &files[head.file], expand));
         if !matches!(lists[head.file], List::PassedOver(_)) {
             lister.own.priorities.warn_of_unmatched(head.file, lister.report);
@@ -84,12 +104,13 @@ pub(crate) fn collect(
     }
     if multiplied.is_over() {
         multiplied.tell(heads, report);
-        return Ok((Entries::default(), multiplied.count()));
+        return Ok(Collected { multiplied: multiplied.count(), ..Collected::default() });
     }
     let mut repeats = Repeats::new(&manifests, sources, files, providers);
     let entries = draft.finish(|repeat| repeats.take(repeat, report));
     repeats.tell(expand, report);
-    Ok((entries, multiplied.count()))
+    let terms = manifests.iter().map(|own| own.usual_terms).collect();
+    Ok(Collected { entries, multiplied: multiplied.count(), proof_terms: table.into_all(), terms })
 }
 
 /// Which providers are asked for by name.
@@ -131,11 +152,13 @@ struct Asset<'n> {
     extra_urls: &'n [Node<'n>],
     /// What messages call the file of a source that it is.
     file: Option<String>,
+    /// Index of what is asked of its origin and edges.
+    terms: Option<usize>,
 }
 
 impl<'n> Asset<'n> {
     const fn new(name: Name<'n>, span: Span) -> Self {
-        Self { name, span, hash: None, priority: None, chosen: Chosen::Open, extra_urls: &[], file: None }
+        Self { name, span, hash: None, priority: None, chosen: Chosen::Open, extra_urls: &[], file: None, terms: None }
     }
 }
 
@@ -153,6 +176,11 @@ struct OwnAssets {
     chosen: Chosen,
     forms: UrlForms,
     priorities: Priorities,
+    /// What is asked of origins and edges, unless an asset says otherwise; and its index.
+    proof: ManifestTerms,
+    usual_terms: Option<usize>,
+    /// What hashes cannot be compared with, as far as it is reported already.
+    hashes_reported: HashSet<String>,
     /// Hosts whose lack of a provider is reported already, by the provider that was named.
     hosts_reported: HashSet<(Option<usize>, String)>,
     base_reported: bool,
@@ -192,6 +220,7 @@ struct Lister<'r> {
     report: &'r mut Diagnostics,
     draft: &'r mut Draft,
     multiplied: &'r mut Multiplied,
+    table: &'r mut TermsTable,
 }
 
 impl<'r> Lister<'r> {
@@ -199,20 +228,25 @@ impl<'r> Lister<'r> {
         head: &Head<'_, '_>,
         providers: &'r Providers,
         report: &'r mut Diagnostics,
-        (draft, multiplied): (&'r mut Draft, &'r mut Multiplied),
+        (draft, multiplied, table): (&'r mut Draft, &'r mut Multiplied, &'r mut TermsTable),
     ) -> Self {
+        let proof = ManifestTerms::read(head.file, &head.fields, report);
+        let usual_terms = table.index(proof.usual.clone());
         let own = OwnAssets {
             file: head.file,
             bases: Bases::Missing,
             chosen: Chosen::Open,
             forms: UrlForms::read(head.file, &head.fields, report),
             priorities: Priorities::read(head.file, &head.fields, report),
+            proof,
+            usual_terms,
+            hashes_reported: HashSet::new(),
             hosts_reported: HashSet::new(),
             base_reported: false,
             written: Written::default(),
             carriers: Carriers::default(),
         };
-        let mut new = Self { own, providers, report, draft, multiplied };
+        let mut new = Self { own, providers, report, draft, multiplied, table };
         new.own.bases = new.bases(&head.fields);
         new.own.chosen = new.chosen(&head.fields);
         new.own.carriers = new.usual_carriers();
@@ -245,7 +279,8 @@ impl<'r> Lister<'r> {
                     if !self.multiplied.admits(self.own.file, self.own.carriers.targets(forms, name, false)) {
                         return;
                     }
-                    let listed = (PlainHash::Text(hash), self.own.priority(name), place);
+                    let said = Said { priority: self.own.priority(name), place, terms: self.own.usual_terms };
+                    let listed = (PlainHash::Text(hash), said);
                     let mut list = |cut: &ShortCut| cut.list(self.draft, forms, name, listed);
                     return short_cuts.iter().for_each(&mut list);
                 }
@@ -254,8 +289,9 @@ impl<'r> Lister<'r> {
                 return self.short_hash(name, span, hash, hash_span);
             }
             let hash = self.hash(hash, hash_span);
+            let terms = self.terms(hash.as_ref(), hash_span);
             let name = if item.word == "url" { Name::Url(name) } else { Name::Path(name) };
-            self.list(&Asset { hash, ..Asset::new(name, span) });
+            self.list(&Asset { hash, terms, ..Asset::new(name, span) });
         })
     }
 
@@ -334,7 +370,8 @@ impl<'r> Lister<'r> {
     fn short_hash(&mut self, text: &str, span: Span, hash: &str, hash_span: Span) {
         let Some(name) = self.short_name(text, span) else { return };
         let hash = self.hash(hash, hash_span);
-        self.list(&Asset { hash, ..Asset::new(name, span) });
+        let terms = self.terms(hash.as_ref(), hash_span);
+        self.list(&Asset { hash, terms, ..Asset::new(name, span) });
     }
 
     /// What a key of the short form names, unless it is wrong.
@@ -393,7 +430,10 @@ impl<'r> Lister<'r> {
 
     /// The keys that both forms share.
     fn common<'n>(&mut self, fields: &Fields<'n, '_>, asset: &mut Asset<'n>) {
-        asset.hash = fields.text("hash").and_then(|(text, span)| self.hash(text, span));
+        let (hash, hash_span) = fields.text("hash").unzip();
+        let hash_span = hash_span.unwrap_or(asset.span);
+        asset.hash = hash.and_then(|text| self.hash(text, hash_span));
+        asset.terms = self.terms_of_asset(fields, asset.hash.as_ref(), hash_span);
         asset.priority = fields.text("priority").map(|(word, _)| match word {
             "high" => Priority::High,
             "low" => Priority::Low,
@@ -477,77 +517,6 @@ impl<'r> Lister<'r> {
         }
         self.list_target(asset, asset.span, &Target::asset_id(id), None);
     }
-
-    /// Lists one target at all providers that carry it.
-    fn list_target(&mut self, asset: &Asset<'_>, span: Span, target: &Target, host: Option<&str>) {
-        let (chosen, matched) = match (&asset.chosen, &self.own.chosen) {
-            (Chosen::Broken, _) | (Chosen::Open, Chosen::Broken) => return,
-            (Chosen::Named(named), _) => (named.clone(), Matched::AssetProvider),
-            (Chosen::Open, Chosen::Named(named)) => (named.clone(), Matched::ManifestProvider),
-            (Chosen::Open, Chosen::Open) => {
-                let Some(host) = host else {
-                    let refusal = HostRefusal::new("an asset id without `provider`");
-                    return self.refuse(span, refusal.help("name the provider that knows the id"));
-                };
-                (self.by_host(host, span), Matched::Host)
-            }
-        };
-        for index in chosen {
-            if matched != Matched::Host && !self.covers(index, host, span) {
-                continue;
-            }
-            let Some(config) = self.providers.drafts[index].config.as_ref() else { continue };
-            let target = at_provider(config, target);
-            if let Some(refusal) = refused_by(config, &target) {
-                self.refuse_asset(asset, span, refusal);
-                continue;
-            }
-            let Some(hash) = &asset.hash else { continue };
-            let place = Location { manifest: self.own.file, line: span.line, column: span.column };
-            let packed = self.draft.push(&target.text, hash);
-            let scope = target.scope;
-            let usual = self.own.priority(asset.name.text());
-            let priority = asset.priority.unwrap_or(usual);
-            self.draft.list(packed, &Listing { provider: index, scope, priority, place, matched, terms: None });
-        }
-    }
-
-    /// The providers whose hosts cover `host`; reports if there are none (U7).
-    fn by_host(&mut self, host: &str, span: Span) -> Vec<usize> {
-        let drafts = &self.providers.drafts;
-        let found: Vec<usize> =
-            (0..drafts.len()).filter(|index| drafts[*index].hosts.iter().any(|pattern| pattern.covers(host))).collect();
-        let certain = !self.providers.incomplete && drafts.iter().all(|draft| draft.hosts_known);
-        if found.is_empty() && certain && self.own.hosts_reported.insert((None, host.to_owned())) {
-            let hosts: Vec<String> = drafts
-                .iter()
-                .filter(|draft| !draft.hosts.is_empty())
-                .map(|draft| format!("`{}` carries {}", draft.name, hosts_of(draft)))
-                .collect();
-            let help = if hosts.is_empty() {
-                "add the host to the `hosts` of a provider, or name one with `provider`".to_owned()
-            } else {
-                format!("add it to the `hosts` of a provider, or name one with `provider`; {}", hosts.join("; "))
-            };
-            self.refuse(span, HostRefusal::new(format!("no provider carries host `{}`", shown(host))).help(help));
-        }
-        found
-    }
-
-    /// Whether a provider that was named carries the host; reports if not (U7). Without `hosts` it carries any.
-    fn covers(&mut self, index: usize, host: Option<&str>, span: Span) -> bool {
-        let draft = &self.providers.drafts[index];
-        let Some(host) = host else { return true };
-        if draft.hosts.is_empty() || draft.hosts.iter().any(|pattern| pattern.covers(host)) {
-            return true;
-        }
-        if draft.hosts_known && self.own.hosts_reported.insert((Some(index), host.to_owned())) {
-            let message = format!("provider `{}` does not carry host `{}`", draft.name, shown(host));
-            let help = format!("it carries {}; add the host there, or name another provider", hosts_of(draft));
-            self.refuse(span, HostRefusal::new(message).help(help));
-        }
-        false
-    }
 }
 
 /// Checks a vendor's asset id.
@@ -559,38 +528,4 @@ pub(super) fn check_id(id: &str) -> Result<(), HostRefusal> {
     let help =
         format!("copy the id from the vendor: visible ASCII without slashes, {MAX_ASSET_ID_BYTES} bytes at most");
     Err(HostRefusal::new("not an asset id").help(help))
-}
-
-fn hosts_of(draft: &super::providers::ProviderDraft) -> String {
-    const MOST: usize = 5;
-    let names: Vec<&str> = draft.hosts.iter().take(MOST).map(HostPattern::as_str).collect();
-    let more = draft.hosts.len().saturating_sub(MOST);
-    let names = shape::quoted(&names);
-    if more > 0 { format!("{names} and {more} more") } else { names }
-}
-
-/// The target as the provider knows it: without its query where that plays no part.
-fn at_provider(config: &ProviderConfig, target: &Target) -> Target {
-    match target.text.split_once('?') {
-        Some((bare, _)) if config.ignore_query && target.scope == Scope::Url => Target::url(bare),
-        _ => target.clone(),
-    }
-}
-
-/// Why the provider would not take the target, whatever the account.
-fn refused_by(config: &ProviderConfig, target: &Target) -> Option<HostRefusal> {
-    let capabilities = config.kind.capabilities();
-    if capabilities.operation(target.scope).is_none() {
-        let message = format!("`{}` ({}) cannot purge by {}", config.name, capabilities.kind, target.scope.word());
-        let scopes: Vec<&str> = capabilities.operations.iter().map(|operation| operation.scope.word()).collect();
-        return Some(
-            HostRefusal::new(message).help(format!("it purges by {}; name another provider", scopes.join(" or "))),
-        );
-    }
-    if let Some(most) = capabilities.max_url_bytes.filter(|most| target.text.len() > *most) {
-        let message = format!("{} bytes, more than the {most} that `{}` takes", target.text.len(), config.name);
-        return Some(HostRefusal::new(message));
-    }
-    let problem = config.kind.check_target(target, &config.options).err()?;
-    Some(HostRefusal::new(format!("`{}` ({}) refuses it: {problem}", config.name, capabilities.kind)))
 }

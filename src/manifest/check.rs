@@ -2,7 +2,7 @@
 //!
 //! Reads each file's own keys; providers and assets have modules of their own.
 
-use super::assets;
+use super::assets::{self, Collected};
 use super::collapse;
 use super::diagnostic::{Diagnostic, Diagnostics, Hidden, Span};
 use super::fields;
@@ -157,13 +157,14 @@ fn attempt(
     check_names(&heads, &mut report);
     let providers = Providers::collect(&heads, heads.len() < files.len(), options.vendors, &mut report);
     let assets = assets::collect(&heads, (files, lists), (&providers, options.max_targets), expand, &mut report)?;
-    let (entries, multiplied) = assets;
+    let Collected { entries, multiplied, proof_terms, terms } = assets;
     collapse::check_providers(&heads, &providers, &entries, &mut report);
+    let manifests = heads.into_iter().zip(terms).map(|(head, terms)| Manifest { terms, ..head.manifest });
     let model = (!report.has_errors()).then(|| Model {
-        manifests: heads.into_iter().map(|head| head.manifest).collect(),
+        manifests: manifests.collect(),
         providers: providers.drafts.into_iter().filter_map(|draft| draft.config).collect(),
         entries,
-        proof_terms: Vec::new(),
+        proof_terms,
     });
     let mut diagnostics = report.finish();
     let hidden = redact(files, &trees, &mut diagnostics);

@@ -122,7 +122,7 @@ pub(crate) fn read<'n, 'a>(
 
 /// Where a text of a key that takes no variables refers to one. URLs have words of their own for it.
 fn unreplaced(key: &str, shape: Shape, node: &Node<'_>) -> Option<Span> {
-    const REPLACED: [&str; 4] = ["base_url", "hosts", "endpoint", "endpoints"];
+    const REPLACED: [&str; 5] = ["base_url", "hosts", "endpoint", "endpoints", "urls"];
     const OTHERS: [&str; 5] = ["path", "url", "extra_urls", "hash", "normalize"];
     let is_text = matches!(shape, Shape::Text | Shape::Texts | Shape::TextList);
     if !is_text || REPLACED.contains(&key) || OTHERS.contains(&key) {

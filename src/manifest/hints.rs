@@ -5,8 +5,9 @@
 use super::nearest::nearest;
 use super::node::{Key, Node, Value};
 use super::secrets;
-use super::shape::{self, MANIFEST, PROVIDER, SOURCE, Section, Shape};
+use super::shape::{self, MANIFEST, MATCH, ORIGIN, PROVIDER, SOURCE, Section, Shape, VERIFY};
 use super::variables::{NOT_REPLACED, REPLACED_IN};
+use crate::core::{byte_size, duration};
 
 /// What to write in place of a value of `key` that does not have its shape.
 pub(super) fn of_value(key: &str, shape: Shape, misfit: &Node<'_>) -> Option<String> {
@@ -18,7 +19,18 @@ pub(super) fn of_value(key: &str, shape: Shape, misfit: &Node<'_>) -> Option<Str
             let bare = if *plain { "" } else { ", without quotes" };
             format!("write `{word}`{bare}")
         }),
-        (Value::Scalar { text, plain }, Shape::Integer(least)) => digits(text, *plain, least),
+        (Value::Scalar { text, plain }, Shape::Integer(least) | Shape::Within(least, _)) => digits(text, *plain, least),
+        (Value::Scalar { text, .. }, Shape::Duration(..)) => duration::parse(text).err(),
+        (Value::Scalar { text, .. }, Shape::Size(_)) => byte_size::parse(text).err(),
+        (Value::Scalar { text, .. }, Shape::WordOr(..)) if key == "match" && text == "size" => {
+            Some("`size` is not supported yet; compare with `etag` or the value of a header".to_owned())
+        }
+        (Value::Scalar { text, .. }, Shape::WordOr(words, _)) => {
+            nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?"))
+        }
+        (Value::List(_), Shape::TextOr(section)) if *section == ORIGIN => {
+            Some("write several as `origin: {urls: [URL, URL]}`: each must serve the content".to_owned())
+        }
         (Value::Scalar { text, plain }, Shape::IntegerOrPercent) if !text.contains(['%', '.']) => {
             digits(text, *plain, 0)
         }
@@ -54,7 +66,19 @@ pub(super) fn of_value(key: &str, shape: Shape, misfit: &Node<'_>) -> Option<Str
 /// Where a key belongs that a map of `section` does not have.
 pub(super) fn of_key(section: &Section, key: &str) -> Option<String> {
     let is_listed = |section: &Section| section.keys.iter().any(|spec| spec.key == key && spec.later.is_none());
-    let other = shape::SECTIONS.into_iter().find(|other| *other != section && is_listed(other))?;
+    let is_proof = |section: &Section| [&ORIGIN, &VERIFY, &MATCH].contains(&section);
+    if is_proof(section) && nearest(key, section.keys.iter().map(|spec| spec.key)).is_some() {
+        return None;
+    }
+    // Keys of these have names that mean something else in other maps.
+    let may_be_meant = |other: &Section| !is_proof(other) || is_proof(section) || *section == MANIFEST;
+    let is_other = |other: &&Section| **other != *section && may_be_meant(other) && is_listed(other);
+    let other = shape::SECTIONS.into_iter().find(is_other)?;
+    for (proof, word) in [(&ORIGIN, "origin"), (&VERIFY, "verify")] {
+        if *section == MANIFEST && *other == *proof {
+            return Some(format!("write it as `{word}: {{{key}: …}}`"));
+        }
+    }
     let place = if *other == SOURCE {
         "an item of `sources`"
     } else if *other == MANIFEST {

@@ -72,6 +72,15 @@ fn check_ipv4(host: &str) -> Result<(), HostRefusal> {
     })
 }
 
+/// The one spelling of an address that is written in another one.
+pub(crate) fn respelled_address(host: &str) -> Option<String> {
+    let address = match url::Host::parse(host).ok()? {
+        url::Host::Domain(_) => return None,
+        address => address.to_string(),
+    };
+    (address != host).then_some(address)
+}
+
 /// The one spelling is that of URL parsers, `::ffff:102:304` rather than `::ffff:1.2.3.4`.
 fn check_ipv6(host: &str) -> Result<(), HostRefusal> {
     let Ok(address) = url::Host::parse(host) else {

@@ -26,6 +26,7 @@ mod normalizer;
 mod options;
 mod priorities;
 mod problem;
+mod proof_terms;
 mod providers;
 mod recorded;
 mod redact;

@@ -62,7 +62,8 @@ fn plain_text(file: usize, key: &str, node: &Node<'_>, report: &mut Diagnostics)
     Some(text.to_owned())
 }
 
-fn headers(file: usize, node: &Node<'_>, report: &mut Diagnostics) -> Option<Vec<(String, String)>> {
+/// Names and values of headers; `None` if some was refused, which is reported.
+pub(super) fn headers(file: usize, node: &Node<'_>, report: &mut Diagnostics) -> Option<Vec<(String, String)>> {
     let Value::Map(entries) = &node.value else { return None };
     let mut sound = true;
     let mut pairs: Vec<(String, String)> = Vec::with_capacity(entries.len());
@@ -97,7 +98,7 @@ fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
 }
 
 /// U8: what is no token would split or forge headers.
-fn name_problem(name: &str) -> Option<&'static str> {
+pub(super) fn name_problem(name: &str) -> Option<&'static str> {
     let is_token =
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     (!is_token).then_some("not a header name")

@@ -33,6 +33,8 @@ pub(crate) struct ProviderDraft {
     pub(crate) config: Option<ProviderConfig>,
     file: usize,
     span: Span,
+    /// Name of the provider that it fetches through, and where that stands.
+    upstream: Option<(String, Span)>,
 }
 
 /// All providers in order of name.
@@ -80,7 +82,38 @@ impl Providers {
         }
         drafts.dedup_by(|later, first| later.name == first.name);
         let by_name = drafts.iter().enumerate().map(|(index, draft)| (draft.name.clone(), index)).collect();
-        Self { drafts, by_name, incomplete }
+        let providers = Self { drafts, by_name, incomplete };
+        providers.check_upstreams(report);
+        providers
+    }
+
+    /// Reports providers that fetch through one that is not there, or in the end through themselves.
+    fn check_upstreams(&self, report: &mut Diagnostics) {
+        let upstream = |draft: &ProviderDraft| self.by_name.get(&draft.upstream.as_ref()?.0).copied();
+        for (first, draft) in self.drafts.iter().enumerate() {
+            let Some((name, span)) = &draft.upstream else { continue };
+            let mut next = upstream(draft);
+            if next.is_none() {
+                self.named(draft.file, (name, *span), report);
+            }
+            let mut circle = vec![first];
+            // Each circle is reported once, by its first provider.
+            while let Some(at) = next.filter(|at| *at > first && !circle.contains(at)) {
+                circle.push(at);
+                next = upstream(&self.drafts[at]);
+            }
+            if next != Some(first) {
+                continue;
+            }
+            let names: Vec<&str> = circle.iter().map(|at| self.drafts[*at].name.as_str()).collect();
+            let message = match names.as_slice() {
+                [one] => format!("upstream: {one} names itself"),
+                [one, other] => format!("upstream: {one} and {other} name each other"),
+                several => format!("upstream: {} name each other in a circle", several.join(", ")),
+            };
+            let help = "the one that is next to the origin has no `upstream`";
+            report.push(Diagnostic::error(draft.file, *span, message).help(help));
+        }
     }
 
     /// Index of a provider by name; reports an unknown name.
@@ -133,7 +166,8 @@ fn draft(
         reader.parts_of_any_kind();
         None
     };
-    Some(ProviderDraft { name: key.text.to_string(), hosts, hosts_known, config, file, span: key.span })
+    let upstream = fields.text("upstream").map(|(name, span)| (name.to_owned(), span));
+    Some(ProviderDraft { name: key.text.to_string(), hosts, hosts_known, config, file, span: key.span, upstream })
 }
 
 /// # Errors
@@ -228,7 +262,7 @@ impl ProviderReader<'_, '_, '_> {
             options,
             limits,
             ignore_query: self.fields.flag("ignore_query"),
-            upstream: None,
+            upstream: self.fields.text("upstream").map(|(name, _)| name.to_owned()),
             account: self.fields.text("account").map(|(name, _)| name.to_owned()),
             credentials,
             place: Location { manifest: self.file, line: self.place.line, column: self.place.column },

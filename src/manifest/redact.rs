@@ -109,11 +109,12 @@ impl SecretKind {
             (Self::Names, _) | (Self::Credentials, "env_prefix" | "file") => Self::Plain,
             (Self::Secret | Self::HeaderValue | Self::Credentials, _) => Self::Secret,
             (Self::Assets, path) if !path.contains(['/', '.']) && names_credential(path) => Self::Secret,
+            (Self::Assets, "origin") if is_map => Self::Plain,
             (Self::Assets, _) => Self::Assets,
             (Self::Top | Self::Plain, _) => match (self, known_key(key)) {
                 (Self::Top, Some("assets")) => Self::Assets,
                 (Self::Top, Some("providers")) => Self::Names,
-                (_, Some("headers")) => Self::Headers,
+                (_, Some("headers" | "variants" | "repurge_headers")) => Self::Headers,
                 (_, Some("credentials")) => Self::Credentials,
                 (_, Some(_)) => Self::Plain,
                 (_, None) => Self::Secret,

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::shape::{
-    ASSET, COLLAPSE, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, PROVIDER, SHORT_ASSET, SOURCE, Section, Shape,
-    of_option,
+    ASSET, COLLAPSE, CREDENTIALS, GUARD, KeySpec, LIMITS, MANIFEST, MATCH, ORIGIN, PRIORITY, PROVIDER, SHORT_ASSET,
+    SOURCE, Section, Shape, VERIFY, of_option,
 };
 use crate::core::contract::Capabilities;
 use crate::core::provider::Provider;
@@ -35,6 +35,10 @@ pub fn schema(vendors: Vendors) -> Value {
                 "limits": section(&LIMITS),
                 "credentials": credentials(),
                 "source": source(),
+                "priority": section(&PRIORITY),
+                "origin": section(&ORIGIN),
+                "verify": section(&VERIFY),
+                "match": section(&MATCH),
             }),
         );
     }
@@ -75,14 +79,23 @@ fn shape(shape: Shape) -> Value {
         Shape::TextList => json!({"type": "array", "items": text(), "minItems": 1}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Integer(least) => json!({"type": "integer", "minimum": least}),
+        Shape::Within(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
         Shape::IntegerList => json!({"type": "array", "items": {"type": "integer", "minimum": 0}}),
         Shape::UtcOffset => json!({"type": "string", "pattern": "^[+-]((0[0-9]|1[0-3]):[0-5][0-9]|14:00)$"}),
         Shape::Percent => json!({"type": "string", "pattern": PERCENT}),
         Shape::IntegerOrPercent => {
             json!({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": PERCENT}]})
         }
+        Shape::Duration(..) => json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}),
+        Shape::Size(_) => json!({"type": "string", "pattern": "^[0-9]+ ?[KMGT]i?B$"}),
         Shape::OneOf(words) => json!({"enum": words}),
-        Shape::Headers => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Shape::Headers => headers(),
+        Shape::HeaderMaps(word) => {
+            json!({"anyOf": [{"const": word}, {"type": "array", "items": headers(), "minItems": 1}]})
+        }
+        Shape::TextOr(section) => json!({"anyOf": [text(), {"$ref": reference(section)}]}),
+        Shape::FlagOr(section) => json!({"anyOf": [{"type": "boolean"}, {"$ref": reference(section)}]}),
+        Shape::WordOr(words, section) => json!({"anyOf": [{"enum": words}, {"$ref": reference(section)}]}),
         Shape::Section(section) => json!({"$ref": reference(section)}),
         Shape::Named(section) => json!({
             "type": "object",
@@ -105,20 +118,24 @@ fn shape(shape: Shape) -> Value {
     }
 }
 
+fn headers() -> Value {
+    json!({"type": "object", "additionalProperties": {"type": "string"}})
+}
+
 fn reference(section: &Section) -> &'static str {
-    if *section == LIMITS {
-        "#/$defs/limits"
-    } else if *section == GUARD {
-        "#/$defs/guard"
-    } else if *section == COLLAPSE {
-        "#/$defs/collapse"
-    } else if *section == CREDENTIALS {
-        "#/$defs/credentials"
-    } else if *section == SOURCE {
-        "#/$defs/source"
-    } else {
-        "#/$defs/provider"
-    }
+    let defined: [(&Section, &str); 9] = [
+        (&LIMITS, "#/$defs/limits"),
+        (&GUARD, "#/$defs/guard"),
+        (&COLLAPSE, "#/$defs/collapse"),
+        (&CREDENTIALS, "#/$defs/credentials"),
+        (&SOURCE, "#/$defs/source"),
+        (&PRIORITY, "#/$defs/priority"),
+        (&ORIGIN, "#/$defs/origin"),
+        (&VERIFY, "#/$defs/verify"),
+        (&MATCH, "#/$defs/match"),
+    ];
+    let defined = defined.iter().find(|(known, _)| *known == section);
+    defined.map_or("#/$defs/provider", |(_, reference)| reference)
 }
 
 fn asset() -> Value {

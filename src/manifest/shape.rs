@@ -2,9 +2,14 @@
 //!
 //! Does not know the meaning of values beyond their shape.
 
+mod proof;
+
 use super::node::{Node, Value, is_invisible};
 use super::walk_rules::Links;
 use crate::core::contract::OptionShape;
+use crate::core::{byte_size, duration};
+pub(crate) use proof::{MATCH, ORIGIN, VERIFY};
+use proof::{ORIGIN_KEY, VERIFY_KEY, WAIT_FOR_ORIGIN_KEY};
 
 /// What a value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub(crate) enum Shape {
     Bool,
     /// A whole number, at least this, without quotes.
     Integer(u64),
+    /// A whole number from one to another, without quotes.
+    Within(u64, u64),
     /// A list of whole numbers from 0.
     IntegerList,
     /// A share like `30%`, in whole percent.
@@ -27,10 +34,22 @@ pub(crate) enum Shape {
     IntegerOrPercent,
     /// An offset from UTC like `+08:00`.
     UtcOffset,
+    /// A duration like `5s`, from one to another, in milliseconds.
+    Duration(u64, u64),
+    /// A size like `64 MB`, up to this, in bytes.
+    Size(u64),
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// Names and texts.
     Headers,
+    /// A list of such maps, not empty, or this word.
+    HeaderMaps(&'static str),
+    /// A text, or a map with the keys of a table.
+    TextOr(&'static Section),
+    /// `true` or `false` without quotes, or a map with the keys of a table.
+    FlagOr(&'static Section),
+    /// One of these words, or a map with the keys of a table.
+    WordOr(&'static [&'static str], &'static Section),
     /// A map with the keys of a table.
     Section(&'static Section),
     /// Names and maps with the keys of a table.
@@ -136,16 +155,27 @@ pub(crate) static MANIFEST: Section = Section {
         key("priority", Shape::Section(&PRIORITY), PRIORITY.doc),
         key("guard", Shape::Section(&GUARD), GUARD.doc),
         key("collapse", Shape::OneOrList(&COLLAPSE), COLLAPSE.doc),
-        later("origin", "run freshen after the origin serves the new content"),
-        later("wait_for_origin", "run freshen after the origin serves the new content"),
-        later("verify", "leave it out"),
-        later("settle", "leave it out"),
+        ORIGIN_KEY,
+        WAIT_FOR_ORIGIN_KEY,
+        VERIFY_KEY,
     ],
 };
 
 /// All maps of manifests.
-pub(crate) static SECTIONS: [&Section; 9] =
-    [&MANIFEST, &ASSET, &SOURCE, &PROVIDER, &GUARD, &PRIORITY, &COLLAPSE, &LIMITS, &CREDENTIALS];
+pub(crate) static SECTIONS: [&Section; 12] = [
+    &MANIFEST,
+    &ASSET,
+    &SOURCE,
+    &PROVIDER,
+    &GUARD,
+    &PRIORITY,
+    &COLLAPSE,
+    &LIMITS,
+    &CREDENTIALS,
+    &ORIGIN,
+    &VERIFY,
+    &MATCH,
+];
 
 /// All keys of manifests at any place, but for options of kinds.
 pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
@@ -175,6 +205,8 @@ pub(crate) static ASSET: Section = Section {
         key("provider", Shape::Texts, "Name of the provider, or names of the providers, of this asset."),
         key("size", Shape::Integer(0), "Size in bytes."),
         key("extra_urls", Shape::Texts, "Further URLs of the same content."),
+        ORIGIN_KEY,
+        CHECK_URL_KEY,
     ],
 };
 
@@ -192,8 +224,12 @@ pub(crate) static SHORT_ASSET: Section = Section {
         key("provider", Shape::Texts, "Name of the provider, or names of the providers, of this asset."),
         key("size", Shape::Integer(0), "Size in bytes."),
         key("extra_urls", Shape::Texts, "Further URLs of the same content."),
+        ORIGIN_KEY,
+        CHECK_URL_KEY,
     ],
 };
+
+const CHECK_URL_KEY: KeySpec = later("check_url", "leave it out: what is named by an id cannot be verified");
 
 /// An item of `sources`.
 pub(crate) static SOURCE: Section = Section {
@@ -287,6 +323,15 @@ pub(crate) static PROVIDER: Section = Section {
             "How many endpoints, each address for itself, must accept a purge before it is recorded; all when left out.",
         ),
         key("allow_insecure_endpoint", Shape::Bool, "Allows plain http to other machines."),
+        key(
+            "upstream",
+            Shape::Text,
+            "Name of the provider that this one fetches through: what both carry is purged there first.",
+        ),
+        later("purge_again", "leave it out: `verify` of a manifest purges again what is stale"),
+        later("prefetch", "leave it out: the next visitor fetches the content"),
+        later("warm", "leave it out: probes of `verify` by body warm the edge"),
+        later("repurge_headers", "give `headers` that purge hard: each purge sends them"),
         later("schemes", "give one endpoint for each scheme that the cache keeps apart"),
     ],
 };
@@ -379,11 +424,20 @@ impl Shape {
             Self::Bool => "`true` or `false`".into(),
             Self::Integer(0) => "a whole number".into(),
             Self::Integer(least) => format!("a whole number, at least {least}"),
+            Self::Within(least, most) => format!("a whole number from {least} to {most}"),
             Self::IntegerList => "a list of whole numbers".into(),
             Self::Percent => "a share from 0% to 100%".into(),
             Self::IntegerOrPercent => "a whole number or a share from 0% to 100%".into(),
             Self::UtcOffset => "an offset from UTC like `+08:00`".into(),
+            Self::Duration(least, most) => {
+                format!("a duration from {} to {}", duration::written(least), duration::written(most))
+            }
+            Self::Size(most) => format!("a size up to {}, like `64 MB`", byte_size::written(most)),
             Self::OneOf(words) => format!("one of {}", quoted(words)),
+            Self::HeaderMaps(word) => format!("`{word}` or a list of maps of header names and values"),
+            Self::TextOr(_) => "a text or a map".into(),
+            Self::FlagOr(_) => "`true`, `false` or a map".into(),
+            Self::WordOr(words, _) => format!("one of {} or a map", quoted(words)),
             Self::Headers => "a map of header names and values".into(),
             Self::Section(_) => "a map".into(),
             Self::Named(_) => "a map of names".into(),
@@ -406,6 +460,17 @@ impl Shape {
             Self::TextList => return item(Self::Text),
             Self::Bool => boolean(node).is_some(),
             Self::Integer(least) => integer(node).is_some_and(|value| value >= least),
+            Self::Within(least, most) => integer(node).is_some_and(|value| (least..=most).contains(&value)),
+            Self::Duration(least, most) => duration_ms(node).is_some_and(|ms| (least..=most).contains(&ms)),
+            Self::Size(most) => size(node).is_some_and(|bytes| (1..=most).contains(&bytes)),
+            Self::HeaderMaps(_) if is_empty_list(node) => false,
+            Self::HeaderMaps(_) if matches!(node.value, Value::List(_)) => return item(Self::Headers),
+            Self::HeaderMaps(word) => text(node) == Some(word),
+            Self::TextOr(_) => text(node).is_some() || matches!(node.value, Value::Map(_)),
+            Self::FlagOr(_) => boolean(node).is_some() || matches!(node.value, Value::Map(_)),
+            Self::WordOr(words, _) => {
+                text(node).is_some_and(|found| words.contains(&found)) || matches!(node.value, Value::Map(_))
+            }
             Self::IntegerList => return item(Self::Integer(0)),
             Self::Percent => percent(node).is_some(),
             Self::IntegerOrPercent => percent(node).or_else(|| integer(node)).is_some(),
@@ -444,6 +509,16 @@ pub(crate) fn boolean(node: &Node<'_>) -> Option<bool> {
         Value::Scalar { text, plain: true } if text == "false" => Some(false),
         _ => None,
     }
+}
+
+/// The value in milliseconds of a duration like `5s`.
+pub(crate) fn duration_ms(node: &Node<'_>) -> Option<u64> {
+    duration::parse(text(node)?).ok()
+}
+
+/// The value in bytes of a size like `64 MB`.
+pub(crate) fn size(node: &Node<'_>) -> Option<u64> {
+    byte_size::parse(text(node)?).ok()
 }
 
 /// The value in minutes of an offset like `+08:00`, up to 14 hours either way.

@@ -16,8 +16,7 @@ use crate::core::secret::{Secret, ValueProblem};
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
 /// Where references are replaced, for messages about other places.
-pub(crate) const REPLACED_IN: &str =
-    "variables stand in `base_url`, `hosts`, `endpoint`, `endpoints`, header values and text options of providers";
+pub(crate) const REPLACED_IN: &str = "variables stand in `base_url`, `hosts`, `endpoint`, `endpoints`, `origin`, header values and text options of providers";
 /// What is said of a reference anywhere else.
 pub(crate) const NOT_REPLACED: &str = "`${…}` is not replaced here";
 
@@ -28,6 +27,10 @@ pub(crate) fn replace(file: usize, tree: &mut Node<'_>, options: BuildOptions<'_
     for (key, node) in entries {
         match (key.text.as_ref(), &mut node.value) {
             ("base_url", _) => replacer.texts(node),
+            ("origin", _) => replacer.origin(node),
+            ("verify", Value::Map(verify)) => verify.iter().for_each(|(key, node)| replacer.probes(&key.text, node)),
+            ("assets", Value::Map(assets)) => assets.iter_mut().for_each(|(_, node)| replacer.asset(node)),
+            ("assets", Value::List(assets)) => assets.iter_mut().for_each(|node| replacer.asset(node)),
             ("providers", Value::Map(providers)) => providers.iter_mut().for_each(|(_, node)| replacer.provider(node)),
             _ => {}
         }
@@ -51,7 +54,7 @@ impl Replacer<'_> {
         for (key, node) in entries {
             let option = options.iter().find(|spec| spec.key == key.text).map(|spec| spec.shape);
             if option == Some(OptionShape::Headers) {
-                self.headers(node);
+                self.headers(node, "nothing is sent to this provider");
             }
             if option == Some(OptionShape::Text) || ["hosts", "endpoint", "endpoints"].contains(&key.text.as_ref()) {
                 self.texts(node);
@@ -59,8 +62,33 @@ impl Replacer<'_> {
         }
     }
 
-    /// Warns of variables that have no value for a header: the other providers go on without this one.
-    fn headers(&mut self, node: &Node<'_>) {
+    fn asset(&mut self, node: &mut Node<'_>) {
+        let Value::Map(entries) = &mut node.value else { return };
+        let origins = entries.iter_mut().filter(|(key, _)| key.text == "origin");
+        origins.for_each(|(_, node)| self.origin(node));
+    }
+
+    fn origin(&mut self, node: &mut Node<'_>) {
+        let Value::Map(entries) = &mut node.value else { return self.texts(node) };
+        for (key, node) in entries {
+            match key.text.as_ref() {
+                "urls" => self.texts(node),
+                key => self.probes(key, node),
+            }
+        }
+    }
+
+    /// A key with headers that probes send.
+    fn probes(&mut self, key: &str, node: &Node<'_>) {
+        match (key, &node.value) {
+            ("headers", _) => self.headers(node, "no probe is made with it"),
+            ("variants", Value::List(maps)) => maps.iter().for_each(|map| self.probes("headers", map)),
+            _ => {}
+        }
+    }
+
+    /// Warns of variables that have no value for a header: all else goes on.
+    fn headers(&mut self, node: &Node<'_>, otherwise: &str) {
         let Value::Map(entries) = &node.value else { return };
         for (header, node) in entries {
             let text = shape::text(node).filter(|text| secrets::reference_problem(text).is_none());
@@ -69,7 +97,7 @@ impl Replacer<'_> {
                 let Some(problem) = ValueProblem::of_variable(value.as_ref().map(Secret::expose)) else { continue };
                 // In quotes it would be taken for a part of the value.
                 let message = format!("header `{}`: variable {} {problem}", shown(&header.text), shown(name));
-                let help = "set it where freshen is started; without it nothing is sent to this provider";
+                let help = format!("set it where freshen is started; without it {otherwise}");
                 self.report.push(Diagnostic::warning(self.file, node.span, message).help(help).about_credentials());
             }
         }

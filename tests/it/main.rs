@@ -29,6 +29,7 @@ mod json_schemas;
 mod lost_purge;
 mod machine;
 mod manifest_hints;
+mod manifest_proof;
 mod manifests;
 mod namespaces;
 mod newcomer;

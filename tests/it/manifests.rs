@@ -218,7 +218,7 @@ fn yaml_that_could_be_misread_is_an_error_with_its_place() {
         ("providers: {a: {kind: tencent-cdn, credentials: {command: [get, §' ']}}}\n", "a blank text in `command`"),
         ("assets: {}\nbase_url: [§'']\n", "an empty text in `base_url`"),
         ("assets: {}\non_new: §purg\n", "`on_new` must be one of `purge`, `adopt`, found `purg`"),
-        ("assets: {}\n§verify: true\n", "`verify` is not supported yet; leave it out"),
+        ("assets: {}\n§settle: 5s\n", "a manifest has no key `settle`"),
         ("assets: {}\nguard: §{}\n", "`guard` sets no limit"),
         ("assets: {}\nguard: {§max_purge: 1}\n", "`guard` has no key `max_purge`"),
         ("assets: {}\nguard: {max_purges: §30%}\n", "`max_purges` must be a whole number, found `30%`"),
@@ -880,7 +880,7 @@ fn schema_and_check_agree() {
 #[test]
 fn the_schema_describes_every_kind() {
     let schema = schema(freshen::vendor::VENDORS);
-    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["verify"].is_null());
+    assert!(schema["properties"]["assets"].is_object() && schema["properties"]["settle"].is_null());
     for kind in freshen::vendor::VENDORS.all() {
         let name = kind.capabilities().kind;
         let branches = schema["$defs"]["provider"]["allOf"].as_array().expect("branches");

@@ -1,6 +1,7 @@
 //! Plain paths with digests, the bulk of large inventories: listed without a look at each.
 
-use super::{Bases, Chosen, Lister, refused_by};
+use super::targets::refused_by;
+use super::{Bases, Chosen, Lister};
 use crate::core::algorithm::Algorithm;
 use crate::core::arena::origin_len;
 use crate::core::entries::{Draft, Listing};
@@ -31,8 +32,16 @@ pub(super) enum PlainHash<'h> {
     Bytes(Algorithm, &'h [u8]),
 }
 
-/// What is said about a path: its digest, its priority and where it stands.
-type ListedHash<'h> = (PlainHash<'h>, Priority, Location);
+/// What is said about a path beside its digest.
+#[derive(Clone, Copy)]
+pub(super) struct Said {
+    pub(super) priority: Priority,
+    pub(super) place: Location,
+    pub(super) terms: Option<usize>,
+}
+
+/// The digest of a path, and what else is said about it.
+type ListedHash<'h> = (PlainHash<'h>, Said);
 
 impl ShortCut {
     pub(super) fn fits(&self, path: &str) -> bool {
@@ -52,14 +61,15 @@ impl ShortCut {
         }
     }
 
-    fn list_one(&self, draft: &mut Draft, start: &str, rest: &str, (hash, priority, place): ListedHash<'_>) {
+    fn list_one(&self, draft: &mut Draft, start: &str, rest: &str, (hash, said): ListedHash<'_>) {
         let packed = match hash {
             PlainHash::Text(hash) => draft.pack_parts(&self.origin, start, rest, hash),
             PlainHash::Bytes(algorithm, digest) => draft.pack_digest(&self.origin, start, rest, (algorithm, digest)),
         };
         let (scope, matched) = (Scope::Url, self.matched);
+        let Said { priority, place, terms } = said;
         for &provider in &self.carriers {
-            draft.list(packed, &Listing { provider, scope, priority, place, matched, terms: None });
+            draft.list(packed, &Listing { provider, scope, priority, place, matched, terms });
         }
     }
 }
@@ -68,6 +78,9 @@ impl Lister<'_> {
     /// How plain paths with digests are listed, one for each `base_url`; none if anything is to be said about them.
     pub(super) fn short_cuts(&self) -> Vec<ShortCut> {
         let Bases::Given(bases) = &self.own.bases else { return Vec::new() };
+        if !self.compares_digests() {
+            return Vec::new();
+        }
         let cuts: Option<Vec<ShortCut>> = bases.iter().map(|base| self.short_cut(base)).collect();
         cuts.unwrap_or_default()
     }

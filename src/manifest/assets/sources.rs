@@ -1,8 +1,9 @@
 //! The files of `sources` as assets.
 
-use super::short_cut::PlainHash;
+use super::short_cut::{PlainHash, Said};
 use super::{Asset, Bases, Lister, Name};
 use crate::core::model::Priority;
+use crate::core::proof_terms::ProofTerms;
 use crate::manifest::diagnostic::{Diagnostic, Span};
 use crate::manifest::file_source::{self, Expand, FileSource, Found, FoundFile, PlacedSource, SourceProblem};
 use crate::manifest::file_url::url_path;
@@ -47,6 +48,8 @@ impl Lister<'_> {
         let can_cut = !short_cuts.is_empty();
         let takes_names = short_cuts.iter().all(|cut| cut.takes_names);
         let (span, place) = (placed.span, placed.source.place);
+        let asked = self.terms_of_source(placed);
+        let terms = self.table.index(asked.clone());
         expand.expand(&placed.source, &mut |found| match found {
             Found::Problem(problem) => self.source_problem(span, problem),
             Found::File(file) => {
@@ -63,22 +66,29 @@ impl Lister<'_> {
                     if !self.multiplied.admits(self.own.file, targets) {
                         return;
                     }
-                    let listed = (PlainHash::Bytes(file.algorithm, file.digest), priority, place);
+                    let listed = (PlainHash::Bytes(file.algorithm, file.digest), Said { priority, place, terms });
                     return short_cuts.iter().for_each(|cut| cut.list(self.draft, &self.own.forms, &path, listed));
                 }
-                self.odd_file(placed, &file, &path, priority);
+                self.odd_file((placed, &asked), &file, &path, priority);
             }
         });
     }
 
     /// A file about which something may be to be said.
-    fn odd_file(&mut self, placed: &PlacedSource, file: &FoundFile<'_>, path: &str, priority: Priority) {
+    fn odd_file(
+        &mut self,
+        (placed, asked): (&PlacedSource, &ProofTerms),
+        file: &FoundFile<'_>,
+        path: &str,
+        priority: Priority,
+    ) {
         if !matches!(self.own.bases, Bases::Given(_)) {
             return;
         }
         let hash = Some(file.algorithm.hash(file.digest));
+        let terms = self.index_of(asked.clone(), hash.as_ref(), placed.span);
         let (file, priority) = (Some(placed.source.name_of(file)), Some(priority));
-        self.list(&Asset { hash, priority, file, ..Asset::new(Name::Path(path), placed.span) });
+        self.list(&Asset { hash, priority, file, terms, ..Asset::new(Name::Path(path), placed.span) });
     }
 
     fn source_problem(&mut self, span: Span, problem: SourceProblem) {

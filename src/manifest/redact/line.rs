@@ -109,7 +109,7 @@ pub(super) fn tags(line: &str, is_covered: impl Fn(usize) -> bool) -> Vec<Range<
 }
 
 fn is_headers(name: &str) -> bool {
-    matches!(name, "headers" | "header")
+    matches!(name, "headers" | "header" | "variants" | "repurge_headers")
 }
 
 /// How deep a line stands: what begins with `-` stands below a key of the same column, and a tab is as wide as an editor shows it,
