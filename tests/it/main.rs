@@ -25,6 +25,7 @@ mod executor;
 mod fuzz;
 mod guards;
 mod host_http;
+mod host_probe;
 mod json_schemas;
 mod lost_purge;
 mod machine;
