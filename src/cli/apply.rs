@@ -28,7 +28,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let pass = Pass { host, state, credentials: &credentials, options: options(global, args, &selection, deadline) };
     let lookup = lookup(global, state, args, &selection);
     let new_state = manifests::new_state(global, &args.manifests.paths);
-    if let Some((note, true)) = new_state {
+    if let Some((note, _)) = new_state {
         terminal::tell(&format!("note: {note}\n"));
     }
     let mut reader = ManifestReader::new(global.format);

@@ -14,6 +14,9 @@ use crate::engine::stat_caches::Own;
 use crate::manifest::{MAX_TARGETS, check_namespace};
 use crate::state::{self, Backend};
 
+/// Where the state is unless `--state` says otherwise.
+pub(super) const STATE: &str = ".freshen/state.db";
+
 /// Keeps CDN caches true to what was published.
 ///
 /// Manifests list assets and the hash of their content. freshen compares them with what it recorded after the last
@@ -38,7 +41,7 @@ pub struct Global {
         global = true,
         env = "FRESHEN_STATE",
         hide_env_values = true,
-        default_value = ".freshen/state.db",
+        default_value = STATE,
         value_name = "FILE"
     )]
     pub state: PathBuf,

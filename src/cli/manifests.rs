@@ -1,7 +1,7 @@
 //! Manifests as commands read them: problems are shown as they are found, progress on a terminal.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,7 +36,7 @@ pub(super) fn new_state(global: &Global, paths: &[PathBuf]) -> Option<(String, b
     if backend.is_there() {
         return None;
     }
-    let others: Vec<String> = nearby::others(&global.state, paths)
+    let others: Vec<String> = nearby::others(&global.state, Path::new(args::STATE), paths)
         .iter()
         .map(|other| format!("`{}`", shown(&other.to_string_lossy())))
         .collect();

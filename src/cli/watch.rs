@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 
 use super::args::{ApplyArgs, EndingArgs, Global, ListenArgs, LockArgs, SelectionArgs, WatchArgs};
-use super::{apply, log};
+use super::{apply, log, manifests};
 use crate::core::duration;
 use crate::core::report::Report;
 use crate::core::watch::Watch;
 use crate::daemon::listener::{self, ListenOptions};
-use crate::daemon::{Daemon, Signals, Systemd, WatchOptions, WatchedFiles, WatchedPaths};
+use crate::daemon::{Daemon, Signals, Systemd, WatchOptions, WatchedFiles, WatchedPaths, log_line};
 use crate::engine::{Exit, Selection, Stop};
 use crate::host::Host;
 
@@ -28,6 +28,11 @@ pub(super) async fn run(host: &Host, global: &Global, args: &WatchArgs) -> Resul
     let _log = log::start(args.log_format, args.log_level).context("no log can be written")?;
     let mut signals = Signals::listen().context("signals cannot be listened for")?;
     let state = global.backend();
+    match manifests::new_state(global, &args.manifests.paths) {
+        Some((note, true)) => tracing::warn!("{}", log_line(&note)),
+        Some((note, false)) => tracing::info!("{}", log_line(&note)),
+        None => {}
+    }
     let report = Arc::new(watch::channel(Report { commands: global.commands.anywhere(), ..Report::default() }).0);
     let turned = watch::channel(host.clock.now().tick).0;
     let listen = listen_options(&args.listen);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::cli::{Bench, Ran, STATE, make_pipe, manifest, provider};
 use crate::support::cloud::{Cloud, HOSTS, Step};
+use crate::support::watching::Watching;
 
 fn urls(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("https://cdn.example.com/{index}.js")).collect()
@@ -549,7 +550,8 @@ fn a_state_that_is_not_there_is_said_with_one_that_may_be_meant() {
     bench.assets(&urls(1), "1");
     let none = bench.run(&["plan"]).exits(0).says("(no state at `.freshen/state.db`, seen from `").stdout;
     assert!(none.contains("`: everything looks new)\n") && !none.contains("meant?"), "{none}");
-    bench.run(&["apply"]).exits(0);
+    let first = bench.run(&["apply"]).exits(0);
+    assert!(first.stderr.contains("no state at `.freshen/state.db`, seen from `"), "{}", first.stderr);
     for command in ["plan", "apply"] {
         let ran = bench.run(&[command]).exits(0);
         assert!(!(ran.stdout + &ran.stderr).contains("no state"), "{command}");
@@ -562,6 +564,25 @@ fn a_state_that_is_not_there_is_said_with_one_that_may_be_meant() {
         let told = ran.stdout + &ran.stderr;
         assert!(told.contains("; is `") && told.contains("/.freshen/state.db` meant?"), "{arguments:?}: {told}");
     }
+}
+
+/// A mistyped state is no reason to purge everything without a word: each command that sends names the one that is there.
+#[test]
+fn a_mistyped_state_is_said_before_anything_is_sent() {
+    let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
+    bench.assets(&urls(1), "1");
+    bench.run(&["apply"]).exits(0);
+    let meant = "/.freshen/state.db` meant?";
+    for state in [".freshen/stat.db", ".freshn/state.db"] {
+        let told = bench.run(&["apply", "--state", state]).exits(0).stderr;
+        assert!(told.contains(&format!("no state at `{state}`")) && told.contains(meant), "{told}");
+    }
+    let mut watching = Watching::start(&bench, &["--state", ".freshen/stat2.db"]);
+    let told = watching.says("no state at `.freshen/stat2.db`");
+    assert!(told["message"].as_str().unwrap().contains(".freshen/state.db`"), "{told}");
+    assert_eq!(told["level"], "WARN");
+    assert!(watching.seen.iter().all(|record| record["message"] != "call"), "{:#?}", watching.seen);
+    watching.stop();
 }
 
 /// A run shows what it purged, the first of it unless all is asked for.
