@@ -100,6 +100,11 @@ impl CommandLine {
         self.spell(verb, own, |option| !own.contains(&option.name.as_str()))
     }
 
+    /// The command that tries at once what is left at a provider, whatever guards say of other ones.
+    pub fn offer_try_now(&self, provider: &str) -> String {
+        self.offer_for_all(Verb::Apply, &["--provider", provider, "--except-refused"])
+    }
+
     /// The same about all targets, also where this program is narrowed down to some.
     pub fn offer_for_all(&self, verb: Verb, own: &[&str]) -> String {
         self.spell(verb, own, |option| !option.selects && !own.contains(&option.name.as_str()))

@@ -106,6 +106,8 @@ pub struct ProviderReport {
     pub oldest: Option<Timestamp>,
     /// When the first deferred target is due.
     pub deferred_until: Option<Timestamp>,
+    /// When the last one is.
+    pub last_deferred_until: Option<Timestamp>,
     /// Why its targets are pending or deferred, where that is known.
     pub reason: Option<String>,
     /// When its work is tried next.

@@ -7,6 +7,7 @@ use super::cycle::{CycleOutcome, ManifestsFound};
 use super::cycle_error::CycleError;
 use super::log_line;
 use super::wall_of;
+use crate::core::command_line::{CommandLine, Verb};
 use crate::core::recorded::Counts;
 use crate::core::report::{EndedEvent, RunReport};
 use crate::core::time::{Now, Tick, Timestamp, shown_duration};
@@ -21,6 +22,8 @@ const LOGGED_AGAIN_MS: u64 = 300_000;
 /// What was logged last.
 #[derive(Default)]
 pub(super) struct LogTransitions {
+    /// What messages offer.
+    commands: CommandLine,
     /// What is wrong with the manifests; empty if nothing is.
     problems: Vec<String>,
     /// They were valid once since the start.
@@ -28,8 +31,8 @@ pub(super) struct LogTransitions {
     warnings: Vec<String>,
     refusals: Refusals,
     error: Option<CycleError>,
-    /// How much is deferred at each provider, and until when.
-    deferred: BTreeMap<String, (u64, Timestamp)>,
+    /// How much is deferred at each provider, until when first and until when last.
+    deferred: BTreeMap<String, (u64, [Timestamp; 2])>,
     /// When it was last logged that another run has the state.
     locked_logged_at: Option<Tick>,
     /// Failures in a row of each provider that fails.
@@ -37,6 +40,11 @@ pub(super) struct LogTransitions {
 }
 
 impl LogTransitions {
+    /// Nothing was logged; these are the commands that messages offer.
+    pub(super) fn offering(commands: &CommandLine) -> Self {
+        Self { commands: commands.clone(), ..Self::default() }
+    }
+
     /// Writes into the log what is new.
     pub(super) fn log(&mut self, ended: &CycleOutcome, pass: u64, machine: &dyn Machine, now: Now) {
         self.manifests(ended.found.as_ref(), pass);
@@ -93,10 +101,13 @@ impl LogTransitions {
 
     fn refusals(&mut self, refusals: &[Reason], pass: u64, now: Tick) {
         let before = !self.refusals.logged.is_empty();
-        for Reason { text, known, .. } in self.refusals.news(refusals, now) {
+        for Reason { text, known, target, .. } in self.refusals.news(refusals, now) {
             let since = known.as_ref().map(|known| known.since.utc_extended());
             let holds_back = known.as_ref().map(|known| log_line(&known.held_back()));
-            tracing::error!(pass, since, holds_back, "refused: {}", log_line(text));
+            let held = known.iter().flat_map(|known| &known.holds_back).map(|(_, number)| number).sum();
+            let (target, more) = (target.as_deref().map(log_line), more_than_one(held));
+            let status = self.commands.offer(Verb::Status, &[]);
+            tracing::error!(pass, since, holds_back, target, more, "refused: {}; {status} lists all", log_line(text));
         }
         if before && refusals.is_empty() {
             tracing::info!(pass, "nothing is refused any more");
@@ -124,18 +135,28 @@ impl LogTransitions {
     /// Deferred work is logged when there is more of it, and when it waits for another time.
     fn deferred(&mut self, left: &[Remaining], pass: u64) {
         let mut deferred = BTreeMap::new();
-        for Remaining { end, counts, deferred_because, .. } in left {
-            let Some(until) = end.deferred_until else { continue };
-            let (provider, number) = (&end.name, counts.deferred);
-            if self
-                .deferred
-                .get(provider)
-                .is_none_or(|&(logged, logged_until)| logged < number || logged_until != until)
-            {
-                let reason = log_line(deferred_because.as_deref().unwrap_or_default());
-                tracing::warn!(pass, provider, deferred = number, until = until.utc_extended(), "deferred: {reason}");
+        for Remaining { end, counts, deferred: waits, .. } in left {
+            let Some((until, waits)) = end.deferred_until.zip(waits.as_ref()) else { continue };
+            let (provider, number, days) = (&end.name, counts.deferred, [until, waits.last_until]);
+            if self.deferred.get(provider).is_none_or(|&(logged, known)| logged < number || known != days) {
+                let until = until.utc_extended();
+                let last = (days[0] != days[1]).then(|| waits.last_until.utc_extended());
+                let (target, more) = (log_line(&waits.oldest.target), more_than_one(number));
+                let (since, reason) = (waits.oldest.since.utc_extended(), log_line(&waits.because));
+                let status = self.commands.offer(Verb::Status, &[]);
+                tracing::warn!(
+                    pass,
+                    provider,
+                    deferred = number,
+                    until,
+                    last,
+                    target,
+                    more,
+                    since,
+                    "deferred: {reason}; it goes by itself, {status} lists all"
+                );
             }
-            deferred.insert(provider.clone(), (number, until));
+            deferred.insert(provider.clone(), (number, days));
         }
         for provider in self.deferred.keys().filter(|provider| !deferred.contains_key(*provider)) {
             tracing::info!(pass, provider, "nothing is deferred any more");
@@ -146,16 +167,27 @@ impl LogTransitions {
     /// A provider is logged when its failures begin, with each further wait, and when they end.
     fn providers(&mut self, left: &[Remaining], pass: u64, (machine, now): (&dyn Machine, Now)) {
         let mut failing = BTreeMap::new();
-        for Remaining { end: ProviderEnd { name: provider, pending, .. }, reason, .. } in left {
+        for Remaining { end: ProviderEnd { name: provider, pending, .. }, reason, pending: oldest, .. } in left {
             let Some(Retry { at, failures, endpoints }) = machine.retry_of(provider) else { continue };
             if self.failing.get(provider) != Some(&failures) {
                 let again = shown_duration(at.since(now.tick));
                 let reason = log_line(reason.as_deref().unwrap_or("not all is done"));
-                if endpoints {
-                    tracing::warn!(pass, provider, pending, failures, again, "provider fails: {reason}");
-                } else {
-                    tracing::warn!(pass, provider, pending, failures, again, "some targets fail: {reason}");
-                }
+                let what = if endpoints { "provider fails" } else { "some targets fail" };
+                let target = oldest.as_ref().map(|oldest| log_line(&oldest.target));
+                let since = oldest.as_ref().map(|oldest| oldest.since.utc_extended());
+                let more = more_than_one(*pending);
+                let (try_now, status) = (self.commands.offer_try_now(provider), self.commands.offer(Verb::Status, &[]));
+                tracing::warn!(
+                    pass,
+                    provider,
+                    pending,
+                    failures,
+                    again,
+                    target,
+                    more,
+                    since,
+                    "{what}: {reason}; tried again by itself, or now by {try_now}; {status} lists all"
+                );
             }
             failing.insert(provider.clone(), failures);
         }
@@ -179,6 +211,11 @@ impl LogTransitions {
             _ => "in order",
         }
     }
+}
+
+/// How many there are besides the one that is named; `None`: no other one.
+const fn more_than_one(number: u64) -> Option<u64> {
+    if number > 1 { Some(number - 1) } else { None }
 }
 
 /// Whether a run came as far as to ask state and guards: what earlier ones found may be over. Any other says nothing of it.
@@ -260,7 +297,8 @@ mod tests {
     /// itself.
     #[test]
     fn a_refusal_with_other_numbers_is_logged_again_after_a_while() {
-        let reason = |subject: String, text: String| Reason { manifest: None, subject, text, known: None };
+        let reason =
+            |subject: String, text: String| Reason { manifest: None, subject, text, known: None, target: None };
         let lost = |manifest: &str, number: u32| {
             reason(format!("removals of {manifest}"), format!("{manifest}: {number} of its 101 targets"))
         };

@@ -253,8 +253,18 @@ impl<'a> CycleEvents<'a> {
             rejected += 1;
             if rejected <= MOST_REJECTED {
                 let provider = &finished.desired.model.providers[changes.provider(index)].name;
-                let target = log_line(&changes.target(index).text);
-                tracing::warn!(pass, run, provider, target, "rejected: {}", log_line(reason));
+                let text = changes.target(index).text;
+                let (target, since) = (log_line(&text), changes.since(index).utc_extended());
+                let again = self.commands.offer(Verb::Apply, &["--force", &text]);
+                let reason = log_line(reason);
+                tracing::warn!(
+                    pass,
+                    run,
+                    provider,
+                    target,
+                    since,
+                    "rejected: {reason}; not sent again until its entry or its provider changes, or by {again}"
+                );
             }
         }
         if rejected > MOST_REJECTED {
@@ -295,6 +305,7 @@ fn report_of(desired: &Desired, provider: usize, left: &Remaining) -> ProviderRe
         rejected: left.counts.rejected,
         oldest: left.oldest,
         deferred_until: left.end.deferred_until,
+        last_deferred_until: left.deferred.as_ref().map(|deferred| deferred.last_until),
         reason: left.reason.clone(),
         ..ProviderReport::default()
     }

@@ -149,7 +149,7 @@ impl Daemon<'_> {
             machine,
             token,
             systemd,
-            transitions: LogTransitions::default(),
+            transitions: LogTransitions::offering(&options.commands),
             reporter,
             turned,
             memory: Some(Memory::new(host)),

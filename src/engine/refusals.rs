@@ -87,6 +87,15 @@ pub(super) fn known(
     refusals.iter().map(known).collect()
 }
 
+/// The oldest target that a refusal holds back.
+fn oldest_held(difference: &Difference, refusal: &Refusal) -> Option<String> {
+    let changes = &difference.changes;
+    let mut hold = Hold::default();
+    refusal.hold(&mut hold, &difference.moves);
+    let held = (0..changes.len()).filter(|&index| hold.holds(changes, index));
+    held.min_by_key(|&index| changes.since(index)).map(|index| changes.target(index).text)
+}
+
 /// What was seen to go and is listed again before it was work is new when it goes again.
 fn forget_taken_back(model: &Model, store: &mut dyn Store) -> Result<(), StateError> {
     let is_listed = |(provider, target): &(String, Target)| {
@@ -153,7 +162,10 @@ pub(super) fn admit(
         let manifest = model.manifests.iter().find(|manifest| manifest.name == name);
         manifest.map(|manifest| manifest.path.clone())
     };
-    let mut reasons: Vec<Reason> = told.iter().map(|known| Reason::of(known, path_of(&known.manifest))).collect();
+    let reason = |(known, refusal): (&KnownRefusal, &Refusal)| {
+        Reason::of(known, path_of(&known.manifest), oldest_held(&prepared.difference, refusal))
+    };
+    let mut reasons: Vec<Reason> = told.iter().zip(&refusals).map(reason).collect();
     // Without its namespace it is not known whose manifests these are.
     let is_nameless = !prepared.difference.namespaces.is_empty();
     let mut stops = is_nameless || refusals.len() > prepared.refusals.len();

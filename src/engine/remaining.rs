@@ -20,8 +20,30 @@ pub struct Remaining {
     pub oldest: Option<Timestamp>,
     /// Why, where that is known.
     pub reason: Option<String>,
-    /// Why the first deferred change is.
-    pub deferred_because: Option<String>,
+    /// The oldest change that is pending, and no guard refuses.
+    pub pending: Option<OldestLeft>,
+    /// What is deferred.
+    pub deferred: Option<DeferredLeft>,
+}
+
+/// A target that stands for others that are left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldestLeft {
+    /// Which one.
+    pub target: String,
+    /// When its change was first seen.
+    pub since: Timestamp,
+}
+
+/// What is deferred at a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeferredLeft {
+    /// The oldest of what is due first.
+    pub oldest: OldestLeft,
+    /// Why that is deferred.
+    pub because: String,
+    /// When the last of all is due.
+    pub last_until: Timestamp,
 }
 
 impl Remaining {
@@ -49,12 +71,20 @@ impl Remaining {
             failed_anew: rest.failed_anew,
             trouble,
             pending,
-            deferred_until: rest.deferred_until,
+            deferred_until: rest.deferred.map(|(until, ..)| until),
         };
-        let deferred_because = rest.deferred_because;
-        let reason = unavailable.or(stopped).or(rest.reason).or_else(|| deferred_because.clone());
+        let changes = &finished.prepared.difference.changes;
+        let named = |since, index| OldestLeft { target: changes.target(index).text, since };
+        let deferred = rest.deferred.map(|(_, since, index)| DeferredLeft {
+            oldest: named(since, index),
+            because: outcome.states.get(index).parts().2.unwrap_or_default().to_owned(),
+            last_until: rest.last_until,
+        });
+        let reason = unavailable.or(stopped).or(rest.reason);
+        let reason = reason.or_else(|| deferred.as_ref().map(|deferred| deferred.because.clone()));
         let reason = reason.or_else(|| (rest.refused > 0).then(|| REFUSED.to_owned()));
-        Self { end, counts, oldest: rest.oldest, reason, deferred_because }
+        let pending = rest.pending.map(|(since, index)| named(since, index));
+        Self { end, counts, oldest: rest.oldest, reason, pending, deferred }
     }
 
     /// Whether anything is pending or deferred.
@@ -66,9 +96,13 @@ impl Remaining {
 #[derive(Default)]
 struct RemainingCounts {
     oldest: Option<Timestamp>,
-    deferred_until: Option<Timestamp>,
+    /// The oldest one that is pending and no guard refuses: since when, and its index.
+    pending: Option<(Timestamp, usize)>,
+    /// The first deferred one: when it is due, since when it is to be done, and its index.
+    deferred: Option<(Timestamp, Timestamp, usize)>,
+    /// When the last deferred one is due.
+    last_until: Timestamp,
     reason: Option<String>,
-    deferred_because: Option<String>,
     /// Targets that failed, in this run or before.
     failed: usize,
     failed_anew: bool,
@@ -92,15 +126,16 @@ impl RemainingCounts {
                 rest.failed += usize::from(fails);
                 rest.failed_anew |= fails && !had_failed;
                 rest.recovered |= had_failed && *state == ItemState::Recorded;
-                let earlier = |known: Option<Timestamp>, at: Timestamp| Some(known.map_or(at, |known| known.min(at)));
+                let since = changes.since(index);
                 match state {
                     ItemState::Pending(reason) => {
-                        rest.oldest = earlier(rest.oldest, changes.since(index));
+                        rest.oldest = rest.oldest.into_iter().chain([since]).min();
+                        rest.pending = rest.pending.into_iter().chain([(since, index)]).min();
                         rest.reason = rest.reason.or_else(|| reason.clone());
                     }
-                    ItemState::Deferred(until, reason, _) => {
-                        rest.deferred_until = earlier(rest.deferred_until, *until);
-                        rest.deferred_because.get_or_insert_with(|| reason.clone());
+                    ItemState::Deferred(until, ..) => {
+                        rest.last_until = rest.deferred.map_or(*until, |_| rest.last_until.max(*until));
+                        rest.deferred = rest.deferred.into_iter().chain([(*until, since, index)]).min();
                     }
                     ItemState::Waiting(_) | ItemState::Recorded | ItemState::Rejected(_) => {}
                 }

@@ -19,17 +19,26 @@ pub struct Reason {
     pub text: String,
     /// Since when, and what it holds back, if it is a guard's.
     pub known: Option<KnownRefusal>,
+    /// The oldest target that it holds back.
+    pub target: Option<String>,
 }
 
 impl Reason {
-    /// A refusal of a guard; `manifest` is the path of the one it is about.
-    pub(super) fn of(known: &KnownRefusal, manifest: Option<String>) -> Self {
-        Self { manifest, subject: known.subject.clone(), text: known.text.clone(), known: Some(known.clone()) }
+    /// A refusal of a guard; `manifest` is the path of the one it is about, `target` the oldest one that it holds back.
+    pub(super) fn of(known: &KnownRefusal, manifest: Option<String>, target: Option<String>) -> Self {
+        let (subject, text) = (known.subject.clone(), known.text.clone());
+        Self { manifest, subject, text, known: Some(known.clone()), target }
     }
 
     /// A refusal of a command that is no run.
     pub(super) fn of_command(refusal: &Refusal, commands: &CommandLine) -> Self {
-        Self { manifest: None, subject: refusal.subject(), text: refusal.with_way_on(commands), known: None }
+        Self {
+            manifest: None,
+            subject: refusal.subject(),
+            text: refusal.with_way_on(commands),
+            known: None,
+            target: None,
+        }
     }
 
     /// The plan has another digest than the one that was reviewed.
@@ -38,7 +47,7 @@ impl Reason {
         let text = format!(
             "the plan is not the one that was reviewed: expected digest {expected}, it is {digest}; look at {look} again"
         );
-        Self { manifest: None, subject: "digest".to_owned(), text, known: None }
+        Self { manifest: None, subject: "digest".to_owned(), text, known: None, target: None }
     }
 
     /// All that is known of it, for people.

@@ -250,7 +250,9 @@ fn a_watch_offers_commands_that_go_on_where_it_is() {
     let at = told.rsplit_once("http://").expect("an address").1.parse().expect("an address");
     watching.ends_a_run();
     offers.lists(2, "1", "");
-    let refused = watching.says("refused: ")["message"].as_str().expect("text").to_owned();
+    let refused = watching.says("refused: ");
+    assert_eq!((refused["target"].as_str(), &refused["more"]), (Some("http://cdn.example.com/10"), &37.into()));
+    let refused = refused["message"].as_str().expect("text").to_owned();
     watching.ends_a_run();
     let unescape = |text: &str| text.replace("&#39;", "'").replace("&quot;", "\"").replace("&amp;", "&");
     let page = unescape(&get(at, "/").body);
@@ -266,6 +268,27 @@ fn a_watch_offers_commands_that_go_on_where_it_is() {
     let page = unescape(&get(at, "/").body);
     offers.paste(&page, "check").exits(2).says("wrong29");
     offers.lists(2, "1", "");
+    watching.stop();
+}
+
+/// What fails is named by its oldest URL, with since when, how many there are, what lists all and what tries it now.
+#[test]
+fn the_log_names_what_fails_and_the_commands_that_go_on() {
+    let offers = Offers::of("http-purge");
+    offers.lists(3, "1", "");
+    offers.run(&["apply"]).exits(0);
+    offers.cloud.always(Some(Step::say(500, "no")));
+    offers.lists(3, "2", "");
+    let arguments = ["--namespace", "web", "--state", text(&offers.state), text(&offers.site)];
+    let mut watching = Watching::start(&offers.bench, &arguments);
+    let fails = watching.says("provider fails");
+    assert_eq!((fails["target"].as_str(), &fails["more"]), (Some("http://cdn.example.com/0"), &2.into()));
+    assert!(fails["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{fails}");
+    let message = fails["message"].as_str().expect("text");
+    offers.paste(message, "status").exits(0).says("http://cdn.example.com/2");
+    offers.cloud.always(None);
+    offers.paste(message, "apply --provider own").exits(0);
+    assert!(offers.listed().lines().all(|line| line.ends_with("rev:2")), "{}", offers.listed());
     watching.stop();
 }
 

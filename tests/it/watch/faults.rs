@@ -301,13 +301,20 @@ fn deferred_work_is_told_with_its_reason_and_time() {
     let mut watching = Watching::start(&bench, &["--resync", "20ms"]);
     let is_told = |number: u64| move |record: &Value| record["level"] == "WARN" && record["deferred"] == number;
     let told = watching.wait("a deferral", is_told(1));
-    assert_eq!(
-        (&told["provider"], &told["message"]),
-        (&"own".into(), &"deferred: the day's quota of 1 is spent".into())
+    let message = told["message"].as_str().expect("a text");
+    assert!(
+        message.starts_with("deferred: the day's quota of 1 is spent; it goes by itself, `freshen status --state /")
     );
-    assert!(told["until"].as_str().is_some_and(|until| until.ends_with('Z')), "{told}");
+    let time = |record: &Value, key: &str| {
+        record[key].as_str().filter(|at| at.ends_with('Z')).unwrap_or_else(|| panic!("{key}: {record}")).to_owned()
+    };
+    assert_eq!((&told["provider"], &told["target"]), (&"own".into(), &urls(2)[1].as_str().into()));
+    assert!(told["last"].is_null() && told["more"].is_null(), "there is one: {told}");
+    assert!(time(&told, "since") < time(&told, "until"), "{told}");
     bench.assets(&urls(3), "1");
-    watching.wait("the third", is_told(2));
+    let told = watching.wait("the third", is_told(2));
+    assert_eq!((&told["target"], &told["more"]), (&urls(2)[1].as_str().into(), &1.into()));
+    assert!(time(&told, "until") < time(&told, "last"), "the quota has room for one a day: {told}");
     (0..5).for_each(|_| drop(watching.ends_a_run()));
     let seen = watching.stop();
     assert_eq!(seen.iter().filter(|record| record["until"].is_string()).count(), 2, "no more than news");
