@@ -311,9 +311,9 @@ impl Gate {
     }
 }
 
-/// Whole seconds or minutes, for people.
+/// Seconds or minutes, rounded, for people.
 fn duration(ms: u64) -> String {
-    let seconds = ms.div_ceil(1000);
+    let seconds = (ms + 500) / 1000;
     if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
 }
 
@@ -390,7 +390,7 @@ mod tests {
     fn what_is_not_ready_in_time_is_left_with_what_was_seen() {
         let mut gate = Gate::new([(0, vec![question("a", "/", 5_000)])], 1);
         let (ends, asked) = play(&mut gate, |_, _| serves(OLD));
-        let reason = "http://a serves other content (sha256:11, ETag \"v\") after 6 s".to_owned();
+        let reason = "http://a serves other content (sha256:11, ETag \"v\") after 5 s".to_owned();
         assert!(matches!(ends.as_slice(), [(6_000..=6_002, GateAction::Leave(0, why))] if *why == reason), "{ends:?}");
         assert!(asked.last().is_some_and(|(at, _)| *at == 6_000), "asked once more at the end: {asked:?}");
     }

@@ -101,6 +101,18 @@ pub enum Comparison {
     Header(String),
 }
 
+impl Comparison {
+    /// What a verdict goes by that is weaker than the content itself: `etag`, `header X-Rev`, `size`.
+    pub fn by(&self) -> Option<String> {
+        match self {
+            Self::Body => None,
+            Self::Etag => Some("etag".to_owned()),
+            Self::Size => Some("size".to_owned()),
+            Self::Header(name) => Some(format!("header {name}")),
+        }
+    }
+}
+
 /// `vantage` of `verify`: where edges are probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Vantage {

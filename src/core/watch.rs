@@ -3,6 +3,7 @@
 //! No files, no clock: each event carries the time. Events of files are hints; every run reads everything, and one comes
 //! at least every so often. Knows providers by name only, and what is to be done at them not at all.
 
+mod origins;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use super::event::{EndpointEnd, FailureScope};
 use super::http::Endpoint;
 use super::retry::Jitter;
 use super::time::{Now, Tick, Timestamp};
+use origins::OriginsAsked;
 use waiting::{Backoff, Waiting};
 
 /// Files must have been left alone this long before they are read, in milliseconds.
@@ -132,6 +134,8 @@ pub enum RunReason {
     Resync,
     /// What is pending or deferred is due.
     Retry,
+    /// Origins are asked again whether they serve what waits for them.
+    Origin,
     /// The user asked for it: SIGHUP.
     Reload,
 }
@@ -144,6 +148,7 @@ impl RunReason {
             Self::Changed => "changed",
             Self::Resync => "resync",
             Self::Retry => "retry",
+            Self::Origin => "origin",
             Self::Reload => "reload",
         }
     }
@@ -182,6 +187,8 @@ pub struct ProviderEnd {
     pub trouble: bool,
     /// Targets that are pending.
     pub pending: u64,
+    /// Targets that wait for their origin, or for a provider upstream.
+    pub waiting: u64,
     /// When the first deferred target is due.
     pub deferred_until: Option<Timestamp>,
 }
@@ -224,11 +231,12 @@ struct RunUnderWay {
     cut: bool,
     /// The run before it was cut short for the user before it came to much: this one gets to send, whatever he asks.
     spared: bool,
+    reason: RunReason,
 }
 
 impl RunUnderWay {
-    fn at(tick: Tick, spared: bool) -> Self {
-        Self { began: tick, sending_since: None, cut: false, spared }
+    fn at(tick: Tick, spared: bool, reason: RunReason) -> Self {
+        Self { began: tick, sending_since: None, cut: false, spared, reason }
     }
 
     /// When it has been sending for long enough; `None` while it does not send.
@@ -264,6 +272,7 @@ pub struct Watch {
     failed_until: Option<Tick>,
     blocked: Option<Blocked>,
     waiting: BTreeMap<String, Waiting>,
+    origins: Option<OriginsAsked>,
     stopping: bool,
     jitter: Jitter,
 }
@@ -284,6 +293,7 @@ impl Watch {
             failed_until: None,
             blocked: None,
             waiting: BTreeMap::new(),
+            origins: None,
             stopping: false,
             jitter: Jitter::seeded(seed),
         }
@@ -310,7 +320,7 @@ impl Watch {
     }
 
     fn ended(&mut self, end: RunEnd, now: Now) {
-        let run = self.running.take().unwrap_or(RunUnderWay::at(now.tick, false));
+        let run = self.running.take().unwrap_or(RunUnderWay::at(now.tick, false, RunReason::Start));
         let cut_early = run.cut && run.had_its_turn_at().is_none_or(|at| now.tick < at);
         // A run that threw away what it read has not had its turn either.
         self.rushed = cut_early || (run.spared && end == RunEnd::Stale);
@@ -347,6 +357,8 @@ impl Watch {
     }
 
     fn left(&mut self, left: Vec<ProviderEnd>, run: RunUnderWay, now: Now) {
+        let waiting = left.iter().map(|end| end.waiting).sum();
+        self.origins = OriginsAsked::after(self.origins, waiting, run.reason, now.tick);
         let mut before = std::mem::take(&mut self.waiting);
         for end in left {
             let known = before.remove(&end.name).filter(|known| known.config == end.config);
@@ -387,7 +399,8 @@ impl Watch {
             let goes_on = end.pending > 0 && endpoints.is_empty();
             (failures, retry_at) = (0, goes_on.then_some(now.tick));
         }
-        Waiting { config: end.config, has_work: true, endpoints, failures, retry_at, deferred_until }
+        let waits_for_origins = end.waiting > 0;
+        Waiting { config: end.config, has_work: true, waits_for_origins, endpoints, failures, retry_at, deferred_until }
     }
 
     /// Endpoints that are left in peace after a run, and one of those that it asked. They are asked together again, or each
@@ -487,11 +500,14 @@ impl Watch {
         if self.failed_until.is_some() || is_blocked || self.tries(now).any(is_due) {
             return Some(RunReason::Retry);
         }
+        if self.origins.is_some_and(|origins| is_due(origins.at)) {
+            return Some(RunReason::Origin);
+        }
         (self.resync_at <= now.tick).then_some(RunReason::Resync)
     }
 
     fn start(&mut self, reason: RunReason, now: Now) -> RunRequest {
-        self.running = Some(RunUnderWay::at(now.tick, self.rushed));
+        self.running = Some(RunUnderWay::at(now.tick, self.rushed, reason));
         let rereads = self.rereads(reason, now.tick);
         self.debounce = None;
         self.asked = None;
@@ -528,7 +544,8 @@ impl Watch {
         let defers = self.waiting.values().any(|waiting| waiting.has_work && waiting.deferred_until.is_some());
         let look_again = defers.then(|| now.tick.plus_ms(LOOK_AGAIN_MS));
         let blocked = self.blocked.map(|blocked| blocked.until);
-        self.tries(now).chain(look_again).chain(blocked).chain([self.resync_at]).min()
+        let origins = self.origins.map(|origins| origins.at);
+        self.tries(now).chain(look_again).chain(blocked).chain(origins).chain([self.resync_at]).min()
     }
 
     /// When work that waits is tried.
@@ -544,7 +561,9 @@ impl Watch {
 
     /// When work at a provider is tried next, if no files change before; `None` if nothing waits there.
     pub fn next_try(&self, provider: &str, now: Now) -> Option<Tick> {
-        self.waiting.get(provider)?.due_at(now).map(|at| self.tried_at(at)).min()
+        let waiting = self.waiting.get(provider)?;
+        let origins = self.origins.filter(|_| waiting.waits_for_origins).map(|origins| origins.at);
+        waiting.due_at(now).map(|at| self.tried_at(at)).chain(origins).min()
     }
 
     /// Whether events of files wait for quiet: until [`WatchAction::WakeAt`] comes, further ones change nothing but the time of

@@ -12,7 +12,7 @@ use crate::core::recorded::Counts;
 use crate::core::report::{EndedEvent, RunReport};
 use crate::core::time::{Now, Tick, Timestamp, shown_duration};
 use crate::core::watch::{ProviderEnd, Retry, RunEnd};
-use crate::engine::{Exit, Reason, Remaining};
+use crate::engine::{Exit, OldestLeft, Reason, Remaining};
 
 /// Problems of manifests that are logged one by one; the page and `freshen check` show all.
 const MOST_PROBLEMS: usize = 20;
@@ -32,6 +32,7 @@ pub(super) struct LogTransitions {
     refusals: Refusals,
     error: Option<CycleError>,
     /// How much is deferred at each provider, until when first and until when last.
+    waiting: BTreeMap<String, u64>,
     deferred: BTreeMap<String, (u64, [Timestamp; 2])>,
     /// When it was last logged that another run has the state.
     locked_logged_at: Option<Tick>,
@@ -64,6 +65,7 @@ impl LogTransitions {
             tracing::debug!(pass, reason = ended.request.reason.word(), "run ended");
         }
         if let RunEnd::Done(_) | RunEnd::Blocked(Some(_)) = &ended.end {
+            self.waiting(&ended.counted.left, pass);
             self.deferred(&ended.counted.left, pass);
             self.providers(&ended.counted.left, pass, (machine, now));
         }
@@ -130,6 +132,25 @@ impl LogTransitions {
             (None, Some(_)) => tracing::info!(pass, "runs are made again"),
         }
         self.error = trouble.cloned();
+    }
+
+    /// What waits for an origin is logged when there is more of it, and when nothing waits any more.
+    fn waiting(&mut self, left: &[Remaining], pass: u64) {
+        let mut waiting = BTreeMap::new();
+        for Remaining { end, waiting: oldest, .. } in left {
+            let Some((OldestLeft { target, since }, reason)) = oldest else { continue };
+            let (provider, number) = (&end.name, end.waiting);
+            if self.waiting.get(provider).is_none_or(|logged| *logged < number) {
+                let (target, since, more) = (log_line(target), since.utc_extended(), more_than_one(number));
+                let reason = log_line(reason);
+                tracing::info!(pass, provider, waiting = number, target, more, since, "waiting: {reason}");
+            }
+            waiting.insert(provider.clone(), number);
+        }
+        for provider in self.waiting.keys().filter(|provider| !waiting.contains_key(*provider)) {
+            tracing::info!(pass, provider, "nothing waits for an origin any more");
+        }
+        self.waiting = waiting;
     }
 
     /// Deferred work is logged when there is more of it, and when it waits for another time.

@@ -3,7 +3,7 @@
 //! Knows no vendor and decides nothing. It waits for what the machine waits for.
 
 mod answers;
-mod gating;
+pub(super) mod gating;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;

@@ -54,7 +54,7 @@ pub use prepare::{Choice, Prepared, prepare, unread};
 pub use provider_answers::{AccountStatus, CredentialStatus, Learned, Results, ask_standings, ask_tasks, learn_quotas};
 pub use quotas::{QuotaStanding, quotas};
 pub use refusals::{leave_out_refused, refusals};
-pub use remaining::{DeferredLeft, OldestLeft, REFUSED, Remaining};
+pub use remaining::{OldestLeft, REFUSED, Remaining};
 pub use review::review;
 pub use selection::Selection;
 pub use status::{Overview, Refreshed, refresh};

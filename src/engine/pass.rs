@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::audit::Audit;
 use super::claim::{Claim, Claimed, lineage, run_start};
 use super::executor::CallReport;
+use super::executor::gating::all_wait_on;
 use super::inputs::Loaded;
 use super::memory::PassMemory;
 use super::query::Asker;
@@ -317,6 +318,11 @@ impl Pass<'_> {
         if around.resident.is_none() {
             around.interrupted = Some((self.options.interrupts)());
         }
+        if self.all_wait(desired, &prepared, around).await {
+            let finished = Finished::untouched(desired, &prepared);
+            around.finished(&finished, opened.store.as_deref());
+            return Ok(PassEnd::Ended(finished.exit));
+        }
         let looking = self.look_up(desired, &prepared, &opened.guessed);
         let Some(found) = around.unless_stopped(self.in_time(looking)).await else {
             return cut(desired, &prepared, opened, around);
@@ -403,6 +409,17 @@ impl Pass<'_> {
         let failure = finished.outcome.observer_error.as_deref();
         let unwritten = audit.finish(failure, &mut |text| around.event(PassEvent::Error(text)));
         Ok(PassEnd::Ended(Exit::worst(unwritten.into_iter().chain([finished.exit]))))
+    }
+
+    /// Whether a program that stays up finds all as it left it: origins that are not ready. It asks often, and leaves no trace.
+    async fn all_wait(&self, desired: &Desired, prepared: &Prepared, around: &Around<'_>) -> bool {
+        let is_resident = around.resident.is_some() && self.options.wait_for_origins_ms.is_some();
+        if !is_resident || prepared.difference.has_unseen || !prepared.is_settled() || !prepared.refusals.is_empty() {
+            return false;
+        }
+        let asked = (&desired.model, prepared);
+        let asking = all_wait_on(self.host, asked, Timeouts::within(self.options.timeout_ms));
+        around.unless_stopped(asking).await.unwrap_or(false)
     }
 
     fn tamper(&self, prepared: &mut Prepared) {

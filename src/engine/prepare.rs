@@ -80,7 +80,7 @@ impl Prepared {
     }
 
     /// Whether the state stays as it is, apart from changes.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let Difference { adopt, forget, dropped, owners, left_alone, .. } = &self.difference;
         let is_recorded = adopt.is_empty() && forget.is_empty() && dropped.is_empty();
         is_recorded && owners.is_empty() && left_alone.is_empty() && !self.manifests_changed

@@ -22,6 +22,8 @@ pub struct Remaining {
     pub reason: Option<String>,
     /// The oldest change that is pending, and no guard refuses.
     pub pending: Option<OldestLeft>,
+    /// The oldest change that waits, and for what.
+    pub waiting: Option<(OldestLeft, String)>,
     /// What is deferred.
     pub deferred: Option<DeferredLeft>,
 }
@@ -71,6 +73,7 @@ impl Remaining {
             failed_anew: rest.failed_anew,
             trouble,
             pending,
+            waiting: counts.waiting,
             deferred_until: rest.deferred.map(|(until, ..)| until),
         };
         let changes = &finished.prepared.difference.changes;
@@ -80,16 +83,21 @@ impl Remaining {
             because: outcome.states.get(index).parts().2.unwrap_or_default().to_owned(),
             last_until: rest.last_until,
         });
+        let waiting = rest.waiting.map(|(since, index)| {
+            let reason = outcome.states.get(index).parts().2.unwrap_or_default();
+            (named(since, index), reason.to_owned())
+        });
         let reason = unavailable.or(stopped).or(rest.reason);
+        let reason = reason.or_else(|| waiting.as_ref().map(|(_, reason)| reason.clone()));
         let reason = reason.or_else(|| deferred.as_ref().map(|deferred| deferred.because.clone()));
         let reason = reason.or_else(|| (rest.refused > 0).then(|| REFUSED.to_owned()));
         let pending = rest.pending.map(|(since, index)| named(since, index));
-        Self { end, counts, oldest: rest.oldest, reason, pending, deferred }
+        Self { end, counts, oldest: rest.oldest, reason, pending, waiting, deferred }
     }
 
-    /// Whether anything is pending or deferred.
+    /// Whether anything is pending, waiting or deferred.
     pub const fn is_work(&self) -> bool {
-        self.end.pending > 0 || self.end.deferred_until.is_some()
+        self.end.pending > 0 || self.end.waiting > 0 || self.end.deferred_until.is_some()
     }
 }
 
@@ -98,6 +106,8 @@ struct RemainingCounts {
     oldest: Option<Timestamp>,
     /// The oldest one that is pending and no guard refuses: since when, and its index.
     pending: Option<(Timestamp, usize)>,
+    /// The oldest one that waits.
+    waiting: Option<(Timestamp, usize)>,
     /// The first deferred one: when it is due, since when it is to be done, and its index.
     deferred: Option<(Timestamp, Timestamp, usize)>,
     /// When the last deferred one is due.
@@ -137,7 +147,11 @@ impl RemainingCounts {
                         rest.last_until = rest.deferred.map_or(*until, |_| rest.last_until.max(*until));
                         rest.deferred = rest.deferred.into_iter().chain([(*until, since, index)]).min();
                     }
-                    ItemState::Waiting(_) | ItemState::Recorded | ItemState::Rejected(_) => {}
+                    ItemState::Waiting(_) => {
+                        rest.oldest = rest.oldest.into_iter().chain([since]).min();
+                        rest.waiting = rest.waiting.into_iter().chain([(since, index)]).min();
+                    }
+                    ItemState::Recorded | ItemState::Rejected(_) => {}
                 }
             }
         }

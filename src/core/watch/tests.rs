@@ -222,6 +222,7 @@ fn files_that_never_come_to_rest_are_acted_on_as_they_are() {
 
 fn left(name: &str) -> ProviderEnd {
     ProviderEnd {
+        waiting: 0,
         name: name.to_owned(),
         config: "c1".to_owned(),
         endpoints: Vec::new(),

@@ -21,6 +21,8 @@ pub(super) struct Backoff {
 pub(super) struct Waiting {
     pub(super) config: String,
     pub(super) has_work: bool,
+    /// Some of its targets wait for their origin, or for a provider upstream.
+    pub(super) waits_for_origins: bool,
     pub(super) endpoints: BTreeMap<Endpoint, Backoff>,
     /// Runs in a row in which targets failed and none of those that had failed before was recorded.
     pub(super) failures: u32,
