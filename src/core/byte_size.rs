@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
 
 /// Bytes as [`parse`] reads them, in the largest decimal unit of which they are a whole number.
 pub fn written(bytes: u64) -> String {
-    let unit = UNITS[..4].iter().rev().find(|(_, unit)| bytes % unit == 0);
+    let unit = UNITS[..4].iter().rev().find(|(_, unit)| bytes.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{bytes} bytes"), |(name, unit)| format!("{} {name}", bytes / unit))
 }
 

@@ -32,7 +32,7 @@ pub fn parse_positive(text: &str) -> Result<u64, String> {
 /// Milliseconds as [`parse`] reads them, in the largest unit of which they are a whole number.
 pub fn written(ms: u64) -> String {
     let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    let unit = units.into_iter().find(|(unit_ms, _)| ms > 0 && ms % unit_ms == 0);
+    let unit = units.into_iter().find(|(unit_ms, _)| ms > 0 && ms.is_multiple_of(*unit_ms));
     let (unit_ms, unit) = unit.unwrap_or(if ms == 0 { (1000, "s") } else { (1, "ms") });
     format!("{}{unit}", ms / unit_ms)
 }

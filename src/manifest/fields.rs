@@ -223,7 +223,7 @@ fn misshapen(file: usize, key: &str, shape: Shape, doc: &str, misfit: &Node<'_>)
         };
         return Diagnostic::error(file, misfit.span, message).help(doc.to_owned());
     }
-    if let (true, Shape::Texts | Shape::TextList) = (shape::is_empty_list(misfit), shape) {
+    if let (true, Shape::Texts | Shape::TextList | Shape::HeaderMaps(_)) = (shape::is_empty_list(misfit), shape) {
         let help = format!("give one at least, or leave `{key}` out");
         return Diagnostic::error(file, misfit.span, format!("`{key}` is an empty list")).help(help);
     }

@@ -15,11 +15,14 @@ pub(super) fn of_value(key: &str, shape: Shape, misfit: &Node<'_>) -> Option<Str
         (Value::Scalar { text, .. }, _) if secrets::has_reference(text) => {
             Some(format!("{NOT_REPLACED}; {REPLACED_IN}"))
         }
-        (Value::Scalar { text, plain }, Shape::Bool) => boolean(text).map(|word| {
+        (Value::Scalar { text, plain }, Shape::Bool | Shape::FlagOr(_)) => boolean(text).map(|word| {
             let bare = if *plain { "" } else { ", without quotes" };
             format!("write `{word}`{bare}")
         }),
-        (Value::Scalar { text, plain }, Shape::Integer(least) | Shape::Within(least, _)) => digits(text, *plain, least),
+        (Value::Scalar { text, plain }, Shape::Integer(least)) => digits(text, *plain, least),
+        (Value::Scalar { text, plain }, Shape::Within(least, most)) => {
+            digits(text, *plain, least).filter(|_| whole_number(text).is_some_and(|number| number <= most))
+        }
         (Value::Scalar { text, .. }, Shape::Duration(..)) => duration::parse(text).err(),
         (Value::Scalar { text, .. }, Shape::Size(_)) => byte_size::parse(text).err(),
         (Value::Scalar { text, .. }, Shape::WordOr(..)) if key == "match" && text == "size" => {

@@ -126,7 +126,7 @@ impl Reader<'_> {
     }
 
     fn refuse(&mut self, span: Span, key: &str, refusal: HostRefusal) -> Refused {
-        let diagnostic = Diagnostic::error(self.file, span, format!("`{key}`: {}", refusal.message));
+        let diagnostic = Diagnostic::error(self.file, span, format!("{key}: {}", refusal.message));
         self.report.push(match refusal.help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,
@@ -167,7 +167,7 @@ impl Reader<'_> {
                 }
                 let is_open = !url.tls && !url.is_loopback();
                 if is_open && has_variables && !fields.flag("allow_insecure") {
-                    let message = format!("`origin`: headers with variables by plain http to `{}`", url.host);
+                    let message = format!("origin: headers with variables by plain http to `{}`", url.host);
                     let help = "write https, or add `allow_insecure: true` if everyone on the way may read them";
                     return Err(self.fail(span, message, help));
                 }
@@ -238,7 +238,7 @@ impl Reader<'_> {
             None => Ok(Comparison::Header(name.to_owned())),
             Some(problem) => {
                 let help = "write its name as answers have it, for example `X-Revision`";
-                Err(self.fail(span, format!("`header`: {problem}: `{}`", shown(name)), help))
+                Err(self.fail(span, format!("match: {problem}: `{}`", shown(name)), help))
             }
         }
     }
@@ -246,7 +246,7 @@ impl Reader<'_> {
     fn variants(&mut self, fields: &Fields<'_, '_>) -> Result<Option<Vec<Headers>>, Refused> {
         let Some(Node { value: Value::List(items), .. }) = fields.node("variants") else { return Ok(None) };
         if let Some(surplus) = items.get(MAX_VARIANTS) {
-            let message = format!("`variants`: {} of them, more than {MAX_VARIANTS}", items.len());
+            let message = format!("variants: {} of them, more than {MAX_VARIANTS}", items.len());
             return Err(self.fail(surplus.span, message, "keep those that visitors ask for most"));
         }
         let variants: Vec<_> = items.iter().map(|item| self.headers("verify.variants", Some(item))).collect();
@@ -259,7 +259,7 @@ impl Reader<'_> {
             return Ok(Vantage::All);
         }
         if let Some((_, span)) = texts.get(MAX_VANTAGES) {
-            let message = format!("`vantage`: {} of them, more than {MAX_VANTAGES}", texts.len());
+            let message = format!("vantage: {} of them, more than {MAX_VANTAGES}", texts.len());
             return Err(self.fail(*span, message, "keep those that stand for the others"));
         }
         let (mut found, mut sound): (Vec<Endpoint>, _) = (Vec::new(), Ok(()));
@@ -279,7 +279,7 @@ impl Reader<'_> {
     /// A host or address, and a port.
     fn one_vantage(&mut self, text: &str, span: Span) -> Result<Endpoint, Refused> {
         if text == ALL {
-            return Err(self.fail(span, "`vantage`: `all` beside others", "write `vantage: all`, or list addresses"));
+            return Err(self.fail(span, "vantage: `all` beside others", "write `vantage: all`, or list addresses"));
         }
         if let Some(meant) = respelled_vantage(text) {
             let help = "an address has one spelling here";
@@ -288,7 +288,7 @@ impl Reader<'_> {
         let (host, port) = host_and_port(text).map_err(|refusal| self.refuse(span, "vantage", refusal))?;
         if let Some(reason) = hosts::refused_endpoint_host(host) {
             let help = "write the address of a cache or of an edge of your CDN";
-            return Err(self.fail(span, format!("`vantage`: `{host}` {reason}"), help));
+            return Err(self.fail(span, format!("vantage: `{host}` {reason}"), help));
         }
         Ok(Endpoint { tls: true, host: host.to_owned(), port, path_prefix: String::new(), address: None })
     }
@@ -297,10 +297,10 @@ impl Reader<'_> {
         let (Some(share), Some(span)) = (fields.node("share"), fields.key_span("share")) else { return Ok(None) };
         if !fields.has("every") {
             let help = "give `every`, for example `every: 6h`, or delete it";
-            return Err(self.fail(span, "`share` without `every`", help));
+            return Err(self.fail(span, "share without every", help));
         }
         match shape::percent(share) {
-            Some(0) => Err(self.fail(share.span, "`share: 0%` probes nothing", "delete `every` and `share`")),
+            Some(0) => Err(self.fail(share.span, "share: 0% probes nothing", "delete `every` and `share`")),
             share => Ok(share),
         }
     }
@@ -359,9 +359,8 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), HostRefusal> {
         let refusal = HostRefusal::new(format!("`{}` is more than a host", shown(text)));
         return Err(refusal.help("write a host or an address, and a port if it is not the scheme's own"));
     }
-    // The check of URLs knows each form of a host; what stands before it is left away again.
-    const SCHEME: &str = "https://";
-    let url = format!("{SCHEME}{text}");
+    // The check of URLs knows each form of a host.
+    let url = format!("https://{text}");
     let parts = url::check(&url)?;
     Ok((&text[..parts.host.len()], parts.port))
 }

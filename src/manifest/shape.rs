@@ -454,7 +454,7 @@ impl Shape {
             _ => Some(node),
         };
         let fits = match self {
-            Self::Texts | Self::TextList if is_empty_list(node) => false,
+            Self::Texts | Self::TextList | Self::HeaderMaps(_) if is_empty_list(node) => false,
             Self::Texts if matches!(node.value, Value::List(_)) => return item(Self::Text),
             Self::Text | Self::Texts => text(node).is_some(),
             Self::TextList => return item(Self::Text),
@@ -463,7 +463,6 @@ impl Shape {
             Self::Within(least, most) => integer(node).is_some_and(|value| (least..=most).contains(&value)),
             Self::Duration(least, most) => duration_ms(node).is_some_and(|ms| (least..=most).contains(&ms)),
             Self::Size(most) => size(node).is_some_and(|bytes| (1..=most).contains(&bytes)),
-            Self::HeaderMaps(_) if is_empty_list(node) => false,
             Self::HeaderMaps(_) if matches!(node.value, Value::List(_)) => return item(Self::Headers),
             Self::HeaderMaps(word) => text(node) == Some(word),
             Self::TextOr(_) => text(node).is_some() || matches!(node.value, Value::Map(_)),

@@ -81,7 +81,7 @@ impl Lister<'_> {
     pub(super) fn refuse_idle_wait(&mut self) {
         if let Some(span) = self.own.proof.idle_wait {
             let help = "give `origin`, the URL that caches fetch the content from, or delete it";
-            self.report.push(Diagnostic::error(self.own.file, span, "`wait_for_origin` without `origin`").help(help));
+            self.report.push(Diagnostic::error(self.own.file, span, "wait_for_origin without origin").help(help));
         }
     }
 }
@@ -91,21 +91,21 @@ fn incomparable(compare: &Comparison, hash: &ContentHash, has_origin: bool) -> O
     let word = hash.as_str().split_once(':').map_or("", |(word, _)| word);
     let (is_digest, is_rev) = (Algorithm::of_hash(hash).is_some(), word == "rev");
     let refusal = |compare: &str, without: &str, help: &str| {
-        let message = format!("`verify.match`: {compare} cannot be compared with `{word}:…`{without}");
+        let message = format!("verify.match: {compare} cannot be compared with {word}:…{without}");
         Some(HostRefusal::new(message).help(help))
     };
     let give_header = "give `match: {header: NAME}`, with a header that holds the text behind `rev:`";
     match compare {
-        Comparison::Body if is_rev => refusal("`body`", "", give_header),
-        Comparison::Body if !is_digest => refusal("`body`", "", "give `match: etag`, or digests"),
-        Comparison::Etag if is_rev => refusal("`etag`", "", give_header),
+        Comparison::Body if is_rev => refusal("body", "", give_header),
+        Comparison::Body if !is_digest => refusal("body", "", "give `match: etag`, or digests"),
+        Comparison::Etag if is_rev => refusal("etag", "", give_header),
         Comparison::Etag if is_digest && word != "md5" && !has_origin => {
             let help = "give `origin`, which shows the ETag of the content, or `match: body`";
-            refusal("`etag`", " without `origin`", help)
+            refusal("etag", " without origin", help)
         }
         Comparison::Header(_) if !is_rev && !has_origin => {
             let help = "give `origin`, which shows the header of the content, or `rev:` hashes";
-            refusal("a header", " without `origin`", help)
+            refusal("a header", " without origin", help)
         }
         Comparison::Body | Comparison::Etag | Comparison::Size | Comparison::Header(_) => None,
     }
