@@ -156,3 +156,37 @@ impl Desired {
         self.inputs.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{SourceFile, build};
+
+    const UPSTREAM: &str = ", upstream: shield";
+
+    fn desired(manifest: &str, upstream: &str) -> Desired {
+        let providers = format!(
+            "providers:\n  edge: {{kind: http-purge, endpoints: 'http://127.0.0.1:1'{upstream}}}\n  shield: {{kind: http-purge, \
+             endpoints: 'http://127.0.0.1:2'}}\n{manifest}assets: {{}}\n"
+        );
+        let model = build(&[SourceFile::whole("m.yaml", providers)]).model.unwrap();
+        Desired::new(model, Reach::default()).known_by(Inputs::default())
+    }
+
+    /// What a provider fetches through decides when its lists are read anew, and nothing about refusals and waits.
+    #[test]
+    fn upstreams_are_part_of_what_lists_depend_on_alone() {
+        let (plain, through) = (desired("", ""), desired("", UPSTREAM));
+        assert_eq!(plain.config_digests, through.config_digests);
+        assert_ne!(plain.inputs().unwrap().configuration, through.inputs().unwrap().configuration);
+    }
+
+    /// What a manifest asks of origins and edges stands in its own bytes.
+    #[test]
+    fn terms_of_proof_are_part_of_no_digest() {
+        let (plain, proven) = (desired("", ""), desired("origin: http://127.0.0.1:3\nverify: true\n", ""));
+        assert_eq!(proven.model.proof_terms.len(), 1);
+        assert_eq!(plain.config_digests, proven.config_digests);
+        assert_eq!(plain.inputs().unwrap().configuration, proven.inputs().unwrap().configuration);
+    }
+}

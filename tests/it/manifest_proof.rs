@@ -7,6 +7,8 @@ use freshen::manifest::{
     BuildOptions, Built, Diagnostic, Expand, FileSource, Found, FoundFile, SourceFile, build_with,
 };
 
+use crate::support::cli::Bench;
+
 const PROVIDERS: &str = "providers:
   cdn: {kind: tencent-cdn, hosts: [a.cn]}
   vod: {kind: huawei-vod, hosts: [vod.cn], region: cn-north-4, project_id: 0123456789abcdef0123456789abcdef}
@@ -512,6 +514,7 @@ fn values_of_headers_are_never_shown() {
         "providers: {own: {kind: http-purge, endpoints: 'http://127.0.0.1', repurge_headers: {X-A: canary}}}\n"
             .to_owned(),
         "assets: {}\nverify: {variants: [{X-A: canary}]}: [\n".to_owned(),
+        "assets: {}\nverify: {setle: 5s} # variants: [{X-A: canary}]\n".to_owned(),
         "assets: {}\norigin: {headers: {X-A: canary}\n".to_owned(),
     ] {
         let built = built(&text);
@@ -674,4 +677,22 @@ fn upstreams_are_providers_and_lead_to_the_origin() {
         assert_problem(&upstreams(&[("edge", "§shild"), ("shield", "cdn")]), "provider `shild` is not configured");
     assert_eq!(help, "did you mean `shield`?");
     assert_problem(&upstreams(&[("edge", "§[shield]")]), "`upstream` must be a text, found a list");
+}
+
+#[test]
+fn check_takes_the_keys_and_the_digest_of_a_plan_knows_none_of_them() {
+    let digest = |provider: &str, keys: &str| {
+        let caches = format!(
+            "providers:\n  edge: {{kind: http-purge, endpoints: 'http://127.0.0.1:9', hosts: [a.cn]{provider}}}\n  shield: {{kind: \
+             http-purge, endpoints: 'http://127.0.0.1:10', hosts: [a.cn]}}\n"
+        );
+        let site = format!("{keys}assets:\n  https://a.cn/x: {}\n", sha('1'));
+        let bench = Bench::new().file("manifests/providers.yaml", caches).file("manifests/site.yaml", site);
+        bench.run(&["check"]).exits(0);
+        bench.run(&["plan", "--format", "json"]).exits(0).json()["digest"].clone()
+    };
+    let keys = "origin: http://127.0.0.1:11\nwait_for_origin: 0s\nverify: {settle: 100ms}\n";
+    let plain = digest("", "");
+    assert!(plain.is_string());
+    assert_eq!(digest(", upstream: shield", keys), plain);
 }
