@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use base64::Engine as _;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use freshen::core::algorithm::Algorithm;
@@ -192,13 +193,66 @@ async fn a_coded_body_is_seen_as_what_it_stands_for() {
         let seen = seen(answer, body(Algorithm::Md5, page.len() as u64)).await;
         assert_eq!((&seen.body, seen.bytes), (&digest(&page), bytes), "{coding}");
     }
-    assert_eq!(seen_body(ok("Content-Encoding: gzip\r\n", b""), LARGE).await, digest(b""), "nothing at all");
-    let mut chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: deflate\r\n\r\n".to_vec();
-    for byte in zlib(b"one by one") {
-        chunked.extend([b"1\r\n", &[byte][..], b"\r\n"].concat());
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let nothing = ok(&format!("Content-Encoding: {coding}\r\n"), b"");
+        assert_eq!(seen_body(nothing, LARGE).await, digest(b""), "{coding}");
     }
-    chunked.extend(b"0\r\n\r\n");
-    assert_eq!(seen_body(chunked, LARGE).await, digest(b"one by one"));
+}
+
+/// A text of which each line but the first five hundred comes again, see `golden/bodies`.
+fn golden_page() -> Vec<u8> {
+    (0..30_000_u64).flat_map(|line| format!("<li>item {}</li>\n", line * line % 499).into_bytes()).collect()
+}
+
+const PAGE_BR: &[u8] = include_bytes!("golden/bodies/page.br");
+const PAGE_ZST: &[u8] = include_bytes!("golden/bodies/page.zst");
+
+#[tokio::test]
+async fn bodies_of_other_encoders_are_decoded_however_they_are_cut() {
+    let page = golden_page();
+    let skipped = [b"\x5a\x2a\x4d\x18\x03\0\0\0abc", PAGE_ZST, b"\x50\x2a\x4d\x18\0\0\0\0"].concat();
+    let twice = [PAGE_ZST, PAGE_ZST].concat();
+    for (coding, coded, times) in [
+        ("gzip", gzip(&page), 1),
+        ("deflate", zlib(&page), 1),
+        ("deflate", deflate(&page), 1),
+        ("br", PAGE_BR.to_vec(), 1),
+        ("zstd", PAGE_ZST.to_vec(), 1),
+        ("zstd", skipped, 1),
+        ("zstd", twice, 2),
+    ] {
+        let page = page.repeat(times);
+        let whole = ok(&format!("Content-Encoding: {coding}\r\n"), &coded);
+        assert_eq!(seen_body(whole, page.len() as u64).await, digest(&page), "{coding}");
+        let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: {coding}\r\n\r\n");
+        let mut byte_by_byte = head.into_bytes();
+        for byte in coded {
+            byte_by_byte.extend([b"1\r\n", &[byte][..], b"\r\n"].concat());
+        }
+        byte_by_byte.extend(b"0\r\n\r\n");
+        assert_eq!(seen_body(byte_by_byte, LARGE).await, digest(&page), "{coding}");
+    }
+}
+
+/// A frame of Zstandard with a window of `2 ^ log` bytes and these blocks.
+fn zstd(log: u8, blocks: &[u8]) -> Vec<u8> {
+    [b"\x28\xb5\x2f\xfd\0", &[(log - 10) << 3][..], blocks].concat()
+}
+
+/// The last block of a frame, with nothing in it.
+const LAST_BLOCK: &[u8] = b"\x01\0\0";
+
+/// Memory for what was decoded is what hostile servers might ask for.
+#[tokio::test]
+async fn windows_beyond_those_of_the_codings_of_http_are_refused() {
+    let seen_as = async |coding: &str, coded: Vec<u8>| {
+        seen_body(ok(&format!("Content-Encoding: {coding}\r\n"), &coded), LARGE).await
+    };
+    assert_eq!(seen_as("zstd", zstd(23, LAST_BLOCK)).await, digest(b""));
+    assert_eq!(seen_as("zstd", zstd(24, LAST_BLOCK)).await, SeenBody::Coded("zstd, which it is not".into()));
+    // An empty body whose window has 24 bits, and one of 30 bits, which an extension of the coding allows.
+    assert_eq!(seen_as("br", b"\x3f".to_vec()).await, digest(b""));
+    assert_eq!(seen_as("br", b"\x11\xde".to_vec()).await, SeenBody::Coded("br, which it is not".into()));
 }
 
 #[tokio::test]
@@ -218,6 +272,17 @@ async fn a_body_that_is_not_what_its_coding_says_is_not_compared() {
         ("gzip", whole[..whole.len() - 1].to_vec(), "gzip, which it is not"),
         ("gzip", whole[..5].to_vec(), "gzip, which it is not"),
         ("gzip", [gzip(b"abc"), b"<!-- hi -->".to_vec()].concat(), "gzip, which it is not"),
+        ("zstd, br", b"abc".to_vec(), "zstd, br"),
+        ("br", PAGE_BR[..PAGE_BR.len() - 1].to_vec(), "br, which it is not"),
+        ("br", [PAGE_BR, b"a"].concat(), "br, which it is not"),
+        ("br", gzip(b"abc"), "br, which it is not"),
+        ("zstd", gzip(b"abc"), "zstd, which it is not"),
+        ("zstd", PAGE_ZST[..PAGE_ZST.len() - 1].to_vec(), "zstd, which it is not"),
+        ("zstd", PAGE_ZST[..9].to_vec(), "zstd, which it is not"),
+        ("zstd", [PAGE_ZST, b"a"].concat(), "zstd, which it is not"),
+        ("zstd", [PAGE_ZST, b"abcdef"].concat(), "zstd, which it is not"),
+        ("zstd", b"\x50\x2a\x4d\x18\x04\0\0\0abc".to_vec(), "zstd, which it is not"),
+        ("zstd", zstd(17, b"\x07\0\0"), "zstd, which it is not"),
         ("deflate", gzip(b"abc"), "deflate, which it is not"),
         ("deflate", zlib(b"abc")[..6].to_vec(), "deflate, which it is not"),
         ("deflate", deflate(&page())[..600].to_vec(), "deflate, which it is not"),
@@ -336,19 +401,50 @@ async fn a_body_without_an_end_is_read_to_the_limit_and_no_further() {
     assert!(server.seen().bytes_written < 32 * MIB, "read {} bytes", server.seen().bytes_written);
 }
 
+/// 64 MiB of nothing, by a real encoder with its largest window.
+const BOMB_BR: &str = "z///f/gnAOKxQCD3/p/////wTwDEYQGA7v0/////4Z8AiMMiAN37f/7//8M/ARCHBQC69/8D";
+
 // R20
 #[tokio::test]
 async fn a_body_that_grows_a_thousandfold_is_not_unpacked() {
-    let bomb = gzip(&vec![0; 64 * MIB]);
-    assert!(64 * MIB / bomb.len() > 1000);
-    let bytes = bomb.len() as u64;
-    let answer = ok("Content-Encoding: gzip\r\n", &bomb);
-    let bombed = seen(answer.clone(), body(Algorithm::Md5, LARGE)).await;
-    assert_eq!(bombed.body, SeenBody::Coded("gzip, with more than 1000 bytes for one".to_owned()));
-    assert!(bombed.bytes <= bytes);
-    assert_eq!(seen_body(answer, 100).await, SeenBody::TooLarge(100));
+    let repeated = b"\x02\0\x10\0";
+    let zstd_bomb = zstd(23, &[repeated.repeat(512).as_slice(), LAST_BLOCK].concat());
+    let br_bomb = base64::engine::general_purpose::STANDARD.decode(BOMB_BR).expect("base64");
+    for (coding, bomb) in [("gzip", gzip(&vec![0; 8 * MIB])), ("br", br_bomb), ("zstd", zstd_bomb)] {
+        assert!(8 * MIB / bomb.len() > 1000, "{coding}");
+        let bytes = bomb.len() as u64;
+        let answer = ok(&format!("Content-Encoding: {coding}\r\n"), &bomb);
+        let bombed = seen(answer.clone(), body(Algorithm::Md5, LARGE)).await;
+        assert_eq!(bombed.body, SeenBody::Coded(format!("{coding}, with more than 1000 bytes for one")));
+        assert!(bombed.bytes <= bytes);
+        assert_eq!(seen_body(answer, 100).await, SeenBody::TooLarge(100), "{coding}");
+    }
     let small = vec![0; MIB];
     assert_eq!(seen_body(ok("Content-Encoding: gzip\r\n", &gzip(&small)), LARGE).await, digest(&small));
+    let repeated = zstd(23, &[repeated.repeat(8).as_slice(), LAST_BLOCK].concat());
+    assert_eq!(seen_body(ok("Content-Encoding: zstd\r\n", &repeated), LARGE).await, digest(&small));
+}
+
+/// Parts of codings that stand for nothing may come for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn coded_bytes_that_stand_for_nothing_have_an_end() {
+    let stored = b"\0\0\0\xff\xff".repeat(2000);
+    let skipped = [b"\x50\x2a\x4d\x18\xf8\x0f\0\0".to_vec(), vec![0; 4088]].concat();
+    let raw = b"\0\0\0".repeat(3000);
+    for (coding, first, again) in [
+        ("deflate", Vec::new(), stored.clone()),
+        ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec(), stored),
+        ("zstd", Vec::new(), skipped),
+        ("zstd", zstd(17, b""), raw),
+        ("br", b"\x0c".to_vec(), vec![6; 10_000]),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+        let server = RawServer::start(vec![Answer::Endless([head.as_bytes(), &first].concat(), again)]);
+        let seen = probe(server.address, body(Algorithm::Md5, 1000)).await.expect("answered");
+        server.wait_for_end();
+        assert_eq!(seen.body, SeenBody::TooLarge(1000), "{coding}");
+        assert!(seen.bytes < 3 * MIB as u64, "{coding}: {}", seen.bytes);
+    }
 }
 
 // R20

@@ -106,6 +106,7 @@ const LAYERS: &[Layer] = &[
         ],
         crates: &[
             ("blake3", "fingerprints of accounts, hashes of files"),
+            ("brotli_decompressor", "bodies that probes read"),
             ("fastrand", "the seed of a run"),
             ("flate2", "bodies that probes read"),
             ("futures_util", "several things awaited at once"),
@@ -116,6 +117,7 @@ const LAYERS: &[Layer] = &[
             ("notify", "changed files"),
             ("reqwest", "HTTP"),
             ("rustix", "files that cannot be reached over links"),
+            ("ruzstd", "bodies that probes read"),
             ("rustls", "TLS"),
             ("secrecy", "credentials in memory"),
             ("serde", "credential files"),

@@ -37,7 +37,9 @@ pub(super) async fn read(
     let (mut chunk, mut bytes, mut turn) = (Some(first), 0, 0);
     while let Some(received) = chunk {
         bytes += received.len() as u64;
-        decoder.sink().receive(received.len());
+        if decoder.sink().receive(received.len()).is_err() {
+            return Ok((refused(decoder.sink(), coding), bytes));
+        }
         for piece in received.chunks(PIECE_BYTES) {
             if decoder.write(piece).is_err() {
                 return Ok((refused(decoder.sink(), coding), bytes));

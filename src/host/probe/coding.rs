@@ -2,9 +2,16 @@
 
 use std::io::{self, Write};
 
+use brotli_decompressor::{BrotliDecoderParameter, DecompressorWriter};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
+use self::zstd::ZstdDecoder;
 use super::sink::Sink;
+
+mod zstd;
+
+/// Decoded bytes that are handed on at once.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Longest name of a coding that is kept, in characters.
 const LONGEST_NAME: usize = 64;
@@ -16,6 +23,8 @@ pub(super) enum Coding {
     Gzip,
     /// With a frame of zlib, or without, as some servers send it.
     Deflate,
+    Brotli,
+    Zstd,
 }
 
 impl Coding {
@@ -34,6 +43,8 @@ impl Coding {
             [] => Ok(Self::Identity),
             [one] if matches!(one.as_str(), "gzip" | "x-gzip") => Ok(Self::Gzip),
             [one] if one == "deflate" => Ok(Self::Deflate),
+            [one] if one == "br" => Ok(Self::Brotli),
+            [one] if one == "zstd" => Ok(Self::Zstd),
             _ => Err(names.join(", ").chars().take(LONGEST_NAME).collect()),
         }
     }
@@ -44,6 +55,8 @@ impl Coding {
             Self::Identity => "identity",
             Self::Gzip => "gzip",
             Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
         }
     }
 }
@@ -54,6 +67,8 @@ pub(super) enum Decoder {
     Gzip(Box<MultiGzDecoder<Sink>>),
     Zlib(Box<ZlibDecoder<Sink>>),
     Raw(Box<DeflateDecoder<Sink>>),
+    Brotli(Box<DecompressorWriter<Sink>>),
+    Zstd(Box<ZstdDecoder<Sink>>),
 }
 
 impl Decoder {
@@ -65,6 +80,13 @@ impl Decoder {
             // The method of compression in a frame. Without one, no block begins so.
             Coding::Deflate if first & 0x0f == 8 => Self::Zlib(Box::new(ZlibDecoder::new(sink))),
             Coding::Deflate => Self::Raw(Box::new(DeflateDecoder::new(sink))),
+            Coding::Brotli => {
+                let mut decoder = DecompressorWriter::new(sink, BUFFER_BYTES);
+                // Windows of up to a gigabyte are no part of the coding that HTTP knows.
+                decoder.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
+                Self::Brotli(Box::new(decoder))
+            }
+            Coding::Zstd => Self::Zstd(Box::new(ZstdDecoder::new(sink))),
         }
     }
 
@@ -78,6 +100,8 @@ impl Decoder {
             Self::Gzip(decoder) => decoder.write_all(piece),
             Self::Zlib(decoder) => decoder.write_all(piece),
             Self::Raw(decoder) => decoder.write_all(piece),
+            Self::Brotli(decoder) => decoder.write_all(piece),
+            Self::Zstd(decoder) => decoder.write(piece),
         }
     }
 
@@ -91,6 +115,8 @@ impl Decoder {
             Self::Gzip(decoder) => decoder.try_finish(),
             Self::Zlib(decoder) => decoder.try_finish(),
             Self::Raw(decoder) => decoder.try_finish(),
+            Self::Brotli(decoder) => decoder.close(),
+            Self::Zstd(decoder) => decoder.finish(),
         }
     }
 
@@ -100,6 +126,8 @@ impl Decoder {
             Self::Gzip(decoder) => decoder.get_mut(),
             Self::Zlib(decoder) => decoder.get_mut(),
             Self::Raw(decoder) => decoder.get_mut(),
+            Self::Brotli(decoder) => decoder.get_mut(),
+            Self::Zstd(decoder) => decoder.get_mut(),
         }
     }
 
@@ -110,6 +138,8 @@ impl Decoder {
             Self::Gzip(decoder) => decoder.finish(),
             Self::Zlib(decoder) => decoder.finish(),
             Self::Raw(decoder) => decoder.finish(),
+            Self::Brotli(decoder) => decoder.into_inner().map_err(|_| io::ErrorKind::InvalidData.into()),
+            Self::Zstd(decoder) => Ok(decoder.into_inner()),
         }
     }
 }

@@ -49,8 +49,15 @@ impl Sink {
     }
 
     /// Counts bytes that came over the network, before they are decoded.
-    pub(super) fn receive(&mut self, bytes: usize) {
+    ///
+    /// # Errors
+    /// They are more than a body within the limit has in any coding: a coding may stand for nothing at all.
+    pub(super) fn receive(&mut self, bytes: usize) -> io::Result<()> {
         self.received += bytes as u64;
+        if self.received > self.most_bytes.saturating_add(self.most_bytes / 8).saturating_add(FREE_BYTES) {
+            self.exceeded = Some(Exceeded::Size);
+        }
+        self.exceeded.map_or(Ok(()), |_| Err(limit()))
     }
 
     /// Decoded bytes so far.
@@ -99,7 +106,7 @@ impl Write for Sink {
             self.exceeded = Some(Exceeded::Ratio);
         }
         if self.exceeded.is_some() {
-            return Err(io::Error::other("a limit"));
+            return Err(limit());
         }
         self.decoded = decoded;
         match &mut self.content {
@@ -112,4 +119,8 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn limit() -> io::Error {
+    io::ErrorKind::FileTooLarge.into()
 }
