@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 
 use super::apply::RunDisplay;
 use super::args::{ExplainArgs, Format, Global};
-use super::render::{JSON_VERSION, moment, shown, status, strong};
+use super::render::{JSON_VERSION, left, moment, shown, status, strong};
 use super::{manifests, terminal};
+use crate::core::command_line::{CommandLine, Verb};
+use crate::core::provider_key::ProviderKey;
+use crate::core::recorded::Work;
 use crate::core::text::one_line;
 use crate::engine::{self, Exit, ExplainedTarget, RefusedTarget};
 use crate::host::Host;
@@ -27,13 +30,13 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
         terminal::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
     } else {
         for one in &found {
-            terminal::print(&human(one));
+            terminal::print(&human(one, &global.commands));
         }
     }
     Ok(Exit::Done)
 }
 
-fn human(found: &ExplainedTarget<'_>) -> String {
+fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
     let mut text = String::new();
     let kind = found.kind.map_or_else(String::new, |kind| format!(" ({kind})"));
     let _ = writeln!(text, "{} at provider {}{kind}", strong(&shown(&found.target)), found.provider);
@@ -59,6 +62,10 @@ fn human(found: &ExplainedTarget<'_>) -> String {
     if let Some(row) = found.recorded.as_ref().filter(|row| row.work.is_some()) {
         let _ = writeln!(text, "  to do       {}", status::to_do(row));
     }
+    if work.is_some_and(Work::fails) && found.refusal.as_ref().is_none_or(|refused| !refused.is_held) {
+        let key = ProviderKey::of(&found.provider);
+        let _ = writeln!(text, "  again       {}", left::tried_again(&commands.offer_try_now(key)));
+    }
     for endpoint in work.iter().flat_map(|work| &work.accepted_at) {
         let _ = writeln!(text, "  accepted    by {}", shown(endpoint));
     }
@@ -69,8 +76,12 @@ fn human(found: &ExplainedTarget<'_>) -> String {
             one_line(&known.text, LONGEST_REFUSAL)
         );
         let _ = writeln!(text, "  refused     since {}, holds back {}", moment(known.since), known.held_back());
-        let then = if *is_held { "once that is allowed it would" } else { "with `--except-refused` it would" };
-        let _ = writeln!(text, "  {then} {}", found.next.text);
+        let then = if *is_held {
+            "once that is allowed".to_owned()
+        } else {
+            format!("with {}", commands.offer(Verb::Apply, &["--except-refused"]))
+        };
+        let _ = writeln!(text, "  {then} it would {}", found.next.text);
     } else if let Some(purged) = &found.purged {
         let (provider, at) = (&found.provider, moment(purged.at));
         let _ = writeln!(text, "  removed, and purged at provider {provider} on {at} by run {}", purged.run);

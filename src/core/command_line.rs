@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::provider_key::ProviderKey;
 use super::text::shell_word;
 
 /// What a message may offer.
@@ -100,9 +101,28 @@ impl CommandLine {
         self.spell(verb, own, |option| !own.contains(&option.name.as_str()))
     }
 
+    /// The same commands about the manifests at these paths, unless they carry others.
+    #[must_use]
+    pub fn about(&self, paths: &[String]) -> Self {
+        let mut about = self.clone();
+        for verb in [Verb::Apply, Verb::Status] {
+            let carried = about.carried.entry(verb).or_default();
+            if carried.paths.is_empty() {
+                carried.paths = paths.to_vec();
+            }
+        }
+        about
+    }
+
     /// The command that tries at once what is left at a provider, whatever guards say of other ones.
-    pub fn offer_try_now(&self, provider: &str) -> String {
-        self.offer_for_all(Verb::Apply, &["--provider", provider, "--except-refused"])
+    pub fn offer_try_now(&self, ProviderKey { namespace, name }: ProviderKey<'_>) -> String {
+        match namespace {
+            None => self.offer_for_all(Verb::Apply, &["--provider", name, "--except-refused"]),
+            Some(namespace) => {
+                let own = ["--provider", name, "--namespace", namespace, "--except-refused"];
+                self.offer_for_all(Verb::Apply, &own)
+            }
+        }
     }
 
     /// The same about all targets, also where this program is narrowed down to some.

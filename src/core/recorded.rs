@@ -90,6 +90,13 @@ pub struct Work {
     pub accepted_at: Vec<String>,
 }
 
+impl Work {
+    /// Whether it was tried, and has failed so far.
+    pub fn fails(&self) -> bool {
+        self.progress == Progress::Tried && matches!(&self.standing, Standing::Pending { reason: Some(_) })
+    }
+}
+
 /// A removed target that was purged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PurgedRemoval {

@@ -8,6 +8,7 @@ use super::cycle_error::CycleError;
 use super::log_line;
 use super::wall_of;
 use crate::core::command_line::{CommandLine, Verb};
+use crate::core::provider_key::ProviderKey;
 use crate::core::recorded::Counts;
 use crate::core::report::{EndedEvent, RunReport};
 use crate::core::time::{Now, Tick, Timestamp, shown_duration};
@@ -197,7 +198,10 @@ impl LogTransitions {
                 let target = oldest.as_ref().map(|oldest| log_line(&oldest.target));
                 let since = oldest.as_ref().map(|oldest| oldest.since.utc_extended());
                 let more = more_than_one(*pending);
-                let (try_now, status) = (self.commands.offer_try_now(provider), self.commands.offer(Verb::Status, &[]));
+                let (try_now, status) = (
+                    self.commands.offer_try_now(ProviderKey { namespace: None, name: provider }),
+                    self.commands.offer(Verb::Status, &[]),
+                );
                 tracing::warn!(
                     pass,
                     provider,

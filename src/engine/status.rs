@@ -20,6 +20,9 @@ use crate::state::{
     Backend, Counts, DoubtfulCall, Holder, Identity, QuotaUse, RunRow, Settled, StateError, Store, TaskCounts,
 };
 
+/// Most manifests that a command names one by one.
+const MOST_PATHS: usize = 8;
+
 /// What the state holds.
 pub struct Overview {
     /// The wall clock.
@@ -30,6 +33,8 @@ pub struct Overview {
     pub identity: Identity,
     /// All targets. Removals that are no work, since no run was to send them so far, are to be done as well.
     pub recorded: Vec<Recorded>,
+    /// The manifests that it knows, as far as they are there.
+    manifests: Vec<KnownManifest>,
     /// What guards refuse.
     pub refused: Vec<KnownRefusal>,
     /// What only manifests list that are not there any more.
@@ -72,12 +77,14 @@ impl Overview {
         show_refused(&mut recorded, &store.seen_removals()?, &refused);
         let mut quotas = quotas(store, now)?;
         hide_left_behind(&mut quotas, &recorded);
+        let manifests = store.manifests()?;
         Ok(Self {
             now,
             path,
             identity: store.identity()?,
-            unclaimed: unclaimed(&store.manifests()?, &recorded),
+            unclaimed: unclaimed(&manifests, &recorded),
             recorded,
+            manifests: manifests.into_iter().filter(|one| manifest_tree::is_there(&one.found_by())).collect(),
             refused,
             doubtful,
             runs: store.runs(runs)?,
@@ -87,6 +94,18 @@ impl Overview {
             quota: store.quota_uses()?,
             tasks: store.task_counts()?,
         })
+    }
+
+    /// Where the manifests of a namespace are, for a command about them: the folder that holds them, if it is or is in the usual
+    /// one, else each of them; empty where that are many.
+    pub fn paths(&self, namespace: Option<&str>) -> Vec<String> {
+        let own = self.manifests.iter().filter(|one| one.namespace.as_deref() == namespace && one.root.is_some());
+        let files: Vec<String> = own.map(KnownManifest::found_by).collect();
+        match manifest_tree::usual_folder_of(&files) {
+            Some(folder) => vec![folder],
+            None if files.len() > MOST_PATHS => Vec::new(),
+            None => files,
+        }
     }
 
     /// Whether work is left that was first seen so many milliseconds ago, or earlier.

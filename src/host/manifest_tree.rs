@@ -67,6 +67,18 @@ impl Trees {
     }
 }
 
+/// The deepest folder that holds all these files, by their absolute paths, where it is one that manifests are in by default, or is
+/// in one.
+pub fn usual_folder_of(files: &[String]) -> Option<String> {
+    let mut folders = files.iter().filter_map(|file| Path::new(file).parent());
+    let first = folders.next()?.to_owned();
+    let common: PathBuf = folders.fold(first, |common, other| {
+        common.components().zip(other.components()).take_while(|(a, b)| a == b).map(|(part, _)| part).collect()
+    });
+    let is_usual = common.components().any(|part| part.as_os_str() == USUAL_FOLDER);
+    is_usual.then(|| common.to_str().map(str::to_owned)).flatten()
+}
+
 /// Absolute path of a folder without links and without `/` at its end.
 pub fn absolute_folder(path: &Path) -> Option<String> {
     without_slash(&canonical(path)?)

@@ -127,7 +127,7 @@ fn what_is_to_do_says_since_when_and_that_a_guard_refuses_it() {
     }
 }
 
-/// U2: `explain` says since when, and what goes with `--except-refused`.
+/// U2: `explain` says since when, and what goes with `freshen apply --except-refused`.
 #[test]
 fn explain_knows_since_when_a_guard_refuses() {
     let (_cloud, bench) = two_manifests();
@@ -136,7 +136,9 @@ fn explain_knows_since_when_a_guard_refuses() {
     bench.run(&["apply"]).exits(5);
     a_day_ago(&bench);
     let since = status(&bench)["refused"][0]["since"].clone();
-    for (url, goes) in [(&urls("a", 40)[30], "once that is allowed"), (&urls("b", 5)[0], "with `--except-refused`")] {
+    for (url, goes) in
+        [(&urls("a", 40)[30], "once that is allowed"), (&urls("b", 5)[0], "with `freshen apply --except-refused`")]
+    {
         let told = bench.run(&["explain", url]).exits(0).says("send nothing (exit 5)").says(goes).stdout;
         assert!(!told.contains("apply would purge it") && told.contains("since "), "{told}");
         let json = bench.run(&["explain", url, "--format", "json"]).json();
@@ -160,10 +162,10 @@ fn explain_shows_a_refusal_also_for_what_is_not_due() {
     bench.write("manifests/f.yaml", format!("on_removed: forget\n{}", manifest(&urls("f", 1), "0")));
     bench.run(&["apply"]).exits(5);
     for (url, says) in [
-        (&urls("b", 5)[4], "with `--except-refused` it would wait until "),
-        (&urls("c", 1)[0], "with `--except-refused` it would record it without a purge"),
-        (&urls("f", 2)[1], "with `--except-refused` it would drop it from the state"),
-        (&urls("d", 1)[0], "with `--except-refused` it would do nothing: the recorded hash"),
+        (&urls("b", 5)[4], "with `freshen apply --except-refused` it would wait until "),
+        (&urls("c", 1)[0], "with `freshen apply --except-refused` it would record it without a purge"),
+        (&urls("f", 2)[1], "with `freshen apply --except-refused` it would drop it from the state"),
+        (&urls("d", 1)[0], "with `freshen apply --except-refused` it would do nothing: the recorded hash"),
         (&urls("a", 1)[0], "once that is allowed it would purge it (new)"),
     ] {
         let told = bench.run(&["explain", url]).exits(0).says("(exit 5): ").says(says).stdout;

@@ -232,6 +232,7 @@ fn accepted_purges_are_asked_about_by_the_command_that_is_offered() {
     offers.run(&["apply"]).exits(0);
     let open = offers.look(&["status"]).exits(0);
     assert!(said(&open).contains("`freshen status --refresh --state "), "{open:?}");
+    offers.paste(&said(&open), "status --refresh").exits(0).says("Results of accepted purges");
     let told = said(&offers.run(&["status", "--refresh"]));
     assert!(told.contains("Results of accepted purges"), "{told}");
 }
@@ -269,6 +270,31 @@ fn a_watch_offers_commands_that_go_on_where_it_is() {
     offers.paste(&page, "check").exits(2).says("wrong29");
     offers.lists(2, "1", "");
     watching.stop();
+}
+
+/// Of the state alone, and of one URL: what fails, since when, and what tries it now.
+#[test]
+fn looks_name_what_fails_and_the_command_that_tries_it_now() {
+    for look in ["status", "explain"] {
+        let offers = Offers::of("http-purge");
+        offers.lists(3, "1", "");
+        offers.run(&["apply"]).exits(0);
+        offers.cloud.always(Some(Step::say(500, "no")));
+        offers.lists(3, "2", "");
+        offers.run(&["apply"]).exits(4);
+        let told = match look {
+            "status" => said(&offers.look(&["status"]).exits(0)),
+            _ => said(&offers.run(&["explain", &urls(3)[1]]).exits(0)),
+        };
+        if look == "status" {
+            assert!(told.contains("\nFailing\n  web:own: 3 targets, the oldest http://cdn.example.com/0: "), "{told}");
+            assert!(told.contains("\n    since 20"), "{told}");
+        }
+        assert!(told.contains("each run tries it again"), "{told}");
+        offers.cloud.always(None);
+        offers.paste(&told, "apply --provider own").exits(0);
+        assert!(offers.listed().lines().all(|line| line.ends_with("rev:2")), "{look}: {}", offers.listed());
+    }
 }
 
 /// What fails is named by its oldest URL, with since when, how many there are, what lists all and what tries it now.

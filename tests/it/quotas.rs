@@ -57,6 +57,29 @@ fn status_shows_the_quota_of_each_provider() {
     assert_eq!((&status["quotas"][0]["used"], &status["quotas"][1]["left"]), (&8.into(), &32.into()));
 }
 
+/// What waits is summed up with the first and the last day, and each provider has a share of the list however much is left at others.
+#[test]
+fn status_says_what_waits_and_until_when() {
+    let (cloud, site) = (Cloud::of(KIND), Cloud::of("http-purge"));
+    let bench = bench(&cloud, 1).provider("site", "http-purge", &site.url(), "");
+    bench.assets(&urls(3), "1");
+    site.always(Some(Step::say(500, "no")));
+    bench.run(&["apply"]).exits(4);
+    let told = bench.run(&["status"]).exits(0).stdout;
+    let waits = told.split("\nDeferred\n").nth(1).unwrap_or_else(|| panic!("{told}"));
+    assert!(waits.starts_with("  own: 2 targets, the oldest https://cdn.example.com/1 until 20"), "{told}");
+    assert!(
+        waits.contains(" UTC, last on 20") && waits.contains(": the day's quota of 1 is spent\n    since 20"),
+        "{told}"
+    );
+    bench.assets(&urls(60), "1");
+    bench.run(&["apply"]).exits(4);
+    let told = bench.run(&["status"]).exits(0).stdout;
+    let listed = |name: &str| told.lines().filter(|line| line.starts_with("  new") && line.contains(name)).count();
+    assert_eq!((listed("  own  "), listed("  site  ")), (25, 25), "{told}");
+    assert!(told.contains("  … and 35 more at site\n  … that are 69 more; `freshen state list` lists all\n"), "{told}");
+}
+
 /// T4: a provider that is renamed leaves no row of its quota behind once its targets are forgotten and the day is over.
 #[test]
 fn status_shows_no_quota_of_a_provider_that_is_gone() {

@@ -4,6 +4,7 @@ pub(super) mod directories;
 mod document;
 mod folders;
 pub(super) mod github;
+pub(super) mod left;
 pub(super) mod markdown;
 pub(super) mod online;
 pub(super) mod outcome;

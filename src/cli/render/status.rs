@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, count, moment, row, shown, standing, strong, table, without_unused};
+use super::{JSON_VERSION, count, left, moment, row, shown, standing, strong, table, without_unused};
 use crate::core::command_line::{CommandLine, Verb};
 use crate::core::event::ItemState;
 use crate::core::hold::KnownRefusal;
+use crate::core::provider_key::ProviderKey;
 use crate::core::recorded::{Recorded, Standing};
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
@@ -15,8 +16,6 @@ use crate::state::{Counts, Holder, QuotaUse, RunRow, TaskCounts};
 
 /// Longest refusal, in characters: it ends with the way on.
 const LONGEST_REFUSAL: usize = 1_000;
-/// Unfinished targets that are listed one by one for people.
-const LISTED: usize = 50;
 /// The offset from UTC at which a quota day begins first, in minutes.
 const EASTERNMOST_MINUTES: i32 = 14 * 60;
 
@@ -34,22 +33,14 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     let (head, rows) = without_unused(&head, rows);
     text.push_str(&table(&head, &rows, &(1..head.len()).collect::<Vec<_>>()));
     text.push_str(&refused(view));
+    text.push_str(&left::sections(view, commands));
     for TaskCounts { provider, done, open } in &view.tasks {
+        let commands = commands.about(&view.paths(ProviderKey::of(provider).namespace));
         let asks = || format!("; {} asks", commands.offer(Verb::Status, &["--refresh"]));
         let told = if *open > 0 { asks() } else { String::new() };
         text.push_str(&format!("  {provider}: {done} told to be done, {open} accepted with no result yet{told}\n"));
     }
-    let open: Vec<&Recorded> = view.recorded.iter().filter(|row| row.work.is_some()).collect();
-    if !open.is_empty() {
-        text.push_str(&format!("\n{}\n", strong("To do")));
-        for row in open.iter().take(LISTED) {
-            text.push_str(&format!("  {}\n", line(row)));
-        }
-        if open.len() > LISTED {
-            let list = commands.offer(Verb::StateList, &[]);
-            text.push_str(&format!("  … and {} more; {list} lists all\n", open.len() - LISTED));
-        }
-    }
+    text.push_str(&left::to_do(view, line, commands));
     text.push_str(&super::unclaimed(&view.unclaimed, commands));
     for call in &view.doubtful {
         let targets = count(call.targets, "target");
