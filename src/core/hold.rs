@@ -8,6 +8,9 @@ use super::target::Target;
 use super::text::count;
 use super::time::Timestamp;
 
+/// Why a change is left that a guard refuses.
+pub const REFUSED: &str = "refused by a guard";
+
 /// When removals were first seen that no run was to send so far, by what the state knows their provider and by target.
 pub type SeenRemovals = HashMap<(String, Target), Timestamp>;
 
@@ -53,6 +56,11 @@ impl Hold {
         self.all
     }
 
+    /// Manifests that are held beside `manifest`, by name.
+    pub fn others(&self, manifest: &str) -> Vec<String> {
+        self.manifests.iter().filter(|other| *other != manifest).cloned().collect()
+    }
+
     /// Whether a manifest is held.
     pub fn has(&self, manifest: &str) -> bool {
         self.all || self.manifests.contains(manifest)
@@ -91,9 +99,20 @@ pub struct KnownRefusal {
     pub since: Timestamp,
     /// What it holds back: names of providers, and numbers of targets.
     pub holds_back: Vec<(String, u64)>,
+    /// Other manifests that are held back with it, by name, since targets moved between them.
+    pub held_with: Vec<String>,
 }
 
 impl KnownRefusal {
+    /// Why targets of manifests are left, `owners`; `None`: it does not hold them back.
+    pub fn why_held(&self, owners: &[String]) -> Option<String> {
+        if self.manifest.is_empty() || owners.contains(&self.manifest) {
+            return Some(REFUSED.to_owned());
+        }
+        let is_held = owners.iter().any(|owner| self.held_with.contains(owner));
+        is_held.then(|| format!("held back with manifest `{}`, which a guard refuses", self.manifest))
+    }
+
     /// What it holds back, for people: `20 targets at own, 3 at media`.
     pub fn held_back(&self) -> String {
         let mut text = String::new();
@@ -110,7 +129,7 @@ impl KnownRefusal {
 
 impl fmt::Display for KnownRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "since {}, which holds back {}: {}", self.since.utc_minute(), self.held_back(), self.text)
+        write!(f, "since {}, which holds back {}: {}", self.since.utc_extended(), self.held_back(), self.text)
     }
 }
 

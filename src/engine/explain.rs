@@ -53,8 +53,9 @@ pub async fn explain<'a>(
     }
     let before = store.map_or(Ok(Vec::new()), Store::refusals)?;
     let seen = store.map_or(Ok(SeenRemovals::new()), Store::seen_removals)?;
-    show_refused(&mut recorded, &seen, &before);
     let refusals = RefusedPlan::of(desired, &prepared, (&before, host.clock.now().wall), commands);
+    let known: Vec<_> = refusals.0.iter().map(|(known, _)| known).chain(&before).cloned().collect();
+    show_refused(&mut recorded, &seen, &known);
     let mut found = find(desired, &prepared, recorded, &target);
     for one in &mut found {
         one.refusal = refusals.of_target(&prepared, one);

@@ -38,6 +38,7 @@ mod status;
 mod stop;
 mod warnings;
 
+pub use crate::core::hold::REFUSED;
 pub use accounts::{Accounts, accounts};
 pub use addresses::{Located, returned_caches};
 pub use adopt::{Adopted, adopt};
@@ -54,7 +55,7 @@ pub use prepare::{Choice, Prepared, prepare, unread};
 pub use provider_answers::{AccountStatus, CredentialStatus, Learned, Results, ask_standings, ask_tasks, learn_quotas};
 pub use quotas::{QuotaStanding, quotas};
 pub use refusals::{leave_out_refused, refusals};
-pub use remaining::{OldestLeft, REFUSED, Remaining};
+pub use remaining::{DeferredLeft, OldestLeft, Remaining};
 pub use review::review;
 pub use selection::Selection;
 pub use status::{Overview, Refreshed, refresh};

@@ -76,8 +76,10 @@ pub(super) fn known(
         let named = providers.iter().map(|provider| provider.name.clone()).zip(numbers);
         let subject = refusal.subject();
         let since = before.iter().find(|known| known.subject == subject).map_or(now, |known| known.since.min(now));
+        let manifest = refusal.manifest().unwrap_or_default().to_owned();
         KnownRefusal {
-            manifest: refusal.manifest().unwrap_or_default().to_owned(),
+            held_with: hold.others(&manifest),
+            manifest,
             subject,
             text: refusal.with_way_on(commands),
             since,

@@ -2,12 +2,10 @@
 
 use super::Finished;
 use crate::core::event::ItemState;
+use crate::core::hold::REFUSED;
 use crate::core::time::Timestamp;
 use crate::core::watch::{ProviderEnd, RunRequest};
 use crate::state::Counts;
-
-/// Why a change is left that a guard refuses.
-pub const REFUSED: &str = "refused by a guard";
 
 /// Work that a run left at a provider.
 #[derive(Clone, Debug)]

@@ -143,7 +143,7 @@ fn hide_left_behind(quotas: &mut Vec<QuotaStanding>, recorded: &[Recorded]) {
 }
 
 /// Has removals that are no work look as what they are to people: pending. What no run was allowed to send says so, where a
-/// guard refuses a manifest that lists it or listed it.
+/// guard refuses a manifest that lists it or listed it, or one that such a manifest is held back with.
 pub(super) fn show_refused(recorded: &mut [Recorded], seen: &SeenRemovals, refused: &[KnownRefusal]) {
     if seen.is_empty() && refused.is_empty() {
         return;
@@ -164,11 +164,9 @@ pub(super) fn show_refused(recorded: &mut [Recorded], seen: &SeenRemovals, refus
     }
     for row in recorded {
         let Some(work) = row.work.as_mut().filter(|work| work.progress == Progress::Seen) else { continue };
-        let is_about = |known: &KnownRefusal| known.manifest.is_empty() || row.owners.contains(&known.manifest);
-        if let Standing::Pending { reason: reason @ None } = &mut work.standing
-            && refused.iter().any(is_about)
-        {
-            *reason = Some(REFUSED.to_owned());
+        if let Standing::Pending { reason: reason @ None } = &mut work.standing {
+            let why: Vec<String> = refused.iter().filter_map(|known| known.why_held(&row.owners)).collect();
+            *reason = why.iter().find(|why| *why == REFUSED).or(why.first()).cloned();
         }
     }
 }

@@ -409,6 +409,18 @@ fn manifests_that_exchange_targets_are_held_together() {
         bench.run(command).exits(5);
         assert_eq!(cloud.purged(), urls("c", 5), "{command:?}");
     }
+    let held = urls("b", 5)[2].clone();
+    let why = "pending: held back with manifest `manifests/a.yaml`, which a guard refuses, since 20";
+    let told = bench.run(&["status"]).exits(0).stdout;
+    assert!(told.contains(&format!("{held}  {why}")), "{told}");
+    assert!(told.contains("held back with it, since targets moved between them: `manifests/b.yaml`\n"), "{told}");
+    assert_eq!(status(&bench)["refused"][0]["held_with"], json!(["manifests/b.yaml"]));
+    bench
+        .run(&["explain", &held])
+        .exits(0)
+        .says(why)
+        .says("`freshen apply --allow-removals`")
+        .says("once that is allowed");
     bench.run(&["apply", "--allow-removals"]).exits(0);
     assert_eq!(cloud.arrived(), 5 + 6 + 19);
 }

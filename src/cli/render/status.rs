@@ -16,6 +16,8 @@ use crate::state::{Counts, Holder, QuotaUse, RunRow, TaskCounts};
 
 /// Longest refusal, in characters: it ends with the way on.
 const LONGEST_REFUSAL: usize = 1_000;
+/// Manifests that are listed of those that are held back with a refused one.
+const LISTED: usize = 50;
 /// The offset from UTC at which a quota day begins first, in minutes.
 const EASTERNMOST_MINUTES: i32 = 14 * 60;
 
@@ -63,12 +65,24 @@ fn refused(view: &Overview) -> String {
     for known in &view.refused {
         text.push_str(&format!("  {}\n", one_line(&known.text, LONGEST_REFUSAL)));
         text.push_str(&format!("    since {}, holds back {}\n", moment(known.since), shown(&known.held_back())));
+        text.push_str(&held_with(known));
     }
     if view.refused.iter().all(|known| !known.manifest.is_empty()) {
         // This command does not know the manifests: a whole one would send those of the folder that it is pasted in.
         text.push_str("  what is not refused goes with `--except-refused` in place of the option that is named\n");
     }
     text
+}
+
+/// Manifests that are held back with a refused one.
+fn held_with(known: &KnownRefusal) -> String {
+    let names: Vec<String> = known.held_with.iter().take(LISTED).map(|name| format!("`{}`", shown(name))).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let more = known.held_with.len() - names.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("    held back with it, since targets moved between them: {}{more}\n", names.join(", "))
 }
 
 fn runs_and_quota(view: &Overview) -> String {
@@ -211,6 +225,7 @@ fn refusal_json(known: &KnownRefusal) -> Value {
         "text": known.text,
         "since": known.since.utc_extended(),
         "holds_back": known.holds_back.iter().map(held).collect::<Value>(),
+        "held_with": known.held_with,
     })
 }
 

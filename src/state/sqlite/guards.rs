@@ -15,8 +15,8 @@ use crate::core::time::Timestamp;
 
 /// Refusals that last, in order of what they are about.
 pub(super) fn known(db: &Connection) -> rusqlite::Result<Vec<KnownRefusal>> {
-    let mut statement =
-        db.prepare_cached("SELECT subject, manifest, text, since, holds_back FROM refusal ORDER BY subject")?;
+    let mut statement = db
+        .prepare_cached("SELECT subject, manifest, text, since, holds_back, held_with FROM refusal ORDER BY subject")?;
     let read = |row: &Row<'_>| {
         let held = |(provider, number): (String, String)| {
             number.parse().map(|number| (provider, number)).map_err(|_| rows::never_written(&number))
@@ -28,6 +28,7 @@ pub(super) fn known(db: &Connection) -> rusqlite::Result<Vec<KnownRefusal>> {
             text: row.get(2)?,
             since: Timestamp::from_unix_ms(row.get(3)?),
             holds_back: holds_back.collect::<rusqlite::Result<_>>()?,
+            held_with: rows::list(&row.get::<_, String>(5)?).unwrap_or_default(),
         })
     };
     statement.query_map([], read)?.collect()
@@ -52,14 +53,15 @@ pub(super) fn note(store: &mut SqliteStore, covers: &[String], refused: &[KnownR
 }
 
 fn write(transaction: &Transaction<'_>, refusal: &KnownRefusal) -> rusqlite::Result<()> {
-    let KnownRefusal { subject, manifest, text, since, holds_back } = refusal;
+    let KnownRefusal { subject, manifest, text, since, holds_back, held_with } = refusal;
     let pairs: Vec<String> =
         holds_back.iter().flat_map(|(provider, number)| [provider.clone(), number.to_string()]).collect();
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO refusal (subject, manifest, text, since, holds_back) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO refusal (subject, manifest, text, since, holds_back, held_with)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![subject, manifest, text, since.unix_ms(), rows::json_list(&pairs)])
+        .execute(params![subject, manifest, text, since.unix_ms(), rows::json_list(&pairs), rows::json_list(held_with)])
         .map(drop)
 }
 

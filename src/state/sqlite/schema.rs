@@ -163,13 +163,15 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
             // What a vendor knows a purge by, should it be repeated, and a digest of what it purges; null: not known.
             "ALTER TABLE call ADD COLUMN content INTEGER",
             "ALTER TABLE call ADD COLUMN purge TEXT",
-            // What guards refuse, while they do; `holds_back`: JSON list of providers and numbers of targets, in turn.
+            // What guards refuse, while they do; `holds_back`: JSON list of providers and numbers of targets, in turn;
+            // `held_with`: JSON list of other manifests that are held back with this one.
             "CREATE TABLE refusal (
              subject TEXT PRIMARY KEY,
              manifest TEXT NOT NULL,     -- empty: it is about no single one
              text TEXT NOT NULL,
              since INTEGER NOT NULL,
-             holds_back TEXT NOT NULL
+             holds_back TEXT NOT NULL,
+             held_with TEXT NOT NULL
          ) STRICT, WITHOUT ROWID",
             // When removals were first seen that are not kept as work.
             "CREATE TABLE seen_removal (
