@@ -1,5 +1,6 @@
 //! Whether the program does its work: why not, a text each.
 
+use crate::core::provider_key::ProviderKey;
 use crate::core::report::{ManifestsReport, Report};
 use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
@@ -35,9 +36,15 @@ pub(super) fn reasons(report: &Report, now: Timestamp, within_ms: u64) -> Vec<St
             continue;
         };
         let (count, since) = (provider.pending, oldest.utc_extended());
+        let again = if provider.failures > 0 {
+            let try_now = report.commands.offer_try_now(ProviderKey { namespace: None, name });
+            format!("; tried again by itself, or now by {try_now}")
+        } else {
+            String::new()
+        };
         let why = provider.reason.as_deref().map(|why| format!(": {}", one_line(why, MOST))).unwrap_or_default();
         reasons.push(format!(
-            "provider {} is stuck: {count} pending, the oldest since {since}{why}",
+            "provider {} is stuck: {count} pending, the oldest since {since}{why}{again}",
             one_line(name, MOST)
         ));
     }

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::core::command_line::Verb;
+use crate::core::provider_key::ProviderKey;
 use crate::core::report::{ManifestsReport, ProviderReport, QuotaName, QuotaReport, Report, RunReport, Running};
 use crate::core::text::{count, one_line};
 use crate::core::time::Timestamp;
@@ -233,8 +234,8 @@ fn providers(report: &Report) -> TableView {
             provider.deferred.to_string(),
             provider.rejected.to_string(),
             moment_or_dash(provider.oldest),
-            moment_or_dash(provider.next_try),
-            text_or_dash(provider.reason.as_ref()),
+            tried_again(provider),
+            why(report, name, provider),
         ]
     };
     let mut rows: Vec<Vec<String>> = report.providers.iter().take(ROWS).map(row).collect();
@@ -249,6 +250,25 @@ fn providers(report: &Report) -> TableView {
         empty: "None are known yet.",
         rows,
     }
+}
+
+/// When work is tried next, and when the last of what is deferred.
+fn tried_again(provider: &ProviderReport) -> String {
+    let next = moment_or_dash(provider.next_try);
+    match (provider.deferred_until, provider.last_deferred_until) {
+        (Some(first), Some(last)) if first != last => format!("{next}, the last on {}", &moment(last)[..10]),
+        _ => next,
+    }
+}
+
+/// Why work is left, and what tries at once what fails.
+fn why(report: &Report, name: &str, provider: &ProviderReport) -> String {
+    let why = text_or_dash(provider.reason.as_ref());
+    if provider.failures == 0 || provider.pending == 0 {
+        return why;
+    }
+    let try_now = report.commands.offer_try_now(ProviderKey { namespace: None, name });
+    format!("{why}; tried again by itself, or now by {}", problem_shown(&try_now))
 }
 
 fn targets(report: &Report) -> TableView {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{listening, settled, urls};
-use crate::support::cli::Bench;
+use crate::support::cli::{Bench, provider};
 use crate::support::cloud::{Cloud, Step};
 use crate::support::reader::{Events, get, request, send};
 
@@ -114,6 +114,8 @@ fn readiness_tells_why_not() {
     watching.ends_a_run();
     let told = get(at, "/readyz");
     assert!(told.body.starts_with("refused by a guard since "), "{told:?}");
+    // Times have one form, as in JSON.
+    assert!(!told.body.contains(" UTC") && told.body.contains("Z, which holds back "), "{told:?}");
     assert!(told.body.contains("provider own is stuck: 100 pending"), "what is refused is left: {told:?}");
     cloud.always(Some(Step::say(500, "no")));
     bench.assets(&urls(101), "1");
@@ -124,6 +126,28 @@ fn readiness_tells_why_not() {
     watching.signal("HUP");
     watching.says("in order again");
     assert_eq!(get(at, "/healthz").status, 200);
+    watching.stop();
+}
+
+/// What fails is shown with the command that tries it now, and what waits with the time of the last of it as well.
+#[test]
+fn the_page_says_until_when_it_waits_and_what_tries_it_now() {
+    let (cloud, bench, mut watching, at) = settled(4, &["--ready-within", "1ms"]);
+    let limited = |calls: u8| format!("{{urls_per_day: {calls}, calls_per");
+    let own = provider("own", "http-purge", &cloud.url(), "");
+    bench.write("manifests/provider-own.yaml", own.replace("{calls_per", &limited(1)));
+    bench.assets(&urls(4), "1");
+    watching.says("deferred: ");
+    let days = |page: &str| page.split("the last on ").nth(1).map(|rest| rest[..10].to_owned());
+    let page = get(at, "/").body;
+    let last = days(&page).unwrap_or_else(|| panic!("{page}"));
+    assert!(page.contains(&format!("{last} ")), "it is among the targets: {page}");
+    cloud.always(Some(Step::say(500, "no")));
+    bench.write("manifests/provider-own.yaml", own);
+    watching.says("provider fails");
+    let try_now = "tried again by itself, or now by `freshen apply --provider own --except-refused --state /";
+    assert!(get(at, "/").body.contains(try_now), "{}", get(at, "/").body);
+    assert!(get(at, "/readyz").body.contains(try_now));
     watching.stop();
 }
 
