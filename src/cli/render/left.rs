@@ -47,10 +47,14 @@ impl<'a> Group<'a> {
 /// What fails and what waits, by provider, each ended by the way on.
 pub(super) fn sections(view: &Overview, commands: &CommandLine) -> String {
     let (mut failing, mut deferred) = (BTreeMap::<&str, Option<Group<'_>>>::new(), BTreeMap::new());
+    let mut waiting = BTreeMap::new();
     for (row, work) in view.recorded.iter().filter_map(|row| Some((row, row.work.as_ref()?))) {
         match &work.standing {
             Standing::Pending { .. } if work.fails() => {
                 Group::add(failing.entry(&row.provider).or_default(), row, work, None);
+            }
+            Standing::Waiting { .. } => {
+                Group::add(waiting.entry(row.provider.as_str()).or_default(), row, work, None);
             }
             Standing::Deferred { until, .. } => {
                 Group::add(deferred.entry(row.provider.as_str()).or_default(), row, work, Some(*until));
@@ -59,7 +63,9 @@ pub(super) fn sections(view: &Overview, commands: &CommandLine) -> String {
         }
     }
     let mut text = String::new();
-    for (title, groups, tells) in [("Failing", failing, fails as Tells), ("Deferred", deferred, waits as Tells)] {
+    let groups =
+        [("Failing", failing, fails as Tells), ("Waiting", waiting, for_origin), ("Deferred", deferred, waits)];
+    for (title, groups, tells) in groups {
         let groups: Vec<_> = groups.into_iter().filter_map(|(provider, group)| Some((provider, group?))).collect();
         if groups.is_empty() {
             continue;
@@ -71,6 +77,17 @@ pub(super) fn sections(view: &Overview, commands: &CommandLine) -> String {
         }
     }
     text
+}
+
+/// What waits for its origin, or for a provider upstream.
+fn for_origin(view: &Overview, commands: &CommandLine, provider: &str, group: &Group<'_>) -> String {
+    let (why, since) = (reason(group.oldest.1), moment(group.oldest.1.since));
+    let key = ProviderKey::of(provider);
+    let now = commands.about(&view.paths(key.namespace)).offer_try_now(key);
+    format!(
+        "  {provider}: {}: {why}\n    since {since}; each run asks again, a running watch by itself; {now} asks now\n",
+        group.named()
+    )
 }
 
 type Tells = fn(&Overview, &CommandLine, &str, &Group<'_>) -> String;
@@ -111,6 +128,7 @@ fn from_to(first: Timestamp, last: Timestamp) -> String {
 fn reason(work: &Work) -> String {
     match &work.standing {
         Standing::Pending { reason: Some(reason) }
+        | Standing::Waiting { reason }
         | Standing::Deferred { reason, .. }
         | Standing::Rejected { reason, .. } => shown(reason),
         Standing::Pending { reason: None } => String::new(),
