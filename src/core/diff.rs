@@ -491,9 +491,7 @@ fn continued_change(
         (_, true) => ChangeKind::Forced,
         (None, false) => ChangeKind::New,
         (Some(_), false) => match row.work {
-            Some(work) if work.kind == ChangeKind::Forced && row.valid_hash() == Some(entry.hash.as_str()) => {
-                ChangeKind::Forced
-            }
+            Some(work) if work.kind.is_of_recorded() && row.valid_hash() == Some(entry.hash.as_str()) => work.kind,
             _ => ChangeKind::Changed,
         },
     };

@@ -103,6 +103,15 @@ pub enum Record {
         /// When it is asked for a directory again.
         until: Timestamp,
     },
+    /// Origins were seen to serve these targets.
+    Ready {
+        /// The targets.
+        items: Vec<usize>,
+        /// When.
+        at: Timestamp,
+        /// The validator of their content there.
+        validator: Option<String>,
+    },
     /// These targets will not be sent in this run any more.
     Left {
         /// The targets.

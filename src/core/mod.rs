@@ -31,6 +31,7 @@ pub mod plan;
 pub mod probe;
 pub mod probe_queue;
 pub mod proof;
+pub mod proof_record;
 pub mod proof_terms;
 pub mod provider;
 pub mod provider_key;

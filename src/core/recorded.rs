@@ -119,11 +119,18 @@ pub enum ChangeKind {
     Removed,
     /// The user asked for it.
     Forced,
+    /// An edge was seen to serve something else after a purge was accepted.
+    Stale,
 }
 
 impl ChangeKind {
     /// All kinds, in order.
-    pub const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Removed, Self::Forced];
+    pub const ALL: [Self; 5] = [Self::New, Self::Changed, Self::Removed, Self::Forced, Self::Stale];
+
+    /// Whether it may be due although the recorded hash is the desired one.
+    pub const fn is_of_recorded(self) -> bool {
+        matches!(self, Self::Forced | Self::Stale)
+    }
 
     /// The word for it in output and state.
     pub const fn word(self) -> &'static str {
@@ -132,6 +139,7 @@ impl ChangeKind {
             Self::Changed => "changed",
             Self::Removed => "removed",
             Self::Forced => "forced",
+            Self::Stale => "stale",
         }
     }
 }

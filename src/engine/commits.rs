@@ -1,5 +1,6 @@
 //! Commits of a run: records gather while a commit is under way, and go to the state together in the next one.
 
+use std::collections::HashMap;
 use std::future::{pending, ready};
 use std::mem::{replace, take};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct RecordContext {
     pub(super) providers: Vec<String>,
     /// See [`Commit::grounds`].
     pub(super) grounds: Vec<String>,
+    /// See [`Commit::owes`].
+    pub(super) owes: HashMap<usize, i64>,
 }
 
 /// Records that were to be committed.
@@ -87,8 +90,8 @@ impl Commits {
         let context = Arc::clone(&self.context);
         let (result, ended) = oneshot::channel();
         let job = move || {
-            let RecordContext { run, changes, providers, grounds } = &*context;
-            let written = store.commit(*run, &Commit { records: &records, changes, providers, grounds, at });
+            let RecordContext { run, changes, providers, grounds, owes } = &*context;
+            let written = store.commit(*run, &Commit { records: &records, changes, providers, grounds, owes, at });
             let _ = result.send((store, records, written));
         };
         let worked = self.worker.run(Box::new(job));

@@ -5,7 +5,7 @@
 mod answers;
 pub(super) mod gating;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -260,6 +260,7 @@ impl<'a> Execution<'a> {
             changes: Arc::clone(inputs.changes),
             providers: inputs.model.provider_keys(),
             grounds: inputs.grounds.to_vec(),
+            owes: HashMap::new(),
         };
         let mut run = Self {
             machine,

@@ -10,6 +10,8 @@ pub use sqlite::{Holder, ReadAhead, RunLock, SqliteStore};
 #[doc(hidden)]
 pub use sqlite::{add_up, seal_as_it_is};
 
+use std::collections::HashMap;
+
 use crate::core::changes::Changes;
 use crate::core::command_line::{CommandLine, Verb};
 use crate::core::diff::Difference;
@@ -19,8 +21,10 @@ use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::{QuotaKey, QuotaTerms};
+use crate::core::proof_record::{ProofRow, ProofVerdict, RunProof, SettledProof};
 use crate::core::query::TaskState;
 use crate::core::recorded::{Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow};
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
 /// Why the state cannot be used.
@@ -168,6 +172,8 @@ pub struct RunRow {
     pub refused: Option<String>,
     /// How many runs in a row were refused like this and sent nothing; the last one ended at `finished_at`.
     pub times: u64,
+    /// What it came to at the edges, as far as that was noted.
+    pub proof: RunProof,
 }
 
 /// A run that guards refused, or a part of it.
@@ -219,7 +225,7 @@ pub struct OpenTask {
     /// By what the state knows the provider.
     pub provider: String,
     /// What was purged.
-    pub target: crate::core::target::Target,
+    pub target: Target,
     /// The vendor's tasks, comma-separated.
     pub task_id: String,
     /// When the purge was accepted.
@@ -331,6 +337,18 @@ pub trait Store: Send {
     fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError>;
     /// Numbers of tasks, in order of provider.
     fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError>;
+    /// Accepted purges whose probe may be made by then, at most so many, those that are due longest first.
+    fn owed_proofs(&self, due_until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError>;
+    /// When the next probe may be made, if any is owed.
+    fn next_proof_due(&self) -> Result<Option<Timestamp>, StateError>;
+    /// All that is known of proof, in order of (provider, target).
+    fn proofs(&self) -> Result<Vec<ProofRow>, StateError>;
+    /// What is known of the proof of a target.
+    fn proof_of(&self, provider: &str, target: &Target) -> Result<Option<ProofRow>, StateError>;
+    /// Numbers of targets by provider and verdict, in order.
+    fn proof_counts(&self) -> Result<Vec<(String, ProofVerdict, u64)>, StateError>;
+    /// Hosts whose answers were seen to vary, in order, each with the names in `Vary`.
+    fn varies(&self) -> Result<Vec<(String, Vec<String>)>, StateError>;
 
     /// Lets the next comparison have rows that were read ahead, if they are still those of this state.
     fn compare_with(&self, ahead: Option<ReadAhead>) {
@@ -362,7 +380,7 @@ pub trait Store: Send {
     /// empty name stands for what is about no manifest.
     fn note_refusals(&mut self, covers: &[String], refused: &[KnownRefusal]) -> Result<(), StateError>;
     /// Forgets when these removals were first seen.
-    fn forget_seen_removals(&mut self, keys: &[(String, crate::core::target::Target)]) -> Result<(), StateError>;
+    fn forget_seen_removals(&mut self, keys: &[(String, Target)]) -> Result<(), StateError>;
     /// Lists a run that guards refused. Those that are refused alike, one after another, and send nothing are one.
     fn note_refused_run(&mut self, refused: &RefusedRun<'_>) -> Result<(), StateError>;
     /// Notes what was compared and found to be recorded.
@@ -395,16 +413,25 @@ pub trait Store: Send {
     /// Notes what became of tasks: done ones are not asked about again, targets of failed ones are due again. A target that
     /// has another task or work by now is left alone. Returns how many are due again.
     fn settle(&mut self, settled: &[Settled], at: Timestamp) -> Result<u64, StateError>;
+    /// Notes what probes have shown, and makes due again what is stale and is to be purged again. Results about rows that are not as
+    /// they were read, or whose target is due for anything else by now, are dropped; returns how many.
+    fn settle_proofs(&mut self, settled: &[SettledProof], at: Timestamp) -> Result<u64, StateError>;
+    /// Notes what a run came to at the edges, in place of what was noted of it.
+    fn note_proof(&mut self, run: i64, proof: RunProof) -> Result<(), StateError>;
+    /// Notes the names in `Vary` of a host's answers; writes nothing if they are known.
+    fn note_vary(&mut self, host: &str, names: &[String], at: Timestamp) -> Result<(), StateError>;
     /// Counts at least `used` targets of a quota as spent, since the vendor says so.
     fn learn_quota(&mut self, key: &QuotaKey, used: u64) -> Result<(), StateError>;
     /// Drops everything known of the targets (provider, target); returns how many there were.
-    fn forget(&mut self, keys: &[(String, crate::core::target::Target)]) -> Result<usize, StateError>;
+    fn forget(&mut self, keys: &[(String, Target)]) -> Result<usize, StateError>;
     /// Forgets manifests that own nothing any more.
     fn forget_manifests(&mut self, names: &[String]) -> Result<(), StateError>;
     /// Counts at least so much of each quota day as spent.
     fn raise_quota(&mut self, spent: &[QuotaUse]) -> Result<(), StateError>;
     /// Puts rows in place of what is known of their targets.
     fn import(&mut self, rows: &[Recorded]) -> Result<(), StateError>;
+    /// Puts rows in place of what is known of the proof of their targets.
+    fn import_proofs(&mut self, rows: &[ProofRow]) -> Result<(), StateError>;
 }
 
 /// Records to commit, with what their indexes mean.
@@ -417,6 +444,8 @@ pub struct Commit<'a> {
     pub providers: &'a [String],
     /// What verdicts on targets of each provider depend on, its configuration and its account, by index.
     pub grounds: &'a [String],
+    /// Changes whose manifests ask for proof: how long after its acceptance each is probed, in milliseconds.
+    pub owes: &'a HashMap<usize, i64>,
     /// Wall time of the commit.
     pub at: Timestamp,
 }

@@ -1,5 +1,6 @@
 //! What a stopped run leaves in doubt, when several endpoints are asked for one target at once.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use freshen::core::changes::Changes;
@@ -34,7 +35,8 @@ impl Bench {
 
     fn commit(&mut self, records: &[Record]) {
         let (changes, providers) = (&self.changes, &self.model.provider_keys());
-        let commit = Commit { records, changes, providers, grounds: &[String::new()], at: START };
+        let commit =
+            Commit { records, changes, providers, grounds: &[String::new()], owes: &HashMap::new(), at: START };
         self.store.commit(self.run, &commit).expect("committed");
     }
 

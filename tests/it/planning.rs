@@ -1,6 +1,6 @@
 //! Manifests against a state: what is due, why, in which order, and what is refused. The state is real and in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -190,6 +190,7 @@ impl Site {
                 changes: &difference.changes,
                 providers: &model.provider_keys(),
                 grounds: &digests,
+                owes: &HashMap::new(),
                 at: self.now,
             };
             self.store.commit(self.run, &commit).expect("committed");
@@ -467,7 +468,14 @@ fn what_may_have_been_purged_is_purged_as_removed_and_is_no_loss() {
     let records =
         [Record::Intent { call: CallId(1), operation: "purge", items, debit: None, purge: PurgeId::default() }];
     let (changes, grounds) = (&difference.changes, &["config 1".to_owned(), String::new()]);
-    let commit = Commit { records: &records, changes, providers: &model.provider_keys(), grounds, at: START };
+    let commit = Commit {
+        records: &records,
+        changes,
+        providers: &model.provider_keys(),
+        grounds,
+        owes: &HashMap::new(),
+        at: START,
+    };
     site.store.commit(99, &commit).expect("committed");
     for number in 0..12 {
         site.unlist("site", &format!("{number:04}"));

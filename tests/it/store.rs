@@ -3,8 +3,9 @@
 mod file;
 #[cfg(unix)]
 mod flips;
+mod proof;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use freshen::core::changes::Change;
@@ -120,10 +121,21 @@ impl Bench {
     }
 
     fn commit(&mut self, run: i64, changes: &[Change], records: &[Record]) {
+        self.commit_owing(run, changes, records, &HashMap::new()).expect("committed");
+    }
+
+    /// Some of the changes ask for proof.
+    fn commit_owing(
+        &mut self,
+        run: i64,
+        changes: &[Change],
+        records: &[Record],
+        owes: &HashMap<usize, i64>,
+    ) -> Result<(), StateError> {
         let changes = &table(changes);
         let providers = &self.model.provider_keys();
-        let commit = Commit { records, changes, providers, grounds: &self.digests, at: START.plus_ms(5) };
-        self.store.commit(run, &commit).expect("committed");
+        let commit = Commit { records, changes, providers, grounds: &self.digests, owes, at: START.plus_ms(5) };
+        self.store.commit(run, &commit)
     }
 
     fn begin(&mut self) -> i64 {
@@ -243,7 +255,7 @@ fn what_was_marked_comes_back_as_it_was() {
         ];
         let mut changes = Vec::new();
         for (number, standing) in standings.iter().cycle().take(30).enumerate() {
-            let kind = ChangeKind::ALL[number / 4 % 4];
+            let kind = ChangeKind::ALL[number / 4 % 5];
             let scope = Scope::ALL[number % 3];
             let removed = kind == ChangeKind::Removed;
             changes.push(Change {
@@ -797,6 +809,7 @@ fn a_writer_that_was_overtaken_writes_nothing() {
             changes: &table(&changes),
             providers: &bench.model.provider_keys(),
             grounds: &bench.digests,
+            owes: &HashMap::new(),
             at: START,
         };
         let refused = bench.store.commit(run, &commit);
@@ -822,6 +835,7 @@ fn a_commit_is_whole_or_not_at_all() {
             changes: &table(&changes),
             providers: &bench.model.provider_keys(),
             grounds: &bench.digests,
+            owes: &HashMap::new(),
             at: START,
         };
         assert!(bench.store.commit(run, &commit).is_err());

@@ -13,6 +13,7 @@ use freshen::core::hold::{KnownRefusal, SeenRemovals};
 use freshen::core::model::Model;
 use freshen::core::owners::{Newcomers, Unread};
 use freshen::core::plan::{QuotaKey, QuotaTerms};
+use freshen::core::proof_record::{ProofRow, ProofVerdict, RunProof, SettledProof};
 use freshen::core::recorded::{
     ChangeKind, Inputs, KnownManifest, Progress, PurgedRemoval, Recorded, RecordedRow, Standing,
 };
@@ -360,6 +361,42 @@ impl Store for SimStore {
         self.inner().task_counts()
     }
 
+    fn owed_proofs(&self, due_until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError> {
+        self.inner().owed_proofs(due_until, limit)
+    }
+
+    fn next_proof_due(&self) -> Result<Option<Timestamp>, StateError> {
+        self.inner().next_proof_due()
+    }
+
+    fn proofs(&self) -> Result<Vec<ProofRow>, StateError> {
+        self.inner().proofs()
+    }
+
+    fn proof_of(&self, provider: &str, target: &Target) -> Result<Option<ProofRow>, StateError> {
+        self.inner().proof_of(provider, target)
+    }
+
+    fn proof_counts(&self) -> Result<Vec<(String, ProofVerdict, u64)>, StateError> {
+        self.inner().proof_counts()
+    }
+
+    fn varies(&self) -> Result<Vec<(String, Vec<String>)>, StateError> {
+        self.inner().varies()
+    }
+
+    fn settle_proofs(&mut self, settled: &[SettledProof], at: Timestamp) -> Result<u64, StateError> {
+        self.write("settle proofs", |store| store.settle_proofs(settled, at), |_, _| ())
+    }
+
+    fn note_proof(&mut self, run: i64, proof: RunProof) -> Result<(), StateError> {
+        self.write("note proof", |store| store.note_proof(run, proof), |_, _| ())
+    }
+
+    fn note_vary(&mut self, host: &str, names: &[String], at: Timestamp) -> Result<(), StateError> {
+        self.write("note vary", |store| store.note_vary(host, names, at), |_, _| ())
+    }
+
     fn mark(&mut self, model: &Model, difference: &Difference, at: Timestamp) -> Result<(), StateError> {
         let altered = (self.bug == Some(Bug::RemovalForgotten)).then(|| without_removals(model, difference));
         let difference = altered.as_ref().unwrap_or(difference);
@@ -461,6 +498,10 @@ impl Store for SimStore {
     }
 
     fn import(&mut self, _: &[Recorded]) -> Result<(), StateError> {
+        unreachable!("no run imports")
+    }
+
+    fn import_proofs(&mut self, _: &[ProofRow]) -> Result<(), StateError> {
         unreachable!("no run imports")
     }
 }

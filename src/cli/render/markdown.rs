@@ -24,7 +24,8 @@ const LONGEST_MESSAGE: usize = 2_000;
 /// Lists and tables up to this length are shown unfolded, and plans without a table of folders.
 const UNFOLDED: usize = 10;
 /// In order of lists and columns.
-const KINDS: [ChangeKind; 4] = [ChangeKind::Changed, ChangeKind::New, ChangeKind::Removed, ChangeKind::Forced];
+const KINDS: [ChangeKind; 5] =
+    [ChangeKind::Changed, ChangeKind::New, ChangeKind::Removed, ChangeKind::Forced, ChangeKind::Stale];
 /// Most changes of a kind that are listed.
 const EXAMPLES: usize = 100;
 

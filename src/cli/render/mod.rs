@@ -109,6 +109,7 @@ pub(super) fn kind_word(kind: ChangeKind) -> String {
         ChangeKind::Changed => AnsiColor::Yellow,
         ChangeKind::Removed => AnsiColor::Red,
         ChangeKind::Forced => AnsiColor::Magenta,
+        ChangeKind::Stale => AnsiColor::Cyan,
     };
     let style = Style::new().fg_color(Some(colour.into()));
     format!("{style}{:<8}{style:#}", kind.word())

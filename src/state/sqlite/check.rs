@@ -72,6 +72,21 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Proves that all rows are found that owe a probe, once. That takes as long as there are such rows: a run that has none to make
+    /// looks at no other targets.
+    pub(super) fn check_owed(&self) -> Result<(), StateError> {
+        self.check_pages()?;
+        if self.owed_checked.get() {
+            return Ok(());
+        }
+        self.in_one_look(|| match self.sums()? {
+            Some(sums) => self.prove(self.read(Sums::of_owed)?, Some(sums.owed)),
+            None => Ok(()),
+        })?;
+        self.owed_checked.set(true);
+        Ok(())
+    }
+
     /// Leaves it to somebody else to look the pages through; `false` for an older format, which is read otherwise.
     pub(super) fn trust_pages(&self) -> bool {
         self.checked_at.set(Some(self.serial));

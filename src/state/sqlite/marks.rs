@@ -6,7 +6,7 @@ use super::rows::{self, scope_number};
 use super::write::{
     Speakers, adopt_entries, delete, has_work, leave_alone, mark_change, note_links, note_manifests, note_new_manifests,
 };
-use super::{guards, inputs};
+use super::{guards, inputs, proof};
 use crate::core::changes::Change;
 use crate::core::diff::Difference;
 use crate::core::model::Model;
@@ -22,10 +22,14 @@ pub(super) fn mark(
 ) -> rusqlite::Result<()> {
     // What is due and no work is found by a comparison only.
     let mut is_noted = true;
+    let is_any_proof = proof::any(transaction)?;
     for (index, change) in difference.changes.iter().enumerate() {
         let is_admitted = difference.admitted.get(index).copied().unwrap_or_default();
         let is_kept_back = difference.kept_back.binary_search(&index).is_ok();
         if !is_kept_back || is_kept(transaction, model, &change)? {
+            if is_any_proof {
+                proof::note_change(transaction, &model.provider_key(change.provider), &change)?;
+            }
             mark_change(transaction, model, change, (is_admitted, !is_kept_back))?;
         } else {
             is_noted = false;
@@ -34,6 +38,7 @@ pub(super) fn mark(
     guards::note_removals(transaction, model, difference, difference.kept_back.iter().copied())?;
     // Entries that are adopted are new to the state, and so nobody else's.
     adopt_entries(transaction, model, &difference.adopt, (&Speakers::new(model, &[]), at))?;
+    proof::note_adopted(transaction, model, &difference.adopt, at)?;
     for (provider, target, owners) in &difference.owners {
         transaction
             .prepare_cached("UPDATE target SET owners = ?4 WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
@@ -55,17 +60,21 @@ pub(super) fn mark(
 fn is_kept(transaction: &Transaction<'_>, model: &Model, change: &Change) -> rusqlite::Result<bool> {
     match change.kind {
         ChangeKind::Removed => Ok(false),
-        ChangeKind::Forced if change.desired == change.recorded => {
+        ChangeKind::Forced | ChangeKind::Stale if change.desired == change.recorded => {
             has_work(transaction, &model.provider_key(change.provider), &change.target)
         }
-        ChangeKind::Forced | ChangeKind::New | ChangeKind::Changed => Ok(true),
+        ChangeKind::Forced | ChangeKind::Stale | ChangeKind::New | ChangeKind::Changed => Ok(true),
     }
 }
 
 /// Marks only what a refused run leaves behind.
 pub(super) fn mark_seen(transaction: &Transaction<'_>, model: &Model, difference: &Difference) -> rusqlite::Result<()> {
+    let is_any_proof = proof::any(transaction)?;
     for (index, change) in difference.changes.iter().enumerate() {
         if is_kept(transaction, model, &change)? {
+            if is_any_proof {
+                proof::note_change(transaction, &model.provider_key(change.provider), &change)?;
+            }
             mark_change(transaction, model, change, (false, difference.changes.is_admitted(index)))?;
         }
     }

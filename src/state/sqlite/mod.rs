@@ -14,6 +14,7 @@ mod marks;
 mod migrate;
 mod namespace;
 mod place;
+mod proof;
 mod purged;
 mod quota;
 mod read_ahead;

@@ -12,8 +12,9 @@ use crate::core::provider_key::ProviderKey;
 /// What becomes of a target that is there already, as an import brings it: what both do not agree on is due.
 const CONFLICT: &str = "left_alone = left_alone OR hash IS NOT excluded.hash OR excluded.work_kind IS NOT NULL";
 /// Tables whose rows, those of `target` without owners, are about a provider and what it owns.
-const OF_PROVIDER: [(&str, &str); 8] = [
+const OF_PROVIDER: [(&str, &str); 9] = [
     ("target", "owners = '[]'"),
+    ("proof", PROVEN),
     ("cache_removal", "TRUE"),
     ("seen_removal", "TRUE"),
     ("purged_removal", "TRUE"),
@@ -22,6 +23,9 @@ const OF_PROVIDER: [(&str, &str); 8] = [
     ("account", "TRUE"),
     ("provider_quota", "TRUE"),
 ];
+/// Proof of removals, and of targets that are there.
+const PROVEN: &str = "(known.hash IS NULL OR EXISTS (SELECT 1 FROM target owned
+    WHERE owned.provider = ?1 || known.provider AND owned.scope = known.scope AND owned.target = known.target))";
 /// Rows that have no namespace.
 const OUTSIDE: &str = "instr(provider, ':') = 0";
 /// Those of a provider in the parameter `?2`, a JSON list, that is left to nobody else.

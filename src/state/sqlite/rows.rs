@@ -188,7 +188,7 @@ fn read_work(row: &Row<'_>, kind: ChangeKind, bad: &dyn Fn(&'static str) -> Read
     })
 }
 
-fn read_hash(text: Option<String>) -> Result<Option<ContentHash>, ()> {
+pub(super) fn read_hash(text: Option<String>) -> Result<Option<ContentHash>, ()> {
     match text {
         Some(text) if !text.contains(':') => Err(()),
         text => Ok(text.map(ContentHash::from_canonical)),

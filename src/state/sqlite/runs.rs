@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{Counts, RefusedRun, RunRow, RunStart, purged, rows};
+use crate::core::proof_record::RunProof;
 use crate::core::time::Timestamp;
 
 /// Newest runs that are kept: a program that stays up makes many.
@@ -15,7 +16,8 @@ const DAYS_KEPT: i64 = 100;
 /// The last `most` runs, newest first.
 pub(super) fn last(db: &Connection, most: usize) -> rusqlite::Result<Vec<RunRow>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, started_at, finished_at, exit, calls, recorded, waiting, pending, deferred, rejected, refused, times
+        "SELECT id, started_at, finished_at, exit, calls, recorded, waiting, pending, deferred, rejected, refused, times,
+             verified, stale, unverified, probes, probe_bytes
          FROM run ORDER BY id DESC LIMIT ?1",
     )?;
     let list = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], read)?;
@@ -39,6 +41,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         },
         refused: row.get(10)?,
         times: number(11)?,
+        proof: RunProof {
+            verified: number(12)?,
+            stale: number(13)?,
+            unverified: number(14)?,
+            probes: number(15)?,
+            probe_bytes: number(16)?,
+        },
     })
 }
 

@@ -5,7 +5,7 @@
 //! | 1 | 0.1.0 | first |
 //! | 2 | 0.1.0 | `target.settled_task`, `target.failed_tasks`: what became of tasks of accepted purges; `inputs`: what was compared; `target_work`; `stat_cache` |
 //! | 3 | 0.1.0 | `inputs` anew, with `input_file`: what was compared, file by file |
-//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `provider_quota`, what each provider may purge a day; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; `run.waiting`, and `waiting` as a standing; `purged_removal`, what was purged of what is gone; sums of all rows in `meta` |
+//! | 4 | 0.1.0 | `manifest.root`, `manifest.namespace`, `manifest.links`: where a manifest is, wherever it is read from; a row for each owner of a target; `target.progress`, what guards let through; `target.waits`, how often a host was waited for; `target.may_have_been_purged`; `target.left_alone`, until then the beginning of a hash; `directory_refusal`; `cache_address` and `cache_removal`, what caches lack that are away; `quota.offset_minutes`, when a day begins; `provider_quota`, what each provider may purge a day; `call.content` and `call.purge`, by which a purge is repeated; `refusal`, `seen_removal`, `run.refused` and `run.times`, what guards refuse; `run.waiting`, and `waiting` as a standing; `proof` and `proof_due`, what edges have yet to show and what they showed, with `run.verified`, `run.stale`, `run.unverified`, `run.probes` and `run.probe_bytes`, and `stale` as a kind of work; `vary`, by what answers vary; `purged_removal`, what was purged of what is gone; sums of all rows in `meta` |
 //!
 //! A new state is made as format 1 and goes the way of every older one, so that both have the same tables.
 
@@ -195,9 +195,44 @@ pub(super) const MIGRATIONS: &[(i64, &[&str])] = &[
             "ALTER TABLE run ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
             // Targets that waited for an origin or a provider upstream.
             "ALTER TABLE run ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0",
-            // What rows add up to: what a comparison reads of them, those of small tables, all of them, and this one.
+            // What a run came to at the edges.
+            "ALTER TABLE run ADD COLUMN verified INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE run ADD COLUMN stale INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE run ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE run ADD COLUMN probes INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE run ADD COLUMN probe_bytes INTEGER NOT NULL DEFAULT 0",
+            // Of accepted purges whose manifests ask for proof: which probes are owed, and what was seen.
+            "CREATE TABLE proof (
+             provider TEXT NOT NULL,
+             scope INTEGER NOT NULL,
+             target TEXT NOT NULL,
+             hash TEXT,                  -- null: a removal
+             ready_at INTEGER,           -- when the origin served it, with this validator
+             accepted_at INTEGER,
+             validator TEXT,
+             verdict TEXT NOT NULL,      -- due, verified, stale, inconclusive, unverifiable
+             by TEXT,                    -- what was compared
+             probed_at INTEGER,
+             due INTEGER,                -- null: no probe is owed
+             again_at INTEGER,           -- when it is purged a second time
+             repurges INTEGER NOT NULL,
+             seen TEXT,                  -- the worst probe, JSON
+             gone TEXT,                  -- of a removal: what was recorded before, and
+             owners TEXT,                -- JSON list of the manifests that listed it
+             PRIMARY KEY (provider, scope, target)
+         ) STRICT, WITHOUT ROWID",
+            "CREATE INDEX proof_due ON proof (due) WHERE due IS NOT NULL",
+            // By which headers of a request answers of a host vary: JSON list.
+            "CREATE TABLE vary (
+             host TEXT PRIMARY KEY,
+             names TEXT NOT NULL,
+             at INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID",
+            // What rows add up to: what a comparison reads of them, those of small tables, those that owe a probe, all of them, and
+            // this one.
             "ALTER TABLE meta ADD COLUMN sum_compared INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_small INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE meta ADD COLUMN sum_owed INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_all INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE meta ADD COLUMN sum_meta INTEGER NOT NULL DEFAULT 0",
         ],
@@ -284,7 +319,7 @@ CREATE TABLE run (
 type Objects = Vec<[String; 4]>;
 
 /// Digest of what a state of the newest format is made of. To make one anew in each run took a third of a short one.
-const NEWEST: &str = "72724cd1182349ba1137f91f1ec91395ea7f58792ed0fbbe331283924d0e24ce";
+const NEWEST: &str = "14527e44ab2b55704286792baaf6f77722512440b11f5732c7b205601888dbfd";
 
 /// The name of something that is not as a state of this format has it, or that it lacks.
 pub(super) fn misfit(db: &Connection, format: i64) -> rusqlite::Result<Option<String>> {

@@ -28,8 +28,8 @@ use super::{
     Commit, Counts, DoubtfulCall, Identity, OpenTask, QuotaUse, RefusedRun, RunRow, RunStart, Settled, StatCacheRow,
 };
 use super::{
-    StateError, Store, TaskCounts, caches, guards, inputs, location, marks, purged, quota, refusals, runs, stat_caches,
-    tasks,
+    StateError, Store, TaskCounts, caches, guards, inputs, location, marks, proof, purged, quota, refusals, runs,
+    stat_caches, tasks,
 };
 use crate::core::diff::Difference;
 use crate::core::endpoints::{AwayCache, FoundCaches, ReturnedCache};
@@ -37,6 +37,7 @@ use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Model;
 use crate::core::owners::{Newcomers, Unread};
 use crate::core::plan::{QuotaKey, QuotaTerms};
+use crate::core::proof_record::{ProofRow, ProofVerdict, RunProof, SettledProof};
 use crate::core::recorded::{Inputs, KnownManifest, PurgedRemoval, Recorded, RecordedRow};
 use crate::core::target::Target;
 use crate::core::text::one_line;
@@ -60,6 +61,8 @@ pub struct SqliteStore {
     pub(super) checked_at: Cell<Option<i64>>,
     /// All of its rows were added up since it was opened.
     pub(super) rows_checked: Cell<bool>,
+    /// All rows that owe a probe were found since.
+    pub(super) owed_checked: Cell<bool>,
     /// What is written through this connection, once anything is.
     pub(super) written: OnceCell<WriteListener>,
     /// Rows that the next comparison need not read.
@@ -196,7 +199,8 @@ impl SqliteStore {
         let Identity { lineage, serial } = identity(&connection).map_err(read)?;
         let log = FileId::of(&beside(path, "-wal"));
         let (open, file, checked_at, seal) = (Vec::new(), None, Cell::new(None), IntegrityStamp::new(path));
-        let (rows_checked, ahead, written) = (Cell::new(false), Cell::new(None), OnceCell::new());
+        let (rows_checked, owed_checked) = (Cell::new(false), Cell::new(false));
+        let (ahead, written) = (Cell::new(None), OnceCell::new());
         let path = path.into();
         Ok(Self {
             connection,
@@ -209,6 +213,7 @@ impl SqliteStore {
             log,
             checked_at,
             rows_checked,
+            owed_checked,
             written,
             ahead,
             seal,
@@ -426,6 +431,33 @@ impl Store for SqliteStore {
         self.read(tasks::counts)
     }
 
+    fn owed_proofs(&self, due_until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError> {
+        self.owed(due_until, limit)
+    }
+
+    fn next_proof_due(&self) -> Result<Option<Timestamp>, StateError> {
+        self.next_due()
+    }
+
+    fn proofs(&self) -> Result<Vec<ProofRow>, StateError> {
+        self.check_rows()?;
+        self.read(proof::all)
+    }
+
+    fn proof_of(&self, provider: &str, target: &Target) -> Result<Option<ProofRow>, StateError> {
+        self.check_rows()?;
+        self.read(|db| proof::of(db, provider, target))
+    }
+
+    fn proof_counts(&self) -> Result<Vec<(String, ProofVerdict, u64)>, StateError> {
+        self.check_rows()?;
+        self.read(proof::counts)
+    }
+
+    fn varies(&self) -> Result<Vec<(String, Vec<String>)>, StateError> {
+        self.read(proof::varies)
+    }
+
     fn enter_namespace(&mut self, model: &Model, newcomers: &Newcomers) -> Result<bool, StateError> {
         self.bring_in(model, newcomers)
     }
@@ -516,6 +548,18 @@ impl Store for SqliteStore {
         })
     }
 
+    fn settle_proofs(&mut self, settled: &[SettledProof], at: Timestamp) -> Result<u64, StateError> {
+        self.write(|transaction| proof::settle(transaction, settled, at))
+    }
+
+    fn note_proof(&mut self, run: i64, proof: RunProof) -> Result<(), StateError> {
+        self.write(|transaction| proof::note_run(transaction, run, proof))
+    }
+
+    fn note_vary(&mut self, host: &str, names: &[String], at: Timestamp) -> Result<(), StateError> {
+        proof::note_vary(self, (host, names), at)
+    }
+
     fn learn_quota(&mut self, key: &QuotaKey, used: u64) -> Result<(), StateError> {
         self.write(|transaction| learn_quota(transaction, key, used))
     }
@@ -544,6 +588,10 @@ impl Store for SqliteStore {
 
     fn import(&mut self, imported: &[Recorded]) -> Result<(), StateError> {
         self.write(|transaction| import_rows(transaction, imported))
+    }
+
+    fn import_proofs(&mut self, rows: &[ProofRow]) -> Result<(), StateError> {
+        self.write(|transaction| rows.iter().try_for_each(|row| proof::write(transaction, row)))
     }
 }
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection, Row, Transaction};
 
 use super::failure::failed;
 use super::place::literal;
-use super::{StateError, rows};
+use super::{StateError, proof, rows};
 
 /// What rows add up to, modulo 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) struct Sums {
     pub(super) compared: u64,
     /// Of the tables that stay small: each command proves it.
     pub(super) small: u64,
+    /// Of the rows of `proof` that owe a probe: each look for those proves it, and with it their index.
+    pub(super) owed: u64,
     /// Of all that is in tables but `meta`.
     all: u64,
 }
@@ -33,6 +35,7 @@ impl Sums {
         Self {
             compared: self.compared.wrapping_add(other.compared),
             small: self.small.wrapping_add(other.small),
+            owed: self.owed.wrapping_add(other.owed),
             all: self.all.wrapping_add(other.all),
         }
     }
@@ -45,6 +48,17 @@ impl Sums {
     /// Of the rows of tables that stay small, and nothing else.
     pub(super) fn of_small(db: &Connection) -> rusqlite::Result<u64> {
         Self::of_tables(db, is_small).map(|sums| sums.small)
+    }
+
+    /// Of the rows that owe a probe, as their index finds them.
+    pub(super) fn of_owed(db: &Connection) -> rusqlite::Result<u64> {
+        let mut statement = db.prepare(&format!("SELECT {} FROM {}", proof::COLUMNS, proof::OWED))?;
+        let (columns, mut sum) = (statement.column_count(), 0);
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            sum = u64::wrapping_add(sum, of_row("proof", columns, |column| row.get_ref(column))?.owed);
+        }
+        Ok(sum)
     }
 
     fn of_tables(db: &Connection, is_wanted: fn(&str) -> bool) -> rusqlite::Result<Self> {
@@ -62,7 +76,7 @@ impl Sums {
 
 /// Whether a table has few rows, however many targets there are.
 fn is_small(table: &str) -> bool {
-    !["target", "stat_cache", "seen_removal", "purged_removal"].contains(&table)
+    !["target", "proof", "stat_cache", "seen_removal", "purged_removal"].contains(&table)
 }
 
 /// A hash in the making: each step keeps what differs different.
@@ -149,8 +163,10 @@ fn of_row<'v>(
         all = all.value(value(column)?);
     }
     let compared = if table == "target" { compared_of(&value)? } else { 0 };
+    let is_owed = table == "proof" && value(proof::DUE)? != ValueRef::Null;
     let all = all.end();
-    Ok(Sums { compared, small: if is_small(table) { all } else { 0 }, all })
+    let of = |counts: bool| if counts { all } else { 0 };
+    Ok(Sums { compared, small: of(is_small(table)), owed: of(is_owed), all })
 }
 
 /// Tables that are added up, each with its columns; those of `target` as [`rows::COLUMNS`] begins.
@@ -197,19 +213,19 @@ pub(super) struct Meta {
 impl Meta {
     /// As it was written; `None` if it is not.
     pub(super) fn read(db: &Connection) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT lineage, serial, tool, sum_compared, sum_small, sum_all, sum_meta FROM meta";
+        let sql = "SELECT lineage, serial, tool, sum_compared, sum_small, sum_owed, sum_all, sum_meta FROM meta";
         let (meta, own): (Self, i64) = db.prepare_cached(sql)?.query_row([], |row| {
             let sum = |column| row.get(column).map(i64::cast_unsigned);
-            let sums = Sums { compared: sum(3)?, small: sum(4)?, all: sum(5)? };
-            Ok((Self { lineage: row.get(0)?, serial: row.get(1)?, tool: row.get(2)?, sums }, row.get(6)?))
+            let sums = Sums { compared: sum(3)?, small: sum(4)?, owed: sum(5)?, all: sum(6)? };
+            Ok((Self { lineage: row.get(0)?, serial: row.get(1)?, tool: row.get(2)?, sums }, row.get(7)?))
         })?;
         Ok((meta.own() == own.cast_unsigned()).then_some(meta))
     }
 
     fn own(&self) -> u64 {
         let hash = Hash::of_table("meta").bytes(4, self.lineage.as_bytes()).word(self.serial.cast_unsigned());
-        let Sums { compared, small, all } = self.sums;
-        hash.bytes(4, self.tool.as_bytes()).word(compared).word(small).word(all).end()
+        let Sums { compared, small, owed, all } = self.sums;
+        hash.bytes(4, self.tool.as_bytes()).word(compared).word(small).word(owed).word(all).end()
     }
 }
 
@@ -217,15 +233,15 @@ impl Meta {
 pub(super) fn write(db: &Connection, sums: Sums) -> rusqlite::Result<()> {
     let read = |row: &Row<'_>| Ok(Meta { lineage: row.get(0)?, serial: row.get(1)?, tool: row.get(2)?, sums });
     let meta = db.prepare_cached("SELECT lineage, serial, tool FROM meta")?.query_row([], read)?;
-    let values = [sums.compared, sums.small, sums.all, meta.own()].map(u64::cast_signed);
-    let sql = "UPDATE meta SET sum_compared = ?1, sum_small = ?2, sum_all = ?3, sum_meta = ?4";
+    let values = [sums.compared, sums.small, sums.owed, sums.all, meta.own()].map(u64::cast_signed);
+    let sql = "UPDATE meta SET sum_compared = ?1, sum_small = ?2, sum_owed = ?3, sum_all = ?4, sum_meta = ?5";
     db.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
 
 /// What a connection has written since its transaction began, row by row.
 #[derive(Clone, Default)]
-pub(super) struct WriteListener(Arc<[AtomicU64; 3]>);
+pub(super) struct WriteListener(Arc<[AtomicU64; 4]>);
 
 impl WriteListener {
     /// Listens to all that this connection writes from now on.
@@ -254,7 +270,7 @@ impl WriteListener {
     fn hear(&self, context: &Context<'_>) -> rusqlite::Result<i64> {
         let table = context.get_raw(0).as_str()?;
         let sums = of_row(table, context.len() - 2, |column| Ok(context.get_raw(column + 2)))?;
-        for (kept, sum) in self.0.iter().zip([sums.compared, sums.small, sums.all]) {
+        for (kept, sum) in self.0.iter().zip([sums.compared, sums.small, sums.owed, sums.all]) {
             if context.get_raw(1) == ValueRef::Integer(1) {
                 kept.fetch_add(sum, Ordering::Relaxed);
             } else {
@@ -271,13 +287,13 @@ impl WriteListener {
 
     /// Adds what was written to what was there.
     pub(super) fn add_to(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let sql = "SELECT sum_compared, sum_small, sum_all FROM meta";
+        let sql = "SELECT sum_compared, sum_small, sum_owed, sum_all FROM meta";
         let before = transaction.prepare_cached(sql)?.query_row([], |row| {
             let sum = |column| row.get(column).map(i64::cast_unsigned);
-            Ok(Sums { compared: sum(0)?, small: sum(1)?, all: sum(2)? })
+            Ok(Sums { compared: sum(0)?, small: sum(1)?, owed: sum(2)?, all: sum(3)? })
         })?;
-        let [compared, small, all] = [0, 1, 2].map(|index| self.0[index].load(Ordering::Relaxed));
-        write(transaction, before.plus(Sums { compared, small, all }))
+        let [compared, small, owed, all] = [0, 1, 2, 3].map(|index| self.0[index].load(Ordering::Relaxed));
+        write(transaction, before.plus(Sums { compared, small, owed, all }))
     }
 }
 
@@ -328,6 +344,13 @@ mod tests {
             ),
             ("INSERT INTO account VALUES ('p', 'g') ON CONFLICT (provider) DO UPDATE SET fingerprint = 'g'", true),
             ("DELETE FROM target WHERE target = 'a'; DELETE FROM input_file", true),
+            (
+                "INSERT INTO proof (provider, scope, target, verdict, due, repurges)
+                 VALUES ('p', 0, 'a', 'due', 5, 0), ('p', 0, 'b', 'due', 6, 0), ('p', 0, 'c', 'due', NULL, 0)",
+                true,
+            ),
+            ("UPDATE proof SET due = NULL WHERE target = 'a'; UPDATE proof SET due = 7 WHERE target = 'c'", true),
+            ("DELETE FROM proof WHERE target = 'b'", true),
         ] {
             let transaction = db.transaction().unwrap();
             written.begin();
@@ -338,7 +361,9 @@ mod tests {
             } else {
                 transaction.rollback().unwrap();
             }
-            assert_eq!(Meta::read(&db).unwrap().unwrap().sums, Sums::of(&db).unwrap(), "{sql}");
+            let sums = Meta::read(&db).unwrap().unwrap().sums;
+            assert_eq!(sums, Sums::of(&db).unwrap(), "{sql}");
+            assert_eq!(sums.owed, Sums::of_owed(&db).unwrap(), "{sql}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::rows::{read_scope, scope_number};
-use super::{DoubtfulCall, OpenTask, Settled, TaskCounts};
+use super::{DoubtfulCall, OpenTask, Settled, TaskCounts, proof};
 use crate::core::event::PurgeId;
 use crate::core::query::TaskState;
 use crate::core::target::Target;
@@ -101,6 +101,7 @@ fn fail(transaction: &Transaction<'_>, task: &OpenTask, at: Timestamp) -> rusqli
         rows.next().transpose()?
     };
     let Some(times) = times else { return Ok(0) };
+    proof::forget(transaction, &task.provider, &task.target)?;
     let again = if times > 1 { format!(" ({times} times in a row)") } else { String::new() };
     let reason = format!("task {} failed at the provider after the purge was accepted{again}", task.task_id);
     transaction

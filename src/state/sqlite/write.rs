@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rows::{self, StandingColumns, scope_number};
-use super::{Commit, caches, guards, inputs, purged, quota, refusals};
+use super::{Commit, caches, guards, inputs, proof, purged, quota, refusals};
 use crate::core::account;
 use crate::core::changes::Change;
 use crate::core::event::{CallId, ItemOutcome, PurgeId, Record};
@@ -86,6 +86,7 @@ pub(super) fn adopt_entries(
     ))?;
     let keys = model.provider_keys();
     let at = caches::no_earlier(transaction, at)?;
+    let is_any_proof = proof::any(transaction)?;
     for &index in entries {
         let entry = model.entries.get(index);
         let (provider, scope) = (&keys[entry.provider], scope_number(entry.target.scope));
@@ -100,6 +101,9 @@ pub(super) fn adopt_entries(
         owners.dedup();
         let (owners, hash) = (rows::json_list(&owners), entry.hash.as_str());
         adopt.execute(params![provider, scope, entry.target.text, owners, hash, at.unix_ms()])?;
+        if is_any_proof {
+            proof::forget(transaction, provider, &entry.target)?;
+        }
     }
     Ok(())
 }
@@ -141,6 +145,7 @@ fn note_manifest(transaction: &Transaction<'_>, manifest: &KnownManifest, if_kno
 pub(super) fn import_rows(transaction: &Transaction<'_>, imported: &[Recorded]) -> rusqlite::Result<()> {
     for row in imported {
         rows::write(transaction, row)?;
+        proof::forget(transaction, &row.provider, &row.target)?;
         note_owners(transaction, &row.owners)?;
     }
     inputs::replace(transaction, None)
@@ -156,7 +161,14 @@ fn note_owners(transaction: &Transaction<'_>, owners: &[String]) -> rusqlite::Re
     owners.iter().try_for_each(|owner| statement.execute([owner]).map(drop))
 }
 
+/// Drops everything known of a target.
 pub(super) fn delete(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<usize> {
+    proof::forget(transaction, provider, target)?;
+    delete_target(transaction, provider, target)
+}
+
+/// Drops what is recorded of a target and its work, but not the proof that it owes.
+fn delete_target(transaction: &Transaction<'_>, provider: &str, target: &Target) -> rusqlite::Result<usize> {
     guards::forget_removal(transaction, provider, target)?;
     transaction
         .prepare_cached("DELETE FROM target WHERE provider = ?1 AND scope = ?2 AND target = ?3")?
@@ -194,14 +206,16 @@ pub(super) fn write_record(
         }
         Record::Outcome { call, at, items, may_have_purged, left_out, credit } => {
             open.retain(|other| other.number != *call);
-            let at = caches::no_earlier(transaction, *at)?;
+            let recorded_at = caches::no_earlier(transaction, *at)?;
             for (index, outcome) in items {
                 // What is recorded has no call and no doubt any more: its row is written once.
-                if !matches!(outcome, ItemOutcome::Recorded { .. }) {
+                if matches!(outcome, ItemOutcome::Recorded { .. }) {
+                    proof::note_accepted(transaction, batch, *index, *at)?;
+                } else {
                     let may_have_purged = *may_have_purged && !left_out.contains(index);
                     note_call_ended(transaction, batch, *index, (mark_of(open, *index), may_have_purged))?;
                 }
-                write_outcome(transaction, batch, *index, outcome, (at, run))?;
+                write_outcome(transaction, batch, *index, outcome, (recorded_at, run))?;
             }
             transaction
                 .prepare_cached("DELETE FROM call WHERE run = ?1 AND number = ?2")?
@@ -212,6 +226,9 @@ pub(super) fn write_record(
         Record::DirectoriesRefused { provider, until } => {
             let (name, config) = (&batch.providers[*provider], &batch.grounds[*provider]);
             refusals::note(transaction, name, config, *until)
+        }
+        Record::Ready { items, at, validator } => {
+            proof::note_ready(transaction, batch, items, (*at, validator.as_deref()))
         }
         Record::Left { items, left } => {
             // What an earlier run left in doubt stays so: nothing was sent since.
@@ -294,7 +311,7 @@ pub(super) fn write_outcome(
             let Some(desired) = batch.changes.desired(index) else {
                 caches::note_removal(transaction, (provider, &whole), at)?;
                 purged::note(transaction, (provider, &whole), (at, run))?;
-                return delete(transaction, provider, &whole).map(drop);
+                return delete_target(transaction, provider, &whole).map(drop);
             };
             transaction
                 .prepare_cached(&format!(

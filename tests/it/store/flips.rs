@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use freshen::core::endpoints::{AwayCache, CacheAddress, FoundCaches};
+use freshen::core::proof_record::{ProofRow, ProofVerdict, SettledProof};
 use freshen::core::recorded::{InputFile, RecordedRow};
 use freshen::state::{RunRow, StatCacheRow};
 
@@ -59,8 +60,18 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
         intent(2, &[7, 8]),
     ];
     let providers = &bench.model.provider_keys();
-    let commit = Commit { records: &records, changes, providers, grounds: &bench.digests, at: START };
+    let commit =
+        Commit { records: &records, changes, providers, grounds: &bench.digests, owes: &HashMap::new(), at: START };
     store.commit(run, &commit).expect("committed");
+    let owes = HashMap::from([(2, 40), (3, 50)]);
+    let owing = Commit { records: &[outcome(3, &[2, 3], &accepted())], owes: &owes, ..commit };
+    store.commit(run, &owing).expect("committed");
+    let row = store.proofs().expect("readable").remove(1);
+    let (verdict, seen) = (ProofVerdict::Verified, Some("{\"status\":200}".to_owned()));
+    let (by, probed_at, repurges) = (Some("etag".to_owned()), Some(START.plus_ms(60)), row.repurges);
+    let settled = SettledProof { row, verdict, by, probed_at, due: None, seen, repurges, mark_stale: None };
+    assert_eq!(store.settle_proofs(&[settled], START.plus_ms(60)).expect("settled"), 0);
+    store.note_vary("www.example.cn", &["accept-encoding".to_owned()], START).expect("noted");
     let counts = Counts { recorded: 4, waiting: 2, pending: 10, deferred: 6, rejected: 4 };
     store.finish_run(run, START, 4, 2, counts).expect("finished");
     let task = store.open_tasks().expect("readable").remove(0);
@@ -134,6 +145,8 @@ struct Everything {
     directories: Option<(String, Timestamp)>,
     away: Vec<AwayCache>,
     tasks: (Vec<OpenTask>, Vec<TaskCounts>),
+    proofs: (Vec<ProofRow>, Vec<ProofRow>, Option<Timestamp>, Vec<(String, ProofVerdict, u64)>),
+    varies: Vec<(String, Vec<String>)>,
     inputs: Option<Inputs>,
     cache: Option<Vec<u8>>,
     has_work: bool,
@@ -142,6 +155,8 @@ struct Everything {
 /// As a run does, and `None` for a first one.
 fn everything(path: &Path, model: &Model) -> Result<Option<Everything>, StateError> {
     let Some(store) = SqliteStore::open(path)? else { return Ok(None) };
+    // Before anything adds up all rows.
+    let (owed, next) = (store.owed_proofs(START.plus_ms(99_999), 99)?, store.next_proof_due()?);
     let (mut scanned, mut looked_up) = (Vec::new(), Vec::new());
     store.scan(&mut |row| scanned.push(seen(row)))?;
     store.look_up(model, &mut |row| looked_up.push(seen(row)))?;
@@ -156,6 +171,8 @@ fn everything(path: &Path, model: &Model) -> Result<Option<Everything>, StateErr
         directories: store.directories_refused("a")?,
         away: store.caches_away(START)?,
         tasks: (store.open_tasks()?, store.task_counts()?),
+        proofs: (store.proofs()?, owed, next, store.proof_counts()?),
+        varies: store.varies()?,
         inputs: store.inputs()?,
         cache: store.stat_cache("/site/public", &[7; 32]),
         has_work: store.has_work()?,

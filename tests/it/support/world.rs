@@ -137,7 +137,7 @@ impl Disk {
                     *used = used.checked_sub(*cost).expect("no more credit than debit");
                 }
             }
-            Record::DirectoriesRefused { .. } => {}
+            Record::DirectoriesRefused { .. } | Record::Ready { .. } => {}
             Record::QuotaSpent { key, used } => {
                 let known = self.quota.entry(key.clone()).or_default();
                 *known = (*known).max(*used);
