@@ -17,21 +17,13 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
         StateVerb::List { pattern } => list(global, pattern.as_deref())?,
         StateVerb::Export => {
             let store = engine::existing(state)?;
-            let (rows, quota) = (store.recorded()?, store.quota_uses()?);
+            let (rows, quota, proofs) = (store.recorded()?, store.quota_uses()?, store.proofs()?);
             let lines = rows.iter().map(engine::export_line).chain(quota.iter().map(engine::ledger_line));
-            terminal::print_json_lines(lines);
+            terminal::print_json_lines(lines.chain(proofs.iter().map(engine::proof_line)));
         }
         StateVerb::Import { file, lock } => {
             let imported = engine::import(host, state, file, lock.lock_timeout).await?;
-            let Imported { targets, quota } = imported;
-            if global.format == Format::Json {
-                let json = json!({"version": JSON_VERSION, "command": "state", "imported": targets, "quota": quota});
-                terminal::print_json(&json);
-            } else {
-                let ledger = count(quota, "line");
-                let ledger = if quota > 0 { format!(", with {ledger} of the quota ledger") } else { String::new() };
-                terminal::print(&format!("{} imported{ledger}.\n", count(targets, "target")));
-            }
+            print_imported(global, imported);
         }
         StateVerb::Forget { pattern, provider, manifest, lock } => {
             let (provider, manifest, namespace) =
@@ -47,6 +39,22 @@ pub(super) async fn run(host: &Host, global: &Global, verb: &StateVerb) -> Resul
         }
     }
     Ok(Exit::Done)
+}
+
+fn print_imported(global: &Global, Imported { targets, quota, proofs }: Imported) {
+    if global.format == Format::Json {
+        terminal::print_json(&json!({
+            "version": JSON_VERSION, "command": "state",
+            "imported": targets, "quota": quota, "proofs": proofs,
+        }));
+        return;
+    }
+    let besides = [(quota, "line of the quota ledger", "lines of the quota ledger"), (proofs, "proof", "proofs")];
+    let besides = besides.into_iter().filter(|(number, ..)| *number > 0);
+    let besides = besides.map(|(number, one, many)| format!("{number} {}", if number == 1 { one } else { many }));
+    let besides = besides.collect::<Vec<_>>().join(" and ");
+    let besides = if besides.is_empty() { besides } else { format!(", with {besides}") };
+    terminal::print(&format!("{} imported{besides}.\n", count(targets, "target")));
 }
 
 fn list(global: &Global, pattern: Option<&str>) -> Result<()> {

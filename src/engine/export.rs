@@ -1,4 +1,4 @@
-//! Rows of the state and of its quota ledger as lines: `state export` and recovery files write them, `state import` reads them.
+//! Rows of the state, of its quota ledger and of proof as lines: `state export` and recovery files write them, `state import` reads them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Claim, Claimed, Exit, Stop, open_or_create, run_start};
 use crate::core::contract::is_task_id;
 use crate::core::model::Priority;
+use crate::core::proof_record::{LONGEST_SEEN, ProofRow, ProofVerdict};
 use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::text::is_unsafe;
@@ -82,11 +83,43 @@ struct QuotaLine {
     used: u32,
 }
 
+/// Proof of a target, in a line of its own.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProvenLine {
+    proof: ProofLine,
+}
+
+/// As [`LEDGER_KEY`], of proof.
+const PROOF_KEY: &str = "\"proof\"";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProofLine {
+    provider: String,
+    scope: String,
+    target: String,
+    hash: Option<String>,
+    gone: Option<String>,
+    owners: Vec<String>,
+    ready_at_ms: Option<i64>,
+    accepted_at_ms: Option<i64>,
+    validator: Option<String>,
+    verdict: String,
+    by: Option<String>,
+    probed_at_ms: Option<i64>,
+    due_ms: Option<i64>,
+    again_at_ms: Option<i64>,
+    repurges: u32,
+    seen: Option<String>,
+}
+
 /// What a file of lines holds.
 #[derive(Default)]
 struct Lines {
     rows: Vec<Recorded>,
     quota: Vec<QuotaUse>,
+    proofs: Vec<ProofRow>,
 }
 
 /// How much was imported.
@@ -96,6 +129,8 @@ pub struct Imported {
     pub targets: usize,
     /// Rows of the quota ledger.
     pub quota: usize,
+    /// Targets whose proof is known, or owed.
+    pub proofs: usize,
 }
 
 /// Spent quota of one day as a line of an export.
@@ -104,6 +139,31 @@ pub fn ledger_line(quota: &QuotaUse) -> Value {
     let used = u32::try_from(used).unwrap_or(u32::MAX);
     let line = LedgerLine { quota: QuotaLine { account, operation, area, day, offset_minutes, used } };
     serde_json::to_value(line).unwrap_or_default()
+}
+
+/// Proof of one target as a line of an export.
+pub fn proof_line(row: &ProofRow) -> Value {
+    let text = |hash: &Option<ContentHash>| hash.as_ref().map(ToString::to_string);
+    let ms = |time: Option<Timestamp>| time.map(Timestamp::unix_ms);
+    let proof = ProofLine {
+        provider: row.provider.clone(),
+        scope: row.target.scope.word().to_owned(),
+        target: row.target.text.clone(),
+        hash: text(&row.hash),
+        gone: text(&row.gone),
+        owners: row.owners.clone(),
+        ready_at_ms: ms(row.ready_at),
+        accepted_at_ms: ms(row.accepted_at),
+        validator: row.validator.clone(),
+        verdict: row.verdict.word().to_owned(),
+        by: row.by.clone(),
+        probed_at_ms: ms(row.probed_at),
+        due_ms: ms(row.due),
+        again_at_ms: ms(row.again_at),
+        repurges: row.repurges,
+        seen: row.seen.clone(),
+    };
+    serde_json::to_value(ProvenLine { proof }).unwrap_or_default()
 }
 
 /// One target as a line of an export: `state import` reads the same. Its times have milliseconds, so that nothing is lost.
@@ -145,7 +205,11 @@ pub async fn import(host: &Host, state: &dyn Backend, file: &Path, lock_timeout_
         store.raise_quota(&lines.quota)?;
     }
     store.import(&lines.rows)?;
-    Ok(Imported { targets: lines.rows.len(), quota: lines.quota.len() })
+    // Last: rows take the proof along that was known of their targets.
+    if !lines.proofs.is_empty() {
+        store.import_proofs(&lines.proofs)?;
+    }
+    Ok(Imported { targets: lines.rows.len(), quota: lines.quota.len(), proofs: lines.proofs.len() })
 }
 
 /// What was read from a pipe cannot be read again, and may be older than what another run has recorded since.
@@ -186,6 +250,12 @@ fn parse_quota(line: &str) -> Result<QuotaUse, String> {
     parsed.and_then(|line| line.quota.into_use())
 }
 
+fn parse_proof(line: &str) -> Result<ProofRow, String> {
+    let parsed = serde_json::from_str::<ProvenLine>(line)
+        .map_err(|error| format!("not the values of a proof at column {}", error.column()));
+    parsed.and_then(|line| line.proof.into_row())
+}
+
 /// All lines of a file, or of standard input for `-`.
 fn read_lines(file: &Path) -> Result<Lines, Stop> {
     let text = read_text(file)?;
@@ -194,8 +264,13 @@ fn read_lines(file: &Path) -> Result<Lines, Stop> {
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let refuse = |cause: String| Stop::bad_input(format!("{}:{line}: {cause}", file.display()));
         let help = |cause| refuse(format!("{cause}; write lines as `state export` does"));
-        if text.trim_start().strip_prefix('{').is_some_and(|keys| keys.trim_start().starts_with(LEDGER_KEY)) {
+        let begins = |key| text.trim_start().strip_prefix('{').is_some_and(|keys| keys.trim_start().starts_with(key));
+        if begins(LEDGER_KEY) {
             found.quota.push(parse_quota(text).map_err(help)?);
+            continue;
+        }
+        if begins(PROOF_KEY) {
+            found.proofs.push(parse_proof(text).map_err(help)?);
             continue;
         }
         let row = parse(text).map_err(help)?;
@@ -230,6 +305,39 @@ impl QuotaLine {
             return Err("`day` and `offset_minutes`: no day".to_owned());
         }
         Ok(QuotaUse { account, operation, area, day, offset_minutes, used: used.into() })
+    }
+}
+
+impl ProofLine {
+    fn into_row(self) -> Result<ProofRow, String> {
+        let scope = one_of(&Scope::ALL, Scope::word, &self.scope, "scope")?;
+        check_names(&self.provider, &self.owners)?;
+        let target = Target { scope, text: self.target };
+        check_recorded(&target, self.hash.as_deref().into_iter().chain(self.gone.as_deref()))?;
+        if [&self.validator, &self.by, &self.seen].into_iter().flatten().any(|text| text.chars().any(is_unsafe)) {
+            return Err("`validator`, `by` or `seen`: not what is kept of a probe".to_owned());
+        }
+        let is_seen = |seen: &String| seen.len() <= LONGEST_SEEN && serde_json::from_str::<Value>(seen).is_ok();
+        if !self.seen.as_ref().is_none_or(is_seen) {
+            return Err(format!("`seen`: no JSON of at most {LONGEST_SEEN} bytes"));
+        }
+        Ok(ProofRow {
+            provider: self.provider,
+            target,
+            hash: self.hash.map(ContentHash::from_canonical),
+            gone: self.gone.map(ContentHash::from_canonical),
+            owners: self.owners,
+            ready_at: self.ready_at_ms.map(time).transpose()?,
+            accepted_at: self.accepted_at_ms.map(time).transpose()?,
+            validator: self.validator,
+            verdict: one_of(&ProofVerdict::ALL, ProofVerdict::word, &self.verdict, "verdict")?,
+            by: self.by,
+            probed_at: self.probed_at_ms.map(time).transpose()?,
+            due: self.due_ms.map(time).transpose()?,
+            again_at: self.again_at_ms.map(time).transpose()?,
+            repurges: self.repurges,
+            seen: self.seen,
+        })
     }
 }
 

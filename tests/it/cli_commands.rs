@@ -328,6 +328,51 @@ fn golden_exports_are_imported() {
     assert_eq!(rows, targets, "without a ledger");
 }
 
+/// C12: a moved state owes the same probes, and the proof of targets that are imported anew is that of their lines.
+#[test]
+fn exports_carry_proof() {
+    let exported = include_str!("golden/exports/with-proof.jsonl");
+    let bench = Bench::new().file("lines", exported);
+    for _ in 0..2 {
+        bench
+            .run(&["state", "import", "lines"])
+            .exits(0)
+            .says("2 targets imported, with 2 lines of the quota ledger and 2 proofs.");
+        assert_eq!(bench.run(&["state", "export"]).exits(0).stdout, exported);
+    }
+    let targets: Vec<&str> = exported.lines().filter(|line| !line.contains("\"proof\"")).collect();
+    bench.write("targets", targets.join("\n").replace("1700000000123", "1700000000124"));
+    bench.run(&["state", "import", "targets"]).exits(0).says("2 lines of the quota ledger.");
+    let left = bench.run(&["state", "export"]).exits(0).stdout;
+    assert!(!left.contains("\"verified\"") && left.contains("\"verdict\":\"due\""), "{left}");
+}
+
+#[test]
+fn broken_lines_of_proof_are_refused() {
+    let exported = include_str!("golden/exports/with-proof.jsonl");
+    let good = exported.lines().find(|line| line.contains("\"verified\"")).expect("a proof");
+    for (good_part, bad) in [
+        ("\"verified\"", "\"proven\""),
+        ("\"url\"", "\"host\""),
+        ("https://cdn", "ftp://cdn"),
+        ("\"rev:1\"", "\"1\""),
+        ("\"repurges\":1", "\"repurges\":-1"),
+        ("\"repurges\":1", "\"repurges\":1,\"times\":2"),
+        ("1700000006000", "-1"),
+        ("\"etag\"", "\"\\u001b\""),
+        ("{\\\"status\\\":200}", "{\\\"status"),
+        ("\"own\"", "\"Own\""),
+    ] {
+        assert!(good.contains(good_part), "{good_part}");
+        let bench = Bench::new().file("lines", format!("{good}\n{}\n", good.replace(good_part, bad)));
+        bench.run(&["state", "import", "lines"]).exits(2).says("lines:2: ").says("as `state export` does");
+        assert!(bench.read(STATE).is_none());
+    }
+    let long = format!("\\\"{}\\\"", "x".repeat(511));
+    let bench = Bench::new().file("lines", good.replace("{\\\"status\\\":200}", &long));
+    bench.run(&["state", "import", "lines"]).exits(2).says("512 bytes");
+}
+
 #[test]
 fn broken_lines_of_the_ledger_are_refused() {
     let good =

@@ -11,7 +11,7 @@ use super::{Commit, SqliteStore, StateError, inputs};
 use crate::core::changes::Change;
 use crate::core::model::Model;
 use crate::core::proof_record::{LONGEST_SEEN, ProofRow, ProofVerdict, RunProof, SettledProof};
-use crate::core::recorded::ChangeKind;
+use crate::core::recorded::{ChangeKind, Recorded};
 use crate::core::target::{ContentHash, Target};
 use crate::core::time::Timestamp;
 
@@ -139,6 +139,23 @@ pub(super) fn forget(transaction: &Transaction<'_>, provider: &str, target: &Tar
     transaction
         .prepare_cached(&format!("DELETE FROM proof WHERE {OF_TARGET}"))?
         .execute(params![provider, scope_number(target.scope), target.text])
+        .map(drop)
+}
+
+/// A row was imported: only what was seen of the same acceptance counts.
+pub(super) fn note_import(transaction: &Transaction<'_>, row: &Recorded) -> rusqlite::Result<()> {
+    let Recorded { provider, target, hash, recorded_at, work, .. } = row;
+    let is_same = "?4 AND hash IS ?5 AND accepted_at IS ?6";
+    transaction
+        .prepare_cached(&format!("DELETE FROM proof WHERE {OF_TARGET} AND NOT ({is_same})"))?
+        .execute(params![
+            provider,
+            scope_number(target.scope),
+            target.text,
+            hash.is_some() && work.as_ref().is_none_or(|work| work.kind == ChangeKind::Stale),
+            hash.as_ref().map(ContentHash::as_str),
+            recorded_at.map(Timestamp::unix_ms)
+        ])
         .map(drop)
 }
 

@@ -145,7 +145,7 @@ fn note_manifest(transaction: &Transaction<'_>, manifest: &KnownManifest, if_kno
 pub(super) fn import_rows(transaction: &Transaction<'_>, imported: &[Recorded]) -> rusqlite::Result<()> {
     for row in imported {
         rows::write(transaction, row)?;
-        proof::forget(transaction, &row.provider, &row.target)?;
+        proof::note_import(transaction, row)?;
         note_owners(transaction, &row.owners)?;
     }
     inputs::replace(transaction, None)

@@ -197,7 +197,8 @@ fn what_is_forgotten_adopted_imported_or_failed_owes_no_probe() {
         bench.store.mark(&bench.model, &difference, START).unwrap();
         bench.model.entries = Entries::from_iter([entry(3)]);
         bench.store.adopt(&bench.model, &[0], &Unread::default(), START).unwrap();
-        bench.store.import(&[bench.row(&url(4))]).unwrap();
+        let elsewhere = Recorded { recorded_at: Some(START.plus_ms(1)), ..bench.row(&url(4)) };
+        bench.store.import(&[elsewhere]).unwrap();
         let task = bench.store.open_tasks().unwrap().into_iter().find(|task| task.target.text == url(5));
         let failed = Settled { task: task.expect("accepted with a task"), state: TaskState::Failed };
         assert_eq!(bench.store.settle(&[failed], DUE).unwrap(), 1);
@@ -422,6 +423,24 @@ fn a_recorded_target_without_a_row_may_be_probed() {
         assert_eq!((only(bench).verdict, only(bench).target.text), (ProofVerdict::Verified, url(0)));
         bench.store.settle_proofs(&[stale(&only(bench))], DUE).unwrap();
         assert_eq!(bench.work(&url(0)).kind, ChangeKind::Stale);
+    });
+}
+
+/// Owners may change by an import, and what was accepted is the same.
+#[test]
+fn an_import_of_what_is_known_keeps_its_proof() {
+    each_store(|bench| {
+        purge_owing(bench, 1, &urls(3));
+        let rows = bench.store.proofs().unwrap();
+        bench.store.settle_proofs(&[stale(&rows[0])], DUE).unwrap();
+        let before = bench.store.proofs().unwrap();
+        let shared = |number| Recorded { owners: vec!["other".into(), "site".into()], ..bench.row(&url(number)) };
+        let with_work = Recorded { work: bench.row(&url(0)).work, ..shared(2) };
+        let with_work =
+            Recorded { work: with_work.work.map(|work| Work { kind: ChangeKind::Changed, ..work }), ..with_work };
+        let imported = [shared(0), shared(1), with_work];
+        bench.store.import(&imported).unwrap();
+        assert_eq!(bench.store.proofs().unwrap(), before[..2]);
     });
 }
 
