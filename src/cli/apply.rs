@@ -4,19 +4,20 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use anyhow::Result;
+use serde_json::Value;
 
-use super::args::{ApplyArgs, Format, Global};
+use super::args::{ApplyArgs, Format, Global, WaitFor};
 use super::manifests::{self, ManifestReader};
 use super::progress::ProgressMeter;
 use super::render::github::{self, Annotated};
-use super::render::{markdown, outcome as render};
+use super::render::{markdown, outcome as render, proof};
 use super::terminal;
 use crate::engine::executor::GRACE_MS;
 use crate::engine::inputs::Lookup;
+use crate::engine::prove::{self, Extent, ProofReport, Prover, Repair};
 use crate::engine::{self, Exit, Finished, Pass, PassEvent, PassOptions, Selection};
-use crate::host::Host;
 use crate::host::credentials::CredentialStore;
-use crate::host::interrupt;
+use crate::host::{Host, Timeouts, interrupt};
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -33,8 +34,28 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     }
     let mut reader = ManifestReader::new(global.format);
     let (verbose, annotated) = (args.ending.verbose, reader.annotated.clone());
-    let mut display = RunDisplay { verbose, annotated, ..RunDisplay::new(global) };
-    engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await
+    let holds = args.wait != WaitFor::Accepted && global.format == Format::Json;
+    let mut display = RunDisplay { verbose, annotated, holds, ..RunDisplay::new(global) };
+    let purged = engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await?;
+    if args.wait == WaitFor::Accepted {
+        return Ok(purged);
+    }
+    let mut prover = Prover {
+        host,
+        state,
+        selection: &selection,
+        deadline,
+        timeouts: Timeouts::within(args.timeout),
+        stop: (pass.options.interrupts)(),
+    };
+    let mut report = ProofReport::default();
+    let mut progress = |event: PassEvent<'_>| display.accompanies(event);
+    let scope = (lookup, Extent::Owed);
+    let again = prove::prove(&mut prover, scope, Repair::Purge(&pass), &mut progress, &mut report).await?;
+    let proven = if report.is_proven(false) { Exit::Done } else { Exit::NotAllDone };
+    let exit = Exit::worst([purged, again, proven]);
+    display.proves(&report, exit);
+    Ok(exit)
 }
 
 /// What is wanted of the run; `deadline` as a moment.
@@ -63,7 +84,7 @@ pub(super) fn options<'a>(
     }
 }
 
-fn announce_stop() {
+pub(super) fn announce_stop() {
     terminal::tell("stopping: calls under way may end, nothing new is sent; interrupt again to stop at once\n");
 }
 
@@ -88,12 +109,16 @@ pub(super) struct RunDisplay<'a> {
     /// What was shown before in GitHub's format.
     annotated: Rc<Cell<Annotated>>,
     progress: Option<ProgressMeter>,
+    /// The result for programs, while what edges serve is still to be added.
+    held: Option<Value>,
+    /// Whether that is so.
+    holds: bool,
 }
 
 impl<'a> RunDisplay<'a> {
     /// One that shows nothing yet.
     pub(super) fn new(global: &'a Global) -> Self {
-        Self { global, verbose: false, annotated: Rc::default(), progress: None }
+        Self { global, verbose: false, annotated: Rc::default(), progress: None, held: None, holds: false }
     }
 
     /// Shows an event.
@@ -117,6 +142,33 @@ impl<'a> RunDisplay<'a> {
     }
 }
 
+impl RunDisplay<'_> {
+    /// Shows an event of a run whose result is a part of another one's.
+    pub(super) fn accompanies(&mut self, event: PassEvent<'_>) {
+        match event {
+            PassEvent::Finished(..) => self.progress = None,
+            event => self.takes(event),
+        }
+    }
+
+    /// Shows what edges serve, behind the result of the run before.
+    fn proves(&mut self, report: &ProofReport, exit: Exit) {
+        self.progress = None;
+        match (self.global.format, self.held.take()) {
+            (Format::Json, Some(mut held)) => {
+                held["exit"] = exit.code().into();
+                held["kind"] = exit.kind(held["kind"] == "credentials_missing").into();
+                held["proof"] = proof::json(report);
+                terminal::print_json(&held);
+            }
+            (Format::Json, None) => {}
+            (Format::Markdown, _) => terminal::print(&proof::markdown(report)),
+            (Format::Github, _) => terminal::print(&github::proof(report)),
+            (Format::Human, _) => terminal::print(&format!("\n{}", proof::human(report))),
+        }
+    }
+}
+
 /// Notes, warnings and errors of a run, on standard error.
 pub(super) fn announce(event: &PassEvent<'_>) {
     match event {
@@ -131,9 +183,12 @@ pub(super) fn announce(event: &PassEvent<'_>) {
 }
 
 /// Shows what a run did.
-fn report(display: &RunDisplay<'_>, finished: &Finished<'_>) {
+fn report(display: &mut RunDisplay<'_>, finished: &Finished<'_>) {
     let commands = &display.global.commands;
     match display.global.format {
+        Format::Json if display.holds => {
+            display.held = serde_json::to_value(render::json(finished, false, commands)).ok();
+        }
         Format::Json => terminal::print_json(&render::json(finished, false, commands)),
         Format::Markdown => terminal::print(&markdown::outcome(finished, None, commands)),
         Format::Github => terminal::print(&github::outcome(finished, false, display.annotated.get(), commands)),

@@ -18,6 +18,7 @@ mod scan;
 mod state;
 mod status;
 mod terminal;
+mod verify;
 mod watch;
 
 use std::path::Path;
@@ -162,6 +163,7 @@ async fn dispatch(host: &Host, cli: &Cli) -> anyhow::Result<Exit> {
         Verb::Apply(args) if args.rehearse => rehearsal::run(host, global, args).await,
         Verb::Apply(args) => apply::run(host, global, args).await,
         Verb::Watch(args) => watch::run(host, global, args).await,
+        Verb::Verify(args) => verify::run(host, global, args).await,
         Verb::Adopt(args) => adopt::run(host, global, args).await,
         Verb::Check(args) => check::run(host, global, args).await,
         Verb::Status(args) => status::run(host, global, args).await,

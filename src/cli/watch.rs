@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
-use super::args::{ApplyArgs, EndingArgs, Global, ListenArgs, LockArgs, SelectionArgs, WatchArgs};
+use super::args::{ApplyArgs, EndingArgs, Global, ListenArgs, LockArgs, SelectionArgs, WaitFor, WatchArgs};
 use super::{apply, log, manifests};
 use crate::core::duration;
 use crate::core::report::Report;
@@ -72,6 +72,7 @@ fn as_apply(args: &WatchArgs) -> ApplyArgs {
         rehearse: false,
         expect: None,
         no_origin: false,
+        wait: WaitFor::Accepted,
         ending: EndingArgs::default(),
         deadline: None,
         timeout: args.timeout,

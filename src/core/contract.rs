@@ -31,6 +31,8 @@ pub struct Capabilities {
     pub max_url_bytes: Option<usize>,
     /// Offset of the quota day from UTC, in minutes, unless a manifest says otherwise.
     pub quota_day_offset_minutes: i32,
+    /// How long after its acceptance a purge is in effect everywhere, in milliseconds.
+    pub effect_ms: u64,
 }
 
 impl Capabilities {
@@ -512,6 +514,7 @@ mod tests {
             operations: &[],
             max_url_bytes: None,
             quota_day_offset_minutes: 0,
+            effect_ms: 0,
         };
         let none = Options::default();
         let some = Options([("region".to_owned(), OptionValue::Text("x".into()))].into());

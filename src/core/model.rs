@@ -34,6 +34,28 @@ impl Model {
         self.providers.iter().position(|provider| provider.name == name)
     }
 
+    /// A provider with all that it fetches through and all that fetch through it, by index, ascending.
+    pub fn layers_of(&self, provider: usize) -> Vec<usize> {
+        let upstream_of = |layer: usize| self.provider_index(self.providers[layer].upstream.as_deref()?);
+        let mut layers = vec![provider];
+        // Each turn adds those next to one that is there; no more turns than providers are of use.
+        for _ in 0..self.providers.len() {
+            let next: Vec<usize> = (0..self.providers.len())
+                .filter(|layer| !layers.contains(layer))
+                .filter(|&layer| {
+                    let is_below = upstream_of(layer).is_some_and(|upstream| layers.contains(&upstream));
+                    is_below || layers.iter().any(|&known| upstream_of(known) == Some(layer))
+                })
+                .collect();
+            if next.is_empty() {
+                break;
+            }
+            layers.extend(next);
+        }
+        layers.sort_unstable();
+        layers
+    }
+
     /// What keeps the manifests apart from those of other repositories.
     pub fn namespace(&self) -> Option<&str> {
         self.manifests.first()?.namespace.as_deref()

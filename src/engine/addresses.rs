@@ -30,6 +30,12 @@ impl Located {
         Self::of(host, names.collect(), patience_ms).await
     }
 
+    /// Looks up the names of all caches that these manifests list.
+    pub async fn of_providers(host: &Host, desired: &Desired, patience_ms: u64) -> Self {
+        let providers = desired.model.providers.iter().filter(|config| config.has_cache_per_address());
+        Self::of(host, providers.flat_map(|config| config.endpoints.names()).collect(), patience_ms).await
+    }
+
     /// Looks up the names of caches that were `away` and that these manifests list.
     pub async fn of_away(host: &Host, desired: &Desired, away: &[AwayCache], patience_ms: u64) -> Self {
         let caches = away.iter().map(|away| &away.cache);

@@ -62,6 +62,11 @@ impl Commits {
         self.gathered.push(record);
     }
 
+    /// Whether edges are to be probed once a change is accepted.
+    pub(super) fn owes_proof(&self, change: usize) -> bool {
+        self.context.owes.contains_key(&change)
+    }
+
     /// Whether everything that was gathered has been committed.
     pub(super) const fn is_idle(&self) -> bool {
         self.gathered.is_empty() && matches!(self.store, Place::Here(_))

@@ -161,7 +161,7 @@ pub async fn apply(
             run.skip_credentials(host.clock.now());
             gating.cancel();
         }
-        let gate_wakes = gating.drain(&mut run.machine, host.clock.now());
+        let gate_wakes = gating.drain(&mut run.machine, &mut run.commits, host.clock.now());
         let due = run.drain(&inputs, host.clock.now());
         for (id, prepared) in due.sends {
             let sent_call = run.sent(id, prepared, host.clock.now());
@@ -260,7 +260,7 @@ impl<'a> Execution<'a> {
             changes: Arc::clone(inputs.changes),
             providers: inputs.model.provider_keys(),
             grounds: inputs.grounds.to_vec(),
-            owes: HashMap::new(),
+            owes: owed_proofs(inputs),
         };
         let mut run = Self {
             machine,
@@ -407,6 +407,20 @@ impl Execution<'_> {
         self.machine.handle(Event::Woke, now);
         false
     }
+}
+
+/// When edges are to be probed for each change whose manifest asks for it, in milliseconds after its acceptance.
+fn owed_proofs(inputs: &ExecutorInputs<'_>) -> HashMap<usize, i64> {
+    let ExecutorInputs { model, changes, .. } = inputs;
+    if model.proof_terms.iter().all(|terms| terms.verify.is_none()) {
+        return HashMap::new();
+    }
+    let owes = |index: usize| {
+        let settle_ms = changes.terms(index, model)?.verify.as_ref()?.settle_ms;
+        let effect_ms = model.providers[changes.provider(index)].kind.capabilities().effect_ms;
+        Some((index, i64::try_from(settle_ms + effect_ms).unwrap_or(i64::MAX)))
+    };
+    (0..changes.len()).filter_map(owes).collect()
 }
 
 async fn sleep(host: &Host, until: Option<Tick>) {

@@ -23,6 +23,7 @@ mod namespace;
 mod pass;
 mod prepare;
 mod probing;
+pub mod prove;
 mod provider_answers;
 pub mod query;
 mod quotas;

@@ -71,6 +71,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     }],
     max_url_bytes: None,
     quota_day_offset_minutes: 0,
+    effect_ms: 0,
 };
 
 static NEWCOMER: Newcomer = Newcomer;

@@ -9,8 +9,10 @@ use crate::core::command_line::CommandLine;
 use crate::core::diff::Difference;
 use crate::core::event::ItemState;
 use crate::core::model::{Location, Model};
+use crate::core::proof_record::ProofVerdict;
 use crate::core::recorded::Standing;
 use crate::core::text::one_line;
+use crate::engine::prove::ProofReport;
 use crate::engine::{AccountStatus, CredentialStatus, Exit, Finished, warnings};
 use crate::manifest::{Problem, Severity};
 
@@ -189,6 +191,25 @@ pub(crate) fn outcome(view: &Finished<'_>, rehearsal: bool, before: Annotated, c
             format!("{} at {}: {what}", change.target.text, model.providers[change.provider].name)
         });
     }
+    found.end().0
+}
+
+/// What edges serve.
+pub(crate) fn proof(report: &ProofReport) -> String {
+    let mut found = Annotations::default();
+    let nowhere = AnnotationPlace::default();
+    for target in report.targets() {
+        let level = match target.verdict {
+            ProofVerdict::Verified => continue,
+            ProofVerdict::Stale => Level::Error,
+            _ => Level::Warning,
+        };
+        let why = target.why.as_deref().unwrap_or_default();
+        let what = format!("{} at {}: {}: {why}", target.target.text, target.provider, target.verdict.word());
+        found.add(level, &nowhere, &what);
+    }
+    let level = if report.is_proven(false) { Level::Notice } else { Level::Warning };
+    found.add(level, &nowhere, &super::proof::headline(report));
     found.end().0
 }
 

@@ -128,7 +128,7 @@ impl Comment {
 }
 
 /// Text from outside, cut and on one line, as a code span.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     span(&shown(text))
 }
 

@@ -9,6 +9,7 @@ pub(super) mod markdown;
 pub(super) mod online;
 pub(super) mod outcome;
 pub(super) mod plan;
+pub(super) mod proof;
 pub(super) mod providers;
 pub(super) mod scan;
 pub(super) mod status;
@@ -68,7 +69,7 @@ pub(super) fn without_unused(
     head: &[&'static str],
     mut rows: Vec<Vec<String>>,
 ) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    const ASKED_FOR: [&str; 1] = ["WAITING"];
+    const ASKED_FOR: [&str; 4] = ["WAITING", "INCONCLUSIVE", "UNVERIFIABLE", "DUE"];
     let mut head = head.to_vec();
     for column in (0..head.len()).rev() {
         if ASKED_FOR.contains(&head[column]) && rows.iter().all(|row| row[column] == "0") {

@@ -3,6 +3,7 @@
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::core::apply::Apply;
+use crate::core::event::Record;
 use crate::core::gate::{Gate, GateAction, GateQuestion, ProbeId};
 use crate::core::model::Model;
 use crate::core::origin;
@@ -10,6 +11,7 @@ use crate::core::plan::Job;
 use crate::core::probe::Probed;
 use crate::core::recorded::Standing;
 use crate::core::time::{Now, Tick};
+use crate::engine::commits::Commits;
 use crate::engine::{Prepared, probing};
 use crate::host::{BoxFuture, Host, Timeouts};
 
@@ -92,14 +94,19 @@ impl<'h> Gating<'h> {
     }
 
     /// Does what the gate wants done now. When to look again, if no probe ends before.
-    pub(super) fn drain(&mut self, machine: &mut Apply<'_>, now: Now) -> Option<Tick> {
+    pub(super) fn drain(&mut self, machine: &mut Apply<'_>, commits: &mut Commits, now: Now) -> Option<Tick> {
         loop {
             match self.gate.poll(now.tick) {
                 GateAction::Probe(id, probe) => {
                     let (host, timeouts) = (self.host, self.timeouts);
                     self.under_way.push(Box::pin(async move { (id, probing::probe(host, &probe, timeouts).await) }));
                 }
-                GateAction::Release(change, _validator) => machine.release(change, now),
+                GateAction::Release(change, validator) => {
+                    if commits.owes_proof(change) {
+                        commits.gather(Record::Ready { items: vec![change], at: now.wall, validator });
+                    }
+                    machine.release(change, now);
+                }
                 GateAction::Leave(change, reason) => machine.wait(change, reason),
                 GateAction::WakeAt(tick) => return tick,
                 GateAction::Done => return None,

@@ -48,6 +48,7 @@ const fn kind(name: &'static str, credentials: CredentialScheme) -> Kind {
         operations: &[],
         max_url_bytes: None,
         quota_day_offset_minutes: 0,
+        effect_ms: 0,
     })
 }
 

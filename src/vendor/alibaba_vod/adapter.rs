@@ -96,6 +96,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     ],
     max_url_bytes: Some(1024),
     quota_day_offset_minutes: 480,
+    // Documented for the CDN of the same vendor: refreshes take effect within five to six minutes.
+    effect_ms: 360_000,
 };
 
 const CODES: &Codes = &[

@@ -57,6 +57,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     }],
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
+    // A cache answers once it has dropped its copy.
+    effect_ms: 0,
 };
 
 /// Headers that the sender writes, or that would change where a request ends.

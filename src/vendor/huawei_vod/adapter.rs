@@ -57,6 +57,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     operations: &[refresh(Scope::Url), refresh(Scope::AssetId)],
     max_url_bytes: Some(10_240),
     quota_day_offset_minutes: 480,
+    // ASSUMED: no figure is documented.
+    effect_ms: 300_000,
 };
 
 /// A token of IAM that is sent instead of a signature.

@@ -54,6 +54,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     }],
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
+    // ASSUMED: as the newer API of the same network.
+    effect_ms: 300_000,
 };
 
 /// Classes of the general codes; 4000 is decided by the module code.

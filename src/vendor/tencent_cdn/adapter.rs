@@ -67,6 +67,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     ],
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
+    // Documented: a purge takes effect in about five minutes.
+    effect_ms: 300_000,
 };
 
 const PURGE: &str = "PurgeUrlsCache";

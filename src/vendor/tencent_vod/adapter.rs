@@ -40,6 +40,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     }],
     max_url_bytes: None,
     quota_day_offset_minutes: 480,
+    // ASSUMED: as the CDN of the same vendor.
+    effect_ms: 300_000,
 };
 
 const ACTION: TencentAction = TencentAction { service: "vod", name: "RefreshUrlCache", version: "2018-07-17" };
