@@ -179,6 +179,8 @@ struct OwnAssets {
     /// What is asked of origins and edges, unless an asset says otherwise; and its index.
     proof: ManifestTerms,
     usual_terms: Option<usize>,
+    /// The index for `etag:` hashes, as far as it is known.
+    etag_terms: Option<usize>,
     /// What hashes cannot be compared with, as far as it is reported already.
     hashes_reported: HashSet<String>,
     /// Hosts whose lack of a provider is reported already, by the provider that was named.
@@ -240,6 +242,7 @@ impl<'r> Lister<'r> {
             priorities: Priorities::read(head.file, &head.fields, report),
             proof,
             usual_terms,
+            etag_terms: None,
             hashes_reported: HashSet::new(),
             hosts_reported: HashSet::new(),
             base_reported: false,

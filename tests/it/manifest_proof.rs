@@ -175,6 +175,24 @@ fn an_origin_of_an_asset_wins_and_none_switches_it_off() {
 }
 
 #[test]
+fn equal_terms_are_kept_once_over_all_manifests() {
+    let asset = |name: &str, origin: &str| format!("'https://a.cn/{name}': {{hash: '{}', origin: {origin}}}", sha('1'));
+    let own =
+        [asset("x", "'http://10.0.0.1'"), asset("y", "{urls: 'http://10.0.0.1/'}"), asset("z", "none")].join(", ");
+    let one = format!("verify: true\nassets: {{{own}}}\n");
+    let two = "origin: http://10.0.0.1\nverify: {match: body, settle: 5000ms}\nassets: {'https://a.cn/w': 'md5:M', 'https://a.cn/v': \
+               'md5:M'}\n"
+        .replace('M', &"1".repeat(32));
+    let files = [&one, &two, PROVIDERS].map(|text| SourceFile::whole(text[..9].to_owned(), text));
+    let model = build_with(&files, BuildOptions::default(), &mut OneFile).model.expect("a model");
+    let found: Vec<Option<usize>> = (0..model.entries.len()).map(|index| model.entries.terms(index)).collect();
+    assert_eq!(model.proof_terms.len(), 2, "{:#?}", model.proof_terms);
+    let (without, with) = (model.manifests[0].terms, model.manifests[1].terms);
+    assert!(without != with && without.is_some() && with.is_some());
+    assert_eq!(found, [with, with, with, with, without]);
+}
+
+#[test]
 fn sources_carry_the_expressions_that_their_hashes_are_made_with() {
     let model = model(
         "base_url: [https://a.cn/1, https://a.cn/2]\nverify: true\nassets: {}\nsources: [{directory: public, normalize: \
@@ -191,7 +209,7 @@ fn sources_carry_the_expressions_that_their_hashes_are_made_with() {
     assert!(model.proof_terms[model.manifests[0].terms.expect("is verified")].normalize.is_empty());
 }
 
-/// Without a word about it, `etag:` hashes are compared with the ETag and all others by their body.
+/// Without a word about it, `etag:` hashes are compared with `ETag` and all others by their body.
 #[test]
 fn what_is_compared_follows_the_hash_unless_it_is_said() {
     let md5 = format!("md5:{}", "1".repeat(32));
@@ -204,6 +222,13 @@ fn what_is_compared_follows_the_hash_unless_it_is_said() {
     assert_eq!(compare("true", &sha('1')), Comparison::Body);
     assert_eq!(compare("{match: etag}", &md5), Comparison::Etag);
     assert_eq!(compare("{match: {header: X-Rev}}", "rev:7"), Comparison::Header("X-Rev".into()));
+    let list = format!("  x1: etag:1\n  x2: {md5}\n  x3: etag:3\n  x4: {md5}\n");
+    let mixed = model(&format!("base_url: https://a.cn\nverify: true\nassets:\n{list}"));
+    let found: Vec<Option<usize>> = (0..4).map(|index| mixed.entries.terms(index)).collect();
+    assert_eq!((found[0], found[1]), (found[2], found[3]));
+    let compared =
+        [0, 1].map(|index| terms(&mixed)[index].1.and_then(|terms| terms.verify.clone()).map(|it| it.compare));
+    assert_eq!((compared, mixed.proof_terms.len()), ([Some(Comparison::Etag), Some(Comparison::Body)], 2));
 }
 
 #[test]
@@ -270,7 +295,7 @@ fn origins_are_urls_of_servers_and_nothing_else() {
         assert_problem(&short, message);
         assert_problem(
             &short.replace("{'https://a.cn/x': {", "[{url: 'https://a.cn/x', ").replace("}}", "}]"),
-            &message,
+            message,
         );
     }
     assert_refused("origin: §true", "origin: not a whole URL", write_whole);

@@ -8,17 +8,29 @@ use crate::manifest::diagnostic::{Diagnostic, Span};
 use crate::manifest::fields::Fields;
 use crate::manifest::file_source::{PlacedSource, SourceKind};
 use crate::manifest::hosts::HostRefusal;
-use crate::manifest::proof_terms::{OriginKey, origin_of_asset};
+use crate::manifest::proof_terms::{ManifestTerms, OriginKey, origin_of_asset};
+
+/// What a hash that is an `ETag` begins with.
+const ETAG: &str = "etag:";
 
 impl Lister<'_> {
-    /// The index of the terms of an asset that has none of its own.
+    /// The index of the terms of an asset that has none of its own. Lists may be long, so those of most are not looked up.
     pub(super) fn terms(&mut self, hash: Option<&ContentHash>, span: Span) -> Option<usize> {
-        let is_plain = hash.is_none_or(|hash| Algorithm::of_hash(hash).is_some()) && self.compares_digests();
-        if is_plain || self.own.usual_terms.is_none() {
-            return self.own.usual_terms;
+        let index = self.own.usual_terms?;
+        let ManifestTerms { usual, has_match, .. } = &self.own.proof;
+        let (Some(verify), Some(hash)) = (&usual.verify, hash) else { return Some(index) };
+        let is_by_etag = !has_match && hash.as_str().starts_with(ETAG);
+        if is_by_etag && self.own.etag_terms.is_some() {
+            return self.own.etag_terms;
         }
-        let terms = self.own.proof.usual.clone();
-        self.index_of(terms, hash, span)
+        if !is_by_etag && incomparable(&verify.compare, hash, usual.origin.is_some()).is_none() {
+            return Some(index);
+        }
+        let terms = self.index_of(usual.clone(), Some(hash), span);
+        if is_by_etag {
+            self.own.etag_terms = terms;
+        }
+        terms
     }
 
     /// The index of the terms of an asset, which may have an origin of its own.
@@ -62,7 +74,7 @@ impl Lister<'_> {
     /// The index of terms for a hash, which decides how it is compared where nothing is said.
     pub(super) fn index_of(&mut self, mut terms: ProofTerms, hash: Option<&ContentHash>, span: Span) -> Option<usize> {
         if let (Some(verify), Some(hash)) = (&mut terms.verify, hash) {
-            if !self.own.proof.has_match && hash.as_str().starts_with("etag:") {
+            if !self.own.proof.has_match && hash.as_str().starts_with(ETAG) {
                 verify.compare = Comparison::Etag;
             }
             let refusal = incomparable(&verify.compare, hash, terms.origin.is_some());
