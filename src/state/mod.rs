@@ -337,10 +337,16 @@ pub trait Store: Send {
     fn open_tasks(&self) -> Result<Vec<OpenTask>, StateError>;
     /// Numbers of tasks, in order of provider.
     fn task_counts(&self) -> Result<Vec<TaskCounts>, StateError>;
-    /// Accepted purges whose probe may be made by then, at most so many, those that are due longest first.
-    fn owed_proofs(&self, due_until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError>;
-    /// When the next probe may be made, if any is owed.
-    fn next_proof_due(&self) -> Result<Option<Timestamp>, StateError>;
+    /// Accepted purges at these providers, by what the state knows them, whose probe may be made by then: at most so many, those that
+    /// are due longest first. Probes at others are for other runs to make.
+    fn owed_proofs(
+        &self,
+        providers: &[String],
+        due_until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ProofRow>, StateError>;
+    /// When the next probe at one of these providers may be made, if any is owed.
+    fn next_proof_due(&self, providers: &[String]) -> Result<Option<Timestamp>, StateError>;
     /// All that is known of proof, in order of (provider, target).
     fn proofs(&self) -> Result<Vec<ProofRow>, StateError>;
     /// What is known of the proof of a target.

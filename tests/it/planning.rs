@@ -16,6 +16,7 @@ use freshen::core::model::{
 };
 use freshen::core::owners::Unread;
 use freshen::core::plan::{Circumstances, Plan, QuotaKey, Selected, plan};
+use freshen::core::proof_record::{ProofRow, ProofVerdict, SettledProof};
 use freshen::core::recorded::{ChangeKind, KnownManifest, Recorded, Standing, Wait};
 use freshen::core::target::{ContentHash, Target};
 use freshen::core::time::Timestamp;
@@ -372,6 +373,48 @@ fn a_forced_purge_is_due_until_it_is_accepted() {
     assert_eq!(kinds(&site.look(&["site"])), [("x", ChangeKind::Forced)]);
     site.purge(&["site"]);
     assert!(site.look(&["site"]).changes.is_empty());
+}
+
+/// A stale edge has its target purged again for the same content; newer content, the user and a removal come before that.
+#[test]
+fn what_is_stale_is_due_until_it_is_accepted_or_changes() {
+    let mut site = Site::new();
+    site.list_many("site", 0..30, "rev:1").list("site", "x", "rev:1");
+    site.purge(&["site"]);
+    let row = |site: &Site| {
+        let rows = site.store.recorded().expect("readable");
+        rows.into_iter().find(|row| path(&row.target) == "x").expect("recorded")
+    };
+    let known = row(&site);
+    let hash = known.hash.clone().expect("recorded");
+    let stale = SettledProof {
+        row: ProofRow::unproven(known.provider.clone(), known.target.clone(), hash.clone()),
+        verdict: ProofVerdict::Stale,
+        by: None,
+        probed_at: Some(START),
+        due: None,
+        seen: None,
+        repurges: 0,
+        mark_stale: Some("stale at 127.0.0.1".into()),
+    };
+    assert_eq!(site.store.settle_proofs(&[stale], START).expect("settled"), 0);
+    let difference = site.look(&["site"]);
+    assert_eq!(kinds(&difference), [("x", ChangeKind::Stale)]);
+    let change = difference.changes.get(0);
+    assert_eq!((change.desired, change.recorded), (Some(hash.clone()), Some(hash)));
+    assert!(difference.changes.is_admitted(0), "guards let it through once");
+    assert!(!difference.changes.has_failed(0), "its provider did what it was asked for");
+    let (_, forced) = site.look_with(&["site"], &Unread::default(), Some("x"));
+    assert_eq!(kinds(&forced), [("x", ChangeKind::Forced)]);
+    site.list("site", "x", "rev:2");
+    assert_eq!(kinds(&site.look(&["site"])), [("x", ChangeKind::Changed)]);
+    site.unlist("site", "x");
+    assert_eq!(kinds(&site.look(&["site"])), [("x", ChangeKind::Removed)]);
+    site.list("site", "x", "rev:1");
+    site.run_with(&["site"], None, &later());
+    assert_eq!(kinds(&site.look(&["site"])), [("x", ChangeKind::Stale)]);
+    site.purge(&["site"]);
+    assert!(site.look(&["site"]).changes.is_empty() && row(&site).work.is_none());
 }
 
 /// S5: what failed is asked about with one target first, also once it is to become something else or to go.

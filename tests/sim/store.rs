@@ -361,12 +361,12 @@ impl Store for SimStore {
         self.inner().task_counts()
     }
 
-    fn owed_proofs(&self, due_until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError> {
-        self.inner().owed_proofs(due_until, limit)
+    fn owed_proofs(&self, providers: &[String], until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError> {
+        self.inner().owed_proofs(providers, until, limit)
     }
 
-    fn next_proof_due(&self) -> Result<Option<Timestamp>, StateError> {
-        self.inner().next_proof_due()
+    fn next_proof_due(&self, providers: &[String]) -> Result<Option<Timestamp>, StateError> {
+        self.inner().next_proof_due(providers)
     }
 
     fn proofs(&self) -> Result<Vec<ProofRow>, StateError> {

@@ -101,6 +101,12 @@ fn enter(transaction: &Transaction<'_>, newcomers: &Newcomers, providers: &[Stri
         let left = format!("DELETE FROM {table} AS known WHERE {OUTSIDE} AND {which} AND {LEFT} AND ?1 = ?1");
         transaction.execute(&left, [&prefix, &names])?;
     }
+    // Nobody would ever make these probes, which went along.
+    let targetless = format!(
+        "DELETE FROM proof AS known WHERE {OUTSIDE} AND hash IS NOT NULL AND NOT EXISTS (SELECT 1 FROM target
+             WHERE target.provider = known.provider AND target.scope = known.scope AND target.target = known.target)"
+    );
+    transaction.execute(&targetless, [])?;
     let calls = format!(
         "UPDATE call SET provider = ?1 || provider
          WHERE {OUTSIDE} AND id IN (SELECT call FROM target WHERE target.provider = ?1 || call.provider)"

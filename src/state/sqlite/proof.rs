@@ -23,26 +23,35 @@ pub(super) const DUE: usize = 10;
 /// Rows that owe a probe. Asked of the index on purpose: a sum proves that it has all of them.
 pub(super) const OWED: &str = "proof INDEXED BY proof_due WHERE due IS NOT NULL";
 
+/// Those of the providers in the parameter `?1`, a JSON list.
+const OF_THESE: &str = "provider IN (SELECT value FROM json_each(?1))";
 const OF_TARGET: &str = "provider = ?1 AND scope = ?2 AND target = ?3";
 
 impl SqliteStore {
-    /// Rows that owe a probe by then, the oldest first.
-    pub(super) fn owed(&self, until: Timestamp, most: usize) -> Result<Vec<ProofRow>, StateError> {
+    /// Rows of these providers that owe a probe by then, the oldest first.
+    pub(super) fn owed(
+        &self,
+        providers: &[String],
+        (until, most): (Timestamp, usize),
+    ) -> Result<Vec<ProofRow>, StateError> {
         self.check_owed()?;
         self.read(|db| {
-            let which =
-                format!("SELECT {COLUMNS} FROM {OWED} AND due <= ?1 ORDER BY due, provider, scope, target LIMIT ?2");
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            db.prepare_cached(&which)?.query_map(params![until.unix_ms(), most], read)?.collect()
+            let owed = format!(
+                "SELECT {COLUMNS} FROM {OWED} AND due <= ?2 AND {OF_THESE}
+                 ORDER BY due, provider, scope, target LIMIT ?3"
+            );
+            let values = params![rows::json_list(providers), until.unix_ms(), i64::try_from(most).unwrap_or(i64::MAX)];
+            db.prepare_cached(&owed)?.query_map(values, read)?.collect()
         })
     }
 
-    /// When the next probe is owed.
-    pub(super) fn next_due(&self) -> Result<Option<Timestamp>, StateError> {
+    /// When the next probe at one of these is owed.
+    pub(super) fn next_due(&self, providers: &[String]) -> Result<Option<Timestamp>, StateError> {
         self.check_owed()?;
         self.read(|db| {
-            let first: Option<i64> =
-                db.prepare_cached(&format!("SELECT min(due) FROM {OWED}"))?.query_row([], |row| row.get(0))?;
+            let first = format!("SELECT due FROM {OWED} AND {OF_THESE} ORDER BY due LIMIT 1");
+            let first =
+                db.prepare_cached(&first)?.query_row([rows::json_list(providers)], |row| row.get(0)).optional()?;
             Ok(first.map(Timestamp::from_unix_ms))
         })
     }

@@ -431,12 +431,12 @@ impl Store for SqliteStore {
         self.read(tasks::counts)
     }
 
-    fn owed_proofs(&self, due_until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError> {
-        self.owed(due_until, limit)
+    fn owed_proofs(&self, providers: &[String], until: Timestamp, limit: usize) -> Result<Vec<ProofRow>, StateError> {
+        self.owed(providers, (until, limit))
     }
 
-    fn next_proof_due(&self) -> Result<Option<Timestamp>, StateError> {
-        self.next_due()
+    fn next_proof_due(&self, providers: &[String]) -> Result<Option<Timestamp>, StateError> {
+        self.next_due(providers)
     }
 
     fn proofs(&self) -> Result<Vec<ProofRow>, StateError> {

@@ -156,7 +156,8 @@ struct Everything {
 fn everything(path: &Path, model: &Model) -> Result<Option<Everything>, StateError> {
     let Some(store) = SqliteStore::open(path)? else { return Ok(None) };
     // Before anything adds up all rows.
-    let (owed, next) = (store.owed_proofs(START.plus_ms(99_999), 99)?, store.next_proof_due()?);
+    let owners = &model.provider_keys();
+    let (owed, next) = (store.owed_proofs(owners, START.plus_ms(99_999), 99)?, store.next_proof_due(owners)?);
     let (mut scanned, mut looked_up) = (Vec::new(), Vec::new());
     store.scan(&mut |row| scanned.push(seen(row)))?;
     store.look_up(model, &mut |row| looked_up.push(seen(row)))?;

@@ -1,6 +1,7 @@
 //! Proof of accepted purges: what is owed, when it counts, and what takes it away.
 
 use freshen::core::entries::{Draft, Listing};
+use freshen::core::owners::Newcomers;
 use freshen::core::proof_record::{ProofRow, ProofVerdict, RunProof, SettledProof};
 use freshen::core::proof_terms::{ProofTerms, Verify};
 
@@ -48,8 +49,12 @@ fn only(bench: &Bench) -> ProofRow {
     rows.into_iter().next().expect("one")
 }
 
+fn providers() -> Vec<String> {
+    ["a", "b"].map(str::to_owned).to_vec()
+}
+
 fn owed(bench: &Bench, until: Timestamp) -> Vec<String> {
-    let owed = bench.store.owed_proofs(until, 99).expect("readable");
+    let owed = bench.store.owed_proofs(&providers(), until, 99).expect("readable");
     owed.into_iter().map(|row| row.target.text).collect()
 }
 
@@ -125,7 +130,7 @@ fn an_acceptance_owes_a_probe_where_proof_is_asked_for() {
 #[test]
 fn owed_probes_are_found_when_they_are_due_and_the_oldest_first() {
     each_store(|bench| {
-        assert_eq!(bench.store.next_proof_due().unwrap(), None);
+        assert_eq!(bench.store.next_proof_due(&providers()).unwrap(), None);
         let changes = urls(3);
         bench.mark(&changes);
         let run = bench.begin();
@@ -135,8 +140,11 @@ fn owed_probes_are_found_when_they_are_due_and_the_oldest_first() {
         let after = |ms| owed(bench, ACCEPTED_AT.plus_ms(ms));
         assert_eq!((after(99), after(100), after(299)), (vec![], vec![url(1)], vec![url(1), url(2)]));
         assert_eq!(after(9_000), [url(1), url(2), url(0)]);
-        assert_eq!(bench.store.owed_proofs(ACCEPTED_AT.plus_ms(9_000), 2).unwrap().len(), 2);
-        assert_eq!(bench.store.next_proof_due().unwrap(), Some(ACCEPTED_AT.plus_ms(100)));
+        assert_eq!(bench.store.owed_proofs(&providers(), ACCEPTED_AT.plus_ms(9_000), 2).unwrap().len(), 2);
+        assert_eq!(bench.store.next_proof_due(&providers()).unwrap(), Some(ACCEPTED_AT.plus_ms(100)));
+        let others = &["b".to_owned(), "team:a".to_owned()];
+        assert_eq!(bench.store.owed_proofs(others, ACCEPTED_AT.plus_ms(9_000), 99).unwrap(), [], "for others to make");
+        assert_eq!(bench.store.next_proof_due(others).unwrap(), None);
     });
 }
 
@@ -163,7 +171,7 @@ fn an_acceptance_and_what_it_owes_are_written_together() {
         }
         let left = (bench.kind.open)(&killed.join("state.db")).unwrap().expect("there");
         assert_eq!(left.recorded().unwrap()[0].work, None);
-        assert_eq!(left.next_proof_due().unwrap(), Some(DUE));
+        assert_eq!(left.next_proof_due(&providers()).unwrap(), Some(DUE));
     });
 }
 
@@ -444,6 +452,33 @@ fn an_import_of_what_is_known_keeps_its_proof() {
     });
 }
 
+/// What a repository brings into its namespace is probed there, and nowhere else.
+#[test]
+fn proof_comes_into_a_namespace_with_its_targets() {
+    each_store(|bench| {
+        bench.know(&[removal(3)]);
+        let theirs = Change { owners: vec!["theirs".into()], ..change(0, &url(2)) };
+        purge_owing(bench, 1, &[change(0, &url(0)), change(0, &url(1)), theirs, removal(3)]);
+        let mut shared = bench.row(&url(1));
+        shared.owners = vec!["site".into(), "theirs".into()];
+        bench.store.import(&[shared]).unwrap();
+        bench.model.manifests[0].namespace = Some("team".into());
+        let newcomers =
+            Newcomers { namespace: "team".into(), owners: vec!["site".into()], others: vec!["theirs".into()] };
+        assert!(bench.store.enter_namespace(&bench.model, &newcomers).unwrap());
+        bench.reopen();
+        let of = |provider: &str| {
+            let owed = bench.store.owed_proofs(&[provider.to_owned()], DUE, 99).unwrap();
+            owed.into_iter().map(|row| row.target.text).collect::<Vec<_>>()
+        };
+        // Whose removal that is nobody knows.
+        assert_eq!((of("team:a"), of("a")), (vec![url(0), url(1), url(3)], vec![url(1), url(2), url(3)]));
+        let rows = bench.store.owed_proofs(&["team:a".to_owned()], DUE, 99).unwrap();
+        let verified: Vec<SettledProof> = rows.iter().map(|row| settled(row, ProofVerdict::Verified)).collect();
+        assert_eq!(bench.store.settle_proofs(&verified, DUE).unwrap(), 0);
+    });
+}
+
 /// What is removed owes the proof of its absence, although nothing else is left of it.
 #[test]
 fn a_removal_owes_its_proof_until_it_is_settled() {
@@ -600,9 +635,10 @@ proptest! {
             bench.reopen();
             let by_key = |row: &ProofRow| ((row.provider.clone(), row.target.clone()), row.clone());
             let expected: BTreeMap<_, _> = rows.iter().map(by_key).collect();
+            let all: Vec<String> = rows.iter().map(|row| row.provider.clone()).collect();
             let owed = expected.values().filter(|row| row.due.is_some()).count();
             prop_assert_eq!(bench.store.proofs().expect("readable"), expected.into_values().collect::<Vec<_>>());
-            prop_assert_eq!(bench.store.owed_proofs(Timestamp::from_unix_ms(i64::MAX), 99).expect("readable").len(), owed);
+            prop_assert_eq!(bench.store.owed_proofs(&all, Timestamp::from_unix_ms(i64::MAX), 99).expect("readable").len(), owed);
         }
     }
 }
