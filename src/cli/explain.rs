@@ -13,7 +13,7 @@ use crate::core::command_line::{CommandLine, Verb};
 use crate::core::provider_key::ProviderKey;
 use crate::core::recorded::Work;
 use crate::core::text::one_line;
-use crate::engine::{self, Exit, ExplainedTarget, RefusedTarget};
+use crate::engine::{self, Exit, ExplainedTarget, RefusedTarget, Stop};
 use crate::host::Host;
 
 /// Longest refusal, in characters: it ends with the way on.
@@ -21,19 +21,45 @@ const LONGEST_REFUSAL: usize = 1_000;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Result<Exit> {
-    let desired = manifests::load(host, global, &args.manifests.paths, args.manifests.limits)?;
+    let desired = match manifests::try_load(host, global, &args.manifests.paths, args.manifests.limits) {
+        Ok(desired) => desired,
+        Err((error, problems)) => return from_state(global, args, error, &problems),
+    };
     let mut display = RunDisplay::new(global);
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
     let found = engine::explain(host, &*global.backend(), &desired, &args.target, on_event, &global.commands).await?;
+    show(global, &found);
+    Ok(Exit::Done)
+}
+
+/// Where manifests cannot be read, what the state knows, and why that is all.
+fn from_state(global: &Global, args: &ExplainArgs, error: anyhow::Error, problems: &str) -> Result<Exit> {
+    let backend = &*global.backend();
+    let is_about_manifests = error.downcast_ref::<Stop>().is_some_and(|stop| stop.exit == Exit::BadInput);
+    let found =
+        if is_about_manifests { engine::explain_from_state(backend, &args.target, &global.commands) } else { Ok(None) };
+    let Ok(Some(found)) = found else {
+        terminal::tell(problems);
+        if let Some((note, _)) = manifests::new_state(global, &args.manifests.paths).filter(|_| is_about_manifests) {
+            terminal::tell(&format!("note: {note}\n"));
+        }
+        return Err(error);
+    };
+    show(global, &found);
+    terminal::tell(problems);
+    terminal::tell(&format!("warning: this is what the state knows, since {error}\n"));
+    Ok(Exit::Done)
+}
+
+fn show(global: &Global, found: &[ExplainedTarget<'_>]) {
     if global.format == Format::Json {
         let targets: Value = found.iter().map(to_json).collect();
         terminal::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
     } else {
-        for one in &found {
+        for one in found {
             terminal::print(&human(one, &global.commands));
         }
     }
-    Ok(Exit::Done)
 }
 
 fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
@@ -44,8 +70,11 @@ fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
         let _ = writeln!(text, "  listed in   {}:{line}", shown(path));
         let _ = writeln!(text, "  carried by  {}, because {why}", found.provider);
         let _ = writeln!(text, "  desired     {}", shown(hash.as_str()));
-    } else {
+    } else if found.from_state.is_none() {
         let _ = writeln!(text, "  listed in   no manifest that was read");
+    }
+    for (name, file) in found.from_state.iter().flatten() {
+        let _ = writeln!(text, "  known from  {}, last read at {}", shown(name), shown(file));
     }
     let work = found.recorded.as_ref().and_then(|row| row.work.as_ref());
     let recorded = match found.recorded.as_ref().and_then(|row| row.hash.as_ref()) {
@@ -62,14 +91,20 @@ fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
     if let Some(row) = found.recorded.as_ref().filter(|row| row.work.is_some()) {
         let _ = writeln!(text, "  to do       {}", status::to_do(row));
     }
-    if work.is_some_and(Work::fails) && found.refusal.as_ref().is_none_or(|refused| !refused.is_held) {
+    let is_whole = found.from_state.is_none();
+    if is_whole && work.is_some_and(Work::fails) && found.refusal.as_ref().is_none_or(|refused| !refused.is_held) {
         let key = ProviderKey::of(&found.provider);
         let _ = writeln!(text, "  again       {}", left::tried_again(&commands.offer_try_now(key)));
     }
     for endpoint in work.iter().flat_map(|work| &work.accepted_at) {
         let _ = writeln!(text, "  accepted    by {}", shown(endpoint));
     }
-    if let Some(RefusedTarget { known, is_held }) = &found.refusal {
+    if let Some(known) = found.refusal.as_ref().map(|refused| &refused.known).filter(|_| found.from_state.is_some()) {
+        let (since, held_back) = (moment(known.since), known.held_back());
+        let why = one_line(&known.text, LONGEST_REFUSAL);
+        let _ = writeln!(text, "  refused     since {since}, holds back {held_back}: {why}");
+        let _ = writeln!(text, "  apply would {}", found.next.text);
+    } else if let Some(RefusedTarget { known, is_held }) = &found.refusal {
         let _ = writeln!(
             text,
             "  apply would refuse the plan and send nothing (exit 5): {}",

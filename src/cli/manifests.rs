@@ -76,16 +76,43 @@ pub(super) fn load(host: &Host, global: &Global, paths: &[PathBuf], limits: Mani
     Ok(reader.read_all(host, &found, false)?.desired)
 }
 
+/// Reads and checks all manifests; what is shown of their problems is returned with the error, and nothing is shown.
+pub(super) fn try_load(
+    host: &Host,
+    global: &Global,
+    paths: &[PathBuf],
+    limits: ManifestLimits,
+) -> std::result::Result<Desired, (anyhow::Error, String)> {
+    let backend = &*global.backend();
+    let mut reader = ManifestReader { held_back: Some(String::new()), ..ManifestReader::new(Format::Human) };
+    let read = inputs::find(lookup(global, backend, paths, limits)).map_err(anyhow::Error::from);
+    let loaded = read.and_then(|found| (&mut reader as &mut dyn ReadObserver).read_all(host, &found, false));
+    let problems = reader.held_back.unwrap_or_default();
+    match loaded {
+        Ok(loaded) => {
+            terminal::tell(&problems);
+            Ok(loaded.desired)
+        }
+        Err(error) => Err((error, problems)),
+    }
+}
+
 /// Shows every problem on standard error.
 pub(super) fn show_problems(files: &[SourceFile], diagnostics: &[Diagnostic], hidden: &[Hidden]) {
+    terminal::tell(&problems_shown(files, diagnostics, hidden));
+}
+
+fn problems_shown(files: &[SourceFile], diagnostics: &[Diagnostic], hidden: &[Hidden]) -> String {
     let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    terminal::tell(&diagnostics::render(files, diagnostics, hidden, coloured));
+    diagnostics::render(files, diagnostics, hidden, coloured)
 }
 
 /// Shows on a terminal how far reading is, then problems on standard error and, in GitHub's format, warnings as a result.
 pub(super) struct ManifestReader {
     format: Format,
     progress: Option<ProgressMeter>,
+    /// Problems that are not shown yet, where they are to be shown later.
+    held_back: Option<String>,
     /// What it has shown in GitHub's format.
     pub(super) annotated: Rc<Cell<Annotated>>,
 }
@@ -93,7 +120,7 @@ pub(super) struct ManifestReader {
 impl ManifestReader {
     /// One that shows problems in this format.
     pub(super) fn new(format: Format) -> Self {
-        Self { format, progress: None, annotated: Rc::default() }
+        Self { format, progress: None, held_back: None, annotated: Rc::default() }
     }
 }
 
@@ -111,7 +138,11 @@ impl ReadObserver for ManifestReader {
             terminal::print(&text);
             self.annotated.set(annotated);
         }
-        show_problems(found.files(), &read.diagnostics, &read.hidden);
+        let shown = problems_shown(found.files(), &read.diagnostics, &read.hidden);
+        match &mut self.held_back {
+            Some(held_back) => held_back.push_str(&shown),
+            None => terminal::tell(&shown),
+        }
         read.loaded.ok_or_else(|| {
             let stop = Stop::bad_input("the manifests are not valid; nothing was sent");
             Stop { problems: Some(problems), ..stop }.into()

@@ -1,5 +1,9 @@
 //! Everything about one target: where it is listed, what is recorded, what would happen now.
 
+mod from_state;
+
+pub use from_state::explain_from_state;
+
 use std::collections::BTreeSet;
 
 use anyhow::Result;
@@ -48,7 +52,7 @@ pub async fn explain<'a>(
     let purged_of = |target: &str| store.map_or(Ok(Vec::new()), |store| store.purged_removals(target));
     let (mut target, mut recorded, mut purged) = (given.to_owned(), recorded_of(given)?, purged_of(given)?);
     if recorded.is_empty() && purged.is_empty() && desired.model.entries.of_text(given).next().is_none() {
-        target = meant(desired, store, given, commands)?;
+        target = meant(Some(desired), store, given, commands)?;
         (recorded, purged) = (recorded_of(&target)?, purged_of(&target)?);
     }
     let before = store.map_or(Ok(Vec::new()), Store::refusals)?;
@@ -66,12 +70,14 @@ pub async fn explain<'a>(
     Ok(found)
 }
 
-/// The one target of these manifests or of the state that is meant by its path, or without its scheme; else one that is gone.
-fn meant(desired: &Desired, store: Option<&dyn Store>, given: &str, commands: &CommandLine) -> Result<String> {
+/// The one target of these manifests, if there are any, or of the state that is meant by its path, or without its scheme; else one
+/// that is gone.
+fn meant(desired: Option<&Desired>, store: Option<&dyn Store>, given: &str, commands: &CommandLine) -> Result<String> {
     let targets = |is_meant: &dyn Fn(&str) -> bool| -> Result<Vec<String>> {
         let mut found = BTreeSet::new();
         let mut take = |text: &str| found.extend(is_meant(text).then(|| text.to_owned()));
-        desired.model.entries.iter().for_each(|entry| take(&entry.target.text));
+        let entries = desired.iter().flat_map(|desired| desired.model.entries.iter());
+        entries.for_each(|entry| take(&entry.target.text));
         store.map_or(Ok(()), |store| store.scan(&mut |row| take(row.text)))?;
         Ok(found.into_iter().collect())
     };
@@ -158,6 +164,8 @@ pub struct ExplainedTarget<'a> {
     pub recorded: Option<Recorded>,
     /// Manifests that list it or listed it, by name.
     owners: Vec<String>,
+    /// Where the state alone was asked, what it knows of these: names, and where they were read.
+    pub from_state: Option<Vec<(String, String)>>,
     /// What an apply would do now.
     pub next: NextStep,
     /// Why guards would refuse that apply.
@@ -234,6 +242,7 @@ fn gone<'a>(desired: &Desired, target: &str, purged: PurgedRemoval) -> Explained
         listed: None,
         recorded: None,
         owners: Vec::new(),
+        from_state: None,
         next: NextStep::unchanged("do nothing: no manifest here speaks for it"),
         refusal: None,
         purged: Some(purged),
@@ -264,6 +273,7 @@ fn find<'a>(
             listed: Some((&manifest.path, entry.place.line, why, entry.hash)),
             recorded: None,
             owners: vec![manifest.name.clone()],
+            from_state: None,
             next,
             refusal: None,
             purged: None,
@@ -280,7 +290,19 @@ fn find<'a>(
         let next = next(desired, prepared, &row.provider, target);
         let (kind, listed, owners, recorded) = (None, None, row.owners.clone(), Some(row));
         let (target, refusal, purged) = (target.to_owned(), None, None);
-        found.push(ExplainedTarget { provider, kind, target, listed, recorded, owners, next, refusal, purged });
+        let from_state = None;
+        found.push(ExplainedTarget {
+            provider,
+            kind,
+            target,
+            listed,
+            recorded,
+            owners,
+            from_state,
+            next,
+            refusal,
+            purged,
+        });
     }
     found
 }
