@@ -1,5 +1,7 @@
 //! Rows of the state, of its quota ledger and of proof as lines: `state export` and recovery files write them, `state import` reads them.
 
+mod misfit;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -239,14 +241,14 @@ fn read_text(file: &Path) -> Result<String, Stop> {
 
 /// Reads one exported target; what is wrong with it is reported without its text, since the file may be any other.
 fn parse(line: &str) -> Result<Recorded, String> {
-    let parsed = serde_json::from_str::<ExportLine>(line)
-        .map_err(|error| format!("not the values of a target at column {}", error.column()));
+    let parsed =
+        serde_json::from_str::<ExportLine>(line).map_err(|error| misfit::of_line(line, misfit::TARGET, &error));
     parsed.and_then(ExportLine::into_row)
 }
 
 fn parse_quota(line: &str) -> Result<QuotaUse, String> {
-    let parsed = serde_json::from_str::<LedgerLine>(line)
-        .map_err(|error| format!("not the values of a quota at column {}", error.column()));
+    let parsed =
+        serde_json::from_str::<LedgerLine>(line).map_err(|error| misfit::of_line(line, misfit::LEDGER, &error));
     parsed.and_then(|line| line.quota.into_use())
 }
 
@@ -261,12 +263,17 @@ fn read_lines(file: &Path) -> Result<Lines, Stop> {
     let text = read_text(file)?;
     let mut found = Lines::default();
     let mut first_lines: HashMap<(String, Target), usize> = HashMap::new();
+    let mut first_days: HashMap<QuotaDay, usize> = HashMap::new();
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let refuse = |cause: String| Stop::bad_input(format!("{}:{line}: {cause}", file.display()));
         let help = |cause| refuse(format!("{cause}; write lines as `state export` does"));
         let begins = |key| text.trim_start().strip_prefix('{').is_some_and(|keys| keys.trim_start().starts_with(key));
         if begins(LEDGER_KEY) {
-            found.quota.push(parse_quota(text).map_err(help)?);
+            let quota = parse_quota(text).map_err(help)?;
+            if let Some(first) = first_days.insert(day_of(&quota), line) {
+                return Err(refuse(format!("a quota and day that stand in line {first} already; keep one of both")));
+            }
+            found.quota.push(quota);
             continue;
         }
         if begins(PROOF_KEY) {
@@ -282,27 +289,45 @@ fn read_lines(file: &Path) -> Result<Lines, Stop> {
     Ok(found)
 }
 
-fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str, what: &str) -> Result<T, String> {
-    all.iter().copied().find(|&known| word(known) == text).ok_or_else(|| format!("`{text}` is no {what}"))
+/// A quota and its day: account, operation, area, day and offset.
+type QuotaDay = (String, String, String, String, i32);
+
+fn day_of(quota: &QuotaUse) -> QuotaDay {
+    let QuotaUse { account, operation, area, day, offset_minutes, .. } = quota.clone();
+    (account, operation, area, day, offset_minutes)
+}
+
+fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str, field: &str) -> Result<T, String> {
+    let words = || all.iter().map(|&known| format!("`{}`", word(known))).collect::<Vec<_>>().join(", ");
+    all.iter()
+        .copied()
+        .find(|&known| word(known) == text)
+        .ok_or_else(|| format!("`{field}`: none of the words that it takes: {}", words()))
 }
 
 /// A moment that every calendar can show.
-fn time(ms: i64) -> Result<Timestamp, String> {
+fn time(ms: i64, field: &str) -> Result<Timestamp, String> {
     if (0..YEAR_10000_MS).contains(&ms) {
         return Ok(Timestamp::from_unix_ms(ms));
     }
-    Err(format!("{ms} is no time in milliseconds from 1970 to 9999"))
+    Err(format!("`{field}`: {ms} is no time in milliseconds from 1970 to 9999"))
 }
 
 impl QuotaLine {
     fn into_use(self) -> Result<QuotaUse, String> {
         let Self { account, operation, area, day, offset_minutes, used } = self;
-        let is_name = |text: &str| !text.trim().is_empty() && !text.chars().any(is_unsafe);
-        if !is_name(&account) || !is_name(&operation) || area.chars().any(is_unsafe) {
-            return Err("`account`, `operation` or `area`: no name".to_owned());
+        for (field, text, may_be_empty) in
+            [("account", &account, false), ("operation", &operation, false), ("area", &area, true)]
+        {
+            if text.chars().any(is_unsafe) || (!may_be_empty && text.trim().is_empty()) {
+                return Err(format!("`{field}`: not a name"));
+            }
         }
-        if offset_minutes.unsigned_abs() > 14 * 60 || Timestamp::midnight_of(&day, offset_minutes).is_none() {
-            return Err("`day` and `offset_minutes`: no day".to_owned());
+        if offset_minutes.unsigned_abs() > 14 * 60 {
+            return Err("`offset_minutes`: no more than 840 from UTC, either way".to_owned());
+        }
+        if Timestamp::midnight_of(&day, offset_minutes).is_none() {
+            return Err("`day`: not a day, such as `2026-11-30`".to_owned());
         }
         Ok(QuotaUse { account, operation, area, day, offset_minutes, used: used.into() })
     }
@@ -327,14 +352,14 @@ impl ProofLine {
             hash: self.hash.map(ContentHash::from_canonical),
             gone: self.gone.map(ContentHash::from_canonical),
             owners: self.owners,
-            ready_at: self.ready_at_ms.map(time).transpose()?,
-            accepted_at: self.accepted_at_ms.map(time).transpose()?,
+            ready_at: self.ready_at_ms.map(|ms| time(ms, "ready_at_ms")).transpose()?,
+            accepted_at: self.accepted_at_ms.map(|ms| time(ms, "accepted_at_ms")).transpose()?,
             validator: self.validator,
             verdict: one_of(&ProofVerdict::ALL, ProofVerdict::word, &self.verdict, "verdict")?,
             by: self.by,
-            probed_at: self.probed_at_ms.map(time).transpose()?,
-            due: self.due_ms.map(time).transpose()?,
-            again_at: self.again_at_ms.map(time).transpose()?,
+            probed_at: self.probed_at_ms.map(|ms| time(ms, "probed_at_ms")).transpose()?,
+            due: self.due_ms.map(|ms| time(ms, "due_ms")).transpose()?,
+            again_at: self.again_at_ms.map(|ms| time(ms, "again_at_ms")).transpose()?,
             repurges: self.repurges,
             seen: self.seen,
         })
@@ -355,14 +380,17 @@ impl ExportLine {
             return Err("`task_id`: not what a provider calls a task".to_owned());
         }
         let desired = self.work.as_ref().and_then(|work| work.desired.as_deref());
-        check_recorded(&target, self.hash.as_deref().into_iter().chain(desired))?;
+        check_recorded(&target, None)?;
+        for (field, hash) in [("hash", self.hash.as_deref()), ("desired", desired)] {
+            check_recorded(&target, hash).map_err(|problem| format!("`{field}`: {problem}"))?;
+        }
         Ok(Recorded {
             provider: self.provider,
             target,
             owners: self.owners,
             hash: self.hash.map(ContentHash::from_canonical),
             left_alone: self.left_alone,
-            recorded_at: self.recorded_at_ms.map(time).transpose()?,
+            recorded_at: self.recorded_at_ms.map(|ms| time(ms, "recorded_at_ms")).transpose()?,
             task_id: self.task_id,
             work: self.work.map(WorkLine::into_work).transpose()?,
         })
@@ -406,17 +434,20 @@ impl WorkLine {
             ("waiting", _) => Standing::Waiting { reason: reason.unwrap_or_default() },
             ("deferred", Some(until)) => {
                 let wait = self.waits.map_or(Wait::Quota, |times| Wait::Host { times });
-                Standing::Deferred { until: time(until)?, reason: reason.unwrap_or_default(), wait, config }
+                Standing::Deferred { until: time(until, "until_ms")?, reason: reason.unwrap_or_default(), wait, config }
             }
             ("rejected", _) => Standing::Rejected { reason: reason.unwrap_or_default(), config },
-            (other, _) => return Err(format!("`{other}` is no standing, or its time is missing")),
+            ("deferred", None) => return Err("`until_ms`: what is deferred has a time".to_owned()),
+            _ => {
+                return Err("`standing`: none of the words that it takes: `pending`, `waiting`, `deferred`, `rejected`".to_owned());
+            }
         };
         let priorities = [Priority::High, Priority::Normal, Priority::Low];
         Ok(Work {
             desired: self.desired.map(ContentHash::from_canonical),
-            kind: one_of(&ChangeKind::ALL, ChangeKind::word, &self.kind, "kind of change")?,
+            kind: one_of(&ChangeKind::ALL, ChangeKind::word, &self.kind, "kind")?,
             priority: one_of(&priorities, Priority::word, &self.priority, "priority")?,
-            since: time(self.since_ms)?,
+            since: time(self.since_ms, "since_ms")?,
             standing,
             progress: progress.unwrap_or_default(),
             in_doubt: self.in_doubt,

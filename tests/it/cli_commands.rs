@@ -377,19 +377,31 @@ fn broken_lines_of_proof_are_refused() {
 fn broken_lines_of_the_ledger_are_refused() {
     let good =
         r#"{"quota":{"account":"a","operation":"o","area":"","day":"2026-11-29","offset_minutes":480,"used":1}}"#;
-    for (good_part, bad) in [
-        ("2026-11-29", "2026-11-31"),
-        ("480", "900"),
-        ("480", "-2147483648"),
-        ("\"used\":1", "\"used\":-1"),
-        ("\"used\":1", "\"used\":1,\"left\":2"),
-        ("\"a\"", "\" \""),
-        ("\"o\"", "\"\\u001b\""),
+    let used = "`used` takes a whole number from 0 to 4294967295; it has something else at column ";
+    for (good_part, bad, problem) in [
+        ("2026-11-29", "2026-11-31", "`day`: not a day"),
+        ("480", "900", "`offset_minutes`: no more than 840"),
+        ("480", "-2147483648", "`offset_minutes`: no more than 840"),
+        ("480", "NaN", "`offset_minutes` takes a whole number of minutes; it has something else at column "),
+        ("\"used\":1", "\"used\":-1", used),
+        ("\"used\":1", "\"used\":NaN", used),
+        ("\"used\":1", "\"used\":1e3", used),
+        ("\"used\":1", "\"used\":4294967296", used),
+        ("\"used\":1", "\"used\":1,\"left\":2", "a key that no export has"),
+        (",\"used\":1", "", "`used` is missing"),
+        ("\"a\"", "\" \"", "`account`: not a name"),
+        ("\"a\"", "7", "`account` takes a text"),
+        ("\"o\"", "\"\\u001b\"", "`operation`: not a name"),
     ] {
         let bench = Bench::new().file("lines", format!("{good}\n{}\n", good.replace(good_part, bad)));
-        bench.run(&["state", "import", "lines"]).exits(2).says("lines:2: ").says("as `state export` does");
+        let ran = bench.run(&["state", "import", "lines"]).exits(2).says(&format!("lines:2: {problem}"));
+        ran.says("as `state export` does");
         assert!(bench.read(STATE).is_none());
     }
+    let bench = Bench::new().file("lines", format!("{good}\n\n{}\n", good.replace("\"used\":1", "\"used\":2")));
+    let twice = "lines:3: a quota and day that stand in line 1 already; keep one of both";
+    bench.run(&["state", "import", "lines"]).exits(2).says(twice);
+    assert!(bench.read(STATE).is_none());
     Bench::new()
         .file("lines", good)
         .run(&["state", "import", "lines"])
@@ -452,6 +464,19 @@ fn broken_lines_are_refused_with_their_place_and_import_nothing() {
         let ran = bench.run(&["state", "import", "lines"]).exits(2).says("lines:3");
         assert!(!ran.stderr.contains("canary"), "{ran:?}");
         assert!(bench.read(STATE).is_none(), "{bad}");
+    }
+    for (good_part, bad, problem) in [
+        ("\"scope\":\"url\"", "\"scope\":\"star\"", "`scope`: none of the words that it takes: `url`"),
+        ("[\"m\"]", "\"m\"", "`owners` takes a list of texts; it has something else at column "),
+        ("\"p\"", "1", "`provider` takes a text"),
+        ("\"provider\":\"p\",", "", "`provider` is missing"),
+        ("rev:1", "rev", "`hash`: "),
+        ("_ms\":1", "_ms\":-1", "`recorded_at_ms`: -1 is no time"),
+        ("_ms\":1", "_ms\":1.5", "`recorded_at_ms` takes a whole number of milliseconds"),
+        ("\"work\":null", "\"work\":{\"kind\":\"new\"}", "`priority` is missing"),
+    ] {
+        let bench = Bench::new().file("lines", good.replace(good_part, bad));
+        bench.run(&["state", "import", "lines"]).exits(2).says(&format!("lines:1: {problem}"));
     }
     let bench = Bench::new().file("lines", format!("{good}\n\n{}\n{good}\n", good.replace("a.cn/", "a.cn/1")));
     bench.run(&["state", "import", "lines"]).exits(2).says("lines:4").says("line 1");
@@ -608,6 +633,48 @@ fn a_state_that_is_not_there_is_said_with_one_that_may_be_meant() {
         let ran = Ran::of(&command.current_dir(&away).output().expect("started")).exits(0);
         let told = ran.stdout + &ran.stderr;
         assert!(told.contains("; is `") && told.contains("/.freshen/state.db` meant?"), "{arguments:?}: {told}");
+    }
+}
+
+/// At night any look has to answer: where another manifest is broken, or from another folder, the state alone does.
+#[test]
+fn explain_and_status_answer_from_the_state_where_manifests_cannot_be_read() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&urls(40), "1");
+    bench.run(&["apply"]).exits(0);
+    cloud.always(Some(Step::say(500, "no")));
+    bench.assets(&urls(40), "2");
+    bench.run(&["apply", "--only", "*/1.js"]).exits(4);
+    bench.assets(&urls(2), "2");
+    bench.run(&["apply"]).exits(5);
+    let site = bench.path("manifests/site.yaml");
+    let site = site.to_str().expect("UTF-8");
+    let state = bench.path(STATE);
+    bench.write("manifests/other.yaml", "assets: [");
+    std::fs::create_dir(bench.path("elsewhere")).expect("a folder");
+    for (folder, problem) in [(".", "other.yaml"), ("elsewhere", "manifests: cannot be read")] {
+        for look in ["explain", "status"] {
+            let run = |url: &str, more: &[&str]| {
+                let all = [&[look, url, "--state", state.to_str().expect("UTF-8")], more].concat();
+                Ran::of(&bench.command(&all).current_dir(bench.path(folder)).output().expect("started"))
+            };
+            let told = run(&urls(2)[1], &[]).exits(0);
+            assert!(
+                told.stdout.contains(&format!("known from  manifests/site.yaml, last read at {site}\n")),
+                "{told:?}"
+            );
+            assert!(told.stdout.contains("to do       pending: http://127.0.0.1:"), "{told:?}");
+            assert!(told.stdout.contains("apply would send nothing (exit 2)"), "{told:?}");
+            assert!(!told.stdout.contains("refuse"), "no guard has to let it through any more: {told:?}");
+            let warned = told.stderr.contains("warning: this is what the state knows, since ");
+            assert!(warned && told.stderr.contains(problem), "{told:?}");
+            let refused = run(&urls(40)[39][8..], &[]).exits(0);
+            refused.says("pending: refused by a guard").says("refused     since 20").says("--allow-removals");
+            let json = run(&urls(2)[1], &["--format", "json"]).exits(0).json();
+            assert_eq!((&json["targets"][0]["due"], &json["targets"][0]["manifest"]), (&false.into(), &Value::Null));
+            run("https://cdn.example.com/none", &[]).exits(2).says(problem);
+        }
     }
 }
 
