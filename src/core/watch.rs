@@ -47,6 +47,8 @@ pub enum WatchEvent {
     Writing(bool),
     /// The user wants everything to be read and tried now: SIGHUP.
     Reload,
+    /// Another run says that what guards refused is over.
+    Allowed,
     /// Time has passed.
     Woke,
     /// The run has a plan and begins to send.
@@ -308,6 +310,7 @@ impl Watch {
             }
             WatchEvent::Writing(writing) => self.debounce.iter_mut().for_each(|debounce| debounce.writing = writing),
             WatchEvent::Reload => self.asked = Some(RunReason::Reload),
+            WatchEvent::Allowed => self.blocked.iter_mut().for_each(|blocked| blocked.until = now.tick),
             WatchEvent::Woke => {}
             WatchEvent::Sending => {
                 if let Some(running) = &mut self.running {

@@ -8,6 +8,7 @@ use super::cycle_error::CycleError;
 use super::log_line;
 use super::wall_of;
 use crate::core::command_line::{CommandLine, Verb};
+use crate::core::hold::KnownRefusal;
 use crate::core::provider_key::ProviderKey;
 use crate::core::recorded::Counts;
 use crate::core::report::{EndedEvent, RunReport};
@@ -223,6 +224,16 @@ impl LogTransitions {
             }
         }
         self.failing = failing;
+    }
+
+    /// Whether a guard refuses anything.
+    pub(super) fn is_refused(&self) -> bool {
+        !self.refusals.logged.is_empty()
+    }
+
+    /// Whether something of what a guard refuses is none of what the state knows to be refused.
+    pub(super) fn is_refusal_over(&self, known: &[KnownRefusal]) -> bool {
+        self.refusals.logged.keys().any(|subject| known.iter().all(|known| known.subject != *subject))
     }
 
     /// In a few words, how it is.

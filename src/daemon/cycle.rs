@@ -12,6 +12,7 @@ use super::log_line;
 use super::newest::Newest;
 use super::reading::{ManifestsSeen, Read};
 use super::{Reporter, WatchOptions, remaining, watch_folders};
+use crate::core::hold::KnownRefusal;
 use crate::core::report::ReportEvent;
 use crate::core::watch::{RunEnd, RunRequest};
 use crate::engine::inputs::{Extent, Loaded};
@@ -52,6 +53,13 @@ impl Memory {
             has_state: false,
             last_valid: None,
         }
+    }
+
+    /// What the state knows to be refused, if another run has written to it since ours and none is under way.
+    pub(super) fn refused_by_others(&self, state: &dyn Backend) -> Option<Vec<KnownRefusal>> {
+        let store = state.open().ok()??;
+        let is_left = self.pass.identity().is_none_or(|left| store.identity().is_ok_and(|now| now == *left));
+        if is_left || state.holder().is_some() { None } else { store.refusals().ok() }
     }
 
     /// Forgets credentials, which may have been replaced.

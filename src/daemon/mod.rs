@@ -46,6 +46,8 @@ use listener::TokenFile;
 
 /// Reloads are logged at most this often, in milliseconds.
 const RELOAD_LOG_MS: u64 = 1_000;
+/// While a guard refuses something, the state is looked at this often, in milliseconds: a command by hand may have allowed it.
+const LOOK_AT_STATE_MS: u64 = 3_000;
 /// Most characters of a text in a record of the log.
 const LONGEST_IN_LOG: usize = 2000;
 
@@ -156,6 +158,7 @@ impl Daemon<'_> {
             link: CycleControl::new(),
             started: host.clock.now(),
             slow_at: None,
+            look_at_state: None,
             passes: 0,
             reload_logged: None,
         };
@@ -225,6 +228,8 @@ struct Control<'a> {
     started: Now,
     /// When the run that is under way is reported to read for too long, unless it was, or reads no more.
     slow_at: Option<Tick>,
+    /// When the state is looked at for other runs, while a guard refuses something.
+    look_at_state: Option<Tick>,
     /// How many began.
     passes: u64,
     /// When a reload was last logged.
@@ -244,6 +249,7 @@ impl<'a> Control<'a> {
                 self.report_files();
             }
             self.report_slow_reading();
+            self.look_at_state();
             if self.machine.is_unquiet() {
                 self.handle(WatchEvent::Writing(self.files.is_writing()));
             }
@@ -300,7 +306,7 @@ impl<'a> Control<'a> {
         until: Option<Tick>,
     ) -> Woken {
         let unquiet = self.machine.is_unquiet();
-        let until = until.into_iter().chain(self.slow_at).min();
+        let until = until.into_iter().chain(self.slow_at).chain(self.look_at_state).min();
         let run = async {
             match under_way {
                 Some(run) => run.as_mut().await,
@@ -334,6 +340,7 @@ impl<'a> Control<'a> {
         self.passes += 1;
         self.started = self.host.clock.now();
         self.slow_at = Some(self.started.tick.plus_ms(self.options.ready_within_ms));
+        self.look_at_state = None;
         self.link = CycleControl::new();
         tracing::debug!(pass = self.passes, reason = request.reason.word(), "run begins");
         self.reporter.send(&[ReportEvent::Began { reason: request.reason, at: self.started.wall }]);
@@ -367,6 +374,7 @@ impl<'a> Control<'a> {
         self.reporter.send(&found.into_iter().chain([ReportEvent::Ended(&event)]).collect::<Vec<_>>());
         self.transitions.log(&ended, self.passes, &*self.machine, now);
         self.memory = Some(ended.memory);
+        self.look_at_state = self.transitions.is_refused().then(|| now.tick.plus_ms(LOOK_AT_STATE_MS));
         if ended.named.is_some_and(|named| self.files.follow(&named)) {
             // They may change before the next run watches them.
             self.machine.handle(WatchEvent::Changed(now.tick), now);
@@ -391,6 +399,19 @@ impl<'a> Control<'a> {
                 pass = self.passes,
                 "still reading files after {within}; if a disk hangs, nothing is purged"
             );
+        }
+    }
+
+    /// A command by hand may have allowed what is refused: the page is to follow, and what waits for it.
+    fn look_at_state(&mut self) {
+        let now = self.host.clock.now().tick;
+        let Some(memory) = self.memory.as_ref().filter(|_| self.look_at_state.is_some_and(|at| at <= now)) else {
+            return;
+        };
+        self.look_at_state = Some(now.plus_ms(LOOK_AT_STATE_MS));
+        let known = memory.refused_by_others(self.state);
+        if known.is_some_and(|known| self.transitions.is_refusal_over(&known)) {
+            self.handle(WatchEvent::Allowed);
         }
     }
 

@@ -450,7 +450,11 @@ fn what_a_guard_refuses_is_looked_at_again_though_nothing_is_left_to_do() {
         world.end(RunEnd::Blocked(None));
         assert_eq!(world.sleep_to_run(RunReason::Retry), LOOK_AGAIN_MS);
     }
+    world.end(RunEnd::Blocked(None));
+    world.handle(WatchEvent::Allowed);
+    assert_eq!(world.sleep_to_run(RunReason::Retry), 0, "the state says so");
     world.end(RunEnd::Done(Vec::new()));
+    world.handle(WatchEvent::Allowed);
     assert!(world.sleep_to_run(RunReason::Resync) > LOOK_AGAIN_MS);
 }
 

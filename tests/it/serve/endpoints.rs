@@ -151,6 +151,22 @@ fn the_page_says_until_when_it_waits_and_what_tries_it_now() {
     watching.stop();
 }
 
+/// What a command by hand has allowed is refused on the page no longer than until the state is looked at, which is not a minute.
+#[test]
+fn a_refusal_that_was_allowed_by_hand_leaves_the_page_at_once() {
+    let (_cloud, bench, mut watching, at) = settled(40, &[]);
+    bench.assets(&urls(2), "0");
+    watching.says("refused: ");
+    watching.ends_a_run();
+    assert!(get(at, "/").body.contains("refused by a guard since "));
+    let begun = Instant::now();
+    bench.run(&["apply", "--allow-removals"]).exits(0);
+    watching.says("nothing is refused any more");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(!get(at, "/").body.contains("refused by a guard") && get(at, "/readyz").status == 200);
+    watching.stop();
+}
+
 /// C7: not ready while nothing could be recorded, whether a run has found that out yet or not.
 #[test]
 fn a_state_that_cannot_be_written_is_not_ready() {
