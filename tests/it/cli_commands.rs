@@ -697,6 +697,17 @@ fn a_mistyped_state_is_said_before_anything_is_sent() {
     watching.stop();
 }
 
+/// What a selection leaves out is a line with its number, and not a line each.
+#[test]
+fn a_plan_of_a_selection_lists_that_alone() {
+    let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
+    bench.assets(&urls(150), "1");
+    let told = bench.run(&["plan", "--only", "*/7.js"]).exits(0).stdout;
+    let listed: Vec<&str> = told.lines().filter(|line| line.starts_with("  new")).collect();
+    assert!(listed.len() == 1 && listed[0].contains("/7.js") && !told.contains(" more;"), "{told}");
+    assert_eq!(told.matches("149 targets left out by --only or --provider, still pending\n").count(), 1, "{told}");
+}
+
 /// A run shows what it purged, the first of it unless all is asked for.
 #[test]
 fn apply_lists_what_it_purged() {

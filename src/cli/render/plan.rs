@@ -206,14 +206,17 @@ fn changes_list(view: &PlanView<'_>) -> String {
     let width = view.desired.model.providers.iter().map(|provider| provider.name.len()).max().unwrap_or(0);
     let hints = ChangeHints::of(view.prepared);
     let mut text = String::new();
-    for (index, change) in changes.iter().enumerate().take(LISTED) {
+    // Those are a line of their own, with their number.
+    let is_selected = |(index, _): &(usize, Change)| !hints.unselected.contains(index);
+    for (index, change) in changes.iter().enumerate().filter(is_selected).take(LISTED) {
         let provider = &view.desired.model.providers[change.provider].name;
         let hint = hints.of_change(index, &change).map_or(String::new(), |hint| format!("  ({hint})"));
         let target = shown(&change.target.text);
         text.push_str(&format!("  {} {provider:width$}  {target}{hint}\n", kind_word(change.kind)));
     }
-    if changes.len() > LISTED {
-        text.push_str(&format!("  … and {} more; `--format json` lists all\n", changes.len() - LISTED));
+    let selected = changes.len() - hints.unselected.len();
+    if selected > LISTED {
+        text.push_str(&format!("  … and {} more; `--format json` lists all\n", selected - LISTED));
     }
     text
 }
