@@ -107,6 +107,41 @@ pub(super) fn of_provider(name: &str) -> String {
     "indent its keys further than its name".to_owned()
 }
 
+/// Whether a line begins with blanks of which one is a tab.
+pub(super) fn is_indented_with_tab(line: &str) -> bool {
+    line.chars().take_while(|blank| matches!(blank, ' ' | '\t')).any(|blank| blank == '\t')
+}
+
+/// Where a tab indents the next line with text behind the first one of `rest`: the reader of a value goes on until there.
+pub(super) fn tab_below(rest: &str) -> Option<usize> {
+    let mut at = 0;
+    let mut lines = rest.split_inclusive('\n').map(|line| {
+        at += line.len();
+        (at - line.len(), line)
+    });
+    lines.next()?;
+    let (at, line) = lines.find(|(_, line)| !line.trim().is_empty())?;
+    is_indented_with_tab(line).then(|| at + line.find('\t').unwrap_or_default())
+}
+
+/// What is to be said where reading ended in the last line of `before`, if that line stands further in than one with a value, or as
+/// far in as no line above.
+pub(super) fn of_indentation(before: &str) -> Option<&'static str> {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let (above, line) = before.rsplit_once(['\n', '\r'])?;
+    let is_text = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let mut lines = above.lines().rev().filter(is_text);
+    let last = lines.next()?;
+    if line.trim().is_empty() && indent(line) < indent(last) {
+        let is_like = |other: &str| indent(other) == indent(line);
+        return (!is_like(last) && !lines.any(is_like))
+            .then_some("indent it as the keys that it belongs to: no line above stands as far in");
+    }
+    let has_value = last.trim_end().split_once(": ").is_some_and(|(_, value)| !value.trim().is_empty());
+    (has_value && !line.contains(": ") && !line.trim().is_empty() && indent(line) > indent(last))
+        .then_some("it stands further in than the key above, which has a value: indent both alike")
+}
+
 /// The one entry of an asset that is written as in the short form, `- URL: HASH`.
 pub(super) fn is_short_asset(entries: &[(Key<'_>, Node<'_>)]) -> bool {
     let is_known = |key: &str| shape::SECTIONS.iter().any(|section| section.keys.iter().any(|spec| spec.key == key));

@@ -11,6 +11,7 @@ use serde_yaml::granit_parser::{
 };
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span};
+use super::hints;
 use super::node::{Document, Key, Node, RefusedKey, Value, shown, size_of_tree};
 use super::shape::is_of_manifests;
 
@@ -199,12 +200,17 @@ fn syntax_error(file: usize, source: &str, error: &ScanError) -> Diagnostic {
     }
     let line = source[..start.min(source.len())].rsplit(['\n', '\r']).next().unwrap_or_default();
     let is_indentation = line.trim_matches([' ', '\t', '-']).is_empty();
-    if is_indentation && (found == '\t' || line.contains('\t')) {
+    let is_tab = is_indentation && (found == '\t' || line.contains('\t')) || hints::is_indented_with_tab(line);
+    let next_tab = || hints::tab_below(&source[start..]).map(|at| place_of(source, start + at, 1));
+    if let Some(place) = is_tab.then_some(place).or_else(next_tab) {
         let number = place.line;
         return Diagnostic::error(file, place, format!("line {number} is indented with a tab"))
             .help("YAML is indented with blanks only; most editors can replace tabs by them");
     }
     let diagnostic = Diagnostic::error(file, place, format!("not valid YAML: {}", error.info()));
+    if let Some(help) = hints::of_indentation(&source[..start.min(source.len())]) {
+        return diagnostic.help(help);
+    }
     match found {
         '\t' => diagnostic.help("write a blank in place of the tab"),
         '*' | '&' | '@' | '`' | '%' | '!' => {

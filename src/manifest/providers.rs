@@ -272,8 +272,10 @@ impl ProviderReader<'_, '_, '_> {
     /// What can be checked although the kind is not known.
     fn parts_of_any_kind(&mut self) {
         self.credentials();
-        for (text, span) in ["endpoint", "endpoints"].iter().flat_map(|key| fields::texts_of(self.fields.items(key))) {
-            self.endpoint(text, span);
+        for key in ["endpoint", "endpoints"] {
+            for (text, span) in fields::texts_of(self.fields.items(key)) {
+                self.endpoint(key, text, span);
+            }
         }
     }
 
@@ -296,12 +298,12 @@ impl ProviderReader<'_, '_, '_> {
         options
     }
 
-    fn endpoint(&mut self, text: &str, span: Span) -> Option<Endpoint> {
+    fn endpoint(&mut self, key: &str, text: &str, span: Span) -> Option<Endpoint> {
         match endpoint::parse(text, self.fields.flag("allow_insecure_endpoint")) {
             Ok(endpoint) => Some(endpoint),
             Err(refusal) => {
                 self.sound = false;
-                self.report.push(refused(self.file, span, "endpoint", refusal));
+                self.report.push(refused(self.file, span, key, refusal));
                 None
             }
         }
@@ -325,8 +327,9 @@ impl ProviderReader<'_, '_, '_> {
             return self.default_endpoint(kind, options).into_iter().collect();
         }
         let mut endpoints: Vec<Endpoint> = Vec::new();
-        for (text, span) in fields::texts_of(one).chain(fields::texts_of(several)) {
-            let Some(endpoint) = self.endpoint(text, span) else { continue };
+        let of_key = |key, items| fields::texts_of(items).map(move |(text, span)| (key, text, span));
+        for (key, text, span) in of_key("endpoint", one).chain(of_key("endpoints", several)) {
+            let Some(endpoint) = self.endpoint(key, text, span) else { continue };
             if endpoints.contains(&endpoint) {
                 self.fail(Some(span), format!("endpoint `{endpoint}` is given twice"), "keep one of the two");
             } else {

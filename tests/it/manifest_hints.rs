@@ -34,6 +34,16 @@ fn one_endpoint_needs_no_list() {
     assert_eq!(plan["jobs"][0]["endpoints"], serde_json::json!(["http://127.0.0.1:6081"]));
 }
 
+/// A mistake is called by the key that has it.
+#[test]
+fn what_is_no_endpoint_is_named_by_its_key() {
+    for written in ["endpoints: varnish", "endpoints: [varnish]", "endpoint: varnish"] {
+        let key = written.split(':').next().expect("a key");
+        let own = OWN.replace("endpoints: [http://127.0.0.1:6081]", written);
+        assert_hint(&(own + ASSETS), &format!("`{key}`: not a whole URL"), "write the whole URL");
+    }
+}
+
 #[test]
 fn caches_of_ones_own_are_of_one_kind() {
     for name in ["varnish", "Varnish", "nginx", "squid", "traffic-server", "TrafficServer", "ats"] {
@@ -82,6 +92,15 @@ fn indentation_is_explained() {
         "line 8 is indented with a tab",
         blanks,
     );
+    let value = "assets: {}\nproviders:\n  own:\n    kind: http-purge\n";
+    assert_hint(&format!("{value}\thosts: [a.cn]\n"), "line 5 is indented with a tab", blanks);
+    assert_hint(&format!("{value}    \thosts: [a.cn]\n"), "line 5 is indented with a tab", blanks);
+    let alike = "it stands further in than the key above, which has a value: indent both alike";
+    assert_hint(&format!("{value}     hosts: [a.cn]\n"), "not valid YAML", alike);
+    assert_hint(&format!("{OWN}{ASSETS}   https://a.cn/y: rev:1\n"), "not valid YAML", alike);
+    let no_line = "indent it as the keys that it belongs to: no line above stands as far in";
+    assert_hint(&format!("{OWN}{ASSETS} https://a.cn/y: rev:1\n"), "not valid YAML", no_line);
+    assert_hint(&format!("{OWN} {ASSETS}"), "not valid YAML", no_line);
     let flat = format!("{ASSETS}providers:\n  own:\n  kind: http-purge\n");
     let bench = Bench::new().file("manifests/site.yaml", flat);
     let ran = bench.run(&["check"]).exits(2).says("indent its keys further than its name");

@@ -719,7 +719,7 @@ fn options_of_every_kind_are_checked() {
         ("{kind: http-purge}", "`http-purge` needs `endpoints`"),
         (
             "{kind: http-purge, endpoints: [http://127.0.0.1:1, §http://10.0.0.1:2]}",
-            "`endpoint`: plain http to `10.0.0.1`, another machine",
+            "`endpoints`: plain http to `10.0.0.1`, another machine",
         ),
         (
             "{kind: http-purge, endpoints: [http://127.0.0.1, §http://127.0.0.1:80/]}",
