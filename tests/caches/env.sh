@@ -15,3 +15,21 @@ render() {
   sed -e "s|@CACHE_PORT@|$CACHE_PORT|g" -e "s|@ORIGIN_PORT@|$ORIGIN_PORT|g" \
       -e "s|@RUN_DIR@|$RUN_DIR|g" -e "s|@USER@|$(id -un)|g" -e "s|@GROUP@|$(id -gn)|g" "$1" > "$2"
 }
+need_nginx_purge() {
+  need nginx
+  [ -e /usr/lib/nginx/modules/ngx_http_cache_purge_module.so ] || { echo "skip: libnginx-mod-http-cache-purge is not installed" >&2; exit 77; }
+}
+# run_nginx TEMPLATE: master + worker in the foreground; SIGTERM to this PID stops both. (After SIGKILL
+# of the master the worker would live on: always stop it with SIGTERM.)
+run_nginx() {
+  render "$1" "$RUN_DIR/nginx.conf"
+  exec nginx -p /usr/share/nginx -e "$RUN_DIR/error.log" -c "$RUN_DIR/nginx.conf" -g "daemon off;"
+}
+# run_varnish TEMPLATE.
+# -j none: no user switch (works as root and not as root); -n: own work directory;
+# -T none: no management port; -F: foreground. Needs a C compiler: VCL is compiled.
+run_varnish() {
+  render "$1" "$RUN_DIR/default.vcl"
+  exec varnishd -F -j none -n "$RUN_DIR/varnish" -a "${CACHE_ADDRESS:-127.0.0.1}:$CACHE_PORT" -T none \
+    -f "$RUN_DIR/default.vcl" -s malloc,32m -p feature=+http2 -p vcc_allow_inline_c=off
+}
