@@ -40,6 +40,7 @@ mod planning;
 mod quotas;
 mod readme;
 mod real_caches;
+mod rounds;
 mod secrets;
 mod serve;
 mod signing;

@@ -20,6 +20,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long an answer or an end may take before the test fails.
 const BOUND: Duration = Duration::from_secs(30);
 
+/// Whoever asks a cache; as many as there are threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visitor {
+    /// Where the cache listens.
+    pub(crate) port: u16,
+    address: &'static str,
+}
+
 /// A running cache; stopped when dropped.
 pub(crate) struct Cache {
     /// Where it listens, on 127.0.0.1 unless it is one of several.
@@ -53,7 +61,7 @@ impl Answer {
 }
 
 impl Cache {
-    /// Starts `varnish`, `nginx`, `squid` or `trafficserver` and waits until it answers. `None`, and a line on stderr,
+    /// Starts one of `tests/caches`, such as `varnish`, and waits until it answers. `None`, and a line on stderr,
     /// if it is not installed; where the variable `CI` is set that is a failure instead.
     pub(crate) fn start(name: &'static str) -> Option<Self> {
         let found = Self::start_at(name, &["127.0.0.1"]);
@@ -62,10 +70,32 @@ impl Cache {
 
     /// As [`Cache::start`], for one of its own at each address, all at one port. Only Varnish can.
     pub(crate) fn start_at(name: &'static str, addresses: &[&'static str]) -> Option<Vec<Self>> {
+        Self::start_before(name, addresses, || {
+            let origin = Origin::start();
+            let server = origin.port;
+            (origin, server)
+        })
+    }
+
+    /// As [`Cache::start`], before another cache in place of the origin.
+    pub(crate) fn start_over(name: &'static str, shield: &Self) -> Option<Self> {
+        let found = Self::start_before(name, &["127.0.0.1"], || (shield.origin.clone(), shield.port));
+        found.map(|mut caches| caches.remove(0))
+    }
+
+    /// One at each address; `before` gives the origin of each, and the port of the server that it asks.
+    fn start_before(
+        name: &'static str,
+        addresses: &[&'static str],
+        before: impl Fn() -> (Origin, u16),
+    ) -> Option<Vec<Self>> {
         for _ in 0..STARTS {
             let port = free_port();
-            let started: Result<Vec<Self>, ExitStatus> =
-                addresses.iter().map(|address| Self::try_start(name, address, port)).collect();
+            let start = |address: &&'static str| {
+                let (origin, server) = before();
+                Self::try_start(name, (address, port), origin, server)
+            };
+            let started: Result<Vec<Self>, ExitStatus> = addresses.iter().map(start).collect();
             match started {
                 Ok(caches) => return Some(caches),
                 Err(ended) if ended.code() == Some(NOT_INSTALLED) => {
@@ -80,8 +110,12 @@ impl Cache {
         panic!("{name} did not start {STARTS} times; its output is above")
     }
 
-    fn try_start(name: &'static str, address: &'static str, port: u16) -> Result<Self, ExitStatus> {
-        let origin = Origin::start();
+    fn try_start(
+        name: &'static str,
+        (address, port): (&'static str, u16),
+        origin: Origin,
+        server: u16,
+    ) -> Result<Self, ExitStatus> {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let log = folder.path().join("output.log");
         let output = File::create(&log).expect("a log");
@@ -90,7 +124,7 @@ impl Cache {
             .arg(script)
             .env("CACHE_ADDRESS", address)
             .env("CACHE_PORT", port.to_string())
-            .env("ORIGIN_PORT", origin.port.to_string())
+            .env("ORIGIN_PORT", server.to_string())
             .env("RUN_DIR", folder.path())
             .stdout(output.try_clone().expect("a log"))
             .stderr(output)
@@ -134,9 +168,15 @@ impl Cache {
     /// fetched, so a second request may reach the origin too; whatever it took counts as one fetch.
     #[track_caller]
     pub(crate) fn warm(&self, host: &str, path: &str) -> Answer {
+        self.warm_as(host, path, &[])
+    }
+
+    /// As [`Cache::warm`], for visitors that send these headers.
+    #[track_caller]
+    pub(crate) fn warm_as(&self, host: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         for _ in 0..100 {
             let before = self.origin.fetches(path);
-            let answer = self.get(host, path);
+            let answer = self.visitor().ask("GET", host, path, headers).expect("an answer");
             if self.origin.fetches(path) == before {
                 self.origin.count_once(path);
                 return answer;
@@ -150,10 +190,26 @@ impl Cache {
         self.exchange("PURGE", host, path).expect("an answer")
     }
 
+    /// Somebody who asks it.
+    pub(crate) fn visitor(&self) -> Visitor {
+        Visitor { port: self.port, address: self.address }
+    }
+
     fn exchange(&self, method: &str, host: &str, path: &str) -> io::Result<Answer> {
+        self.visitor().ask(method, host, path, &[])
+    }
+}
+
+impl Visitor {
+    /// One request on a connection of its own.
+    pub(crate) fn ask(self, method: &str, host: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
         let mut stream = TcpStream::connect((self.address, self.port))?;
         stream.set_read_timeout(Some(BOUND))?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        stream.write_all((request + "\r\n").as_bytes())?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::ErrorKind::InvalidData.into())

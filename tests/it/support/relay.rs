@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpSocket;
 
+/// Sees each request before it is passed on.
+type Observer = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// What passed an open relay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Passed {
@@ -32,6 +35,7 @@ pub(crate) struct Relay {
     down: Option<TcpSocket>,
     way: Arc<Mutex<Option<Way>>>,
     passed: Arc<Mutex<Passed>>,
+    observer: Observer,
 }
 
 impl Relay {
@@ -40,7 +44,14 @@ impl Relay {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a loopback port");
         let port = socket.local_addr().expect("bound").port();
-        Self { port, down: Some(socket), way: Arc::default(), passed: Arc::default() }
+        Self { port, down: Some(socket), way: Arc::default(), passed: Arc::default(), observer: Arc::new(|_| ()) }
+    }
+
+    /// An open relay to a port of 127.0.0.1. `observer` sees each request before it is passed on.
+    pub(crate) fn observed(port: u16, observer: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        let mut relay = Self { observer: Arc::new(observer), ..Self::down() };
+        relay.forward_to(port);
+        relay
     }
 
     /// An open relay to a port of 127.0.0.1.
@@ -69,13 +80,13 @@ impl Relay {
         *lock(&self.way) = Some(way);
         let Some(socket) = self.down.take() else { return };
         let listener = listen(socket);
-        let (way, passed) = (Arc::clone(&self.way), Arc::clone(&self.passed));
+        let (way, passed, observer) = (Arc::clone(&self.way), Arc::clone(&self.passed), Arc::clone(&self.observer));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 lock(&passed).connections += 1;
-                let (way, passed) = (*lock(&way), Arc::clone(&passed));
+                let (way, passed, observer) = (*lock(&way), Arc::clone(&passed), Arc::clone(&observer));
                 // A reader that hangs up in the middle ends this connection and nothing else.
-                std::thread::spawn(move || serve(&client, way?, &passed));
+                std::thread::spawn(move || serve(&client, way?, &passed, &observer));
             }
         });
     }
@@ -93,10 +104,10 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(client: &TcpStream, way: Way, passed: &Mutex<Passed>) -> Option<()> {
+fn serve(client: &TcpStream, way: Way, passed: &Mutex<Passed>, observer: &Observer) -> Option<()> {
     let mut requests = BufReader::new(client);
     let Way::Forward(port) = way else {
-        read_request(&mut requests, passed)?;
+        read_request(&mut requests, passed, observer)?;
         return client.shutdown(Shutdown::Both).ok();
     };
     let mut cache = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -106,14 +117,14 @@ fn serve(client: &TcpStream, way: Way, passed: &Mutex<Passed>) -> Option<()> {
         let _ = std::io::copy(&mut answers, &mut back);
         let _ = back.shutdown(Shutdown::Both);
     });
-    while let Some(head) = read_request(&mut requests, passed) {
+    while let Some(head) = read_request(&mut requests, passed, observer) {
         cache.write_all(head.as_bytes()).ok()?;
     }
     cache.shutdown(Shutdown::Both).ok()
 }
 
 /// One request without a body, as a purge is; counted before it is passed on. `None` at the end of the connection.
-fn read_request(requests: &mut impl BufRead, passed: &Mutex<Passed>) -> Option<String> {
+fn read_request(requests: &mut impl BufRead, passed: &Mutex<Passed>, observer: &Observer) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         requests.read_line(&mut head).ok().filter(|&bytes| bytes > 0)?;
@@ -122,6 +133,7 @@ fn read_request(requests: &mut impl BufRead, passed: &Mutex<Passed>) -> Option<S
     let (method, path) = (words.next()?, words.next()?);
     let host = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("host:").map(str::to_owned));
     let request = format!("{method} {}{path}", host.unwrap_or_default().trim());
+    observer(&request);
     lock(passed).requests.push(request);
     Some(head)
 }
