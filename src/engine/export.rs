@@ -439,7 +439,10 @@ impl WorkLine {
             ("rejected", _) => Standing::Rejected { reason: reason.unwrap_or_default(), config },
             ("deferred", None) => return Err("`until_ms`: what is deferred has a time".to_owned()),
             _ => {
-                return Err("`standing`: none of the words that it takes: `pending`, `waiting`, `deferred`, `rejected`".to_owned());
+                return Err(
+                    "`standing`: none of the words that it takes: `pending`, `waiting`, `deferred`, `rejected`"
+                        .to_owned(),
+                );
             }
         };
         let priorities = [Priority::High, Priority::Normal, Priority::Low];

@@ -84,7 +84,9 @@ impl Prover<'_> {
         let rows = match extent {
             Extent::Owed => {
                 let now = self.host.clock.now().wall;
-                let owed = store.owed_proofs(Timestamp::from_unix_ms(i64::MAX), MOST_ROWS)?.into_iter();
+                let owed = store
+                    .owed_proofs(&desired.model.provider_keys(), Timestamp::from_unix_ms(i64::MAX), MOST_ROWS)?
+                    .into_iter();
                 // What stayed stale in an earlier run is not waited for.
                 owed.filter(|row| row.verdict == ProofVerdict::Due || row.due.is_some_and(|due| due <= now)).collect()
             }
