@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use super::http::{Endpoint, Route};
 use super::model::ProviderConfig;
-use super::origin::host_header;
+use super::origin::{self, host_header};
 use super::probe::Expected;
-use super::proof::{EdgeVantage, Owed};
+use super::proof::{EdgeVantage, Owed, Uncached};
 use super::proof_terms::{Headers, ProofTerms, Vantage, Verify};
 use super::target::{ContentHash, Scope, Target};
 use super::time::Tick;
@@ -35,8 +35,8 @@ pub struct EdgeTarget<'a> {
     pub variants: Option<Vec<Headers>>,
     /// Not before.
     pub due: Tick,
-    /// See [`Owed::nonce`].
-    pub nonce: Option<String>,
+    /// Value of a parameter that no cache has seen.
+    pub nonce: String,
 }
 
 /// Names that have to be looked up before the edges of a target can be probed.
@@ -63,6 +63,10 @@ pub fn owed(terms: &ProofTerms, of: EdgeTarget<'_>, known: &KnownAddresses) -> R
     let reads = expected.reads(verify.max_body, &terms.normalize)?;
     let vantages = vantages(verify, config, target, known)?;
     let host = host_header(&target.text, authority).to_owned();
+    let uncached = terms.origin.as_ref().and_then(|origin| {
+        let at_origin = origin::probes(origin, terms, target, &expected).into_iter().next()?;
+        Some(Uncached { nonce, at_origin, rate: origin.rate })
+    });
     Ok(Owed {
         due,
         expected,
@@ -73,7 +77,7 @@ pub fn owed(terms: &ProofTerms, of: EdgeTarget<'_>, known: &KnownAddresses) -> R
         variants: verify.variants.clone().or(of.variants),
         reads,
         rate: verify.rate,
-        nonce,
+        uncached,
     })
 }
 

@@ -408,7 +408,7 @@ mod tests {
     fn what_is_said_names_what_was_seen() {
         let here = listed(NEW, Comparison::Body);
         let says = |seen: Seen| here.judge(&Ok(seen));
-        assert_eq!(says(with_body(OLD)), Other(OLD.to_owned()));
+        assert_eq!(says(with_body(OLD)), Other(format!("serves other content ({OLD}, ETag \"e\")")));
         let redirect = "a redirect (HTTP 302 to /login), which is not followed";
         assert_eq!(says(answer(302, &[("location", "/login")], SeenBody::Unread)), Unverifiable(redirect.to_owned()));
         let login = "HTTP 403; give the headers that may read, or another place to probe";
@@ -418,7 +418,7 @@ mod tests {
         let coded = "the body comes in the coding gzip, br";
         assert_eq!(says(answer(200, &[], SeenBody::Coded("gzip, br".into()))), Unverifiable(coded.to_owned()));
         let gone = removed(Some(OLD), Comparison::Body);
-        assert_eq!(gone.judge(&Ok(with_body(OLD))), Other(format!("the removed content ({OLD})")));
+        assert_eq!(gone.judge(&Ok(with_body(OLD))), Other(format!("serves the removed content ({OLD}, ETag \"e\")")));
         assert_eq!(
             kind(&gone.judge(&Ok(answer(200, &[], SeenBody::TooLarge(9))))),
             "unverifiable",
@@ -478,7 +478,7 @@ mod tests {
         let says = |expected: &Expected, headers: &[(&str, &str)]| expected.judge(&Ok(with_headers(headers)));
         let revision = listed("rev:r7", header("X-Rev"));
         assert_eq!(says(&revision, &[("x-rev", " r7 ")]), Fresh);
-        assert_eq!(says(&revision, &[("x-rev", "R7")]), Other("X-Rev R7".to_owned()));
+        assert_eq!(says(&revision, &[("x-rev", "R7")]), Other("serves X-Rev R7".to_owned()));
         assert_eq!(says(&revision, &[("etag", "r7")]), Unverifiable("the answer has no X-Rev".to_owned()));
         let learnt = knowing(listed(NEW, header("X-Rev")), "r7");
         assert_eq!((says(&learnt, &[("x-rev", "r7")]), kind(&says(&learnt, &[("x-rev", "r6")]))), (Fresh, "other"));
@@ -487,7 +487,7 @@ mod tests {
         assert_eq!(says(&size, &[("content-length", "70")]), Fresh);
         let range = [("content-length", "1"), ("content-range", "bytes 0-0/70")];
         assert_eq!(says(&size, &range), Fresh, "of a GET of the first byte");
-        assert_eq!(says(&size, &[("content-length", "71")]), Other("size 71".to_owned()));
+        assert_eq!(says(&size, &[("content-length", "71")]), Other("serves size 71".to_owned()));
         assert_eq!(kind(&says(&size, &[])), "unverifiable");
     }
 

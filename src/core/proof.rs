@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use super::gate::ProbeId;
 use super::http::{Endpoint, Route};
 use super::probe::{Expected, Probe, Probed, Reads, Seen, Sight};
-use super::probe_queue::{AT_AN_EDGE, ProbeQueue, ServerAnswer, ServerId};
-use super::proof_terms::Headers;
+use super::probe_queue::{AT_AN_EDGE, AT_AN_ORIGIN, ProbeQueue, ServerAnswer, ServerId};
+use super::proof_terms::{Comparison, Headers};
 use super::time::Tick;
 
 /// After this long a probe that saw something else is repeated, in milliseconds: after a soft purge the first request gets the
@@ -17,6 +17,9 @@ use super::time::Tick;
 const AGAIN_MS: u64 = 1_000;
 /// Waits before a probe without an answer is repeated, in milliseconds.
 const INCONCLUSIVE_MS: [u64; 3] = [5_000, 15_000, 45_000];
+/// What is said of an edge that rewrites.
+const REWRITES: &str = "the edge serves other bytes than the origin for a URL that nothing has cached: it rewrites them, or \
+                        ignores the query and does not purge; use match: etag or header";
 /// What visitors send as `Accept-Encoding`: browsers of today, Safari, and bots and CDNs. Caches keep a copy for each.
 pub const VISITORS_CODINGS: [&str; 3] = ["gzip, deflate, br, zstd", "gzip, deflate, br", "gzip"];
 
@@ -50,9 +53,19 @@ pub struct Owed {
     pub reads: Reads,
     /// Probes a second at each vantage.
     pub rate: u32,
-    /// A query that no cache has seen, to tell a rewriting edge from a stale one; `None`: it is purged again before that is of
-    /// interest.
-    pub nonce: Option<String>,
+    /// How a rewriting edge is told from a stale one; `None`: it is not.
+    pub uncached: Option<Uncached>,
+}
+
+/// A question that no cache has an answer to: what the edge makes of the content, and what the origin says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncached {
+    /// Value of a parameter that no cache has seen.
+    pub nonce: String,
+    /// The target at its origin, without that parameter.
+    pub at_origin: Probe,
+    /// Probes a second there.
+    pub rate: u32,
 }
 
 /// What one probe of a target came to.
@@ -121,8 +134,19 @@ pub enum ProofAction {
 enum Purpose {
     /// The target itself.
     Target,
-    /// The target with a query that no cache has seen: whether the edge rewrites it.
+    /// The target with a query that no cache has seen, at the edge.
     Uncached,
+    /// The same at the origin: some serve nothing for a query that they do not know.
+    AtOrigin,
+}
+
+/// Whether an edge rewrites what it serves of a host and a type of content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rewriting {
+    /// It is asked with one target; these others wait for the answer.
+    Asked(Vec<usize>),
+    /// It does, or does not as far as can be told.
+    Known(bool),
 }
 
 #[derive(Debug)]
@@ -148,6 +172,8 @@ pub struct Proof {
     questions: Vec<Question>,
     by_owed: BTreeMap<usize, Vec<usize>>,
     queue: ProbeQueue,
+    /// By host and type of content.
+    rewriting: BTreeMap<(String, String), Rewriting>,
     outbox: VecDeque<ProofAction>,
 }
 
@@ -160,6 +186,7 @@ impl Proof {
             questions: Vec::new(),
             by_owed: BTreeMap::new(),
             queue: ProbeQueue::default(),
+            rewriting: BTreeMap::new(),
             outbox: VecDeque::new(),
         };
         for index in 0..proof.owed.len() {
@@ -175,10 +202,17 @@ impl Proof {
     }
 
     fn ask(&mut self, (owed, vantage): (usize, usize), variant: Headers, purpose: Purpose, at: Tick) {
-        let Owed { vantages, rate, host, .. } = &self.owed[owed];
-        let endpoint = &vantages[vantage].endpoint;
-        // One machine may serve many hosts: each has its own number of probes at once.
-        let server = self.queue.server(&format!("{endpoint} {host}"), *rate, AT_AN_EDGE);
+        let Owed { vantages, rate, host, uncached, .. } = &self.owed[owed];
+        let server = match uncached {
+            Some(uncached) if purpose == Purpose::AtOrigin => {
+                self.queue.server(&uncached.at_origin.endpoint.to_string(), uncached.rate, AT_AN_ORIGIN)
+            }
+            _ => {
+                // One machine may serve many hosts: each has its own number of probes at once.
+                let name = format!("{} {host}", vantages[vantage].endpoint);
+                self.queue.server(&name, *rate, AT_AN_EDGE)
+            }
+        };
         let number = self.questions.len();
         self.questions.push(Question {
             owed,
@@ -261,34 +295,68 @@ impl Proof {
 
     /// All questions of a target have been answered.
     fn conclude(&mut self, owed: usize, now: Tick) {
-        let numbers = self.by_owed.get(&owed).cloned().unwrap_or_default();
-        let of =
-            |purpose| numbers.iter().map(|&number| &self.questions[number]).filter(move |one| one.purpose == purpose);
+        let proven = self.proven(owed);
+        let worst = proven.worst();
+        let is_asked = self.of(owed, Purpose::Uncached).next().is_some();
+        let body = self.owed[owed].expected.compare == Comparison::Body;
+        let (Sight::Other(_), true, Some(_)) = (&worst.sight, body, &self.owed[owed].uncached) else {
+            return self.outbox.push_back(ProofAction::Settled(owed, proven));
+        };
+        let content_type = worst.seen.as_ref().and_then(|seen| seen.header("content-type")).unwrap_or_default();
+        let key = (self.owed[owed].host.clone(), content_type.to_owned());
+        if is_asked {
+            return self.rewriting_known(&key, owed);
+        }
+        match self.rewriting.get_mut(&key) {
+            Some(Rewriting::Asked(waiting)) => waiting.push(owed),
+            Some(Rewriting::Known(rewrites)) => {
+                let rewrites = *rewrites;
+                self.settled(owed, rewrites);
+            }
+            None => {
+                let (vantage, variant) = (worst.vantage, worst.variant.clone());
+                self.rewriting.insert(key, Rewriting::Asked(Vec::new()));
+                self.ask((owed, vantage), variant.clone(), Purpose::Uncached, now);
+                self.ask((owed, vantage), variant, Purpose::AtOrigin, now);
+            }
+        }
+    }
+
+    /// The question that no cache has an answer to was answered by the edge and by the origin.
+    fn rewriting_known(&mut self, key: &(String, String), owed: usize) {
+        let sight = |purpose| self.of(owed, purpose).next().and_then(|question| question.result.as_ref());
+        let (edge, origin) = (sight(Purpose::Uncached), sight(Purpose::AtOrigin));
+        let rewrites = matches!(edge, Some(Sight::Other(_))) && origin == Some(&Sight::Fresh);
+        let before = self.rewriting.insert(key.clone(), Rewriting::Known(rewrites));
+        self.settled(owed, rewrites);
+        if let Some(Rewriting::Asked(waiting)) = before {
+            waiting.into_iter().for_each(|owed| self.settled(owed, rewrites));
+        }
+    }
+
+    fn settled(&mut self, owed: usize, rewrites: bool) {
+        let mut proven = self.proven(owed);
+        for sighting in proven.sightings.iter_mut().filter(|sighting| matches!(sighting.sight, Sight::Other(_))) {
+            if rewrites {
+                sighting.sight = Sight::Unverifiable(REWRITES.to_owned());
+            }
+        }
+        self.outbox.push_back(ProofAction::Settled(owed, proven));
+    }
+
+    fn of(&self, owed: usize, purpose: Purpose) -> impl Iterator<Item = &Question> {
+        let numbers = self.by_owed.get(&owed).into_iter().flatten();
+        numbers.map(|&number| &self.questions[number]).filter(move |question| question.purpose == purpose)
+    }
+
+    fn proven(&self, owed: usize) -> Proven {
         let sighting = |question: &Question| Sighting {
             vantage: question.vantage,
             variant: question.variant.clone(),
             seen: question.seen.clone(),
             sight: question.result.clone().unwrap_or(Sight::Inconclusive(String::new())),
         };
-        let mut proven = Proven { sightings: of(Purpose::Target).map(sighting).collect() };
-        let worst = proven.worst().clone();
-        let uncached = of(Purpose::Uncached).next().map(|question| question.result.clone());
-        match (&worst.sight, uncached) {
-            (Sight::Other(_), None) if self.owed[owed].nonce.is_some() => {
-                return self.ask((owed, worst.vantage), worst.variant, Purpose::Uncached, now);
-            }
-            (Sight::Other(_), Some(Some(Sight::Other(_)))) => {
-                let why = "the edge serves other bytes than the origin for a URL that nothing has cached: it rewrites them, or \
-                           ignores the query and does not purge; use match: etag or header";
-                for sighting in &mut proven.sightings {
-                    if matches!(sighting.sight, Sight::Other(_)) {
-                        sighting.sight = Sight::Unverifiable(why.to_owned());
-                    }
-                }
-            }
-            _ => {}
-        }
-        self.outbox.push_back(ProofAction::Settled(owed, proven));
+        Proven { sightings: self.of(owed, Purpose::Target).map(sighting).collect() }
     }
 
     /// The next thing to do at `now`.
@@ -304,15 +372,20 @@ impl Proof {
 
     fn probe(&self, number: usize) -> Probe {
         let Question { owed, vantage, variant, purpose, .. } = &self.questions[number];
-        let Owed { vantages, host, path_and_query, headers, reads, nonce, .. } = &self.owed[*owed];
-        let EdgeVantage { endpoint, route } = &vantages[*vantage];
-        let path_and_query = match (purpose, nonce) {
-            (Purpose::Uncached, Some(nonce)) => {
-                let joined = if path_and_query.contains('?') { '&' } else { '?' };
-                format!("{path_and_query}{joined}freshen={nonce}")
+        let Owed { vantages, host, path_and_query, headers, reads, uncached, .. } = &self.owed[*owed];
+        let with_nonce = |path: &str, uncached: &Uncached| {
+            let joined = if path.contains('?') { '&' } else { '?' };
+            format!("{path}{joined}freshen={}", uncached.nonce)
+        };
+        let path_and_query = match (purpose, uncached) {
+            (Purpose::AtOrigin, Some(uncached)) => {
+                let probe = uncached.at_origin.clone();
+                return Probe { path_and_query: with_nonce(&probe.path_and_query, uncached), ..probe };
             }
+            (Purpose::Uncached, Some(uncached)) => with_nonce(path_and_query, uncached),
             _ => path_and_query.clone(),
         };
+        let EdgeVantage { endpoint, route } = &vantages[*vantage];
         let is_replaced = |name: &str| variant.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         let own = headers.iter().filter(|(name, _)| !is_replaced(name));
         Probe {
@@ -337,7 +410,6 @@ mod tests {
     use crate::core::algorithm::Algorithm;
     use crate::core::http::{TransportFailure, TransportFailureKind};
     use crate::core::probe::SeenBody;
-    use crate::core::proof_terms::Comparison;
     use crate::core::target::ContentHash;
 
     const NEW: &str = "sha256:22";
@@ -357,7 +429,7 @@ mod tests {
             variants: None,
             reads: Reads::Body { algorithm: Algorithm::Sha256, most_bytes: 1000, normalize: Vec::new() },
             rate: 1000,
-            nonce: None,
+            uncached: None,
         }
     }
 
@@ -435,17 +507,39 @@ mod tests {
         assert_eq!(times, [1_000, 6_001, 21_002, 66_003]);
     }
 
+    fn with_origin(owed: Owed) -> Owed {
+        let at_origin = Probe {
+            endpoint: Endpoint { host: "origin".into(), ..owed.vantages[0].endpoint.clone() },
+            route: Route::Direct,
+            host: "www".into(),
+            path_and_query: owed.path_and_query.clone(),
+            headers: coding("identity"),
+            reads: owed.reads.clone(),
+        };
+        Owed { uncached: Some(Uncached { nonce: "n1".into(), at_origin, rate: 1000 }), ..owed }
+    }
+
     #[test]
     fn a_rewriting_edge_is_told_from_a_stale_one() {
-        let last = Owed { nonce: Some("n1".into()), ..owed(0) };
-        let (settled, asked) = play(vec![last.clone()], |_, _| answer(OLD, ""));
-        assert!(
-            matches!(settled.as_slice(), [(0, Sight::Unverifiable(why))] if why.contains("rewrites")),
-            "{settled:?}"
+        let all = || (0..9).map(|_| with_origin(owed(0))).collect::<Vec<_>>();
+        let is_origin = |probe: &Probe| probe.endpoint.host == "origin";
+        let (settled, asked) = play(all(), |probe, _| answer(if is_origin(probe) { NEW } else { OLD }, ""));
+        let rewrites = |sight: &Sight| matches!(sight, Sight::Unverifiable(why) if why.contains("rewrites"));
+        assert!(settled.len() == 9 && settled.iter().all(|(_, sight)| rewrites(sight)), "{settled:?}");
+        let uncached = asked.iter().filter(|(_, path, _)| path == "/a?b&freshen=n1").count();
+        assert_eq!(
+            uncached, 2,
+            "one target speaks for its host and its type of content, at the edge and at the origin"
         );
-        assert_eq!(asked.last().map(|(_, path, _)| path.as_str()), Some("/a?b&freshen=n1"));
-        let stale = |probe: &Probe, _| answer(if probe.path_and_query.contains("n1") { NEW } else { OLD }, "");
-        let (settled, _) = play(vec![last], stale);
-        assert!(matches!(settled.as_slice(), [(0, Sight::Other(_))]), "{settled:?}");
+
+        let is_uncached = |probe: &Probe| probe.path_and_query.contains("n1");
+        let stale = |probe: &Probe, _| answer(if is_uncached(probe) { NEW } else { OLD }, "");
+        let (settled, _) = play(all(), stale);
+        assert!(settled.len() == 9 && settled.iter().all(|(_, sight)| matches!(sight, Sight::Other(_))), "{settled:?}");
+
+        // An origin that serves nothing for a query tells nothing of the edge.
+        let gone = || Ok(Seen { status: 404, headers: Vec::new(), body: SeenBody::Unread, bytes: 0 });
+        let (settled, _) = play(all(), |probe, _| if is_uncached(probe) { gone() } else { answer(OLD, "") });
+        assert!(settled.iter().all(|(_, sight)| matches!(sight, Sight::Other(_))), "{settled:?}");
     }
 }

@@ -312,8 +312,7 @@ impl<'a> Asked<'a> {
     fn owed(&self, desired: &Desired, known: &KnownAddresses, seed: u64, now: Now) -> Result<Owed, String> {
         let provider = desired.model.index_of_key(&self.row.provider).ok_or("its provider is gone")?;
         let wait_ms = self.row.due.map_or(0, |due| due.unix_ms().saturating_sub(now.wall.unix_ms()).max(0));
-        let is_last = self.row.repurges >= self.verify.repurge;
-        let nonce = is_last.then(|| format!("{:016x}", seed ^ now.wall.unix_ms().unsigned_abs()));
+        let nonce = format!("{:016x}", seed ^ now.wall.unix_ms().unsigned_abs());
         edge::owed(
             self.terms,
             EdgeTarget {

@@ -22,11 +22,11 @@ const SITES: usize = 4;
 const ROUNDS: usize = 5;
 
 /// Purges when the origin is ready.
-const GATE: Protocol = Protocol { asks_origin: true, verify: None };
+const GATE: Protocol = Protocol { asks_origin: true, rate: 20, verify: None };
 /// The same, and the run ends when the edge is verified. Fetches take less than this `settle`.
-const VERIFIED: Protocol = Protocol { asks_origin: true, verify: Some("{settle: 1200ms}") };
-/// What the check plays. [`VERIFIED`] once the program has `apply --wait verified`.
-const CHECKED: Protocol = GATE;
+const VERIFIED: Protocol = Protocol { asks_origin: true, rate: 20, verify: Some("{settle: 1200ms}") };
+/// What the check plays.
+const CHECKED: Protocol = VERIFIED;
 
 /// One of the sites that may run at once.
 struct Turn;
@@ -100,7 +100,6 @@ fn edges_are_fresh_when_the_origin_is_late() {
 
 // R14
 #[test]
-#[ignore = "needs `apply --wait verified`"]
 fn edges_are_fresh_when_old_fetches_are_in_flight() {
     assert_all_fresh(&play(&EDGES, &[Mode::Slow], ROUNDS, VERIFIED));
 }
@@ -122,9 +121,8 @@ fn edges_are_stale_when_old_fetches_are_in_flight_and_nothing_is_compared() {
 
 /// The check can fail: an edge that is compared too early is verified, and then the old fetch ends.
 #[test]
-#[ignore = "needs `apply --wait verified`"]
 fn edges_are_stale_when_they_are_compared_before_old_fetches_end() {
-    let protocol = Protocol { verify: Some("{settle: 100ms}"), ..GATE };
+    let protocol = Protocol { rate: 1000, verify: Some("{settle: 100ms, rate: 1000}"), ..GATE };
     assert_claims_are_found_false(&play(&[edge("nginx-nolock")], &[Mode::Slow], 2, protocol));
 }
 
@@ -138,7 +136,6 @@ fn play_ready(cache: &'static [&'static str; 1], protocol: Protocol) -> Option<(
 
 /// A cache that passes PURGE on to an origin that says yes to anything.
 #[test]
-#[ignore = "needs `apply --wait verified`"]
 fn endpoint_that_does_not_purge_is_named_after_three_purges_a_page() {
     let Some((outcome, endpoint)) = play_ready(&["nginx-nopurge"], VERIFIED) else { return };
     assert_eq!(outcome.stale.len(), outcome.urls, "{:?}", outcome.stale);
@@ -150,7 +147,6 @@ fn endpoint_that_does_not_purge_is_named_after_three_purges_a_page() {
 
 /// A cache that injects a script.
 #[test]
-#[ignore = "needs `apply --wait verified`"]
 fn edge_that_rewrites_pages_is_unverifiable_by_body_and_verified_by_header() {
     let Some((outcome, _)) = play_ready(&["nginx-rewrite"], VERIFIED) else { return };
     assert!(outcome.purges <= outcome.urls + 2, "{} purges", outcome.purges);

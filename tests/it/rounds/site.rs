@@ -21,6 +21,8 @@ const BYTES: usize = 2048;
 pub(super) struct Protocol {
     /// Whether it waits for the origin.
     pub(super) asks_origin: bool,
+    /// Probes a second at the origin.
+    pub(super) rate: u32,
     /// `verify` of the manifest; with it the run ends when the edge is verified, else when purges are accepted.
     pub(super) verify: Option<&'static str>,
 }
@@ -112,8 +114,11 @@ impl Site {
         let origin = self.origin();
         let urls: Vec<u16> = if pages.mode == Mode::Replicas { origin.replicas.to_vec() } else { vec![origin.port] };
         let urls: Vec<String> = urls.iter().map(|port| format!("\"http://127.0.0.1:{port}\"")).collect();
-        let mut text =
-            format!("base_url: http://{HOST}/\norigin: {{urls: [{}]}}\nwait_for_origin: 15s\n", urls.join(", "));
+        let mut text = format!(
+            "base_url: http://{HOST}/\norigin: {{urls: [{}], rate: {}}}\nwait_for_origin: 15s\n",
+            urls.join(", "),
+            protocol.rate
+        );
         if let Some(verify) = protocol.verify {
             text.push_str(&format!("verify: {verify}\n"));
         }

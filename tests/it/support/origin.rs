@@ -163,6 +163,8 @@ impl Shared {
             content.turn += 1;
             content.turn % content.pages.len()
         });
+        // As servers of files do, which ignore a query that they do not know.
+        let path = path.split_once("?freshen=").map_or(path, |(path, _)| path);
         let page = |host: Option<&str>| content.pages[replica].get(&(host.map(str::to_owned), path.to_owned()));
         let page = host.and_then(|host| page(Some(host))).or_else(|| page(None)).cloned();
         drop(content);
