@@ -59,7 +59,8 @@ pub fn owed(terms: &ProofTerms, of: EdgeTarget<'_>, known: &KnownAddresses) -> R
     let EdgeTarget { config, target, content, gone, validator, due, nonce, .. } = of;
     let url = target.path_and_query().zip(target.authority()).filter(|_| target.scope == Scope::Url);
     let (path_and_query, authority) = url.ok_or("it has no URL of its own to be read at")?;
-    let expected = Expected { content, gone, compare: verify.compare.clone(), validator };
+    let compare = verify.compare.clone();
+    let expected = Expected { content, gone, notes: compare.clone(), compare, validator };
     let reads = expected.reads(verify.max_body, &terms.normalize)?;
     let vantages = vantages(verify, config, target, known)?;
     let host = host_header(&target.text, authority).to_owned();

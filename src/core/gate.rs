@@ -332,7 +332,7 @@ mod tests {
     fn question(server: &str, path: &str, wait_ms: u64) -> GateQuestion {
         let endpoint =
             Endpoint { tls: false, host: server.into(), port: None, path_prefix: String::new(), address: None };
-        let reads = Reads::Body { algorithm: Algorithm::Sha256, most_bytes: 1000, normalize: Vec::new() };
+        let reads = Reads::Body { algorithm: Algorithm::Sha256, most_bytes: 1000, normalize: Vec::new(), header: None };
         let probe = Probe {
             endpoint,
             route: Route::Direct,
@@ -342,7 +342,7 @@ mod tests {
             reads,
         };
         let content = Some(ContentHash::from_canonical(NEW));
-        let expected = Expected { content, gone: None, compare: Comparison::Body, validator: None };
+        let expected = Expected { content, gone: None, compare: Comparison::Body, notes: Comparison::Body, validator: None };
         GateQuestion { probe, expected, samples: 1, rate: 1000, wait_ms }
     }
 

@@ -48,7 +48,8 @@ pub fn expected(terms: &ProofTerms, content: Option<ContentHash>, recorded: Opti
     let of_verify = || terms.verify.as_ref().map_or(Comparison::Etag, |verify| verify.compare.clone());
     let is_digest = content.as_ref().or(recorded.as_ref()).is_some_and(|hash| Algorithm::of_hash(hash).is_some());
     let compare = if is_digest { Comparison::Body } else { of_verify() };
-    Expected { gone: recorded.filter(|_| content.is_none()), content, compare, validator: None }
+    let gone = recorded.filter(|_| content.is_none());
+    Expected { gone, content, compare, notes: of_verify(), validator: None }
 }
 
 /// A probe of a target at each server of its origin; none where no request could tell.

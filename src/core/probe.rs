@@ -64,6 +64,8 @@ pub enum Reads {
         most_bytes: u64,
         /// Regular expressions: what they match in a text is left out of the digest.
         normalize: Vec<String>,
+        /// Kept besides the usual ones, in any case.
+        header: Option<String>,
     },
 }
 
@@ -139,6 +141,8 @@ pub struct Expected {
     pub gone: Option<ContentHash>,
     /// What is compared.
     pub compare: Comparison,
+    /// By what it is compared later, elsewhere: that is noted of an answer that matches.
+    pub notes: Comparison,
     /// The validator of `content` that the origin showed when it served it.
     pub validator: Option<String>,
 }
@@ -162,16 +166,18 @@ impl Expected {
     /// # Errors
     /// Why no answer can tell, in words.
     pub fn reads(&self, most_bytes: u64, normalize: &[String]) -> Result<Reads, String> {
-        let header = match &self.compare {
+        let header = [&self.compare, &self.notes].into_iter().find_map(|compare| match compare {
             Comparison::Header(name) => Some(name.to_ascii_lowercase()),
             _ => None,
-        };
+        });
         let Some(content) = self.content.as_ref().or(self.gone.as_ref()) else { return Ok(Reads::Head { header }) };
         if self.compare != Comparison::Body {
             return Ok(Reads::Head { header });
         }
         match Algorithm::of_hash(content) {
-            Some(algorithm) => Ok(Reads::Body { algorithm, most_bytes, normalize: normalize.to_vec() }),
+            Some(algorithm) => {
+                Ok(Reads::Body { algorithm, most_bytes, normalize: normalize.to_vec(), header })
+            },
             // That it is gone can be told by the status alone.
             None if self.content.is_none() => Ok(Reads::Head { header }),
             None => Err(format!("a body cannot be compared with {content}")),
@@ -253,7 +259,7 @@ impl Expected {
 
     /// What of an answer that matches is noted, to be compared with later: what the comparison goes by.
     pub fn validator_of(&self, seen: &Seen) -> Option<String> {
-        let found = match &self.compare {
+        let found = match &self.notes {
             Comparison::Header(name) => seen.header(&name.to_ascii_lowercase()),
             Comparison::Body | Comparison::Etag => seen.header("etag"),
             Comparison::Size => size(seen),
@@ -309,11 +315,11 @@ mod tests {
     }
 
     fn listed(content: &str, compare: Comparison) -> Expected {
-        Expected { content: Some(hash(content)), gone: None, compare, validator: None }
+        Expected { content: Some(hash(content)), gone: None, notes: compare.clone(), compare, validator: None }
     }
 
     fn removed(gone: Option<&str>, compare: Comparison) -> Expected {
-        Expected { content: None, gone: gone.map(hash), compare, validator: None }
+        Expected { content: None, gone: gone.map(hash), notes: compare.clone(), compare, validator: None }
     }
 
     fn knowing(expected: Expected, validator: &str) -> Expected {
@@ -349,7 +355,7 @@ mod tests {
 
     #[test]
     fn what_is_read_follows_from_what_is_compared() {
-        let body = |algorithm| Reads::Body { algorithm, most_bytes: MOST, normalize: vec!["x+".to_owned()] };
+        let body = |algorithm| Reads::Body { algorithm, most_bytes: MOST, normalize: vec!["x+".to_owned()], header: None };
         let head = |name: Option<&str>| Reads::Head { header: name.map(str::to_owned) };
         let reads = |expected: &Expected| expected.reads(MOST, &["x+".to_owned()]);
         for algorithm in Algorithm::ALL {

@@ -77,7 +77,7 @@ impl HttpProber {
                 }
                 Ok(seen(&answer, header.as_deref(), SeenBody::Unread, 0))
             }
-            Reads::Body { algorithm, most_bytes, normalize } => {
+            Reads::Body { algorithm, most_bytes, normalize, header } => {
                 let normalizer =
                     Normalizer::compile(normalize).map_err(|problem| not_connected(format!("normalize: {problem}")))?;
                 let mut answer = self.open(&probe, "GET", &headers, timeouts).await?;
@@ -86,7 +86,7 @@ impl HttpProber {
                     let sink = Sink::new(*algorithm, *most_bytes, normalizer);
                     (seen_body, bytes) = body::read(&mut answer, sink, self.pauses.between_ms).await?;
                 }
-                Ok(seen(&answer, None, seen_body, bytes))
+                Ok(seen(&answer, header.as_deref(), seen_body, bytes))
             }
         }
     }

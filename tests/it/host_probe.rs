@@ -43,7 +43,7 @@ fn head() -> Reads {
 }
 
 fn body(algorithm: Algorithm, most_bytes: u64) -> Reads {
-    Reads::Body { algorithm, most_bytes, normalize: Vec::new() }
+    Reads::Body { algorithm, most_bytes, normalize: Vec::new(), header: None }
 }
 
 async fn probe_within(address: SocketAddr, reads: Reads, timeouts: Timeouts, pauses: Pauses) -> Probed {
@@ -309,7 +309,7 @@ async fn a_body_of_the_limit_is_read_and_one_byte_more_is_not() {
 #[tokio::test]
 async fn what_does_not_count_is_left_out_of_the_digest() {
     let reads =
-        |most_bytes| Reads::Body { algorithm: Algorithm::Md5, most_bytes, normalize: vec!["build [0-9]+".into()] };
+        |most_bytes| Reads::Body { algorithm: Algorithm::Md5, most_bytes, normalize: vec!["build [0-9]+".into()], header: None };
     let seen_as = async |answer, most_bytes| seen(answer, reads(most_bytes)).await.body;
     let SeenBody::Digest(rest, _) = digest(b"<p>, </p>") else { unreachable!() };
     let page = b"<p>build 7, build 8</p>";
