@@ -73,7 +73,7 @@ fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
     } else if found.from_state.is_none() {
         let _ = writeln!(text, "  listed in   no manifest that was read");
     }
-    for (name, file) in found.from_state.iter().flatten() {
+    for (name, file) in found.from_state.iter().flat_map(|state| &state.owners) {
         let _ = writeln!(text, "  known from  {}, last read at {}", shown(name), shown(file));
     }
     let work = found.recorded.as_ref().and_then(|row| row.work.as_ref());
@@ -91,8 +91,8 @@ fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
     if let Some(row) = found.recorded.as_ref().filter(|row| row.work.is_some()) {
         let _ = writeln!(text, "  to do       {}", status::to_do(row));
     }
-    let is_whole = found.from_state.is_none();
-    if is_whole && work.is_some_and(Work::fails) && found.refusal.as_ref().is_none_or(|refused| !refused.is_held) {
+    let commands = &found.from_state.as_ref().map_or_else(|| commands.clone(), |state| commands.about(&state.paths));
+    if work.is_some_and(Work::fails) && found.refusal.as_ref().is_none_or(|refused| !refused.is_held) {
         let key = ProviderKey::of(&found.provider);
         let _ = writeln!(text, "  again       {}", left::tried_again(&commands.offer_try_now(key)));
     }

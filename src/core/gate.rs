@@ -342,7 +342,8 @@ mod tests {
             reads,
         };
         let content = Some(ContentHash::from_canonical(NEW));
-        let expected = Expected { content, gone: None, compare: Comparison::Body, notes: Comparison::Body, validator: None };
+        let expected =
+            Expected { content, gone: None, compare: Comparison::Body, notes: Comparison::Body, validator: None };
         GateQuestion { probe, expected, samples: 1, rate: 1000, wait_ms }
     }
 

@@ -175,9 +175,7 @@ impl Expected {
             return Ok(Reads::Head { header });
         }
         match Algorithm::of_hash(content) {
-            Some(algorithm) => {
-                Ok(Reads::Body { algorithm, most_bytes, normalize: normalize.to_vec(), header })
-            },
+            Some(algorithm) => Ok(Reads::Body { algorithm, most_bytes, normalize: normalize.to_vec(), header }),
             // That it is gone can be told by the status alone.
             None if self.content.is_none() => Ok(Reads::Head { header }),
             None => Err(format!("a body cannot be compared with {content}")),
@@ -355,7 +353,8 @@ mod tests {
 
     #[test]
     fn what_is_read_follows_from_what_is_compared() {
-        let body = |algorithm| Reads::Body { algorithm, most_bytes: MOST, normalize: vec!["x+".to_owned()], header: None };
+        let body =
+            |algorithm| Reads::Body { algorithm, most_bytes: MOST, normalize: vec!["x+".to_owned()], header: None };
         let head = |name: Option<&str>| Reads::Head { header: name.map(str::to_owned) };
         let reads = |expected: &Expected| expected.reads(MOST, &["x+".to_owned()]);
         for algorithm in Algorithm::ALL {

@@ -421,7 +421,13 @@ mod tests {
         let content = Some(ContentHash::from_canonical(NEW));
         Owed {
             due: Tick::from_ms(due),
-            expected: Expected { content, gone: None, compare: Comparison::Body, notes: Comparison::Body, validator: None },
+            expected: Expected {
+                content,
+                gone: None,
+                compare: Comparison::Body,
+                notes: Comparison::Body,
+                validator: None,
+            },
             vantages: vec![EdgeVantage { endpoint, route: Route::Direct }],
             host: "www".into(),
             path_and_query: "/a?b".into(),

@@ -2,7 +2,7 @@
 
 mod from_state;
 
-pub use from_state::explain_from_state;
+pub use from_state::{FromState, explain_from_state};
 
 use std::collections::BTreeSet;
 
@@ -164,8 +164,8 @@ pub struct ExplainedTarget<'a> {
     pub recorded: Option<Recorded>,
     /// Manifests that list it or listed it, by name.
     owners: Vec<String>,
-    /// Where the state alone was asked, what it knows of these: names, and where they were read.
-    pub from_state: Option<Vec<(String, String)>>,
+    /// Where the state alone was asked, what it knows of manifests.
+    pub from_state: Option<FromState>,
     /// What an apply would do now.
     pub next: NextStep,
     /// Why guards would refuse that apply.

@@ -47,7 +47,7 @@ pub use apply::{ReadObserver, apply};
 pub use claim::{Claim, Claimed, lineage, lock, open_or_create, run_start};
 pub use desired::Desired;
 pub use exit::Exit;
-pub use explain::{ExplainedTarget, RefusedTarget, explain, explain_from_state};
+pub use explain::{ExplainedTarget, FromState, RefusedTarget, explain, explain_from_state};
 pub use export::{Imported, export_line, import, ledger_line, proof_line};
 pub use forget::{Forgotten, existing, forget};
 pub use memory::PassMemory;

@@ -94,8 +94,8 @@ fn oldest_held(difference: &Difference, refusal: &Refusal) -> Option<String> {
     let changes = &difference.changes;
     let mut hold = Hold::default();
     refusal.hold(&mut hold, &difference.moves);
-    let held = (0..changes.len()).filter(|&index| hold.holds(changes, index));
-    held.min_by_key(|&index| changes.since(index)).map(|index| changes.target(index).text)
+    let indexes = (0..changes.len()).filter(|&index| hold.holds(changes, index));
+    indexes.min_by_key(|&index| changes.since(index)).map(|index| changes.target(index).text)
 }
 
 /// What was seen to go and is listed again before it was work is new when it goes again.

@@ -33,7 +33,7 @@ pub struct Overview {
     pub identity: Identity,
     /// All targets. Removals that are no work, since no run was to send them so far, are to be done as well.
     pub recorded: Vec<Recorded>,
-    /// The manifests that it knows, as far as they are there.
+    /// The manifests that it knows.
     manifests: Vec<KnownManifest>,
     /// What guards refuse.
     pub refused: Vec<KnownRefusal>,
@@ -84,7 +84,7 @@ impl Overview {
             identity: store.identity()?,
             unclaimed: unclaimed(&manifests, &recorded),
             recorded,
-            manifests: manifests.into_iter().filter(|one| manifest_tree::is_there(&one.found_by())).collect(),
+            manifests,
             refused,
             doubtful,
             runs: store.runs(runs)?,
@@ -96,16 +96,9 @@ impl Overview {
         })
     }
 
-    /// Where the manifests of a namespace are, for a command about them: the folder that holds them, if it is or is in the usual
-    /// one, else each of them; empty where that are many.
+    /// See [`paths_of`].
     pub fn paths(&self, namespace: Option<&str>) -> Vec<String> {
-        let own = self.manifests.iter().filter(|one| one.namespace.as_deref() == namespace && one.root.is_some());
-        let files: Vec<String> = own.map(KnownManifest::found_by).collect();
-        match manifest_tree::usual_folder_of(&files) {
-            Some(folder) => vec![folder],
-            None if files.len() > MOST_PATHS => Vec::new(),
-            None => files,
-        }
+        paths_of(&self.manifests, namespace)
     }
 
     /// Whether work is left that was first seen so many milliseconds ago, or earlier.
@@ -129,6 +122,18 @@ impl Overview {
             } += 1;
         }
         providers
+    }
+}
+
+/// Where the manifests of a namespace are, for a command about them: the folder that holds them, if it is or is in the usual one,
+/// else each of them; empty where that are many.
+pub(super) fn paths_of(manifests: &[KnownManifest], namespace: Option<&str>) -> Vec<String> {
+    let own = manifests.iter().filter(|one| one.namespace.as_deref() == namespace && one.root.is_some());
+    let files: Vec<String> = own.map(KnownManifest::found_by).filter(|file| manifest_tree::is_there(file)).collect();
+    match manifest_tree::usual_folder_of(&files) {
+        Some(folder) => vec![folder],
+        None if files.len() > MOST_PATHS => Vec::new(),
+        None => files,
     }
 }
 

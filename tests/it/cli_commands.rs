@@ -665,8 +665,11 @@ fn explain_and_status_answer_from_the_state_where_manifests_cannot_be_read() {
                 "{told:?}"
             );
             assert!(told.stdout.contains("to do       pending: http://127.0.0.1:"), "{told:?}");
-            assert!(told.stdout.contains("apply would send nothing (exit 2)"), "{told:?}");
-            assert!(!told.stdout.contains("refuse"), "no guard has to let it through any more: {told:?}");
+            assert!(told.stdout.contains("apply would send nothing (exit 2) with the manifests here"), "{told:?}");
+            assert!(!told.stdout.contains("\n  refused "), "no guard has to let it through any more: {told:?}");
+            let folder = bench.path("manifests");
+            let try_now = format!("{} {}` tries it now", state.display(), folder.display());
+            assert!(told.stdout.contains(&try_now), "{try_now}: {told:?}");
             let warned = told.stderr.contains("warning: this is what the state knows, since ");
             assert!(warned && told.stderr.contains(problem), "{told:?}");
             let refused = run(&urls(40)[39][8..], &[]).exits(0);

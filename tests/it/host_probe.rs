@@ -308,8 +308,12 @@ async fn a_body_of_the_limit_is_read_and_one_byte_more_is_not() {
 /// What is left out of the hash of a file is left out of that of an answer as well.
 #[tokio::test]
 async fn what_does_not_count_is_left_out_of_the_digest() {
-    let reads =
-        |most_bytes| Reads::Body { algorithm: Algorithm::Md5, most_bytes, normalize: vec!["build [0-9]+".into()], header: None };
+    let reads = |most_bytes| Reads::Body {
+        algorithm: Algorithm::Md5,
+        most_bytes,
+        normalize: vec!["build [0-9]+".into()],
+        header: None,
+    };
     let seen_as = async |answer, most_bytes| seen(answer, reads(most_bytes)).await.body;
     let SeenBody::Digest(rest, _) = digest(b"<p>, </p>") else { unreachable!() };
     let page = b"<p>build 7, build 8</p>";

@@ -142,7 +142,9 @@ pub(super) fn to_do(view: &Overview, line: fn(&Recorded) -> String, commands: &C
         return String::new();
     }
     let mut by_provider: BTreeMap<&str, Vec<&Recorded>> = BTreeMap::new();
-    open.iter().for_each(|row| by_provider.entry(&row.provider).or_default().push(row));
+    for row in &open {
+        by_provider.entry(&row.provider).or_default().push(row);
+    }
     let each = if open.len() > LISTED { (LISTED / by_provider.len()).max(1) } else { LISTED };
     let mut text = format!("\n{}\n", strong("To do"));
     let mut listed = 0;

@@ -42,6 +42,8 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
         let told = if *open > 0 { asks() } else { String::new() };
         text.push_str(&format!("  {provider}: {done} told to be done, {open} accepted with no result yet{told}\n"));
     }
+    text.push_str(&refused(view));
+    text.push_str(&left::sections(view, commands));
     text.push_str(&left::to_do(view, line, commands));
     text.push_str(&super::unclaimed(&view.unclaimed, commands));
     for call in &view.doubtful {

@@ -5,9 +5,19 @@ use anyhow::Result;
 use super::{ExplainedTarget, NextStep, RefusedTarget, meant};
 use crate::core::command_line::CommandLine;
 use crate::core::hold::KnownRefusal;
+use crate::core::provider_key::ProviderKey;
 use crate::core::recorded::{KnownManifest, Progress};
-use crate::engine::status::show_refused;
+use crate::engine::status::{paths_of, show_refused};
 use crate::state::Backend;
+
+/// What a state knows of the manifests of a target.
+#[derive(Clone, Debug, Default)]
+pub struct FromState {
+    /// Names of those that list it or listed it, and where they were read.
+    pub owners: Vec<(String, String)>,
+    /// Those of its provider, for a command about them; empty where that are many.
+    pub paths: Vec<String>,
+}
 
 /// Explains a target as [`explain`](super::explain) does, from the state alone. `None`: there is no state.
 ///
@@ -30,13 +40,15 @@ pub fn explain_from_state(
     let manifests = store.manifests()?;
     let mut found: Vec<ExplainedTarget<'static>> = Vec::new();
     for row in recorded {
-        let owned = manifests.iter().filter(|one| row.owners.contains(&one.name)).map(place).collect();
+        let own = manifests.iter().filter(|one| row.owners.contains(&one.name));
+        let paths = paths_of(&manifests, ProviderKey::of(&row.provider).namespace);
+        let from_state = FromState { owners: own.map(place).collect(), paths };
         // What earlier runs let through is not for guards any more.
         let is_seen = row.work.as_ref().is_some_and(|work| work.progress == Progress::Seen);
         let refusal = is_seen.then(|| refusal_of(&row.owners, &refused)).flatten();
         let (provider, owners) = (row.provider.clone(), row.owners.clone());
         found.push(ExplainedTarget {
-            from_state: Some(owned),
+            from_state: Some(from_state),
             recorded: Some(row),
             refusal,
             ..nothing(&target, provider, owners)
@@ -62,8 +74,8 @@ fn nothing(target: &str, provider: String, owners: Vec<String>) -> ExplainedTarg
         listed: None,
         recorded: None,
         owners,
-        from_state: Some(Vec::new()),
-        next: NextStep::unchanged("send nothing (exit 2): manifests cannot be read"),
+        from_state: Some(FromState::default()),
+        next: NextStep::unchanged("send nothing (exit 2) with the manifests here, which cannot be read"),
         refusal: None,
         purged: None,
     }

@@ -72,7 +72,7 @@ pub(super) fn of_line(text: &str, [outer, inner]: [&[Field]; 2], error: &serde_j
     let column = error.column();
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(line)) => {
-            let nested = outer.iter().filter_map(|field| line.get(field.name)?.as_object()).next();
+            let nested = outer.iter().find_map(|field| line.get(field.name)?.as_object());
             let lacks = |fields: &[Field], object: &serde_json::Map<String, Value>| {
                 fields
                     .iter()
