@@ -947,6 +947,7 @@ impl World {
         let waits_for_a_day = |row: &Recorded| row.provider[1..].parse().is_ok_and(|provider: usize| differ[provider]);
         let is_left = |row: &&Recorded| match row.work.as_ref().map(|work| &work.standing) {
             None | Some(Standing::Rejected { .. }) => false,
+            Some(Standing::Waiting { .. }) => true,
             Some(Standing::Deferred { .. }) => !today,
             Some(Standing::Pending { .. }) => !(today && waits_for_a_day(row)),
         };

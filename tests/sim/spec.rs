@@ -125,6 +125,7 @@ impl Spec {
                 quota_day_offset_minutes: None,
             },
             ignore_query: false,
+            upstream: None,
             account: None,
             credentials: self.source(),
             place: Location::default(),
@@ -316,7 +317,9 @@ pub(crate) fn model(
             ..Guard::default()
         },
         collapse: policy.collapse.map(|above| Collapse { directory: "/".to_owned(), above }).into_iter().collect(),
+        terms: None,
     };
     let providers = specs.iter().enumerate().map(|(index, spec)| spec.config(index, bug)).collect();
-    Model { providers, manifests: files.paths(paths).into_iter().map(manifest).collect(), entries }
+    let manifests = files.paths(paths).into_iter().map(manifest).collect();
+    Model { providers, manifests, entries, proof_terms: Vec::new() }
 }

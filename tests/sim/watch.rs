@@ -534,6 +534,7 @@ fn rests(name: String, config: String, endpoint: Endpoint) -> ProviderEnd {
         failed_anew: false,
         trouble: true,
         pending: 1,
+        waiting: 0,
         deferred_until: None,
     }
 }
