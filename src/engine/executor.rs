@@ -145,9 +145,9 @@ pub async fn apply(
     observe: &mut Observe<'_>,
 ) -> (Box<dyn Store>, Outcome) {
     let seed = seed_of(host, inputs.run);
-    let questions = std::mem::take(&mut inputs.questions);
+    let mut gating = Gating::new(host, std::mem::take(&mut inputs.questions), (seed, inputs.timeouts));
     let mut run = Execution::start(host, &inputs, store, seed);
-    let mut gating = Gating::start(host, questions, &mut run.machine, (seed, inputs.timeouts));
+    gating.hold(&mut run.machine);
     let mut nonces = fastrand::Rng::with_seed(seed);
     let (mut interrupted, mut interrupts_open) = (inputs.interrupted.clone(), true);
     let caller = Caller { host, inputs: &inputs, redactor: Redactor::default() };
@@ -155,10 +155,8 @@ pub async fn apply(
     let mut awaiting_credentials = FuturesUnordered::new();
     let mut in_flight = FuturesUnordered::new();
     loop {
-        run.keep_deadline(inputs.deadline, host.clock.now());
-        if run.cut_at.is_some() {
+        if run.is_cut(inputs.deadline, host.clock.now()) {
             awaiting_credentials.clear();
-            run.skip_credentials(host.clock.now());
             gating.cancel();
         }
         let gate_wakes = gating.drain(&mut run.machine, &mut run.commits, host.clock.now());
@@ -201,11 +199,7 @@ pub async fn apply(
                 interrupts_open = changed.is_ok();
                 run.heed(&interrupted, host.clock.now());
             }
-            () = sleep(host, until), if until.is_some() => {
-                if run.woke(host.clock.now()) {
-                    break;
-                }
-            }
+            () = sleep(host, until), if until.is_some() => if run.woke(host.clock.now()) { break },
             else => break,
         }
     }
@@ -392,11 +386,16 @@ impl Execution<'_> {
         }
     }
 
-    /// Looked at before anything is started: an answer may have come at the very moment at which time ran out.
-    fn keep_deadline(&mut self, deadline: Option<Tick>, now: Now) {
+    /// Whether nothing new is to be started. Looked at before anything is: an answer may have come at the very moment at which time
+    /// ran out.
+    fn is_cut(&mut self, deadline: Option<Tick>, now: Now) -> bool {
         if deadline.is_some_and(|deadline| now.tick >= deadline) {
             self.cut("the deadline has passed", now);
         }
+        if self.cut_at.is_some() {
+            self.skip_credentials(now);
+        }
+        self.cut_at.is_some()
     }
 
     /// A time has come; `true`: calls under way are given up.

@@ -319,9 +319,7 @@ impl Pass<'_> {
             around.interrupted = Some((self.options.interrupts)());
         }
         if self.all_wait(desired, &prepared, around).await {
-            let finished = Finished::untouched(desired, &prepared);
-            around.finished(&finished, opened.store.as_deref());
-            return Ok(PassEnd::Ended(finished.exit));
+            return Ok(untouched(&Finished::untouched(desired, &prepared), &opened, around));
         }
         let looking = self.look_up(desired, &prepared, &opened.guessed);
         let Some(found) = around.unless_stopped(self.in_time(looking)).await else {
@@ -339,8 +337,7 @@ impl Pass<'_> {
         if (around.resident.is_some() || !prepared.refusals.is_empty()) && prepared.is_known() {
             let finished = Finished::untouched(desired, &prepared);
             self.list(&finished, &mut opened)?;
-            around.finished(&finished, opened.store.as_deref());
-            return Ok(PassEnd::Ended(finished.exit));
+            return Ok(untouched(&finished, &opened, around));
         }
         let audit = Audit::open(self.options.audit)?;
         let mut store = match opened.store.take() {
@@ -547,6 +544,12 @@ impl Pass<'_> {
         around.event(PassEvent::Planning(false));
         prepared
     }
+}
+
+/// Nothing was sent or noted.
+fn untouched(finished: &Finished<'_>, opened: &Opened<'_>, around: &mut Around<'_>) -> PassEnd {
+    around.finished(finished, opened.store.as_deref());
+    PassEnd::Ended(finished.exit)
 }
 
 /// Nothing is to be sent any more: what guards let through is marked all the same.

@@ -81,16 +81,19 @@ pub(super) struct Gating<'h> {
 }
 
 impl<'h> Gating<'h> {
-    /// Holds the changes of `questions` in the machine until they are answered. `timeouts`: those of calls.
-    pub(super) fn start(
+    /// A gate that asks `questions`. `timeouts`: those of calls.
+    pub(super) fn new(
         host: &'h Host,
         questions: Vec<(usize, Vec<GateQuestion>)>,
-        machine: &mut Apply<'_>,
         (seed, timeouts): (u64, Timeouts),
     ) -> Self {
         let gate = Gate::new(questions, seed);
-        machine.hold(gate.held());
         Self { host, timeouts: of_probes(timeouts), gate, under_way: FuturesUnordered::new() }
+    }
+
+    /// Holds changes in the machine until their questions are answered.
+    pub(super) fn hold(&self, machine: &mut Apply<'_>) {
+        machine.hold(self.gate.held());
     }
 
     /// Does what the gate wants done now. When to look again, if no probe ends before.
