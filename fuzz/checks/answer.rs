@@ -24,7 +24,8 @@ pub(crate) fn check(data: &[u8]) {
         let targets = (0..TARGETS).map(|number| Target::url(format!("https://a.example/{number}"))).collect();
         let endpoint =
             Endpoint { tls: true, host: "a.example".into(), port: None, path_prefix: String::new(), address: None };
-        let call = Call { operation: &capabilities.operations[0], endpoint, targets, id: String::new() };
+        let call =
+            Call { operation: &capabilities.operations[0], endpoint, targets, headers: Vec::new(), id: String::new() };
         let account = Account { provider: "p".into(), options: vendor::options(kind) };
         let name = capabilities.kind;
         match kind.decode(&call, &account, &response) {

@@ -26,7 +26,8 @@ pub(crate) fn check(data: &[u8]) {
         let endpoint =
             Endpoint { tls: true, host: "a.example".into(), port: None, path_prefix: String::new(), address: None };
         let targets = vec![Target::url("https://a.example/x")];
-        let call = Call { operation: &capabilities.operations[0], endpoint, targets, id: String::new() };
+        let call =
+            Call { operation: &capabilities.operations[0], endpoint, targets, headers: Vec::new(), id: String::new() };
         let account = Account { provider: "p".into(), options: Options::default() };
         let Err(error) = kind.decode(&call, &account, &response) else { panic!("503 is no acceptance") };
         let wait = error.retry_after_ms;

@@ -102,8 +102,13 @@ fn assert_sent(config: &ProviderConfig, taken: &[Target]) {
     let account = Account { provider: config.name.clone(), options: config.options.clone() };
     let stamp = Stamp { wall: Timestamp::from_unix_ms(1_700_000_000_000), nonce: 1 };
     for targets in taken.chunks(operation.targets_per_call) {
-        let call =
-            Call { operation, endpoint: config.endpoints[0].clone(), targets: targets.to_vec(), id: String::new() };
+        let call = Call {
+            operation,
+            endpoint: config.endpoints[0].clone(),
+            targets: targets.to_vec(),
+            headers: Vec::new(),
+            id: String::new(),
+        };
         let request = config.kind.encode(&call, &account, &credentials, &stamp).expect("checked targets can be sent");
         let lines = request.headers.iter().flat_map(|(name, value)| [name, value]).chain([&request.path_and_query]);
         assert!(lines.into_iter().all(|line| !line.chars().any(char::is_control)), "{request:?}");

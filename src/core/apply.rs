@@ -9,7 +9,7 @@ mod lead_time;
 mod purge_ids;
 mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::budget::{LastCalls, Paces};
 use super::changes::Changes;
@@ -62,6 +62,8 @@ pub struct CallView<'a> {
     pub items: &'a [usize],
     /// What is purged in place of their targets, if anything is.
     pub directory: Option<&'a Target>,
+    /// See [`Call::headers`](super::contract::Call::headers).
+    pub headers: &'a [(String, String)],
     /// See [`Call::id`](super::contract::Call::id).
     pub id: &'a str,
 }
@@ -71,6 +73,8 @@ pub struct Apply<'a> {
     model: &'a Model,
     changes: &'a Changes,
     tallies: Vec<CallTally>,
+    /// By change and endpoint: variants of it that have yet to be accepted there, the usual one included.
+    variants: HashMap<(usize, usize), usize>,
     states: States,
     lanes: Vec<Lane>,
     paces: Paces,
@@ -97,6 +101,7 @@ impl<'a> Apply<'a> {
             model,
             changes,
             tallies: (0..changes.len()).map(|index| tally(model, changes, index)).collect(),
+            variants: HashMap::new(),
             states: (0..changes.len()).map(|index| ItemState::from(changes.standing(index))).collect(),
             lanes: Vec::new(),
             paces,
@@ -147,6 +152,7 @@ impl<'a> Apply<'a> {
                 self.stop(first_lane + endpoint, ErrorClass::Transient, problem);
             }
         }
+        self.add_variants(job, first_lane);
         if let Some(urls) = &job.one_by_one {
             self.lanes[first_lane].one_by_one = Some(self.url_lane(job, urls));
         }
@@ -157,6 +163,31 @@ impl<'a> Apply<'a> {
         if let Some(quota) = &job.quota {
             for (day, changes) in job.over_quota.by_day() {
                 self.leave(changes.to_vec(), Some(quota.begins(day)), spent(quota.limit));
+            }
+        }
+    }
+
+    /// Lanes that purge further variants of the targets of a job, beside those of its endpoints.
+    fn add_variants(&mut self, job: &super::plan::Job, first_lane: usize) {
+        let config = &self.model.providers[job.provider];
+        for variant in &job.variants {
+            for endpoint in 0..config.endpoints.len() {
+                let usual = &self.lanes[first_lane + endpoint];
+                let mut lane = Lane::new((job.provider, endpoint), job.operation, job.limits, usual.pace, None);
+                lane.headers.clone_from(&variant.headers);
+                let sent: BTreeSet<u32> = job.batches.of_endpoint(endpoint).iter().copied().collect();
+                let changes: Vec<u32> = variant.changes.iter().copied().filter(|index| sent.contains(index)).collect();
+                for &index in &changes {
+                    *self.variants.entry((index as usize, endpoint)).or_insert(1) += 1;
+                }
+                lane.extend(&changes);
+                if job.batches.starts_small() {
+                    lane.mistrust();
+                }
+                self.lanes.push(lane);
+                if let Some(problem) = config.endpoints.problem(endpoint) {
+                    self.stop(self.lanes.len() - 1, ErrorClass::Transient, problem);
+                }
             }
         }
     }
@@ -519,7 +550,8 @@ impl<'a> Apply<'a> {
         let (provider, endpoint, operation) = (lane.provider, lane.endpoint, lane.operation);
         let Batch { items, directory, .. } = &open.batch;
         let id = &open.purge.id;
-        Some(CallView { provider, endpoint, operation, items, directory: directory.as_ref(), id })
+        let headers = &lane.headers;
+        Some(CallView { provider, endpoint, operation, items, directory: directory.as_ref(), headers, id })
     }
 
     /// Calls under way or prepared.

@@ -356,6 +356,8 @@ pub struct Call {
     pub endpoint: Endpoint,
     /// What is purged; at most `operation.targets_per_call`.
     pub targets: Vec<Target>,
+    /// Headers of the variant that is purged; kinds without variants ignore them.
+    pub headers: Vec<(String, String)>,
     /// Stays the same while one purge of these targets is repeated, also by the next run, and differs from that of any other
     /// purge: for vendors that take a repetition for what it is.
     pub id: String,
@@ -387,6 +389,8 @@ pub struct Reply {
     pub request_id: Option<String>,
     /// The status with which a cache said that it did not hold the target: nothing was to be dropped.
     pub not_cached: Option<u16>,
+    /// Names of request headers by which the cache says that its answers vary, in lower case.
+    pub varies: Vec<String>,
     /// Targets that were refused while the others were accepted, by their index in the call, each with its own reason.
     pub refused: Vec<(usize, CallError)>,
 }

@@ -112,6 +112,13 @@ pub enum Record {
         /// The validator of their content there.
         validator: Option<String>,
     },
+    /// Answers of this host vary by these request headers.
+    Varies {
+        /// With a port that is not the scheme's own.
+        host: String,
+        /// Their names, in lower case and in order.
+        names: Vec<String>,
+    },
     /// These targets will not be sent in this run any more.
     Left {
         /// The targets.

@@ -9,6 +9,7 @@ use super::contract::{Culprit, Operation};
 use super::event::FailureScope;
 use super::model::OperationLimits;
 use super::plan::PROBE_GROWTH;
+use super::proof_terms::Headers;
 use super::quota::Draw;
 use super::target::Target;
 use super::text::one_line;
@@ -108,6 +109,8 @@ pub struct Lane {
     pub endpoint: usize,
     /// What is called.
     pub operation: &'static Operation,
+    /// Headers of the variant of its targets that it purges; empty: the usual one.
+    pub headers: Headers,
     /// The limits in force.
     pub limits: OperationLimits,
     /// Index of the shared pace.
@@ -176,6 +179,7 @@ impl Lane {
             provider,
             endpoint,
             operation,
+            headers: Headers::new(),
             limits,
             pace,
             draw,

@@ -5,8 +5,9 @@
 mod charge;
 mod quota_days;
 mod quota_terms;
+mod variants;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::budget;
 use super::call_size::{call_size, is_special};
@@ -26,6 +27,7 @@ pub use super::quota::QuotaKey;
 pub use charge::Charge;
 pub use quota_days::{OverQuota, Quota};
 pub use quota_terms::{QuotaTerms, quota_terms};
+pub use variants::Variant;
 
 /// A batch: what one call will purge, as indexes into the changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +164,8 @@ pub struct Job {
     pub pace_key: (String, &'static str),
     /// Calls, in order.
     pub batches: Batches,
+    /// Further calls for the same targets, as caches keep variants of them apart.
+    pub variants: Vec<Variant>,
     /// Directories that are purged in place of URLs, a call each. A job that has them has no batches.
     pub directories: Vec<Directory>,
     /// How their URLs are purged one by one in the same run, should the vendor refuse directories.
@@ -198,7 +202,16 @@ pub struct OneByOne {
 impl Job {
     /// How many calls it takes.
     pub fn calls(&self) -> usize {
-        self.batches.len() + self.directories.len()
+        self.batches.len() + self.directories.len() + self.calls_of_variants()
+    }
+
+    /// Calls for variants: one a target, at each endpoint that it is sent to.
+    fn calls_of_variants(&self) -> usize {
+        let calls_of = |variant: &Variant| {
+            let has: BTreeSet<usize> = variant.changes.iter().map(|&index| index as usize).collect();
+            self.batches.iter().flat_map(|batch| batch.changes).filter(|index| has.contains(index)).count()
+        };
+        self.variants.iter().map(calls_of).sum()
     }
 
     /// Leaves out endpoints, by index, and `changes` that fail, unless a directory stands for others besides. Returns what it
@@ -267,7 +280,7 @@ impl Plan {
     pub fn purges(&self) -> usize {
         // Kinds that purge directories have one endpoint.
         let in_directories = |job: &Job| job.directories.iter().map(|directory| directory.changes.len()).sum::<usize>();
-        self.jobs.iter().map(|job| job.batches.purges() + in_directories(job)).sum()
+        self.jobs.iter().map(|job| job.batches.purges() + in_directories(job) + job.calls_of_variants()).sum()
     }
 
     /// Changes that wait for another quota day, with the moment at which that day begins.
@@ -299,6 +312,8 @@ pub struct Circumstances<'a> {
     pub selected: Option<&'a Selected<'a>>,
     /// What guards hold back.
     pub hold: &'a Hold,
+    /// Hosts whose answers were seen to vary by `Accept-Encoding`, in lower case, with a port that is not the scheme's own.
+    pub varies: &'a BTreeSet<String>,
     /// Wall time of the run's start.
     pub now: Timestamp,
 }
@@ -348,6 +363,13 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
     room.allot(&mut demands, changes);
     plan.jobs =
         demands.into_iter().filter(|demand| !demand.is_empty()).map(|demand| room.job(demand, changes)).collect();
+    for job in &mut plan.jobs {
+        job.variants = variants::of_job(model, changes, job, circumstances.varies);
+        if !job.variants.is_empty() {
+            let per_endpoint = job.calls().div_ceil(model.providers[job.provider].endpoints.len().max(1));
+            job.duration_ms = budget::duration_ms(&job.limits, per_endpoint, per_endpoint);
+        }
+    }
     plan.jobs.extend(in_place);
     // Those of one provider stay together, directories after what they are no part of.
     plan.jobs.sort_by_key(|job| (job.provider, job.operation.scope == Scope::AssetId));
@@ -544,6 +566,7 @@ impl Room<'_> {
             limits,
             pace_key: (self.circumstances.accounts[provider].clone(), operation.name),
             batches: Batches::default(),
+            variants: Vec::new(),
             directories: Vec::new(),
             one_by_one: None,
             quota: draw.as_ref().and_then(|draw| self.quota(draw)),

@@ -132,6 +132,15 @@ impl Seen {
     }
 }
 
+/// Names in the value of `Vary`, in lower case and in order.
+pub fn varies_by(vary: &str) -> Vec<String> {
+    let names = vary.split(',').map(|name| name.trim().to_ascii_lowercase());
+    let mut names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// What a server is to be seen with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Expected {

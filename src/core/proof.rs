@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::gate::ProbeId;
 use super::http::{Endpoint, Route};
-use super::probe::{Expected, Probe, Probed, Reads, Seen, Sight};
+use super::probe::{Expected, Probe, Probed, Reads, Seen, Sight, varies_by};
 use super::probe_queue::{AT_AN_EDGE, AT_AN_ORIGIN, ProbeQueue, ServerAnswer, ServerId};
 use super::proof_terms::{Comparison, Headers};
 use super::time::Tick;
@@ -106,10 +106,8 @@ impl Proven {
     /// Names of request headers by which answers vary, in lower case.
     pub fn varies(&self) -> Vec<String> {
         let seen = self.sightings.iter().filter_map(|sighting| sighting.seen.as_ref());
-        let mut names: Vec<String> = seen.flat_map(Seen::varies).map(str::to_ascii_lowercase).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        let all: Vec<&str> = seen.filter_map(|seen| seen.header("vary")).collect();
+        varies_by(&all.join(","))
     }
 }
 

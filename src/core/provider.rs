@@ -10,6 +10,11 @@ pub trait Provider: Sync {
     /// Constant data about the kind.
     fn capabilities(&self) -> &'static Capabilities;
 
+    /// Whether it keeps copies of a target apart by request headers, and each is purged for itself.
+    fn has_variants(&self) -> bool {
+        false
+    }
+
     /// Other names by which people may look for the kind.
     fn also_called(&self) -> &'static [&'static str] {
         &[]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use answers::{Answers, CacheAnswers};
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use gating::Gating;
+use gating::{Gating, OriginAnswer};
 use tokio::sync::watch;
 
 use crate::core::apply::Apply;
@@ -23,7 +23,9 @@ use crate::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome
 use crate::core::gate::GateQuestion;
 use crate::core::http::{Endpoint, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
+use crate::core::origin::host_header;
 use crate::core::plan::Plan;
+use crate::core::probe::varies_by;
 use crate::core::states::States;
 use crate::core::target::Target;
 use crate::core::time::{Now, Tick};
@@ -194,7 +196,10 @@ pub async fn apply(
             committed = run.commits.ended(), if !run.commits.is_idle() => {
                 awaiting_credentials.extend(run.committed(committed, host.clock.now()).into_iter().map(get_ready));
             }
-            Some(probed) = gating.ended(), if !gating.is_idle() => gating.probed(&probed, host.clock.now()),
+            Some(answer) = gating.ended(), if !gating.is_idle() => {
+                run.probed(&answer);
+                gating.probed(&answer, host.clock.now());
+            }
             changed = interrupted.changed(), if interrupts_open => {
                 interrupts_open = changed.is_ok();
                 run.heed(&interrupted, host.clock.now());
@@ -226,6 +231,8 @@ struct Execution<'a> {
     awaiting_credentials: BTreeSet<CallId>,
     /// Calls that have not ended.
     under_way: BTreeMap<CallId, SentCall>,
+    /// Hosts that are noted as varying.
+    varying: BTreeSet<String>,
 }
 
 /// What the machine wants done now.
@@ -264,6 +271,7 @@ impl<'a> Execution<'a> {
             cut_at: None,
             awaiting_credentials: BTreeSet::new(),
             under_way: BTreeMap::new(),
+            varying: BTreeSet::new(),
         };
         run.heed(&inputs.interrupted, now);
         run
@@ -328,8 +336,27 @@ impl Execution<'_> {
     fn completed(&mut self, inputs: &ExecutorInputs<'_>, completed: Completed, observe: &mut Observe<'_>, now: Now) {
         let Completed { id, ending, panicked } = completed;
         self.outcome.panicked |= panicked;
+        if let (Ending::Accepted(Reply { varies, .. }), Some(sent_call)) = (&ending, self.under_way.get(&id)) {
+            let target = sent_call.prepared.call.targets.first();
+            let host = target.and_then(|target| Some(host_header(&target.text, target.authority()?).to_owned()));
+            self.varies(host.unwrap_or_default(), varies.clone());
+        }
         self.ended(inputs, id, &ending, observe, now);
         self.machine.handle(Event::Ended(id, ending), now);
+    }
+
+    /// Notes, once a run, by what answers of a host vary: what visitors get of it is purged in variants from the next run on.
+    fn varies(&mut self, host: String, names: Vec<String>) {
+        if !host.is_empty() && names.iter().any(|name| name == "accept-encoding") && self.varying.insert(host.clone()) {
+            self.commits.gather(Record::Varies { host, names });
+        }
+    }
+
+    /// An origin answered.
+    fn probed(&mut self, answer: &OriginAnswer) {
+        if let Ok(seen) = &answer.probed {
+            self.varies(answer.host.clone(), varies_by(seen.header("vary").unwrap_or_default()));
+        }
     }
 
     /// Lets `observe` see a call that ended.
@@ -473,7 +500,8 @@ fn prepare(machine: &Apply<'_>, inputs: &ExecutorInputs<'_>, id: CallId) -> Opti
         Some(directory) => vec![directory.clone()],
         None => view.items.iter().map(|&index| inputs.changes.target(index)).collect(),
     };
-    let call = Call { operation: view.operation, endpoint, targets, id: view.id.to_owned() };
+    let (headers, id) = (view.headers.to_vec(), view.id.to_owned());
+    let call = Call { operation: view.operation, endpoint, targets, headers, id };
     Some(PreparedCall { provider: view.provider, call, changes: view.items.len() })
 }
 

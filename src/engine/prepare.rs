@@ -209,10 +209,18 @@ fn plan_of(
             without_directories: &without_directories(desired, store, (accounts, now))?,
             selected: choice.selected,
             hold: &difference.hold,
+            varies: &store.map_or(Ok(BTreeSet::new()), varying_hosts)?,
             now,
         },
     );
     quota_error.into_inner().map_or(Ok(plan), Err)
+}
+
+/// Hosts whose answers were seen to vary by what visitors accept.
+fn varying_hosts(store: &dyn Store) -> Result<BTreeSet<String>, StateError> {
+    let by_coding = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case("accept-encoding"));
+    let hosts = store.varies()?.into_iter().filter(|(_, names)| by_coding(names));
+    Ok(hosts.map(|(host, _)| host.to_ascii_lowercase()).collect())
 }
 
 /// Providers, by index, that refused directories lately, with the configuration and the account that they have now.

@@ -50,7 +50,7 @@ pub(super) fn call(provider: &dyn Provider, authority: &str, urls: &[&str]) -> C
 /// A call that purges these targets.
 pub(super) fn scoped_call(provider: &dyn Provider, authority: &str, scope: Scope, targets: Vec<Target>) -> Call {
     let operation = provider.capabilities().operation(scope).unwrap();
-    Call { operation, endpoint: endpoint(authority), targets, id: "purge".into() }
+    Call { operation, endpoint: endpoint(authority), targets, headers: Vec::new(), id: "purge".into() }
 }
 
 /// The moment of most vectors, with this nonce.

@@ -64,7 +64,8 @@ impl Pair {
 
     fn send_stamped(&mut self, targets: Vec<Target>, wall: Timestamp, now: Timestamp) -> Result<Reply, CallError> {
         self.nonce += 1;
-        let call = Call { operation: self.operation, endpoint: endpoint(), targets, id: ID.to_owned() };
+        let call =
+            Call { operation: self.operation, endpoint: endpoint(), targets, headers: Vec::new(), id: ID.to_owned() };
         let account = Account { provider: "test".to_owned(), options: options(self.provider) };
         let stamp = Stamp { wall, nonce: self.nonce };
         let credentials = credentials(self.provider, self.secret);
@@ -279,8 +280,13 @@ fn spent_quota_is_told_apart_where_the_vendor_has_a_code() {
 #[test]
 fn a_word_in_place_of_a_task_id_is_unknown() {
     for mut pair in pairs() {
-        let call =
-            Call { operation: pair.operation, endpoint: endpoint(), targets: targets(&pair, 1), id: String::new() };
+        let call = Call {
+            operation: pair.operation,
+            endpoint: endpoint(),
+            targets: targets(&pair, 1),
+            headers: Vec::new(),
+            id: String::new(),
+        };
         let account = Account { provider: "test".to_owned(), options: options(pair.provider) };
         let stamp = Stamp { wall: NOW, nonce: 1 };
         let request = pair.provider.encode(&call, &account, &credentials(pair.provider, pair.secret), &stamp);
@@ -382,8 +388,13 @@ fn a_word_of_failure_beside_an_acceptance_makes_it_unknown() {
         ("Async", json!(false)),
     ];
     for mut pair in pairs() {
-        let call =
-            Call { operation: pair.operation, endpoint: endpoint(), targets: targets(&pair, 1), id: String::new() };
+        let call = Call {
+            operation: pair.operation,
+            endpoint: endpoint(),
+            targets: targets(&pair, 1),
+            headers: Vec::new(),
+            id: String::new(),
+        };
         let account = Account { provider: "test".to_owned(), options: options(pair.provider) };
         let stamp = Stamp { wall: NOW, nonce: 1 };
         let request = pair.provider.encode(&call, &account, &credentials(pair.provider, pair.secret), &stamp);

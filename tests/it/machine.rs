@@ -2,6 +2,7 @@
 
 mod any;
 mod days;
+mod layers;
 mod ledgers;
 mod partial;
 

@@ -501,6 +501,7 @@ fn assert_rehearsed(mut desired: Desired) {
             operation: &CAPABILITIES.operations[0],
             endpoint: config.endpoints.first().expect("an endpoint").clone(),
             targets: vec![Target::url("https://a.example/1")],
+            headers: Vec::new(),
             id: "0123456789abcdef0123456789abcdef".to_owned(),
         };
         let account = Account { provider: "new".to_owned(), options: Options::default() };

@@ -228,7 +228,15 @@ fn plan_with(
     plan(
         model,
         changes,
-        &Circumstances { accounts: &accounts, used, without_directories: &[], selected, hold: &Hold::default(), now },
+        &Circumstances {
+            accounts: &accounts,
+            used,
+            without_directories: &[],
+            selected,
+            hold: &Hold::default(),
+            varies: &std::collections::BTreeSet::new(),
+            now,
+        },
     )
 }
 

@@ -581,7 +581,13 @@ impl World {
         let targets = (0..self.rng.usize(1..=spec.batch))
             .map(|n| Target::url(format!("https://h0.p{}.example/other/{n}", spec.account)));
         let operation = config.kind.capabilities().operation(Scope::Url).expect("URLs");
-        let call = Call { operation, endpoint: spec.endpoint(0), targets: targets.collect(), id: String::new() };
+        let call = Call {
+            operation,
+            endpoint: spec.endpoint(0),
+            targets: targets.collect(),
+            headers: Vec::new(),
+            id: String::new(),
+        };
         let account = Account { provider: config.name.clone(), options: config.options.clone() };
         let mut core = self.shared.lock();
         let now = core.true_time();

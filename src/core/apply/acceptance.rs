@@ -45,6 +45,13 @@ impl Apply<'_> {
         }
     }
 
+    /// A variant of a change was accepted; whether others are still to be, at the same endpoint.
+    fn has_more_variants(&mut self, lane: usize, index: usize) -> bool {
+        let Some(open) = self.variants.get_mut(&(index, self.lanes[lane].endpoint)) else { return false };
+        *open -= 1;
+        *open > 0
+    }
+
     /// What the acceptance of these comes to.
     fn record(&mut self, lane: usize, taken: &[usize], reply: &Reply, now: Now) -> Vec<(usize, ItemOutcome)> {
         let required = self.model.providers[self.lanes[lane].provider].required();
@@ -52,6 +59,10 @@ impl Apply<'_> {
         let task_id = (!reply.task_ids.is_empty()).then(|| reply.task_ids.join(","));
         let mut items = Vec::with_capacity(taken.len());
         for &index in taken {
+            if self.has_more_variants(lane, index) {
+                items.extend(self.later(&[index], None));
+                continue;
+            }
             let tally = &mut self.tallies[index];
             tally.accepted += 1;
             if usize::from(tally.accepted) >= required {
@@ -74,7 +85,7 @@ impl Apply<'_> {
         for Suspect { mut items, reason, .. } in suspects {
             items.retain(|&index| {
                 let tally = &mut self.tallies[index];
-                tally.refused += 1;
+                tally.refused += u16::from(self.lanes[lane].headers.is_empty());
                 config.is_beyond(usize::from(tally.refused))
             });
             self.leave_as(items, Left::Rejected(reason));

@@ -77,7 +77,16 @@ pub(super) struct Gating<'h> {
     host: &'h Host,
     timeouts: Timeouts,
     gate: Gate,
-    under_way: FuturesUnordered<BoxFuture<'h, (ProbeId, Probed)>>,
+    under_way: FuturesUnordered<BoxFuture<'h, OriginAnswer>>,
+}
+
+/// What an origin answered, asked for a host.
+pub(super) struct OriginAnswer {
+    id: ProbeId,
+    /// What was sent as `Host`.
+    pub(super) host: String,
+    /// The answer.
+    pub(super) probed: Probed,
 }
 
 impl<'h> Gating<'h> {
@@ -102,7 +111,10 @@ impl<'h> Gating<'h> {
             match self.gate.poll(now.tick) {
                 GateAction::Probe(id, probe) => {
                     let (host, timeouts) = (self.host, self.timeouts);
-                    self.under_way.push(Box::pin(async move { (id, probing::probe(host, &probe, timeouts).await) }));
+                    self.under_way.push(Box::pin(async move {
+                        let probed = probing::probe(host, &probe, timeouts).await;
+                        OriginAnswer { id, host: probe.host, probed }
+                    }));
                 }
                 GateAction::Release(change, validator) => {
                     if commits.owes_proof(change) {
@@ -123,13 +135,13 @@ impl<'h> Gating<'h> {
     }
 
     /// The next probe that ends.
-    pub(super) async fn ended(&mut self) -> Option<(ProbeId, Probed)> {
+    pub(super) async fn ended(&mut self) -> Option<OriginAnswer> {
         self.under_way.next().await
     }
 
     /// Takes its answer in.
-    pub(super) fn probed(&mut self, (id, probed): &(ProbeId, Probed), now: Now) {
-        self.gate.probed(*id, probed, now.tick);
+    pub(super) fn probed(&mut self, answer: &OriginAnswer, now: Now) {
+        self.gate.probed(answer.id, &answer.probed, now.tick);
     }
 
     /// Nothing more is asked.

@@ -365,10 +365,17 @@ pub(super) fn note_vary(
     if store.read(varies)?.iter().any(|(known, varies)| known == host && varies == names) {
         return Ok(());
     }
-    store.write(|transaction| {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO vary (host, names, at) VALUES (?1, ?2, ?3)")?
-            .execute(params![host, rows::json_list(names), at.unix_ms()])
-            .map(drop)
-    })
+    store.write(|transaction| write_vary(transaction, (host, names), at))
+}
+
+/// Writes the names in `Vary` of a host's answers.
+pub(super) fn write_vary(
+    transaction: &Transaction<'_>,
+    (host, names): (&str, &[String]),
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO vary (host, names, at) VALUES (?1, ?2, ?3)")?
+        .execute(params![host, rows::json_list(names), at.unix_ms()])
+        .map(drop)
 }

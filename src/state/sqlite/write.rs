@@ -230,6 +230,7 @@ pub(super) fn write_record(
         Record::Ready { items, at, validator } => {
             proof::note_ready(transaction, batch, items, (*at, validator.as_deref()))
         }
+        Record::Varies { host, names } => proof::write_vary(transaction, (host, names), batch.at),
         Record::Left { items, left } => {
             // What an earlier run left in doubt stays so: nothing was sent since.
             items.iter().try_for_each(|&index| {

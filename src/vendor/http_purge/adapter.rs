@@ -10,6 +10,7 @@ use crate::core::contract::{
     OptionValue, Options, Rate, Reply, Stamp,
 };
 use crate::core::http::{Endpoint, Request, Response, Route};
+use crate::core::probe::varies_by;
 use crate::core::provider::Provider;
 use crate::core::target::{Scope, Target};
 use crate::vendor::answer::{self, error, status_code};
@@ -75,6 +76,10 @@ const NOT_CACHED: [u16; 2] = [404, 412];
 impl Provider for HttpPurge {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn has_variants(&self) -> bool {
+        true
     }
 
     fn also_called(&self) -> &'static [&'static str] {
@@ -160,6 +165,8 @@ impl Provider for HttpPurge {
             check_header(name, &value)?;
             headers.push(request::pair(name, value));
         }
+        let of_variant = call.headers.iter().filter(|(name, _)| !extra.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
+        headers.extend(of_variant.cloned());
         let is_proxied = account.options.bool("proxy").unwrap_or(false);
         Ok(Request {
             route: route(&call.endpoint, headers[0].1.as_str(), is_proxied)?,
@@ -181,7 +188,8 @@ impl Provider for HttpPurge {
         };
         if is_done {
             let not_cached = NOT_CACHED.contains(&status).then_some(status);
-            return answer::undenied(Reply { not_cached, ..Reply::default() }, None, response);
+            let varies = varies_by(response.header("vary").unwrap_or_default());
+            return answer::undenied(Reply { not_cached, varies, ..Reply::default() }, None, response);
         }
         answer::refuse_redirect(response)?;
         let (class, message) = match status {

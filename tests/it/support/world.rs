@@ -89,6 +89,8 @@ pub(crate) struct Sent {
     /// What it names: the URLs of its items, or a directory in their place.
     pub(crate) urls: Vec<String>,
     pub(crate) is_directory: bool,
+    /// Headers of the variant that it purges.
+    pub(crate) headers: Vec<(String, String)>,
     /// Calls that were under way when it left.
     pub(crate) beside: usize,
     /// When its answer comes.
@@ -137,7 +139,7 @@ impl Disk {
                     *used = used.checked_sub(*cost).expect("no more credit than debit");
                 }
             }
-            Record::DirectoriesRefused { .. } | Record::Ready { .. } => {}
+            Record::DirectoriesRefused { .. } | Record::Ready { .. } | Record::Varies { .. } => {}
             Record::QuotaSpent { key, used } => {
                 let known = self.quota.entry(key.clone()).or_default();
                 *known = (*known).max(*used);
@@ -191,6 +193,8 @@ pub(crate) struct World {
     pub(crate) commit_ms: u64,
     /// How far the wall clock is off at a tick, in milliseconds.
     pub(crate) clock_off: fn(u64) -> i64,
+    /// Hosts whose answers vary by what visitors accept.
+    pub(crate) varies: BTreeSet<String>,
 }
 
 impl World {
@@ -207,6 +211,7 @@ impl World {
             latency: 50,
             commit_ms: 0,
             clock_off: |_| 0,
+            varies: BTreeSet::new(),
         }
     }
 
@@ -225,6 +230,7 @@ impl World {
             without_directories: &[],
             selected: None,
             hold: &Hold::default(),
+            varies: &self.varies,
             now: self.wall,
         };
         plan(&self.model, &self.table(), &circumstances)
@@ -378,6 +384,7 @@ impl<V: FnMut(&Sent) -> Ending> Run<'_, V> {
                 None => view.items.iter().map(|&index| self.world.changes[index].target.text.clone()).collect(),
             },
             is_directory: view.directory.is_some(),
+            headers: view.headers.to_vec(),
             beside,
             lands: self.now + self.world.latency,
         };
@@ -483,11 +490,11 @@ pub(crate) fn assert_rate(calls: &[&Sent], rate: Rate) {
 }
 
 fn assert_no_target_twice_at_once(calls: &[&Sent]) {
-    let mut free_at: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut free_at: BTreeMap<(usize, &Vec<(String, String)>), u64> = BTreeMap::new();
     for sent in calls {
         for &item in &sent.items {
-            let before = free_at.insert(item, sent.lands);
-            assert!(before.is_none_or(|free| free <= sent.at), "change {item} is in two calls at once");
+            let before = free_at.insert((item, &sent.headers), sent.lands);
+            assert!(before.is_none_or(|free| free <= sent.at), "a variant of change {item} is in two calls at once");
         }
     }
 }
