@@ -8,6 +8,7 @@ mod held;
 mod lead_time;
 mod purge_ids;
 mod trouble;
+mod variants;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -143,7 +144,8 @@ impl<'a> Apply<'a> {
         }
         for endpoint in 0..config.endpoints.len() {
             let lane = &mut self.lanes[first_lane + endpoint];
-            lane.extend(job.batches.of_endpoint(endpoint));
+            let usual = job.batches.of_endpoint(endpoint).iter().copied();
+            lane.extend(&usual.filter(|index| !job.for_variants.contains(index)).collect::<Vec<_>>());
             lane.extend_directories(&job.directories);
             if job.batches.starts_small() {
                 lane.mistrust();
@@ -163,31 +165,6 @@ impl<'a> Apply<'a> {
         if let Some(quota) = &job.quota {
             for (day, changes) in job.over_quota.by_day() {
                 self.leave(changes.to_vec(), Some(quota.begins(day)), spent(quota.limit));
-            }
-        }
-    }
-
-    /// Lanes that purge further variants of the targets of a job, beside those of its endpoints.
-    fn add_variants(&mut self, job: &super::plan::Job, first_lane: usize) {
-        let config = &self.model.providers[job.provider];
-        for variant in &job.variants {
-            for endpoint in 0..config.endpoints.len() {
-                let usual = &self.lanes[first_lane + endpoint];
-                let mut lane = Lane::new((job.provider, endpoint), job.operation, job.limits, usual.pace, None);
-                lane.headers.clone_from(&variant.headers);
-                let sent: BTreeSet<u32> = job.batches.of_endpoint(endpoint).iter().copied().collect();
-                let changes: Vec<u32> = variant.changes.iter().copied().filter(|index| sent.contains(index)).collect();
-                for &index in &changes {
-                    *self.variants.entry((index as usize, endpoint)).or_insert(1) += 1;
-                }
-                lane.extend(&changes);
-                if job.batches.starts_small() {
-                    lane.mistrust();
-                }
-                self.lanes.push(lane);
-                if let Some(problem) = config.endpoints.problem(endpoint) {
-                    self.stop(self.lanes.len() - 1, ErrorClass::Transient, problem);
-                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::http::{Endpoint, Route};
 use super::model::ProviderConfig;
-use super::origin::{self, host_header};
+use super::origin;
 use super::probe::Expected;
 use super::proof::{EdgeVantage, Owed, Uncached};
 use super::proof_terms::{Headers, ProofTerms, Vantage, Verify};
@@ -63,7 +63,7 @@ pub fn owed(terms: &ProofTerms, of: EdgeTarget<'_>, known: &KnownAddresses) -> R
     let expected = Expected { content, gone, notes: compare.clone(), compare, validator };
     let reads = expected.reads(verify.max_body, &terms.normalize)?;
     let vantages = vantages(verify, config, target, known)?;
-    let host = host_header(&target.text, authority).to_owned();
+    let host = target.host_header().unwrap_or(authority).to_owned();
     let uncached = terms.origin.as_ref().and_then(|origin| {
         let at_origin = origin::probes(origin, terms, target, &expected).into_iter().next()?;
         Some(Uncached { nonce, at_origin, rate: origin.rate })

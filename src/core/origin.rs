@@ -59,7 +59,7 @@ pub fn probes(origin: &Origin, terms: &ProofTerms, target: &Target, expected: &E
     let (Some((path, authority)), Ok(reads)) = (url, expected.reads(most_bytes, &terms.normalize)) else {
         return Vec::new();
     };
-    let host = origin.host.clone().unwrap_or_else(|| host_header(&target.text, authority).to_owned());
+    let host = origin.host.clone().unwrap_or_else(|| target.host_header().unwrap_or(authority).to_owned());
     let probe = |endpoint: &super::http::Endpoint| Probe {
         endpoint: endpoint.clone(),
         route: if endpoint.tls { Route::ByProxy } else { Route::Direct },
@@ -69,10 +69,4 @@ pub fn probes(origin: &Origin, terms: &ProofTerms, target: &Target, expected: &E
         reads: reads.clone(),
     };
     origin.urls.iter().map(probe).collect()
-}
-
-/// The authority of a URL without the port that is its scheme's own.
-pub fn host_header<'a>(url: &str, authority: &'a str) -> &'a str {
-    let is_tls = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
-    authority.strip_suffix(if is_tls { ":443" } else { ":80" }).unwrap_or(authority)
 }

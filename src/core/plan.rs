@@ -17,6 +17,7 @@ use super::contract::Operation;
 use super::hold::Hold;
 use super::http::Endpoint;
 use super::model::{Model, OperationLimits, Priority, ProviderConfig};
+use super::proof_terms::Headers;
 use super::quota::{Days, Draw, Ledger};
 use super::recorded::{Standing, Wait};
 use super::target::{Scope, Target};
@@ -166,6 +167,8 @@ pub struct Job {
     pub batches: Batches,
     /// Further calls for the same targets, as caches keep variants of them apart.
     pub variants: Vec<Variant>,
+    /// Changes that get none of the usual calls, but those for variants alone: the others are fresh.
+    pub for_variants: BTreeSet<u32>,
     /// Directories that are purged in place of URLs, a call each. A job that has them has no batches.
     pub directories: Vec<Directory>,
     /// How their URLs are purged one by one in the same run, should the vendor refuse directories.
@@ -203,15 +206,6 @@ impl Job {
     /// How many calls it takes.
     pub fn calls(&self) -> usize {
         self.batches.len() + self.directories.len() + self.calls_of_variants()
-    }
-
-    /// Calls for variants: one a target, at each endpoint that it is sent to.
-    fn calls_of_variants(&self) -> usize {
-        let calls_of = |variant: &Variant| {
-            let has: BTreeSet<usize> = variant.changes.iter().map(|&index| index as usize).collect();
-            self.batches.iter().flat_map(|batch| batch.changes).filter(|index| has.contains(index)).count()
-        };
-        self.variants.iter().map(calls_of).sum()
     }
 
     /// Leaves out endpoints, by index, and `changes` that fail, unless a directory stands for others besides. Returns what it
@@ -314,6 +308,8 @@ pub struct Circumstances<'a> {
     pub hold: &'a Hold,
     /// Hosts whose answers were seen to vary by `Accept-Encoding`, in lower case, with a port that is not the scheme's own.
     pub varies: &'a BTreeSet<String>,
+    /// By change: headers of the variants that were seen to be stale; it is purged again for these.
+    pub stale: &'a HashMap<usize, Vec<Headers>>,
     /// Wall time of the run's start.
     pub now: Timestamp,
 }
@@ -364,7 +360,7 @@ pub fn plan(model: &Model, changes: &Changes, circumstances: &Circumstances<'_>)
     plan.jobs =
         demands.into_iter().filter(|demand| !demand.is_empty()).map(|demand| room.job(demand, changes)).collect();
     for job in &mut plan.jobs {
-        job.variants = variants::of_job(model, changes, job, circumstances.varies);
+        (job.variants, job.for_variants) = variants::of_job(model, changes, job, circumstances);
         if !job.variants.is_empty() {
             let per_endpoint = job.calls().div_ceil(model.providers[job.provider].endpoints.len().max(1));
             job.duration_ms = budget::duration_ms(&job.limits, per_endpoint, per_endpoint);
@@ -567,6 +563,7 @@ impl Room<'_> {
             pace_key: (self.circumstances.accounts[provider].clone(), operation.name),
             batches: Batches::default(),
             variants: Vec::new(),
+            for_variants: BTreeSet::new(),
             directories: Vec::new(),
             one_by_one: None,
             quota: draw.as_ref().and_then(|draw| self.quota(draw)),

@@ -103,6 +103,15 @@ impl Proven {
         all.fold(first, |worst, sighting| if badness(&sighting) > badness(&worst) { sighting } else { worst })
     }
 
+    /// Headers of the variants of which an edge serves something else, each once.
+    pub fn stale_variants(&self) -> Vec<Headers> {
+        let stale = self.sightings.iter().filter(|sighting| matches!(sighting.sight, Sight::Other(_)));
+        let mut variants: Vec<Headers> = stale.map(|sighting| sighting.variant.clone()).collect();
+        variants.sort_unstable();
+        variants.dedup();
+        variants
+    }
+
     /// Names of request headers by which answers vary, in lower case.
     pub fn varies(&self) -> Vec<String> {
         let seen = self.sightings.iter().filter_map(|sighting| sighting.seen.as_ref());

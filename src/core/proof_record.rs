@@ -1,5 +1,6 @@
 //! What the state knows of proof: which probes are owed for accepted purges, and what was seen at edges.
 
+use super::proof_terms::Headers;
 use super::target::{ContentHash, Target};
 use super::time::Timestamp;
 
@@ -39,6 +40,8 @@ pub struct ProofRow {
     pub repurges: u32,
     /// The worst probe as JSON, at most [`LONGEST_SEEN`] bytes.
     pub seen: Option<String>,
+    /// Headers of the variants that were stale: it is purged again for these.
+    pub variants: Vec<Headers>,
 }
 
 impl ProofRow {
@@ -60,6 +63,7 @@ impl ProofRow {
             again_at: None,
             repurges: 0,
             seen: None,
+            variants: Vec::new(),
         }
     }
 }
@@ -113,6 +117,8 @@ pub struct SettledProof {
     pub seen: Option<String>,
     /// How many times it was purged again so far.
     pub repurges: u32,
+    /// Headers of the variants that are stale.
+    pub variants: Vec<Headers>,
     /// Makes the target due again, for this reason: it is stale and owes no probe until it was purged once more, which counts as one
     /// more of `repurges`.
     pub mark_stale: Option<String>,

@@ -76,6 +76,13 @@ impl Target {
         Some(&rest[..rest.find(['/', '?']).unwrap_or(rest.len())])
     }
 
+    /// What visitors of a URL send as `Host`: its authority without the port that is its scheme's own; `None` for asset ids.
+    pub fn host_header(&self) -> Option<&str> {
+        let authority = self.authority()?;
+        let is_tls = self.text.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        Some(authority.strip_suffix(if is_tls { ":443" } else { ":80" }).unwrap_or(authority))
+    }
+
     /// Path and query of a URL as written, `/` if there is none; `None` for asset ids.
     pub fn path_and_query(&self) -> Option<String> {
         let rest = self.text.split_once("://")?.1;
@@ -128,6 +135,11 @@ mod tests {
         let bare = Target::url("http://a.example?q");
         assert_eq!((bare.host(), bare.path_and_query().as_deref()), (Some("a.example"), Some("/?q")));
         assert_eq!(Target::asset_id("f4").host(), None);
+        for (url, host) in
+            [("https://a:443/", "a"), ("https://a:80/", "a:80"), ("http://a:80/", "a"), ("HTTPS://a", "a")]
+        {
+            assert_eq!(Target::url(url).host_header(), Some(host), "{url}");
+        }
     }
 
     #[test]

@@ -23,7 +23,6 @@ use crate::core::event::{Action, CallId, Ending, EndpointEnd, Event, ItemOutcome
 use crate::core::gate::GateQuestion;
 use crate::core::http::{Endpoint, Response, TransportFailure, TransportFailureKind};
 use crate::core::model::Model;
-use crate::core::origin::host_header;
 use crate::core::plan::Plan;
 use crate::core::probe::varies_by;
 use crate::core::states::States;
@@ -338,7 +337,7 @@ impl Execution<'_> {
         self.outcome.panicked |= panicked;
         if let (Ending::Accepted(Reply { varies, .. }), Some(sent_call)) = (&ending, self.under_way.get(&id)) {
             let target = sent_call.prepared.call.targets.first();
-            let host = target.and_then(|target| Some(host_header(&target.text, target.authority()?).to_owned()));
+            let host = target.and_then(|target| Some(target.host_header()?.to_owned()));
             self.varies(host.unwrap_or_default(), varies.clone());
         }
         self.ended(inputs, id, &ending, observe, now);

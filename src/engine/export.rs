@@ -13,6 +13,7 @@ use super::{Claim, Claimed, Exit, Stop, open_or_create, run_start};
 use crate::core::contract::is_task_id;
 use crate::core::model::Priority;
 use crate::core::proof_record::{LONGEST_SEEN, ProofRow, ProofVerdict};
+use crate::core::proof_terms::Headers;
 use crate::core::recorded::{ChangeKind, Progress, Recorded, Standing, Wait, Work};
 use crate::core::target::{ContentHash, Scope, Target};
 use crate::core::text::is_unsafe;
@@ -114,6 +115,8 @@ struct ProofLine {
     again_at_ms: Option<i64>,
     repurges: u32,
     seen: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    variants: Vec<Headers>,
 }
 
 /// What a file of lines holds.
@@ -164,6 +167,7 @@ pub fn proof_line(row: &ProofRow) -> Value {
         again_at_ms: ms(row.again_at),
         repurges: row.repurges,
         seen: row.seen.clone(),
+        variants: row.variants.clone(),
     };
     serde_json::to_value(ProvenLine { proof }).unwrap_or_default()
 }
@@ -362,6 +366,7 @@ impl ProofLine {
             again_at: self.again_at_ms.map(|ms| time(ms, "again_at_ms")).transpose()?,
             repurges: self.repurges,
             seen: self.seen,
+            variants: self.variants,
         })
     }
 }

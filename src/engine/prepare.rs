@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Desired;
 use super::accounts::taken_over;
+use crate::core::changes::Changes;
 use crate::core::collapse::Directory;
 use crate::core::diff::{self, Differ, Difference, Forced, GuardedTargets};
 use crate::core::guard::Refusal;
@@ -11,8 +12,9 @@ use crate::core::hold::{Hold, SeenRemovals};
 use crate::core::http::Endpoint;
 use crate::core::owners::{self, Unread};
 use crate::core::plan::{self, Job, Plan, QuotaKey, Selected};
+use crate::core::proof_terms::Headers;
 use crate::core::quota::DAY_MS;
-use crate::core::recorded::Standing;
+use crate::core::recorded::{ChangeKind, Standing};
 use crate::core::time::Timestamp;
 use crate::core::watch::RunRequest;
 use crate::state::{StateError, Store};
@@ -210,10 +212,27 @@ fn plan_of(
             selected: choice.selected,
             hold: &difference.hold,
             varies: &store.map_or(Ok(BTreeSet::new()), varying_hosts)?,
+            stale: &stale_variants(desired, &difference.changes, store)?,
             now,
         },
     );
     quota_error.into_inner().map_or(Ok(plan), Err)
+}
+
+/// Variants that were seen to be stale, by change.
+fn stale_variants(
+    desired: &Desired,
+    changes: &Changes,
+    store: Option<&dyn Store>,
+) -> Result<HashMap<usize, Vec<Headers>>, StateError> {
+    let mut stale = HashMap::new();
+    let Some(store) = store else { return Ok(stale) };
+    for index in (0..changes.len()).filter(|&index| changes.kind(index) == ChangeKind::Stale) {
+        let provider = desired.model.provider_key(changes.provider(index));
+        let row = store.proof_of(&provider, &changes.target(index))?;
+        stale.extend(row.map(|row| (index, row.variants)));
+    }
+    Ok(stale)
 }
 
 /// Hosts whose answers were seen to vary by what visitors accept.

@@ -250,6 +250,7 @@ fn other_layers(model: &Model, settled: &[SettledProof], store: &dyn Store) -> R
                 due: None,
                 seen: None,
                 repurges,
+                variants: Vec::new(),
                 mark_stale: Some(why),
             };
             others.insert(key, marked);
@@ -338,6 +339,7 @@ impl<'a> Asked<'a> {
             due,
             seen: None,
             repurges: self.row.repurges,
+            variants: Vec::new(),
             mark_stale: None,
         }
     }
@@ -372,7 +374,8 @@ impl Round<'_> {
             Sight::Inconclusive(_) => asked.settled(ProofVerdict::Inconclusive, Some(asked.rest(now)), now),
             Sight::Other(what) if self.marks && asked.row.repurges < asked.verify.repurge => {
                 let mark_stale = Some(format!("{} {what}", self.owed[index].vantages[proven.worst().vantage].endpoint));
-                SettledProof { mark_stale, ..asked.settled(ProofVerdict::Stale, None, now) }
+                let variants = proven.stale_variants();
+                SettledProof { mark_stale, variants, ..asked.settled(ProofVerdict::Stale, None, now) }
             }
             Sight::Other(_) => asked.settled(ProofVerdict::Stale, Some(asked.rest(now)), now),
         };

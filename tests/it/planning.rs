@@ -235,6 +235,7 @@ fn plan_with(
             selected,
             hold: &Hold::default(),
             varies: &std::collections::BTreeSet::new(),
+            stale: &std::collections::HashMap::new(),
             now,
         },
     )
@@ -403,6 +404,7 @@ fn what_is_stale_is_due_until_it_is_accepted_or_changes() {
         due: None,
         seen: None,
         repurges: 0,
+        variants: Vec::new(),
         mark_stale: Some("stale at 127.0.0.1".into()),
     };
     assert_eq!(site.store.settle_proofs(&[stale], START).expect("settled"), 0);

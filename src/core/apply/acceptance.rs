@@ -45,13 +45,6 @@ impl Apply<'_> {
         }
     }
 
-    /// A variant of a change was accepted; whether others are still to be, at the same endpoint.
-    fn has_more_variants(&mut self, lane: usize, index: usize) -> bool {
-        let Some(open) = self.variants.get_mut(&(index, self.lanes[lane].endpoint)) else { return false };
-        *open -= 1;
-        *open > 0
-    }
-
     /// What the acceptance of these comes to.
     fn record(&mut self, lane: usize, taken: &[usize], reply: &Reply, now: Now) -> Vec<(usize, ItemOutcome)> {
         let required = self.model.providers[self.lanes[lane].provider].required();

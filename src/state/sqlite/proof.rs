@@ -11,13 +11,14 @@ use super::{Commit, SqliteStore, StateError, inputs};
 use crate::core::changes::Change;
 use crate::core::model::Model;
 use crate::core::proof_record::{LONGEST_SEEN, ProofRow, ProofVerdict, RunProof, SettledProof};
+use crate::core::proof_terms::Headers;
 use crate::core::recorded::{ChangeKind, Recorded};
 use crate::core::target::{ContentHash, Target};
 use crate::core::time::Timestamp;
 
 /// The columns of the table, in its order.
 pub(super) const COLUMNS: &str = "provider, scope, target, hash, ready_at, accepted_at, validator, verdict, by, probed_at, due, \
-     again_at, repurges, seen, gone, owners";
+     again_at, repurges, seen, gone, owners, variants";
 /// Where in [`COLUMNS`] it stands until when no probe counts; null: none is owed.
 pub(super) const DUE: usize = 10;
 /// Rows that owe a probe. Asked of the index on purpose: a sum proves that it has all of them.
@@ -103,7 +104,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ProofRow> {
         again_at: time(11)?,
         repurges: row.get(12)?,
         seen: row.get(13)?,
+        variants: row.get::<_, Option<String>>(16)?.map_or(Ok(Vec::new()), |text| read_variants(&text))?,
     })
+}
+
+fn read_variants(text: &str) -> rusqlite::Result<Vec<Headers>> {
+    serde_json::from_str(text).map_err(|_| never_written("variants"))
 }
 
 fn verdict_of(word: &str) -> rusqlite::Result<ProofVerdict> {
@@ -115,7 +121,7 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &ProofRow) -> rusqlite::
     let time = |time: Option<Timestamp>| time.map(Timestamp::unix_ms);
     let sql = format!(
         "INSERT OR REPLACE INTO proof ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
     );
     transaction.prepare_cached(&sql)?.execute(params![
         row.provider,
@@ -134,6 +140,7 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &ProofRow) -> rusqlite::
         row.seen.as_ref().filter(|seen| seen.len() <= LONGEST_SEEN),
         row.gone.as_ref().map(ContentHash::as_str),
         (!row.owners.is_empty()).then(|| rows::json_list(&row.owners)),
+        (!row.variants.is_empty()).then(|| serde_json::json!(row.variants).to_string()),
     ])?;
     Ok(())
 }
@@ -228,7 +235,7 @@ pub(super) fn note_accepted(
              VALUES (?1, ?2, ?3, ?4, ?5, 'due', ?6, 0, ?7, ?8)
              ON CONFLICT (provider, scope, target) DO UPDATE SET
                  hash = ?4, accepted_at = ?5, verdict = 'due', by = NULL, probed_at = NULL, due = ?6, again_at = NULL,
-                 seen = NULL, repurges = iif(hash IS ?4 AND verdict = 'stale', repurges, 0),
+                 seen = NULL, variants = NULL, repurges = iif(hash IS ?4 AND verdict = 'stale', repurges, 0),
                  ready_at = iif(hash IS ?4, ready_at, NULL), validator = iif(hash IS ?4, validator, NULL),
                  gone = coalesce(?7, iif(hash IS ?4, gone, NULL)), owners = coalesce(?8, iif(hash IS ?4, owners, NULL))",
         )?
@@ -271,8 +278,8 @@ pub(super) fn settle(transaction: &Transaction<'_>, settled: &[SettledProof], at
             superseded += 1;
             continue;
         };
-        let SettledProof { verdict, by, probed_at, due, seen, repurges, mark_stale, .. } = one.clone();
-        let mut row = ProofRow { verdict, by, probed_at, due, repurges, seen, ..known };
+        let SettledProof { verdict, by, probed_at, due, seen, repurges, variants, mark_stale, .. } = one.clone();
+        let mut row = ProofRow { verdict, by, probed_at, due, repurges, seen, variants, ..known };
         if let Some(reason) = &mark_stale {
             (row.verdict, row.due, row.repurges) = (ProofVerdict::Stale, None, repurges.saturating_add(1));
             purge_again(transaction, &row, (reason, at))?;

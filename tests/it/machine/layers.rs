@@ -80,3 +80,16 @@ fn an_edge_waits_for_what_upstream_has_not_accepted() {
     world.next(&report, 1_000);
     assert_eq!(world.run(|_| accept()).counts(), (2, 0, 0, 0));
 }
+
+/// R15: what is stale in one variant is purged again for that one alone: a purge of another copy, which is fresh, can hide it.
+#[test]
+fn only_the_variants_that_are_stale_are_purged_again() {
+    let gzip = vec![("Accept-Encoding".to_owned(), "gzip".to_owned())];
+    let mut world = varying(2);
+    world.stale.insert(0, vec![gzip.clone()]);
+    assert_eq!(world.plan().calls(), 1 + VARIANTS);
+    let report = world.run(|_| accept());
+    assert_eq!(report.counts(), (2, 0, 0, 0));
+    let of_stale: Vec<&Sent> = report.sent.iter().filter(|sent| sent.has(&url(0))).collect();
+    assert!(of_stale.len() == 1 && of_stale[0].headers == gzip, "{of_stale:?}");
+}

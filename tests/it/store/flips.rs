@@ -69,7 +69,8 @@ fn made(look: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     let row = store.proofs().expect("readable").remove(1);
     let (verdict, seen) = (ProofVerdict::Verified, Some("{\"status\":200}".to_owned()));
     let (by, probed_at, repurges) = (Some("etag".to_owned()), Some(START.plus_ms(60)), row.repurges);
-    let settled = SettledProof { row, verdict, by, probed_at, due: None, seen, repurges, mark_stale: None };
+    let settled =
+        SettledProof { row, verdict, by, probed_at, due: None, seen, repurges, variants: Vec::new(), mark_stale: None };
     assert_eq!(store.settle_proofs(&[settled], START.plus_ms(60)).expect("settled"), 0);
     store.note_vary("www.example.cn", &["accept-encoding".to_owned()], START).expect("noted");
     let counts = Counts { recorded: 4, waiting: 2, pending: 10, deferred: 6, rejected: 4 };

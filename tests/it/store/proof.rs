@@ -68,6 +68,7 @@ fn settled(row: &ProofRow, verdict: ProofVerdict) -> SettledProof {
         due: None,
         seen: Some("{\"status\":200}".into()),
         repurges: row.repurges,
+        variants: Vec::new(),
         mark_stale: None,
     }
 }
@@ -618,6 +619,7 @@ fn any_proof() -> impl Strategy<Value = ProofRow> {
                 again_at,
                 repurges,
                 seen,
+                variants: vec![vec![("Accept-Encoding".to_owned(), "gzip".to_owned())]],
             }
         },
     )

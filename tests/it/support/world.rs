@@ -195,6 +195,8 @@ pub(crate) struct World {
     pub(crate) clock_off: fn(u64) -> i64,
     /// Hosts whose answers vary by what visitors accept.
     pub(crate) varies: BTreeSet<String>,
+    /// Variants that are stale, by change.
+    pub(crate) stale: std::collections::HashMap<usize, Vec<Vec<(String, String)>>>,
 }
 
 impl World {
@@ -212,6 +214,7 @@ impl World {
             commit_ms: 0,
             clock_off: |_| 0,
             varies: BTreeSet::new(),
+            stale: std::collections::HashMap::new(),
         }
     }
 
@@ -231,6 +234,7 @@ impl World {
             selected: None,
             hold: &Hold::default(),
             varies: &self.varies,
+            stale: &self.stale,
             now: self.wall,
         };
         plan(&self.model, &self.table(), &circumstances)
