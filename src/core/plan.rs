@@ -3,6 +3,7 @@
 //! Does not know how a vendor is called, nor what it will answer.
 
 mod charge;
+mod demand;
 mod quota_days;
 mod quota_terms;
 mod variants;
@@ -26,6 +27,7 @@ use super::twins::Twins;
 
 pub use super::quota::QuotaKey;
 pub use charge::Charge;
+use demand::Demand;
 pub use quota_days::{OverQuota, Quota};
 pub use quota_terms::{QuotaTerms, quota_terms};
 pub use variants::Variant;
@@ -383,53 +385,6 @@ fn has_ledger(model: &Model, changes: &Changes, index: usize) -> bool {
     model.providers[changes.provider(index)]
         .limits_of(changes.scope(index))
         .is_some_and(|limits| limits.targets_per_day.is_some())
-}
-
-/// What one provider wants to purge with one operation.
-struct Demand {
-    provider: usize,
-    operation: &'static Operation,
-    limits: OperationLimits,
-    draw: Option<Draw>,
-    /// Changes that have no day yet, by rank, from the one that is next.
-    indexes: Vec<u32>,
-    next: usize,
-    today: Vec<u32>,
-    over_quota: OverQuota,
-    /// The first day that may have room, and the last that is needed.
-    from: usize,
-    last_day: usize,
-}
-
-impl Demand {
-    const fn is_empty(&self) -> bool {
-        self.today.is_empty() && self.over_quota.is_empty()
-    }
-
-    fn draws_on(&self, ledger: usize) -> bool {
-        self.draw.as_ref().is_some_and(|draw| draw.ledger == ledger)
-    }
-
-    /// Gives the next change its day.
-    fn take(&mut self, days: &mut Days, costs: bool) {
-        let Some(index) = self.indexes.get(self.next).copied() else { return };
-        self.next += 1;
-        let day = match &self.draw {
-            // There is no day with room for it; the next one may have another limit.
-            Some(Draw { limit: Some(0), .. }) if costs => 1,
-            Some(draw) if costs => {
-                self.from = days.take(draw, self.from);
-                self.from
-            }
-            _ => 0,
-        };
-        self.last_day = self.last_day.max(day);
-        if day == 0 {
-            self.today.push(index);
-        } else {
-            self.over_quota.push(index as usize, day as u64);
-        }
-    }
 }
 
 /// The ledgers and the room on them.

@@ -195,10 +195,7 @@ pub async fn apply(
             committed = run.commits.ended(), if !run.commits.is_idle() => {
                 awaiting_credentials.extend(run.committed(committed, host.clock.now()).into_iter().map(get_ready));
             }
-            Some(answer) = gating.ended(), if !gating.is_idle() => {
-                run.probed(&answer);
-                gating.probed(&answer, host.clock.now());
-            }
+            Some(answer) = gating.ended(), if !gating.is_idle() => run.probed(&mut gating, &answer, host.clock.now()),
             changed = interrupted.changed(), if interrupts_open => {
                 interrupts_open = changed.is_ok();
                 run.heed(&interrupted, host.clock.now());
@@ -352,7 +349,8 @@ impl Execution<'_> {
     }
 
     /// An origin answered.
-    fn probed(&mut self, answer: &OriginAnswer) {
+    fn probed(&mut self, gating: &mut Gating<'_>, answer: &OriginAnswer, now: Now) {
+        gating.probed(answer, now);
         if let Ok(seen) = &answer.probed {
             self.varies(answer.host.clone(), varies_by(seen.header("vary").unwrap_or_default()));
         }
