@@ -65,6 +65,7 @@ fn play(edges: &[Edge], modes: &[Mode], rounds: usize, protocol: Protocol) -> Ve
                     for number in 0..rounds {
                         tally.add(round::play(&site, protocol, mode, number));
                     }
+                    println!("{}", tally.line());
                     tallies.lock().expect("tallies").push(tally);
                 }
             });

@@ -106,7 +106,6 @@ impl Site {
             }
             if pages.mode == Mode::Soft {
                 text.push_str("    headers: {Purge-Mode: soft}\n");
-                text.push_str(if protocol.verify.is_some() { "    repurge_headers: {}\n" } else { "" });
             }
         }
         program.write_manifest("providers.yaml", &text);

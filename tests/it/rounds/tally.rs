@@ -102,6 +102,11 @@ impl Tally {
         (!problems.is_empty()).then_some(what)
     }
 
+    /// What is shown as soon as it is complete.
+    pub(super) fn line(&self) -> String {
+        format!("{} at {}: {}", self.mode.name(), self.edge.name, self.cell())
+    }
+
     /// Its cell in the table: rounds fresh, rounds claimed and not fresh, purges a page, seconds at the median from ready to the
     /// purge and from the last purge to the end of the run.
     fn cell(&self) -> String {
