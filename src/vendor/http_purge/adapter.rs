@@ -165,7 +165,8 @@ impl Provider for HttpPurge {
             check_header(name, &value)?;
             headers.push(request::pair(name, value));
         }
-        let of_variant = call.headers.iter().filter(|(name, _)| !extra.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
+        let of_variant =
+            call.headers.iter().filter(|(name, _)| !extra.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
         headers.extend(of_variant.cloned());
         let is_proxied = account.options.bool("proxy").unwrap_or(false);
         Ok(Request {
