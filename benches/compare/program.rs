@@ -55,7 +55,9 @@ pub(crate) fn commit(setup: &Setup, table: &mut Table) {
         let outcome = items.iter().map(accepted).collect();
         let mut told = |record: Record| {
             let (changes, records) = (&difference.changes, [record]);
-            let batch = Commit { records: &records, changes, providers: &providers, grounds: &grounds, at: now };
+            let owes = std::collections::HashMap::new();
+            let batch =
+                Commit { records: &records, changes, providers: &providers, grounds: &grounds, owes: &owes, at: now };
             timed(|| store.commit(run, &batch).expect("written"))
         };
         intents.push(told(Record::Intent { call, operation: "PURGE", items, debit: None, purge: PurgeId::default() }));

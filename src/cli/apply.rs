@@ -52,8 +52,8 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut progress = |event: PassEvent<'_>| display.accompanies(event);
     let scope = (lookup, Extent::Owed);
     let again = prove::prove(&mut prover, scope, Repair::Purge(&pass), &mut progress, &mut report).await?;
-    let proven = if report.is_proven(false) { Exit::Done } else { Exit::NotAllDone };
-    let exit = Exit::worst([purged, again, proven]);
+    let seen = if report.is_proven(false) { Exit::Done } else { Exit::NotAllDone };
+    let exit = Exit::worst([purged, again, seen]);
     display.proves(&report, exit);
     Ok(exit)
 }

@@ -192,13 +192,12 @@ impl Changes {
     /// What is asked of the origin and the edges of the change at `index`: as its entry says, or the first of the manifests that
     /// listed it.
     pub fn terms<'m>(&self, index: usize, model: &'m Model) -> Option<&'m ProofTerms> {
-        let terms = match entry_of(&self.rows[index]) {
-            Some(entry) => self.entries.terms(entry),
-            None => {
-                let owners = self.owners(index);
-                let listed = |manifest: &&Manifest| owners.contains(&manifest.name);
-                model.manifests.iter().filter(listed).find_map(|manifest| manifest.terms)
-            }
+        let terms = if let Some(entry) = entry_of(&self.rows[index]) {
+            self.entries.terms(entry)
+        } else {
+            let owners = self.owners(index);
+            let listed = |manifest: &&Manifest| owners.contains(&manifest.name);
+            model.manifests.iter().filter(listed).find_map(|manifest| manifest.terms)
         };
         model.proof_terms.get(terms?)
     }

@@ -169,7 +169,7 @@ impl Gate {
         question.last = Some(sight);
         if is_fresh && question.agreed >= question.asked.samples {
             let validator = probed.as_ref().ok().and_then(|seen| question.asked.expected.validator_of(seen));
-            self.ready(index, validator);
+            self.ready(index, validator.as_deref());
         } else if is_fresh {
             self.again(index, now);
         } else if question.deadline.is_some_and(|deadline| now >= deadline) {
@@ -204,12 +204,12 @@ impl Gate {
         }
     }
 
-    fn ready(&mut self, index: usize, validator: Option<String>) {
+    fn ready(&mut self, index: usize, validator: Option<&str>) {
         self.close(index);
         for change in self.questions[index].changes.clone() {
             let Some(held) = self.held.get_mut(&change) else { continue };
             held.open -= 1;
-            held.validator = validator.clone().or(held.validator.take());
+            held.validator = validator.map(str::to_owned).or(held.validator.take());
             if held.open == 0 {
                 let validator = self.held.remove(&change).and_then(|held| held.validator);
                 self.outbox.push_back(GateAction::Release(change, validator));
@@ -259,7 +259,7 @@ impl Gate {
             let question = &self.questions[index];
             match question.stage {
                 // Its last chance is on its way, or due.
-                Stage::InFlight => _ = self.deadlines.remove(&(deadline, index)),
+                Stage::InFlight | Stage::Answered => _ = self.deadlines.remove(&(deadline, index)),
                 Stage::Queued(at)
                     if at >= deadline && question.asked_at.is_some() && !self.queue.rests(question.server, now) =>
                 {
@@ -269,7 +269,6 @@ impl Gate {
                     self.queue.withdraw(question.server, index, at);
                     self.give_up(index, now);
                 }
-                Stage::Answered => _ = self.deadlines.remove(&(deadline, index)),
             }
         }
         while let Some(index) = self.queue.take(now) {
@@ -347,6 +346,7 @@ mod tests {
         GateQuestion { probe, expected, samples: 1, rate: 1000, wait_ms }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as probes end")]
     fn serves(hash: &str) -> Probed {
         let body = SeenBody::Digest(ContentHash::from_canonical(hash), 2);
         Ok(Seen { status: 200, headers: vec![("etag".into(), "\"v\"".into())], body, bytes: 2 })
@@ -356,8 +356,11 @@ mod tests {
         Err(TransportFailure { kind: TransportFailureKind::NotConnected, message: "refused".into() })
     }
 
+    /// When each change was released or left, and when each server was asked.
+    type Played = (Vec<(u64, GateAction)>, Vec<(u64, String)>);
+
     /// Plays a gate against servers, from their name and the time, in virtual time. What was released or left, and when.
-    fn play(gate: &mut Gate, serves: impl Fn(&str, u64) -> Probed) -> (Vec<(u64, GateAction)>, Vec<(u64, String)>) {
+    fn play(gate: &mut Gate, serves: impl Fn(&str, u64) -> Probed) -> Played {
         let (mut now, mut ends, mut asked) = (1_000, Vec::new(), Vec::new());
         loop {
             match gate.poll(Tick::from_ms(now)) {

@@ -337,7 +337,9 @@ impl Proof {
         let before = self.rewriting.insert(key.clone(), Rewriting::Known(rewrites));
         self.settled(owed, rewrites);
         if let Some(Rewriting::Asked(waiting)) = before {
-            waiting.into_iter().for_each(|owed| self.settled(owed, rewrites));
+            for owed in waiting {
+                self.settled(owed, rewrites);
+            }
         }
     }
 
@@ -446,16 +448,17 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as probes end")]
     fn answer(hash: &str, vary: &str) -> Probed {
         let body = SeenBody::Digest(ContentHash::from_canonical(hash), 2);
         Ok(Seen { status: 200, headers: vec![("vary".into(), vary.into())], body, bytes: 2 })
     }
 
+    /// What was settled, and what was asked when: path and first header.
+    type Played = (Vec<(usize, Sight)>, Vec<(u64, String, String)>);
+
     /// Plays a machine against an edge, from the probe and the time. What was settled, and what was asked when.
-    fn play(
-        owed: Vec<Owed>,
-        edge: impl Fn(&Probe, u64) -> Probed,
-    ) -> (Vec<(usize, Sight)>, Vec<(u64, String, String)>) {
+    fn play(owed: Vec<Owed>, edge: impl Fn(&Probe, u64) -> Probed) -> Played {
         let mut proof = Proof::new(owed);
         let (mut now, mut settled, mut asked) = (1_000, Vec::new(), Vec::new());
         loop {

@@ -58,6 +58,7 @@ mod tests {
     use crate::core::http::{Endpoint, Route};
     use crate::core::probe::Reads;
     use crate::core::proof_terms::Headers;
+    use crate::core::text::push_hex;
     use crate::core::time::{Now, Tick, Timestamp};
     use crate::host::credentials::testing::ScriptedEnv;
     use crate::host::http::HttpClient;
@@ -76,7 +77,8 @@ mod tests {
     impl Prober for Echo {
         fn probe(&self, _: Probe, headers: Headers, _: Timeouts) -> BoxFuture<'_, Probed> {
             let (_, value) = headers.last().expect("a header").clone();
-            let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let mut hex = String::new();
+            push_hex(&mut hex, value.as_bytes());
             let seen = Seen {
                 status: 302,
                 headers: [

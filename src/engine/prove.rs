@@ -291,12 +291,11 @@ fn recorded(store: &dyn Store) -> Result<Vec<ProofRow>> {
 fn terms_of<'a>(desired: &'a Desired, row: &ProofRow) -> Option<&'a ProofTerms> {
     let model = &desired.model;
     let provider = model.index_of_key(&row.provider)?;
-    let terms = match model.entries.find(provider, row.target.scope, &row.target.text) {
-        Some(entry) => model.entries.terms(entry),
-        None => {
-            let listed = model.manifests.iter().filter(|manifest| row.owners.contains(&manifest.name));
-            listed.filter_map(|manifest| manifest.terms).next()
-        }
+    let terms = if let Some(entry) = model.entries.find(provider, row.target.scope, &row.target.text) {
+        model.entries.terms(entry)
+    } else {
+        let mut listed = model.manifests.iter().filter(|manifest| row.owners.contains(&manifest.name));
+        listed.find_map(|manifest| manifest.terms)
     };
     model.proof_terms.get(terms?)
 }
@@ -375,7 +374,7 @@ impl Round<'_> {
             Sight::Other(what) if self.marks && asked.row.repurges < asked.verify.repurge => {
                 let mark_stale = Some(format!("{} {what}", self.owed[index].vantages[proven.worst().vantage].endpoint));
                 let variants = proven.stale_variants();
-                SettledProof { mark_stale, variants, ..asked.settled(ProofVerdict::Stale, None, now) }
+                SettledProof { variants, mark_stale, ..asked.settled(ProofVerdict::Stale, None, now) }
             }
             Sight::Other(_) => asked.settled(ProofVerdict::Stale, Some(asked.rest(now)), now),
         };

@@ -74,7 +74,9 @@ pub(super) fn without_unused(
     for column in (0..head.len()).rev() {
         if ASKED_FOR.contains(&head[column]) && rows.iter().all(|row| row[column] == "0") {
             head.remove(column);
-            rows.iter_mut().for_each(|row| _ = row.remove(column));
+            for row in &mut rows {
+                row.remove(column);
+            }
         }
     }
     (head, rows)

@@ -13,7 +13,8 @@ fn varying(count: usize) -> World {
 }
 
 fn accepts(sent: &Sent) -> String {
-    sent.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    let headers: Vec<String> = sent.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    headers.join(", ")
 }
 
 /// R15: a cache keeps a copy for each coding that visitors ask for; a target is recorded once all of them are dropped.

@@ -133,6 +133,9 @@ fn seen(row: RecordedRow<'_>) -> Seen {
     (provider, scope, text, owners.to_vec(), hash, left_alone, work.cloned())
 }
 
+/// All rows, owed ones, when the next is due, and their numbers.
+type Proofs = (Vec<ProofRow>, Vec<ProofRow>, Option<Timestamp>, Vec<(String, ProofVerdict, u64)>);
+
 /// Everything that a store returns.
 #[derive(PartialEq)]
 struct Everything {
@@ -146,7 +149,7 @@ struct Everything {
     directories: Option<(String, Timestamp)>,
     away: Vec<AwayCache>,
     tasks: (Vec<OpenTask>, Vec<TaskCounts>),
-    proofs: (Vec<ProofRow>, Vec<ProofRow>, Option<Timestamp>, Vec<(String, ProofVerdict, u64)>),
+    proofs: Proofs,
     varies: Vec<(String, Vec<String>)>,
     inputs: Option<Inputs>,
     cache: Option<Vec<u8>>,

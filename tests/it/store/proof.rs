@@ -2,6 +2,7 @@
 
 use freshen::core::entries::{Draft, Listing};
 use freshen::core::owners::Newcomers;
+use freshen::core::proof_record::ProofVerdict::{Inconclusive, Stale, Unverifiable, Verified};
 use freshen::core::proof_record::{ProofRow, ProofVerdict, RunProof, SettledProof};
 use freshen::core::proof_terms::{ProofTerms, Verify};
 
@@ -93,7 +94,7 @@ fn stale_change(number: usize) -> Change {
 fn found_stale(bench: &mut Bench) {
     purge_owing(bench, 1, &urls(1));
     let row = only(bench);
-    assert_eq!(bench.store.settle_proofs(&[stale(&row)], DUE.plus_ms(2)).unwrap(), 0);
+    assert_eq!(bench.store.settle_proofs(&[stale(&row)], DUE.plus_ms(2)).expect("settled"), 0);
 }
 
 #[test]
@@ -267,7 +268,6 @@ fn verified_is_done_and_unclear_is_probed_again() {
         assert_eq!(proof(bench, 3).unwrap().repurges, 2);
         assert_eq!((owed(bench, DUE), owed(bench, again)), (vec![], vec![url(1), url(3)]));
         assert!(bench.rows().iter().all(|row| row.work.is_none()));
-        use ProofVerdict::{Inconclusive, Stale, Unverifiable, Verified};
         let counts = [Verified, Stale, Inconclusive, Unverifiable].map(|verdict| ("a".to_owned(), verdict, 1));
         assert_eq!(bench.store.proof_counts().unwrap(), counts);
     });
@@ -279,7 +279,7 @@ fn what_is_stale_is_due_again_with_what_is_recorded() {
         purge_owing(bench, 1, &urls(2));
         bench.store.note_inputs(&Inputs::default()).unwrap();
         let row = proof(bench, 0).unwrap();
-        assert_eq!(bench.store.settle_proofs(&[stale(&row)], DUE.plus_ms(2)).unwrap(), 0);
+        assert_eq!(bench.store.settle_proofs(&[stale(&row)], DUE.plus_ms(2)).expect("settled"), 0);
         bench.reopen();
         assert_eq!(bench.store.inputs().unwrap(), None, "what was compared is not all that there is to do");
         let recorded = bench.row(&url(0));

@@ -494,7 +494,7 @@ pub(crate) fn assert_rate(calls: &[&Sent], rate: Rate) {
 }
 
 fn assert_no_target_twice_at_once(calls: &[&Sent]) {
-    let mut free_at: BTreeMap<(usize, &Vec<(String, String)>), u64> = BTreeMap::new();
+    let mut free_at = BTreeMap::new();
     for sent in calls {
         for &item in &sent.items {
             let before = free_at.insert((item, &sent.headers), sent.lands);
