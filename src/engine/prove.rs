@@ -131,8 +131,10 @@ impl Prover<'_> {
             }
         }
         let model = &desired.model;
-        let mut round = Round { machine: Proof::new(owed.clone()), asked, owed, settled, marks, marked: 0 };
+        let unprobed = (0..asked.len()).collect();
+        let mut round = Round { machine: Proof::new(owed.clone()), asked, owed, unprobed, settled, marks, marked: 0 };
         self.play(model, &mut round, report).await?;
+        round.report_unprobed(self.host.clock.now().wall, report);
         Ok(round.marked)
     }
 
@@ -151,6 +153,7 @@ impl Prover<'_> {
                     continue;
                 }
                 ProofAction::Settled(index, proven) => {
+                    round.unprobed.remove(&index);
                     let settled = round.settle(index, &proven, now.wall, report);
                     round.settled.push(settled);
                     if round.settled.len() >= WRITTEN_TOGETHER {
@@ -311,7 +314,9 @@ impl<'a> Asked<'a> {
     /// The question to its edges.
     fn owed(&self, desired: &Desired, known: &KnownAddresses, seed: u64, now: Now) -> Result<Owed, String> {
         let provider = desired.model.index_of_key(&self.row.provider).ok_or("its provider is gone")?;
-        let wait_ms = self.row.due.map_or(0, |due| due.unix_ms().saturating_sub(now.wall.unix_ms()).max(0));
+        // Purges are waited for. What rests after a probe can be probed at any time.
+        let due = self.row.due.filter(|_| self.row.verdict == ProofVerdict::Due);
+        let wait_ms = due.map_or(0, |due| due.unix_ms().saturating_sub(now.wall.unix_ms()).max(0));
         let nonce = format!("{:016x}", seed ^ now.wall.unix_ms().unsigned_abs());
         edge::owed(
             self.terms,
@@ -356,6 +361,8 @@ struct Round<'a> {
     machine: Proof,
     asked: Vec<Asked<'a>>,
     owed: Vec<Owed>,
+    /// Those without a result yet.
+    unprobed: BTreeSet<usize>,
     settled: Vec<SettledProof>,
     /// Whether what is stale is due again.
     marks: bool,
@@ -364,6 +371,14 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// What was not probed in time still owes its probe, and says so.
+    fn report_unprobed(&self, now: Timestamp, report: &mut ProofReport) {
+        for asked in self.unprobed.iter().map(|index| &self.asked[*index]) {
+            let due = asked.settled(ProofVerdict::Due, asked.row.due, now);
+            report.settle(ProvenTarget::unprobed(asked.name, &due));
+        }
+    }
+
     /// What becomes of a target whose probes have ended.
     fn settle(&self, index: usize, proven: &Proven, now: Timestamp, report: &mut ProofReport) -> SettledProof {
         let asked = &self.asked[index];

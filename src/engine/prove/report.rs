@@ -122,6 +122,11 @@ impl ProvenTarget {
         Self { why: Some(why), is_by_rule: true, ..Self::bare(provider, settled) }
     }
 
+    /// A target whose probes did not end in time.
+    pub(super) fn unprobed(provider: &str, settled: &SettledProof) -> Self {
+        Self { why: Some("not probed in time".to_owned()), by: None, ..Self::bare(provider, settled) }
+    }
+
     /// A target whose probes have ended.
     pub(super) fn of(provider: &str, settled: &SettledProof, (owed, proven): (&Owed, &Proven)) -> Self {
         let worst = proven.worst();
