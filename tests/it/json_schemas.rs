@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cli_apply::urls;
 use crate::support::cli::{Bench, Ran, manifest};
 use crate::support::cloud::{Cloud, Step};
+use crate::support::origin::Origin;
 use crate::support::schemas::{SCHEMAS, check_times, is_time, members, members_of, schema_of};
 
 /// Members that no run can print yet.
@@ -55,7 +56,7 @@ fn out_of_order(text: &str) -> Vec<&str> {
 #[test]
 fn schemas_are_closed_in_order_and_describe_each_member_in_a_sentence() {
     // What only some results have.
-    let optional = [("apply", "second_run_changes")];
+    let optional = [("apply", "proof"), ("apply", "second_run_changes")];
     let mut definitions: BTreeMap<String, Value> = BTreeMap::new();
     for (name, schema) in SCHEMAS.iter() {
         let mut seen = 0;
@@ -83,7 +84,7 @@ fn schemas_are_closed_in_order_and_describe_each_member_in_a_sentence() {
         }
         assert_eq!(out_of_order(&schema.text), Vec::<&str>::new(), "{name}");
     }
-    assert_eq!(SCHEMAS.keys().collect::<Vec<_>>(), ["apply", "explain", "failure", "plan", "status"]);
+    assert_eq!(SCHEMAS.keys().collect::<Vec<_>>(), ["apply", "explain", "failure", "plan", "status", "verify"]);
 }
 
 #[test]
@@ -224,6 +225,41 @@ fn refused_and_purged(seen: &mut Seen) {
     seen.run(&bench, &["explain", &urls(40)[39]]).exits(0);
 }
 
+/// What edges serve after their purges: the content, something else, and what no probe can tell.
+fn probed(seen: &mut Seen) {
+    let edge = Origin::start();
+    edge.take_all_methods();
+    let page = |path: &str, body: &str| format!("  {path}: 'blake3:{}'\n", blake3::hash(body.as_bytes()).to_hex());
+    for (path, body) in [("/good", "new"), ("/stale", "old")] {
+        edge.publish(None, path, body);
+    }
+    let bench = Bench::new().file(
+        "manifests/site.yaml",
+        format!(
+            "providers:\n  own: {{kind: http-purge, hosts: [www.example.com], endpoints: [\"http://127.0.0.1:{}\"]}}\n\
+             base_url: http://www.example.com/\nverify: {{settle: 100ms, repurge: 0}}\nassets:\n{}{}",
+            edge.port,
+            page("good", "new"),
+            page("stale", "new"),
+        ),
+    );
+    let applied = seen.run(&bench, &["apply", "--wait", "verified"]).exits(4).json();
+    assert_eq!((applied["proof"]["probes"].clone(), applied["kind"].clone()), (json!(3), json!("not_all_done")));
+    let result = |index: usize| applied["proof"]["targets"][index]["result"].clone();
+    assert_eq!((result(0), result(1)), (json!("verified"), json!("stale")), "the second after a further probe");
+    edge.publish(None, "/stale", "new");
+    // What stayed stale is not waited for.
+    let verified = seen.run(&bench, &["verify", "--deadline", "60s"]).exits(0).json();
+    let results = verified["proof"]["targets"].as_array().expect("targets").iter().map(|one| one["result"].clone());
+    assert_eq!(results.collect::<Vec<_>>(), ["verified", "verified"], "{verified}");
+    // What was not probed is no proof.
+    let none = seen.run(&bench, &["verify", "--deadline", "0s"]).exits(4).json();
+    assert_eq!(
+        (none["proof"]["probes"].clone(), none["proof"]["targets"][0]["result"].clone()),
+        (json!(0), json!("due"))
+    );
+}
+
 /// A member that nothing prints is none.
 #[test]
 fn each_member_of_a_schema_is_printed() {
@@ -232,6 +268,7 @@ fn each_member_of_a_schema_is_printed() {
     directories_and_tasks(&mut seen);
     besides_purges(&mut seen);
     refused_and_purged(&mut seen);
+    probed(&mut seen);
     let unseen: BTreeSet<String> = SCHEMAS
         .iter()
         .flat_map(|(name, schema)| {
