@@ -1,6 +1,7 @@
 //! `freshen explain`: everything about one target.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::core::provider_key::ProviderKey;
 use crate::core::recorded::Work;
 use crate::core::text::one_line;
 use crate::engine::{self, Exit, ExplainedTarget, RefusedTarget, Stop};
-use crate::host::Host;
+use crate::host::{Host, nearby};
 
 /// Longest refusal, in characters: it ends with the way on.
 const LONGEST_REFUSAL: usize = 1_000;
@@ -27,17 +28,28 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ExplainArgs) -> Res
     };
     let mut display = RunDisplay::new(global);
     let on_event = &mut |event: engine::PassEvent<'_>| display.takes(event);
-    let found = engine::explain(host, &*global.backend(), &desired, &args.target, on_event, &global.commands).await?;
-    show(global, &found);
+    let commands = &about_given(global, args);
+    let found = engine::explain(host, &*global.backend(), &desired, &args.target, on_event, commands).await?;
+    show(global, &found, commands);
     Ok(Exit::Done)
+}
+
+/// Commands about the manifests that were read, for a shell in any folder.
+fn about_given(global: &Global, args: &ExplainArgs) -> CommandLine {
+    let here = nearby::working_directory();
+    let path = |path: &PathBuf| Path::new(&here).join(path).to_string_lossy().into_owned();
+    global.commands.about(&args.manifests.paths.iter().map(path).collect::<Vec<_>>())
 }
 
 /// Where manifests cannot be read, what the state knows, and why that is all.
 fn from_state(global: &Global, args: &ExplainArgs, error: anyhow::Error, problems: &str) -> Result<Exit> {
     let backend = &*global.backend();
     let is_about_manifests = error.downcast_ref::<Stop>().is_some_and(|stop| stop.exit == Exit::BadInput);
-    let found =
-        if is_about_manifests { engine::explain_from_state(backend, &args.target, &global.commands) } else { Ok(None) };
+    let found = if is_about_manifests {
+        engine::explain_from_state(backend, &args.target, &global.commands.anywhere())
+    } else {
+        Ok(None)
+    };
     let Ok(Some(found)) = found else {
         terminal::tell(problems);
         if let Some((note, _)) = manifests::new_state(global, &args.manifests.paths).filter(|_| is_about_manifests) {
@@ -45,19 +57,19 @@ fn from_state(global: &Global, args: &ExplainArgs, error: anyhow::Error, problem
         }
         return Err(error);
     };
-    show(global, &found);
+    show(global, &found, &global.commands);
     terminal::tell(problems);
     terminal::tell(&format!("warning: this is what the state knows, since {error}\n"));
     Ok(Exit::Done)
 }
 
-fn show(global: &Global, found: &[ExplainedTarget<'_>]) {
+fn show(global: &Global, found: &[ExplainedTarget<'_>], commands: &CommandLine) {
     if global.format == Format::Json {
         let targets: Value = found.iter().map(to_json).collect();
         terminal::print_json(&json!({"version": JSON_VERSION, "command": "explain", "targets": targets}));
     } else {
         for one in found {
-            terminal::print(&human(one, &global.commands));
+            terminal::print(&human(one, commands));
         }
     }
 }

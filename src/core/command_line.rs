@@ -101,14 +101,15 @@ impl CommandLine {
         self.spell(verb, own, |option| !own.contains(&option.name.as_str()))
     }
 
-    /// The same commands about the manifests at these paths, unless they carry others.
+    /// The same commands for a shell in any folder, about the manifests at these paths, which begin at the root, unless others
+    /// were given. None: those that a shell in any folder is offered anyway.
     #[must_use]
     pub fn about(&self, paths: &[String]) -> Self {
-        let mut about = self.clone();
-        for verb in [Verb::Apply, Verb::Status] {
-            let carried = about.carried.entry(verb).or_default();
-            if carried.paths.is_empty() {
-                carried.paths = paths.to_vec();
+        let mut about = self.anywhere();
+        for verb in [Verb::Adopt, Verb::Apply, Verb::Check, Verb::Plan, Verb::Status] {
+            let is_given = self.carried.get(&verb).is_some_and(|carried| !carried.paths.is_empty());
+            if !is_given && !paths.is_empty() {
+                about.carried.entry(verb).or_default().paths = paths.to_vec();
             }
         }
         about

@@ -605,7 +605,7 @@ fn explain_knows_what_a_guard_refuses() {
     assert!(!told.contains("apply would purge it"), "{told}");
     assert!(told.contains("apply would refuse the plan and send nothing (exit 5): "), "{told}");
     assert!(
-        told.contains("`freshen apply --max-purges 2`")
+        told.contains("`freshen apply --max-purges 2 --state /")
             && told.contains("once that is allowed it would purge it (new)")
     );
     let json = bench.run(&["explain", &urls(1)[0], "--format", "json"]).json();

@@ -136,9 +136,10 @@ fn explain_knows_since_when_a_guard_refuses() {
     bench.run(&["apply"]).exits(5);
     a_day_ago(&bench);
     let since = status(&bench)["refused"][0]["since"].clone();
-    for (url, goes) in
-        [(&urls("a", 40)[30], "once that is allowed"), (&urls("b", 5)[0], "with `freshen apply --except-refused`")]
-    {
+    for (url, goes) in [
+        (&urls("a", 40)[30], "once that is allowed"),
+        (&urls("b", 5)[0], "with `freshen apply --except-refused --state /"),
+    ] {
         let told = bench.run(&["explain", url]).exits(0).says("send nothing (exit 5)").says(goes).stdout;
         assert!(!told.contains("apply would purge it") && told.contains("since "), "{told}");
         let json = bench.run(&["explain", url, "--format", "json"]).json();
@@ -162,10 +163,10 @@ fn explain_shows_a_refusal_also_for_what_is_not_due() {
     bench.write("manifests/f.yaml", format!("on_removed: forget\n{}", manifest(&urls("f", 1), "0")));
     bench.run(&["apply"]).exits(5);
     for (url, says) in [
-        (&urls("b", 5)[4], "with `freshen apply --except-refused` it would wait until "),
-        (&urls("c", 1)[0], "with `freshen apply --except-refused` it would record it without a purge"),
-        (&urls("f", 2)[1], "with `freshen apply --except-refused` it would drop it from the state"),
-        (&urls("d", 1)[0], "with `freshen apply --except-refused` it would do nothing: the recorded hash"),
+        (&urls("b", 5)[4], "` it would wait until "),
+        (&urls("c", 1)[0], "` it would record it without a purge"),
+        (&urls("f", 2)[1], "` it would drop it from the state"),
+        (&urls("d", 1)[0], "` it would do nothing: the recorded hash"),
         (&urls("a", 1)[0], "once that is allowed it would purge it (new)"),
     ] {
         let told = bench.run(&["explain", url]).exits(0).says("(exit 5): ").says(says).stdout;
@@ -419,7 +420,7 @@ fn manifests_that_exchange_targets_are_held_together() {
         .run(&["explain", &held])
         .exits(0)
         .says(why)
-        .says("`freshen apply --allow-removals`")
+        .says("`freshen apply --allow-removals --state /")
         .says("once that is allowed");
     bench.run(&["apply", "--allow-removals"]).exits(0);
     assert_eq!(cloud.arrived(), 5 + 6 + 19);

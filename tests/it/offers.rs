@@ -318,6 +318,40 @@ fn the_log_names_what_fails_and_the_commands_that_go_on() {
     watching.stop();
 }
 
+/// With the state and the manifests of the folder that a look was made in.
+#[test]
+fn looks_at_the_usual_places_offer_commands_for_any_folder() {
+    for (look, start) in [
+        (&["status"][..], "apply --provider own"),
+        (&["explain", "http://cdn.example.com/1"], "apply --provider own"),
+        (&["explain", "http://cdn.example.com/1"], "apply --except-refused"),
+        (&["explain", "http://cdn.example.com/1", "manifests"], "apply --except-refused"),
+        (&["status", "http://cdn.example.com/1"], "apply --except-refused"),
+        (&["status", "http://cdn.example.com/1", "manifests"], "apply --except-refused"),
+        (&["explain", "http://cdn.example.com/b/39"], "apply --allow-removals"),
+    ] {
+        let offers = Offers::of("http-purge");
+        let bench = &offers.bench;
+        std::fs::rename(offers.site.join("own.yaml"), bench.path("manifests/own.yaml")).expect("moved");
+        let lists = |number: usize, of_b: usize, revision: &str| {
+            let of_b: Vec<String> = (0..of_b).map(|index| format!("http://cdn.example.com/b/{index}")).collect();
+            bench.write("manifests/a.yaml", manifest(&urls(number), revision));
+            bench.write("manifests/b.yaml", manifest(&of_b, "1"));
+        };
+        lists(3, 40, "1");
+        bench.run(&["apply"]).exits(0);
+        offers.cloud.always(Some(Step::say(500, "no")));
+        lists(3, 20, "2");
+        bench.run(&["apply", "--except-refused"]).exits(5);
+        offers.cloud.always(None);
+        let told = said(&bench.run(look).exits(0));
+        offers.paste(&told, start).exits(if start.ends_with("removals") { 0 } else { 5 });
+        let listed = bench.run(&["state", "list"]).exits(0).stdout;
+        assert_eq!(listed.lines().filter(|line| line.ends_with("rev:2")).count(), 3, "{look:?} {start}: {listed}");
+        assert!(!bench.path("elsewhere/.freshen").exists(), "no second state: {look:?} {start}");
+    }
+}
+
 /// No secret is an argument, and none of the environment's gets into a command.
 #[test]
 fn no_command_holds_a_secret() {

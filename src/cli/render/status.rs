@@ -34,8 +34,6 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     let head = ["PROVIDER", "RECORDED", "WAITING", "PENDING", "DEFERRED", "REJECTED"];
     let (head, rows) = without_unused(&head, rows);
     text.push_str(&table(&head, &rows, &(1..head.len()).collect::<Vec<_>>()));
-    text.push_str(&refused(view));
-    text.push_str(&left::sections(view, commands));
     for TaskCounts { provider, done, open } in &view.tasks {
         let commands = commands.about(&view.paths(ProviderKey::of(provider).namespace));
         let asks = || format!("; {} asks", commands.offer(Verb::Status, &["--refresh"]));
@@ -44,8 +42,8 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     }
     text.push_str(&refused(view));
     text.push_str(&left::sections(view, commands));
-    text.push_str(&left::to_do(view, line, commands));
-    text.push_str(&super::unclaimed(&view.unclaimed, commands));
+    text.push_str(&left::to_do(view, line, &commands.anywhere()));
+    text.push_str(&super::unclaimed(&view.unclaimed, &commands.anywhere()));
     for call in &view.doubtful {
         let targets = count(call.targets, "target");
         let at = moment(call.at);
