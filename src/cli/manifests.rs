@@ -36,6 +36,13 @@ pub(super) fn new_state(global: &Global, paths: &[PathBuf]) -> Option<(String, b
     if backend.is_there() {
         return None;
     }
+    let (place, meant) = no_state(global, paths);
+    let text = format!("no state at {place}: everything looks new{meant}");
+    Some((text, !meant.is_empty()))
+}
+
+/// Where no state is, and a question after one that is elsewhere and may be meant.
+pub(super) fn no_state(global: &Global, paths: &[PathBuf]) -> (String, String) {
     let others: Vec<String> = nearby::others(&global.state, Path::new(args::STATE), paths)
         .iter()
         .map(|other| format!("`{}`", shown(&other.to_string_lossy())))
@@ -46,8 +53,7 @@ pub(super) fn new_state(global: &Global, paths: &[PathBuf]) -> Option<(String, b
         format!(", seen from `{}`", shown(&nearby::working_directory()))
     };
     let meant = if others.is_empty() { String::new() } else { format!("; is {} meant?", others.join(" or ")) };
-    let text = format!("no state at `{}`{here}: everything looks new{meant}", backend.location());
-    Some((text, !others.is_empty()))
+    (format!("`{}`{here}", global.backend().location()), meant)
 }
 
 /// Reads and checks manifests; the caller shows their problems.

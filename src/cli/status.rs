@@ -34,10 +34,10 @@ pub(super) async fn run(host: &Host, global: &Global, args: &StatusArgs) -> Resu
                 &serde_json::json!({"version": JSON_VERSION, "command": "status", "state": null, "refreshed": null, "running": running.as_ref().map(render::running_json)}),
             );
         } else {
+            let (place, meant) = manifests::no_state(global, &paths);
             terminal::print(&format!(
-                "No state at `{}`: nothing is recorded there, so all that manifests list is to be done; {} shows it.\n",
-                state.location(),
-                global.commands.offer(Verb::Plan, &[])
+                "No state at {place}: nothing is recorded there, so all that manifests list is to be done; {} shows it{meant}\n",
+                global.commands.anywhere().offer(Verb::Plan, &[])
             ));
         }
         return Ok(if args.exit_code { Exit::NotAllDone } else { Exit::Done });

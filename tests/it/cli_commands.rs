@@ -636,6 +636,24 @@ fn a_state_that_is_not_there_is_said_with_one_that_may_be_meant() {
     }
 }
 
+/// In a wrong folder a look says where it looked, and where a state is that may be meant.
+#[test]
+fn status_says_where_it_found_no_state() {
+    let bench = Bench::at("http-purge", &Cloud::of("http-purge"));
+    bench.assets(&urls(1), "1");
+    let none = bench.run(&["status"]).exits(0).says("No state at `.freshen/state.db`, seen from `/").stdout;
+    assert!(!none.contains("meant?"), "{none}");
+    bench.run(&["apply"]).exits(0);
+    std::fs::create_dir_all(bench.path("elsewhere")).expect("a folder");
+    for (arguments, exit) in [(&["status"][..], 0), (&["status", "--exit-code"], 4)] {
+        let mut command = bench.command(arguments);
+        let ran = Ran::of(&command.current_dir(bench.path("elsewhere")).output().expect("started")).exits(exit);
+        let (here, meant) = (bench.path("elsewhere"), bench.path(STATE));
+        let told = ran.says(&format!("No state at `.freshen/state.db`, seen from `{}`: ", here.display()));
+        told.says(&format!("; is `{}` meant?\n", meant.display()));
+    }
+}
+
 /// At night any look has to answer: where another manifest is broken, or from another folder, the state alone does.
 #[test]
 fn explain_and_status_answer_from_the_state_where_manifests_cannot_be_read() {
