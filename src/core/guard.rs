@@ -17,6 +17,9 @@ pub const FIRST_RUN_PURGES: usize = 100;
 pub const REMOVALS: usize = 10;
 /// Removals above this share of a manifest's recorded targets are refused, in percent.
 pub const REMOVALS_PERCENT: usize = 30;
+/// The way on where removals are a mistake.
+const NOT_MEANT: &str =
+    "if not, restore what lists them; what else changed of the manifest goes meanwhile with `--only PATTERN`";
 
 /// What the user allowed for this run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -212,10 +215,13 @@ impl Refusal {
                 removals()
             ),
             Self::Removals { .. } => {
-                format!("if that is meant: {} for once, or `max_removed` in its guard for good", removals())
+                format!(
+                    "if that is meant: {} for once, or `max_removed` in its guard for good; {NOT_MEANT}",
+                    removals()
+                )
             }
             Self::GuardedRemovals { .. } => {
-                format!("if that is meant: {} for once, or a larger `max_removed` for good", removals())
+                format!("if that is meant: {} for once, or a larger `max_removed` for good; {NOT_MEANT}", removals())
             }
             Self::Purges { purges: now, later, .. } | Self::Share { purges: now, later, .. } => {
                 format!("if that is meant: {}", purges(now + later))

@@ -98,6 +98,23 @@ fn a_refused_plan_is_known_until_it_is_allowed() {
     assert_eq!(refused(&bench), []);
 }
 
+/// U2: removals that are not meant are undone, and the rest of their manifest does not wait for that.
+#[test]
+fn a_refusal_of_removals_says_what_to_do_if_they_are_not_meant() {
+    let (cloud, bench) = two_manifests();
+    for guard in ["", "guard: {max_removed: 10%}\n"] {
+        bench.write("manifests/a.yaml", guard.to_owned() + &manifest(&urls("a", 20), "1"));
+        let told = bench.run(&["apply"]).exits(5).stderr;
+        assert!(told.contains("; if not, restore what lists them; ") && told.contains("`--only PATTERN`"), "{told}");
+        bench.run(&["status"]).exits(0).says("; if not, restore what lists them; ");
+    }
+    bench.run(&["apply", "--only", "*/a/01*"]).exits(4);
+    assert_eq!(cloud.purged(), urls("a", 20)[10..]);
+    lists(&bench, "a", 40, "1");
+    bench.run(&["apply"]).exits(0);
+    assert_eq!(cloud.arrived(), 40);
+}
+
 /// U2: each line of what is to do says since when, and of what a guard refuses that it does; what only was left out does not.
 #[test]
 fn what_is_to_do_says_since_when_and_that_a_guard_refuses_it() {
