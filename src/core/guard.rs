@@ -187,6 +187,11 @@ impl Refusal {
         }
     }
 
+    /// Whether it is about targets that are not listed any more.
+    pub const fn is_of_removals(&self) -> bool {
+        matches!(self, Self::Removals { .. } | Self::GuardedRemovals { .. } | Self::Elsewhere { .. })
+    }
+
     /// Holds back what it is about: its manifest, or all where it is not about one alone.
     pub fn hold(&self, hold: &mut Hold, moves: &Moves) {
         match self.manifest().filter(|_| !matches!(self, Self::Elsewhere { .. })) {

@@ -123,6 +123,8 @@ pub struct TargetReport {
     pub provider: String,
     /// A URL, or what the provider takes in its place.
     pub target: String,
+    /// `new`, `changed` or `removed`.
+    pub change: &'static str,
     /// `pending`, `deferred` or `rejected`.
     pub standing: &'static str,
     /// When the change was first seen.

@@ -109,9 +109,11 @@ impl LogTransitions {
             let since = known.as_ref().map(|known| known.since.utc_extended());
             let holds_back = known.as_ref().map(|known| log_line(&known.held_back()));
             let held = known.iter().flat_map(|known| &known.holds_back).map(|(_, number)| number).sum();
-            let (target, more) = (target.as_deref().map(log_line), more_than_one(held));
+            let change = target.as_ref().map(|(_, change)| change.word());
+            let (target, more) = (target.as_ref().map(|(target, _)| log_line(target)), more_than_one(held));
             let status = self.commands.offer(Verb::Status, &[]);
-            tracing::error!(pass, since, holds_back, target, more, "refused: {}; {status} lists all", log_line(text));
+            let text = log_line(text);
+            tracing::error!(pass, since, holds_back, target, change, more, "refused: {text}; {status} lists all");
         }
         if before && refusals.is_empty() {
             tracing::info!(pass, "nothing is refused any more");

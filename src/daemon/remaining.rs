@@ -38,7 +38,8 @@ fn target(finished: &Finished<'_>, index: usize) -> TargetReport {
     let is_refused = || finished.prepared.plan.refused.binary_search(&index).is_ok();
     let reason = reason.map(str::to_owned).or_else(|| is_refused().then(|| REFUSED.to_owned()));
     let provider = finished.desired.model.providers[changes.provider(index)].name.clone();
-    TargetReport { provider, target: changes.target(index).text, standing, since: changes.since(index), until, reason }
+    let (target, change) = (changes.target(index).text, changes.kind(index).word());
+    TargetReport { provider, target, change, standing, since: changes.since(index), until, reason }
 }
 
 /// Rates of the calls of a run.

@@ -9,6 +9,7 @@ use crate::core::diff::Difference;
 use crate::core::guard::{self, Allowed, Refusal};
 use crate::core::hold::{Hold, KnownRefusal};
 use crate::core::model::Model;
+use crate::core::recorded::ChangeKind;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::state::{RefusedRun, RunStart, StateError, Store};
@@ -89,13 +90,15 @@ pub(super) fn known(
     refusals.iter().map(known).collect()
 }
 
-/// The oldest target that a refusal holds back.
-fn oldest_held(difference: &Difference, refusal: &Refusal) -> Option<String> {
+/// The oldest target that a refusal holds back, of removals the oldest that is removed.
+fn oldest_held(difference: &Difference, refusal: &Refusal) -> Option<(String, ChangeKind)> {
     let changes = &difference.changes;
     let mut hold = Hold::default();
     refusal.hold(&mut hold, &difference.moves);
     let indexes = (0..changes.len()).filter(|&index| hold.holds(changes, index));
-    indexes.min_by_key(|&index| changes.since(index)).map(|index| changes.target(index).text)
+    let is_other = |index| refusal.is_of_removals() && changes.kind(index) != ChangeKind::Removed;
+    let oldest = indexes.min_by_key(|&index| (is_other(index), changes.since(index)))?;
+    Some((changes.target(oldest).text, changes.kind(oldest)))
 }
 
 /// What was seen to go and is listed again before it was work is new when it goes again.

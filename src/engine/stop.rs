@@ -4,6 +4,7 @@ use super::Exit;
 use crate::core::command_line::{CommandLine, Verb};
 use crate::core::guard::Refusal;
 use crate::core::hold::KnownRefusal;
+use crate::core::recorded::ChangeKind;
 use crate::host::credentials::CredentialError;
 use crate::manifest::{Problem, ProblemKind, Severity};
 use crate::state::StateError;
@@ -19,13 +20,13 @@ pub struct Reason {
     pub text: String,
     /// Since when, and what it holds back, if it is a guard's.
     pub known: Option<KnownRefusal>,
-    /// The oldest target that it holds back.
-    pub target: Option<String>,
+    /// The oldest target that it holds back, of removals the oldest that is removed, and its change.
+    pub target: Option<(String, ChangeKind)>,
 }
 
 impl Reason {
     /// A refusal of a guard; `manifest` is the path of the one it is about, `target` the oldest one that it holds back.
-    pub(super) fn of(known: &KnownRefusal, manifest: Option<String>, target: Option<String>) -> Self {
+    pub(super) fn of(known: &KnownRefusal, manifest: Option<String>, target: Option<(String, ChangeKind)>) -> Self {
         let (subject, text) = (known.subject.clone(), known.text.clone());
         Self { manifest, subject, text, known: Some(known.clone()), target }
     }

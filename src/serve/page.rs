@@ -114,6 +114,7 @@ mod tests {
             targets: [TargetReport {
                 provider: text.to_owned(),
                 target: text.to_owned(),
+                change: "changed",
                 standing: "pending",
                 since: Timestamp::default(),
                 until: None,

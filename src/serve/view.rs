@@ -275,6 +275,7 @@ fn targets(report: &Report) -> TableView {
     let row = |target: &crate::core::report::TargetReport| {
         vec![
             shown(&target.target),
+            target.change.to_owned(),
             target.standing.to_owned(),
             shown(&target.provider),
             moment(target.since),
@@ -285,7 +286,7 @@ fn targets(report: &Report) -> TableView {
     TableView {
         id: "targets",
         title: "Targets that are left, the oldest first",
-        columns: &["Target", "Stands", "Provider", "Since", "Until", "Why"],
+        columns: &["Target", "Change", "Stands", "Provider", "Since", "Until", "Why"],
         empty: "None are left.",
         rows: report.targets.iter().map(row).collect(),
     }

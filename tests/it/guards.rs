@@ -241,6 +241,28 @@ fn a_watch_measures_the_age_of_what_is_refused() {
     watching.stop();
 }
 
+/// U2: of what a guard refuses the log names the oldest that it is about, and the page shows what each change is.
+#[test]
+fn a_watch_shows_what_kind_of_change_each_is() {
+    let (_cloud, bench) = two_manifests();
+    lists(&bench, "a", 20, "1");
+    bench.run(&["apply"]).exits(5);
+    bench.by_hand("UPDATE target SET since = since - 172800000 WHERE since IS NOT NULL");
+    let mut watching = Watching::start(&bench, &["--listen", "127.0.0.1:0"]);
+    let told = watching.says("listening at")["message"].as_str().expect("a text").to_owned();
+    let at = told.rsplit_once("http://").expect("an address").1.parse().expect("an address");
+    let refused = watching.says("refused: manifest `manifests/a.yaml`");
+    assert_eq!((&refused["target"], &refused["change"]), (&json!(urls("a", 40)[20]), &json!("removed")), "{refused}");
+    assert_eq!(refused["holds_back"], "40 targets at own");
+    watching.ends_a_run();
+    let page = get(at, "/").body;
+    let targets = page.split("Targets that are left").nth(1).unwrap_or_else(|| panic!("{page}"));
+    for word in [">Change<", ">changed<", ">removed<"] {
+        assert!(targets.contains(word), "{word}: {targets}");
+    }
+    watching.stop();
+}
+
 /// C11: `--only` and `--provider` count what they select. A removal that they leave out is kept as work only where guards would
 /// let all of them through: more of them may be an accident.
 #[test]
