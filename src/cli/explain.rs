@@ -116,19 +116,19 @@ fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
         let why = one_line(&known.text, LONGEST_REFUSAL);
         let _ = writeln!(text, "  refused     since {since}, holds back {held_back}: {why}");
         let _ = writeln!(text, "  apply would {}", found.next.text);
-    } else if let Some(RefusedTarget { known, is_held }) = &found.refusal {
+    } else if let Some(RefusedTarget { known, is_held: true }) = &found.refusal {
+        let why = one_line(&known.text, LONGEST_REFUSAL);
+        let _ = writeln!(text, "  apply would refuse the plan and send nothing (exit 5): {why}");
+        let _ = writeln!(text, "  refused     since {}, holds back {}", moment(known.since), known.held_back());
+        let _ = writeln!(text, "  once that is allowed it would {}", found.next.text);
+    } else if let Some(RefusedTarget { known, .. }) = &found.refusal {
+        let rest = commands.offer(Verb::Apply, &["--except-refused"]);
+        let (next, subject) = (&found.next.text, shown(&known.subject));
+        let _ = writeln!(text, "  with {rest} it would {next}");
         let _ = writeln!(
             text,
-            "  apply would refuse the plan and send nothing (exit 5): {}",
-            one_line(&known.text, LONGEST_REFUSAL)
+            "  another manifest is refused: {subject}; without `--except-refused` apply would send nothing (exit 5)"
         );
-        let _ = writeln!(text, "  refused     since {}, holds back {}", moment(known.since), known.held_back());
-        let then = if *is_held {
-            "once that is allowed".to_owned()
-        } else {
-            format!("with {}", commands.offer(Verb::Apply, &["--except-refused"]))
-        };
-        let _ = writeln!(text, "  {then} it would {}", found.next.text);
     } else if let Some(purged) = &found.purged {
         let (provider, at) = (&found.provider, moment(purged.at));
         let _ = writeln!(text, "  removed, and purged at provider {provider} on {at} by run {}", purged.run);
