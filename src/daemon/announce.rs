@@ -58,11 +58,13 @@ impl LogTransitions {
             self.error(ended.error.as_ref(), pass, now.tick);
         }
         let counts = ended.counted.counts;
-        if ended.counted.calls > 0 || counts.recorded > 0 {
+        // What lasts is in each record: it is logged by itself once.
+        let refused = (ended.counted.refused > 0).then_some(ended.counted.refused);
+        if ended.counted.calls > 0 || counts.recorded > 0 || refused.is_some() {
             let (run, reason, calls) = (ended.counted.run, ended.request.reason.word(), ended.counted.calls);
             let (recorded, pending, deferred, rejected) =
                 (counts.recorded, counts.pending, counts.deferred, counts.rejected);
-            tracing::info!(pass, run, reason, calls, recorded, pending, deferred, rejected, "run ended");
+            tracing::info!(pass, run, reason, calls, recorded, pending, deferred, rejected, refused, "run ended");
         } else {
             tracing::debug!(pass, reason = ended.request.reason.word(), "run ended");
         }
@@ -105,12 +107,12 @@ impl LogTransitions {
 
     fn refusals(&mut self, refusals: &[Reason], pass: u64, now: Tick) {
         let before = !self.refusals.logged.is_empty();
-        for Reason { text, known, target, .. } in self.refusals.news(refusals, now) {
+        for reason in self.refusals.news(refusals, now) {
+            let Reason { text, known, target, .. } = reason;
             let since = known.as_ref().map(|known| known.since.utc_extended());
             let holds_back = known.as_ref().map(|known| log_line(&known.held_back()));
-            let held = known.iter().flat_map(|known| &known.holds_back).map(|(_, number)| number).sum();
             let change = target.as_ref().map(|(_, change)| change.word());
-            let (target, more) = (target.as_ref().map(|(target, _)| log_line(target)), more_than_one(held));
+            let (target, more) = (target.as_ref().map(|(target, _)| log_line(target)), more_than_one(reason.held()));
             let status = self.commands.offer(Verb::Status, &[]);
             let text = log_line(text);
             tracing::error!(pass, since, holds_back, target, change, more, "refused: {text}; {status} lists all");

@@ -293,7 +293,11 @@ impl Cycle<'_> {
                 }
             }
             Err(error) => match error.downcast::<Stop>() {
-                Ok(stop) if stop.exit == Exit::Refused => (RunEnd::Blocked(None), stop.reasons, None),
+                Ok(stop) if stop.exit == Exit::Refused => {
+                    // One of them holds back all.
+                    counted.refused = stop.reasons.iter().map(Reason::held).max().unwrap_or(0);
+                    (RunEnd::Blocked(None), stop.reasons, None)
+                }
                 Ok(stop) => self.cannot_run(&mut counted, &stop.into()),
                 Err(error) => self.cannot_run(&mut counted, &error),
             },

@@ -91,6 +91,8 @@ pub(super) struct Counted {
     pub(super) exit: Option<Exit>,
     /// Why guards refuse it, or a part of it.
     pub(super) refusals: Vec<Reason>,
+    /// Targets that are left for that.
+    pub(super) refused: u64,
 }
 
 impl Counted {
@@ -198,6 +200,7 @@ impl<'a> CycleEvents<'a> {
             failure: failure_of(finished),
             exit: Some(finished.exit),
             refusals: std::mem::take(&mut self.counted.refusals),
+            refused: finished.prepared.plan.refused.len() as u64,
         };
         self.log_unrecorded(finished);
         for warning in warnings(finished.desired, &finished.outcome) {

@@ -51,6 +51,11 @@ impl Reason {
         Self { manifest: None, subject: "digest".to_owned(), text, known: None, target: None }
     }
 
+    /// How many targets it holds back.
+    pub fn held(&self) -> u64 {
+        self.known.iter().flat_map(|known| &known.holds_back).map(|(_, number)| number).sum()
+    }
+
     /// All that is known of it, for people.
     pub fn told(&self) -> String {
         self.known.as_ref().map_or_else(|| self.text.clone(), ToString::to_string)

@@ -490,7 +490,7 @@ fn what_is_refused_takes_no_quota() {
 fn a_watch_sends_what_no_guard_refuses() {
     let (cloud, bench) = two_manifests();
     let mut watching = Watching::start(&bench, &["--resync", "100ms"]);
-    watching.ends_a_run();
+    assert_eq!(watching.ends_a_run()["refused"], Value::Null);
     lists(&bench, "a", 20, "0");
     lists(&bench, "b", 5, "1");
     watching.says("refused: manifest `manifests/a.yaml`");
@@ -498,8 +498,13 @@ fn a_watch_sends_what_no_guard_refuses() {
         watching.ends_a_run();
     }
     lists(&bench, "b", 5, "2");
-    watching.records(5);
-    (0..3).for_each(|_| drop(watching.ends_a_run()));
+    while cloud.arrived() < 10 {
+        watching.ends_a_run();
+    }
+    for _ in 0..3 {
+        let ended = watching.ends_a_run();
+        assert_eq!((&ended["level"], &ended["refused"]), (&json!("INFO"), &json!(20)), "{ended}");
+    }
     assert_eq!(cloud.arrived(), 10, "nothing of what is refused");
     assert_eq!(status(&bench)["refused"].as_array().map(Vec::len), Some(1));
     lists(&bench, "a", 40, "0");
