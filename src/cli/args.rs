@@ -2,10 +2,12 @@
 
 mod verify;
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::command_line::CommandLine;
@@ -69,6 +71,17 @@ impl Global {
     pub(super) fn own<'p>(&'p self, backend: &'p dyn Backend) -> Own<'p> {
         Own { backend, state: &self.state, audit: None }
     }
+}
+
+/// What a variable that is not set leaves of an argument.
+const EMPTY: &str = "empty; is a variable not set?";
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err(EMPTY.to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn operand(text: OsString) -> Result<PathBuf, String> {
+    if text.is_empty() { Err(EMPTY.to_owned()) } else { Ok(text.into()) }
 }
 
 fn namespace(text: &str) -> Result<String, String> {
@@ -153,13 +166,13 @@ pub struct ManifestLimits {
 #[derive(Args, Clone, Debug, Default)]
 pub struct SelectionArgs {
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = not_empty)]
     pub only: Vec<String>,
     /// Only this provider; may be repeated
-    #[arg(long = "provider", value_name = "NAME")]
+    #[arg(long = "provider", value_name = "NAME", value_parser = not_empty)]
     pub providers: Vec<String>,
     /// Purge targets that match this pattern even if their hash is recorded; `*` stands for any text, may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = not_empty)]
     pub force: Vec<String>,
     /// This manifest, which is not there any more and was not where this run looks, has vanished: purge what only it lists; may
     /// be repeated
@@ -210,7 +223,7 @@ pub struct ApplyArgs {
     #[arg(long)]
     pub rehearse: bool,
     /// Apply only if the plan still has this digest, as `freshen plan` printed it
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", value_parser = not_empty)]
     pub expect: Option<String>,
     /// Start nothing new after this time, for example 90s, 10m or 2h
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
@@ -388,10 +401,10 @@ pub struct AdoptArgs {
     #[command(flatten)]
     pub manifests: ManifestArgs,
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = not_empty)]
     pub only: Vec<String>,
     /// Only this provider; may be repeated
-    #[arg(long = "provider", value_name = "NAME")]
+    #[arg(long = "provider", value_name = "NAME", value_parser = not_empty)]
     pub providers: Vec<String>,
     /// How to lock the state.
     #[command(flatten)]
@@ -418,7 +431,7 @@ pub struct StatusArgs {
     pub refresh: bool,
     /// A URL or asset id, and manifests: the same as `freshen explain`. With --refresh manifests alone, files or folders,
     /// which configure the providers; `manifests` when left out
-    #[arg(value_name = "URL|PATH")]
+    #[arg(value_name = "URL|PATH", value_parser = OsStringValueParser::new().try_map(operand))]
     pub operands: Vec<PathBuf>,
     /// How to lock the state.
     #[command(flatten)]
@@ -455,6 +468,7 @@ impl StatusArgs {
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     /// The URL, with or without its scheme, its path, or the asset id
+    #[arg(value_parser = not_empty)]
     pub target: String,
     /// Which manifests.
     #[command(flatten)]
@@ -487,7 +501,7 @@ pub enum StateVerb {
         #[arg(value_name = "PATTERN")]
         pattern: String,
         /// Only of this provider; with `--namespace`, of none of another namespace
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = not_empty)]
         provider: Option<String>,
         /// Only what this manifest lists; what others list as well is theirs alone from then on
         #[arg(long, value_name = "NAME")]

@@ -213,3 +213,30 @@ fn y2_bom_and_crlf_are_fine() {
     bench.run(&["apply"]).exits(0);
     assert_eq!(cloud.purged(), ["https://cdn.example.com/a"]);
 }
+
+/// A variable that is not set selects nothing by mistake, and not everything either.
+#[test]
+fn an_empty_argument_is_an_error_that_asks_for_the_variable() {
+    let cloud = Cloud::of("http-purge");
+    let bench = Bench::at("http-purge", &cloud);
+    bench.assets(&["http://cdn.example.com/a".to_owned()], "1");
+    for arguments in [
+        &["apply", "--only", ""][..],
+        &["apply", "--only="],
+        &["apply", "--force", ""],
+        &["apply", "--provider", ""],
+        &["apply", "--expect", ""],
+        &["plan", "--only", ""],
+        &["adopt", "--only", ""],
+        &["adopt", "--provider", ""],
+        &["verify", "--only", ""],
+        &["verify", "--provider", ""],
+        &["state", "forget", "*", "--provider", ""],
+        &["explain", ""],
+        &["status", ""],
+    ] {
+        let told = bench.run(arguments).exits(2).stderr;
+        assert!(told.contains("empty; is a variable not set?"), "{arguments:?}: {told}");
+    }
+    assert!(bench.read(STATE).is_none() && cloud.requests().is_empty());
+}

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{AllowedArgs, LockArgs, ManifestArgs};
+use super::{AllowedArgs, LockArgs, ManifestArgs, not_empty};
 use crate::core::duration;
 
 /// What a run waits for.
@@ -22,10 +22,10 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub manifests: ManifestArgs,
     /// Only targets that match this pattern; `*` stands for any text, may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = not_empty)]
     pub only: Vec<String>,
     /// Only this provider; may be repeated
-    #[arg(long = "provider", value_name = "NAME")]
+    #[arg(long = "provider", value_name = "NAME", value_parser = not_empty)]
     pub providers: Vec<String>,
     /// Only targets that were purged and not seen since
     #[arg(long)]
