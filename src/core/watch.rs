@@ -4,6 +4,7 @@
 //! at least every so often. Knows providers by name only, and what is to be done at them not at all.
 
 mod origins;
+mod reason;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use super::http::Endpoint;
 use super::retry::Jitter;
 use super::time::{Now, Tick, Timestamp};
 use origins::OriginsAsked;
+pub use reason::RunReason;
 use waiting::{Backoff, Waiting};
 
 /// Files must have been left alone this long before they are read, in milliseconds.
@@ -47,6 +49,8 @@ pub enum WatchEvent {
     Writing(bool),
     /// The user wants everything to be read and tried now: SIGHUP.
     Reload,
+    /// When edges are to be probed next, if they are.
+    ProofDue(Option<Tick>),
     /// Another run says that what guards refused is over.
     Allowed,
     /// Time has passed.
@@ -123,37 +127,6 @@ pub struct Hold {
     pub endpoints: Vec<Endpoint>,
     /// Whether targets that failed wait, while others are sent.
     pub targets: bool,
-}
-
-/// Why a run is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunReason {
-    /// It is the first one.
-    Start,
-    /// Files may have changed.
-    Changed,
-    /// It is time to look at everything again.
-    Resync,
-    /// What is pending or deferred is due.
-    Retry,
-    /// Origins are asked again whether they serve what waits for them.
-    Origin,
-    /// The user asked for it: SIGHUP.
-    Reload,
-}
-
-impl RunReason {
-    /// The word for it in output.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Changed => "changed",
-            Self::Resync => "resync",
-            Self::Retry => "retry",
-            Self::Origin => "origin",
-            Self::Reload => "reload",
-        }
-    }
 }
 
 /// How a run ended.
@@ -275,6 +248,8 @@ pub struct Watch {
     blocked: Option<Blocked>,
     waiting: BTreeMap<String, Waiting>,
     origins: Option<OriginsAsked>,
+    /// When edges are to be probed.
+    proof_at: Option<Tick>,
     stopping: bool,
     jitter: Jitter,
 }
@@ -296,6 +271,7 @@ impl Watch {
             blocked: None,
             waiting: BTreeMap::new(),
             origins: None,
+            proof_at: None,
             stopping: false,
             jitter: Jitter::seeded(seed),
         }
@@ -310,6 +286,7 @@ impl Watch {
             }
             WatchEvent::Writing(writing) => self.debounce.iter_mut().for_each(|debounce| debounce.writing = writing),
             WatchEvent::Reload => self.asked = Some(RunReason::Reload),
+            WatchEvent::ProofDue(at) => self.proof_at = at,
             WatchEvent::Allowed => self.blocked.iter_mut().for_each(|blocked| blocked.until = now.tick),
             WatchEvent::Woke => {}
             WatchEvent::Sending => {
@@ -506,6 +483,9 @@ impl Watch {
         if self.origins.is_some_and(|origins| is_due(origins.at)) {
             return Some(RunReason::Origin);
         }
+        if self.proof_at.is_some_and(is_due) {
+            return Some(RunReason::Proof);
+        }
         (self.resync_at <= now.tick).then_some(RunReason::Resync)
     }
 
@@ -548,7 +528,13 @@ impl Watch {
         let look_again = defers.then(|| now.tick.plus_ms(LOOK_AGAIN_MS));
         let blocked = self.blocked.map(|blocked| blocked.until);
         let origins = self.origins.map(|origins| origins.at);
-        self.tries(now).chain(look_again).chain(blocked).chain(origins).chain([self.resync_at]).min()
+        self.tries(now)
+            .chain(look_again)
+            .chain(blocked)
+            .chain(origins)
+            .chain(self.proof_at)
+            .chain([self.resync_at])
+            .min()
     }
 
     /// When work that waits is tried.

@@ -10,11 +10,13 @@ use super::events::{Counted, CycleControl, CycleEvents, Silent};
 use super::files::Files;
 use super::log_line;
 use super::newest::Newest;
+use super::proving::{self, Proving};
 use super::reading::{ManifestsSeen, Read};
 use super::{Reporter, WatchOptions, remaining, watch_folders};
 use crate::core::hold::KnownRefusal;
 use crate::core::report::ReportEvent;
-use crate::core::watch::{RunEnd, RunRequest};
+use crate::core::time::Timestamp;
+use crate::core::watch::{RunEnd, RunReason, RunRequest};
 use crate::engine::inputs::{Extent, Loaded};
 use crate::engine::stat_caches::{self, StatCaches};
 use crate::engine::{
@@ -109,6 +111,8 @@ pub(super) struct CycleOutcome {
     pub(super) refusals: Vec<Reason>,
     /// Why the run could not be made.
     pub(super) error: Option<CycleError>,
+    /// When edges are to be probed next.
+    pub(super) proof_due: Option<Timestamp>,
 }
 
 /// What came of a run with so much of the manifests.
@@ -130,12 +134,15 @@ impl Cycle<'_> {
         watch_folders::watch_folders(self.files, self.pass, &self.reporter).await;
         self.look_for_state(&mut memory);
         memory.credentials.begin_run();
-        let (mut extent, mut held) = (Extent::Changed, None);
+        // What edges owe is asked of manifests that did not change as well.
+        let first = if self.request.reason == RunReason::Proof { Extent::All } else { Extent::Changed };
+        let (mut extent, mut held) = (first, None);
         loop {
             match self.attempt(memory, extent, held).await {
                 CycleStep::Ended(mut ended) => {
                     // It may be the run that made it.
                     ended.memory.has_state |= self.state.is_there();
+                    ended.proof_due = ended.proof_due.or_else(|| self.next_proof(ended.found.as_ref()));
                     self.report_quotas();
                     return *ended;
                 }
@@ -213,7 +220,17 @@ impl Cycle<'_> {
     /// A run of which nothing is known but how it ended.
     fn bare(&self, memory: Memory, end: RunEnd) -> CycleOutcome {
         let (request, counted) = (self.request.clone(), Counted::default());
-        CycleOutcome { memory, request, end, found: None, named: None, counted, refusals: Vec::new(), error: None }
+        CycleOutcome {
+            memory,
+            request,
+            end,
+            found: None,
+            named: None,
+            counted,
+            refusals: Vec::new(),
+            error: None,
+            proof_due: None,
+        }
     }
 
     fn failed(&self, memory: Memory, error: &anyhow::Error) -> CycleOutcome {
@@ -308,8 +325,23 @@ impl Cycle<'_> {
             // What a guard refuses must not be done behind its back.
             RunEnd::Blocked(_) => false,
         };
+        let proof_due = match &end {
+            RunEnd::Done(_) => proving::probe_due(self.proving(), &mut loaded.desired, &mut memory.pass).await,
+            _ => None,
+        };
         memory.last_valid = keeps.then(|| loaded.desired.tried());
-        CycleStep::ended(CycleOutcome { counted, refusals, error, ..self.bare(memory, end) })
+        CycleStep::ended(CycleOutcome { counted, refusals, error, proof_due, ..self.bare(memory, end) })
+    }
+
+    fn proving(&self) -> Proving<'_> {
+        let Self { host, options, state, pass, link, .. } = self;
+        Proving { host, state: *state, options, pass: *pass, stop: link.interrupted() }
+    }
+
+    /// When edges are to be probed next, by the state.
+    fn next_proof(&self, found: Option<&ManifestsFound>) -> Option<Timestamp> {
+        let Some(ManifestsFound::Valid { providers, .. }) = found else { return None };
+        proving::next_due((self.host, self.state), self.options.namespace.as_deref(), providers)
     }
 
     fn cannot_run(&self, counted: &mut Counted, error: &anyhow::Error) -> (RunEnd, Vec<Reason>, Option<CycleError>) {

@@ -10,6 +10,7 @@ mod events;
 mod files;
 pub mod listener;
 mod newest;
+mod proving;
 mod reading;
 mod remaining;
 mod signals;
@@ -363,6 +364,9 @@ impl<'a> Control<'a> {
         self.slow_at = None;
         let is_stale = ended.end == RunEnd::Stale;
         self.machine.handle(WatchEvent::RunEnded(ended.end.clone()), now);
+        let in_ms = |due: Timestamp| due.unix_ms().saturating_sub(now.wall.unix_ms()).max(0).unsigned_abs();
+        let proof_at = ended.proof_due.map(|due| now.tick.plus_ms(in_ms(due)));
+        self.machine.handle(WatchEvent::ProofDue(proof_at), now);
         let found = ended.found.as_ref().map(|found| found.event(now.wall));
         let names = match &ended.found {
             Some(cycle::ManifestsFound::Valid { providers, .. }) => {

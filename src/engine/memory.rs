@@ -41,6 +41,11 @@ impl PassMemory {
         written
     }
 
+    /// What was written between passes, in this state, was no other run.
+    pub fn goes_on(&mut self, store: Option<&dyn Store>) {
+        self.marked(store);
+    }
+
     /// A pass begins; returns what is known of calls before.
     pub(super) fn begins(&mut self, store: Option<&dyn Store>, now: Tick) -> LastCalls {
         if !store.is_some_and(|store| self.is_alone(store)) {

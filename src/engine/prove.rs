@@ -401,6 +401,17 @@ impl Round<'_> {
     }
 }
 
+/// Probes what is due at once, with manifests that were read, and makes due again what is stale. Returns how many targets are.
+///
+/// # Errors
+/// A state that cannot be used.
+pub async fn prove_due(prover: &mut Prover<'_>, desired: &mut Desired, report: &mut ProofReport) -> Result<u64> {
+    let now = prover.host.clock.now().wall;
+    let mut rows = prover.rows(desired, Extent::Owed)?;
+    rows.retain(|row| row.due.is_some_and(|due| due <= now));
+    if rows.is_empty() { Ok(0) } else { prover.round(desired, rows, true, report).await }
+}
+
 /// What is done about targets that are stale.
 pub enum Repair<'p> {
     /// They are only noted.
