@@ -1,6 +1,7 @@
 //! `freshen apply`: the same plan as `freshen plan` shows, and then its execution.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -10,14 +11,18 @@ use super::args::{ApplyArgs, Format, Global, WaitFor};
 use super::manifests::{self, ManifestReader};
 use super::progress::ProgressMeter;
 use super::render::github::{self, Annotated};
-use super::render::{markdown, outcome as render, proof};
+use super::render::{edges, markdown, outcome as render, proof};
 use super::terminal;
+use crate::core::event::ItemState;
+use crate::core::proof_record::ProofVerdict;
+use crate::core::time::Timestamp;
 use crate::engine::executor::GRACE_MS;
 use crate::engine::inputs::Lookup;
 use crate::engine::prove::{self, Extent, ProofReport, Prover, Repair};
 use crate::engine::{self, Exit, Finished, Pass, PassEvent, PassOptions, Selection};
 use crate::host::credentials::CredentialStore;
 use crate::host::{Host, Timeouts, interrupt};
+use crate::state::Backend;
 
 /// Runs the command.
 pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Result<Exit> {
@@ -38,6 +43,7 @@ pub(super) async fn run(host: &Host, global: &Global, args: &ApplyArgs) -> Resul
     let mut display = RunDisplay { verbose, annotated, holds, ..RunDisplay::new(global) };
     let purged = engine::apply(&pass, lookup, &mut reader, &mut |event: PassEvent<'_>| display.takes(event)).await?;
     if args.wait == WaitFor::Accepted {
+        display.owes(state, host.clock.now().wall);
         return Ok(purged);
     }
     let mut prover = Prover {
@@ -113,12 +119,22 @@ pub(super) struct RunDisplay<'a> {
     held: Option<Value>,
     /// Whether that is so.
     holds: bool,
+    /// Providers at which something was purged, by what the state knows them.
+    purged_at: Vec<String>,
 }
 
 impl<'a> RunDisplay<'a> {
     /// One that shows nothing yet.
     pub(super) fn new(global: &'a Global) -> Self {
-        Self { global, verbose: false, annotated: Rc::default(), progress: None, held: None, holds: false }
+        Self {
+            global,
+            verbose: false,
+            annotated: Rc::default(),
+            progress: None,
+            held: None,
+            holds: false,
+            purged_at: Vec::new(),
+        }
     }
 
     /// Shows an event.
@@ -136,7 +152,10 @@ impl<'a> RunDisplay<'a> {
                     progress.step(call.changes);
                 }
             }
-            PassEvent::Finished(finished, _) => report(self, finished),
+            PassEvent::Finished(finished, _) => {
+                self.purged_at = purged_at(finished);
+                report(self, finished);
+            }
             event => announce(&event),
         }
     }
@@ -148,6 +167,21 @@ impl RunDisplay<'_> {
         match event {
             PassEvent::Finished(..) => self.progress = None,
             event => self.takes(event),
+        }
+    }
+
+    /// Says which probes the purges owe, behind the result of a run that makes none.
+    fn owes(&self, state: &dyn Backend, now: Timestamp) {
+        let is_told = self.global.format == Format::Human && !self.purged_at.is_empty();
+        // The state has been used until now: where it cannot be read any more, the run has said so.
+        let Ok(Some(store)) = (if is_told { state.open() } else { Ok(None) }) else { return };
+        let Ok(Some(next)) = store.next_proof_due(&self.purged_at) else { return };
+        let Ok(owed) = store.proof_counts() else { return };
+        let due =
+            owed.iter().filter(|(name, verdict, _)| *verdict == ProofVerdict::Due && self.purged_at.contains(name));
+        let number: u64 = due.map(|(.., number)| number).sum();
+        if number > 0 {
+            terminal::print(&edges::owed(number, next, now, &self.global.commands));
         }
     }
 
@@ -167,6 +201,16 @@ impl RunDisplay<'_> {
             (Format::Human, _) => terminal::print(&format!("\n{}", proof::human(report))),
         }
     }
+}
+
+/// Providers at which a run purged something, by what the state knows them.
+fn purged_at(finished: &Finished<'_>) -> Vec<String> {
+    let model = &finished.desired.model;
+    let changes = &finished.prepared.difference.changes;
+    let states = finished.outcome.states.iter().enumerate();
+    let providers =
+        states.filter(|(_, state)| **state == ItemState::Recorded).map(|(index, _)| changes.provider(index));
+    providers.collect::<BTreeSet<_>>().into_iter().map(|provider| model.provider_key(provider)).collect()
 }
 
 /// Notes, warnings and errors of a run, on standard error.

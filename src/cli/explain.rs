@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::apply::RunDisplay;
 use super::args::{ExplainArgs, Format, Global};
-use super::render::{JSON_VERSION, left, moment, shown, status, strong};
+use super::render::{JSON_VERSION, edges, left, moment, shown, status, strong};
 use super::{manifests, terminal};
 use crate::core::command_line::{CommandLine, Verb};
 use crate::core::provider_key::ProviderKey;
@@ -111,6 +111,9 @@ fn human(found: &ExplainedTarget<'_>, commands: &CommandLine) -> String {
     for endpoint in work.iter().flat_map(|work| &work.accepted_at) {
         let _ = writeln!(text, "  accepted    by {}", shown(endpoint));
     }
+    for (label, what) in found.proof.iter().flat_map(|row| edges::lines(row, &found.provider, commands)) {
+        let _ = writeln!(text, "  {label:<11} {what}");
+    }
     if let Some(known) = found.refusal.as_ref().map(|refused| &refused.known).filter(|_| found.from_state.is_some()) {
         let (since, held_back) = (moment(known.since), known.held_back());
         let why = one_line(&known.text, LONGEST_REFUSAL);
@@ -153,6 +156,7 @@ fn to_json(found: &ExplainedTarget<'_>) -> Value {
         "refused": found.refusal.as_ref().map(|refused| &refused.known.text),
         "refused_since": found.refusal.as_ref().map(|refused| refused.known.since.utc_extended()),
         "goes_except_refused": found.refusal.as_ref().map(|refused| found.next.is_due && !refused.is_held),
+        "proof": found.proof.as_ref().map(edges::json),
         "purged": found.purged.as_ref().map(|purged| json!({"at": purged.at.utc_extended(), "run": purged.run})),
     })
 }

@@ -25,12 +25,22 @@ pub enum Verb {
     StateList,
     /// Shows what a state holds.
     Status,
+    /// Probes edges.
+    Verify,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Adopt, Self::Apply, Self::Check, Self::Plan, Self::StateForget, Self::StateList, Self::Status];
+    pub const ALL: [Self; 8] = [
+        Self::Adopt,
+        Self::Apply,
+        Self::Check,
+        Self::Plan,
+        Self::StateForget,
+        Self::StateList,
+        Self::Status,
+        Self::Verify,
+    ];
 
     /// Its words on a command line.
     pub const fn words(self) -> &'static str {
@@ -42,6 +52,7 @@ impl Verb {
             Self::StateForget => "state forget",
             Self::StateList => "state list",
             Self::Status => "status",
+            Self::Verify => "verify",
         }
     }
 }
@@ -106,7 +117,7 @@ impl CommandLine {
     #[must_use]
     pub fn about(&self, paths: &[String]) -> Self {
         let mut about = self.anywhere();
-        for verb in [Verb::Adopt, Verb::Apply, Verb::Check, Verb::Plan, Verb::Status] {
+        for verb in [Verb::Adopt, Verb::Apply, Verb::Check, Verb::Plan, Verb::Status, Verb::Verify] {
             let is_given = self.carried.get(&verb).is_some_and(|carried| !carried.paths.is_empty());
             if !is_given && !paths.is_empty() {
                 about.carried.entry(verb).or_default().paths = paths.to_vec();
@@ -123,6 +134,14 @@ impl CommandLine {
                 let own = ["--provider", name, "--namespace", namespace, "--except-refused"];
                 self.offer_for_all(Verb::Apply, &own)
             }
+        }
+    }
+
+    /// The command that makes the probes that are owed at the providers of a namespace.
+    pub fn offer_probes(&self, namespace: Option<&str>) -> String {
+        match namespace {
+            None => self.offer_for_all(Verb::Verify, &["--due"]),
+            Some(namespace) => self.offer_for_all(Verb::Verify, &["--namespace", namespace, "--due"]),
         }
     }
 

@@ -52,6 +52,11 @@ impl Timestamp {
         self.format("%Y-%m-%d %H:%M UTC", 0)
     }
 
+    /// The same with seconds: `2023-11-14 22:13:20 UTC`.
+    pub fn utc_second(self) -> String {
+        self.format("%Y-%m-%d %H:%M:%S UTC", 0)
+    }
+
     /// `20231114T221320Z`.
     pub fn utc_basic(self) -> String {
         self.format("%Y%m%dT%H%M%SZ", 0)

@@ -15,6 +15,7 @@ use crate::core::command_line::{CommandLine, Verb};
 use crate::core::guard::{Allowed, Refusal};
 use crate::core::hold::{Hold, KnownRefusal, SeenRemovals};
 use crate::core::model::{Entry, Matched};
+use crate::core::proof_record::ProofRow;
 use crate::core::recorded::{PurgedRemoval, Recorded};
 use crate::core::target::ContentHash;
 use crate::core::text::one_line;
@@ -63,6 +64,7 @@ pub async fn explain<'a>(
     let mut found = find(desired, &prepared, recorded, &target);
     for one in &mut found {
         one.refusal = refusals.of_target(&prepared, one);
+        one.proof = store.map_or(Ok(None), |store| proof(desired, store, one))?;
     }
     if found.is_empty() {
         found = purged.into_iter().map(|purged| gone(desired, &target, purged)).collect();
@@ -172,6 +174,8 @@ pub struct ExplainedTarget<'a> {
     pub refusal: Option<RefusedTarget>,
     /// When it was purged, after it was removed.
     pub purged: Option<PurgedRemoval>,
+    /// What is known of its proof.
+    pub proof: Option<ProofRow>,
 }
 
 /// What an apply would do with a target now, unless guards refuse its plan.
@@ -231,6 +235,15 @@ impl RefusedPlan {
     }
 }
 
+/// What is known of the proof of a target that was found.
+fn proof(desired: &Desired, store: &dyn Store, found: &ExplainedTarget<'_>) -> Result<Option<ProofRow>> {
+    let model = &desired.model;
+    let own = model.entries.of_text(&found.target).find(|entry| model.providers[entry.provider].name == found.provider);
+    let known = found.recorded.as_ref().map(|row| (row.provider.clone(), row.target.clone()));
+    let key = known.or_else(|| own.map(|entry| (model.provider_key(entry.provider), entry.target)));
+    Ok(key.map_or(Ok(None), |(provider, target)| store.proof_of(&provider, &target))?)
+}
+
 /// A target that was removed and purged.
 fn gone<'a>(desired: &Desired, target: &str, purged: PurgedRemoval) -> ExplainedTarget<'a> {
     let provider =
@@ -246,6 +259,7 @@ fn gone<'a>(desired: &Desired, target: &str, purged: PurgedRemoval) -> Explained
         next: NextStep::unchanged("do nothing: no manifest here speaks for it"),
         refusal: None,
         purged: Some(purged),
+        proof: None,
     }
 }
 
@@ -277,6 +291,7 @@ fn find<'a>(
             next,
             refusal: None,
             purged: None,
+            proof: None,
         });
     }
     for row in recorded {
@@ -302,6 +317,7 @@ fn find<'a>(
             next,
             refusal,
             purged,
+            proof: None,
         });
     }
     found

@@ -11,6 +11,8 @@ use crate::core::diff::Unclaimed;
 use crate::core::hold::{KnownRefusal, SeenRemovals};
 use crate::core::model::Priority;
 use crate::core::owners;
+use crate::core::proof_record::{ProofRow, ProofVerdict};
+use crate::core::provider_key::ProviderKey;
 use crate::core::query::TaskState;
 use crate::core::recorded::{ChangeKind, KnownManifest, Progress, Recorded, Standing, Work};
 use crate::core::time::Timestamp;
@@ -53,6 +55,54 @@ pub struct Overview {
     pub quota: Vec<QuotaUse>,
     /// Results of accepted purges, where they have tasks.
     pub tasks: Vec<TaskCounts>,
+    /// What was seen at edges, and what is to be seen there.
+    pub proof: ProofOverview,
+}
+
+/// What a state knows of the proof of all targets.
+#[derive(Debug, Default)]
+pub struct ProofOverview {
+    /// Those that an edge served stale when it was probed last.
+    pub stale: Vec<ProofRow>,
+    /// Probes that are owed, by the namespace of their providers: how many, and when the first may be made.
+    pub owed: BTreeMap<Option<String>, (u64, Timestamp)>,
+    counts: Vec<(String, ProofVerdict, u64)>,
+}
+
+impl ProofOverview {
+    fn read(store: &dyn Store) -> Result<Self, StateError> {
+        let counts = store.proof_counts()?;
+        let mut proof = Self { counts, ..Self::default() };
+        // Most states ask for no proof at all.
+        let rows = if proof.counts.is_empty() { Vec::new() } else { store.proofs()? };
+        for row in rows {
+            if let Some(due) = row.due {
+                let namespace = ProviderKey::of(&row.provider).namespace.map(str::to_owned);
+                let (owed, next) = proof.owed.entry(namespace).or_insert((0, due));
+                *owed += 1;
+                *next = due.min(*next);
+            }
+            if row.verdict == ProofVerdict::Stale {
+                proof.stale.push(row);
+            }
+        }
+        Ok(proof)
+    }
+
+    /// Numbers of targets of a provider that are verified, stale, and neither after they were probed.
+    pub fn numbers(&self, provider: &str) -> [u64; 3] {
+        let of = |verdict| {
+            let own = self.counts.iter().filter(|(name, one, _)| name == provider && *one == verdict);
+            own.map(|(_, _, number)| number).sum::<u64>()
+        };
+        let neither = of(ProofVerdict::Inconclusive) + of(ProofVerdict::Unverifiable);
+        [of(ProofVerdict::Verified), of(ProofVerdict::Stale), neither]
+    }
+
+    /// Whether anything was asked of edges.
+    pub const fn is_asked_for(&self) -> bool {
+        !self.counts.is_empty()
+    }
 }
 
 impl Overview {
@@ -93,6 +143,7 @@ impl Overview {
             quotas,
             quota: store.quota_uses()?,
             tasks: store.task_counts()?,
+            proof: ProofOverview::read(store)?,
         })
     }
 
@@ -109,7 +160,8 @@ impl Overview {
 
     /// Numbers of targets by where they stand, for each provider. One with an older recorded hash and work that is left counts as both.
     pub fn by_provider(&self) -> BTreeMap<&str, Counts> {
-        let mut providers: BTreeMap<&str, Counts> = BTreeMap::new();
+        let probed = self.proof.counts.iter().map(|(provider, ..)| (provider.as_str(), Counts::default()));
+        let mut providers: BTreeMap<&str, Counts> = probed.collect();
         for row in &self.recorded {
             let counts = providers.entry(&row.provider).or_default();
             counts.recorded += u64::from(row.hash.is_some());

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::cli_apply::urls;
+use crate::proof_shown::Site;
 use crate::support::cli::{Bench, Ran, manifest};
 use crate::support::cloud::{Cloud, Step};
 use crate::support::origin::Origin;
@@ -260,6 +261,16 @@ fn probed(seen: &mut Seen) {
     );
 }
 
+/// What probes of edges come to.
+fn proven(seen: &mut Seen) {
+    let site = Site::start("new");
+    seen.run(&site.bench, &["apply", "--wait", "verified"]).exits(0);
+    site.edge_serves("old");
+    seen.run(&site.bench, &["verify"]).exits(4);
+    seen.run(&site.bench, &["status"]).exits(0);
+    seen.run(&site.bench, &["explain", "/a.html"]).exits(0);
+}
+
 /// A member that nothing prints is none.
 #[test]
 fn each_member_of_a_schema_is_printed() {
@@ -269,6 +280,7 @@ fn each_member_of_a_schema_is_printed() {
     besides_purges(&mut seen);
     refused_and_purged(&mut seen);
     probed(&mut seen);
+    proven(&mut seen);
     let unseen: BTreeSet<String> = SCHEMAS
         .iter()
         .flat_map(|(name, schema)| {

@@ -37,6 +37,7 @@ mod newcomer;
 mod offers;
 mod owners;
 mod planning;
+mod proof_shown;
 mod quotas;
 mod readme;
 mod real_caches;

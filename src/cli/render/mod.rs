@@ -2,6 +2,7 @@
 
 pub(super) mod directories;
 mod document;
+pub(super) mod edges;
 mod folders;
 pub(super) mod github;
 pub(super) mod left;
@@ -69,7 +70,7 @@ pub(super) fn without_unused(
     head: &[&'static str],
     mut rows: Vec<Vec<String>>,
 ) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    const ASKED_FOR: [&str; 4] = ["WAITING", "INCONCLUSIVE", "UNVERIFIABLE", "DUE"];
+    const ASKED_FOR: [&str; 5] = ["WAITING", "INCONCLUSIVE", "UNVERIFIABLE", "UNVERIFIED", "DUE"];
     let mut head = head.to_vec();
     for column in (0..head.len()).rev() {
         if ASKED_FOR.contains(&head[column]) && rows.iter().all(|row| row[column] == "0") {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{JSON_VERSION, count, left, moment, row, shown, standing, strong, table, without_unused};
+use super::{JSON_VERSION, count, edges, left, moment, row, shown, standing, strong, table, without_unused};
 use crate::core::command_line::{CommandLine, Verb};
 use crate::core::event::ItemState;
 use crate::core::hold::KnownRefusal;
@@ -29,11 +29,7 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
         text.push_str(&format!("a run is under way: {}; {unanswered} not answered yet\n", shown(&holder.to_string())));
     }
     text.push('\n');
-    let providers = view.by_provider().into_iter();
-    let rows: Vec<Vec<String>> = providers.map(|(name, counts)| row(&[name], &counts.numbers())).collect();
-    let head = ["PROVIDER", "RECORDED", "WAITING", "PENDING", "DEFERRED", "REJECTED"];
-    let (head, rows) = without_unused(&head, rows);
-    text.push_str(&table(&head, &rows, &(1..head.len()).collect::<Vec<_>>()));
+    text.push_str(&providers(view));
     for TaskCounts { provider, done, open } in &view.tasks {
         let commands = commands.about(&view.paths(ProviderKey::of(provider).namespace));
         let asks = || format!("; {} asks", commands.offer(Verb::Status, &["--refresh"]));
@@ -42,6 +38,7 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     }
     text.push_str(&refused(view));
     text.push_str(&left::sections(view, commands));
+    text.push_str(&edges::sections(view, commands));
     text.push_str(&left::to_do(view, line, &commands.anywhere()));
     text.push_str(&super::unclaimed(&view.unclaimed, &commands.anywhere()));
     for call in &view.doubtful {
@@ -54,6 +51,19 @@ pub(crate) fn human(view: &Overview, commands: &CommandLine) -> String {
     }
     text.push_str(&runs_and_quota(view));
     text
+}
+
+/// Numbers of targets of each provider: what is recorded, what edges serve of it where that is asked for, and what is left.
+fn providers(view: &Overview) -> String {
+    let proof: &[&'static str] = if view.proof.is_asked_for() { &["VERIFIED", "STALE", "UNVERIFIED"] } else { &[] };
+    let head = [&["PROVIDER", "RECORDED"], proof, &["WAITING", "PENDING", "DEFERRED", "REJECTED"]].concat();
+    let of_provider = |(name, counts): (&str, Counts)| {
+        let numbers = counts.numbers();
+        let proven = &view.proof.numbers(name)[..proof.len()];
+        row(&[name], &[&numbers[..1], proven, &numbers[1..]].concat())
+    };
+    let (head, rows) = without_unused(&head, view.by_provider().into_iter().map(of_provider).collect());
+    table(&head, &rows, &(1..head.len()).collect::<Vec<_>>())
 }
 
 /// What guards refuse, with the way on.
@@ -235,8 +245,9 @@ pub(crate) fn json(view: &Overview) -> Value {
         .by_provider()
         .into_iter()
         .map(|(name, Counts { recorded, waiting, pending, deferred, rejected })| {
+            let [verified, stale, unverified] = view.proof.numbers(name);
             json!({"provider": name, "recorded": recorded, "waiting": waiting, "pending": pending, "deferred": deferred,
-                "rejected": rejected})
+                "rejected": rejected, "verified": verified, "stale": stale, "unverified": unverified})
         })
         .collect();
     let runs: Value = view
@@ -295,5 +306,6 @@ pub(crate) fn json(view: &Overview) -> Value {
         "quota": quota,
         "unclaimed": super::plan::unclaimed_json(&view.unclaimed),
         "tasks": tasks,
+        "proof": edges::overview_json(view),
     })
 }

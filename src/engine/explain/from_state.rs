@@ -47,10 +47,12 @@ pub fn explain_from_state(
         let is_seen = row.work.as_ref().is_some_and(|work| work.progress == Progress::Seen);
         let refusal = is_seen.then(|| refusal_of(&row.owners, &refused)).flatten();
         let (provider, owners) = (row.provider.clone(), row.owners.clone());
+        let proof = store.proof_of(&row.provider, &row.target)?;
         found.push(ExplainedTarget {
             from_state: Some(from_state),
             recorded: Some(row),
             refusal,
+            proof,
             ..nothing(&target, provider, owners)
         });
     }
@@ -78,6 +80,7 @@ fn nothing(target: &str, provider: String, owners: Vec<String>) -> ExplainedTarg
         next: NextStep::unchanged("send nothing (exit 2) with the manifests here, which cannot be read"),
         refusal: None,
         purged: None,
+        proof: None,
     }
 }
 

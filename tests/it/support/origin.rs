@@ -12,6 +12,9 @@ const BOUND: Duration = Duration::from_mins(1);
 /// What the program calls itself when it probes.
 const PROGRAM: &str = "freshen/";
 
+/// Behind a path: what is published there is the answer to queries of the program that no cache has seen.
+pub(crate) const UNCACHED: &str = "?freshen=";
+
 /// By host (`None`: any) and path with query.
 type Pages = HashMap<(Option<String>, String), Page>;
 
@@ -164,9 +167,12 @@ impl Shared {
             content.turn % content.pages.len()
         });
         // As servers of files do, which ignore a query that they do not know.
-        let path = path.split_once("?freshen=").map_or(path, |(path, _)| path);
-        let page = |host: Option<&str>| content.pages[replica].get(&(host.map(str::to_owned), path.to_owned()));
-        let page = host.and_then(|host| page(Some(host))).or_else(|| page(None)).cloned();
+        let (path, uncached) = path.split_once("?freshen=").map_or((path, None), |(path, _)| (path, Some(UNCACHED)));
+        let page = |host: Option<&str>, query: &str| {
+            content.pages[replica].get(&(host.map(str::to_owned), format!("{path}{query}")))
+        };
+        let any = |query: &str| host.and_then(|host| page(Some(host), query)).or_else(|| page(None, query)).cloned();
+        let page = uncached.and_then(any).or_else(|| any(""));
         drop(content);
         self.changed.notify_all();
         (page, number)
