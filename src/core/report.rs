@@ -39,6 +39,9 @@ pub struct Report {
     pub targets: Arc<[TargetReport]>,
     /// Quotas by provider, operation and area, as the state had them at the end of the last run.
     pub quotas: BTreeMap<QuotaName, QuotaReport>,
+    /// What probes have shown of the edges of providers by name, as the state had it at the end of the last run; none where nothing was
+    /// asked of edges.
+    pub edges: BTreeMap<String, EdgesReport>,
     /// Calls that are allowed, by provider and operation, as of the last run that had any.
     pub rates: BTreeMap<(String, &'static str), Rate>,
     /// The run that is under way.
@@ -96,6 +99,10 @@ pub enum ManifestsReport {
 pub struct ProviderReport {
     /// Its kind.
     pub kind: String,
+    /// Targets that wait for their origin, or for the provider upstream.
+    pub waiting: u64,
+    /// When the oldest change that waits so was first seen.
+    pub oldest_waiting: Option<Timestamp>,
     /// Targets that are pending.
     pub pending: u64,
     /// Targets that are deferred.
@@ -125,7 +132,7 @@ pub struct TargetReport {
     pub target: String,
     /// `new`, `changed` or `removed`.
     pub change: &'static str,
-    /// `pending`, `deferred` or `rejected`.
+    /// `waiting`, `pending`, `deferred` or `rejected`.
     pub standing: &'static str,
     /// When the change was first seen.
     pub since: Timestamp,
@@ -133,6 +140,15 @@ pub struct TargetReport {
     pub until: Option<Timestamp>,
     /// Why it is left, where that is known.
     pub reason: Option<String>,
+}
+
+/// What probes have shown of the edges of a provider, in targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EdgesReport {
+    /// An edge served something else.
+    pub stale: u64,
+    /// No answer said what edges serve, or none can.
+    pub unverified: u64,
 }
 
 /// Names a quota: provider, operation and area.
@@ -277,6 +293,8 @@ pub enum ReportEvent<'a> {
     Unclaimed(&'a [String]),
     /// Quotas of all providers.
     Quotas(BTreeMap<QuotaName, QuotaReport>),
+    /// What probes have shown of the edges of all providers.
+    Edges(BTreeMap<String, EdgesReport>),
     /// Rates of the providers that were called.
     Rates(&'a [((String, &'static str), Rate)]),
     /// The run has ended.
@@ -338,6 +356,7 @@ impl Report {
             ReportEvent::Called(call) => self.called(call),
             ReportEvent::Unclaimed(unclaimed) => self.unclaimed = unclaimed.to_vec(),
             ReportEvent::Quotas(quotas) => self.quotas.clone_from(quotas),
+            ReportEvent::Edges(edges) => self.edges.clone_from(edges),
             ReportEvent::Rates(rates) => self.rates.extend(rates.iter().cloned()),
             ReportEvent::Ended(ended) => self.ended(ended),
             ReportEvent::Stopping => self.stopping = true,

@@ -143,7 +143,7 @@ impl Cycle<'_> {
                     // It may be the run that made it.
                     ended.memory.has_state |= self.state.is_there();
                     ended.proof_due = ended.proof_due.or_else(|| self.next_proof(ended.found.as_ref()));
-                    self.report_quotas();
+                    self.report_state();
                     return *ended;
                 }
                 CycleStep::Again(back, wider, lock) => (memory, extent, held) = (*back, wider, lock),
@@ -151,12 +151,15 @@ impl Cycle<'_> {
         }
     }
 
-    /// A command by hand may have drawn on them.
-    fn report_quotas(&self) {
+    /// A command by hand may have drawn on quotas, or probed edges.
+    fn report_state(&self) {
         let now = self.host.clock.now().wall;
         // Why a state cannot be read is what the run came to.
         if let Ok(quotas) = remaining::quotas(self.state, self.options.namespace.as_deref(), now) {
             self.reporter.send(&[ReportEvent::Quotas(quotas)]);
+        }
+        if let Ok(edges) = remaining::edges(self.state, self.options.namespace.as_deref()) {
+            self.reporter.send(&[ReportEvent::Edges(edges)]);
         }
     }
 

@@ -303,6 +303,8 @@ impl<'a> CycleEvents<'a> {
 fn report_of(desired: &Desired, provider: usize, left: &Remaining) -> ProviderReport {
     ProviderReport {
         kind: desired.model.providers[provider].kind.capabilities().kind.to_owned(),
+        waiting: left.counts.waiting,
+        oldest_waiting: left.waiting.as_ref().map(|(oldest, _)| oldest.since),
         pending: left.counts.pending,
         deferred: left.counts.deferred,
         rejected: left.counts.rejected,

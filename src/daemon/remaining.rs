@@ -1,12 +1,14 @@
-//! What a run leaves, for the report: the oldest targets with work, the rates of the providers it called, and all quotas.
+//! What a run leaves, for the report: the oldest targets with work, the rates of the providers it called, all quotas, and what edges
+//! were seen to serve.
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use crate::core::contract::Rate;
 use crate::core::event::ItemState;
+use crate::core::proof_record::ProofVerdict;
 use crate::core::provider_key::ProviderKey;
-use crate::core::report::{QuotaName, QuotaReport, TARGETS, TargetReport};
+use crate::core::report::{EdgesReport, QuotaName, QuotaReport, TARGETS, TargetReport};
 use crate::core::time::Timestamp;
 use crate::engine::{self, Finished, QuotaStanding, REFUSED};
 use crate::state::{Backend, StateError};
@@ -68,4 +70,26 @@ pub(super) fn quotas(
         }
     }
     Ok(quotas)
+}
+
+/// What probes have shown of the edges of the providers of a namespace.
+///
+/// # Errors
+/// A state that cannot be read.
+pub(super) fn edges(state: &dyn Backend, namespace: Option<&str>) -> Result<BTreeMap<String, EdgesReport>, StateError> {
+    let Some(store) = state.open()? else { return Ok(BTreeMap::new()) };
+    let mut edges: BTreeMap<String, EdgesReport> = BTreeMap::new();
+    for (provider, verdict, targets) in store.proof_counts()? {
+        let key = ProviderKey::of(&provider);
+        if key.namespace != namespace {
+            continue;
+        }
+        let report = edges.entry(key.name.to_owned()).or_default();
+        match verdict {
+            ProofVerdict::Due | ProofVerdict::Verified => {}
+            ProofVerdict::Stale => report.stale += targets,
+            ProofVerdict::Inconclusive | ProofVerdict::Unverifiable => report.unverified += targets,
+        }
+    }
+    Ok(edges)
 }

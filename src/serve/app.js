@@ -23,9 +23,21 @@ function fill(id, rows) {
   byId(id + "-empty").hidden = rows.length > 0;
 }
 
+function head(id, columns) {
+  const cells = columns.map((name) => {
+    const cell = document.createElement("th");
+    cell.setAttribute("role", "columnheader");
+    cell.scope = "col";
+    cell.textContent = name;
+    return cell;
+  });
+  byId(id).tHead.rows[0].replaceChildren(...cells);
+}
+
 function show(news) {
   if (news.mood) document.body.dataset.mood = news.mood;
   for (const [id, text] of Object.entries(news.texts ?? {})) byId(id).textContent = text;
+  for (const [id, columns] of Object.entries(news.columns ?? {})) head(id, columns);
   for (const [id, rows] of Object.entries(news.tables ?? {})) fill(id, rows);
   if (news.progress) {
     const [done, of] = news.progress;

@@ -14,7 +14,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::core::report::{ACCEPTED, DURATION_BOUNDS_MS, ManifestsReport, ProviderReport, Report};
+use crate::core::report::{ACCEPTED, DURATION_BOUNDS_MS, EdgesReport, ManifestsReport, ProviderReport, Report};
 use crate::core::time::Timestamp;
 
 /// Providers that have series, the first by name.
@@ -131,19 +131,34 @@ impl Snapshot {
         let all = self.report.providers.len() as u64;
         sheet.gauge("providers", "Configured providers, with series or without", all)?;
         let shown = || self.report.providers.iter().filter(|(name, _)| self.shown.contains(*name));
-        let states = |provider: &ProviderReport| {
-            [("pending", provider.pending), ("deferred", provider.deferred), ("rejected", provider.rejected)]
+        let states = |name: &str, provider: &ProviderReport| {
+            let EdgesReport { stale, unverified } = self.report.edges.get(name).copied().unwrap_or_default();
+            [
+                ("waiting", provider.waiting),
+                ("pending", provider.pending),
+                ("deferred", provider.deferred),
+                ("rejected", provider.rejected),
+                ("stale", stale),
+                ("unverified", unverified),
+            ]
         };
         let targets = shown().flat_map(|(name, provider)| {
-            states(provider).map(|(state, count)| ([("provider", name.as_str()), ("state", state)], count))
+            states(name, provider).map(|(state, count)| ([("provider", name.as_str()), ("state", state)], count))
         });
-        sheet.gauges("targets", "Targets with work that is left", targets)?;
-        let age = |provider: &ProviderReport| {
-            let oldest = provider.oldest.filter(|_| provider.pending > 0);
+        sheet.gauges(
+            "targets",
+            "Targets with work that is left, and those that edges were not seen to serve",
+            targets,
+        )?;
+        let age = |oldest: Option<Timestamp>| {
             oldest.map_or(0.0, |oldest| seconds(self.now.unix_ms().saturating_sub(oldest.unix_ms()).max(0)))
         };
-        let ages = shown().map(|(name, provider)| ([("provider", name.as_str())], age(provider)));
+        let pending = |provider: &ProviderReport| age(provider.oldest.filter(|_| provider.pending > 0));
+        let ages = shown().map(|(name, provider)| ([("provider", name.as_str())], pending(provider)));
         sheet.gauges("oldest_pending_age_seconds", "Time since the oldest pending change was first seen", ages)?;
+        let ages = shown().map(|(name, provider)| ([("provider", name.as_str())], age(provider.oldest_waiting)));
+        let help = "Time since the oldest change that waits for its origin was first seen";
+        sheet.gauges("oldest_waiting_age_seconds", help, ages)?;
         let failures = shown().map(|(name, provider)| ([("provider", name.as_str())], provider.failures));
         sheet.gauges("provider_failures", "Runs in a row that failed at a provider", failures)
     }

@@ -47,7 +47,7 @@ fn table(table: &TableView) -> String {
     let TableView { id, title, columns, empty, rows } = table;
     let (table_hidden, empty_hidden) = if rows.is_empty() { (" hidden", "") } else { ("", " hidden") };
     let mut head = String::new();
-    for name in *columns {
+    for name in columns {
         head.push_str(&format!("<th role=\"columnheader\" scope=\"col\">{}</th>", escape(name)));
     }
     let mut body = String::new();

@@ -46,7 +46,7 @@ impl Mood {
 pub(super) struct TableView {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    pub(super) columns: &'static [&'static str],
+    pub(super) columns: Vec<&'static str>,
     /// Said where there are no rows.
     pub(super) empty: &'static str,
     pub(super) rows: Vec<Vec<String>>,
@@ -71,7 +71,8 @@ impl PageView {
     pub(super) fn of(report: &Report, problems: &[String], now: Timestamp) -> Self {
         let left = |of: fn(&ProviderReport) -> u64| report.providers.values().map(of).sum::<u64>();
         let (pending, deferred) = (left(|provider| provider.pending), left(|provider| provider.deferred));
-        let rejected = left(|provider| provider.rejected);
+        let (rejected, waiting) = (left(|provider| provider.rejected), left(|provider| provider.waiting));
+        let stale: u64 = report.edges.values().map(|edges| edges.stale).sum();
         let is_starting = report.manifests == ManifestsReport::Unread && report.trouble.is_none();
         let (mood, headline) = match (problems, &report.running) {
             _ if report.stopping => (Mood::Busy, "Stopping".to_owned()),
@@ -80,9 +81,11 @@ impl PageView {
             _ if !report.unclaimed.is_empty() => (Mood::Bad, "Needs attention".to_owned()),
             ([_, ..], _) => (Mood::Bad, "Needs attention".to_owned()),
             ([], Some(run)) if run.purges > 0 => (Mood::Busy, "Purging".to_owned()),
-            _ if pending + deferred + rejected > 0 => {
-                (Mood::Busy, format!("{pending} pending, {deferred} deferred, {rejected} rejected"))
+            _ if waiting + pending + deferred + rejected > 0 => {
+                let waiting = if waiting > 0 { format!("{waiting} waiting, ") } else { String::new() };
+                (Mood::Busy, format!("{waiting}{pending} pending, {deferred} deferred, {rejected} rejected"))
             }
+            _ if stale > 0 => (Mood::Busy, format!("{} stale at an edge", count(stale, "target"))),
             _ => (Mood::Good, "In order: everything is recorded".to_owned()),
         };
         let running = report.running.as_ref();
@@ -130,6 +133,18 @@ impl PageView {
                 (!known).then(|| (table.id.to_owned(), json!(table.rows)))
             })
             .collect();
+        let columns: Map<String, Value> = self
+            .tables
+            .iter()
+            .filter_map(|table| {
+                let known = before.and_then(|before| before.tables.iter().find(|known| known.id == table.id));
+                let is_known = known.is_some_and(|known| known.columns == table.columns);
+                (!is_known).then(|| (table.id.to_owned(), json!(table.columns)))
+            })
+            .collect();
+        if !columns.is_empty() {
+            news.insert("columns".to_owned(), Value::Object(columns));
+        }
         if !tables.is_empty() {
             news.insert("tables".to_owned(), Value::Object(tables));
         }
@@ -222,17 +237,21 @@ fn problems_of(report: &Report, problems: &[String]) -> TableView {
             rows.push(vec![format!("and {} more; {check} shows all", problems.len() - PROBLEMS)]);
         }
     }
-    TableView { id: "problems", title: "Problems", columns: &["Problem"], empty: "None.", rows }
+    TableView { id: "problems", title: "Problems", columns: vec!["Problem"], empty: "None.", rows }
 }
 
 fn providers(report: &Report) -> TableView {
+    let edges = |name: &String| report.edges.get(name).copied().unwrap_or_default();
     let row = |(name, provider): (&String, &ProviderReport)| {
         vec![
             shown(name),
             shown(&provider.kind),
+            provider.waiting.to_string(),
             provider.pending.to_string(),
             provider.deferred.to_string(),
             provider.rejected.to_string(),
+            edges(name).stale.to_string(),
+            edges(name).unverified.to_string(),
             moment_or_dash(provider.oldest),
             tried_again(provider),
             why(report, name, provider),
@@ -241,15 +260,41 @@ fn providers(report: &Report) -> TableView {
     let mut rows: Vec<Vec<String>> = report.providers.iter().take(ROWS).map(row).collect();
     if report.providers.len() > ROWS {
         let more = format!("and {} more", report.providers.len() - ROWS);
-        rows.push([vec![more], vec![dash(); 7]].concat());
+        rows.push([vec![more], vec![dash(); PROVIDERS.len() - 1]].concat());
     }
-    TableView {
-        id: "providers",
-        title: "Providers",
-        columns: &["Provider", "Kind", "Pending", "Deferred", "Rejected", "Oldest pending", "Tried again", "Why"],
-        empty: "None are known yet.",
-        rows,
+    let (columns, rows) = without_unused(&PROVIDERS, rows);
+    TableView { id: "providers", title: "Providers", columns, empty: "None are known yet.", rows }
+}
+
+/// Columns of the table of providers.
+const PROVIDERS: [&str; 11] = [
+    "Provider",
+    "Kind",
+    "Waiting",
+    "Pending",
+    "Deferred",
+    "Rejected",
+    "Stale",
+    "Unverified",
+    "Oldest pending",
+    "Tried again",
+    "Why",
+];
+
+/// A table without the columns of what only those see who ask for it, where they hold nothing.
+fn without_unused(columns: &[&'static str], mut rows: Vec<Vec<String>>) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    const ASKED_FOR: [&str; 3] = ["Waiting", "Stale", "Unverified"];
+    let mut columns = columns.to_vec();
+    for column in (0..columns.len()).rev() {
+        let is_nothing = |text: &String| *text == "0" || *text == dash();
+        if ASKED_FOR.contains(&columns[column]) && rows.iter().all(|row| is_nothing(&row[column])) {
+            columns.remove(column);
+            for row in &mut rows {
+                row.remove(column);
+            }
+        }
     }
+    (columns, rows)
 }
 
 /// When work is tried next, and when the last of what is deferred.
@@ -286,7 +331,7 @@ fn targets(report: &Report) -> TableView {
     TableView {
         id: "targets",
         title: "Targets that are left, the oldest first",
-        columns: &["Target", "Change", "Stands", "Provider", "Since", "Until", "Why"],
+        columns: vec!["Target", "Change", "Stands", "Provider", "Since", "Until", "Why"],
         empty: "None are left.",
         rows: report.targets.iter().map(row).collect(),
     }
@@ -306,7 +351,7 @@ fn quotas(report: &Report, now: Timestamp) -> TableView {
     TableView {
         id: "quotas",
         title: "Quotas of the day",
-        columns: &["Provider", "Operation", "Area", "Left", "Of", "Next day begins"],
+        columns: vec!["Provider", "Operation", "Area", "Left", "Of", "Next day begins"],
         empty: "None are known yet.",
         rows: report.quotas.iter().take(ROWS).map(row).collect(),
     }
@@ -329,7 +374,9 @@ fn runs(report: &Report) -> TableView {
     TableView {
         id: "runs",
         title: "Last runs that did or left something",
-        columns: &["Run", "Because", "Began", "Took", "Calls", "Recorded", "Pending", "Deferred", "Rejected", "Exit"],
+        columns: vec![
+            "Run", "Because", "Began", "Took", "Calls", "Recorded", "Pending", "Deferred", "Rejected", "Exit",
+        ],
         empty: "None yet.",
         rows: report.runs.iter().map(row).collect(),
     }
@@ -356,5 +403,25 @@ mod tests {
         report.running =
             Some(Running { run: None, reads_long: true, reason, since, purges: 0, calls_done: 0, purges_done: 0 });
         assert_eq!(of(&report), (Mood::Bad, "Needs attention".to_owned()));
+    }
+
+    /// A page that is open gets the columns with the rows that need them.
+    #[test]
+    fn columns_come_and_go_with_what_they_hold() {
+        let manifests = ManifestsReport::Valid { manifests: 1, targets: 1 };
+        let mut report = Report { manifests, ..Report::default() };
+        report.providers.insert("own".to_owned(), ProviderReport::default());
+        let before = view(&report);
+        report.providers.insert("own".to_owned(), ProviderReport { waiting: 1, ..ProviderReport::default() });
+        let after = view(&report);
+        assert_eq!(after.headline, "1 waiting, 0 pending, 0 deferred, 0 rejected");
+        let news = after.since(Some(&before)).expect("news");
+        let (columns, rows) = (&news["columns"]["providers"], &news["tables"]["providers"][0]);
+        assert_eq!((&columns[2], &rows[2]), (&json!("Waiting"), &json!("1")));
+        assert_eq!(columns.as_array().map(Vec::len), rows.as_array().map(Vec::len));
+        let back = before.since(Some(&after)).expect("news");
+        assert_eq!(back["columns"]["providers"][2], "Pending");
+        report.providers.insert("own".to_owned(), ProviderReport { waiting: 2, ..ProviderReport::default() });
+        assert!(view(&report).since(Some(&after)).expect("news").get("columns").is_none());
     }
 }
