@@ -96,4 +96,5 @@ fn what_waits_for_its_origin_owes_no_probe() {
     assert!(!ran.stdout.contains("Not probed yet"), "{}", ran.stdout);
     let status = site.bench.run(&["status"]).exits(0).says("WAITING");
     assert!(!status.stdout.contains("Owed") && !status.stdout.contains("VERIFIED"), "{}", status.stdout);
+    site.bench.run(&["apply", "--wait", "verified"]).exits(4).says("\nNothing to probe now.\n");
 }

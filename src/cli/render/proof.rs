@@ -53,7 +53,7 @@ pub(crate) fn human(report: &ProofReport) -> String {
 pub(crate) fn headline(report: &ProofReport) -> String {
     let all = report.targets().count();
     if all == 0 {
-        return "Nothing to probe: no target asks for it.".to_owned();
+        return "Nothing to probe now.".to_owned();
     }
     let probes = count(report.probes, "probe");
     let places: Vec<usize> = report.targets().map(|target| target.vantages).filter(|places| *places > 0).collect();
