@@ -147,7 +147,7 @@ impl Overview {
         })
     }
 
-    /// See [`paths_of`].
+    /// Where the manifests of a namespace are, for a command about them; empty where that are many.
     pub fn paths(&self, namespace: Option<&str>) -> Vec<String> {
         paths_of(&self.manifests, namespace)
     }
