@@ -315,11 +315,6 @@ impl Reader<'_> {
             if let Some((problem, help)) = header_problem(place, name) {
                 sound = Err(self.fail(key.span, format!("{place}: {problem}"), help));
             }
-            if place.ends_with("variants") && secrets::has_reference(value) {
-                // Purges carry them as well, as they are written.
-                let message = format!("{place}: `{name}` takes no variable");
-                sound = Err(self.fail(node.span, message, "write what visitors send; secrets go into `headers`"));
-            }
             if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
                 let message = format!("header `{name}`: a character in its value that is not ASCII");
                 sound = Err(self.fail(node.span, message, "write visible ASCII characters and blanks"));

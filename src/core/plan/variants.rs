@@ -60,14 +60,19 @@ pub(super) fn of_job(
             None => continue,
         };
         let stale = stale.get(&index).filter(|stale| !stale.is_empty());
-        if stale.is_some_and(|stale| stale.iter().all(|headers| !headers.is_empty())) {
+        if stale.is_some_and(|stale| stale.iter().all(is_sent)) {
             alone.insert(number);
         }
-        for headers in stale.unwrap_or(asked).iter().filter(|headers| !headers.is_empty()) {
+        for headers in stale.unwrap_or(asked).iter().filter(|headers| is_sent(headers)) {
             variants.entry(headers.clone()).or_default().push(number);
         }
     }
     (variants.into_iter().map(|(headers, changes)| Variant { headers, changes }).collect(), alone)
+}
+
+/// Whether a purge carries these. What stands for a variable is known to probes alone.
+fn is_sent(headers: &Headers) -> bool {
+    !headers.is_empty() && !headers.iter().any(|(_, value)| value.contains("${"))
 }
 
 fn listed(verify: Option<&crate::core::proof_terms::Verify>) -> Option<&Vec<Headers>> {

@@ -47,6 +47,17 @@ fn a_target_is_not_recorded_while_one_of_its_variants_is_cached() {
     assert_eq!((report.counts(), report.sent.len()), ((1, 0, 0, 0), VARIANTS));
 }
 
+/// R15: a variant that stands for a variable is probed, and no purge carries the reference.
+#[test]
+fn a_variant_with_a_variable_is_in_no_purge() {
+    let of_variable = vec![("X-Device".to_owned(), "${DEVICE}".to_owned())];
+    let mut world = varying(1);
+    world.stale.insert(0, vec![of_variable]);
+    let report = world.run(|_| accept());
+    assert_eq!((report.counts(), report.sent.len()), ((1, 0, 0, 0), 1));
+    assert!(report.sent[0].headers.is_empty());
+}
+
 fn layered() -> World {
     let edge = ProviderConfig { upstream: Some("shield".to_owned()), ..config("edge", "http-purge") };
     let mut world = World::new(vec![edge, config("shield", "http-purge")]);
